@@ -10,11 +10,11 @@ from headrace.spec.graph import Node, constants
 
 
 def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str = "") -> Code | None:
-    """Return the code that the functions in an argument reach, joined; None if there are none, or their code is
-    unknown.
+    """Return the code that the functions in an argument reach, joined;
+    None if there are none, or their code is unknown.
 
-    If the argument is a list that is mapped over, and its element with this `identity` is a function itself, only that
-    element counts.
+    If the argument is a list that is mapped over, and its element with this `identity` is a function itself,
+    only that element counts.
     """
     if not codes:
         return None  # true for most runs, and cheap: the argument may be a list of many thousands
@@ -24,8 +24,8 @@ def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str 
 
 
 def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
-    """Return the code that the functions in some values reach, joined; None if there are none, or one's code is
-    unknown."""
+    """Return the code that the functions in some values reach, joined;
+    None if there are none, or one's code is unknown."""
     found: list[Code] = []
     rest = list(refs)
     while rest:

@@ -40,8 +40,8 @@ _KINDS = {"distribution": "package", "environment": "python"}
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """One difference: its kind and name, a short form of the value before and after, and the lines of code that
-    changed.
+    """One difference: its kind and name, a short form of the value before and after,
+    and the lines of code that changed.
 
     `before` is None if the thing was not there before, or has no short form; `after` likewise."""
 
@@ -127,8 +127,8 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
 
 
 def _stage(story: Story, name: str) -> Stage | None:
-    """Return the stage that a task of a run was an instance of, or None. Its function may have had another name
-    then."""
+    """Return the stage that a task of a run was an instance of, or None.
+    Its function may have had another name then."""
     node = story.nodes.get(name)
     return None if node is None else story.stages.get(node.stage)
 
@@ -140,8 +140,8 @@ def _platform(views: Views, run: str, stage: Stage) -> str | None:
 
 
 def _reason(views: Views, run: str, row: TaskRow) -> str:
-    """Return why a task ended as it did. For a map with some reused elements, add how many elements are in which
-    state."""
+    """Return why a task ended as it did. For a map with some reused elements,
+    add how many elements are in which state."""
     states = Counter(each.state for each in views.rows(run) if each.parent == row.name)
     if not states["reused"] or len(states) == 1:
         return row.reason
@@ -157,8 +157,8 @@ def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
 def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
     """Return the earlier task to compare a task with, or None.
 
-    For a reused task, it is the task in the run that made the output, otherwise the same task in the last run
-    before."""
+    For a reused task, it is the task in the run that made the output,
+    otherwise the same task in the last run before."""
     if row.key is None:
         return None
     if row.state == "reused" and (origin := views.story(run).origins.get(row.name)):
@@ -167,8 +167,8 @@ def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
 
 
 class _CodeDifferences:
-    """Finds what differs between the code of two runs, with the lines. A part that several things reach is returned
-    once."""
+    """Finds what differs between the code of two runs, with the lines.
+    A part that several things reach is returned once."""
 
     def __init__(self, views: Views, store: Store, run: str, before: str) -> None:
         self._new = cache(lambda: _sources(views, store, run))
@@ -232,8 +232,8 @@ def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) 
 
 
 class _Given(NamedTuple):
-    """The short form of an input, and its lines if it is readable text. `is_whole` is True if the short form is all of
-    it."""
+    """The short form of an input, and its lines if it is readable text.
+    `is_whole` is True if the short form is all of it."""
 
     brief: str
     lines: Sequence[str] = ()

@@ -24,8 +24,8 @@ GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 
 
 def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Report | None:
-    """Return the rules that a gate checked, as a report with their verdicts, or None if the task is no gate or is
-    unknown.
+    """Return the rules that a gate checked, as a report with their verdicts,
+    or None if the task is no gate or is unknown.
 
     `out` returns the output of a task, or None if it has none.
     """
@@ -58,8 +58,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """A rule in a report of `task` that does not hold, and why. `holds` is None if the data are not enough to decide
-    it."""
+    """A rule in a report of `task` that does not hold, and why.
+    `holds` is None if the data are not enough to decide it."""
 
     task: str
     rule: str

@@ -90,8 +90,8 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
 
 
 def sources_kept(views: Views, run: str) -> list[str]:
-    """Return the names of sources that a resumed run will not read again, since they succeeded, though tasks after them
-    failed."""
+    """Return the names of sources that a resumed run will not read again, since they succeeded,
+    though tasks after them failed."""
     story = views.story(run)
     nodes = list(story.nodes.values())
     states = {row.name: row.state for row in views.rows(run)}
@@ -154,8 +154,8 @@ class LedgerHistory:
         return None if out is None else _decode_ref(out)
 
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return what the keys of a task's outputs were made of, in any run with this code; None if there are too
-        many."""
+        """Return what the keys of a task's outputs were made of, in any run with this code;
+        None if there are too many."""
         return self._made_of(task, code, is_map)
 
     def _outs_of(self, run: str) -> Mapping[str, bytes | None]:
@@ -167,8 +167,8 @@ class LedgerHistory:
         return self._outs[run]
 
     def took(self, task: str, stage: str) -> Took | None:
-        """Return how long an attempt of a task took, with load and save. If it never ran, other tasks of its stage
-        count."""
+        """Return how long an attempt of a task took, with load and save.
+        If it never ran, other tasks of its stage count."""
         seconds = self._by_task.get(task) or self._by_stage.get(stage)
         return Took(seconds[0], min(seconds), max(seconds)) if seconds else None
 

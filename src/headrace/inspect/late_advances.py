@@ -13,8 +13,8 @@ _ADVANCE = msgspec.msgpack.encode(Advance.__struct_config__.tag)
 
 
 class Overtaken(Struct, frozen=True, kw_only=True):
-    """A task whose advance of a cursor was dropped. `by` is the run or person that had moved the cursor from
-    `version`."""
+    """A task whose advance of a cursor was dropped.
+    `by` is the run or person that had moved the cursor from `version`."""
 
     task: str
     cursor: str
@@ -30,8 +30,8 @@ class Overtaken(Struct, frozen=True, kw_only=True):
 
 
 def overtaken(views: Views, run: str) -> list[Overtaken]:
-    """Return the advances of a run that were dropped, found by comparing what tasks asked for with the cursors'
-    versions."""
+    """Return the advances of a run that were dropped,
+    found by comparing what tasks asked for with the cursors' versions."""
     if not views.cursors():
         return []  # so that the events of a large run are not read for nothing
     asked = {
@@ -52,8 +52,8 @@ def overtaken(views: Views, run: str) -> list[Overtaken]:
 
 
 def _has_set(version: CursorView, run: str, task: str, advance: Advance) -> bool:
-    """Return whether a version was set by this task. Old ledgers do not record who set a version: then the answer is
-    True."""
+    """Return whether a version was set by this task. Old ledgers do not record who set a version:
+    then the answer is True."""
     if version.run is None and version.by is None:
         return True
     return (version.run, version.task, version.value.digest) == (run, task, advance.value.digest)

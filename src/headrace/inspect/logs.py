@@ -159,14 +159,14 @@ def _text(ref: Ref) -> str:
 
 
 def _folders(stores: Sequence[Store], run: str) -> list[Path]:
-    """Return the folders that a run's workers may have written to, one for each region that the run may have been
-    in."""
+    """Return the folders that a run's workers may have written to,
+    one for each region that the run may have been in."""
     return [store.local / "logs" / run for store in stores]
 
 
 def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[Piece]:
-    """Yield what an attempt printed, from its worker's log file if that is on this machine, otherwise from the
-    store."""
+    """Yield what an attempt printed, from its worker's log file if that is on this machine,
+    otherwise from the store."""
     assert attempt.log is not None
     name, start, end = attempt.log.log, attempt.log.start, attempt.log.end
     here = [store for store in stores if (store.local / "logs" / run / name).exists()]
@@ -184,8 +184,8 @@ def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[
 def _grown(
     folders: Sequence[Path], written: Mapping[str, Written], read: dict[str, int], task: str | None
 ) -> Iterator[Piece]:
-    """Yield what was added to the workers' log files since the last look. `read` holds how many bytes of each were
-    read."""
+    """Yield what was added to the workers' log files since the last look.
+    `read` holds how many bytes of each were read."""
     for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         worker = path.name.partition("-")[0]
         try:

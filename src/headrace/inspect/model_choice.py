@@ -17,8 +17,8 @@ from headrace.spec.intent import REPORT
 MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
 """The codecs that models are saved with."""
 MAKERS = frozenset({"prepare", "train", "stage"})
-"""The kinds of stages that may make a model, or choose one. Stages that deploy a model or bring data are of other
-kinds."""
+"""The kinds of stages that may make a model, or choose one.
+Stages that deploy a model or bring data are of other kinds."""
 
 
 class Chosen(Struct, frozen=True, kw_only=True):

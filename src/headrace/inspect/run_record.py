@@ -39,8 +39,8 @@ class Material(Struct, kw_only=True):
         return [] if node is None else list(dict.fromkeys(out.task for _, arg in node.args for out in outs(arg)))
 
     def needing(self, task: str) -> list[str]:
-        """Return the names of the tasks that take a task's output. For an element, tasks that take its map's output
-        count too."""
+        """Return the names of the tasks that take a task's output.
+        For an element, tasks that take its map's output count too."""
         if not self.below:
             for each in self.story.nodes:
                 for need in self.needed(each):
@@ -64,8 +64,8 @@ class Material(Struct, kw_only=True):
         return None if node is None else self.story.stages.get(node.stage)
 
     def element(self, task: str, param: str, ref: Ref) -> Ref:
-        """Return the value that a task got for a constant argument: if the argument is mapped over, the task's own
-        element."""
+        """Return the value that a task got for a constant argument:
+        if the argument is mapped over, the task's own element."""
         row, node = self.rows.get(task), self.node(task)
         if row is None or node is None or row.inputs is None or row.parent is None or param not in node.over:
             return ref

@@ -23,8 +23,7 @@ BEFORE = 12
 def value_text(ref: Ref, load: Load | None = None) -> str | None:
     """Return a plain value as text: a text as it is, other values as JSON. Return None for a large or any other value.
 
-    With `load`, values that are not in the ledger are read from the store too, and a record's JSON names the kinds of
-    its parts.
+    With `load`, values that are not in the ledger are read from the store too, and the JSON of a record names its kind.
     """
     if ref.size > (SMALL_BYTES if load is None else READ_BYTES):
         return None
@@ -79,8 +78,8 @@ def cut(text: str, limit: int = SHORT) -> str:
 
 
 def told_apart(texts: Sequence[str | None], limit: int = SHORT) -> tuple[str | None, ...]:
-    """Return texts cut to `limit` characters. If their beginnings are all equal, cut from a little before the
-    difference.
+    """Return texts cut to `limit` characters. If their beginnings are all equal,
+    cut from a little before the difference.
 
     >>> told_apart(["select a from x limit 1", "select a from x limit 2", None], limit=16)
     ('…rom x limit 1', '…rom x limit 2', None)

@@ -12,8 +12,8 @@ from headrace.report.measures import bytes_text
 
 
 class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task and a warning of it. `of` names the model that the task judged if the run judged several, otherwise
-    empty."""
+    """A task and a warning of it. `of` names the model that the task judged if the run judged several,
+    otherwise empty."""
 
     task: str
     text: str

@@ -1,7 +1,7 @@
 """What the tasks of a run have logged, as curves by task and name, with a summary of each curve.
 
-Pure. The machine keeps curves while a task is alive, to write the summaries to the ledger. Readers make curves from
-stored events.
+Pure. The machine keeps curves while a task is alive, to write the summaries to the ledger.
+Readers make curves from stored events.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Curve:
         self._greatest = -math.inf
 
     def extend(self, attempt: int, since: float, points: Points) -> None:
-        """Add points. If they are from a later attempt, they replace the earlier attempts' points from their first step
-        on."""
+        """Add points. If they are from a later attempt,
+        they replace the earlier attempts' points from their first step on."""
         steps = _column(array("q"), points.steps)
         values, after = _column(array("d"), points.values), _column(array("f"), points.after)
         if not steps:
@@ -153,8 +153,8 @@ class Curves:
     def knows(self, event: Logged) -> bool:
         """Return whether this very event was added before.
 
-        An event that a driver stored, but did not acknowledge before it was killed, is reported again to the next
-        driver."""
+        An event that a driver stored, but did not acknowledge before it was killed,
+        is reported again to the next driver."""
         return hash(event) in self._taken.get(event.task, ())
 
     def add(self, event: Logged) -> None:

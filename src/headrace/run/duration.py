@@ -42,8 +42,8 @@ class Duration:
                 self.sessions[place] = since, max(to, min(ended, taken))
 
     def seconds(self, until: float | None = None) -> float:
-        """Return the seconds worked up to a moment (Unix seconds), or up to the last moment in the events if it is
-        None."""
+        """Return the seconds worked up to a moment (Unix seconds),
+        or up to the last moment in the events if it is None."""
         end = self._heard if until is None else until
         return sum(max(0.0, to - since) for since, to in self.sessions) + max(0.0, end - self.since)
 

@@ -60,8 +60,8 @@ class Opened(Struct, frozen=True, array_like=True, gc=False, tag="opened"):
 
 
 class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
-    """A driver took the run's lease. If `again` is True, tasks that had failed or been skipped or cancelled are tried
-    again.
+    """A driver took the run's lease. If `again` is True,
+    tasks that had failed or been skipped or cancelled are tried again.
 
     From now on attempts start in the pool `pool`, which is in the region `region`. Both are empty if unknown.
     """
@@ -125,8 +125,8 @@ class Noted(Struct, frozen=True, array_like=True, gc=False, tag="noted"):
 class Pointed(Struct, frozen=True, array_like=True, gc=False, tag="pointed"):
     """`hr.cursor()` was answered with this version of the cursor and its value, or None if it has no value yet.
 
-    Another trace of the same run gets the same answer. `about` says whether it was a cursor or the version of a model
-    or dataset.
+    Another trace of the same run gets the same answer.
+    `about` says whether it was a cursor or the version of a model or dataset.
     """
 
     question: int
@@ -180,8 +180,8 @@ class Awaits(Struct, frozen=True, array_like=True, gc=False, tag="awaits"):
 
 
 class Lacked(Struct, frozen=True, array_like=True, gc=False, tag="lacked"):
-    """A blob is missing in the store of the region where a task is to run. The transfer named `task` is to copy it
-    there.
+    """A blob is missing in the store of the region where a task is to run.
+    The transfer named `task` is to copy it there.
 
     `usd` is the price of the copy on the link between the regions. `cpu` is how many cores the pool gives to an attempt
     of the transfer.
@@ -206,8 +206,8 @@ class Deferred(Struct, frozen=True, array_like=True, gc=False, tag="deferred"):
 
 
 class Moved(Struct, frozen=True, array_like=True, gc=False, tag="moved"):
-    """An attempt of a transfer has copied and verified its blob of `size` bytes. `usd` is the price of the copy on the
-    link."""
+    """An attempt of a transfer has copied and verified its blob of `size` bytes.
+    `usd` is the price of the copy on the link."""
 
     task: str
     attempt: int
@@ -247,8 +247,8 @@ class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded")
 
 
 class Failed(Struct, frozen=True, array_like=True, gc=False, tag="failed"):
-    """An attempt failed. `jitter` is a random number from 0 to 1, drawn by the writer of this event, that spreads
-    retries."""
+    """An attempt failed. `jitter` is a random number from 0 to 1, drawn by the writer of this event,
+    that spreads retries."""
 
     task: str
     attempt: int
@@ -297,8 +297,8 @@ class Shown(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
-    """What an attempt logged with `hr.log` since its previous event of this type. `at` is when that time began (Unix
-    seconds)."""
+    """What an attempt logged with `hr.log` since its previous event of this type.
+    `at` is when that time began (Unix seconds)."""
 
     task: str
     attempt: int

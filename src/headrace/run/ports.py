@@ -100,8 +100,8 @@ class Batch(Struct, kw_only=True):
     written. `intents` are pairs of a task and an intent that the task asked for.
 
     `metrics` are summaries of what tasks have logged so far. `logged` are pairs of a task and the number of an event
-    with what that task logged. `inherited` are pairs of a reused task and its key, for outputs whose maker logged
-    something.
+    with what that task logged. `inherited` are pairs of a reused task and its key,
+    for outputs whose maker logged something.
     """
 
     first: int
@@ -233,8 +233,8 @@ class Heard(Struct, frozen=True):
 
 
 class Died(Struct, frozen=True):
-    """A worker's process has ended, and everything that it sent was received before. `kind` is a kind of
-    `FailureKind`."""
+    """A worker's process has ended, and everything that it sent was received before.
+    `kind` is a kind of `FailureKind`."""
 
     worker: int
     kind: Literal["crash", "memory", "lost", "timeout", "cancelled", "refused"]
@@ -266,8 +266,8 @@ class Delayed(Struct, frozen=True):
 class Alive(Struct, frozen=True):
     """A worker that an earlier driver started is alive, and works for this driver now.
 
-    `attempts` are pairs (task, attempt) that it was given and has not finished, oldest first. `done` is how many it has
-    finished.
+    `attempts` are pairs (task, attempt) that it was given and has not finished, oldest first.
+    `done` is how many it has finished.
     """
 
     job: Job
@@ -307,8 +307,8 @@ class Backend(Protocol):
 
 
 class Left(Protocol):
-    """What a run left behind in a pool that it no longer uses. It has only the methods of `Backend` that end
-    workers."""
+    """What a run left behind in a pool that it no longer uses.
+    It has only the methods of `Backend` that end workers."""
 
     def adopt(self) -> Iterable[Heard | Alive]: ...
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...

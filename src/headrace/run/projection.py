@@ -1,5 +1,5 @@
-"""The rows of a run, computed from its events. The driver stores these rows; `headrace replay` compares them with the
-stored ones.
+"""The rows of a run, computed from its events. The driver stores these rows;
+`headrace replay` compares them with the stored ones.
 
 Pure: the same events always give the same rows.
 """

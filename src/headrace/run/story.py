@@ -34,8 +34,8 @@ class Story(Struct, kw_only=True):
     """What the events of a run say.
 
     `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
-    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written` is by
-    worker."""
+    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused.
+    `written` is by worker."""
 
     opened: Opened | None = None
     bundle: Bundle | None = None

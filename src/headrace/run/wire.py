@@ -255,8 +255,8 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
 
 
 class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
-    """A sign that a worker is alive: it has finished `done` attempts, and has worked on the next one since `since`
-    (Unix seconds)."""
+    """A sign that a worker is alive: it has finished `done` attempts,
+    and has worked on the next one since `since` (Unix seconds)."""
 
     worker: int
     done: int

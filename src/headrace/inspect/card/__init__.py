@@ -1,2 +1,2 @@
-"""The card of a model, from the record alone. Begin with `facts`, the plain values that `gather` fills and `sections`
-shows. Nobody adds anything by hand."""
+"""The card of a model, made from the record alone. Begin with `facts`, the plain values that `gather` fills and
+`sections` shows. Users add nothing to it."""

@@ -1,4 +1,4 @@
-"""A model card as plain values: all that the record knows of a model, and nothing that somebody would have to add."""
+"""A model card as plain values: everything that the record knows about a model, with nothing for users to add."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from headrace.inspect.reports import Judged, Logged
 
 
 class Named(Struct, frozen=True, kw_only=True):
-    """A version of a model or dataset, and the aliases that point at it, with why one does though a report says no.
+    """A version of a model or dataset, with the aliases that point to it.
 
-    `preparation` is the digest of what prepares rows for it.
+    `preparation` is the digest of the preparation that its input rows need, or None. `forced` holds, for each alias
+    that was set although a report did not pass, the reason that was given.
     """
 
     kind: str
@@ -24,11 +25,13 @@ class Named(Struct, frozen=True, kw_only=True):
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """A task that the model is made of, or that judged it. `run` is the one it ran in, which may be an earlier one.
+    """A task that the model was made with, or that judged the model.
+    `run` is where it ran, which may be an earlier run.
 
-    `arguments` are the values that the pipeline gave it, `needs` the tasks whose outputs it got. `rows` and `columns`
-    are those of a table, where it gave one that can be counted; of several, `tables` has the rows by their names.
-    Where `run` is forgotten, what it took (`seconds`, `cpu_s`, `usd`) is None, and an earlier one may have done it.
+    `arguments` are the values that the pipeline passed to it, and `needs` the tasks whose outputs it took. `rows` and
+    `columns` are those of its output if that is a table that can be counted. If the output has several tables, `tables`
+    holds their rows by name. If `run` is forgotten, `seconds`, `cpu_s` and `usd` are None, and an even earlier run may
+    have done the work.
     """
 
     task: str
@@ -51,14 +54,14 @@ class Made(Struct, frozen=True, kw_only=True):
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether the run that it ran in is forgotten, and with it what it took."""
+        """Whether the run of the task is forgotten, and with it the time and cost."""
         return self.seconds is None
 
 
 class Training(Struct, frozen=True, kw_only=True):
-    """How the model was trained. `peak_gib` is the peak of the worker's memory; `seeds` are arguments named so.
+    """How the model was trained. `peak_gib` is the peak of the worker's memory. `seeds` are arguments with seed names.
 
-    Where the run that did it is forgotten, times and counts are None, and what only that run knew is empty.
+    If the run of the training is forgotten, times and counts are None, and what only that run knew is empty.
     """
 
     task: Made
@@ -79,9 +82,9 @@ class Training(Struct, frozen=True, kw_only=True):
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """The code of the training: `parts` are the functions, classes and constants that it reaches, by name.
+    """The code of the training. `parts` are the names of the functions, classes and constants that it reaches.
 
-    `changed` are those that differ from the run `against`; `notes` say where the key is coarser than the function.
+    `changed` are the parts that differ from the run `against`. `notes` say where the key covers more code than is used.
     """
 
     bundle: str
@@ -92,11 +95,11 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 class Card(Struct, frozen=True, kw_only=True):
-    """A model card. `passed` is whether all reports on the model did; None where none had to.
+    """A model card. `passed` is whether all reports on the model passed, or None if none had rules.
 
-    `data` are the tasks that the model was made of, what came first first, with their reports in `checks`; `results`
-    are the reports on the model, and `numbers` what its training and the tasks after it gave beside them. `get` are
-    the ways to have it. What all of it took is None where a run that did some of it is forgotten.
+    `data` are the tasks that the model was made from, in order, and `checks` are their reports. `results` are the
+    reports on the model, and `numbers` are other numbers from its training and the tasks after it. `get` are ways to
+    get the model. The total time and cost are None if a run that did some of the work is forgotten.
     """
 
     title: str
@@ -123,5 +126,5 @@ class Card(Struct, frozen=True, kw_only=True):
 
     @property
     def is_judged_by_training(self) -> bool:
-        """Whether nobody but the training itself reports on the model."""
+        """Whether only the training itself reports on the model."""
         return all(each.task == self.training.task.task for each in self.results)

@@ -30,14 +30,14 @@ COUNTED_BYTES = 1 << 28
 COUNTED_AFAR_BYTES = 1 << 24
 SEEDS = ("seed", "random_state")
 PARAMETERS = ("parameter", "value")
-"""The columns of a training report's table of them."""
+"""The columns of the table of parameters in a training report."""
 MAX_PARTS = 200
 MAX_NUMBERS = 60
 MAX_BROKEN = 5
 
 
 class CardMaker:
-    """Reads what a card needs; runs are read once each."""
+    """Reads what a card needs. Each run is read once."""
 
     def __init__(self, project: Project, views: Views) -> None:
         self._views = views
@@ -48,10 +48,10 @@ class CardMaker:
         self._unread: dict[str, None] = {}
 
     def card_of(self, word: str | None, words: str | None = None) -> Card:
-        """Make the card of the model of a run, or of the model that an address names.
+        """Return the card of a run's model, or of the model that an address names.
 
         Raises:
-            NotFoundError: there is no such run, task or version, or it gave no model.
+            NotFoundError: there is no such run, task or version, or it has no model.
         """
         version = None if word is None else named.version(self._views, word)
         if version is None:
@@ -65,7 +65,7 @@ class CardMaker:
         return self.card(made[0], self._words(*made, version.out), version)
 
     def _words(self, run: str, task: str, ref: Ref) -> str:
-        """Return how a command names an artifact in a task's output."""
+        """Return the name of an artifact in a task's output, as in a command."""
         rest = [(task, self.run(run).out(task))]
         for words, each in rest:
             if each is not None and each.digest == ref.digest:
@@ -77,11 +77,11 @@ class CardMaker:
         return task
 
     def card(self, run_id: str | None, words: str | None = None, version: VersionView | None = None) -> Card:
-        """Make the card of a run's model; `version` is the one that was asked for.
+        """Return the card of a run's model. `version` is the registered version that the user asked for, or None.
 
         Raises:
-            NotFoundError: there is no such run or task, or it gave no model.
-            UsageError: what is named is a table, or something else that is no model.
+            NotFoundError: there is no such run or task, or it has no model.
+            UsageError: the named artifact is a table, or something else that is not a model.
         """
         run = self.run(self._views.find(run_id).run)
         chosen = choose(run, words or self._registered_by(run))
@@ -132,14 +132,14 @@ class CardMaker:
         )
 
     def _registered_by(self, run: Material) -> str | None:
-        """Return how a command names the model that a run itself has registered, the last of several."""
+        """Return the name in a command of the last model that a run has registered, or None."""
         found = [each for each in self._views.versions("model") if each.run == run.view.run]
         newest = max(found, key=lambda each: each.at, default=None)
         made = None if newest is None else named.maker(self._views, newest)
         return None if newest is None or made is None else self._words(*made, newest.out)
 
     def _registered(self, ref: Ref, first: VersionView | None) -> tuple[Named, ...]:
-        """Return the versions that an artifact is registered as, the one that was asked for first."""
+        """Return the versions that an artifact is registered as, with the requested one first."""
         kinds: tuple[named.Kind, ...] = named.KINDS
         found = [each for kind in kinds for each in self._views.versions(kind) if each.out.identity == ref.identity]
         found.sort(key=lambda each: first is None or (each.name, each.version) != (first.name, first.version))
@@ -157,14 +157,14 @@ class CardMaker:
         )
 
     def run(self, run_id: str) -> Material:
-        """Return what is known of a run."""
+        """Return the record of a run."""
         if run_id not in self._runs:
             self._runs[run_id] = material(self._views, run_id)
         return self._runs[run_id]
 
     def _origin(self, run: Material, task: str) -> tuple[Material, str] | str:
-        """Return the run that a task's output was made in, and what the task was called there; of a run that is
-        forgotten, its name."""
+        """Return the run that made a task's output, and the task's name there;
+        if that run is forgotten, only its name."""
         if run.rows[task].state != "reused":
             return run, task
         found = maker(self._views, run.view.run, task)
@@ -173,8 +173,10 @@ class CardMaker:
         return (self.run(found[0]), found[1]) if found[1] else found[0]
 
     def _took(self, run: Material, task: str) -> tuple[str, tuple[float, float, float] | tuple[None, None, None]]:
-        """Return the run in which a task really ran, and what it took there: seconds, those of processors, and the
-        price. Of a map, all its elements count; where a run that did some of it is forgotten, that one is named."""
+        """Return the run in which a task really ran, and what it took there: seconds, cpu seconds and US dollars.
+
+        For a map, the sum over its elements is returned. If a run that did some of the work is forgotten, that run is
+        returned without numbers."""
         took, runs = [], set()
         for each in [row.name for row in run.rows.values() if row.parent == task] or [task]:
             origin = self._origin(run, each)
@@ -215,7 +217,8 @@ class CardMaker:
         )
 
     def _shapes(self, ref: Ref) -> dict[str, tuple[int, int]]:
-        """Count the rows and columns of the tables in an output, where that costs little."""
+        """Return the rows and columns of the tables in an output by name,
+        or nothing if reading them would take long."""
         named_parts = zip(ref.names, ref.parts, strict=True) if ref.names and ref.parts else ()
         tables = {name: part for name, part in (("", ref), *named_parts) if part.codec in TABLES}
         if sum(part.size for part in tables.values()) > (COUNTED_AFAR_BYTES if self._is_afar else COUNTED_BYTES):
@@ -224,7 +227,8 @@ class CardMaker:
         return {name: shape for name, shape in shapes.items() if isinstance(shape, tuple) and len(shape) == 2}
 
     def _judged(self, run: Material, tasks: Iterable[str]) -> Iterator[Judged]:
-        """Go over the reports of tasks; one that a task merely passes on stands under the first that gave it."""
+        """Yield the reports of tasks. A report that a task only passes on is yielded for the first
+        task that gave it."""
         seen: list[Report] = []
         tasks = list(tasks)
         subjects = judged(self._views, run.view.run, tasks)
@@ -248,8 +252,8 @@ class CardMaker:
         ]
 
     def _seeds(self, run: Material, task: str) -> dict[str, str]:
-        """Return the seeds that a task was given, and those among the parameters of its report: those of the
-        library."""
+        """Return the seeds among a task's arguments, and those among the parameters in its report,
+        which the library used."""
         given = _arguments(run, task, self._load)
         found = {key: value for key, value in given.items() if key.endswith(SEEDS)}
         for ref in report_refs(run.out(task)):
@@ -285,7 +289,7 @@ class CardMaker:
         )
 
     def _forgotten_training(self, run: Material, task: str) -> Training:
-        """Return what a run that reused a training knows of it: what its key was made of, and what it logged."""
+        """Return what a run that reused a training knows about it: what its key was made of, and what it logged."""
         return Training(
             task=self._made(run, task),
             at=None,
@@ -333,7 +337,7 @@ def _packages(stage: Stage | None) -> dict[str, str]:
 
 
 def _sum(numbers: Iterable[float | None]) -> float | None:
-    """Return a sum; None where one of them isn't known.
+    """Return a sum, or None if one of the numbers is unknown.
 
     >>> _sum([1.5, 2]), _sum([1.5, None])
     (3.5, None)
@@ -344,7 +348,7 @@ def _sum(numbers: Iterable[float | None]) -> float | None:
 
 
 def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
-    """Return which runs are forgotten, and of which tasks nobody knows any more what they took."""
+    """Yield a sentence for each forgotten run, with the tasks whose time and cost are lost with it."""
     by: dict[str, list[str]] = {}
     for each in tasks:
         if each.is_forgotten:
@@ -354,8 +358,9 @@ def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
 
 
 def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:
-    """Return the values that the pipeline gave a task, as people know them, and the defaults of what it didn't give, as
-    far as the code's key tells them; what another task gave is no such value."""
+    """Return the values that a task was called with, as short texts. Outputs of other tasks are left out.
+
+    Defaults of arguments that were not passed are added, as far as they are part of the code's key."""
     node, stage = run.node(task), run.stage(task)
     found: dict[str, str] = {}
     if stage is not None:
@@ -380,13 +385,13 @@ def _in_order(run: Material, names: Iterable[str]) -> list[str]:
 
 
 def together(passed: Iterable[bool | None]) -> bool | None:
-    """Return whether all reports passed; None where none says."""
+    """Return whether all reports passed, or None if no report says."""
     told = [each for each in passed if each is not None]
     return all(told) if told else None
 
 
 def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
-    """Name the checks of the data that didn't pass: the model stands on what they let through."""
+    """Yield a sentence for each check of the data that did not pass."""
     for each in checks:
         if each.report.passed is False:
             broken = [verdict for verdict in each.report.verdicts if verdict.holds is False]
@@ -396,7 +401,7 @@ def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
 
 
 def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]:
-    """Return what whoever uses the model has to know, as far as the record tells; reports say their own limits."""
+    """Yield warnings for users of the model, as far as the record has them. Reports have their own limits."""
     if not results:
         yield "No report judges this model: nothing here says how good it is."
     elif all(each.report.passed is None for each in results):
@@ -412,7 +417,7 @@ def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]
 
 
 def _held_back(run: Material, below: Iterable[str]) -> Iterator[str]:
-    """Return which tasks after the model weren't done, and why: what a gate held back, for one."""
+    """Yield a sentence for each task after the model that was not done, with the reason, for example a gate."""
     for row in (run.rows[name] for name in below):
         if row.state in ("skipped", "failed", "cancelled"):
             yield f"Task `{row.name}` after it was {row.state}: {row.reason}."

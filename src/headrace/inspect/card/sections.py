@@ -1,4 +1,4 @@
-"""A model card as sections that the renderer of reports shows, as a page or as Markdown."""
+"""A model card as sections that the renderer of reports shows as a page or as Markdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UNKNOWN = "not known any more"
 Number = TypeVar("Number", int, float)
 
 NOTHING = ("null", "{}", "[]")
-"""An argument of such a value says nothing."""
+"""Values of arguments that are not worth showing."""
 
 
 def html(card: Card) -> str:
@@ -42,14 +42,15 @@ def html(card: Card) -> str:
 
 
 def markdown(card: Card) -> str:
-    """Return the card as Markdown; its figures stand as their captions."""
+    """Return the card as Markdown. Figures are replaced by their captions."""
     head, *rest = sections(card)
     parts = [renderer.markdown(head), *(renderer.markdown(each, level=2) for each in rest)]
     return "\n".join(parts)
 
 
 def sections(card: Card) -> list[Report]:
-    """Return the card as reports: the model, its results, its data with its checks, its training, its code and cost."""
+    """Return the card as reports: the model, its results, its data with its checks, its training,
+    its code and its cost."""
     return [
         _model(card),
         *_results(card),
@@ -106,7 +107,7 @@ def _limits(judged: Iterable[Judged]) -> Iterator[str]:
 
 
 def _results(card: Card) -> Iterator[Report]:
-    """Yield the reports on the model; their rules and limits stand at the head of the card."""
+    """Yield the reports on the model, without their rules and limits, which are at the top of the card."""
     for each in card.results:
         if each.is_bare:
             continue
@@ -125,7 +126,7 @@ def _results(card: Card) -> Iterator[Report]:
 
 
 def _own(card: Card) -> Iterator[Report]:
-    """Yield what the training itself reports, where other tasks have judged the model."""
+    """Yield what the training itself reports, if other tasks have judged the model."""
     for each in card.results:
         if each.task == card.training.task.task and not card.is_judged_by_training:
             title = f"What the training reports: {each.report.title}"
@@ -181,7 +182,7 @@ def _data(card: Card) -> Iterator[Report]:
 
 
 def _rows(made: Made) -> Cell:
-    """Return how many rows there are, of several tables for each."""
+    """Return the number of rows, or for several tables the rows of each."""
     return ", ".join(f"{name} {rows:,}" for name, rows in made.tables.items()) or made.rows
 
 
@@ -273,10 +274,10 @@ def _cost(card: Card) -> Report:
 
 
 def _shown(number: Number | None, text: Callable[[Number], str]) -> str:
-    """Write a number, or that it isn't known any more."""
+    """Return a number as text, or a text saying that it is unknown."""
     return UNKNOWN if number is None else text(number)
 
 
 def _pairs(title: str, pairs: Iterable[tuple[str, Cell]]) -> Grid:
-    """Return names and values as a table, without those that are empty."""
+    """Return names and values as a table, without empty values."""
     return Grid(title=title, columns=("", "value"), rows=tuple((name, value) for name, value in pairs if value != ""))

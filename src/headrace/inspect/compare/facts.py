@@ -1,4 +1,4 @@
-"""Runs side by side, as plain values: what they have in common is left out, but for their numbers."""
+"""Runs side by side, as plain values. What is equal in all of them is left out, except numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Verdict = Literal["better", "worse", "same", ""]
 
 
 class Side(Struct, frozen=True, kw_only=True):
-    """A run: what it was, and what it took. `cpu_s` are the seconds of processors that its attempts used."""
+    """A run with its time and cost. `cpu_s` is the cpu time in seconds that its attempts used."""
 
     run: str
     pipeline: str
@@ -27,9 +27,10 @@ class Side(Struct, frozen=True, kw_only=True):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """A parameter, or an input, that differs: of the pipeline, or of a task where one is named. None: not there.
+    """A parameter or an input that differs, of a task, or of the pipeline if `task` is empty.
+    A value is None if it is absent.
 
-    An input that `follows` comes from a task whose own parameters, code or inputs differ.
+    If `follows` is True, the input comes from a task whose own parameters, code or inputs differ.
     """
 
     task: str
@@ -39,7 +40,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 class CodeChange(Struct, frozen=True, kw_only=True):
-    """A part of a stage's code that differs: what stands for it in each run, and how each differs from the first."""
+    """A part of a stage's code that differs: its text or digest in each run, and a diff of each run from the first."""
 
     stage: str
     kind: str
@@ -49,12 +50,12 @@ class CodeChange(Struct, frozen=True, kw_only=True):
 
 
 class Number(Struct, frozen=True, kw_only=True):
-    """A metric in one run. `change` is its difference to the first run's; `verdict` is whether that is better.
+    """A metric in one run. `change` is its difference to the first run; `verdict` says whether it is better.
 
-    `change_low` and `change_high` are the interval of the difference, where both runs judged the same rows. `sure` says
-    whether it excludes zero, or else whether both intervals exclude each other, an end that isn't known excluding
-    nothing; None where there are none. Where the runs judged other rows (`is_apart`), there is no verdict: the
-    difference may be that of the rows.
+    `change_low` and `change_high` are the interval of the difference, if both runs judged the same rows. `sure` is then
+    True if this interval excludes zero. Otherwise it is True if the intervals of the two runs do not overlap; an
+    unknown end overlaps everything. It is None if there are no intervals. If the runs judged different rows, `is_apart`
+    is True and there is no verdict, since the difference may come from the rows.
     """
 
     value: float | None
@@ -71,17 +72,20 @@ class Number(Struct, frozen=True, kw_only=True):
     is_apart: bool = False
 
     def text(self, value: float | None) -> str:
-        """Write a number that belongs to this one, to as many digits as its interval leaves certain, two at least."""
+        """Return a number related to this one as text, with as many digits as the interval leaves certain,
+        but at least two."""
         return number(value, decimals_of_value(_fact(value, self.low, self.high)))
 
     def end(self, value: float | None) -> str:
-        """Write an end of its interval."""
+        """Return an end of the interval as text."""
         return number(value, decimals_of(_fact(value, self.low, self.high)))
 
     @property
     def change_text(self) -> str:
-        """The difference, with its interval where it has one; else to as many places as the number, or to two digits
-        where those places would show nothing of it."""
+        """The difference as text, with its interval if it has one.
+
+        Without an interval it has as many decimals as the number,
+        or two digits if those decimals would show only zeros."""
         change, low, high = self.change, self.change_low, self.change_high
         if change is None:
             return ""
@@ -101,8 +105,8 @@ def _fact(value: float | None, low: float | None, high: float | None) -> Fact:
 
 
 class Metric(Struct, frozen=True, kw_only=True):
-    """A metric of a task in each run, None where the run has none. `of` says which model the task judged, where a run
-    judged several."""
+    """A metric of a task in each run, or None for a run that lacks it. `of` names the model that the task judged, if a
+    run judged several."""
 
     task: str
     name: str
@@ -114,17 +118,17 @@ class Metric(Struct, frozen=True, kw_only=True):
 
     @property
     def who(self) -> str:
-        """The task, and what it judged."""
+        """The task's name, with the model that it judged."""
         return f"{self.task} of {self.of.replace('`', '')}" if self.of else self.task
 
     @property
     def differs(self) -> bool:
-        """Whether any run's number is another than the first's."""
+        """Whether the number differs between any two runs."""
         return len({None if each is None else each.value for each in self.numbers}) > 1
 
 
 class Curve(Struct, frozen=True, kw_only=True):
-    """What a task logged under a name in each run, None where it logged nothing."""
+    """What a task logged under a name in each run, or None for a run in which it logged nothing."""
 
     task: str
     name: str
@@ -133,7 +137,7 @@ class Curve(Struct, frozen=True, kw_only=True):
 
 
 class Took(Struct, frozen=True, kw_only=True):
-    """A task in each run: its state (None where the run has no such task), its seconds and what they cost."""
+    """A task in each run: its state (None if the run has no such task), its seconds and its cost."""
 
     task: str
     states: tuple[str | None, ...]
@@ -142,9 +146,9 @@ class Took(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """Runs side by side, the first being what the others are held against. Tasks are the same by their names.
+    """Runs side by side. The others are compared with the first one. Tasks with the same name count as the same.
 
-    `notes` say in words what the runs don't share, and what couldn't be read.
+    `notes` are sentences about what the runs do not share, and what could not be read.
     """
 
     runs: tuple[Side, ...]

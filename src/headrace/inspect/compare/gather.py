@@ -44,7 +44,7 @@ Lines = Mapping[tuple[str, str], Line]
 
 
 class Compared(Struct, frozen=True, kw_only=True):
-    """All that is known of one of the runs."""
+    """All that is known about one of the runs."""
 
     material: Material
     readings: Sequence[Reading]
@@ -54,13 +54,14 @@ class Compared(Struct, frozen=True, kw_only=True):
 def compare(
     project: Project, views: Views, names: Sequence[str], metrics: Sequence[str] = (), *, paired: bool | None = None
 ) -> Comparison:
-    """Put runs side by side; of their metrics those that are named, or all.
+    """Return a comparison of runs, with the named metrics or with all if none is named.
 
-    What was judged on the same rows is compared row by row; with `paired` however many there are, without if told so.
+    Metrics of predictions for the same rows are compared row by row. If `paired` is True, this is done for any number
+    of rows; if None, only up to `AUTO_ROWS` rows; if False, never.
 
     Raises:
-        NotFoundError: there is no such run, or none of them has a metric of that name.
-        UsageError: less than two runs, or one twice.
+        NotFoundError: there is no such run, or none of the runs has a metric of that name.
+        UsageError: fewer than two runs are named, or one is named twice.
     """
     ids = [views.find(name).run for name in names]
     if len(ids) < 2:
@@ -80,7 +81,8 @@ def compare(
 
 
 def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison:
-    """Say of each metric which model its task judged, where a run judged several; of runs that differ, of each."""
+    """Add to each metric the model that its task judged, if a run judged several.
+    If the runs differ, all models are added."""
     tasks = dict.fromkeys(metric.task for metric in found.metrics)
     subjects = [judged(views, run, tasks) for run in runs]
     of = {task: " / ".join(dict.fromkeys(each[task] for each in subjects if task in each)) for task in tasks}
@@ -89,7 +91,7 @@ def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison
 
 
 def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool | None) -> Comparison:
-    """Return the differences of metrics intervals of their own, where the same rows were judged."""
+    """Add intervals to the differences of metrics, if the same rows were judged."""
     tasks = dict.fromkeys(metric.task for metric in found.metrics if metric.source == "report")
     pairings = {
         (task, place): pair(runs[0], run, task, load, asked=asked)
@@ -112,7 +114,7 @@ def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool
 
 
 def _held(number: Number | None, metric: Metric, pairing: Pairing) -> Number | None:
-    """Return a number with what pairing tells of its difference to the first run's."""
+    """Return a number with what the pairing says about its difference to the first run."""
     if number is None or number.change is None:
         return number
     if pairing.is_apart and metric.source == "report":
@@ -125,7 +127,7 @@ def _held(number: Number | None, metric: Metric, pairing: Pairing) -> Number | N
 
 
 def put_together(found: Sequence[Compared], kept: set[tuple[str, str]], store: Store) -> Comparison:
-    """Put what was read of the runs together; `kept` are the metrics to show, as tasks and names."""
+    """Return the comparison of runs that were read. `kept` are the metrics to show, as pairs of task and name."""
     runs = [each.material for each in found]
     parameters, inputs = _settings(runs, store)
     code = tuple(_code(runs, store))
@@ -156,7 +158,7 @@ def _side(run: Material) -> Side:
 
 
 def _settings(runs: Sequence[Material], store: Store) -> tuple[list[Setting], list[Setting]]:
-    """Return the parameters and the inputs that differ: values that the pipeline gave, and outputs of other tasks."""
+    """Return the parameters and the inputs that differ: values from the pipeline, and outputs of other tasks."""
     given = _differing(_parameters(runs, store))
     parameters = [Setting(task="", name=name, values=told_apart(values)) for name, values in given]
     inputs: list[Setting] = []
@@ -179,7 +181,7 @@ def _settings(runs: Sequence[Material], store: Store) -> tuple[list[Setting], li
 def _marked(
     inputs: Sequence[Setting], runs: Sequence[Material], parameters: Sequence[Setting], code: Sequence[CodeChange]
 ) -> Iterator[Setting]:
-    """Tell the inputs that differ since something before them does from those that begin a difference."""
+    """Yield the inputs; `follows` is set for those that differ because something before them differs."""
     stages = {change.stage for change in code}
     moved = {each.task for each in (*parameters, *inputs)}
     rows = [row for run in runs for row in run.rows.values()]
@@ -187,7 +189,7 @@ def _marked(
         name
         for row in rows
         if row.name in moved or row.stage in stages
-        for name in (row.name, row.parent)  # what becomes of an element becomes of its map
+        for name in (row.name, row.parent)  # a change of an element is a change of its map
     }
     for each in inputs:
         nodes = [node for run in runs if (node := run.node(each.task)) is not None]
@@ -196,8 +198,10 @@ def _marked(
 
 
 def _parameters(runs: Sequence[Material], store: Store) -> list[dict[str, str]]:
-    """Return the parameters of the runs; one that wasn't given, though the same pipeline got it elsewhere, has its
-    default, as the run's code says it."""
+    """Return the parameters of the runs.
+
+    If a run was not given a parameter that another run of its pipeline was given,
+    the default in the run's code is used."""
     given = [{name: str(value) for name, value in run.view.params.items()} for run in runs]
     for run, params in zip(runs, given, strict=True):
         same = [other for other, its in zip(given, runs, strict=True) if its.view.pipeline == run.view.pipeline]
@@ -208,7 +212,7 @@ def _parameters(runs: Sequence[Material], store: Store) -> list[dict[str, str]]:
 
 
 def _defaults(run: Material, store: Store) -> Mapping[str, str]:
-    """Return the defaults of a pipeline's parameters, as the code that the run pinned has them."""
+    """Return the defaults of a pipeline's parameters in the code that the run recorded."""
     files = run.files(store)
     paths = () if run.story.opened is None else run.story.opened.files
     found = (each for path in paths if path in files for each in pipelines_in(files[path], path))
@@ -216,7 +220,7 @@ def _defaults(run: Material, store: Store) -> Mapping[str, str]:
 
 
 def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | None:
-    """Return the arguments of a task by parameter: identity, short form, whether the pipeline gave it as a value."""
+    """Return the arguments of a task by parameter: identity, short text, and whether the pipeline passed a value."""
     row, node = run.rows.get(task), run.node(task)
     if row is None or row.inputs is None:
         return None
@@ -230,7 +234,8 @@ def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | N
 
 
 def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
-    """Yield the parts that differ, stage by stage, a part that several stages reach under the first of them."""
+    """Yield the parts of the code that differ, stage by stage.
+    A part of several stages comes with the first of them."""
     stages = _code_by_stage(runs)
     files: dict[int, Mapping[str, bytes]] = {}
     seen: set[tuple[str, str, tuple[str | None, ...]]] = set()
@@ -271,9 +276,10 @@ def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
 
 
 def _code_by_stage(runs: Sequence[Material]) -> list[dict[str, Code]]:
-    """Return the code of stages by their names, each with that of the functions that its tasks are given.
+    """Return the code of stages by name, each joined with the code of functions that its tasks get as arguments.
 
-    Where a run's trace didn't keep these (an earlier Headrace wrote it), they count in no run.
+    If one run's trace lacks the code of these functions, as in runs of an earlier Headrace,
+    they are left out in all runs.
     """
     given = [_given_by_stage(run) for run in runs]
     unknown = {stage for each in given for stage, codes in each.items() if None in codes}
@@ -307,7 +313,7 @@ def _metrics(found: Sequence[Sequence[Reading]], kept: set[tuple[str, str]]) -> 
         better = next((cell.better for cell in there if cell.better), "")
         unit = next((cell.unit for cell in there if cell.unit), "")
         if unit == "rows" and len({table[task, "rows"].value for table in tables if (task, "rows") in table}) > 1:
-            better = ""  # more of them may be a smaller share
+            better = ""  # more rows may be a smaller share, so no direction is better
         yield Metric(
             task=task,
             name=name,
@@ -319,7 +325,7 @@ def _metrics(found: Sequence[Sequence[Reading]], kept: set[tuple[str, str]]) -> 
 
 
 def _number(cell: Reading | None, first: Reading | None, better: str) -> Number | None:
-    """Return a number, held against that of the first run where there is one."""
+    """Return a number, compared with that of the first run if there is one."""
     if cell is None:
         return None
     number = Number(value=cell.value, low=cell.low, high=cell.high, best=cell.best, step=cell.step, why=cell.why)
@@ -332,15 +338,16 @@ def _number(cell: Reading | None, first: Reading | None, better: str) -> Number 
 def _verdict(change: float, better: str) -> Verdict:
     if change == 0:
         return "same"
-    if not better or change != change:  # it may be NaN
+    if not better or change != change:  # `change` may be NaN
         return ""
     return "better" if (change > 0) == (better == "higher") else "worse"
 
 
 def _sure(cell: Reading, first: Reading) -> bool | None:
-    """Return whether two intervals exclude each other, which is stricter than that their difference's excludes zero.
+    """Return whether two intervals do not overlap.
+    This is stricter than an interval of the difference that excludes zero.
 
-    An end that isn't known excludes nothing; None where no end is known.
+    An unknown end counts as infinite. Return None if no end is known.
     """
     if cell.low is cell.high is first.low is first.high is None:
         return None
@@ -372,7 +379,7 @@ def _tasks(runs: Sequence[Material]) -> Iterator[Took]:
 
 
 def _notes(runs: Sequence[Material]) -> Iterator[str]:
-    """Return what the runs don't share."""
+    """Yield notes about what the runs do not share."""
     if len({run.view.pipeline for run in runs}) > 1:
         shared = set.intersection(*(set(run.rows) for run in runs))
         what = "tasks of the same name stand beside each other" if shared else "no task has the same name in all"
@@ -394,7 +401,7 @@ def _differing(tables: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, tuple
 
 
 def _shared(tables: Sequence[Mapping[Key, object]]) -> list[Key]:
-    """Return the keys that two or more have, in their order."""
+    """Return the keys that at least two of the tables have, in order."""
     return [key for key in _union(tables) if sum(key in table for table in tables) > 1]
 
 

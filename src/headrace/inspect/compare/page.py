@@ -1,4 +1,4 @@
-"""One self-contained HTML page that puts runs side by side."""
+"""One self-contained HTML page with runs side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MARKS = {"better": "▲ better", "worse": "▼ worse", "same": "same", "": ""}
 
 
 def page(found: Comparison, project: str) -> str:
-    """Return the page as text."""
+    """Return the page as HTML text."""
     names = [run.run for run in found.runs]
     pipelines = list(dict.fromkeys(run.pipeline for run in found.runs))
     header = tag(

@@ -1,7 +1,7 @@
-"""Metrics of two runs that were judged on the same rows: their differences, with intervals of their own.
+"""Differences between metrics of two runs that were judged on the same rows, with intervals of the differences.
 
-Both numbers come from the same resamples (`evaluate.paired`), so an interval of their difference is far narrower than
-those of the two would suggest.
+Both numbers come from the same resamples (`evaluate.paired`), so the interval of their difference is far narrower than
+their own two intervals suggest.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from headrace.spec.intent import REPORT
 JUDGES = "headrace.stages.evaluate."
 PREDICTIONS, ROW = "predictions", "row"
 AUTO_ROWS = 100_000
-"""Predictions of more rows are paired only where that is asked for: it takes seconds."""
+"""Predictions of more rows than this are paired only on request, since that takes seconds."""
 LEAST_COLUMNS = 2
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """The difference of a metric to that of the first run, with its interval."""
+    """The difference between a metric and that of the first run, with its interval."""
 
     value: float
     low: float
@@ -36,9 +36,11 @@ class Gap(Struct, frozen=True, kw_only=True):
 
 
 class Pairing(Struct, frozen=True, kw_only=True):
-    """The differences of a task's metrics, by name, or in words why there are none; empty: nothing was to be paired.
+    """The differences of a task's metrics by name. `why` says why there are none;
+    it is empty if there was nothing to pair.
 
-    `is_apart`: the two runs judged other rows, so that the models aren't told apart from the rows.
+    `is_apart` is True if the two runs judged different rows, so that an effect of the model can't be separated from one
+    of the rows.
     """
 
     gaps: Mapping[str, Gap] = {}
@@ -47,7 +49,10 @@ class Pairing(Struct, frozen=True, kw_only=True):
 
 
 def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool | None) -> Pairing:
-    """Pair what a task of two runs has predicted; `asked`: however many rows there are, or not at all (False)."""
+    """Return the differences between the metrics of a task in two runs.
+
+    If `asked` is True, predictions of any number of rows are paired; if None, only up to `AUTO_ROWS`;
+    if False, none."""
     refs = _predictions(first, task), _predictions(other, task)
     if asked is False or refs[0] is None or refs[1] is None:
         return Pairing()
@@ -80,7 +85,7 @@ def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool
 
 
 def _predictions(run: Material, task: str) -> Ref | None:
-    """Return the predictions that a ready-made evaluation gave beside its report."""
+    """Return the predictions that a ready-made evaluation returned with its report, or None."""
     stage, ref = run.stage(task), run.out(task)
     if stage is None or not stage.function.startswith(JUDGES) or ref is None or not ref.names or not ref.parts:
         return None
@@ -94,8 +99,8 @@ def _is_told(table: Any) -> bool:
 
 
 def are_apart(mine: Any, theirs: Any) -> bool:
-    """Return whether what two runs judged (tables of predictions) can't be the same rows: no row has the same number,
-    or the targets of these differ."""
+    """Return whether the predictions of two runs are for different rows:
+    no row number is in both, or their targets differ."""
     import pyarrow as pa  # noqa: PLC0415  0.2 s, only where there are predictions
     import pyarrow.compute as pc  # noqa: PLC0415  likewise
 
@@ -103,7 +108,7 @@ def are_apart(mine: Any, theirs: Any) -> bool:
     if ROW not in mine.column_names or ROW not in theirs.column_names or target not in theirs.column_names:
         return False
     places = pc.index_in(mine[ROW], value_set=theirs[ROW])
-    # Arrow can't choose among views of text, as Polars gives them.
+    # Arrow can't filter texts of the string view type, which Polars makes.
     told = [
         each[target].cast(pa.large_string()) if pa.types.is_string_view(each[target].type) else each[target]
         for each in (mine, theirs)
@@ -115,7 +120,7 @@ def are_apart(mine: Any, theirs: Any) -> bool:
         there = there.cast(here.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         return True  # targets of another type
-    # Arrow has NaN differ from NaN; values that hold others are compared as they are written.
+    # For Arrow, NaN differs from NaN. Nested values are compared by their text.
     if pa.types.is_nested(here.type):
         return not here.equals(there) and repr(here.to_pylist()) != repr(there.to_pylist())
     if pa.types.is_floating(here.type):
@@ -124,13 +129,13 @@ def are_apart(mine: Any, theirs: Any) -> bool:
 
 
 def _table(run: Material, task: str) -> str | None:
-    """Return what stands for the table that a task judged."""
+    """Return the identity of the table that a task judged, or None if unknown."""
     row = run.rows.get(task)
     return None if row is None or row.inputs is None else told(row.inputs).get("table")
 
 
 def _asked(run: Material, task: str) -> dict[str, Any]:
-    """Return what the evaluation was told that the comparison has to know too."""
+    """Return the arguments of an evaluation that the comparison needs too."""
     node = run.node(task)
     args = {} if node is None else dict(node.args)
     found = {}

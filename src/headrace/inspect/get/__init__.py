@@ -1,2 +1,2 @@
-"""Artifacts got out, as values or as files, by their addresses. Begin with `get`. Nothing is written over that wasn't
-named."""
+"""Artifacts copied out of the store by their addresses, as values or as files. Begin with `get`. A file is overwritten
+only if the user named it."""

@@ -1,4 +1,4 @@
-"""Models and datasets by their addresses: `model:delays`, `model:delays:3`, `dataset:flights@frozen`."""
+"""Addresses of models and datasets: `model:delays`, `model:delays:3`, `dataset:flights@frozen`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS: tuple[Kind, ...] = ("model", "dataset")
 
 
 class Address(Struct, frozen=True):
-    """A kind, and what names a version of it: `NAME`, `NAME:VERSION` or `NAME@ALIAS`."""
+    """An address: a kind, and the name of a version as `NAME`, `NAME:VERSION` or `NAME@ALIAS`."""
 
     kind: Kind
     name: str
@@ -27,7 +27,7 @@ class Address(Struct, frozen=True):
 
 
 def address(word: str) -> Address | None:
-    """Read an address; None of what is none.
+    """Return a word as an address, or None if it is not one.
 
     >>> address("model:delays@best")
     Address(kind='model', name='delays@best')
@@ -41,21 +41,21 @@ def address(word: str) -> Address | None:
 
 
 def version(views: Views, word: str) -> VersionView | None:
-    """Return the version that an address names; None where the word is no address.
+    """Return the version that an address names, or None if the word is no address.
 
     Raises:
         NotFoundError: there is no such name, version or alias.
-        UsageError: it begins as an address does, and is none.
+        UsageError: the word begins like an address, but is not one.
     """
     found = address(word)
     return None if found is None else views.resolve(found.kind, found.name)
 
 
 def must_be_address(word: str) -> Address:
-    """Read an address.
+    """Return a word as an address.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the word is not an address.
     """
     found = address(word)
     if found is None:
@@ -67,9 +67,10 @@ def must_be_address(word: str) -> Address:
 
 
 def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
-    """Return the run and the task that gave a version's artifact; None where nobody knows any more.
+    """Return the run and the task that made a version's artifact, or None if that is no longer known.
 
-    That is the run that registered it, or the one that it was registered from, and in it the first task that has it.
+    The run is the one that registered the version, or the one that it was registered from. The task is the first one in
+    that run that has the artifact.
     """
     run = version.run or (version.origin or "").partition(" ")[0]
     try:

@@ -1,4 +1,4 @@
-"""Gets artifacts out: as values, or as files that other programs read."""
+"""Copies artifacts out of the store: as values, or as files that other programs read."""
 
 from __future__ import annotations
 
@@ -45,30 +45,32 @@ SUFFIXES = {
     "text": ".txt",
 }
 ALSO = {"lightgbm": (".lgb", ".model"), "pickle": (".pkl",)}
-"""Other suffixes of the same form."""
+"""Other suffixes of the same format."""
 ANY = ("bytes", "file", "text")
-"""Codecs of what only their maker knows the form of: any suffix may be right."""
+"""Codecs whose format only the maker knows: any suffix may be right."""
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
-"""Codecs whose parts mean nothing without them, plain as they may be."""
+"""Codecs whose parts have no meaning by themselves, even if they are plain values."""
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 def get(project: Project, run: str, task: str | None, to: Path | None, columns: Sequence[str] | None = None) -> Path:
-    """Write an artifact to a file: a task's output (`TASK`, or a part of it, `TASK.PART`), or one named by its digest,
-    or by the address of a version (`task` is then a part of it). Of a table, with `columns`, only these are read. A
-    table and a report are written as the suffix of `to` says, all else in its own form.
+    """Write an artifact to a file, and return the file's path.
+
+    The artifact is a task's output (`TASK`), a part of it (`TASK.PART`), or one named by its digest or by the address
+    of a version; with an address, `task` is a part of the version. With `columns`, only these columns of a table are
+    read. The suffix of `to` decides the format of a table or a report. Everything else is written in its own format.
 
     Raises:
-        NotFoundError: there is none.
-        CodecError: columns are named of what isn't a table, or has none of that name.
-        UsageError: it can't be written there, or not in the form that the suffix of `to` names.
+        NotFoundError: there is no such artifact.
+        CodecError: columns are named, and the artifact is not a table or has no such column.
+        UsageError: the file can't be written, or not in the format that the suffix of `to` names.
     """
     with views(project) as found:
         ref, name, inside = artifact(found, run, task)
     store = reading_store(project)
-    name = name.replace("/", "-")  # it may be `team/delays`, or name a path, and the file goes to this folder
+    name = name.replace("/", "-")  # a name such as `team/delays` must not lead to another folder
     if columns is None and ref.type == REPORT:
         return write_report(ref, store, to, name)
     if columns is None and not is_table(ref):
@@ -77,10 +79,10 @@ def get(project: Project, run: str, task: str | None, to: Path | None, columns: 
 
 
 def artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
-    """Return the artifact that is meant, what its file is called, and how a command begins that names a part of it.
+    """Return the artifact that is named, the name for its file, and the beginning of a command that names a part of it.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such artifact.
     """
     version = addresses.version(found, word)
     if version is not None:
@@ -95,10 +97,10 @@ def artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
 
 
 def by_digest(found: Views, word: str) -> Ref:
-    """Return the artifact with this digest, or the beginning of it.
+    """Return the artifact with this digest, or with a digest that begins so.
 
     Raises:
-        NotFoundError: there is none, or the word names a run, and says nothing of a task.
+        NotFoundError: there is no such artifact, or the word names a run and no task.
     """
     try:
         return found.artifact(word)
@@ -108,10 +110,10 @@ def by_digest(found: Views, word: str) -> Ref:
 
 
 def check_is_no_run(found: Views, word: str) -> None:
-    """Refuse the name of a run where a task of it is meant.
+    """Raise NotFoundError if the word names a run, with its tasks in the hint.
 
     Raises:
-        NotFoundError: it names one.
+        NotFoundError: the word names a run.
     """
     try:
         run = found.find(word).run
@@ -125,10 +127,10 @@ def check_is_no_run(found: Views, word: str) -> None:
 
 
 def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path | None, name: str) -> Path:
-    """Write a table, or some columns of it, to a file as its suffix says; return the path written."""
+    """Write a table, or some columns of it, in the format of the file's suffix; return the path written."""
     form = form_of(to, table_file.SUFFIXES, "a table")
     if columns is None and ref.codec not in ("joined", "arrow-stream") and form == ".arrow":
-        return write(ref, store, to, name)  # its own bytes, which are such a file
+        return write(ref, store, to, name)  # the artifact's own bytes are an Arrow file
     table = table_file.as_table(Codecs().load(ref, store, columns=columns), f"`{name}`", with_index=True)
     with written(to, f"{name}.arrow") as (path, aside):
         table_file.write(table, aside, form)
@@ -136,8 +138,10 @@ def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path 
 
 
 def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
-    """Write a report as Markdown (`.md`), JSON (`.json`, all of it), a page (`.html`), or else text; return the path
-    written. Text and Markdown are without its drawings."""
+    """Write a report as Markdown (`.md`), JSON (`.json`), a page (`.html`) or text (other suffixes);
+    return the path written.
+
+    JSON holds all of the report. Text and Markdown are without its drawings."""
     report = Codecs().load(ref, store, verify=True)
     if not isinstance(report, Report):
         raise CodecError(
@@ -159,7 +163,7 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
 
 
 def _by_name(value: object) -> object:
-    """Return a report, or a part of one, with its fields by their names: it is stored by their places."""
+    """Return a report, or a part of one, as dictionaries by field name. It is stored by position."""
     if isinstance(value, tuple):
         return [_by_name(each) for each in value]
     if isinstance(value, Row):
@@ -168,12 +172,13 @@ def _by_name(value: object) -> object:
 
 
 def find(views: Views, run: str, task: str) -> Ref:
-    """Return the artifact of a task's output; `task` may end in the name or place of a part, `split.train`, `fit.0`.
+    """Return the artifact of a task's output, or a part of it:
+    `task` may end in a part's name or index (`split.train`, `fit.0`).
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such artifact.
     """
-    run = views.find(run).run  # once: a run that begins meanwhile would be `latest` then
+    run = views.find(run).run  # looked up once, since `latest` may change meanwhile
     name, path = named_part(views, run, task)
     row = views.task(run, name)
     if row.out is None:
@@ -182,7 +187,7 @@ def find(views: Views, run: str, task: str) -> Ref:
 
 
 def named_part(views: Views, run: str, task: str) -> tuple[str, str]:
-    """Tell a task's name from the path of a part of its output: `split.train` is `train` of `split`.
+    """Return the name of a task and the path of a part of its output: `split.train` is part `train` of task `split`.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -204,10 +209,11 @@ def _of_version(version: VersionView, path: str, word: str) -> Ref:
 
 
 def part_of(ref: Ref, path: str, task: str) -> Ref:
-    """Return the part of a task's output that a path names, `train` or `split.train` or `0`; all of it by none.
+    """Return the part of a task's output at a path (`train`, `split.train` or `0`),
+    or the whole output if the path is empty.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such part.
     """
     for word in path.split(".") if path else ():
         names = ref.names or tuple(str(index) for index in range(len(ref.parts or ())))
@@ -221,15 +227,15 @@ def part_of(ref: Ref, path: str, task: str) -> Ref:
 
 
 def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN TASK.") -> Path:
-    """Write an artifact to a file (a folder goes to a folder) in its own form; return the path written.
+    """Write an artifact to a file, or a folder to a folder, in its own format; return the path written.
 
-    Without `to`, it goes to the current folder, under `name` with the suffix of its form. A model of LightGBM is the
-    text that its library reads, without what a scikit-learn model of it holds beside the trees. Another value with
-    parts is written as JSON, where all of its parts are plain. An error names a part as in `headrace get`, after
-    `inside`.
+    If `to` is None, the file goes to the current folder, under `name` with the suffix of its format. A LightGBM model
+    is written as the text that LightGBM reads, without what a scikit-learn model holds in addition to the trees. Any
+    other value with parts is written as JSON, if all its parts are plain. `inside` is the beginning of a `headrace get`
+    command that errors use to name a part.
 
     Raises:
-        UsageError: it can't be written there, or one of its parts has a form of its own.
+        UsageError: the file can't be written, or one of the parts has a format of its own.
     """
     _check_form(ref, to, inside)
     files = Codecs().load(ref, store, verify=True) if ref.codec in ("file", "folder") else None
@@ -246,7 +252,7 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
 
 
 def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
-    """Refuse to write an artifact under the suffix of a form that it doesn't have."""
+    """Raise UsageError if the suffix of `to` names a format that the artifact does not have."""
     kind = ref.type.partition("@")[0].rpartition(".")[2]
     if ref.codec == "folder" and to is not None and to.suffix.lower() in ARCHIVES:
         raise UsageError(f"a folder can't be written as `{to.suffix}`", hint="name a folder, and pack it yourself")
@@ -256,7 +262,8 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
 
 
 def _alone(ref: Ref, to: Path | None, inside: str) -> str:
-    """Return how to get a part of an artifact alone: those whose form it is, if there are any."""
+    """Return a text about how to get a part of an artifact by itself:
+    parts with the format of `to` if any, else all parts."""
     named_parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
     suffix = "" if to is None else to.suffix.lower()
     fit = [name for name, part in named_parts.items() if suffix and SUFFIXES.get(part.codec) == suffix]
@@ -265,7 +272,7 @@ def _alone(ref: Ref, to: Path | None, inside: str) -> str:
 
 
 def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:
-    """Return an artifact's own bytes, or those of a value with parts as JSON."""
+    """Return an artifact's own bytes, or a value with parts as JSON."""
     if ref.codec == "lightgbm":
         ref = part_of(ref, "model", name)
         if ref.codec != "text":
@@ -278,11 +285,12 @@ def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:
 
 
 def plain_of(ref: Ref, name: str, inside: str = "") -> object:
-    """Return a value with parts as JSON has it, without importing the classes that it was made of. `name` is that of
-    the value, and `inside` how a command begins that names a part of it.
+    """Return a value with parts as plain JSON data, without importing the classes that it was made of.
+
+    `name` is the name of the value in errors, and `inside` the beginning of a command that names a part of it.
 
     Raises:
-        UsageError: a part of it has a form of its own.
+        UsageError: a part of the value has a format of its own.
     """
     if ref.parts is not None and ref.codec not in OPAQUE:
         names = ref.names or tuple(str(index) for index in range(len(ref.parts)))

@@ -1,4 +1,4 @@
-"""Gets out what a task has logged: a curve as CSV, a text, a figure as SVG."""
+"""Copies out what a task has logged: a curve as CSV, a text, or a figure as SVG."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from headrace.project.state import reading_store
 
 
 def get_logged(project: Project, run: str, task: str, name: str, step: int | None, to: Path | None) -> Path:
-    """Write what a task has logged under a name to a file: of texts and figures the last, or the one of a step; of
-    numbers all points, as CSV.
+    """Write what a task has logged under a name to a file, and return the file's path.
+
+    For texts and figures this is the last one, or the one at `step`. For numbers it is all points, as CSV.
 
     Raises:
-        NotFoundError: there is no such run or task, or it has logged nothing of that name.
+        NotFoundError: there is no such run or task, or it has logged nothing under that name.
     """
     with read(project) as views:
         task = views.task(run, task).name

@@ -1,4 +1,4 @@
-"""Files that a command writes for people: whole or not at all, and never over one that nobody named."""
+"""Files that a command writes for users: complete or not at all, and never over a file that the user did not name."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ PAGES = (".html", ".htm")
 
 @contextmanager
 def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
-    """Yield the path that an artifact goes to and the one to write it at, which becomes the first when all is written.
+    """Yield the path of a file to write, and a temporary path to write it at;
+    when the block ends, the file gets its path.
 
-    A file that `to` names is written over. Where `to` is a folder, or nothing is told (this folder), the artifact's own
-    `name` is used: that may be anybody's word, so it names no other folder, no hidden file, and nothing that is there.
+    A file that `to` names is overwritten. If `to` is a folder, or None for the current folder, the artifact's own
+    `name` is used. Anybody may have chosen that name, so it can't lead to another folder, be a hidden file, or
+    overwrite a file.
 
     Raises:
-        UsageError: it can't be written, or something else is there under the artifact's own name.
+        UsageError: the file can't be written, or another one with the artifact's own name exists already.
     """
     _check_path(to)
     is_told = to is not None and not to.is_dir()
     path = to if to is not None and is_told else (to or Path()) / plain_name(name)
-    is_device = is_told and path.exists() and not path.is_file()  # a pipe such as `/dev/stdout` has no other name
-    target = path.resolve() if is_told and not is_device else path  # of a link that was named, what it leads to
+    is_device = is_told and path.exists() and not path.is_file()  # a pipe such as `/dev/stdout` can't be replaced
+    target = path.resolve() if is_told and not is_device else path  # for a link that was named, the file it leads to
     beside = Path(tempfile.gettempdir()) if is_device else target.parent
     aside = beside / f".{target.name[:100]}.{secrets.token_hex(4)}"
     try:
@@ -41,15 +43,15 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
         else:
             _settle(aside, target, over=is_told)
     except OSError as error:
-        why = str(error.strerror or error).replace(str(aside), str(path))  # Arrow's errors name the file in it
+        why = str(error.strerror or error).replace(str(aside), str(path))  # Arrow's errors name the temporary file
         raise UsageError(f"can't write `{path}`: {why}", hint="give another path by `--to`") from error
     finally:
-        with suppress(OSError):  # where nothing could be written, there is nothing to remove
+        with suppress(OSError):  # if nothing could be written, there is nothing to remove
             shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
 
 
 def _check_path(to: Path | None) -> None:
-    """Refuse a path that no file can have: one that leads through a file, or a name that is too long."""
+    """Raise UsageError for a path that no file can have: one that leads through a file, or a name that is too long."""
     try:
         if to is not None:
             to.lstat()
@@ -60,14 +62,14 @@ def _check_path(to: Path | None) -> None:
 
 
 def form_of(to: Path | None, forms: Sequence[str], what: str, hint: str = "") -> str:
-    """Return the suffix that says in which form a file is written: that of `to`, or the first of `forms` by none.
+    """Return the suffix that decides a file's format: that of `to`, or the first of `forms` if `to` has none.
 
     Raises:
-        UsageError: `to` has a suffix, and this can't be written in its form; or no file can have this path.
+        UsageError: the suffix of `to` is not among `forms`, or no file can have this path.
     """
     _check_path(to)
     suffix = "" if to is None or to.is_dir() else to.suffix.lower()
-    if not suffix or suffix[1:].isdigit():  # `model-1.2` has none
+    if not suffix or suffix[1:].isdigit():  # the name `model-1.2` has no suffix
         return forms[0]
     if suffix in forms:
         return suffix
@@ -76,7 +78,7 @@ def form_of(to: Path | None, forms: Sequence[str], what: str, hint: str = "") ->
 
 
 def plain_name(name: str) -> str:
-    """Return a file's name that goes nowhere else and isn't hidden.
+    """Return a file name that leads to no other folder and is not hidden.
 
     >>> plain_name("../../.bashrc"), plain_name("team/delays-3"), plain_name("..")
     ('bashrc', 'delays-3', 'artifact')
@@ -86,18 +88,19 @@ def plain_name(name: str) -> str:
 
 
 def _pour(aside: Path, path: Path) -> None:
-    """Write what was written to a device, which may be a pipe: libraries look for places in what they write to."""
+    """Copy the temporary file to a device. It may be a pipe,
+    in which libraries could not seek if they wrote to it directly."""
     with aside.open("rb") as file, path.open("wb") as device:
         shutil.copyfileobj(file, device)
 
 
 def _settle(aside: Path, path: Path, *, over: bool) -> None:
-    """Give what was written its name; where nobody named that, only if nothing else has it."""
+    """Rename the temporary file to its path. If `over` is False, do so only if no other file has that path."""
     if over:
         os.replace(aside, path)
     elif not os.path.lexists(path):
         if not aside.is_dir():
-            path.touch(exist_ok=False)  # so that nobody takes the name meanwhile; not each file system has hard links
+            path.touch(exist_ok=False)  # so that nobody takes the name meanwhile; not all file systems have hard links
         aside.rename(path)
     elif not _is_same(aside, path):
         over_it = "" if aside.is_dir() or path.is_dir() else f"`--to {path}` writes over it; or "

@@ -1,4 +1,4 @@
-"""Tables as files that other programs read: Arrow, Parquet, CSV, JSON, JSON Lines, by the suffix of the file."""
+"""Tables as files that other programs read: Arrow, Parquet, CSV, JSON, JSON Lines, chosen by the suffix of the file."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIXES = (".arrow", ".feather", ".parquet", ".csv", ".json", ".jsonl", ".ndjson")
-"""Of the files that tables are written to, and read from."""
+"""The suffixes of files that tables are written to and read from."""
 NO_TABLES = ("pyarrow.lib.Schema", "pyarrow.lib.Array", "pyarrow.lib.ChunkedArray")
 
 
 def is_table(ref: Ref) -> bool:
-    """Whether an artifact is a table, which its own codec has written."""
+    """Return whether an artifact is a table that was written by a codec for tables."""
     kind = ref.type.partition("@")[0]
     return ref.codec in TABLES and kind not in NO_TABLES and not kind.endswith((".Series", "Array"))
 
 
 def as_table(value: Any, what: str, *, with_index: bool) -> pa.Table:
-    """Return a table, batches or a frame as a table of Arrow; of a frame of pandas with its index, or without.
+    """Return a table, batches or a data frame as an Arrow table. `with_index` says whether to keep the index of pandas.
 
     Raises:
-        UsageError: it is no table.
+        UsageError: the value is not a table.
     """
     import pyarrow as pa  # noqa: PLC0415  0.2 s, for tables only
 
@@ -48,10 +48,10 @@ def as_table(value: Any, what: str, *, with_index: bool) -> pa.Table:
 
 
 def write(table: pa.Table, path: Path, suffix: str) -> None:
-    """Write a table to a file, in the form of a suffix.
+    """Write a table to a file in the format of a suffix.
 
     Raises:
-        UsageError: that form has no room for one of its columns.
+        UsageError: the format can't hold one of the columns.
     """
     import pyarrow as pa  # noqa: PLC0415  as above
     import pyarrow.csv  # noqa: PLC0415  as above
@@ -77,7 +77,7 @@ def write(table: pa.Table, path: Path, suffix: str) -> None:
 
 
 def _nested_as_json(table: pa.Table) -> pa.Table:
-    """Write lists, structs and maps as JSON, since a cell of CSV holds one text."""
+    """Return a table with its lists, structs and maps as JSON texts, since a cell of CSV holds one text."""
     import pyarrow as pa  # noqa: PLC0415  as above
 
     encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -89,10 +89,10 @@ def _nested_as_json(table: pa.Table) -> pa.Table:
 
 
 def lines(table: pa.Table, *, is_list: bool) -> Iterator[str]:
-    """Go over the rows as JSON, one a line; as one list, if it is to be one value."""
+    """Yield the rows as JSON, one a line; if `is_list` is True, all lines together are one JSON list."""
     if len(set(table.column_names)) < table.num_columns:
         raise UsageError("several columns have one name, which JSON can't hold", hint="write it as `.csv` or `.arrow`")
-    encode = msgspec.json.Encoder(enc_hook=str).encode  # of nanoseconds, as text
+    encode = msgspec.json.Encoder(enc_hook=str).encode  # times with nanoseconds become texts
     before = "[\n" if is_list else ""
     for batch in table.to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():

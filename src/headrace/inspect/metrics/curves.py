@@ -60,8 +60,8 @@ def brief(metric: MetricView) -> MetricBrief:
 
 
 def with_metrics(tasks: Iterable[TaskView], metrics: Iterable[MetricView]) -> tuple[TaskView, ...]:
-    """Return tasks with the summaries of what they have logged. Tasks that have logged nothing are returned
-    unchanged."""
+    """Return tasks with the summaries of what they have logged.
+    Tasks that have logged nothing are returned unchanged."""
     found: dict[str, dict[str, MetricBrief]] = {}
     for metric in metrics:
         found.setdefault(metric.task, {})[metric.name] = brief(metric)

@@ -36,8 +36,8 @@ class Reading(Struct, frozen=True, kw_only=True):
     """A number of a task. `low` and `high` are the ends of its interval; `better` is the direction of improvement.
 
     For a number that was logged, `value` is the last one, at `step`, and `least` and `greatest` are over all. `why`
-    says why there is no value. `also` are other names of the same number: `test/AUC` for a number that a report calls
-    `AUC`.
+    says why there is no value. `also` are other names of the same number:
+    `test/AUC` for a number that a report calls `AUC`.
     """
 
     task: str
@@ -57,8 +57,8 @@ class Reading(Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that it may be called by, its own first: `NAME` and `TASK.NAME`, then the same for its other
-        names."""
+        """The names that it may be called by, its own first:
+        `NAME` and `TASK.NAME`, then the same for its other names."""
         return tuple(word for name in (self.name, *self.also) for word in (name, f"{self.task}.{name}"))
 
     @property
@@ -72,8 +72,8 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 def loader(store: Store) -> Load:
-    """Return a function that loads an artifact, or returns None if it can't be read. It loads only formats that run no
-    code."""
+    """Return a function that loads an artifact, or returns None if it can't be read.
+    It loads only formats that run no code."""
     codecs = Codecs()
 
     def load(ref: Ref) -> object:
@@ -105,8 +105,8 @@ def report_refs(ref: Ref | None, depth: int = _DEPTH) -> Iterator[Ref]:
 
 
 def readings(views: Views, run: str, load: Load) -> list[Reading]:
-    """Return all numbers of a run, task by task: those in reports first, then logged ones, then those in other
-    outputs."""
+    """Return all numbers of a run, task by task: those in reports first, then logged ones,
+    then those in other outputs."""
     rows = views.rows(run)
     wide = maps(row.name for row in rows)
     logged: dict[str, list[Reading]] = {}
@@ -136,8 +136,8 @@ def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[R
 
 
 def _fact_of(reading: Reading, told: Mapping[str, Reading]) -> str | None:
-    """Return the name of the number in a report that equals this one, or None: `AUC` for `metrics.AUC` or
-    `test/AUC`."""
+    """Return the name of the number in a report that equals this one, or None:
+    `AUC` for `metrics.AUC` or `test/AUC`."""
     if reading.name in told:
         return reading.name
     last = re.split(r"[./]", reading.name)[-1]
@@ -205,8 +205,8 @@ def _plain(value: Any) -> float | None:
 
 
 def _with_intervals(found: Mapping[str, float]) -> dict[str, tuple[float, float | None, float | None]]:
-    """Return the numbers with intervals: `auc.value`, `auc.low` and `auc.high` become one number `auc` with its
-    interval.
+    """Return the numbers with intervals: `auc.value`,
+    `auc.low` and `auc.high` become one number `auc` with its interval.
 
     Other numbers have no interval."""
     ends = ("value", "low", "high")

@@ -33,8 +33,8 @@ class Ranking(Struct, frozen=True, kw_only=True):
 
 
 def ranking(project: Project, views: Views, word: str, pipeline: str | None) -> Ranking:
-    """Return the newest runs sorted by a metric, `NAME` or `TASK.NAME`, least first. With `-NAME`, the greatest is
-    first.
+    """Return the newest runs sorted by a metric, `NAME` or `TASK.NAME`, least first.
+    With `-NAME`, the greatest is first.
 
     Raises:
         NotFoundError: none of the runs has such a metric.

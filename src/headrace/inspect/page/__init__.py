@@ -1,2 +1,2 @@
-"""The page about a run: facts gathered, then drawn as one HTML file without a script. Begin with `page`. Only `gather`
-reads the record."""
+"""The page about a run: its facts are gathered, then drawn as one HTML file. Begin with `page`.
+Only `gather` reads the record."""

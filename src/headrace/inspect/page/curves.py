@@ -1,4 +1,4 @@
-"""Curves over steps as SVG: a line for each run, with axes that people can read."""
+"""Curves over steps as SVG: one line for each run, and axes with round numbers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from headrace.report.markup import Markup, tag
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 34
 HUGE = 1e300
-"""Numbers beyond are left out as those that aren't finite are: axes that hold them overflow."""
+"""Numbers beyond this are left out, like those that are not finite: an axis that holds them would overflow."""
 ALONE = (
     "text{font:12px sans-serif;fill:#5c6670}.grid{stroke:#e2e4e1}"
     ".curve{fill:none;stroke:#2f6aa8;stroke-width:1.8}.dot{fill:#2f6aa8}"
 )
 COLOURS = 8
-"""The page's style knows so many; more lines begin anew with other dashes."""
+"""How many colours the page's style has. Further lines repeat the colours with dashes."""
 
 
 def curves(lines: Sequence[tuple[str, Line | None]], title: str) -> Markup:
-    """Draw lines, each with its name, over one pair of axes; where there is nothing to draw, the axes say so."""
+    """Return named lines drawn over one pair of axes, or a note if there is no point to draw."""
     points = [_finite(line) for _, line in lines]
     every = [point for each in points for point in each]
     if not every:
@@ -45,7 +45,7 @@ def curves(lines: Sequence[tuple[str, Line | None]], title: str) -> Markup:
 
 
 def picture(line: Line, title: str) -> str:
-    """Draw one line as an SVG file that stands alone: an image in another page, dark on white."""
+    """Return one line as an SVG file of its own, to be an image in another page, dark on white."""
     return (
         curves([(title, line)], title)
         .replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" ', 1)
@@ -54,7 +54,7 @@ def picture(line: Line, title: str) -> str:
 
 
 def legend(names: Sequence[str]) -> Markup:
-    """Return which colour is whose."""
+    """Return a legend that shows the colour of each name."""
     return tag(
         "p",
         (
@@ -66,7 +66,7 @@ def legend(names: Sequence[str]) -> Markup:
 
 
 class _Axis:
-    """Maps values to places, with round ticks."""
+    """Maps values to places on the drawing, and has round ticks."""
 
     def __init__(self, values: Sequence[float], start: float, end: float, room: float = 0.0) -> None:
         self.low, self.high = min(values), max(values)

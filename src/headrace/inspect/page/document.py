@@ -1,4 +1,4 @@
-"""The frame of a page: its head, its policy, its style and script, and the parts that pages share."""
+"""The frame of a page: its head, its security policy, its style and script, and the parts that pages share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent
 
 
 def document(title: str, header: Markup, sections: Child, footer: Child = None) -> str:
-    """Return a whole page: no network, no file beside it, nothing that user data could act through."""
+    """Return a whole page. It needs no network and no other file, and user data in it can't run code."""
     style = (FOLDER / "page.css").read_text(encoding="utf-8")
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     head = tag(
@@ -35,18 +35,18 @@ def document(title: str, header: Markup, sections: Child, footer: Child = None) 
 
 
 def section(title: str, content: Child) -> Markup:
-    """Return a part of a page under its title."""
+    """Return a part of a page with its title."""
     return tag("section", tag("h2", title), content)
 
 
 def time_of(at: float) -> Markup:
-    """Say a time (Unix seconds) in UTC."""
+    """Return a time (Unix seconds) as an element in UTC."""
     when = datetime.fromtimestamp(at, UTC)
     return tag("time", f"{when:%Y-%m-%d %H:%M:%S} UTC", datetime=when.isoformat(timespec="seconds"))
 
 
 def _policy(script: str) -> Markup:
-    """Allow our own script and style, pictures that are in the page, and nothing else."""
+    """Return a policy that allows Headrace's own script and style and embedded pictures, and nothing else."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return tag(
         "meta",

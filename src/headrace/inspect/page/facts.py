@@ -1,4 +1,4 @@
-"""What a page about a run shows, gathered: plain values, whatever they were read from."""
+"""What a page about a run shows, as plain values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from headrace.run.ports import TaskLine
 
 
 class TaskFacts(TaskLine, frozen=True, kw_only=True):
-    """A task. `needs` are the tasks before it; `parent` is the mapped task that it is an element of."""
+    """A task. `needs` are the tasks that it waits for.
+    `parent` is the mapped task that it is an element of, or None."""
 
     needs: tuple[str, ...] = ()
     parent: str | None = None
@@ -19,8 +20,9 @@ class TaskFacts(TaskLine, frozen=True, kw_only=True):
 
 
 class AttemptFacts(Struct, frozen=True, kw_only=True):
-    """One try of a task: when it began and how long it took, in seconds since the run began, without the times when no
-    driver held the run."""
+    """One attempt of a task: when it began and how long it took.
+
+    Both are seconds on a clock that starts with the run and stands still while no driver holds the run."""
 
     task: str
     stage: str
@@ -32,7 +34,7 @@ class AttemptFacts(Struct, frozen=True, kw_only=True):
 
 
 class Measured(Struct, frozen=True, kw_only=True):
-    """Numbers that a task gave out."""
+    """The numbers that a task returned or logged."""
 
     task: str
     stage: str
@@ -40,7 +42,7 @@ class Measured(Struct, frozen=True, kw_only=True):
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """A picture that a task gave out."""
+    """A picture that a task returned or logged."""
 
     task: str
     media_type: str
@@ -48,7 +50,8 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 class Text(Struct, frozen=True, kw_only=True):
-    """The last text that a task logged under a name, or its beginning; it logged `count` under that name."""
+    """The last text that a task logged under a name, or its beginning.
+    `count` is how many it logged under that name."""
 
     task: str
     name: str
@@ -58,7 +61,7 @@ class Text(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A gate that said no, the tasks that were skipped for it, and the rules that don't hold."""
+    """A gate whose value is false, the tasks that were skipped because of it, and the rules that do not hold."""
 
     gate: str
     tasks: tuple[str, ...]
@@ -66,8 +69,10 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class RunFacts(Struct, frozen=True, kw_only=True):
-    """A run, and all that a page shows of it. `omitted` says in words what was left out, and why. `pauses` are when it
-    was resumed, in the seconds of its attempts, and how long it had rested by then."""
+    """A run, and all that a page shows of it.
+
+    `omitted` are sentences about what was left out, and why. `pauses` are pairs: when the run was resumed, in seconds
+    like those of its attempts, and how many seconds it had rested."""
 
     run: str
     project: str

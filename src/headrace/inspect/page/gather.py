@@ -1,4 +1,4 @@
-"""Gathers what a page shows of a run: from the ledger's views and events, and from its artifacts."""
+"""Gathers what a page shows of a run from the ledger's views and events and from its artifacts."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ MAX_CHARACTERS = 20_000
 
 
 def run_facts(project: Project, views: Views, run_id: str | None, *, now: float) -> RunFacts:
-    """Gather a run's facts; `now` (Unix seconds) is where the bars of what still runs end; where no driver holds it,
-    nothing does.
+    """Return the facts of a run. Bars of running attempts end at `now` (Unix seconds), if a driver holds the run.
 
     Raises:
         NotFoundError: there is no such run.
@@ -94,7 +93,8 @@ def _needs(node: Node) -> Iterator[str]:
 
 
 def _parent(name: str, nodes: dict[str, Node]) -> str | None:
-    """Return the mapped task that this is an element of: the longest name before a bracket that is one."""
+    """Return the mapped task that this task is an element of, or None:
+    the longest name before a bracket that is a map."""
     end = len(name) if name not in nodes else 0
     while (end := name.rfind("[", 0, end)) > 0:
         node = nodes.get(name[:end])
@@ -108,7 +108,7 @@ def _output(output: OutputView) -> str:
 
 
 def _attempts(story: Story, stages: dict[str, str], now: float | None, omitted: list[str]) -> Iterator[AttemptFacts]:
-    """Yield the attempts, placed in the time that the run was worked on; those that still run end now."""
+    """Yield the attempts with their times while drivers held the run. Those that still run end now."""
     ended = story.ended
     if len(ended) > MAX_ATTEMPTS:
         omitted.append(f"The timeline shows the longest {MAX_ATTEMPTS:,} of {len(ended):,} attempts.")
@@ -145,7 +145,7 @@ def _start(story: Story, event: Succeeded | Failed) -> float:
 
 
 def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
-    """Return how long an attempt took; one that died with its driver, up to when that was last heard of."""
+    """Return how long an attempt took. One that died with its driver counts up to the last moment that is recorded."""
     if isinstance(event, Succeeded):
         return event.seconds + event.load_s + event.save_s
     if event.failure.kind == "lost" and not event.seconds:
@@ -154,14 +154,14 @@ def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
 
 
 def _pauses(worked: Duration) -> Iterator[tuple[float, float]]:
-    """Yield when the run was resumed, in the seconds that it had been worked on, and how long it had rested."""
+    """Yield when the run was resumed, in the seconds that it had been worked on by then, and how long it had rested."""
     starts = [since for since, _ in worked.sessions[1:]] + [worked.since]
     for (_, end), start in zip(worked.sessions, starts, strict=True):
         yield worked.at(end), max(0.0, start - end)
 
 
 def _told(views: Views, run: str, store: Store) -> Iterator[Reading]:
-    """Yield the numbers that tasks logged, and those they gave out. What only a report has is shown with the report."""
+    """Yield the numbers that tasks logged or returned. Numbers that only a report has are shown with the report."""
     logged = {(metric.task, metric.name) for metric in views.metrics(run)}
     for each in readings(views, run, loader(store)):
         if each.source != "report" or each.also or (each.task, each.name) in logged:
@@ -182,7 +182,7 @@ def _measured(found: Iterable[Reading], stages: Mapping[str, str], omitted: list
 
 
 def _values(reading: Reading) -> Iterator[tuple[str, float]]:
-    """Yield a number by its name, with the ends of its interval beside it where it has one."""
+    """Yield a number by its name, and the ends of its interval if it has one."""
     if reading.value is None:
         if reading.source == "logged":
             yield reading.name, math.nan

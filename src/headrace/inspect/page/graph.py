@@ -27,7 +27,8 @@ MARKS = {
 
 
 def graph(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:
-    """Draw the tasks, elements of a map as a stack under their task's name; each box leads to `anchors`' place."""
+    """Return a drawing of the tasks. Elements of a map are a stack under their map.
+    Each box links to its place in `anchors`."""
     nodes = [task for task in tasks if task.parent is None][:MAX_NODES]
     names = {task.name for task in nodes}
     edges = [(need, task.name) for task in nodes for need in task.needs if need in names]
@@ -62,7 +63,8 @@ def _down(place: Point) -> float:
 
 
 def _curve(way: Sequence[Point]) -> str:
-    """Draw an edge from the foot of a box to the head of another, straight through the layers between."""
+    """Return the path of an edge from the bottom of one box to the top of another,
+    straight through the layers between."""
     parts: list[str] = []
     for start, end in itertools.pairwise(way):
         x1, y1, x2, y2 = _across(start), _down(start) + BOX_HEIGHT, _across(end), _down(end)
@@ -102,7 +104,7 @@ def _second_line(task: TaskFacts, elements: Sequence[TaskFacts]) -> str:
 
 
 def _shorten(text: str, limit: int) -> str:
-    """Leave out the middle, since names differ at their ends."""
+    """Return a text with its middle left out if it is too long, since names differ at their ends."""
     if len(text) <= limit:
         return text
     tail = (limit - 1) // 3

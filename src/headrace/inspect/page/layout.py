@@ -1,8 +1,9 @@
 """Where to draw the nodes of a graph: in layers from top to bottom, with few crossings and straight edges.
 
-The steps are those of Sugiyama et al. (1981): rank by the longest path, order each layer by the mean place of its
-neighbours, then place. Edges that span several layers run through waypoints, shared by all edges of one source. Places
-are the least squares fit to the neighbours' under the order (isotonic regression).
+The steps are those of Sugiyama et al. (1981). Nodes are ranked by the longest path. Each layer is ordered by the mean
+place of the nodes' neighbours. Then the nodes get their places across. Edges that span several layers run through
+waypoints, which all edges from one source share. The places are the least squares fit to those of the neighbours, given
+the order (isotonic regression).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Centres of the nodes in units of a node's width and of a layer, and the way of each edge through the layers."""
+    """The centres of the nodes, in units of a node's width and of a layer,
+    and the path of each edge through the layers."""
 
     places: Mapping[str, Point]
     ways: Mapping[tuple[str, str], Sequence[Point]]
@@ -29,7 +31,7 @@ class Drawing:
 
 @dataclass(slots=True)
 class _Vertex:
-    """A node, or a waypoint of the edges of one (`name` None)."""
+    """A node, or a waypoint of edges if `name` is None."""
 
     name: str | None
     rank: int
@@ -40,7 +42,7 @@ class _Vertex:
 
 
 def draw(nodes: Sequence[str], edges: Iterable[tuple[str, str]], *, waypoint_width: float = 0.25) -> Drawing:
-    """Lay out an acyclic graph; edges lead from what comes first."""
+    """Return the layout of an acyclic graph. Each edge is a pair of a node and a node below it."""
     edges = sorted(set(edges))
     ranks = _ranks(nodes, edges)
     vertices = {name: _Vertex(name, ranks[name]) for name in nodes}
@@ -59,7 +61,8 @@ def draw(nodes: Sequence[str], edges: Iterable[tuple[str, str]], *, waypoint_wid
 
 
 def _ranks(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Return each node its layer: one below the lowest that it needs; what needs nothing stands right above its use."""
+    """Return the layer of each node: one below the lowest node that it needs.
+    A node that needs none is right above its use."""
     below: dict[str, list[str]] = {name: [] for name in nodes}
     waits = dict.fromkeys(nodes, 0)
     for source, target in edges:
@@ -81,7 +84,7 @@ def _ranks(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, 
 
 
 def _connect(vertices: Mapping[str, _Vertex], edges: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[_Vertex]]:
-    """Join the vertices, layer by layer, and return the way of each edge."""
+    """Join the vertices of neighbouring layers, and return the path of each edge."""
     ways = {}
     trunks: dict[str, list[_Vertex]] = {}
     for source, target in sorted(edges, key=lambda edge: vertices[edge[1]].rank):
@@ -103,7 +106,7 @@ def _join(upper: _Vertex, lower: _Vertex) -> None:
 
 
 def _layers(vertices: Mapping[str, _Vertex], ways: Mapping[tuple[str, str], Sequence[_Vertex]]) -> list[list[_Vertex]]:
-    """Return the vertices of each layer, first in the order in which they are met from above."""
+    """Return the vertices of each layer, in the order in which they are met from above."""
     every = {id(vertex): vertex for vertex in vertices.values()}
     every |= {id(vertex): vertex for way in ways.values() for vertex in way}
     layers: list[list[_Vertex]] = [[] for _ in range(max((each.rank for each in every.values()), default=-1) + 1)]
@@ -120,7 +123,8 @@ def _number(layer: Sequence[_Vertex]) -> None:
 
 
 def _reduce_crossings(layers: list[list[_Vertex]]) -> None:
-    """Order each layer by the mean place of its neighbours, downward and upward in turns; keep the best that was."""
+    """Order each layer by the mean place of its neighbours, downward and upward in turns,
+    and keep the best order seen."""
     best, fewest = [list(layer) for layer in layers], _crossings(layers)
     for sweep in range(SWEEPS):
         if not fewest:
@@ -142,7 +146,7 @@ def _mean(neighbours: Sequence[_Vertex], default: float) -> float:
 
 
 def _crossings(layers: Sequence[Sequence[_Vertex]]) -> int:
-    """Count the pairs of edges that cross: inversions of the lower ends, edges taken in the order of the upper."""
+    """Return how many pairs of edges cross: inversions of the lower ends, with edges in the order of the upper ends."""
     count = 0
     for layer in layers:
         seen: list[int] = []
@@ -155,7 +159,7 @@ def _crossings(layers: Sequence[Sequence[_Vertex]]) -> int:
 
 
 def _place(layers: Sequence[Sequence[_Vertex]], waypoint_width: float) -> None:
-    """Give each vertex its place across, as near to its neighbours' as the order and the widths allow."""
+    """Set the place across of each vertex, as near to its neighbours as the order and the widths allow."""
     for layer in layers:
         for vertex in layer:
             vertex.x = float(vertex.order)
@@ -176,7 +180,7 @@ def _wishes(layer: Sequence[_Vertex], *, down: bool, both: bool) -> list[float]:
 
 
 def _fit(layer: Sequence[_Vertex], waypoint_width: float, wishes: Sequence[float]) -> None:
-    """Move a layer's vertices to the places nearest their wishes that keep order and distance."""
+    """Move a layer's vertices as near to their wishes as possible while their order and distances are kept."""
     offsets = [0.0]
     for left, right in itertools.pairwise(layer):
         offsets.append(offsets[-1] + _half(left, waypoint_width) + _half(right, waypoint_width))

@@ -1,4 +1,5 @@
-"""One self-contained HTML page about a run: no network, no file beside it, nothing that user data could act through."""
+"""One self-contained HTML page about a run. It needs no network and no other file,
+and user data in it can't run code."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from headrace.report.measures import one_line, seconds_text, usd_text
 
 
 def page(run: RunFacts) -> str:
-    """Return the page as text."""
+    """Return the page as HTML text."""
     anchors = {task.name: f"task-{number}" for number, task in enumerate(run.tasks)}
     footer = [tag("p", ticked(each)) for each in run.omitted]
     return document(f"{run.pipeline} {run.run}: {run.state}", _header(run), _sections(run, anchors), footer)
@@ -49,7 +50,9 @@ def _header(run: RunFacts) -> Markup:
 
 
 def _held(found: Held) -> Markup:
-    """Say that a gate said no, what was skipped for it, and which rules don't hold: a run that succeeded hides it."""
+    """Return a box about a gate whose value is false: what was skipped, and which rules do not hold.
+
+    The state of the run does not show this, since such a run succeeds."""
     return tag(
         "div",
         tag("p", tag("strong", ticked(f"`{found.gate}` says no")), ticked(f": {listed(found.tasks, 20)} skipped")),

@@ -14,7 +14,7 @@ from headrace.report.numbers import bracketed
 MAX_ROWS = 2000
 MAX_COLUMNS = 12
 FEW = 4
-"""Tasks that stand beside each other where they have many numbers."""
+"""Up to this many tasks are columns beside each other if they have many numbers."""
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
@@ -28,11 +28,12 @@ def state_badge(state: str) -> Markup:
 
 
 HEADS = {"time": "run"}
-"""A page says `run` where a terminal says `time`: beside them stand `load` and `save`."""
+"""A page's heading is `run` where a terminal's is `time`, because `load` and `save` are next to it."""
 
 
 def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:
-    """Return all tasks in a table that can be sorted by any column; of many elements, the telling ones come first."""
+    """Return all tasks in a table that can be sorted by any column.
+    If there are too many elements, failed ones come first."""
     shown = _most_telling(tasks)
     numbers = [each for each in TASK_NUMBERS if not each.is_rare or any(map(each.text, tasks))]
     names = [HEADS.get(each.head, each.head) for each in numbers]
@@ -44,8 +45,10 @@ def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup
 
 
 def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
-    """Return as many tasks as fit: all that are no elements, elements that went wrong, then the rest; elements stand
-    below their map."""
+    """Return as many tasks as fit: first all that are not elements,
+    then elements that did not succeed, then the others.
+
+    Elements follow their map."""
     ranked = sorted(
         range(len(tasks)),
         key=lambda place: (tasks[place].parent is not None, tasks[place].state in ("succeeded", "reused"), place),
@@ -71,7 +74,8 @@ def _task_row(task: TaskFacts, anchors: Mapping[str, str], numbers: Sequence[Tas
 
 
 def measured_tables(measured: Sequence[Measured]) -> Markup:
-    """Return the numbers of a stage: of several tasks in a table with a row for each, of one in as few rows as tell."""
+    """Return the numbers of a stage as tables: one row for each of several tasks,
+    or as few rows as possible for one task."""
     if len(measured) == 1:
         return tag("div", _single(measured[0].values), class_="tables")
     told = {each.task: _bracketed(each.values) for each in measured}
@@ -84,8 +88,10 @@ def measured_tables(measured: Sequence[Measured]) -> Markup:
 
 
 def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, str]]:
-    """Put a value and the ends of its interval (`auc.value`, `auc.low`, `auc.high`) together: the value, and the text.
-    A count has an interval of its own value alone, which tells nothing."""
+    """Return a value and the ends of its interval (`auc.value`, `auc.low`, `auc.high`) as one entry:
+    the value and a text.
+
+    If the interval is only the value itself, as for a count, it is left out."""
     found: dict[str, float | tuple[float, str]] = {}
     for name, value in values.items():
         stem, _, leaf = name.rpartition(".")
@@ -99,8 +105,8 @@ def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, st
 
 
 def _single(values: Mapping[str, float]) -> Iterator[Markup]:
-    """Yield names that end alike (`auc.low`, `auc.high`, `brier.low`, ...) as one table, and the others below each
-    other."""
+    """Yield names with the same endings (`auc.low`, `auc.high`, `brier.low`, ...) as one table, and the other names as
+    rows of another."""
     groups: dict[str, dict[str, float]] = {}
     for name, value in values.items():
         stem, _, leaf = name.rpartition(".")
@@ -133,7 +139,7 @@ def table(
     sortable: bool = False,
     narrow: bool = False,
 ) -> Markup:
-    """Return a table; the heads in `numbers` stand to the right, as their columns do."""
+    """Return a table. Headings in `numbers` are aligned to the right, like their columns."""
     head = (
         tag(
             "th",

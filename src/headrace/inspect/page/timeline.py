@@ -1,4 +1,4 @@
-"""When each attempt ran, as SVG: stages below each other, attempts that overlapped in lanes of their own."""
+"""When each attempt ran, as SVG: stages below each other, and attempts that overlapped in separate lanes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def timeline(
     anchors: Mapping[str, str],
     pauses: Sequence[tuple[float, float]] = (),
 ) -> Markup:
-    """Draw the attempts over the `seconds` that the run took, with a line at each of the `pauses` (when, how long)."""
+    """Return a drawing of the attempts over the `seconds` that the run took.
+
+    There is a line at each of the `pauses`, which are pairs of when and how long (seconds)."""
     span = max([seconds, *(each.start_s + each.seconds for each in attempts)], default=0.0) or 1.0
     stages: dict[str, list[AttemptFacts]] = {}
     for attempt in sorted(attempts, key=lambda each: each.start_s):
@@ -46,7 +48,7 @@ def timeline(
 
 
 def _lanes(attempts: Sequence[AttemptFacts]) -> list[int]:
-    """Return each attempt the first lane that is free when it starts; past the last lane they overlap."""
+    """Return for each attempt the first lane that is free when it starts. Beyond the last lane, attempts overlap."""
     free_at: list[float] = []
     lanes = []
     for attempt in attempts:

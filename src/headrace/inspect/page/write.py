@@ -13,11 +13,11 @@ from headrace.project.project import Project
 
 
 def write_page(project: Project, views: Views, run_id: str | None, to: Path | None) -> Path:
-    """Write a run's page, to `RUN.html` in the current folder unless told otherwise, and return the file.
+    """Write a run's page to `to`, or to `RUN.html` in the current folder if `to` is None, and return the file's path.
 
     Raises:
         NotFoundError: there is no such run.
-        UsageError: it can't be written there.
+        UsageError: the file can't be written.
     """
     form_of(to, PAGES, "the page of a run")
     facts = run_facts(project, views, run_id, now=time.time())
@@ -26,10 +26,10 @@ def write_page(project: Project, views: Views, run_id: str | None, to: Path | No
 
 
 def write_text(to: Path, text: str, name: str) -> Path:
-    """Write a page, or other text, to a file, or under a name of its own to a folder; return the path written.
+    """Write a page or other text to a file, or under `name` into a folder; return the path written.
 
     Raises:
-        UsageError: it can't be written there.
+        UsageError: the file can't be written.
     """
     with written(to, name) as (path, aside):
         aside.write_text(text, encoding="utf-8")

@@ -43,8 +43,8 @@ class Adoption:
         self._alive: dict[int, Alive] = {}
 
     def adopt(self, *, keep: bool, left: Left | None) -> None:
-        """Store the reports that were left, then add the living workers to the crew. Attempts that no living worker has
-        are lost.
+        """Store the reports that were left, then add the living workers to the crew.
+        Attempts that no living worker has are lost.
 
         If `keep` is False, the workers are ended instead. The workers of `left`, another pool, are ended in any case.
         """
@@ -86,8 +86,8 @@ class Adoption:
         return all(worker in alive and (task, attempt) in alive[worker].attempts for worker in workers)
 
     def _is_over(self, task: str, attempt: int) -> bool:
-        """Return whether an attempt no longer counts and its task has no output, so that its workers work for
-        nothing."""
+        """Return whether an attempt no longer counts and its task has no output,
+        so that its workers work for nothing."""
         known = self._machine.tasks.get(task)
         return not self._machine.expects(task, attempt) and not (known is not None and known.good)
 

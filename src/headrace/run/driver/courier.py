@@ -53,8 +53,8 @@ class Courier:
         self._loud.add(worker)
 
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
-        """End a worker because of the attempt that it runs. It gets no other attempt. If it is ended twice, the first
-        reason stays."""
+        """End a worker because of the attempt that it runs. It gets no other attempt.
+        If it is ended twice, the first reason stays."""
         self._verdicts.setdefault(worker, Verdict(kind, why, self._crew.present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)
         self._crew.retire(worker)
@@ -102,8 +102,8 @@ class Courier:
                         yield Whisper(name, value)
 
     def _acknowledge(self) -> None:
-        """Add acknowledgements to messages that are sent anyway. Send one by itself only if many reports wait for
-        it."""
+        """Add acknowledgements to messages that are sent anyway.
+        Send one by itself only if many reports wait for it."""
         for worker in [*self._loud, *self._outbox]:
             heard = self._heard.get(worker, 0)
             waiting = heard - self._acknowledged.get(worker, 0)

@@ -21,8 +21,8 @@ _NOTHING = Resources(cpu=1e-9)
 
 
 class Crew:
-    """Assigns attempts to workers within the run's grant; starts and dismisses workers. Implements `Room` of the
-    machine."""
+    """Assigns attempts to workers within the run's grant; starts and dismisses workers.
+    Implements `Room` of the machine."""
 
     def __init__(self, pool: Pool, first: int = 1, ahead_s: float = AHEAD_S) -> None:
         self._pool = pool
@@ -54,8 +54,8 @@ class Crew:
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
         """Assign an attempt to workers and return their numbers, or None if there is no room.
 
-        Idle workers are used first, then new ones. If the grant covers no more, a short attempt may be queued behind
-        others."""
+        Idle workers are used first, then new ones. If the grant covers no more,
+        a short attempt may be queued behind others."""
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
         count = self._counts.get(kind := (need, stage.environment))
@@ -79,8 +79,8 @@ class Crew:
     # -- what the driver tells it --------------------------------------------------------------------------------
 
     def finished(self, number: int, task: str, attempt: int, stage: str, seconds: float | None) -> None:
-        """Note that an attempt has ended on a worker. `seconds` is how long it took there in all, or None if it
-        failed."""
+        """Note that an attempt has ended on a worker. `seconds` is how long it took there in all,
+        or None if it failed."""
         if seconds is not None:
             mean = self._mean.get(stage)
             self._mean[stage] = seconds if mean is None else mean + (seconds - mean) / 8
@@ -134,8 +134,8 @@ class Crew:
                 self._dismiss(worker)
 
     def recall(self, number: int) -> list[tuple[str, int]]:
-        """Take back and return the attempts that wait behind a worker's present one, which takes long. No more are
-        queued there."""
+        """Take back and return the attempts that wait behind a worker's present one, which takes long.
+        No more are queued there."""
         worker = self.workers.get(number)
         if worker is None or len(worker.queue) < 2:
             return []
@@ -171,8 +171,8 @@ class Crew:
         return cpu, memory, int(gpus)
 
     def want(self, wanted: Sequence[tuple[Resources, int]]) -> Want:
-        """Return what to ask the pool for: what is used now, plus what is `wanted`: pairs of a need and how many tasks
-        have it."""
+        """Return what to ask the pool for: what is used now, plus what is `wanted`:
+        pairs of a need and how many tasks have it."""
         cpu, memory, gpus = self.used()
         want_cpu, want_memory, want_gpus = cpu, memory, gpus
         least = wanted[0][0] if wanted else _NOTHING
@@ -206,8 +206,8 @@ class Crew:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _choose(self, count: Count, *, fresh: bool) -> list[Worker]:
-        """Return the workers of an attempt: idle ones first, then new ones, for which idle workers of other needs are
-        dismissed."""
+        """Return the workers of an attempt: idle ones first, then new ones,
+        for which idle workers of other needs are dismissed."""
         need = count.need
         if need.nodes == 1 and count.idle and not fresh:
             return [count.idle.popitem()[1]]
@@ -227,8 +227,8 @@ class Crew:
         return chosen
 
     def _behind(self, count: Count, mean: float | None) -> Worker | None:
-        """Return the worker whose queue takes least time, or None if that time, or this attempt's, is long or
-        unknown."""
+        """Return the worker whose queue takes least time, or None if that time, or this attempt's,
+        is long or unknown."""
         if mean is None or mean > self._ahead_s or self._is_held_from(count):
             return None
         return count.least_ahead(self._ahead_s, self.workers)
@@ -250,8 +250,8 @@ class Crew:
         self.leaving.append(worker.number)
 
     def _fits(self, count: Count) -> bool:
-        """Return whether the grant covers an attempt in addition to those that run and to the one that room is reserved
-        for."""
+        """Return whether the grant covers an attempt in addition to those that run and to the one that
+        room is reserved for."""
         held = self._held
         amount = plus(busy(self._counts.values()), count.times(count.need.nodes))
         if not covers(self.grant, amount):

@@ -1,5 +1,5 @@
-"""The drive loop: the one process that holds a run's lease receives what happened, steps the machine, stores, then
-acts.
+"""The drive loop: the one process that holds a run's lease receives what happened, steps the machine,
+stores, then acts.
 
 One tick: receive what happened; step the machine with it, answering probes from the ledger; propose launches; store all
 of it in one transaction; and only then send. What was stored happened; what was not stored had no effect.
@@ -160,8 +160,8 @@ class Driver:
         return self._journal.is_open
 
     def adopt(self, *, keep: bool = True, left: Left | None = None) -> None:
-        """Take over what an earlier driver left, before anything else: reports that nobody has stored, and living
-        workers.
+        """Take over what an earlier driver left, before anything else:
+        reports that nobody has stored, and living workers.
 
         Attempts that no living worker has are lost. If `keep` is False, as when the code is about to change, the
         workers are ended too. The workers of `left`, the pool that the run was in before, are ended in any case.
@@ -178,8 +178,8 @@ class Driver:
         ).adopt(keep=keep, left=left)
 
     def open(self, first: Iterable[Event]) -> None:
-        """Take in the first events of this lease: `Opened` and `Taken` for a new run, `Taken` for one that is
-        resumed."""
+        """Take in the first events of this lease: `Opened` and `Taken` for a new run,
+        `Taken` for one that is resumed."""
         for event in first:
             self._steps.absorb(event)
         if self._journal.is_open:
@@ -231,8 +231,8 @@ class Driver:
                 self._audience.note(dropped)
 
     def interrupt(self) -> None:
-        """Note that the user wants to stop: after the first call attempts may stop by themselves, after the second they
-        are ended.
+        """Note that the user wants to stop: after the first call attempts may stop by themselves,
+        after the second they are ended.
 
         Safe to call from a signal handler."""
         self._inbox.interrupt()
@@ -262,8 +262,8 @@ class Driver:
                     self._reports.waits(worker, why)
 
     def _look(self) -> None:
-        """At each tick, check interrupts and due times. Every `beat_s` seconds, check late attempts, the inbox and the
-        grant."""
+        """At each tick, check interrupts and due times.
+        Every `beat_s` seconds, check late attempts, the inbox and the grant."""
         now = self._clock.monotonic()
         self._inbox.heed()
         due = self._machine.next_due

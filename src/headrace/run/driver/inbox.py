@@ -45,14 +45,14 @@ class Inbox:
 
     @property
     def ends_at(self) -> float | None:
-        """When this driver's time is over, on the monotonic clock, or None. The time of earlier drivers does not
-        count."""
+        """When this driver's time is over, on the monotonic clock, or None.
+        The time of earlier drivers does not count."""
         limit = self._limit_s
         return None if limit is None else self._began + limit
 
     def interrupt(self) -> None:
-        """Note that the user wants to stop: after the first call attempts may stop by themselves, after the second they
-        are ended.
+        """Note that the user wants to stop: after the first call attempts may stop by themselves,
+        after the second they are ended.
 
         Safe to call from a signal handler."""
         self._interrupts += 1

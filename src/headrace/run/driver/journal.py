@@ -16,8 +16,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Advances:
-    """The cursor advances that a tick has stored. The ledger drops an advance if another task moved the cursor
-    first."""
+    """The cursor advances that a tick has stored.
+    The ledger drops an advance if another task moved the cursor first."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -28,8 +28,8 @@ class Advances:
         self._asked += ((task, each) for each in intents if isinstance(each, Advance))
 
     def dropped(self) -> list[str]:
-        """Return a note for each advance that came too late, and forget all advances. Call this after they were
-        stored."""
+        """Return a note for each advance that came too late, and forget all advances.
+        Call this after they were stored."""
         if not self._asked:
             return []
         told = [
@@ -57,8 +57,8 @@ class Advances:
 
 
 class Journal:
-    """Numbers events and commits them with all that changes with them. A run is open once its first events are
-    stored."""
+    """Numbers events and commits them with all that changes with them.
+    A run is open once its first events are stored."""
 
     def __init__(self, ledger: Ledger, next_seq: int) -> None:
         self._ledger = ledger
@@ -85,8 +85,8 @@ class Journal:
         self._results.append(result)
 
     def absorb(self, signal: int) -> None:
-        """Add a signal to be removed from the inbox in the same transaction in which the event that it became is
-        stored."""
+        """Add a signal to be removed from the inbox in the same transaction in which the event that
+        it became is stored."""
         self._absorbed.append(signal)
 
     def intend(self, task: str, intents: Sequence[Intent]) -> None:

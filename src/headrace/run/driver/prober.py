@@ -22,8 +22,8 @@ ChangedCode = Callable[[str, Stage], Sequence[str]]
 
 
 class _Key(NamedTuple):
-    """A task's key, the encoded inputs that it is made of, and the result that the ledger holds under it, if it was
-    asked."""
+    """A task's key, the encoded inputs that it is made of, and the result that the ledger holds under it,
+    if it was asked."""
 
     key: str
     told: bytes
@@ -55,8 +55,8 @@ class Prober:
         self._barred.clear()
 
     def foresee(self, names: Sequence[str]) -> None:
-        """Look up together what the tasks that are probed next may reuse, since the ledger and the store may be far
-        away."""
+        """Look up together what the tasks that are probed next may reuse,
+        since the ledger and the store may be far away."""
         keys = {name: self._key(name) for name in names}
         asked = {each.key for name, each in keys.items() if self._bar(self._machine.tasks[name]) is None}
         found = self._ledger.results(list(asked))
@@ -91,8 +91,8 @@ class Prober:
         return reused.key in self._logged
 
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
-        """Return which blobs of a value the region lacks: the transfers to start, and the names of all that have to end
-        first."""
+        """Return which blobs of a value the region lacks:
+        the transfers to start, and the names of all that have to end first."""
         lacks = self._places.lacks((ref,), self._machine.tasks)
         return [lack for lack in lacks if self._machine.transfers.is_wanted(lack)], tuple([lack.task for lack in lacks])
 

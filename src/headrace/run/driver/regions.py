@@ -20,8 +20,8 @@ LONG_S = 60.0
 
 
 class Elsewhere(Struct, frozen=True):
-    """Another region: its store, as the driver sees it and as a worker opens it, and the link from it to this
-    region."""
+    """Another region: its store, as the driver sees it and as a worker opens it,
+    and the link from it to this region."""
 
     region: str
     blobs: Blobs
@@ -30,11 +30,11 @@ class Elsewhere(Struct, frozen=True):
 
 
 class Places:
-    """Finds blobs, first in the region of the run's pool, then in other regions. With one region, others are never
-    asked.
+    """Finds blobs, first in the region of the run's pool, then in other regions.
+    With one region, others are never asked.
 
-    If `far` is True, the store of this region takes a while to answer, and is asked about many blobs at once if
-    possible.
+    If `far` is True, the store of this region takes a while to answer,
+    and is asked about many blobs at once if possible.
     """
 
     def __init__(self, pool: Pool, here: Blobs, elsewhere: Sequence[Elsewhere], *, far: bool = False) -> None:

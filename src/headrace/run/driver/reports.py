@@ -128,8 +128,8 @@ class Reports:
             self._steps.absorb(event, body)
 
     def _succeeded(self, event: Succeeded, body: bytes) -> None:
-        """Take in a success if the store has all blobs that it names. If a blob was deleted meanwhile, the attempt is
-        lost."""
+        """Take in a success if the store has all blobs that it names.
+        If a blob was deleted meanwhile, the attempt is lost."""
         now = self._clock.now()
         took_s = max(event.seconds + event.load_s + event.save_s, now - self._machine.tasks[event.task].started)
         if (lost := self._places.lost(kept_by(event), took_s)) is None:

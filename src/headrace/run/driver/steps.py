@@ -1,5 +1,5 @@
-"""Steps of the machine: each event is added to the journal, passed to the machine, and the resulting commands are
-done."""
+"""Steps of the machine: each event is added to the journal, passed to the machine,
+and the resulting commands are done."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from headrace.spec.failure import Failure
 class Steps:
     """Steps the machine with events that are stored by the end of the tick, and carries out its commands.
 
-    Nothing is sent to a worker or the ledger here: the courier holds messages back, and the journal holds what is to be
-    stored.
+    Nothing is sent to a worker or the ledger here: the courier holds messages back,
+    and the journal holds what is to be stored.
     """
 
     def __init__(self, *, machine: Machine, journal: Journal, courier: Courier, prober: Prober, clock: Clock) -> None:
@@ -73,8 +73,8 @@ class Steps:
         self.obey(self._machine.step(event))
 
     def fail(self, event: Failed) -> None:
-        """Step the machine with a failure, with the time set by this driver's clock, since retries are timed by that
-        clock.
+        """Step the machine with a failure, with the time set by this driver's clock,
+        since retries are timed by that clock.
 
         If the attempt was cancelled and the run was not, somebody else ended the worker, so the failure counts as lost.
         """

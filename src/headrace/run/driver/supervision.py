@@ -14,8 +14,8 @@ from headrace.run.wire import Drop
 from headrace.spec.failure import Failure, FailureKind
 
 RECALL_S = 0.5
-"""How many seconds an attempt may keep others waiting that were queued behind it because it was expected to be
-short."""
+"""How many seconds an attempt may keep others waiting that were queued behind it because it was
+expected to be short."""
 
 
 class Supervision:
@@ -71,8 +71,8 @@ class Supervision:
             self._recall(beat.worker)
 
     def look(self) -> None:
-        """End attempts past their timeout even if no beats arrive: the process that sends the beats may be stopped
-        itself."""
+        """End attempts past their timeout even if no beats arrive:
+        the process that sends the beats may be stopped itself."""
         now = self._clock.monotonic()
         for worker, (at, since) in list(self._since.items()):
             present = self._crew.present(worker)
@@ -93,8 +93,8 @@ class Supervision:
         return True
 
     def _recall(self, worker: int) -> None:
-        """Queue the attempts again that wait behind one that takes longer than expected, so that other workers run
-        them."""
+        """Queue the attempts again that wait behind one that takes longer than expected,
+        so that other workers run them."""
         for task, attempt in self._crew.recall(worker):
             if self._machine.expects(task, attempt):
                 self._courier.post(worker, Drop(task, attempt))

@@ -73,8 +73,8 @@ class Tracer:
         self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:
-        """Handle an event of the tracer. If a task fits in no pool, an open run (its body waited for a value) is
-        refused.
+        """Handle an event of the tracer. If a task fits in no pool,
+        an open run (its body waited for a value) is refused.
 
         Raises:
             TraceError: the trace differs from an earlier one.
@@ -173,8 +173,8 @@ class Tracer:
                 self._steps.absorb(event, body)
 
     def _point(self, number: int, about: PointKind, name: str) -> Answer:
-        """Return the answer about a cursor, model or dataset: the run's earlier answer if there is one, otherwise the
-        present state."""
+        """Return the answer about a cursor, model or dataset:
+        the run's earlier answer if there is one, otherwise the present state."""
         told = self._machine.dialogue.told(number, about, name)
         if told is None:
             try:
@@ -205,8 +205,8 @@ def check_places(pool: Pool, traced: Traced) -> None:
 
 
 def refusal(refused: Refused) -> HeadraceError:
-    """Return the tracer's error, as the error class that it had there if that is one of Headrace's, otherwise as
-    UsageError."""
+    """Return the tracer's error, as the error class that it had there if that is one of Headrace's,
+    otherwise as UsageError."""
     kind = getattr(errors, refused.error, UsageError)
     known = isinstance(kind, type) and issubclass(kind, HeadraceError)
     return (kind if known else UsageError)(refused.message, hint=refused.hint)

@@ -132,8 +132,8 @@ def plus(one: Three, other: Three, sign: int = 1) -> Three:
 
 
 def shared(held: Resources, need: Resources) -> Three:
-    """Return the part of `held` that competes with `need`: amounts of those resources that both use. Others count as
-    zero."""
+    """Return the part of `held` that competes with `need`: amounts of those resources that both use.
+    Others count as zero."""
     nodes = held.nodes
     return (
         held.cpu * nodes if need.cpu else 0.0,

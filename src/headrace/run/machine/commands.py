@@ -56,8 +56,8 @@ class Missed(Struct, frozen=True, gc=False):
 
 
 class Awaited(Struct, frozen=True, gc=False):
-    """A value that the tracer asked for is in another region, so the answer waits for these transfers. This is not
-    stored."""
+    """A value that the tracer asked for is in another region, so the answer waits for these transfers.
+    This is not stored."""
 
     question: int
     transfers: tuple[str, ...]

@@ -14,8 +14,8 @@ from headrace.spec.intent import Advance, Intent, PointKind
 
 
 class Dialogue:
-    """The answers that a run's body got, so that another trace gets the same, and the value that the body waits for
-    now.
+    """The answers that a run's body got, so that another trace gets the same,
+    and the value that the body waits for now.
 
     `notes` are the times (Unix seconds), and `pointed` the cursors and versions, that were answers to this trace, by
     the number of the question. `_advanced` are the names of cursors that tasks of this run have advanced. `_before` are
@@ -71,8 +71,8 @@ class Dialogue:
         self.awaited.clear()
 
     def renew(self) -> None:
-        """Forget the answers, since other code is traced. Only answers about cursors that this run has advanced
-        stay."""
+        """Forget the answers, since other code is traced.
+        Only answers about cursors that this run has advanced stay."""
         for name in self._advanced:
             asked = self._asked_of(name)
             self._before[name] = [*asked, *self._before.get(name, ())[len(asked) :]]
@@ -94,8 +94,8 @@ class Dialogue:
             return Answer(asked.question, error=f"`{task.name}`: {problem}")
 
     def wait(self, event: Awaited, transfers: Collection[Task]) -> Answer | None:
-        """Delay the last answer until its transfers are done. Return an error as the new answer if one of them
-        failed."""
+        """Delay the last answer until its transfers are done.
+        Return an error as the new answer if one of them failed."""
         asked = self._answered
         if asked is None or asked.question != event.question:
             return None

@@ -89,8 +89,8 @@ class Graph:
     def begin(self, only: Sequence[str], asked_for: str | None) -> None:
         """Free the tasks that wait for nothing, since the trace has been good so far.
 
-        If `only` is not empty, tasks that it does not need stay until the trace has ended, since only then are they
-        known."""
+        If `only` is not empty, tasks that it does not need stay until the trace has ended,
+        since only then are they known."""
         self.begun = True
         if only:
             wanted = needed_by(only, self.nodes, self.stages)
@@ -149,8 +149,8 @@ class Graph:
 
 
 def _is_same(before: Node, after: Node) -> bool:
-    """Return whether two nodes are the same call. Values are compared by content, not by their generation in the
-    store."""
+    """Return whether two nodes are the same call. Values are compared by content,
+    not by their generation in the store."""
     return before == after or _bare(before) == _bare(after)
 
 

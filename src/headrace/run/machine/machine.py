@@ -157,14 +157,14 @@ class Machine:
         return [Probe(task.name) for task in self.tasks.values() if task.phase == "probing"]
 
     def inputs(self, name: str) -> Inputs:
-        """Return a task's arguments with each handle replaced by its artifact. Arguments from skipped tasks are left
-        out."""
+        """Return a task's arguments with each handle replaced by its artifact.
+        Arguments from skipped tasks are left out."""
         task = self.tasks[name]
         return resolve(task, self.tasks) if task.args is None else task.args
 
     def launches(self, room: Room, at: float) -> list[Launched]:
-        """Return a proposed attempt for each ready task that there is room for. Pass each one to `step` before the next
-        call.
+        """Return a proposed attempt for each ready task that there is room for.
+        Pass each one to `step` before the next call.
 
         The list is empty while nothing may start: before the first good trace, and once the run is cancelled or closed.
         """
@@ -244,8 +244,8 @@ class Machine:
         self.graph.begin(self.policy.only, self.dialogue.asked_for)
 
     def _taken(self, event: Taken) -> None:
-        """Handle a new driver: its tracer, if it needs one, asks its questions again, and failed tasks may be tried
-        again.
+        """Handle a new driver: its tracer, if it needs one, asks its questions again,
+        and failed tasks may be tried again.
 
         Attempts of an earlier driver were adopted before: each either counts or is lost.
         """
@@ -260,8 +260,8 @@ class Machine:
             self._revival.revive()
 
     def _renew(self, event: Renewed) -> None:
-        """Forget the graph, and keep the outputs of tasks that succeeded: a task of the same name and key never runs
-        again."""
+        """Forget the graph, and keep the outputs of tasks that succeeded:
+        a task of the same name and key never runs again."""
         self.bundle, self.closed = event.bundle, None
         for task in self.tasks.values():
             self.outputs.keep(task)

@@ -14,8 +14,8 @@ from headrace.spec.stage import Stage
 
 
 class Phases:
-    """The tasks of a run, by phase. Every move of a task to another phase is made here, so that queues and counts
-    agree.
+    """The tasks of a run, by phase. Every move of a task to another phase is made here,
+    so that queues and counts agree.
 
     `changed` are the tasks whose rows are to be written again. `ready` are the tasks that wait for room. `due` are the
     tasks that wait for a time: (Unix seconds, ordinal, name). `ended` are tasks whose end has not been passed on yet.
@@ -38,8 +38,8 @@ class Phases:
         self._ordinal = 0
 
     def current(self, name: str, attempt: int) -> Task | None:
-        """Return the task if this attempt of it is the one that runs, otherwise None. Late reports of older attempts do
-        not count."""
+        """Return the task if this attempt of it is the one that runs, otherwise None.
+        Late reports of older attempts do not count."""
         task = self.tasks.get(name)
         return task if task is not None and task.phase == "running" and task.attempt == attempt else None
 
@@ -58,8 +58,8 @@ class Phases:
         """Add a task, which is blocked at first, and return it.
 
         If the run got new code, the numbers of its attempts go on from those of the earlier task with the same name,
-        and it begins with what that task took. A mapped task takes over no times or costs, since it sums up its
-        elements."""
+        and it begins with what that task took. A mapped task takes over no times or costs,
+        since it sums up its elements."""
         task = Task(self._ordinal, name, node, stage, parent, index, attempt=self._tried.get(name, 0))
         if name in self._spent and (parent is not None or not node.over):
             task.go_on_from(self._spent.pop(name))
@@ -117,8 +117,8 @@ class Phases:
         self.changed[task.name] = task
 
     def queue(self, task: Task) -> None:
-        """Queue a task to be launched again. If the run has changed its region, the task's inputs are looked for
-        first."""
+        """Queue a task to be launched again. If the run has changed its region,
+        the task's inputs are looked for first."""
         if task.move is None and task.region != self.region:
             self.probe_again(task)
         else:

@@ -103,8 +103,8 @@ class Ready:
         return found
 
     def _wait_for(self, task: Task, room: Room) -> None:
-        """Note that this is the oldest task without room, and reserve room for it once `PATIENCE` attempts have passed
-        it."""
+        """Note that this is the oldest task without room,
+        and reserve room for it once `PATIENCE` attempts have passed it."""
         if self._waiting != task.name:
             self._waiting, self._passed = task.name, 0
         if self._passed >= PATIENCE:

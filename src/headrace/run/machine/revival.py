@@ -14,8 +14,8 @@ from headrace.spec.graph import outs
 
 
 class Revival:
-    """Resets tasks to blocked, as if they had never been tried. Outputs that they made are kept for later use in the
-    run."""
+    """Resets tasks to blocked, as if they had never been tried.
+    Outputs that they made are kept for later use in the run."""
 
     def __init__(self, phases: Phases, graph: Graph, outputs: Outputs) -> None:
         self._phases = phases
@@ -42,8 +42,8 @@ class Revival:
         self._graph.free_again()
 
     def reset(self, task: Task, *, moved: bool) -> None:
-        """Reset a task to blocked, as if it had never been tried. `moved` is True if a task that it depends on is tried
-        again too."""
+        """Reset a task to blocked, as if it had never been tried.
+        `moved` is True if a task that it depends on is tried again too."""
         self._outputs.forget_damaged(task)
         self._outputs.keep(task)
         if task.phase == "ready":

@@ -53,8 +53,8 @@ _SHOWN: dict[Phase, TaskState] = {
 
 
 class Spread:
-    """The lists that a mapped task is spread over, and the arguments that its elements share, resolved once for all of
-    them."""
+    """The lists that a mapped task is spread over, and the arguments that its elements share,
+    resolved once for all of them."""
 
     __slots__ = ("_lists", "_names", "_shared")
 
@@ -173,8 +173,8 @@ class Task(Struct, eq=False):
             self.checkpoint, self.earlier, self.kept = kept.out, self.checkpoint, (kept.attempt, kept.number)
 
     def knows(self, kept: Checkpointed) -> bool:
-        """Return whether this checkpoint was noted before. A checkpoint that was stored but not acknowledged is
-        reported again."""
+        """Return whether this checkpoint was noted before.
+        A checkpoint that was stored but not acknowledged is reported again."""
         return kept.number > 0 and (kept.attempt, kept.number) <= self.kept
 
     def forget_miss(self) -> None:

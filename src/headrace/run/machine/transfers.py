@@ -25,8 +25,8 @@ class Transfers:
         self.waiting: dict[str, list[Task]] = {}
 
     def is_wanted(self, lack: Lacked) -> bool:
-        """Return whether a blob's transfer is to begin. It is not if the transfer is under way, or failed under this
-        lease."""
+        """Return whether a blob's transfer is to begin.
+        It is not if the transfer is under way, or failed under this lease."""
         transfer = self._phases.tasks.get(lack.task)
         return transfer is None or transfer.phase in ("succeeded", "skipped")
 
@@ -60,8 +60,8 @@ class Transfers:
         self._phases.end(task, "succeeded", task.why)
 
     def deferred(self, event: Deferred) -> None:
-        """Make a task wait for the transfers of the inputs that its region lacks. If one of them has failed, the task
-        fails too."""
+        """Make a task wait for the transfers of the inputs that its region lacks.
+        If one of them has failed, the task fails too."""
         phases = self._phases
         task = phases.tasks[event.task]
         if task.phase != "probing":
@@ -115,8 +115,8 @@ class Transfers:
 
 
 def name_of(ref: Ref, source: str, target: str, tasks: Mapping[str, Task]) -> str:
-    """Return the name of a blob's transfer: `transfer[ab12cd34 eu->us]`, or a longer one if another generation has that
-    name."""
+    """Return the name of a blob's transfer: `transfer[ab12cd34 eu->us]`,
+    or a longer one if another generation has that name."""
     short = transfer_name(ref.digest, source, target)
     known = tasks.get(short)
     if known is None or known.move is None or generation(known.move.ref) == generation(ref):

@@ -43,7 +43,8 @@ class Difference(Struct, frozen=True, kw_only=True):
     """One difference: its kind and name, a short form of the value before and after,
     and the lines of code that changed.
 
-    `before` is None if the thing was not there before, or has no short form; `after` likewise."""
+    `before` is None if the thing was not there before, or has no short form; `after` likewise.
+    """
 
     kind: Literal["input", "function", "class", "constant", "module", "file", "bundle", "package", "python", "platform"]
     name: str
@@ -158,7 +159,8 @@ def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
     """Return the earlier task to compare a task with, or None.
 
     For a reused task, it is the task in the run that made the output,
-    otherwise the same task in the last run before."""
+    otherwise the same task in the last run before.
+    """
     if row.key is None:
         return None
     if row.state == "reused" and (origin := views.story(run).origins.get(row.name)):

@@ -84,7 +84,7 @@ def refusals(views: Views, run: str) -> list[Refusal]:
 
 
 def refusal(views: Views, run: str, task: str) -> Refusal | None:
-    """Return the gate because of which a task was skipped, its own or that of a task before it, or None."""
+    """Return the gate that caused a task to be skipped, or None. It may be the gate of a task before it."""
     nodes = views.story(run).nodes
     rest, seen = [task], {task}
     for name in rest:
@@ -103,7 +103,8 @@ def rules(views: Views, run: str, gate: str, load: Load) -> list[Rule]:
     """Return the rules of a gate that do not hold.
 
     They are the rules that the gate checked, or else those in its own reports. If it has none, they are those in the
-    reports of the tasks whose outputs it takes."""
+    reports of the tasks whose outputs it takes.
+    """
     node = views.story(run).nodes.get(gate)
     report = asked(node, lambda task: _out(views, run, task), load)
     if report is not None:

@@ -107,7 +107,8 @@ class LedgerHistory:
     """What past runs tell the planner (`plan.planner.History`).
 
     `rows` returns all tasks of a run, and is called once for each run: the ledger may be far away, and one read for
-    each task would take longer than the tasks. `runs` are the latest runs."""
+    each task would take longer than the tasks. `runs` are the latest runs.
+    """
 
     def __init__(
         self,
@@ -167,8 +168,10 @@ class LedgerHistory:
         return self._outs[run]
 
     def took(self, task: str, stage: str) -> Took | None:
-        """Return how long an attempt of a task took, with load and save.
-        If it never ran, other tasks of its stage count."""
+        """Return how long attempts of a task took, with load and save; None if unknown.
+
+        If the task never ran, attempts of other tasks of its stage count.
+        """
         seconds = self._by_task.get(task) or self._by_stage.get(stage)
         return Took(seconds[0], min(seconds), max(seconds)) if seconds else None
 

@@ -41,9 +41,10 @@ class Piece(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """What an attempt logged with `hr.log` since the last look.
+    """What an attempt logged with `hr.log` since the log was last read.
 
-    `points` holds the last point of each curve as (name, step, value). `texts` holds texts as (name, step, text)."""
+    `points` holds the last point of each curve as (name, step, value). `texts` holds texts as (name, step, text).
+    """
 
     task: str
     attempt: int
@@ -184,8 +185,8 @@ def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[
 def _grown(
     folders: Sequence[Path], written: Mapping[str, Written], read: dict[str, int], task: str | None
 ) -> Iterator[Piece]:
-    """Yield what was added to the workers' log files since the last look.
-    `read` holds how many bytes of each were read."""
+    """Yield what was added to the workers' log files since they were last read. `read` holds how many bytes of each
+    file were read, by worker."""
     for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         worker = path.name.partition("-")[0]
         try:

@@ -95,7 +95,8 @@ def trained(run: Material, chosen: Chosen) -> str:
     """Return the task that made a model.
 
     It is the first training task that gave this very artifact, which later tasks may have passed on. If a later task
-    wrote the model anew, it is the first one that gave the same report as the one beside the model."""
+    wrote the model anew, it is the first training task with the same report.
+    """
     candidates = (row for row in run.rows.values() if row.kind == "train" and row.name != chosen.task)
     rows = sorted(candidates, key=lambda row: row.ordinal)
     wanted = {chosen.ref.identity}, {part.identity for part in _beside(run.out(chosen.task))}

@@ -49,7 +49,8 @@ class Material(Struct, kw_only=True):
         return [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
 
     def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
-        """Return all tasks reached by repeated `step`, nearest first, each once, without the starts."""
+        """Return all tasks that are reached from `starts` by calling `step` repeatedly, nearest first,
+        without the starts."""
         rest, seen = list(starts), set(starts)
         for name in rest:
             for each in step(name):

@@ -1,6 +1,7 @@
 """What a page shows of an artifact: its figures, and the numbers in its dictionaries and records.
 
-No user code is imported."""
+No user code is imported.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ BEFORE = 12
 
 
 def value_text(ref: Ref, load: Load | None = None) -> str | None:
-    """Return a plain value as text: a text as it is, other values as JSON. Return None for a large or any other value.
+    """Return a plain value as text: a text as it is, other values as JSON.
+    Return None for a large value or one that is not plain.
 
     With `load`, values that are not in the ledger are read from the store too, and the JSON of a record names its kind.
     """
@@ -46,7 +47,8 @@ def holds_code(ref: Ref) -> bool:
 def _text_with_code(ref: Ref) -> str:
     """Return a value that holds functions as text. A function is `module.name@` and twelve digits of its code's digest.
 
-    Lists, dictionaries and partials are written as in Python."""
+    Lists, dictionaries and partials are written as in Python.
+    """
     if ref.codec == "code" and ref.parts is None:
         name = msgspec.json.decode(ref.inline or b'""', type=str).replace(":", ".")
         return f"{name}@{(ref.content or ref.digest)[:12]}"

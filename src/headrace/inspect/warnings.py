@@ -12,8 +12,8 @@ from headrace.report.measures import bytes_text
 
 
 class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task and a warning of it. `of` names the model that the task judged if the run judged several,
-    otherwise empty."""
+    """A task and a warning of it. `of` names the model that the task judged if the
+    run judged several, otherwise empty."""
 
     task: str
     text: str
@@ -28,7 +28,8 @@ class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def warnings(views: Views, run: str) -> list[Warned]:
     """Return the warnings of a run's tasks, also of reused ones, each once.
 
-    For a warning that is too long for the ledger, the text is the command that prints it."""
+    For a warning that is too long for the ledger, the text is the command that prints it.
+    """
     found = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
     subjects = judged(views, run, [each.task for each in found.values()])
     return [Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in found.values()]

@@ -154,7 +154,8 @@ class Curves:
         """Return whether this very event was added before.
 
         An event that a driver stored, but did not acknowledge before it was killed,
-        is reported again to the next driver."""
+        is reported again to the next driver.
+        """
         return hash(event) in self._taken.get(event.task, ())
 
     def add(self, event: Logged) -> None:

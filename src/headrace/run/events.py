@@ -228,8 +228,8 @@ class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded")
     """An attempt saved its task's output. `seconds` is the time of the user's code.
 
     `unreusable` says why no other run may reuse the output, or is None. `saw` are identities of inputs that turned out
-    to differ from those in the key: the output is stored for reuse under the key with these. `intents` are applied in
-    the transaction that stores this event.
+    to differ from those in the key: the output is stored for reuse under a key made with these. `intents` are applied
+    in the transaction that stores this event.
     """
 
     task: str

@@ -99,9 +99,9 @@ class Batch(Struct, kw_only=True):
     damaged. If `renewed` is True, the run's task rows are from an older trace, and are deleted before the new ones are
     written. `intents` are pairs of a task and an intent that the task asked for.
 
-    `metrics` are summaries of what tasks have logged so far. `logged` are pairs of a task and the number of an event
-    with what that task logged. `inherited` are pairs of a reused task and its key,
-    for outputs whose maker logged something.
+    `metrics` are summaries of what tasks have logged so far. `logged` are pairs of a task and the number of an
+    event with what that task logged. `inherited` are pairs of a reused task and its key, for outputs whose
+    maker logged something.
     """
 
     first: int
@@ -194,7 +194,8 @@ class Ledger(Protocol):
 class Blobs(Protocol):
     """The store, as seen by the driver: it returns the size in bytes of a generation, or None if it is not there.
 
-    `sizes` may ask for many generations at the same time."""
+    `sizes` may ask for many generations at the same time.
+    """
 
     def size(self, digest: str, nonce: str) -> int | None: ...
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]: ...
@@ -203,7 +204,8 @@ class Blobs(Protocol):
 class Spool(Protocol):
     """Where the workers of a region write the reports that no driver acknowledged.
 
-    `spills` yields each file's name and its bytes. `forget` deletes the files of a run."""
+    `spills` yields each file's name and its bytes. `forget` deletes the files of a run.
+    """
 
     def spills(self, run: str) -> Iterable[tuple[str, bytes]]: ...
     def forget(self, run: str) -> None: ...
@@ -245,8 +247,9 @@ class Died(Struct, frozen=True):
 class Beat(Struct, frozen=True):
     """A sign that a worker is alive.
 
-    `at` is the number of the `Do` message of its present attempt, or -1 if it runs none. `since` is when that attempt
-    began (Unix seconds). `pss_gib` is the worker's memory and `cpu_s` its cpu time."""
+    `at` is the place of its present attempt among those that it was given, counted from 0, or -1 if it has none.
+    `since` is when that attempt began (Unix seconds). `pss_gib` is the worker's memory and `cpu_s` its cpu time.
+    """
 
     worker: int
     at: int
@@ -285,12 +288,11 @@ class Backend(Protocol):
     - `start`: begins workers. This may take long. A worker that can't be started is reported as `Died`.
     - `tell`: sends messages to a worker, in order.
     - `events`: waits up to `timeout_s` seconds for something to happen, and returns all that has happened.
-    - `adopt`: returns what an earlier driver of the run left: reports that nobody has stored, in the order of each
-      worker,
-      and after its reports each worker that is still alive. It ends everything else of the run that is still alive.
+    - `adopt`: returns what an earlier driver of the run left: for each worker, the reports that nobody has stored, in
+      order, and then the worker if it is still alive. It ends everything else of the run that is still alive.
     - `close`: ends some workers, or all if `workers` is None, with all processes that they started. Unless `now` is
-      True,
-      attempts are first asked to stop and get a little time. Once all workers are closed, nothing of the run is alive.
+      True, attempts are first asked to stop and get a little time. Once all workers are closed, nothing of the run is
+      alive.
     - `abandon`: drops everything without a message, as when a driver is killed. What runs ends by itself, and the next
       driver adopts it.
     """

@@ -23,7 +23,8 @@ class Written(Struct):
     """Which attempts wrote which part of one worker's log.
 
     `spans` are attempts that reported where their output ends: (end in bytes, task, attempt). `turn` are the attempts
-    that write next. `died` is the attempt during which the worker died, or None."""
+    that write next. `died` is the attempt during which the worker died, or None.
+    """
 
     spans: list[tuple[int, str, int]] = []
     turn: list[tuple[str, int]] = []
@@ -33,9 +34,10 @@ class Written(Struct):
 class Story(Struct, kw_only=True):
     """What the events of a run say.
 
-    `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
-    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused.
-    `written` is by worker."""
+    `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds
+    the code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written`
+    is by worker.
+    """
 
     opened: Opened | None = None
     bundle: Bundle | None = None
@@ -90,7 +92,8 @@ class Story(Struct, kw_only=True):
         """Note which part of its worker's log an attempt wrote.
 
         An attempt that failed without a span counts as the one during which the worker died. A lost attempt counts only
-        if it was the first in turn: attempts that waited behind it have printed nothing."""
+        if it was the first in turn: attempts that waited behind it have printed nothing.
+        """
         self.ended.append(event)
         attempt = event.task, event.attempt
         for log in self.written.values():

@@ -96,7 +96,8 @@ class Trace(Struct, frozen=True, array_like=True, tag="trace"):
 class Answer(Struct, frozen=True, array_like=True, tag="answer"):
     """The answer to a question of the tracer: a value's reference, a time, or a cursor's version and value.
 
-    `error` says why there is no answer, and is None if there is one."""
+    `error` says why there is no answer, and is None if there is one.
+    """
 
     question: int
     ref: Ref | None = None
@@ -134,7 +135,8 @@ class Question(Struct, frozen=True, array_like=True, tag="question"):
     """A question of the tracer.
 
     It asks for the time (`now`), for a file or folder of the project as an artifact, for a cursor, or for the version
-    of a model or dataset. `path` is the path or the name; it is empty for `now`."""
+    of a model or dataset. `path` is the path or the name; it is empty for `now`.
+    """
 
     question: int
     about: Literal["now", "file", "folder", "cursor", "model", "dataset"]
@@ -161,7 +163,8 @@ class Progress(Struct, frozen=True, array_like=True, tag="progress"):
 class Waiting(Struct, frozen=True, array_like=True, tag="waiting"):
     """Something takes long before the requested work can begin, such as the build of an environment.
 
-    `why` says what it is. An empty `why` means that the wait is over."""
+    `why` says what it is. An empty `why` means that the wait is over.
+    """
 
     why: str
 
@@ -291,7 +294,7 @@ class Frames:
         """Yield each body that is complete. The caller may overwrite `data` once the first body has been requested.
 
         Raises:
-            ValueError: a frame's length is above the limit, so the stream is not ours.
+            ValueError: a frame's length is above the limit, so the stream is not one of Headrace's.
         """
         self._buffer += data
         start = 0

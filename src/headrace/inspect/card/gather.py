@@ -65,7 +65,7 @@ class CardMaker:
         return self.card(made[0], self._words(*made, version.out), version)
 
     def _words(self, run: str, task: str, ref: Ref) -> str:
-        """Return the name of an artifact in a task's output, as in a command."""
+        """Return the name by which a command refers to an artifact in a task's output."""
         rest = [(task, self.run(run).out(task))]
         for words, each in rest:
             if each is not None and each.digest == ref.digest:
@@ -132,7 +132,7 @@ class CardMaker:
         )
 
     def _registered_by(self, run: Material) -> str | None:
-        """Return the name in a command of the last model that a run has registered, or None."""
+        """Return the name by which a command refers to the last model that a run has registered, or None."""
         found = [each for each in self._views.versions("model") if each.run == run.view.run]
         newest = max(found, key=lambda each: each.at, default=None)
         made = None if newest is None else named.maker(self._views, newest)
@@ -176,7 +176,8 @@ class CardMaker:
         """Return the run in which a task really ran, and what it took there: seconds, cpu seconds and US dollars.
 
         For a map, the sum over its elements is returned. If a run that did some of the work is forgotten, that run is
-        returned without numbers."""
+        returned without numbers.
+        """
         took, runs = [], set()
         for each in [row.name for row in run.rows.values() if row.parent == task] or [task]:
             origin = self._origin(run, each)
@@ -360,7 +361,8 @@ def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
 def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:
     """Return the values that a task was called with, as short texts. Outputs of other tasks are left out.
 
-    Defaults of arguments that were not passed are added, as far as they are part of the code's key."""
+    Defaults of arguments that were not passed are added, as far as they are part of the code's key.
+    """
     node, stage = run.node(task), run.stage(task)
     found: dict[str, str] = {}
     if stage is not None:

@@ -27,10 +27,10 @@ class Side(Struct, frozen=True, kw_only=True):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """A parameter or an input that differs, of a task, or of the pipeline if `task` is empty.
-    A value is None if it is absent.
+    """A parameter or an input that differs between runs. It belongs to `task`, or to the pipeline if `task` is empty.
 
-    If `follows` is True, the input comes from a task whose own parameters, code or inputs differ.
+    A value is None in a run that lacks it. If `follows` is True, the input comes from a task whose own parameters, code
+    or inputs differ.
     """
 
     task: str
@@ -40,7 +40,8 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 class CodeChange(Struct, frozen=True, kw_only=True):
-    """A part of a stage's code that differs: its text or digest in each run, and a diff of each run from the first."""
+    """A part of a stage's code that differs: its text or digest in each run,
+    and how its lines differ from the first run."""
 
     stage: str
     kind: str
@@ -52,10 +53,10 @@ class CodeChange(Struct, frozen=True, kw_only=True):
 class Number(Struct, frozen=True, kw_only=True):
     """A metric in one run. `change` is its difference to the first run; `verdict` says whether it is better.
 
-    `change_low` and `change_high` are the interval of the difference, if both runs judged the same rows. `sure` is then
-    True if this interval excludes zero. Otherwise it is True if the intervals of the two runs do not overlap; an
-    unknown end overlaps everything. It is None if there are no intervals. If the runs judged different rows, `is_apart`
-    is True and there is no verdict, since the difference may come from the rows.
+    `change_low` and `change_high` are the interval of the difference, if both runs judged the same rows. `sure` is True
+    if that interval excludes zero. Without that interval, `sure` is True if the intervals of the two runs do not
+    overlap; an unknown end counts as infinite. It is None if there are no intervals. If the runs judged different rows,
+    `is_apart` is True and there is no verdict, since the difference may come from the rows.
     """
 
     value: float | None
@@ -85,7 +86,8 @@ class Number(Struct, frozen=True, kw_only=True):
         """The difference as text, with its interval if it has one.
 
         Without an interval it has as many decimals as the number,
-        or two digits if those decimals would show only zeros."""
+        or two digits if those decimals would show only zeros.
+        """
         change, low, high = self.change, self.change_low, self.change_high
         if change is None:
             return ""

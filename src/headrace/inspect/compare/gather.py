@@ -81,8 +81,8 @@ def compare(
 
 
 def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison:
-    """Add to each metric the model that its task judged, if a run judged several.
-    If the runs differ, all models are added."""
+    """Return the comparison with, for each metric, the model that its task judged, if a run judged several. If the runs
+    judged different models, all of them are named."""
     tasks = dict.fromkeys(metric.task for metric in found.metrics)
     subjects = [judged(views, run, tasks) for run in runs]
     of = {task: " / ".join(dict.fromkeys(each[task] for each in subjects if task in each)) for task in tasks}
@@ -91,7 +91,7 @@ def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison
 
 
 def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool | None) -> Comparison:
-    """Add intervals to the differences of metrics, if the same rows were judged."""
+    """Return the comparison with intervals for the differences of metrics, if both runs judged the same rows."""
     tasks = dict.fromkeys(metric.task for metric in found.metrics if metric.source == "report")
     pairings = {
         (task, place): pair(runs[0], run, task, load, asked=asked)
@@ -201,7 +201,8 @@ def _parameters(runs: Sequence[Material], store: Store) -> list[dict[str, str]]:
     """Return the parameters of the runs.
 
     If a run was not given a parameter that another run of its pipeline was given,
-    the default in the run's code is used."""
+    the default in the run's code is used.
+    """
     given = [{name: str(value) for name, value in run.view.params.items()} for run in runs]
     for run, params in zip(runs, given, strict=True):
         same = [other for other, its in zip(given, runs, strict=True) if its.view.pipeline == run.view.pipeline]

@@ -52,7 +52,8 @@ def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool
     """Return the differences between the metrics of a task in two runs.
 
     If `asked` is True, predictions of any number of rows are paired; if None, only up to `AUTO_ROWS`;
-    if False, none."""
+    if False, none.
+    """
     refs = _predictions(first, task), _predictions(other, task)
     if asked is False or refs[0] is None or refs[1] is None:
         return Pairing()

@@ -141,7 +141,8 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
     """Write a report as Markdown (`.md`), JSON (`.json`), a page (`.html`) or text (other suffixes);
     return the path written.
 
-    JSON holds all of the report. Text and Markdown are without its drawings."""
+    JSON holds all of the report. Text and Markdown are without its drawings.
+    """
     report = Codecs().load(ref, store, verify=True)
     if not isinstance(report, Report):
         raise CodecError(

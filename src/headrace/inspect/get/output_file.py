@@ -19,8 +19,8 @@ PAGES = (".html", ".htm")
 
 @contextmanager
 def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
-    """Yield the path of a file to write, and a temporary path to write it at;
-    when the block ends, the file gets its path.
+    """Yield a file's final path and a temporary path. Write to the temporary path:
+    the file is moved when the block ends.
 
     A file that `to` names is overwritten. If `to` is a folder, or None for the current folder, the artifact's own
     `name` is used. Anybody may have chosen that name, so it can't lead to another folder, be a hidden file, or
@@ -95,7 +95,7 @@ def _pour(aside: Path, path: Path) -> None:
 
 
 def _settle(aside: Path, path: Path, *, over: bool) -> None:
-    """Rename the temporary file to its path. If `over` is False, do so only if no other file has that path."""
+    """Rename the temporary file to its final path. If `over` is False, do so only if no other file has that path."""
     if over:
         os.replace(aside, path)
     elif not os.path.lexists(path):

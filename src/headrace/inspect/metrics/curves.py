@@ -28,7 +28,8 @@ class MetricBrief(Struct, frozen=True, kw_only=True):
     """The summary of a number that a task has logged.
 
     `better` is the direction of improvement that its name implies: `lower`, `higher` or empty. `best` is the least or
-    the greatest value accordingly, or None if the direction is unknown."""
+    the greatest value accordingly, or None if the direction is unknown.
+    """
 
     last: float | None
     best: float | None

@@ -208,7 +208,8 @@ def _with_intervals(found: Mapping[str, float]) -> dict[str, tuple[float, float 
     """Return the numbers with intervals: `auc.value`,
     `auc.low` and `auc.high` become one number `auc` with its interval.
 
-    Other numbers have no interval."""
+    Other numbers have no interval.
+    """
     ends = ("value", "low", "high")
     stems = {
         name.rpartition(".")[0]

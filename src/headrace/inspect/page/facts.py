@@ -22,7 +22,8 @@ class TaskFacts(TaskLine, frozen=True, kw_only=True):
 class AttemptFacts(Struct, frozen=True, kw_only=True):
     """One attempt of a task: when it began and how long it took.
 
-    Both are seconds on a clock that starts with the run and stands still while no driver holds the run."""
+    `start_s` is in seconds since the run began, without the times when no driver held the run.
+    """
 
     task: str
     stage: str
@@ -72,7 +73,8 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     """A run, and all that a page shows of it.
 
     `omitted` are sentences about what was left out, and why. `pauses` are pairs: when the run was resumed, in seconds
-    like those of its attempts, and how many seconds it had rested."""
+    like those of its attempts, and how many seconds it had rested.
+    """
 
     run: str
     project: str

@@ -93,8 +93,8 @@ def _needs(node: Node) -> Iterator[str]:
 
 
 def _parent(name: str, nodes: dict[str, Node]) -> str | None:
-    """Return the mapped task that this task is an element of, or None:
-    the longest name before a bracket that is a map."""
+    """Return the mapped task that this task is an element of, or None: the longest part of its name before a `[` that
+    names a map."""
     end = len(name) if name not in nodes else 0
     while (end := name.rfind("[", 0, end)) > 0:
         node = nodes.get(name[:end])
@@ -108,7 +108,8 @@ def _output(output: OutputView) -> str:
 
 
 def _attempts(story: Story, stages: dict[str, str], now: float | None, omitted: list[str]) -> Iterator[AttemptFacts]:
-    """Yield the attempts with their times while drivers held the run. Those that still run end now."""
+    """Yield the attempts, with times that leave out when no driver held the run.
+    Attempts that still run end at `now`."""
     ended = story.ended
     if len(ended) > MAX_ATTEMPTS:
         omitted.append(f"The timeline shows the longest {MAX_ATTEMPTS:,} of {len(ended):,} attempts.")

@@ -1,7 +1,7 @@
 """Where to draw the nodes of a graph: in layers from top to bottom, with few crossings and straight edges.
 
 The steps are those of Sugiyama et al. (1981). Nodes are ranked by the longest path. Each layer is ordered by the mean
-place of the nodes' neighbours. Then the nodes get their places across. Edges that span several layers run through
+place of the nodes' neighbours. Then the nodes get their horizontal places. Edges that span several layers run through
 waypoints, which all edges from one source share. The places are the least squares fit to those of the neighbours, given
 the order (isotonic regression).
 """
@@ -146,7 +146,8 @@ def _mean(neighbours: Sequence[_Vertex], default: float) -> float:
 
 
 def _crossings(layers: Sequence[Sequence[_Vertex]]) -> int:
-    """Return how many pairs of edges cross: inversions of the lower ends, with edges in the order of the upper ends."""
+    """Return how many pairs of edges cross: the inversions among the lower ends,
+    with edges sorted by their upper ends."""
     count = 0
     for layer in layers:
         seen: list[int] = []
@@ -159,7 +160,7 @@ def _crossings(layers: Sequence[Sequence[_Vertex]]) -> int:
 
 
 def _place(layers: Sequence[Sequence[_Vertex]], waypoint_width: float) -> None:
-    """Set the place across of each vertex, as near to its neighbours as the order and the widths allow."""
+    """Set each vertex's horizontal place, as near to its neighbours as the order and the widths allow."""
     for layer in layers:
         for vertex in layer:
             vertex.x = float(vertex.order)
@@ -180,7 +181,7 @@ def _wishes(layer: Sequence[_Vertex], *, down: bool, both: bool) -> list[float]:
 
 
 def _fit(layer: Sequence[_Vertex], waypoint_width: float, wishes: Sequence[float]) -> None:
-    """Move a layer's vertices as near to their wishes as possible while their order and distances are kept."""
+    """Move a layer's vertices as near to the wished places as possible while their order and distances are kept."""
     offsets = [0.0]
     for left, right in itertools.pairwise(layer):
         offsets.append(offsets[-1] + _half(left, waypoint_width) + _half(right, waypoint_width))

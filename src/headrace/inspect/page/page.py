@@ -52,7 +52,8 @@ def _header(run: RunFacts) -> Markup:
 def _held(found: Held) -> Markup:
     """Return a box about a gate whose value is false: what was skipped, and which rules do not hold.
 
-    The state of the run does not show this, since such a run succeeds."""
+    The state of the run does not show this, since such a run succeeds.
+    """
     return tag(
         "div",
         tag("p", tag("strong", ticked(f"`{found.gate}` says no")), ticked(f": {listed(found.tasks, 20)} skipped")),

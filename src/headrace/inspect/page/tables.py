@@ -48,7 +48,8 @@ def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
     """Return as many tasks as fit: first all that are not elements,
     then elements that did not succeed, then the others.
 
-    Elements follow their map."""
+    Elements follow their map.
+    """
     ranked = sorted(
         range(len(tasks)),
         key=lambda place: (tasks[place].parent is not None, tasks[place].state in ("succeeded", "reused"), place),
@@ -91,7 +92,8 @@ def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, st
     """Return a value and the ends of its interval (`auc.value`, `auc.low`, `auc.high`) as one entry:
     the value and a text.
 
-    If the interval is only the value itself, as for a count, it is left out."""
+    If the interval is only the value itself, as for a count, it is left out.
+    """
     found: dict[str, float | tuple[float, str]] = {}
     for name, value in values.items():
         stem, _, leaf = name.rpartition(".")

@@ -40,7 +40,7 @@ class Audience:
         self._remarks: set[str] = set()
 
     def remark(self, text: str) -> None:
-        """Pass on a remark of a process, once for all remarks with the same text."""
+        """Pass on a remark of a process, unless a remark with the same text was passed on before."""
         if text not in self._remarks:
             self._remarks.add(text)
             self.note(text)

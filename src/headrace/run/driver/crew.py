@@ -4,7 +4,7 @@ Short attempts are queued behind another one on the same worker, so that no work
 worker share its part of the grant. How many are queued follows from measured times: some milliseconds of work, or more
 if messages take longer. A stage that has not been measured gets one attempt per worker.
 
-Every question is answered from counts kept by need, so a crew of thousands costs no more than a crew of four.
+All answers come from counts kept for each kind of need, so a crew of thousands costs no more than a crew of four.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Crew:
         """Assign an attempt to workers and return their numbers, or None if there is no room.
 
         Idle workers are used first, then new ones. If the grant covers no more,
-        a short attempt may be queued behind others."""
+        a short attempt may be queued behind others.
+        """
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
         count = self._counts.get(kind := (need, stage.environment))
@@ -134,8 +135,8 @@ class Crew:
                 self._dismiss(worker)
 
     def recall(self, number: int) -> list[tuple[str, int]]:
-        """Take back and return the attempts that wait behind a worker's present one, which takes long.
-        No more are queued there."""
+        """Take back and return the attempts that wait behind a worker's present one, which takes long. No more attempts
+        are queued there."""
         worker = self.workers.get(number)
         if worker is None or len(worker.queue) < 2:
             return []

@@ -234,7 +234,8 @@ class Driver:
         """Note that the user wants to stop: after the first call attempts may stop by themselves,
         after the second they are ended.
 
-        Safe to call from a signal handler."""
+        Safe to call from a signal handler.
+        """
         self._inbox.interrupt()
 
     def _hear(self, notices: Sequence[Notice]) -> None:
@@ -291,7 +292,8 @@ class Driver:
     def _commit(self) -> Stored | None:
         """Store what this tick gathered, and return it; None if nothing was stored.
 
-        The first commit opens the run. It waits for the first good trace, or until `opens_s` seconds have passed."""
+        The first commit opens the run. It waits for the first good trace, or until `opens_s` seconds have passed.
+        """
         machine, journal = self._machine, self._journal
         first = not journal.is_open
         traced = machine.may_launch or machine.trace_ended

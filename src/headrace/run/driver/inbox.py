@@ -17,7 +17,8 @@ from headrace.spec.policy import TOO_LONG
 class Inbox:
     """Turns signals, interrupts and the end of the run's time into events.
 
-    `timeout_s` is the run's time limit, used instead of the limit in its policy if not None."""
+    `timeout_s` is the run's time limit, used instead of the limit in its policy if not None.
+    """
 
     def __init__(
         self,
@@ -54,7 +55,8 @@ class Inbox:
         """Note that the user wants to stop: after the first call attempts may stop by themselves,
         after the second they are ended.
 
-        Safe to call from a signal handler."""
+        Safe to call from a signal handler.
+        """
         self._interrupts += 1
 
     def heed(self) -> None:

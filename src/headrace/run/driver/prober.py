@@ -69,7 +69,8 @@ class Prober:
         return name in self._foreseen
 
     def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
-        """Return what the machine is to take in, in this order, about a task whose inputs are known."""
+        """Return the events for the machine, in order, that decide about a task:
+        reuse it, run it, or wait for transfers."""
         found = self._find(name)
         if isinstance(found, Reused):
             return [found]
@@ -91,8 +92,8 @@ class Prober:
         return reused.key in self._logged
 
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
-        """Return which blobs of a value the region lacks:
-        the transfers to start, and the names of all that have to end first."""
+        """Return the transfers to start for blobs of a value that the region lacks,
+        and the names of all transfers to wait for."""
         lacks = self._places.lacks((ref,), self._machine.tasks)
         return [lack for lack in lacks if self._machine.transfers.is_wanted(lack)], tuple([lack.task for lack in lacks])
 

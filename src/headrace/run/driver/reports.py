@@ -147,7 +147,8 @@ class Reports:
         """Return whether a report counts.
 
         It must be about the attempt that runs. A success must come from the first worker of the attempt, a failure from
-        any. A checkpoint must not have been reported before."""
+        any. A checkpoint must not have been reported before.
+        """
         if not self._machine.expects(event.task, event.attempt):
             return False
         task = self._machine.tasks[event.task]

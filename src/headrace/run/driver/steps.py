@@ -1,5 +1,5 @@
-"""Steps of the machine: each event is added to the journal, passed to the machine,
-and the resulting commands are done."""
+"""Steps of the machine: each event is added to the journal and passed to the machine,
+and the resulting commands are carried out."""
 
 from __future__ import annotations
 

@@ -61,7 +61,8 @@ class Worker:
 class Count:
     """The workers with the same need and environment: how many there are, how many are busy, and which are idle.
 
-    `need` is what one worker of them holds of the pool."""
+    `need` is what one worker of them holds of the pool.
+    """
 
     __slots__ = ("all", "busy", "cpu", "environment", "gpus", "idle", "memory_gib", "need", "short")
 

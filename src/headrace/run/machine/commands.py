@@ -20,7 +20,8 @@ class Probe(Struct, frozen=True, gc=False):
 class Answer(Struct, frozen=True):
     """Send the tracer the value it asked for, or the reason why there is none.
 
-    If the value is missing in the tracer's region, the driver sends `Awaited` to the machine instead."""
+    If the value is missing in the tracer's region, the driver sends `Awaited` to the machine instead.
+    """
 
     question: int
     ref: Ref | None = None

@@ -24,7 +24,7 @@ class Graph:
 
     `whole` is True once the pipeline's body has returned. `failure` is set if it raised. `begun` is True once tasks may
     begin: the trace has been good so far, and has ended or waits for a value that it asked for. `free` are tasks that
-    wait for no other task, but for the trace. `freed` are tasks that may go on.
+    wait for no other task, only for the trace. `freed` are tasks that may go on.
     """
 
     def __init__(self, phases: Phases) -> None:
@@ -46,7 +46,7 @@ class Graph:
         return self.whole or self.failure is not None or self._phases.cancelled is not None
 
     def unseen(self, stages: tuple[Stage, ...], nodes: tuple[Node, ...], seen: int) -> Traced | None:
-        """Compare a trace with the nodes known from its place on, and return what is new, or None.
+        """Compare traced `nodes` with the known nodes from index `seen` on, and return what is new, or None.
 
         Raises:
             TraceError: the trace differs; the message names the node.
@@ -89,8 +89,9 @@ class Graph:
     def begin(self, only: Sequence[str], asked_for: str | None) -> None:
         """Free the tasks that wait for nothing, since the trace has been good so far.
 
-        If `only` is not empty, tasks that it does not need stay until the trace has ended,
-        since only then are they known."""
+        If `only` is not empty, tasks that it does not need so far wait until the trace has ended: a node that is traced
+        later may need them.
+        """
         self.begun = True
         if only:
             wanted = needed_by(only, self.nodes, self.stages)
@@ -131,7 +132,7 @@ class Graph:
         self.free.clear()
 
     def free_again(self) -> None:
-        """Compute again which tasks wait for which: tasks wait again for others that had ended."""
+        """Count again how many tasks each blocked task waits for, after tasks that had ended were reset."""
         self.free.clear()
         tasks = self._phases.tasks
         for task in tasks.values():

@@ -46,8 +46,11 @@ def _of_counts(machine: Machine) -> Iterator[str]:
 
 
 def _of_progress(machine: Machine) -> Iterator[str]:
-    """Yield violations of progress. A run that is not closed and has a complete graph has a task that moves, and a
-    closed run has none."""
+    """Yield what is wrong with a run's progress.
+
+    If the graph is complete and the run is not closed, some task must move.
+    If the run is closed, all tasks must have ended.
+    """
     moving = any(task.phase in _MOVING for task in machine.tasks.values())
     if machine.closed is not None and machine.phases.living:
         yield f"it is closed, and {machine.phases.living} tasks live"
@@ -86,8 +89,11 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
 
 
 def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
-    """Yield violations about regions. A task that is ready or runs has its inputs in the run's region, and a task that
-    waits for transfers waits for ones that have not ended."""
+    """Yield what is wrong with a task's region and transfers.
+
+    A task that is ready or runs must have its inputs in the run's region. A task that waits for transfers must wait for
+    ones that have not ended.
+    """
     if task.move is None and task.phase in ("ready", "running") and task.region != machine.phases.region:
         yield f"is {task.phase}, and its inputs were last seen in `{task.region}`"
     if (task.phase == "fetching") != bool(task.fetches):

@@ -121,7 +121,8 @@ class Machine:
         """Whether attempts may start.
 
         The trace must have been good so far: it has ended, or waits for a value that it asked for. The run must be
-        neither cancelled nor closed."""
+        neither cancelled nor closed.
+        """
         return self.graph.begun and self.phases.cancelled is None and self.closed is None
 
     @property
@@ -273,7 +274,8 @@ class Machine:
     # -- what follows --------------------------------------------------------------------------------------------
 
     def _propagate(self) -> None:
-        """Handle all tasks that have ended or become free, one at a time: a chain may be as long as memory allows."""
+        """Handle all tasks that have ended or become free, without recursion:
+        a chain of tasks may be as long as memory allows."""
         phases, graph = self.phases, self.graph
         while phases.ended or graph.freed:
             if phases.ended:

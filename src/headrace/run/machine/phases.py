@@ -49,7 +49,7 @@ class Phases:
 
     @property
     def usd_before(self) -> float:
-        """What tasks cost before the run got new code, if they are not in its new graph, or not yet."""
+        """The cost (US dollars) of tasks from before the run got new code that are not in the new graph, or not yet."""
         return sum(spent.usd for spent in self._spent.values())
 
     # -- moves ---------------------------------------------------------------------------------------------------
@@ -57,9 +57,10 @@ class Phases:
     def add(self, name: str, node: Node, stage: Stage, parent: Task | None = None, index: int = -1) -> Task:
         """Add a task, which is blocked at first, and return it.
 
-        If the run got new code, the numbers of its attempts go on from those of the earlier task with the same name,
-        and it begins with what that task took. A mapped task takes over no times or costs,
-        since it sums up its elements."""
+        If the run got new code, the numbers of its attempts go on from those of the earlier task with the same
+        name, and it begins with what that task took. A mapped task takes over no times or costs, since it sums
+        up its elements.
+        """
         task = Task(self._ordinal, name, node, stage, parent, index, attempt=self._tried.get(name, 0))
         if name in self._spent and (parent is not None or not node.over):
             task.go_on_from(self._spent.pop(name))
@@ -70,7 +71,7 @@ class Phases:
         return task
 
     def move(self, task: Task, phase: Phase) -> None:
-        """Move a task to a phase that needs no more than this here. A ready task is taken out of the queue."""
+        """Set a task's phase, for phases that need no further step. A ready task is taken out of its queue."""
         if task.phase == "ready":
             self.ready.remove(task)
         self.living += task.ended - (phase in ENDED)
@@ -171,7 +172,8 @@ class Phases:
     def renew(self, *, counted: bool) -> None:
         """Forget all tasks, but keep how often each was tried: its output and its metrics are stored by attempt number.
 
-        If `counted` is True, keep what the attempts took, too."""
+        If `counted` is True, keep what the attempts took, too.
+        """
         self._tried.update((task.name, task.attempt) for task in self.tasks.values() if task.attempt)
         if counted:
             tried = (task for task in self.tasks.values() if task.attempt and task.elements is None)

@@ -10,7 +10,7 @@ from headrace.run.machine.task import Task
 from headrace.spec.stage import Resources, Stage
 
 PATIENCE = 64
-"""How many younger attempts may start before a task that there is no room for, until room is reserved for it."""
+"""After this many younger attempts have started past a task without room, room is reserved for that task."""
 
 
 class Room(Protocol):

@@ -21,9 +21,9 @@ class Skip(Struct, frozen=True):
 def why_skip(task: Task, tasks: Mapping[str, Task]) -> Skip | None:
     """Return why a task is not to run, or None if it is to run. All tasks that it waited for have ended.
 
-    A task needs each output that it takes. One may be missing if its parameter has a default and the task that would
-    make it was skipped by a `when=`. With `always`,
-    an output of a failed task may be missing too if there is a default.
+    A task needs each output that it takes. One may be missing if its parameter has a default and the task that
+    would make it was skipped by a `when=`. With `always`, an output of a failed task may be missing too if there
+    is a default.
 
     Raises:
         Unmappable: the output that `when=` names has no such part.

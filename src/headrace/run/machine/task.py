@@ -92,8 +92,7 @@ class Task(Struct, eq=False):
     - `parent`, `index`: for an element of a mapped task, that task and the place in it.
     - `elements`: for a mapped task, its elements.
     - `waits`: for a mapped task, how many of its elements have not ended; for a blocked task, how many of the tasks
-      that it
-      waits for have not ended.
+      that it waits for have not ended.
     - `args`: its resolved arguments, from when they are known until it ends.
     - `spread`: what its elements are made of, while they are alive.
     - `why`: the reason why it runs at all; `reason` is the reason for its present phase.
@@ -106,8 +105,7 @@ class Task(Struct, eq=False):
     - `fetches`: the names of transfers that copy missing inputs to that region.
     - `move`: for a transfer, which blob it copies; None for other tasks.
     - `missed`: its key, code and inputs from before it was last missed. A miss is not an event, so they are kept until
-      the
-      task is launched.
+      the task is launched.
     """
 
     ordinal: int
@@ -180,7 +178,8 @@ class Task(Struct, eq=False):
     def forget_miss(self) -> None:
         """Restore the key, code and inputs from before the last miss, if the task was missed and never launched.
 
-        No event records the key of a miss, so a replay would not have it."""
+        No event records the key of a miss, so a replay would not have it.
+        """
         if self.missed is not None:
             (self.key, self.code, self.inputs), self.missed = self.missed, None
 

@@ -1,4 +1,4 @@
-"""`evaluate.generation`: texts that a model wrote, judged by references."""
+"""The stage `evaluate.generation`: it judges texts that a model wrote, by reference texts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ WORDS = "These scores count words and characters that agree with a reference: a 
 
 
 class Generation(NamedTuple):
-    """What was found of texts.
+    """The results of judging texts.
 
-    `passed` says whether the gates hold. `metrics` has the value of each metric. `slices` has a row for each slice,
-    `predictions` one for each text, with its scores. `report` has it all, `page` shows it.
+    `passed` is True if the gates hold. `metrics` has the value of each metric. `slices` is a table with a row for each
+    slice. `predictions` is a table with a row for each text and its scores. `report` holds all results, and `page`
+    shows them as HTML.
     """
 
     passed: bool
@@ -66,11 +67,11 @@ def _check_written(texts: Any, prompt: Any, generate: Any) -> None:
 )
 @takes(GenerationCall)
 def generation(call: GenerationCall) -> Generation:
-    """Judge texts by references.
+    """Judge texts that a model wrote, by comparing them with reference texts.
 
     Raises:
-        UsageError: a column isn't there, no row has a reference, the function gives no text for each prompt, the gate
-            can't be read or asks for what isn't measured.
+        UsageError: a column is missing, no row has a reference, `generate` doesn't return a text for each prompt, or a
+            gate can't be read or asks for something that isn't measured.
     """
     judge = Judge(call)
     rows = judge.cases(call.references, [])
@@ -129,10 +130,10 @@ def _column(rows: Cases, name: str) -> list[str]:
 def _written(
     model: Any, rows: Cases, texts: str | None, prompt: str | None, generate: Callable[..., Any] | None
 ) -> list[str]:
-    """Read what the model wrote, or let it write.
+    """Return the texts of the model: from a column, or written now by `generate`.
 
     Raises:
-        UsageError: it gives no text for each prompt.
+        UsageError: `generate` doesn't return a text for each prompt.
     """
     if texts is not None:
         return _column(rows, texts)
@@ -148,7 +149,7 @@ def _written(
 
 
 def _examples(written: Sequence[str], expected: Sequence[Sequence[str]], found: Sequence[Wording]) -> Iterator[Grid]:
-    """Show the worst and the best."""
+    """Yield a grid of the texts with the lowest token F1, and one of those with the highest."""
     order = np.argsort([each.token_f1 for each in found], kind="stable")
     for title, places in (("The worst texts", order[:SHOWN]), ("The best texts", order[::-1][:SHOWN])):
         yield Grid(

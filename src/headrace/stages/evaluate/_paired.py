@@ -1,4 +1,4 @@
-"""`evaluate.paired`: two models that were judged on the same rows, and what one is worth more than the other."""
+"""The stage `evaluate.paired`: it compares two models that were judged on the same rows."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ ROW, SCORE, SCORE_OF, PREDICTED = "row", "score", "score of ", "predicted"
 
 
 class Paired(NamedTuple):
-    """What the second is worth more than the first.
+    """The difference between two models: the second minus the first.
 
-    `differences` has a row for each metric: `metric`, `first`, `second`, `difference`, `low`, `high`, and which
-    direction is `better`. `report` shows it.
+    `differences` is a table with a row for each metric. Its columns are `metric`, `first`, `second`, `difference`,
+    `low`, `high` and `better` (the direction that is an improvement). `report` shows the table.
     """
 
     differences: pa.Table
@@ -51,14 +51,14 @@ class Paired(NamedTuple):
 )
 @takes(PairedCall)
 def paired(call: PairedCall) -> Paired:
-    """Compare two models by the `predictions` that `classification` or `regression` gave of each.
+    """Compare two models by their `predictions`, as `classification` or `regression` returned them.
 
-    Both numbers of a metric are of the rows that both were judged on, and taken row by row, so the interval of their
-    difference is far narrower than those of the two would suggest.
+    Both numbers of a metric come from the rows on which both models were judged, and are compared row by row. So the
+    interval of the difference is much narrower than the two models' own intervals suggest.
 
     Raises:
-        UsageError: they have no row in common, a row that both have has two targets, a column isn't there, or one class
-            was judged against the rest and `positive` isn't told.
+        UsageError: the tables have no row in common, a row has a different target in each table, a column is missing,
+            or one class was judged against the rest and `positive` isn't given.
     """
     target, level = call.target, call.confidence
     one, other = _both(call.first, call.second, target)
@@ -100,7 +100,7 @@ SCHEMA = pa.schema(
 
 
 def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.Table]:
-    """Return the rows that both have, in one order."""
+    """Return the rows that are in both tables, in the same order."""
     for table in (first, second):
         for name in (ROW, target, PREDICTED):
             check_column(table, name)
@@ -120,7 +120,7 @@ def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.
 def _is_same(mine: pa.ChunkedArray, theirs: pa.ChunkedArray) -> bool:
     try:
         return bool(mine.equals(theirs.cast(mine.type)))
-    except pa.ArrowException:  # values of the one can't be of the other's type
+    except pa.ArrowException:  # the values of one table don't fit the type of the other
         return False
 
 
@@ -143,7 +143,7 @@ def _parts(
             )
         many = _many(one, other, words, [*names, *sorted(decided - set(names))], probabilities=probabilities)
         return _told(multiclass.METRICS, many), many
-    if len(names) == 1:  # the rows are of one class; which other there is, what was decided tells
+    if len(names) == 1:  # all rows are of one class: the predicted classes name the other
         names = sorted({*names, *decided})
     sought = names[-1] if positive is None else str(positive)
     first, second = (_binary(each, words == sought, sought, probabilities=probabilities) for each in (one, other))
@@ -151,7 +151,7 @@ def _parts(
 
 
 def _are_numbers(table: pa.Table) -> bool:
-    """Whether a regression predicted these: it gives floats, and no score beside them."""
+    """Return whether a regression predicted the table: its predictions are floats, and it has no score columns."""
     is_scored = any(name == SCORE or name.startswith(SCORE_OF) for name in table.column_names)
     return pa.types.is_floating(table[PREDICTED].type) and not is_scored
 
@@ -161,19 +161,19 @@ def _values(table: pa.Table, name: str) -> Any:
 
 
 def _words(table: pa.Table, name: str) -> list[str]:
-    """Return the classes of a column as texts: as one they are compared, whatever type each table holds them in."""
+    """Return the classes of a column as texts, so that tables with different types can be compared."""
     return [str(each) for each in _values(table, name)]
 
 
 def _told(metrics: Sequence[Metric], parts: Sequence[Part]) -> list[Metric]:
-    """Return the metrics that one of the parts has."""
+    """Return the metrics that at least one of the parts has."""
     return [each for each in metrics if any(each.name in part.point for part in parts)]
 
 
 def _many(
     one: pa.Table, other: pa.Table, words: Any, names: Sequence[str], *, probabilities: bool
 ) -> tuple[ManyPart, ManyPart]:
-    """Score both models' decisions, and their scores where both have one for each class."""
+    """Return both models' rows scored by their decisions, and by their scores where both have one for each class."""
     scored = [each.removeprefix(SCORE_OF) for each in one.column_names if each.startswith(SCORE_OF)]
     has_scores = {*names} <= {*scored} and {f"{SCORE_OF}{each}" for each in scored} <= {*other.column_names}
     place = {name: number for number, name in enumerate(scored if has_scores else names)}

@@ -1,4 +1,4 @@
-"""`evaluate.regression`: predictions of numbers, judged on rows that the model hasn't seen."""
+"""The stage `evaluate.regression`: it judges a model that predicts numbers, on rows that the model hasn't seen."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ SCHEMA = pa.schema(
 
 
 class Regression(NamedTuple):
-    """What was found of a model that predicts numbers.
+    """The results of judging a model that predicts numbers.
 
-    `passed` says whether the gates hold. `metrics` has the value of each metric that is defined. `slices`, `bias` and
-    `predictions` have a row for each slice, group, and row judged. `report` has it all, `page` shows it.
+    `passed` is True if the gates hold. `metrics` has the value of each metric that is defined. `slices`, `bias` and
+    `predictions` are tables with a row for each slice, each group of people and each judged row. `report` holds all
+    results, and `page` shows them as HTML.
     """
 
     passed: bool
@@ -81,11 +82,11 @@ def _check(given: Mapping[str, Any]) -> None:
 )
 @takes(RegressionCall)
 def regression(call: RegressionCall) -> Regression:
-    """Judge a model that predicts numbers.
+    """Judge a model that predicts numbers, on rows that it hasn't seen.
 
     Raises:
-        UsageError: a column isn't there, no row has a target, the model can't predict the rows, the gate can't be read
-            or asks for what isn't measured.
+        UsageError: a column is missing, no row has a target, the model can't predict the rows, or a gate can't be read
+            or asks for something that isn't measured.
     """
     judge = Judge(call, call.sensitive)
     rows = judge.cases(call.target, call.features, [call.scores])
@@ -125,7 +126,7 @@ def regression(call: RegressionCall) -> Regression:
 def _measured(
     judge: Judge, truth: Any, claims: Mapping[str, Any], people: Mapping[str, Sequence[Slice]]
 ) -> tuple[Findings, dict[str, Part]]:
-    """Take all numbers from one set of resamples: the whole, the slices, the groups of people; those it gives too."""
+    """Return the findings and the parts of groups of people, all computed from one set of resamples."""
 
     def part(rows: Any) -> Part:
         return NumericPart(truth[rows], claims[MODEL][rows], rows=rows)
@@ -147,10 +148,10 @@ def _numbers(table: pa.Table, name: str) -> Any:
 
 
 def _bounded(values: Any, what: str) -> Any:
-    """Refuse numbers whose squares are no numbers any more: nothing that is made of them would mean anything.
+    """Return the numbers, and refuse those whose squares are too large for a float.
 
     Raises:
-        UsageError: it names one.
+        UsageError: a number is too large. The error names it.
     """
     large = np.abs(values)
     if not (large <= numeric.LARGEST).all():
@@ -163,7 +164,11 @@ def _bounded(values: Any, what: str) -> Any:
 
 
 def _claims(judge: Judge, call: RegressionCall, rows: Cases, truth: Any) -> tuple[dict[str, Any], str]:
-    """Return what the model and those beside it predict, and in which rows the mean was taken that is the baseline."""
+    """Return the predictions by name, and the name of the rows whose mean is the baseline.
+
+    The predictions are those of the model, the baseline and the previous version. The name is empty where a baseline
+    was given.
+    """
     check_judged(judge.model, call.scores)
     mine = _said(call.scores if call.scores is not None else judge.model, rows, call.predict)
     claims, mean_of = {MODEL: mine}, ""
@@ -204,8 +209,11 @@ def _difference(
     drawn_by: Any,
     level: float,
 ) -> Fact:
-    """Return the widest difference of a metric between two groups that are large enough. Those that are `absent`, too
-    small to be judged, may make it any greater."""
+    """Return the widest difference of a metric between two groups that are large enough.
+
+    `absent` says which groups are too small to be judged. Where there are such groups, the difference has no upper end,
+    since they may make it any greater.
+    """
     large = [(part, drawn) for part, drawn in told if part.size >= least]
     if len(large) < 2:
         why = f"fewer than two groups by `{by}` have {least} rows"
@@ -223,7 +231,7 @@ def _difference(
 
 
 def _not_judged(groups: Sequence[Slice], least: int, by: str) -> str:
-    """Return which groups of a column are too small, and what would do."""
+    """Return words that say which groups of a column are too small to be judged, and what would be enough."""
     few = [f"`{each.name}` ({len(each.rows):,} rows)" for each in groups if len(each.rows) < least]
     return too_small(few, by, f"{least} rows")
 

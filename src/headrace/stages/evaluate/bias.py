@@ -1,7 +1,7 @@
-"""Bias: how rates of decisions differ between groups of people.
+"""Bias: how the rates of a model's decisions differ between groups of people.
 
-The rates, their differences and ratios are fairlearn's (`MetricFrame`); the intervals are ours, since fairlearn's
-bootstrap builds a pandas frame for each resample.
+The rates, their differences and their ratios are computed by fairlearn (`MetricFrame`). The intervals are our own,
+since fairlearn's bootstrap builds a pandas frame for each resample.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ MEASURED = (
     *(Metric(f"{rate} {kind}", "", 0, 1) for rate in RATES for kind in ("difference", "ratio")),
     Metric(f"{ODDS} difference", "", 0, 1),
 )
-"""What is told of groups by each column."""
+"""The metrics that compare groups of people, each measured by column."""
 
 
 class Group(NamedTuple):
-    """A group of people: its slice, its metrics, and their replicates."""
+    """A group of people: its slice of rows, its metrics, and their bootstrap replicates."""
 
     slice: Slice
     part: BinaryPart
@@ -47,13 +47,13 @@ class Group(NamedTuple):
 
 
 class Bias(NamedTuple):
-    """What was found: groups by column (an intersection is a column too), and how small a group may be.
+    """The groups of people by column, and the differences and ratios between them.
 
-    A group that is too small to be judged may have any rate. So a difference may be as much as 1, and a ratio 0, unless
-    `told`: who told the smallest size has said that smaller groups are left out.
-
-    `columns` are those that are no intersection. `of` says what is predicted positive, in words. `drawn` numbers the
-    group of each of all rows that they are drawn by, such as a day; None if they are drawn one by one.
+    An intersection of columns counts as a column in `groups`; `columns` has only the single ones. `least` is the
+    smallest number of rows that is judged. A smaller group may have any rate, so a difference may be as large as 1 and
+    a ratio as small as 0. `told` is True if the user gave the smallest size: then smaller groups are simply left out.
+    `of` says in words what a positive prediction means. `drawn` has, for each row, the number of the group (such as a
+    day) that it is resampled with. It is None if rows are resampled one by one.
     """
 
     groups: Mapping[str, Sequence[Group]]
@@ -66,7 +66,7 @@ class Bias(NamedTuple):
     def fact(self, name: str, level: float) -> Fact:
         """Return a difference or ratio by its name, such as `recall difference by sex`.
 
-        Without `by` it is the widest over the columns, each alone.
+        A name without `by` stands for the widest over the single columns.
         """
         measured, _, by = name.partition(" by ")
         ratio = measured.endswith(" ratio")
@@ -77,17 +77,18 @@ class Bias(NamedTuple):
         return _renamed(self._widest(rate, level, ratio=ratio), name, better)
 
     def _widest(self, rate: str, level: float, *, ratio: bool) -> Fact:
-        """Return the widest over the columns, each alone.
+        """Return the widest difference, or the smallest ratio, over the single columns.
 
-        Its ends are the widest of theirs, which are so sure that they hold all at once (Bonferroni): a column of few
-        people, whose own value is smaller, may be the one that breaks a bound.
+        Its ends are the widest of the columns' ends. Those are taken at a confidence at which they hold all at once
+        (Bonferroni). So a column of few people counts too, even if its own value is smaller: it may be the one that
+        breaks a bound.
         """
         sure = 1 - (1 - level) / len(self.columns)
         alone = [self._one(rate, by, sure, ratio=ratio) for by in self.columns]
         known = [each for each in alone if each.value is not None]
         if not known:
             return alone[0]
-        # a column without ends may be the widest in truth, so it isn't passed over as groups are that are left out
+        # a column without ends may truly be the widest, so it counts, unlike groups that are left out
         absent = ". ".join(dict.fromkeys(each.why for each in (known if self.told else alone) if each.why))
         widest_of = min if ratio else max
         value = widest_of(each.value for each in known if each.value is not None)
@@ -100,7 +101,7 @@ class Bias(NamedTuple):
         return Fact(name=rate, value=value, low=low, high=high, why=absent)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of all facts."""
+        """Yield the names of all facts by column."""
         for by in self.groups:
             for rate in RATES:
                 yield f"{rate} difference by {by}"
@@ -108,7 +109,7 @@ class Bias(NamedTuple):
             yield f"{ODDS} difference by {by}"
 
     def overall(self) -> Iterator[str]:
-        """Yield the names of what is the widest over the columns."""
+        """Yield the names of the facts that are the widest over the columns."""
         for rate in RATES if self.groups else ():
             yield f"{rate} difference"
             yield f"{rate} ratio"
@@ -138,7 +139,10 @@ class Bias(NamedTuple):
         )
 
     def _not_judged(self, rates: Sequence[str], by: str) -> str:
-        """Return which groups of a column are too small for one of these rates, how small, and what would do."""
+        """Return words that name the groups of a column that are too small for one of the rates.
+
+        The words give the size of each such group, and the size needed.
+        """
         few: dict[str, str] = {}
         for rate in rates:
             large = self._large(rate, by)
@@ -148,7 +152,7 @@ class Bias(NamedTuple):
         return too_small([*few.values()], by, " and ".join(f"{self.least} {OF[rate]}" for rate in rates))
 
     def words(self, name: str) -> str:
-        """Return which two groups a difference or ratio is between, and what their rates are."""
+        """Return sentences that name the two groups that a difference or ratio is between, with their rates."""
         measured, _, by = name.partition(" by ")
         rate = measured.removesuffix(" difference").removesuffix(" ratio")
         rates = ("recall", "FPR") if rate == ODDS else (rate,)
@@ -169,7 +173,7 @@ class Bias(NamedTuple):
         return f"{WORDS[rate].format(of=self.of)}: {told(low)}, {told(high)}."
 
     def _large(self, rate: str, by: str) -> list[Group]:
-        """Return the groups of which enough rows stand below the line of a rate for it to be told."""
+        """Return the groups of a column that have enough rows for a rate, also in the rate's denominator."""
         return [
             each
             for each in self.groups[by]
@@ -180,7 +184,7 @@ class Bias(NamedTuple):
         return f"fewer than two groups by `{by}` have {self.least} {OF[rate]}"
 
     def _spread(self, rate: str, groups: Sequence[Group], level: float) -> Spread | str:
-        """Return a rate of groups as numbers with their replicates and ends; why, if one has no ends."""
+        """Return a rate's values by group, with replicates and interval ends; or the reason if a group has no ends."""
         point = np.array([each.part.point[rate] for each in groups])
         drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
         errors = share_error(point, np.array([each.part.sizes[rate] for each in groups]))
@@ -194,7 +198,7 @@ class Bias(NamedTuple):
         return float(frame.ratio(method="between_groups") if ratio else frame.difference(method="between_groups"))
 
     def table(self, level: float) -> pa.Table:
-        """Return a row for each group: its size, its rates with their intervals, and `note` where it is too small."""
+        """Return a table with a row for each group: size, rates with intervals, and a `note` if it is too small."""
         rows = [self._row(by, each, level) for by, groups in self.groups.items() for each in groups]
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -217,16 +221,19 @@ class Bias(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _frame(rate: str, names: tuple[str, ...], cells: tuple[tuple[float, ...], ...]) -> Any:
-    """Return fairlearn's frame of a rate by group. The same groups are asked for a difference, a ratio and the widest
-    of several columns, and a frame takes 30 ms to make."""
-    from fairlearn import metrics  # noqa: PLC0415  a second, that the tracer need not spend
+    """Return fairlearn's frame of a rate by group.
+
+    It is cached: making a frame takes 30 ms, and the same groups are used for a difference, a ratio and the widest of
+    several columns.
+    """
+    from fairlearn import metrics  # noqa: PLC0415  the import takes a second, which the tracer saves
 
     own = {
         "selection rate": metrics.selection_rate,
         "recall": metrics.true_positive_rate,
         "FPR": metrics.false_positive_rate,
     }
-    # Of each group four rows, true or not and predicted or not, that count as often as there are such people:
+    # Each group has four rows (true or not, predicted or not), weighted by the number of such people, because
     # fairlearn goes over rows one by one.
     return metrics.MetricFrame(
         metrics=own[rate],
@@ -250,14 +257,17 @@ SCHEMA = pa.schema(
 
 
 def _difference(spreads: Mapping[str, Spread], level: float) -> Interval:
-    """Return the interval of the widest difference between two groups, of any of the rates."""
+    """Return the interval of the widest difference between two groups in any of the rates."""
     low, high, why = widest_pair([*spreads.values()], level)[1]
     return Interval(max(0.0, low or 0.0), min(1.0, high or 0.0), why)
 
 
 def _ratio(groups: Sequence[Group], rate: str, spread: Spread, level: float) -> Interval:
-    """Return the interval of the smallest ratio of two groups' rates, by way of logarithms; a rate of none counts as
-    half a row, but for the lower end, which is then 0 as the ratio is."""
+    """Return the interval of the smallest ratio between the rates of two groups.
+
+    The interval is computed from logarithms, in which a rate of 0 counts as half a row. The lower end is 0 where a rate
+    is 0, as the ratio is.
+    """
     point, drawn, error, lows, highs = spread
     least = 0.5 / np.array([each.part.sizes[rate] for each in groups])
     kept = np.maximum(point, least)
@@ -274,7 +284,7 @@ def _renamed(fact: Fact, name: str, better: str) -> Fact:
 
 
 def too_small(groups: Sequence[str], by: str, needed: str) -> str:
-    """Return which groups of a column were not judged, and what would do; nothing if there are none."""
+    """Return words that say which groups of a column were not judged, and the size needed; empty for no groups."""
     if not groups:
         return ""
     were = "was" if len(groups) == 1 else "were"
@@ -285,7 +295,10 @@ def too_small(groups: Sequence[str], by: str, needed: str) -> str:
 
 
 def left_out(table: pa.Table) -> Iterator[str]:
-    """Say of each column which groups no difference or ratio counts, since they are too small."""
+    """Yield a sentence for each column that has groups too small for a difference or ratio.
+
+    The sentence names those groups.
+    """
     rows = table.to_pylist()
     for by in dict.fromkeys(each["by"] for each in rows):
         own = [each for each in rows if each["by"] == by]
@@ -305,7 +318,7 @@ def _some(names: Sequence[str], most: int = 5, *, ticked: bool = True) -> str:
 
 
 def bias_grid(table: pa.Table, by: str) -> Grid:
-    """Show the groups of a column."""
+    """Return a grid with the groups of a column and their rates."""
     every = [each for each in table.to_pylist() if each["by"] == by]
     rows = every if len(every) <= SHOWN else sorted(every, key=lambda each: -each["rows"])[:SHOWN]
     left = f" The {SHOWN} largest of {len(every):,} groups are shown." if len(rows) < len(every) else ""

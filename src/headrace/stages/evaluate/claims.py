@@ -1,4 +1,4 @@
-"""Claims: what a model, a baseline or a column of a table says of the rows that are judged, in one form."""
+"""Claims: the predictions of a model, a baseline or a column for the judged rows, all in one form."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from headrace.stages.tables.columns import rows_at
 
 LIKELY_TARGETS = ("target", "label", "y")
 EXACT = 2**53
-"""Up to this each whole number is a float of its own."""
+"""Up to this size, each whole number has a float of its own."""
 ROUNDED = 0.00501
-"""So far off may each of the probabilities be that are given to two digits."""
+"""The largest rounding error of a probability that is given to two digits."""
 
 
 class Cases(NamedTuple):
-    """The rows that are judged: those with a target. `places` are their places in the table that was given.
+    """The judged rows: those that have a target.
 
-    `features` are the columns that a model is shown.
+    `places` are the row numbers in the table that was given, and `given` is that table's number of rows. `features` are
+    the columns that the model is shown.
     """
 
     table: pa.Table
@@ -42,14 +43,16 @@ class Cases(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of judged rows."""
         return int(self.table.num_rows)
 
 
 class Claim(NamedTuple):
-    """`chances` is n by k scores of the classes, None where there are only decisions; `decided` n class numbers.
+    """The predictions of one model, baseline or column.
 
-    For two classes, one of which is positive, `chances[:, 1]` is what rows are ranked by.
+    `chances` is an array of n rows by k classes with the score of each class, or None where there are only decisions.
+    `probable` is True if the scores are probabilities. `decided` holds n class numbers. Where one of two classes is
+    positive, `chances[:, 1]` is the score that ranks the rows.
     """
 
     name: str
@@ -61,10 +64,12 @@ class Claim(NamedTuple):
 def cases(
     model: Any, table: pa.Table, target: str | None, features: Sequence[str] | None, apart: Sequence[str]
 ) -> Cases:
-    """Take the rows that have a target. `apart` are columns that are no features unless the model says so.
+    """Return the rows that have a target.
+
+    `apart` are columns that aren't features unless the model says that it takes them.
 
     Raises:
-        UsageError: a column isn't there, no row has a target, or which column is the target can't be told.
+        UsageError: a column is missing, no row has a target, or the target column is unknown.
     """
     if not isinstance(table, pa.Table):
         raise UsageError(f"the rows are a `{type(table).__name__}`", hint="give a `pyarrow.Table`")
@@ -84,17 +89,17 @@ def cases(
 
 
 def with_target(table: pa.Table, target: str) -> Any:
-    """Return the places of the rows that have a target: neither null nor NaN.
+    """Return the row numbers of the rows whose target is neither null nor NaN.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: the table has no such column.
     """
     check_column(table, target)
     return np.flatnonzero(table[target].to_pandas().notna().to_numpy())
 
 
 def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str]) -> str:
-    """Tell the target of a table: the column of a usual name, or the only one that the model doesn't take."""
+    """Return the name of the target: the column with a usual name, or the only column that the model doesn't take."""
     usual = [each for each in table.column_names if each.lower() in LIKELY_TARGETS]
     taken = {*(features or table.column_names), *apart}
     rest = [each for each in table.column_names if each not in taken]
@@ -110,15 +115,15 @@ def labels(cases: Cases) -> Any:
     """Return the targets as an array of objects."""
     values = column(cases.table, cases.target)
     if values.dtype.kind == "f" and (values == np.floor(values)).all() and (np.abs(values) <= EXACT).all():
-        values = values.astype(np.int64)  # whole numbers beside missing ones come as floats
+        values = values.astype(np.int64)  # pandas turns a column of whole numbers with missing values into floats
     return np.array([each.item() if isinstance(each, np.generic) else each for each in values], dtype=object)
 
 
 def classes_told(scores: Scores, values: Any, known: Sequence[Any] = ()) -> list[Any]:
-    """Return the classes, in the order of the model's columns where it has one.
+    """Return the classes, in the order of the model's score columns where the model names its classes.
 
     Raises:
-        UsageError: the target holds a class that the model doesn't know, or they can't be told apart.
+        UsageError: the target holds a class that the model doesn't know, or values that can't be classes.
     """
     try:
         seen = in_order({*values.tolist(), *known})
@@ -143,10 +148,10 @@ def classes_told(scores: Scores, values: Any, known: Sequence[Any] = ()) -> list
 
 
 def in_order(classes: Iterable[Any]) -> list[Any]:
-    """Put classes in their order: numbers by size, texts by letters, `False` before `True`.
+    """Return the classes in order: numbers by size, texts by letters, `False` before `True`.
 
     Raises:
-        TypeError: they have none.
+        TypeError: the classes can't be ordered.
     """
     return sorted(classes, key=lambda each: (str(type(each)), each))
 
@@ -157,7 +162,7 @@ def scores_of(
     scores: str | Mapping[Any, str] | None,
     predict: Callable[..., Any] | None,
 ) -> Scores:
-    """Return a model's predictions, or read them from `scores`: a column, or one for each class."""
+    """Return a model's predictions, or the scores in a column (or one column per class) if `scores` names it."""
     if isinstance(scores, str):
         values = checked(_numbers(cases.table, scores), cases.rows)
         return Scores(values, probable=is_probable(values), of_sought=True)
@@ -181,7 +186,10 @@ def _numbers(table: pa.Table, name: str) -> Any:
 
 
 def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | None) -> Claim:
-    """Put scores into one form: a column for each class, or for `positive` against the rest where that is given."""
+    """Return scores as a claim, with one column per class.
+
+    If a positive class is given, the two columns are that class and all others.
+    """
     decided = None
     if scores.values is None:
         numbers = {each: place for place, each in enumerate(classes)}
@@ -220,20 +228,22 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
 
 
 def sums_to_one(chances: Any) -> bool:
-    """Return whether n by k scores can be probabilities of k classes: those of a row sum to 1, but for rounding."""
+    """Return whether n by k scores can be probabilities of k classes: each row sums to 1, up to rounding."""
     return bool((np.abs(chances.sum(axis=1) - 1) <= ROUNDED * chances.shape[1]).all())
 
 
 def two_sided(score: Any, *, probable: bool) -> Any:
-    """Return n scores of one class as n by 2, its own in the second column."""
+    """Return n scores of one class as an array of n by 2, with the class's own scores in the second column."""
     return np.stack([1 - score if probable else -score, score], axis=1)
 
 
 def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
-    """Return another model's scores with a column for each of these classes; the least of one that it doesn't know.
+    """Return another model's scores with one column for each of the given classes.
+
+    A class that the other model doesn't know gets the lowest score.
 
     Raises:
-        UsageError: it knows a class that isn't among them.
+        UsageError: the other model knows a class that isn't among the given ones.
     """
     if scores.classes is None or scores.values is None or scores.classes == list(classes):
         return scores
@@ -250,5 +260,5 @@ def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
 
 
 def constant(rates: Any, rows: int, name: str) -> Claim:
-    """Return the claim of one who knows no more than how frequent each class is."""
+    """Return the claim of a baseline that only knows how frequent each class is."""
     return Claim(name, np.broadcast_to(rates, (rows, len(rates))), True, np.full(rows, int(np.argmax(rates))))

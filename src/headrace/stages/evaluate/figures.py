@@ -1,4 +1,4 @@
-"""The figures of an evaluation."""
+"""The figures of an evaluation's report."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from headrace.spec.report import Drawing
 
 POINTS = 300
 SHOWN = 2000
-"""So many points of a cloud are drawn."""
+"""The number of points of a scatter plot that are drawn."""
 MOST_CLASSES = 20
-"""A table of more classes can't be read any more."""
+"""The most classes that a confusion table shows: a larger table can't be read."""
 
 
 def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
-    """Return the ROC and the precision-recall curves of several models."""
-    from sklearn.metrics import roc_curve  # noqa: PLC0415  a second, not for the tracer
+    """Return the ROC curves and the precision-recall curves of several models, as two drawings."""
+    from sklearn.metrics import roc_curve  # noqa: PLC0415  the import takes a second, which the tracer saves
 
     lines = [
         (name, COLOURS[place % len(COLOURS)], bool(np.ptp(score) == 0))
@@ -31,7 +31,7 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
     recalled = Chart(Axis("recall"), Axis("precision", high=1.01), lines=lines)
     for (_, colour, constant), score in zip(lines, scores.values(), strict=True):
         false, true, _ = roc_curve(positive, score)
-        # who tells no rows apart lies on the dashed line, and is dashed too
+        # a constant score lies on the dashed line, so its curve is dashed too
         roc.line(*_thinned(false, true), colour, dashed=constant)
         recalled.line(*_thinned(*found(positive, score)), colour, dashed=constant)
     roc.dashed((0, 1), (0, 1))
@@ -54,10 +54,10 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
 def found(positive: Any, score: Any) -> tuple[Any, Any]:
     """Return the recalls and precisions of a score, the highest recall first.
 
-    scikit-learn ends a curve at recall 0 with a precision of 1, where nothing is predicted at all. Here it goes on as
-    it was at the highest score: the curve of a constant is flat, at the share of positive rows.
+    scikit-learn ends a curve at recall 0 with a precision of 1, where no row is predicted positive. Here the last
+    precision is that of the highest score. So the curve of a constant score is flat, at the share of positive rows.
     """
-    from sklearn.metrics import precision_recall_curve  # noqa: PLC0415  a second, not for the tracer
+    from sklearn.metrics import precision_recall_curve  # noqa: PLC0415  the import takes a second, as above
 
     precision, recall, _ = precision_recall_curve(positive, score)
     precision[-1] = precision[-2]
@@ -65,7 +65,10 @@ def found(positive: Any, score: Any) -> tuple[Any, Any]:
 
 
 def calibration(predicted: Any, came: Any, low: Any, high: Any, score: Any, of: str) -> Drawing:
-    """Draw what was predicted against what came, by bins, above how often each probability was given."""
+    """Return a drawing of predicted probabilities against observed shares, by bins.
+
+    A histogram of the probabilities stands below it.
+    """
     counts, edges = np.histogram(score, bins=40, range=(0, 1))
     top = Chart(Axis(""), Axis(f"share that {of}"), bottom=236)
     below = Chart(Axis("predicted probability"), _most("rows", counts), top=248, bottom=304)
@@ -85,7 +88,7 @@ def calibration(predicted: Any, came: Any, low: Any, high: Any, score: Any, of: 
 
 
 def forest(names: Sequence[str], values: Any, low: Any, high: Any, overall: float, metric: str) -> Drawing:
-    """Draw a metric of each slice with its interval, beside that of all rows."""
+    """Return a drawing of a metric of each slice with its interval, beside the metric of all rows."""
     places = np.arange(len(names))[::-1]
     ends = _room(min(*low, *values, overall), max(*high, *values, overall))
     slices = [(float(place), name) for place, name in zip(places, _short(names, 40), strict=True)]
@@ -105,7 +108,10 @@ def forest(names: Sequence[str], values: Any, low: Any, high: Any, overall: floa
 
 
 def confusion(truth: Any, decided: Any, classes: Sequence[str]) -> Drawing:
-    """Draw how often each class was taken for each; of many, those that are confused most, and the rest as one."""
+    """Return a drawing of how often each class was predicted as each class.
+
+    Of many classes, the most confused ones are shown, and the others together as one.
+    """
     own, names = np.arange(len(classes)), list(classes)
     caption = "Of the rows of each class, the share taken for each."
     if len(classes) > MOST_CLASSES:
@@ -136,7 +142,7 @@ def confusion(truth: Any, decided: Any, classes: Sequence[str]) -> Drawing:
 
 
 def residuals(truth: Any, predicted: Any, seed: int) -> list[Drawing]:
-    """Draw predictions against what was true, and the errors."""
+    """Return two drawings: predictions against true values, and a histogram of the errors."""
     shown = np.random.default_rng(seed).permutation(len(truth))[:SHOWN]
     low, high = _room(float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max())))
     error = predicted - truth
@@ -157,12 +163,12 @@ def residuals(truth: Any, predicted: Any, seed: int) -> list[Drawing]:
 
 
 def _most(label: str, counts: Any) -> Axis:
-    """Return an axis of counts that has room for the highest."""
+    """Return an axis for counts that has room for the highest."""
     return Axis(label, 0, max(1.0, float(counts.max()) * 1.05))
 
 
 def _room(low: float, high: float) -> tuple[float, float]:
-    """Return the ends of an axis: a little beyond the values, and so far apart that numbers tell them apart."""
+    """Return the ends of an axis: a little beyond the values, and far enough apart to be different floats."""
     room = max(0.03 * (high - low), 1e-9 * max(abs(low), abs(high)))
     return (low - room, high + room) if high + room > low - room else (low - 0.5, high + 0.5)
 
@@ -173,7 +179,7 @@ def _thinned(x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _short(names: Sequence[str], most: int) -> list[str]:
-    """Return names with what is in their middle left out, or at their begin if only that tells them apart.
+    """Return the names shortened: the middle is cut out, or the beginning where only the rest tells the names apart.
 
     >>> _short(["a name that is much too long, 1", "short"], 16)
     ['a name t… long, 1', 'short']

@@ -1,4 +1,7 @@
-"""Findings: the numbers of a model on all rows, beside baselines, and on slices; from one set of resamples."""
+"""Findings: the numbers of a model on all rows and on slices, and beside those of other models.
+
+All numbers come from one set of resamples.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,10 @@ from headrace.stages.evaluate.slices import Slice
 MODEL, BASELINE, PREVIOUS = "model", "baseline", "previous"
 GAP = "worst-slice gap"
 TINY = 1e-9
-"""A number that is so much smaller than those that it stands beside is 0 but for rounding."""
+"""A number smaller than this share of the numbers beside it is shown as 0: it is a rounding error."""
 SHOWN, FEW = 60, 20
-"""So many slices of a column are shown; of more than a few, only those that could be compared."""
+"""The most slices of a column that are shown. If a column has more than `FEW`, only slices that could be compared are.
+"""
 SCHEMA = pa.schema(
     [
         ("by", pa.string()),
@@ -40,10 +44,11 @@ SCHEMA = pa.schema(
 
 
 class Findings:
-    """What was measured.
+    """The measured numbers of an evaluation.
 
-    `wholes` are the parts of all rows, the model's under `model`, then those beside it. `parts` go with `slices`, each
-    looked at from `least` rows on. `more` are parts that others ask for by name, with replicates in `replicates`.
+    `wholes` are the scored parts of all rows: the model's under the name `model`, then those of the models it is
+    compared with. `parts` belong to `slices`, in the same order. A slice is judged if it has at least `least` rows.
+    `more` are further parts by name; their bootstrap replicates are in `replicates`.
     """
 
     def __init__(
@@ -85,8 +90,10 @@ class Findings:
             self.catalogue.add(GAP, partial(self._gap, own), partial(self._worst, own))
 
     def know(self, metric: Metric, name: str = "") -> None:
-        """Let gates ask for a metric, by another name than its parts have if need be, and for how far it is off the
-        others'."""
+        """Add a metric, and its differences from the other models, to the numbers that gates may ask for.
+
+        `name` replaces the name that the metric has in the parts.
+        """
         shown = metric._replace(name=name or metric.name)
         mine, *others = (
             found(part, self.own[whole], metric, self.groups)._replace(metric=shown)
@@ -101,18 +108,18 @@ class Findings:
                 self.catalogue.add(f"{shown.name} less {absent}", partial(_absent, shown.name, absent))
 
     def facts(self) -> Iterator[Fact]:
-        """Yield the numbers of the model, how the main one differs from the others', and the widest gap of a slice."""
+        """Yield the model's numbers, the main metric's differences from other models, and the widest gap of a slice."""
         for metric in self.metrics:
             yield self.catalogue.fact(metric.name, self.level)
         for other in self.wholes:
             less = None if other == MODEL else self.catalogue.fact(f"{self.main} less {other}", self.level)
-            if less is not None and less.value is not None:  # a constant ranks nothing, which is told beside it
+            if less is not None and less.value is not None:  # a constant has no ranking: the table beside says so
                 yield less
         if self.slices:
             yield self.catalogue.fact(GAP, self.level)
 
     def beside(self) -> Grid:
-        """Show the model beside the others."""
+        """Return a grid with the model's metrics beside those of the other models."""
         others = [name for name in self.wholes if name != MODEL]
         rows = []
         for metric in self.metrics:
@@ -134,7 +141,7 @@ class Findings:
         return bracketed(fact.value, fact.low, fact.high)
 
     def _large(self, metric: str) -> list[int]:
-        """Return the places of the slices that are large enough for a metric."""
+        """Return the numbers of the slices that are large enough for a metric."""
         return [
             place
             for place, part in enumerate(self.parts)
@@ -147,8 +154,10 @@ class Findings:
         return any(part.sizes.get(metric, part.size) != part.size for part in self.parts)
 
     def sliced(self, metric: str, places: Sequence[int]) -> list[Mapping[str, Any]]:
-        """Return replicates of a metric on some slices, and on all rows (the last), from the same resamples; they are
-        made when first asked for."""
+        """Return the replicates of a metric on some slices, and on all rows (the last), from the same resamples.
+
+        The replicates of a metric are computed when first asked for, and kept.
+        """
         every = {each: (self.parts[each], self._sliced[each]) for each in places}
         every[WHOLE] = self.wholes[MODEL], self.own[MODEL]
         missing = {str(place): part for place, (part, drawn) in every.items() if metric not in drawn}
@@ -159,7 +168,7 @@ class Findings:
         return [drawn for _, drawn in every.values()]
 
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
-        """Return how much worse each slice is than all rows: values, replicates, least standard errors."""
+        """Return how much worse each slice is than all rows: values, replicates and least standard errors."""
         sign = -1.0 if metric.better == "lower" else 1.0
         whole = self.wholes[MODEL].point[metric.name]
         point = np.array([self.parts[place].point[metric.name] for place in places])
@@ -187,10 +196,11 @@ class Findings:
         return Fact(name=name, value=worst.value, low=low, high=high, better="lower")
 
     def _gap_ends(self, metric: Metric, places: Sequence[int], values: Any, level: float) -> tuple[Any, str]:
-        """Return the upper end of how much worse each slice is than all rows; and why, if one has none.
+        """Return the upper end of each slice's gap, or the reason if one has none.
 
-        All rows are those of the slice and the rest, which are independent: the squares of how far each may be off add
-        (Zou & Donner 2008). What the slice may be off comes of its own interval.
+        A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the rest, which are
+        independent. So the squares of their possible errors add (Zou & Donner 2008). The possible error of the slice
+        comes from its own interval.
         """
         *sliced, whole = self.sliced(metric.name, places)
         off = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(whole[metric.name]))
@@ -219,8 +229,10 @@ class Findings:
         )
 
     def table(self) -> pa.Table:
-        """Return a row for each slice: the main metric, how much worse than on all rows, and whether that stands
-        out."""
+        """Return a table with a row for each slice.
+
+        A row has the main metric, how much worse it is than on all rows, and whether the slice stands out.
+        """
         metric = next(each for each in self.metrics if each.name == self.main)
         rows: list[dict[str, Any]] = [
             {"by": each.by, "slice": each.name, "rows": part.size, "metric": self.main, "note": self._note(part)}
@@ -255,7 +267,7 @@ class Findings:
         return f"too small (fewer than {LEAST_OF_A_CLASS} rows of a class)" if few else ""
 
     def grids(self, table: pa.Table) -> Iterator[Grid]:
-        """Show the slices, by column."""
+        """Yield a grid of the slices for each column."""
         rows = table.to_pylist()
         count = len(self._large(self.main))
         chance = count * (1 - self.level)
@@ -282,7 +294,7 @@ class Findings:
             )
 
     def forest(self, table: pa.Table) -> Iterator[Drawing]:
-        """Draw the slices of single columns."""
+        """Yield a drawing of the slices of single columns, if there are any."""
         rows = [each for each in table.to_pylist() if each["value"] is not None and " x " not in each["by"]][:SHOWN]
         if rows:
             yield figures.forest(
@@ -296,25 +308,28 @@ class Findings:
 
 
 WHOLE = -1
-"""In the place of a slice: all rows."""
+"""The number that stands for all rows where a slice's number is expected."""
 LEAST_OF_A_CLASS = 10
-"""A share of fewer rows than this is not told of a slice."""
+"""The fewest rows in the denominator of a share for which the share of a slice is shown."""
 
 
 def _without_sums(part: Part, metrics: Sequence[Metric]) -> Iterator[str]:
-    """Return the metrics of a part whose intervals, or those of whose differences, take replicates."""
+    """Yield the metrics of a part that have no sums over rows, so that their intervals need bootstrap replicates."""
     for metric in metrics:
         if metric.name in part.point and not isinstance(part.sums(metric.name), Ratio):
             yield metric.name
 
 
 def _absent(metric: str, other: str, _level: float) -> Fact:
-    """Return the difference to a model that there is not, as none `previous` is before the first one was registered."""
+    """Return an undefined difference, because the other model doesn't exist.
+
+    For example, there is no `previous` model before a first version is registered.
+    """
     return Fact(name=f"{metric} less {other}", value=None, why=f"there is no {other} model to compare with")
 
 
 def _left(rows: Sequence[Mapping[str, Any]], left: int) -> str:
-    """Return why so many slices of a column are not shown."""
+    """Return the reasons why `left` slices of a column are not shown."""
     unknown = sum(each["gap"] is None for each in rows)
     why = f"{unknown} too small or undefined" if unknown else ""
     rest = f"{left - unknown} that do better" if left > unknown else ""

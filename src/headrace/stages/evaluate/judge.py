@@ -1,4 +1,4 @@
-"""The judge of an evaluation: it draws, measures, counts and asks the gates, and gives a report and its page."""
+"""The judge of an evaluation: it draws resamples, measures, counts, checks the gates, and writes the report."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from headrace.stages.tables.columns import listed
 
 PAGE = "evaluation.html"
 NAMED = 8
-"""So many of the columns are named that rows were compared by."""
+"""The most columns that a message names as those by which rows were compared."""
 
 
 class Judged(NamedTuple):
-    """What every evaluation gives out."""
+    """The results that every evaluation has."""
 
     passed: bool
     metrics: dict[str, float]
@@ -46,9 +46,10 @@ class Judged(NamedTuple):
 
 
 class Judge:
-    """Judges the rows of one evaluation. Its gates are read at once, so that a bad one is told before the work is done.
+    """The judge of the rows of one evaluation.
 
-    `people` are the columns of groups of people, where the evaluation compares them.
+    Its gates are read when it is made, so that a bad gate is refused before the work is done. `people` are the columns
+    of groups of people, where the evaluation compares such groups.
     """
 
     def __init__(self, call: EvaluationOptions, people: str | Sequence[str] = ()) -> None:
@@ -61,13 +62,17 @@ class Judge:
         self._names: list[str] = []
 
     def cases(self, target: str | None, features: Sequence[str] | None, said: Iterable[Any] = ()) -> Cases:
-        """Return the rows that have a target. What was `said` is in columns of theirs, where it is texts."""
+        """Return the rows that have a target.
+
+        `said` are the call's values that may name columns of predictions. Columns named there are no features by
+        default.
+        """
         texts = [each for each in (*said, self.baseline, self.previous) if isinstance(each, str)]
         apart = [*texts, *self._groups, *self.slices, *self.people, *self._key]
         return cases(self.model, self._call.table, target, features, apart)
 
     def take(self, rows: Cases) -> None:
-        """Judge these rows, in their order."""
+        """Set the rows to judge, in their order, and prepare their resamples."""
         groups = codes(rows.table, self._groups[0]) if self._groups else None
         self._rows = rows
         self.drawn = Resamples(rows.rows, count=self._call.resamples, seed=self._call.seed, groups=groups)
@@ -80,7 +85,10 @@ class Judge:
         part: Callable[[Any], Part],
         more: Mapping[str, Part],
     ) -> Findings:
-        """Take all numbers from one set of resamples: the whole, the slices (`part` scores some rows), and `more`."""
+        """Return the findings on all rows, on the slices and on the parts in `more`, from one set of resamples.
+
+        `part` returns the scored part of the rows whose numbers it gets.
+        """
         cuts = slices_of(self._rows.table, self.slices)
         found = Findings(
             metrics,
@@ -97,16 +105,19 @@ class Judge:
         return found
 
     def offer(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
-        """Let gates ask for a number, which is in the report only if they do."""
+        """Add a number that gates may ask for. The report shows it only if they do."""
         self._catalogue.add(name, fact, words)
 
     def measure(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
-        """Put a number in the report, and let gates ask for it."""
+        """Add a number to the report, and to the numbers that gates may ask for."""
         self._catalogue.add(name, fact, words)
         self._names.append(name)
 
     def count(self, overlap: Overlap | None = None) -> None:
-        """Count the rows, those without a target, those that were trained on, and those that chose how long."""
+        """Count the judged rows, the rows without a target, and the judged rows that the model has seen.
+
+        A model has seen a row if it was trained on it, or if the row helped to choose how long to train.
+        """
         rows, train = self._rows, self._call.train
         leak = None if train is None else leaks(rows.table, train, self._key or None)
         self.measure("rows", counted("rows", rows.rows))
@@ -133,9 +144,9 @@ class Judge:
         drawings: Iterable[Drawing],
         limits: Iterable[str],
     ) -> Judged:
-        """Ask the gates (`default` if none is told), make the report and its page, and log the metrics.
+        """Check the gates, write the report and its page, and log the metrics.
 
-        `grids` stand above those of the slices, and `more` below them.
+        `default` is the gate if none was given. `grids` stand above the grids of the slices, and `more` below them.
         """
         catalogue, sliced = self._catalogue, found.table()
         if self._call.gates is None and default:
@@ -172,18 +183,21 @@ class Judge:
         return Judged(judged is None or judged.passed, metrics, sliced, report, File(page))
 
     def predictions(self, said: Mapping[str, Any]) -> pa.Table:
-        """Return a row for each row judged: its number, its target, what it was looked at by, and what was said."""
+        """Return a table with a row for each judged row.
+
+        It has the row's number, its target, the columns it was grouped by, and the predictions in `said`.
+        """
         table, target = self._rows.table, self._rows.target
         columns: dict[str, Any] = {"row": pa.array(self._rows.places, pa.int64()), target: table[target]}
         extra = [each for each in (*self.slices, *self.people, *self._groups) if each not in columns]
         return pa.table(columns | {name: table[name] for name in extra} | dict(said))
 
     def _ask_of_leak(self) -> None:
-        """Warn of rows that the model knows, and have none of them be a rule, unless the gates say what may be of them
-        or ask nothing.
+        """Warn if the model has seen judged rows, and add rules against such rows to the gates.
 
-        Without a key, rows that are alike in all columns may be others: one in a hundred is then taken for chance, and
-        nothing is said where rows are alike anyway.
+        No rule is added where the gates already have a rule on that count, or are empty. Without a key, rows that are
+        equal in all columns may be different ones. So up to one in a hundred counts as chance then. Nothing is said
+        where most rows of a table are equal to others anyway.
         """
         leak, overlap, chance = self._leak, self._overlap, self._rows.rows // 100
         if leak is not None and leak.tells:
@@ -196,7 +210,7 @@ class Judge:
             self._demand(CHOSE, chance)
 
     def _demand(self, name: str, most: int) -> None:
-        """Add the rule that a count is at most this, unless the gates say what it may be, or ask nothing."""
+        """Add the rule that a count is at most `most`, unless the gates already have a rule on it, or are empty."""
         asked = [plain(each.metric) for each in comparisons(self.rule)] if self.rule is not None else []
         if self._call.gates != "" and name not in asked:
             unseen = Comparison(metric=name, operator="<=", bound=most)
@@ -207,7 +221,7 @@ class Judge:
         assert self._leak is not None
         count = len(self._leak.rows)
         sure = "was" if count == 1 else "were"
-        # rows that are equal needn't be the same ones, where no key tells
+        # without a key, equal rows needn't be the same row
         told = sure if self._leak.is_by_key else "may have been"
         return f"{count:,} of the {self._rows.rows:,} rows judged {told} trained on."
 
@@ -218,7 +232,7 @@ class Judge:
         return [leak._replace(rows=self._rows.places[leak.rows]).grid()]
 
     def _warning(self) -> str:
-        """Say at the head of the report what takes the worth from all that follows."""
+        """Return the warning at the head of the report that the model has seen judged rows; empty if it hasn't."""
         chose = self._overlap is not None and self._overlap.judged > self._rows.rows // 100
         told = f"{_chose(self._overlap, self._rows.rows)} " if chose and self._overlap is not None else ""
         if self._leak is None or not len(self._leak.rows) or not self._leak.tells:
@@ -235,7 +249,7 @@ class Judge:
 
 
 def _by_heart(leak: Leak) -> str:
-    """Return what it means that rows stand in the training data too."""
+    """Return a sentence on what it means that judged rows are in the training data too."""
     count = len(leak.rows)
     if not count:
         return ""
@@ -252,7 +266,7 @@ def _by_heart(leak: Leak) -> str:
 
 
 def _chose(overlap: Overlap, rows: int) -> str:
-    """Return what it means that rows may have chosen how long the model learned."""
+    """Return a sentence on what it means that judged rows may have chosen how long the model was trained."""
     if not overlap.judged:
         return ""
     count = f"{overlap.judged:,}" if overlap.is_counted else f"About {overlap.judged:,}"
@@ -263,18 +277,18 @@ def _chose(overlap: Overlap, rows: int) -> str:
 
 
 def counted(name: str, count: int, better: str = "") -> Callable[[float], Fact]:
-    """Return a count, which is certain at any confidence."""
+    """Return a function that returns a count as a fact. A count is certain at any confidence."""
     return lambda _: Fact(name=name, value=count, low=count, high=count, better=better)
 
 
 def unwrapped(given: Any) -> Any:
-    """Take the model out of what a training stage or `registry.find` gave out; None where no version is registered."""
+    """Return the model in what a training stage or `registry.find` returned; None where no version is registered."""
     model = given.value if isinstance(given, Version) else given
     return getattr(model, "model", model) if isinstance(model, tuple) else model
 
 
 def model_name(model: Any, scores: str | Mapping[Any, str] | None) -> str:
-    """Return what is judged."""
+    """Return the name of the judged model, or of the columns that hold its scores."""
     if scores is not None:
         return f"Scores in `{scores}`" if isinstance(scores, str) else "Scores by class"
     if is_a(model, "lightgbm.basic.Booster"):

@@ -1,4 +1,4 @@
-"""Rows judged that a model has learned from or was chosen on: found by digests of rows, and named."""
+"""Judged rows that a model was trained on, or that chose how long to train it. They are found by digests of rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ SHOWN = 10
 
 
 DISTINCT = 0.5
-"""Where less than this share of a table's rows are different at all, rows that are equal tell nothing."""
+"""The smallest share of different rows in a table for which equal rows count as the same row."""
 
 
 class Leak(NamedTuple):
-    """The places of test rows that were trained on, and for each the first place in the training data. `by` are the
-    columns that were compared; with `is_by_key` they tell a row. Else rows may be equal by chance: `different` is the
-    share of the rows of one table, the lower of the two, that are different at all."""
+    """The judged rows that the model was trained on.
+
+    `rows` has their numbers, and `seen` the first equal row in the training data for each. `by` are the compared
+    columns. With `is_by_key`, these columns identify a row. Otherwise rows may be equal by chance: `different` is the
+    share of different rows in a table, the lower of the two tables' shares.
+    """
 
     rows: Any
     seen: Any
@@ -34,11 +37,11 @@ class Leak(NamedTuple):
 
     @property
     def tells(self) -> bool:
-        """Whether rows that are equal may be taken for the same."""
+        """Whether equal rows may be taken for the same row."""
         return self.is_by_key or self.different >= DISTINCT
 
     def grid(self, others: str = "training row") -> Grid:
-        """Name the first of them."""
+        """Return a grid with the first of the rows and their equals among `others`."""
         pairs = list(zip(self.rows.tolist(), self.seen.tolist(), strict=True))
         return Grid(
             title=f"Test rows that {'were' if self.is_by_key else 'may have been'} trained on",
@@ -49,10 +52,10 @@ class Leak(NamedTuple):
 
 
 def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
-    """Return the rows of a table that stand in another, by `key`, or by all columns that both have.
+    """Return the rows of a table that are also in `train`, compared by `key`, or by all columns that both tables have.
 
     Raises:
-        UsageError: a column of the key isn't there, or the tables have no column in common.
+        UsageError: a column of the key is missing, or the tables have no column in common.
     """
     both = set(train.column_names)
     names = list(key) if key is not None else [each for each in table.column_names if each in both]
@@ -75,9 +78,10 @@ def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
 
 
 class Overlap(NamedTuple):
-    """How many of the rows `judged` may be among those that chose how long a model learned, of which there were `rows`.
+    """How many of the judged rows chose how long a model was trained.
 
-    It `is_counted` where the model's sketch holds all of its rows; else it is taken from a sample of them.
+    `judged` is their number, of the `rows` that chose. `is_counted` is True where the model's sketch holds all of its
+    rows. Otherwise `judged` is estimated from a sample of them.
     """
 
     judged: int
@@ -86,10 +90,10 @@ class Overlap(NamedTuple):
 
 
 def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | None:
-    """Return how many rows of a table a model's rounds were chosen on; None where the model doesn't say by which.
+    """Return how many rows of a table chose a model's number of training rounds; None where the model doesn't say.
 
-    A model says it by a sketch of what it was shown of them. Where rows are alike anyway, only a table that has all of
-    them is taken for theirs.
+    The model carries a sketch: digests of the rows that chose, by the features. Where most rows are equal to others
+    anyway, rows count only if the table has all of the sketch's rows and is as large.
     """
     theirs = read(_chosen_on(model))
     mine = sketch(table, features) if theirs is not None else None
@@ -106,7 +110,10 @@ def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | N
 
 
 def _chosen_on(model: Any) -> object:
-    """Return the sketch that a model carries, as text: LightGBM has a place for the name of what it is validated on."""
+    """Return the sketch that a model carries, as text.
+
+    LightGBM keeps it where the name of the validation data is kept.
+    """
     if is_a(model, BOOSTER):
         named = model.params.get("valid")
         return named[0] if isinstance(named, list) and named else named

@@ -1,4 +1,4 @@
-"""The options of the evaluations, which share most of them."""
+"""The options of the evaluation stages, which share most of them."""
 
 from __future__ import annotations
 
@@ -21,86 +21,105 @@ def _within(least: float, says: str, hint: str, *, below: float = math.inf) -> C
 
 
 LEAST = 30
-"""How many rows a group or slice needs to be judged, where that isn't told."""
+"""The number of rows that a group or slice needs to be judged, if `min_group` isn't given."""
 
 
 class DrawnOptions(Options, frozen=True, kw_only=True):
-    """How sure numbers are: by resamples of the rows."""
+    """Options of the bootstrap: they decide how wide intervals are."""
 
     groups: Annotated[
         str | None,
-        Option("a column of what is drawn as one in a resample, such as a day, a customer or a document."),
+        Option(
+            "a column whose values group dependent rows, such as a day, a customer or a document: resamples draw"
+            " whole groups. None draws single rows."
+        ),
     ] = None
     confidence: Annotated[
         float,
-        Option("that of all intervals.", _within(0.5, "makes no sense", "give a share, such as 0.95", below=1)),
+        Option(
+            "the confidence of all intervals, from 0.5 up to 1.",
+            _within(0.5, "makes no sense", "give a share, such as 0.95", below=1),
+        ),
     ] = 0.95
     resamples: Annotated[
         int,
-        Option("how many bootstrap resamples.", _within(100, "are too few for an interval", "give 100 or more")),
+        Option(
+            "the number of bootstrap resamples, at least 100.",
+            _within(100, "are too few for an interval", "give 100 or more"),
+        ),
     ] = 1000
     seed: Annotated[
         int,
-        Option("what is drawn by chance is drawn by this.", _within(0, "makes no sense", "give a whole number from 0")),
+        Option("the seed of all random draws.", _within(0, "makes no sense", "give a whole number from 0")),
     ] = 0
 
 
 class EvaluationCall(DrawnOptions, frozen=True):
-    """What each evaluation is called with."""
+    """The model and the table, which each evaluation takes."""
 
     model: Annotated[
         Any,
         Option(
-            "a fitted estimator, a LightGBM booster, or what a function of yours takes (`predict=`, `generate=`); None"
-            " where a column has what it says (`scores=`, `texts=`)."
+            "a fitted estimator, a LightGBM booster, or any object that your function takes (`predict=`, `generate=`)."
+            " None if a column holds the model's output (`scores=`, `texts=`)."
         ),
     ]
     table: Annotated[
         pa.Table,
-        Option("the rows to judge by. Those without a target, or without a reference, are left out, and counted."),
+        Option("the rows to judge the model on. Rows without a target or a reference are left out and counted."),
     ]
 
 
 class EvaluationOptions(EvaluationCall, frozen=True, kw_only=True):
-    """The options of each evaluation."""
+    """The options that several evaluations share."""
 
     train: Annotated[
         pa.Table | None,
-        Option("the rows that the model learned from: those judged that stand among them are counted and named."),
+        Option("the rows that the model was trained on: judged rows that are among them are counted and named."),
     ] = None
     key: Annotated[
         str | Sequence[str] | None,
-        Option("the columns that tell a row for that; all columns that both tables have."),
+        Option(
+            "the columns that identify a row in `train`. If not given, rows are compared by all columns that both"
+            " tables have."
+        ),
     ] = None
     baseline: Annotated[
         Any,
         Option(
-            "a model, or a column with its scores or numbers; the rates of the classes, or the mean of the target, if"
-            " not told."
+            "a model to compare with, or a column with its scores or numbers. If not given, the baseline predicts how"
+            " frequent each class is, or the mean of the target."
         ),
     ] = None
     previous: Annotated[
         Any,
         Option(
-            "the model's previous version, as it is or as `registry.find` gave it (nothing is compared where that found"
-            " none); or a column with its scores or numbers."
+            "the model's previous version, or the result of `registry.find` (if it found none, nothing is compared), or"
+            " a column with the previous version's scores or numbers."
         ),
     ] = None
-    slices: Annotated[str | Sequence[str], Option("columns to look at the model by, each and in pairs.")] = ()
+    slices: Annotated[
+        str | Sequence[str],
+        Option(
+            "columns whose values make slices: the model is judged on the rows of each value, and of each pair of"
+            " values of two columns."
+        ),
+    ] = ()
     gates: Annotated[
         str | None,
         Option(
-            'what must hold, such as `"AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence"`. Not told, the model'
-            ' must be surely better than the baseline. `""` asks nothing.',
+            'the rule that must hold, such as `"AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence"`. If not'
+            " given, the model must be better than the baseline with 95% confidence."
+            ' `""` means no rule.',
             before="confidence",
         ),
     ] = None
     min_group: Annotated[
         int | None,
         Option(
-            "how many rows a group or slice needs to be judged, and each rate of those that it is a share of; 30 if"
-            " not told. Told, smaller groups of people are left out of rules on bias; if not, such a rule is undecided"
-            " while one wasn't judged.",
+            "the number of rows that a group or slice needs to be judged, also in the denominator of each rate; 30 if"
+            " not given. If given, rules on bias leave smaller groups of people out. If not given, a rule on bias is"
+            " undecided where a group was too small to be judged.",
             _within(2, "is so small that it would judge single people", "give 2 or more; 30 is usual"),
             before="seed",
         ),
@@ -108,128 +127,147 @@ class EvaluationOptions(EvaluationCall, frozen=True, kw_only=True):
 
     @property
     def least(self) -> int:
-        """How many rows a group or slice needs to be judged."""
+        """The number of rows that a group or slice needs to be judged."""
         return LEAST if self.min_group is None else self.min_group
 
 
 class PredictionOptions(EvaluationOptions, frozen=True, kw_only=True):
-    """The options of `evaluate.regression`, and most of `evaluate.classification`."""
+    """The options of `evaluate.regression`, and most options of `evaluate.classification`."""
 
     target: Annotated[
         str | None,
         Option(
-            "the column with what is true. Not told, it is the column called `target`, `label` or `y`, or the only one"
-            " that the model doesn't take."
+            "the column with the true values. If not given, it is the column called `target`, `label` or `y`, or the"
+            " only column that the model doesn't take."
         ),
     ] = None
     features: Annotated[
         Sequence[str] | None,
-        Option("the columns that the model is shown; its own where it tells, else all that have no other use here."),
+        Option(
+            "the columns that the model gets. If not given, they are those that the model names, or else all"
+            " columns that no other option uses."
+        ),
     ] = None
-    scores: Annotated[Any, Option("a column with the numbers predicted.")] = None
+    scores: Annotated[Any, Option("a column with the predicted numbers, instead of a model.")] = None
     predict: Annotated[
         Any,
         Option(
-            "a function of the model and a table that returns an array: n numbers; of classes n scores of the positive"
-            " one, or n by classes."
+            "a function that takes the model and a table of n rows, and returns an array of n numbers. For classes, it"
+            " returns n scores of the positive class, or n rows by k classes. None uses the model's own methods."
         ),
     ] = None
     valid: Annotated[
         pa.Table | None,
         Option(
-            "rows to choose the threshold on, and to take the baseline's rates or mean from where there is no `train`."
+            "validation rows: a threshold is chosen on them. If there is no `train`, the baseline's rates or mean come"
+            " from them."
         ),
     ] = None
     train: Annotated[
         pa.Table | None,
         Option(
-            "the rows that the model learned from: those judged that stand among them are counted and named, and the"
-            " baseline takes its rates or mean from them."
+            "the rows that the model was trained on: judged rows that are among them are counted and named. The"
+            " baseline's rates or mean come from them."
         ),
     ] = None
     sensitive: Annotated[
         str | Sequence[str],
-        Option("columns of groups of people, each and together, whose rates or errors are compared.", before="groups"),
+        Option(
+            "columns that make groups of people, such as sex: rates or errors are compared between the groups of"
+            " each column, and of all columns together.",
+            before="groups",
+        ),
     ] = ()
     robust: Annotated[
         bool,
-        Option("whether to disturb each feature and see what becomes of the main metric.", before="seed"),
+        Option("whether to disturb each feature in turn and report the change of the main metric.", before="seed"),
     ] = True
 
 
 class RegressionCall(PredictionOptions, frozen=True, kw_only=True):
-    """What `evaluate.regression` is called with."""
+    """All options of `evaluate.regression`."""
 
     scores: str | None = None
     gates: Annotated[
         str | None,
         Option(
-            'what must hold, such as `"MAE <= 3 and R2 >= 0.5 with 95% confidence"`. Not told, the MAE must be surely'
-            ' below the baseline\'s. `""` asks nothing.'
+            'the rule that must hold, such as `"MAE <= 3 and R2 >= 0.5 with 95% confidence"`. If not given, the MAE'
+            ' must be below the baseline\'s with 95% confidence. `""` means no rule.'
         ),
     ] = None
 
 
 class ClassificationCall(PredictionOptions, frozen=True, kw_only=True):
-    """What `evaluate.classification` is called with."""
+    """All options of `evaluate.classification`."""
 
     positive: Annotated[
         Any,
         Option(
-            "the class to look for; the last of two in their order. Of more classes, it against the rest.",
+            "the positive class. If not given, it is the last of two classes in sorted order. Among more classes, the"
+            " positive one is judged against the rest.",
             before="scores",
         ),
     ] = None
     scores: Annotated[
         str | Mapping[Any, str] | None,
-        Option('a column with the score of the positive class, or a column for each class (`{"cat": "p_cat", ...}`).'),
+        Option(
+            'a column with the score of the positive class, or a column for each class (`{"cat": "p_cat", ...}`),'
+            " instead of a model."
+        ),
     ] = None
     decisions: Annotated[
         str | None,
-        Option("a column with the class that was decided for, where no threshold does that.", before="predict"),
+        Option(
+            "a column with the predicted class. If not given, the threshold or the model decides.", before="predict"
+        ),
     ] = None
     probabilities: Annotated[
         bool,
         Option(
-            "whether scores from 0 to 1 are probabilities; if not, log loss and calibration are not looked at.",
+            "whether scores from 0 to 1 are probabilities. If False, log loss, Brier score and ECE are not measured.",
             before="valid",
         ),
     ] = True
     threshold: Annotated[
         str | float | None,
         Option(
-            "from which score on a row is predicted positive: a number, or a rule such as `valid:f1`, which is applied"
-            " to `valid` rows only; 0.5 if not told.",
+            "the lowest score that is predicted positive: a number, or a rule such as `valid:f1`, which chooses the"
+            " number on the `valid` rows. 0.5 if not given.",
             before="valid",
         ),
     ] = None
 
 
 class GenerationCall(EvaluationOptions, frozen=True, kw_only=True):
-    """What `evaluate.generation` is called with."""
+    """All options of `evaluate.generation`."""
 
     references: Annotated[
-        str, Option("the column with what was expected: a text, or a list of texts of which the best counts.")
+        str, Option("the column with the expected text, or with a list of expected texts, of which the best counts.")
     ]
-    texts: Annotated[str | None, Option("the column with what the model wrote.")] = None
-    prompt: Annotated[str | None, Option("the column that `generate` is given.")] = None
-    generate: Annotated[Any, Option("a function of the model and a list of prompts that gives a list of texts.")] = None
+    texts: Annotated[
+        str | None, Option("the column with the texts that the model wrote. If not given, `generate` writes them.")
+    ] = None
+    prompt: Annotated[str | None, Option("the column with the prompts for `generate`.")] = None
+    generate: Annotated[
+        Any, Option("a function that takes the model and a list of prompts, and returns a list of texts.")
+    ] = None
     baseline: Annotated[
         str | None,
-        Option("a column with texts to stand beside, such as the base model's. Without it there is none."),
+        Option("a column with texts to compare with, such as the base model's. If not given, there is no baseline."),
     ] = None
     previous: Annotated[str | None, Option("a column with the texts of the model's previous version.")] = None
     gates: Annotated[
         str | None,
         Option(
-            'what must hold, such as `"token F1 >= 0.5 and chrF > baseline with 95% confidence"`. Not told, token F1'
-            ' must be surely above the baseline\'s, if there is one. `""` asks nothing.'
+            'the rule that must hold, such as `"token F1 >= 0.5 and chrF > baseline with 95% confidence"`. If not'
+            " given, token F1 must be above the baseline's with 95% confidence, if there is a baseline."
+            ' `""` means no rule.'
         ),
     ] = None
     min_group: Annotated[
         int,
         Option(
-            "how many rows a slice needs to be told of.",
+            "the number of rows that a slice needs to be judged.",
             _within(2, "is so small that it would judge single people", "give 2 or more; 30 is usual"),
         ),
     ] = 30
@@ -239,17 +277,20 @@ class PairedOptions(DrawnOptions, frozen=True, kw_only=True):
     """The options of `evaluate.paired`."""
 
     target: Annotated[str, Option("the column with the true class or number.")]
-    positive: Annotated[Any, Option("the class to look for, the last of two in their order if not told.")] = None
+    positive: Annotated[
+        Any, Option("the positive class. If not given, it is the last of two classes in sorted order.")
+    ] = None
     probabilities: Annotated[
         bool,
         Option(
-            "whether scores from 0 to 1 are probabilities, of both; if not, log loss and calibration are not looked at."
+            "whether both models' scores from 0 to 1 are probabilities. If False, log loss, Brier score and ECE are"
+            " not measured."
         ),
     ] = True
 
 
 class PairedCall(PairedOptions, frozen=True):
-    """What `evaluate.paired` is called with."""
+    """All arguments of `evaluate.paired`: the predictions of both models, and the options."""
 
-    first: Annotated[pa.Table, Option("predictions of the one model.")]
-    second: Annotated[pa.Table, Option("predictions of the other.")]
+    first: Annotated[pa.Table, Option("the predictions of the first model.")]
+    second: Annotated[pa.Table, Option("the predictions of the second model.")]

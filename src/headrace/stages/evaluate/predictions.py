@@ -1,4 +1,4 @@
-"""What a model says of rows: probabilities of classes, or numbers, whatever library it comes from."""
+"""The predictions of a model of any library: scores of classes, or numbers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from headrace.stages.tables.columns import (
 
 BOOSTER = "lightgbm.basic.Booster"
 NETWORK = "headrace.stages.train._torch.network.Network"
-"""What `train.torch` gives: it is asked as scikit-learn's estimators are, by tables."""
+"""The class of the models of `train.torch`. They take tables, and have the methods of scikit-learn's estimators."""
 
 
 class Scores(NamedTuple):
-    """What a model says of n rows.
+    """The predictions of a classifier for n rows.
 
-    `values` is n scores, or n by k. One score a row is of the second of two classes; with `of_sought` it is of the
-    class that is looked for, whichever that is. `classes` names the columns, None where the model doesn't tell;
-    `probable` says whether they are probabilities, `decided` what the model itself decides.
+    `values` is an array of n scores or of n by k, or None where the model only decides. One score per row belongs to
+    the second of two classes, or, with `of_sought`, to whichever class is the positive one. `classes` names the
+    columns; it is None where the model doesn't name them. `probable` is True if the scores are probabilities. `decided`
+    has the model's own decisions, or None.
     """
 
     values: Any
@@ -43,7 +44,7 @@ class Scores(NamedTuple):
 
 
 def features_of(model: Any, table: pa.Table) -> list[str] | None:
-    """Return the names of the columns of a table that a model takes, None where it doesn't tell."""
+    """Return the names of the columns of a table that a model takes, or None where the model doesn't name them."""
     if is_a(model, BOOSTER):
         written = {lightgbm_name(each): each for each in table.column_names}
         there = set(table.column_names)
@@ -57,10 +58,10 @@ def features_of(model: Any, table: pa.Table) -> list[str] | None:
 def classes_of(
     model: Any, table: pa.Table, features: Sequence[str], predict: Callable[..., Any] | None = None
 ) -> Scores:
-    """Return what a classifier predicts for rows.
+    """Return the predictions of a classifier for rows.
 
     Raises:
-        UsageError: it can't, or says something that is not a number.
+        UsageError: the model can't predict the rows, or returns something that isn't a number.
     """
     if predict is not None:
         values = np.asarray(predict(model, table), np.float64)
@@ -84,10 +85,10 @@ def classes_of(
 
 
 def numbers_of(model: Any, table: pa.Table, features: Sequence[str], predict: Callable[..., Any] | None = None) -> Any:
-    """Return what a regressor predicts for rows: an array of n numbers.
+    """Return the predictions of a regressor for rows: an array of n numbers.
 
     Raises:
-        UsageError: it can't, or says something that is not a number.
+        UsageError: the model can't predict the rows, or returns something that isn't a number.
     """
     if predict is not None:
         return checked(np.asarray(predict(model, table), np.float64), table.num_rows)
@@ -98,7 +99,7 @@ def numbers_of(model: Any, table: pa.Table, features: Sequence[str], predict: Ca
 
 
 def frame_of(model: Any, table: pa.Table, features: Sequence[str]) -> Any:
-    """Return the rows as the model was given those that it learned from: a frame with names, an array, or a table."""
+    """Return the rows in the form in which the model was trained: a frame with names, an array, or a table."""
     for name in features:
         check_column(table, name)
     if is_a(model, NETWORK):
@@ -120,19 +121,21 @@ def frame_of(model: Any, table: pa.Table, features: Sequence[str]) -> Any:
 
 
 def _categories(model: Any, frame: Any) -> list[str]:
-    """Return the columns that were categories when a model of LightGBM learned: all texts, and numbers that it says.
+    """Return the columns that were categories when a LightGBM model was trained.
+
+    These are all columns of texts, and the columns of numbers that the model lists as categories.
 
     Raises:
-        UsageError: one holds texts where the model learned from numbers, or numbers where it learned from texts.
+        UsageError: a column holds texts where the model learned from numbers, or numbers where it learned from texts.
     """
     texts = _texts(frame)
     if not is_a(model, BOOSTER):
         return texts
     told = re.search(r"^feature_infos=(.*)$", model.model_to_string(num_iteration=1), re.MULTILINE)
     ranges = told[1].split(" ") if told is not None else []
-    if len(ranges) != len(frame.columns):  # LightGBM itself says which are too many, or too few
+    if len(ranges) != len(frame.columns):  # LightGBM's own error says which columns are too many, or missing
         return texts
-    # of numbers that are no categories it keeps the range, as `[0:5]`; of what never changes, `none`
+    # LightGBM keeps the range of a number, as `[0:5]`; of a column that never changes, `none`
     numeric = [name for name, each in zip(frame.columns, ranges, strict=True) if each.startswith("[")]
     strange = [name for name in texts if name in numeric]
     if strange:
@@ -163,7 +166,11 @@ def _first(column: Any) -> Any:
 
 
 def checked(values: Any, rows: int) -> Any:
-    """Refuse what is no number for each row."""
+    """Return the predictions, and refuse them if they aren't a finite number for each row.
+
+    Raises:
+        UsageError: the shape is wrong, or a number is missing or infinite.
+    """
     if values.ndim not in (1, 2) or len(values) != rows:
         raise UsageError(
             f"the model gives {'x'.join(map(str, values.shape)) or 'one'} values for {rows:,} rows",
@@ -183,7 +190,7 @@ def column(table: pa.Table, name: str) -> Any:
     """Return a column as a NumPy array.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: the table has no such column.
     """
     check_column(table, name)
     return table[name].to_pandas().to_numpy()
@@ -193,7 +200,7 @@ def check_column(table: pa.Table, name: str) -> None:
     """Refuse the name of a column that a table doesn't have.
 
     Raises:
-        UsageError: it says which there are.
+        UsageError: there is no such column, or two. The error says which columns there are.
     """
     there = len(table.schema.get_all_field_indices(name))
     if there == 1:
@@ -208,10 +215,10 @@ def check_column(table: pa.Table, name: str) -> None:
 
 
 def check_values(table: pa.Table, name: str) -> None:
-    """Refuse a column that rows can't be told apart by.
+    """Refuse a column whose values can't group rows.
 
     Raises:
-        UsageError: there is no such column, or it holds lists or the like.
+        UsageError: there is no such column, or it holds lists or other nested values.
     """
     check_column(table, name)
     kind = table.schema.field(name).type
@@ -242,7 +249,7 @@ def _call(method: Callable[..., Any], frame: Any) -> Any:
 
 
 def is_probable(values: Any) -> bool:
-    """Return whether all scores lie from 0 to 1."""
+    """Return whether all scores are from 0 to 1."""
     return bool(((values >= 0) & (values <= 1)).all())
 
 

@@ -1,4 +1,4 @@
-"""Robustness: how much worse a model does where a feature is missing, shifted or shuffled."""
+"""Robustness: how much worse a model is where a feature is missing, shifted or shuffled."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FEATURES = 20
 def robustness(
     table: pa.Table, features: Sequence[str], measure: Callable[[pa.Table, Any], float | None], metric: str, seed: int
 ) -> Grid:
-    """Disturb one feature at a time, in up to 5,000 rows, and say what becomes of a metric.
+    """Return a grid with the change of a metric when one feature at a time is disturbed, in up to 5,000 rows.
 
-    `measure` gives the metric of a changed table, of which the second argument says the rows, None if it is undefined;
-    it raises a `UsageError` if the model refuses the rows.
+    `measure` takes the changed table and the numbers of its rows. It returns the metric, or None where the metric is
+    undefined. It raises a `UsageError` if the model refuses the rows.
     """
     random = np.random.default_rng(seed)
     rows = np.sort(random.choice(table.num_rows, min(ROWS, table.num_rows), replace=False))
@@ -83,7 +83,10 @@ def _is_number(column: Any) -> bool:
 
 
 def _shifted(column: Any) -> Any:
-    """Move numbers up by a standard deviation, whole ones by a whole number and no further than their type goes."""
+    """Return numbers moved up by one standard deviation.
+
+    Whole numbers move by a whole number, and no further than their type allows.
+    """
     values = column.to_pandas()
     spread = float(values.std(skipna=True))
     step = spread if np.isfinite(spread) and spread > 0 else 1.0

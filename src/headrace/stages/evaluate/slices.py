@@ -1,4 +1,4 @@
-"""Slices: the rows that share a value of a column, or of two."""
+"""Slices: the rows that share a value of a column, or of two columns."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from headrace.stages.evaluate.predictions import check_values, column
 from headrace.stages.tables.columns import rows_have
 
 MOST_VALUES = 20
-"""Of text, the largest so many are slices of their own, the rest is one. Numbers of more are cut at quartiles."""
+"""The most slices of a column. A column of texts keeps its most frequent values as slices, and all others form one.
+
+Numbers with more different values are cut at their quartiles.
+"""
 MOST_PAIRS = 60
 OTHERS, MISSING = "all others", "missing"
 
 
 class Slice(NamedTuple):
-    """Rows that share a value: `by` names the column or columns, `name` the value, `rows` the places of the rows."""
+    """Rows that share a value.
+
+    `by` names the column or columns, `name` is the value, and `rows` has the row numbers.
+    """
 
     by: str
     name: str
@@ -28,26 +34,26 @@ class Slice(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A column cut into values: a code for each row, and the names of the codes."""
+    """A column cut into values: a code for each row, and the name of each code."""
 
     codes: Any
     names: list[str]
 
 
 def cut(table: pa.Table, name: str) -> Cut:
-    """Cut a column.
+    """Return a column cut into values.
 
     Raises:
-        UsageError: there is no such column, or it holds lists or the like.
+        UsageError: there is no such column, or it holds lists or other nested values.
     """
-    from pandas import factorize  # noqa: PLC0415  0.3 s, that the tracer need not spend
+    from pandas import factorize  # noqa: PLC0415  the import takes 0.3 s, which the tracer saves
 
     check_values(table, name)
     values = table[name].to_pandas()
     missing = values.isna().to_numpy()
     if values.dtype.kind in "iuf" and values.nunique() > MOST_VALUES:
         return _quartiles(values.to_numpy(np.float64, na_value=np.nan), missing)
-    places, different = factorize(values)  # of those that are missing the place is -1: that of their name, the last
+    places, different = factorize(values)  # a missing value gets -1, which is the position of its name: the last
     shown = _written(different)
     shown = np.append(shown, _missing(shown)) if missing.any() else shown
     names, codes = np.unique(shown.astype(str), return_inverse=True)
@@ -62,7 +68,7 @@ def cut(table: pa.Table, name: str) -> Cut:
 
 
 def slices(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
-    """Return the slices of each column, then of each pair of columns, the largest pairs only."""
+    """Return the slices of each column, then those of each pair of columns; of a pair, the largest slices only."""
     cuts = {name: cut(table, name) for name in columns}
     found = [each for name, one in cuts.items() for each in _one(name, one)]
     for (first, a), (second, b) in itertools.combinations(cuts.items(), 2):
@@ -76,7 +82,7 @@ def crossed(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
 
 
 def groups(table: pa.Table, columns: Sequence[str]) -> dict[str, list[Slice]]:
-    """Return the groups of each column by its name, then those that all columns make together."""
+    """Return the groups of each column by its name, then the groups that all columns make together."""
     found = {name: crossed(table, [name]) for name in columns}
     if len(columns) > 1:
         found[" x ".join(columns)] = crossed(table, columns)
@@ -84,12 +90,15 @@ def groups(table: pa.Table, columns: Sequence[str]) -> dict[str, list[Slice]]:
 
 
 def group_key(by: str, place: int) -> str:
-    """Return the name of a group's part, which no other group has whatever columns and values are called."""
+    """Return the key of a group's part. No other group has the same key, whatever the names of columns and values."""
     return f"group {place} by {by}"
 
 
 def _crossed(cuts: Sequence[Cut]) -> Cut:
-    """Cross cuts. Only values that stand together in a row are named: of six columns millions could be."""
+    """Return the combination of several cuts.
+
+    Only values that occur together in a row get a name: six columns can have millions of combinations.
+    """
     made = cuts[0]
     for each in cuts[1:]:
         width = len(each.names)
@@ -112,7 +121,7 @@ def _largest(found: list[Slice]) -> list[Slice]:
 
 
 def _quartiles(values: Any, missing: Any) -> Cut:
-    """Cut numbers, more than a few of them different, at their quartiles. Infinite ones don't move these."""
+    """Return numbers cut at their quartiles. Infinite numbers don't move the quartiles."""
     known = values[np.isfinite(values)]
     edges = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
     edges = np.unique(np.ceil(edges) if (known == np.round(known)).all() else edges)  # no whole number lies between
@@ -123,7 +132,10 @@ def _quartiles(values: Any, missing: Any) -> Cut:
 
 
 def _told_apart(edges: Any) -> list[str]:
-    """Write numbers in as few digits, four or more, as tell them apart; whole ones up to a million in full."""
+    """Return numbers as different texts, with as few digits as possible (four or more).
+
+    Whole numbers below a million are written in full.
+    """
     if (edges == np.round(edges)).all() and (np.abs(edges) < 1e6).all():
         return [f"{each:.0f}" for each in edges]
     for digits in range(4, 17):
@@ -134,7 +146,7 @@ def _told_apart(edges: Any) -> list[str]:
 
 
 def _missing(others: Any) -> str:
-    """Name the rows without a value, by a name that no value has."""
+    """Return a name for the rows without a value, which no value has."""
     name = MISSING
     while (others == name).any():
         name = f"({name})"
@@ -142,7 +154,7 @@ def _missing(others: Any) -> str:
 
 
 def _written(different: Any) -> Any:
-    """Write different values as texts, floats in six digits where these tell them apart."""
+    """Return different values as texts. Floats have six digits where six are enough to tell them apart."""
     found = [f"{each:g}" if isinstance(each, float) else str(each) for each in different]
     if len(set(found)) < len(found):
         found = [str(each) for each in different]
@@ -150,7 +162,11 @@ def _written(different: Any) -> Any:
 
 
 def codes(table: pa.Table, name: str) -> Any:
-    """Number the groups of a column, for drawing them whole."""
+    """Return the number of each row's group by a column, so that groups can be drawn whole.
+
+    Raises:
+        UsageError: the column is missing or has missing values, or all rows have the same value.
+    """
     check_values(table, name)
     values = column(table, name)
     missing = table[name].null_count

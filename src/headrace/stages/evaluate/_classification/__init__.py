@@ -1,2 +1,5 @@
-"""`evaluate.classification`. Begin with `classification`, the stage; `answers` has what the model and others say.
-What regression judges by too lies above."""
+"""The stage `evaluate.classification`. Begin with `classification`, the stage itself.
+
+`answers` holds the predictions of the model and of those it is compared with. Code that regression uses too stands one
+folder up.
+"""

@@ -1,4 +1,4 @@
-"""The answers of a classifier and those it stands beside to the rows that are judged, ready to be scored."""
+"""The predictions of a classifier, its baseline and its previous version for the judged rows, ready to be scored."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ from headrace.stages.tables.columns import rows_at, to_codes
 
 
 class Answers(NamedTuple):
-    """What the model and those beside it say.
+    """The predictions of the model, the baseline and the previous version for the judged rows.
 
-    `truth` is an array of class numbers, `classes` says what they stand for; of two, `positive` is the second. `known`
-    are all classes, in the order of the model's own scores. `claims` has the model's first. Rows are in the order of
-    the model's score, where there are two classes.
+    `truth` is an array of class numbers, and `classes` has the class of each number. Where there are two classes, the
+    positive one is the second. `known` has all classes, in the order of the columns of the model's scores. `claims` has
+    one claim per predictor, the model's first. `threshold` is None where no threshold decided. `rates_of` names the
+    rows in which the baseline's class frequencies were counted. It is empty where a baseline was given. With two
+    classes and scores, rows are in the order of the model's score.
     """
 
     cases: Cases
@@ -52,29 +54,29 @@ class Answers(NamedTuple):
 
     @property
     def mine(self) -> Claim:
-        """What the model claims."""
+        """The model's claim."""
         return self.claims[MODEL]
 
     @property
     def names(self) -> list[str]:
-        """What the classes are called."""
+        """The names of the classes, as texts."""
         return [str(each) for each in self.classes]
 
     @property
     def is_binary(self) -> bool:
-        """Whether there are two classes, or one against the rest."""
+        """Whether there are two classes, or one class against all others."""
         return len(self.classes) == 2
 
     def whole(self, claim: Claim) -> Part:
-        """Score a claim on all rows."""
+        """Return all rows, scored by the given claim."""
         return self._part(claim, None, whole=True, ranked=True)
 
     def part(self, rows: Any, *, ranked: bool = False) -> Part:
-        """Score the model on some rows."""
+        """Return some rows, scored by the model's claim."""
         return self._part(self.mine, rows, whole=False, ranked=ranked)
 
     def two_sided(self, rows: Any) -> BinaryPart:
-        """Score the model's decisions between two classes on some rows, without looking at how it ranks them."""
+        """Return some rows, scored by the model's decisions between two classes, without metrics of ranking."""
         return self._binary(self.mine, rows, whole=False, ranked=False)
 
     def _part(self, claim: Claim, rows: Any, *, whole: bool, ranked: bool) -> Part:
@@ -102,10 +104,10 @@ class Answers(NamedTuple):
 
 
 def answers_of(judge: Judge, call: ClassificationCall, cases: Cases) -> Answers:
-    """Return what the model, the baseline and the previous version answer to the rows.
+    """Return the predictions of the model, the baseline and the previous version for the rows.
 
     Raises:
-        UsageError: one can't speak about the rows, or it can't be told which class is looked for.
+        UsageError: one of the models can't predict the rows, or the positive class is unknown.
     """
     said = scores_of(judge.model, cases, call.scores, call.predict)
     values = labels(cases)
@@ -140,10 +142,12 @@ def answers_of(judge: Judge, call: ClassificationCall, cases: Cases) -> Answers:
 
 
 def _check_numbered(values: Any, target: str) -> None:
-    """Refuse texts as classes of a model of LightGBM: it learned numbers, and nothing tells which text is which.
+    """Refuse a target of texts for a LightGBM model.
+
+    Such a model learned classes that are numbers, and doesn't store which text each number stands for.
 
     Raises:
-        UsageError: it names the column, and a step that numbers them.
+        UsageError: the target holds texts. The error names the column and a step that turns texts into numbers.
     """
     texts = sorted({each for each in values.tolist() if isinstance(each, str)})
     if texts:
@@ -154,9 +158,9 @@ def _check_numbered(values: Any, target: str) -> None:
 
 
 def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
-    """Return the class to look for; None where there are more than two, and none is given.
+    """Return the positive class, or None where there are more than two classes and none was asked for.
 
-    Of two it is the last in their order, whatever order their scores were named in.
+    Of two classes, the positive one is the last in sorted order, whatever the order of the score columns.
     """
     if asked is not None:
         matching = [each for each in classes if each == asked or str(each) == str(asked)]
@@ -178,7 +182,7 @@ def _other(classes: Sequence[Any], positive: Any) -> Any:
 
 
 def _numbers(values: Any, classes: Sequence[Any], positive: Any | None) -> Any:
-    """Return the class number of each row; 1 is the positive class where there is one."""
+    """Return the class number of each row. Where there is a positive class, its number is 1."""
     if positive is not None:
         return np.array([each == positive for each in values], dtype=bool).astype(np.int64)
     place = {each: number for number, each in enumerate(classes)}
@@ -201,7 +205,7 @@ def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequen
     if valid is None or not isinstance(call.threshold, str):
         return threshold_of(call.threshold, None, None)
     leak = leaks(valid, cases.table, None)
-    # rows of a few categories all have equals: then only the same table is taken for the same rows
+    # with few categories every row has an equal one: then only the same table counts as the same rows
     is_same = leak.tells or valid.equals(cases.table)
     if valid.num_rows and len(leak.rows) == valid.num_rows and is_same:
         raise UsageError(
@@ -231,8 +235,10 @@ def _rates(
     positive: Any | None,
     truth: Any,
 ) -> tuple[Any, str]:
-    """Return how frequent each class is, and in which rows that was counted: those judged, if no others have a
-    target."""
+    """Return how frequent each class is, and the name of the rows in which this was counted.
+
+    These are the training rows or else the validation rows. The judged rows are used where neither has a target.
+    """
     counted, of = truth, "the rows judged"
     for rows, name in ((valid, "the validation rows"), (train, "the training rows")):
         if rows is not None and cases.target in rows.column_names:
@@ -264,7 +270,7 @@ def _other_claim(
 
 
 def _arranged(answers: Answers) -> Answers:
-    """Put the rows in the order of the model's score."""
+    """Return the answers with the rows in the order of the model's score."""
     assert answers.mine.chances is not None
     order = np.argsort(answers.mine.chances[:, 1], kind="stable")
     claims = {

@@ -1,4 +1,4 @@
-"""`evaluate.classification`: a classifier judged on rows that it hasn't seen."""
+"""The stage `evaluate.classification`: it judges a classifier on rows that the model hasn't seen."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ from headrace.stages.tables.columns import rows_at
 
 
 class Classification(NamedTuple):
-    """What was found of a classifier.
+    """The results of judging a classifier.
 
-    `passed` says whether the gates hold. `metrics` has the value of each metric that is defined. `slices`, `bias` and
-    `predictions` have a row for each slice, group, and row judged. `report` has it all, `page` shows it.
+    `passed` is True if the gates hold. `metrics` has the value of each metric that is defined. `slices`, `bias` and
+    `predictions` are tables with a row for each slice, each group of people and each judged row. `report` holds all
+    results, and `page` shows them as HTML.
     """
 
     passed: bool
@@ -56,7 +57,10 @@ OF_MANY = Promises(multiclass.METRICS, multiclass.MAIN, classes=multiclass.OF_CL
 
 
 def _promises(given: Mapping[str, Any]) -> Promises:
-    """Return what is measured, as far as what is given tells how many classes there are."""
+    """Return what an evaluation with these arguments will measure.
+
+    The metrics of two classes and of more are both possible unless the arguments tell how many classes there are.
+    """
     scores = given.get("scores")
     if given.get("positive") is not None or isinstance(scores, str):
         return OF_TWO
@@ -82,11 +86,11 @@ def _check(given: Mapping[str, Any]) -> None:
 )
 @takes(ClassificationCall)
 def classification(call: ClassificationCall) -> Classification:
-    """Judge a classifier of two classes or more.
+    """Judge a classifier of two or more classes on rows that it hasn't seen.
 
     Raises:
-        UsageError: a column isn't there, no row has a target, the model can't predict the rows, the gate can't be read
-            or asks for what isn't measured, a threshold would be chosen on the rows judged.
+        UsageError: a column is missing, no row has a target, the model can't predict the rows, a gate can't be read or
+            asks for something that isn't measured, or the threshold would be chosen on the judged rows.
     """
     judge = Judge(call, call.sensitive)
     scores = [call.scores] if isinstance(call.scores, str) else list((call.scores or {}).values())
@@ -120,7 +124,7 @@ def classification(call: ClassificationCall) -> Classification:
 
 
 def _measured(judge: Judge, answers: Answers) -> tuple[Findings, Bias]:
-    """Take all numbers from one set of resamples: the whole, the slices, the groups of people."""
+    """Return the findings and the bias of groups of people, all computed from one set of resamples."""
     people = _people(answers, judge.people)
     parts = {
         group_key(by, place): answers.two_sided(each.rows)
@@ -147,13 +151,13 @@ def _measured(judge: Judge, answers: Answers) -> tuple[Findings, Bias]:
 
 
 def _people(answers: Answers, sensitive: Sequence[str]) -> dict[str, list[Slice]]:
-    """Return the groups of people, where there are decisions to compare them by."""
+    """Return the groups of people by column. The result is empty where there are no decisions between two classes."""
     comparable = answers.is_binary and answers.mine.decided is not None
     return groups_of(answers.cases.table, sensitive) if comparable else {}
 
 
 def _default(answers: Answers) -> str:
-    """Return the gate that holds where none is told: surely better than the baseline."""
+    """Return the gate that applies when none is given: the model is better than the baseline with 95% confidence."""
     if answers.mine.chances is not None and answers.mine.probable:
         return "log loss < baseline with 95% confidence"
     return (
@@ -164,7 +168,7 @@ def _default(answers: Answers) -> str:
 
 
 def _robustness(answers: Answers, model: Any, call: ClassificationCall, metric: str) -> Any:
-    """Disturb one feature after the other."""
+    """Return a grid with the change of a metric when one feature at a time is disturbed."""
     cases, cutting = answers.cases, answers.threshold
 
     def measure(table: pa.Table, rows: Any) -> float | None:
@@ -179,7 +183,7 @@ def _robustness(answers: Answers, model: Any, call: ClassificationCall, metric: 
 
 
 def _classes(answers: Answers, found: Findings) -> Iterator[Grid]:
-    """Show more than two classes one by one."""
+    """Yield a grid with the metrics of each class, where there are more than two classes."""
     part = found.wholes[MODEL]
     if isinstance(part, multiclass.ManyPart):
         yield multiclass.class_grid(part, answers.names, found.level, found.groups)
@@ -249,10 +253,11 @@ def _limits(answers: Answers, found: Findings, judge: Judge, groups: str | None)
 
 
 def _decided(answers: Answers, decided: Any, kind: pa.DataType) -> pa.Array:
-    """Return the class that was decided for, in each row: in the type of the target's values, if its values are those.
+    """Return the predicted class of each row, in the type of the target's values where that type can hold the classes.
 
-    So it can be compared with the target. `not X`, of one class against the rest, is a text beside texts. Whole numbers
-    that the target holds as floats are integers: only `regression` predicts such floats.
+    So the column can be compared with the target. The class `not X` (one class against the rest) is a text, so the
+    column then holds texts. Where a target of floats holds only whole numbers, the predicted classes are integers: only
+    `regression` predicts floats.
     """
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     numbers = [each for each in answers.classes if isinstance(each, int | float) and each % 1 == 0]
@@ -266,7 +271,7 @@ def _decided(answers: Answers, decided: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _predictions(judge: Judge, answers: Answers) -> pa.Table:
-    """Return a row for each row judged, in the order in which they were given."""
+    """Return a table with a row for each judged row, in the order in which the rows were given."""
     cases, mine, said = answers.cases, answers.mine, dict[str, Any]()
     if mine.chances is not None:
         names = ["score"] if answers.is_binary else [f"score of {each}" for each in answers.names]

@@ -1,4 +1,7 @@
-"""Thresholds: from which score on a row is predicted positive. One that is chosen is chosen on validation rows only."""
+"""The threshold of a classifier: the lowest score that is predicted positive.
+
+A threshold is chosen on validation rows only.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,40 @@ _RULE = re.compile(r"(?P<rows>\w+)\s*:\s*(?P<name>\w+)\s*(?:=\s*(?P<value>\d*\.?
 
 
 class Threshold(NamedTuple):
-    """A row is predicted positive if its score is `value` or more; `how` says where that comes from."""
+    """A threshold: a row is predicted positive if its score is `value` or more.
+
+    `how` says, in words, where `value` came from.
+    """
 
     value: float
     how: str
 
 
 class Rule(NamedTuple):
-    """What a threshold that is chosen is best at: the name of a rule, and the share that it is to reach."""
+    """A rule for choosing a threshold.
+
+    `name` is the name of the rule. `aim` is the share to reach, or None where the rule has none.
+    """
 
     name: str
     aim: float | None
 
 
 def read(asked: str | float | None) -> float | Rule:
-    """Read the threshold that is asked for.
+    """Return the threshold number, or the rule that chooses it.
 
-    It is a number, or `valid:f1`, `valid:youden` (recall less false positive rate), `valid:accuracy`, `valid:rate=0.2`
-    (the share predicted positive), `valid:precision=0.8` or `valid:recall=0.9` (the lowest or highest threshold that
-    reaches it). Without a word it is 0.5.
+    `asked` is a number, or one of these rules:
+
+    - `valid:f1`, `valid:accuracy`, or `valid:youden` (recall minus false positive rate): the threshold with the highest
+      value of that metric;
+    - `valid:rate=0.2`: the threshold at which about this share of rows is predicted positive;
+    - `valid:precision=0.8`: the lowest threshold that reaches this precision;
+    - `valid:recall=0.9`: the highest threshold that reaches this recall.
+
+    None means 0.5.
 
     Raises:
-        UsageError: it can't be read, or is to be chosen on the rows that it is then judged by.
+        UsageError: the text can't be read, or the threshold would be chosen on the rows that it is judged by.
     """
     if asked is None:
         return 0.5
@@ -63,7 +78,7 @@ def read(asked: str | float | None) -> float | Rule:
 
 
 def _unquoted(asked: object) -> str:
-    """Return how a number is written that was given as a text."""
+    """Return a hint how to write a number that was given as a text; empty if the text is no number."""
     try:
         return f"write `threshold={float(str(asked)):g}`, without quotes; else " if isinstance(asked, str) else ""
     except ValueError:
@@ -71,10 +86,13 @@ def _unquoted(asked: object) -> str:
 
 
 def threshold_of(asked: str | float | None, positive: Any | None, score: Any | None) -> Threshold:
-    """Return the threshold that is asked for. `positive` and `score` are of validation rows, None if there are none.
+    """Return the threshold that `asked` stands for.
+
+    `positive` and `score` belong to the validation rows. They are None if there are no validation rows.
 
     Raises:
-        UsageError: as of `read`, or there are no rows to choose it on, or none of one class.
+        UsageError: `asked` can't be read, there are no validation rows to choose a threshold on, or they are all of one
+            class.
     """
     rule = read(asked)
     if not isinstance(rule, Rule):
@@ -85,7 +103,7 @@ def threshold_of(asked: str | float | None, positive: Any | None, score: Any | N
 
 
 def no_rows(asked: object) -> UsageError:
-    """Return the error of a threshold that is to be chosen, where there are no rows to choose it on."""
+    """Return the error for a threshold that must be chosen on validation rows when there are none."""
     return UsageError(f"`threshold={asked!r}` needs validation rows", hint="give them as `valid=`")
 
 

@@ -1,2 +1,4 @@
-"""The language of gates, and `evaluate.gate`. Begin with `rules`, then `gate`. What is asked for is known by name in
-`metrics.catalogue`."""
+"""The language of gates, and the stage `evaluate.gate`. Begin with `rules`, then `gate`.
+
+`metrics.catalogue` finds the number that a gate asks for, by its name.
+"""

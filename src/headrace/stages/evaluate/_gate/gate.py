@@ -1,10 +1,11 @@
-"""Gates: whether a rule holds of what was measured.
+"""Gates: they decide whether a rule holds for what was measured.
 
-With a confidence, the *whole* two-sided interval must satisfy the comparison: with 95%, the chance that a rule is said
-to hold though it doesn't is 2.5%. If the whole interval violates it, it fails; if the bound lies inside, the data don't
-tell, and what isn't known to hold doesn't pass. Of the parts of an `or`, any may hold by chance, so each of k is asked
-at a k-th of that chance (Bonferroni; Dunn 1961). Of the parts of an `and` all must hold, which corrects itself (Berger
-1982).
+If a rule has a confidence, the *whole* two-sided interval must satisfy the comparison. With 95%, the chance that a rule
+passes although it is false is 2.5%. If the whole interval violates the comparison, the rule fails. If the bound lies
+inside the interval, the data don't decide, and an undecided rule doesn't pass.
+
+Any part of an `or` may hold by chance. So each of its k parts must hold at 1/k of that chance (Bonferroni; Dunn 1961).
+All parts of an `and` must hold, so an `and` needs no correction (Berger 1982).
 """
 
 from __future__ import annotations
@@ -33,26 +34,30 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 
 LEAST = 0.5
-"""The confidence asked for where only the value is looked at: any report's intervals are of this one or a higher."""
+"""The confidence used where a rule compares the value alone. No report's intervals have a lower one."""
 
 ROUNDING = 1e-12
-"""Numbers that differ by a smaller share are the same: what was measured comes of sums and differences of floats."""
+"""Two numbers are equal if they differ by less than this share: sums and differences of floats have rounding errors."""
 
 MOST_TIMES = 1000
-"""Of more rows than so many times those that there are, nobody wants to hear."""
+"""If deciding would take this many times the present number of rows, or more, the verdict doesn't say how many."""
 
 HOLDS = {True: "holds", False: "fails", None: "undecided"}
 
 
 class Judgement(NamedTuple):
-    """Whether a rule holds (None: the data don't tell), and a verdict for each of its comparisons."""
+    """The result of judging a rule.
+
+    `holds` says whether the rule holds; None means that the data don't decide. `verdicts` has a verdict for each
+    comparison.
+    """
 
     holds: bool | None
     verdicts: tuple[Verdict, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether it is known to hold."""
+        """Whether the rule is known to hold."""
         return self.holds is True
 
 
@@ -63,18 +68,17 @@ def _check_rule(given: Mapping[str, object]) -> None:
 
 @ready("evaluate.gate", version=3, kind="evaluate", name="gate", check=_check_rule)
 def gate(report: Report, rule: str) -> bool:
-    """Return whether a rule holds of a report, for `when=`.
+    """Return True if a rule is known to hold for a report. Pass the result as `when=` of another task.
 
     Args:
-        report: what an evaluation found.
-        rule: such as `"AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence"`.
+        report: the report of an evaluation.
+        rule: a rule such as `"AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence"`.
 
-
-    Gives True if the rule is known to hold. False may mean that it fails or that the data don't tell: `headrace show`,
-    and the task's log, say which, and why.
+    False means that the rule fails or that the data don't decide. `headrace show` and the task's log say which, and
+    why.
 
     Raises:
-        UsageError: the rule can't be read, or asks for what the report doesn't hold.
+        UsageError: the rule can't be read, or asks for a number that the report doesn't hold.
     """
     found = judge(parse(rule), catalogue_of(report))
     said = told(found.verdicts)
@@ -84,15 +88,15 @@ def gate(report: Report, rule: str) -> bool:
 
 
 def told(verdicts: Iterable[Verdict]) -> list[str]:
-    """Return verdicts in lines of a log."""
+    """Return the verdicts as lines for a log."""
     return [f"{HOLDS[each.holds]}: {each.rule}: {each.why}" for each in verdicts]
 
 
 def judge(rule: Rule, catalogue: Catalogue) -> Judgement:
-    """Judge a rule.
+    """Return whether a rule holds for the numbers of a catalogue, with a verdict for each comparison.
 
     Raises:
-        UsageError: it asks for a number that isn't known.
+        UsageError: the rule asks for a number that the catalogue doesn't have.
     """
     parts = parts_of(rule)
     verdicts = {str(each): _compare(each, catalogue, parts[str(each)]) for each in comparisons(rule)}
@@ -114,9 +118,10 @@ def _has_choice(rule: Rule) -> bool:
 
 
 def parts_of(rule: Rule, parts: int = 1) -> dict[str, int]:
-    """Say among how many a comparison shares the chance of a wrong verdict: the alternatives of each `or` around it.
+    """Return, for each comparison, how many alternatives share the allowed chance of a wrong verdict.
 
-    An alternative that asks no confidence takes no share. One that stands in several places has the smallest.
+    The alternatives are those of each `or` around the comparison; with nested `or`s, their numbers multiply. An
+    alternative without a confidence isn't counted. A comparison that occurs several times gets the largest number.
 
     >>> parts_of(parse("A > 1 with 95% confidence and (B > 1 or C > 1 and (D > 1 or E > 1)) with 95% confidence"))
     {...'A > 1 with 95% confidence': 1, 'B > 1 with 95% confidence': 2, ...'D > 1 with 95% confidence': 4, ...}
@@ -133,12 +138,12 @@ def parts_of(rule: Rule, parts: int = 1) -> dict[str, int]:
 
 
 def asked_of(comparison: Comparison) -> str:
-    """Name the number that a comparison is about."""
+    """Return the name of the number that a comparison is about."""
     return f"{comparison.metric} less {comparison.against}" if comparison.against else comparison.metric
 
 
 def _holds(rule: Rule, verdicts: dict[str, Verdict]) -> bool | None:
-    """Combine with three values (Kleene): what isn't known stays so unless the rest decides."""
+    """Return whether a rule holds, in three-valued logic (Kleene): None, unless the known comparisons decide."""
     match rule:
         case Comparison():
             return verdicts[str(rule)].holds
@@ -157,7 +162,7 @@ def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdic
         return Verdict(rule=str(comparison), holds=None, why=f"{why}: ask it in `gates=` of the evaluation")
     name = catalogue.name(asked_of(comparison))
     level = None if comparison.confidence is None else 1 - (1 - comparison.confidence) / parts
-    called = name if comparison.against else comparison.metric  # as the rule has it
+    called = name if comparison.against else comparison.metric  # as written in the rule
     called = f"the number of {called}" if name in COUNTED else called
     fact = _on(comparison.bound, catalogue.fact(name, LEAST if level is None else level, parts))
     words = catalogue.words(name)
@@ -199,7 +204,10 @@ def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdic
 
 
 def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sure: bool) -> Verdict:
-    """Judge a number that not all were judged for, who may move it up, or down where higher is better."""
+    """Return the verdict on a number for which not everyone was judged.
+
+    Those who were not judged may raise the number, or lower it where higher is better.
+    """
     holds = OPERATORS[comparison.operator]
     value = fact.value or 0.0
     near = (fact.low if fact.better == "lower" else fact.high) if sure else value
@@ -215,8 +223,11 @@ def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sur
 
 
 def _rows_needed(fact: Fact, comparison: Comparison) -> str:
-    """Return how many times as many rows might tell: an interval narrows with the root of their number (not where a
-    number on the wrong side of the bound keeps it from holding)."""
+    """Return words that say how many times as many rows might decide; empty where no number of rows is worth naming.
+
+    An interval narrows with the square root of the number of rows. More rows don't help where the value itself is on
+    the wrong side of the bound.
+    """
     assert fact.value is not None
     room = abs(fact.value - comparison.bound)
     end = fact.low if comparison.operator in (">", ">=") else fact.high
@@ -227,10 +238,13 @@ def _rows_needed(fact: Fact, comparison: Comparison) -> str:
 
 
 def _on(bound: float, fact: Fact) -> Fact:
-    """Put numbers on a bound that they miss by rounding alone: 0.4 less 0.3 is a little more than 0.1 in floats."""
+    """Return a fact in which numbers that miss the bound only by rounding equal it.
+
+    For example, 0.4 - 0.3 isn't exactly 0.1 in floats.
+    """
 
     def put(value: float | None) -> float | None:
-        nothing = ROUNDING if bound == 0 else 0.0  # of which there are no shares
+        nothing = ROUNDING if bound == 0 else 0.0  # a share of 0 is 0, so 0 needs an absolute tolerance
         near = value is not None and math.isclose(value, bound, rel_tol=ROUNDING, abs_tol=nothing)
         return bound if near else value
 

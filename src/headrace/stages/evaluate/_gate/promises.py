@@ -1,4 +1,4 @@
-"""What can be told of an evaluation before anything has run: whether its gates can be right."""
+"""Checks of an evaluation's gates before anything has run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _PROBABLE = ("log loss", "brier score", "ece")
 
 
 class Promises(NamedTuple):
-    """What an evaluation measures whatever its data are.
+    """The numbers that an evaluation measures, whatever its data are.
 
-    `people` are the differences and ratios between groups of people, each `by` a column; with `overall` the widest over
-    the columns too. `counts` are numbers of rows. Without `own_baseline` there is one only if it is given. `classes` is
-    what is asked of a class by its name, as `recall of red`.
+    `main` is the name of the main metric. `people` are the differences and ratios between groups of people, each
+    measured by column. With `overall`, the widest over all columns is measured too. `counts` are the names of row
+    counts. If `own_baseline` is False, there is a baseline only where one is given. `classes` are metrics of one class,
+    such as `recall of red`.
     """
 
     metrics: Sequence[Metric]
@@ -38,7 +39,8 @@ class Promises(NamedTuple):
         """Refuse gates that can't be right.
 
         Raises:
-            UsageError: gates can't be read, ask for what won't be measured, or hold or fail whatever is measured.
+            UsageError: the gates can't be read, ask for a number that won't be measured, or hold or fail whatever is
+                measured.
         """
         gates = given.get("gates")
         if isinstance(gates, str) and gates:
@@ -72,12 +74,12 @@ class Promises(NamedTuple):
         """Return the metric of a name.
 
         Raises:
-            UsageError: there is none, or it takes an option that isn't given.
+            UsageError: there is no such metric, or it needs an option that isn't given.
         """
         known: dict[str, Metric] = {}
         for each in [*self.metrics, *(Metric(each, "", 0) for each in self.counts)]:
             known.setdefault(plain(each.name), each)
-            if each.highest > known[plain(each.name)].highest:  # of two classes and of many
+            if each.highest > known[plain(each.name)].highest:  # the Brier score of many classes goes up to 2
                 known[plain(each.name)] = each
         gaps = {plain(f"{GAP} of {each.name}"): each.difference(GAP, "") for each in known.values() if each.better}
         gaps[plain(GAP)] = known[plain(self.main)].difference(GAP, "")
@@ -100,7 +102,10 @@ class Promises(NamedTuple):
         return found[name] if own is None else own
 
     def _people(self, name: str, asked: Comparison, given: Mapping[str, Any]) -> dict[str, Metric]:
-        """Return what is measured of groups of people, by name; of columns that aren't known yet, the one asked for."""
+        """Return the metrics of groups of people, by name.
+
+        Where the columns aren't known yet, only the metric that the gate asks for is returned.
+        """
         measured = {plain(each.name): each for each in self.people}
         start, _, by = name.partition(" by ")
         columns = listed(given.get("sensitive", "unknown"))
@@ -128,7 +133,7 @@ def _columns(option: str, such: str) -> str:
 
 
 def _check_bound(asked: Comparison, metric: Metric) -> None:
-    """Refuse a bound beyond what a metric can be, such as `accuracy >= 90`.
+    """Refuse a bound outside a metric's range, such as `accuracy >= 90`.
 
     Raises:
         UsageError: the rule holds, or fails, whatever is measured.
@@ -146,10 +151,10 @@ def _check_bound(asked: Comparison, metric: Metric) -> None:
 
 
 def check_judged(model: Any, scores: Any) -> None:
-    """Refuse a call that has neither a model nor what one said.
+    """Refuse a call that has neither a model nor scores.
 
     Raises:
-        UsageError: as told.
+        UsageError: both are None.
     """
     if model is None and scores is None:
         raise UsageError("there is nothing to judge", hint="give a model, or `scores=`, a column of the table")

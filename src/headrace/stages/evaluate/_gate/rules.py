@@ -1,10 +1,10 @@
 """The language of gates: `AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence`.
 
-rule        any of `or`, `and` (which binds closer), parentheses
-comparison  METRIC  >= > <= <  BOUND
-BOUND       a number, a percentage, `baseline` or `previous`
-METRIC      words, with `by COLUMN` or `of METRIC` among them; `backticks` hold a column of any name
-with N% confidence     goes with all comparisons before it, back to the last such word or the parenthesis
+- rule: comparisons joined by `or`, `and` (which binds closer) and parentheses
+- comparison: METRIC, then one of `>=`, `>`, `<=`, `<`, then BOUND
+- BOUND: a number, a percentage, `baseline` or `previous`
+- METRIC: words, which may include `by COLUMN` or `of METRIC`; `backticks` hold a column of any name
+- `with N% confidence`: applies to all comparisons before it, back to the previous `with` or the opening parenthesis
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from headrace.spec.noun import Noun
 
 
 class Comparison(Noun, frozen=True):
-    """A metric against a bound. `against` is `baseline` or `previous` where the bound is another model's metric, and
-    `bound` then 0. `confidence` is None where the value alone is to be compared."""
+    """A comparison of a metric with a bound.
+
+    `against` is `baseline` or `previous` where the bound is another model's metric; `bound` is then 0. `confidence` is
+    a share from 0.5 to 1, or None where the value alone is compared.
+    """
 
     metric: str
     operator: str
@@ -35,7 +38,7 @@ class Comparison(Noun, frozen=True):
 
 
 class Every(Noun, frozen=True):
-    """All of them must hold."""
+    """A rule that holds if all of its parts hold."""
 
     rules: tuple[Rule, ...]
 
@@ -44,7 +47,7 @@ class Every(Noun, frozen=True):
 
 
 class Either(Noun, frozen=True):
-    """One of them must hold."""
+    """A rule that holds if at least one of its parts holds."""
 
     rules: tuple[Rule, ...]
 
@@ -65,13 +68,13 @@ def comparisons(rule: Rule) -> Iterator[Comparison]:
 
 
 def parse(text: str) -> Rule:
-    """Read a rule.
+    """Return the rule that a text stands for.
 
     >>> str(parse("AUC >= 0.7 and worst-slice gap <= 10% with 95% confidence"))
     'AUC >= 0.7 with 95% confidence and worst-slice gap <= 0.1 with 95% confidence'
 
     Raises:
-        UsageError: it can't be read; it says where.
+        UsageError: the text can't be read. The error marks the place.
     """
     if not isinstance(text, str):
         raise UsageError(f"a gate is a text, and this is {text!r}", hint=f"write a rule, such as {EXAMPLE}")
@@ -118,7 +121,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Reader:
-    """Reads tokens from left to right; each method leaves off behind what it has read."""
+    """A parser that reads tokens from left to right. Each method stops after the last token that it has read."""
 
     def __init__(self, text: str, tokens: list[_Token]) -> None:
         self.text, self.tokens, self.place, self.depth = text, tokens, 0, 0
@@ -132,7 +135,10 @@ class _Reader:
         return self.tokens[self.place - 1]
 
     def either(self) -> Rule:
-        """Read what stands between parentheses, or all; then return what has no confidence that which follows it."""
+        """Return the rule up to the closing parenthesis or the end.
+
+        A confidence applies to all comparisons before it that have none.
+        """
         parts: list[list[Rule]] = [[self.one()]]
         told: float | None = self.confidence()
         since = 0 if told is None else self._spread(parts, 0, told)
@@ -147,7 +153,7 @@ class _Reader:
         return rules[0] if len(rules) == 1 else Either(rules=tuple(rules))
 
     def _spread(self, parts: list[list[Rule]], since: int, level: float) -> int:
-        """Return a confidence to the rules from the place `since` on; return the place behind the last."""
+        """Set a confidence on the rules from number `since` on, and return the number of rules."""
         count = 0
         for every in parts:
             for place, rule in enumerate(every):
@@ -213,7 +219,7 @@ class _Reader:
 
 
 def _sure(rule: Rule, level: float) -> Rule:
-    """Return the comparisons that have no confidence this one."""
+    """Return the rule with this confidence in each comparison that has none."""
     if isinstance(rule, Comparison):
         if rule.confidence is not None:
             return rule
@@ -224,9 +230,9 @@ def _sure(rule: Rule, level: float) -> Rule:
 
 
 def _number(text: str) -> float:
-    if text.endswith("%"):  # as a decimal: 0.7 / 100 in floats is not 0.007, on which a number may lie
+    if text.endswith("%"):  # as a decimal: 0.7 / 100 in floats is not 0.007, and a value may be exactly 0.007
         digits = text.rstrip("%").rstrip()
-        with suppress(ArithmeticError):  # beyond what a decimal can hold lies nothing that a float tells from 0 or inf
+        with suppress(ArithmeticError):  # numbers beyond the range of a decimal are 0 or infinite as a float anyway
             return float(Decimal(digits) / 100)
         return float(digits)
     return float(text)

@@ -1,2 +1,4 @@
-"""Metrics under counts of rows, with their intervals. Begin with `part`, then `intervals`. Definitions are scikit-
-learn's."""
+"""Metrics of resampled rows, with their intervals. Begin with `part`, then `intervals`.
+
+A resample is given as counts: how often each row is in it. Definitions of metrics are scikit-learn's.
+"""

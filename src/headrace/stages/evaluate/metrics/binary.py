@@ -1,7 +1,7 @@
-"""Metrics of two classes, under counts of rows.
+"""Metrics of two classes, on resampled rows.
 
-All but the ranking follows from sums over rows, which a matrix product gives for many resamples at once. Definitions
-are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) over bins of equal count.
+All metrics but the ranking ones follow from sums over rows. One matrix product computes such sums for many resamples.
+Definitions are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) over bins of equal count.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ _DECIDED = ("accuracy", "balanced accuracy", "F1", "precision", "recall", "FPR",
 
 
 class BinaryPart:
-    """Rows of two classes.
+    """Rows of two classes, with their metrics.
 
-    `positive` and `decided` are arrays of n truth values, `score` of n numbers (ordered, so that bins are ranges, where
-    `calibrated`). What `decided` or a probability would tell is undefined where there is none.
+    `positive` and `decided` are arrays of n booleans, `score` is an array of n numbers. Metrics of decisions are
+    undefined where `decided` is None. Metrics of probabilities are undefined where the scores aren't `probable`.
+    `ranked` says whether to compute AUC and average precision, `whole` whether to compute ECE and average precision
+    too.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class BinaryPart:
 
     @property
     def sizes(self) -> Mapping[str, float]:
-        """How many rows each share is a share of."""
+        """The number of rows in the denominator of each share."""
         rows, positive, chosen = self.totals[0], self.totals[1], self.totals[2]
         return {
             "selection rate": rows,
@@ -98,7 +100,7 @@ class BinaryPart:
         }
 
     def sums(self, name: str) -> Ratio | None:
-        """Return a metric that is defined by what each row adds to it. ECE isn't."""
+        """Return a metric as a ratio of sums over rows; None for ECE and others that have no such form."""
         yes, said, every = self.truth, self.sides, np.ones(self.size, bool)
         shares = {
             "accuracy": (yes == said, every),
@@ -132,7 +134,10 @@ class BinaryPart:
         return None
 
     def _balanced(self) -> Ratio:
-        """Return the balanced accuracy: a row of one class counts beside the share of the other that is right."""
+        """Return the balanced accuracy as a ratio of sums over rows.
+
+        A row of one class counts along with the share of right rows in the other class.
+        """
         yes, right = self.truth, self.truth == self.sides
         recall, passed = float(right[yes].mean()), float(right[~yes].mean())
         other = passed if 2 * np.count_nonzero(yes) <= self.size else recall
@@ -140,7 +145,10 @@ class BinaryPart:
         return two_sided(placed, yes, (other / 2, (1 + other) / 2))
 
     def _losses(self, loss: Callable[[Any, Any], Any]) -> Ratio:
-        """Return the mean of a loss. One more row may be the worst of those judged, of the other class."""
+        """Return the mean of a loss as a ratio of sums over rows.
+
+        One more row may have any probability that was predicted, and either class.
+        """
         chance = self.chance
 
         def might() -> Any:
@@ -151,14 +159,15 @@ class BinaryPart:
 
     @property
     def cells(self) -> Any:
-        """Count the rows that are positive and predicted so, positive and not, predicted and not, neither."""
+        """The numbers of true positive, false negative, false positive and true negative rows, in this order."""
         rows, positive, chosen, caught = self.totals[:4]
         return np.array([caught, positive - caught, chosen - caught, rows - positive - chosen + caught])
 
     def placed(self, units: Any, *, shared: bool) -> Self:
-        """Return the same part, of which row n counts as often as place `units[n]` of a resample says.
+        """Return the same part, whose row n counts as often in a resample as the unit `units[n]`.
 
-        What is `shared` by rows, such as the place of their day, is summed once, not for each resample.
+        With `shared`, rows share units, such as a day. They are then summed by unit once, and not again for each
+        resample.
         """
         made = copy(self)
         made.ranking = None if self.ranking is None else self.ranking.placed(units, shared=shared)
@@ -172,7 +181,10 @@ class BinaryPart:
         return made
 
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
-        """Return each metric for each resample, NaN where it is undefined; with `only` those, if it is quicker."""
+        """Return each metric for each resample, NaN where it is undefined.
+
+        If `only` isn't empty, metrics that aren't in it are left out where that is quicker.
+        """
         ranked = [each for each in only if each in _RANKED and self.ranking is not None]
         if only and len(ranked) == len(only):
             return self._ranked(counts, only)
@@ -181,7 +193,7 @@ class BinaryPart:
         return self._metrics(binned.astype(np.float64)) | self._ranked(counts, only or _RANKED)
 
     def _ranked(self, counts: Any, names: Collection[str]) -> dict[str, Any]:
-        """Return of these what tells how well the scores rank: each is a pass over the rows for each resample."""
+        """Return the ranking metrics among `names`. Each of them passes over the rows for each resample."""
         found = {}
         if self.ranking is not None and "AUC" in names:
             found["AUC"] = self.ranking.auc(counts)
@@ -214,7 +226,7 @@ class BinaryPart:
         return found
 
     def why(self, name: str) -> str:
-        """Return why a metric is undefined."""
+        """Return the reason why a metric is undefined."""
         rows, positive = self.totals[0], self.totals[1]
         if not rows:
             return "there are no rows"
@@ -234,18 +246,18 @@ class BinaryPart:
 
 
 def _by_unit(sums: Any, units: Any, count: int) -> Any:
-    """Sum rows by their units."""
+    """Return the sums of the rows of each unit."""
     columns = sums.astype(np.float64).T
     return np.stack([np.bincount(units, weights=each, minlength=count) for each in columns], axis=1)
 
 
 def _square(truth: Any, chance: Any) -> Any:
-    """Return each row's part of the Brier score."""
+    """Return each row's contribution to the Brier score."""
     return (truth - chance) ** 2
 
 
 def _loss(truth: Any, chance: Any) -> Any:
-    """Return each row's log loss in nats, probabilities kept off 0 and 1 by the smallest step, as scikit-learn does."""
+    """Return each row's log loss in nats. As in scikit-learn, probabilities differ from 0 and 1 by at least epsilon."""
     least = np.finfo(np.float64).eps
     kept = np.clip(chance, least, 1 - least)
     return -(truth * np.log(kept) + (1 - truth) * np.log1p(-kept))

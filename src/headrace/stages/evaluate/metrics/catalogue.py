@@ -1,4 +1,4 @@
-"""The catalogue of what was measured: numbers by name that a gate may ask for, each at any confidence."""
+"""The catalogue of measured numbers: gates find a number by its name, with an interval of any confidence."""
 
 from __future__ import annotations
 
@@ -34,21 +34,22 @@ ALIASES = {
     "root mean squared error": "rmse",
     "mean absolute percentage error": "mape",
 }
-"""Other names of metrics: the first words of a name may be one of these."""
+"""Other names of metrics. A name may begin with one of these."""
 
 
 class Entry(NamedTuple):
-    """A number: `fact` gives it at a confidence, `words` says what lies behind it, in a sentence or none."""
+    """A measured number: `fact` returns it at a confidence, `words` returns a sentence about it or an empty text."""
 
     fact: Callable[[float], Fact]
     words: Callable[[], str]
 
 
 class Catalogue:
-    """Numbers by name. Names are asked for in any case, with spaces, hyphens or underscores, or by an alias; where that
-    leaves two, such as those by columns `Sex` and `sex`, as they are.
+    """The measured numbers of an evaluation, by name.
 
-    `least` is the confidence of what has no other, a report's, and `most` the highest that may be asked for.
+    A name is found in any case, with spaces, hyphens or underscores, or by an alias. Where several names match, as by
+    the columns `Sex` and `sex`, the exact spelling decides. `least` is the confidence of intervals that have only one,
+    such as a report's. `most` is the highest confidence that may be asked for, None if any may.
     """
 
     def __init__(self, least: float = 0.0, most: float | None = None) -> None:
@@ -57,7 +58,7 @@ class Catalogue:
         self._names: dict[str, list[str]] = {}
 
     def add(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
-        """Put a number under a name."""
+        """Add a number under a name."""
         self._entries[name] = Entry(fact, words)
         alike = self._names.setdefault(plain(name), [])
         if name not in alike:
@@ -70,10 +71,13 @@ class Catalogue:
         return plain(asked) in self._names
 
     def fact(self, name: str, level: float, parts: int = 1) -> Fact:
-        """Return a number as a fact, with its interval of this confidence, which `parts` of a rule share.
+        """Return a number as a fact, with its interval at a confidence.
+
+        `parts` is the number of alternatives in a rule that share the allowed chance of error. The error message needs
+        it.
 
         Raises:
-            UsageError: what is known is less sure.
+            UsageError: the confidence is higher than the catalogue's intervals have.
         """
         if self._most is not None and level > self._most + 1e-9:
             asked = f"{1 - (1 - level) * parts:.5g}"
@@ -89,18 +93,18 @@ class Catalogue:
         return self._entries[self.name(name)].fact(level)
 
     def sure(self, level: float) -> float:
-        """Return the confidence that the interval has where this one is asked for: as much, or more."""
+        """Return the confidence of the interval that is shown for this confidence: the same or a higher one."""
         return max(level, self._least)
 
     def words(self, name: str) -> str:
-        """Return the sentence that says what lies behind a number."""
+        """Return a sentence about a number, or an empty text."""
         return self._entries[self.name(name)].words()
 
     def name(self, asked: str) -> str:
-        """Return the name that is meant.
+        """Return the full name of a number.
 
         Raises:
-            UsageError: there is no such number, or there are several; it says which may be meant.
+            UsageError: no number, or more than one, has this name. The error says which ones are near.
         """
         alike = self._names.get(plain(asked), [])
         if not alike:
@@ -119,7 +123,7 @@ class Catalogue:
 
 
 def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
-    """Return the error of a gate that asks for what is not among these names."""
+    """Return the error for a gate that asks for a number that isn't among `names`."""
     own = {plain(name): name for name in names}
     near = difflib.get_close_matches(plain(asked), own, 1, cutoff=0.5)
     first = listed((name for name in names if " less " not in name), 20)
@@ -130,8 +134,11 @@ def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
 
 
 def catalogue_of(report: Report) -> Catalogue:
-    """Return what a report holds. Its intervals have one confidence; for a lower one they are wider than they need
-    be."""
+    """Return the numbers of a report as a catalogue.
+
+    A report's intervals have one confidence. At a lower confidence, the same intervals are used, so they are wider than
+    needed.
+    """
     found = Catalogue(report.confidence, report.confidence)
     for fact in report.facts:
         found.add(fact.name, partial(_as_it_is, fact))
@@ -143,7 +150,7 @@ def _as_it_is(fact: Fact, _level: float) -> Fact:
 
 
 def plain(name: str) -> str:
-    """Return a name as all its spellings have it."""
+    """Return a name in its normal form, which is the same for all spellings and aliases."""
     words = re.sub(r"[-_\s]+", " ", name.replace("×", "x")).strip().lower()  # noqa: RUF001  as people write it
     for alias, meant in ALIASES.items():
         if words == alias or words.startswith(f"{alias} "):

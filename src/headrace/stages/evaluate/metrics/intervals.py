@@ -1,12 +1,14 @@
-"""Intervals: from what one more row might add, and from bootstrap replicates.
+"""Intervals of metrics: from what one more row might add, and from bootstrap replicates.
 
-A bootstrap only knows the rows that there are. Of ten positive rows, or of forty errors of which few are large, it
-doesn't see those that would have been worse, and so it is sure too often. `one_more` adds one row that is as bad (or as
-good) as a row may be, and weighs all rows anew, each by a draw of an exponential (Gaffke 2005, "Three test statistics
-for a nonparametric one-sided hypothesis on the mean of a nonnegative variable"; Learned-Miller & Thomas 2020, "A new
-confidence interval for the mean of a bounded random variable"). Of a share it is the interval of Clopper & Pearson
-(1934). Nothing is drawn: the chance is read from the saddlepoint (Lugannani & Rice 1980), whose equation is that of the
-empirical likelihood (Owen 1988; with a point added: Chen, Variyath & Abraham 2008).
+A bootstrap only knows the rows that were seen. With ten positive rows, or forty errors of which few are large, it
+misses the worse rows that could have been drawn, so its intervals are too narrow. `one_more` adds one row that is as
+bad (or as good) as a row can be, and gives each row a random weight from an exponential distribution (Gaffke 2005,
+"Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable"; Learned-Miller &
+Thomas 2020, "A new confidence interval for the mean of a bounded random variable"). For a share, this is the interval
+of Clopper & Pearson (1934).
+
+No random numbers are drawn. The probability comes from the saddlepoint approximation (Lugannani & Rice 1980), whose
+equation is that of the empirical likelihood (Owen 1988; with an added point: Chen, Variyath & Abraham 2008).
 """
 
 from __future__ import annotations
@@ -20,38 +22,41 @@ from typing import Any, NamedTuple
 import numpy as np
 
 UNDEFINED_AT_MOST = 0.05
-"""The share of resamples in which a metric may be undefined, and still have an interval."""
+"""The largest share of resamples in which a metric may be undefined and still have an interval."""
 FARTHER = 8.0
-"""Where a row has no worst, one more of n is taken to lie 1 + 8 / sqrt(n) times as far out as the farthest seen. The
-number comes from simulations of errors up to a lognormal of sigma 1.5: `make proofs` shows them."""
+"""How much farther out one more row may be than the farthest seen row, where a row has no bound.
+
+With n rows, it is 1 + 8 / sqrt(n) times as far out. The number 8 comes from simulations with errors up to a lognormal
+of sigma 1.5: `make proofs` shows them.
+"""
 FEWEST, FEWEST_GROUPS = 10, 8
-"""Of fewer rows nothing is known of how far errors go that have no end; of fewer groups, how far groups go."""
+"""The fewest rows from which the size of unbounded errors can be judged, and the fewest groups for groups of rows."""
 MANY, KEPT = 4_000, 400
-"""Of more rows than these, those in the middle are taken together; so many at each end stay as they are."""
+"""If there are more than `MANY` rows, those in the middle are binned; the `KEPT` rows at each end stay single."""
 HALF = 0.5
 _NORMAL = NormalDist()
 
 
 class Interval(NamedTuple):
-    """The two ends, or None and why there is no interval."""
+    """The two ends of an interval, or None for both and the reason why there is no interval."""
 
     low: float | None
     high: float | None
     why: str = ""
 
     def within(self, lowest: float, highest: float) -> Interval:
-        """Return the part of it that lies between these, where all that it tells of lies."""
+        """Return the part of the interval that lies between the least and the greatest possible value."""
         low, high = (None if end is None else min(max(end, lowest), highest) for end in (self.low, self.high))
         return Interval(low, high, self.why)
 
 
 class Ratio(NamedTuple):
-    """A number as a ratio of two sums over rows: `above` and `below` the line.
+    """A number that is a ratio of two sums over rows: the sum of `above` divided by the sum of `below`.
 
-    `lowest` and `highest` are what may stand above the line of one more row, below which stands 1; None where that has
-    no end. `might` gives what stands above the line of each row under each label that it might have had (rows by
-    labels), for what is known so of a difference. The number is the root of the ratio if `squared`, as RMSE is; `power`
-    is that of the errors which are summed.
+    `lowest` and `highest` bound the `above` of one more row whose `below` is 1. They are None where there is no bound.
+    `might` returns an array of rows by labels: the `above` of each row under each label that the row could have had. It
+    gives a tighter bound for differences. With `squared`, the number is the square root of the ratio, as RMSE is.
+    `power` is the power of the errors that are summed.
     """
 
     above: Any
@@ -64,15 +69,15 @@ class Ratio(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The ratio, or its root."""
+        """The ratio, or its square root if `squared`."""
         found = float(np.sum(self.above) / np.sum(self.below))
         return math.sqrt(max(0.0, found)) if self.squared else found
 
     def less(self, other: Ratio | Middle) -> Ratio | None:
-        """Return the difference to another's number on the same rows.
+        """Return the difference from another number on the same rows; None where the other is a median.
 
-        Where both have the same sums below the line, the difference is a ratio too. Else both are taken by how far each
-        row moves them (the infinitesimal jackknife: Jaeckel 1972).
+        Where both have the same `below`, the difference is a ratio too. Otherwise both are replaced by the mean of how
+        far each row moves them (the infinitesimal jackknife: Jaeckel 1972).
         """
         if isinstance(other, Middle):
             return None
@@ -90,11 +95,11 @@ class Ratio(NamedTuple):
         return Ratio(above, mine.below, lowest, highest, power=power)
 
     def interval(self, level: float, groups: Any = None) -> Interval:
-        """Return its interval."""
+        """Return the interval of the number at a confidence."""
         return one_more(self, level, groups)
 
     def linear(self) -> Ratio:
-        """Return it as the mean of what each row makes of it."""
+        """Return the number as a mean over rows, where each row stands for how far it moves the number."""
         value, unit = self.value, float(np.mean(self.below))
         ratio = value**2 if self.squared else value
         slope = (1 / (2 * value) if value else 0.0) if self.squared else 1.0
@@ -107,16 +112,17 @@ class Ratio(NamedTuple):
 
 
 def share(some: Any, of: Any) -> Ratio:
-    """Return the share that `some` rows are `of` these; both are arrays of truth values."""
+    """Return a share as a ratio: the rows in `some` among the rows in `of`. Both are arrays of booleans."""
     return Ratio((some & of).astype(np.float64), of.astype(np.float64), 0.0, 1.0)
 
 
 def two_sided(placed: Any, positive: Any, ends: tuple[float, float] | None = None) -> Ratio:
-    """Return the mean that `placed` has of positive rows and of negative ones alike, each of which moves it.
+    """Return the mean of `placed` over the positive rows as a ratio that negative rows move too.
 
-    Below the line stand the rows of the rarer class. `ends` are what one more of these may add. Without them, it lies
-    halfway between the farthest that was seen and 0, or 1: with 1% positive, or a class part of which is never found, a
-    bound of the variance (Newcombe 2006) is passed too often, and one more at 0 is asked too much (`make proofs`).
+    The mean of `placed` over the negative rows must be the same. The denominator counts the rows of the rarer class.
+    `ends` bound the value of one more such row. By default, the bounds lie halfway between the most extreme value seen
+    and 0 (or 1). Both simpler choices fail when 1% of the rows are positive, or when part of a class is never found: a
+    bound of the variance (Newcombe 2006) is exceeded too often, and one more row at 0 is too strict (`make proofs`).
     """
     rare = positive if 2 * np.count_nonzero(positive) <= len(positive) else ~positive
     own = placed[rare]
@@ -127,10 +133,11 @@ def two_sided(placed: Any, positive: Any, ends: tuple[float, float] | None = Non
 
 
 def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
-    """Return the interval of a ratio that allows for one more row, or one more group of rows that depend on each other.
+    """Return the interval of a ratio that allows for one more row, or for one more group of dependent rows.
 
-    `groups` holds a whole number from 0 for each row. A group more is as far out as the farthest group, and farther as
-    `FARTHER` says, but no farther than if each of its rows were the worst; and it has one row at least that is.
+    `groups` has a whole number from 0 for each row, or is None. One more group is assumed to be farther out than the
+    farthest group seen, by the factor that `FARTHER` gives. It isn't farther out than if each of its rows were the
+    worst possible, and it has at least one such row.
 
     >>> one_more(Ratio(np.ones(30), np.ones(30), 0.0, 1.0), 0.95).low  # Clopper & Pearson: 0.025 ** (1 / 30)
     0.8837...
@@ -149,7 +156,7 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
     value = float(above.sum() / below.sum())
     moved = above - value * below
     above, below, times = _gathered(above, below, moved)
-    # what is bound is so for a group more too, and the sums of groups are less skew than errors
+    # a bound holds for one more group too, and sums over groups are less skewed than errors
     reach = (1 + (FARTHER / 2 if is_bound else FARTHER) / math.sqrt(count)) ** ratio.power
     ends = []
     for sign, bound in ((1.0, ratio.lowest), (-1.0, ratio.highest)):
@@ -157,7 +164,7 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
         far = reach * float((sign * moved).min())
         if bound is not None:
             row = sign * (bound - value)
-            whole = row * float(below.max())  # where all groups are alike, one may be as different as it can be
+            whole = row * float(below.max())  # where all groups are alike, one more may differ as much as possible
             far = row if groups is None else max(min(far, row), whole) if moved.any() else row * unit
         shifted = (sign * np.append(above, sign * far + value * unit), np.append(below, unit), np.append(times, 1.0))
         ends.append(sign * _end(*shifted, sign * value, (1 - level) / 2))
@@ -166,7 +173,11 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
 
 
 def _gathered(above: Any, below: Any, moved: Any) -> tuple[Any, Any, Any]:
-    """Take rows in the middle together, by how far they move the number; return their means, and how many each is."""
+    """Return `above`, `below` and a count for each row, after binning the rows in the middle.
+
+    Rows are binned by how far they move the number. A bin has the means of its rows, and their number as its count. The
+    rows at both ends stay single, with a count of 1.
+    """
     if len(moved) <= MANY:
         return above, below, np.ones(len(moved))
     if not (above * (1 - above)).any() and not (1 - below).any():
@@ -184,9 +195,9 @@ def _gathered(above: Any, below: Any, moved: Any) -> tuple[Any, Any, Any]:
 
 
 def _end(above: Any, below: Any, times: Any, value: float, chance: float) -> float:
-    """Return the lower end: the greatest number of which so little would be seen by no more than this chance.
+    """Return the lower end of an interval: the greatest number for which so low a result has no more than this chance.
 
-    The normal deviate of that chance rises with the number, nearly on a line: secants within a bracket find it.
+    The normal deviate of the chance rises nearly linearly with the number, so secant steps within a bracket find it.
     """
     aim = _NORMAL.inv_cdf(chance)
 
@@ -218,7 +229,10 @@ def _end(above: Any, below: Any, times: Any, value: float, chance: float) -> flo
 
 
 def _deviate(moves: Any, times: Any) -> float:
-    """Return the normal deviate of the chance that the sum of moves, each drawn from an exponential, is 0 or less."""
+    """Return the normal deviate of the chance that the sum of the randomly weighted moves is 0 or less.
+
+    The weights are exponential. Each of `moves` occurs as often as `times` says.
+    """
     least, most = float(moves.min()), float(moves.max())
     if least >= 0 or most <= 0:
         return -math.inf if least >= 0 else math.inf
@@ -251,9 +265,9 @@ class Middle(NamedTuple):
     values: Any
 
     def interval(self, level: float, groups: Any = None) -> Interval:
-        """Return those values of which it isn't ruled out that half of all lie below, and half above.
+        """Return the interval of the median: the values that half of all may lie below, and half above.
 
-        They are order statistics (Thompson 1936), of groups by way of the interval of a share (Woodruff 1952).
+        Its ends are order statistics (Thompson 1936). With groups, the interval of a share gives them (Woodruff 1952).
         """
         ordered, ones = np.unique(self.values), np.ones(len(self.values))
 
@@ -268,7 +282,7 @@ class Middle(NamedTuple):
         return Interval(float(ordered[low]), float(ordered[high]))
 
     def less(self, other: Ratio | Middle) -> None:
-        """Return nothing: the difference of two medians is the ratio of no sums."""
+        """Return None: the difference between two medians isn't a ratio of sums."""
 
 
 def percentile(replicates: Any, level: float) -> Interval:
@@ -286,11 +300,12 @@ def percentile(replicates: Any, level: float) -> Interval:
 
 
 def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Interval:
-    """Return the interval of a sum of distances, such as ECE, that chance alone puts above 0, and resampling once more.
+    """Return the interval of a sum of distances, such as ECE.
 
-    `noise` are replicates of what chance adds where there is no distance. Where that explains the value, the lower end
-    is 0; else it is that of the basic bootstrap, which takes the bias off (Davison & Hinkley 1997, chapter 5). The
-    upper end is that of the percentile interval: a little high, so that less distance is claimed by no gate.
+    Chance alone raises such a sum above 0, and resampling raises it again. `noise` are replicates of what chance adds
+    where there is no distance. If chance explains the value, the lower end is 0. Otherwise it is that of the basic
+    bootstrap, which removes the bias (Davison & Hinkley 1997, chapter 5). The upper end is that of the percentile
+    interval. It is a little too high, so no gate claims a smaller distance than there is.
     """
     low, high, why = percentile(replicates, level)
     if low is None or high is None:
@@ -300,7 +315,10 @@ def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Inte
 
 
 class Spread(NamedTuple):
-    """k numbers, their replicates (resamples by k), the least standard error of each, and the ends of its interval."""
+    """k numbers with their replicates (an array of resamples by k).
+
+    `errors` has the least standard error of each number. `low` and `high` are the ends of its interval.
+    """
 
     point: Any
     replicates: Any
@@ -310,7 +328,7 @@ class Spread(NamedTuple):
 
 
 class Widest(NamedTuple):
-    """The largest of several differences: its value, which one it is, and its interval."""
+    """The largest of several differences: its value, its position among them, and its interval."""
 
     value: float
     which: int
@@ -320,10 +338,11 @@ class Widest(NamedTuple):
 def widest(values: Any, replicates: Any, errors: Any, highest: Any, level: float) -> Widest:
     """Return the largest of k values, with an interval that allows for having looked at all of them.
 
-    `values` has k, `replicates` resamples by k, `errors` the least standard error of each, `highest` the upper end of
-    each alone. The lower end is the largest of the k simultaneous ones, which the largest studentised deviation over
-    the resamples gives (max-t bootstrap: Romano & Wolf 2005). So one of many small slices does not stand out by chance
-    alone. The upper end is the largest of theirs: it is wrong only if that of the largest in truth is.
+    `values` has k numbers. `replicates` is an array of resamples by k. `errors` has the least standard error of each
+    value, and `highest` the upper end of each value's own interval. The lower end is the largest of the k simultaneous
+    lower ends, from the largest studentised deviation over the resamples (max-t bootstrap: Romano & Wolf 2005). So one
+    of many small slices doesn't stand out by chance alone. The upper end is the largest of `highest`. It is wrong only
+    if the upper end of the truly largest value is wrong.
     """
     spread = np.maximum(np.nanstd(replicates, axis=0), errors)
     which = int(np.argmax(values))
@@ -338,12 +357,13 @@ def widest(values: Any, replicates: Any, errors: Any, highest: Any, level: float
 
 
 def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval]:
-    """Return the widest difference between two things of a block, with an interval that allows for all pairs.
+    """Return the widest difference between two members of one block, with an interval that allows for all pairs.
 
-    The lower end is that of `widest` of all pairs, but holds the differences of one thing to the others at a time: of
-    300 groups there are 45,000 pairs, and a thousand resamples of each. The upper end needs no correction for many: it
-    is wrong only if that of the pair is which is the widest in truth. It is the largest that a pair's has by squares of
-    both things' own ends (Newcombe 1998, method 10; Zou & Donner 2008), which few or rare ones don't make too short.
+    The lower end is that of `widest` over all pairs. It is computed from one member's differences at a time, to save
+    memory: 300 groups have 45,000 pairs, each with a thousand resamples. The upper end needs no correction for many
+    pairs: it is wrong only if the upper end of the truly widest pair is wrong. It is the largest of all pairs' upper
+    ends. A pair's upper end adds the squares of both members' own errors (Newcombe 1998, method 10; Zou & Donner 2008),
+    so it isn't too low for few or rare rows.
     """
     values, spreads, most, farthest = [], [], np.zeros(len(blocks[0].replicates)), 0.0
     for point, drawn, errors, lowest, highest in blocks:
@@ -366,13 +386,13 @@ def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval
 
 
 def share_error(share: Any, of: Any) -> Any:
-    """Return the least standard error of shares of few: that of two more of each kind (Agresti & Coull 1998)."""
+    """Return the least standard error of shares, as if two more rows of each kind were seen (Agresti & Coull 1998)."""
     drawn = (share * of + 2) / (of + 4)
     return np.sqrt(drawn * (1 - drawn) / (of + 4))
 
 
 def standing_out(values: Any, spread: Any, level: float) -> list[bool]:
-    """Return which of k differences stand out from zero though k were looked at (Holm 1979, normal deviates)."""
+    """Return which of k differences stand out from zero, corrected for looking at k (Holm 1979, normal deviates)."""
     chances = [
         2 * (1 - NormalDist().cdf(abs(float(value) / float(error)))) if error > 0 and np.isfinite(value) else 1.0
         for value, error in zip(values, spread, strict=True)

@@ -1,5 +1,7 @@
-"""Metrics of three classes or more, under counts of rows. Definitions are scikit-learn's, averages are over classes
-(`macro`), AUC is one class against the rest."""
+"""Metrics of three or more classes, on resampled rows.
+
+Definitions are scikit-learn's. Averages are over classes (`macro`), and AUC is that of one class against the rest.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +27,18 @@ METRICS = (
     Metric("ECE", "lower", 0, 1),
 )
 OF_CLASS = (Metric("recall", "higher", 0, 1), Metric("precision", "higher", 0, 1))
-"""What is measured of each class: in a part, its number follows the name."""
+"""The metrics of a single class. In a part, the number of the class follows the metric's name."""
 MAIN = "accuracy"
 SHOWN = 60
 _PROBABLE = ("log loss", "Brier score", "ECE")
 
 
 class ManyPart:
-    """Rows of k classes: `truth` and `decided` are arrays of n class numbers, `chances` is n by k scores, or None.
+    """Rows of k classes, with their metrics.
 
-    Scores that are not `probable` rank rows, and tell neither log loss, Brier score nor calibration.
-
-    ECE is of the class that was decided for: how often it is right, against its probability (Guo et al. 2017).
+    `truth` and `decided` are arrays of n class numbers. `chances` is an array of n by k scores, or None where there are
+    none. Scores that are not `probable` only rank rows: log loss, Brier score and ECE are then undefined. ECE compares
+    how often the predicted class is right with its probability (Guo et al. 2017).
     """
 
     sizes: Mapping[str, float]
@@ -73,7 +75,7 @@ class ManyPart:
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
 
     def _compare(self, truth: Any, chances: Any, decided: Any) -> None:
-        """Compare probabilities with what came."""
+        """Compute each row's losses, and the difference between right predictions and their probability."""
         each = np.arange(self.size)
         given = np.clip(chances[each, truth], np.finfo(np.float64).eps, 1)
         squares = ((chances - np.eye(self.classes)[truth]) ** 2).sum(axis=1)
@@ -85,7 +87,7 @@ class ManyPart:
             self.bins = bins_of(confidence)
 
     def sums(self, name: str) -> Ratio | None:
-        """Return a metric that is defined by what each row adds to it. ECE isn't."""
+        """Return a metric as a ratio of sums over rows; None for ECE, which has no such form."""
         every = np.ones(self.size, bool)
         word, _, place = name.rpartition(" ")
         if name == "accuracy":
@@ -108,7 +110,10 @@ class ManyPart:
         return None
 
     def _averaged(self, name: str) -> Ratio:
-        """Return a mean over classes by how far each row moves it: its class, and that for which it was decided."""
+        """Return a mean over classes as a ratio, by how far each row moves it.
+
+        A row moves it through its true class and through its predicted class.
+        """
         actual, chosen = (np.bincount(each, minlength=self.classes) for each in (self.truth, self.decided))
         caught = np.bincount(self.truth, weights=self.right, minlength=self.classes)
         if name == "macro F1":
@@ -126,7 +131,10 @@ class ManyPart:
         return Ratio(value + moved / count, np.ones(self.size), value + lowest / count, value + highest / count)
 
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
-        """Return each metric for each resample, NaN where it is undefined; AUC, a pass for each class, if asked for."""
+        """Return each metric for each resample, NaN where it is undefined.
+
+        AUC passes over the rows for each class. If `only` isn't empty, AUC is computed only if it is in `only`.
+        """
         caught, actual, chosen = (np.stack(each) for each in zip(*map(self._tally, counts), strict=True))
         rows = actual.sum(axis=1)
         found = {
@@ -153,12 +161,12 @@ class ManyPart:
         return found
 
     def _tally(self, row: Any) -> tuple[Any, Any, Any]:
-        """Count of each class, for one resample, the rows that are found, that there are, and that are predicted so."""
+        """Return, for one resample, the number of right rows, true rows and predicted rows of each class."""
         table = np.bincount(self.code, weights=row, minlength=self.classes**2).reshape(self.classes, self.classes)
         return table.diagonal().copy(), table.sum(axis=1), table.sum(axis=0)
 
     def why(self, name: str) -> str:
-        """Return why a metric is undefined."""
+        """Return the reason why a metric is undefined."""
         if not self.size:
             return "there are no rows"
         if name in (*_PROBABLE, "AUC") and self.chances is None:
@@ -175,14 +183,14 @@ class ManyPart:
 
 
 def _losses(chances: Any, *, squared: bool) -> Any:
-    """Return the loss of each row under each class, rows by classes."""
+    """Return the loss that each row would have in each class, as an array of rows by classes."""
     if not squared:
         return -np.log(np.clip(chances, np.finfo(np.float64).eps, 1))
     return (chances**2).sum(axis=1)[:, None] + 1 - 2 * chances
 
 
 def class_grid(part: ManyPart, names: Sequence[str], level: float, groups: Any) -> Grid:
-    """Show how each class is found, those that are found least first."""
+    """Return a grid with the recall and precision of each class, the lowest recall first."""
     cells = np.bincount(part.code, minlength=part.classes**2).reshape(part.classes, part.classes)
     sizes = {"recall": cells.sum(axis=1), "precision": cells.sum(axis=0)}
     order = np.argsort([part.point.get(f"recall {place}", 2.0) for place in range(part.classes)], kind="stable")
@@ -211,6 +219,6 @@ def class_grid(part: ManyPart, names: Sequence[str], level: float, groups: Any) 
 
 
 def _mean(values: Any) -> Any:
-    """Average over the classes that are defined."""
+    """Return the mean over the classes whose value is defined."""
     defined = np.isfinite(values)
     return divided(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))

@@ -1,4 +1,4 @@
-"""Metrics of numbers predicted, under counts of rows. Definitions are scikit-learn's."""
+"""Metrics of predicted numbers, on resampled rows. Definitions are scikit-learn's."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ METRICS = (
 )
 MAIN = "MAE"
 LARGEST = 1e140
-"""Squares of numbers up to this, and sums of some hundred million of them, are numbers still."""
+"""The largest number that is judged. Its square, and sums of some hundred million such squares, still fit into a float.
+"""
 
 
 class NumericPart:
-    """Rows of numbers: `truth` and `predicted` are arrays of n. An error is what was predicted less what was true."""
+    """Rows of numbers, with their metrics.
+
+    `truth` and `predicted` are arrays of n numbers. An error is the predicted minus the true number.
+    """
 
     sizes: Mapping[str, float]
 
@@ -35,7 +39,7 @@ class NumericPart:
         self.sizes = {}
         error = predicted - truth
         self.truth, self.error = truth, error
-        # Squares are taken about the mean, so that large targets with small differences keep their digits.
+        # The mean is subtracted before squaring, so that large targets with small differences keep their digits.
         self.centre = float(truth.mean()) if self.size else 0.0
         self.nonzero = bool((truth != 0).all())
         share = divided(np.abs(error), np.abs(truth)) if self.nonzero else np.zeros(self.size)
@@ -48,7 +52,10 @@ class NumericPart:
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
 
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
-        """Return each metric for each resample, NaN where it is undefined; the median, which costs, if asked for."""
+        """Return each metric for each resample, NaN where it is undefined.
+
+        The median is slow. If `only` isn't empty, the median is computed only if it is in `only`.
+        """
         rows, sizes, squares, errors, offs, offs2, shares = (counts.astype(np.float64) @ self.added).T
         around = offs2 - divided(offs, rows) * offs
         around = np.where(around > 1e-12 * np.maximum(offs2, 1e-300), around, 0)
@@ -66,7 +73,7 @@ class NumericPart:
         return found
 
     def sums(self, name: str) -> Ratio | Middle | None:
-        """Return a metric by what each row adds to it. How far off one more may be has no end."""
+        """Return a metric as a ratio of sums over rows, or as a median. The error of one more row has no bound."""
         ones, sizes, squares, errors, _, off2, shares = self.added.T
         match name:
             case "MAE":
@@ -93,7 +100,7 @@ class NumericPart:
         return (self.errors[np.minimum(low, last)] + self.errors[np.minimum(high, last)]) / 2
 
     def why(self, name: str) -> str:
-        """Return why a metric is undefined."""
+        """Return the reason why a metric is undefined."""
         if not self.size:
             return "there are no rows"
         if name == "R2":

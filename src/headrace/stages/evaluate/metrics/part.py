@@ -1,4 +1,4 @@
-"""A part of the rows, scored: what classification and regression share."""
+"""A part of the rows, scored: what the metrics of classes, numbers and texts share."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from headrace.stages.evaluate.metrics.intervals import Interval, Middle, Ratio, 
 from headrace.stages.evaluate.metrics.resamples import CHUNK, Resamples
 
 NOISE = "noise of "
-"""Under this and its name stand the replicates of what chance alone makes of a distance."""
+"""The prefix of a metric's name under which replicates hold the effect of chance alone on a distance."""
 
 
 BINS = 10
-"""So many bins compare what was predicted with what came."""
+"""The number of bins that compare predicted probabilities with observed shares."""
 
 
 class Metric(NamedTuple):
-    """A metric's name, the direction that is an improvement (`higher`, `lower`, or neither), and the least and the
-    greatest that it can be."""
+    """A metric: its name, its direction, and its least and greatest value.
+
+    `better` is the direction that is an improvement: `higher`, `lower`, or empty if neither is.
+    """
 
     name: str
     better: str
@@ -32,16 +34,17 @@ class Metric(NamedTuple):
     highest: float = math.inf
 
     def difference(self, name: str, better: str) -> Metric:
-        """Return the difference of two of its numbers as a metric."""
+        """Return the metric of the difference between two numbers of this metric."""
         width = self.highest - self.lowest
         return Metric(name, better, -width, width)
 
 
 class Part(Protocol):
-    """Some rows with their predictions.
+    """Some rows with their predictions, scored.
 
-    `rows` are their places among all, None for all of them. `point` holds the metrics, without those that are
-    undefined; `why` says of a name why it is. `sizes` holds what stands below the line of each share, by its name.
+    `rows` are their row numbers among all rows, or None if the part has all rows. `point` holds the value of each
+    metric that is defined; `why` returns the reason why another is undefined. `sizes` holds the denominator of each
+    share, by the metric's name.
     """
 
     rows: Any
@@ -52,24 +55,28 @@ class Part(Protocol):
     def sizes(self) -> Mapping[str, float]: ...
 
     def sums(self, name: str) -> Ratio | Middle | None:
-        """Return a metric that is defined by what each row adds to it; None where that isn't known."""
+        """Return a metric as a ratio of sums over rows, or as a median; None where it has no such form."""
         ...
 
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
-        """Return each metric for each resample, NaN where it is undefined. Of what isn't among these `only`, a part may
-        leave out what costs; without them it has all."""
+        """Return each metric for each resample, NaN where it is undefined.
+
+        If `only` isn't empty, a part may leave out slow metrics that aren't in it. If `only` is empty, all metrics are
+        returned.
+        """
         ...
 
     def why(self, name: str) -> str:
-        """Return why a metric is undefined."""
+        """Return the reason why a metric is undefined."""
         ...
 
 
 class Found(NamedTuple):
-    """A metric's number with its replicates, one a resample; `value` is None where it is undefined, and `why` says why.
+    """A metric's value with its replicates, one per resample.
 
-    Its interval is that of its `sums`, or else of the replicates; it ends where the metric does. `noise` are replicates
-    of what chance alone makes of a distance. `groups` numbers the group of each row, if there are any.
+    `value` is None where the metric is undefined, and `why` is the reason. The interval comes from `sums` if there are
+    any, else from the replicates. It is cut at the metric's least and greatest value. `noise` are replicates of the
+    effect of chance alone on a distance. `groups` has the number of each row's group, or is None.
     """
 
     metric: Metric
@@ -81,7 +88,7 @@ class Found(NamedTuple):
     groups: Any = None
 
     def fact(self, level: float) -> Fact:
-        """Return it as a fact, with its interval."""
+        """Return the value as a fact, with its interval."""
         name, better = self.metric.name, self.metric.better
         if self.value is None:
             return Fact(name=name, value=None, why=self.why, better=better)
@@ -89,7 +96,7 @@ class Found(NamedTuple):
         return Fact(name=name, value=self.value, low=low, high=high, better=better, why=why)
 
     def interval(self, level: float) -> Interval:
-        """Return the interval of what is defined."""
+        """Return the interval of a value that is defined."""
         return self._interval(level).within(self.metric.lowest, self.metric.highest)
 
     def _interval(self, level: float) -> Interval:
@@ -101,14 +108,14 @@ class Found(NamedTuple):
         return percentile(self.replicates, level)
 
     def less(self, other: Found, what: str) -> Found:
-        """Return the difference to another's number, on the same resamples."""
+        """Return the difference from another model's value, on the same resamples. `what` names the other model."""
         metric = self.metric.difference(f"{self.metric.name} less {what}", self.metric.better)
         if self.value is None or other.value is None:
             return Found(metric, None, None, self.why or f"of {what} {other.why}")
         value, drawn = self.value - other.value, None
         if self.replicates is not None and other.replicates is not None:
             drawn = self.replicates - other.replicates
-        if self.noise is not None and drawn is not None:  # resampling adds to distances, of one more than of the other
+        if self.noise is not None and drawn is not None:  # resampling raises one model's distance more than the other's
             drawn = drawn + (value - np.mean(drawn))
         sums = None if self.sums is None or other.sums is None else self.sums.less(other.sums)
         return Found(metric, value, drawn, sums=sums, groups=self.groups)
@@ -116,10 +123,10 @@ class Found(NamedTuple):
 
 @runtime_checkable
 class Placeable(Protocol):
-    """A part that finds its rows' counts by itself, and sums rows that share one."""
+    """A part that computes its rows' counts from a resample itself, and sums rows that share a unit."""
 
     def placed(self, units: Any, *, shared: bool) -> Part:
-        """Return the part, of which row n counts as often as place `units[n]` of a resample says."""
+        """Return the part, whose row n counts as often in a resample as the unit `units[n]`."""
         ...
 
 
@@ -128,7 +135,7 @@ def resample(
 ) -> dict[str, dict[str, Any]]:
     """Return the replicates of each part's metrics, all from the same resamples.
 
-    `only` names the parts of which some metrics are asked for, and these.
+    `only` has, for a part of which only some metrics are needed, the names of these metrics.
     """
     asked = only or {}
     replicates = {name: _over(part, resamples) for name, part in parts.items() if part.size}
@@ -141,7 +148,10 @@ def resample(
 
 
 def _over(part: Part, resamples: Resamples) -> Callable[[Any, Collection[str]], Mapping[str, Any]]:
-    """Return what makes replicates of the counts of rows, or of the groups that these were drawn by."""
+    """Return a function that computes a part's replicates from counts of rows.
+
+    If rows were drawn by groups, the counts are those of the groups.
+    """
     groups = resamples.groups
     if groups is None and part.rows is None:
         return part.replicates
@@ -156,13 +166,16 @@ def _over(part: Part, resamples: Resamples) -> Callable[[Any, Collection[str]], 
 
 
 def _row_by_row(part: Part, units: Any, width: int, counts: Any, only: Collection[str]) -> Mapping[str, Any]:
-    """Return replicates of the counts of rows, each its unit's, `width` resamples at a time."""
+    """Return replicates from the counts of units, given to each row of the unit; `width` resamples at a time."""
     pieces = [part.replicates(counts[at : at + width, units], only) for at in range(0, len(counts), width)]
     return {metric: np.concatenate([each[metric] for each in pieces]) for metric in pieces[0]}
 
 
 def found(part: Part, replicates: Mapping[str, Any], metric: Metric, groups: Any) -> Found:
-    """Return a metric of a part. `groups` numbers the group of each of all rows, None if rows are drawn one by one."""
+    """Return the value of a metric of a part.
+
+    `groups` has the number of each row's group, for all rows. It is None if rows are drawn one by one.
+    """
     name = metric.name
     if name not in part.point:
         return Found(metric, None, None, part.why(name))
@@ -177,13 +190,13 @@ def found(part: Part, replicates: Mapping[str, Any], metric: Metric, groups: Any
 
 
 def divided(above: Any, below: Any) -> Any:
-    """Divide, NaN where there is nothing to divide by."""
+    """Return the quotients, NaN where the divisor is 0."""
     above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
     return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)
 
 
 def bins_of(score: Any) -> list[slice]:
-    """Cut the ordered rows into bins of about equal count; rows of one score stay together."""
+    """Return slices that cut the ordered rows into bins of about equal count; rows of the same score stay together."""
     ordered = np.sort(score)
     cuts = {0, len(ordered)}
     for each in np.array_split(np.arange(len(ordered)), BINS)[1:]:

@@ -1,4 +1,7 @@
-"""How well scores rank, under counts of rows: the scores are sorted once, and each resample is a pass over them."""
+"""How well scores rank rows, on resampled rows.
+
+The scores are sorted once, and each resample then takes one pass over the rows.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,18 @@ from typing import Any, Self
 import numpy as np
 
 BLOCK = 500_000
-"""How many counts are worked on at a time, so that what is made of them stays near the processor."""
+"""The number of counts that are processed at a time, so that the intermediate arrays stay in the processor's cache."""
 MOST_UNITS = 300
-"""Of so many units, a matrix of wins costs less than passes over the rows."""
+"""The most units for which a matrix of wins between units is faster than passes over the rows."""
 
 
 class Ranking:
-    """Rows in the order of their scores, of which some are positive; ties count half.
+    """Rows in the order of their scores, some of which are positive.
 
-    `positive` and `score` are arrays of n values. AUC is the chance that a positive row is scored above a negative one
-    (Hanley & McNeil 1982), ties counting half; average precision is the sum of precisions weighted by the gain in
-    recall, a tie being one step. Both are as scikit-learn has them. Their values come from sums of whole and half
-    numbers, so they are the same to the bit whatever the order of summing.
+    `positive` and `score` are arrays of n values. AUC is the chance that a positive row has a higher score than a
+    negative one (Hanley & McNeil 1982); a tie counts half. Average precision is the sum of precisions weighted by the
+    gain in recall; a tie is one step. Both are defined as in scikit-learn. AUC comes from sums of whole and half
+    numbers, so it is the same to the bit in whatever order they are summed.
     """
 
     def __init__(self, positive: Any, score: Any) -> None:
@@ -33,16 +36,17 @@ class Ranking:
         starts = np.flatnonzero(new)
         ends = np.append(starts[1:], len(order))
         group = (np.cumsum(new) - 1)[self.places]
-        self.below, self.upto = starts[group], ends[group]  # for each positive row, where those tied with it begin, end
-        self.earlier = np.searchsorted(self.places, self.below)  # and how many positive rows come before
+        self.below, self.upto = starts[group], ends[group]  # start and end of the rows tied with each positive row
+        self.earlier = np.searchsorted(self.places, self.below)  # and the number of positive rows before that start
         self.starts, self.ends, self.group = starts, ends, np.cumsum(new) - 1
         self.constant = len(starts) < 2
         self._wins: tuple[Any, Any] | None = None
 
     def placed(self, units: Any, *, shared: bool) -> Self:
-        """Return the same ranking, of which row n counts as often as place `units[n]` of a resample says.
+        """Return the same ranking, whose row n counts as often in a resample as the unit `units[n]`.
 
-        Where rows have `shared` places, such as those of a day, and these are few, it is asked by places, not rows.
+        With `shared`, rows share units, such as a day. If there are few units, AUC is computed by units and not by
+        rows.
         """
         made = copy(self)
         made.units = units[self.units]
@@ -51,7 +55,10 @@ class Ranking:
         return made
 
     def auc(self, counts: Any) -> Any:
-        """Return the area under the ROC curve for each resample; NaN where a class is missing, or all scores equal."""
+        """Return the area under the ROC curve for each resample.
+
+        It is NaN where a class is missing or all scores are equal.
+        """
         if self.constant:
             return np.full(len(counts), np.nan)
         if self._wins is None:
@@ -62,8 +69,10 @@ class Ranking:
         return _share_won((weights @ wins * weights).sum(axis=1), sums[:, 0] * sums[:, 1])
 
     def _of_units(self) -> tuple[Any, Any]:
-        """Count how often a positive row of one unit is scored above a negative one of another, units by units; and the
-        positive and negative rows of each unit."""
+        """Return a matrix of wins between units, and the numbers of positive and negative rows of each unit.
+
+        A win is a positive row of the first unit with a higher score than a negative row of the second.
+        """
         count = int(self.units.max()) + 1
         own = self.units[self.places]
         wins = np.empty((count, count))
@@ -75,12 +84,12 @@ class Ranking:
         return wins, np.stack(sides, axis=1).astype(np.float64)
 
     def _by_rows(self, counts: Any) -> Any:
-        """Sum the negative rows up to each positive one."""
+        """Return the AUC for each resample, from the number of negative rows below each positive row."""
         negative = self.units[~self.positive]
         positive = self.units[self.places]
         below = self.below - self.earlier
         upto = self.upto - np.searchsorted(self.places, self.upto)
-        tied = np.flatnonzero(below != upto)  # those tied with negative rows
+        tied = np.flatnonzero(below != upto)  # the positive rows that are tied with negative rows
 
         def some(counts: Any) -> Any:
             before = _sums(np.take(counts, negative, axis=1))
@@ -94,7 +103,7 @@ class Ranking:
         return _in_blocks(some, counts, len(self.units))
 
     def average_precision(self, counts: Any) -> Any:
-        """Return the average precision for each resample; NaN where no row is positive, or all scores are equal."""
+        """Return the average precision for each resample; NaN where no row is positive or all scores are equal."""
         found = np.full(len(counts), np.nan)
         for place, drawn in enumerate(counts if not self.constant else ()):
             row = drawn[self.units]
@@ -109,18 +118,21 @@ class Ranking:
         return found
 
     def placements(self) -> Any:
-        """Return for each positive row the share of negative ones below it, for each negative one that of positive ones
-        above it, in the order in which they were given; ties count half. The mean of either is the AUC."""
+        """Return, for each row, the share of the other class's rows that it is ranked right against; ties count half.
+
+        Rows are in the order in which they were given. The mean over the rows of either class is the AUC.
+        """
         negatives, positives = _sums(~self.positive), _sums(self.positive)
         below = (negatives[self.starts] + negatives[self.ends])[self.group] / (2 * negatives[-1])
         above = 1 - (positives[self.starts] + positives[self.ends])[self.group] / (2 * positives[-1])
         return self._as_given(np.where(self.positive, below, above))
 
     def precisions(self) -> tuple[Any, float, float]:
-        """Return how far each row moves the sum of positive rows' precisions, in the order in which they were given;
-        and how far a negative row above all others would move it, and a positive one.
+        """Return how far each row moves the sum of the positive rows' precisions, and the limits for one more row.
 
-        These are derivatives: a row changes the precision of each positive row that is scored no higher.
+        The first value is an array, with the rows in the order in which they were given. The other two say how far a
+        negative row above all others would move the sum, and how far a positive one would. All are derivatives: a row
+        changes the precision of each positive row whose score is not higher.
         """
         caught = _sums(self.positive)
         flagged = len(self.positive) - self.starts
@@ -136,18 +148,18 @@ class Ranking:
 
 
 def _in_blocks(some: Callable[[Any], Any], counts: Any, rows: int) -> Any:
-    """Work on a few resamples at a time."""
+    """Return the results for all resamples, computed for a few resamples at a time."""
     width = max(1, BLOCK // max(1, rows))
     return np.concatenate([some(counts[start : start + width]) for start in range(0, len(counts), width)])
 
 
 def _share_won(won: Any, pairs: Any) -> Any:
-    """Return the share of pairs that were won, NaN where there are none."""
+    """Return the share of pairs that were won, NaN where there are no pairs."""
     return np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
 
 
 def _sums(values: Any) -> Any:
-    """Return the sums of the first 0, 1, ... values along the last axis, whole numbers."""
+    """Return the sums of the first 0, 1, ... values along the last axis, as whole numbers."""
     count = values.shape[-1]
     found = np.zeros((*values.shape[:-1], count + 1), np.int32 if count < 2**23 else np.int64)
     np.cumsum(values, axis=-1, dtype=found.dtype, out=found[..., 1:])

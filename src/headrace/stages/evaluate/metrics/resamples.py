@@ -1,12 +1,12 @@
-"""The bootstrap: how often each row stands in each resample. All numbers of a report come from the same resamples, so
-differences between them are paired.
+"""The bootstrap: how often each row is in each resample.
 
-Three ways to draw, each as counts a row or group, so that no row is copied:
+All numbers of a report come from the same resamples, so differences between them are paired. There are three ways to
+draw. Each gives counts per row or group, so no row is copied:
 
-- by group (a day, a customer): as many groups as there are are drawn with replacement, each with all of its rows;
-- up to 20,000 rows: as many rows as there are are drawn with replacement (Efron 1979);
+- by group (a day, a customer): as many groups as there are, with replacement, each with all of its rows;
+- up to 20,000 rows: as many rows as there are, with replacement (Efron 1979);
 - more rows: each row's count is a draw from Poisson(1) (Chamandy et al. 2012, "Estimating uncertainty for massive data
-  streams"), which for many rows is the same and takes a table of 65,536 entries to draw.
+  streams"). For many rows this is the same, and needs only a table of 65,536 entries.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from typing import Any
 import numpy as np
 
 Counts = Any
-"""An array of uint8, resamples by units: rows, or the groups that they are drawn by."""
+"""An array of uint8, resamples by units. A unit is a row, or a group of rows that is drawn as one."""
 
 FEW = 20_000
 CHUNK = 4_000_000
-"""How many counts are held at a time."""
+"""The number of counts that are in memory at a time."""
 FEW_GROUPS = 30
-"""Of fewer groups, resamples don't differ as samples would."""
+"""With fewer groups than this, resamples differ less than new samples would."""
 
 
 class Resamples:
-    """`count` resamples of `rows` rows. Going over them gives their counts, some at a time, and the same each time.
+    """`count` bootstrap resamples of `rows` rows.
 
-    `groups` holds a whole number from 0 for each row, the group that it is drawn with.
+    Iterating yields the counts of some resamples at a time, the same ones each time. `groups` has a whole number from 0
+    for each row: the group that the row is drawn with. It is None if rows are drawn one by one.
     """
 
     def __init__(self, rows: int, *, count: int, seed: int, groups: Any = None) -> None:
@@ -42,7 +43,7 @@ class Resamples:
 
     @property
     def how(self) -> str:
-        """Return how they were drawn, in words."""
+        """How the resamples were drawn, in words."""
         if self.groups is not None:
             return f"{self.count:,} bootstrap resamples of {self.units:,} groups"
         if self.rows <= FEW:
@@ -50,7 +51,10 @@ class Resamples:
         return f"{self.count:,} Poisson bootstrap resamples of {self.rows:,} rows"
 
     def limits(self, by: str | None) -> Iterator[str]:
-        """Return what intervals from these don't cover; `by` is the column that made the groups."""
+        """Yield sentences on what intervals from these resamples don't cover.
+
+        `by` is the column that made the groups, or None.
+        """
         yield (
             f"Intervals allow for one more {'row' if by is None else 'group'}, as bad, or as good, as one may be. Those"
             f" of ECE and of a difference of medians are percentile intervals of {self.how} (seed {self.seed}); the"
@@ -89,7 +93,7 @@ def _poisson(random: np.random.Generator, some: int, rows: int) -> Counts:
 
 
 def _table() -> Counts:
-    """Return 65,536 counts, as many of each as Poisson(1) has."""
+    """Return 65,536 counts, in which each count is as frequent as in Poisson(1)."""
     chances = [math.exp(-1) / math.factorial(count) for count in range(10)]
     ends = np.round(np.cumsum(chances) * 65536).astype(int)
     ends[-1] = 65536

@@ -1,4 +1,4 @@
-"""Metrics of texts, under counts of rows: each follows from sums of what `wording` counts."""
+"""Metrics of texts, on resampled rows. Each follows from sums of the counts that `wording` makes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAIN = "token F1"
 
 
 class TextPart:
-    """Rows of texts that were compared with their references."""
+    """Rows of texts that were compared with their references, with their metrics."""
 
     def __init__(self, wordings: Sequence[Wording], *, rows: Any = None) -> None:
         self.rows = rows
@@ -34,11 +34,14 @@ class TextPart:
 
     @property
     def sizes(self) -> Mapping[str, float]:
-        """How many rows each share is a share of."""
+        """The number of rows in the denominator of each share."""
         return {"exact match": self.size}
 
     def sums(self, name: str) -> Ratio:
-        """Return a metric by what each text adds to it. BLEU and chrF are taken by how far each text moves them."""
+        """Return a metric as a ratio of sums over texts.
+
+        For BLEU and chrF, a text counts by how far it moves the metric.
+        """
         means = {"exact match": 1, "token F1": 2, "ROUGE-L": 3}
         if name in means:
             return Ratio(self.counts[:, means[name]], np.ones(self.size), 0.0, 1.0)
@@ -54,7 +57,7 @@ class TextPart:
         return self._of(counts.astype(np.float64) @ self.counts)
 
     def _of(self, sums: Any) -> dict[str, Any]:
-        """Return each metric of sums over rows."""
+        """Return each metric, computed from sums over rows."""
         rows, bleu, chrf = sums[:, 0], sums[:, 4 : 4 + 2 * TOKENS + 2], sums[:, 4 + 2 * TOKENS + 2 :]
         return {
             "exact match": divided(sums[:, 1], rows),
@@ -65,15 +68,15 @@ class TextPart:
         }
 
     def why(self, name: str) -> str:
-        """Return why a metric is undefined."""
+        """Return the reason why a metric is undefined."""
         return "there are no rows" if not self.size else f"the texts are too short for {name}"
 
 
 def _bleu(counts: Any) -> Any:
-    """Return BLEU from 0 to 100: zeros are smoothed by halving, order by order (`exp` in sacreBLEU).
+    """Return BLEU from 0 to 100, with zeros smoothed by halving, order by order (`exp` in sacreBLEU).
 
-    Where no text has as many words as the longest order counts, there is no share of them that is right: it is
-    undefined (sacreBLEU says 0 of that, which a perfect text would not deserve).
+    BLEU is undefined where no text has as many words as the longest n-gram, since there is no share of right n-grams.
+    sacreBLEU returns 0 there, even for a perfect text.
     """
     matches, totals = counts[:, :TOKENS], counts[:, TOKENS : 2 * TOKENS]
     mine, theirs = counts[:, -2], counts[:, -1]

@@ -1,13 +1,14 @@
-"""How near a text comes to what was expected: per row, the counts from which scores of any set of rows follow.
+"""How close a text comes to its references: for each row, the counts from which the scores of any set of rows follow.
 
 - Exact match and token F1 as in SQuAD (Rajpurkar et al. 2016): lower case, no punctuation, no articles.
-- BLEU (Papineni et al. 2002) of up to four tokens, tokens as `mteval-v13a` cuts them and zeros smoothed by halving, as
-  sacreBLEU has it (Post 2018).
-- chrF (Popović 2015): character n-grams up to six, recall counting twice, as sacreBLEU has it.
-- ROUGE-L (Lin 2004): the longest common subsequence of words, precision and recall alike.
+- BLEU (Papineni et al. 2002) with n-grams of up to four tokens, tokens as in `mteval-v13a`, and zeros smoothed by
+  halving, as in sacreBLEU (Post 2018).
+- chrF (Popović 2015): character n-grams of up to six, with recall counting twice, as in sacreBLEU.
+- ROUGE-L (Lin 2004): the longest common subsequence of words, with precision and recall counting alike.
 
-Of several references the best counts. The libraries give scores, not counts, and each resample of a bootstrap is a sum
-of counts: so these are ours, and tests hold them to sacreBLEU's and rouge-score's numbers.
+If a text has several references, the best one counts. The libraries return scores and not counts, but each bootstrap
+resample is a sum of counts. So the counts are our own, and tests compare the scores with those of sacreBLEU and
+rouge-score.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ _13A = (
 
 
 class Wording(NamedTuple):
-    """One row. `bleu` has matches and totals of each order, then the two lengths; `chrf` has, for each order, how many
-    the text has, the reference has, and both have."""
+    """The counts of one text.
+
+    `exact`, `token_f1` and `rouge_l` are from 0 to 1. `bleu` has the matches of each order, the totals of each order,
+    and then the lengths of the text and of the reference. `chrf` has, for each order, the number of n-grams in the
+    text, in the reference, and in both.
+    """
 
     exact: float
     token_f1: float
@@ -42,7 +47,7 @@ class Wording(NamedTuple):
 
 
 def wording(text: str, references: Sequence[str]) -> Wording:
-    """Compare a text with its references, one at least.
+    """Return the counts of a text against its references (at least one).
 
     >>> wording("The cat.", ["a cat"]).exact, wording("the black cat", ["the cat"]).token_f1
     (1.0, 0.6666666666666666)
@@ -58,7 +63,7 @@ def wording(text: str, references: Sequence[str]) -> Wording:
 
 
 def normal(text: str) -> str:
-    """Return a text as exact match compares it."""
+    """Return a text in the form in which exact match compares it."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -74,7 +79,7 @@ def _words(text: str) -> list[str]:
 
 
 def _subsequence(mine: Sequence[str], theirs: Sequence[str]) -> float:
-    """Return the F1 of the longest common subsequence, found by bits of whole numbers (Crochemore et al. 2001)."""
+    """Return the F1 of the longest common subsequence, computed on the bits of integers (Crochemore et al. 2001)."""
     if not mine or not theirs:
         return float(not mine and not theirs)
     places: dict[str, int] = {}

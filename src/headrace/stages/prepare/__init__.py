@@ -1,4 +1,4 @@
-"""Stages that make data fit to learn from."""
+"""Stages that prepare data for training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prepare.transform`: tables made from tables, by DuckDB's SQL and by functions over record batches."""
+"""The stage `prepare.transform`: tables made from tables, by DuckDB's SQL and by functions on record batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from headrace.stages.tables.columns import metadata
 from headrace.stages.tables.parts import kept
 
 BATCH_ROWS = 122_880
-"""The length of DuckDB's own row groups."""
+"""The number of rows in a batch, which is the size of DuckDB's own row groups."""
 GIVEN = "data"
 
 Step = Callable[[pa.RecordBatch], Any]
@@ -50,20 +50,22 @@ def transform(
     batch_rows: int = BATCH_ROWS,
     **tables: pa.Table,
 ) -> pa.Table:
-    """Return the table that `sql` makes of the tables given, and then each of `steps` of its record batches.
+    """Return a table that is made from the given tables by `sql`, and then by each of `steps`.
 
-    In the SQL the tables have the names that they are given by; the one without a name is `data`. `$name` in it is
-    bound to a value of `parameters`. It sees no file, no network and no variable of Python's. It keeps to the stage's
-    cpus, and to its `memory_gib` if that is declared: what is larger spills to the attempt's folder. Rows come in the
-    order of its `order by`; without one, what groups or joins gives them in any order if the stage has several cpus.
+    In the SQL, the tables have the names of their arguments; the table without a name is `data`. `$name` stands for a
+    value of `parameters`. The SQL has no access to files, the network or Python's variables. It uses the stage's CPUs,
+    and no more memory than the stage's `memory_gib` if that is declared. Larger data spills to the attempt's folder.
+    The rows are in the order of the SQL's `order by`. Without one, grouped or joined rows come in any order if the
+    stage has several CPUs.
 
-    A step is a function that takes a record batch of `batch_rows` rows or fewer and gives a batch, a table, several of
-    them (a generator will do), or None for no rows. All that a step gives must be of one schema. Batches keep their
-    order; one that finds nothing to do for an empty table is called once with an empty batch.
+    A step is a function that takes a record batch of at most `batch_rows` rows. It returns a batch, a table, several of
+    these (a generator, for example), or None for no rows. All batches of a step must have the same schema. Batches stay
+    in order. If there are no rows, the first step is called once with an empty batch.
 
     Raises:
-        UsageError: the SQL can't be read, names what isn't there (it says the line), or reaches outside.
-        DataError: values that the SQL can't work with, or a step that gives what isn't a batch.
+        UsageError: the SQL can't be read, names a table or column that doesn't exist (the error has the line), or tries
+            to reach outside.
+        DataError: the SQL can't handle some values, or a step returned something that isn't a batch.
     """
     if data is not None:
         tables = {GIVEN: data, **tables}
@@ -78,14 +80,14 @@ def transform(
             return through(reader.schema, reader, steps) if steps else _gathered(reader.schema, reader)
     except duckdb.Error as error:
         raise engine.told(_placed(error, sql, tables, parameters or {}), "the SQL", tables) from error
-    except pa.ArrowException as error:  # what DuckDB raises while its rows are read comes wrapped
+    except pa.ArrowException as error:  # Arrow wraps the errors that DuckDB raises while rows are read
         raise engine.told(duckdb.Error(str(error)), "the SQL") from error
 
 
 def _asked(
     database: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], batch_rows: int
 ) -> pa.RecordBatchReader:
-    """Return what a query gives, as a stream of batches."""
+    """Return the result of a query as a stream of batches."""
     found = database.sql(sql, params=dict(parameters)) if parameters else database.sql(sql)
     names = [name.lower() for name in found.columns]
     twice = [name for name in names if names.count(name) > 1]
@@ -109,7 +111,10 @@ def _check_parameters(sql: str, parameters: Mapping[str, Any]) -> None:
 
 
 def _placed(error: duckdb.Error, sql: str, tables: Mapping[str, Any], parameters: Mapping[str, Any]) -> duckdb.Error:
-    """Return an error with its line: a relation's doesn't tell it, an explanation's does."""
+    """Return an error with its line number.
+
+    A relation's error has no line, so the query is run with `explain`, whose error has one.
+    """
     if "LINE " in str(error):
         return error
     try:
@@ -121,10 +126,10 @@ def _placed(error: duckdb.Error, sql: str, tables: Mapping[str, Any], parameters
 
 
 def through(schema: pa.Schema, batches: Iterable[pa.RecordBatch], steps: Sequence[Step]) -> pa.Table:
-    """Return the table that is made by each step of what the one before gives.
+    """Return the table that the steps make of the batches, each step from the output of the previous one.
 
     Raises:
-        DataError: a step gives what isn't a batch, or batches of several schemas.
+        DataError: a step returned something that isn't a batch, or batches with different schemas.
     """
     stream = _never_empty(schema, batches)
     for step in steps:
@@ -141,7 +146,7 @@ def through(schema: pa.Schema, batches: Iterable[pa.RecordBatch], steps: Sequenc
 
 
 def _gathered(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
-    """Return batches as a table; in a run, what is large goes to the store in parts, so that memory stays flat."""
+    """Return batches as a table. In a run, large data goes to the store in parts, so that memory use stays constant."""
     tables = kept(schema, batches)
     if len(tables) == 1:
         return tables[0]

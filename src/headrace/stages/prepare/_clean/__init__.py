@@ -1,2 +1,4 @@
-"""`prepare.clean` and `prepare.apply`: rules put to a table, and what they learned. Begin with `clean`, the stage,
-then `steps`. A rule is data (`rules`), never code of a user."""
+"""The stages `prepare.clean` and `prepare.apply`: rules that are applied to a table, and what they learned from it.
+
+Begin with `clean`, the stage, then `steps`. A rule is data (`rules`), never a user's code.
+"""

@@ -1,4 +1,7 @@
-"""`prepare.clean`: declared rules, what they changed, the rows that they put aside, and the preparation for others."""
+"""The stage `prepare.clean`: it applies declared rules to a table.
+
+It reports what the rules changed, and returns the rows that they quarantined and a preparation for other tables.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +42,17 @@ from headrace.stages.tables.columns import columns, distinct
 from headrace.stages.tables.types import is_text, plain_type
 
 CATEGORIES = 1000
-"""A column of text with more values than this has no categories; nor has one whose values hardly repeat."""
+"""The most different values of a column of categories. In such a column, a value occurs twice or more on average."""
 LONGEST = 200
+"""The most characters of a category."""
 
 
 class Cleaned(NamedTuple):
-    """What rules made of a table.
+    """The results of cleaning a table.
 
-    `table` are the rows that stay, as they are now. `quarantine` has those that were put aside as they were given, with
-    their place in that table (`row`) and why (`broken_rules`, a list). `report` says what each rule lost and changed.
-    `preparation` does the same to other rows, with what was learned here.
+    `table` has the rows that stay, cleaned. `quarantine` has the rows that were put aside, with their original values,
+    their row number (`row`) and the rules that they broke (`broken_rules`, a list). `report` says what each rule lost
+    and changed. `preparation` cleans other tables in the same way, with the values that were learned from this one.
     """
 
     table: pa.Table
@@ -58,18 +62,18 @@ class Cleaned(NamedTuple):
 
 
 class _Learned(NamedTuple):
-    """What a rule comes to on this table: steps for other rows, and what can't be one, in a sentence."""
+    """The steps that a rule adds to the preparation, and a sentence for each part that can't become a step."""
 
     steps: Sequence[Step] = ()
     left_out: Sequence[str] = ()
 
 
 MOST_ASIDE = 0.05
-"""A run warns where more than this share of the rows is put aside."""
+"""A run warns if more than this share of the rows is quarantined."""
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse conditions, patterns and forms that can't be read, of rules that are known while a pipeline is traced."""
+    """Refuse rules with conditions, patterns or formats that can't be read, where the rules are known at tracing."""
     rules = given.get("rules", ())
     if isinstance(rules, File):
         rules = read_rules(rules.path) if rules.path.is_file() else ()
@@ -86,20 +90,21 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready("prepare.clean", version=9, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check)
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
-    """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
+    """Clean a table by rules, applied in order: a list of rules, or a TOML file of rules (`hr.File("rules.toml")`).
 
-    The report tells for each rule and column how many values and rows it lost, how many values it filled, changed and
-    read, with examples before and after. The preparation is what `prepare.apply` does the same by to other rows.
+    For each rule and column, the report says how many values and rows were lost, and how many values were filled,
+    changed and read as another type, with examples before and after. `prepare.apply` cleans other rows in the same way,
+    by the preparation that this stage returns.
 
     Raises:
-        DataError: a value that a rule with `otherwise = "stop"` can't deal with; a column that isn't there.
-        DefinitionError: a rule that makes no sense, or not for this column.
-        UsageError: a condition that can't be read.
+        DataError: a column is missing, or a rule with `otherwise = "stop"` met a value that it can't handle.
+        DefinitionError: a rule makes no sense, or doesn't fit its column.
+        UsageError: a condition can't be read.
     """
     distinct(table)
     rules = read_rules(rules.path) if isinstance(rules, File) else tuple(rules)
     work = Work.on(table)
-    with engine.session({}) as database:  # one for all: to open one takes longer than what it does
+    with engine.session({}) as database:  # one session for all rules: opening one takes longer than a rule
         found = [_apply(work, rule, f"{number} {told(rule)}", database) for number, rule in enumerate(rules, 1)]
     left_out = tuple(said for each in found for said in each.left_out)
     fitted = any(isinstance(rule, Fill) and rule.how in ("mean", "median") for rule in rules)
@@ -129,7 +134,7 @@ def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
 
 
 def _apply(work: Work, rule: Any, name: str, database: duckdb.DuckDBPyConnection) -> _Learned:
-    """Apply a rule to the table, and say what it comes to for other rows."""
+    """Apply a rule to the table, and return the steps that it adds to the preparation."""
     step = Step(name=name, rule=settled(rule))
     match rule:
         case Deduplicate():
@@ -185,7 +190,7 @@ def _on_columns(work: Work, step: Step, rule: OnColumns, database: duckdb.DuckDB
 
 
 def _fitted(work: Work, rule: Fill, name: str, column: str, database: duckdb.DuckDBPyConnection) -> Fill | None:
-    """Return the rule with the value that this table has for it; None where it has none."""
+    """Return the rule with the value that it learned from this table, or None if there is no value to learn from."""
     values = work.table.column(column)
     kind = plain_type(values.type)
     with telling(name, column):
@@ -206,7 +211,10 @@ def _meant(table: pa.Table, rule: OnColumns, name: str) -> Sequence[str]:
 
 
 def _asks(where: str, database: duckdb.DuckDBPyConnection) -> set[str] | None:
-    """Return what a condition names, in small letters; None where it looks at other rows: by a window or a query."""
+    """Return the columns that a condition names, in lower case; None if it has a window or a subquery.
+
+    Such a condition looks at other rows than its own.
+    """
     ((text,),) = database.execute("select json_serialize_sql(?)", [f"select ({where}\n) from t"]).fetchall()
     names: set[str] = set()
     for node in _nodes(json.loads(text)):
@@ -217,7 +225,7 @@ def _asks(where: str, database: duckdb.DuckDBPyConnection) -> set[str] | None:
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Go over the objects of a JSON tree, without recursion: a condition may be nested deep."""
+    """Yield the objects of a JSON tree, without recursion, since a condition may be deeply nested."""
     rest = [tree]
     while rest:
         node = rest.pop()
@@ -229,7 +237,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _categories(table: pa.Table) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Go over the columns of text that have few values, each with its values."""
+    """Yield the columns of text that have few different values, each with its values."""
     for name, column in zip(table.column_names, table.columns, strict=True):
         if not is_text(plain_type(column.type)):
             continue

@@ -1,4 +1,4 @@
-"""Rules on columns as SQL: what each makes of a value, and which of its outcomes failed."""
+"""Rules on columns as SQL: expressions that return the new value, or null where a rule failed."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ KEEPS_TYPE = (Trim, Normalise, Nulls, Replace, Fill, Clip)
 
 
 def fits(rule: OnColumns, kind: pa.DataType) -> bool:
-    """Return whether a rule can be for a column of this type."""
+    """Return whether a rule can be applied to a column of this type."""
     plain = plain_type(kind)
     number = bool(pa.types.is_integer(plain) or pa.types.is_floating(plain) or pa.types.is_decimal(plain))
     span = pa.types.is_interval(plain) or pa.types.is_duration(plain)
     if not engine.reads(plain) or (span and not isinstance(rule, Cast)):
         return False
     if isinstance(rule, KEEPS_TYPE) and isinstance(plain, pa.BaseExtensionType):
-        return False  # the engine gives what is stored back in another way, and spans of time too
+        return False  # the engine returns extension types as their storage type
     if isinstance(rule, TEXTUAL):
         return is_text(plain)
     if isinstance(rule, Clip):
@@ -53,7 +53,7 @@ def fits(rule: OnColumns, kind: pa.DataType) -> bool:
 
 
 def can_hold(rule: OnColumns, kind: pa.DataType) -> bool:
-    """Return whether a column of this type can have what a rule puts there: of all columns, it is for those."""
+    """Return whether a column of this type can hold the values that the rule puts there. `"*"` skips other columns."""
     told = (rule.value,) if isinstance(rule, Fill) else (rule.min, rule.max) if isinstance(rule, Clip) else ()
     try:
         for value in told:
@@ -65,10 +65,12 @@ def can_hold(rule: OnColumns, kind: pa.DataType) -> bool:
 
 
 def expression(rule: OnColumns, kind: pa.DataType) -> str:
-    """Return what a rule makes of the value `c` of a table `t`, as SQL. Where it fails, that is null.
+    """Return the SQL expression of the value that a rule makes of the value `c` of a table `t`.
+
+    The SQL value is null where the rule fails.
 
     Raises:
-        DefinitionError: the rule says what a column of this type can't be.
+        DefinitionError: the rule names a value that a column of this type can't hold.
     """
     plain = plain_type(kind)
     match rule:
@@ -104,7 +106,7 @@ def expression(rule: OnColumns, kind: pa.DataType) -> str:
 
 
 def literal(value: Any) -> str:
-    """Return a value as SQL has it.
+    """Return a value as an SQL literal.
 
     >>> literal("it's"), literal(None), literal(3)
     ("'it''s'", 'null', '3')
@@ -122,17 +124,20 @@ def literal(value: Any) -> str:
     if isinstance(value, bytes):
         return f"unhex('{value.hex()}')"
     if isinstance(value, int | float):
-        return repr(value) if isinstance(value, int) else f"'{value!r}'::double"  # bare, it would be a decimal
+        return repr(value) if isinstance(value, int) else f"'{value!r}'::double"  # without it, SQL reads a decimal
     return "'" + str(value).replace("'", "''") + "'"
 
 
 def _typed(value: Any, kind: pa.DataType) -> str:
-    """Return a value of a rule as the column has it."""
+    """Return a rule's value as an SQL literal, in the type of the column."""
     return literal(bound(value, kind).as_py())
 
 
 def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool, strict: bool) -> str:
-    """Make values null. Unless `strict`, those that a column of this type can't hold stand nowhere in it."""
+    """Return the SQL that makes some values null.
+
+    A value that the column can't hold is an error if `strict`. Otherwise it is skipped, since no row has it.
+    """
     same = []
     for each in values:
         if isinstance(each, str) != is_text(kind):
@@ -148,14 +153,14 @@ def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool, strict: boo
 
 
 def learned_by(rule: Fill, kind: pa.DataType) -> str:
-    """Return what a rule that fills learns from a column of this type, as SQL: one value, for each row of `t`."""
+    """Return the SQL of the value that a fill rule learns from a column of this type, once for each row of `t`."""
     numbers = "from t where not isnan(c)" if pa.types.is_floating(kind) else "from t"
     if rule.how == "most":
         return "(select c from t where c is not null group by c order by count(*) desc, c limit 1)"
     value = f"(select {'avg' if rule.how == 'mean' else 'median'}(c) {numbers})"
     if pa.types.is_floating(kind):
         return value
-    # of the column's type, or the values that are there would become doubles, which hold 15 digits
+    # cast to the column's type: otherwise all values would become doubles, which hold 15 digits
     return f"round({value}{'' if pa.types.is_integer(kind) else f', {kind.scale}'})::{_exact(kind)}"
 
 
@@ -163,7 +168,7 @@ def _fill(rule: Fill, kind: pa.DataType) -> str:
     if rule.how == "forward":
         return "coalesce(c, last_value(c ignore nulls) over (order by place rows unbounded preceding))"
     if rule.how != "value":
-        return "c"  # there is nothing to learn from, or it would have been learned by now
+        return "c"  # the column had no value to learn from
     value = _typed(rule.value, kind)
     if pa.types.is_decimal(kind) or pa.types.is_integer(kind):
         value = f"({value})::{_exact(kind)}"
@@ -171,7 +176,7 @@ def _fill(rule: Fill, kind: pa.DataType) -> str:
 
 
 def _exact(kind: pa.DataType) -> str:
-    """Return the type of whole numbers or decimals as SQL has it."""
+    """Return the SQL type of a whole-number or decimal type."""
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision}, {kind.scale})"
     return "ubigint" if pa.types.is_unsigned_integer(kind) else "bigint"
@@ -179,7 +184,7 @@ def _exact(kind: pa.DataType) -> str:
 
 def _cast(wanted: str) -> str:
     made = f"try_cast(c as {TYPES[wanted]})"
-    if "int" in wanted:  # DuckDB rounds, and a number that isn't whole is none of this type
+    if "int" in wanted:  # DuckDB would round, but a number that isn't whole must fail
         return f"case when try_cast(c as double) = {made} then {made} end"
     return made
 
@@ -191,12 +196,15 @@ def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool, strict: bool)
             cases.append(f"when {_is(before, kind)} then {literal(after)}")
         except DefinitionError:
             if strict:
-                raise  # else it is for all columns, and no row of this one has such a value
+                raise  # otherwise the rule is for all columns, and no row of this one has the value
     return f"case {' '.join(cases if len(cases) == 1 else cases[1:])} else {'c' if keep else 'null'} end"
 
 
 def _is(value: Any, kind: pa.DataType) -> str:
-    """Return whether `c` is a value: one of the column's type, or a text, by which TOML has all keys."""
+    """Return the SQL that tests whether `c` equals a value, which has the column's type or is a text.
+
+    A text also matches a value of another type by its text form, since all keys in TOML are texts.
+    """
     if value is None:
         return "c is null"
     if isinstance(value, str) or is_text(kind):
@@ -209,7 +217,7 @@ def _number(text: str, decimal: str, thousands: str) -> str:
     if not thousands or re.fullmatch(r"\s+", thousands):
         return _in_one_way(f"try_cast(replace({bare}, {literal(decimal)}, '.') as double)", bare, decimal, thousands)
     sign = re.escape(thousands)
-    # groups of three; of two as well, but for the last one, as India writes them
+    # groups of three digits; groups of two are allowed too except at the end, as written in India
     grouped = rf"[-+]?[1-9][0-9]{{0,2}}({sign}[0-9]{{2,3}})*{sign}[0-9]{{3}}([^0-9{sign}][^{sign}]*)?"
     plain = f"replace(replace({bare}, {literal(thousands)}, ''), {literal(decimal)}, '.')"
     fine = f"not contains({bare}, {literal(thousands)}) or regexp_full_match({bare}, {literal(grouped)})"
@@ -217,7 +225,10 @@ def _number(text: str, decimal: str, thousands: str) -> str:
 
 
 def _in_one_way(number: str, bare: str, decimal: str, thousands: str) -> str:
-    """Return a number, unless it has a point where that is neither sign: `1.234` is no 1.234 where one writes `1,5`."""
+    """Return the SQL of a number that is null if the text has a point that is neither of the two signs.
+
+    So `1.234` isn't read as 1.234 where the decimal sign is a comma.
+    """
     return number if "." in (decimal, thousands) else f"case when not contains({bare}, '.') then {number} end"
 
 

@@ -1,7 +1,7 @@
-"""`Preparation`: what `prepare.clean` did to a table and learned from it, as data that goes to other rows.
+"""`Preparation`: the rules of `prepare.clean` with what they learned from a table, as data to apply to other rows.
 
-A model that was fitted to a cleaned table is of use only for rows that were cleaned in the same way: by the mean of the
-rows that it learned from, not by that of the rows it is asked about. So the cleaning travels with the model.
+A model that was trained on a cleaned table needs rows that were cleaned in the same way. For example, gaps are filled
+with the mean of the training rows, not with the mean of the new rows. So the preparation is stored with the model.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SHOWN = 3
 
 
 class Prepared(NamedTuple):
-    """What a preparation made of rows. Each row that was given is either in `table`, in the order that it had, or in
-    `quarantine`, as it was given.
+    """The results of preparing rows.
 
-    `quarantine` says where each row stood (`row`) and why it is there (`broken_rules`). `unseen` counts, for each
-    column of categories, the rows with a value that wasn't there when the preparation was made. `report` tells it all.
+    Each given row is either in `table`, in its order, or in `quarantine`, with its original values. `quarantine` also
+    has the row number (`row`) and the rules that were broken (`broken_rules`). `unseen` counts, for each column of
+    categories, the rows with a value that didn't occur when the preparation was made. `report` holds all results.
     """
 
     table: pa.Table
@@ -47,9 +47,9 @@ class Prepared(NamedTuple):
 
 
 class Step(Noun, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A rule, with the number that it had, and the columns that it was on: `"*"` is those that were there then.
+    """A rule of a preparation, with its number and the columns that it applies to.
 
-    `asks` are the columns of a rule's condition.
+    The columns of `"*"` are those that the first table had. `asks` are the columns that a rule's condition names.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Step(Noun, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `prepare.clean` does to a row: its rules, with what they have learned, as data that is safe to load.
+    """The rules of `prepare.clean` with what they learned from a table, as data that is safe to load.
 
-    What comes of a row depends on that row alone, so one row is prepared as it would be among many. `columns` has the
-    types that the columns had; `categories` has the values that there were in those columns of text that have few.
-    `left_out` names the rules that look at more than a row, and so are no part of it.
+    The result for a row depends on that row alone, so a single row is prepared as it would be among many. `columns` has
+    the types of the columns of the first table. `categories` has the values of each text column with few different
+    values. `left_out` names the rules that look at more than one row. They aren't part of the preparation.
     """
 
     columns: dict[str, str]
@@ -72,14 +72,15 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     left_out: tuple[str, ...] = ()
 
     def apply(self, table: pa.Table, *, without: str | Sequence[str] = ()) -> Prepared:
-        """Prepare rows: one, or many. `without` names columns that these rows don't have, such as the target.
+        """Prepare one row or many. `without` names columns that these rows don't have, such as the target.
 
-        Columns that no rule names may be missing; those that the preparation doesn't know stay as they are. Columns get
-        the types that they had, as far as no value changes by that: a whole number stands for one with a point, a text
-        for a date, and what is null for any.
+        A column that no rule names may be missing. A column that the preparation doesn't know stays as it is. Columns
+        are cast to their earlier types as long as no value changes: a whole number may stand for a float, a text for a
+        date, and null for any value.
 
         Raises:
-            DataError: a column is missing, or has another type; a value that a rule of `otherwise="stop"` can't read.
+            DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it
+                can't read.
         """
         distinct(table)
         work = Work.on(table)
@@ -120,13 +121,14 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @ready("prepare.apply", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[str] = ()) -> Prepared:
-    """Prepare rows as `prepare.clean` has prepared others: `preparation.apply(table)`, as a stage.
+    """Prepare rows as `prepare.clean` prepared others: `preparation.apply(table)`, as a stage.
 
-    `without` names columns that these rows don't have, such as the target. Values of categories that weren't there when
-    the preparation was made are counted, and the run warns of them.
+    `without` names columns that these rows don't have, such as the target. The run warns of values of categories that
+    didn't occur when the preparation was made, and counts them.
 
     Raises:
-        DataError: a column is missing, or has another type; a value that a rule of `otherwise="stop"` can't read.
+        DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it can't
+            read.
     """
     prepared = preparation.apply(table, without=without)
     for name, count in prepared.unseen.items():
@@ -138,7 +140,10 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
 
 
 def _put(work: Work, step: Step, absent: set[str], database: duckdb.DuckDBPyConnection) -> list[str]:
-    """Apply a step; return what is to be said of what was skipped. A column that got no new name is absent under it."""
+    """Apply a step, and return a sentence if it was skipped.
+
+    If a column is absent, its new name is added to `absent` when a step renames it.
+    """
     there, rule = set(work.table.column_names), step.rule
     match rule:
         case Drop():
@@ -160,7 +165,7 @@ def _put(work: Work, step: Step, absent: set[str], database: duckdb.DuckDBPyConn
                 if name in there:
                     on_column(work, rule, step.name, name, database)
         case Deduplicate():
-            pass  # never made one: it is about a table
+            pass  # `clean` never makes such a step: the rule looks at the whole table
     return []
 
 
@@ -176,7 +181,7 @@ def _demand(names: Sequence[str], there: set[str], rule: str) -> None:
 
 
 def _unseen(table: pa.Table, categories: Mapping[str, Sequence[str]]) -> Unseen:
-    """Return the values that aren't among a column's categories, with counts, the most frequent first."""
+    """Return the values that aren't among a column's categories, with their counts, the most frequent first."""
     found: Unseen = {}
     for name, known in categories.items():
         if name not in table.column_names:

@@ -1,4 +1,4 @@
-"""The report of a cleaning: what each rule lost and changed, with examples before and after; losses come first."""
+"""The report of a cleaning: what each rule lost and changed, with examples before and after. Losses come first."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ FITTED = "What is filled by a mean or a median is told by all rows: split first,
 
 
 class Example(NamedTuple):
-    """A value before and after, the row that it stands in, and what became of it. Of a row that was taken away, its
-    first few values are `before`."""
+    """A value before and after a rule, its row number, and what happened to it (`fate`).
+
+    If the row was removed, `before` has the row's first few values.
+    """
 
     row: int
     before: Any
@@ -27,8 +29,9 @@ class Example(NamedTuple):
 class Change(Noun, frozen=True, kw_only=True):
     """What a rule did to a column, or to rows.
 
-    Values that it made null, filled, changed, or read as another type (a text as a number); rows that it dropped or put
-    aside, those with a value that it couldn't read among them. Of the examples, losses come first.
+    The counts are of values that were made null (`nulled`), filled, changed, or read as another type (such as a text as
+    a number), and of rows that were dropped or quarantined (`aside`). A row with a value that the rule couldn't read
+    may be quarantined too. Among the examples, losses come first.
     """
 
     rule: str
@@ -43,7 +46,7 @@ class Change(Noun, frozen=True, kw_only=True):
 
     @property
     def losses(self) -> int:
-        """How many values and rows are no longer there."""
+        """The number of values and rows that are lost."""
         return self.nulled + self.aside + self.dropped
 
 
@@ -58,7 +61,10 @@ def report_of(
     unseen: Mapping[str, Sequence[tuple[str, int]]],
     limits: Sequence[str],
 ) -> Report:
-    """Return the report. `unseen` has values of columns with categories that weren't there before, with counts."""
+    """Return the report of a cleaning.
+
+    `unseen` has, by column, the values that aren't among the column's categories, with their counts.
+    """
     strange = {name: sum(count for _, count in values) for name, values in unseen.items() if values}
     facts = (
         Fact(name="rows given", value=before, unit="rows"),
@@ -103,7 +109,7 @@ def _unseen(name: str, values: Sequence[tuple[str, int]]) -> Grid:
 
 
 def _seen(value: Any) -> str:
-    """Return a value as a cell in which blanks are seen that pages and terminals swallow."""
+    """Return a value as the text of a cell, with visible signs for blanks that pages and terminals hide."""
     if not isinstance(value, str):
         return cell(value)
     return _SWALLOWED.sub(lambda blanks: "␣" * len(blanks[0]), cell(value))

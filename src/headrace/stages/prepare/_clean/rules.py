@@ -1,4 +1,4 @@
-"""What `prepare.clean` may do, as data: in Python, or as the `[[rules]]` of a TOML file, each with its `do`."""
+"""The rules of `prepare.clean`, as data: in Python, or as the `[[rules]]` of a TOML file, each with its `do`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TYPES = {
     "date32[day]": "date",
     "timestamp[us]": "timestamp",
 }
-"""Types that values can be cast to, by Arrow's names, as DuckDB has them."""
+"""The types that values can be cast to: Arrow's names, with DuckDB's names for them."""
 
 
 class Rule(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
@@ -45,7 +45,7 @@ class Rule(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class OnColumns(Rule, frozen=True, kw_only=True):
-    """A rule on each of these columns; `"*"` are all columns that it can be for, such as all texts."""
+    """A rule on each of the named columns. `"*"` stands for all columns that the rule fits, such as all texts."""
 
     columns: tuple[str, ...] | str
 
@@ -54,24 +54,31 @@ class OnColumns(Rule, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns, as they are told."""
+        """The named columns, as a tuple."""
         return _names(self.columns)
 
 
 class Trim(OnColumns, frozen=True, kw_only=True, tag="trim"):
-    """Take the white space away at both ends of a text."""
+    """Remove white space from both ends of a text."""
 
 
 class Normalise(OnColumns, frozen=True, kw_only=True, tag="normalise"):
-    """Write texts in one way: characters composed (NFC), runs of white space as one blank, and where it is asked for in
-    one case and without accents."""
+    """Write texts in one form.
+
+    Characters are composed (NFC), and each run of white space becomes one blank. `case` is `"keep"`, `"lower"` or
+    `"upper"`. `accents=False` removes accents.
+    """
 
     case: Literal["keep", "lower", "upper"] = "keep"
     accents: bool = True
 
 
 class Nulls(OnColumns, frozen=True, kw_only=True, tag="nulls"):
-    """Make values that stand for nothing null: texts such as `N/A`, numbers such as -999, and with `nan` each NaN."""
+    """Replace values that stand for a missing value by null.
+
+    `values` are texts such as `N/A` or numbers such as -999; by default, the empty text. With `nan`, NaN becomes null
+    too.
+    """
 
     values: tuple[Any, ...] = ("",)
     nan: bool = False
@@ -82,7 +89,10 @@ class Nulls(OnColumns, frozen=True, kw_only=True, tag="nulls"):
 
 
 class Replace(OnColumns, frozen=True, kw_only=True, tag="replace"):
-    """Replace each match of a regular expression (RE2); `\\1` in `by` is its first group."""
+    """Replace each match of the regular expression `pattern` (RE2) by the text `by`.
+
+    In `by`, `\\1` stands for the first group of the match.
+    """
 
     pattern: str
     by: str = ""
@@ -93,8 +103,11 @@ class Replace(OnColumns, frozen=True, kw_only=True, tag="replace"):
 
 
 class Fill(OnColumns, frozen=True, kw_only=True, tag="fill"):
-    """Put a value where there is none: `value`, or what `how` tells: the column's mean, median or most frequent value,
-    or the last value above (`forward`)."""
+    """Fill missing values with `value`, or with a value that `how` chooses.
+
+    `how` is the column's `"mean"`, `"median"` or most frequent value (`"most"`), or the last value above (`"forward"`).
+    A rule has either a `value` or a `how`.
+    """
 
     value: Any = None
     how: Literal["value", "mean", "median", "most", "forward"] = "value"
@@ -106,7 +119,7 @@ class Fill(OnColumns, frozen=True, kw_only=True, tag="fill"):
 
 
 class Clip(OnColumns, frozen=True, kw_only=True, tag="clip"):
-    """Bring what is out of a range to its nearer end."""
+    """Replace values below `min` by `min`, and values above `max` by `max`. None means no limit."""
 
     min: Any = None
     max: Any = None
@@ -127,8 +140,11 @@ class Clip(OnColumns, frozen=True, kw_only=True, tag="clip"):
 
 
 class Cast(OnColumns, frozen=True, kw_only=True, tag="cast"):
-    """Make values of another type (Arrow's name of it): `int64`, `double`, `string`, `bool`, `date32`,
-    `timestamp[us]`. What can't be one, such as `1.5` as a whole number, becomes null, goes to quarantine, or stops."""
+    """Cast values to another `type`, by Arrow's name: `int64`, `double`, `string`, `bool`, `date32` or `timestamp[us]`.
+
+    A value that can't be cast, such as `1.5` to a whole number, becomes null (`otherwise="null"`), moves its row to the
+    quarantine (`"quarantine"`), or is an error (`"stop"`).
+    """
 
     type: str
     otherwise: Failing = "quarantine"
@@ -140,7 +156,11 @@ class Cast(OnColumns, frozen=True, kw_only=True, tag="cast"):
 
 
 class Map(OnColumns, frozen=True, kw_only=True, tag="map"):
-    """Put one value in the place of another. What isn't among `values` stays (`keep`), or is treated as told."""
+    """Replace values by others: `values={"before": "after"}`.
+
+    A value that isn't among `values` stays (`otherwise="keep"`), becomes null (`"null"`), moves its row to the
+    quarantine (`"quarantine"`), or is an error (`"stop"`).
+    """
 
     values: dict[Any, Any]
     otherwise: Literal["keep", "null", "quarantine", "stop"] = "keep"
@@ -151,7 +171,11 @@ class Map(OnColumns, frozen=True, kw_only=True, tag="map"):
 
 
 class Written(OnColumns, frozen=True, kw_only=True):
-    """A rule that reads numbers as people write them: with a decimal sign, and one between thousands (none: `""`)."""
+    """A rule that reads numbers as people write them.
+
+    `decimal` is the decimal sign, and `thousands` the sign between thousands, `""` for none. A value that can't be read
+    becomes null (`otherwise="null"`), moves its row to the quarantine (`"quarantine"`), or is an error (`"stop"`).
+    """
 
     decimal: str = "."
     thousands: str = ","
@@ -165,14 +189,22 @@ class Written(OnColumns, frozen=True, kw_only=True):
 
 
 class Numbers(Written, frozen=True, kw_only=True, tag="numbers"):
-    """Read numbers that people wrote, such as `1,234.50` or `€ 12`: the signs of thousands and currency go. What has a
-    sign of thousands where none belongs, such as `1,5` or `1.234,50`, is no number: its writer meant another one."""
+    """Read numbers as people write them, such as `1,234.50` or `€ 12`.
+
+    Currency signs and signs between thousands are removed. `decimal` is the decimal sign, and `thousands` the sign
+    between thousands, `""` for none. A text with such a sign in the wrong place, such as `1,5` or `1.234,50`, can't be
+    read: another number may be meant. Its value becomes null (`otherwise="null"`), its row moves to the quarantine
+    (`"quarantine"`), or it is an error (`"stop"`).
+    """
 
 
 class Units(Written, frozen=True, kw_only=True, tag="units"):
-    """Read numbers with a unit, such as `1,234.5 lb`, as numbers of one unit. `units` has what one of each is in that:
-    `{"kg" = 1, "g" = 0.001, "lb" = 0.45359237}`. One without a unit is of `unit`, if that is told. The numbers are
-    written as those of `Numbers` are."""
+    """Read numbers with a unit, such as `1,234.5 lb`, and convert them to one unit.
+
+    `units` has each unit's size in the common unit: `{"kg": 1, "g": 0.001, "lb": 0.45359237}`. `unit` is the unit of a
+    number without one; None means that such a number can't be read. `decimal`, `thousands` and `otherwise` are those of
+    `Numbers`.
+    """
 
     units: dict[str, float]
     unit: str | None = None
@@ -180,7 +212,7 @@ class Units(Written, frozen=True, kw_only=True, tag="units"):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(self, bool(self.units), "knows no units", 'give `units={"kg": 1, "g": 0.001}`')
-        factor: Any  # whatever stands there
+        factor: Any  # a user may have given anything
         for name, factor in self.units.items():
             fine = isinstance(factor, int | float) and math.isfinite(factor) and factor != 0
             _check(self, fine, f"has {factor!r} for a `{name}`", "give a number other than 0")
@@ -189,9 +221,13 @@ class Units(Written, frozen=True, kw_only=True, tag="units"):
 
 
 class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
-    """Read times from texts by the first of `formats` that fits (`%d.%m.%Y`, as in strptime). They are taken as times
-    of `zone` (`Europe/Paris`) and given in UTC; without a zone they are times without one, and with `%z` in a format
-    in UTC. `day` gives dates: the day that is written, whatever the zone (with `%z`, that day in UTC)."""
+    """Read times from texts, by the first of `formats` that fits, such as `%d.%m.%Y` (as in strptime).
+
+    With a `zone`, such as `Europe/Paris`, the texts are times of that zone, and the results are in UTC. Without a zone,
+    the results have no zone. If a format has `%z`, the results are in UTC. With `day=True`, the results are dates: the
+    day as written, whatever the zone (with `%z`, that day in UTC). A text that can't be read becomes null
+    (`otherwise="null"`), moves its row to the quarantine (`"quarantine"`), or is an error (`"stop"`).
+    """
 
     formats: tuple[str, ...]
     zone: str | None = None
@@ -211,7 +247,10 @@ class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
 
 
 class Drop(Rule, frozen=True, kw_only=True, tag="drop"):
-    """Take rows away of which a condition (DuckDB's SQL) is true, into quarantine if that is wanted."""
+    """Remove the rows for which the condition `where` (DuckDB's SQL) is true.
+
+    With `quarantine`, these rows go to the quarantine.
+    """
 
     where: str
     quarantine: bool = False
@@ -220,13 +259,17 @@ class Drop(Rule, frozen=True, kw_only=True, tag="drop"):
         _check(self, bool(self.where.strip()), "has no condition", 'such as `where="price < 0"`')
 
     def named(self, rule: str) -> str:
-        """Return what errors call its condition, by what they call the rule."""
+        """Return the name of the condition in error messages, given the name of the rule."""
         return f"the condition `{self.where}` of rule {rule}"
 
 
 class Deduplicate(Rule, frozen=True, kw_only=True, tag="deduplicate"):
-    """Keep one of the rows that have the same values of these columns (of all, if none are named; nulls are the same):
-    the first or last as they stand, or by the column `by`, where that has the least or the greatest."""
+    """Keep one row of those that have the same values in `columns`.
+
+    Without `columns`, all columns are compared. Nulls count as equal. `keep` is `"first"` or `"last"`: in the order of
+    the rows, or in the order of the column `by` if there is one. With `quarantine`, the other rows go to the
+    quarantine.
+    """
 
     columns: tuple[str, ...] | str = ()
     keep: Literal["first", "last"] = "first"
@@ -235,12 +278,12 @@ class Deduplicate(Rule, frozen=True, kw_only=True, tag="deduplicate"):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns, as they are told; none for all."""
+        """The named columns, as a tuple; empty for all columns."""
         return () if ALL in _names(self.columns) else _names(self.columns)
 
 
 class Rename(Rule, frozen=True, kw_only=True, tag="rename"):
-    """Give columns other names: `{old: new}`."""
+    """Rename columns: `{old: new}`."""
 
     names: dict[str, str]
 
@@ -249,7 +292,7 @@ class Rename(Rule, frozen=True, kw_only=True, tag="rename"):
 
 
 class Without(Rule, frozen=True, kw_only=True, tag="without"):
-    """Leave columns out."""
+    """Remove columns."""
 
     columns: tuple[str, ...] | str
 
@@ -259,7 +302,7 @@ class Without(Rule, frozen=True, kw_only=True, tag="without"):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns, as they are told."""
+        """The named columns, as a tuple."""
         return _names(self.columns)
 
 
@@ -302,32 +345,34 @@ class _File(Noun, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def rules_from_toml(text: str, named: str = "the rules") -> tuple[AnyRule, ...]:
-    """Return the rules of a TOML text.
+    """Return the rules in a TOML text.
 
     Raises:
-        DefinitionError: it isn't TOML, or has something else in it.
+        DefinitionError: the text isn't TOML, or has something in it that isn't a rule.
     """
     return from_toml(text, _File, named, docs="cleaning").rules
 
 
 def read_rules(path: Path) -> tuple[AnyRule, ...]:
-    """Return the rules of a TOML file.
+    """Return the rules in a TOML file.
 
     Raises:
-        DefinitionError: it can't be read, isn't TOML, or has something else in it.
+        DefinitionError: the file can't be read, isn't TOML, or has something in it that isn't a rule.
     """
     named = f"the rules `{path.name}`"
     return rules_from_toml(text_of(path, named), named)
 
 
 def told(rule: Rule) -> str:
-    """Return a rule's name, as TOML has it."""
+    """Return the name of a rule, as it is written in TOML."""
     return str(msgspec.inspect.type_info(type(rule)).tag)  # type: ignore[attr-defined]
 
 
 def settled(rule: R) -> R:
-    """Return a rule as it is when it has been saved and loaded: with tuples where lists were given, and Python's own
-    numbers, texts and times where NumPy's and pandas' were."""
+    """Return a rule as it would be after saving and loading.
+
+    Lists become tuples. NumPy's and pandas' numbers, texts and times become Python's own.
+    """
     given = {name: getattr(rule, name) for name in rule.__struct_fields__}
     return msgspec.structs.replace(rule, **{name: _plain(value) for name, value in given.items()})
 
@@ -340,6 +385,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime) and type(value) is not datetime and value == value:
         return datetime.fromisoformat(value.isoformat())
     if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        is_time = value.dtype.kind in "mM"  # of nanoseconds, `item` gives a number
+        is_time = value.dtype.kind in "mM"  # for nanoseconds, `item` would return a number
         return (value.astype(f"{value.dtype.kind}8[us]") if is_time else value).item()
     return value

@@ -1,4 +1,4 @@
-"""Rules put to a table, one after the other: what each of them changes, what it loses, and the rows it puts aside."""
+"""Applying rules to a table, in order: what each rule changes, the values it loses, and the rows it quarantines."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ PLACE, REASONS = "row", "broken_rules"
 
 @dataclass
 class Work:
-    """The table as the rules so far have left it, and the places its rows had in the one that was given.
+    """A table during cleaning, with the original row number of each row (`places`).
 
-    `taken` is the rows as they were given, where those that are put aside are copied from.
+    `taken` is the table as it was given; quarantined rows are copied from it. `aside` has the broken rules of each
+    quarantined row, by row number.
     """
 
     table: pa.Table
@@ -39,11 +40,11 @@ class Work:
 
     @classmethod
     def on(cls, table: pa.Table) -> Work:
-        """Return the work on a table that no rule has touched yet."""
+        """Return the work on a table that no rule has changed yet."""
         return cls(table, np.arange(len(table)), table)
 
     def quarantine(self) -> pa.Table:
-        """Return the rows that were put aside, as they were given, with their places and why."""
+        """Return the quarantined rows with their original values, their row numbers and the broken rules."""
         places = sorted(self.aside)
         found = rows_at(self.taken, places) if places else self.taken.slice(0, 0)
         found = found.append_column(free_name(PLACE, self.taken), pa.array(places, pa.int64()))
@@ -55,13 +56,13 @@ class Work:
         return described(self.table, self.taken)
 
     def put_aside(self, rows: Rows, why: str) -> None:
-        """Take rows out of the table, and note why."""
+        """Move rows from the table to the quarantine, with the reason."""
         for place in self.places[rows].tolist():
             self.aside.setdefault(place, []).append(why)
         self.leave_out(rows)
 
     def leave_out(self, rows: Rows) -> None:
-        """Take rows out of the table."""
+        """Remove rows from the table."""
         if len(rows):
             keep = np.ones(len(self.table), dtype=bool)
             keep[rows] = False
@@ -70,7 +71,10 @@ class Work:
 
 
 class _Outcome(NamedTuple):
-    """The places of a column's values by what became of them. `other` are of another type or value now."""
+    """The row numbers of a column's values, by what happened to them.
+
+    `lost` values are null now, `filled` ones were null before, and `other` ones changed in value or in type.
+    """
 
     lost: Rows
     filled: Rows
@@ -81,8 +85,8 @@ def on_column(work: Work, rule: OnColumns, name: str, column: str, database: duc
     """Apply a rule to a column.
 
     Raises:
-        DataError: values that the rule can't deal with, where it says `stop`.
-        DefinitionError: the rule says what the column can't be.
+        DataError: the rule has `otherwise="stop"`, and can't handle some values.
+        DefinitionError: the rule names a value that the column can't hold.
     """
     before = work.table.column(column)
     after = made(before, rule, name, column, database)
@@ -132,7 +136,7 @@ def _outcome(before: pa.ChunkedArray, after: pa.ChunkedArray, *, maps: bool) -> 
 
 
 def _differs(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Any:
-    """Return which values are others now; of a new type, those that read otherwise. A null on either side is none."""
+    """Return which values have changed; after a change of type, which values read differently. Nulls never count."""
     if pa.types.is_null(before.type):
         return np.zeros(len(before), dtype=bool)
     if pa.types.is_dictionary(before.type):
@@ -155,10 +159,10 @@ def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def made(
     before: pa.ChunkedArray, rule: OnColumns, name: str, column: str, database: duckdb.DuckDBPyConnection
 ) -> pa.ChunkedArray:
-    """Return what a rule makes of a column."""
+    """Return the column that a rule makes of a column."""
     with telling(name, column):
         sql = expression(rule, before.type)
-        # a window gives its rows in any order: they go back to where they were
+        # a window returns its rows in any order, so they are sorted back
         after = asked(before, sql, database, order=" order by place" if " over " in sql else "")
         if isinstance(rule, Dates):
             after = _zoned(after, rule)
@@ -166,13 +170,16 @@ def made(
 
 
 def asked(column: pa.ChunkedArray, sql: str, database: duckdb.DuckDBPyConnection, *, order: str = "") -> Any:
-    """Return what SQL makes of the value `c` of a table `t` that has the column and the `place` of each row."""
+    """Return the result column of an SQL expression on a column.
+
+    In the SQL, `t` is the table, `c` is the value, and `place` is the number of the row.
+    """
     database.register("t", pa.table({"c": column, "place": np.arange(len(column))}))
     return database.sql(f"select {sql} as c from t{order}").to_arrow_reader(1 << 20).read_all().column("c")
 
 
 class telling:  # noqa: N801  a context manager, which reads as a verb
-    """Say of an error which rule met it, and on which column."""
+    """A context manager that adds the rule and the column to an error."""
 
     def __init__(self, rule: str, column: str) -> None:
         self._what = f"rule {rule} on `{column}`"
@@ -191,7 +198,7 @@ class telling:  # noqa: N801  a context manager, which reads as a verb
 
 def _zoned(times: pa.ChunkedArray, rule: Dates) -> pa.ChunkedArray:
     if rule.day:
-        return times.cast(pa.date32(), safe=False)  # as it is written: a day is that day in its own zone
+        return times.cast(pa.date32(), safe=False)  # the day as written, in its own zone
     if rule.zone is not None:
         zoned = pc.assume_timezone(times, rule.zone, ambiguous="earliest", nonexistent="latest")
         times = zoned.cast(pa.timestamp("us", "UTC"))
@@ -199,10 +206,10 @@ def _zoned(times: pa.ChunkedArray, rule: Dates) -> pa.ChunkedArray:
 
 
 def rename(work: Work, names: Mapping[str, str], name: str) -> None:
-    """Give columns other names.
+    """Rename columns.
 
     Raises:
-        DefinitionError: two of them would have one name.
+        DefinitionError: two columns would have the same name.
     """
     renamed = [names.get(each, each) for each in work.table.column_names]
     if len(set(renamed)) < len(renamed):
@@ -213,7 +220,7 @@ def rename(work: Work, names: Mapping[str, str], name: str) -> None:
 
 
 def without(work: Work, names: list[str], name: str) -> None:
-    """Leave columns out."""
+    """Remove columns."""
     work.table = work.table.drop_columns(names)
     work.changes.append(Change(rule=name, column=", ".join(names)))
 
@@ -221,10 +228,10 @@ def without(work: Work, names: list[str], name: str) -> None:
 def take_away(
     work: Work, rule: Drop | Deduplicate, name: str, database: duckdb.DuckDBPyConnection, *, aside: bool
 ) -> None:
-    """Take away the rows that a rule is for: out of sight, or `aside` with the reason.
+    """Remove the rows that a rule is for; if `aside`, move them to the quarantine with the reason.
 
     Raises:
-        UsageError: a condition that can't be read.
+        UsageError: the rule's condition can't be read.
     """
     rows = _dropped(work.table, rule, name, database)
     fate = "put aside" if aside else "dropped"
@@ -242,12 +249,12 @@ def take_away(
 
 
 def _row(table: pa.Table, row: int) -> str:
-    """Return the first few values of a row, to know it by."""
+    """Return the first few values of a row, so that a reader can recognise it."""
     return ", ".join(f"{name}={cell(value_of(table.column(name)[row]))}" for name in table.column_names[:4])
 
 
 def _dropped(table: pa.Table, rule: Drop | Deduplicate, name: str, database: duckdb.DuckDBPyConnection) -> Rows:
-    """Return the places of the rows that a rule takes away."""
+    """Return the row numbers of the rows that a rule removes."""
     if isinstance(rule, Drop):
         engine.check_condition(rule.where, rule.named(name))
         numbered = f"select row_number() over () - 1 as place, ({rule.where}\n) as gone from t"
@@ -264,10 +271,10 @@ def _dropped(table: pa.Table, rule: Drop | Deduplicate, name: str, database: duc
 
 
 def _repeated(table: pa.Table, rule: Deduplicate, name: str) -> tuple[pa.Table, str]:
-    """Return the columns that tell whether a row is there already, and the SQL that asks them."""
+    """Return the columns that decide which rows repeat, and the SQL that finds these rows."""
     names = rule.names or tuple(table.column_names)
     given = columns(table, (*names, *([rule.by] if rule.by else [])), f"rule {name}")
-    # under names of ours, since one of the table's may be `place`, or none at all
+    # the columns get new names, since one of the table's may be called `place`, or have no name
     keys = [f"k{number}" for number in range(len(names))]
     numbered = "select row_number() over () - 1 as place, * from t"
     way = "desc" if rule.keep == "last" else "asc"

@@ -1,2 +1,4 @@
-"""`prepare.label`, `to_label` and `labels`: labels from rules and from people. Begin with `label` or `labels`, the
-stages. How far they agree is measured here, and never assumed."""
+"""The stages `prepare.label`, `to_label` and `labels`: labels from rules and from people.
+
+Begin with `label` or `labels`, the stages. How far the labels agree is measured, and never assumed.
+"""

@@ -1,7 +1,7 @@
-"""How far people agree on labels, beyond what chance explains.
+"""How far people agree on labels, beyond agreement by chance.
 
-Cohen's kappa of two annotators comes from scikit-learn. Fleiss' kappa and Krippendorff's alpha of many are here: the
-one library that keeps to alpha is under the GPL, and both are a few lines over the same table of counts.
+Cohen's kappa of two annotators comes from scikit-learn. Fleiss' kappa and Krippendorff's alpha of many annotators are
+computed here: the library for alpha is under the GPL, and both take a few lines on the same table of counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ ONE = "only one label was ever given, so nothing is left for chance to explain"
 
 
 def counted(labels: Sequence[Mapping[str, int]], classes: int) -> Counts:
-    """Rows x classes: how many annotators gave each label. `labels` maps annotator to label, for each row."""
+    """Return an array of rows by classes with the number of annotators who gave each label.
+
+    `labels` has, for each row, a mapping from annotator to label.
+    """
     counts = np.zeros((len(labels), classes))
     for row, given in enumerate(labels):
         for label in given.values():
@@ -31,17 +34,17 @@ def counted(labels: Sequence[Mapping[str, int]], classes: int) -> Counts:
 
 
 def alpha(counts: Counts) -> float | None:
-    """Krippendorff's alpha for nominal labels, any number of them a row; None where it isn't defined.
+    """Return Krippendorff's alpha for nominal labels, with any number of labels per row; None where it isn't defined.
 
-    1 minus observed over expected disagreement (Krippendorff 2011, "Computing Krippendorff's alpha-reliability"). Rows
-    with fewer than two labels say nothing and are left out.
+    It is 1 minus the observed disagreement divided by the expected disagreement (Krippendorff 2011, "Computing
+    Krippendorff's alpha-reliability"). Rows with fewer than two labels are left out, since they show no agreement.
     """
     found = _alphas(counts[counts.sum(axis=1) >= 2], None)
     return None if found is None or np.isnan(found[0]) else float(found[0])
 
 
 def alpha_interval(counts: Counts, *, seed: int = 0) -> tuple[float, float] | None:
-    """The 95% interval of alpha by drawing rows (a percentile bootstrap); None where alpha isn't defined."""
+    """Return the 95% interval of alpha by resampling rows (a percentile bootstrap); None where alpha isn't defined."""
     paired = counts[counts.sum(axis=1) >= 2]
     if len(paired) < 2:
         return None
@@ -55,7 +58,10 @@ def alpha_interval(counts: Counts, *, seed: int = 0) -> tuple[float, float] | No
 
 
 def _alphas(paired: Counts, weights: Counts | None) -> Counts | None:
-    """Alpha of each resample (a line of `weights`, how often each row is drawn), or of all rows once."""
+    """Return alpha for each resample, or for all rows once if `weights` is None.
+
+    A line of `weights` is a resample: it says how often each row is drawn.
+    """
     if len(paired) < 2:
         return None
     width = paired.sum(axis=1)
@@ -70,7 +76,10 @@ def _alphas(paired: Counts, weights: Counts | None) -> Counts | None:
 
 
 def fleiss(counts: Counts) -> float | None:
-    """Fleiss' kappa (1971), for rows that the same number of annotators labelled; None where it isn't defined."""
+    """Return Fleiss' kappa (1971); None where it isn't defined.
+
+    It is defined if the same number of annotators labelled each row.
+    """
     width = counts.sum(axis=1)
     if len(counts) < 2 or width.min() < 2 or width.min() != width.max():
         return None
@@ -82,7 +91,7 @@ def fleiss(counts: Counts) -> float | None:
 
 
 def facts(labels: Sequence[Mapping[str, int]], classes: int) -> list[Fact]:
-    """Agreement of all annotators, as facts; what isn't defined says why."""
+    """Return the agreement of all annotators as facts. A fact that isn't defined says why."""
     counts = counted([each for each in labels if len(each) >= 2], classes)
     found = []
     why = FEW if len(counts) < 2 else ONE
@@ -102,7 +111,10 @@ def facts(labels: Sequence[Mapping[str, int]], classes: int) -> list[Fact]:
 
 
 def pairs(labels: Sequence[Mapping[str, int]]) -> Grid:
-    """Each two annotators: on how many rows they both gave a label, how often the same, and Cohen's kappa (1960)."""
+    """Return a grid with a row for each pair of annotators.
+
+    A row has the number of rows that both labelled, the share with the same label, and Cohen's kappa (1960).
+    """
     names = sorted({name for each in labels for name in each})
     rows: list[tuple[Cell, ...]] = []
     for one, two in combinations(names, 2):

@@ -1,16 +1,21 @@
-"""What labelling functions together say of a row: a vote in which those that agree with the others count more.
+"""The label model: a vote of labelling functions, in which a function that agrees with the others counts more.
 
-Nobody knows the true labels, so how much a function's vote is worth must come from how it agrees with the rest. The
-generative model is that of Dawid and Skene (1979, "Maximum likelihood estimation of observer error-rates using the EM
-algorithm"): given the true class, functions vote independently, each with its own error rates; an abstention says
-nothing. Its EM was tried first and is the wrong tool here: labelling functions are few, and several look at the same
-words, so after some rounds the classes that it finds are those of the functions that agree most, whatever these say
-(on reviews of films it ended between the majority vote and a coin's toss). What is used is the one-step weighted vote
-of Li and Yu (2014, "Error rate bounds and iterative weighted majority voting for crowdsourcing"), with two changes.
-Each function is judged by the vote of the *others*, so that none vouches for itself; and functions that are as good as
-copies of each other share one vote, and don't judge each other. The reference so made is noisy, which draws weights and
-probabilities towards the middle. Where functions depend on each other a little, as most do, that is about right (log
-loss on the reviews 0.45, against 0.64 for EM); where they don't, probabilities are too careful.
+The true labels are unknown, so the weight of a function's vote comes from its agreement with the other functions. The
+model of the data is that of Dawid and Skene (1979, "Maximum likelihood estimation of observer error-rates using the EM
+algorithm"): given the true class, functions vote independently, each with its own error rates. An abstention has no
+effect.
+
+Their EM algorithm was tried first, and fails here. There are few labelling functions, and several of them look at the
+same words. After some rounds, EM's classes are those of the functions that agree most, right or wrong. On film reviews,
+its accuracy was between that of the majority vote and a coin toss.
+
+So this module uses the one-step weighted vote of Li and Yu (2014, "Error rate bounds and iterative weighted majority
+voting for crowdsourcing"), with two changes. Each function is judged by the vote of the *other* functions, so that none
+confirms itself. Functions that are near copies of each other share one vote, and don't judge each other.
+
+The vote of the others is a noisy reference, which draws weights and probabilities towards the middle. If functions
+depend on each other a little, as most do, this is about right (the log loss on the reviews is 0.45, and 0.64 with EM).
+If they don't, the probabilities are too cautious.
 """
 
 from __future__ import annotations
@@ -26,20 +31,22 @@ Codes = np.ndarray[Any, np.dtype[np.int8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 TRUST = 0.7
-"""How often a function is right, as far as is known before its votes are looked at: better than chance."""
+"""How often a function is right, as assumed before its votes are looked at: more often than by chance."""
 WEIGHT = 10.0
-"""How many votes that belief is worth."""
+"""The number of votes that this assumption counts as."""
 
 
 COPY = 0.6
-"""Functions that agree on this much of what the classes don't explain are taken for copies."""
+"""Two functions count as copies if they agree on more than this share of what the classes don't explain."""
 
 
 class Consensus(Noun, frozen=True):
-    """The label model: `scores` is functions x votes x classes, the log likelihood of a vote under each class.
+    """The result of the label model.
 
-    `probabilities` is rows x classes. A row on which all abstain has the classes' shares. `parts` is what of a vote
-    each function has: less than 1 where it shares one with its copies, which `copies` says (functions x functions).
+    `scores` is an array of functions by votes by classes: the log likelihood of a vote under each class.
+    `probabilities` is an array of rows by classes. A row on which all functions abstain has the classes' shares.
+    `parts` is the share of a vote that each function has: less than 1 if it shares a vote with its copies. `copies` is
+    an array of functions by functions that says which ones are copies.
     """
 
     scores: Floats
@@ -48,7 +55,7 @@ class Consensus(Noun, frozen=True):
     copies: Mask
 
     def borne_out(self, codes: Codes) -> Floats:
-        """How far each function's votes are borne out by the probabilities, on average; NaN where it never voted."""
+        """Return, for each function, the mean probability of the labels that it voted for; NaN if it never voted."""
         voted = codes >= 0
         rows = np.arange(len(codes))
         found = np.full(codes.shape[1], np.nan)
@@ -60,9 +67,9 @@ class Consensus(Noun, frozen=True):
 
 
 def combine(codes: Codes, classes: int, balance: Floats | None = None) -> Consensus:
-    """Combine votes (rows x functions, -1 for none) into probabilities of classes.
+    """Return the probabilities of classes that follow from votes (an array of rows by functions, -1 for an abstention).
 
-    `balance` are the classes' shares in the world, by default equal.
+    `balance` has the classes' shares in reality. None means that they are equal.
     """
     prior = np.log(np.full(classes, 1 / classes) if balance is None else balance)
     even = np.log(np.where(np.eye(classes, dtype=bool), TRUST, (1 - TRUST) / max(classes - 1, 1)))
@@ -84,10 +91,11 @@ def combine(codes: Codes, classes: int, balance: Floats | None = None) -> Consen
 
 
 def agreement(codes: Codes, probabilities: Floats) -> Floats:
-    """How far each two functions agree beyond what the classes explain: 0 not at all, 1 always; functions x functions.
+    """Return how far each two functions agree beyond what the classes explain, as an array of functions by functions.
 
-    Abstaining counts as an answer, so that functions which know one label only are seen too. It is Cohen's kappa
-    (1960) with the agreement of functions that are independent given the class in place of that by chance.
+    0 is no such agreement, and 1 is full agreement. An abstention counts as an answer, so that functions which vote for
+    only one label are detected too. The measure is Cohen's kappa (1960). Its agreement by chance is replaced by the
+    agreement of functions that are independent given the class.
     """
     shares = probabilities.mean(axis=0)
     answers = [codes == each for each in range(-1, probabilities.shape[1])]
@@ -100,7 +108,10 @@ def agreement(codes: Codes, probabilities: Floats) -> Floats:
 
 
 def majority(codes: Codes, classes: int) -> Floats:
-    """The plain majority vote as probabilities: one for the winner, equal parts where several tie or all abstain."""
+    """Return the plain majority vote as probabilities.
+
+    The winner has 1. Where several classes tie, or all functions abstain, these classes have equal parts.
+    """
     counts = np.stack([(codes == each).sum(axis=1) for each in range(classes)], axis=1)
     winners = counts == counts.max(axis=1, keepdims=True)
     shares: Floats = winners / winners.sum(axis=1, keepdims=True)
@@ -108,14 +119,17 @@ def majority(codes: Codes, classes: int) -> Floats:
 
 
 def right(probabilities: Floats, truth: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
-    """How right a label is in each row: 1, 0, or the share of a coin's toss where several classes tie."""
+    """Return how right the most probable label is in each row: 1, 0, or an equal share where several classes tie."""
     best = probabilities >= probabilities.max(axis=1, keepdims=True) - 1e-12
     found: Floats = best[np.arange(len(truth)), truth] / best.sum(axis=1)
     return found
 
 
 def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], covered: Mask, others: Floats) -> Floats:
-    """The log likelihoods of a function's votes under each class; the others' vote (logits, where `covered`) judges."""
+    """Return the log likelihoods of a function's votes under each class, judged by the vote of the other functions.
+
+    `others` has the others' vote as logits. `covered` says in which rows any of them voted.
+    """
     classes = others.shape[1]
     reference = _softmax(others[covered])
     votes = votes[covered]
@@ -134,7 +148,7 @@ def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], covered: Mask, others: Fl
 
 
 def _said(votes: np.ndarray[Any, np.dtype[np.int8]], scores: Floats) -> Floats:
-    """What one function's votes say of each row; an abstention says nothing."""
+    """Return what one function's votes add to the logits of each row. An abstention adds nothing."""
     padded = np.vstack([scores, np.zeros(scores.shape[1])])  # the code of an abstention, -1, is the last line
     found: Floats = padded[votes]
     return found

@@ -1,4 +1,4 @@
-"""Labels from rules: labelling functions, the label model over them, and a report on both."""
+"""The stage `prepare.label`: labels from labelling functions by a label model, with a report on both."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ from headrace.stages.prepare._labels.votes import Label, Votes, ask, checked, no
 from headrace.stages.tables.columns import described, distinct
 
 DEPENDENT = 0.2
-"""Functions that agree on this much of what the classes don't explain are named as depending on each other."""
+"""The report names two functions as dependent if they agree on more than this share of the unexplained."""
 
 
 class Labelled(NamedTuple):
     """A table with labels from labelling functions.
 
-    `table` is the one given with four columns more, named by `into`: the most probable label (null where every function
-    abstained), its `_probability`, the `_probabilities` of all classes in the order that the field's metadata gives
-    under `classes`, and `_disagreement`, the share of the votes on a row that weren't for the label most voted for.
-    `votes` has a column a function, null where it abstained. `report` tells of each function and of the label model.
+    `table` is the given table with four more columns, whose names begin with `into`:
+
+    - `into` itself: the most probable label, null where every function abstained;
+    - `_probability`: the probability of that label;
+    - `_probabilities`: those of all classes, in the order of `classes` in the field's metadata;
+    - `_disagreement`: the share of a row's votes that weren't for its most frequent vote.
+
+    `votes` has a column for each function, null where it abstained. `report` describes each function and the label
+    model.
     """
 
     table: pa.Table
@@ -37,10 +42,10 @@ class Labelled(NamedTuple):
 
 
 def _check_told(given: Mapping[str, Any]) -> None:
-    """Refuse classes and their shares that can't be right, as far as they are known.
+    """Refuse classes and shares that can't be right, where they are known at tracing.
 
     Raises:
-        DefinitionError: as of `label`.
+        DefinitionError: there are no functions, or `classes` or `balance` isn't valid.
     """
     if not given.get("functions", True):
         raise no_functions()
@@ -58,17 +63,21 @@ def label(
     balance: list[float] | None = None,
     known: str = "",
 ) -> Labelled:
-    """Label a table by labelling functions, whose votes are weighed by how they agree with each other.
+    """Label a table by labelling functions, whose votes are weighted by how they agree with each other.
 
-    A function takes a row (a dictionary) and gives a label, or None where it can't tell; one whose parameter is
-    annotated `pa.RecordBatch` takes many rows and gives a label or None for each. Labels are texts, whole numbers or
-    booleans. `classes` says which there are (by default: those that are given); `balance` their shares in the world, in
-    the same order (by default: equal). `known` names a column of true labels, null where they aren't known. It has no
-    part in the labels: it judges them, and the plain majority vote beside them.
+    A labelling function takes a row (a dictionary) and returns a label, or None to abstain. If its parameter is
+    annotated `pa.RecordBatch`, it takes many rows and returns a label or None for each. Labels are texts, whole numbers
+    or booleans.
+
+    `classes` are the possible labels; by default, all labels that the functions return. `balance` has the share of each
+    class in reality, in the same order; by default, they are equal. `known` names a column of true labels, null where
+    unknown. True labels don't change the result: the report compares them with the labels and with the plain majority
+    vote.
 
     Raises:
-        DefinitionError: no functions, or `into`, `balance` or `known` that don't fit.
-        UsageError: a function raised or gave no label (with the row); an empty table; nobody voted on any row.
+        DefinitionError: there are no functions, or `into`, `balance` or `known` isn't valid.
+        UsageError: a function raised, or returned something that isn't a label (the error names the row); the table is
+            empty; or no function voted on any row.
     """
     _check(table, into, known)
     votes = ask(table, functions, classes)
@@ -136,7 +145,7 @@ def _with_labels(table: pa.Table, into: str, votes: Votes, consensus: Consensus)
 
 
 def _labels(codes: np.ndarray[Any, Any], classes: tuple[Label, ...]) -> pa.Array:
-    """Codes as labels, null for -1."""
+    """Return codes as labels, with null for -1."""
     return pa.array(list(classes)).take(pa.array(codes.astype(np.int64), mask=codes < 0))
 
 
@@ -146,7 +155,7 @@ def _as_table(votes: Votes) -> pa.Table:
 
 
 def _truth(table: pa.Table, known: str, classes: tuple[Label, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Known labels as codes, -1 where they aren't known."""
+    """Return known labels as codes, with -1 where they are unknown."""
     place_of = {each: code for code, each in enumerate(classes)}
     truth = np.full(table.num_rows, -1, dtype=np.int64)
     for row, each in enumerate(table[known].to_pylist()):
@@ -203,7 +212,10 @@ def _report(
 def _judged(
     codes: Codes, consensus: Consensus, truth: np.ndarray[Any, np.dtype[np.int64]], classes: int
 ) -> tuple[list[Fact], Verdict]:
-    """The label model and the majority vote held against true labels, on rows with a vote."""
+    """Return the accuracy of the label model and of the majority vote, with a verdict on which is better.
+
+    Both are compared with true labels, on rows with at least one vote.
+    """
     chosen = (truth >= 0) & (codes >= 0).any(axis=1)
     rule = "the label model is right more often than the majority vote (95% interval)"
     if not chosen.any():
@@ -232,7 +244,10 @@ def _fact(name: str, found: Share) -> Fact:
 
 
 def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dtype[np.int64]] | None) -> Grid:
-    """A line a function: how often it votes, beside others, against others, and how often it is right."""
+    """Return a grid with a row for each function.
+
+    A row says how often the function votes, how often others vote too or vote differently, and how often it is right.
+    """
     voted = votes.codes >= 0
     borne = consensus.borne_out(votes.codes)
     rows: list[tuple[Cell, ...]] = []
@@ -268,7 +283,7 @@ def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dty
 
 
 def _dependent(votes: Votes, consensus: Consensus) -> list[str]:
-    """Name the pairs that agree beyond what the classes explain, the worst first, five at most."""
+    """Return sentences that name the pairs of functions that depend on each other most, five at most."""
     together = agreement(votes.codes, consensus.probabilities)
     pairs = sorted(combinations(range(len(votes.names)), 2), key=lambda pair: -together[pair])
     return [

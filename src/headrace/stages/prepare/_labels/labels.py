@@ -1,4 +1,4 @@
-"""Labels from people: a file to fill in, and what comes back, judged by how far people agree."""
+"""Labels from people: a file to fill in, and a report on how far the people who filled it in agree."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ NUMBER = re.compile(r"[+-]?\d{1,18}")
 class Judged(NamedTuple):
     """A table with the labels that people gave.
 
-    `table` is the one given with two columns more: the label (null where nobody gave one, or those who did disagree and
-    no rule decides), and `_votes`, how many people labelled the row. `conflicts` has a line a row on which people
-    disagree: who said what, and what was `chosen`. `malformed` has a line a line of the files that can't be used, with
-    the `reason`. `report` tells how far people agree.
+    `table` is the given table with two more columns. The first is the label: null where nobody gave one, or where
+    people disagree and no rule decides. `_votes` is the number of people who labelled the row. `conflicts` has a row
+    for each table row on which people disagree: each person's label, and the `chosen` one. `malformed` has a row for
+    each line of the files that can't be used, with the `reason`. `report` says how far people agree.
     """
 
     table: pa.Table
@@ -82,16 +82,16 @@ def to_label(
     form: Literal["csv", "jsonl"] = "csv",
     seed: int = 0,
 ) -> File:
-    """Return a file of `n` rows for people to label: `id`, the `columns` to look at, and a `label` to fill in.
+    """Return a file of `n` rows for people to label, with an `id`, the `columns` to look at, and a `label` to fill in.
 
-    `columns` are by default all that hold text, but those called `id`, `label` or `annotator`. `key` names a column
-    that tells rows apart; without it, a row is named by what its columns hold, and equal rows are one. `strategy` says
-    which rows: drawn at `"random"`, those that a label model is most `"uncertain"` of, or those on which labelling
-    functions `"disagree"`. The last two read the columns that `label(into=by)` made.
+    `columns` are by default all columns of text, except those called `id`, `label` or `annotator`. `key` names a column
+    that identifies a row. Without `key`, a row is identified by the values of its columns, so equal rows count as one.
+    `strategy` chooses the rows: `"random"` ones, those of which a label model is most `"uncertain"`, or those on which
+    labelling functions `"disagree"` most. The last two read columns that `label(into=by)` added.
 
     Raises:
-        DefinitionError: no such column, or one that the file has itself; `n` below 1.
-        UsageError: an empty table, or a key that is missing in a row or the same in two.
+        DefinitionError: a column is missing, or is called like one of the file's own; or `n` is below 1.
+        UsageError: the table is empty, or a row's key is missing or is that of another row.
     """
     _check_asked({"n": n, "columns": columns})
     shown = _columns(table, columns)
@@ -125,16 +125,17 @@ def labels(
     rule: Rule = "majority",
     adjudicator: str = "",
 ) -> Judged:
-    """Take the files that people filled in, and return their table the labels.
+    """Return a table with the labels from the files that people filled in.
 
-    `columns` and `key` are those that `to_label` was given. `classes` are the labels allowed (by default all that were
-    given; whole numbers where all of them are). By `rule` the label that most people gave counts, if it is one
-    (`"majority"`), or only what all agree on (`"unanimous"`); where people disagree, what `adjudicator` said counts
-    before any rule. Lines that can't be used are given out with their reason and stop nothing.
+    `columns` and `key` must be those that were given to `to_label`. `classes` are the allowed labels. By default, all
+    given labels are allowed; if all of them are whole numbers, they are read as numbers. `rule` decides where people
+    disagree. With `"majority"`, the most frequent label counts, and a tie gives no label. With `"unanimous"`, such a
+    row has no label. The label of the `adjudicator` (a person's name) counts before the rule. Lines that can't be used
+    are returned with the reason, and aren't an error.
 
     Raises:
-        DefinitionError: no such column; an adjudicator who labelled nothing.
-        SourceError: a file that isn't one of labels, or nothing in them that can be used.
+        DefinitionError: a column is missing, or the adjudicator labelled nothing.
+        SourceError: a file isn't one of labels, or no label in the files can be used.
     """
     if into in table.column_names:
         raise DefinitionError(f"the table has a column `{into}` already", hint="name the new column by `into=`")
@@ -181,7 +182,7 @@ def _columns(table: pa.Table, columns: Sequence[str] | None) -> list[str]:
 
 
 def _ids(table: pa.Table, columns: list[str], key: str) -> list[str]:
-    """Name each row: by its key, or by what its columns hold."""
+    """Return the id of each row: its key, or a digest of the values of its columns."""
     if not key:
         return [id_of(list(row.values())) for row in table.select(columns).to_pylist()]
     if key not in table.column_names:
@@ -203,7 +204,7 @@ def _rows_of(table: pa.Table, columns: list[str], key: str) -> dict[str, list[in
 
 
 def _order(table: pa.Table, strategy: Strategy, by: str, seed: int) -> list[int]:
-    """The rows, those to label first; what is equal is drawn."""
+    """Return the row numbers in the order in which to label the rows. Ties are in random order."""
     order = np.random.default_rng(seed).permutation(table.num_rows)
     if strategy == "random":
         return [int(each) for each in order]
@@ -226,7 +227,10 @@ def _order(table: pa.Table, strategy: Strategy, by: str, seed: int) -> list[int]
 def _usable(
     sheets: Sequence[Sheet], ids: set[str], classes: Sequence[Label] | None
 ) -> tuple[list[Given], list[Malformed], int]:
-    """Tell labels that can be used from lines that can't; count those that say again what was said."""
+    """Return the labels that can be used, the lines that can't, and the number of repeated labels.
+
+    A repeated label is one that the same person gave to the same row before.
+    """
     malformed = [each for sheet in sheets for each in sheet.malformed]
     said: dict[tuple[str, str], list[Given]] = {}
     for each in (each for sheet in sheets for each in sheet.given):
@@ -253,16 +257,16 @@ def _refused(each: Given, reason: str) -> Malformed:
 
 
 def _read_label(text: str, classes: Sequence[Label]) -> Label | None:
-    """The class that a text names, whatever its case where that is clear."""
+    """Return the class that a text names, in any case as long as this is unambiguous; None if there is none."""
     exact = [each for each in classes if str(each) == text]
     near = exact or [each for each in classes if str(each).casefold() == text.casefold()]
-    if not near and NUMBER.fullmatch(text):  # `+1` and `01` are what spreadsheets make of 1
+    if not near and NUMBER.fullmatch(text):  # spreadsheets may write 1 as `+1` or `01`
         near = [each for each in classes if type(each) is int and each == int(text)]
     return near[0] if len(near) == 1 else None
 
 
 def _known(given: Sequence[Given], classes: Sequence[Label] | None) -> list[Any]:
-    """The classes: those allowed, or those given, a label in different cases being one."""
+    """Return the classes: the allowed labels, or all given ones. Labels that differ only in case are one class."""
     if classes is not None:
         return list(classes)
     spelled: dict[str, Counter[str]] = {}

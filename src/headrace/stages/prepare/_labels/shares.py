@@ -1,4 +1,4 @@
-"""Shares and means with the interval that their count allows."""
+"""Shares and means, with their 95% intervals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Share(Noun, frozen=True):
 
 
 def share(hits: int, count: int) -> Share | None:
-    """A share with Wilson's interval (1927), which holds for few and for extreme counts; None of nothing.
+    """Return a share with Wilson's interval (1927), which is valid for small and extreme counts; None if `count` is 0.
 
     >>> share(8, 10)
     Share(value=0.8, low=0.49..., high=0.94...)
@@ -36,10 +36,10 @@ def share(hits: int, count: int) -> Share | None:
 
 
 def mean_with_interval(values: np.ndarray[Any, np.dtype[np.float64]], *, seed: int = 0) -> Share:
-    """A mean with its percentile bootstrap interval.
+    """Return a mean with its percentile bootstrap interval.
 
-    Made for values of which few differ (right or wrong, or the difference of two such): how often each is drawn is
-    multinomial, so a resample costs as many draws as there are different values.
+    It is fast for values of which few differ, such as right or wrong, or the difference of two of these. How often each
+    value is drawn is multinomial, so a resample costs one draw per different value.
     """
     different, counts = np.unique(values, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=RESAMPLES)

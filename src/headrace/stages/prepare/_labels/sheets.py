@@ -1,6 +1,7 @@
-"""Files that people fill in with labels: written for a spreadsheet or a script, and read back with all that people do.
+"""Files that people fill in with labels: written for a spreadsheet or a script, and read back with people's changes.
 
-Each line has an `id`, what to look at, and a `label` to fill in. Who did it says `annotator`, else the file's name.
+Each line has an `id`, the columns to look at, and a `label` to fill in. The person is named by `annotator`, or else by
+the file's name.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from headrace.spec.noun import Noun
 
 ID, LABEL, ANNOTATOR = "id", "label", "annotator"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula (OWASP, "CSV injection")."""
+"""The first characters by which a spreadsheet recognises a formula (OWASP, "CSV injection")."""
 LONGEST_SHOWN = 200
 LONGEST_FIELD = 1 << 30
 
 
 class Given(Noun, frozen=True):
-    """A label that a person gave, and where it stands."""
+    """A label that a person gave, with its file and line."""
 
     id: str
     label: str
@@ -38,7 +39,7 @@ class Given(Noun, frozen=True):
 
 
 class Malformed(Noun, frozen=True):
-    """A line that can't be used, and why."""
+    """A line that can't be used, and the reason."""
 
     file: str
     line: int
@@ -47,7 +48,10 @@ class Malformed(Noun, frozen=True):
 
 
 class Sheet(Noun, frozen=True):
-    """What a file holds: `unfilled` lines have no label yet, `foreign` ones were read as Windows-1252."""
+    """The content of a file of labels.
+
+    `unfilled` counts the lines without a label, and `foreign` the lines that were read as Windows-1252.
+    """
 
     given: tuple[Given, ...]
     malformed: tuple[Malformed, ...]
@@ -56,7 +60,7 @@ class Sheet(Noun, frozen=True):
 
 
 def id_of(values: Sequence[Any]) -> str:
-    """Name a row by what stands in it, so that the name holds when the table is sorted or grows.
+    """Return an id of a row that depends on its values only, so it stays the same when the table is sorted or grows.
 
     >>> id_of(["a fine film"])
     'fb52a29dcb8e1069'
@@ -66,12 +70,12 @@ def id_of(values: Sequence[Any]) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Return whether a column is one of the sheet's own, however people write its name."""
+    """Return whether a column has the name of one of the file's own columns, in any case."""
     return name.strip().lower() in (ID, LABEL, ANNOTATOR)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a sheet for a spreadsheet. A cell that would be taken for a formula gets an apostrophe before it."""
+    """Write a file for a spreadsheet. A cell that looks like a formula gets an apostrophe at its beginning."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([ID, *columns, LABEL])
@@ -80,7 +84,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
 
 
 def write_jsonl(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a sheet for a script: an object a line, its `label` null."""
+    """Write a file for a script: a JSON object per line, with a `label` of null."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             line = {ID: row[ID], **{name: row[name] for name in columns}, LABEL: None}
@@ -93,18 +97,18 @@ def _cell(value: Any) -> str:
 
 
 def _bare(cell: str) -> str:
-    """Return an id without the apostrophe that `_cell` put before it."""
+    """Return an id without the apostrophe that `_cell` added."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
 def read_sheets(paths: Sequence[Path]) -> list[Sheet]:
-    """Read the files that came back, CSV (comma, semicolon or tab) or JSON Lines by the suffix.
+    """Return the contents of the filled-in files: CSV (comma, semicolon or tab) or JSON Lines, by their suffix.
 
-    Who labelled is what a line's `annotator` says, else the file's name without its suffix; where two files have the
-    same, the second is `name[1]`.
+    The annotator is the line's `annotator`, or else the file's name without its suffix. If two files have the same
+    name, the annotator of the second is `name[1]`.
 
     Raises:
-        SourceError: a file has another suffix, or isn't one that was to be filled in.
+        SourceError: a file has another suffix, or isn't a file of labels.
     """
     seen: Counter[str] = Counter()
     sheets = []
@@ -145,9 +149,10 @@ def _read(path: Path, annotator: str) -> Sheet:
 
 
 def decode(data: bytes) -> tuple[str, int]:
-    """Return a file's text, and how many of its lines weren't UTF-8 and were read as Windows-1252.
+    """Return a file's text, and the number of its lines that weren't UTF-8 and were read as Windows-1252.
 
-    Spreadsheets save in UTF-8 with a mark, in UTF-16 or in Windows-1252; files pasted together hold several.
+    Spreadsheets save files as UTF-8 with a byte order mark, as UTF-16 or as Windows-1252. A file that was pasted
+    together may have several encodings.
 
     >>> decode("naïf\\n".encode() + "naïf\\n".encode("cp1252"))
     ('naïf\\nnaïf\\n', 1)
@@ -165,7 +170,7 @@ def decode(data: bytes) -> tuple[str, int]:
 
 
 def _csv_lines(text: str, name: str) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Go over the lines below the header: number, what is in it, what is wrong with it."""
+    """Yield the lines below the header: the line's number, its cells, and what is wrong with it."""
     with _long_fields():
         delimiter, header = _header(text, name)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -204,7 +209,7 @@ def _header(text: str, name: str) -> tuple[str, list[str]]:
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """Allow cells longer than 128 KiB."""
+    """Allow cells longer than 128 KiB while the context is open."""
     before = csv.field_size_limit(LONGEST_FIELD)
     try:
         yield

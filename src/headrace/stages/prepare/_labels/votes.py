@@ -1,4 +1,4 @@
-"""Labelling functions asked about every row: their votes as a matrix."""
+"""The votes of labelling functions on every row, as a matrix."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ MOST_CLASSES = 100
 
 
 class Votes(Noun, frozen=True):
-    """What each function said of each row.
+    """The vote of each function on each row.
 
-    `codes` is rows x functions, int8: the place of the label in `classes`, or -1 where the function abstained.
+    `codes` is an int8 array of rows by functions: the position of the label in `classes`, or -1 where the function
+    abstained.
     """
 
     names: tuple[str, ...]
@@ -33,14 +34,15 @@ class Votes(Noun, frozen=True):
 
 
 def ask(table: pa.Table, functions: Sequence[LabellingFunction], classes: Sequence[Label] | None) -> Votes:
-    """Ask every function about every row. Labels are those of `classes`, or all that some function gave, sorted.
+    """Return the votes of every function on every row.
 
-    A function takes a row, a dictionary of column to value, and gives a label or None; one whose parameter is annotated
-    `pa.RecordBatch` takes a batch and gives a label or None for each of its rows.
+    The labels are those of `classes`, or else all labels that a function returned, sorted. A function takes a row (a
+    dictionary from column to value) and returns a label or None. If its parameter is annotated `pa.RecordBatch`, it
+    takes a batch, and returns a label or None for each of its rows.
 
     Raises:
         DefinitionError: there is no function.
-        UsageError: a function raised, or gave something that is no label; the row is named.
+        UsageError: a function raised, or returned something that isn't a label. The error names the row.
     """
     if not functions:
         raise no_functions()
@@ -73,13 +75,15 @@ def ask(table: pa.Table, functions: Sequence[LabellingFunction], classes: Sequen
 
 
 def no_functions() -> DefinitionError:
-    """Return the error of a call without labelling functions."""
+    """Return the error for a call without labelling functions."""
     return DefinitionError("`label` needs labelling functions", hint="give `functions=[...]`, one is enough to begin")
 
 
 def named(functions: Sequence[LabellingFunction]) -> tuple[str, ...]:
-    """Return each function the name that reports use: its own, what a partial holds, a number where two are the
-    same."""
+    """Return the names of functions for reports: the function's own name, with a partial's arguments.
+
+    Where two names are the same, each gets a number.
+    """
     plain = [_name(each) for each in functions]
     many = {name for name, count in Counter(plain).items() if count > 1}
     seen: Counter[str] = Counter()
@@ -154,7 +158,7 @@ def _of_batch(function: LabellingFunction, name: str, batch: pa.RecordBatch, sta
 
 
 def _told(error: Exception) -> str:
-    """An exception in a line, with where in the user's file it was raised."""
+    """Return an exception as one line, with the place in the user's file where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     where = f" ({last.filename.rpartition('/')[2]}:{last.lineno})" if last is not None else ""
@@ -167,20 +171,20 @@ def _shown(row: dict[str, Any]) -> str:
 
 
 def _plain(vote: Any) -> Any:
-    """Take NumPy's scalars for what they hold."""
+    """Return a NumPy scalar as a Python value, and any other value as it is."""
     return vote.item() if isinstance(vote, np.generic) else vote
 
 
 def _is_label(vote: Any) -> bool:
-    """Return whether it is a text, a truth, or a whole number that Arrow has."""
+    """Return whether a value is a text, a boolean, or a whole number that fits into 64 bits."""
     return type(vote) in (str, bool) or (type(vote) is int and -(2**63) <= vote < 2**63)
 
 
 def checked(classes: Sequence[Any]) -> tuple[Label, ...]:
-    """Return classes that a user named.
+    """Return the classes that a user named.
 
     Raises:
-        DefinitionError: they are of several kinds, or one is named twice.
+        DefinitionError: the classes are of several types, or one is named twice.
     """
     found = tuple(_plain(each) for each in classes)
     kinds = {type(each) for each in found}
@@ -195,7 +199,7 @@ def checked(classes: Sequence[Any]) -> tuple[Label, ...]:
 
 
 def _found(said: list[list[Any]], names: tuple[str, ...]) -> tuple[Label, ...]:
-    """All labels that some function gave, sorted."""
+    """Return all labels that a function returned, sorted."""
     first: dict[type, tuple[str, int, Any]] = {}
     labels: set[Any] = set()
     for place, votes in enumerate(said):

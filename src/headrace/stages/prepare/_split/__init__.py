@@ -1,2 +1,4 @@
-"""`prepare.split`: train, valid and test, and whether one leaks into another. Begin with `split`, the stage, then
-`leaks`. Nothing here draws at random: a row's part follows from its key."""
+"""The stage `prepare.split`: it splits a table into train, valid and test, and checks for leaks between the parts.
+
+Begin with `split`, the stage, then `leaks`. No row is assigned at random: the part of a row follows from its values.
+"""

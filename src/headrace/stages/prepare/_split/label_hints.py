@@ -1,4 +1,4 @@
-"""Columns that tell the target too well: often it was put there by what comes after it."""
+"""Columns that predict the target too well: often such a column was filled in after the target was known."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LOOKED_AT = 50_000
 SURE = 0.999
 CORRELATED = 0.995
 FEWEST = 20
-"""Of fewer rows nothing is told."""
+"""The fewest rows from which a hint is made."""
 MOST_VALUES = 0.05
-"""A column that has more different values than this share of the rows tells the target by accident."""
+"""The most different values of a column, as a share of the rows: with more, it predicts the target by accident."""
 Numbers = np.ndarray[Any, Any]
 
 
 def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield the columns from which the target can be read off, and how, in a sentence. It is a hint, not a proof.
+    """Yield the columns from which the target can be read off, each with a sentence on how. It is a hint, not a proof.
 
-    At most 50,000 rows are looked at, evenly spread.
+    At most about 50,000 rows are used, evenly spread.
     """
     step = max(1, len(table) // LOOKED_AT)
     some = rows_at(table, np.arange(0, len(table), step)) if step > 1 else table
@@ -45,7 +45,7 @@ def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iter
 
 
 def missing_targets(column: pa.ChunkedArray) -> int:
-    """Return how many rows have no target: null, or NaN."""
+    """Return the number of rows whose target is null or NaN."""
     return len(column) - int(pc.sum(_told(column)).as_py() or 0)
 
 
@@ -81,7 +81,7 @@ def _guess(labels: Numbers) -> float:
 
 
 def _purity(values: Numbers, labels: Numbers) -> float:
-    """Return the share of rows whose label is the usual one of their value."""
+    """Return the share of rows whose label is the most frequent one among the rows with the same value."""
     places, labelled = (np.unique(each, return_inverse=True)[1].astype(np.int64) for each in (values, labels))
     pairs, counts = np.unique(places * (int(labelled.max()) + 1) + labelled, return_counts=True)
     best = np.zeros(int(places.max()) + 1, np.int64)
@@ -90,7 +90,7 @@ def _purity(values: Numbers, labels: Numbers) -> float:
 
 
 def _area(scores: Numbers, target: Numbers) -> float:
-    """Return the AUC of scores for a target of two values, whichever way they point (Mann and Whitney's statistic)."""
+    """Return the AUC of scores for a target of two values, in the better of both directions (Mann and Whitney)."""
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
     positive = target == target.max()

@@ -1,4 +1,4 @@
-"""Rows of one part of a split that stand, or nearly stand, in an earlier part too."""
+"""Rows of one part of a split that are equal, or nearly equal, to rows of an earlier part."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from headrace.stages.tables import engine
 from headrace.stages.tables.types import is_text, plain_type
 
 FEW = 10
-"""Whole numbers of no more values than this are codes, which are the same or not."""
+"""Whole numbers with at most this many different values are codes: they are equal or not, but never near."""
 SLIGHT = 1e-4
-"""Where no more than this share of the rows is like others, that is a warning: it hardly changes what is judged."""
+"""If at most this share of the rows is like others, there is a warning and no error, since results hardly change."""
 SLIGHT_KINDS = ("equal rows", "near rows", "near texts")
 DISTINCT = 0.5
-"""Where less than this share of the rows are different at all, rows that are equal tell nothing."""
+"""The smallest share of different rows in a table for which equal rows count as leaks."""
 MANY = 100
-"""Of more columns than this, rows are hardly ever the same by chance."""
+"""With more columns than this, rows are hardly ever equal by chance."""
 MIX = np.uint64(0x9E3779B97F4A7C15)
 Numbers = np.ndarray[Any, Any]
 NONE = np.empty(0, dtype=np.int64)
@@ -30,10 +30,11 @@ NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """One kind of leak: `rows` of later parts, each beside a row of an earlier part that it is like (`others`).
+    """One kind of leak.
 
-    `earlier` are all rows that must go if none of `rows` is to leak. `judged` is False where such rows tell nothing;
-    `why` says so.
+    `rows` are rows of later parts, and `others` has, for each, a row of an earlier part that it is like. `earlier` are
+    all rows that must be removed to stop the leak. `judged` is False where such rows show nothing, and `why` is the
+    reason.
     """
 
     kind: str
@@ -45,13 +46,17 @@ class Leak:
     why: str = ""
 
     def is_slight(self, total: int) -> bool:
-        """Whether so few of a table's rows are like others that it is a warning and no more."""
+        """Return whether so few of the table's `total` rows are like others that there is only a warning."""
         return self.kind in SLIGHT_KINDS and len(self.rows) <= SLIGHT * total
 
 
 class Crossing(NamedTuple):
-    """Rows of later parts whose digest stands in an earlier part too, for each a row of the earliest such part, all
-    rows of earlier parts whose digest stands in a later one, and the share of digests that are different."""
+    """The rows whose digest is in several parts.
+
+    `rows` are rows of later parts, and `others` has, for each, a row of the earliest part with the same digest.
+    `earlier` are all rows of earlier parts whose digest is in a later part too. `different` is the share of digests
+    that are different.
+    """
 
     rows: Numbers
     others: Numbers
@@ -60,9 +65,10 @@ class Crossing(NamedTuple):
 
 
 def crossing(digests: Numbers, parts: Numbers, there: Numbers | None = None) -> Crossing:
-    """Find digests that stand in several parts. `there` says which rows count at all; those that no part has don't.
+    """Return the rows whose digest is in several parts.
 
-    One sort tells which digests do; places are looked for only where there are any. Of the 64 bits, 62 count.
+    `there` says which rows count. Rows that are in no part never count. One sort finds the digests; the rows are looked
+    up only if there are any. 62 of the 64 bits are compared.
     """
     counts = parts != LEFT_OUT if there is None else (parts != LEFT_OUT) & there
     places = np.flatnonzero(counts)
@@ -97,7 +103,10 @@ def _crossing(digests: Numbers, parts: Numbers, places: Numbers, different: floa
 def of_digests(
     kind: str, digests: Numbers, parts: Numbers, what: str, there: Numbers | None = None, *, anyway: bool = False
 ) -> Leak:
-    """Return the leaks among rows of one digest. With `anyway`, they aren't judged if rows repeat anyway."""
+    """Return the leaks among rows with the same digest.
+
+    With `anyway`, the leaks aren't judged if most rows of the table have an equal row anyway.
+    """
     found = crossing(digests, parts, there)
     judged = not anyway or found.different >= DISTINCT
     why = "" if judged else f"only {found.different:.0%} of all rows are different at all, so such rows tell nothing"
@@ -107,12 +116,12 @@ def of_digests(
 
 
 def joined(found: Sequence[Numbers]) -> Numbers:
-    """Return several lists of rows as one."""
+    """Return several arrays of row numbers as one."""
     return np.concatenate(found) if found else NONE
 
 
 def digests(table: pa.Table, names: Sequence[str], *, near: bool = False) -> Numbers:
-    """Return a digest for each row, of these columns. With `near`, of texts the letters and digits alone count."""
+    """Return a digest of each row over these columns. With `near`, only the letters and digits of texts count."""
     digest: Numbers = np.zeros(len(table), np.uint64)
     for given in _in_strips(table, names):
         parts = [_near(field.name, field.type) if near else field.name for field in given.schema]
@@ -123,7 +132,7 @@ def digests(table: pa.Table, names: Sequence[str], *, near: bool = False) -> Num
 
 
 def digests_each(table: pa.Table, names: Sequence[str]) -> dict[str, Numbers]:
-    """Return a digest a row of each of these columns."""
+    """Return, for each of these columns, a digest of each row's value."""
     digest: list[Numbers] = []
     for given in _in_strips(table, names):
         parts = ", ".join(f"hash({name}) as {name}" for name in given.column_names)
@@ -134,14 +143,14 @@ def digests_each(table: pa.Table, names: Sequence[str]) -> dict[str, Numbers]:
 
 
 def _in_strips(table: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield these columns some at a time, under names that the engine takes and tells apart."""
+    """Yield these columns a few at a time, with new and different names that the engine accepts."""
     for start in range(0, len(names), STRIP):
         some = names[start : start + STRIP]
         yield pa.table([table.column(name) for name in some], [f"c{place}" for place in range(len(some))])
 
 
 def complete(table: pa.Table, names: Sequence[str]) -> Numbers:
-    """Return which rows have no null among these columns."""
+    """Return which rows have no null in these columns."""
     there = np.ones(len(table), dtype=bool)
     for name in names:
         column = table.column(name)
@@ -157,8 +166,10 @@ def _near(name: str, kind: pa.DataType) -> str:
 
 
 def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target: str | None) -> list[Leak]:
-    """Return the rows that stand in an earlier part too: exactly, and nearly. `left_out` (the key) makes no difference,
-    and the target none to what is near."""
+    """Return the rows that are also in an earlier part: the equal ones and the near ones.
+
+    The columns in `left_out` (the key) are ignored. The target is ignored for near rows.
+    """
     names = [name for name in table.column_names if name not in left_out]
     if not names or not len(table):
         return []
@@ -171,7 +182,7 @@ def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target:
 
 
 def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Numbers, but: str) -> Leak:
-    """Return the rows that are near to rows of earlier parts, in all features."""
+    """Return the rows that are near to rows of earlier parts in all features."""
     what = f"texts by their letters{but}"
     measured = [name for name in features if _is_measured(table.column(name))]
     exact = digests(table, [name for name in features if name not in measured], near=True)
@@ -200,7 +211,7 @@ def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Num
 
 
 def _is_measured(column: pa.ChunkedArray) -> bool:
-    """Return whether a column's numbers are amounts, which may be near, and not codes."""
+    """Return whether a column's numbers are amounts, which can be near, and not codes."""
     if pa.types.is_integer(column.type):
         some = column.slice(0, 10_000)
         return len(some.unique()) > FEW or len(column.unique()) > FEW
@@ -208,9 +219,10 @@ def _is_measured(column: pa.ChunkedArray) -> bool:
 
 
 def _beyond_chance(leak: Leak, table: pa.Table, names: Sequence[str], parts: Numbers, *, near: bool = False) -> Leak:
-    """Judge rows that are the same only where they are more than chance gives.
+    """Return the leak, not judged if chance gives as many equal rows.
 
-    For each column, that is how many pairs are the same but in it, times the odds that two values of it are the same.
+    The number by chance is estimated for each column: the number of pairs that are equal in all other columns, times
+    the odds that two values of the column are equal. The largest of these numbers counts.
     """
     if len(names) > MANY:
         return leak

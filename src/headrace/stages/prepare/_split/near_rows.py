@@ -1,13 +1,13 @@
-"""Rows that are nearly those of an earlier part, and how many such there would be by chance.
+"""Rows that are near to rows of an earlier part, and how many pairs would be near by chance.
 
-Two rows are near where all of their numbers are within a tolerance of each other and all else is the same. Among many
-rows some pairs are near by chance, so near pairs count only where there are more of them than chance gives. How many
-that is follows from pairs that are farther apart: as the tolerance shrinks, pairs of chance get rarer as a power of it,
-and copies of rows don't. The power is the number of columns where they have nothing to do with each other, and less
-where one follows from others: the correlation dimension (Grassberger and Procaccia 1983, "Measuring the strangeness of
-strange attractors"). It is measured, not assumed: a column made from others changes nothing.
+Two rows are near if all their numbers are within a tolerance of each other and all else is equal. Among many rows, some
+pairs are near by chance, so near pairs count only where there are more than chance gives. The number by chance is
+estimated from pairs that are farther apart. As the tolerance shrinks, pairs by chance become rarer as a power of it,
+and copies of rows don't. The power is the number of columns if the columns are independent, and less if one follows
+from others. It is the correlation dimension (Grassberger and Procaccia 1983, "Measuring the strangeness of strange
+attractors"). It is measured and not assumed, so a column that is computed from others changes nothing.
 
-Pairs are found on grids of several random origins: those that share a cell are compared.
+Pairs are found on several grids with random origins: rows that share a cell are compared.
 """
 
 from __future__ import annotations
@@ -23,37 +23,47 @@ from headrace.stages.prepare._split.parts import LEFT_OUT, PARTS
 Numbers = np.ndarray[Any, Any]
 NONE = np.empty(0, dtype=np.int64)
 TOLERANCE = 0.02
-"""Numbers are near within this share of their column's spread; far out, of their distance from its middle."""
+"""Numbers are near within this share of their column's spread.
+
+Far from the column's middle, they are near within this share of their distance from the middle.
+"""
 WIDEST, CELL = 128.0, 8.0
-"""The widest cells of a grid, in tolerances; the narrowest that miss hardly a pair within a tolerance."""
+"""The widest cells of a grid, and the narrowest that miss hardly any near pair; both in tolerances."""
 FINEST = CELL / 256
 GRIDS, MANY_ROWS, FEWER_GRIDS = 8, 1_000_000, 2
-"""A grid costs a sort of all rows, so of many rows there are fewer: some of the pairs aren't found then."""
+"""The number of grids. With more than `MANY_ROWS` rows it is `FEWER_GRIDS`, and some pairs aren't found then.
+
+A grid costs a sort of all rows.
+"""
 PAIRS = 100_000
-"""So many pairs a grid are compared; where there are more, its cells are halved, and at last the tolerance."""
+"""The most pairs that are compared per grid. If there are more, the cells are halved, and in the end the tolerance."""
 PROBED = 50_000
 DRAWN = 100_000
 SURE = 0.001
 TRIES = 3
-"""Several tolerances are tried, most of them on the same pairs: as good as so many that are apart."""
+"""Trying several tolerances counts as this many independent tests, since most of them test the same pairs."""
 MANY_BY_CHANCE = 100
-"""Three times so many are sure to be more."""
+"""Above this number by chance, three times as many pairs are surely more, and no probability is computed."""
 TIMES = 3.0
-"""Near rows tell something where they are so many times as many as by chance, which a guess may be wrong by."""
+"""Near rows count if there are this many times as many as by chance.
+
+The estimate by chance may be wrong by such a factor.
+"""
 ENOUGH = 100
-"""The power is measured at the smallest distance within which there are so many pairs."""
+"""The power is measured at the smallest distance within which there are this many pairs."""
 SCARCE = 30
-"""Of fewer pairs than this it can't be measured."""
+"""The fewest pairs from which the power can be measured."""
 DOUBT = 2.0
-"""The power is taken this many standard errors lower than it is measured."""
+"""The power used is this many standard errors lower than the measured one."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Near(NamedTuple):
-    """Rows of later parts, each with one that it is near in an earlier part; none where chance gives as many.
+    """Rows of later parts that are near to rows of earlier parts; none where chance gives as many pairs.
 
-    `earlier` are all rows of earlier parts that are near to one of a later part. `found` is how many pairs are near,
-    `chance` about how many would be by chance, `within` the tolerance that they were counted with, in words.
+    `rows` are rows of later parts, and `others` has, for each, a near row of an earlier part. `earlier` are all rows of
+    earlier parts that are near to a row of a later part. `found` is the number of near pairs, and `chance` about how
+    many would be near by chance. `within` is the tolerance that was used, in words.
     """
 
     rows: Numbers
@@ -65,15 +75,17 @@ class Near(NamedTuple):
 
 
 class Scaled(NamedTuple):
-    """A column's numbers such that 1 is the tolerance. `steps` says that the tolerance is a step from one whole number
-    to the next."""
+    """A column's numbers, scaled so that 1 is the tolerance.
+
+    `steps` is True if the tolerance is the step from one whole number to the next.
+    """
 
     numbers: Numbers
     steps: bool
 
 
 def scaled(values: Numbers, *, whole: bool) -> Scaled:
-    """Scale a column: the tolerance is a share of its spread, but at least 1 for whole numbers."""
+    """Return a column scaled. The tolerance is a share of the column's spread, but at least 1 for whole numbers."""
     some = values[:: max(1, len(values) // DRAWN)]
     low, middle, high = np.percentile(some, [25, 50, 75]) if len(some) else (0.0, 0.0, 0.0)
     spread = (high - low) or float(np.std(some)) or 1.0
@@ -84,10 +96,10 @@ def scaled(values: Numbers, *, whole: bool) -> Scaled:
 
 
 def near_rows(columns: Sequence[Scaled], exact: Numbers, parts: Numbers, known: Numbers) -> Near:
-    """Find rows of later parts that are near to rows of earlier ones.
+    """Return the rows of later parts that are near to rows of earlier parts.
 
-    `columns` are the scaled numbers, `exact` is a digest of all else. Rows that are `known` to be the same as
-    others are left out.
+    `columns` are the scaled numbers, and `exact` is a digest of all other columns. Rows in `known` are left out: they
+    are already known to be equal to others.
     """
     counts = parts != LEFT_OUT
     counts[known] = False
@@ -118,15 +130,19 @@ def near_rows(columns: Sequence[Scaled], exact: Numbers, parts: Numbers, known: 
 
 
 class _Limits(NamedTuple):
-    """How far apart numbers may be, and how far those whose tolerance is a step."""
+    """The greatest distance of numbers (`scale`), and of whole numbers whose tolerance is a step (`step`)."""
 
     scale: float
     step: float
 
 
 class _Pool(NamedTuple):
-    """Pairs of rows: how far apart their numbers are, those that are steps and all others, for how many pairs each
-    stands, and the distance up to which there are enough of them to go by."""
+    """Pairs of rows with the distances of their numbers.
+
+    `distance` is the largest distance of a pair's numbers, without those that are steps; `stepped` is that of the
+    steps. `weight` is the number of pairs that a pair stands for. `reach` is the distance up to which there are enough
+    pairs.
+    """
 
     distance: Numbers
     stepped: Numbers
@@ -143,20 +159,24 @@ def _pool(apart: Numbers, steps: Numbers, weight: Numbers, reach: float) -> _Poo
 
 
 class _Apart(NamedTuple):
-    """How far apart the numbers of each column are in pairs of rows that are drawn, the nearest first."""
+    """The distances of each column's numbers in random pairs of rows, sorted."""
 
     ranked: Numbers
     steps: Numbers
 
     def shares(self, limits: _Limits) -> Numbers:
-        """Return the share of pairs, of each column, that are within its limit."""
+        """Return, for each column, the share of pairs within the column's limit."""
         each = np.where(self.steps, limits.step, limits.scale)
         counts = [np.searchsorted(one, limit, side="right") for one, limit in zip(self.ranked.T, each, strict=True)]
         return (np.array(counts) + 1) / (len(self.ranked) + 1)
 
 
 class _Rung(NamedTuple):
-    """A tolerance: how many pairs are within it, how many chance gives, which they are, and the tolerance in words."""
+    """A tolerance with the pairs within it.
+
+    `found` is the number of pairs, and `chance` the number that chance gives. `near` says which pairs these are.
+    `within` is the tolerance in words.
+    """
 
     found: float
     chance: float
@@ -165,10 +185,10 @@ class _Rung(NamedTuple):
 
 
 def _rungs(pools: tuple[_Pool, _Pool], columns: _Apart, has_steps: bool, top: float) -> Iterator[_Rung]:
-    """Go down from the widest tolerance, once with and once without steps of whole numbers.
+    """Yield the tolerances from the widest down, with and without steps of whole numbers.
 
-    The first pool are pairs that are the same in all else. The second, of all pairs, tells of chance where those are
-    few.
+    The first pool has pairs that are equal in all else. The second has pairs of any rows; it estimates the number by
+    chance where the first has too few pairs.
     """
     mixed = bool(columns.steps.any())
     only_steps = has_steps and not mixed
@@ -184,7 +204,7 @@ def _rungs(pools: tuple[_Pool, _Pool], columns: _Apart, has_steps: bool, top: fl
 
 
 def _in_words(scale: float | None, step: float | None) -> str:
-    """Say a tolerance: of numbers, and of whole numbers that may differ by a step."""
+    """Return a tolerance in words: of numbers, and of whole numbers that may differ by a step."""
     words = []
     if scale is not None:
         words.append(f"numbers within {100 * scale * TOLERANCE:.6g}%" if scale else "numbers the same")
@@ -194,7 +214,10 @@ def _in_words(scale: float | None, step: float | None) -> str:
 
 
 def _by_later(one: Numbers, other: Numbers, parts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Return each row of a later part with the first of the earliest part that it is paired with, and all earlier."""
+    """Return three arrays: rows of later parts, a row of the earliest part for each, and all rows of earlier parts.
+
+    The first two come from the given pairs: each row of a later part stands beside a row that it is paired with.
+    """
     first = parts[one] < parts[other]
     before, after = np.where(first, one, other), np.where(first, other, one)
     order = np.lexsort((before, parts[before], after))
@@ -206,7 +229,10 @@ def _by_later(one: Numbers, other: Numbers, parts: Numbers) -> tuple[Numbers, Nu
 def _candidates(
     numbers: Numbers, exact: Numbers, parts: Numbers, grids: int
 ) -> tuple[float, tuple[Numbers, Numbers] | None]:
-    """Return the width of the cells, and the pairs of rows of two parts in one cell; None where they are too many."""
+    """Return the width of the cells, and the pairs of rows of different parts that share a cell.
+
+    The pairs are None if they are too many.
+    """
     draw = np.random.default_rng(0)
     origins = draw.random((grids, numbers.shape[1]))
     width = _first_width(numbers, exact, parts, origins[0])
@@ -225,7 +251,7 @@ def _candidates(
 
 
 def _first_width(numbers: Numbers, exact: Numbers, parts: Numbers, origin: Numbers) -> float:
-    """Return the widest cells worth a try, by some of the rows."""
+    """Return the widest cells worth trying, estimated from some of the rows."""
     some = slice(None, None, max(1, len(parts) // PROBED))
     times = (len(parts) / max(1, len(parts[some]))) ** 2
     width = WIDEST
@@ -245,12 +271,15 @@ def _cells(numbers: Numbers, exact: Numbers, width: float, origin: Numbers) -> N
 
 
 def pairs_between(digests: Numbers, parts: Numbers) -> float:
-    """Return how many pairs of rows of two parts have one digest."""
+    """Return the number of pairs of rows of different parts with the same digest."""
     return _pairs(*_grouped(digests, parts))
 
 
 def _grouped(digests: Numbers, parts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Return the order that puts rows of one digest together, where each such group begins, and the parts in it."""
+    """Return an order that puts rows of the same digest together.
+
+    The other two arrays are the start of each such group, and the part of each row in that order.
+    """
     order = np.argsort(digests, kind="stable")
     ranked = digests[order]
     starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1])) if len(ranked) else NONE
@@ -258,7 +287,7 @@ def _grouped(digests: Numbers, parts: Numbers) -> tuple[Numbers, Numbers, Number
 
 
 def _pairs(order: Numbers, starts: Numbers, parts: Numbers) -> float:
-    """Return how many pairs of rows of two parts are in one group."""
+    """Return the number of pairs of rows of different parts in the same group."""
     if not len(order):
         return 0.0
     sizes = np.diff(np.append(starts, len(order))).astype(np.float64)
@@ -267,8 +296,10 @@ def _pairs(order: Numbers, starts: Numbers, parts: Numbers) -> float:
 
 
 def _enumerated(order: Numbers, starts: Numbers, parts: Numbers) -> Numbers:
-    """Return the pairs of rows of two parts in one group, each as one number: the row of the lower place, then the
-    other."""
+    """Return the pairs of rows of different parts in the same group.
+
+    Each pair is one number: the lower row number times the number of rows, plus the higher row number.
+    """
     count = len(order)
     group = np.zeros(count, np.int64)
     group[starts[1:]] = 1
@@ -287,7 +318,7 @@ def _enumerated(order: Numbers, starts: Numbers, parts: Numbers) -> Numbers:
 
 
 def _drawn(numbers: Numbers, parts: Numbers) -> Numbers:
-    """Return how far apart the numbers of pairs of rows of two parts are, of pairs drawn at random."""
+    """Return the distances of the numbers in random pairs of rows of different parts."""
     draw = np.random.default_rng(1)
     one, other = draw.integers(0, max(1, len(parts)), (2, DRAWN if len(parts) else 0))
     differ = parts[one] != parts[other]
@@ -296,8 +327,11 @@ def _drawn(numbers: Numbers, parts: Numbers) -> Numbers:
 
 
 def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -> float:
-    """Return how many pairs chance gives within limits, by those that are farther apart: in the numbers that aren't
-    steps, else in all, else by pairs that aren't the same in all else."""
+    """Return the number of pairs that chance gives within limits, estimated from pairs that are farther apart.
+
+    These are farther apart in the numbers that aren't steps. If they are too few, pairs that are farther apart in any
+    number are used, and then pairs that differ in other columns.
+    """
     pool, rare = pools
     for pairs, fixed in ((pool, True), (pool, False), (rare, False)):
         inside = pairs.within(small)
@@ -317,11 +351,11 @@ def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -
 
 
 def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, limits: Sequence[_Limits]) -> float:
-    """Return how many pairs chance gives within the first limits, by how many more there are within two wider ones.
+    """Return the number of pairs that chance gives within the first limits, from the numbers within two wider ones.
 
-    Their number is a power of the product of the columns' own shares: 1 where the columns have nothing to do with each
-    other, 1/2 where each is told by another. In the column that is measured most finely alone, pairs get rarer as
-    their distance. What is within the first limits may be copies, so it isn't counted but solved for.
+    The number is a power of the product of the columns' own shares. The power is 1 if the columns are independent, and
+    1/2 if each column follows from another. In the column that is measured most finely, pairs become rarer in
+    proportion to their distance. Pairs within the first limits may be copies, so they aren't counted but solved for.
     """
     inner, outer = counts
     small, middle, large = (columns.shares(each) for each in limits)
@@ -338,7 +372,7 @@ def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, li
 
 
 def is_more(there: float, chance: float, sure: float = SURE) -> bool:
-    """Return whether there are more pairs than chance gives, surely and by far."""
+    """Return whether there are clearly more pairs than chance gives, and by a large factor."""
     if there < max(1.0, TIMES * chance):
         return False
     if chance > MANY_BY_CHANCE:

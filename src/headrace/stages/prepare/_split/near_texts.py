@@ -1,10 +1,12 @@
 """Texts that are nearly the same, found by MinHash.
 
-A text counts as its set of shingles, runs of three words. Two sets share the least of a random order of shingles as
-often as they overlap (Broder, On the resemblance and containment of documents, 1997); of 64 such orders, texts that
-agree in the 4 of one of 16 bands are compared. At a similarity of 0.8 two texts are missed once in 5,000 times. Work
-grows with the number of texts: of each at most its first words count, and of texts that fill a band by hundreds each is
-compared with the first alone.
+A text counts as its set of shingles, which are runs of three words. Under a random order of all shingles, two sets have
+the same least shingle as often as they overlap (Broder, On the resemblance and containment of documents, 1997). 64 such
+orders form 16 bands of 4. Two texts are compared if they agree in all 4 orders of a band. At a similarity of 0.8, a
+pair of texts is missed once in 5,000 times.
+
+The work grows in proportion to the number of texts. Only the first words of a text count. Of the texts that agree in a
+band, each is compared with the first one only.
 """
 
 from __future__ import annotations
@@ -23,15 +25,16 @@ WORDS = 512
 BANDS, ROWS = 16, 4
 SIMILAR = 0.8
 TOGETHER = 1 << 16
-"""So many shingles are mixed at a time."""
+"""The number of shingles that are mixed at a time."""
 _SOME = np.uint64(0x9E3779B97F4A7C15)
 Numbers = np.ndarray[Any, Any]
 
 
 def near_texts(texts: pa.ChunkedArray, parts: Numbers, similar: float = SIMILAR) -> tuple[Numbers, Numbers]:
-    """Return the rows of later parts whose text is nearly that of a row of an earlier part, and that row.
+    """Return the rows of later parts whose text is nearly that of a row of an earlier part, and those earlier rows.
 
-    Similarity is the share of shingles that two texts have in common among those of either (Jaccard).
+    The similarity is the number of shingles that both texts have, divided by the number that at least one has
+    (Jaccard).
     """
     shingles, starts, rows = _shingles(texts)
     if not len(rows):
@@ -52,7 +55,10 @@ def near_texts(texts: pa.ChunkedArray, parts: Numbers, similar: float = SIMILAR)
 
 
 def _bands(shingles: Numbers, starts: Numbers) -> Numbers:
-    """Return a digest a band and text. Some texts at a time, so that their shingles stay in the cpu's cache."""
+    """Return a digest for each band and text.
+
+    Only some texts are mixed at a time, so that their shingles stay in the CPU's cache.
+    """
     draw = np.random.default_rng(0)
     factors = draw.integers(1, 2**63, size=(BANDS, ROWS), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     bands = np.zeros((BANDS, len(starts)), np.uint64)
@@ -74,8 +80,10 @@ def _bands(shingles: Numbers, starts: Numbers) -> Numbers:
 
 
 def _shingles(texts: pa.ChunkedArray) -> tuple[Numbers, Numbers, Numbers]:
-    """Return the shingles of all texts as numbers, where each text's begin, and the texts' rows. A text of fewer words
-    than a shingle has one; one without a word is left out."""
+    """Return the shingles of all texts as numbers, the start of each text's shingles, and the row of each text.
+
+    A text of fewer words than a shingle has one shingle. A text without a word is left out.
+    """
     plain = pc.utf8_lower(pc.replace_substring_regex(texts.cast(pa.large_string()), r"[^\pL\pN]+", " "))
     words = pc.list_slice(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(plain), max_splits=WORDS), 0, WORDS)
     words = words.combine_chunks()
@@ -99,7 +107,7 @@ def _shingles(texts: pa.ChunkedArray) -> tuple[Numbers, Numbers, Numbers]:
 
 
 def _is_blank(words: pa.Array, lengths: Numbers) -> Numbers:
-    """Return which texts have no word at all: splitting them gives one that is empty."""
+    """Return which texts have no word: splitting such a text gives one empty word."""
     flat = pc.list_flatten(words)
     blank = pc.equal(pc.utf8_length(flat), 0).to_numpy(zero_copy_only=False)
     found = np.zeros(len(lengths), dtype=bool)

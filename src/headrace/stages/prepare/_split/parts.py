@@ -1,4 +1,4 @@
-"""Which part of a split each row goes to: by the digest of its key, or by its time."""
+"""The part of a split that each row goes to: by the digest of its key, or by its time."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from headrace.stages.tables.types import is_text, plain_type
 
 PARTS = ("train", "valid", "test")
 LEFT_OUT = 3
-"""The number of the part that no row of any part is in."""
+"""The part number of rows that are in no part."""
 TOLD = "coalesce(length({0}::varchar) || ':' || {0}::varchar, 'n')"
-"""A value as text, with its length, so that no two rows of several values read the same."""
+"""The SQL of a value as text with its length, so that different rows of values never read the same."""
 STRIP = 200
-"""The engine's plans grow faster than the columns in them: it is given so many at a time."""
+"""The number of columns that the engine gets at a time, since its plans grow faster than the number of columns."""
 Numbers = np.ndarray[Any, Any]
 
 
 def drawn(table: pa.Table, names: Sequence[str], seed: int) -> Numbers:
-    """Return each row a number from 0 up to 1 that its values of these columns alone decide.
+    """Return a number from 0 up to 1 for each row, which depends only on the row's values in these columns.
 
-    It is the MD5 of the seed and of the values as text, each with its length (of that the last eight bytes, the least
-    first, as a share of 2^64). So it depends neither on other rows nor on their order, nor on the machine.
+    It is the MD5 of the seed and of the values as text, each with its length. The last eight bytes of the MD5, the
+    least significant first, are divided by 2^64. So the number doesn't depend on other rows, on their order or on the
+    machine.
     """
     values, told = [table.column(name) for name in names], TOLD
     if len(values) > STRIP:
@@ -58,21 +59,21 @@ def _each(values: Sequence[pa.ChunkedArray], told: str) -> str:
 
 
 def by_share(numbers: Numbers, shares: Sequence[float]) -> Numbers:
-    """Return each row's part: what is drawn below the first share is in the first part, and so on."""
+    """Return each row's part: rows with a number below the first share are in the first part, and so on."""
     ends = np.cumsum(shares)[:-1]
     return np.searchsorted(ends, numbers, side="right").astype(np.int8)
 
 
 def by_stratum(numbers: Numbers, strata: Numbers, shares: Sequence[float]) -> Numbers:
-    """Return each row's part, so that each stratum is parted by the shares as closely as whole rows allow.
+    """Return each row's part, such that each stratum is split by the shares as closely as whole rows allow.
 
-    Rows of a stratum go by the order of what they drew; equal rows draw the same, and stay together.
+    The rows of a stratum are ordered by their numbers. Equal rows have equal numbers, and stay together.
     """
     order = np.lexsort((numbers, strata))
     sorted_strata, sorted_numbers = strata[order], numbers[order]
     starts = np.flatnonzero(np.append(True, sorted_strata[1:] != sorted_strata[:-1]))
     sizes = np.diff(np.append(starts, len(strata)))
-    # the place of the first row that drew the same, within the stratum, as a share of it
+    # the position of the first row with the same number within the stratum, as a share of the stratum
     new = np.append(True, (sorted_strata[1:] != sorted_strata[:-1]) | (sorted_numbers[1:] != sorted_numbers[:-1]))
     first = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
     place = (first - np.repeat(starts, sizes) + 0.5) / np.repeat(sizes, sizes)
@@ -82,10 +83,10 @@ def by_stratum(numbers: Numbers, strata: Numbers, shares: Sequence[float]) -> Nu
 
 
 def instants(column: pa.ChunkedArray, name: str) -> Numbers:
-    """Return times as whole numbers that compare: microseconds of timestamps and dates, numbers as they are.
+    """Return times as numbers that can be compared: timestamps and dates in microseconds, and numbers as they are.
 
     Raises:
-        DataError: they are no times, or one is missing.
+        DataError: the values aren't times, or one is missing.
     """
     if column.null_count:
         raise DataError(
@@ -110,10 +111,10 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
 
 
 def instant(value: object, kind: pa.DataType) -> Any:
-    """Return a boundary as `instants` gives the times of a column of this type; without a zone it counts as UTC.
+    """Return a boundary as a number that can be compared with those of `instants`. A time without a zone counts as UTC.
 
     Raises:
-        UsageError: it is no time of such a column.
+        UsageError: the value isn't a time of such a column.
     """
     timed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if isinstance(value, str) and timed:
@@ -133,8 +134,8 @@ def instant(value: object, kind: pa.DataType) -> Any:
 def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: Any) -> tuple[Numbers, list[Any]]:
     """Return each row's part, and the times at which the later parts begin.
 
-    Without `until`, the boundaries are the times that part the rows by the shares; rows of one time stay together.
-    Rows of the last `gap` before a boundary are left out: what is to be predicted for them isn't known by then.
+    Without `until`, the boundaries are the times that split the rows by the shares. Rows with the same time stay
+    together. Rows within `gap` before a boundary are left out, because their target isn't known yet at the boundary.
     """
     ends = list(until)
     if not ends and len(times):
@@ -149,7 +150,11 @@ def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: 
 
 
 def gap_of(gap: str | float | None, kind: pa.DataType) -> Any:
-    """Return a gap in the unit of `instants`."""
+    """Return a gap in the unit of `instants`.
+
+    Raises:
+        UsageError: the gap is negative, or is a text where the column has numbers.
+    """
     if not isinstance(gap, str | None) and not gap >= 0:
         raise UsageError(f"gap={gap!r} would leave nothing out", hint='give a number from 0, or a time such as "7d"')
     if gap is None:

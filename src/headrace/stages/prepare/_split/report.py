@@ -1,4 +1,4 @@
-"""The report of a split: sizes, shares, leaks by name, and columns that tell the target."""
+"""The report of a split: sizes, shares, named leaks, and columns that predict the target."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from headrace.stages.tables.columns import rows_at
 from headrace.stages.tables.types import is_text, plain_type
 
 NAMED = 20
-"""So many leaks of a kind are named."""
+"""The number of leaks of a kind that are named."""
 LISTED = 30
 LOOKED_AT = 10_000
 MOST_CLASSES = 10
-"""A target of more numbers than this is no class."""
+"""A target of numbers with more different values than this has no classes."""
 SOME = 5
-"""So many of the classes that a part lacks are named."""
+"""The number of missing classes that are named."""
 MOVES = "the boundaries are shares of the rows, so as rows are added, rows of `test` move to `train`"
 LIMITS = (
     "Whether near rows are more than chance gives is a guess: a few copies among rows that are close aren't found.",
@@ -46,8 +46,11 @@ def report_of(
     offered: str,
     wanted: Sequence[bool],
 ) -> Report:
-    """Return the report of a split. `offered` are boundaries that stay, where those that it has are shares; `wanted`
-    says which parts should have rows."""
+    """Return the report of a split.
+
+    `offered` are fixed boundaries that the report proposes where the boundaries are shares, or an empty text. `wanted`
+    says which parts should have rows.
+    """
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
     hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
@@ -77,7 +80,7 @@ def report_of(
 
 
 def stays_put(by: str, offered: str) -> Verdict:
-    """Return whether rows stay in their parts when others are added."""
+    """Return a verdict on whether rows stay in their parts when other rows are added."""
     holds, why = {
         "time": (True, "the boundaries are told by `until`"),
         "stratum": (None, "a row's part follows from its place in its stratum: rows that are added may move it"),
@@ -88,8 +91,10 @@ def stays_put(by: str, offered: str) -> Verdict:
 
 
 def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str] | None:
-    """Name the classes of the target that a part has no row of, though the table has some; None where its values are
-    numbers, or too many to be classes."""
+    """Return sentences that name the classes of the target which a part lacks, though the table has them.
+
+    None means that the target's values are numbers or too many to be classes.
+    """
     column = table.column(target)
     every = _counted(column, parts)
     counted = [each for each in every if each[0] is not None and each[0] == each[0]]
@@ -105,10 +110,13 @@ def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str] | None:
 
 
 def _counted(column: pa.ChunkedArray, parts: Numbers) -> list[tuple[Any, Numbers]]:
-    """Count the rows of each value of a column, missing ones under None, in each part; nothing where it has many."""
+    """Return each value of a column with its number of rows in each part; missing values count under None.
+
+    The list is empty if the column has too many values.
+    """
     kind = plain_type(column.type)
     if pa.types.is_nested(kind) or pa.types.is_null(kind) or isinstance(kind, pa.BaseExtensionType):
-        return []  # of these Arrow can't list the values
+        return []  # Arrow can't list the different values of these types
     if len(column.slice(0, LOOKED_AT).unique()) > LISTED + 1:
         return []
     encoded = column.combine_chunks()
@@ -122,7 +130,7 @@ def _counted(column: pa.ChunkedArray, parts: Numbers) -> list[tuple[Any, Numbers
 
 
 def leak_table(leaks: Sequence[Leak], parts: Numbers) -> pa.Table:
-    """Return all leaks, one a row, those that aren't judged too."""
+    """Return a table of all leaks, one per row, including those that aren't judged."""
     names = np.array([*PARTS, "left out"])
     rows = np.concatenate([each.rows for each in leaks] or [np.empty(0, np.int64)]).astype(np.int64)
     others = np.concatenate([each.others for each in leaks] or [np.empty(0, np.int64)]).astype(np.int64)
@@ -182,7 +190,7 @@ def _target(table: pa.Table, target: str, hints: Sequence[tuple[str, str]]) -> I
 
 
 def _is_one_value(column: pa.ChunkedArray) -> bool:
-    """Return whether all values that there are are the same."""
+    """Return whether all values of a column, apart from missing ones, are the same."""
     plain = column.cast(plain_type(column.type))
     if pa.types.is_nested(plain.type):
         return False
@@ -234,7 +242,7 @@ def _ends(table: pa.Table, ends: Sequence[Any], roles: Roles) -> str:
 
 
 def written(table: pa.Table, ends: Sequence[Any], time: str) -> list[str]:
-    """Write boundaries as `until` takes them."""
+    """Return boundaries as texts in the form in which `until` takes them."""
     kind = table.schema.field(time).type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return [str(value_of(pa.scalar(int(end), pa.timestamp("us")))) for end in ends]

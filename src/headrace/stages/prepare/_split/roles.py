@@ -1,4 +1,4 @@
-"""What the columns of a table are, for a split."""
+"""The roles of a table's columns in a split."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 
 class Roles(NamedTuple):
-    """Names of columns: what identifies a row, what belongs together, when, what is to be spread evenly, what is to be
-    learned, and long texts."""
+    """The names of the columns for each role.
+
+    `key` identifies a row. Rows with the same `group` belong together. `time` is when a row happened. `stratum` is to
+    be spread evenly over the parts. `target` is to be predicted. `text` are columns of long texts.
+    """
 
     key: tuple[str, ...]
     group: tuple[str, ...]

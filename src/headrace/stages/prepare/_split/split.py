@@ -1,4 +1,4 @@
-"""`prepare.split`: train, valid and test, and whether one leaks into another."""
+"""The stage `prepare.split`: it splits a table into train, valid and test, and checks for leaks between the parts."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ NEEDS = ("time", "group", "stratum")
 class Split(NamedTuple):
     """The parts of a table: `train`, `valid` and `test`.
 
-    `report` has how large they are, and a verdict for each way to leak that was looked for. `leaks` has a row for each
-    leak: its kind, the part and row (its place in the table that was given) that leaks, and the part and row that it is
-    like.
+    `report` has the sizes of the parts, and a verdict for each kind of leak that was looked for. `leaks` has a row for
+    each leak: its kind, the part and row number of the row that leaks, and those of the earlier row that it is like.
+    Row numbers are those of the given table.
     """
 
     train: pa.Table
@@ -55,10 +55,10 @@ class Split(NamedTuple):
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
-    """Refuse shares and roles that don't go together, as far as they are known.
+    """Refuse shares and roles that don't fit together, where they are known at tracing.
 
     Raises:
-        UsageError: as of `split`.
+        UsageError: as for `split`.
     """
     if {*PARTS} <= {*given}:
         _check_shares(*(given[name] for name in PARTS))
@@ -97,31 +97,38 @@ def split(
     seed: int = 0,
     leak: Literal["stop", "warn", "drop"] = "stop",
 ) -> Split:
-    """Part a table in `train`, `valid` and `test`, and look whether a part leaks into a later one.
+    """Split a table into `train`, `valid` and `test`, and check whether a part leaks into a later one.
 
-    The columns' roles are told once: `key` identifies a row, `group` what belongs together (a person, a device), `time`
-    when, `stratum` what should be spread evenly, `target` what is to be learned, `text` long texts. `by` says what the
-    rows are parted by, and each role that is told is checked:
+    The columns have these roles: `key` identifies a row; rows with the same `group` belong together (a person, a
+    device); `time` is when a row happened; `stratum` is to be spread evenly over the parts; `target` is to be
+    predicted; `text` are columns of long texts. Each role that is given is checked for leaks.
 
-    - `row`: by a digest of the key, or of the whole row without one. A row's part depends on nothing else: not on its
-      place, nor on what other rows there are.
-    - `group`: likewise, by a digest of the group.
-    - `stratum`: within each stratum in the order of that digest, so that the shares hold in each.
-    - `time`: the first are for training. `until=(a, b)` says when `valid` and `test` begin; without it, `train`,
-      `valid` and `test` are shares of the rows. With a `gap` ("7d") the last rows before a boundary are left out.
+    `by` says how rows are assigned to parts:
 
-    Leaks are: a key or a group in two parts, a time of an earlier part that isn't before the later part, rows that
-    are equal but for the key, rows whose numbers are within 2% of the column's spread (less where 2% is a lot) and
-    whose texts agree in their letters, and texts of which 80% of the shingles are those of another's (MinHash). Rows
-    that are alike count where they are more than chance gives. `leak="stop"` fails and names them (of rows that are
-    alike, one in 10,000 is a warning), `"warn"` reports them, `"drop"` takes the rows of the earlier part away, so
-    that the test stays what it was. Columns that tell the target by themselves are hinted at. The run warns where a
-    part lacks a class of the target, and where boundaries are shares of the rows and so move as rows are added: it
-    offers an `until` that keeps them.
+    - `"row"`: by a digest of the key, or of the whole row if there is no key. The part of a row depends on nothing
+      else: not on its position, and not on other rows.
+    - `"group"`: in the same way, by a digest of the group.
+    - `"stratum"`: in the order of that digest within each stratum, so that the shares hold in each stratum.
+    - `"time"`: the earliest rows are for training. `until=(a, b)` says when `valid` and `test` begin. Without `until`,
+      the boundaries follow from the shares. With a `gap` (`"7d"`), the last rows before a boundary are left out.
+
+    `train`, `valid` and `test` are shares that add up to 1. `seed` changes the digests.
+
+    These are leaks: a key or a group in two parts; a time in an earlier part that isn't before those of the later part;
+    rows that are equal except for the key; rows whose numbers are within 2% of the column's spread (or within less,
+    where 2% is much) and whose texts have the same letters; and texts that share 80% of their shingles (MinHash). Equal
+    and near rows count where there are more than chance gives.
+
+    `leak="stop"` raises an error that names the leaks (up to one in 10,000 rows that is like another is only a
+    warning). `"warn"` reports them. `"drop"` removes the rows of the earlier part, so that the test rows stay the same.
+    The report also names columns that predict the target by themselves. The run warns if a part lacks a class of the
+    target. It also warns if time boundaries come from shares, since they move when rows are added, and proposes an
+    `until` that fixes them.
 
     Raises:
-        DataError: a leak, with `leak="stop"`; a column that isn't there; a row without a time.
-        UsageError: shares that don't add up to 1, boundaries out of order, a role that `by` needs.
+        DataError: there is a leak and `leak="stop"`, a column is missing, or a row has no time.
+        UsageError: the shares don't add up to 1, the boundaries are out of order, or `by` needs a role that isn't
+            given.
     """
     roles = Roles(listed(key), listed(group), time, listed(stratum), target, listed(text))
     shares = train, valid, test
@@ -158,7 +165,7 @@ def split(
 
 
 def _until(table: pa.Table, ends: Sequence[Any], time: str) -> str:
-    """Return the argument that keeps these boundaries, as it is written."""
+    """Return the argument `until` that fixes these boundaries, as it is written in code."""
     timed = not pa.types.is_integer(kind := table.schema.field(time).type) and not pa.types.is_floating(kind)
     told = (f'"{each}"' if timed else each for each in written(table, ends, time))
     return f"until=({', '.join(told)})"
@@ -193,10 +200,10 @@ def _parted(
     if by == "time":
         assert roles.time is not None
         column = table.column(roles.time)
-        times = instants(column, roles.time)  # a column that is no time is told before what doesn't compare with it
+        times = instants(column, roles.time)  # first, so that a column without times is the error that is raised
         ends = [instant(each, column.type) for each in until]
         _check_order(ends)
-        ends = [ends[0], ends[0]] if len(ends) == 1 else ends  # without a part in between, test begins where train ends
+        ends = [ends[0], ends[0]] if len(ends) == 1 else ends  # `valid` is empty: `test` begins where `train` ends
         return by_time(times, shares, ends, gap_of(gap, column.type))
     names = roles.group if by == "group" else (roles.key or tuple(table.column_names))
     numbers = drawn(table, names, seed) if names else np.zeros(len(table))
@@ -223,7 +230,10 @@ def _leaks(table: pa.Table, parts: Numbers, roles: Roles) -> list[Leak]:
 
 
 def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
-    """Return the rows of later parts that are no later than the last row of an earlier one, and that row."""
+    """Return the rows of later parts that aren't later than the last row of the earlier parts.
+
+    Each is returned beside that last row.
+    """
     rows, others = [], []
     for later in range(1, len(PARTS)):
         before = np.flatnonzero(parts < later)
@@ -237,9 +247,9 @@ def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
 
 
 def _dropped(table: pa.Table, parts: Numbers, leaks: Sequence[Leak], roles: Roles) -> Numbers:
-    """Leave out the rows of earlier parts that are like rows of later ones; those of a test stay.
+    """Return the parts after leaving out the rows of earlier parts that are like rows of later ones. Test rows stay.
 
-    Of near texts one is found a text, so they are looked for until there are none.
+    Near texts are searched for until none is left, since a search finds only one near text for each text.
     """
     parts = parts.copy()
     for leak in leaks:

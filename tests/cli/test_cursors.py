@@ -267,7 +267,7 @@ def test_a_run_that_was_overtaken_more_than_once_says_that_its_advance_was_dropp
         shell.write("go", "")
         _, said = run.communicate(timeout=60.0)
     assert run.returncode == 0
-    assert b"cursor `orders` was moved on from version 0 by another run, or by hand, meanwhile" in said
+    assert b"cursor `orders` was moved on from version 0 by another run or a person meanwhile" in said
     shell("run", "counts")
     assert json.loads(value(shell, "count")) == [0, 1, 2]
 
@@ -283,9 +283,9 @@ def test_a_run_that_a_hand_was_quicker_than_says_that_its_advance_was_dropped(sh
         shell.write("go", "")
         _, said = run.communicate(timeout=60.0)
     assert run.returncode == 0
-    assert b"cursor `orders` was moved on from version 0 by another run, or by hand, meanwhile" in said
+    assert b"cursor `orders` was moved on from version 0 by another run or a person meanwhile" in said
     quicker, late = [each["run"] for each in shell("runs", "--json").json["runs"]]
-    dropped = "what it would have set as cursor `orders` was dropped"
+    dropped = "the value that it asked for as cursor `orders` was dropped"
     assert f"`late`: {dropped}: run `{quicker}` had moved that on from version 0 meanwhile" in shell("show", late).out
     assert dropped not in shell("show", quicker).out
     shell("run", "looks")
@@ -304,10 +304,10 @@ def test_an_advance_that_came_too_late_was_dropped_also_where_its_value_is_that_
     shell.write("go", "")
     said = b"".join(run.communicate(timeout=60.0)[1] for run in runs)
     assert [run.returncode for run in runs] == [0, 0]
-    assert said.count(b"so what `late` would have set was dropped") == 1
+    assert said.count(b"so the value that `late` asked for was dropped") == 1
     assert len(shell("cursors", "orders").out.splitlines()) == 2
     shown = [shell("show", each["run"], "--tasks").out for each in shell("runs", "--json").json["runs"]]
-    assert sum("what it would have set as cursor `orders` was dropped" in each for each in shown) == 1
+    assert sum("the value that it asked for as cursor `orders` was dropped" in each for each in shown) == 1
 
 
 def test_a_cursor_is_set_back_to_a_version_a_value_or_nothing_and_each_is_listed(shell: Shell) -> None:

@@ -59,7 +59,7 @@ def test_the_file_of_a_model_is_one_that_its_library_reads(tmp_path: Path) -> No
             assert low < high
         assert project.headrace("get", "latest", "straight").out == "straight.skops\n"
         wrong = project.headrace("get", "latest", "lightgbm", "--to", "m.txt")
-        assert "hint: a part of it may be: `headrace get latest lightgbm.model`\n" in wrong.err
+        assert "hint: get one of its parts: `headrace get latest lightgbm.model`\n" in wrong.err
         assert skops.io.load(project.root / "straight.skops").classes_.tolist() == [0, 1]
 
         check_error(project.headrace("get", "latest", "raw"), 2, "the model `raw` isn't fitted", hint="fit it")

@@ -110,7 +110,7 @@ def test_an_alias_is_not_pointed_at_what_a_report_says_no_to_unless_somebody_say
     assert (done.code, done.out) == (0, "model:delays:1\n")
     assert registry("models", "delays", "--json").json["models"][0]["forced"] == {"production": why}
     assert f"production (forced: {why})" in registry("models", "delays").out
-    assert f"`production` points at it though its report says no: {why}" in registry("card", "model:delays").out
+    assert f"`production` points to it although its report did not pass: {why}" in registry("card", "model:delays").out
 
 
 def test_a_model_that_any_report_after_it_says_no_to_is_refused(project: Shell) -> None:

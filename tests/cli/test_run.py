@@ -154,7 +154,7 @@ def test_logs_hold_what_a_task_printed_before_its_process_died(project: Shell) -
     done = project("run", "deadly")
     assert done.code == 1
     run = project("runs", "--json").json["runs"][0]["run"]
-    assert f"`headrace logs {run} dies` has its last words; `headrace debug {run} dies` runs" in done.err
+    assert f"`headrace logs {run} dies` has its last output; `headrace debug {run} dies` runs" in done.err
     assert project("logs", "latest", "dies").out.startswith("last words")
     assert "--- (the pipeline's body)\nwired\n" in project("logs", "latest").out
 

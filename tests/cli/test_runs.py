@@ -77,7 +77,7 @@ def test_a_metric_that_no_run_has_is_an_error_with_what_there_is(project: Shell,
     assert "did you mean `auc`" in wrong.err
     none = project("runs", "--sort", "auc", "--pipeline", "without")
     assert none.code == 2
-    assert "no task gave a number" in none.err
+    assert "no task returned or logged a number" in none.err
     assert runs
 
 

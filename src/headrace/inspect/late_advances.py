@@ -24,8 +24,8 @@ class Overtaken(Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         return (
-            f"what it would have set as cursor `{self.cursor}` was dropped: {self.by} had moved that on from version"
-            f" {self.version} meanwhile"
+            f"the value that it asked for as cursor `{self.cursor}` was dropped: {self.by} had moved the cursor on from"
+            f" version {self.version} meanwhile"
         )
 
 

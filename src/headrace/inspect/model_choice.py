@@ -58,9 +58,11 @@ def choose(run: Material, words: str | None) -> Chosen:
         if run.rows[name].kind == "train" and whole is not None:
             return Chosen(task=name, path="", ref=whole)
     trains = [f"`{row.name}` ({row.state})" for row in run.rows.values() if row.kind == "train"]
-    why = f"; of kind `train` there is {', '.join(trains)}" if trains else ", and none is of kind `train`"
+    why = (
+        f"; its tasks of kind `train`: {', '.join(trains)}" if trains else ", and none of its tasks is of kind `train`"
+    )
     raise NotFoundError(
-        f"no task of run `{run.view.run}` gave a model{why}", hint="name the task that gave it, after the run"
+        f"no task of run `{run.view.run}` made a model{why}", hint="name the task that made it, after the run"
     )
 
 

@@ -97,7 +97,7 @@ class CardMaker:
         if what is not None:
             raise UsageError(
                 f"`{chosen.words}` of run `{run.view.run}` is {what}, so it has no model card",
-                hint="name a task that gave a model; without a task, the card is about the run's last model",
+                hint="name a task that made a model; without a task, the card is about the run's last model",
             )
         whole = (*data, training.task, *(self._made(run, name) for name in below))
         title = registered[0].name if registered else chosen.task
@@ -355,7 +355,7 @@ def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
         if each.is_forgotten:
             by.setdefault(each.run, []).append(f"`{each.task}`")
     for run, names in by.items():
-        yield f"What {', '.join(names)} took isn't known any more: that is of run `{run}`, which is forgotten."
+        yield f"The time and cost of {', '.join(names)} are unknown, since run `{run}` is forgotten."
 
 
 def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:
@@ -411,7 +411,7 @@ def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]
     if ref.codec == "pickle":
         yield "The model is kept as a pickle, which runs code when it is loaded: load it only if you trust who made it."
     if run.story.bundle is not None and run.story.bundle.lock is None:
-        yield "The environment had no lock, so that it can't be made again exactly."
+        yield "The environment had no lock, so it can't be rebuilt exactly."
     if run.view.state in LIVE:
         yield f"The run `{run.view.run}` hasn't ended: tasks that judge the model may follow."
     elif run.view.state != "succeeded":

@@ -97,7 +97,7 @@ def _model(card: Card) -> Report:
 def _named(named: Named) -> str:
     aliases = f" ({', '.join(named.aliases)})" if named.aliases else ""
     told = [named.note] if named.note else []
-    told += [f"`{alias}` points at it though its report says no: {why}" for alias, why in named.forced.items()]
+    told += [f"`{alias}` points to it although its report did not pass: {why}" for alias, why in named.forced.items()]
     told += [f"rows are prepared for it by `{named.preparation[:12]}`"] if named.preparation else []
     return f"`{named.kind}:{named.name}:{named.version}`{aliases}{': ' if told else ''}{'; '.join(told)}"
 
@@ -120,7 +120,7 @@ def _results(card: Card) -> Iterator[Report]:
     for task, numbers in tasks.items():
         yield Report(
             title=f"Numbers of {task}",
-            about=f"What `{task}` gave out or logged, as it is: the last value of what was logged.",
+            about=f"Numbers that `{task}` returned or logged. Of logged numbers, the last value is shown.",
             facts=tuple(_fact(each) for each in numbers),
         )
 
@@ -149,7 +149,7 @@ def _fact(number: Reading) -> Fact:
 
 def _data(card: Card) -> Iterator[Report]:
     if not card.data:
-        yield Report(title="Data", about="The model was made of no other task's output.")
+        yield Report(title="Data", about="The model was made from no other task's output.")
         return
     counted = any(each.rows is not None or each.tables for each in card.data)
     elsewhere = any(each.run != card.run for each in card.data)
@@ -174,7 +174,7 @@ def _data(card: Card) -> Iterator[Report]:
         note += " Where an earlier run did the work, it is named."
     yield Report(
         title="Data, and where it comes from",
-        about=f"The model stands on the outputs of {len(card.data)} task{'' if len(card.data) == 1 else 's'}.",
+        about=f"The model was made from the outputs of {len(card.data)} task{'' if len(card.data) == 1 else 's'}.",
         grids=(Grid(title="Lineage", columns=columns, rows=tuple(rows), note=note), *_arguments(card.data)),
     )
     for check in card.checks:
@@ -259,7 +259,7 @@ def _code(card: Card) -> Report:
 def _cost(card: Card) -> Report:
     return Report(
         title="Cost",
-        about="Of all tasks that the model was made of and judged by, where each of them really ran.",
+        about="The sum over all tasks that made or judged the model, in the runs in which they really ran.",
         grids=(
             _pairs(
                 "What it took",

@@ -71,10 +71,11 @@ def _metrics(metrics: Sequence[Metric], names: Sequence[str], count: int) -> Ite
     yield table(["task", "metric", "reads", *names], rows, set(names), sortable=True)
     yield tag(
         "p",
-        f"Differences are to {names[0]}. Of what was logged, the last value is shown, and the best if it is another. "
-        "Brackets at a difference are its own interval, from the same resamples of the rows that both runs judged: it "
-        "is clear where that excludes zero. Without one, it is clear where both intervals exclude each other. Where "
-        "rows are others, nothing is called better: the difference may be theirs.",
+        f"Differences are to {names[0]}. Of logged numbers, the last value is shown, and the best if it is another. "
+        "Brackets after a difference are its own interval, from the same resamples of the rows that both runs judged. "
+        "A difference is clear if its interval excludes zero. Without one, it is clear if the intervals of the two "
+        "runs do not overlap. If the runs judged different rows, nothing is called better: the difference may come "
+        "from the rows.",
         class_="note",
     )
     if count > len(metrics):
@@ -151,7 +152,7 @@ def _inputs(inputs: Sequence[Setting], names: Sequence[str]) -> Iterator[Markup]
     if first:
         yield _settings(first, names)
     if following:
-        summary = tag("summary", count_text(len(following), "input"), " that follow from what is above")
+        summary = tag("summary", count_text(len(following), "input"), " that differ because of the differences above")
         yield tag("details", summary, _settings(following, names))
 
 
@@ -175,7 +176,7 @@ def _code(changes: Sequence[CodeChange], names: Sequence[str]) -> Iterator[Marku
             if diff:
                 yield tag(
                     "details",
-                    tag("summary", tag("code", each.name), f": what {name} has in place of {names[0]}"),
+                    tag("summary", tag("code", each.name), f": how {name} differs from {names[0]}"),
                     tag("pre", (_diff_line(line) for line in diff), class_="diff"),
                 )
 

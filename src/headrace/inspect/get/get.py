@@ -122,7 +122,7 @@ def check_is_no_run(found: Views, word: str) -> None:
     names = [row.name for row in found.rows(run) if row.out is not None]
     raise NotFoundError(
         f"`{word}` is the run `{run}`, and not an artifact",
-        hint=f"name a task of it: {listed(names, FEW)}" if names else "no task of it gave anything",
+        hint=f"name a task of it: {listed(names, FEW)}" if names else "none of its tasks has an output",
     )
 
 
@@ -269,7 +269,7 @@ def _alone(ref: Ref, to: Path | None, inside: str) -> str:
     suffix = "" if to is None else to.suffix.lower()
     fit = [name for name, part in named_parts.items() if suffix and SUFFIXES.get(part.codec) == suffix]
     commands = [f"headrace get {inside}{name}" for name in fit or named_parts]
-    return f"a part of it may be: {listed(commands, FEW)}" if commands else ""
+    return f"get one of its parts: {listed(commands, FEW)}" if commands else ""
 
 
 def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:

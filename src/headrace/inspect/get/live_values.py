@@ -30,14 +30,16 @@ def get_logged(project: Project, run: str, task: str, name: str, step: int | Non
         return _write_csv(series[0], to, name)
     steps = [each.step for each in shown]
     if step is not None and step not in steps:
-        raise NotFoundError(f"`{task}` logged no `{name}` at step {step}", hint=f"it did at {listed(steps, 8)}")
+        raise NotFoundError(
+            f"`{task}` logged no `{name}` at step {step}", hint=f"it logged one at step {listed(steps, 8)}"
+        )
     chosen: ShownView = next(each for each in reversed(shown) if step in (None, each.step))
     return write(chosen.out, reading_store(project), to, _file_name(name))
 
 
 def _nothing(views: Views, run: str, task: str, name: str) -> NotFoundError:
     names = list(dict.fromkeys(each.name for each in views.metrics(run, kind=None) if each.task == task))
-    hint = f"it has logged {listed(names)}" if names else "it has logged nothing: `hr.log(name, value)` does"
+    hint = f"it has logged {listed(names)}" if names else "it has logged nothing; `hr.log(name, value)` logs a value"
     return NotFoundError(f"`{task}` has logged no `{name}`", hint=hint)
 
 

@@ -43,7 +43,7 @@ def as_table(value: Any, what: str, *, with_index: bool) -> pa.Table:
         return pa.Table.from_pandas(value, preserve_index=None if with_index else False)
     if module == "polars" and hasattr(value, "to_arrow") and hasattr(value, "columns"):
         return value.to_arrow()
-    hint = "name a task, or a part of its output, that is one"
+    hint = "name a task, or a part of its output, that is a table"
     raise UsageError(f"{what} is a `{type(value).__name__}`, not a table", hint=hint)
 
 
@@ -72,7 +72,7 @@ def write(table: pa.Table, path: Path, suffix: str) -> None:
     except pa.ArrowException as error:
         raise UsageError(
             f"a column can't be written as `{suffix}`: {error}",
-            hint="choose others by `--columns`, or write it as `.arrow`, which holds every column",
+            hint="choose other columns with `--columns`, or write it as `.arrow`, which holds every column",
         ) from error
 
 
@@ -91,7 +91,9 @@ def _nested_as_json(table: pa.Table) -> pa.Table:
 def lines(table: pa.Table, *, is_list: bool) -> Iterator[str]:
     """Yield the rows as JSON, one a line; if `is_list` is True, all lines together are one JSON list."""
     if len(set(table.column_names)) < table.num_columns:
-        raise UsageError("several columns have one name, which JSON can't hold", hint="write it as `.csv` or `.arrow`")
+        raise UsageError(
+            "several columns have the same name, which JSON can't hold", hint="write it as `.csv` or `.arrow`"
+        )
     encode = msgspec.json.Encoder(enc_hook=str).encode  # times with nanoseconds become texts
     before = "[\n" if is_list else ""
     for batch in table.to_batches(max_chunksize=10_000):

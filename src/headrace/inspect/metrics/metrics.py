@@ -154,7 +154,7 @@ def _of_log(metric: MetricView) -> Reading:
         value=metric.last,
         source="logged",
         better=direction(metric.name),
-        why="" if metric.last is not None else "the last value is no number",
+        why="" if metric.last is not None else "the last value is not a number",
         step=metric.last_step,
         count=metric.count,
         least=metric.least,
@@ -249,7 +249,7 @@ def chosen(found: Sequence[Reading], names: Sequence[str]) -> list[Reading]:
 
 def _near(name: str, known: Sequence[str]) -> str:
     if not known:
-        return "no task gave a number: log some by `hr.log`, or give out a report or a dictionary"
+        return "no task returned or logged a number: log some with `hr.log`, or return a report or a dictionary"
     near = [each for each in known if each.casefold() == name.casefold()]
     near = near or difflib.get_close_matches(name, known, 3, 0.5)
     if near:

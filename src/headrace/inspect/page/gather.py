@@ -241,7 +241,9 @@ def _texts(logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Ite
         if not isinstance(text, str):
             continue
         if len(text) > MAX_CHARACTERS:
-            omitted.append(f"Of `{each.task} {each.name}` there is the beginning: `headrace get` gives the whole text.")
+            omitted.append(
+                f"Only the beginning of `{each.task} {each.name}` is shown: `headrace get` writes the whole text."
+            )
             text = f"{text[:MAX_CHARACTERS]}…"
         yield Text(task=each.task, name=each.name, step=each.step, count=counts[place], text=text)
 

@@ -55,13 +55,13 @@ class Adoption:
         for task in lost:
             for worker in task.workers:
                 if self._crew.holds(worker, task.name, task.attempt):
-                    self._courier.end(worker, "lost", "another node of it is gone", now=True)
+                    self._courier.end(worker, "lost", "another node of this attempt is gone", now=True)
             failure = Failure("lost", "the driver that had launched it is gone")
             self._steps.absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
         self._note([f"`{task.name}`" for task in lost])
         for worker in self._alive:
             if (present := self._crew.present(worker)) is not None and self._is_over(*present):
-                self._courier.end(worker, "lost", "what it was at is for nobody", now=True)
+                self._courier.end(worker, "lost", "its attempt no longer counts", now=True)
 
     def _hear(self, left: Left, *, keep: bool) -> None:
         for found in left.adopt():
@@ -95,6 +95,6 @@ class Adoption:
         if lost:
             more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
             self._audience.note(
-                "not done when this driver took the run over, so ended, and begun anew from the last checkpoint, if"
-                f" there is one: {', '.join(lost[:SHOWN])}{more}"
+                "attempts of these tasks had not finished when this driver took over the run, so they begin again, from"
+                f" the last checkpoint if there is one: {', '.join(lost[:SHOWN])}{more}"
             )

@@ -215,7 +215,7 @@ class Driver:
         try:
             self._backend.close()
         except HeadraceError as error:  # the run's end is stored, and this does not change it
-            self._audience.note(f"the run has ended, and what it leaves could not be put away: {error.message}")
+            self._audience.note(f"the run has ended, but its workers could not be closed: {error.message}")
         return self._machine.closed
 
     def tick(self, timeout_s: float) -> None:

@@ -32,19 +32,19 @@ class Advances:
         Call this after they were stored."""
         if not self._asked:
             return []
-        told = [
+        notes = [
             f"cursor `{advance.name}` was moved on from version {advance.version} by {self._mover(advance)} meanwhile,"
-            f" so what `{task}` would have set was dropped"
+            f" so the value that `{task}` asked for was dropped"
             for task, advance in self._asked
             if not self._is_kept(advance)
         ]
         self._asked.clear()
-        return told
+        return notes
 
     def _mover(self, advance: Advance) -> str:
         found = self._ledger.set_here(advance.name, advance.version + 1)
         is_own = found is not None and found[0]
-        return "another task of this run" if is_own else "another run, or by hand,"
+        return "another task of this run" if is_own else "another run or a person"
 
     def _is_kept(self, advance: Advance) -> bool:
         """Return whether a version after the one that the task read was set by this run to the same value."""

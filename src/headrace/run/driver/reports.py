@@ -137,7 +137,9 @@ class Reports:
             return
         why = f"`{lost.digest[:12]}`, which it had stored, was gone from the store before its success was recorded"
         failure = Failure(
-            "lost", why, hint="check whether anything but `headrace gc` deletes there, such as a rule of the bucket"
+            "lost",
+            why,
+            hint="check whether something other than `headrace gc` deletes files there, such as a rule of the bucket",
         )
         self._steps.absorb(
             Failed(event.task, event.attempt, failure, now, event.started, event.seconds, event.log, event.use)

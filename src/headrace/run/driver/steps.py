@@ -80,7 +80,7 @@ class Steps:
         """
         failure = event.failure
         if failure.kind == "cancelled" and self._machine.cancelled is None:
-            failure = Failure("lost", "its worker was told to end, and not by this run (SIGTERM)")
+            failure = Failure("lost", "something other than this run told its worker to end (SIGTERM)")
         self.absorb(replace(event, failure=failure, at=self._clock.now()))
 
     def obey(self, commands: list[Command]) -> None:

@@ -106,5 +106,5 @@ class Supervision:
         return {
             "memory": "raise `memory_gib` in its resources, or let it work on less at a time",
             "timeout": "raise `timeout`, or let it do less",
-            "crash": f"`headrace logs {words}` has its last words; `headrace debug {words}` runs it in one process",
+            "crash": f"`headrace logs {words}` has its last output; `headrace debug {words}` runs it in one process",
         }.get(kind)

@@ -26,7 +26,7 @@ def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str 
 def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
     """Return the code that the functions in some values reach, joined;
     None if there are none, or one's code is unknown."""
-    found: list[Code] = []
+    reached: list[Code] = []
     rest = list(refs)
     while rest:
         each = rest.pop()
@@ -36,8 +36,8 @@ def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
             code = codes.get(each.content or "")
             if code is None:
                 return None
-            found.append(code)
-    return together(found) if found else None
+            reached.append(code)
+    return together(reached) if reached else None
 
 
 def together(codes: Iterable[Code]) -> Code:

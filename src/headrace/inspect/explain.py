@@ -97,20 +97,20 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     node = story.nodes.get(name)
     stage = story.stages.get(node.stage) if node is not None else None
     earlier = _earlier(views, view.run, row)
-    found: list[Difference] = []
+    differences: list[Difference] = []
     if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
         then = views.story(earlier.run)
         code = _CodeDifferences(views, store, view.run, earlier.run)
         was = _stage(then, name) or then.stages.get(stage.function, stage)
-        found += code.between(was.code, stage.code)
-        if not found and was.code.digest != stage.code.digest:
-            found.append(Difference(kind="function", name=stage.name, before=None, after=None))
+        differences += code.between(was.code, stage.code)
+        if not differences and was.code.digest != stage.code.digest:
+            differences.append(Difference(kind="function", name=stage.name, before=None, after=None))
         for each in _inputs(views, load, view.run, row, earlier):
-            found.append(each)
-            found += code.given((then, earlier.inputs), (story, row.inputs), name, each.name)
+            differences.append(each)
+            differences += code.given((then, earlier.inputs), (story, row.inputs), name, each.name)
         places = [_platform(views, each.run, at) for each, at in ((earlier, was), (view, stage))]
         if places[0] != places[1]:
-            found.append(Difference(kind="platform", name="platform", before=places[0], after=places[1]))
+            differences.append(Difference(kind="platform", name="platform", before=places[0], after=places[1]))
     held = refusal(views, view.run, name) if row.state == "skipped" else None
     return Explanation(
         run=view.run,
@@ -119,7 +119,7 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
         reason=_reason(views, view.run, row),
         key=row.key,
         against=None if earlier is None else earlier.run,
-        differences=tuple(found),
+        differences=tuple(differences),
         notes=() if stage is None else stage.code.notes,
         gate=None if held is None else held.gate,
         rules=() if held is None else tuple(rules(views, view.run, held.gate, load)),
@@ -263,9 +263,9 @@ def _given(views: Views, load: Load, run: str, task: str, param: str, identity: 
         source = views.task(run, arg.task)
         whole = None if source.out is None else _decode_ref(source.out)
         ref = _at(whole, arg.path)
-        found = _Given(brief) if ref is None else _value(ref, load, ref.digest[:12])
+        given = _Given(brief) if ref is None else _value(ref, load, ref.digest[:12])
         named = ".".join([arg.task, *part_names(whole, arg.path)])
-        return found._replace(brief=f"{found.brief} (from `{named}`)")
+        return given._replace(brief=f"{given.brief} (from `{named}`)")
     return _Given(brief)
 
 
@@ -285,8 +285,8 @@ def _value(ref: Ref, load: Load, brief: str) -> _Given:
     if text is None:
         return _Given(brief)
     is_json = ref.codec != "text" and not holds_code(ref) and text.startswith(("{", "["))
-    told = msgspec.json.format(text, indent=2) if is_json else text
-    lines = [part for line in told.splitlines() for part in textwrap.wrap(line, _WIDTH) or [""]]
+    shown = msgspec.json.format(text, indent=2) if is_json else text
+    lines = [part for line in shown.splitlines() for part in textwrap.wrap(line, _WIDTH) or [""]]
     if len(text) > _VALUE_LIMIT or len(text.splitlines()) > 1:
         return _Given(brief, lines)
     return _Given(text or '""', lines, is_whole=True)

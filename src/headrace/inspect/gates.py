@@ -31,15 +31,15 @@ def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Re
     """
     if node is None or node.stage.partition("#")[0] != GATE:
         return None
-    given = dict(node.args)
-    report, rule = _value(given.get("report"), out, load), _value(given.get("rule"), out, load)
+    args = dict(node.args)
+    report, rule = _value(args.get("report"), out, load), _value(args.get("rule"), out, load)
     if not isinstance(report, Report) or not isinstance(rule, str):
         return None
     try:
-        found = judge(parse(rule), catalogue_of(report))
+        decision = judge(parse(rule), catalogue_of(report))
     except HeadraceError:  # then the task has failed, and says so
         return None
-    return Report(title=f"Rules of `{node.name}`", about="", passed=found.passed, verdicts=found.verdicts)
+    return Report(title=f"Rules of `{node.name}`", about="", passed=decision.passed, verdicts=decision.verdicts)
 
 
 def _value(arg: object, out: Callable[[str], Ref | None], load: Load) -> object:
@@ -76,11 +76,11 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 def refusals(views: Views, run: str) -> list[Refusal]:
     """Return the gates of a run whose value is false, in the order of the graph."""
-    found: dict[str, list[str]] = {}
+    tasks_by_gate: dict[str, list[str]] = {}
     for node in views.story(run).nodes.values():
         if node.when is not None and _said_no(views, run, node):
-            found.setdefault(node.when.task, []).append(node.name)
-    return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in found.items()]
+            tasks_by_gate.setdefault(node.when.task, []).append(node.name)
+    return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in tasks_by_gate.items()]
 
 
 def refusal(views: Views, run: str, task: str) -> Refusal | None:
@@ -109,8 +109,8 @@ def rules(views: Views, run: str, gate: str, load: Load) -> list[Rule]:
     report = asked(node, lambda task: _out(views, run, task), load)
     if report is not None:
         return list(_unmet(gate, report))
-    found = list(_broken(views, run, [gate], load))
-    return found or list(_broken(views, run, [] if node is None else dict.fromkeys(_needed(node)), load))
+    broken = list(_broken(views, run, [gate], load))
+    return broken or list(_broken(views, run, [] if node is None else dict.fromkeys(_needed(node)), load))
 
 
 def _broken(views: Views, run: str, tasks: Iterable[str], load: Load) -> Iterator[Rule]:

@@ -73,20 +73,20 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
     """
     old = {(part.kind, part.name): part for part in before.parts}
     new = {(part.kind, part.name): part for part in after.parts}
-    found: list[tuple[Part, Part | None]] = []
+    pairs: list[tuple[Part, Part | None]] = []
     for key, part in new.items():
         then = old.get(key)
         if then is None or then.digest != part.digest:
-            found.append((part, then))
+            pairs.append((part, then))
     for key, part in old.items():
         if key not in new:
-            found.append((Part(name=part.name, kind=part.kind, digest=""), part))
-    files = [pair for pair in found if pair[0].kind == "file"]
+            pairs.append((Part(name=part.name, kind=part.kind, digest=""), part))
+    files = [pair for pair in pairs if pair[0].kind == "file"]
     if not all(any(part.kind == "file" for part in each.parts) for each in (before, after)):
-        found = [pair for pair in found if pair not in files]
+        pairs = [pair for pair in pairs if pair not in files]
     elif files:
-        found = [pair for pair in found if pair[0].kind != "bundle"]
-    return sorted(found, key=lambda pair: _SHOWN_FIRST.index(pair[0].kind))
+        pairs = [pair for pair in pairs if pair[0].kind != "bundle"]
+    return sorted(pairs, key=lambda pair: _SHOWN_FIRST.index(pair[0].kind))
 
 
 def sources_kept(views: Views, run: str) -> list[str]:
@@ -137,8 +137,8 @@ class LedgerHistory:
 
     def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
         """Return the outputs that exist under these keys, each with the run that made it."""
-        found = self._ledger.results(keys)
-        return {key: (each.out, each.run) for key, each in found.items() if self._places.holds(each.out)}
+        results = self._ledger.results(keys)
+        return {key: (each.out, each.run) for key, each in results.items() if self._places.holds(each.out)}
 
     def runs(self) -> Sequence[str]:
         """Return the latest runs, newest first."""

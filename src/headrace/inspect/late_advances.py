@@ -34,21 +34,21 @@ def overtaken(views: Views, run: str) -> list[Overtaken]:
     found by comparing what tasks asked for with the cursors' versions."""
     if not views.cursors():
         return []  # so that the events of a large run are not read for nothing
-    asked = {
+    advances = {
         (event.task, each.name): each
         for event in (decode_event(body) for body in views.bodies(run) if _ADVANCE in body)
         if isinstance(event, Succeeded)
         for each in event.intents
         if isinstance(each, Advance)
     }
-    found = []
-    for (task, name), advance in asked.items():
+    dropped = []
+    for (task, name), advance in advances.items():
         since = [each for each in views.cursors(name) if each.version > advance.version]
         if since and not any(_has_set(each, run, task, advance) for each in since):
             first = since[-1]
             by = f"run `{first.run}`" if first.run else f"`{first.by}`"
-            found.append(Overtaken(task=task, cursor=name, version=advance.version, by=by))
-    return found
+            dropped.append(Overtaken(task=task, cursor=name, version=advance.version, by=by))
+    return dropped
 
 
 def _has_set(version: CursorView, run: str, task: str, advance: Advance) -> bool:

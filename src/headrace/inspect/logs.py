@@ -61,11 +61,11 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
     run = views.find(run).run
     if task is not None:
         task = views.task(run, task).name
-    found = list(stores(project).values())
-    folders = _folders(found, run)
+    all_stores = list(stores(project).values())
+    folders = _folders(all_stores, run)
     for attempt in views.attempts(run, task):
         if attempt.log is not None:
-            yield from _bytes(found, run, attempt)
+            yield from _bytes(all_stores, run, attempt)
     written = views.story(run).written
     read = {worker: max((end for end, _, _ in each.spans), default=0) for worker, each in written.items()}
     yield from _grown(folders, written, read, task)
@@ -93,8 +93,8 @@ def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
         except NotFoundError:
             break  # all of that run is gone
         if made:
-            found = run, row.name if row.name in made else made[0]
-            return None if found == own else found
+            origin = run, row.name if row.name in made else made[0]
+            return None if origin == own else origin
         before = [event.run for event in story.reused if event.key == row.key]
         run = next(filter(None, before), run)  # of equal tasks, the first may have been reused from another run
     return None if run == seen[0] else (run, "")
@@ -116,21 +116,21 @@ def follow(
     run = views.find(run).run
     folders = _folders(list(stores(project).values()), run)
     story, read = Story(), dict[str, int]()
-    seen, told = 0, -1
+    seen, last_logged = 0, -1
     while True:
         live = views.find(run).state in LIVE
         events = list(views.events(run))
         for event in events[seen:]:
             story.hear(event)
         seen = len(events)
-        found = list(_grown(folders, story.written, read, task))
-        yield from found
-        news = views.logged(run, after=told)
-        told = news[-1][0] if news else told
+        pieces = list(_grown(folders, story.written, read, task))
+        yield from pieces
+        news = views.logged(run, after=last_logged)
+        last_logged = news[-1][0] if news else last_logged
         yield from (_told(event) for event in _last([event for _, event in news]) if task in (None, event.task))
         if not live:
             return
-        if not found:
+        if not pieces:
             wait(PATIENCE_S)
 
 

@@ -44,14 +44,14 @@ def choose(run: Material, words: str | None) -> Chosen:
         return _named(run, words)
     wide = maps(run.rows)
     names = [row.name for row in run.rows.values() if row.out and row.name not in wide and row.kind in MAKERS]
-    found = {name: model for name in names if (model := next(_models(run.out(name)), None)) is not None}
-    forms = {(model.codec, model.type) for name, (_, model) in found.items() if run.rows[name].kind == "train"}
+    models = {name: model for name in names if (model := next(_models(run.out(name)), None)) is not None}
+    forms = {(model.codec, model.type) for name, (_, model) in models.items() if run.rows[name].kind == "train"}
     if forms:  # other stages may give values with the same codecs: only those of the same type as a trained one count
-        found = {name: each for name, each in found.items() if (each[1].codec, each[1].type) in forms}
-    for name in reversed(found):
+        models = {name: each for name, each in models.items() if (each[1].codec, each[1].type) in forms}
+    for name in reversed(models):
         later = run.walk([name], run.needing)
-        if not any(each in found for each in later):  # among several candidates, this is the chosen one
-            path, ref = found[name]
+        if not any(each in models for each in later):  # among several candidates, this is the chosen one
+            path, ref = models[name]
             return Chosen(task=name, path=path, ref=ref)
     for name in reversed(names):
         whole = run.out(name)

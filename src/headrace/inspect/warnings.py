@@ -30,9 +30,9 @@ def warnings(views: Views, run: str) -> list[Warned]:
 
     For a warning that is too long for the ledger, the text is the command that prints it.
     """
-    found = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
-    subjects = judged(views, run, [each.task for each in found.values()])
-    return [Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in found.values()]
+    by_text = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
+    subjects = judged(views, run, [each.task for each in by_text.values()])
+    return [Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in by_text.values()]
 
 
 def _told(run: str, warning: ShownView) -> str:

@@ -208,9 +208,9 @@ class Curves:
         return self.shown[name].summary(*name)
 
 
-def _column(found: array[T], data: bytes) -> array[T]:
+def _column(column: array[T], data: bytes) -> array[T]:
     """Add little-endian numbers to a column and return the column."""
-    found.frombytes(data)
+    column.frombytes(data)
     if sys.byteorder == "big":
-        found.byteswap()
-    return found
+        column.byteswap()
+    return column

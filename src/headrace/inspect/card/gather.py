@@ -133,16 +133,16 @@ class CardMaker:
 
     def _registered_by(self, run: Material) -> str | None:
         """Return the name by which a command refers to the last model that a run has registered, or None."""
-        found = [each for each in self._views.versions("model") if each.run == run.view.run]
-        newest = max(found, key=lambda each: each.at, default=None)
+        versions = [each for each in self._views.versions("model") if each.run == run.view.run]
+        newest = max(versions, key=lambda each: each.at, default=None)
         made = None if newest is None else named.maker(self._views, newest)
         return None if newest is None or made is None else self._words(*made, newest.out)
 
     def _registered(self, ref: Ref, first: VersionView | None) -> tuple[Named, ...]:
         """Return the versions that an artifact is registered as, with the requested one first."""
         kinds: tuple[named.Kind, ...] = named.KINDS
-        found = [each for kind in kinds for each in self._views.versions(kind) if each.out.identity == ref.identity]
-        found.sort(key=lambda each: first is None or (each.name, each.version) != (first.name, first.version))
+        versions = [each for kind in kinds for each in self._views.versions(kind) if each.out.identity == ref.identity]
+        versions.sort(key=lambda each: first is None or (each.name, each.version) != (first.name, first.version))
         return tuple(
             Named(
                 kind=each.kind,
@@ -153,7 +153,7 @@ class CardMaker:
                 preparation=None if each.preparation is None else each.preparation.digest,
                 forced=each.forced,
             )
-            for each in found
+            for each in versions
         )
 
     def run(self, run_id: str) -> Material:
@@ -255,21 +255,21 @@ class CardMaker:
     def _seeds(self, run: Material, task: str) -> dict[str, str]:
         """Return the seeds among a task's arguments, and those among the parameters in its report,
         which the library used."""
-        given = _arguments(run, task, self._load)
-        found = {key: value for key, value in given.items() if key.endswith(SEEDS)}
+        arguments = _arguments(run, task, self._load)
+        seeds = {key: value for key, value in arguments.items() if key.endswith(SEEDS)}
         for ref in report_refs(run.out(task)):
             report = self._load(ref)
             for grid in report.grids if isinstance(report, Report) else ():
                 for name, value in grid.rows if grid.columns == PARAMETERS else ():
                     if str(name).endswith(SEEDS) and str(value) != "None":
-                        found.setdefault(str(name), str(value))
-        return found
+                        seeds.setdefault(str(name), str(value))
+        return seeds
 
     def _training(self, run: Material, task: str) -> Training:
-        found = self._origin(run, task)
-        if isinstance(found, str):
+        origin_or_run = self._origin(run, task)
+        if isinstance(origin_or_run, str):
             return self._forgotten_training(run, task)
-        origin, name = found
+        origin, name = origin_or_run
         row, opened, bundle = origin.rows[name], origin.story.opened, origin.story.bundle
         return Training(
             task=self._made(run, task),
@@ -364,22 +364,24 @@ def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:
     Defaults of arguments that were not passed are added, as far as they are part of the code's key.
     """
     node, stage = run.node(task), run.stage(task)
-    found: dict[str, str] = {}
+    arguments: dict[str, str] = {}
     if stage is not None:
         texts = {part.name: part.text for part in stage.code.parts if part.kind == "constant"}
         prefix = stage.function.partition("#")[0].replace(":", ".")
         defaults = {name: texts.get(f"{prefix}.{name}") for name in stage.defaults}
-        found |= {name: text for name, text in defaults.items() if text is not None}
+        arguments |= {name: text for name, text in defaults.items() if text is not None}
     for name, arg in () if node is None else node.args:
         match arg:
             case Const(ref=whole):
                 ref = run.element(task, name, whole)
-                found[name] = cut(value_text(ref, load) or "", 400) or f"{ref.type.partition('@')[0]} {ref.digest[:12]}"
+                arguments[name] = (
+                    cut(value_text(ref, load) or "", 400) or f"{ref.type.partition('@')[0]} {ref.digest[:12]}"
+                )
             case Secret(name=secret):
-                found[name] = f"secret `{secret}`"
+                arguments[name] = f"secret `{secret}`"
             case _:
-                found.pop(name, None)
-    return found
+                arguments.pop(name, None)
+    return arguments
 
 
 def _in_order(run: Material, names: Iterable[str]) -> list[str]:
@@ -388,8 +390,8 @@ def _in_order(run: Material, names: Iterable[str]) -> list[str]:
 
 def together(passed: Iterable[bool | None]) -> bool | None:
     """Return whether all reports passed, or None if no report says."""
-    told = [each for each in passed if each is not None]
-    return all(told) if told else None
+    verdicts = [each for each in passed if each is not None]
+    return all(verdicts) if verdicts else None
 
 
 def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:

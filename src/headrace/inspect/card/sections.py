@@ -96,10 +96,12 @@ def _model(card: Card) -> Report:
 
 def _named(named: Named) -> str:
     aliases = f" ({', '.join(named.aliases)})" if named.aliases else ""
-    told = [named.note] if named.note else []
-    told += [f"`{alias}` points to it although its report did not pass: {why}" for alias, why in named.forced.items()]
-    told += [f"rows are prepared for it by `{named.preparation[:12]}`"] if named.preparation else []
-    return f"`{named.kind}:{named.name}:{named.version}`{aliases}{': ' if told else ''}{'; '.join(told)}"
+    remarks = [named.note] if named.note else []
+    remarks += [
+        f"`{alias}` points to it although its report did not pass: {why}" for alias, why in named.forced.items()
+    ]
+    remarks += [f"rows are prepared for it by `{named.preparation[:12]}`"] if named.preparation else []
+    return f"`{named.kind}:{named.name}:{named.version}`{aliases}{': ' if remarks else ''}{'; '.join(remarks)}"
 
 
 def _limits(judged: Iterable[Judged]) -> Iterator[str]:
@@ -219,13 +221,13 @@ def _training(card: Card) -> Report:
         ("platform", training.platform),
         ("lock", f"`{training.lock[:16]}`" if training.lock else UNKNOWN if made.is_forgotten else "none"),
     ]
-    given = (
+    parameters = (
         *(("pipeline", *pair) for pair in training.parameters.items()),
         *((made.task, *pair) for pair in made.arguments.items()),
     )
     grids = [_pairs("How it was trained", pairs)]
-    if given:
-        grids.append(Grid(title="Parameters", columns=("of", "name", "value"), rows=tuple(given)))
+    if parameters:
+        grids.append(Grid(title="Parameters", columns=("of", "name", "value"), rows=tuple(parameters)))
     grids.append(_pairs("Environment", environment))
     return Report(
         title="Training",

@@ -71,13 +71,13 @@ def compare(
             raise UsageError(f"run `{run}` is named twice", hint="name each run once")
     store = reading_store(project)
     load = loader(store)
-    found = [
+    compared = [
         Compared(material=material(views, run), readings=readings(views, run, load), curves=tracked.lines(views, run))
         for run in ids
     ]
-    kept = {(each.task, each.name) for each in chosen([each for one in found for each in one.readings], metrics)}
-    whole = _told_of(put_together(found, kept, store), views, ids)
-    return _paired(whole, [each.material for each in found], load, paired)
+    kept = {(each.task, each.name) for each in chosen([each for one in compared for each in one.readings], metrics)}
+    whole = _told_of(put_together(compared, kept, store), views, ids)
+    return _paired(whole, [each.material for each in compared], load, paired)
 
 
 def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison:
@@ -159,8 +159,8 @@ def _side(run: Material) -> Side:
 
 def _settings(runs: Sequence[Material], store: Store) -> tuple[list[Setting], list[Setting]]:
     """Return the parameters and the inputs that differ: values from the pipeline, and outputs of other tasks."""
-    given = _differing(_parameters(runs, store))
-    parameters = [Setting(task="", name=name, values=told_apart(values)) for name, values in given]
+    changes = _differing(_parameters(runs, store))
+    parameters = [Setting(task="", name=name, values=told_apart(values)) for name, values in changes]
     inputs: list[Setting] = []
     for task in _shared([run.rows for run in runs]):
         row_values = [_arguments(run, task) for run in runs]
@@ -203,21 +203,21 @@ def _parameters(runs: Sequence[Material], store: Store) -> list[dict[str, str]]:
     If a run was not given a parameter that another run of its pipeline was given,
     the default in the run's code is used.
     """
-    given = [{name: str(value) for name, value in run.view.params.items()} for run in runs]
-    for run, params in zip(runs, given, strict=True):
-        same = [other for other, its in zip(given, runs, strict=True) if its.view.pipeline == run.view.pipeline]
+    params_by_run = [{name: str(value) for name, value in run.view.params.items()} for run in runs]
+    for run, params in zip(runs, params_by_run, strict=True):
+        same = [other for other, its in zip(params_by_run, runs, strict=True) if its.view.pipeline == run.view.pipeline]
         lacking = [name for name in _union(same) if name not in params]
         defaults = _defaults(run, store) if lacking else {}
         params.update((name, defaults.get(name, "its default")) for name in lacking)
-    return given
+    return params_by_run
 
 
 def _defaults(run: Material, store: Store) -> Mapping[str, str]:
     """Return the defaults of a pipeline's parameters in the code that the run recorded."""
     files = run.files(store)
     paths = () if run.story.opened is None else run.story.opened.files
-    found = (each for path in paths if path in files for each in pipelines_in(files[path], path))
-    return next((each.defaults for each in found if each.name == run.view.pipeline), {})
+    pipelines = (each for path in paths if path in files for each in pipelines_in(files[path], path))
+    return next((each.defaults for each in pipelines if each.name == run.view.pipeline), {})
 
 
 def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | None:
@@ -226,12 +226,12 @@ def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | N
     if row is None or row.inputs is None:
         return None
     args = {} if node is None else dict(node.args)
-    found = {}
+    arguments = {}
     for name, identity in told(row.inputs).items():
         arg = args.get(name)
         text = value_text(run.element(task, name, arg.ref)) if isinstance(arg, Const) else None
-        found[name] = (identity, text or identity.rpartition(":")[2][:12], text is not None)
-    return found
+        arguments[name] = (identity, text or identity.rpartition(":")[2][:12], text is not None)
+    return arguments
 
 
 def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
@@ -284,15 +284,15 @@ def _code_by_stage(runs: Sequence[Material]) -> list[dict[str, Code]]:
     """
     given = [_given_by_stage(run) for run in runs]
     unknown = {stage for each in given for stage, codes in each.items() if None in codes}
-    found: list[dict[str, Code]] = []
+    by_run: list[dict[str, Code]] = []
     for run, codes in zip(runs, given, strict=True):
         own: dict[str, Code] = {}
         for stage in run.story.stages.values():
             own.setdefault(stage.name, stage.code)
         for name in codes.keys() - unknown:
             own[name] = together([own[name], *(code for code in codes[name] if code is not None)])
-        found.append(own)
-    return found
+        by_run.append(own)
+    return by_run
 
 
 def _given_by_stage(run: Material) -> dict[str, list[Code | None]]:

@@ -73,13 +73,13 @@ def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool
     from headrace.stages import evaluate  # noqa: PLC0415  it loads NumPy and pandas
 
     try:
-        found = evaluate.paired(mine, theirs, target=mine.column_names[1], **_asked(first, task))
+        comparison = evaluate.paired(mine, theirs, target=mine.column_names[1], **_asked(first, task))
     except HeadraceError as error:
         return Pairing(why=f"the predictions of `{task}` can't be compared row by row: {error.message}")
     return Pairing(
         gaps={
             row["metric"]: Gap(value=row["difference"], low=row["low"], high=row["high"])
-            for row in found.differences.to_pylist()
+            for row in comparison.differences.to_pylist()
             if None not in (row["difference"], row["low"], row["high"])
         }
     )
@@ -110,11 +110,11 @@ def are_apart(mine: Any, theirs: Any) -> bool:
         return False
     places = pc.index_in(mine[ROW], value_set=theirs[ROW])
     # Arrow can't filter texts of the string view type, which Polars makes.
-    told = [
+    targets = [
         each[target].cast(pa.large_string()) if pa.types.is_string_view(each[target].type) else each[target]
         for each in (mine, theirs)
     ]
-    here, there = told[0].filter(places.is_valid()), told[1].take(places.drop_null())
+    here, there = targets[0].filter(places.is_valid()), targets[1].take(places.drop_null())
     if not len(here):
         return True
     try:
@@ -139,10 +139,10 @@ def _asked(run: Material, task: str) -> dict[str, Any]:
     """Return the arguments of an evaluation that the comparison needs too."""
     node = run.node(task)
     args = {} if node is None else dict(node.args)
-    found = {}
+    arguments = {}
     for name in ("positive", "probabilities", "groups", "confidence", "seed"):
         arg = args.get(name)
         if isinstance(arg, Const) and arg.ref.inline is not None and arg.ref.codec in ("json", "text"):
             data = arg.ref.inline
-            found[name] = data.decode() if arg.ref.codec == "text" else msgspec.json.decode(data)
-    return {name: value for name, value in found.items() if value is not None}
+            arguments[name] = data.decode() if arg.ref.codec == "text" else msgspec.json.decode(data)
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -47,8 +47,8 @@ def version(views: Views, word: str) -> VersionView | None:
         NotFoundError: there is no such name, version or alias.
         UsageError: the word begins like an address, but is not one.
     """
-    found = address(word)
-    return None if found is None else views.resolve(found.kind, found.name)
+    parsed = address(word)
+    return None if parsed is None else views.resolve(parsed.kind, parsed.name)
 
 
 def must_be_address(word: str) -> Address:
@@ -57,13 +57,13 @@ def must_be_address(word: str) -> Address:
     Raises:
         UsageError: the word is not an address.
     """
-    found = address(word)
-    if found is None:
+    parsed = address(word)
+    if parsed is None:
         raise UsageError(
             f"`{word}` is not an address of a model or dataset",
             hint="write `model:NAME`, `model:NAME:VERSION`, `model:NAME@ALIAS`, or `dataset:...`",
         )
-    return found
+    return parsed
 
 
 def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
@@ -79,8 +79,8 @@ def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
         return None
     holding = [row for row in rows if row.out is not None and _holds(_decode_ref(row.out), version.out.digest)]
     parents = {row.parent for row in holding}
-    found = [row for row in holding if row.name not in parents and row.name != version.task] or holding
-    return (run, min(found, key=lambda row: row.ordinal).name) if found else None
+    makers = [row for row in holding if row.name not in parents and row.name != version.task] or holding
+    return (run, min(makers, key=lambda row: row.ordinal).name) if makers else None
 
 
 def _holds(ref: Ref, digest: str) -> bool:

@@ -296,8 +296,8 @@ def plain_of(ref: Ref, name: str, inside: str = "") -> object:
     if ref.parts is not None and ref.codec not in OPAQUE:
         names = ref.names or tuple(str(index) for index in range(len(ref.parts)))
         pairs = zip(names, ref.parts, strict=True)
-        found = {each: plain_of(part, f"{name}.{each}", f"{inside}{each}.") for each, part in pairs}
-        return found if ref.names else list(found.values())
+        values = {each: plain_of(part, f"{name}.{each}", f"{inside}{each}.") for each, part in pairs}
+        return values if ref.names else list(values.values())
     if ref.codec in ("json", "document") and ref.inline is not None:
         return msgspec.json.decode(ref.inline)
     if ref.codec == "text" and ref.inline is not None:

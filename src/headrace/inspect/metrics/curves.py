@@ -63,12 +63,12 @@ def brief(metric: MetricView) -> MetricBrief:
 def with_metrics(tasks: Iterable[TaskView], metrics: Iterable[MetricView]) -> tuple[TaskView, ...]:
     """Return tasks with the summaries of what they have logged.
     Tasks that have logged nothing are returned unchanged."""
-    found: dict[str, dict[str, MetricBrief]] = {}
+    by_task: dict[str, dict[str, MetricBrief]] = {}
     for metric in metrics:
-        found.setdefault(metric.task, {})[metric.name] = brief(metric)
-    if not found:
+        by_task.setdefault(metric.task, {})[metric.name] = brief(metric)
+    if not by_task:
         return tuple(tasks)
-    return tuple(_tracked(task, found[task.name]) if task.name in found else task for task in tasks)
+    return tuple(_tracked(task, by_task[task.name]) if task.name in by_task else task for task in tasks)
 
 
 def _tracked(task: TaskView, metrics: dict[str, MetricBrief]) -> TrackedTask:

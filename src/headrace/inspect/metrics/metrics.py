@@ -88,9 +88,9 @@ def loader(store: Store) -> Load:
 def reports(ref: Ref | None, load: Load) -> Iterator[Report]:
     """Yield the reports in an artifact that can be read."""
     for each in report_refs(ref):
-        found = load(each)
-        if isinstance(found, Report):
-            yield found
+        report = load(each)
+        if isinstance(report, Report):
+            yield report
 
 
 def report_refs(ref: Ref | None, depth: int = _DEPTH) -> Iterator[Ref]:
@@ -112,14 +112,14 @@ def readings(views: Views, run: str, load: Load) -> list[Reading]:
     logged: dict[str, list[Reading]] = {}
     for metric in views.metrics(run):
         logged.setdefault(metric.task, []).append(_of_log(metric))
-    found: list[Reading] = []
+    all_readings: list[Reading] = []
     for row in rows:
         if row.name not in wide:
-            given = _of_output(row, load)
-            its = {each.name: each for each in (*given, *logged.get(row.name, ()))}
-            told = {each.name: each for each in given if each.source == "report"}
-            found += sorted(_once(its, told), key=lambda each: _ORDER.index(each.source))
-    return found
+            outputs = _of_output(row, load)
+            its = {each.name: each for each in (*outputs, *logged.get(row.name, ()))}
+            facts = {each.name: each for each in outputs if each.source == "report"}
+            all_readings += sorted(_once(its, facts), key=lambda each: _ORDER.index(each.source))
+    return all_readings
 
 
 def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[Reading]:
@@ -174,7 +174,7 @@ def _of_output(row: TaskRow, load: Load) -> list[Reading]:
     if row.out is None:
         return []
     ref = _decode_ref(row.out)
-    found = {
+    by_name = {
         fact.name: Reading(
             task=row.name,
             name=fact.name,
@@ -194,8 +194,8 @@ def _of_output(row: TaskRow, load: Load) -> list[Reading]:
         other = Reading(
             task=row.name, name=name, value=value, low=low, high=high, source="output", better=direction(name)
         )
-        found.setdefault(name, other)
-    return list(found.values())
+        by_name.setdefault(name, other)
+    return list(by_name.values())
 
 
 def _plain(value: Any) -> float | None:

@@ -40,15 +40,15 @@ def ranking(project: Project, views: Views, word: str, pipeline: str | None) -> 
         NotFoundError: none of the runs has such a metric.
     """
     name, descending = word.removeprefix("-"), word.startswith("-")
-    found = views.runs(limit=SEARCHED, pipeline=pipeline)
+    newest = views.runs(limit=SEARCHED, pipeline=pipeline)
     load = loader(reading_store(project))
-    read = [(run, readings(views, run.run, load)) for run in found.runs]
+    read = [(run, readings(views, run.run, load)) for run in newest.runs]
     chosen([each for _, its in read for each in its], (name,))
     ranked = [Ranked(run=run, reading=_one([each for each in its if each.is_called(name)])) for run, its in read]
     known = [each for each in ranked if _value(each) is not None]
     known.sort(key=lambda each: _value(each) or 0.0, reverse=descending)
     rest = [each for each in ranked if _value(each) is None]
-    return Ranking(metric=name, runs=(*known, *rest), more=found.more is not None)
+    return Ranking(metric=name, runs=(*known, *rest), more=newest.more is not None)
 
 
 def _value(ranked: Ranked) -> float | None:

@@ -128,12 +128,12 @@ def _classes(number: int) -> str:
 def _finite(line: Line | None) -> list[tuple[float, float]]:
     if line is None:
         return []
-    found = [
+    points = [
         (step, value)
         for step, value in zip(line.steps, line.values, strict=True)
         if abs(step) < HUGE and abs(value) < HUGE
     ]
-    return [found[place] for place in kept([value for _, value in found])]
+    return [points[place] for place in kept([value for _, value in points])]
 
 
 def _number(value: float) -> str:

@@ -196,37 +196,37 @@ def _values(reading: Reading) -> Iterator[tuple[str, float]]:
 
 def _reports(views: Views, run: str, story: Story, store: Store, omitted: list[str]) -> Iterator[Judged]:
     load = loader(store)
-    told = [(task, report) for task, ref in story.outs.items() for report in reports(ref, load)]
-    subjects = judged(views, run, [task for task, _ in told])
-    found = [Judged(task=task, report=report, of=subjects.get(task, "")) for task, report in told]
-    if len(found) > MAX_REPORTS:
-        omitted.append(f"{len(found) - MAX_REPORTS:,} more reports are left out.")
-    yield from found[:MAX_REPORTS]
+    pairs = [(task, report) for task, ref in story.outs.items() for report in reports(ref, load)]
+    subjects = judged(views, run, [task for task, _ in pairs])
+    all_reports = [Judged(task=task, report=report, of=subjects.get(task, "")) for task, report in pairs]
+    if len(all_reports) > MAX_REPORTS:
+        omitted.append(f"{len(all_reports) - MAX_REPORTS:,} more reports are left out.")
+    yield from all_reports[:MAX_REPORTS]
 
 
 def _curves(views: Views, run: str, omitted: list[str]) -> Iterator[Logged]:
-    found = [(name, line) for name, line in lines(views, run).items() if line.is_curve]
-    if len(found) > MAX_FIGURES:
-        omitted.append(f"{len(found) - MAX_FIGURES:,} more curves are left out.")
-    for (task, name), line in found[:MAX_FIGURES]:
+    all_curves = [(name, line) for name, line in lines(views, run).items() if line.is_curve]
+    if len(all_curves) > MAX_FIGURES:
+        omitted.append(f"{len(all_curves) - MAX_FIGURES:,} more curves are left out.")
+    for (task, name), line in all_curves[:MAX_FIGURES]:
         yield Logged(task=task, name=name, line=line)
 
 
 def _figures(story: Story, logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Iterator[Figure]:
     load = loader(store)
-    found = [
+    all_figures = [
         Figure(task=f"{task}{'.' if path else ''}{path}", media_type="image/svg+xml", data=svg.encode())
         for task, ref in story.outs.items()
         for path, svg in figures(ref, load)
     ]
-    found += [
+    all_figures += [
         Figure(task=f"{each.task} {each.name}, step {each.step:,}", media_type="image/svg+xml", data=svg.encode())
         for each in {(each.task, each.name): each for each in logged}.values()
         for _, svg in figures(each.out, load)
     ]
-    if len(found) > MAX_FIGURES:
-        omitted.append(f"{len(found) - MAX_FIGURES:,} more figures are left out.")
-    yield from found[:MAX_FIGURES]
+    if len(all_figures) > MAX_FIGURES:
+        omitted.append(f"{len(all_figures) - MAX_FIGURES:,} more figures are left out.")
+    yield from all_figures[:MAX_FIGURES]
 
 
 def _texts(logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Iterator[Text]:

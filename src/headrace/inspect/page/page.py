@@ -49,23 +49,23 @@ def _header(run: RunFacts) -> Markup:
     )
 
 
-def _held(found: Held) -> Markup:
+def _held(held: Held) -> Markup:
     """Return a box about a gate whose value is false: what was skipped, and which rules do not hold.
 
     The state of the run does not show this, since such a run succeeds.
     """
     return tag(
         "div",
-        tag("p", tag("strong", ticked(f"`{found.gate}` says no")), ticked(f": {listed(found.tasks, 20)} skipped")),
-        (_rule(each, found.gate) for each in found.rules),
+        tag("p", tag("strong", ticked(f"`{held.gate}` says no")), ticked(f": {listed(held.tasks, 20)} skipped")),
+        (_rule(each, held.gate) for each in held.rules),
         class_="failure",
     )
 
 
-def _rule(found: Rule, gate: str) -> Markup:
-    where = "" if found.task == gate else f" (`{found.task}`)"
-    told = ticked(f"{'fails' if found.holds is False else 'undecided'}: {found.rule}{where}")
-    return tag("p", tag("strong", told), " ", ticked(found.why))
+def _rule(rule: Rule, gate: str) -> Markup:
+    where = "" if rule.task == gate else f" (`{rule.task}`)"
+    verdict = ticked(f"{'fails' if rule.holds is False else 'undecided'}: {rule.rule}{where}")
+    return tag("p", tag("strong", verdict), " ", ticked(rule.why))
 
 
 def _sections(run: RunFacts, anchors: dict[str, str]) -> Iterator[Markup]:
@@ -113,15 +113,15 @@ def _metrics(measured: tuple[Measured, ...]) -> Iterator[Markup]:
         yield measured_tables(members)
 
 
-def _report(found: Judged) -> Markup:
-    standing = {True: "passed", False: "not passed", None: ""}[found.report.passed]
-    of = join([" of ", ticked(found.of)]) if found.of else None
-    title = [tag("code", found.task), of, " ", ticked(found.report.title), f": {standing}" if standing else None]
+def _report(judged: Judged) -> Markup:
+    standing = {True: "passed", False: "not passed", None: ""}[judged.report.passed]
+    of = join([" of ", ticked(judged.of)]) if judged.of else None
+    title = [tag("code", judged.task), of, " ", ticked(judged.report.title), f": {standing}" if standing else None]
     return tag(
         "details",
         tag("summary", title),
-        html_body(found.report, level=3),
-        open=found.report.passed is False,
+        html_body(judged.report, level=3),
+        open=judged.report.passed is False,
     )
 
 

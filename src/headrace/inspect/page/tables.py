@@ -79,13 +79,13 @@ def measured_tables(measured: Sequence[Measured]) -> Markup:
     or as few rows as possible for one task."""
     if len(measured) == 1:
         return tag("div", _single(measured[0].values), class_="tables")
-    told = {each.task: _bracketed(each.values) for each in measured}
-    names = list(dict.fromkeys(name for values in told.values() for name in values))
+    values_by_task = {each.task: _bracketed(each.values) for each in measured}
+    names = list(dict.fromkeys(name for values in values_by_task.values() for name in values))
     if len(names) <= (MAX_COLUMNS if len(measured) > FEW else MAX_COLUMNS // 2):
-        rows = ((task, [values.get(name) for name in names]) for task, values in told.items())
+        rows = ((task, [values.get(name) for name in names]) for task, values in values_by_task.items())
         return _numbers_table(["task", *names], rows, sortable=True)
-    rows = ((name, [values.get(name) for values in told.values()]) for name in names)
-    return _numbers_table(["", *told], rows)
+    rows = ((name, [values.get(name) for values in values_by_task.values()]) for name in names)
+    return _numbers_table(["", *values_by_task], rows)
 
 
 def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, str]]:
@@ -94,16 +94,16 @@ def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, st
 
     If the interval is only the value itself, as for a count, it is left out.
     """
-    found: dict[str, float | tuple[float, str]] = {}
+    entries: dict[str, float | tuple[float, str]] = {}
     for name, value in values.items():
         stem, _, leaf = name.rpartition(".")
         ends = [values.get(f"{stem}.{end}") for end in ("value", "low", "high")]
         whole = [each for each in ends if each is not None]
         if leaf not in ("value", "low", "high") or len(whole) < len(ends):
-            found[name] = value
+            entries[name] = value
         elif leaf == "value":
-            found[stem] = value if whole[1] == whole[2] else (value, bracketed(*whole))
-    return found
+            entries[stem] = value if whole[1] == whole[2] else (value, bracketed(*whole))
+    return entries
 
 
 def _single(values: Mapping[str, float]) -> Iterator[Markup]:

@@ -64,17 +64,17 @@ class Adoption:
                 self._courier.end(worker, "lost", "its attempt no longer counts", now=True)
 
     def _hear(self, left: Left, *, keep: bool) -> None:
-        for found in left.adopt():
-            if isinstance(found, Heard):
-                if isinstance(found.message, Report):
-                    self._courier.heard(found.worker, found.message.seq)
-                    self._reports.inherited(found.worker, found.message.body)
+        for notice in left.adopt():
+            if isinstance(notice, Heard):
+                if isinstance(notice.message, Report):
+                    self._courier.heard(notice.worker, notice.message.seq)
+                    self._reports.inherited(notice.worker, notice.message.body)
             elif keep:
-                self._alive[found.job.worker] = found
-                fresh = any(self._is_fresh(task) for task, _ in found.attempts)
-                self._crew.adopt(found.job, found.attempts, done=found.done, fresh=fresh)
+                self._alive[notice.job.worker] = notice
+                fresh = any(self._is_fresh(task) for task, _ in notice.attempts)
+                self._crew.adopt(notice.job, notice.attempts, done=notice.done, fresh=fresh)
             else:
-                left.close([found.job.worker], now=True)
+                left.close([notice.job.worker], now=True)
 
     def _is_fresh(self, task: str) -> bool:
         known = self._machine.tasks.get(task)

@@ -42,8 +42,8 @@ class Advances:
         return notes
 
     def _mover(self, advance: Advance) -> str:
-        found = self._ledger.set_here(advance.name, advance.version + 1)
-        is_own = found is not None and found[0]
+        version = self._ledger.set_here(advance.name, advance.version + 1)
+        is_own = version is not None and version[0]
         return "another task of this run" if is_own else "another run or a person"
 
     def _is_kept(self, advance: Advance) -> bool:

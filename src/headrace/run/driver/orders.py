@@ -64,5 +64,5 @@ class Orders:
 
     def _to_verify(self, inputs: tuple[tuple[str, Arg], ...]) -> tuple[str, ...]:
         """Return the digests of inputs that other runs made, which are checked when they are read."""
-        found = {ref.digest for _, arg in inputs for each in constants(arg) for ref in blobs(each)}
-        return tuple(found & self._machine.outputs.foreign)
+        digests = {ref.digest for _, arg in inputs for each in constants(arg) for ref in blobs(each)}
+        return tuple(digests & self._machine.outputs.foreign)

@@ -59,10 +59,10 @@ class Prober:
         since the ledger and the store may be far away."""
         keys = {name: self._key(name) for name in names}
         asked = {each.key for name, each in keys.items() if self._bar(self._machine.tasks[name]) is None}
-        found = self._ledger.results(list(asked))
-        self._places.look(each.out for each in found.values())
+        results = self._ledger.results(list(asked))
+        self._places.look(each.out for each in results.values())
         for name, each in keys.items():
-            self._foreseen[name] = each._replace(found=found.get(each.key))
+            self._foreseen[name] = each._replace(found=results.get(each.key))
 
     def foresees(self, name: str) -> bool:
         """Return whether the next probe of a task has been looked up."""
@@ -71,21 +71,21 @@ class Prober:
     def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
         """Return the events for the machine, in order, that decide about a task:
         reuse it, run it, or wait for transfers."""
-        found = self._find(name)
-        if isinstance(found, Reused):
-            return [found]
+        decision = self._find(name)
+        if isinstance(decision, Reused):
+            return [decision]
         if not self._places.several:
-            return [found]
+            return [decision]
         task = self._machine.tasks[name]
         needed = [ref for _, arg in self._machine.inputs(name) for ref in constants(arg)]
         lacks = self._places.lacks(
             needed if task.checkpoint is None else [*needed, task.checkpoint], self._machine.tasks
         )
         if not lacks:
-            return [found]
+            return [decision]
         wanted = [lack for lack in lacks if self._machine.transfers.is_wanted(lack)]
         transfers = tuple([lack.task for lack in lacks])
-        return [*wanted, Deferred(name, found.key, found.inputs, found.why, transfers)]
+        return [*wanted, Deferred(name, decision.key, decision.inputs, decision.why, transfers)]
 
     def has_logged(self, reused: Reused) -> bool:
         """Return whether a reused output was made by a task of another run that logged something."""
@@ -101,31 +101,31 @@ class Prober:
         machine = self._machine
         task = machine.tasks[name]
         foreseen = self._foreseen.pop(name, None)
-        key, told, _ = foreseen or self._key(name)
+        key, inputs, _ = foreseen or self._key(name)
         if (out := machine.outputs.kept.get((name, key))) is not None:
-            return Reused(name, key, out, "", "it had succeeded in this run", told)
+            return Reused(name, key, out, "", "it had succeeded in this run", inputs)
         if within_run(task.stage) and not task.node.always and (out := machine.outputs.made.get(key)) is not None:
-            return Reused(name, key, out, "", "another task of this run gave it, under the same key", told)
+            return Reused(name, key, out, "", "another task of this run gave it, under the same key", inputs)
         bar = self._bar(task)
         if bar is not None:
-            found = None
+            result = None
         elif foreseen is not None:
-            found = foreseen.found
+            result = foreseen.found
         else:
-            found = self._ledger.results((key,)).get(key)
-        if found is None:
-            return Missed(name, key, told, bar or self._why_run(name, key, told))
-        if not self._places.holds(found.out):
-            return Missed(name, key, told, f"its output of run {found.run} is gone from the store")
-        if found.has_logged:
+            result = self._ledger.results((key,)).get(key)
+        if result is None:
+            return Missed(name, key, inputs, bar or self._why_run(name, key, inputs))
+        if not self._places.holds(result.out):
+            return Missed(name, key, inputs, f"its output of run {result.run} is gone from the store")
+        if result.has_logged:
             self._logged.add(key)
-        why = f"nothing that determines it has changed since run {found.run}"
-        return Reused(name, key, found.out, found.run, why, told)
+        why = f"nothing that determines it has changed since run {result.run}"
+        return Reused(name, key, result.out, result.run, why, inputs)
 
     def _key(self, name: str) -> _Key:
         machine = self._machine
-        key, told = key_of(machine.tasks[name].stage, machine.inputs(name), machine.platform)
-        return _Key(key, told)
+        key, inputs = key_of(machine.tasks[name].stage, machine.inputs(name), machine.platform)
+        return _Key(key, inputs)
 
     def _bar(self, task: Task) -> str | None:
         place = task.stage.function, task.node.always
@@ -133,11 +133,11 @@ class Prober:
             self._barred[place] = barred(task.stage, self._machine.policy, always=task.node.always)
         return self._barred[place]
 
-    def _why_run(self, name: str, key: str, told: bytes) -> str:
+    def _why_run(self, name: str, key: str, inputs: bytes) -> str:
         earlier = self._ledger.earlier(name)
         if earlier is None:
             return "no earlier result"
         node, stage = self._machine.tasks[name].node, self._machine.tasks[name].stage
         parts = self._changed_code(earlier.run, stage) if earlier.code != stage.code.digest else ()
         before = Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
-        return why_run(stage, key, told, before, parts, lambda change: self._changed_given(earlier.run, node, change))
+        return why_run(stage, key, inputs, before, parts, lambda change: self._changed_given(earlier.run, node, change))

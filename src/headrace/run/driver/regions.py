@@ -97,14 +97,14 @@ class Places:
         """
         if not self._elsewhere:
             return []
-        found: dict[str, Lacked] = {}
+        lacks: dict[str, Lacked] = {}
         for ref in refs:
             for each in blobs(ref):
-                if generation(each) not in found and not self._is_here(each):
+                if generation(each) not in lacks and not self._is_here(each):
                     holder = self._holder(each)
                     if holder is not None:
-                        found[generation(each)] = self._lacked(each, holder, tasks)
-        return list(found.values())
+                        lacks[generation(each)] = self._lacked(each, holder, tasks)
+        return list(lacks.values())
 
     def _lacked(self, ref: Ref, holder: Elsewhere, tasks: Mapping[str, Task]) -> Lacked:
         here = self._pool.region

@@ -175,22 +175,22 @@ class Tracer:
     def _point(self, number: int, about: PointKind, name: str) -> Answer:
         """Return the answer about a cursor, model or dataset:
         the run's earlier answer if there is one, otherwise the present state."""
-        told = self._machine.dialogue.told(number, about, name)
-        if told is None:
+        answer = self._machine.dialogue.told(number, about, name)
+        if answer is None:
             try:
-                found = self._ledger.point(about, name)
+                row = self._ledger.point(about, name)
             except UsageError as error:
                 return Answer(number, error=error.message, hint=error.hint)
-            version, value = found or (0, None)
-            told = Pointed(number, name, version, None if value is None else _decode_ref(value), about)
-            self._steps.absorb(told)
+            version, value = row or (0, None)
+            answer = Pointed(number, name, version, None if value is None else _decode_ref(value), about)
+            self._steps.absorb(answer)
         elif number not in self._machine.dialogue.pointed:
-            self._steps.absorb(told)
-        elif (told.about, told.name) != (about, name):
-            before = f"{told.about} `{told.name}`"
-            told_now = f"the pipeline asked for {about} `{name}` where it had asked for {before}"
-            return Answer(number, error=told_now, hint="its body must ask for the same values each time it is traced")
-        return Answer(number, ref=told.value, version=told.version)
+            self._steps.absorb(answer)
+        elif (answer.about, answer.name) != (about, name):
+            before = f"{answer.about} `{answer.name}`"
+            problem = f"the pipeline asked for {about} `{name}` where it had asked for {before}"
+            return Answer(number, error=problem, hint="its body must ask for the same values each time it is traced")
+        return Answer(number, ref=answer.value, version=answer.version)
 
 
 def check_places(pool: Pool, traced: Traced) -> None:

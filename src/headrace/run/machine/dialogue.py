@@ -45,8 +45,8 @@ class Dialogue:
         For a cursor that a task of this run has advanced, answers to an earlier trace count too: the new code processes
         the same rows again, and does not start behind them.
         """
-        if (found := self.pointed.get(question)) is not None:
-            return found
+        if (answer := self.pointed.get(question)) is not None:
+            return answer
         before = self._before.get(name, ()) if about == "cursor" else ()
         asked = len(self._asked_of(name)) if before else 0
         return replace(before[asked], question=question) if asked < len(before) else None

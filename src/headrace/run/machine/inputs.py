@@ -34,11 +34,11 @@ def spread(task: Task, tasks: Mapping[str, Task]) -> Spread:
 
 
 def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -> dict[str, Arg]:
-    found: dict[str, Arg] = {}
+    args: dict[str, Arg] = {}
     for name, arg in task.node.args:
         if name not in without and (known := _known(arg, tasks)) is not None:
-            found[name] = known
-    return found
+            args[name] = known
+    return args
 
 
 def _known(arg: Arg, tasks: Mapping[str, Task]) -> Arg | None:

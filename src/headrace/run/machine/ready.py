@@ -82,7 +82,7 @@ class Ready:
         self._since |= dict.fromkeys(self._new, at)
         self._new.clear()
         room.hold(None)
-        found: list[Launched] = []
+        launches: list[Launched] = []
         waiting: Task | None = None
         before = 0
         for queue in self._by_age():
@@ -91,16 +91,16 @@ class Ready:
                 workers = room.take(task.name, task.attempt + 1, task.stage)
                 if workers is None:
                     if waiting is None:
-                        waiting, before = task, len(found)
+                        waiting, before = task, len(launches)
                         self._wait_for(task, room)
                     break
                 queued_s = max(0.0, at - self._since[task.name])
-                found.append(_launch(task, workers, room.pool, price, at, queued_s))
+                launches.append(_launch(task, workers, room.pool, price, at, queued_s))
         if waiting is None:
             self._waiting, self._passed = "", 0
         else:
-            self._passed += len(found) - before
-        return found
+            self._passed += len(launches) - before
+        return launches
 
     def _wait_for(self, task: Task, room: Room) -> None:
         """Note that this is the oldest task without room,

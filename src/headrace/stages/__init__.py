@@ -1,2 +1,2 @@
-"""Ready-made stages: user code that we wrote. Begin with the package of what you look for (`ingest`, `prepare`,
-`train`, `evaluate`): a stage lies in the file of its name. They know neither runs nor ledgers."""
+"""Ready-made stages: user code that we wrote. Begin with the package you need (`ingest`, `prepare`, `train`,
+`evaluate`): each stage is in the file of its name. Ready-made stages know neither runs nor ledgers."""

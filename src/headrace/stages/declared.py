@@ -1,4 +1,5 @@
-"""What users declare in TOML files, as nouns: contracts, rules of cleaning."""
+"""Nouns that users declare in TOML files, such as contracts and cleaning rules: reading, type checks, and error
+messages."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ T = TypeVar("T")
 
 
 class Declared(StructMeta):
-    """The class of nouns that users make in Python, too: each says which of its fields may be meant by a wrong one, and
-    takes in each field what a TOML file could have there."""
+    """The metaclass of nouns that users also create in Python. It checks that the fields exist and have the right
+    types, as for a TOML file, and for a misspelled field it suggests the right one."""
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        """Make one.
+        """Create the noun.
 
         Raises:
-            DefinitionError: it has no such field, one is missing, or has a value of another type.
+            DefinitionError: there is no such field, a field is missing, or a value has the wrong type.
         """
         known = self.__struct_fields__
         strange = [name for name in given if name not in known]
@@ -43,7 +44,7 @@ class Declared(StructMeta):
 
 
 def _check_types(kind: Any, given: Mapping[str, Any]) -> None:
-    """Refuse a noun that lacks a field, or has something else in one. A list may stand for a tuple."""
+    """Raise if a field is missing or has a value of the wrong type. A list may stand for a tuple."""
     required = kind.__struct_fields__[: len(kind.__struct_fields__) - len(kind.__struct_defaults__)]
     optional = dict(zip(kind.__struct_fields__[len(required) :], kind.__struct_defaults__, strict=True))
     missing = [
@@ -70,16 +71,18 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse what is no regular expression. RE2, which will read it, is asked where Python's reader knows it not:
-    Arrow, which brings it, takes long to import.
+    """Raise if a text is no regular expression.
+
+    RE2, which will use the pattern, is asked only if Python's `re` can't read it: RE2 comes with Arrow, which takes
+    long to import.
 
     Raises:
-        DefinitionError: neither can read it.
+        DefinitionError: neither `re` nor RE2 can read the pattern.
     """
     try:
         re.compile(pattern)
     except re.error as error:
-        import pyarrow as pa  # noqa: PLC0415  as above
+        import pyarrow as pa  # noqa: PLC0415  it takes long
         import pyarrow.compute as pc  # noqa: PLC0415
 
         try:
@@ -89,10 +92,10 @@ def check_pattern(pattern: str) -> None:
 
 
 def text_of(path: Path, named: str) -> str:
-    """Return the text of a file.
+    """Return the text of a file, which errors call `named`.
 
     Raises:
-        DefinitionError: it can't be read.
+        DefinitionError: the file can't be read.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -103,20 +106,19 @@ def text_of(path: Path, named: str) -> str:
 
 def _toml(text: str, named: str) -> dict[str, Any]:
     try:
-        text.encode()  # half of a pair of surrogates is no text
+        text.encode()  # raises for a lone surrogate
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+    except (ValueError, RecursionError) as error:  # such as a number of thousands of digits, or lists nested very deep
         said = "it is nested too deep" if isinstance(error, RecursionError) else error
         raise DefinitionError(f"{named}: this is not TOML: {said}", hint="correct that line") from error
 
 
 def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
-    """Make a noun of a TOML text. `named` is what errors call it; they say where it is wrong, and what may be meant.
-
-    `docs` is what the docs are about that have its words.
+    """Return a noun made from a TOML text. Errors call the text `named`, say where the fault is, and suggest similar
+    words. `docs` names the subject of the docs page that lists the words.
 
     Raises:
-        DefinitionError: it isn't TOML; a word that isn't known, or a value of the wrong type.
+        DefinitionError: the text isn't TOML, or has an unknown word or a value of the wrong type.
     """
     told = _toml(text, named)
     try:
@@ -138,7 +140,7 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
 
 
 def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
-    """Return what msgspec says with the keys of tables in place of its `[...]`. What was told is used up."""
+    """Return msgspec's message with the real keys of tables in place of `[...]`. This empties the tables in `told`."""
     head, _, path = said.rpartition(" - at `$")
     inner: Any = told
     shown = ""
@@ -152,7 +154,8 @@ def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
 
 
 def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
-    """Return in which entry of a table of nouns something is wrong, if the error doesn't. What was told is used up."""
+    """Return where in a table of nouns the fault is, or an empty text if the message already says so. This empties the
+    tables in `told`."""
     for name, table in told.items():
         if isinstance(table, dict) and all(isinstance(each, dict) for each in table.values()):
             key = _refused(table, str(error), told, kind)
@@ -162,8 +165,9 @@ def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
 
 
 def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | None:
-    """Return the key of that entry of a table which, alone in it, has the whole refused in the same words; None of
-    none, and where it is refused so without any entry too."""
+    """Return the key of the table entry that causes the error message `said`, or None. It is the entry that causes the
+    same message when it is alone in the table. None is returned if no entry does, or if the empty table causes it
+    too."""
     entries: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
     for key in (None, *entries):
         table.clear()
@@ -178,7 +182,8 @@ def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | No
 
 
 def _words(kind: Any, path: str) -> list[str]:
-    """Return the names of the fields that a noun has at a path, such as `.columns[...]`; a union has those of each."""
+    """Return the names of a noun's fields at a path, such as `.columns[...]`. For a union, these are the fields of all
+    its members."""
     infos = _alternatives(msgspec.inspect.type_info(kind))
     for name, _ in re.findall(r"\.(\w+)|(\[)", path):
         inner = [
@@ -196,7 +201,7 @@ def _alternatives(info: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
 
 
 def _choices(kind: Any, name: str) -> list[str]:
-    """Return the values that fields of a name may have, where these are listed."""
+    """Return the allowed values of all fields with this name, as far as their types list them."""
     found: dict[str, None] = {}
     for info in _infos(msgspec.inspect.type_info(kind)):
         if not isinstance(info, msgspec.inspect.StructType):
@@ -211,7 +216,7 @@ def _choices(kind: Any, name: str) -> list[str]:
 
 
 def _infos(info: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
-    """Go over what a type is made of, itself first."""
+    """Yield a type, then the types that it is made of."""
     rest = [info]
     while rest:
         each = cast(Any, rest.pop())
@@ -223,6 +228,6 @@ def _infos(info: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
 
 
 def meant_by(word: str, words: Collection[str]) -> str:
-    """Return a hint for a word that isn't known: the one that comes near, else all that there are."""
+    """Return a hint for an unknown word: the most similar word, or else all words."""
     near = difflib.get_close_matches(word, words, 1)
     return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(words)}"

@@ -1,4 +1,4 @@
-"""What an error of another library says, in one line."""
+"""The message of another library's error, in one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ LIMIT = 400
 
 
 def sentence(error: BaseException) -> str:
-    """Return the first line of an error's text, with those after it while it ends in a colon: there it says what.
+    """Return the first line of an error's message. If that line ends in a colon, the next line is added, and so on.
 
     >>> sentence(ValueError("Cannot use mean strategy with non-numeric data:\\ncould not convert 'x' to float\\nmore"))
     "Cannot use mean strategy with non-numeric data: could not convert 'x' to float"

@@ -1,4 +1,5 @@
-"""Options of ready-made stages: each is declared once, as a field of a noun, with its type, default, check and docs.
+"""Options of ready-made stages. Each option is declared once, as a field of a noun, with its type, default, check and
+docs.
 
     class Training(Options, frozen=True, kw_only=True):
         epochs: Annotated[int, Option("how often all of the table is seen.", whole(1))] = 10
@@ -9,7 +10,7 @@
     @takes(Call)
     def fit(call: Call) -> Model: ...
 
-`fit(table, epochs=3)` is then what users call: signature, help and errors follow from the noun, for type checkers too.
+Users then call `fit(table, epochs=3)`. Its signature, help and errors are made from the noun, for type checkers too.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ P = ParamSpec("P")
 N = TypeVar("N")
 R = TypeVar("R")
 Check = Callable[[str, Any], None]
-"""Refuses a value of an option, which it is told the name of, by a UsageError."""
+"""Raises a UsageError for a bad value of an option: called with the option's name and the value."""
 
 
 class Option(NamedTuple):
-    """What is said of an option beside its type and default.
+    """The declaration of an option, beside its type and default.
 
-    `doc` is its line of the docs. `check` refuses values; None is not checked where the type has it, and of a `Literal`
-    only its own words are taken. The options of a noun stand before those of the noun that it extends; `before` names
-    the one that this one stands before instead. One that is `later` came when there were results already: at its
-    default it is left out of the task's arguments, so that their keys hold.
+    `doc` is its line of the docs. `check` raises for bad values. None is accepted without a check if the type allows
+    it. For a `Literal`, only its own values are accepted. The options of a noun come before those of the noun that it
+    extends, unless `before` names the option that this one precedes. An option is `later` if it was added when results
+    already existed: at its default value it is left out of the task's arguments, so that the keys stay the same.
     """
 
     doc: str
@@ -52,25 +53,26 @@ class Option(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """An option of a noun: all that its field says."""
+    """An option of a noun: its declaration, and its parameter in the signature."""
 
     option: Option
     parameter: inspect.Parameter
 
     @property
     def type(self) -> Any:
-        """What it may be."""
+        """The type of the option's values."""
         return self.parameter.annotation
 
     def is_left_out(self, value: Any) -> bool:
-        """Whether a value is left out of the arguments of a task: those of older results didn't have it."""
+        """Return whether a value is left out of a task's arguments: a `later` option at its default, which older
+        results lack."""
         return self.option.later and not isinstance(value, Handle) and bool(value == self.parameter.default)
 
     def refuse(self, name: str, value: Any) -> None:
-        """Refuse a value that makes no sense.
+        """Raise if a value is invalid for this option.
 
         Raises:
-            UsageError: it says which would.
+            UsageError: the value is invalid; the hint names valid ones.
         """
         types = (self.type, *typing.get_args(self.type))
         if value is None and type(None) in types:
@@ -84,8 +86,8 @@ class Declared(NamedTuple):
 
 @functools.cache
 def declared(noun: Any) -> dict[str, Declared]:
-    """Return the options of a noun by name, in their order. What a field that is declared anew doesn't say is as it was
-    for the noun that it extends."""
+    """Return the options of a noun by name, in the order of the signature. A field that is declared again keeps
+    whatever the new declaration doesn't say."""
     options: dict[str, Option] = {}
     types: dict[str, Any] = {}
     order: list[str] = []
@@ -101,22 +103,23 @@ def declared(noun: Any) -> dict[str, Declared]:
             if options[name].before:
                 order.insert(order.index(options[name].before), name)
     takes = inspect.signature(noun).parameters
-    order.sort(key=lambda name: takes[name].kind)  # what may be given by position stands first
+    order.sort(key=lambda name: takes[name].kind)  # positional arguments come first
     return {name: Declared(options[name], takes[name].replace(annotation=types[name])) for name in order}
 
 
 class Options(Noun, frozen=True):
-    """Options, judged where they are made. What another stage is to give is judged when it is there."""
+    """The base of nouns with options: checks the values when it is created. Outputs of other stages are checked when
+    they exist."""
 
     def __post_init__(self) -> None:
         refuse(type(self), {name: getattr(self, name) for name in self.__struct_fields__})
 
 
 def refuse(noun: Any, given: Mapping[str, Any]) -> None:
-    """Refuse values of a noun's options that make no sense, of those that are given.
+    """Raise if a given value is invalid for its option. Handles to outputs of other stages aren't checked.
 
     Raises:
-        UsageError: it names the first.
+        UsageError: a value is invalid; the message names the first one.
     """
     for name, each in declared(noun).items():
         if name in given and not isinstance(given[name], Handle):
@@ -124,7 +127,7 @@ def refuse(noun: Any, given: Mapping[str, Any]) -> None:
 
 
 class Called(Options, frozen=True, kw_only=True):
-    """How a task is called, beside its arguments."""
+    """The options of a call of any stage, beside the stage's arguments."""
 
     resources: Annotated[
         Resources | None, Option('what an attempt needs, on each of its nodes; `hr.Resources(gpu="1")` for a GPU.')
@@ -135,14 +138,14 @@ class Called(Options, frozen=True, kw_only=True):
 
 
 class Retried(Called, frozen=True, kw_only=True):
-    """How a task is called whose attempts may be many, or long."""
+    """The options of a call of a stage whose attempts may fail or take long."""
 
     retries: Annotated[int, Option("how many more attempts a failure is worth.", before="when")] = 0
     timeout: Annotated[str | float | None, Option("the most time that an attempt may take.", before="when")] = None
 
 
 DECLARED = ("resources", "retries", "timeout")
-"""What is said of a task's attempts: none of it is an argument."""
+"""The options of a task's attempts, which aren't arguments of the task."""
 
 
 def arguments(call: Called) -> dict[str, Any]:
@@ -152,16 +155,17 @@ def arguments(call: Called) -> dict[str, Any]:
 
 
 def add_task(stage: StageFunction[..., R], call: Called, given: Mapping[str, Any]) -> R:
-    """Call a stage with these arguments, as the options of the call declare it."""
+    """Call a stage with these arguments and with the options of the call; return its output."""
     made = stage.with_options(**{name: getattr(call, name) for name in DECLARED if hasattr(call, name)})
     around = {"when": call.when, "after": call.after, "always": call.always or None}
     return made(**given, **{name: value for name, value in around.items() if value is not None})
 
 
 def takes(noun: Callable[P, N]) -> Callable[[Callable[[N], R]], Callable[P, R]]:
-    """Make of a function of a noun one of the noun's fields, which is what users call.
+    """Return a decorator: from a function of one noun it makes the function that users call, with the noun's fields as
+    parameters.
 
-    Its docs list the options, above what it raises.
+    The new function's docs list the options, above what it raises.
     """
     options = declared(noun)
 
@@ -183,10 +187,10 @@ def takes(noun: Callable[P, N]) -> Callable[[Callable[[N], R]], Callable[P, R]]:
 
 
 def _bound(name: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Pair arguments with parameters.
+    """Return the arguments by the names of their parameters.
 
     Raises:
-        TraceError: one is missing or superfluous.
+        TraceError: an argument is missing, or has no parameter.
     """
     known = list(signature.parameters)
     strange = [each for each in kwargs if each not in known]
@@ -211,7 +215,7 @@ def _doc(text: str, options: Mapping[str, Declared]) -> str:
 
 
 def whole(least: int) -> Check:
-    """Return the check of a whole number from the least on."""
+    """Return a check that a value is a whole number, at least `least`."""
 
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -221,10 +225,10 @@ def whole(least: int) -> Check:
 
 
 def above_0(name: str, value: Any) -> None:
-    """Refuse what is no number above 0, for an option that may be None.
+    """Raise if a value is no number above 0; used for options that may be None.
 
     Raises:
-        UsageError: as told.
+        UsageError: the value is no number above 0.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise UsageError(f"`{name}` is {value!r}", hint="give a number above 0, or None")

@@ -1,12 +1,12 @@
-"""Models and datasets under names, with numbered versions.
+"""Stages that register models and datasets under names, with numbered versions.
 
     before = registry.find("model", "delays@production")
     report = judge(model, table, before)
     registry.model("delays", model, report=report, aliases=["production"], when=report.passed)
 
-A version is an artifact: one that is registered again under its name keeps the number that it has, and so do retries
-and runs that are resumed. Numbers are given, and aliases pointed, in the transaction that records the task's success.
-`headrace register` does the same from the command line.
+A version is an artifact. An artifact that is registered again under the same name keeps its number; retries and resumed
+runs keep it too. Numbers are assigned and aliases are set in the transaction that records the task's success. `headrace
+register` does the same from the command line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HINT = "give the {}; `headrace register RUN TASK --force --why ...` takes it as
 
 
 class Entry(Noun, frozen=True):
-    """What was registered: under which name, and the digest of its artifact (None outside of a run)."""
+    """A registered version: its kind, its name, and the digest of its artifact (None outside of a run)."""
 
     kind: RegistryKind
     name: str
@@ -79,15 +79,17 @@ def model(
     note: str = "",
     preparation: Any = None,
 ) -> Entry:
-    """Register a model as the next version under a name, unless it is one already; point `aliases` at it.
+    """Register a model as the next version under a name, and point `aliases` at it. A registered model keeps its
+    version.
 
-    Of a stage's several outputs (a named tuple), such as `train.sklearn` gives, it is the field `model`. `report` is
-    whatever says how good it is, and `preparation` what `prepare.clean` did to the rows that it learned from; both are
-    kept with the version. Nothing is loaded. Outside of a run, nothing is registered.
+    If a stage has several outputs (a named tuple), such as `train.sklearn`, its field `model` is registered. `report`
+    is any value that says how good the model is. `preparation` is what `prepare.clean` did to the rows that the model
+    learned from. Both are stored with the version. No value is loaded. Outside of a run, nothing is registered.
 
     Raises:
-        UsageError: the name or an alias can't be one, the preparation is none, or the model is none: a table, a report,
-            a page, what an evaluation measured, a named tuple without a field `model`, a list of several.
+        UsageError: the name or an alias is invalid, the preparation is something else, or the model is something else:
+            a table, a report, a page, an object that an evaluation measured, a named tuple without a field `model`, or
+            a list of several artifacts.
     """
     del model, report, preparation
     return _register("model", name, aliases, note)
@@ -104,12 +106,14 @@ def model(
     check=_check_dataset,
 )
 def dataset(name: str, dataset: Any, *, report: Any = None, aliases: str | Sequence[str] = (), note: str = "") -> Entry:
-    """Register a dataset as the next version under a name, unless it is one already; point `aliases` at it.
+    """Register a dataset as the next version under a name, and point `aliases` at it. A registered dataset keeps its
+    version.
 
-    `report` is whatever says what it is worth, such as the result of a contract. Otherwise as `model`.
+    `report` is any value that says how good the dataset is, such as the result of a contract. Otherwise this works as
+    `model`.
 
     Raises:
-        UsageError: the name or an alias can't be one, or the dataset is a model or a report, or no single artifact.
+        UsageError: the name or an alias is invalid, or the dataset is a model, a report, or made of several artifacts.
     """
     del dataset, report
     return _register("dataset", name, aliases, note)
@@ -157,7 +161,7 @@ def _given(parameter: str) -> Ref | None:
 
 
 def _preparation_in(ref: Ref) -> Ref:
-    """Return a preparation, or the one among a stage's several outputs."""
+    """Return the preparation: the artifact itself, or the one among a stage's several outputs."""
     for each in (ref, *(ref.parts or ())):
         if each.type == PREPARATION:
             return each
@@ -168,13 +172,13 @@ def _preparation_in(ref: Ref) -> Ref:
 
 
 def _model_in(ref: Ref) -> Ref:
-    """Return the model of a stage's several outputs; of all else, itself."""
+    """Return the model among a stage's several outputs, or the artifact itself if it is a single one."""
     if ref.codec != "record" or not ref.names or not ref.parts:
         return ref
     try:
         is_several = issubclass(resolve(ref.type), tuple)
     except CodecError:
-        return ref  # its class isn't here: nothing says that it's a tuple
+        return ref  # its class can't be imported, so it may not be a tuple
     if not is_several:
         return ref
     if "model" not in ref.names:

@@ -1,4 +1,4 @@
-"""The former name of `headrace.report`: pipelines that import it go on working."""
+"""The former name of `headrace.report`, so that pipelines which import it still work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a stage writes the files that it gives out."""
+"""The folder in which a stage writes files that it returns."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from headrace.define.ports import current
 
 
 def scratch() -> Path:
-    """Return the attempt's own folder; for a stage that is called as a plain function, a new temporary one."""
+    """Return the attempt's own folder, or a new temporary folder if the stage is called as a plain function."""
     return Path.cwd() if current() is not None else Path(tempfile.mkdtemp(prefix="headrace-"))

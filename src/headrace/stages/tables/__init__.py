@@ -1,2 +1,2 @@
-"""Tables as ready-made stages handle them: columns and their types, DuckDB, parts, increments. Begin with `columns`.
-What a single stage does with a table stands in that stage's room."""
+"""Tables as ready-made stages use them: columns and their types, DuckDB, parts, increments. Begin with `columns`. Code
+that only one stage needs is in that stage's package."""

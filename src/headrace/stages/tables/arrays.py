@@ -1,4 +1,5 @@
-"""From NumPy to Arrow and back by way of buffers: Arrow's own way imports pandas, which is slower than most reads."""
+"""Converts between NumPy and Arrow through their buffers: Arrow's own conversion imports pandas, which takes longer
+than most reads."""
 
 from __future__ import annotations
 
@@ -9,18 +10,18 @@ import pyarrow as pa
 
 
 def mask(values: Any) -> Any:
-    """Return NumPy's booleans as Arrow's."""
+    """Return a NumPy boolean array as an Arrow array."""
     packed = pa.py_buffer(np.packbits(values, bitorder="little"))
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, packed])
 
 
 def places(values: Any) -> Any:
-    """Return NumPy's whole numbers as Arrow's `int64`."""
+    """Return a NumPy array of whole numbers as an Arrow array of `int64`."""
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values.astype(np.int64))])
 
 
 def numbers(column: Any) -> Any:
-    """Return Arrow's whole numbers, none of them null, as NumPy's `int64`."""
+    """Return an Arrow column of whole numbers without nulls as a NumPy array of `int64`."""
     column = whole(column)
     if not len(column):
         return np.empty(0, np.int64)
@@ -30,7 +31,7 @@ def numbers(column: Any) -> Any:
 
 
 def floats(column: Any) -> Any:
-    """Return Arrow's numbers, none of them null, as NumPy's `float64`."""
+    """Return an Arrow column of numbers without nulls as a NumPy array of `float64`."""
     column = whole(column.cast(pa.float64(), safe=False))
     return np.frombuffer(column.buffers()[1], np.float64, len(column), 8 * column.offset) if len(column) else _NONE
 
@@ -39,7 +40,7 @@ _NONE = np.empty(0)
 
 
 def truths(column: Any) -> Any:
-    """Return Arrow's booleans, none of them null, as NumPy's."""
+    """Return an Arrow column of booleans without nulls as a NumPy boolean array."""
     column = whole(column)
     if not len(column):
         return np.empty(0, bool)

@@ -16,18 +16,19 @@ from headrace import errors
 from headrace.errors import DataError
 
 TWICE = "`table.rename_columns([...])` in a stage before gives each a name of its own; in SQL, `as` does"
-"""What to do about two columns of one name: no ready-made step can tell which of them is meant."""
+"""The hint for two columns of the same name: no ready-made step can choose between them."""
 PANDAS = b"pandas"
 MOST_CLASSES = 5
-"""So many classes are written out in a hint."""
+"""The most classes to list in a hint."""
 _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
 def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.ChunkedArray]:
-    """Return columns by their names; `what` says whose wish they are, such as `a unique key`.
+    """Return the columns with these names. `what` begins the error message; it names what asks for them, such as `a
+    unique key`.
 
     Raises:
-        DataError: there is none of that name, or there are two.
+        DataError: a name has no column, or two columns.
     """
     there: list[str] = table.column_names
     counts = collections.Counter(there)
@@ -43,10 +44,10 @@ def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.Chunked
 
 
 def distinct(table: pa.Table) -> None:
-    """Refuse a table of which two columns have one name.
+    """Raise if two columns of a table have the same name.
 
     Raises:
-        DataError: there are such, and it names one.
+        DataError: two columns have the same name; the message says which.
     """
     counts = collections.Counter(table.column_names)
     twice = next((name for name, count in counts.items() if count > 1), None)
@@ -55,7 +56,7 @@ def distinct(table: pa.Table) -> None:
 
 
 def rows_have(count: int) -> str:
-    """Return the beginning of a sentence about rows.
+    """Return the beginning of a sentence about a number of rows.
 
     >>> rows_have(1), rows_have(1234)
     ('1 row has', '1,234 rows have')
@@ -64,19 +65,19 @@ def rows_have(count: int) -> str:
 
 
 def to_whole(names: Sequence[str]) -> str:
-    """Return the step that fills what is missing in columns of numbers, for a hint."""
+    """Return a hint with the step that fills missing values in columns of numbers."""
     columns = names[0] if len(names) == 1 else tuple(names)
     return f"`prepare.clean(table, [prepare.Fill(columns={columns!r}, how='median')])` fills them"
 
 
 def to_numbers(names: Sequence[str]) -> str:
-    """Return the step that reads numbers in columns of texts, for a hint."""
+    """Return a hint with the step that reads text columns as numbers."""
     columns = names[0] if len(names) == 1 else tuple(names)
     return f"`prepare.clean(table, [prepare.Numbers(columns={columns!r})])` reads texts as numbers"
 
 
 def to_codes(name: str, classes: Sequence[str]) -> str:
-    """Return the steps that number classes which are texts, for a hint."""
+    """Return a hint with the steps that replace text classes by numbers."""
     codes = ", ".join(f"{value!r}: '{number}'" for number, value in enumerate(classes[:MOST_CLASSES]))
     more = ", ..." if len(classes) > MOST_CLASSES else ""
     steps = f"prepare.Map(columns={name!r}, values={{{codes}{more}}}), prepare.Cast(columns={name!r}, type='int64')"
@@ -84,7 +85,8 @@ def to_codes(name: str, classes: Sequence[str]) -> str:
 
 
 def without_decimals(table: pa.Table) -> pa.Table:
-    """Return a table whose decimals, as databases give them, are 64-bit floats: what learns takes no others."""
+    """Return the table with decimal columns, as databases produce them, cast to 64-bit floats, which learners
+    require."""
     for place, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
@@ -92,8 +94,8 @@ def without_decimals(table: pa.Table) -> pa.Table:
 
 
 def with_missing_truths(table: pa.Table) -> pa.Table:
-    """Return a table whose booleans are 64-bit floats where some are missing: of these pandas makes objects, which
-    LightGBM would have for categories."""
+    """Return the table with boolean columns that have nulls cast to 64-bit floats. Otherwise pandas makes them objects,
+    which LightGBM would treat as categories."""
     for place, field in enumerate(table.schema):
         if pa.types.is_boolean(field.type) and table.column(place).null_count:
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
@@ -101,7 +103,8 @@ def with_missing_truths(table: pa.Table) -> pa.Table:
 
 
 def lightgbm_name(name: str) -> str:
-    """Return a column's name as a model of LightGBM has it: without blanks, line breaks, or the signs of JSON.
+    """Return a column's name as a LightGBM model stores it: without spaces, line breaks, or characters that are special
+    in JSON.
 
     >>> lightgbm_name("price [€]"), lightgbm_name("a, b")
     ('price_%5B€%5D', 'a%2C_b')
@@ -110,26 +113,26 @@ def lightgbm_name(name: str) -> str:
 
 
 def rows_at(table: pa.Table, places: Any) -> pa.Table:
-    """Return the rows of these places (NumPy's integers), as a new table of the same types."""
+    """Return the rows at these indices (NumPy integers), as a new table of the same types."""
     return _by_chosen(table, lambda each: each.take(pa.array(places, pa.int64())))
 
 
 def rows_where(table: pa.Table, mask: Any) -> pa.Table:
-    """Return the rows for which a mask (NumPy's booleans) is true, as a new table of the same types."""
+    """Return the rows where a mask (NumPy booleans) is true, as a new table of the same types."""
     return _by_chosen(table, lambda each: each.filter(pa.array(mask, pa.bool_())))
 
 
 def described(made: pa.Table, given: pa.Table) -> pa.Table:
-    """Return a table that was made from `given`, without what its metadata says for pandas and no longer holds."""
+    """Return `made`, a table made from `given`, without the pandas metadata that no longer hold."""
     return made.replace_schema_metadata(metadata(made.schema, given.schema))
 
 
 def metadata(made: pa.Schema, given: pa.Schema) -> dict[bytes, bytes] | None:
-    """Return the metadata of a schema that was made from `given`, without what no longer holds in it.
+    """Return the metadata of a schema that was made from `given`, without entries that no longer hold.
 
-    The entry `pandas` says which columns are an index, and what type of pandas each one is: `to_pandas` follows that,
-    not Arrow's types. So a text that became a number would be a text again. What it says of columns that kept their
-    type stays, and so does all other metadata.
+    The entry `pandas` says which columns are an index, and each column's pandas type. `to_pandas` follows that entry,
+    not Arrow's types, so a text that became a number would become text again. The entry is kept for columns whose type
+    didn't change. All other metadata are kept.
     """
     kept: dict[bytes, bytes] | None = made.metadata
     if kept is None or PANDAS not in kept or made.equals(given):
@@ -138,19 +141,20 @@ def metadata(made: pa.Schema, given: pa.Schema) -> dict[bytes, bytes] | None:
     same = {field.name for field in made if types.get(field.name) == field.type}
     try:
         told = json.loads(kept[PANDAS])
-        # what other libraries write may lack the first name
+        # entries written by other libraries may lack `field_name`
         entries = {each.get("field_name", each["name"]): each for each in told["columns"]}
         told["columns"] = [each for name, each in entries.items() if name in same]
         told["index_columns"] = [each for each in told["index_columns"] if isinstance(each, dict) or each in same]
     except (ValueError, LookupError, TypeError, AttributeError):
-        return {name: value for name, value in kept.items() if name != PANDAS}  # pandas couldn't read it either
-    if not entries.keys() >= {*made.names}:  # it says what the labels of all columns are: whole numbers, or pairs
+        return {name: value for name, value in kept.items() if name != PANDAS}  # pandas couldn't read this entry either
+    if not entries.keys() >= {*made.names}:  # it describes the old columns' labels
         told["column_indexes"] = []
     return {**kept, PANDAS: json.dumps(told).encode()}
 
 
 def _by_chosen(table: pa.Table, choose: Callable[[pa.Table], pa.Table]) -> pa.Table:
-    """Choose rows of a table. Arrow can't yet choose among views of text and among runs, so these take a way round."""
+    """Return the rows that `choose` selects. Arrow can't select from text views and run-end encoded columns yet, so
+    these are converted first and converted back afterwards."""
     plain = table
     for place, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type):
@@ -177,7 +181,7 @@ def _decoded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def listed(names: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return names of columns that may be given as one, several or none.
+    """Return column names as a tuple, from one name, several names or None.
 
     >>> listed("a"), listed(["a", "b"]), listed(None)
     (('a',), ('a', 'b'), ())
@@ -186,7 +190,7 @@ def listed(names: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def free_name(name: str, table: pa.Table) -> str:
-    """Return a name that no column of a table has: the one wanted, or that with as many `_` behind it as it takes."""
+    """Return a name that no column of the table has: `name`, with as many `_` added as needed."""
     while name in table.column_names:
         name = f"{name}_"
     return name

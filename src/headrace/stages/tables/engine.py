@@ -1,4 +1,5 @@
-"""DuckDB inside this process: it takes Arrow as it lies, keeps to the stage's cpus and memory, and has no way out."""
+"""DuckDB within this process: reads Arrow tables without a copy, keeps to the stage's CPUs and memory, and can't reach
+files or the network."""
 
 from __future__ import annotations
 
@@ -18,20 +19,20 @@ import pyarrow as pa
 from headrace.errors import DataError, UsageError
 
 OTHERS_GIB = 0.3
-"""Of the stage's memory, what Python, its libraries and the tables on their way take."""
+"""The part of the stage's memory, in GiB, for Python, its libraries, and tables in transit."""
 SHARE = 0.6
-"""Of the rest, what the engine may take before it spills: it takes some beside what it counts."""
+"""The share of the remaining memory that DuckDB may use before it spills: it uses more than it counts."""
 LEAST_GIB = 0.06
 
 
 def cpus() -> int:
-    """Return how many cpus this process should use: those of the stage, in a worker; one, where nobody says."""
+    """Return how many CPUs this process should use: in a worker those of the stage, otherwise one."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdecimal() and int(told) > 0 else 1
 
 
 def memory_gib() -> float | None:
-    """Return the memory that the stage declares, in a worker; None where none is declared."""
+    """Return the memory that the stage declares, in GiB; None outside of a worker, or if none is declared."""
     told = os.environ.get("HEADRACE_MEMORY_GIB", "")
     try:
         return float(told) or None
@@ -41,15 +42,15 @@ def memory_gib() -> float | None:
 
 @contextmanager
 def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Lend a connection to an empty database in memory, in which each of `tables` (Arrow) is a view of its name.
+    """Return a context with a connection to an empty database in memory, in which each of `tables` (Arrow) is a view.
 
-    It reads and writes no file, no network and no variable of Python's, loads no extension, and can't be set
-    otherwise. What doesn't fit in its share of the stage's memory spills to the current folder, an attempt's own.
-    Without `ordered` the rows of a scan come in any order, which is quicker.
+    The connection can't access files, the network or Python variables, can't load extensions, and its settings are
+    locked. Data that don't fit in its share of the stage's memory spill to the current folder, which is the attempt's
+    own. If `ordered` is False, scans return rows in any order, which is faster.
 
     Raises:
-        DataError: SQL doesn't tell two columns of a table apart: the engine itself would rename one, and go on. Or a
-            table has no columns, or one of a type that the engine doesn't read.
+        DataError: two columns of a table have names that are equal to SQL, which DuckDB would silently rename; or a
+            table has no columns, or a column of a type that DuckDB can't read.
     """
     for name, table in tables.items():
         check(name, table)
@@ -78,10 +79,10 @@ def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duck
 
 
 def check(name: str, table: Any) -> None:
-    """Refuse a table that SQL can't ask.
+    """Raise if SQL can't read a table.
 
     Raises:
-        DataError: as of `session`.
+        DataError: for the same reasons as in `session`.
     """
     if not table.schema.names:
         raise DataError(f"table `{name}` has no columns, so SQL can't read it", hint="check the stage that makes it")
@@ -90,10 +91,10 @@ def check(name: str, table: Any) -> None:
 
 
 def parsed(sql: str, what: str) -> list[duckdb.Statement]:
-    """Return the statements of SQL. Nothing is looked up: what they name may not be there.
+    """Return the statements of an SQL text. They are only parsed: the tables and columns that they name needn't exist.
 
     Raises:
-        UsageError: it can't be read; it says where.
+        UsageError: the text isn't valid SQL; the message says where.
     """
     try:
         return _parser().extract_statements(sql)
@@ -103,15 +104,15 @@ def parsed(sql: str, what: str) -> list[duckdb.Statement]:
 
 @functools.cache
 def _parser() -> duckdb.DuckDBPyConnection:
-    """Return a connection that only reads SQL: one of its own for each text would take 12 ms."""
+    """Return a connection that is used only to parse SQL. It is shared, since opening one takes 12 ms."""
     return duckdb.connect(":memory:", config={"threads": 1})
 
 
 def check_condition(condition: str, what: str) -> None:
-    """Refuse what isn't one condition; `what` says which it is.
+    """Raise if a text isn't exactly one SQL condition. `what` names it in the message.
 
     Raises:
-        UsageError: it can't be read, or is more than a condition.
+        UsageError: the text isn't valid SQL, or is more than a condition.
     """
     try:
         count = len(parsed(f"select ({condition}\n)", what))
@@ -126,7 +127,7 @@ def check_condition(condition: str, what: str) -> None:
 def _told_apart(names: Sequence[str]) -> None:
     seen: dict[bytes, str] = {}
     for name in names:
-        plain = name.encode(errors="surrogatepass").lower()  # as the engine: ASCII alone
+        plain = name.encode(errors="surrogatepass").lower()  # as DuckDB does: only ASCII letters are lowered
         if plain in seen:
             told = f"SQL doesn't tell the columns `{seen[plain]}` and `{name}` apart"
             raise DataError(told, hint="give one another name first")
@@ -134,20 +135,20 @@ def _told_apart(names: Sequence[str]) -> None:
 
 
 def reads(kind: pa.DataType) -> bool:
-    """Return whether SQL reads columns of a type."""
+    """Return whether DuckDB can read columns of a type."""
     return not (pa.types.is_float16(kind) or pa.types.is_decimal256(kind))
 
 
 def _readable(schema: pa.Schema) -> None:
     for field in schema:
         if not reads(field.type):
-            # not by its name: some stages give columns others
+            # the message doesn't name the column: some stages rename columns first
             told = f"SQL doesn't read columns of the type `{field.type}`, and there is one"
             raise DataError(told, hint="cast it first, to `float32` or to a decimal of 38 digits")
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL has it.
+    """Return a name quoted for SQL.
 
     >>> print(quoted('a "b" c'))
     "a ""b"" c"
@@ -160,9 +161,10 @@ WRITTEN = "mend it where the message points; it is DuckDB's SQL: 'text' in singl
 
 
 def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageError | DataError:
-    """Return an error of the engine as ours: what is wrong, and the line of the SQL where it is.
+    """Return our error for a DuckDB exception, with a message and the line of the SQL that is wrong.
 
-    `tables` are those that the SQL may name. The engine's own guess at a missing one may be a view of its catalogue.
+    `tables` are the tables that the SQL may name. They are listed for a missing table, since DuckDB itself might
+    suggest one of its own system views.
     """
     text = str(error).strip()
     message, _, _ = text.partition("\n\nLINE ")

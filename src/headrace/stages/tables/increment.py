@@ -1,4 +1,4 @@
-"""Rows that came since, laid into those that are held: each key once, in its latest version."""
+"""Merges new rows into the rows that are held, so that each key appears once, in its latest version."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from headrace.errors import DataError
 from headrace.stages.tables.arrays import mask, numbers, places, truths, whole
 
 SMALL_PARTS = 32
-"""With more parts than this that are less than half full, they are joined."""
+"""If more than this many parts are less than half full, these parts are joined."""
 
 
 Ends = tuple[Any, Any] | None
 
 _NOT_IN_PYTHON = (pa.ArrowNotImplementedError, OverflowError, ValueError)
-"""What Arrow raises for values without an order, and for times that Python can't have."""
+"""The exceptions that Arrow raises for values without an order, and for times that Python can't represent."""
 
 
 class Merged(NamedTuple):
-    """The parts that hold all rows, those among them that are new, and what became of others."""
+    """The result of a merge: the held parts that are kept, the parts with new rows, the rows that are gone, and how
+    many rows were replaced or unchanged."""
 
     kept: list[Any]
-    """Held parts; one from which no row went is the very one that was given, opened or not."""
+    """Held parts. A part that lost no row is the same object that was passed in."""
     new: list[Any]
     gone: list[Any]
     replaced: int
@@ -42,11 +43,12 @@ def merged(
     complete: bool,
     ends: Sequence[Ends] | None = None,
 ) -> Merged:
-    """Lay `fresh` tables, in which each key stands once, into `held` ones, in which it does too.
+    """Merge `fresh` tables into `held` ones. Within each of the two, every key appears once.
 
-    A row that is held already is not new; one whose key is held with other values takes its place. With `complete`, the
-    fresh ones are all there is, and held rows whose key isn't among them are gone. `ends` are those of the held ones,
-    where they are known: what lies apart isn't looked through, and a `Later` isn't opened.
+    A fresh row that is already held is not new. If its key is held with other values, the fresh row replaces the held
+    one. With `complete`, the fresh rows are all rows that exist, so held rows whose keys aren't among them are gone.
+    `ends` are the least and greatest keys of each held part, if known: parts out of the range of the fresh keys aren't
+    searched, and a `Later` isn't opened.
     """
     fresh_ends = [ends_of(each, key) for each in fresh]
     kept: list[Any] = []
@@ -83,25 +85,25 @@ def merged(
 
 
 def _where(table: Any, keep: Any) -> Any:
-    """Return the rows that are marked; where they follow one another, as they mostly do, without a copy."""
+    """Return the rows where `keep` is true. If they are consecutive, as they usually are, nothing is copied."""
     chosen = np.flatnonzero(keep)
     return table.slice(chosen[0], len(chosen)) if _may_be_a_run(chosen) else table.filter(mask(keep))
 
 
 def _at(table: Any, chosen: Any) -> Any:
-    """Return the rows at these places, in this order; where they follow one another, without a copy."""
+    """Return the rows at these indices, in this order. If they are consecutive, nothing is copied."""
     if _may_be_a_run(chosen) and (np.diff(chosen) == 1).all():
         return table.slice(chosen[0], len(chosen))
     return table.take(places(chosen))
 
 
 def _may_be_a_run(chosen: Any) -> bool:
-    """Return whether places follow one another, if they ascend."""
+    """Return whether ascending indices are consecutive."""
     return len(chosen) > 0 and bool(chosen[-1] - chosen[0] == len(chosen) - 1)
 
 
 def ends_of(table: Any, key: Sequence[str]) -> Ends:
-    """Return the least and the greatest value of a key's first column; None where there are none."""
+    """Return the least and the greatest value of the key's first column, or None if it has no values or no order."""
     try:
         found = pc.min_max(_storage(table[key[0]]))
         return (found["min"].as_py(), found["max"].as_py()) if found["min"].is_valid else None
@@ -114,7 +116,7 @@ def _are_apart(one: Ends, other: Ends) -> bool:
 
 
 def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
-    """Return the places of rows of two tables that have one key, side by side."""
+    """Return the indices of rows with equal keys in two tables, as two arrays in the same order."""
     nowhere = (np.empty(0, np.int64), np.empty(0, np.int64))
     if not part.num_rows or not fresh.num_rows:
         return nowhere
@@ -124,7 +126,7 @@ def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
     if not len(chosen):
         return nowhere
     theirs = theirs.take(chosen)
-    inside = _within(ours, theirs)  # of a large part few rows, often
+    inside = _within(ours, theirs)  # often few rows of a large part
     ours = ours.take(inside)
     equal = pc.indices_nonzero(pc.is_in(ours, value_set=theirs))
     here = inside.take(equal)
@@ -139,8 +141,8 @@ def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
 
 
 def _within(theirs: Any, ours: Any) -> Any:
-    """Return the places of values that lie between the least and the greatest of others: often none, and quickly
-    seen."""
+    """Return the indices of values that lie between the least and the greatest of other values. Often there are none,
+    so this is a quick first test."""
     try:
         ends = pc.min_max(ours)
         inside = pc.and_(pc.greater_equal(theirs, ends["min"]), pc.less_equal(theirs, ends["max"]))
@@ -150,7 +152,7 @@ def _within(theirs: Any, ours: Any) -> Any:
 
 
 def rows_equal(part: Any, here: Any, fresh: Any, there: Any) -> Any:
-    """Tell of each pair of rows whether all their values are equal; nulls equal nulls, and what is no number itself."""
+    """Return for each pair of rows whether all values are equal. Nulls are equal to each other, and so are NaNs."""
     equal = np.ones(len(here), bool)
     if not len(here):
         return equal
@@ -164,16 +166,16 @@ def rows_equal(part: Any, here: Any, fresh: Any, there: Any) -> Any:
             neither = pc.and_(one.is_null(nan_is_null=True), other.is_null(nan_is_null=True))
             same = pc.if_else(pc.is_valid(same), pc.or_(same, neither), neither)
             equal &= truths(pc.and_(same, pc.equal(one.is_null(), other.is_null())))
-        except pa.ArrowNotImplementedError:  # lists and their like don't compare in Arrow
+        except pa.ArrowNotImplementedError:  # Arrow can't compare lists and other nested types
             equal &= np.array([left == right for left, right in zip(one.to_pylist(), other.to_pylist(), strict=True)])
     return equal
 
 
 def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
-    """Refuse tables in which a key is null, or stands twice.
+    """Raise if a key is null or appears twice in these tables.
 
     Raises:
-        DataError: it names the key, and a value that stands twice.
+        DataError: a key is null or appears twice; the message names the key, and a value that appears twice.
     """
     told = ", ".join(f"`{each}`" for each in key)
     for table in tables:
@@ -196,7 +198,7 @@ def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
 
 
 def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
-    """Return parts in which a column that never had a value has the type that it has in a schema; all else stays."""
+    """Return the parts with the schema's type for columns that have never had a value. All else is unchanged."""
     before = table_of(parts[-1]).schema if parts else schema
     if before.equals(schema) or before.names != schema.names:
         return list(parts)
@@ -218,7 +220,8 @@ def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
 
 
 def compacted(parts: Sequence[Any], rows: int) -> list[Any]:
-    """Return parts of which few are small: many that hold less than half of `rows` become full ones, in their order."""
+    """Return the parts with few small ones: if many hold less than half of `rows`, these are joined into full parts, in
+    their order. The parts that were already large come first."""
     small = [each for each in parts if each.num_rows * 2 < rows]
     if len(small) <= SMALL_PARTS:
         return list(parts)
@@ -228,7 +231,8 @@ def compacted(parts: Sequence[Any], rows: int) -> list[Any]:
 
 
 def _ascends(tables: Sequence[Any], name: str) -> bool:
-    """Whether a column goes up with each row, so that no value stands twice: quickly seen, and often so."""
+    """Return whether a column's values strictly increase, so that none appears twice. This is a quick test that often
+    succeeds."""
     last: Any = None
     for column in _chunks(tables, name):
         try:
@@ -248,12 +252,12 @@ def _chunks(tables: Sequence[Any], name: str) -> Iterator[Any]:
 
 
 def _plain(table: Any, name: str) -> Any:
-    """Return a column whole, of a type that can be looked up."""
+    """Return a column as one array of a type that can be searched."""
     return whole(_storage(table[name]))
 
 
 def _storage(column: Any) -> Any:
-    """Return a column as it is stored, without what an extension type says about it."""
+    """Return a column in its storage type, without its extension type."""
     if not isinstance(column.type, pa.BaseExtensionType):
         return column
     return pa.chunked_array([each.storage for each in column.chunks], column.type.storage_type)

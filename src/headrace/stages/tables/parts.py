@@ -1,4 +1,4 @@
-"""A stream of record batches as tables of a good size, which go to the store while the stream goes on."""
+"""Turns a stream of record batches into tables of a good size, which are stored while the stream goes on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from headrace.codec.misfit import CallerFailed
 from headrace.define.ports import current
 
 PART_BYTES = 1 << 26
-"""About how much a part holds."""
+"""The approximate size of a part in bytes."""
 
 PIECES_AHEAD = 2
-"""So many pieces, of about 16 MiB, may wait for the disk before the stream does."""
+"""How many pieces of about 16 MiB may wait for the disk before the stream has to wait."""
 
 
 def part_rows(schema: Any) -> int:
@@ -28,13 +28,13 @@ def part_rows(schema: Any) -> int:
 
 
 def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[Any]:
-    """Return the batches as tables of so many rows, by default about 64 MiB; of none, one table without rows.
+    """Return the batches as tables of `rows` rows, by default about 64 MiB; without batches, return one table without
+    rows.
 
-    Where they are cut depends on schema and rows alone, unless rows are so wide that the bytes of a part come first.
-
-    In a run they are kept in the store, piece by piece in a thread while the stream goes on, and come back as they lie
-    there: three or four pieces of 16 MiB are in memory. What is no more than one piece stays as it is, since it might
-    not be needed.
+    The cuts depend only on the schema and `rows`, unless rows are so wide that a part reaches its size in bytes first.
+    In a run, the tables are stored piece by piece in a thread while the stream goes on, and are returned memory-mapped:
+    only three or four pieces of 16 MiB are in memory. A stream of only one piece is returned as it is and not stored,
+    since it might not be needed.
     """
     coming = _pieces(schema, batches, rows)
     attempt = current()
@@ -54,7 +54,7 @@ def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[A
 
 
 def _pieces(schema: Any, batches: Iterable[Any], rows: int | None) -> Iterator[tuple[Any, bool]]:
-    """Cut a stream into tables as long as the record batches of a file, and tell with which of them a part ends."""
+    """Yield the stream as tables of the length of a file's record batches, each with whether a part ends with it."""
     most, at_once = rows or part_rows(schema), batch_rows(schema)
     pending: list[Any] = []
     count = size = inner = given = 0
@@ -79,7 +79,7 @@ def _pieces(schema: Any, batches: Iterable[Any], rows: int | None) -> Iterator[t
 
 
 def _part(coming: Iterator[tuple[Any, bool]]) -> Any:
-    """Return the next part whole; None when there is none left."""
+    """Return the next whole part, or None if there is none left."""
     found = []
     for piece, ends in coming:
         found.append(piece)
@@ -89,7 +89,7 @@ def _part(coming: Iterator[tuple[Any, bool]]) -> Any:
 
 
 class Keeper:
-    """Keeps parts in a thread, piece by piece. `tables` are the parts as they lie in the store, when it is left."""
+    """Stores parts in a thread, piece by piece. After the context ends, `tables` holds the stored parts."""
 
     def __init__(self, schema: Any, keep: Callable[[Any], Any]) -> None:
         self.tables: list[Any] = []
@@ -115,7 +115,7 @@ class Keeper:
             self._check()
 
     def add(self, piece: Any, ends: bool) -> None:
-        """Keep a piece, once there is room for it; raise what went wrong with an earlier one."""
+        """Store a piece, after waiting for room if needed; raise the error of an earlier piece if there was one."""
         self._check()
         self._line.put((piece, ends))
 
@@ -132,23 +132,23 @@ class Keeper:
                 self.tables.append(self._keep(value))
         except BaseException as error:  # noqa: BLE001 - the stream's thread raises it
             self._error = error
-            while self._next() is not None:  # so that nobody waits for room
+            while self._next() is not None:  # so that `add` doesn't wait for ever
                 pass
 
     def _of_part(self, begun: list[tuple[Any, bool]]) -> Iterator[Any]:
-        """Yield the pieces of one part as they come."""
+        """Yield the pieces of one part as they arrive."""
         item: tuple[Any, bool] | None = begun.pop()
         while item is not None:
             yield item[0]
             if item[1]:
                 return
-            item = None  # it is gone before the next one is made
+            item = None  # frees this piece before the next one is made
             item = self._next()
         if self._given_up:
             raise CallerFailed(RuntimeError("the stream broke off"))
 
     def _next(self) -> tuple[Any, bool] | None:
-        """Return the next piece, when there is one; None when there will be none."""
+        """Return the next piece, after waiting for it; None at the end of the stream."""
         item = None if self._over else self._line.get()
         self._over = item is None
         return item

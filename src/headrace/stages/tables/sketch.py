@@ -1,4 +1,5 @@
-"""Rows in so few numbers that they can travel with a model: whoever judges it sees whether it is on the same rows."""
+"""A small summary of a table's rows that is stored with a model, so that an evaluation can see whether it uses the same
+rows."""
 
 from __future__ import annotations
 
@@ -12,27 +13,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 KEPT = 256
-"""So many of the digests are kept, the smallest: a sample of the different rows that each table draws alike."""
+"""How many digests are kept: the smallest ones, so that tables with the same rows keep the same sample."""
 _HEAD = "headrace.rows"
 
 
 class Sketch(NamedTuple):
-    """A sample of a table's rows: how many there are, how many are different, and the smallest of their digests."""
+    """A sample of a table's rows: the number of rows, the number of different rows, and the smallest of their
+    digests."""
 
     rows: int
     different: int
     digests: Any
 
     def text(self) -> str:
-        """Return it as a text of letters, digits, dots, hyphens and underscores."""
+        """Return the sketch as text of letters, digits, dots, hyphens and underscores."""
         kept = base64.urlsafe_b64encode(self.digests.astype("<u8").tobytes()).decode().rstrip("=")
         return f"{_HEAD}.{self.rows}.{self.different}.{kept}"
 
 
 def sketch(table: pa.Table, names: Sequence[str]) -> Sketch | None:
-    """Return the sketch of these columns, in this order; None where no row can be told by them.
+    """Return the sketch of a table by these columns, in this order. Return None if there are no rows or no usable
+    columns.
 
-    Columns of lists and the like are passed over.
+    Columns of nested types, such as lists, are left out.
     """
     plain = [name for name in names if not pa.types.is_nested(table.schema.field(name).type)]
     if not plain or not table.num_rows:
@@ -42,7 +45,7 @@ def sketch(table: pa.Table, names: Sequence[str]) -> Sketch | None:
 
 
 def read(text: object) -> Sketch | None:
-    """Return the sketch of a text; None where it is none."""
+    """Return the sketch that a text holds, or None if it holds none."""
     if not isinstance(text, str) or not text.startswith(f"{_HEAD}."):
         return None
     try:
@@ -55,8 +58,8 @@ def read(text: object) -> Sketch | None:
 
 
 def digests(table: pa.Table, names: Sequence[str]) -> Any:
-    """Return a digest of 64 bits for each row; equal rows have equal ones, whatever type holds their values."""
-    from pandas.util import hash_array  # noqa: PLC0415  0.3 s, that the tracer need not spend
+    """Return a 64-bit digest for each row. Equal rows have equal digests, even if their columns have other types."""
+    from pandas.util import hash_array  # noqa: PLC0415  0.3 s, which the tracer saves
 
     found = np.zeros(table.num_rows, np.uint64)
     for name in names:
@@ -64,10 +67,10 @@ def digests(table: pa.Table, names: Sequence[str]) -> Any:
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
         if pa.types.is_boolean(values.type):
-            values = values.cast(pa.int8())  # beside missing ones pandas holds them as objects
+            values = values.cast(pa.int8())  # with nulls, pandas would make them objects
         column = values.to_pandas()
         if column.dtype.kind == "O" and isinstance(next((each for each in column if each is not None), None), bytes):
-            column = column.map(repr)  # bytes needn't be a text
+            column = column.map(repr)  # bytes needn't be valid text
         if column.dtype.kind in "iufb":
             own = hash_array(column.to_numpy(np.float64, na_value=np.nan)) + _beyond(values)
         else:
@@ -77,10 +80,11 @@ def digests(table: pa.Table, names: Sequence[str]) -> Any:
 
 
 def _beyond(values: pa.ChunkedArray) -> Any:
-    """Return what floats leave off whole numbers: 0 but for those beyond 2^53, of which several are one float."""
+    """Return a correction for whole numbers that a float can't hold exactly, since several beyond 2^53 become the same
+    float. It is 0 for all others."""
     if not pa.types.is_integer(values.type):
         return np.uint64(0)
     whole = pc.fill_null(values, 0).to_numpy()
-    with np.errstate(invalid="ignore"):  # what rounds to 2^64 or 2^63 wraps around, alike for equal numbers
+    with np.errstate(invalid="ignore"):  # 2^64 and 2^63 wrap around, alike for equal numbers
         rounded = whole.astype(np.float64).astype(whole.dtype)
     return (whole.astype(np.uint64) - rounded.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)

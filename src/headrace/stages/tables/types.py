@@ -1,4 +1,5 @@
-"""Types of columns: the families that users name, types without their layout, and values as a column holds them."""
+"""Types of columns: the families that users name, types without their memory layout, and values converted to a column's
+type."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from headrace.errors import DefinitionError
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Return whether a column's values are text, however it is laid out."""
+    """Return whether a column's values are text, in any layout."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
@@ -35,14 +36,15 @@ _SYNONYMS = {
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values, without how they are laid out."""
+    """Return the type of the values, without their memory layout: a dictionary's value type, and `string` for all
+    text."""
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
     return pa.string() if is_text(kind) else kind
 
 
 def type_is(kind: pa.DataType, wanted: str) -> bool:
-    """Return whether a column's type is the one that a contract names, or of the family.
+    """Return whether a column's type is `wanted`: the name of a type, or of a family of types.
 
     >>> type_is(pa.int32(), "integer"), type_is(pa.dictionary(pa.int8(), pa.string()), "string")
     (True, True)
@@ -55,11 +57,10 @@ def type_is(kind: pa.DataType, wanted: str) -> bool:
 
 
 def bound(value: Any, kind: pa.DataType) -> Any:
-    """Return a bound or value of a contract or rule as a scalar of the column's type; a time without zone counts as
-    UTC.
+    """Return a value of a contract or rule as a scalar of the column's type. A time without a zone counts as UTC.
 
     Raises:
-        DefinitionError: the column can hold no such value.
+        DefinitionError: the column's type can't hold the value.
     """
     try:
         if isinstance(value, str) and (pa.types.is_temporal(kind)):
@@ -89,7 +90,7 @@ def _from_text(value: str, kind: pa.DataType) -> Any:
 
 
 def kind_named(text: str) -> pa.DataType | None:
-    """Return the type that Arrow writes so; None for one that is nested, or that isn't known.
+    """Return the Arrow type with this name; None for a nested or unknown type.
 
     >>> kind_named("timestamp[us, tz=Europe/Paris]") == pa.timestamp("us", "Europe/Paris")
     True
@@ -110,8 +111,9 @@ def kind_named(text: str) -> pa.DataType | None:
 
 
 def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
-    """Return a column of the same values in another type of its family: one row of JSON has `5` for `5.0`, text for a
-    date, and for null no type at all. None where a value has no place there, or the types are not alike.
+    """Return a column cast to another type of its family, or None if a value doesn't fit or the types are too
+    different. This mends types that JSON gets wrong from few rows: `5` for `5.0`, text for a date, and no type at all
+    for null.
 
     >>> in_type(pa.chunked_array([[5, None]]), pa.float64()).to_pylist()
     [5.0, None]
@@ -127,7 +129,7 @@ def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | Non
     )
     try:
         if alike and pa.types.is_integer(have) and pa.types.is_decimal(want):
-            column = column.cast(pa.decimal128(38, want.scale))  # Arrow asks for room for all that the type could hold
+            column = column.cast(pa.decimal128(38, want.scale))  # Arrow wants room for any such integer
         return column.cast(kind) if alike else None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None

@@ -20,28 +20,29 @@ from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
 
 REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbosity": -1}
-"""What holds where `params` says nothing of it. With the second and third, trees don't depend on the number of threads
-(LightGBM's documentation of `deterministic`)."""
+"""Parameters that are set unless `params` sets them. With the second and third, trees don't depend on the number of
+threads (see `deterministic` in LightGBM's documentation)."""
 
 OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
 CLASSIFIES = ("binary", "multiclass", "softmax")
-"""How objectives begin that tell classes apart, and the names of the parameter that says which."""
+"""`CLASSIFIES` are the beginnings of the objectives that classify; `OBJECTIVE` are the names of that parameter."""
 METRIC = ("metric", "metrics", "metric_types")
 RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
-"""How objectives begin that put the rows of a group in order."""
+"""The beginnings of the objectives that rank the rows of a group."""
 
 _PLACE = re.compile(r" at \S+, line \d+ ?\.")
-"""Where in its own code LightGBM found an error, which says nothing to who gave it."""
+"""The place in LightGBM's source code, which its errors name and which doesn't help the user."""
 _OTHERWISE = {
     "seed": ("random_seed", "random_state"),
     "verbosity": ("verbose",),
     "force_row_wise": ("force_col_wise",),
 }
-"""LightGBM's other names of these, and what excludes one: where they are told, ours would win without a word."""
+"""Other names of these parameters, and a parameter that excludes one. If `params` has one of them, ours isn't set: it
+would silently win."""
 
 
 class Boosted(NamedTuple):
-    """`model` is the booster, cut to its best round; `rounds` is that round, from 1.
+    """The output of `train.lightgbm`. `model` is the booster, cut to its best round; `rounds` is that round, from 1.
 
     `history` has a row for each round that was tried: `round`, and a column for each metric of each table, such as
     `valid/binary_logloss`. `report` says what the model was fitted to, and how.
@@ -54,10 +55,10 @@ class Boosted(NamedTuple):
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse options that don't go together, as far as they are known.
+    """Raise if options don't go together, as far as their values are known.
 
     Raises:
-        UsageError: as of `lightgbm`.
+        UsageError: for the same reasons as in `lightgbm`.
     """
     if given.get("stopping_rounds") is not None and given.get("valid", True) is None:
         raise UsageError("`stopping_rounds` is given, and no `valid`", hint="give rows that tell when to stop")
@@ -88,25 +89,25 @@ def lightgbm(
     """Fit boosted trees to a table.
 
     Args:
-        params: LightGBM's own parameters, such as `{"objective": "binary", "num_leaves": 31}`. Where they don't tell,
-            the seed is 0 and the trees don't depend on the number of threads.
+        params: LightGBM's own parameters, such as `{"objective": "binary", "num_leaves": 31}`. By default the seed is
+            0, and the trees don't depend on the number of threads.
         table: the rows to learn from. Columns of text or dictionaries are categories.
         target: the column to predict; no value of it may be missing.
-        features: the columns to predict it by; all others if not told.
+        features: the columns to predict from; by default all other columns.
         categorical_feature: more columns that are categories, such as codes kept as numbers.
         weight: a column with the weight of each row, from 0.
-        group: for an objective that ranks, such as `lambdarank`: the column that tells which rows are put in order
-            among each other, those of one query. They need not stand together.
-        valid: rows to watch the metrics on. They are logged each round, as `valid/METRIC`.
-        num_boost_round: the most rounds.
-        stopping_rounds: stop when the first metric on `valid` has not improved for so many rounds.
+        group: for an objective that ranks, such as `lambdarank`: the column with the group of each row, such as its
+            query. The rows of a group are ranked against each other, and needn't be next to each other.
+        valid: rows to compute the metrics on. These are logged each round, as `valid/METRIC`.
+        num_boost_round: the largest number of rounds.
+        stopping_rounds: stop when the first metric on `valid` has not improved for this many rounds.
 
     Raises:
-        DataError: a column isn't there, a table is empty, or targets are missing, infinite, of one class only, or no
-            numbers; weights are missing, infinite, negative, or all 0.
-        UsageError: `params` make no sense to LightGBM, or it is to rank and no `group` is given.
+        DataError: a column or all rows are missing; targets are missing, infinite, not numbers, or all of one class; or
+            weights are missing, infinite, negative, or all 0.
+        UsageError: LightGBM refuses `params`, or the objective ranks and there is no `group`.
     """
-    import lightgbm as lgb  # noqa: PLC0415  a second, that the tracer need not spend
+    import lightgbm as lgb  # noqa: PLC0415  1 s, which the tracer saves
 
     _check(
         {
@@ -152,7 +153,7 @@ def lightgbm(
         told = _PLACE.sub("", str(error)).strip()
         raise UsageError(f"LightGBM: {told}", hint="look at `params`, and at the target") from error
     rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
-    # Through its text form, so that what is used from here on is what a reader of the saved model gets.
+    # Converted to text and back, so that the model is the same as one that is read from the store.
     text = booster.model_to_string(num_iteration=rounds)
     if valid is not None and stopping_rounds is not None:
         text = _chosen_on(text, sketch(valid, list(found.features)))
@@ -162,13 +163,13 @@ def lightgbm(
 
 
 def _chosen_on(text: str, rows: Sketch | None) -> str:
-    """Write a sketch of the rows that chose the round where LightGBM names what a model was validated on, so that who
-    judges it sees whether it is on the same."""
+    """Return a model's text with a sketch of the rows that chose the round, where LightGBM names its validation data.
+    An evaluation can then see whether it uses the same rows."""
     return text if rows is None else text.replace("\n[valid: ]\n", f"\n[valid: {rows.text()}]\n", 1)
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Refuse features that LightGBM would call alike."""
+    """Raise if two features have the same name in LightGBM."""
     seen: dict[str, str] = {}
     for name in names:
         kept = lightgbm_name(name)
@@ -179,7 +180,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _dataset(found: Examples, target: str, sizes: Any, learned: Any = None) -> Any:
-    """Return examples as LightGBM takes them, laid out as those that were learned from where there are such."""
+    """Return examples as a LightGBM dataset, with the bins of the `learned` dataset if there is one."""
     import lightgbm as lgb  # noqa: PLC0415  see above
 
     named = found.features.set_axis([lightgbm_name(each) for each in found.features], axis=1)
@@ -198,10 +199,10 @@ def _dataset(found: Examples, target: str, sizes: Any, learned: Any = None) -> A
 
 
 def _check_held(values: Any, what: str) -> None:
-    """Refuse numbers that LightGBM, which keeps them in 32 bits, would take for infinite.
+    """Raise if a number is too large for LightGBM, which stores it in 32 bits and would treat it as infinite.
 
     Raises:
-        DataError: it names one.
+        DataError: a number is too large; the message names the largest.
     """
     largest = np.abs(values.astype(np.float64)).max()
     if largest > np.finfo(np.float32).max:
@@ -218,14 +219,15 @@ def _objective_is(params: Mapping[str, Any], kinds: tuple[str, ...]) -> bool:
 def _examples(
     table: pa.Table, target: str, features: str | Sequence[str] | None, weight: str | None, group: str | None
 ) -> Examples:
-    """Cut a table, of which the column of groups is no feature unless it is named."""
+    """Return features, target and weights of a table. The column of groups is a feature only if `features` names it."""
     if features is None and group is not None:
         features = [each for each in table.column_names if each not in (target, weight, group)]
     return examples(table, target, features, weight)
 
 
 def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
-    """Return a table with the rows of each group together, as LightGBM wants them, and the sizes of the groups."""
+    """Return a table sorted so that the rows of each group are together, as LightGBM requires, and the sizes of the
+    groups."""
     if group is None:
         return table, None
     there(table, group)
@@ -250,20 +252,20 @@ _NO_METRIC = ("", "none", "null", "na", "custom")
 
 
 def _check_measured(env: Any) -> None:
-    """Refuse metrics of which LightGBM knows none: it would train on, and measure nothing."""
+    """Raise if LightGBM knows none of the metrics: it would train without measuring anything."""
     if not env.evaluation_result_list:
         asked = next(env.params[name] for name in METRIC if name in env.params)
         raise UsageError(f"LightGBM knows no metric `{asked}`", hint="its documentation lists them, such as `auc`")
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters, and what holds where they say nothing."""
+    """Return the parameters, with our defaults where they set nothing."""
     silent = [name for name in REPRODUCIBLE if not any(each in params for each in _OTHERWISE.get(name, ()))]
     return {**{name: REPRODUCIBLE[name] for name in silent}, **params}
 
 
 def _check_known(params: Mapping[str, Any]) -> None:
-    """Refuse parameters that LightGBM doesn't have: it would pass them over with a warning."""
+    """Raise if LightGBM has no parameter of a name: it would ignore it with a warning."""
     import lightgbm as lgb  # noqa: PLC0415  see above
 
     aliases = lgb.basic._ConfigAliases._get_all_param_aliases()  # the library's own list; it has no public name
@@ -278,7 +280,7 @@ def _check_known(params: Mapping[str, Any]) -> None:
 
 
 def _categories(found: Examples, names: Sequence[str]) -> Examples:
-    """Make categories of text columns and of those named."""
+    """Return the examples with text columns and the named columns as pandas categories."""
     frame = found.features
     texts = [name for name in frame.columns if frame[name].dtype.kind == "O" or str(frame[name].dtype) in _TEXT]
     strange = [name for name in names if name not in frame.columns]
@@ -296,7 +298,7 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
 
 
 def _is_odd(column: Any) -> bool:
-    """Return whether values, or categories, are neither numbers nor texts."""
+    """Return whether a column's values or categories are neither numbers nor text."""
     values = column.cat.categories if str(column.dtype) == "category" else column
     return values.dtype.kind in "mM" or (
         values.dtype.kind == "O" and not all(isinstance(each, str) for each in values.dropna())
@@ -307,15 +309,16 @@ _TEXT = ("str", "string", "large_string")
 
 
 def _like(held: Examples, learned: Examples) -> Examples:
-    """Return a frame the types of that which was learned from; categories that it didn't have count as missing.
+    """Return examples with the same column types as those that were learned from. Categories that were not learned
+    count as missing.
 
     Raises:
-        DataError: a column has other values, which can't be of that type.
+        DataError: a column has values that can't be converted.
     """
     frame = held.features
     wanted = {}
     for name, kind in learned.features.dtypes.items():
-        lacks = kind.kind in "iub" and frame[name].isna().any()  # as a whole number or boolean it couldn't
+        lacks = kind.kind in "iub" and frame[name].isna().any()  # integers and booleans can't be missing
         wanted[name] = "float64" if lacks else kind
         try:
             frame[name].astype(wanted[name])
@@ -329,7 +332,7 @@ def _like(held: Examples, learned: Examples) -> Examples:
 
 
 def _labels(found: Examples, target: str) -> Any:
-    """Return the target as numbers: LightGBM takes classes as 0, 1, ..."""
+    """Return the target as numbers. LightGBM requires classes as 0, 1, ..."""
     if found.target.dtype.kind == "b":
         return found.target.astype("int8")
     if found.target.dtype.kind not in "iuf":
@@ -343,7 +346,8 @@ def _labels(found: Examples, target: str) -> Any:
 
 
 def _check_two(found: Examples, target: str) -> None:
-    """Refuse what `binary` would take for two classes without a word: to it, all that is above 0 is one of them."""
+    """Raise unless the target has two classes for `binary`: LightGBM would silently treat all values above 0 as one
+    class."""
     values = np.unique(_labels(found, target))
     if len(values) != 2 or values[0] > 0 or values[1] <= 0:
         shown = ", ".join(f"{each:g}" for each in values[:3]) + (", ..." if len(values) > 3 else "")

@@ -1,4 +1,5 @@
-"""`train.search`: a search for the best parameters by Optuna, round by round, the trials of a round side by side."""
+"""`train.search`: searches for the best parameters with Optuna, round by round; the trials of a round run in
+parallel."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ from headrace.spec.stage import Resources
 Objective = Callable[..., float]
 Direction = Literal["minimize", "maximize"]
 SEEDS = 1_000_003
-"""Trial n of a search with seed s samples with the seed s * SEEDS + n: a prime, so that searches don't share seeds."""
+"""Trial n of a search with seed s samples with seed s * SEEDS + n. A prime, so that searches don't share seeds."""
 
 
 class Study(NamedTuple):
-    """A search so far, as plain data: `record["trials"]` has a dictionary for each trial, in order; `direction` says
-    whether a greater or a lesser value is better.
+    """A search so far, as plain data. `record["trials"]` has one dictionary for each trial, in order. `direction` says
+    whether a lower (`minimize`) or higher value is better.
 
-    `to_optuna(study)` makes the Optuna study of it, for Optuna's own plots and analyses.
+    `to_optuna(study)` returns it as an Optuna study, for Optuna's own plots and analyses.
     """
 
     direction: Direction
@@ -36,10 +37,10 @@ class Study(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search found: `params`, `value` and `number` are those of the best trial.
+    """The result of a search: `params`, `value` and `number` are those of the best trial.
 
-    `trials` has a row for each trial: `number`, `state`, `value`, and a column for each parameter. `study` holds them
-    as `to_optuna` takes them. `report` has the course of the search and what each parameter mattered.
+    `trials` has a row for each trial: `number`, `state`, `value`, and a column for each parameter. `study` holds the
+    trials for `to_optuna`. `report` shows the course of the search and how much each parameter mattered.
     """
 
     params: dict[str, Any]
@@ -65,31 +66,32 @@ def search(
     timeout: str | float | None = None,
     **given: Any,
 ) -> Found:
-    """Search for the parameters with the best value.
+    """Return the parameters with the best value, found by a search.
 
-    The trials of a round run side by side, each as a task of its own; the next round samples from what they found. So a
-    search that is broken off goes on with the trial that it was at, and one that is asked for more trials reuses those
-    that it has.
+    Each trial is a task of its own. The trials of a round run in parallel, and the next round samples from their
+    results. So a search that is interrupted continues with the trial that it had reached, and a search with more trials
+    reuses those that it has.
 
     Args:
-        objective: a function of Optuna's kind, `objective(trial, **given) -> float`: it asks the trial for parameters
-            (`trial.suggest_int("depth", 3, 10)`), and may report (`trial.report(value, step)`) and stop early (`raise
-            optuna.TrialPruned` when `trial.should_prune()`). What it reports is logged as `trial/value`.
-        trials: how many trials.
-        parallel: how many of them run side by side, a round.
+        objective: a function as Optuna expects, `objective(trial, **given) -> float`. It asks the trial for parameters
+            (`trial.suggest_int("depth", 3, 10)`). It may report values (`trial.report(value, step)`) and stop early
+            (`raise optuna.TrialPruned` if `trial.should_prune()`). Reported values are logged as `trial/value`.
+        trials: the number of trials.
+        parallel: the number of trials in a round, which run in parallel.
         direction: `"minimize"` or `"maximize"`.
-        sampler: a class of Optuna's, or a `functools.partial` of one: `TPESampler` if not told.
-        pruner: likewise; `MedianPruner` if not told. It compares with trials of earlier rounds.
-        seed: of the sampler.
+        sampler: a sampler class of Optuna, or a `functools.partial` of one; by default `TPESampler`.
+        pruner: a pruner class of Optuna, or a `functools.partial` of one; by default `MedianPruner`. It compares with
+            the trials of earlier rounds.
+        seed: the seed of the sampler.
         allow_failures: how many trials of a round may fail.
         resources: what one trial needs.
-        retries: how many more attempts a trial is worth.
-        timeout: the most that one trial may take.
-        given: what every trial is given: tables, numbers, handles to them.
+        retries: how many more attempts a failed trial gets.
+        timeout: the longest time that one trial may take.
+        given: arguments for every trial: tables, numbers, or handles to them.
 
     Raises:
-        UsageError: `trials`, `parallel`, `direction`, `sampler` or `pruner` make no sense, or the objective doesn't
-            take what is given.
+        UsageError: `trials`, `parallel`, `direction`, `sampler` or `pruner` is invalid, or the objective doesn't accept
+            the arguments in `given`.
     """
     counts: tuple[tuple[str, Any], ...] = (("trials", trials), ("parallel", parallel))
     for name, count in counts:
@@ -119,7 +121,7 @@ def search(
 def _check_given(objective: Any, given: Mapping[str, Any]) -> None:
     try:
         takes = inspect.signature(objective)
-    except (TypeError, ValueError):  # it has none to be seen
+    except (TypeError, ValueError):  # its signature can't be read
         return
     try:
         takes.bind(None, **given)
@@ -141,8 +143,8 @@ def trial(
     pruner: Callable[..., Any] | None,
     given: dict[str, Any],
 ) -> dict[str, Any]:
-    """Try parameters that the sampler proposes after what the study holds; return the trial as plain data."""
-    import optuna  # noqa: PLC0415  0.3 s, that the tracer need not spend
+    """Run one trial with parameters that the sampler proposes from the study so far; return the trial as plain data."""
+    import optuna  # noqa: PLC0415  0.3 s, which the tracer saves
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kind = optuna.samplers.TPESampler if sampler is None else sampler
@@ -156,7 +158,7 @@ def trial(
         raise
     except Exception as error:
         if isinstance(error, HeadraceError) and not isinstance(error, UsageError | DataError | SourceError):
-            raise  # a store that is away, not the objective's fault
+            raise  # not the objective's fault, such as a store that can't be reached
         raise _refused(error, live, number) from error
     _check_choices(live.distributions)
     if state == "complete" and not math.isfinite(value):
@@ -199,11 +201,11 @@ def best(study: Study, objective: str) -> Found:
 
 
 def _valueless(trials: Sequence[Mapping[str, Any]], objective: str) -> DataError:
-    """Return the error of a search whose trials all ended without a value."""
+    """Return the error for a search whose trials all ended without a value."""
     told = sum("told" in each for each in trials)
     others = [each for each in trials if "told" not in each]
     hints = [f"they were pruned, or gave no finite number, such as {_named(others[0])}"] if others else []
-    if told:  # within one run, what has succeeded never runs again
+    if told:  # within one run, a task that succeeded never runs again
         hints.append("a new run tries those again that were told to stop; `resume` does not")
     return DataError(
         f"none of the {len(trials)} trials of `{objective}` gave a value"
@@ -213,11 +215,12 @@ def _valueless(trials: Sequence[Mapping[str, Any]], objective: str) -> DataError
 
 
 class Live:
-    """The trial that runs, as the objective sees it: Optuna's, whose reports are logged, and which heeds the driver."""
+    """The running trial, as the objective sees it: an Optuna trial that also logs its reports, and stops if the driver
+    says so."""
 
     def __init__(self, inner: Any, number: int) -> None:
         self._inner = inner
-        self.number = number  # Optuna's would be the same for all of a round
+        self.number = number  # Optuna's own number is the same for all trials of a round
         self.told = False
         self.curve: dict[int, float] = {}
 
@@ -225,7 +228,7 @@ class Live:
         return getattr(self._inner, name)
 
     def words(self) -> str:
-        """Say the parameters so far."""
+        """Return the parameters so far, as text."""
         return _words(self._inner.params)
 
     @property
@@ -234,13 +237,13 @@ class Live:
         return self.curve[max(self.curve)] if self.curve else math.nan
 
     def report(self, value: float, step: int) -> None:
-        """Report a value on the way."""
+        """Report an intermediate value, and log it."""
         self._inner.report(value, step)
         self.curve[step] = float(value)
         log("trial/value", value, step)
 
     def should_prune(self) -> bool:
-        """Return whether to give up: by the pruner's rule, or since the driver says so."""
+        """Return whether to give up the trial: the pruner says so, or the driver does."""
         if not self.told and attempt().told() in ("prune", "stop"):
             self.told = True
             attempt().shortened(f"it was told to give up, after step {max(self.curve, default=0)}")
@@ -248,7 +251,8 @@ class Live:
 
 
 def to_optuna(study: Study, *, sampler: Any | None = None, pruner: Callable[..., Any] | None = None) -> Any:
-    """Make the `optuna.Study` of a search: for its plots (`optuna.visualization`), or to go on by hand."""
+    """Return the `optuna.Study` of a search, for Optuna's plots (`optuna.visualization`), or to continue it in your own
+    code."""
     import optuna  # noqa: PLC0415  see above
 
     states = {
@@ -276,7 +280,8 @@ def to_optuna(study: Study, *, sampler: Any | None = None, pruner: Callable[...,
 
 
 def _check_choices(distributions: Mapping[str, Any]) -> None:
-    """Refuse choices that come back from the study as others: it is kept as JSON, where a tuple is a list."""
+    """Raise if a choice isn't text, a number, a boolean or None. Others would change in the study, which is stored as
+    JSON: a tuple becomes a list."""
     for name, each in distributions.items():
         odd = [one for one in getattr(each, "choices", ()) if not isinstance(one, str | int | float | bool | None)]
         if odd:
@@ -287,7 +292,7 @@ def _check_choices(distributions: Mapping[str, Any]) -> None:
 
 
 class _NoNumber(UsageError):
-    """An objective gave something else than a number."""
+    """An objective returned something that is not a number."""
 
 
 def _number(found: Any, live: Live, number: int) -> float:
@@ -303,7 +308,7 @@ def _number(found: Any, live: Live, number: int) -> float:
 
 
 def _refused(error: Exception, live: Live, number: int) -> UsageError:
-    """Return what an objective raised, with the trial and its parameters; its traceback is in the log."""
+    """Print the traceback of an objective's exception; return our error for it, with the trial and its parameters."""
     traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)[1:]
     where = f" ({frames[0].filename.rpartition('/')[2]}:{frames[0].lineno})" if frames else ""
@@ -323,7 +328,7 @@ def _named(trial: Mapping[str, Any]) -> str:
 
 
 def _seeded(sampler: Callable[..., Any], seed: int) -> Any:
-    """Make a sampler, with a seed where it takes one."""
+    """Return a sampler, with a seed if its class takes one."""
     takes = inspect.signature(sampler).parameters
     return sampler(seed=seed % 2**32) if "seed" in takes else sampler()
 
@@ -336,7 +341,7 @@ def _table(study: Study) -> pa.Table:
 
 
 def _column(values: Sequence[Any]) -> pa.Array:
-    """Return a parameter's values as a column: as text where they are of several kinds."""
+    """Return a parameter's values as a column; values of several types become text."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -390,7 +395,7 @@ def _importance(study: Study) -> Iterator[tuple[str, float]]:
             to_optuna(study), evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
         )
     except (ValueError, RuntimeError, ImportError):
-        return  # too few trials, or parameters that they don't share: then nothing can be said
+        return  # too few trials, or no parameters that all trials share
     yield from ((name, round(float(value), 3)) for name, value in found.items())
 
 

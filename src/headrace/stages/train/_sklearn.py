@@ -19,18 +19,19 @@ from headrace.stages.tables.columns import listed, to_numbers, to_whole
 from headrace.stages.train.examples import Examples, check_classes, examples
 
 MOST_NAMED = 5
-"""So many columns are named in a hint."""
+"""The most columns to name in a hint."""
 CURVES = {
     "loss_curve_": "train/loss",
     "train_score_": "train/score",
     "validation_score_": "valid/score",
     "validation_scores_": "valid/score",
 }
-"""Where scikit-learn's iterative estimators keep how they got on, and what that is logged as."""
+"""The attributes in which scikit-learn's iterative estimators keep their curves, and the names to log these under."""
 
 
 class Fitted(NamedTuple):
-    """`model` is the estimator, fitted; `report` says what it was fitted to, and how well it does there."""
+    """The output of `train.sklearn`. `model` is the fitted estimator. `report` says what it was fitted to, and its
+    scores there."""
 
     model: Any
     report: Report
@@ -57,22 +58,22 @@ def sklearn(
 
     Args:
         estimator: an estimator that isn't fitted, such as `LogisticRegression(C=0.5)` or a `Pipeline`; or a function
-            or class that makes one when it is called without arguments. Columns come as a pandas frame with names.
+            or class that returns one when called without arguments. It gets the features as a pandas `DataFrame`.
         table: the rows to learn from.
         target: the column to predict; no value of it may be missing.
-        features: the columns to predict it by; all others if not told.
+        features: the columns to predict from; by default all other columns.
         sample_weight: a column with the weight of each row, from 0.
-        valid: rows to score the model on as well.
-        scoring: names of scikit-learn's scorers, such as `["roc_auc", "neg_log_loss"]`; the estimator's own score
-            (accuracy, or R²) if not told. They are logged as `train/NAME` and `valid/NAME`.
+        valid: more rows to score the model on.
+        scoring: names of scikit-learn's scorers, such as `["roc_auc", "neg_log_loss"]`; by default the estimator's own
+            score (accuracy, or R²). Scores are logged as `train/NAME` and `valid/NAME`.
 
     Raises:
-        DataError: a column isn't there, the table is empty, targets are missing, infinite, or have one class only;
-            weights are missing, infinite, negative, or all 0; the estimator can't take the columns, or a scorer
-            the rows.
-        UsageError: `estimator` is none, or there is no such scorer.
+        DataError: a column or all rows are missing; targets are missing, infinite, or all of one class; weights are
+            missing, infinite, negative, or all 0; the estimator can't use the columns, or a scorer can't use the
+            rows.
+        UsageError: `estimator` is not an estimator, or there is no such scorer.
     """
-    from sklearn.base import clone, is_classifier, is_regressor  # noqa: PLC0415  0.5 s, that the tracer need not spend
+    from sklearn.base import clone, is_classifier, is_regressor  # noqa: PLC0415  0.5 s, which the tracer saves
 
     found = examples(table, target, features, sample_weight)
     model = clone(_estimator(estimator))
@@ -85,7 +86,7 @@ def sklearn(
         )
     try:
         model.fit(found.features, found.target, **_weights(model, found))
-    except (TypeError, ValueError) as error:  # how estimators tell that they can't take these columns, or parameters
+    except (TypeError, ValueError) as error:  # estimators raise these for unusable columns or parameters
         raise DataError(
             f"`{type(model).__name__}` can't be fitted: {sentence(error)}",
             hint=f"{_mend(str(error), found.features)}; a step of a scikit-learn `Pipeline` can do so too, or name "
@@ -116,7 +117,7 @@ def _no_estimator(given: Any) -> UsageError:
 
 
 def _mend(problem: str, features: Any) -> str:
-    """Return what helps against an error of scikit-learn, which knows columns by their values alone."""
+    """Return what to do about an error of scikit-learn, which doesn't name the columns at fault."""
     times = [name for name in features if features[name].dtype.kind in "mM"][:MOST_NAMED]
     if times:
         return f"{_ticked(times)} holds times: make numbers of them, such as days since a date, in `prepare.transform`"
@@ -141,7 +142,8 @@ def _ticked(names: Sequence[str]) -> str:
 
 
 def _weights(model: Any, found: Examples) -> dict[str, Any]:
-    """Return the weights to the step that learns: a pipeline takes them by the name of its last step."""
+    """Return the weights as the argument for the step that learns. In a pipeline its name begins with the last step's
+    name."""
     if found.weight is None:
         return {}
     steps = getattr(model, "steps", None)
@@ -185,7 +187,7 @@ def _scored(score: Callable[[Any, Any], Any], model: Any, found: Examples, name:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UndefinedMetricWarning)  # the report says that it is undefined
             return float(score(found.features, found.target))
-    except (AttributeError, TypeError, ValueError) as error:  # how estimators and scorers tell that they can't
+    except (AttributeError, TypeError, ValueError) as error:  # raised for unusable rows
         raise DataError(
             f"`{name}` of `{type(model).__name__}` can't be told: {sentence(error)}",
             hint=f"look at `scoring=`, and at the rows that are scored: {_mend(str(error), found.features)}",

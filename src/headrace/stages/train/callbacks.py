@@ -1,4 +1,4 @@
-"""Callbacks that log how a library gets on: give one to the library's own `callbacks`."""
+"""Callbacks that log the progress of a library's training: pass one in the library's own `callbacks`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from headrace.define.log import log
 
 
 class EachRound:
-    """What `lightgbm` gives. `cut` says where the training was told to end, if that was before its own end."""
+    """The callback that `lightgbm` returns. `cut` says where the driver ended the training early, and is empty if it
+    didn't."""
 
     def __init__(self) -> None:
-        # LightGBM calls them in this order: after `record_evaluation` (20), which would else never hear of the last
-        # round, and before `early_stopping` (30), whose last round would else not be logged.
+        # LightGBM calls its callbacks in this order: after `record_evaluation` (20), so that it records the last round,
+        # and before `early_stopping` (30), so that the last round is logged.
         self.order = 25
         self.cut = ""
         self._here = attempt()
 
     def __call__(self, env: Any) -> None:
-        """Log a round, and end the training if it is told, before its last one."""
-        from lightgbm.callback import EarlyStopException  # noqa: PLC0415  who asks for it has LightGBM
+        """Log a round, and end the training if the driver says so and it isn't the last round."""
+        from lightgbm.callback import EarlyStopException  # noqa: PLC0415  the caller has LightGBM loaded
 
         for part, metric, value, *_ in env.evaluation_result_list:
             log(f"{part}/{metric}", value, env.iteration + 1)
@@ -32,15 +33,16 @@ class EachRound:
 
 
 def lightgbm() -> EachRound:
-    """Return a callback for `lightgbm.train`: it logs `TABLE/METRIC` each round, and ends the training when it is told.
+    """Return a callback for `lightgbm.train` that logs `TABLE/METRIC` each round, and ends the training if the driver
+    says so.
 
-    The round that a word to stop comes at is the last one; the trees so far are the output, which nobody reuses.
+    Then the current round is the last one. The trees so far are the output, which other runs don't reuse.
     """
     return EachRound()
 
 
 def optuna() -> Callable[[Any, Any], None]:
-    """Return a callback for `optuna.Study.optimize`: it logs the value of each trial, and the best one so far."""
+    """Return a callback for `optuna.Study.optimize` that logs the value of each trial, and the best value so far."""
 
     def each_trial(study: Any, trial: Any) -> None:
         if trial.values is None:
@@ -54,10 +56,11 @@ def optuna() -> Callable[[Any, Any], None]:
 
 
 def torch(*, every: int = 1) -> Callable[..., bool]:
-    """Return what a loop of yours calls after each step, `done(step, loss=..., lr=...)`: it logs them as `train/NAME`.
+    """Return a function to call after each step of your own training loop, as `done(step, loss=..., lr=...)`. It logs
+    the values as `train/NAME`, and returns True if the driver wants the loop to end.
 
-    It says whether the driver wants the loop to end; what the stage then gives is no other run's to reuse. Only every
-    so many steps something is logged, and a tensor read.
+    If it has returned True, other runs don't reuse the stage's output. Values are logged, and tensors read, only every
+    `every` steps.
     """
     here = attempt()
 
@@ -75,12 +78,13 @@ def torch(*, every: int = 1) -> Callable[..., bool]:
 
 
 def transformers() -> Any:
-    """Return a callback for a Hugging Face `Trainer`: it logs how that gets on, and ends the training when it is told.
+    """Return a callback for a Hugging Face `Trainer` that logs its metrics, ends the training if the driver says so,
+    and saves a checkpoint if the driver asks for one.
 
-    The trainer's names become ours: `eval_loss` is `valid/loss`, all others `train/NAME`; `train_loss`, the mean over
-    all steps that it tells at the end, is `train/mean_loss`. `checkpoint` has it save.
+    The trainer's names are changed to ours: `eval_loss` becomes `valid/loss`, and all others `train/NAME`.
+    `train_loss`, the mean over all steps that the trainer reports at the end, becomes `train/mean_loss`.
     """
-    from transformers import TrainerCallback  # noqa: PLC0415  seconds; who asks for it has it loaded
+    from transformers import TrainerCallback  # noqa: PLC0415  seconds; the caller has it loaded
 
     here = attempt()
 

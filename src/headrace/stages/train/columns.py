@@ -1,4 +1,4 @@
-"""Columns of an Arrow table as NumPy arrays over the same memory, and rows gathered from them."""
+"""Columns of an Arrow table as NumPy arrays that share its memory, and rows gathered from them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ _HINT = "make it a number first, in a `prepare` stage"
 
 
 class Layout:
-    """Where the chunks of a column begin. Columns that are cut alike share one."""
+    """The start rows of a column's chunks. Columns with the same chunks share one layout."""
 
     def __init__(self, starts: tuple[int, ...]) -> None:
         self.starts = np.asarray(starts, dtype=np.int64)
         self.one = len(starts) <= 1
 
     def split(self, rows: Any) -> list[tuple[int, Any, Any]]:
-        """Sort rows by chunk; give for each chunk its number, the places of its rows, and the rows within it."""
+        """Return the rows grouped by chunk: for each chunk its number, the positions of its rows among `rows`, and the
+        rows within the chunk."""
         if self.one:
             return [(0, slice(None), rows)]
         chunk = np.searchsorted(self.starts, rows, "right") - 1
-        # a stable sort of 16 bits is a radix sort, several times as fast as one of 64
+        # a stable sort of 16-bit numbers is a radix sort, several times faster than one of 64-bit numbers
         narrow = chunk.astype(np.uint16) if len(self.starts) < 1 << 16 else chunk
         order = np.argsort(narrow, kind="stable")
         bounds = np.searchsorted(chunk[order], np.arange(len(self.starts) + 1))
@@ -37,16 +38,16 @@ class Layout:
 
 
 class Column:
-    """A column of numbers: of one a row, of as many in each row, or of lists.
+    """A column of numbers. Each row holds one number, a fixed number of them, or a list of any length.
 
-    `shape` is what a row has beside its place: `()` or `(width,)`. A column of lists `is_ragged`: its rows are
-    padded to the longest of a batch.
+    `shape` is the shape of one row: `()` or `(width,)`. If `is_ragged`, rows are lists, and a batch pads them to its
+    longest.
     """
 
     def __init__(self, name: str, column: Any) -> None:
         self.name = name
         if pa.types.is_dictionary(column.type):
-            column = column.unify_dictionaries()  # each chunk may number its categories in its own way
+            column = column.unify_dictionaries()  # each chunk may have other codes for its categories
         self.is_ragged = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
         chunks = [chunk for chunk in column.chunks if len(chunk)] or [pa.array([], column.type)]
         lengths = [0, *np.cumsum([len(chunk) for chunk in chunks])]
@@ -57,12 +58,12 @@ class Column:
         self.shape: tuple[int, ...] = () if self.is_ragged else tuple(self._chunks[0].shape[1:])
 
     def take(self, split: list[tuple[int, Any, Any]], out: Any) -> None:
-        """Gather rows, split as the column's layout does, into an array of as many rows."""
+        """Copy rows into `out`, an array with one entry for each of them. `split` is from the column's layout."""
         for number, places, rows in split:
             out[places] = self._chunks[number].take(rows, axis=0)
 
     def take_lists(self, split: list[tuple[int, Any, Any]], count: int) -> list[Any]:
-        """Gather the lists of rows, as an array each."""
+        """Return the lists of `count` rows, each as an array. `split` is from the column's layout."""
         found: list[Any] = [None] * count
         for number, places, rows in split:
             offsets, values = self._chunks[number]
@@ -73,10 +74,10 @@ class Column:
 
 
 def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
-    """Return these columns of a table.
+    """Return these columns of a table, by name.
 
     Raises:
-        UsageError: there is no such column, or it holds no numbers.
+        UsageError: a column is missing, or holds no numbers.
     """
     for name in names:
         if name not in table.schema.names:
@@ -88,21 +89,21 @@ def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
 
 
 def _array(name: str, chunk: Any) -> Any:
-    """Return a chunk over its own memory where that can be: numbers without nulls. Nulls become NaN."""
+    """Return a chunk as an array, without a copy if it holds numbers without nulls. Nulls become NaN."""
     kind = chunk.type
     if pa.types.is_fixed_size_list(kind):
         if chunk.null_count:
             raise UsageError(f"column `{name}` holds lists that are missing", hint="drop or fill those rows first")
         return _array(name, chunk.flatten()).reshape(len(chunk), kind.list_size)
     if pa.types.is_dictionary(kind):
-        chunk = chunk.indices  # a category by its number
+        chunk = chunk.indices  # the code of each category
         kind = chunk.type
     if pa.types.is_decimal(kind):
         chunk = chunk.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise UsageError(f"column `{name}` is `{kind}`, which a network can't take", hint=_HINT)
     if chunk.null_count and not pa.types.is_floating(chunk.type):
-        chunk = chunk.cast(pa.float32(), safe=False)  # as they are rounded that stand in a chunk without nulls
+        chunk = chunk.cast(pa.float32(), safe=False)  # float32, to which chunks without nulls are rounded too
     return chunk.to_numpy(zero_copy_only=False)
 
 

@@ -1,4 +1,4 @@
-"""What a training was like, as a report: how far it came, and its curves."""
+"""The report of a training: how many epochs it took, and its curves."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def training_report(
     cut: str = "",
     limits: Sequence[str] = (),
 ) -> Report:
-    """Return the report of a training by its history, an entry an epoch; the same for the same training, however fast.
+    """Return the report of a training from its history, which has one entry for each epoch. Equal trainings have equal
+    reports: no times are shown.
 
-    Its numbers are those of the epoch whose weights were given out, `given_epoch` from 1, under the names that they
-    were logged by. `cut` says where it was told to end, if that was before its own end.
+    The numbers are those of the epoch whose weights are the output (`given_epoch`, from 1), under the names that they
+    were logged by. `cut` says where the driver ended the training early, and is empty if it didn't.
     """
     given = history[given_epoch - 1] if history else {}
     shown = [_fact("epochs", float(len(history))), _fact("best epoch", float(best_epoch), why="no loss was finite")]
@@ -45,7 +46,7 @@ def _fact(name: str, value: float, *, why: str = "it is not finite") -> Fact:
 
 
 def _drawings(history: Sequence[dict[str, float]]) -> tuple[Drawing, ...]:
-    """Draw the losses, and what else was measured on `valid`, by epoch."""
+    """Return drawings of the losses by epoch, and of the other measures on `valid`."""
     if not history:
         return ()
     measures = [name for name in history[-1] if name.startswith("valid_") and name != "valid_loss"]

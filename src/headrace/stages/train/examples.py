@@ -1,4 +1,4 @@
-"""Examples to learn from: a table, cut into features and a target, and checked for what no library says well."""
+"""Splits a table into features and target, and checks for faults that the libraries report badly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from headrace.stages.tables.columns import distinct, listed, without_decimals
 
 
 class Examples(NamedTuple):
-    """What an estimator takes: `features`, a pandas frame of n rows; arrays of n values, `target` and `weight`."""
+    """The input of an estimator: `features` is a pandas `DataFrame` of n rows; `target` and `weight` are arrays of n
+    values."""
 
     features: Any
     target: Any
@@ -27,12 +28,13 @@ class Examples(NamedTuple):
 def examples(
     table: pa.Table, target: str, features: str | Sequence[str] | None = None, weight: str | None = None
 ) -> Examples:
-    """Cut a table: `features` are all columns but the target and the weight, where none are named.
+    """Return a table's features, target and weights. By default the features are all columns except the target and the
+    weight.
 
-    Columns that are dictionary-encoded become pandas categories, and decimals floats.
+    Dictionary-encoded columns become pandas categories, and decimals become floats.
 
     Raises:
-        DataError: a column isn't there, the table is empty, or targets or weights are none to learn from.
+        DataError: a column is missing, the table is empty, or targets or weights can't be learned from.
     """
     chosen = (
         [each for each in table.column_names if each not in (target, weight)] if features is None else listed(features)
@@ -73,7 +75,7 @@ def _weights(table: pa.Table, name: str) -> Any:
     """Return the weight of each row.
 
     Raises:
-        DataError: one is none that a row can have, or all are 0.
+        DataError: a weight is missing, infinite or negative, or all are 0.
     """
     kind = table.schema.field(name).type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
@@ -95,10 +97,10 @@ def _weights(table: pa.Table, name: str) -> Any:
 
 
 def check_classes(found: Examples, target: str) -> None:
-    """Refuse a target of one class.
+    """Raise if a target has only one class.
 
     Raises:
-        DataError: there is nothing to tell apart.
+        DataError: all values of the target are equal.
     """
     first = found.target[0]
     if (found.target == first).all():
@@ -109,10 +111,10 @@ def check_classes(found: Examples, target: str) -> None:
 
 
 def there(table: pa.Table, *names: str) -> None:
-    """Refuse names that no column of a table has.
+    """Raise if a table lacks a column of one of these names.
 
     Raises:
-        DataError: one isn't there.
+        DataError: a column is missing.
     """
     known = set(table.column_names)
     for name in names:

@@ -1,4 +1,4 @@
-"""The loader: batches of a stored table, shuffled, sharded, read ahead, and gone on with at the exact sample."""
+"""The loader: batches of a stored table, shuffled, split among ranks, read ahead, and resumed at the exact row."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from headrace.stages.train.columns import Layout, numbers
 from headrace.stages.train.order import Order, Shuffle
 
 SLAB_BYTES = 1 << 21
-"""Rows are gathered this many bytes at a time, and cut into batches: it spreads the cost of a call over many batches,
-and stays within a processor's cache."""
+"""How many bytes of rows are gathered at a time, before they are cut into batches. This spreads the cost of a call over
+many batches, and fits in a processor's cache."""
 AHEAD = 4
-"""So many slabs are gathered ahead."""
+"""How many slabs are gathered ahead."""
 
 Batch = dict[str, Any]
 _End = object()
 
 
 class Loader:
-    """Gives a table's rows as batches of NumPy arrays, epoch after epoch.
+    """Yields a table's rows as batches of NumPy arrays, epoch after epoch.
 
-    An iteration gives what is left of the present epoch; the next one begins the next. Rows are gathered straight from
-    the table's memory, which for a stored table is a memory map, by a thread that runs ahead.
+    An iteration yields the rest of the current epoch; the next iteration begins the next epoch. A thread gathers rows
+    ahead, directly from the table's memory, which for a stored table is a memory map.
 
     Args:
-        table: an Arrow table of numbers. Nulls become NaN, categories their codes; columns of lists are padded to the
-            longest of a batch.
-        batch_size: rows of a batch, over all ranks together.
-        columns: the columns to give, an array each; or names for the arrays, with a column or a list of columns for
-            each: a list is stacked to one matrix of float32 (`{"x": ["age", "income"], "y": "paid"}`).
+        table: an Arrow table of numbers. Nulls become NaN, and categories become their codes. Columns of lists are
+            padded to the longest list of a batch.
+        batch_size: rows in a batch, over all ranks together.
+        columns: the columns, each as one array. Or a mapping from names of arrays to a column or a list of columns; a
+            list is stacked to one matrix of float32 (`{"x": ["age", "income"], "y": "paid"}`). By default all.
         shuffle: see `Order`; `False` keeps the table's order.
-        seed: what the order is drawn from, with the epoch's number.
-        rank: of the `world` that shares each batch: this one gets its part of the rows, the ranks in order.
-        world: how many share each batch.
-        drop_last: leave out the rows at an epoch's end that don't fill a batch.
-        pad: what fills up lists, by column; 0 if not told.
-        never_empty: where a batch has fewer rows than there are ranks, give a rank that has none of them the first.
+        seed: the seed of the order, together with the epoch's number.
+        rank: the number of this process, from 0. Each rank gets its part of each batch, in the order of the ranks.
+        world: the number of processes that share each batch.
+        drop_last: leave out the rows at the end of an epoch that don't fill a batch.
+        pad: the values that fill up lists, by array name; by default 0.
+        never_empty: if a batch has fewer rows than there are ranks, a rank without rows gets the first row.
 
-    `input_wait_s` is how long whoever iterates has waited for batches, in seconds, since the loader was made.
+    `input_wait_s` is how many seconds the caller has waited for batches since the loader was created.
 
     Raises:
-        UsageError: a column is missing, or holds no numbers; a size or rank makes no sense.
+        UsageError: a column is missing or holds no numbers, or a size or rank is invalid.
     """
 
     @held_to_types("train.Loader")
@@ -92,11 +92,11 @@ class Loader:
         self._end: int = self.rows - self.rows % batch_size if drop_last else self.rows
 
     def __len__(self) -> int:
-        """Return the batches of a whole epoch."""
+        """Return the number of batches in a whole epoch."""
         return (self._end + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        """Go over the batches that are left of this epoch. `position` counts those that have been given out."""
+        """Yield the batches that are left of this epoch. `position` counts the rows that were yielded."""
         ahead = _Ahead(self._slabs(self.epoch, self.position))
         try:
             while True:
@@ -114,14 +114,14 @@ class Loader:
         self.position = 0
 
     def state_dict(self) -> dict[str, int]:
-        """Return where it stands: the next row that it will give is number `position` of its `epoch`."""
+        """Return the loader's state. Its `position` is the index of the next row in `epoch`."""
         return {"epoch": self.epoch, "position": self.position, "seed": self._seed, "rows": self.rows}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where another loader of the same table stood, whatever its batch size and the number of ranks.
+        """Continue from another loader's state, for the same table. The batch size and the number of ranks may differ.
 
         Raises:
-            UsageError: that was another table, or another seed, or no loader at all.
+            UsageError: the state is from a table with another number of rows, from another seed, or not from a loader.
         """
         if absent := [name for name in ("epoch", "position", "seed", "rows") if name not in state]:
             raise UsageError(f"the state has no `{absent[0]}`", hint="give what `state_dict()` of a loader gave")
@@ -134,7 +134,8 @@ class Loader:
         self.epoch, self.position = state["epoch"], state["position"]
 
     def _slabs(self, epoch: int, position: int) -> Iterator[list[tuple[int, Batch]]]:
-        """Gather what is left of an epoch, some batches at a time, each with the rows that it has over all ranks."""
+        """Yield the rest of an epoch, a few batches at a time. Each batch comes with its number of rows over all
+        ranks."""
         order = Order(self.rows, self._shuffle, self._seed, epoch)
         width = sum(each.dtype.itemsize * int(np.prod(each.shape)) for each in self._columns.values())
         step = max(1, SLAB_BYTES // max(1, width * self.batch_size // self._world)) * self.batch_size
@@ -144,7 +145,7 @@ class Loader:
             position = upto
 
     def _cut(self, rows: Any) -> list[tuple[int, Batch]]:
-        """Gather this rank's part of rows that are some batches, and cut them apart."""
+        """Return this rank's part of the given rows, cut into batches."""
         sizes = [min(self.batch_size, len(rows) - start) for start in range(0, len(rows), self.batch_size)]
         shares = [self._share(size) for size in sizes]
         if self._world > 1:
@@ -159,7 +160,7 @@ class Loader:
         return found
 
     def _share(self, size: int) -> tuple[int, int]:
-        """Return this rank's part of a batch: parts differ by a row at most."""
+        """Return the range of this rank's rows in a batch. The ranks' parts differ by at most one row."""
         low, high = size * self._rank // self._world, size * (self._rank + 1) // self._world
         return (0, 1) if low == high and self._never_empty else (low, high)
 
@@ -180,7 +181,7 @@ class Loader:
         return slab
 
     def _padded(self, name: str, part: Any) -> Any:
-        """Return a batch of lists as a matrix as wide as the longest; of anything else what it is."""
+        """Return a batch of lists as a matrix that is as wide as the longest list; return any other batch unchanged."""
         column = self._columns[self._arrays[name][0]]
         if not column.is_ragged:
             return part
@@ -201,7 +202,8 @@ class Loader:
 
 
 class _Ahead:
-    """Draws from an iterator in a thread, a few steps ahead of whoever asks; an error comes out at its place."""
+    """Reads from an iterator in a thread, a few items ahead of the caller. An error is raised at its place among the
+    items."""
 
     def __init__(self, slabs: Iterator[Any]) -> None:
         self._found: queue.Queue[Any] = queue.Queue(AHEAD)
@@ -228,11 +230,11 @@ class _Ahead:
                 if not self._put(slab):
                     return
             self._put(_End)
-        except Exception as error:  # noqa: BLE001  it is raised where the batch was asked for
+        except Exception as error:  # noqa: BLE001  `next` raises it for the caller
             self._put(error)
 
     def _put(self, slab: Any) -> bool:
-        """Hand a step on; return whether anybody still wants it."""
+        """Put an item into the queue; return False if the caller wants no more."""
         while not self._closed.is_set():
             with suppress(queue.Full):
                 self._found.put(slab, timeout=0.1)

@@ -30,59 +30,62 @@ def _task(name: str, value: Any) -> None:
 
 
 class TrainingOptions(Retried, frozen=True, kw_only=True):
-    """How long to train, and how. A new option is declared here, and read where the training heeds it."""
+    """The options for how, and how long, to train. To add an option, declare it here, and read it in the training
+    code."""
 
     optimizer: Annotated[
         Any,
-        Option("one of `torch.optim` by name, a class, or a partial of one: `partial(torch.optim.SGD, momentum=0.9)`."),
+        Option("a class, its name in `torch.optim`, or a partial of one: `partial(torch.optim.SGD, momentum=0.9)`."),
     ] = "AdamW"
-    lr: Annotated[float | None, Option("its learning rate, where that isn't in the partial.")] = None
+    lr: Annotated[float | None, Option("the learning rate, unless the optimizer is a partial that sets it.")] = None
     scheduler: Annotated[
         Any,
-        Option("one of `torch.optim.lr_scheduler`, as a partial of its class; it makes a step each `scheduler_every`."),
+        Option("a partial of a class in `torch.optim.lr_scheduler`; it makes a step every `scheduler_every`."),
     ] = None
     scheduler_every: Annotated[Each, Option("`epoch` or `step`.")] = "epoch"
     warmup_steps: Annotated[
         int,
         Option(
-            "over so many first steps the learning rate rises evenly, up to what optimizer and scheduler say.",
+            "the number of first steps in which the learning rate rises evenly to that of optimizer and scheduler.",
             whole(0),
             later=True,
         ),
     ] = 0
-    epochs: Annotated[int, Option("how often all of the table is seen, in another order each time.", whole(1))] = 10
-    batch_size: Annotated[int, Option("rows a step, over all processes together.", whole(1))] = 256
+    epochs: Annotated[int, Option("how often the table is read, each time in another order.", whole(1))] = 10
+    batch_size: Annotated[int, Option("the rows in a step, over all processes together.", whole(1))] = 256
     precision: Annotated[Precision, Option("`bf16` and `fp16` by `torch.autocast`, the latter with a scaled loss.")] = (
         "fp32"
     )
-    clip_norm: Annotated[float | None, Option("the most that the norm of the gradients may be.", above_0)] = None
+    clip_norm: Annotated[float | None, Option("the largest norm that the gradients may have.", above_0)] = None
     patience: Annotated[
         int | None,
         Option(
-            "end after so many epochs without a better loss (on `valid`, where there is one), and give the best epoch's"
+            "end after this many epochs without a better loss (on `valid`, if given), and return the best epoch's"
             " weights.",
             whole(1),
         ),
     ] = None
     checkpoint_every: Annotated[
         int | str | None,
-        Option('a number of steps, or a time such as `"1m"`; None: only when the driver says so.', _interval),
+        Option('a number of steps, or a time such as `"1m"`; None: only when the driver asks for one.', _interval),
     ] = "1m"
     on_nonfinite: Annotated[
         OnNonfinite, Option("a loss that is not finite is an error (`fail`), or its batch is left out (`skip`).")
     ] = "fail"
-    log_every: Annotated[int, Option("after how many steps loss, rate and speed are shown.", whole(1))] = 50
-    seed: Annotated[int, Option("of the weights, the order of the rows and all that is random.", whole(0))] = 0
-    device: Annotated[str, Option("`auto` takes a GPU where the attempt has one.")] = "auto"
+    log_every: Annotated[int, Option("the steps between two logs of loss, rate and speed.", whole(1))] = 50
+    seed: Annotated[
+        int, Option("the seed of the weights, of the order of rows, and of all other randomness.", whole(0))
+    ] = 0
+    device: Annotated[str, Option("the device; `auto` uses a GPU if the attempt has one.")] = "auto"
 
     @property
     def checkpoint_steps(self) -> int | None:
-        """After how many steps a checkpoint is due."""
+        """The number of steps between checkpoints, or None if the interval isn't in steps."""
         return self.checkpoint_every if isinstance(self.checkpoint_every, int) else None
 
     @property
     def checkpoint_s(self) -> float | None:
-        """After how many seconds a checkpoint is due."""
+        """The number of seconds between checkpoints, or None if the interval isn't a time."""
         every = self.checkpoint_every
         return seconds(every, name="checkpoint_every") if isinstance(every, str) else None
 
@@ -92,29 +95,29 @@ class TorchOptions(TrainingOptions, frozen=True, kw_only=True):
 
     target: Annotated[
         str,
-        Option("the column to predict. Whole numbers, booleans and text are classes, fractions are values."),
+        Option("the column to predict. Whole numbers, booleans and text are classes; floats are values."),
     ]
     valid: Annotated[pa.Table | None, Option("rows that are judged after each epoch, and never learned from.")] = None
     features: Annotated[
         str | Sequence[str] | Mapping[str, str | Sequence[str]] | None,
         Option(
-            "the columns that the model is given, all but the target if not told: as one matrix `[batch, features]` of"
-            " float32, or, of a single column of lists, as that. A mapping names arguments of the model, with a column"
-            " or a list of columns for each."
+            "the columns that the model gets, by default all except the target. They are one matrix `[batch, features]`"
+            " of float32; a single column of lists stays as it is. A mapping has names of the model's arguments, with"
+            " a column or a list of columns for each."
         ),
     ] = None
     loss: Annotated[
         Any,
         Option(
-            'a loss of PyTorch\'s by name (`"CrossEntropyLoss"`), a class such as `torch.nn.HuberLoss`, or a function'
-            " of prediction and target that gives the mean over the batch. Cross entropy for classes and mean squared"
-            " error for values if not told."
+            'the name of a PyTorch loss (`"CrossEntropyLoss"`), a class such as `torch.nn.HuberLoss`, or a function'
+            " of prediction and target that returns the mean over the batch. By default cross entropy for classes, and"
+            " mean squared error for values."
         ),
     ] = None
     procs: Annotated[
         int,
         Option(
-            "processes a node that train together, each with `cpu / procs` threads, by `torchrun`.",
+            "the processes on each node that train together by `torchrun`, each with `cpu / procs` threads.",
             whole(1),
             before="resources",
         ),
@@ -124,13 +127,13 @@ class TorchOptions(TrainingOptions, frozen=True, kw_only=True):
 
 
 class TorchCall(TorchOptions, frozen=True):
-    """What `train.torch` is called with."""
+    """The options and arguments of a call of `train.torch`."""
 
     model: Annotated[
         Any,
         Option(
-            "the class or function that makes the `torch.nn.Module`, or a `functools.partial` of one. Parameters of it"
-            " called `inputs` and `outputs` are given the numbers of features and of scores."
+            "the class or function that returns the `torch.nn.Module`, or a `functools.partial` of one. If it has"
+            " parameters `inputs` and `outputs`, they get the numbers of features and of scores."
         ),
     ]
     table: Annotated[pa.Table, Option("what to learn from.")]
@@ -145,7 +148,7 @@ class FinetuneOptions(TrainingOptions, frozen=True, kw_only=True):
         str,
         Option(
             '`"classify"`: the target is a class, predicted by a new head on an encoder. `"continue"`: the target is'
-            ' the text that is to follow; without a target, all of each text is learned. By default `"classify"` where'
+            ' the text that follows; without a target, the whole of each text is learned. By default `"classify"` if'
             " there is a target.",
             _task,
         ),
@@ -157,9 +160,9 @@ class FinetuneOptions(TrainingOptions, frozen=True, kw_only=True):
     ] = None
     gguf_file: Annotated[str | None, Option("a GGUF file in the model's folder, with weights and tokenizer.")] = None
     length: Annotated[
-        int, Option("the most tokens of a text; the rest is cut, of `continue` at the text's beginning.")
+        int, Option("the most tokens of a text; the rest is cut off, for `continue` at the text's beginning.")
     ] = 128
-    end: Annotated[str, Option('a token that ends what is to follow, such as `"<|im_end|>"`.')] = ""
+    end: Annotated[str, Option('a token that ends the text that follows, such as `"<|im_end|>"`.')] = ""
     lr: float | None = 1e-3
     epochs: int = 1
     batch_size: int = 16
@@ -169,7 +172,7 @@ class FinetuneOptions(TrainingOptions, frozen=True, kw_only=True):
 
 
 class FinetuneCall(FinetuneOptions, frozen=True):
-    """What `train.finetune` is called with."""
+    """The options and arguments of a call of `train.finetune`."""
 
     model: Annotated[
         Folder | str,

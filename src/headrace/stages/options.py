@@ -2,10 +2,10 @@
 docs.
 
     class Training(Options, frozen=True, kw_only=True):
-        epochs: Annotated[int, Option("how often all of the table is seen.", whole(1))] = 10
+        epochs: Annotated[int, Option("how often the table is read.", whole(1))] = 10
 
     class Call(Training, frozen=True):
-        table: Annotated[pa.Table, Option("what to learn from.")]
+        table: Annotated[pa.Table, Option("the rows to learn from.")]
 
     @takes(Call)
     def fit(call: Call) -> Model: ...
@@ -133,15 +133,15 @@ class Called(Options, frozen=True, kw_only=True):
         Resources | None, Option('what an attempt needs, on each of its nodes; `hr.Resources(gpu="1")` for a GPU.')
     ] = None
     when: Annotated[Any, Option("a handle to a boolean, which must be true for the task to run.")] = None
-    after: Annotated[Any, Option("handles to tasks that must have ended well first.")] = None
-    always: Annotated[bool, Option("run although something before it failed or was skipped.")] = False
+    after: Annotated[Any, Option("handles to tasks that must succeed first.")] = None
+    always: Annotated[bool, Option("run even if an earlier task failed or was skipped.")] = False
 
 
 class Retried(Called, frozen=True, kw_only=True):
     """The options of a call of a stage whose attempts may fail or take long."""
 
-    retries: Annotated[int, Option("how many more attempts a failure is worth.", before="when")] = 0
-    timeout: Annotated[str | float | None, Option("the most time that an attempt may take.", before="when")] = None
+    retries: Annotated[int, Option("how many more attempts a failed task gets.", before="when")] = 0
+    timeout: Annotated[str | float | None, Option("the longest time that an attempt may take.", before="when")] = None
 
 
 DECLARED = ("resources", "retries", "timeout")

@@ -136,7 +136,7 @@ class TorchCall(TorchOptions, frozen=True):
             " parameters `inputs` and `outputs`, they get the numbers of features and of scores."
         ),
     ]
-    table: Annotated[pa.Table, Option("what to learn from.")]
+    table: Annotated[pa.Table, Option("the rows to learn from.")]
 
 
 class FinetuneOptions(TrainingOptions, frozen=True, kw_only=True):
@@ -183,5 +183,5 @@ class FinetuneCall(FinetuneOptions, frozen=True):
     ]
     table: Annotated[
         pa.Table,
-        Option("what to learn from: a column of texts, or `input_ids` from `prepare.tokenize` by the same tokenizer."),
+        Option("the rows to learn from: a column of texts, or `input_ids` of `prepare.tokenize` with this tokenizer."),
     ]

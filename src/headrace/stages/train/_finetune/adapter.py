@@ -1,4 +1,4 @@
-"""A model of Hugging Face's with an adapter of peft's: only the adapter learns, and only the adapter is kept."""
+"""A Hugging Face model with a peft adapter: only the adapter is trained, and only the adapter is stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _TYPES = {"classify": "SEQ_CLS", "continue": "CAUSAL_LM"}
 
 
 class Notes(Noun, frozen=True):
-    """What an adapter is for: kept beside it, so that whoever uses it reads texts as they were learned from."""
+    """How an adapter was trained: its task, columns, classes and text length. It is stored with the adapter, so that
+    texts are read in the same way when the adapter is used."""
 
     task: Task
     text: str
@@ -36,7 +37,8 @@ class Notes(Noun, frozen=True):
 
 
 class Tuned(torch.nn.Module):  # type: ignore[misc]
-    """The model under its adapter. Its state is what learns: checkpoints and results hold no copy of the base."""
+    """A model with its adapter. Its state is only the trained parameters, so checkpoints and results hold no copy of
+    the base model."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -55,16 +57,16 @@ class Tuned(torch.nn.Module):  # type: ignore[misc]
         return super().load_state_dict(state, strict=False)
 
     def counts(self) -> tuple[int, int]:
-        """How many numbers learn, and how many there are."""
+        """Return the number of trained parameters, and the number of all parameters."""
         learning = sum(each.numel() for each in self.parameters() if each.requires_grad)
         return learning, sum(each.numel() for each in self.parameters())
 
 
 def tuned(base: Folder | File, task: Task, classes: int, config: Mapping[str, Any]) -> Tuned:
-    """Put a fresh adapter on a model. `config` are parameters of peft's `LoraConfig`, by its own names.
+    """Return a model with a new adapter. `config` holds parameters of peft's `LoraConfig`, by their names there.
 
     Raises:
-        UsageError: the model can't be loaded, or peft doesn't take the parameters.
+        UsageError: the model can't be loaded, or peft refuses the parameters.
     """
     model = sequence_classifier(base, classes) if task == "classify" else language_model(base)
     try:
@@ -80,7 +82,7 @@ def tuned(base: Folder | File, task: Task, classes: int, config: Mapping[str, An
 
 
 def save_adapter(module: Tuned, state: Mapping[str, Any], called: str, notes: Notes, folder: Path) -> Folder:
-    """Write what peft's `from_pretrained` reads, with the same bytes for the same adapter."""
+    """Write an adapter's folder, which peft's `from_pretrained` can read. Equal adapters have equal bytes."""
     folder.mkdir(exist_ok=True)
     module.load_state_dict(state)
     weights = peft.get_peft_model_state_dict(module.model)
@@ -95,10 +97,10 @@ def save_adapter(module: Tuned, state: Mapping[str, Any], called: str, notes: No
 
 
 def read_notes(adapter: Folder) -> Notes:
-    """Read what an adapter is for.
+    """Return how an adapter was trained.
 
     Raises:
-        UsageError: it isn't one that `finetune` made.
+        UsageError: the folder is no adapter made by `finetune`.
     """
     try:
         return Notes(**json.loads((adapter / NOTES).read_text(encoding="utf-8")))
@@ -109,7 +111,7 @@ def read_notes(adapter: Folder) -> Notes:
 
 
 def load_adapter(base: Folder | File, adapter: Folder, notes: Notes) -> Any:
-    """Return a model with its adapter, ready to be asked.
+    """Return a model with its adapter, ready to predict (`eval`).
 
     Raises:
         UsageError: the adapter was made for another model.
@@ -127,14 +129,14 @@ def load_adapter(base: Folder | File, adapter: Folder, notes: Notes) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what peft and transformers say of each other's coming versions to themselves."""
+    """Suppress warnings of peft and transformers about future versions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
 
 
 def _plain(value: Any) -> Any:
-    """JSON's kinds; sets, whose order differs from process to process, sorted."""
+    """Return a value made of JSON's types. Sets are sorted, since their order differs between processes."""
     if isinstance(value, set | frozenset):
         return sorted(value)
     if isinstance(value, dict):

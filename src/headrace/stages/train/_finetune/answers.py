@@ -1,4 +1,4 @@
-"""Asking a model with its adapter, batch by batch."""
+"""Runs a model with its adapter on a table, batch by batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from headrace.stages.train._torch.learner import pick_device
 
 
 def predicted(base: Folder | File, adapter: Folder, table: pa.Table, batch_size: int, into: str) -> pa.Table:
-    """Return the table with the class of each text and the probabilities of all."""
+    """Return the table with the predicted class of each text, and the probability of each class."""
     notes = _notes_for("classify", adapter)
     classes = notes.classes or []
     device = pick_device("auto")
@@ -47,7 +47,7 @@ def completed(
     max_new_tokens: int,
     into: str,
 ) -> pa.Table:
-    """Return the table with what the model lets follow each text."""
+    """Return the table with the model's continuation of each text."""
     if adapter is None:
         notes = Notes(task="continue", text=text, target="", classes=None, length=1 << 20, end=end)
         model = language_model(base)
@@ -82,13 +82,13 @@ def _notes_for(task: Task, adapter: Folder) -> Notes:
 
 
 def _by_length(tokens: Any, batch_size: int) -> list[list[int]]:
-    """Divide rows into batches of about the same length, so that little is padded."""
+    """Return the row numbers in batches of texts with similar lengths, so that little padding is needed."""
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def _padded(rows: list[Any], filler: int, *, left: bool = False) -> tuple[Any, Any]:
-    """Rows of tokens as a matrix, and a mask of what in it is theirs."""
+    """Return rows of tokens as a padded matrix, and a mask that is 1 for tokens and 0 for padding."""
     wide = max(max((len(each) for each in rows), default=0), 1)
     ids = torch.full((len(rows), wide), filler, dtype=torch.long)
     mask = torch.zeros((len(rows), wide), dtype=torch.long)

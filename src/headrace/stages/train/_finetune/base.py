@@ -1,4 +1,5 @@
-"""A model of Hugging Face's kind in a folder or a GGUF file, loaded without a network and without code of its own."""
+"""Loads a Hugging Face model from a folder or a GGUF file, without a network, and without running the model's own
+code."""
 
 from __future__ import annotations
 
@@ -12,12 +13,13 @@ from headrace.stages.prepare._tokenize.pretrained import GGUF, installed, offlin
 
 
 def base_model(model: Folder | File | str, gguf_file: str | None) -> Folder | File:
-    """Find a model: a folder, a GGUF file in one, or a folder of an installed package by its name.
+    """Return a model's folder or GGUF file: a given folder, a GGUF file in it, or a folder of an installed package by
+    name.
 
     Raises:
-        NotFoundError: it isn't there.
+        NotFoundError: the folder or file doesn't exist.
     """
-    if isinstance(model, Folder | File):  # a relative one is of the project's folder, which only the driver may see
+    if isinstance(model, Folder | File):  # a relative path is not checked: only the driver may see the project's folder
         return model if gguf_file is None else File(model.path / gguf_file)
     path = installed(model) if gguf_file is None else installed(model) / gguf_file
     if path.is_file():
@@ -28,19 +30,20 @@ def base_model(model: Folder | File | str, gguf_file: str | None) -> Folder | Fi
 
 
 def sequence_classifier(base: Folder | File, classes: int) -> Any:
-    """Load it with a fresh head for so many classes; the head is drawn by PyTorch's generator."""
+    """Load the model with a new head for this many classes. The head's weights are drawn from PyTorch's random
+    generator."""
     with offline() as transformers:
         return _loaded(transformers.AutoModelForSequenceClassification, base, num_labels=classes)
 
 
 def language_model(base: Folder | File) -> Any:
-    """Load it as a causal language model."""
+    """Load the model as a causal language model."""
     with offline() as transformers:
         return _loaded(transformers.AutoModelForCausalLM, base)
 
 
 def _loaded(kind: Any, base: Folder | File, **more: Any) -> Any:
-    """Load weights that run no code: safetensors or GGUF."""
+    """Load a model's weights from safetensors or GGUF, formats that can't run code."""
     path = base.path
     given = {**more, "local_files_only": True, "trust_remote_code": False, "dtype": "float32"}
     if isinstance(base, File):
@@ -65,7 +68,7 @@ def _loaded(kind: Any, base: Folder | File, **more: Any) -> Any:
 
 
 def _check(path: Path) -> None:
-    """Refuse a folder that is no model, or whose weights only pickle can read."""
+    """Raise if a folder holds no model, or has weights only as pickles, which can run code."""
     there = sorted(each.name for each in path.iterdir()) if path.is_dir() else []
     told = listed(there, 8) or "nothing"
     if "config.json" not in there:

@@ -1,4 +1,4 @@
-"""`train.finetune`: a pretrained model of Hugging Face's, taught by an adapter (LoRA)."""
+"""`train.finetune`: a pretrained Hugging Face model, trained with an adapter (LoRA)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from headrace.stages.train.options import FinetuneCall
 
 
 class Finetuned(NamedTuple):
-    """What `train.finetune` gives.
+    """The output of `train.finetune`.
 
-    `adapter` is a folder that peft reads: weights in safetensors, its configuration, and `task.json` on what it is for.
-    `history` is a table with a row an epoch: `epoch`, `step`, `train_loss`, `valid_loss` and other measures, `lr`.
-    `report` has curves, and how much of the model learned.
+    `adapter` is a folder that peft can read: weights in safetensors, the configuration, and `task.json` with how it was
+    trained. `history` is a table with one row for each epoch: `epoch`, `step`, `train_loss`, `valid_loss` and other
+    measures, `lr`. `report` has curves, and the share of the model that was trained.
     """
 
     adapter: Folder
@@ -30,10 +30,11 @@ class Finetuned(NamedTuple):
 
 @takes(FinetuneCall)
 def finetune(call: FinetuneCall) -> Finetuned:
-    """Teach a pretrained model by LoRA: small matrices beside some of its layers learn, the rest stays as it is.
+    """Fine-tune a pretrained model by LoRA: small matrices beside some of its layers are trained, and its own weights
+    stay.
 
-    Nothing is fetched from anywhere, no code of the model's own is run, and weights are read from safetensors or GGUF
-    only. A training that is killed goes on from its last checkpoint, as in `train.torch`.
+    Nothing is downloaded, none of the model's own code is run, and weights are read only from safetensors or GGUF. A
+    training that is killed continues from its last checkpoint, as in `train.torch`.
     """
     given = arguments(call)
     del given["gguf_file"]
@@ -47,12 +48,12 @@ def finetune(call: FinetuneCall) -> Finetuned:
 
 
 def found_base(model: Any, gguf_file: str | None) -> Any:
-    """Return the model as a value; a handle, which is an output of the pipeline's, as it is."""
+    """Return the model's folder or file, or the handle itself if it is an output of the pipeline."""
     return model if isinstance(model, Handle) else base_model(model, gguf_file)
 
 
 def _called(model: Any, gguf_file: str | None) -> str:
-    """What reports call the model: where a stage gets it, its folder is named by its digest."""
+    """Return the model's name for reports. The stage itself can't tell it: there the folder is named by its digest."""
     if gguf_file is not None:
         return gguf_file
     if isinstance(model, Handle):
@@ -78,7 +79,7 @@ def _finetune(
     scheduler: Any,
     **options: Any,
 ) -> Finetuned:
-    # PyTorch and transformers take 5 s to import, which whoever only traces a pipeline does without
+    # imported here, since PyTorch and transformers take 5 s to import, which the tracer saves
     from headrace.stages.train._finetune.training import Training  # noqa: PLC0415
 
     call = FinetuneCall(

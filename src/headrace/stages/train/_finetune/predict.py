@@ -1,4 +1,4 @@
-"""What a model with an adapter says: the class of each text, or what follows it."""
+"""Stages that use a model with an adapter: to predict the class of each text, or to continue it."""
 
 from __future__ import annotations
 
@@ -18,41 +18,44 @@ class AnswerOptions(Called, frozen=True, kw_only=True):
 
     gguf_file: Annotated[str | None, Option("a GGUF file in the model's folder, with weights and tokenizer.")] = None
     batch_size: Annotated[int, Option("how many texts are read at once.", whole(1))] = 32
-    into: Annotated[str, Option("the column that the answers go into.")] = "predicted"
+    into: Annotated[str, Option("the column for the answers.")] = "predicted"
 
 
 class PredictCall(AnswerOptions, frozen=True):
-    """What `train.predict` is called with."""
+    """The options and arguments of a call of `train.predict`."""
 
-    model: Annotated[Folder | str, Option("the model that was given to `train.finetune`.")]
-    adapter: Annotated[Folder, Option("what it learned.")]
+    model: Annotated[Folder | str, Option("the model that `train.finetune` was called with.")]
+    adapter: Annotated[Folder, Option("the adapter that it returned.")]
     table: Annotated[pa.Table, Option("the texts.")]
 
 
 @takes(PredictCall)
 def predict(call: PredictCall) -> pa.Table:
-    """Return the table with what a model and its adapter make of each text: the class, and each class's probability.
+    """Return the table with the class of each text, as a model with its adapter predicts it, and each class's
+    probability.
 
-    The columns are `into` and one for each class, `into_CLASS`; `evaluate.classification` takes these as `scores=`.
+    The new columns are `into`, and `into_CLASS` for each class; `evaluate.classification` takes the latter as
+    `scores=`.
 
     Raises:
-        UsageError: the adapter is for another model or another task, or the table lacks the column of texts.
+        UsageError: the adapter was made for another model or another task, or the table lacks the column of texts.
     """
     return _answered(call, _predict)
 
 
 class ForetellCall(PredictCall, frozen=True, kw_only=True):
-    """What `train.foretell` is called with."""
+    """The options and arguments of a call of `train.foretell`."""
 
     into: str = "foretold"
 
 
 @takes(ForetellCall)
 def foretell(call: ForetellCall) -> pa.Table:
-    """Return what `predict` does, under the stage and the column's name of before: results that are there are reused.
+    """Return the same as `predict`, but under its former stage name and column name, so that existing results are
+    reused.
 
     Raises:
-        UsageError: as `predict`.
+        UsageError: for the same reasons as `predict`.
     """
     warnings.warn("train.foretell is train.predict now; its column is `predicted`", DeprecationWarning, stacklevel=3)
     return _answered(call, _foretell)
@@ -65,27 +68,28 @@ class CompleteOptions(AnswerOptions, frozen=True, kw_only=True):
         str, Option("without an adapter, the column of texts; an adapter knows its own.", before="batch_size")
     ] = "text"
     batch_size: int = 8
-    max_new_tokens: Annotated[int, Option("the most tokens that follow a text.", whole(1), before="into")] = 32
-    end: Annotated[str, Option("without an adapter, a token that ends what follows.", before="into")] = ""
+    max_new_tokens: Annotated[int, Option("the most tokens of a continuation.", whole(1), before="into")] = 32
+    end: Annotated[str, Option("without an adapter, a token that ends the continuation.", before="into")] = ""
     into: str = "completion"
 
 
 class CompleteCall(CompleteOptions, frozen=True):
-    """What `train.complete` is called with."""
+    """The options and arguments of a call of `train.complete`."""
 
-    model: Annotated[Folder | str, Option("the model that was given to `train.finetune`.")]
-    adapter: Annotated[Folder | None, Option("what it learned; None to ask the model itself, for comparison.")]
+    model: Annotated[Folder | str, Option("the model that `train.finetune` was called with.")]
+    adapter: Annotated[Folder | None, Option("the adapter that it returned; None to use the model alone.")]
     table: Annotated[pa.Table, Option("the texts.")]
 
 
 @takes(CompleteCall)
 def complete(call: CompleteCall) -> pa.Table:
-    """Return the table with what follows each text, token by token the likeliest, until `end` or `max_new_tokens`.
+    """Return the table with a continuation of each text. Each token is the likeliest one, until `end` or
+    `max_new_tokens`.
 
-    The column is `into`; `evaluate.generation` compares it with references.
+    The new column is `into`; `evaluate.generation` compares it with references.
 
     Raises:
-        UsageError: the adapter is for another model or another task, or the table lacks the column of texts.
+        UsageError: the adapter was made for another model or another task, or the table lacks the column of texts.
     """
     return _answered(call, _complete)
 
@@ -100,7 +104,7 @@ _ON = ("peft", "tokenizers", "torch", "transformers")
 
 @ready("train.predict", version=1, on=_ON, kind="evaluate", name="predict")
 def _predict(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_size: int, into: str) -> pa.Table:
-    # PyTorch and transformers take 5 s to import, which whoever only traces a pipeline does without
+    # imported here, since PyTorch and transformers take 5 s to import, which the tracer saves
     from headrace.stages.train._finetune.answers import predicted  # noqa: PLC0415
 
     return predicted(model, adapter, table, batch_size, into)
@@ -108,7 +112,7 @@ def _predict(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_si
 
 @ready("train.foretell", version=2, on=_ON, kind="evaluate", name="foretell")
 def _foretell(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_size: int, into: str) -> pa.Table:
-    # PyTorch and transformers take 5 s to import, which whoever only traces a pipeline does without
+    # imported here, since PyTorch and transformers take 5 s to import, which the tracer saves
     from headrace.stages.train._finetune.answers import predicted  # noqa: PLC0415
 
     return predicted(model, adapter, table, batch_size, into)
@@ -126,7 +130,7 @@ def _complete(
     batch_size: int,
     into: str,
 ) -> pa.Table:
-    # PyTorch and transformers take 5 s to import, which whoever only traces a pipeline does without
+    # imported here, since PyTorch and transformers take 5 s to import, which the tracer saves
     from headrace.stages.train._finetune.answers import completed  # noqa: PLC0415
 
     return completed(model, adapter, table, text, end, batch_size, max_new_tokens, into)

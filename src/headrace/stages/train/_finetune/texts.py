@@ -1,4 +1,4 @@
-"""Texts of a table as what a language model learns from: tokens, a mask, and what is to be predicted."""
+"""Converts a table's texts to the input of a language model: tokens, a mask, and what is to be predicted."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ BATCH_ROWS = 512
 
 
 class Reading:
-    """Reads a table as an adapter's notes say.
+    """Reads a table's texts in the way that an adapter's notes say.
 
-    A table that has `input_ids` already, as `prepare.tokenize` gives them, is taken at its word.
+    A column `input_ids`, as `prepare.tokenize` makes it, is used as it is, without a check.
     """
 
     def __init__(self, base: Folder | File, notes: Notes) -> None:
@@ -32,19 +32,19 @@ class Reading:
         self._end = self._reader.id_of(notes.end) if notes.end else None
 
     def arrays(self, lesson: Lesson | None) -> dict[str, str | list[str]]:
-        """What the loader is to give."""
+        """Return the arrays that the loader must yield, by name."""
         found: dict[str, str | list[str]] = {IDS: IDS, MASK: MASK}
         found[TARGET if lesson is not None else LEARNED] = TARGET if lesson is not None else LEARNED
         return found
 
     def classified(self, table: pa.Table, lesson: Lesson, what: str) -> pa.Table:
-        """Tokens, mask and the number of the class."""
+        """Return a table with the tokens, the mask and the class number of each row."""
         if lesson.target not in table.column_names:
-            return lesson.prepared(table, what)  # which says so
+            return lesson.prepared(table, what)  # raises: the column is missing
         return lesson.prepared(self.tokens(table, what).append_column(lesson.target, table[lesson.target]), what)
 
     def tokens(self, table: pa.Table, what: str) -> pa.Table:
-        """Tokens and mask of each text, as many as there is room for."""
+        """Return a table with the tokens and the mask of each text, cut to the maximum length."""
         if IDS in table.column_names:
             ids = [np.asarray(each, dtype=np.int32) for each in table[IDS].to_numpy(zero_copy_only=False)]
         else:
@@ -54,9 +54,10 @@ class Reading:
         return pa.table({IDS: _lists(ids), MASK: _lists([np.ones(len(each), np.int32) for each in ids])})
 
     def continued(self, table: pa.Table, what: str) -> pa.Table:
-        """Tokens, mask, and which tokens are learned: those of the target, or all where there is none.
+        """Return a table with the tokens, the mask, and which tokens are learned: those of the target, or all without a
+        target.
 
-        A row that is too long loses the beginning of its text; what is to be learned is kept.
+        If a row is too long, the beginning of its text is cut off, and the target is kept.
         """
         notes = self._notes
         if IDS in table.column_names:
@@ -78,12 +79,13 @@ class Reading:
         return pa.table({IDS: _lists(ids), MASK: mask, LEARNED: _lists(learned)})
 
     def prompts(self, table: pa.Table, what: str, room: int) -> list[np.ndarray[Any, Any]]:
-        """The tokens of each text that is to be continued, with `room` for what follows within the length."""
+        """Return the tokens of each text that is to be continued, cut so that `room` tokens are left within the maximum
+        length."""
         most = max(self._notes.length - room, 1)
         return [ids[-most:] for batch in self._texts(table, what) for ids, _ in self._reader.read(batch, None)]
 
     def ends(self, model: Any) -> list[int]:
-        """The tokens that end what follows: that of the notes, else the model's own."""
+        """Return the tokens that end a continuation: the token in the notes, otherwise the model's own."""
         if self._end is not None:
             return [self._end]
         own = model.generation_config.eos_token_id
@@ -100,10 +102,10 @@ class Reading:
 
 
 def texts(table: pa.Table, name: str, what: str) -> Iterator[list[str]]:
-    """Go over a column of texts; nothing counts as an empty one.
+    """Yield a column's texts in batches. Null becomes an empty text.
 
     Raises:
-        UsageError: there is no such column, or it holds no texts.
+        UsageError: there is no such column, or it holds no text.
     """
     if name not in table.column_names:
         known = listed(table.column_names, 20)
@@ -116,12 +118,13 @@ def texts(table: pa.Table, name: str, what: str) -> Iterator[list[str]]:
 
 
 def classify_objective(lesson: Lesson) -> Callable[[Any, dict[str, Any]], tuple[Any, dict[str, float]]]:
-    """The mean cross entropy of a batch, and how many classes are right."""
+    """Return a function that gives a batch's mean cross entropy, and the share of classes predicted correctly."""
     return lesson.objective(lambda scores, target: torch.nn.functional.cross_entropy(scores.float(), target))
 
 
 def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, float]]:
-    """The mean cross entropy of the tokens that are to be learned, each predicted from those before it; 0 of none."""
+    """Return the mean cross entropy of the tokens to learn, each predicted from those before it; 0 if there are
+    none."""
     scores = module(input_ids=batch[IDS], attention_mask=batch[MASK])[:, :-1]
     target = torch.where(batch[LEARNED] == 1, batch[IDS], -100)[:, 1:].long()
     total = torch.nn.functional.cross_entropy(
@@ -131,7 +134,7 @@ def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[st
 
 
 def learned_tokens(batch: dict[str, Any]) -> float:
-    """Return how many tokens of a batch are predicted: none of a row's first."""
+    """Return how many tokens of a batch are predicted. The first token of a row isn't predicted."""
     return float((batch[LEARNED][:, 1:] == 1).sum())
 
 

@@ -1,4 +1,4 @@
-"""From the arguments of `train.finetune` to an adapter."""
+"""The training of `train.finetune`: from the arguments of a call to an adapter."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from headrace.stages.train.options import FinetuneCall
 
 
 class Training:
-    """A pretrained model, a table, and how the one is to learn from the other.
+    """One training: a pretrained model, a table, and how to learn from it.
 
     Raises:
-        UsageError: the table or an argument makes no sense; before the model is loaded.
+        UsageError: the table or an argument is invalid. This is raised before the model is loaded.
     """
 
     def __init__(self, call: FinetuneCall, base: Folder | File, called: str) -> None:
@@ -53,7 +53,7 @@ class Training:
 
     @memory_errors()
     def train(self) -> tuple[Folder, pa.Table, Report]:
-        """Train; return the adapter, its history and the report."""
+        """Train; return the adapter, the history and the report."""
         seed_all(self._options.seed)
         classes = len(self._notes.classes or ())
         module = tuned(self._base, self._notes.task, classes, dict(self._options.peft or {}))
@@ -98,7 +98,7 @@ class Training:
 
 
 def _lesson(table: pa.Table, target: str, task: str) -> Lesson | None:
-    """What is to be predicted, where it is a class."""
+    """Return what is to be learned if the target is a class, or None if texts are to be continued."""
     if task not in ("classify", "continue"):
         raise UsageError(f"`task` is {task!r}", hint='give "classify" or "continue"')
     if not table.num_rows:

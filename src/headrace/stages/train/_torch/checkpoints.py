@@ -1,6 +1,6 @@
-"""Checkpoints, kept while training goes on: copied in the loop, written by a thread.
+"""Stores checkpoints while training goes on: the loop copies the state, and a thread writes the copy.
 
-One is stored as a flat dictionary of tensors and a plain rest.
+A checkpoint is stored as a flat dictionary of tensors, and the rest as plain values.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MARK = "\0tensor"
 
 
 class Keeper:
-    """Keeps checkpoints, one at a time. The loop stands still only while the state is copied.
+    """Stores checkpoints, one at a time. The loop stops only while the state is copied.
 
-    `stalled_s` is how long it has stood still, in seconds, and `longest_s` the longest that it did at once.
+    `stalled_s` is how long it has stopped in total, in seconds, and `longest_s` the longest single stop.
     """
 
     def __init__(self, host: Host) -> None:
@@ -34,7 +34,8 @@ class Keeper:
         self.kept = 0
 
     def reserve(self, state: Callable[[], Any]) -> None:
-        """Take the memory for a copy of the state in a thread: new pages cost five times what the copy does."""
+        """Allocate the memory for a copy of the state, in a thread: allocating new pages takes five times as long as
+        copying."""
         if self._reserving is None:
             self._reserving = self._thread.submit(self._packer.reserve, state())
 
@@ -44,13 +45,13 @@ class Keeper:
         return self._saving is not None and not self._saving.done()
 
     def is_free(self, within_s: float = 0.0) -> bool:
-        """Whether the earlier checkpoint is written, or will be in this time."""
+        """Return whether the last checkpoint is written, after waiting at most `within_s` seconds for it."""
         if self._saving is not None and within_s:
             wait([self._saving], within_s)
         return not self.is_busy
 
     def begin(self, state: Callable[[], Any]) -> None:
-        """Copy the state, and have it written aside. An earlier one is waited for."""
+        """Copy the state, and begin to write the copy in a thread. An earlier checkpoint is waited for."""
         began = time.perf_counter()
         self.settle()
         if self._reserving is not None:
@@ -62,44 +63,46 @@ class Keeper:
         self.longest_s = max(self.longest_s, took)
 
     def look(self) -> None:
-        """Report a checkpoint that has been written meanwhile; raise what went wrong with it."""
+        """Report the last checkpoint if it is written by now; raise if writing it failed."""
         if self._saving is not None and self._saving.done():
             self.settle()
 
     def settle(self) -> None:
-        """Wait until the last one is written, and report it."""
+        """Wait until the last checkpoint is written, and report it."""
         if self._saving is not None:
             saving, self._saving = self._saving, None
             self._host.keep(saving.result())
             self.kept += 1
 
     def close(self) -> None:
-        """Wait for nothing more."""
+        """End the thread, without waiting for it."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class Packer:
-    """Copies a state's tensors to memory of its own, which it uses again: a copy takes no new pages after the first.
+    """Copies a state's tensors into memory that it reuses, so only the first copy allocates pages.
 
-    So what it packed last is overwritten by the next.
+    A copy is overwritten by the next one.
     """
 
     def __init__(self) -> None:
         self._memory: dict[str, Any] = {}
 
     def pack(self, state: Any) -> dict[str, Any]:
-        """Return `{"tensors": ..., "rest": ...}`; tensors that are one stay one."""
+        """Return `{"tensors": ..., "rest": ...}`. A tensor that appears in several places of the state is copied
+        once."""
         tensors: dict[str, Any] = {}
         names: dict[int, str] = {}
         rest = _replace(state, tensors, names, "")
         return {"tensors": {name: self._copy(name, each) for name, each in tensors.items()}, "rest": rest}
 
     def reserve(self, state: Any) -> None:
-        """Take the memory that `pack` will copy such a state to: a thread can, while the state changes."""
+        """Allocate the memory into which `pack` will copy such a state. A thread may call this while the state
+        changes."""
         tensors: dict[str, Any] = {}
         _replace(state, tensors, {}, "")
         for name, each in tensors.items():
-            self._memory[name] = torch.zeros(each.shape, dtype=each.dtype).fill_(0)  # written, so that it is there
+            self._memory[name] = torch.zeros(each.shape, dtype=each.dtype).fill_(0)  # written, to allocate pages
 
     def _copy(self, name: str, tensor: Any) -> Any:
         tensor = tensor.detach()
@@ -111,7 +114,7 @@ class Packer:
 
 
 def unpack(packed: dict[str, Any]) -> Any:
-    """Return the state that was packed."""
+    """Return the state that `pack` packed."""
     return _restore(packed["rest"], packed["tensors"])
 
 

@@ -1,4 +1,4 @@
-"""Training by several processes: `torchrun` begins them on each node, and they talk to the attempt over a socket."""
+"""Training by several processes: `torchrun` starts them on each node, and they talk to the attempt over a socket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from headrace.errors import HeadraceError
 from headrace.stages.train._torch.host import Host
 
 RESTARTS = 3
-"""How often the processes of one node begin again from the last checkpoint, when one of them dies."""
+"""How often the processes of a node start again from the last checkpoint after one of them died."""
 LOOK_S = 0.05
 PATIENCE_S = 10.0
 CHECKPOINT, FITTED, TRAINING = "checkpoint.pt", "fitted.pt", "training.pkl"
@@ -33,11 +33,12 @@ ADDRESS, KEY = "HEADRACE_TRAIN_ADDRESS", "HEADRACE_TRAIN_KEY"
 
 
 class RankFailed(HeadraceError):
-    """A process that trains has ended, and could not be begun again."""
+    """A training process has ended, and could not be started again."""
 
 
 class Gang:
-    """The processes of this node. Rank 0's values and checkpoints go to the host; whatever fails in one ends all."""
+    """The training processes of this node. Values and checkpoints of rank 0 go to the host. A failure in one process
+    ends all."""
 
     def __init__(self, host: Host, folder: Path, procs: int) -> None:
         self._host = host
@@ -50,11 +51,10 @@ class Gang:
         self._cut_off = ""
 
     def train(self) -> Any:
-        """Train on all ranks; return what rank 0 learned, on its node.
+        """Train on all ranks; return the result of rank 0, or None if rank 0 is on another node.
 
         Raises:
-            RankFailed: what a rank raised, or that one died.
-            RankFailed: processes died more often than they are begun again.
+            RankFailed: a rank raised an exception, or processes died more often than they may be started again.
         """
         found = self._host.checkpoint()
         if found is not None:
@@ -80,7 +80,7 @@ class Gang:
         return torch.load(fitted, weights_only=False) if fitted.exists() else None
 
     def _serve(self, agent: subprocess.Popen[bytes]) -> None:
-        """Do what ranks ask for, and pass on what the driver says, until torchrun has ended."""
+        """Handle the messages of the ranks, and pass on the driver's words, until torchrun has ended."""
         while agent.poll() is None or not self._heard.empty():
             self._report_saved()
             if (word := self._host.told()) is not None:
@@ -102,9 +102,9 @@ class Gang:
                     raise _of_rank(rank, error)
 
     def _save(self, path: str) -> None:
-        """Write a checkpoint to the store; while an earlier one is written, it is left to the next."""
+        """Write a checkpoint to the store. If an earlier one is still being written, skip this one."""
         if self._saving is None:
-            # mapped: the name is given to the next checkpoint before this one has been read
+            # memory-mapped, since the next checkpoint may replace the file before this one is read
             packed = torch.load(path, weights_only=False, mmap=True)
             self._saving = self._saver.submit(self._host.save, packed)
 
@@ -124,14 +124,14 @@ class Gang:
         words += ["--monitor-interval=0.1"]
         if here.nodes == 1:
             words += ["--standalone", f"--max-restarts={RESTARTS}", "--local-addr=127.0.0.1"]
-        else:  # one node alone can't begin again: the attempt does, with all of them
+        else:  # one node can't start again alone: the whole attempt starts again
             address, port = self._meet()
             words += [f"--nnodes={here.nodes}", f"--node-rank={here.rank}", "--max-restarts=0", "--rdzv-backend=static"]
             words += [f"--master-addr={address}", f"--master-port={port}"]
         return [*words, "-m", "headrace.stages.train._torch.rank", str(self._folder)]
 
     def _meet(self) -> tuple[str, str]:
-        """Find out where the first node listens."""
+        """Return the address and the port at which the first node listens."""
         said = attempt().meet(f"{socket.gethostname()} {_own_address()} {_free_port()}")
         hosts = [each.split()[:2] for each in said]
         _, address, port = said[0].split()
@@ -151,8 +151,9 @@ class Gang:
 
     @contextmanager
     def _listening(self) -> Iterator[tuple[str, bytes]]:
-        """Listen for ranks; return the address and the key that they need. When it is left, they end."""
-        # a socket's path may have 100 characters, and the attempt's folder has more
+        """Return a context that listens for ranks, with the address and the key that they need. When the context ends,
+        the ranks end."""
+        # a socket's path may have 100 characters, and the attempt's folder is longer
         with tempfile.TemporaryDirectory(prefix="hr-", ignore_cleanup_errors=True) as folder:
             address, key = os.path.join(folder, "line"), secrets.token_bytes(32)
             with Listener(address, family="AF_UNIX", backlog=64, authkey=key) as listener:
@@ -169,7 +170,7 @@ class Gang:
                 line = listener.accept()
             except OSError:
                 return
-            except Exception:  # noqa: BLE001  whoever it was, it did not know the key, or died meanwhile
+            except Exception:  # noqa: BLE001  a client without the key, or one that died meanwhile
                 continue
             self._lines.append(line)
             threading.Thread(target=self._hear, args=(line,), daemon=True).start()
@@ -184,7 +185,8 @@ _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
 def _of_rank(rank: int, error: BaseException) -> BaseException:
-    """Return the error that a rank raised, with its number where it is none of the user's own input."""
+    """Return the error that a rank raised. Errors that don't describe themselves to the user are wrapped, with the
+    rank's number."""
     if isinstance(error, HeadraceError | MemoryError):
         return error
     return RankFailed(f"rank {rank} raised {type(error).__name__}: {error}", hint="`headrace logs` has the traceback")
@@ -194,7 +196,7 @@ def _end(agent: subprocess.Popen[bytes]) -> None:
     """End torchrun, and its ranks with it."""
     if agent.stdin is not None:
         with suppress(OSError):
-            agent.stdin.close()  # it ends by itself when nobody holds this
+            agent.stdin.close()  # torchrun ends when this is closed
     if agent.poll() is None:
         agent.terminate()
     try:
@@ -205,7 +207,7 @@ def _end(agent: subprocess.Popen[bytes]) -> None:
 
 
 def _own_address() -> str:
-    """Return the address of this machine that others reach it by: that of the way out."""
+    """Return the address by which other machines reach this one: that of the default network route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         try:
             out.connect(("10.255.255.255", 1))  # sends nothing
@@ -221,13 +223,13 @@ def _free_port() -> int:
 
 
 def _agent() -> None:
-    """Be `torchrun`, which ends when whoever began it is gone: that holds the other end of its standard input."""
-    from torch.distributed.run import main  # noqa: PLC0415  0.1 s that only this process needs
+    """Run `torchrun`, and end it when the process that started it is gone: then its standard input is closed."""
+    from torch.distributed.run import main  # noqa: PLC0415  0.1 s, needed only in this process
 
     def watch() -> None:
         while os.read(0, 1 << 10):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)  # on which it ends its ranks
+        os.kill(os.getpid(), signal.SIGTERM)  # then torchrun ends its ranks
 
     threading.Thread(target=watch, daemon=True).start()
     main(sys.argv[1:])

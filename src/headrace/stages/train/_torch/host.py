@@ -1,4 +1,4 @@
-"""Whom training reports to, and where its checkpoints go."""
+"""The port through which a training reports and stores its checkpoints, and its implementation for an attempt."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ Word = Literal["stop", "prune", "checkpoint"]
 
 
 class Host(Protocol):
-    """What a training needs of whoever runs it. `save` may be called in a thread, the rest in the loop's own."""
+    """What a training needs from the process that runs it. `save` may be called in a thread, all else in the loop's own
+    thread."""
 
     def log(self, name: str, value: float, step: int) -> None:
-        """Show a number."""
+        """Log a number."""
         ...
 
     def say(self, text: str) -> None:
-        """Say something in the task's log."""
+        """Write a line to the task's log."""
         ...
 
     def told(self) -> Word | None:
@@ -31,16 +32,17 @@ class Host(Protocol):
         ...
 
     def save(self, checkpoint: dict[str, Any]) -> Any:
-        """Make a checkpoint durable, and return what `keep` takes."""
+        """Store a checkpoint durably, and return the argument for `keep`."""
         ...
 
     def keep(self, saved: Any) -> None:
-        """From now on a training that begins again begins there."""
+        """Make a saved checkpoint the one from which an interrupted training continues."""
         ...
 
 
 class AttemptHost:
-    """The attempt that runs: checkpoints go to its store. Outside of a run nobody keeps any."""
+    """The host of a training in an attempt: checkpoints go to the attempt's store. Outside of a run, none are
+    stored."""
 
     def __init__(self) -> None:
         self._attempt = attempt()
@@ -56,7 +58,8 @@ class AttemptHost:
         return self._attempt.told()
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """Return the last checkpoint; one that is damaged is none, since to train anew gives the same weights."""
+        """Return the last checkpoint, or None. A damaged one is ignored: training from the start gives the same
+        weights."""
         try:
             found = self._attempt.checkpoint()
         except (BlobDamaged, BlobMissing) as error:

@@ -1,4 +1,4 @@
-"""A network with all that changes while it learns: one step at a time, and its whole state as a value."""
+"""A network with all state that changes in training. It learns one step at a time, and its whole state is a value."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from headrace.stages.error_line import sentence
 from headrace.stages.train.options import TrainingOptions
 
 Objective = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, float]]]
-"""Given a module and a batch of tensors: the mean loss over the batch's rows, and means of other measures of them."""
+"""A function of a module and a batch of tensors. It returns the mean loss over the batch's rows, and other means."""
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Learner:
-    """A module, its optimiser, scheduler and scaler on a device, as one of the `world` that learn together.
+    """A module with its optimizer, scheduler and gradient scaler on a device, as one of `world` processes that train
+    together.
 
-    `optimizer` is given the module's parameters, `scheduler` the optimiser.
+    `optimizer` is called with the module's parameters, and `scheduler` with the optimizer.
     """
 
     def __init__(
@@ -63,24 +64,24 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the optimiser's first group, in the step before."""
+        """The learning rate of the optimizer's first group, as used in the last step."""
         return float(self.optimizer.param_groups[0]["lr"]) * self._warmth
 
     @property
     def _warmth(self) -> float:
-        """The share of the learning rate that the step before took; the first step of a warm-up takes some, too."""
+        """The share of the learning rate that the last step used. In the first step of a warm-up it is above 0."""
         return min(1.0, max(1, self._steps) / max(1, self.options.warmup_steps))
 
     def step(self, batch: dict[str, Any], weight: float = 1.0) -> float:
-        """Learn from a batch; return its mean loss. One that is not finite is learned from only where the options say
-        so.
+        """Learn from a batch; return its mean loss. If the loss isn't finite, raise, or with `on_nonfinite="skip"`
+        learn nothing and return NaN.
 
-        `weight` is what this rank's rows count among those of all.
+        `weight` scales the gradient for the number of this rank's rows: 1 if all ranks have the same number.
 
         Raises:
             UsageError: the loss is not finite, or has no gradient.
         """
-        if not self.module.training:  # the module's own word: what wraps it for several ranks knows of no `eval`
+        if not self.module.training:  # asked of the module itself: its wrapper for several ranks isn't told of `eval`
             self._shared.train()
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
@@ -102,7 +103,7 @@ class Learner:
         return value
 
     def _take_step(self) -> None:
-        """Make the optimiser's step; in a warm-up at a lower rate, of which schedulers need not know."""
+        """Make the optimizer's step. In a warm-up it uses a lower rate, which the schedulers don't see."""
         self._steps += 1
         groups = self.optimizer.param_groups if self._warmth < 1 else []
         rates = [group["lr"] for group in groups]
@@ -114,7 +115,7 @@ class Learner:
             group["lr"] = rate
 
     def end_epoch(self, loss: float) -> None:
-        """Make the scheduler's step, where it makes one an epoch; one that watches the loss is given it."""
+        """Make the scheduler's step, if it makes one each epoch. A scheduler that watches the loss gets it."""
         if self.scheduler is None or self.options.scheduler_every != "epoch":
             return
         if self._watches_loss:
@@ -123,15 +124,15 @@ class Learner:
             self.scheduler.step()
 
     def judge(self, batch: dict[str, Any]) -> dict[str, float]:
-        """Return the loss of a batch, as `loss`, and what else the objective measures; nothing is learned."""
+        """Return the loss of a batch as `loss`, and the objective's other measures, without learning from it."""
         self.module.eval()
         with torch.no_grad(), self._precision():
             loss, measures = self._objective(self.module, self.on_device(batch))
         return {"loss": float(loss.item()), **measures}
 
     def on_device(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return a batch as tensors on the device, in memory of their own: how it is aligned may show in the last
-        bit."""
+        """Return a batch as tensors on the device, copied into new memory: the alignment of memory may change the last
+        bit of results."""
         return {name: _own(torch.from_numpy(np.asarray(each)), self.device) for name, each in batch.items()}
 
     def weights(self) -> dict[str, Any]:
@@ -139,7 +140,7 @@ class Learner:
         return {name: each.detach().cpu().clone() for name, each in self.module.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """Return all that the next step depends on, but for the data and what chance brings."""
+        """Return all state that the next step depends on, except the data and the random generators."""
         return {
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -149,13 +150,13 @@ class Learner:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state that `state` returned."""
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self._scaler.load_state_dict(state["scaler"])
-        self._steps = state.get("steps", 0)  # a checkpoint of before there was a warm-up has none
+        self._steps = state.get("steps", 0)  # older checkpoints, from before warm-ups, lack it
 
     def _precision(self) -> AbstractContextManager[Any]:
         dtype = _DTYPES.get(self.options.precision)
@@ -169,7 +170,7 @@ class Learner:
             raise UsageError("the loss depends on no parameter of the model", hint="is it computed under `no_grad`?")
 
     def _all_agree(self, here: bool) -> bool:
-        """Return whether all ranks find so, since all must go the same way."""
+        """Return whether `here` is True on all ranks, since all ranks must do the same."""
         if self._world == 1:
             return here
         found = torch.tensor(float(here), device=self.device)
@@ -183,7 +184,7 @@ _NONFINITE_HINT = (
 
 
 def _made(what: str, maker: Callable[[Any], Any], of: Any) -> Any:
-    """Make the optimiser of parameters, or the scheduler of an optimiser."""
+    """Return the optimizer for parameters, or the scheduler for an optimizer."""
     try:
         return maker(of)
     except (TypeError, ValueError) as error:
@@ -194,7 +195,7 @@ def _made(what: str, maker: Callable[[Any], Any], of: Any) -> Any:
 
 
 def pick_device(name: str) -> Any:
-    """Return the device of a name; `auto` is a GPU where this process may use one.
+    """Return the device with this name; `auto` is a GPU if this process may use one.
 
     Raises:
         UsageError: there is no such device.
@@ -209,7 +210,7 @@ def pick_device(name: str) -> Any:
         raise UsageError("there is no GPU that this process may use", hint='ask for one: `hr.Resources(gpu="1")`')
     try:
         torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:  # a backend that PyTorch lacks, or a number that no GPU has
+    except (AssertionError, RuntimeError) as error:  # a backend that PyTorch lacks, or a GPU number that doesn't exist
         raise UsageError(f"`device` is `{name}`, which isn't here", hint='give "auto", "cpu" or "cuda"') from error
     return device
 

@@ -1,4 +1,4 @@
-"""The loop: epochs and steps, from wherever a checkpoint left off."""
+"""The training loop: epochs and steps, from the start or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from headrace.stages.train._torch.target import TARGET
 from headrace.stages.train.loader import Loader
 
 TOGETHER_EVERY = 8
-"""Ranks agree on what the driver said every so many steps: each time costs a message."""
+"""Every this many steps, rank 0 shares the driver's words with the other ranks: each time costs a message."""
 PATIENCE_S = 0.2
-"""So long a step waits for the checkpoint before, when its own is due: small ones are then kept when they should be."""
+"""How long a step waits for the previous checkpoint when its own is due, so that small ones are stored on time."""
 LOOK_S = 1.0
-"""How often a GPU is asked how busy it is."""
+"""The time between two measurements of a GPU's utilisation."""
 _WORDS: tuple[Word | None, ...] = (None, "checkpoint", "stop", "prune")
 
 
 class Fitted(Noun, frozen=True):
-    """What a training gave: the weights, an entry of `history` for each epoch, and how it ended.
+    """The result of a training: the weights, one entry of `history` for each epoch, and how it ended.
 
-    The weights are those of `given_epoch`, from 1. `cut` says where, if it was told to end before its own end.
+    The weights are those of epoch `given_epoch`, from 1. `cut` says where the driver ended it early, and is empty if it
+    didn't.
     """
 
     weights: dict[str, Any]
@@ -47,9 +48,9 @@ class Fitted(Noun, frozen=True):
 
 
 class Fitting:
-    """One training, as one rank of the `world` that makes it together.
+    """One training, as one of the `world` ranks that train together.
 
-    `counts` says of how many things the loss of a batch is the mean; of its rows, if not told.
+    `counts` returns how many items the mean loss of a batch is over; by default its rows.
     """
 
     def __init__(
@@ -83,10 +84,10 @@ class Fitting:
         self._began = self._saved_at = time.perf_counter()
 
     def run(self) -> Fitted:
-        """Train to the end, or as far as the driver lets it.
+        """Train to the end, or until the driver ends it; return the result.
 
         Raises:
-            UsageError: the loss is not finite, or the model doesn't take its input.
+            UsageError: the loss is not finite, or the model can't use its input.
         """
         self._resume()
         early = self._is_enough()
@@ -105,7 +106,8 @@ class Fitting:
         return self._fitted()
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], int, int]]:
-        """Go over what is left of the epoch: this rank's part of each batch, its rows, and those of all ranks."""
+        """Yield the rest of the epoch: this rank's part of each batch, its number of rows, and the number over all
+        ranks."""
         before = self._loader.position
         for batch in self._loader:
             size = self._loader.position - before
@@ -135,7 +137,7 @@ class Fitting:
         self._heed(self._word())
 
     def _word(self) -> Word | None:
-        """Return what is to be done now, the same on all ranks."""
+        """Return what to do now; it is the same on all ranks."""
         if self._world > 1 and self._step % TOGETHER_EVERY and not self._is_due_by_step():
             return None
         word = self._own_word() if self._rank == 0 else None
@@ -156,7 +158,7 @@ class Fitting:
             self._keeper.reserve(self._learner.state)
         due = self._is_due_by_step()
         self._owed = self._owed or due or (every_s is not None and passed_s >= every_s)
-        # one that is due is put off while the disk is at the one before: training doesn't wait for it
+        # a checkpoint that is due is put off while the previous one is being written: training doesn't wait
         if self._owed and self._keeper.is_free(within_s=PATIENCE_S if due else 0.0):
             self._owed = False
             return "checkpoint"
@@ -179,7 +181,7 @@ class Fitting:
         self._ending = word
 
     def _end_epoch(self) -> None:
-        """Judge the epoch: on `valid` where there is one."""
+        """Record the epoch's measures: the losses, and those on `valid` if there is one."""
         total, count = self._together(self._sum, self._count)
         self._sum = self._count = 0.0
         entry = {"epoch": float(len(self._history) + 1), "step": float(self._step)}
@@ -200,7 +202,7 @@ class Fitting:
             self._host.log("train/epoch_loss", entry["train_loss"], self._step)
 
     def _judged(self) -> dict[str, float]:
-        """Return the means over all of `valid`."""
+        """Return the means of the measures over all rows of `valid`."""
         if self._valid is None:
             return {}
         self._valid.epoch = self._valid.position = 0
@@ -234,7 +236,7 @@ class Fitting:
         return patience is not None and len(self._history) - max(self._best[1], 0) >= patience
 
     def _cut(self) -> str:
-        """Return where it was told to end, if it would have gone on."""
+        """Return where the driver ended the training early, or an empty text."""
         if self._ending is None:
             return ""
         is_whole = self._loader.position in (0, self._loader.rows)
@@ -245,7 +247,8 @@ class Fitting:
         return f"it was told to {self._ending}, and {where}"
 
     def _state(self) -> dict[str, Any]:
-        """Return all that the rest of the training depends on; on all ranks at once, since each has random states."""
+        """Return all state that the rest of the training depends on. All ranks must call it at once, since each has its
+        own random state."""
         own = {"random": random_state(), "sums": [self._sum, self._count]}
         everyone: list[Any] = [own]
         if self._world > 1:
@@ -299,7 +302,8 @@ class Fitting:
         }
 
     def _log_going(self) -> None:
-        """Show how it went, over all attempts: what differs from time to time is none of the output."""
+        """Log the totals over all attempts, such as times. They differ between equal trainings, so they are no part of
+        the output."""
         facts = self._facts()
         facts["mean_samples_per_s"] = facts["samples"] / max(facts["seconds"], 1e-9)
         facts["total_input_wait_s"] = facts.pop("input_wait_s")
@@ -326,9 +330,9 @@ class Fitting:
 
 
 class Gpu:
-    """Looks once a second at the device's utilisation (percent) and at this process's memory on it (GiB).
+    """Measures the device's utilisation (percent) once a second, and this process's memory on it (GiB).
 
-    On a CPU, or where NVML can't be asked, it sees nothing.
+    On a CPU, all results are empty. If NVML isn't usable, the utilisation is left out.
     """
 
     def __init__(self, device: Any) -> None:
@@ -339,39 +343,40 @@ class Gpu:
             threading.Thread(target=self._watch, name="headrace-gpu", daemon=True).start()
 
     def now(self) -> dict[str, float]:
-        """Return what was seen last."""
+        """Return the latest measurements."""
         if self._device.type != "cuda":
             return {}
         found = {"memory_gib": torch.cuda.memory_allocated(self._device) / 2**30}
         return {**found, "busy_percent": self._seen[-1]} if self._seen else found
 
     def mean(self) -> dict[str, float]:
-        """Return the mean utilisation, and the most memory."""
+        """Return the mean utilisation, and the peak memory."""
         if self._device.type != "cuda":
             return {}
         found = {"peak_memory_gib": torch.cuda.max_memory_allocated(self._device) / 2**30}
         return {**found, "mean_busy_percent": sum(self._seen) / len(self._seen)} if self._seen else found
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop measuring."""
         self._ended.set()
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_S):
             try:
                 self._seen.append(float(torch.cuda.utilization(self._device)))
-            except Exception:  # noqa: BLE001  NVML is absent, of another version or forbidden: nothing depends on it
+            except Exception:  # noqa: BLE001  NVML may be missing, too old or forbidden: nothing depends on it
                 return
 
 
 def part(size: int, rank: int, world: int) -> int:
-    """Return how many rows of a batch are a rank's."""
+    """Return how many rows of a batch belong to a rank."""
     return size * (rank + 1) // world - size * rank // world
 
 
 def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception | None:
-    """Return what went wrong in the user's model, with what it was given; None where the error says it best itself."""
-    if not first or is_short_of_memory(error) or "CUDA error" in str(error):  # the device's fault, not the model's
+    """Return our error for a failure in the user's model, with the shapes of its input. Return None if the original
+    error should be raised."""
+    if not first or is_short_of_memory(error) or "CUDA error" in str(error):  # not the model's fault
         return None
     given = ", ".join(f"{_shown(name)} {each.dtype}{list(each.shape)}" for name, each in batch.items())
     words = sentence(error)
@@ -382,7 +387,7 @@ def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception 
 
 
 def _missing_in(batch: dict[str, Any]) -> str | None:
-    """Return which input of a batch no loss can be finite with."""
+    """Return a hint that names an input of a batch with values that aren't finite, or None if there is none."""
     for name, each in batch.items():
         if isinstance(each, np.ndarray) and each.dtype.kind == "f" and not np.isfinite(each).all():
             return f"{_shown(name)} has values that are missing or not finite: drop or fill them in a `prepare` stage"
@@ -394,7 +399,7 @@ def _shown(name: str) -> str:
 
 
 def _trace(error: Exception) -> str:
-    """Return the traceback of an error from where it left our own code."""
+    """Return the traceback of an error, without the frames of our own code at its start."""
     trace = error.__traceback__
     while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("headrace."):
         trace = trace.tb_next

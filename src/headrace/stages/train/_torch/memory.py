@@ -1,4 +1,4 @@
-"""Too little memory, which PyTorch says in a `RuntimeError`, said as Python does."""
+"""Turns PyTorch's errors about too little memory, which are `RuntimeError`s, into `MemoryError`s."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import torch
 
 _WORDS = ("can't allocate memory", "not enough memory")
-"""What PyTorch's allocator on CPUs says: on Linux, and elsewhere (c10/core/impl/alloc_cpu.cpp)."""
+"""Parts of the messages of PyTorch's CPU allocator, on Linux and elsewhere (c10/core/impl/alloc_cpu.cpp)."""
 
 
 def is_short_of_memory(error: BaseException) -> bool:
-    """Return whether an error of the model's means that there is not enough memory."""
+    """Return whether an error of the model means that there is not enough memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(each in str(error) for each in _WORDS)
@@ -20,7 +20,8 @@ def is_short_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Raise what means that there is not enough memory as `MemoryError`: a kind of failure of its own."""
+    """Return a context that turns an error about too little memory into a `MemoryError`, which is a separate kind of
+    failure."""
     try:
         yield
     except RuntimeError as error:

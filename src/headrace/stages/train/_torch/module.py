@@ -1,4 +1,4 @@
-"""How a module is made, as a value: the code by its name, and what it is called with."""
+"""How to make a module, as a value: the name of its class or function, and the arguments."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from headrace.spec.noun import Noun
 
 
 class Named(Noun, frozen=True):
-    """A class or function that a model is made with, such as `torch.nn.ReLU`, by `module:qualname`."""
+    """A class or function that is an argument of a model, such as `torch.nn.ReLU`, by `module:qualname`."""
 
     name: str
 
 
 class Made(Noun, frozen=True):
-    """How to make a module again: a function or class by `module:qualname`, and what it is called with."""
+    """How to make a module again: a class or function by `module:qualname`, and its arguments."""
 
     factory: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
     def module(self) -> Any:
-        """Make the module, with fresh weights.
+        """Return a new module, with initial weights.
 
         Raises:
-            UsageError: it isn't there any more, or gives no module.
+            UsageError: the class or function can't be imported any more, or returns no module.
         """
         return self.module_of(_found(self.factory))
 
     def module_of(self, model: Any) -> Any:
-        """Make the module by the factory itself, for whoever has it at hand."""
+        """Return a new module, made by the given factory, for a caller that already has it."""
         args = [_found(each.name) if isinstance(each, Named) else each for each in self.args]
         kwargs = {key: _found(each.name) if isinstance(each, Named) else each for key, each in self.kwargs.items()}
         while isinstance(model, functools.partial):
-            model = model.func  # what it holds is among our own
+            model = model.func  # its arguments are among ours
         _check_call(model, self.factory, args, kwargs)
         module = model(*args, **kwargs)
         if not _is_module(module):
@@ -50,7 +50,8 @@ class Made(Noun, frozen=True):
 
 
 def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
-    """Return how a model is made; it is told the numbers of inputs and outputs if it has parameters of these names."""
+    """Return how a model is made. If its parameters include `inputs` and `outputs`, these get the numbers of inputs and
+    outputs."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     while isinstance(model, functools.partial):
@@ -69,10 +70,10 @@ def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
 
 
 def check_maker(model: Any) -> None:
-    """Refuse what makes no module: a module that is made already, or no code at all.
+    """Raise if `model` can't make a module: it is a module already, or can't be called.
 
     Raises:
-        UsageError: it is neither class nor function.
+        UsageError: `model` is neither a class nor a function.
     """
     while isinstance(model, functools.partial):
         model = model.func
@@ -88,7 +89,8 @@ def _name(code: Any) -> str:
 
 
 def _is_module(value: Any) -> bool:
-    """Tell a module by its class's name, since PyTorch takes 2 s to import, and whoever only reads needs none of it."""
+    """Return whether a value is a PyTorch module. Its classes' names are compared, since importing PyTorch takes 2 s
+    and readers don't need it."""
     return any(f"{each.__module__}.{each.__name__}" == "torch.nn.modules.module.Module" for each in type(value).__mro__)
 
 
@@ -114,7 +116,7 @@ def _check_call(model: Any, name: str, args: list[Any], kwargs: dict[str, Any]) 
     try:
         inspect.signature(model).bind(*args, **kwargs)
     except ValueError:
-        return  # it tells no parameters
+        return  # its signature can't be read
     except TypeError as error:
         raise UsageError(
             f"`{name}` can't make the model: {error}",

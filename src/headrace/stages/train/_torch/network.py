@@ -1,4 +1,4 @@
-"""A network that has learned: its weights, and all that it takes to use it again."""
+"""A trained network: its weights, and everything needed to use it again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BATCH_ROWS = 4096
 
 
 class Network(Noun, frozen=True):
-    """What `train.torch` learned. `state` is the module's `state_dict()`, stored as safetensors.
+    """The model that `train.torch` trained. `state` is the module's `state_dict()`, stored as safetensors.
 
-    `made` says how the module is made, `lesson` what it is given and what its answer means. `chosen_on` is a sketch of
-    the rows that chose the epoch, where any did.
+    `made` says how to make the module. `lesson` says what its input and output mean. `chosen_on` is a sketch of the
+    rows that chose the epoch, or empty if none did.
     """
 
     made: Made
@@ -30,10 +30,10 @@ class Network(Noun, frozen=True):
     chosen_on: str = ""
 
     def module(self) -> Any:
-        """Return the module with its weights, ready to be asked (`eval`).
+        """Return the module with its weights, ready to predict (`eval`).
 
         Raises:
-            UsageError: the code that makes it can't be imported, or makes another module now.
+            UsageError: the code that makes the module can't be imported, or makes a different module now.
         """
         module = self.made.module()
         try:
@@ -46,7 +46,7 @@ class Network(Noun, frozen=True):
         return module.eval()
 
     def predict(self, table: Any) -> Any:
-        """Return the likeliest class of each row, or the value, as a NumPy array."""
+        """Return the likeliest class of each row, or the predicted value, as a NumPy array."""
         if self.lesson.classes is None:
             return self._answers(table)
         classes = np.asarray(self.lesson.classes)
@@ -62,13 +62,13 @@ class Network(Noun, frozen=True):
             raise UsageError(f"`{self.lesson.target}` is a number, which has no classes", hint="use `predict`")
         found = self._answers(table).astype(np.float64)
         if self.lesson.answer == "logit":
-            found = np.stack([np.zeros(len(found)), found], 1)  # the sigmoid is the softmax of it and nothing
+            found = np.stack([np.zeros(len(found)), found], 1)  # sigmoid(x) = softmax(0, x)
         scores = np.exp(found - found.max(1, keepdims=True))
         return scores / scores.sum(1, keepdims=True)
 
     @property
     def classes_(self) -> Any:
-        """The classes, in the order of `predict_proba`, under scikit-learn's name for them."""
+        """The classes, in the order of `predict_proba`. The name is that of scikit-learn."""
         return np.asarray(self.lesson.classes or ())
 
     def _answers(self, table: Any) -> Any:
@@ -79,7 +79,7 @@ class Network(Noun, frozen=True):
         return np.concatenate(list(self._parts(table)))
 
     def _parts(self, table: pa.Table) -> Iterator[Any]:
-        import torch  # noqa: PLC0415  2 s, which whoever only traces or shows does without
+        import torch  # noqa: PLC0415  2 s, which the tracer and readers save
 
         module, given = self.module(), self.lesson.given(table, "the table")
         with torch.no_grad():

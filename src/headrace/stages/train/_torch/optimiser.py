@@ -1,4 +1,4 @@
-"""The user's loss, optimiser and scheduler: from what a pipeline says to what PyTorch wants."""
+"""The user's loss, optimizer and scheduler, converted from a pipeline's arguments to PyTorch's objects."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from headrace.errors import UsageError
 
 
 def loss_of(loss: Any) -> Callable[[Any, Any], Any]:
-    """Return the loss as a function of prediction and target: one of PyTorch's by name, a class of its, or a function.
+    """Return the loss as a function of prediction and target. It may be given as a name in PyTorch, a class, or a
+    function.
 
     Raises:
-        UsageError: PyTorch has none of that name.
+        UsageError: PyTorch has no loss of that name.
     """
     if isinstance(loss, str):
         found = getattr(torch.nn, loss, None) or getattr(torch.nn.functional, loss, None)
@@ -27,19 +28,21 @@ def loss_of(loss: Any) -> Callable[[Any, Any], Any]:
 
 
 def loss_name(loss: Any) -> str:
-    """Return what the loss is called."""
+    """Return the loss's name."""
     inner = loss.func if isinstance(loss, functools.partial) else loss
     return inner if isinstance(inner, str) else str(getattr(inner, "__name__", type(inner).__name__))
 
 
 def optimizer_of(optimizer: Any, lr: float | None) -> Callable[[Any], Any]:
-    """Return what makes the optimiser of parameters: one of `torch.optim` by name, a class, or a partial of one."""
+    """Return a function that makes the optimizer for parameters. It may be given as a name in `torch.optim`, a class,
+    or a partial of one."""
     made: Any = _named(optimizer, torch.optim, "optimizer", "AdamW")
     return functools.partial(made, lr=lr) if lr is not None else made
 
 
 def scheduler_of(scheduler: Any) -> Callable[[Any], Any] | None:
-    """Return what makes the scheduler of an optimiser: a partial of a class of `torch.optim.lr_scheduler`."""
+    """Return a function that makes the scheduler for an optimizer, from a partial of a class in
+    `torch.optim.lr_scheduler`."""
     return None if scheduler is None else _named(scheduler, torch.optim.lr_scheduler, "scheduler", "ExponentialLR")
 
 

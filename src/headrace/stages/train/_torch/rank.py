@@ -1,4 +1,4 @@
-"""One process of those that train together, as `torchrun` begins it."""
+"""One of the processes that train together, as `torchrun` starts it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from headrace.stages.train._torch.training import Training
 
 
 class RankHost:
-    """The attempt, as a rank reaches it: over a socket. Checkpoints are files in the attempt's folder."""
+    """The host of a rank: it reaches the attempt over a socket. Checkpoints are files in the attempt's folder."""
 
     def __init__(self, line: Connection, folder: Path, rank: int) -> None:
         self._line = line
@@ -42,7 +42,7 @@ class RankHost:
         return None if self._words.empty() else self._words.get()
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """Return the last checkpoint to all ranks: the first node has it."""
+        """Return the last checkpoint, on all ranks. It is read on the first node, which has the file."""
         found: list[Any] = [None]
         if self._rank == 0 and self._path.exists():
             found = [torch.load(self._path, weights_only=False)]
@@ -50,7 +50,8 @@ class RankHost:
         return found[0]  # type: ignore[no-any-return]
 
     def save(self, checkpoint: dict[str, Any]) -> Any:
-        """Write it aside. The node's own file is enough to begin again after a rank's death; the store's for more."""
+        """Write a checkpoint to a new file, and return its path. This file is enough to start again after a rank died;
+        if the node is lost, the copy in the store is needed."""
         aside = self._path.with_suffix(".new")
         torch.save(checkpoint, aside)
         return aside
@@ -63,11 +64,11 @@ class RankHost:
         with suppress(EOFError, OSError):
             while True:
                 self._words.put(self._line.recv())
-        os._exit(1)  # the attempt is over, whatever this process is at
+        os._exit(1)  # the attempt is over, so this process ends at once
 
 
 def main() -> None:
-    """Train as the rank that torchrun says."""
+    """Train as the rank that torchrun's environment variables name."""
     folder = Path(sys.argv[1])
     rank, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     line = Client(os.environ[ADDRESS], authkey=bytes.fromhex(os.environ[KEY]))
@@ -92,13 +93,14 @@ def main() -> None:
         os._exit(1)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # threads of the group that live on when the interpreter is taken down abort the process now and then
+    os._exit(0)  # threads of the process group sometimes abort the process during a normal exit
 
 
 def _store(rank: int, world: int) -> Any:
-    """Return the store in which ranks find each other, with names of their own for each time that they are begun.
+    """Return the store in which the ranks find each other. Its keys have a prefix for each start of the ranks.
 
-    torchrun keeps one store over all of them: without this, those of the second time look for those of the first.
+    torchrun keeps one store over all starts: without the prefix, restarted ranks would look for those of the first
+    start.
     """
     is_mine = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     store = torch.distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, is_mine)
@@ -106,7 +108,7 @@ def _store(rank: int, world: int) -> Any:
 
 
 def _is_anothers(error: BaseException | None) -> bool:
-    """Return whether another rank's end is behind an error: torchrun begins all of them again then."""
+    """Return whether an error was caused by the end of another rank. torchrun then starts all ranks again."""
     while error is not None:
         if isinstance(error, torch.distributed.DistError) or _CUT_OFF.search(str(error)):
             return True
@@ -120,7 +122,7 @@ _CUT_OFF = re.compile(r"gloo|nccl|TCPStore|Connection (closed|reset) by peer|Bro
 def _sendable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001  an exception of the user's may be made of anything
+    except Exception:  # noqa: BLE001  the user's exceptions may hold anything
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
 

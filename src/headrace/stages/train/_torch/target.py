@@ -1,4 +1,4 @@
-"""What a network is to learn from a table: which columns it is given, which it predicts, and how that is judged."""
+"""What a network learns from a table: its input columns, the column that it predicts, and how its output is judged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace.stages.tables.columns import listed
 from headrace.stages.train.columns import numbers
 
 Answer = Literal["classes", "logit", "value"]
-"""What the model gives: a score for each class, one score that speaks for the second of two, or the value itself."""
+"""The model's output: a score for each class, one score for the second of two classes, or the value itself."""
 INPUT = "x"
 TARGET = "\0target"
 _OF_CLASSES = {"CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss"}
@@ -25,10 +25,10 @@ _OF_LOGIT = {"BCEWithLogitsLoss", "binary_cross_entropy_with_logits"}
 
 
 class Lesson(Noun, frozen=True):
-    """What is learned. `columns` is what the model is given, as the loader takes it: `x` alone, or arrays by name.
+    """What a network learns. `columns` are its input as the loader takes it: only `x`, or several arrays by name.
 
-    `classes` are the values of the target, in the order of the model's scores; None where it is a number. `categories`
-    are those of dictionary-encoded columns, in the order of their codes: another table may number them otherwise.
+    `classes` are the target's values, in the order of the model's scores; None if the target is a number. `categories`
+    are the values of dictionary-encoded columns, in the order of their codes: another table may have other codes.
     """
 
     target: str
@@ -39,26 +39,26 @@ class Lesson(Noun, frozen=True):
 
     @property
     def shown(self) -> list[str]:
-        """The columns that the model is given, each once."""
+        """The model's input columns, each once."""
         wanted = [name for each in self.columns.values() for name in ([each] if isinstance(each, str) else each)]
         return list(dict.fromkeys(wanted))
 
     @property
     def inputs(self) -> int | None:
-        """How many numbers a row of `x` has, where it is a matrix of single columns."""
+        """The number of columns in `x` if it is a matrix of single columns, otherwise None."""
         x = self.columns.get(INPUT)
         return len(x) if isinstance(x, list) else None
 
     @property
     def outputs(self) -> int:
-        """How many scores the model gives."""
+        """The number of scores in the model's output."""
         return len(self.classes or ()) if self.answer == "classes" else 1
 
     def prepared(self, table: Any, what: str) -> Any:
-        """Return the table with the target as the loss wants it: classes by number, all else as float32.
+        """Return the input columns and the target as the loss needs it: class numbers, or float32 for all else.
 
         Raises:
-            UsageError: it is empty, lacks a column, or its target can't be learned.
+            UsageError: the table is empty or lacks a column, or its target can't be learned.
         """
         column = _target(table, self.target, what)
         if self.classes is None:
@@ -69,10 +69,10 @@ class Lesson(Noun, frozen=True):
         return self.given(table, what).append_column(TARGET, numbered)
 
     def given(self, table: Any, what: str) -> Any:
-        """Return the columns that the model is given, categories by their codes in the training table.
+        """Return the model's input columns, with categories as their codes in the training table.
 
         Raises:
-            UsageError: it lacks a column, or has a category that the training table never has.
+            UsageError: the table lacks a column, or has a category that the training table doesn't have.
         """
         numbers(table, [name for name in self.shown if name not in self.categories or name not in table.column_names])
         found = table.select(self.shown)
@@ -82,11 +82,11 @@ class Lesson(Noun, frozen=True):
         return found
 
     def arrays(self) -> dict[str, str | list[str]]:
-        """Return what the loader is to give."""
+        """Return the arrays that the loader must yield, by name."""
         return {**self.columns, TARGET: TARGET}
 
     def objective(self, loss: Callable[[Any, Any], Any]) -> Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]:
-        """Return the loss of a batch, and of classes their accuracy, as a function of model and batch."""
+        """Return a function of model and batch that returns the loss, and for classes also the accuracy."""
 
         def of(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, float]]:
             target = batch[TARGET]
@@ -100,19 +100,19 @@ class Lesson(Noun, frozen=True):
         return of
 
     def answered(self, module: Any, batch: dict[str, Any]) -> Any:
-        """Return what the model says to a batch: of one score a row, a vector."""
+        """Return the model's output for a batch. If it has one score for each row, it is a vector."""
         given = {name: batch[name] for name in self.columns}
         found = module(given[INPUT]) if list(given) == [INPUT] else module(**given)
         if self.answer != "classes" and getattr(found, "ndim", 0) == 2 and found.shape[1] == 1:
-            found = found.squeeze(1)  # else `[n, 1]` minus `[n]` would be n x n without a word
+            found = found.squeeze(1)  # otherwise `[n, 1]` minus `[n]` would silently be n x n
         return found
 
 
 def _places(column: Any, values: Sequence[Any], name: str, what: str) -> Any:
-    """Return for each row the place of its value among these; none where it has none.
+    """Return for each row the index of its value in `values`, or null if the value is null.
 
     Raises:
-        UsageError: it has a value that isn't among them.
+        UsageError: a value isn't in `values`.
     """
     try:
         found = pc.index_in(column, pa.array(values, column.type))
@@ -132,7 +132,7 @@ def _places(column: Any, values: Sequence[Any], name: str, what: str) -> Any:
 
 
 def _decoded(column: Any) -> Any:
-    """Return a column's values as they are, of a type that they can be looked up by."""
+    """Return a column with its plain values, in a type that can be searched."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
@@ -157,12 +157,12 @@ def _numbered(column: Any, target: str) -> Any:
 def lesson(
     table: Any, target: str, features: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None, loss: str | None
 ) -> Lesson:
-    """Read from the training table what is to be learned; `loss` is the loss's name.
+    """Return what to learn, from the training table and the loss's name.
 
-    Without a loss, a target of fractions is a value, any other is classes.
+    Without a loss, a target of floats or decimals is a value, and any other target is classes.
 
     Raises:
-        UsageError: there is no such column, nothing to learn from, or one class only.
+        UsageError: there is no such column, no input column, or only one class.
     """
     column = _target(table, target, "the table")
     answer = _answer(loss, column.type)

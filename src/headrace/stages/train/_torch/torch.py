@@ -1,4 +1,4 @@
-"""`train.torch`: a network of the user's own, trained by PyTorch."""
+"""`train.torch`: trains a user's own network with PyTorch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from headrace.stages.train.options import TorchCall
 
 
 class Trained(NamedTuple):
-    """What `train.torch` gives.
+    """The output of `train.torch`.
 
-    `model` has the weights and how to use them again (`predict`, `predict_proba`, `module()`). `history` is a table
-    with a row an epoch: `epoch`, `step`, `train_loss`, `valid_loss` and other measures, `lr`. `report` has the
+    `model` has the weights and methods to use them (`predict`, `predict_proba`, `module()`). `history` is a table with
+    one row for each epoch: `epoch`, `step`, `train_loss`, `valid_loss` and other measures, `lr`. `report` has the
     curves.
     """
 
@@ -33,10 +33,10 @@ class Trained(NamedTuple):
 
 @takes(TorchCall)
 def torch(call: TorchCall) -> Trained:
-    """Train a network on a table; return its weights, its history by epoch and a report.
+    """Train a network on a table; return its weights, its history by epoch, and a report.
 
-    A training that is killed goes on from its last checkpoint; on a CPU it then ends with the same weights, to the bit,
-    as one that nobody disturbed.
+    A training that is killed continues from its last checkpoint. On a CPU it then ends with exactly the same weights as
+    one that was not interrupted.
     """
     check_maker(call.model)
     _check_sharing(call)
@@ -47,10 +47,10 @@ def torch(call: TorchCall) -> Trained:
 
 
 def _check_sharing(call: TorchCall) -> None:
-    """Refuse numbers of processes that can't train together.
+    """Raise if this number of processes can't train together.
 
     Raises:
-        UsageError: one isn't known yet, or a batch has not a row for each.
+        UsageError: a number is only known at run time, or a batch has fewer rows than there are processes.
     """
     for name in ("procs", "nodes"):
         declared(TorchCall)[name].refuse(name, getattr(call, name))
@@ -75,7 +75,7 @@ def _torch(
     procs: int,
     **options: Any,
 ) -> Trained:
-    # PyTorch takes 2 s to import, which whoever only traces a pipeline does without
+    # imported here, since PyTorch takes 2 s to import, which the tracer saves
     from headrace.stages.train._torch.training import Training  # noqa: PLC0415
 
     call = TorchCall(

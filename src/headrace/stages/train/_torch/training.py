@@ -1,4 +1,4 @@
-"""From the arguments of `train.torch` to a trained network."""
+"""The training of `train.torch`: from the arguments of a call to a trained network."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from headrace.stages.train.options import TorchCall, TrainingOptions
 
 
 class Training:
-    """A network, a table, and how the one is to learn from the other.
+    """One training: a network, a table, and how to learn from it.
 
     Raises:
-        UsageError: the table or an argument makes no sense; before anything is trained.
+        UsageError: the table or an argument is invalid. This is raised before the training starts.
     """
 
     def __init__(self, call: TorchCall) -> None:
@@ -52,9 +52,9 @@ class Training:
         self._chosen_on = sketch(valid, self._lesson.shown) if chose else None
 
     def train(self, procs: int) -> Any:
-        """Train, by so many processes on each of the attempt's nodes; return the network, its history and the report.
+        """Train with `procs` processes on each of the attempt's nodes; return the network, its history and the report.
 
-        On all nodes but the first it is None: what that one gives counts.
+        Return None on all nodes except the first, whose result counts.
         """
         fitted: Fitted | None
         if procs == 1 and attempt().nodes == 1:
@@ -73,7 +73,8 @@ class Training:
         return network, history_table(fitted.history), self._report(fitted)
 
     def pack(self, folder: Path) -> None:
-        """Write all of it to a folder, for processes that `unpacked` reads it in: tables as files that they map."""
+        """Write this object to a folder, from which other processes read it with `unpacked`. Tables are files that they
+        memory-map."""
         for name, table in (("table", self._table), ("valid", self._valid)):
             if table is not None:
                 with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
@@ -83,7 +84,7 @@ class Training:
 
     @classmethod
     def unpacked(cls, folder: Path) -> Training:
-        """Return what was packed."""
+        """Return the object that `pack` wrote."""
         training = cls.__new__(cls)
         vars(training).update(cloudpickle.loads((folder / TRAINING).read_bytes()))
         for name in ("table", "valid"):
@@ -94,10 +95,10 @@ class Training:
 
     @memory_errors()
     def fit(self, host: Host, *, rank: int = 0, world: int = 1) -> Fitted:
-        """Train as one rank of those that train together.
+        """Train as one of the ranks that train together; return the result.
 
         Raises:
-            MemoryError: there is not enough.
+            MemoryError: there is not enough memory.
         """
         seed_all(self.options.seed)
         module = self._made.module_of(self._model)
@@ -133,7 +134,7 @@ NO_VALID = "Without `valid`, the loss says nothing of rows that it has not seen.
 
 
 def history_table(history: list[dict[str, float]]) -> pa.Table:
-    """Return a training's history as a table, a row an epoch."""
+    """Return a training's history as a table, with one row for each epoch."""
     names = list(history[0]) if history else ["epoch", "step", "train_loss", "lr"]
     whole = {"epoch", "step"}
     return pa.table(

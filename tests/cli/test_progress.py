@@ -94,7 +94,7 @@ def test_around_one_error_stand_the_error_once_and_what_was_skipped_in_one_line(
     assert [line for line in lines if line.startswith("skipped")] == [
         "skipped   after, after[1], after[2]  `wrong` failed"
     ]
-    for text in ("it means nothing in another process", "give out what the function returns"):
+    for text in ("it means nothing in another process", "return what the function returns"):
         assert len([line for line in lines if text in line]) == 1
     assert "task `wrong` failed" in lines
     shown = project("resume", "latest").err  # which tells it anew

@@ -210,7 +210,7 @@ def test_data_of_impossible_offsets_is_called_broken_and_neither_pickled_nor_wri
 
 
 def test_a_generator_of_other_things_is_refused(codecs: Codecs, store: FolderStore) -> None:
-    with pytest.raises(CodecError, match=r"it gives a `builtins\.int`") as caught:
+    with pytest.raises(CodecError, match=r"it yields a `builtins\.int`") as caught:
         codecs.save((each for each in [1, 2]), store)
     assert "list" in (caught.value.hint or "")
 

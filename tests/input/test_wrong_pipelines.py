@@ -283,7 +283,7 @@ CASES: dict[str, Wrong] = {
     "a value of no codec": wired(
         "anything(threading.Lock())", "argument `x` of `anything`", ":27)", hint="in the stage", error="CodecError"
     ),
-    "a generator": wired("anything(i for i in [])", "generator", ":27)", hint="give out a list", error="CodecError"),
+    "a generator": wired("anything(i for i in [])", "generator", ":27)", hint="return a list", error="CodecError"),
     "a list in itself": wired("x = []\nx.append(x)\nanything(x)", "itself", hint="cycle", error="CodecError"),
     "a list too deep": wired(
         "x = []\nfor _ in range(5000):\n    x = [x]\nanything(x)", "too deep", hint="flatter", error="CodecError"

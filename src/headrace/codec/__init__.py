@@ -1,2 +1,2 @@
-"""Values to bytes and back. Begin with `codecs`, then `registry`, which says which codec saves what. Nothing here
-knows runs or stores, but for what `ports` asks of them."""
+"""Saving values as bytes, and loading them again. Begin with `codecs`, then read `registry`, which chooses the codec of
+a value. Nothing here knows runs or stores, except for what `ports` requires of a store."""

@@ -1,4 +1,4 @@
-"""Classes by name: telling what a value is without importing its library, and finding a class again."""
+"""Classes by name: find out what a value is without importing its library, and find a class again by its name."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "PyYAML",
 }
-"""What to install where its name differs from that of what is imported: `sklearn` on PyPI is another project."""
+"""Module name -> name to install, for modules where these two differ (`sklearn` on PyPI is another project)."""
 
 
 def describe(kind: type) -> str:
-    """Name a class by where it is defined: `module.Qualname`.
+    """Return a class's name with its module: `module.Qualname`.
 
     >>> from decimal import Decimal
     >>> describe(Decimal)
@@ -36,9 +36,10 @@ def describe(kind: type) -> str:
 
 
 def public_name(module: str, qualname: str) -> str:
-    """Return the name that keys and artifacts have for a class or function.
+    """Return the name that a class or function has in keys and artifacts.
 
-    One of ours goes by the package that offers it, the nearest above it, so that its code may move from file to file.
+    For code of Headrace, the module in this name is the nearest package that offers the class or function, so that its
+    code may move to another file.
 
     >>> public_name("headrace.codec.classes", "resolve")
     'headrace.codec.classes.resolve'
@@ -48,14 +49,14 @@ def public_name(module: str, qualname: str) -> str:
     if module.startswith("headrace."):
         name, package = qualname.partition(".")[0], module
         while package := package.rpartition(".")[0]:
-            tables = vars(importlib.import_module(package))  # light, and the same whoever asks, loaded or not
+            tables = vars(importlib.import_module(package))  # a cheap import; the same result if already loaded or not
             if module in (tables.get("PLACES", {}).get(name), tables.get("KEPT", {}).get(name)):
                 return f"{package}.{qualname}"
     return f"{module}.{qualname}"
 
 
 def is_a(value: object, *names: str) -> bool:
-    """Return whether a value's class, or a class that it inherits from, has one of these names. Imports nothing.
+    """Return whether a value's class, or a class that it inherits from, has one of these names. Nothing is imported.
 
     >>> is_a(True, "builtins.int")
     True
@@ -66,13 +67,13 @@ def is_a(value: object, *names: str) -> bool:
 
 
 def is_exactly(value: object, *names: str) -> bool:
-    """Return whether a value's very class has one of these names: one that inherits may hold more than its base
-    saves."""
+    """Return whether a value's own class has one of these names. Subclasses don't count: they may hold more than the
+    codec of their base class saves."""
     return describe(type(value)) in names
 
 
 def roots(value: object) -> tuple[str, ...]:
-    """Name the packages that a value's class and its bases come from, most derived first.
+    """Return the top-level packages of a value's class and of its base classes, the most derived class first.
 
     >>> roots(True)
     ('builtins',)
@@ -87,7 +88,8 @@ def _roots(kind: Any) -> tuple[str, ...]:
 
 
 def is_importable(kind: Any, module: str | None = None) -> bool:
-    """Return whether another process finds a class, or a function, by its name; one made in a function isn't found."""
+    """Return whether another process can import a class or function by its name: False for one made inside a
+    function."""
     found: object = sys.modules.get(module or kind.__module__)
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)
@@ -95,12 +97,14 @@ def is_importable(kind: Any, module: str | None = None) -> bool:
 
 
 def name_of(kind: type) -> str:
-    """Name a class as artifacts do."""
+    """Return a class's name as artifacts record it."""
     return public_name(kind.__module__, kind.__qualname__)
 
 
 def resolve(name: str) -> type:
-    """Return the class that an artifact names, importing its module; digits of its code after `@` are passed over.
+    """Return the class that an artifact names, importing its module.
+
+    A suffix `@` with digits of the class's code digest is ignored.
 
     >>> resolve("decimal.Decimal")
     <class 'decimal.Decimal'>
@@ -113,13 +117,13 @@ def resolve(name: str) -> type:
     if not isinstance(found, type):
         raise CodecError(
             f"the class `{path}` of an artifact no longer exists",
-            hint="renamed, moved, or defined where no import finds it; run the task that made the artifact again",
+            hint="it was renamed, moved, or can't be imported; run the task that made the artifact again",
         )
     return found
 
 
 def _module_of(path: str) -> tuple[object, list[str]]:
-    """Import the longest prefix of a dotted path that is a module; return it with what is left."""
+    """Import the longest prefix of a dotted path that is a module; return the module and the names after it."""
     names = path.split(".")
     for count in range(len(names) - 1, 0, -1):
         prefix = ".".join(names[:count])
@@ -138,7 +142,7 @@ def _module_of(path: str) -> tuple[object, list[str]]:
 
 
 def distribution(module: str) -> str:
-    """Return the name under which the library of a module is installed.
+    """Return the name to install for the library that a module belongs to.
 
     >>> distribution("sklearn.linear_model"), distribution("torch")
     ('scikit-learn', 'torch')
@@ -148,7 +152,7 @@ def distribution(module: str) -> str:
 
 
 def library_named(name: str) -> ModuleType:
-    """Import an optional library, or say how to get it."""
+    """Import and return an optional library. If it isn't installed, the `CodecError` says how to install it."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

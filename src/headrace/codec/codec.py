@@ -1,7 +1,7 @@
-"""A codec: how values of some kind become bytes or parts, and values again.
+"""A codec turns values of some class into bytes or parts, and loads them again.
 
-The extension point. A package of your own offers one under the entry point group `headrace.codecs`; see
-`docs/codecs.md`, and `headrace.testing.codec_contract` for the tests that it should pass.
+Codecs are an extension point. Your own package can offer a codec under the entry point group `headrace.codecs`; see
+`docs/codecs.md`, and `headrace.testing.codec_contract` for the tests that a codec should pass.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from headrace.codec.source import Source
 
 
 class Codec(Protocol):
-    """Saves and loads values of some kind.
+    """Saves and loads values of some class.
 
-    `name` goes into each artifact and is how a reader finds the codec, so it never changes; when the form changes, the
-    codec reads both, or takes a new name. `safe` says that loading runs no code that the bytes choose: servers and
-    pages load nothing else. Equal values should make equal bytes. Where they can't, the codec may also be a
-    `HasContent`; one that is not says so in its docstring.
+    `name` is stored in each artifact, and the codec is found by it later, so it must never change. When the format
+    changes, the codec must read both formats, or take a new name. `safe` is True if loading runs no code that the bytes
+    choose: servers and pages load only safe artifacts. Equal values should be saved as equal bytes. A codec that can't
+    do so may also be a `HasContent`; if it isn't, its docstring says so.
     """
 
     @property
@@ -28,40 +28,42 @@ class Codec(Protocol):
     def safe(self) -> bool: ...
 
     def takes(self, value: object) -> bool:
-        """Return whether `save` takes this value, from its class's name: never import a library to find out."""
+        """Return whether `save` takes this value. Decide by the name of its class: never import a library to find
+        out."""
         ...
 
     def save(self, value: object, sink: Sink) -> None:
-        """Write a value as bytes, to the sink's `write`, `file` or `path`; or as parts."""
+        """Write a value to the sink: as bytes with `write`, `file` or `path`, or as parts with `part`."""
         ...
 
     def load(self, source: Source) -> object:
-        """Return the value back: equal, and of the same class."""
+        """Return the value that was saved: equal, and of the same class."""
         ...
 
 
 @runtime_checkable
 class HasContent(Protocol):
-    """A codec whose bytes differ between equal values, and which can digest the value itself."""
+    """A codec that saves equal values as different bytes, but can compute a digest of the value itself."""
 
     def content(self, value: object) -> str | None:
-        """Return a hex digest that equal values share, or None for this one."""
+        """Return a hex digest that is the same for equal values, or None if this value has no such digest."""
         ...
 
 
 @runtime_checkable
 class HasCheck(Protocol):
-    """A codec whose library follows what the bytes say, wherever that leads, and which can look at them before."""
+    """A codec that can check bytes before its library reads them, because the library trusts the offsets in them."""
 
     def check(self, source: Source) -> None:
-        """Raise an error if the bytes lead out of themselves."""
+        """Raise an error if an offset or length in the bytes points outside of them."""
         ...
 
 
 @runtime_checkable
 class HasColumns(Protocol):
-    """A codec of tables, which can give some columns without reading the rest."""
+    """A codec of tables that can load some columns without reading the others."""
 
     def load_columns(self, source: Source, names: Sequence[str]) -> object:
-        """Return a table, of the class that was saved, with these columns in this order; use the source's `reader`."""
+        """Return a table of the saved class with only these columns, in this order; read it with the source's
+        `reader`."""
         ...

@@ -1,4 +1,4 @@
-"""The codecs together: any value to an artifact, and back."""
+"""All codecs together: save any value as an artifact, and load it again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from headrace.spec.artifact import Ref
 from headrace.spec.artifact import blobs as blobs_of
 
 PREFETCH_BYTES = 1 << 24
-"""Parts smaller than this are fetched side by side; a bigger one comes by many requests of its own."""
+"""Parts smaller than this are fetched at the same time; a bigger part is fetched alone, with many requests."""
 
 
 class Codecs:
-    """Saves and loads any value that some codec takes; `extra` codecs are asked before ours."""
+    """Saves and loads any value that some codec takes; codecs in `extra` are asked before the builtin ones."""
 
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
         self._registry = Registry(extra)
@@ -39,11 +39,12 @@ class Codecs:
         describe: Callable[[type], str] = name_of,
         digest: Callable[[object], str] | None = None,
     ) -> Ref:
-        """Make a value an artifact: inside the reference if it is small, else in the store, where it is durable.
+        """Save a value and return its artifact. A small value's bytes are in the reference itself; others are in the
+        store, durably.
 
-        `describe` names a class as the artifact records it. Functions and classes are saved by their names where
-        `digest` gives what stands for their code: as arguments of stages, that is. Raises `CodecError` where no codec
-        takes the value, or a value inside of it.
+        `describe` returns the name that the artifact records for a class. `digest` returns the digest of a function's
+        or class's code; with it, functions and classes are saved by name, as arguments of stages are. Raises
+        `CodecError` if no codec takes the value, or a value inside it.
         """
         scalar = SCALARS.get(type(value))
         if scalar is not None and (ref := scalar(value)) is not None:
@@ -71,13 +72,14 @@ class Codecs:
         resolve: Callable[[str], type] = class_of,
         columns: Sequence[str] | None = None,
     ) -> object:
-        """Return the value of an artifact; of a table, only these `columns` where some are named.
+        """Return the value of an artifact; with `columns`, only these columns of a table.
 
-        With `verify`, its bytes are read and held against its digest first (not with `columns`: it is that of all).
-        Forms that run code when read are refused, in parts too, unless `safe_only` is False: that is for what runs the
-        project's code anyway (stages, pipelines, `headrace.load`). Files that need a name of their own are linked in
-        `scratch`, by default a temporary folder that lasts as long as the process. `resolve` finds a class by the name
-        that `describe` gave it. Raises `CodecError`, `BlobMissing`, `BlobDamaged`.
+        With `verify`, the bytes are first checked against their digest (not with `columns`, since the digest is that of
+        the whole table). Forms that run code when they are read are refused, in parts too, unless `safe_only` is False.
+        False is for callers that run the project's code anyway (stages, pipelines, `headrace.load`). Files that need
+        their own name are linked in the folder `scratch`; None means a temporary folder that lasts as long as the
+        process. `resolve` finds a class by the name that `describe` returned when the value was saved. Raises
+        `CodecError`, `BlobMissing`, `BlobDamaged`.
         """
         loading = self._loading(
             blobs,
@@ -95,16 +97,16 @@ class Codecs:
         return loading.value(ref)
 
     def check(self, ref: Ref, blobs: Blobs) -> None:
-        """Check the bytes of a table that came from elsewhere against what they claim to hold.
+        """Check that the bytes of a table from elsewhere hold what they claim.
 
         Raises:
-            CodecError: they lead out of themselves, so that a reader would read what isn't theirs.
-            BlobMissing, BlobDamaged: they can't be had.
+            CodecError: an offset or length in them points outside of them, so that a reader would read other memory.
+            BlobMissing, BlobDamaged: the bytes can't be read from the store.
         """
         self._loading(blobs).check(ref)
 
     def forget(self) -> None:
-        """Forget which tables are artifacts already: from here on their blobs may go."""
+        """Forget which tables are already artifacts, since their blobs may be deleted from now on."""
         self._origins.forget()
 
     def _loading(

@@ -1,7 +1,8 @@
-"""Exact JSON: plain values as plain JSON, and what JSON would change (tuples, NaN, other keys, dates) under a tag.
+"""Exact JSON: plain values as plain JSON; values that JSON would change (tuples, NaN, keys that aren't text, dates)
+under a tag.
 
-A tagged value is an object with the single key `$`: `(1, 2)` is `{"$": ["tuple", [1, 2]]}`. Whoever reads only plain
-JSON needs no more than a JSON parser. Only exact builtin and standard classes are taken: a subclass would be lost.
+A tagged value is an object with the single key `$`: `(1, 2)` is `{"$": ["tuple", [1, 2]]}`. Any JSON parser reads
+values without a tag. Only exact builtin and standard classes are taken: a subclass would not be restored.
 """
 
 from __future__ import annotations
@@ -25,27 +26,28 @@ from headrace.codec.misfit import Declined
 MARK = "$"
 MARK_BYTES = b'{"$":'
 BYTES_LIMIT = 1024
-"""Longer bytes inside a value become an artifact of their own: a third of base64 is waste."""
+"""Longer bytes inside a value become an artifact of their own, since base64 makes them a third longer."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
 def is_plain(kind: type) -> bool:
-    """Return whether values of this very class may be plain; those that hold others need a closer look."""
+    """Return whether values of exactly this class can be plain; a container is plain only if the values in it are plain
+    too."""
     return kind in _TAGGERS or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
 
 
 def encode(value: object) -> bytes:
-    """Return a value as exact JSON; raise `Declined` if it, or a value inside of it, isn't plain."""
+    """Return a value as exact JSON; raise `Declined` if the value, or a value inside it, isn't plain."""
     try:
         return _encode(_tag(value))
-    except (UnicodeEncodeError, RecursionError) as error:  # a lone surrogate, which no UTF-8 has; a value inside itself
+    except (UnicodeEncodeError, RecursionError) as error:  # a lone surrogate, not valid in UTF-8; a value inside itself
         raise Declined from error
 
 
 def decode(data: bytes) -> object:
-    """Give back what `encode` was given."""
+    """Return the value that `encode` turned into these bytes."""
     value: object = _decode(data)
     return _untag(value) if MARK_BYTES in data else value
 
@@ -82,7 +84,8 @@ def _dict(value: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _set(value: set[Any] | frozenset[Any]) -> object:
-    """Sort by what is written: the order of a set differs from process to process."""
+    """Return a set's tagged form, sorted by the encoded elements, because the order of a set differs between
+    processes."""
     return _mark(type(value).__name__, sorted(map(_tag, value), key=_encode))
 
 
@@ -108,7 +111,7 @@ def _unzone(body: Any) -> tzinfo | None:
         case ["offset", days, seconds, microseconds, *name]:
             return timezone(timedelta(days, seconds, microseconds), *name)
         case ["zone", key]:
-            from zoneinfo import ZoneInfo  # noqa: PLC0415  2 ms, in the parent of all workers, that few values need
+            from zoneinfo import ZoneInfo  # noqa: PLC0415  2 ms in the parent of all workers, and few values need it
 
             return ZoneInfo(key)
         case _:
@@ -160,7 +163,8 @@ _NUMPY = {
 
 
 def _tag_numpy(value: Any) -> object:
-    """Take NumPy's scalars, since metrics are full of them; without NumPy, since most workers don't have it loaded."""
+    """Return the tagged form of a NumPy scalar (metrics hold many of them), without importing NumPy (most workers don't
+    use it)."""
     kind = type(value)
     plain = _NUMPY.get(kind.__name__) if kind.__module__ == "numpy" else None
     if plain is None:

@@ -1,4 +1,4 @@
-"""Tables that consist of tables: those of a `Joined`, and the pieces of one that is saved while it is made."""
+"""Tables made of tables: the tables of a `Joined`, and the pieces of a `Streamed`, which is saved while it is made."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from headrace.errors import CodecError, listed
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, init=False)
 class Joined:
-    """Tables of one schema, one below the other, to be kept in parts; a stage that takes it gets one `pyarrow.Table`.
+    """Tables of one schema, one below the other, saved as parts; a stage that takes it gets one `pyarrow.Table`.
 
-    For what grows: a part that was itself loaded from an artifact (a cursor's value, an input) and is given out again
-    as the same object is named by that artifact and not written again. So a run that adds a little to much writes a
-    little. Parts of equal rows, cut alike, make the same artifact. A stage that gives one out is annotated
-    `-> pyarrow.Table`, and `table` is what the next one sees.
+    This is for tables that grow. A part that was itself loaded from an artifact (a cursor's value, an input), and is
+    returned as the same object, isn't written again: the artifact refers to it. So a run that adds a little to a large
+    table writes only a little. Parts with equal rows, cut at the same places, make the same artifact. A stage that
+    returns a `Joined` is annotated `-> pyarrow.Table`, and `table` is what the next stage gets.
 
     >>> Joined([pa.table({"a": [1, 2]}), pa.table({"a": [3]})]).table["a"].to_pylist()
     [1, 2, 3]
@@ -28,9 +28,9 @@ class Joined:
     tables: tuple[Any, ...]
 
     def __init__(self, tables: Iterable[Any]) -> None:
-        """Take the parts, in order: at least one, all of one schema. Raises `CodecError`.
+        """Take the parts in order: at least one, and all with the same schema. Raises `CodecError`.
 
-        Those that are opened `Later` are not looked at.
+        The schema of a part that is a `Later` isn't checked.
         """
         given = tuple(tables)
         if not given:
@@ -49,12 +49,12 @@ class Joined:
 
     @property
     def table(self) -> Any:
-        """The whole, as one `pyarrow.Table`; nothing is copied."""
+        """The whole as one `pyarrow.Table`; nothing is copied."""
         return pa.concat_tables(map(table_of, self.tables))
 
 
 def _difference(one: Any, other: Any) -> str:
-    """Return where two schemas differ."""
+    """Return a text that says where two schemas differ."""
     if one.names != other.names:
         return f"one has the columns {listed(one.names)}, another {listed(other.names)}"
     for left, right in zip(one, other, strict=True):
@@ -65,11 +65,12 @@ def _difference(one: Any, other: Any) -> str:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Streamed:
-    """Pieces of a table, to be saved one by one as they come; loading gives one `pyarrow.Table`.
+    """Pieces of a table, saved one by one as they are made; loading returns one `pyarrow.Table`.
 
-    Each piece is a table of as many rows as the codec `arrow` writes at once (`batch_rows` of the schema), or a
-    multiple of it; the last one of any number. So its bytes are those of the whole table, which needn't be in memory.
-    Types with dictionaries won't do, since those are made one over the whole table.
+    Each piece is a table with as many rows as the codec `arrow` writes at once (`batch_rows` of the schema), or a
+    multiple of this number; the last piece may have any number of rows. So the bytes are the same as those of the whole
+    table, but the whole table needn't be in memory. Columns of dictionary types aren't possible, since their
+    dictionaries are merged over the whole table.
     """
 
     schema: Any

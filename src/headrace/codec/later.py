@@ -1,4 +1,4 @@
-"""A table that is opened when it is asked for."""
+"""A table that is opened only when it is needed."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Later:
-    """A table that a cursor or another value holds among many, most of which nobody looks at; loading gives one again.
+    """A table that is opened only when it is needed, such as one of the many tables in a cursor's value.
 
-    What was loaded is given out again, alone or in a `Joined`, without being opened: it is named by its artifact.
+    Loading its artifact returns a `Later` again. If it is returned again, alone or in a `Joined`, it isn't opened: the
+    new artifact refers to its old one.
     """
 
     num_rows: int
     open: Callable[[], Any]
-    """Gives the table, the same each time."""
+    """Returns the table, the same one each time."""
 
     @classmethod
     def of(cls, table: Any) -> Self:
-        """Return one for a table that is here."""
+        """Return a `Later` for a table that is already in memory."""
         return cls(table.num_rows, lambda: table)
 
 
 def table_of(table: Any) -> Any:
-    """Return a table itself, or the one that is opened later."""
+    """Return the table itself; a `Later` is opened."""
     return table.open() if isinstance(table, Later) else table

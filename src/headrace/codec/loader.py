@@ -1,4 +1,4 @@
-"""Loads one value from its artifact, and what it consists of from theirs."""
+"""Loads one value from its artifact, and the parts of the value from their artifacts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from headrace.errors import BlobDamaged, CodecError, HeadraceError
 from headrace.spec.artifact import Ref
 
 HELD_BYTES = 1 << 16
-"""Of a blob that is no bigger than this, the store is asked whether it would rather hold it in memory."""
+"""A store may give blobs up to this size as bytes in memory, instead of as a file."""
 
 TABLES = frozenset({"pyarrow.lib.Table", "headrace.codec.later.Later"})
-"""Tables of Arrow can't be changed, so what was loaded as one still is that artifact when it is given out."""
+"""Classes of Arrow tables. They can't be changed, so a loaded table that is returned again is still the same
+artifact."""
 
 OUR_CLASSES = ("headrace.spec.", "headrace.stages.")
-"""Where classes of ours lie whose records anybody may read: making one runs nothing but a look at its fields."""
+"""Modules of Headrace whose records may always be loaded: making one only checks its fields."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -66,7 +67,7 @@ class Loader:
         return self._by_codec(ref)
 
     def columns(self, ref: Ref, names: Sequence[str]) -> object:
-        """Return these columns of a table, reading no others."""
+        """Return these columns of a table without reading the others."""
         codec: object = None if ref.codec == "parts" else self._codec(ref)
         if not isinstance(codec, HasColumns):
             raise CodecError(
@@ -81,7 +82,7 @@ class Loader:
             raise _unreadable(ref, error) from error
 
     def check(self, ref: Ref) -> None:
-        """Look into the bytes of an artifact, where its codec knows how."""
+        """Check the bytes of an artifact, if its codec can check them."""
         codec: object = self._codec(ref)
         if isinstance(codec, HasCheck):
             try:
@@ -124,7 +125,7 @@ class Loader:
         return value
 
     def _codec(self, ref: Ref) -> Codec:
-        """Return the codec that may read an artifact: the one place that decides so."""
+        """Return the codec that may read an artifact. Whether an artifact may be read is decided only here."""
         codec = self._registry.named(ref.codec)
         if self._safe_only and not (codec.safe or self._is_ours(ref)):
             raise CodecError(
@@ -156,8 +157,7 @@ class Loader:
         )
 
     def _stored(self, ref: Ref) -> Path:
-        """Return the file of a blob, which has the size that it should have, and its digest if that is to be
-        checked."""
+        """Return the file of a blob after checking its size and, with `verify`, its digest."""
         path = self._blobs.path(ref.digest, ref.nonce or "", verify=self._verify)
         size = path.stat().st_size
         if size != ref.size:
@@ -173,7 +173,7 @@ def _unreadable(ref: Ref, error: Exception) -> CodecError:
     hint = "its bytes are damaged, or another version of the library wrote them; run the task that made it again"
     if isinstance(error, ModuleNotFoundError) and error.name:
         install = f"install `{distribution(error.name)}` where it is read"
-        hint = f"{install}, or have what made it give out plain values, tables or files"
+        hint = f"{install}, or return plain values, tables or files from the task that made it"
     return CodecError(
         f"the artifact `{ref.digest[:12]}` of class `{ref.type}` can't be read by codec `{ref.codec}`: {error}",
         hint=hint,

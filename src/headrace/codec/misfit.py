@@ -1,4 +1,5 @@
-"""What goes up through nested values when one inside of them isn't saved, gathering the way to it."""
+"""Exceptions for a value that can't be saved; `Misfit` collects the path to it while it passes through nested
+values."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from headrace.errors import CodecError
 
 
 class Misfit(Exception):
-    """A value that no codec takes: its class, why, what to do instead, and where it stands."""
+    """A value that no codec takes: its class, the reason, what to do instead, and the path to it."""
 
     def __init__(self, kind: str, why: str, hint: str) -> None:
         super().__init__(kind, why, hint)
@@ -16,23 +17,24 @@ class Misfit(Exception):
         self.where: list[str] = []
 
     def inside(self, step: str) -> Misfit:
-        """Note one step of the way from the whole value to this one; steps come innermost first."""
+        """Add one step of the path from the whole value to this value (innermost step first), and return this
+        exception."""
         self.where.append(step)
         return self
 
     def error(self) -> CodecError:
-        """Say it to the user."""
+        """Return the error to show to the user."""
         where = "".join(reversed(self.where))
         place = f" (at `{where}` of the value)" if where else ""
         return CodecError(f"a `{self.kind}`{place} can't be saved: {self.why}", hint=self.hint)
 
 
 class Declined(Exception):
-    """Raised by a codec that on a closer look doesn't take a value after all; the last resort gets it."""
+    """Raised by a codec that finds, while saving, that it doesn't take a value after all; the value is then pickled."""
 
 
 class CallerFailed(Exception):
-    """The user's own code, run while its value was saved (a generator), raised `error`; that is what counts."""
+    """The user's own code (a generator) raised `error` while its value was saved; the user is shown this error."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)

@@ -1,4 +1,4 @@
-"""What the codecs need of a store."""
+"""What the codecs need from a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Kept(Protocol):
 
 
 class Draft(Protocol):
-    """Bytes written aside: through `file`, or by a library to `path`. On exit it is gone, unless it was kept."""
+    """Bytes being written to a temporary file: through `file`, or by a library to `path`. On exit they are deleted,
+    unless `keep` was called."""
 
     @property
     def path(self) -> Path: ...
@@ -45,7 +46,7 @@ class Batch(Protocol):
 
 
 class Blobs(Protocol):
-    """Where values go that are too big for a ledger's row. `path` raises `BlobMissing` and `BlobDamaged`."""
+    """The store for values that are too big for a ledger's row. `path` raises `BlobMissing` and `BlobDamaged`."""
 
     def batch(self) -> Batch: ...
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path: ...

@@ -1,4 +1,4 @@
-"""Which codecs there are: ours, those for libraries, and those that packages offer."""
+"""The codecs that there are: Headrace's own, those for libraries, and those that installed packages offer."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ LIBRARIES = {
     "sklearn": "sklearn",
     "torch": "torch",
 }
-"""Packages whose classes have a codec of ours, and its module. A module is loaded when such a class or artifact is
-met, so a worker that handles numbers never imports a library of tables."""
+"""Package -> module of Headrace's codec for its classes. The module is loaded only when such a class or artifact is
+met, so a worker that handles only numbers never imports a library of tables."""
 
 NAMES = {
     "arrow": "arrow",
@@ -44,24 +44,25 @@ NAMES = {
     "safetensors": "torch",
     "pickle": "pickle",
 }
-"""The names of those codecs, and the module of each."""
+"""Codec name -> its module, for the codecs of libraries."""
 
 OURS = {
     "headrace.codec.joined.Joined": "joined",
     "headrace.codec.later.Later": "later",
     "headrace.codec.joined.Streamed": "arrow",
 }
-"""Classes of ours that stand on a library, and the codec of each."""
+"""Headrace's own class that needs a library -> name of its codec."""
 
 ITERATORS = {"builtins.generator", "builtins.map", "builtins.filter", "itertools.chain", "itertools.islice"}
-"""What may give record batches one by one. Only running it tells; without pyarrow loaded it surely does not."""
+"""Classes of iterators that may yield record batches. Only running one shows whether it does; if pyarrow isn't loaded,
+it can't."""
 
 
 class Registry:
-    """Finds the codec of a value, and the codec that an artifact names.
+    """Finds the codec for a value, and the codec that an artifact names.
 
-    `extra` codecs are asked first. The packages installed are searched only when none of ours fits, since that takes
-    long. Pickle comes last, and takes what is left.
+    Codecs in `extra` are asked first. Installed packages are searched for codecs only when no codec of Headrace fits,
+    since the search is slow. Pickle comes last, and takes everything else.
     """
 
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
@@ -104,13 +105,14 @@ class Registry:
         return self.named("pickle")
 
     def of_mapping(self, value: Mapping[object, object]) -> Codec | None:
-        """Return the codec of a library that takes a whole dictionary of its objects, judged by the first of them."""
+        """Return the library's codec that takes a whole dictionary of its objects, or None. The first value decides the
+        library."""
         for first in value.values():
             return next((codec for codec in self._of_library(first) if codec.takes(value)), None)
         return None
 
     def named(self, name: str) -> Codec:
-        """Return the codec of this name."""
+        """Return the codec with this name, or raise `CodecError`."""
         if name not in self._named:
             codecs = self._module(NAMES[name]) if name in NAMES else self._offered
             for codec in codecs:
@@ -123,7 +125,8 @@ class Registry:
         return self._named[name]
 
     def _of_library(self, value: object) -> Iterator[Codec]:
-        """Yield the codecs for the libraries that a value's class comes from, as far as what they need is installed."""
+        """Yield the codecs for the libraries that a value's class comes from. Where a needed package is missing, warn
+        instead."""
         for root in roots(value):
             if root in LIBRARIES:
                 try:
@@ -138,8 +141,9 @@ class Registry:
 
     @cached_property
     def _offered(self) -> list[Codec]:
-        """What the installed packages offer: a codec, or a class to make one of."""
-        from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms that few processes need
+        """The codecs that installed packages offer; an entry point is a codec, or a class that is called to make
+        one."""
+        from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms, and few processes need it
 
         found: list[Codec] = []
         for each in entry_points(group=GROUP):

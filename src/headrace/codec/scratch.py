@@ -1,4 +1,4 @@
-"""Scratch: files that loaded values need beside the store, under names and suffixes of their own."""
+"""Scratch: files that loaded values need outside the store, with their own names and suffixes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from headrace.errors import CodecError
 
 
 class Scratch:
-    """A folder made when it is first needed: the attempt's own, or a temporary one that goes with this process."""
+    """A folder that is made when it is first needed: the attempt's own, or a temporary one that is deleted when this
+    process ends."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._made = False
 
     def folder(self, digest: str) -> Path:
-        """Return an empty folder for what belongs to an artifact."""
+        """Return a new empty folder for the files of an artifact."""
         return Path(tempfile.mkdtemp(prefix=f"{digest[:12]}-", dir=self._root()))
 
     def lay(self, folder: Path, name: str, content: Path | bytes) -> Path:
-        """Put a file under a name into a folder, read-only: a link to a file of the store, or bytes.
+        """Put a read-only file with this name into a folder and return its path: a link to a file of the store, or
+        bytes.
 
-        A hard link where one can be had: a file of a cache may be evicted while the attempt still needs it.
+        A hard link is used where possible, since a file may be evicted from the cache while the attempt still needs it.
         """
         path = folder.joinpath(*steps(name))
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
             try:
                 path.hardlink_to(content)
-            except OSError:  # another file system or mount, or not ours to link
+            except OSError:  # another file system or mount, or no permission to link
                 path.symlink_to(content)
         else:
             path.write_bytes(content)
@@ -50,7 +52,7 @@ class Scratch:
 
 
 def steps(name: str) -> list[str]:
-    """Split a relative name; raise `CodecError` for one that would leave its folder.
+    """Return the steps of a relative path; raise `CodecError` if the path would leave its folder.
 
     >>> steps("logs/train.txt")
     ['logs', 'train.txt']

@@ -1,4 +1,4 @@
-"""A sink: what a codec saves one value into."""
+"""A sink: a codec writes one value into it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from headrace.errors import CodecError
 from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref, gather
 
 PARTS_LIMIT = 100_000
-"""How many artifacts one value may consist of; what is longer is saved whole. Lists inside a list share it."""
+"""The most artifacts that one value may consist of; a longer value is saved as one artifact. Nested lists share this
+limit."""
 
 
 def inline(codec: str, kind: str, data: bytes, content: str | None = None) -> Ref:
-    """Make the artifact of a small value, which holds its bytes."""
+    """Return the artifact of a small value; it holds the value's bytes."""
     return Ref(digest=blake3(data).hexdigest(), size=len(data), codec=codec, type=kind, inline=data, content=content)
 
 
 SPILL_BYTES = 1 << 16
-"""Bytes written beyond this go to a file of the store's instead of memory."""
+"""More bytes than this are written to a file of the store instead of memory."""
 
 
 class Sink:
-    """Takes a value as bytes (`write`, `file` or `path`, whichever suits the library), or as parts (`part`).
+    """Takes a value as bytes (with `write`, `file` or `path`, whichever suits the library), or as parts (with `part`).
 
-    Small values end up inside the artifact's row whichever way was used. `kind` is set by a codec that gives back
-    another class than it took.
+    A small value ends up inside the artifact's row in either case. A codec sets `kind` if loading returns another class
+    than it saved.
     """
 
     def __init__(self, batch: Callable[[], Batch], save: Callable[[object], Ref]) -> None:
@@ -77,15 +78,15 @@ class Sink:
 
     @property
     def path(self) -> Path:
-        """The path of a file that isn't there yet, for libraries that write to a path."""
+        """The path of a file that doesn't exist yet, for libraries that write to a path."""
         return self._drafted().path
 
     def compose(self) -> None:
-        """Say that the value consists of parts, though it may have none."""
+        """Declare that the value consists of parts, though it may have none."""
         self._composed = True
 
     def part(self, value: object, name: str | None = None) -> None:
-        """Add a value of its own, which readers can load without the rest. Give all parts a name, or none."""
+        """Add a part: a value that readers can load without the rest. Either all parts have a name, or none has."""
         try:
             ref = self._save(value)
         except Misfit as misfit:
@@ -96,9 +97,9 @@ class Sink:
             self._names.append(name)
 
     def spread(self, value: object, codec: str, inside: str = "") -> None:
-        """Add a value as a part; one that `codec` saved, by what that made parts of.
+        """Add a value as a part. If `codec` saves it, its own parts are added instead.
 
-        Of what the codec `inside` saved, the first part is the value.
+        If the codec `inside` saves it, its first part is taken as the value.
         """
         ref = self._save(value)
         if ref.codec == inside and ref.parts:
@@ -115,7 +116,7 @@ class Sink:
         self._names.append(name)
 
     def ref(self, codec: str, kind: str, content: str | None) -> Ref:
-        """Return the artifact that was written; from now on it is durable."""
+        """Return the artifact of the value that was written, whose bytes are in the row or kept by the batch."""
         if self._composed:
             if self._draft is not None or self._pieces or len(self._names) not in {0, len(self._parts)}:
                 raise CodecError(
@@ -135,7 +136,7 @@ class Sink:
         return self._draft
 
     def _small(self) -> bytes | None:
-        """Return what was written if it is in memory, or little enough for the artifact's row."""
+        """Return the bytes that were written if they are in memory, or few enough for the artifact's row; else None."""
         if self._draft is None:
             return b"".join(self._pieces)
         if self._opened:

@@ -1,4 +1,4 @@
-"""A source: what a codec loads one value from."""
+"""A source: a codec loads one value from it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from headrace.spec.artifact import Ref
 
 
 class Source:
-    """Gives the bytes of an artifact (`inline`, `read` or `path`, whichever suits the library), or its parts.
+    """The bytes of an artifact (with `inline`, `read` or `path`, whichever suits the library), or its parts.
 
-    `is_foreign` says that nobody here has written or read them yet: what a library would follow unchecked is looked at.
+    `is_foreign` is True if the bytes may come from elsewhere: then a codec checks offsets that its library would trust.
     """
 
     def __init__(
@@ -52,28 +52,29 @@ class Source:
 
     @property
     def kind(self) -> builtins.type:
-        """The value's class itself, imported. A safe codec does without, or checks what it gets."""
+        """The value's class itself, imported. A safe codec doesn't use it, or checks what class it gets."""
         return self._resolve(self._ref.type)
 
     @property
     def content(self) -> Path | bytes:
-        """The bytes where they are: in a file of the store, or here."""
+        """The bytes: as a file of the store, or in memory."""
         return self.read() if self._stored is None else self._stored
 
     @property
     def path(self) -> Path:
-        """A file with the bytes, only to be read; it has no telling suffix."""
+        """A read-only file with the bytes; its name has no meaningful suffix."""
         if self._stored is None:
             return self._scratch.lay(self._scratch.folder(self._ref.digest), "value", self.read())
         return self._stored
 
     def reader(self) -> BinaryIO:
-        """Return the bytes as a file that can seek. From an object store it fetches what is read and no more, and
-        nobody holds that against the digest."""
+        """Return the bytes as a file that can seek. With an object store, only what is read is fetched, and it isn't
+        checked against the digest."""
         return io.BytesIO(self.read()) if self._fetch is None else self._reader()
 
     def folder(self) -> Path:
-        """Lay out the parts as files under their names in a folder of their own, which lasts as long as the attempt."""
+        """Write the parts as files under their names into a new folder and return it; it lasts as long as the
+        attempt."""
         folder = self._scratch.folder(self._ref.digest)
         for name, ref in zip(self.names or (), self._parts, strict=True):
             self._scratch.lay(folder, name, self._enter(ref).content)
@@ -91,15 +92,15 @@ class Source:
         return len(self._ref.parts or ())
 
     def part(self, index: int) -> object:
-        """Load the part at this place."""
+        """Load and return the part at this index."""
         return self._load(self._parts[index])
 
     def parts(self) -> list[object]:
-        """Load all parts."""
+        """Load and return all parts."""
         return [self._load(each) for each in self._parts]
 
     def sources(self) -> list[Source]:
-        """Return the source of each part, for codecs that load only some of it."""
+        """Return the source of each part, for codecs that load only some of a part."""
         return [self._enter(each) for each in self._parts]
 
     @cached_property

@@ -1,4 +1,5 @@
-"""Values that Headrace has a class for: files, folders, pictures. Loaded by all user code, so it imports little."""
+"""Values that Headrace has a class for: files, folders, pictures. All user code imports this module, so it imports
+little."""
 
 from __future__ import annotations
 
@@ -13,11 +14,11 @@ from headrace.spec.noun import Noun
 
 @dataclass(frozen=True, slots=True, init=False)
 class File(os.PathLike[str]):
-    """A file as a value: its bytes and its name, handed on without reading it into memory.
+    """A file as a value: its bytes and its name. It is passed from stage to stage without reading it into memory.
 
-    A stage that returns one gives a path of its own (`File("model.gguf")`); the file is copied into the store when
-    the stage ends. A stage that takes one gets a read-only path with the same name, good for as long as it runs.
-    Use `File` wherever a path fits: `open(file)`, `pandas.read_csv(file)`.
+    A stage that returns a file gives a path that it wrote (`File("model.gguf")`); the file is copied into the store
+    when the stage ends. A stage that takes a file gets a read-only path with the same name, valid while the stage runs.
+    `File` can be used wherever a path is expected: `open(file)`, `pandas.read_csv(file)`.
     """
 
     path: Path
@@ -41,8 +42,8 @@ class File(os.PathLike[str]):
 class Folder(os.PathLike[str]):
     """A folder as a value: the files in it and their relative names. Empty folders and file modes are not kept.
 
-    Handed on like a `File`: copied into the store when the stage ends, read-only for the stage that takes it. What
-    didn't change between two versions of a folder is stored once more only until the collector merges it.
+    A folder is passed on like a `File`: copied into the store when the stage ends, and read-only for the stage that
+    takes it. Files that are the same in two versions of a folder are stored twice only until the collector merges them.
     """
 
     path: Path
@@ -65,14 +66,14 @@ class Folder(os.PathLike[str]):
         return self.path / name
 
     def files(self) -> Iterator[Path]:
-        """Go over all files inside, in the order of their names."""
+        """Yield the paths of all files inside, sorted by folder and name."""
         for folder, folders, names in os.walk(self.path, followlinks=True):
             folders.sort()
             yield from (Path(folder, name) for name in sorted(names))
 
 
 class Picture(Noun, frozen=True):
-    """A drawing as SVG. Notebooks and pages show it as an image, so that no script in it runs."""
+    """A drawing as SVG. Notebooks and pages show it as an image, so that scripts in it don't run."""
 
     svg: str
 

@@ -1,4 +1,4 @@
-"""Arrow data as Arrow IPC: written batch by batch, memory-mapped by the reader."""
+"""Arrow data as Arrow IPC: written batch by batch, and memory-mapped when it is read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ from headrace.codec.source import Source
 from headrace.errors import CodecError
 
 BATCH_BYTES = 1 << 24
-"""About how much one record batch of a table holds. Chunked data is copied to write it, so this bounds the copy; and
-memory for a copy of this size is used again, where one of 64 MiB is taken from the system each time (twice the cpu)."""
+"""The approximate size of one record batch of a table.
+
+Chunked data is copied to write it, so this size limits the copy. The allocator reuses memory for copies of this size;
+memory for 64 MiB would be requested from the system each time, which takes twice the CPU time.
+"""
 
 SMALL_BYTES = 1 << 16
-"""Below this, data is written in memory first: most of it ends up in the artifact's row."""
+"""Smaller data is written in memory first, since most of it ends up in the artifact's row."""
 
 
 class ArrowCodec:
     """A table, record batch, array, chunked array or schema, as an Arrow IPC file; metadata is kept.
 
-    How a table was chunked is not part of its value: it is cut anew, by its schema and length alone, so equal tables
-    make equal bytes. What stands under nulls, the order of a dictionary, and the buffers of view types still show.
+    A table's chunks are not part of its value: it is cut into batches by its schema and length alone, so equal tables
+    make equal bytes. Bytes may still differ by the values under nulls, the order of a dictionary, and the buffers of
+    view types.
     """
 
     name = "arrow"
@@ -78,9 +82,9 @@ class ArrowCodec:
 
 
 class ArrowStreamCodec:
-    """Record batches one by one, from a reader or a generator, as an Arrow IPC stream; loading gives a reader.
+    """Record batches from a reader or a generator, one by one, as an Arrow IPC stream; loading returns a reader.
 
-    The batches are those that were given: their borders are part of the value.
+    The batches are kept as they came: where one ends is part of the value.
     """
 
     name = "arrow-stream"
@@ -115,19 +119,19 @@ CODECS = (ArrowCodec(), ArrowStreamCodec())
 
 
 def write_table(table: Any, sink: Sink) -> None:
-    """Write a table so that equal tables make equal bytes, without a second copy of more than a batch."""
+    """Write a table so that equal tables make equal bytes, copying at most one batch at a time."""
     if any(pa.types.is_dictionary(each.type) for each in table.schema):
         table = table.unify_dictionaries()
     _write(sink, table.schema, _cut(table), table.nbytes)
 
 
 def read_table(source: Source) -> Any:
-    """Return a table that lies in the store's file, memory-mapped."""
+    """Return the table in a source, memory-mapped from the store's file."""
     return checked(pa.ipc.open_file(_open(source)).read_all(), source)
 
 
 def check_table(source: Source) -> None:
-    """Look at a table that came from elsewhere; one of a type that polars alone reads, by a copy, is left to it."""
+    """Check a table that came from elsewhere. Types that only polars can read are skipped: polars copies them."""
     with suppress(pa.ArrowNotImplementedError):
         read_table(source)
 
@@ -145,10 +149,10 @@ def _all_checked(reader: Any, source: Source) -> Iterator[Any]:
 
 
 def checked(data: Any, source: Source) -> Any:
-    """Return a table or batch, looked at in full if it came from elsewhere.
+    """Return a table or batch, fully checked first if it came from elsewhere.
 
     Raises:
-        CodecError: it leads out of its own bytes.
+        CodecError: an offset or length in the data points outside of its own bytes.
     """
     if source.is_foreign:
         try:
@@ -159,19 +163,20 @@ def checked(data: Any, source: Source) -> Any:
 
 
 def look_into(data: Any) -> None:
-    """Look at all of a table or batch that came from elsewhere: Arrow follows its offsets unchecked.
+    """Check all of a table or batch that came from elsewhere, since Arrow trusts the offsets in it.
 
     Raises:
-        pyarrow.ArrowInvalid: it leads out of its own bytes, or a name or text in it is none.
+        pyarrow.ArrowInvalid: an offset or length points outside of the data's own bytes, or a name or text isn't valid
+            UTF-8.
     """
     data.validate(full=True)
     rest = list(data.schema)
     while rest:
         field = rest.pop()
         try:
-            field.name  # noqa: B018  which is decoded here
+            field.name  # noqa: B018  decodes the name
         except UnicodeDecodeError as error:
-            raise pa.ArrowInvalid(f"the name of a column is no text: {error}") from error
+            raise pa.ArrowInvalid(f"the name of a column is not text: {error}") from error
         rest.extend(field.type.field(place) for place in range(field.type.num_fields))
 
 
@@ -183,10 +188,11 @@ def _broken(error: Exception) -> CodecError:
 
 
 def read_columns(source: Source, names: Sequence[str], also: Callable[[Any], Sequence[str]] = lambda _: ()) -> Any:
-    """Return a table of these columns, and of those that `also` names of its schema: nothing else is read.
+    """Return a table of the columns `names`, and of the columns that `also` returns for the schema, reading nothing
+    else.
 
-    Of a file that lies here the columns are memory-mapped. From far away come the file's end, where Arrow says what
-    lies where, and the ranges of these columns.
+    The columns of a local file are memory-mapped. From an object store, only the file's end (where Arrow records the
+    position of each column) and the ranges of these columns are fetched.
 
     Raises:
         CodecError: the table has no column of that name, or two.
@@ -202,7 +208,7 @@ def read_columns(source: Source, names: Sequence[str], also: Callable[[Any], Seq
                 + (", ..." if len(schema.names) > 20 else ""),
             )
     options = pa.ipc.IpcReadOptions(included_fields=sorted(schema.get_field_index(each) for each in chosen))
-    # without a field to include, Arrow includes all
+    # with no field to include, Arrow includes all fields
     table = pa.ipc.open_file(file, options=options).read_all() if chosen else pa.table({})
     return checked(table, source).select(chosen)
 
@@ -224,10 +230,11 @@ def _open(source: Source, *, is_stream: bool = False) -> Any:
 
 
 def _weighed(file: Any, source: Source, *, is_stream: bool = False) -> Any:
-    """Return the file, if it came from here or becomes no more than it is: Headrace compresses no table.
+    """Return the file, after checking a foreign one: Headrace compresses no table, so it may not unpack to more bytes
+    than it has.
 
     Raises:
-        CodecError: it is compressed, or has values without bytes.
+        CodecError: the file is compressed, or has far more values than bytes.
     """
     if source.is_foreign:
         try:
@@ -250,16 +257,16 @@ def _write(sink: Sink, schema: Any, batches: Iterable[Any], size: int) -> None:
     with pa.ipc.new_file(target, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
-            del batch  # so that it is gone before the next one is made
+            del batch  # free it before the next batch is made
     if size < SMALL_BYTES:
         sink.write(memoryview(target.getvalue()))
 
 
 def _cut(table: Any) -> Iterator[Any]:
-    """Cut a table into batches of a length that its schema alone decides.
+    """Cut a table into batches, with a number of rows that only its schema decides.
 
-    Where Arrow would fill the gap behind a column with what follows in memory, the column is copied: values of varying
-    length, and the end of the table.
+    Arrow would fill the gap behind some columns with the bytes that follow in memory. These columns (values of varying
+    length, and the end of the table) are copied.
     """
     rows = batch_rows(table.schema)
     for start in range(0, table.num_rows, rows):
@@ -292,16 +299,16 @@ def _width(kind: Any) -> int:
 
 
 def refuse_broken(value: object, columns: Iterable[tuple[str, Any]]) -> None:
-    """Raise `Misfit` for a value with a column whose lengths or offsets can't be: writing it may end the process.
+    """Raise `Misfit` if a column has impossible lengths or offsets: writing it could crash the process.
 
-    Only each column's ends are looked at (4 us for 20 chunks), so what is wrong in between isn't seen.
+    Only both ends of each column are checked (4 us for 20 chunks), so an error in the middle isn't found.
     """
     for name, column in columns:
         try:
             column.validate()
         except pa.ArrowException as error:
             where = f"its column `{name}`" if name else "it"
-            hint = "what made it gave Arrow wrong offsets or lengths: `.validate(full=True)` there shows the first"
+            hint = "its maker gave Arrow wrong offsets or lengths: `.validate(full=True)` there shows the first"
             raise Misfit(describe(type(value)), f"{where} is broken: {error}", hint) from error
 
 
@@ -316,7 +323,7 @@ def _is_fixed(kind: Any) -> bool:
 
 
 def _batches(value: Any) -> Iterator[Any]:
-    """Go over what the user's code gives; what it raises is its own error, not ours."""
+    """Yield the record batches of the user's iterator; its exceptions are raised as `CallerFailed`."""
     values = iter(value)
     while True:
         try:
@@ -328,8 +335,8 @@ def _batches(value: Any) -> Iterator[Any]:
         if not isinstance(batch, pa.RecordBatch):
             raise Misfit(
                 describe(type(value)),
-                f"it gives a `{describe(type(batch))}`",
-                "give out a list; a generator may give only `pyarrow.RecordBatch`",
+                f"it yields a `{describe(type(batch))}`",
+                "return a list; a generator may yield only `pyarrow.RecordBatch`",
             )
         refuse_broken(batch, _columns(batch))
         yield batch

@@ -1,8 +1,8 @@
-"""What an Arrow file or stream says that it holds, read before pyarrow unpacks any of it.
+"""What an Arrow file or stream claims to hold, read before pyarrow unpacks any of it.
 
-Each batch begins with a flatbuffer that lists its columns' lengths and its buffers; a compressed buffer begins with the
-size that it unpacks to. pyarrow shows neither, and allocates what they say. Read here is what Arrow's `Message.fbs` and
-`File.fbs` number as named below; pyarrow verifies the rest of a flatbuffer itself.
+Each batch begins with a flatbuffer that lists the lengths of its columns and its buffers; a compressed buffer begins
+with its unpacked size. pyarrow doesn't show these sizes, and allocates memory for them. The field numbers below are
+those of Arrow's `Message.fbs` and `File.fbs`; pyarrow itself verifies the rest of a flatbuffer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import pyarrow as pa
 
 GROWTH = 200
 LEAST_BARE = 1 << 27
-"""So many values may have no bytes behind them (nulls of no type, runs), or `GROWTH` for each byte of the file."""
+"""The most values that may have no bytes (untyped nulls, run-length encoding), or `GROWTH` for each byte of the file if
+that is more."""
 
 _MAGIC_BYTES = 6
 _CONTINUED = b"\xff\xff\xff\xff"
@@ -25,8 +26,8 @@ _DICTIONARY, _BATCH = 2, 3
 
 
 class Claims(NamedTuple):
-    """What a file or stream of `size` bytes says that it becomes: `data` bytes of buffers, and `values` in its columns,
-    those inside of lists and rows of a table without columns included."""
+    """The size that a file or stream of `size` bytes claims to unpack to: `data` bytes of buffers, and `values` in its
+    columns. `values` includes those inside lists, and the rows of a table without columns."""
 
     size: int
     data: int
@@ -35,16 +36,16 @@ class Claims(NamedTuple):
 
     @property
     def is_bare(self) -> bool:
-        """True if there are far more values than bytes behind them."""
+        """True if there are far more values than bytes for them."""
         return self.values - self.data > max(LEAST_BARE, GROWTH * self.size)
 
 
 def claims_of(file: Any, *, is_stream: bool) -> Claims:
-    """Return what an IPC file or stream claims, and leave `file` at its start. Of a body at most the first eight bytes
-    of each buffer are read.
+    """Return what an IPC file or stream claims to hold, and set `file` back to its start. Of each buffer, at most the
+    first eight bytes are read.
 
     Raises:
-        pyarrow.ArrowInvalid: what it says of itself leads out of it.
+        pyarrow.ArrowInvalid: an offset or length in it points outside of the file.
     """
     size = file.seek(0, 2)
     data, values, is_packed, read = 0, 0, False, 0
@@ -75,7 +76,8 @@ def claims_of(file: Any, *, is_stream: bool) -> Claims:
 
 
 def _in_file(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
-    """Go over the messages that a file's end names: where each one's flatbuffer lies, its length, where its body is."""
+    """Yield, for each message that the file's end lists: where its flatbuffer is, the flatbuffer's length, and where
+    the body is."""
     end = size - _MAGIC_BYTES - 4
     length = _I32.unpack(_read(file, end, 4, size))[0]
     footer = _Table.root(_read(file, end - length, length, size))
@@ -88,7 +90,7 @@ def _in_file(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _in_stream(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
-    """Go over the messages of a stream likewise."""
+    """Yield, for each message of a stream: where its flatbuffer is, the flatbuffer's length, and where the body is."""
     place = 0
     while place + 8 <= size:
         start, length = _start(_read(file, place, 8, size), place)
@@ -103,13 +105,15 @@ def _in_stream(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _start(head: bytes, place: int) -> tuple[int, int]:
-    """Return where a message's flatbuffer begins, and its length: before Arrow 0.15 only the length stood before it."""
+    """Return where a message's flatbuffer begins, and its length. Before Arrow 0.15, only the length was written before
+    it."""
     is_old = head[:4] != _CONTINUED
     return (place + 4, _I32.unpack(head[:4])[0]) if is_old else (place + 8, _I32.unpack(head[4:])[0])
 
 
 def _is_packed_of_old(message: _Table) -> bool:
-    """Arrow 0.17 wrote in a message's own metadata how its buffers are compressed, and pyarrow still reads that."""
+    """Return whether a message's buffers are compressed as in Arrow 0.17, which wrote so in the message's own metadata.
+    pyarrow still reads this form."""
     return message.number(0, _I16) < 4 and any(True for _ in message.structs(4, _U32))
 
 
@@ -122,7 +126,7 @@ def _unpacked(file: Any, place: int, length: int, size: int) -> int:
 
 def _read(file: Any, place: int, length: int, size: int) -> bytes:
     if not (0 <= place <= place + length <= size):
-        raise pa.ArrowInvalid("what it says of itself leads out of it")
+        raise pa.ArrowInvalid("an offset in it points outside of it")
     file.seek(place)
     data = bytes(file.read(length))
     if len(data) != length:
@@ -131,7 +135,7 @@ def _read(file: Any, place: int, length: int, size: int) -> bytes:
 
 
 class _Table:
-    """A table of a flatbuffer: its fields by number, none of them read beyond its bytes."""
+    """A table of a flatbuffer, which reads fields by number and never beyond its bytes."""
 
     def __init__(self, data: bytes, place: int) -> None:
         self._data = data
@@ -141,23 +145,23 @@ class _Table:
 
     @classmethod
     def root(cls, data: bytes) -> _Table:
-        """Return the table that a flatbuffer is."""
+        """Return the root table of a flatbuffer."""
         if len(data) < 4:
             raise pa.ArrowInvalid("it has an empty message")
         return cls(data, _U32.unpack_from(data)[0])
 
     def number(self, field: int, form: Struct) -> int:
-        """Return a number; 0 where it isn't written."""
+        """Return the number in a field; 0 if the field is absent."""
         place = self._find(field)
         return 0 if place is None else self._at(form, place)
 
     def table(self, field: int) -> _Table | None:
-        """Return a table inside, if it is written."""
+        """Return the table in a field; None if the field is absent."""
         place = self._find(field)
         return None if place is None else _Table(self._data, place + self._at(_U32, place))
 
     def structs(self, field: int, form: Struct) -> Iterator[tuple[int, ...]]:
-        """Go over a list of structs."""
+        """Return an iterator over the list of structs in a field; it is empty if the field is absent."""
         place = self._find(field)
         if place is None:
             return iter(())

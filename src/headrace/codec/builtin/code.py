@@ -1,7 +1,7 @@
-"""Code that a stage is given: a function, a class or a partial of them, by its name.
+"""Code as an argument of a stage: a function, a class or a partial, saved by its name.
 
-Only arguments may be code. A worker finds it by its name in the bundle; the digest of all that it reaches stands in the
-key, so the artifact alone says nothing of what the code does.
+Only arguments may be code. A worker finds it in the bundle by its name. The digest of all code that it reaches is part
+of the task's key, since the artifact alone doesn't show what the code does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, 
 
 
 class CodeCodec:
-    """A function or class by its name; a partial by what it is a partial of, and the arguments that it holds.
+    """A function or class, saved by its name; a partial, saved as its function and arguments.
 
     Loading imports a module, so it isn't safe.
     """
@@ -59,7 +59,8 @@ class CodeCodec:
 
 
 def _name(value: Any) -> str:
-    """Name what another process can import, `module:qualname`."""
+    """Return the name by which another process can import a function or class, `module:qualname`; else raise
+    `Misfit`."""
     owner = getattr(value, "__self__", None)
     module = getattr(owner if isinstance(owner, type) else value, "__module__", None) or ""
     qualname = getattr(value, "__qualname__", "")

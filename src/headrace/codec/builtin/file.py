@@ -10,7 +10,7 @@ from headrace.codec.values import File, Folder
 
 
 class FileCodec:
-    """A file: one part, its bytes, under its name. Equal bytes under the same name make the same artifact."""
+    """A file: one part with its bytes, under its name. Equal bytes under the same name make the same artifact."""
 
     name = "file"
     safe = True
@@ -30,7 +30,7 @@ class FileCodec:
 
 
 class FolderCodec:
-    """A folder: a part for each file, under its relative name."""
+    """A folder: one part for each file, under its relative name."""
 
     name = "folder"
     safe = True
@@ -47,7 +47,7 @@ class FolderCodec:
             if not path.is_file():
                 raise Misfit(describe(Folder), f"`{path}` in it is not a file", "leave out pipes and broken links")
             if count >= PARTS_LIMIT:
-                raise Misfit(describe(Folder), f"it has more than {PARTS_LIMIT:,} files", "give out a File")
+                raise Misfit(describe(Folder), f"it has more than {PARTS_LIMIT:,} files", "return an archive, as a File")
             sink.add_file(path, path.relative_to(value.path).as_posix())
 
     def load(self, source: Source) -> object:

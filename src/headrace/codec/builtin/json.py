@@ -1,4 +1,4 @@
-"""Plain values, and documents of ours, as exact JSON."""
+"""Plain values, and Headrace's own documents, as exact JSON."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from headrace.spec.noun import Document
 
 OURS = ("headrace.spec.", "headrace.stages.")
 AS_THEY_ARE = (bytes, bytearray, date, datetime, time, timedelta, Decimal, UUID)
-"""What exact JSON has a form for, and msgspec's own would make texts of."""
+"""Classes that exact JSON has a form for; msgspec alone would turn their values into text."""
 
 
 class JsonCodec:
-    """Numbers, None, dates and their like, and what consists of them: see `headrace.codec.exact_json`.
+    """Numbers, None, dates and similar values, and containers of them: see `headrace.codec.exact_json`.
 
-    Equal values make equal bytes; a dictionary keeps its order, so another order is another value.
+    Equal values make equal bytes. A dictionary keeps its order, so another order makes other bytes.
     """
 
     name = "json"
@@ -40,9 +40,9 @@ class JsonCodec:
 
 
 class DocumentCodec:
-    """A document of Headrace's own, such as a `Preparation`: one JSON object, made and checked by msgspec.
+    """A document of Headrace's own, such as a `Preparation`: one JSON object, which msgspec makes and checks.
 
-    An artifact that names any other class is refused before anything of it is imported.
+    An artifact that names any other class is refused before anything is imported for it.
     """
 
     name = "document"
@@ -72,7 +72,7 @@ class DocumentCodec:
 
 
 def _listed(value: Any) -> Any:
-    """Return a value with lists for tuples, as JSON has them: the class knows which of them were tuples."""
+    """Return a value with its tuples as lists, since JSON has only lists; the class knows which fields are tuples."""
     if isinstance(value, dict):
         return {key: _listed(each) for key, each in value.items()}
     return [_listed(each) for each in value] if isinstance(value, list | tuple) else value

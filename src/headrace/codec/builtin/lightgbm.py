@@ -1,4 +1,4 @@
-"""LightGBM's models as their own text."""
+"""LightGBM's models, saved as LightGBM's own text."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MODELS = ("LGBMClassifier", "LGBMRanker", "LGBMRegressor")
 
 
 class LightGbmCodec:
-    """A booster, or a classifier, regressor or ranker: the model as text with all its trees, and beside it what the
-    text leaves out (parameters, classes, scores). Predictions are equal to the last digit.
+    """A booster, classifier, regressor or ranker: the model as text with all its trees, and what the text leaves out
+    (parameters, classes, scores).
 
-    Training data is not kept, nor the order of keys in scores. A model that holds a function (an objective of one's
-    own) is left to pickle. Equal models make equal bytes.
+    Predictions of the loaded model are equal to the last digit. Training data is not kept, nor is the order of keys in
+    scores. A model that holds a function (a custom objective) is pickled instead. Equal models make equal bytes.
     """
 
     name = "lightgbm"
@@ -64,7 +64,7 @@ CODECS = (LightGbmCodec(),)
 
 
 def _estimator(model: Any) -> dict[str, Any]:
-    """Return the attributes of a model without its booster, and the encoder of labels as the labels in their order."""
+    """Return a model's attributes without its booster; the label encoder is replaced by its labels in their order."""
     state = {key: None if key == "_Booster" else _plain(each) for key, each in vars(model).items()}
     if isinstance(encoder := state.get("_le"), LabelEncoder):
         state["_le"] = encoder.classes_
@@ -72,7 +72,7 @@ def _estimator(model: Any) -> dict[str, Any]:
 
 
 def _attributes(state: dict[str, Any]) -> dict[str, Any]:
-    """Undo `_estimator`."""
+    """Undo `_estimator`: return the attributes with the label encoder and the scores restored."""
     if state.get("_le") is not None:
         encoder = LabelEncoder()
         encoder.classes_ = state["_le"]
@@ -100,7 +100,8 @@ def _booster(text: str, state: dict[str, Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Make dictionaries of any kind plain ones: LightGBM's own have defaults that only pickle knows."""
+    """Return a value with every dictionary in it as a plain one: LightGBM's own have default factories that only pickle
+    can save."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return value

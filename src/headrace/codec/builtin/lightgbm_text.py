@@ -1,7 +1,7 @@
-"""The text of a LightGBM model, checked before LightGBM reads it.
+"""Checks the text of a LightGBM model before LightGBM reads it.
 
-LightGBM follows a tree's indices without a look at bounds, and ends the process where a list has another length than it
-expects. So a forged text would read memory that isn't its own, or end who reads it.
+LightGBM trusts the indices in a tree, and ends the process where a list has an unexpected length. So a forged text
+could read foreign memory, or crash the process that loads it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ INNER = (
     "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child",
     "internal_value", "internal_weight", "internal_count",
 )  # fmt: skip
-"""Lists with a number for each inner node; those of `LEAVES` have one for each leaf."""
+"""Lists with one number for each inner node; the lists of `LEAVES` have one for each leaf."""
 
 LEAVES = ("leaf_value", "leaf_weight", "leaf_count")
 PARAMETER = re.compile(r"\[(\w+): [^\n]*\]")
 TREE = re.compile(r"Tree=(\d+)\n((?:[a-z_]+=[-+.0-9a-z ]*\n)+)\n*", re.ASCII)
-"""A tree as LightGBM writes it: what it would read otherwise than we do isn't there, such as `1_0`, or lines after a
-blank one."""
+"""A tree as LightGBM writes it. Text that LightGBM would read differently from this module doesn't match, such as
+`1_0`, or lines after a blank one."""
 COUNT = re.compile(r"\d{1,9}", re.ASCII)
 CATEGORICAL = 1
-"""The bit of a node's `decision_type` that says that it asks for a category."""
+"""The bit of a node's `decision_type` that marks a test for a category."""
 
 
 def check_text(text: str) -> None:
-    """Raise `CodecError` if a tree of a model points outside of itself, back, or beyond its features."""
+    """Raise `CodecError` if a tree of a model points outside itself, back to an earlier node, or beyond its
+    features."""
     try:
         is_sound = _is_sound(text)
     except (KeyError, ValueError, OverflowError):
@@ -46,7 +47,7 @@ def check_text(text: str) -> None:
 
 def _is_sound(text: str) -> bool:
     if "\r" in text or "\0" in text:
-        return False  # each ends a line for LightGBM
+        return False  # LightGBM takes either as the end of a line
     first = re.search(r"^Tree=", text, re.MULTILINE)
     head = _pairs(text if first is None else text[: first.start()])
     features, classes = _count(head["max_feature_idx"]) + 1, _count(head["num_class"])
@@ -65,7 +66,8 @@ def _is_sound(text: str) -> bool:
 
 
 def _has_parameters(text: str) -> bool:
-    """Return whether each line of the parameters is one that LightGBM knows: it follows other names unchecked."""
+    """Return whether LightGBM knows the name in each line of the parameters; it would accept unknown names
+    unchecked."""
     _, is_there, rest = text.partition("\nparameters:\n")
     told, is_whole, _ = rest.partition("\nend of parameters\n")
     lines = [PARAMETER.fullmatch(line) for line in told.split("\n") if line]
@@ -74,7 +76,7 @@ def _has_parameters(text: str) -> bool:
 
 
 def _trees(text: str, sizes: str) -> Iterator[dict[str, str]]:
-    """Go over the trees: each begins where the sizes of those before it end."""
+    """Yield the fields of each tree, after checking that the sizes in the header match the trees."""
     blocks = re.split(r"(?=^Tree=)", text[: text.index("\nend of trees\n") + 1], flags=re.MULTILINE)[1:]
     if [_count(size) for size in sizes.split(" ")] != [len(block) for block in blocks]:
         raise ValueError("the trees have other sizes")
@@ -86,7 +88,8 @@ def _trees(text: str, sizes: str) -> Iterator[dict[str, str]]:
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """Return what stands before and after the first `=` of each line, which must begin with a name."""
+    """Return the text before and after the first `=` of each line, as a dictionary. A line without a name, or with a
+    repeated one, is a `ValueError`."""
     found: dict[str, str] = {}
     for line in filter(None, text.split("\n")):
         key, _, value = line.partition("=")
@@ -97,9 +100,9 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _count(text: str) -> int:
-    """Read digits as LightGBM does: Python's `int` would take more."""
+    """Return the number in a text of digits, as LightGBM reads it: Python's `int` would accept more forms."""
     if COUNT.fullmatch(text) is None:
-        raise ValueError(f"`{text}` is no count")
+        raise ValueError(f"`{text}` is not a count")
     return int(text)
 
 
@@ -129,7 +132,7 @@ def _has_categories(tree: Mapping[str, str]) -> bool:
     asked = (_whole(tree, "decision_type") & CATEGORICAL) != 0
     places = np.array(tree["threshold"].split(), dtype=float)[asked]
     count = _count(tree["num_cat"])
-    if not np.all((places >= 0) & (places < count)):  # what is no number is refused too
+    if not np.all((places >= 0) & (places < count)):  # NaN is refused too
         return False
     if count == 0:
         return True
@@ -138,7 +141,8 @@ def _has_categories(tree: Mapping[str, str]) -> bool:
 
 
 def _has_coefficients(tree: Mapping[str, str], features: int) -> bool:
-    """Look at the linear models that leaves of some trees hold."""
+    """Return whether the linear models in a tree's leaves, if there are any, have lists of the right length and known
+    features."""
     if int(tree.get("is_linear", "0")) == 0:
         return True
     counts, asks, leaves = _whole(tree, "num_features"), _whole(tree, "leaf_features"), int(tree["num_leaves"])
@@ -153,7 +157,7 @@ def _has_coefficients(tree: Mapping[str, str], features: int) -> bool:
 
 
 def _has(tree: Mapping[str, str], name: str, count: int) -> bool:
-    """Return whether a list has so many numbers."""
+    """Return whether a list of a tree has this many numbers."""
     return len(np.array(tree[name].split(), dtype=float)) == count
 
 

@@ -1,4 +1,4 @@
-"""NumPy's arrays and scalars as `.npy`, memory-mapped by the reader."""
+"""NumPy's arrays and scalars as `.npy`, memory-mapped when they are read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from headrace.codec.sink import Sink
 from headrace.codec.source import Source
 
 SMALL_BYTES = 1 << 16
-"""Below this, an array is written in memory first: most of it ends up in the artifact's row."""
+"""A smaller array is written in memory first, since most of these end up in the artifact's row."""
 
 
 class NumpyCodec:
-    """An array, or a scalar that JSON doesn't hold. What is loaded is read-only: copy it to change it.
+    """An array, or a scalar that JSON can't hold. A loaded array is read-only: copy it to change it.
 
-    Equal arrays of the same memory order make equal bytes. Objects and subclasses (masked arrays, matrices) are left
-    to pickle; a memory map is saved and comes back as the array that it shows.
+    Equal arrays with the same memory order make equal bytes. Arrays of objects and subclasses (masked arrays, matrices)
+    are pickled instead. A memory map is saved as an array, and loaded as one.
     """
 
     name = "numpy"
@@ -50,7 +50,7 @@ CODECS = (NumpyCodec(),)
 
 
 def _is_raw(dtype: np.dtype[np.generic]) -> bool:
-    """Return whether the memory of an array of this type is all there is to it."""
+    """Return whether an array of this type is completely described by its memory."""
     return not dtype.hasobject and dtype.kind != "T" and not dtype.metadata
 
 

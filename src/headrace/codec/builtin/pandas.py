@@ -23,7 +23,8 @@ KEY = b"headrace"
 
 
 class Recipe(msgspec.Struct, frozen=True, array_like=True):
-    """What Arrow's own metadata leaves out: columns of Python objects, the index's frequency, a series' name."""
+    """What Arrow's own metadata leaves out: which columns hold Python objects, the index's frequency, a series'
+    name."""
 
     objects: list[int]
     freq: str | None
@@ -31,11 +32,11 @@ class Recipe(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PandasCodec:
-    """A frame or series as an Arrow IPC file, values, index, columns, types and `attrs` exactly kept.
+    """A frame or series as an Arrow IPC file. Its values, index, columns, types and `attrs` are kept exactly.
 
-    Whether Arrow keeps them is checked: types on an empty copy, each value only in columns of Python objects. What it
-    doesn't keep (mixed objects, lists, sparse or complex numbers, columns of one name) is left to pickle. Equal
-    frames make equal bytes.
+    The codec checks that Arrow keeps them: types on an empty copy, and single values only in columns of Python objects.
+    What Arrow doesn't keep (mixed objects, lists, sparse or complex numbers, two columns of one name) is pickled
+    instead. Equal frames make equal bytes.
     """
 
     name = "pandas"
@@ -86,7 +87,7 @@ def _to_arrow(value: Any) -> Any:
 
 
 def _arrow_columns(frame: Any) -> Iterable[tuple[str, Any]]:
-    """Return the columns whose values pandas itself keeps as Arrow data, such as texts."""
+    """Yield label and data of each column that pandas itself keeps as Arrow data, such as text."""
     for label, column in frame.items():
         if isinstance(column.array, pd.arrays.ArrowExtensionArray):
             yield str(label), column.array.__arrow_array__()
@@ -108,12 +109,12 @@ def _to_pandas(table: Any) -> Any:
 
 
 def _index_fields(schema: Any) -> list[str]:
-    """Name the fields that hold the index, where it isn't a range."""
+    """Return the names of the fields that hold the index; none if it is a range."""
     return [each for each in json.loads(schema.metadata[b"pandas"])["index_columns"] if isinstance(each, str)]
 
 
 def _chosen(table: Any, names: Sequence[str]) -> Any:
-    """Return a table of some columns the recipe that is theirs."""
+    """Return the table of some columns, with the recipe changed to fit only these columns."""
     recipe = _recipe(table)
     index = _index_fields(table.schema)
     labels = [each["field_name"] for each in json.loads(table.schema.metadata[b"pandas"])["columns"]]
@@ -148,7 +149,7 @@ def _freq(index: Any) -> str | None:
 
 
 def _check_labels(frame: Any) -> None:
-    """Refuse what pyarrow would change with no more than a warning."""
+    """Raise `Declined` for labels and values that pyarrow would change with only a warning."""
     mixed = frame.columns.inferred_type.startswith("mixed") and frame.columns.nlevels == 1
     if mixed or not frame.columns.is_unique or getattr(frame.columns, "freq", None) is not None:
         raise Declined("columns that Arrow would rename")
@@ -160,7 +161,7 @@ def _check_labels(frame: Any) -> None:
 
 
 def _check_types(given: Any, found: Any) -> None:
-    """Compare what a frame is, apart from its values, with what came back."""
+    """Raise `Declined` unless types, labels and attributes of the given frame and of the one read back are the same."""
     kept = (
         given.dtypes.tolist() == found.dtypes.tolist()
         and type(given.columns) is type(found.columns)

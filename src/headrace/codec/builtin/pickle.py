@@ -1,4 +1,4 @@
-"""The last resort: pickle, labelled as such."""
+"""Pickle, for values that no other codec takes; the artifact names this codec."""
 
 from __future__ import annotations
 
@@ -14,46 +14,47 @@ from headrace.codec.sink import Sink
 from headrace.codec.source import Source
 
 REFUSED: dict[str, str] = {
-    "builtins.function": "give out what the function returns, or its name",
-    "builtins.builtin_function_or_method": "give out what the function returns, or its name",
-    "builtins.method": "give out the object, and call its method in the stage that takes it",
-    "builtins.method-wrapper": "give out the object, and call its method in the stage that takes it",
-    "builtins.type": "give out an instance of the class, or its name",
+    "builtins.function": "return what the function returns, or its name",
+    "builtins.builtin_function_or_method": "return what the function returns, or its name",
+    "builtins.method": "return the object, and call its method in the stage that takes it",
+    "builtins.method-wrapper": "return the object, and call its method in the stage that takes it",
+    "builtins.type": "return an instance of the class, or its name",
     "builtins.module": "import the module in the stage that needs it",
-    "builtins.generator": "give out a list; a generator may give only `pyarrow.RecordBatch`",
-    "builtins.async_generator": "give out a list",
-    "builtins.coroutine": "await it and give out its result",
-    "builtins.map": "give out a list",
-    "builtins.filter": "give out a list",
-    "builtins.zip": "give out a list",
-    "builtins.memoryview": "give out `bytes(...)` of it",
-    "builtins.frame": "give out the values that you need from it",
-    "builtins.traceback": "give out its text",
-    "_io._IOBase": "give out `headrace.File(path)` of a closed file, or what the file holds",
+    "builtins.generator": "return a list; a generator may yield only `pyarrow.RecordBatch`",
+    "builtins.async_generator": "return a list",
+    "builtins.coroutine": "await it and return its result",
+    "builtins.map": "return a list",
+    "builtins.filter": "return a list",
+    "builtins.zip": "return a list",
+    "builtins.memoryview": "return `bytes(...)` of it",
+    "builtins.frame": "return the values that you need from it",
+    "builtins.traceback": "return its text",
+    "_io._IOBase": "return `headrace.File(path)` of a closed file, or what the file holds",
     "_thread.lock": "open or make it in the stage that needs it",
     "_thread.RLock": "open or make it in the stage that needs it",
     "_socket.socket": "open it in the stage that needs it",
     "threading.Thread": "start it in the stage that needs it",
     "subprocess.Popen": "start it in the stage that needs it",
-    "sqlite3.Connection": "give out the query's result, and connect in the stage that needs it",
-    "polars.lazyframe.frame.LazyFrame": "call its `.collect()` and give out the frame",
-    "pyarrow._dataset.Dataset": "give out its `.to_table()`, or its path as `headrace.Folder`",
-    "matplotlib.axes._axes.Axes": "give out its `.figure`",
+    "sqlite3.Connection": "return the query's result, and connect in the stage that needs it",
+    "polars.lazyframe.frame.LazyFrame": "call its `.collect()` and return the frame",
+    "pyarrow._dataset.Dataset": "return its `.to_table()`, or its path as `headrace.Folder`",
+    "matplotlib.axes._axes.Axes": "return its `.figure`",
 }
-"""Classes that mean nothing in another process, or that run code there, with what to give out instead."""
+"""Class that has no meaning in another process, or runs code there -> hint that says what to return instead."""
 
 
 class PickleCodec:
-    """Whatever pickle takes, classes of `__main__` by value. It runs code when read, so servers and pages refuse it.
+    """Any value that pickle takes; classes of `__main__` are saved with their code. Loading runs code, so servers and
+    pages refuse it.
 
-    Bytes differ between equal values (they depend on identity), and there is no content digest: a task that makes
-    such a value again makes a new one.
+    Equal values may make different bytes (they depend on identity), and there is no content digest: a task that makes
+    such a value again makes a new artifact.
     """
 
     name = "pickle"
     safe = False
 
-    def takes(self, value: object) -> bool:  # noqa: ARG002 - the last in line takes what is left, or says why not
+    def takes(self, value: object) -> bool:  # noqa: ARG002 - the last codec takes all the rest, or `save` says why not
         return True
 
     def save(self, value: object, sink: Sink) -> None:
@@ -64,7 +65,7 @@ class PickleCodec:
             raise Misfit(describe(type(value)), "it is nested too deep", "return a flatter value") from error
         except (TypeError, pickle.PicklingError, AttributeError, NotImplementedError) as error:
             raise _culprit(value) or Misfit(
-                describe(type(value)), f"pickle says: {error}", "give out plain values, or write a codec for the class"
+                describe(type(value)), f"pickle says: {error}", "return plain values, or write a codec for the class"
             ) from error
 
     def load(self, source: Source) -> object:
@@ -78,14 +79,15 @@ CODECS = (PickleCodec(),)
 
 
 def refuse(value: object) -> None:
-    """Raise `Misfit` for a value that should not be handed on at all, pickled or not."""
+    """Raise `Misfit` for a value that should not leave this process at all, pickled or not."""
     for name, hint in REFUSED.items():
         if is_a(value, name):
             raise Misfit(describe(type(value)), "it means nothing in another process", hint)
 
 
 def _culprit(value: object) -> Misfit | None:
-    """Find the innermost value that pickle stumbles over, looking into attributes and elements some levels deep."""
+    """Return a `Misfit` for the innermost value that can't be pickled, searching attributes and elements up to ten
+    levels deep; None if none is found."""
     misfit: Misfit | None = None
     way: list[str] = []
     while len(way) < 10:
@@ -116,6 +118,6 @@ def _inside(value: object) -> Iterator[tuple[str, Any]]:
 def _pickles(value: object) -> bool:
     try:
         cloudpickle.dumps(value)
-    except Exception:  # noqa: BLE001 - whatever a class of the user's raises
+    except Exception:  # noqa: BLE001 - the user's class may raise anything
         return False
     return True

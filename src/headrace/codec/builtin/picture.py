@@ -13,8 +13,10 @@ from headrace.codec.values import Picture
 
 
 class PictureCodec:
-    """A matplotlib figure as SVG, which comes back as a `Picture`: it can be shown, not drawn on. Equal figures make
-    equal bytes: no date, and ids from a fixed salt."""
+    """A matplotlib figure as SVG. It is loaded as a `Picture`: it can be shown, but not drawn on.
+
+    Equal figures make equal bytes: no date is written, and ids come from a fixed salt.
+    """
 
     name = "svg"
     safe = True
@@ -31,7 +33,7 @@ class PictureCodec:
 
 
 def _draw(figure: Any) -> str:
-    matplotlib: Any = sys.modules["matplotlib"]  # loaded, since there is a figure
+    matplotlib: Any = sys.modules["matplotlib"]  # already imported, since there is a figure
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "headrace"}):
         figure.savefig(text, format="svg", metadata={"Date": None})

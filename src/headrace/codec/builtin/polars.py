@@ -17,17 +17,17 @@ from headrace.codec.source import Source
 from headrace.errors import CodecError
 
 SMALL_BYTES = 1 << 16
-"""Below this, a frame is written in memory first: most of it ends up in the artifact's row."""
+"""A smaller frame is written in memory first, since most of these end up in the artifact's row."""
 
 ROWS = 1 << 20
-"""The rows of a record batch, whatever the chunks of the frame."""
+"""The number of rows in a record batch, however the frame is chunked."""
 
 
 class PolarsCodec:
-    """A frame or series as an Arrow IPC file in polars' own types, memory-mapped by the reader.
+    """A frame or series as an Arrow IPC file in polars' own types, memory-mapped when it is read.
 
-    A lazy frame is refused: collect it; so are columns of Python objects, which not even pickle takes. Equal
-    frames make equal bytes.
+    A lazy frame is refused: collect it first. Columns of Python objects are refused too, since not even pickle takes
+    them. Equal frames make equal bytes.
     """
 
     name = "polars"
@@ -53,7 +53,7 @@ class PolarsCodec:
             check_table(source)
         try:
             frame = pl.read_ipc(io.BytesIO(source.inline)) if source.inline is not None else _map(source.path)
-        except pl.exceptions.PanicException as error:  # which is no `Exception`
+        except pl.exceptions.PanicException as error:  # not a subclass of `Exception`
             raise CodecError(
                 f"polars can't read the frame: {str(error).partition(chr(10))[0]}",
                 hint="its bytes are damaged, or forged: make it again",
@@ -78,7 +78,7 @@ CODECS = (PolarsCodec(),)
 
 
 def _is_coded(dtype: pl.DataType) -> bool:
-    """Whether a type has more to it than Arrow tells, so that polars itself is to read the file."""
+    """Return whether Arrow doesn't hold all of this type, so that polars itself must read the file."""
     return isinstance(dtype, pl.Categorical | pl.Enum | pl.Struct | pl.List | pl.Array)
 
 
@@ -91,7 +91,8 @@ def _holds_objects(dtype: pl.DataType) -> bool:
 
 
 def _map(path: Path) -> pl.DataFrame:
-    """Map a file into memory by way of pyarrow, since polars copies it; a few types only polars reads."""
+    """Memory-map a file with pyarrow, since polars would copy it; files with types that only polars reads are read by
+    polars."""
     try:
         frame = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
     except pa.ArrowNotImplementedError:

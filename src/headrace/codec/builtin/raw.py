@@ -1,4 +1,4 @@
-"""Text and bytes, as they are."""
+"""Text and bytes, saved unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headrace.codec.source import Source
 
 
 class TextCodec:
-    """Text as UTF-8; a lone surrogate, which UTF-8 doesn't have, passes through as Python writes it."""
+    """Text as UTF-8. A lone surrogate, which UTF-8 doesn't allow, is kept with Python's `surrogatepass`."""
 
     name = "text"
     safe = True

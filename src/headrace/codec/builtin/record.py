@@ -1,4 +1,5 @@
-"""Values with named or keyed parts: dataclasses, msgspec structs, named tuples; dictionaries with other keys; enums."""
+"""Values with named or keyed parts: dataclasses, msgspec structs, named tuples; dictionaries whose keys aren't all
+text; enums."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ from headrace.errors import CodecError
 class RecordCodec:
     """A dataclass, msgspec struct or named tuple: each field is an artifact of its own.
 
-    Loading imports the class, so it isn't safe. Fields are set as they were, without `__init__` (a struct's
-    `__post_init__` runs). What can't be made from its fields is left to pickle: a class that no import finds or that
-    pickles in a way of its own, an instance that holds more than its fields.
+    Loading imports the class, so it isn't safe. Fields are set to the saved values without calling `__init__` (a
+    struct's `__post_init__` runs). Pickled instead are: an object whose class can't be imported or has its own way of
+    pickling, and an object that holds more than its fields.
     """
 
     name = "record"
@@ -82,7 +83,8 @@ class ItemsCodec:
 
 
 class EnumCodec:
-    """A member of an enumeration by its name, a combination of flags by its value; loading imports the class."""
+    """A member of an enumeration, saved by its name; a combination of flags, saved by its value. Loading imports the
+    class."""
 
     name = "enum"
     safe = False
@@ -106,7 +108,7 @@ class EnumCodec:
 
 
 def is_record(kind: type) -> bool:
-    """Return whether a class is one of those that have named fields."""
+    """Return whether a class has named fields."""
     return dataclasses.is_dataclass(kind) or issubclass(kind, tuple | msgspec.Struct)
 
 
@@ -119,8 +121,11 @@ def _fields(kind: Any) -> tuple[str, ...]:
 
 
 def _takes_fields(kind: Any, names: tuple[str, ...]) -> bool:
-    """Return whether a class has the fields that were saved. Our own, such as reports, may have got more since: these
-    go last and have a default, which is None for a named tuple's."""
+    """Return whether a class has the fields that were saved.
+
+    Headrace's own classes, such as reports, may have new fields since: these come last and have a default, which is
+    None for a named tuple.
+    """
     fields = _fields(kind)
     is_ours = kind.__module__.startswith("headrace.")
     return fields == names or (is_ours and bool(names) and fields[: len(names)] == names)
@@ -134,7 +139,7 @@ _OWN_STATE = (getattr(object, "__getstate__", None), getattr(dataclasses, "_data
 
 
 def _is_only_fields(value: object) -> bool:
-    """Return whether a dataclass instance is no more than its fields, all of which are set."""
+    """Return whether a dataclass instance holds nothing but its fields, all of which are set."""
     kind = type(value)
     fields = _fields(kind)
     return (

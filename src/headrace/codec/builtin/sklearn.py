@@ -1,4 +1,4 @@
-"""scikit-learn's estimators in skops' form, which runs no code when it is read."""
+"""scikit-learn's estimators in skops' format, which runs no code when it is read."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from headrace.errors import CodecError
 
 
 class SklearnCodec:
-    """An estimator in skops' form, made the same for the same estimator: no ids of this process, no dates.
+    """An estimator in skops' format. Equal estimators make equal bytes: ids of this process and dates are removed.
 
-    Read are estimators of scikit-learn and what these hold, as far as `skops_check` knows it, and scores; trees are
-    checked before use, since scikit-learn follows their indices unchecked. An estimator that holds anything else (a
-    function or class of the project) is left to pickle.
+    It reads estimators of scikit-learn, the objects in them that `skops_check` knows, and scores. Trees are checked
+    before use, since scikit-learn trusts their indices. An estimator that holds anything else (a function or class of
+    the project) is pickled instead.
     """
 
     name = "skops"
@@ -39,7 +39,7 @@ class SklearnCodec:
         try:
             skops.io.dump(value, made)
             _trusted(made)
-        except Exception as error:  # whatever the parts of an estimator raise
+        except Exception as error:  # the parts of an estimator may raise anything
             raise Declined(str(error)) from error
         _renumber(made, sink)
 
@@ -58,20 +58,21 @@ CODECS = (SklearnCodec(),)
 
 
 def _check_size(data: io.BytesIO) -> None:
-    """Refuse an archive that unpacks to more than it is: `save` packs nothing."""
+    """Refuse an archive that unpacks to more bytes than it has: `save` compresses nothing."""
     with ZipFile(data) as archive:
         if sum(info.file_size for info in archive.infolist()) > len(data.getbuffer()):
             raise CodecError("its files unpack to more than they are", hint="the artifact is damaged, or forged")
 
 
 def _trusted(data: io.BytesIO) -> list[str]:
-    """Return the names that a file holds, if all of them are to be trusted."""
+    """Return the names that a file holds; raise `CodecError` unless all of them can be trusted."""
     with ZipFile(data) as archive:
         return vet(json.loads(archive.read("schema.json")))
 
 
 def _renumber(made: io.BytesIO, sink: Sink) -> None:
-    """Write the archive anew: objects numbered in their order instead of by their address, files without dates."""
+    """Write the archive again, with objects numbered in their order instead of by memory address, and files without
+    dates."""
     with ZipFile(made) as old, ZipFile(sink.file, "w", ZIP_STORED) as new:
         schema = json.loads(old.read("schema.json"))
         numbers: dict[int, int] = {}
@@ -88,7 +89,8 @@ def _renumber(made: io.BytesIO, sink: Sink) -> None:
 
 
 def _without_gaps(data: bytes) -> bytes:
-    """Write zeros between the fields of an array of records: trees leave there what was in memory before."""
+    """Return the array with zeros in the gaps between the fields of its records; trees leave old memory contents
+    there."""
     if b"'|V" not in data[:1024]:
         return data
     array: Any = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)

@@ -1,8 +1,8 @@
-"""What a model is indexed by (trees, supports, vocabularies, sparse matrices), checked before it is used.
+"""Checks the indices in a model (trees, supports, vocabularies, sparse matrices) before they are used.
 
-The compiled parts of scikit-learn, SciPy and NumPy follow such numbers without a look at bounds, so a forged one would
-read or write memory that isn't its own. `PARTS` are looked at one by one; `PROBES` run a row through what was found
-sound, where only that tells the width of a table.
+The compiled parts of scikit-learn, SciPy and NumPy trust such numbers, so a forged one could read or write foreign
+memory. `PARTS` are checked one by one. `PROBES` then run one row through a checked model, where only this shows how
+wide a table is.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from headrace.codec.classes import describe
 from headrace.errors import CodecError
 
 THREADS = 1024
-"""More are asked for by no model; a runtime that can't begin them ends the process."""
+"""The most threads of a model. No real model needs more, and a runtime that can't start its threads ends the
+process."""
 
 HASHED = 2**31 - 1
-"""Of so many columns at most are the tables that texts are hashed into."""
+"""The most columns of a table that texts are hashed into."""
 
 
 def check_bounds(model: object) -> None:
-    """Raise `CodecError` if anything in a model points outside of itself, back, or beyond its features."""
+    """Raise `CodecError` if an index in a model points outside itself, back to an earlier node, or beyond its
+    features."""
     parts = list(_parts(model))
-    for checks, found in ((PARTS, parts), (PROBES, reversed(parts))):  # what lies inside runs first
+    for checks, found in ((PARTS, parts), (PROBES, reversed(parts))):  # the innermost parts are probed first
         for part in found:
             for kind in type(part).__mro__:
                 check = checks.get(describe(kind))
@@ -43,12 +45,12 @@ def _holds(check: Callable[[Any], bool], part: Any) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return bool(check(part))
-    except Exception:  # noqa: BLE001  whatever is raised by what isn't as it should be
+    except Exception:  # noqa: BLE001  an unsound part may raise anything
         return False
 
 
 def _parts(model: object) -> Iterator[Any]:
-    """Go over the objects inside a model, itself first."""
+    """Yield a model and the objects inside it, the model first."""
     rest: list[Any] = [model]
     seen: set[int] = set()
     while rest:
@@ -94,7 +96,7 @@ def _is_sound_predictor(tree: Any) -> bool:
 
 
 def _is_tree(parents: Any, left: Any, right: Any, count: int) -> bool:
-    """Return whether nodes are a tree: children stand after their parents, and each has one."""
+    """Return whether nodes form a tree: each child comes after its parent, and has only one parent."""
     children = np.concatenate([left, right]).astype(np.int64)
     return bool(
         count > 0
@@ -117,7 +119,8 @@ def _takes_its_features(model: Any) -> bool:
 
 
 def _is_sound_forest(model: Any) -> bool:
-    """Its trees are asked without a look at the table that they get."""
+    """Return whether all trees of a forest take the forest's number of features; the compiled code doesn't check a
+    tree's table."""
     return all(tree.tree_.n_features == model.n_features_in_ for tree in getattr(model, "estimators_", ()))
 
 
@@ -180,7 +183,7 @@ def _is_sound_search(tree: Any) -> bool:
 
 def _is_sound_metric(metric: Any) -> bool:
     matrix = metric.__getstate__()[2]
-    return bool(matrix.shape[0] == matrix.shape[1])  # what it looks at itself is one side
+    return bool(matrix.shape[0] == matrix.shape[1])  # the class itself checks only one side
 
 
 def _is_sound_neighbours(model: Any) -> bool:
@@ -212,7 +215,7 @@ def _is_sound_clustering(model: Any) -> bool:
 
 
 def _is_sound_machine(model: Any) -> bool:
-    """A support vector machine: `libsvm` is given addresses, and counts of its own."""
+    """Return whether a support vector machine is sound: `libsvm` trusts its counts and array sizes."""
     if not hasattr(model, "support_"):
         return True
     vectors, counts, rows = model.support_vectors_, model.n_support_, len(model.support_)
@@ -243,7 +246,8 @@ def _is_sound_machine(model: Any) -> bool:
 
 
 def _is_kernel(function: Any) -> bool:
-    """Return whether a function gives a row for each of its first table's, and a column for each of its second's."""
+    """Return whether a function returns a row for each row of its first table, and a column for each row of its
+    second."""
     if isinstance(function, partial):
         return not function.args and _is_kernel(function.func)
     return str(function.__name__).endswith("_kernel") and function.__module__ == "sklearn.metrics.pairwise"
@@ -274,7 +278,8 @@ def _is_sound_encoder(model: Any) -> bool:
 
 
 def _is_ordered(values: Any) -> bool:
-    """Return whether categories can be searched by halves; texts and objects are looked up."""
+    """Return whether categories are sorted, for binary search; texts and objects needn't be, since they are looked
+    up."""
     if values.dtype.kind in "OUS":
         return bool(values.ndim == 1)
     rest = values[:-1] if values.dtype.kind in "fc" and len(values) and np.isnan(values[-1]) else values
@@ -292,7 +297,8 @@ def _is_sound_labelling(model: Any) -> bool:
 
 
 def _is_sound_rest(model: Any) -> bool:
-    """Where it may give several labels, each of its estimators has to give one number a row."""
+    """Return whether each estimator of a one-vs-rest model returns one number a row, if the model may return several
+    labels."""
     if not hasattr(model, "estimators_") or model.label_binarizer_.y_type_ == "multiclass":
         return True
     last = [each[-1] if hasattr(each, "steps") else each for each in model.estimators_]
@@ -310,7 +316,7 @@ def _is_sound_hashing(model: Any) -> bool:
     return _within(model.n_features, HASHED)
 
 
-# -- what others give --------------------------------------------------------------------------------------------------
+# -- splines, sparse matrices and random numbers -----------------------------------------------------------------------
 
 
 def _is_sound_spline(spline: Any) -> bool:
@@ -367,7 +373,7 @@ PARTS: dict[str, Callable[[Any], bool]] = {
     "sklearn.tree._classes.BaseDecisionTree": _takes_its_features,
     "sklearn.tree._tree.Tree": _is_sound,
 }
-"""What holds of a sound object, by the class whose compiled code trusts it."""
+"""Class whose compiled code trusts its numbers -> function that returns whether an object of it is sound."""
 
 PROBES: dict[str, Callable[[Any], bool]] = {
     "sklearn.ensemble._gb.BaseGradientBoosting": _is_sound_boosting,

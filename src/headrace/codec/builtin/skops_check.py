@@ -1,9 +1,9 @@
-"""What a file in skops' form may hold: each name in it is looked up before anything is made from it.
+"""What a file in skops' format may hold: each name in it is checked before anything is made from it.
 
-skops asks its reader for the names to trust, and follows them by `getattr(import_module(module), name)`. So a name that
-begins as a trusted one leads anywhere: `sklearn.metrics._dist_metrics` has `os` in it, and a method of what it finds
-there is one node more. Here a node passes only if it is of a known sort, and what it names is a class or function that
-is defined under that very name, and of a sort that such a node needs.
+skops asks its caller for the names to trust, and resolves them with `getattr(import_module(module), name)`. So the
+prefix of a trusted name doesn't make a name safe: `sklearn.metrics._dist_metrics` also contains `os`, and one more node
+calls a method of an object found there. Here a node passes only if it is of a known type, and if it names a class or
+function that is defined under exactly this name and fits such a node.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ HELD = {
     "sklearn.utils._metadata_requests.MethodMapping",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
 }
-"""Classes of scikit-learn whose objects may be made without a call of theirs: estimators, and what estimators hold.
-What inherits from one of them counts too."""
+"""Classes of scikit-learn whose objects may be made without calling the class: estimators, and objects inside
+estimators. Subclasses of these count too."""
 
 LOSSES = {"sklearn._loss._loss.CyHalfMultinomialLoss", "sklearn._loss._loss.CyLossFunction"}
 
@@ -67,7 +67,8 @@ OTHERS = {
     "lightgbm.sklearn.LGBMRanker",
     "lightgbm.sklearn.LGBMRegressor",
 }
-"""The same of other libraries. Not the distributions of scipy.stats: they execute text that is part of their state."""
+"""Such classes of other libraries. The distributions of scipy.stats are left out: they execute text that is part of
+their state."""
 
 SPARSE = {f"scipy.sparse._{each}.{each}_{kind}" for each in ("csc", "csr") for kind in ("array", "matrix")}
 TUPLES = {
@@ -87,8 +88,8 @@ FUNCTIONS = {
     "sklearn.utils.validation.check_array",
 }
 SCORES = ("sklearn.feature_selection.", "sklearn.metrics.")
-"""Modules whose public functions an estimator may hold: scores and kernels, and nothing that reads or writes. Those
-that are compiled trust what they are given, so only those in Python are taken: they look at it."""
+"""Modules whose public functions an estimator may hold: scores and kernels, nothing that reads or writes files. Only
+functions written in Python are taken, since compiled ones don't check their arguments."""
 
 UFUNCS = {
     "numpy",
@@ -103,13 +104,13 @@ ABROAD = frozenset(("__main__", "conftest", "datasets", "externals", "tests"))
 
 
 def vet(schema: object) -> list[str]:
-    """Return the names in a skops schema, all of which may be trusted.
+    """Return the names in a skops schema, after checking that all of them may be trusted.
 
     Raises:
-        CodecError: a node of it is of no known sort, or names something that isn't known to be safe.
+        CodecError: a node of the schema is of an unknown type, or names something that isn't known to be safe.
     """
     if not isinstance(schema, dict) or type(schema.get("protocol")) is not int or schema["protocol"] < 1:
-        raise CodecError("its schema has a form that isn't known to be safe")  # old forms are checked by nobody
+        raise CodecError("its schema has a form that isn't known to be safe")  # no code here checks old forms
     first: dict[int, Node] = {}
     names: set[str] = set()
     for node in nodes(schema):
@@ -121,7 +122,7 @@ def vet(schema: object) -> list[str]:
 
 
 def nodes(schema: Any) -> Iterator[Node]:
-    """Go over the objects of a schema in the order in which they are written."""
+    """Yield the objects of a schema in the order in which they are written."""
     rest = [schema]
     while rest:
         node = rest.pop()
@@ -149,8 +150,8 @@ def _check(node: Node) -> None:
 
 
 def _check_shared(node: Node, first: dict[int, Node]) -> None:
-    """Refuse a node that has the number of another: skops takes the first one's object for both, so what was looked
-    at here would not be what is used."""
+    """Raise `CodecError` if a node has the number of an earlier node but another content. skops uses the earlier object
+    for both, so an object could be checked here that is not the one used."""
     number = node.get("__id__")
     if number is None:
         return
@@ -159,8 +160,10 @@ def _check_shared(node: Node, first: dict[int, Node]) -> None:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Return whether two nodes are of the same sorts and names all through. What lies in files may differ, and so may
-    the numbers inside: each of those is held against its own first."""
+    """Return whether two nodes have the same types and names throughout.
+
+    Files and numbers of inner nodes may differ: each inner node is compared with the first one of its own number.
+    """
     pairs = [(one, other)]
     while pairs:
         one, other = pairs.pop()
@@ -190,7 +193,7 @@ def _is_array(_: Node, name: str) -> bool:
 
 
 def _is_number(name: str) -> bool:
-    """Return whether this is a type of NumPy's numbers and texts."""
+    """Return whether this is the name of one of NumPy's scalar types."""
     module, _, inner = name.rpartition(".")
     found = getattr(np, inner, None)
     return module == "numpy" and isinstance(found, type) and issubclass(found, np.generic)
@@ -206,9 +209,9 @@ def _is_held(node: Node, name: str) -> bool:
 
 
 def _is_booster(node: Node) -> bool:
-    """Return whether a model of LightGBM is a plain text in a plain dictionary, and look at that: LightGBM reads it as
+    """Return whether a LightGBM model is plain text in a plain dictionary, and check the text: LightGBM reads it as
     soon as the object is made."""
-    from headrace.codec.builtin.lightgbm_text import check_text  # noqa: PLC0415  an optional library's
+    from headrace.codec.builtin.lightgbm_text import check_text  # noqa: PLC0415  LightGBM is optional
 
     state = node.get("content")
     if not (isinstance(state, dict) and state.get("__loader__") == "DictNode" and isinstance(state["content"], dict)):
@@ -232,7 +235,7 @@ def _is_loss(_: Node, name: str) -> bool:
 
 
 def _is_function(node: Node, name: str) -> bool:
-    if "content" in node:  # what a form of before has the name in
+    if "content" in node:  # an older format has the name there
         return False
     if name in FUNCTIONS:
         return True
@@ -244,7 +247,7 @@ def _is_function(node: Node, name: str) -> bool:
 
 
 def _defined(name: str) -> object:
-    """Return what stands under a name of scikit-learn, if it was defined there under that name; else None."""
+    """Return the object with this name in scikit-learn, if it was defined there under this name; else None."""
     module, _, inner = name.rpartition(".")
     if not ABROAD.isdisjoint(module.split(".")):
         return None
@@ -257,7 +260,7 @@ def _defined(name: str) -> object:
 
 
 def _has_plain_keys(node: Node, name: str) -> bool:
-    """Return whether a dictionary's keys are made by types that do no more than read a number or a text."""
+    """Return whether the types of a dictionary's keys only read a number or a text."""
     types = node.get("key_types")
     kinds = types.get("content") if isinstance(types, dict) and types.get("__loader__") == "ListNode" else None
     return (
@@ -288,7 +291,8 @@ def _is_partial(node: Node, name: str) -> bool:
 
 
 def _is_generator(node: Node, name: str) -> bool:
-    """Return whether a generator's bits come from one of NumPy's: that is named by a text, and called."""
+    """Return whether a random generator uses one of NumPy's bit generators: skops looks it up by its name and calls
+    it."""
     try:
         bits = node["content"]["bit_generator"]["content"]["bit_generator"]
         is_text = bits["__loader__"] == "JsonNode"
@@ -322,5 +326,5 @@ LOADERS: dict[str, Callable[[Node, str], bool]] = {
     "TupleNode": _one_of(TUPLES),
     "TypeNode": _is_type,
 }
-"""The sorts of node that may be there, and what tells whether what one names is to be trusted. Not methods, operators
-and what is made by a call of its class: those run on loading."""
+"""Type of node that is allowed -> function that returns whether the name in such a node can be trusted. Methods,
+operators and objects made by calling their class are left out, since loading them runs code."""

@@ -1,4 +1,4 @@
-"""Tables in parts, and tables that are opened when they are asked for."""
+"""Codecs for tables in parts, and for tables that are opened only when they are needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headrace.errors import CodecError
 
 
 class LaterCodec:
-    """A `Later`: its table is a part, and so is the number of its rows. Loading opens nothing."""
+    """A `Later`: its table is one part, and the number of its rows another. Loading doesn't open the table."""
 
     name = "later"
     safe = True
@@ -37,10 +37,10 @@ class LaterCodec:
 
 
 class JoinedCodec:
-    """A `Joined`: each of its tables is a part, written only if it isn't an artifact yet; loading gives one table.
+    """A `Joined`: each of its tables is a part, written only if it isn't an artifact yet; loading returns one table.
 
-    Parts without rows are left out, and one that is itself in parts counts as its parts: so adding nothing changes
-    nothing. Equal parts make the same artifact; the same rows cut elsewhere make another one.
+    Parts without rows are left out, and a part that itself has parts is replaced by them. So adding no rows changes
+    nothing. Equal parts make the same artifact; the same rows cut at other places make another one.
     """
 
     name = "joined"

@@ -21,8 +21,8 @@ KEY = "headrace"
 
 
 class Note(msgspec.Struct, frozen=True, array_like=True):
-    """What safetensors leaves out: the names' order, which of them share a tensor, are parameters, want gradients; and
-    what a `state_dict` says of the versions of its modules."""
+    """What safetensors leaves out: the order of the names; which names share a tensor, are parameters, or require
+    gradients; and the module versions in a `state_dict`."""
 
     names: list[str]
     same: dict[str, str]
@@ -34,9 +34,9 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
 class TorchCodec:
     """A tensor, or a dictionary of names to tensors such as `model.state_dict()`, as a safetensors file.
 
-    Loading gives tensors on the CPU, whichever device they were on; names that share one tensor share it again. Sparse
-    and quantized tensors, and modules, are left to pickle: save a module's `state_dict()` and make the module anew.
-    Equal tensors make equal bytes.
+    Loaded tensors are on the CPU, even if they were saved from another device; names that shared one tensor share it
+    again. Sparse and quantized tensors, and modules, are pickled instead: better save a module's `state_dict()`, and
+    make the module anew. Equal tensors make equal bytes.
     """
 
     name = "safetensors"
@@ -69,7 +69,7 @@ class TorchCodec:
             metadata = msgspec.json.decode(source.inline[8 : 8 + header])["__metadata__"]
         else:
             with safe_open(source.path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it isn't a dictionary
                 metadata = file.metadata()
         note = msgspec.json.decode(metadata[KEY], type=Note)
         found = _unflatten(tensors, note)
@@ -86,7 +86,7 @@ CODECS = (TorchCodec(),)
 
 
 def _flatten(given: dict[str, Any]) -> tuple[dict[str, Any], Note]:
-    """Return each tensor once, contiguous and on the CPU, and the note that undoes it."""
+    """Return each tensor once, contiguous and on the CPU, and the `Note` that restores the rest on loading."""
     tensors: dict[str, Any] = {}
     same: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
@@ -99,7 +99,7 @@ def _flatten(given: dict[str, Any]) -> tuple[dict[str, Any], Note]:
             continue
         plain = tensor.detach().cpu().resolve_neg().contiguous()
         if plain.numel() and plain.untyped_storage().nbytes() != plain.nbytes:
-            plain = plain.clone()  # a view of something bigger, which may overlap with another
+            plain = plain.clone()  # a view of a bigger tensor, which may overlap with another view
         tensors[name] = plain
     return tensors, Note(
         names=list(given),

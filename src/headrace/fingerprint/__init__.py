@@ -1,2 +1,3 @@
-"""What code a stage's function reaches, each piece with a digest: the code part of its key. Begin with `fingerprint`,
-then `loaded.walk`, which follows names from what is loaded. User code is read here, and never called."""
+"""Finds the code that a stage's function reaches, each piece with a digest: the code part of the task's key. Begin with
+`fingerprint`, then read `loaded.walk`, which follows names from loaded objects. User code is only read here, never
+called."""

@@ -1,7 +1,8 @@
-"""Which distribution an installed module belongs to, its version, and the versions of all that it requires.
+"""The distribution that an installed module belongs to, its version, and the versions of all that it requires.
 
-`importlib.metadata` can tell, but takes 20 ms to import and 70 ms to ask for every module at once. This looks at the
-folders beside the module instead, and asks there only where that tells nothing.
+`importlib.metadata` has this information too, but takes 20 ms to import and 70 ms to list all modules. So this module
+reads the folders next to the installed module, and uses `importlib.metadata` only where these folders don't have the
+answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from headrace.spec.code import digest
 
 
 class Distribution(NamedTuple):
-    """An installed distribution. `digest` covers its version, and those of all that it requires and that is here."""
+    """An installed distribution. `digest` covers its version, and the versions of all installed distributions that it
+    requires."""
 
     name: str
     version: str
@@ -26,7 +28,7 @@ class Distribution(NamedTuple):
 
 
 class _Info:
-    """A `.dist-info` or `.egg-info` folder, read as far as it is asked for."""
+    """A `.dist-info` or `.egg-info` folder; its files are read only when they are needed."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -62,7 +64,8 @@ class _Info:
         return self.text("RECORD")
 
     def holds(self, relative: str) -> bool:
-        """Return whether a file, by its path from the folder that holds all, is this distribution's."""
+        """Return whether a file belongs to this distribution; `relative` is the file's path from the folder on the
+        import path."""
         for path in (relative, f'"{relative}"'):
             if self.record.startswith(f"{path},") or f"\n{path}," in self.record:
                 return True
@@ -71,7 +74,7 @@ class _Info:
 
     @cached_property
     def direct(self) -> dict[str, object]:
-        """What `direct_url.json` says: where it was installed from, if not from an index."""
+        """The content of `direct_url.json`: where the distribution was installed from, if not from an index."""
         text = self.text("direct_url.json")
         try:
             return msgspec.json.decode(text, type=dict[str, object]) if text else {}
@@ -80,17 +83,18 @@ class _Info:
 
     @property
     def editable(self) -> str | None:
-        """The folder of an editable install."""
+        """The source folder of an editable install; None for any other install."""
         inner = self.direct.get("dir_info")
         if not isinstance(inner, dict) or not inner.get("editable"):
             return None
-        from urllib.parse import unquote, urlsplit  # noqa: PLC0415  some ms, for an editable install only
+        from urllib.parse import unquote, urlsplit  # noqa: PLC0415  some ms, and only editable installs need it
 
         return os.path.realpath(unquote(urlsplit(str(self.direct.get("url"))).path))
 
     @property
     def content(self) -> str:
-        """What stands for this distribution: its version, and what its files hold where the version doesn't say."""
+        """A text that identifies this distribution's content: its version, plus a digest of its files where the version
+        isn't enough."""
         if not self.direct or self.editable:
             return self.version
         lines = [line for line in self.record.splitlines() if _is_content(line)]
@@ -98,7 +102,8 @@ class _Info:
 
     @cached_property
     def requires(self) -> list[tuple[str, str]]:
-        """The names that it requires, with the marker that says where; what only an extra asks for is left out."""
+        """The names of required distributions, each with its marker ("" for none). Requirements of an extra are left
+        out."""
         found = []
         for name, value in self.headers:
             if name == "Requires-Dist":
@@ -116,11 +121,10 @@ def _is_content(line: str) -> bool:
 
 @cache
 def _holds_here(marker: str) -> bool:
-    """Return whether what is required under this marker is required here, and not merely installed for another
-    reason."""
+    """Return whether a requirement with this marker applies in this environment."""
     if not marker:
         return True
-    from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415  20 ms that few projects need
+    from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415  20 ms, and few projects need it
 
     try:
         return Marker(marker).evaluate()
@@ -129,12 +133,12 @@ def _holds_here(marker: str) -> bool:
 
 
 def normal_name(name: str) -> str:
-    """Return a distribution's name as indexes compare it."""
+    """Return a distribution's name in the normal form that package indexes compare."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 class Distributions:
-    """What is installed in this process's import path."""
+    """The distributions on this process's import path."""
 
     def __init__(self) -> None:
         self._of_file: dict[str, _Info | None] = {}
@@ -142,24 +146,25 @@ class Distributions:
         self._listed: dict[str, dict[str, _Info]] = {}
 
     def of_file(self, path: str) -> Distribution | None:
-        """Return the distribution that a module's file belongs to."""
+        """Return the distribution that a module's file belongs to, or None."""
         if path not in self._of_file:
             self._of_file[path] = self._find(path)
         info = self._of_file[path]
         return self._describe(info) if info is not None else None
 
     def named(self, name: str) -> Distribution | None:
-        """Return the installed distribution of a name."""
+        """Return the installed distribution with this name, or None."""
         info = self._by_name.get(normal_name(name))
         return self._describe(info) if info is not None else None
 
     def of_top(self, name: str) -> Distribution | None:
-        """Return the distribution that says it has a top-level module, where no list of files told."""
+        """Return the distribution that declares a top-level module, or None; used where no list of files has the
+        module."""
         return next(filter(None, map(self.named, self._by_top.get(name, ()))), None)
 
     @cached_property
     def _by_top(self) -> dict[str, list[str]]:
-        import importlib.metadata  # noqa: PLC0415  20 ms, and 70 more; only where folders didn't tell
+        import importlib.metadata  # noqa: PLC0415  20 ms, and 70 more for the list; only where folders have no answer
 
         found = importlib.metadata.packages_distributions()
         return {top: sorted(names) for top, names in found.items()}

@@ -1,4 +1,4 @@
-"""The fingerprint of user code: the code part of a stage's key."""
+"""The fingerprint of user code: the code part of a task's key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from headrace.spec.code import Code, digest
 
 
 def fingerprint(function: Callable[..., Any], project: Project) -> Code:
-    """Return the digest of all that a stage's function reaches, with its parts, and what is to be said of it."""
+    """Return the digest of all code that a stage's function reaches, with its parts, notes for the user, and the reason
+    why the stage can't be cached, if there is one."""
     root, reach = _reached(function, project, signature=True)
     root.edges["~environment"] = _environment()
     order = in_order(root)
@@ -30,7 +31,8 @@ def fingerprint(function: Callable[..., Any], project: Project) -> Code:
 
 
 def fingerprint_class(cls: type, project: Project) -> str | None:
-    """Return twelve hex digits that stand for a class of the project and what it reaches; None for any other class."""
+    """Return twelve hex digits of the digest of a project's class and all code that it reaches; None for any other
+    class."""
     if project.homes.of_module(cls.__module__) != "project":
         return None
     root, _ = _reached(cls, project, signature=False)
@@ -38,15 +40,16 @@ def fingerprint_class(cls: type, project: Project) -> str | None:
 
 
 def fingerprint_argument(value: object, project: Project) -> Code:
-    """Return the digest of a function, class or partial that a stage is given, and of what that reaches, of anybody's;
-    with its parts."""
+    """Return the digest, with its parts, of a function, class or partial that is an argument of a stage, and of all
+    code that it reaches. The code may belong to the project or to any library."""
     root, _ = _reached(value, project, signature=True)
     order = in_order(root)
     return Code(digest=graph_digest(order), parts=parts(order))
 
 
 def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node, ReachedCode]:
-    """Follow a value; once more where something that is reached reads docstrings or annotations of the rest."""
+    """Return the graph of all code that a value reaches. If some of this code reads docstrings or annotations, the
+    graph is built again with them included."""
     acting: frozenset[Aside] = frozenset()
     while True:
         reach = ReachedCode(project, acting)

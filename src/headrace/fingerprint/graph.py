@@ -1,4 +1,5 @@
-"""What a stage's function reaches, as a graph: a node for each thing, an edge for each name that stands for one."""
+"""The code that a stage's function reaches, as a graph: a node for each object, and an edge for each name that refers
+to one."""
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ SEPARATOR = "\x1f"
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One thing that is reached. `own` stands for the thing alone; `edges` lead from its names to other nodes.
+    """One object that is reached. `own` is the text or digest of the object alone; `edges` lead from its names to other
+    nodes.
 
-    A node without a kind (a name of the standard library) is no part that a person is told of. `never` says why what
-    depends on it may not be reused. `files` are what a node that stands for many files is made of.
+    A node without a kind (a name of the standard library) isn't shown to the user as a part. `never` holds the reasons
+    why an output that depends on this node may not be reused. `files` are the parts of a node that stands for many
+    files.
     """
 
     name: str
@@ -29,7 +32,7 @@ class Node:
 
 
 class Graph:
-    """All nodes that are reached from a root, each made once, filled in turn and not by recursion."""
+    """All nodes that are reached from a root, each made once. They are filled from a list, not by recursion."""
 
     def __init__(self) -> None:
         self._nodes: dict[Hashable, Node] = {}
@@ -39,8 +42,8 @@ class Graph:
     def node(
         self, key: Hashable, name: str, kind: PartKind | None, fill: Callable[[Node], None], keep: object = None
     ) -> Node:
-        """Return the node of a key, made now and filled later if it is new. `keep` lives on, so that its id stays
-        its."""
+        """Return the node of a key; a new node is filled later. `keep` is kept alive, so that its id isn't given to
+        another object."""
         if key not in self._nodes:
             node = self._nodes[key] = Node(name, kind)
             self._unfilled.append((node, fill))
@@ -48,20 +51,21 @@ class Graph:
         return self._nodes[key]
 
     def leaf(self, key: Hashable, name: str, kind: PartKind | None, own: str, text: str | None = None) -> Node:
-        """Return the node of a key that leads nowhere."""
+        """Return the node of a key that has no edges."""
         if key not in self._nodes:
             self._nodes[key] = Node(name, kind, own=own, text=text)
         return self._nodes[key]
 
     def fill(self) -> None:
-        """Fill every node, and those that filling adds."""
+        """Fill every node, and the nodes that are added meanwhile."""
         while self._unfilled:
             node, fill = self._unfilled.pop()
             fill(node)
 
 
 def in_order(root: Node, *, without: str = "") -> list[Node]:
-    """Return the nodes that a root reaches, in the order of names; not by edges that begin with `without`."""
+    """Return the nodes that a root reaches, sorted by the names of the edges. Edges that begin with `without` aren't
+    followed."""
     order = [root]
     seen = {id(root)}
     for node in order:
@@ -75,8 +79,8 @@ def in_order(root: Node, *, without: str = "") -> list[Node]:
 def graph_digest(order: list[Node]) -> str:
     """Return the digest of a whole graph.
 
-    Each node is numbered by the order in which names lead to it, and each edge goes in as its name and the number of
-    its target: cycles need no special care, and two names that swap what they stand for give another digest.
+    Each node is numbered by the order in which edges lead to it. An edge enters the digest as its name and the number
+    of its target. So cycles are no problem, and the digest changes if two names swap their targets.
     """
     number = {id(node): str(index) for index, node in enumerate(order)}
     texts = []
@@ -87,9 +91,9 @@ def graph_digest(order: list[Node]) -> str:
 
 
 def parts(order: list[Node]) -> tuple[Part, ...]:
-    """Return what a person is told was reached, the root first and the rest by name.
+    """Return the parts to show to the user: the root first, then the others sorted by kind and name.
 
-    A part's digest has the names of what its own names stand for, so that a swap of two names shows in the part.
+    A part's digest includes the names of the objects that its names refer to, so a swap of two names changes the part.
     """
     found: dict[tuple[str, str], Part] = {}
     for node in order:

@@ -1,4 +1,4 @@
-"""Whose a module is: the project's, Headrace's, the standard library's, or another distribution's."""
+"""The owner of a module: the project, Headrace, the standard library, or another distribution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STANDARD_FOLDER = os.path.dirname(os.path.realpath(os.__file__))
 
 
 class ModuleOwners:
-    """Tells whose each module is."""
+    """Finds the owner of each module."""
 
     def __init__(self, roots: ProjectRoots, distributions: Distributions) -> None:
         self._roots = roots
@@ -25,18 +25,18 @@ class ModuleOwners:
         self._of_module: dict[str, Home] = {}
 
     def of_module(self, name: str | None) -> Home:
-        """Say whose a loaded module is, by its name."""
+        """Return the owner of a loaded module, by its name."""
         if not name:
             return "other"
         found = self._of_module.get(name)
         if found is None:
             found = self._module(name)
-            if name in sys.modules:  # another one may be loaded later
+            if name in sys.modules:  # an unloaded name may later be loaded from elsewhere
                 self._of_module[name] = found
         return found
 
     def of_code(self, code: CodeType, module_globals: dict[str, object]) -> Home:
-        """Say whose a function is, by its code. One that was made by `exec` is its module's."""
+        """Return the owner of a function, by its code. A function made by `exec` belongs to its module's owner."""
         path = code_path(code, module_globals)
         if path in self._roots.extra_sources or self._roots.place(path) is not None:
             return "project"
@@ -44,7 +44,8 @@ class ModuleOwners:
         return self.of_module(name if isinstance(name, str) else None)
 
     def of_file(self, path: str) -> Home:
-        """Say whose a file is; one of an editable install, or of no distribution at all, is the project's."""
+        """Return the owner of a file. A file of an editable install, or of no distribution at all, belongs to the
+        project."""
         if self._roots.place(path) is not None:
             return "project"
         if _is_installed(path):
@@ -55,7 +56,7 @@ class ModuleOwners:
         return "project" if self._roots.place(path) is not None else "other"
 
     def module_name(self, name: str) -> str:
-        """Return a module's name as it is where it is imported: that of `__main__` is that of its file."""
+        """Return the name under which a module would be imported: for `__main__`, the name that its file gives it."""
         module = sys.modules.get(name) if name == "__main__" else None
         path = file_of(module) if module is not None else None
         if module is None or path is None:
@@ -80,7 +81,7 @@ class ModuleOwners:
         return self._without_file(module)
 
     def _without_file(self, module: ModuleType | None) -> Home:
-        """Say whose a namespace package is, by the folders that it has."""
+        """Return the owner of a namespace package, found by its folders."""
         folders = list(getattr(module, "__path__", ()))
         inside = [each for each in folders if self._roots.place(os.path.join(os.path.abspath(each), "_.py"))]
         return "project" if inside else "other"
@@ -98,7 +99,7 @@ def _is_standard(path: str) -> bool:
 
 
 def _import_folder(path: str) -> str:
-    """Return the folder that a file was imported from."""
+    """Return the folder on the import path that a file was imported from."""
     folders = [os.path.abspath(each) for each in sys.path if each]
     holding = [each for each in folders if path.startswith(each.rstrip(os.sep) + os.sep)]
     return max(holding, key=len, default=os.path.dirname(path))

@@ -1,4 +1,5 @@
-"""What names stand for in a loaded module: which are global in code, and what a chain of attributes gives."""
+"""The objects that names refer to in a loaded module: which names in code are global, and where a chain of attributes
+leads."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ FACADE = "headrace"
 
 
 class Globals(NamedTuple):
-    """The global names that code reads, and those that it binds."""
+    """The global names that code reads, and the global names that it binds."""
 
     read: frozenset[str]
     bound: frozenset[str]
@@ -35,7 +36,7 @@ class Globals(NamedTuple):
 
 @functools.lru_cache(maxsize=100_000)
 def global_names(code: CodeType) -> Globals:
-    """Return the global names in a code object and in those inside of it."""
+    """Return the global names in a code object and in the code objects inside it."""
     read: set[str] = set()
     bound: set[str] = set()
     rest = [code]
@@ -52,7 +53,7 @@ def _used(code: CodeType, operations: list[tuple[int, int]]) -> set[str]:
 
 
 def _arguments(code: CodeType, operator: int) -> Iterator[int]:
-    """Yield the argument of each instruction of a kind."""
+    """Yield the argument of each instruction with this opcode."""
     data = code.co_code
     operators, arguments = data[0::2], data[1::2]
     at = operators.find(operator)
@@ -66,7 +67,7 @@ def _arguments(code: CodeType, operator: int) -> Iterator[int]:
 
 
 def rebound_cells(code: CodeType) -> set[str]:
-    """Return the names of enclosing functions that a function, or one inside of it, binds anew (`nonlocal`)."""
+    """Return the names of enclosing functions that a function, or a function inside it, rebinds (`nonlocal`)."""
     found: set[str] = set()
     rest = [code]
     while rest:
@@ -79,13 +80,15 @@ def rebound_cells(code: CodeType) -> set[str]:
 
 
 def _local_names(code: CodeType) -> tuple[str, ...]:
-    """Return the names of a frame's variables as instructions number them; a cell that is an argument comes once."""
+    """Return the names of a frame's variables in the order of the numbers that instructions use; a cell that is also an
+    argument is listed once."""
     cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
     return code.co_varnames + cells + code.co_freevars
 
 
 class Resolved(NamedTuple):
-    """What a chain stands for: `used` is as much of it as led there, found in `scope`, a module's, as `name`."""
+    """The object that a chain refers to: `used` is the part of the chain that led to it; it was found in the module
+    globals `scope` under `name`."""
 
     used: Chain
     value: object
@@ -94,9 +97,10 @@ class Resolved(NamedTuple):
 
 
 def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
-    """Follow a chain through loaded modules to the first thing that is none; None where its first name is not bound.
+    """Follow a chain through loaded modules to the first object that isn't a module; None if its first name isn't
+    bound.
 
-    Attributes are read from the modules' dictionaries, so nothing of the user's runs; Headrace's own are loaded.
+    Attributes are read from the modules' dictionaries, so no user code runs; Headrace's own lazy attributes are loaded.
     """
     if chain[0] not in scope:
         return None
@@ -104,7 +108,7 @@ def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
 
 
 def follow(chain: Chain, at: Resolved) -> Resolved:
-    """Follow the rest of a chain from what its beginning stands for."""
+    """Follow the rest of a chain, starting from the object that its first names refer to."""
     while is_a(at.value, ModuleType) and len(at.used) < len(chain):
         name = chain[len(at.used)]
         inner = vars(at.value)
@@ -112,7 +116,7 @@ def follow(chain: Chain, at: Resolved) -> Resolved:
         if value is MISSING:
             value = sys.modules.get(f"{at.value.__name__}.{name}", MISSING)
         if value is MISSING and at.value.__name__ == FACADE and name in inner["__all__"]:
-            value = getattr(at.value, name)  # it is lazy: code must not count otherwise once it has been called
+            value = getattr(at.value, name)  # it is lazy: the digest must not depend on whether it was loaded before
         if value is MISSING:
             return at
         at = Resolved(chain[: len(at.used) + 1], value, inner, name)
@@ -127,7 +131,7 @@ class LiveNames:
         self._homes = homes
 
     def ours(self, chain: Chain) -> bool:
-        """Return whether a chain of names (`hr.log`) stands for a part of Headrace itself."""
+        """Return whether a chain of names (`hr.log`) refers to a part of Headrace itself."""
         found = resolve(chain, self._scope)
         if found is None:
             return False
@@ -139,13 +143,13 @@ class LiveNames:
         if is_a(value, MethodType):
             value = value.__func__
         if is_a(value, FunctionType):
-            # not its `__module__`, which `functools.wraps` copies from what is wrapped
+            # not its `__module__`, which `functools.wraps` copies from the wrapped function
             return self._homes.of_code(value.__code__, value.__globals__) == "ours"
         kind = value if is_a(value, type) else type(value)
         return self._homes.of_module(kind.__module__) == "ours"
 
     def type_checking(self, chain: Chain) -> bool:
-        """Return whether a chain is `typing.TYPE_CHECKING`, which is false when code runs."""
+        """Return whether a chain refers to `typing.TYPE_CHECKING`, which is false when code runs."""
         found = resolve(chain, self._scope)
         return found is not None and (found.value is False or is_a(found.value, ModuleType))
 

@@ -1,4 +1,4 @@
-"""A project, and all that a process has read of it."""
+"""A project, and all of its code that a process has read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from headrace.fingerprint.source.files import Sources
 
 
 class Project:
-    """Which code counts as the project's: the Python under `roots`, and `extra_sources` (cells) by their names.
+    """The code that belongs to the project: the Python files under `roots`, and the cells in `extra_sources` by their
+    names.
 
-    What is installed is not, but for editable installs. It keeps what it has read, so one serves for all stages of a
-    process.
+    Installed code doesn't belong to the project, except for editable installs. Files that were read are kept, so one
+    `Project` serves all stages of a process.
     """
 
     def __init__(self, roots: Sequence[Path], *, extra_sources: Mapping[str, str] = NO_SOURCES) -> None:

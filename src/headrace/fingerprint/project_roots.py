@@ -1,4 +1,4 @@
-"""Which code counts as the project's, and how a file of it is named wherever the checkout lies."""
+"""The folders whose code belongs to the project, and names for its files that don't depend on where the checkout is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 
 
 class Place(NamedTuple):
-    """A file of the project: the root that it lies under, its path there, and the dotted name that its path gives."""
+    """A file of the project: the root that contains it, its path under the root, and the module name that this path
+    gives."""
 
     root: str
     relative: str
@@ -23,10 +24,10 @@ class Place(NamedTuple):
 
 
 class ProjectRoots:
-    """The folders whose Python is the project's; `extra_sources` holds code without a file (cells) by its name.
+    """The folders whose Python files belong to the project; `extra_sources` maps names to code without a file (cells).
 
-    What is installed (anything under `site-packages`, or an environment inside a root) is not the project's.
-    `loose(folder)` adds the folder of an editable install, whose files count the same way.
+    Installed code (anything under `site-packages`, or an environment inside a root) doesn't belong to the project.
+    `loose(folder)` adds the folder of an editable install, whose files then count like those under a root.
     """
 
     def __init__(self, roots: Sequence[Path], *, extra_sources: Mapping[str, str] = NO_SOURCES) -> None:
@@ -38,21 +39,21 @@ class ProjectRoots:
         self._prefixes: re.Pattern[str] | None = None
 
     def place(self, path: str) -> Place | None:
-        """Return the place of a file, or None where it isn't the project's."""
+        """Return the place of a file, or None if the file isn't the project's."""
         if path not in self._places:
             self._places[path] = self._find(path)
         return self._places[path]
 
     def loose(self, folder: str) -> None:
-        """Count the Python under a folder outside of the roots as the project's too."""
+        """Add a folder outside the roots: its Python files belong to the project too."""
         if folder not in self._loose:
             self._loose.append(folder)
             self._prefixes = None
             self._places = {path: place for path, place in self._places.items() if place is not None}
 
     def neutral(self, text: str) -> str:
-        """Return a text with each path into the project cut to what lies under its root, so that a checkout can
-        move."""
+        """Return a text with the root removed from each path into the project, so that the digest stays the same when
+        the checkout moves."""
         if self._prefixes is None:
             self._prefixes = self._pattern()
         return self._prefixes.sub("\0root\0", text.replace("\0", "\0\0"))
@@ -107,9 +108,10 @@ class ProjectRoots:
 
 
 def file_of(module: ModuleType) -> str | None:
-    """Return the absolute path of a module's file, or None where it has none.
+    """Return the absolute path of a module's file, or None if it has none.
 
-    A module may have put an object of its own in its place: its file is then found by the name of that one's class.
+    A module may have replaced itself with an object of its own; its file is then found by the module of that object's
+    class.
     """
     if not issubclass(type(module), ModuleType):
         return _file_upon_path(type(module).__module__)

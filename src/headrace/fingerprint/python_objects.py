@@ -1,4 +1,5 @@
-"""Things: functions, classes and modules, which are followed, and not read as values are."""
+""""Things" are functions, classes and modules: their code is followed, while other values are encoded by their
+content."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any, TypeGuard, TypeVar, overload
 T = TypeVar("T")
 
 OURS = "__headrace_function__"
-"""The attribute by which a stage or pipeline object names its plain function."""
+"""The attribute of a stage or pipeline object that holds its plain function."""
 
 
 @overload
@@ -16,7 +17,7 @@ def is_a(value: object, kind: type[T]) -> TypeGuard[T]: ...
 @overload
 def is_a(value: object, kind: types.UnionType | tuple[type, ...]) -> bool: ...
 def is_a(value: object, kind: Any) -> bool:
-    """Do as `isinstance`, but never ask the value itself, which may be a proxy of something that is not there."""
+    """Return what `isinstance` would, without asking the value itself: it may be a proxy whose target doesn't exist."""
     return issubclass(type(value), kind)
 
 
@@ -29,7 +30,8 @@ def plain_function(value: object) -> object | None:
 
 
 def is_thing(value: object) -> bool:
-    """Return whether a value is a thing."""
+    """Return whether a value is a function, class or module (or a stage or pipeline object, which stands for its
+    function)."""
     if is_a(value, types.FunctionType | type | types.ModuleType):
         return True
     if is_a(value, types.BuiltinFunctionType):
@@ -39,7 +41,7 @@ def is_thing(value: object) -> bool:
 
 
 def instance_dict(value: object) -> dict[str, Any]:
-    """Return an object's attributes, without running code of its class."""
+    """Return an object's attributes without running code of its class."""
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -48,7 +50,7 @@ def instance_dict(value: object) -> dict[str, Any]:
 
 
 def thing_name(value: object) -> str:
-    """Return the dotted name of a thing."""
+    """Return the dotted name of a function, class or module."""
     plain: Any = plain_function(value) or value
     if is_a(plain, types.ModuleType):
         return plain.__name__
@@ -56,13 +58,13 @@ def thing_name(value: object) -> str:
 
 
 def module_of(value: object) -> str | None:
-    """Return the name of the module that something says it is defined in."""
+    """Return the name of the module that an object says it is defined in, or None."""
     module = _read(value, "__module__")
     return module if isinstance(module, str) else None
 
 
 def qualname_of(value: object) -> str:
-    """Return the name that something has in its module."""
+    """Return the name that an object has in its module; "?" if it has none."""
     name = _read(value, "__qualname__") or _read(value, "__name__")
     return name if isinstance(name, str) else "?"
 
@@ -70,5 +72,5 @@ def qualname_of(value: object) -> str:
 def _read(value: object, name: str) -> object:
     try:
         return getattr(value, name, None)
-    except Exception:  # noqa: BLE001  a proxy may raise what it likes
+    except Exception:  # noqa: BLE001  a proxy may raise anything
         return None

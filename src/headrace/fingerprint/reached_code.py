@@ -1,4 +1,5 @@
-"""What has been reached: the graph, the notes, what lies outside of the project, and the project as a whole."""
+"""The state of one walk over the code that a stage reaches: the graph, the notes, and the nodes for code outside the
+project."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ _BUNDLE = {
     "sys": ("modules",),
     "gc": ("get_objects", "get_referrers"),
 }
-"""What can reach any code by a computed name."""
+"""Module -> its names that can reach any code by a computed name."""
 
 NAME: frozenset[Aside] = frozenset({"name"})
 READS_DOC = frozenset({"__doc__", "getdoc", "getsource", "getcomments"})
@@ -42,7 +43,11 @@ READS_ANNOTATIONS = frozenset(
 
 
 class ReachedCode:
-    """What has been reached so far, and what is to be said about it."""
+    """The code reached so far, and the notes about it.
+
+    `acting` are the kinds of asides (docstrings, annotations) that count; `read` are the kinds that some reached code
+    reads.
+    """
 
     def __init__(self, project: Project, acting: frozenset[Aside]) -> None:
         self.project = project
@@ -61,16 +66,18 @@ class ReachedCode:
         }
 
     def note(self, text: str) -> None:
-        """Say where the digest is coarser than what is reached."""
+        """Add a note for the user: here the digest covers more (or less) than the code that is reached."""
         self.notes[text] = None
 
     def never(self, node: Node, reason: str) -> None:
-        """Say why what depends on a node may not be reused."""
+        """Record a reason why an output that depends on this node may not be reused."""
         node.never.append(reason)
 
     def text(self, piece: Piece, *, signature: bool = False, docs: bool = False, name: bool = True) -> str:
-        """Return a piece's normal form with what acts; note what it reads of others. Without its `name`: that of a
-        stage that is declared under another."""
+        """Return a piece's normal form with the asides that count, and record which asides of other code it reads.
+
+        `name=False` leaves out the function's name: for a stage that is declared under another name.
+        """
         if not piece.words.isdisjoint(READS_DOC):
             self.read.add("doc")
         if not piece.words.isdisjoint(READS_ANNOTATIONS):
@@ -81,7 +88,7 @@ class ReachedCode:
         return piece.text(kinds | {"doc"} if docs else kinds)
 
     def reads_docs(self, value: object) -> bool:
-        """Return whether something of a distribution may read docstrings: the module that defines it reads
+        """Return whether an object of a distribution may read docstrings: whether the file of its module contains
         `__doc__`."""
         module = value.__name__ if is_a(value, ModuleType) else module_of(value)
         loaded = sys.modules.get(module) if isinstance(module, str) else None
@@ -89,7 +96,7 @@ class ReachedCode:
         return self.file_reads_docs(path)
 
     def file_reads_docs(self, path: str | None) -> bool:
-        """Return whether a file has `__doc__` in it."""
+        """Return whether a Python file contains `__doc__`."""
         if path is None or not path.endswith(".py"):
             return False
         if path not in self._reads_docs:
@@ -97,10 +104,10 @@ class ReachedCode:
             self._reads_docs[path] = text is not None and "__doc__" in text
         return self._reads_docs[path]
 
-    # What lies outside of the project
+    # Code outside the project
 
     def symbol(self, name: str, module: str, path: str | None = None) -> Node:
-        """Return the node of a name outside of the project: its dotted name, and the distribution that has it."""
+        """Return the node of a name outside the project: its dotted name, and the distribution that it belongs to."""
         if self.homes.of_module(module) == "ours" and name.startswith(f"{module}."):
             name = public_name(module, name.removeprefix(f"{module}."))
 
@@ -114,7 +121,7 @@ class ReachedCode:
         return self.graph.node(("name", name, module), name, None, fill)
 
     def distribution(self, module: str, path: str | None = None) -> Node | None:
-        """Return the node of the distribution that a module belongs to."""
+        """Return the node of the distribution that a module belongs to, or None."""
         path = path or self._file_upwards(module)
         found = self.project.distributions.of_file(path) if path is not None else None
         if found is None and path is not None:
@@ -134,27 +141,29 @@ class ReachedCode:
         return path or (file_of(top) if top is not None else None)
 
     def missing(self, name: str) -> Node:
-        """Return the node of a name that stands for nothing."""
+        """Return the node of a name that isn't bound to anything."""
         return self.graph.leaf(("missing", name), name, None, f"missing {name}")
 
-    # What can reach anything
+    # Functions that can reach any code
 
     def widens(self, value: object) -> Special | None:
-        """Return whether something of the standard library can reach code by a computed name, and how far."""
+        """Return how far an object of the standard library can reach code by a computed name: the whole project
+        (`bundle`), its own module (`module`), or not at all (None)."""
         if id(value) in self._wide:
             return "bundle"
         return "module" if value is globals else None
 
     def widens_by_name(self, module: str, name: str) -> bool:
-        """Say the same of something by its name, where its module is not loaded."""
+        """Return whether a name in an unloaded module can reach any code of the project by a computed name."""
         return name in _BUNDLE.get(module, ())
 
     def bundle(self) -> Node:
-        """Return the node of all Python of the project."""
+        """Return the node of all Python files of the project."""
         return self.graph.node("bundle", "the project's Python", "bundle", self._fill_bundle)
 
     def note_subclasses(self, node: Node, piece: Piece) -> None:
-        """Add all of the project where a piece asks a class for its subclasses, which may be anywhere in it."""
+        """Add an edge to the whole project if a piece asks a class for its subclasses, since they may be defined
+        anywhere in it."""
         if "__subclasses__" in piece.words:
             node.edges["__subclasses__"] = self.bundle()
             self.note_whole(node, node.edges["__subclasses__"], "__subclasses__")
@@ -179,7 +188,8 @@ class ReachedCode:
         node.own = digest("bundle", *texts)
 
     def _bundle_import(self, node: Node, module: str) -> None:
-        """Add the distribution of what the project imports somewhere, if it is installed; loaded or not."""
+        """Add an edge to the distribution of an imported module, loaded or not, if it is installed and isn't the
+        project's."""
         top = module.partition(".")[0]
         if not top or top == "headrace" or top in sys.stdlib_module_names:
             return
@@ -190,7 +200,7 @@ class ReachedCode:
                 node.edges[f"distribution {found.name}"] = found
 
     def file_digest(self, path: object) -> str:
-        """Return the digest of a file's bytes: of an extension module of the project."""
+        """Return the digest of a file's bytes, for an extension module of the project; "" if it can't be read."""
         if not isinstance(path, str):
             return ""
         try:
@@ -199,17 +209,17 @@ class ReachedCode:
         except OSError:
             return ""
 
-    # Shared ways to say things
+    # Notes and titles
 
     def note_whole(self, node: Node, found: Node, label: str = "") -> None:
-        """Say that an edge led to a whole module, or to all of the project."""
+        """Add a note if an edge leads to a whole module, or to the whole project."""
         if found.kind == "module":
             self.note(f"`{label or found.name}` is used as a value in `{node.name}`: all of `{found.name}` counts")
         elif found.kind == "bundle":
             self.note(f"`{label or 'a computed import'}` in `{node.name}`: all Python of the project counts")
 
     def title(self, source: Source | None, scope: dict[str, object], qualname: str) -> str:
-        """Return the dotted name of something, by its file: `pipelines.clean` for `__main__` run from
+        """Return the dotted name of an object, by its file: `pipelines.clean` if `__main__` was run from
         `pipelines.py`."""
         place = source.place if source is not None else None
         if place is not None:
@@ -219,7 +229,7 @@ class ReachedCode:
 
 
 def installed_path(module: str) -> str | None:
-    """Find the file of a module that is not loaded, without importing what holds it."""
+    """Return the file of a module that isn't loaded, or None; the packages above it aren't imported."""
     top, *inner = module.split(".")
     try:
         spec = importlib.util.find_spec(top)

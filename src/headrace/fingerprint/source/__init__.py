@@ -1,2 +1,2 @@
-"""Source files as text: parsed once, in a form without comments and formatting, with the names that they use. Begin
-with `files`. Nothing here is imported to be looked at."""
+"""Source files as text: each is parsed once, and written in a normal form without comments and formatting, with the
+names that it uses. Begin with `files`. Nothing here imports the files that it reads."""

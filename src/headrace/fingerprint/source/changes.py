@@ -1,4 +1,5 @@
-"""What a piece of code changes in place, as far as its text shows it: what names hold, and what it gives to calls."""
+"""The in-place changes that a piece of code makes, as far as its text shows: to values behind names, and by passing
+them to calls."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ MUTATORS = frozenset(
     | {"symmetric_difference_update", "subtract", "write", "writelines", "send", "throw", "put", "put_nowait", "fill"}
     | {"resize", "setflags", "itemset", "__setitem__", "__delitem__", "__setattr__", "__iadd__", "__next__"}
 )
-"""Methods that change what they are called on."""
+"""Methods that change the object they are called on."""
 
 CHANGERS = frozenset(
     {"next", "heappush", "heappop", "heapify", "heapreplace", "heappushpop"}
@@ -22,25 +23,27 @@ CHANGERS = frozenset(
 """Functions that change their first argument."""
 
 SETTERS = frozenset({"setattr", "delattr", "setitem", "delitem"})
-"""Functions that set something of their first argument, whatever it is."""
+"""Functions that set an item or attribute of their first argument."""
 
 
 class Changes:
-    """Notes in a piece what it changes and what it gives to calls; `function` is the one whose body is being read."""
+    """Records in a piece what it changes and which names it passes to calls. `function` is the name of the function
+    whose body is being read."""
 
     def __init__(self, piece: Piece) -> None:
         self._piece = piece
         self.function = ""
 
     def called(self, function: Chain | None, node: ast.Call) -> None:
-        """Note what a call changes, and the names it is given; `function` is what is called, where it has a name."""
+        """Record what a call changes, and the names passed to it; `function` is the called name, or None if the call
+        has no plain name."""
         if function is not None:
             self._called(function, node)
         elif isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
             self._base(node.func.value, "call", node.func.attr)
 
     def stored(self, target: ast.expr, value: ast.expr) -> None:
-        """Note what is changed where a value is stored in a target."""
+        """Record what is changed where a value is stored in a target."""
         rest = [target]
         while rest:
             each = rest.pop()
@@ -54,7 +57,7 @@ class Changes:
                 self.changed(each, "step" if reads else "put")
 
     def changed(self, target: ast.expr, how: Literal["put", "step"]) -> None:
-        """Note that an item, an attribute or a name is set or deleted."""
+        """Record that an item, an attribute or a name is set or deleted."""
         if isinstance(target, ast.Attribute):
             self._base(target.value, how, target.attr)
         elif isinstance(target, ast.Subscript):
@@ -87,7 +90,7 @@ class Changes:
 
 
 def root_of(node: ast.expr) -> str | None:
-    """Return the name at the root of `a.b[c].d(e)`."""
+    """Return the name at the root of `a.b[c].d(e)`: here `a`; None if there is none."""
     inner: ast.AST = node
     while True:
         match inner:

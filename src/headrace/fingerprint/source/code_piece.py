@@ -1,4 +1,4 @@
-"""The normal form of a piece of code, and what it uses and does."""
+"""The normal form of a piece of code, and the names that it uses and changes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Chain = tuple[str, ...]
 """A name and the attributes read from it: `helpers.clean` is `("helpers", "clean")`."""
 
 Aside = Literal["doc", "signature", "annotation", "name"]
-"""What may act or not: a docstring, the annotations of the piece's own signature, annotations further in, the name of
-the function that the piece is."""
+"""Kinds of text that count only where some code reads them: a docstring, the annotations of the piece's own signature,
+other annotations inside it, and the name of the function that the piece is."""
 
 
 def chain_of(node: ast.AST) -> Chain | None:
-    """Return the chain that an expression is, if it is one."""
+    """Return the chain that an expression consists of; None if it is anything else."""
     attributes = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -26,7 +26,7 @@ def chain_of(node: ast.AST) -> Chain | None:
 
 
 class Names(Protocol):
-    """What a piece's names stand for, as far as its normal form depends on it."""
+    """Tells what a piece's names refer to, as far as its normal form depends on it."""
 
     def ours(self, chain: Chain) -> bool:
         """Return whether a decorator is Headrace's."""
@@ -38,18 +38,18 @@ class Names(Protocol):
 
 
 class Segment(NamedTuple):
-    """A part of the normal form that counts only where its kind acts."""
+    """A part of the normal form that counts only if its kind of aside counts."""
 
     kind: Aside
     text: str
 
 
 class Change(NamedTuple):
-    """A place where a piece changes in place what a name holds.
+    """A place where a piece changes in place the value of a name.
 
-    `base` is what is changed. `how`: `put` stores an item or attribute; `step` stores one that is computed from what
-    was there; `call` calls a method or function known to change it; `bind` binds the name itself anew, as `+=` does.
-    `attribute` is the attribute stored, or the method. `function` is the name of the function that does it.
+    `base` is what is changed. `how`: `put` stores an item or attribute; `step` stores one that is computed from its old
+    value; `call` calls a method or function that is known to change it; `bind` rebinds the name itself, as `+=` does.
+    `attribute` is the attribute stored, or the method. `function` is the name of the function that makes the change.
     """
 
     base: Chain
@@ -59,7 +59,7 @@ class Change(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A name that is given to a function: the function, and the position or keyword."""
+    """A name that is passed to a function: the function, the position or keyword of the argument, and the name."""
 
     function: Chain
     slot: int | str
@@ -68,12 +68,13 @@ class Given(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """The normal form of a piece of code and what it uses.
+    """The normal form of a piece of code, and what it uses.
 
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
-    code around evaluates both), `kept` by annotations that are part of the normal form, `signature` and `annotations`
-    by those that are asides. `words` are all names and attributes, and strings that look like a dunder. Those `imports`
-    that run when a function does are `late`. `texts` are those that calls are given, which may name things too.
+    surrounding code evaluates all of these). `kept` are used by annotations that are part of the normal form,
+    `signature` and `annotations` by annotations that are asides. `words` are all names and attributes, and strings that
+    begin with two underscores. `late` are the `imports` that run only when a function runs. `texts` are the strings
+    passed to calls, which may contain names too.
     """
 
     segments: list[str | Segment] = field(default_factory=list)
@@ -92,7 +93,7 @@ class Piece:
     texts: dict[str, None] = field(default_factory=dict)
 
     def text(self, kinds: frozenset[Aside]) -> str:
-        """Return the normal form with those asides that act."""
+        """Return the normal form with only these kinds of asides."""
         return "".join(
             each if isinstance(each, str) else each.text
             for each in self.segments

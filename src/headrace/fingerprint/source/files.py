@@ -1,4 +1,4 @@
-"""Source files: each read, parsed and compiled once, and the definition that a loaded code object came from."""
+"""Source files, each read, parsed and compiled once; finds the definition that a loaded code object came from."""
 
 from __future__ import annotations
 import __future__
@@ -22,7 +22,8 @@ FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all
 
 
 class Found(NamedTuple):
-    """Where a code object is defined: its syntax, the same code as the source compiles to now, and the code around."""
+    """Where a code object is defined: its syntax, the same code as the source compiles to now, and the code around
+    it."""
 
     node: Definition
     code: CodeType
@@ -32,7 +33,7 @@ class Found(NamedTuple):
 class Source:
     """The source of one file or notebook cell.
 
-    `path` is what code objects call it; `place` is None for code without a file.
+    `path` is the file name in its code objects; `place` is None for code without a file.
     """
 
     def __init__(self, path: str, text: str, place: Place | None, flags: int = 0) -> None:
@@ -52,8 +53,8 @@ class Source:
 
     @property
     def _apart(self) -> list[CodeType]:
-        """The statements of a cell, compiled one by one as IPython does. It makes a difference: Python compiles a call
-        of what a module has otherwise where the same unit imports that module."""
+        """The statements of a cell, compiled one by one as IPython does. This matters: Python compiles a call of a
+        module's attribute differently if the module is imported in the same unit."""
         flags = self._flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         units = [ast.Module([each], []) for each in self.tree.body]
         return [compile(each, self.path, "exec", flags=flags, dont_inherit=True) for each in units]
@@ -64,25 +65,25 @@ class Source:
         return TopLevel(self.tree)
 
     def where(self, node: ast.AST) -> str | None:
-        """Return `path:first-last` of a definition."""
+        """Return `path:first-last`, the lines of a definition; None for code without a file."""
         if self.place is None:
             return None
         return f"{self.place.relative}:{first_line(node)}-{getattr(node, 'end_lineno', 0)}"
 
     def where_all(self, nodes: list[ast.stmt]) -> str | None:
-        """Return `path:first-last` of several statements."""
+        """Return `path:first-last`, the lines of several statements; None for code without a file."""
         if self.place is None or not nodes:
             return None
         return f"{self.place.relative}:{first_line(nodes[0])}-{nodes[-1].end_lineno}"
 
     def code_of(self, node: ast.AST) -> CodeType | None:
-        """Return the code that a definition of this source compiled to."""
+        """Return the code that a definition in this source compiled to, or None."""
         name = getattr(node, "name", None)
         codes = (code for found in self._codes.values() for code, _ in found)
         return next((each for each in codes if each.co_name == name and each.co_firstlineno == first_line(node)), None)
 
     def find(self, code: CodeType) -> Found | None:
-        """Return the definition of a loaded code object, or None where the source no longer compiles to it."""
+        """Return the definition of a loaded code object, or None if the source no longer compiles to this code."""
         candidates = self._codes.get(code.co_qualname, ())
         same = [each for each in candidates if each[0] == code]
         if not same:
@@ -95,7 +96,7 @@ class Source:
         return None
 
     def classes(self, qualname: str) -> list[Found]:
-        """Return each definition of a class of that name (there are two where a condition chooses one)."""
+        """Return each definition of a class with this name (two, if a condition chooses between them)."""
         found: dict[int, Found] = {}
         for code, around in self._codes.get(qualname, ()):
             node = self.node(code)
@@ -104,7 +105,7 @@ class Source:
         return list(found.values())
 
     def node(self, code: CodeType) -> Definition | None:
-        """Return the syntax of a code object that this source compiled to."""
+        """Return the syntax of a code object that this source compiled to, or None."""
         if code.co_name != "<lambda>":
             return self._definitions.get((code.co_name, code.co_firstlineno))
         spans = [span for span in code.co_positions() if span[0] is not None and span[1] is not None and span[3]]
@@ -120,7 +121,7 @@ class Source:
         return isinstance(self.node(code), ast.ClassDef)
 
     def evaluated_in(self, found: Found) -> CodeType | None:
-        """Return the code that evaluates a definition's decorators: the code around, but for that of type
+        """Return the code that evaluates a definition's decorators: the code around it, skipping the code of type
         parameters."""
         around = found.around
         while around is not None and around.co_name.startswith("<generic parameters"):
@@ -132,7 +133,7 @@ class Source:
         return next((around for each, around in self._codes.get(code.co_qualname, ()) if each is code), None)
 
     def piece(self, nodes: Sequence[ast.AST], names: Names) -> Piece:
-        """Return the normal form of some of this source's nodes, made once."""
+        """Return the normal form of some nodes of this source; it is made once and kept."""
         key = (type(names), *map(id, nodes))
         if key not in self._pieces:
             self._pieces[key] = piece(nodes, names)
@@ -164,14 +165,14 @@ class Source:
 
 
 class Sources:
-    """The sources of a process, by the name that code objects have for their file."""
+    """The source files and cells of a process, by the file name in their code objects."""
 
     def __init__(self, roots: ProjectRoots) -> None:
         self._roots = roots
         self._read: dict[tuple[str, int], Source | None] = {}
 
     def of_code(self, code: CodeType, module_globals: dict[str, object]) -> Source | None:
-        """Return the source that a loaded code object came from, or None where there is none to be had."""
+        """Return the source that a loaded code object came from, or None if it isn't available."""
         path = code_path(code, module_globals)
         place = self._roots.place(path)
         # cells of a notebook share the `from __future__` imports of the cells before them
@@ -179,7 +180,7 @@ class Sources:
         return self.at(path, flags, module_globals)
 
     def has_text(self, code: CodeType, module_globals: dict[str, object]) -> bool:
-        """Return whether there is a text where a code object came from, be it Python or not."""
+        """Return whether there is a text, Python or not, where a code object says it came from."""
         return self.text(code_path(code, module_globals), module_globals) is not None
 
     def of_globals(self, module_globals: dict[str, object]) -> Source | None:
@@ -188,14 +189,14 @@ class Sources:
         return self.at(os.path.abspath(path)) if isinstance(path, str) and path.endswith(".py") else None
 
     def at(self, path: str, flags: int = 0, module_globals: dict[str, object] | None = None) -> Source | None:
-        """Return the source at a path, or None where it can't be read or is no Python."""
+        """Return the source at a path, or None if it can't be read or isn't Python."""
         key = (path, flags)
         if key not in self._read:
             self._read[key] = self._load(path, flags, module_globals)
         return self._read[key]
 
     def is_cell(self, path: str) -> bool:
-        """Return whether a name that code objects have for their file is that of a notebook cell."""
+        """Return whether a file name in code objects is that of a notebook cell."""
         if path in self._roots.extra_sources:
             return True
         entry = linecache.cache.get(path)
@@ -203,7 +204,7 @@ class Sources:
         return entry is not None and len(entry) == 4 and entry[1] is None and not made
 
     def cells_that_bind(self, name: str) -> list[Source]:
-        """Return the notebook cells that bind a name, in the order that they ran."""
+        """Return the notebook cells that bind a name, in the order in which they ran."""
         paths = [*self._roots.extra_sources, *(path for path in list(linecache.cache) if self.is_cell(path))]
         sources = [source for path in dict.fromkeys(paths) if (source := self.at(path)) is not None]
         return [source for source in sources if name in source.top.binders]
@@ -219,7 +220,7 @@ class Sources:
             return None
 
     def text(self, path: str, module_globals: dict[str, object] | None = None) -> str | None:
-        """Return the text of a file or cell."""
+        """Return the text of a file or cell, or None."""
         if path in self._roots.extra_sources:
             return self._roots.extra_sources[path]
         if os.path.isfile(path):
@@ -229,7 +230,7 @@ class Sources:
 
 
 def read_python(path: str) -> str | None:
-    """Return the text of a Python file, in the encoding that it declares; None where it can't be read."""
+    """Return the text of a Python file in its declared encoding; None if it can't be read."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -241,14 +242,14 @@ def read_python(path: str) -> str | None:
 
 
 def _decoded(data: bytes) -> str:
-    import io  # noqa: PLC0415  only sources that aren't ASCII pay for these
+    import io  # noqa: PLC0415  only sources that aren't ASCII need these
     import tokenize  # noqa: PLC0415
 
     return io.TextIOWrapper(io.BytesIO(data), tokenize.detect_encoding(io.BytesIO(data).readline)[0]).read()
 
 
 def code_path(code: CodeType, module_globals: dict[str, object]) -> str:
-    """Return the absolute path of the file that a code object came from, as far as it has one."""
+    """Return the absolute path of the file that a code object came from, or its file name if there is no such file."""
     path = code.co_filename
     if os.path.isabs(path) or path.startswith("<"):
         return path
@@ -259,7 +260,7 @@ def code_path(code: CodeType, module_globals: dict[str, object]) -> str:
 
 
 def bare(code: CodeType) -> tuple[object, ...]:
-    """Return what a code object does, without where it stands: equal for the same code on other lines."""
+    """Return what a code object does, without its line numbers: equal for the same code on other lines."""
     return (
         code.co_code,
         code.co_exceptiontable,
@@ -286,7 +287,7 @@ def _bare_constant(value: object) -> object:
 
 
 def definitions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
-    """Yield every function and class that a tree defines by a statement."""
+    """Yield every function and class that a tree defines with a statement."""
     rest: list[ast.AST] = [tree]
     while rest:
         node = rest.pop()
@@ -296,7 +297,7 @@ def definitions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDe
 
 
 def inner_statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the statements directly inside of one, and its `except` and `case` clauses."""
+    """Yield the statements directly inside a node, and its `except` and `case` clauses."""
     for name in ("body", "orelse", "finalbody", "handlers", "cases"):
         inner = getattr(node, name, None)
         if isinstance(inner, list):
@@ -304,7 +305,7 @@ def inner_statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def first_line(node: ast.AST) -> int:
-    """Return the line that a definition starts on, its decorators included."""
+    """Return the first line of a definition, including its decorators."""
     decorators = getattr(node, "decorator_list", None)
     line: int = decorators[0].lineno if decorators else getattr(node, "lineno", 0)
     return line

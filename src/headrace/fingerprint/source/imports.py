@@ -1,4 +1,4 @@
-"""What import statements bind."""
+"""The names that import statements bind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 
 class Imported(NamedTuple):
-    """An import inside of a piece: `name` is what it binds; `attribute` is None for a module, `*` for all it has."""
+    """An import inside a piece: `name` is the name that it binds. `attribute` is None for a module, `*` for all of its
+    names."""
 
     name: str
     module: str
@@ -16,7 +17,7 @@ class Imported(NamedTuple):
 
 
 def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
-    """Return what an import statement binds; a name of "" binds nothing but loads a module."""
+    """Return the imports of an import statement; one with the name "" binds nothing but loads a module."""
     if isinstance(node, ast.ImportFrom):
         module, level = node.module or "", node.level
         return [
@@ -33,7 +34,7 @@ def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
 
 
 def absolute(module: str, level: int, package: str) -> str:
-    """Return the absolute name of a module that is imported from inside of a package."""
+    """Return the absolute name of a module that is imported inside a package."""
     if not level:
         return module
     base = package.split(".") if package else []

@@ -1,6 +1,7 @@
-"""Names in texts that calls are given: libraries look them up where they are called from.
+"""Names in strings that are passed to calls: some libraries look them up in the code that calls them.
 
-A type (`TypeAdapter("list[Row]")`), a variable in an expression (`frame.query("x > @LIMIT")`), a table in SQL.
+Such names are a type (`TypeAdapter("list[Row]")`), a variable in an expression (`frame.query("x > @LIMIT")`), a table
+in SQL.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _TYPE = re.compile(r"[\w.,|\[\] ]+")
 
 
 def named(texts: Iterable[str]) -> Iterator[Chain]:
-    """Return what texts may name: variables and tables by their name, and what a type is made of."""
+    """Yield the names that strings may contain: variables, tables, and the parts of a type."""
     for text in texts:
         yield from ((name,) for pattern in (_VARIABLE, _TABLE) for name in pattern.findall(text))
         yield from _of_type(text)
@@ -26,12 +27,12 @@ def named(texts: Iterable[str]) -> Iterator[Chain]:
 
 @lru_cache(maxsize=10_000)
 def _of_type(text: str) -> tuple[Chain, ...]:
-    """Return the names in a type such as `list[Row]`; none of a single word, which is mostly the name of a column."""
+    """Return the names in a type such as `list[Row]`. A single word has none: it is mostly a column's name."""
     if not _TYPE.fullmatch(text) or not ("[" in text or "|" in text):
         return ()
     try:
         tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError):  # a pattern of thousands of words is deep, and no type
+    except (SyntaxError, ValueError, RecursionError):  # thousands of alternatives nest too deep; this is not a type
         return ()
     chains = (chain_of(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute))
     return tuple(chain for chain in chains if chain is not None)

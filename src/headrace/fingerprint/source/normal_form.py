@@ -1,7 +1,8 @@
-"""A piece of code in normal form, with the names it uses: no comments, no formatting, docstrings and annotations apart.
+"""Writes a piece of code in normal form, with the names that it uses. Comments and formatting are left out; docstrings
+and annotations are separate segments.
 
-The normal form is a text that two pieces of code share when they do the same for sure. Docstrings and annotations lie
-in it as segments of their own, since only who reads the code knows whether they act.
+Two pieces of code have the same normal form only if they certainly do the same. Docstrings and annotations are separate
+segments because only code that reads them makes them matter.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from headrace.fingerprint.source.code_piece import Chain, Names, Piece, Segment,
 from headrace.fingerprint.source.imports import imports_of
 
 ANY_DEPTH = 50_000
-"""The parser has bounded the depth of a tree already; Python frames for it are cheap and are not on the C stack."""
+"""The recursion limit while a tree is visited. The parser has already limited the tree's depth, and Python frames are
+cheap and don't use the C stack."""
 
 IMPORTERS = frozenset({"import_module", "__import__"})
 
 
 def piece(nodes: Sequence[ast.AST], names: Names) -> Piece:
-    """Bring statements, or an expression, into normal form."""
+    """Return the normal form of statements, or of an expression."""
     writer = _Writer(names)
     with deep():
         for node in nodes:
@@ -35,7 +37,7 @@ def piece(nodes: Sequence[ast.AST], names: Names) -> Piece:
 
 
 def _joined(segments: list[str | Segment]) -> list[str | Segment]:
-    """Return segments with those that always count joined to as few as can be."""
+    """Return the segments with neighbouring texts joined, so that only asides are separate."""
     joined: list[str | Segment] = []
     texts: list[str] = []
     for each in segments:
@@ -49,7 +51,7 @@ def _joined(segments: list[str | Segment]) -> list[str | Segment]:
 
 @contextmanager
 def deep() -> Iterator[None]:
-    """Allow functions to recurse as deep as a syntax tree is."""
+    """Allow functions to recurse as deep as a syntax tree is nested."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, ANY_DEPTH))
     try:
@@ -59,7 +61,7 @@ def deep() -> Iterator[None]:
 
 
 def is_idle(node: ast.stmt) -> bool:
-    """Return whether a statement does nothing: `pass`, or a constant by itself, such as a docstring."""
+    """Return whether a statement does nothing: `pass`, or a constant on its own, such as a docstring."""
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
@@ -105,10 +107,10 @@ class _Writer:
             ast.ImportFrom: self._import,
         }
 
-    # How each kind of node is written
+    # How each class of node is written
 
     def visit(self, node: ast.AST) -> None:
-        """Write a node as its kind is written."""
+        """Write a node with the method for its class."""
         handler = self._handlers.get(node.__class__)
         if handler is not None:
             handler(node)
@@ -199,7 +201,7 @@ class _Writer:
                 self._sink = sink
                 return
         if function is not None and (module := _literal_import(function, node)) is not None:
-            self.piece.import_calls.append((function, module))  # it is no computed import then
+            self.piece.import_calls.append((function, module))  # a literal name, so it isn't a computed import
             sink, self._sink = self._sink, {}
             self._plain(node)
             sink.update((chain, None) for chain in self._sink if chain != function)
@@ -280,7 +282,7 @@ class _Writer:
         self._sink = sink
 
     def _aside(self, annotation: ast.expr | None, keep: bool, is_top: bool) -> None:
-        """Write an annotation: into the text where it is kept, else beside it."""
+        """Write an annotation: into the normal form if it is kept, else as a segment of its own."""
         if annotation is None:
             return
         sink, out = self._sink, self._out
@@ -317,7 +319,7 @@ class _Writer:
         self._changes.changed(node.target, "step")
         target = chain_of(node.target)
         if target is not None:
-            # `x += 1` reads `x` though its context is Store
+            # `x += 1` reads `x`, although its context is Store
             self._sink[target] = None
         self._plain(node)
 
@@ -342,7 +344,7 @@ class _Writer:
             self.visit(each)
         self._out.append(")")
 
-    # Imports, and what is not run
+    # Imports, and code that doesn't run
 
     def _if(self, node: ast.If) -> None:
         chain = chain_of(node.test)
@@ -362,7 +364,8 @@ class _Writer:
 
 
 def _strings_in(annotation: ast.expr) -> list[ast.expr]:
-    """Return what the strings in an annotation say, as far as they are expressions: `list["Row"]` names `Row`."""
+    """Return the expressions in an annotation's strings: `list["Row"]` names `Row`. Strings that aren't expressions are
+    left out."""
     found = []
     for each in ast.walk(annotation):
         if isinstance(each, ast.Constant) and isinstance(each.value, str):
@@ -379,7 +382,7 @@ def _is_ours(decorator: ast.expr, names: Names) -> bool:
 
 
 def _literal_import(function: Chain, node: ast.Call) -> str | None:
-    """Return the name in `import_module("name")`."""
+    """Return the name in `import_module("name")`; None for any other call."""
     first = node.args[0] if node.args else None
     if function[-1] not in IMPORTERS or len(node.args) + len(node.keywords) != 1:
         return None
@@ -387,7 +390,7 @@ def _literal_import(function: Chain, node: ast.Call) -> str | None:
 
 
 def _literal_getattr(node: ast.Call) -> Chain | None:
-    """Return the chain that `getattr(name, "attribute")` reads."""
+    """Return the chain that `getattr(name, "attribute")` reads; None if the attribute isn't a literal."""
     if len(node.args) < 2:
         return None
     base, attribute = chain_of(node.args[0]), node.args[1]

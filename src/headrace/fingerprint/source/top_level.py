@@ -1,4 +1,4 @@
-"""The top level of a module: which of its statements bind a name, which use it, and what it imports."""
+"""The top level of a module: which statements bind a name, which use it, and what the module imports."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ class TopLevel:
             self._add(statement)
 
     def imported(self, name: str) -> list[Imported] | None:
-        """Return the imports that bind a name, or None where anything else binds it too."""
+        """Return the imports that bind a name, or None if the name isn't imported or anything else binds it too."""
         return None if name in self._made else self.imports.get(name)
 
     def statements(self, name: str) -> list[ast.stmt]:
-        """Return the statements that bind a name, and those that use it at import: they may change what it holds.
+        """Return the statements that bind a name, and those that use it at import, since they may change its value.
 
-        A definition under `@name.register` does, whatever the name is; one under `@name` where that is no function.
+        A definition decorated with `@name.register` counts as such a use. One decorated with `@name` counts only if the
+        name is bound by an assignment.
         """
         binders = self.binders.get(name, [])
         others = [*self._users.get(name, []), *self._registered.get(name, [])] if binders else []
@@ -94,7 +95,7 @@ class TopLevel:
 
 
 def executed(statement: ast.AST) -> Iterator[ast.AST]:
-    """Return the nodes of a statement that run when its module is imported: none from inside of functions."""
+    """Yield the nodes of a statement that run when its module is imported: none from inside functions."""
     rest = [statement]
     while rest:
         node = rest.pop()
@@ -110,14 +111,15 @@ def executed(statement: ast.AST) -> Iterator[ast.AST]:
 
 
 def is_type_checking(test: ast.expr) -> bool:
-    """Return whether a condition is `TYPE_CHECKING`, or an attribute of that name."""
+    """Return whether a condition is `TYPE_CHECKING`, or an attribute with this name."""
     return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
         isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
     )
 
 
 def _is_main_guard(statement: ast.stmt) -> bool:
-    """Return whether a statement is `if __name__ == "__main__":`, which does not run when the module is imported."""
+    """Return whether a statement is `if __name__ == "__main__":`, whose body doesn't run when the module is
+    imported."""
     if not isinstance(statement, ast.If) or not isinstance(statement.test, ast.Compare):
         return False
     return isinstance(statement.test.left, ast.Name) and statement.test.left.id == "__name__" and not statement.orelse

@@ -1,2 +1,2 @@
-"""Constants by their value: the same digest for equal values in every process. Begin with `value`. Libraries' types
-are looked at only where the library is loaded already."""
+"""Digests of constants by value: equal values have the same digest in every process. Begin with `value`. A library's
+types are handled only if the library is already loaded."""

@@ -1,4 +1,4 @@
-"""Arrays and tables by their content, where the library that made them is loaded already."""
+"""Reads arrays and tables by their content, if the library that made them is already loaded."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 
 class Read(NamedTuple):
-    """What an array or table holds: small values that describe it, and blocks of bytes."""
+    """The content of an array or table: small values that describe it, and blocks of bytes."""
 
     values: list[object]
     blocks: list[bytes]
 
 
 def read_array(value: Any, kind: type) -> Read | None:
-    """Return the content of a value of NumPy, pandas or Arrow; None for another, or one that can't be read."""
+    """Return the content of a value of NumPy, pandas or Arrow; None for any other value, or one that can't be read."""
     for library, read in (("numpy", _numpy), ("pandas", _pandas), ("pyarrow", _arrow)):
         if library in sys.modules and any(each.__module__.partition(".")[0] == library for each in kind.__mro__):
             return read(value, sys.modules[library])
@@ -67,8 +67,8 @@ def _pandas(value: Any, pandas: Any) -> Read | None:
 
 
 def _column(column: Any) -> list[object]:
-    """Return a column or index as its type and an array; an extension type, element by element."""
-    import numpy as np  # noqa: PLC0415  pandas is loaded, and so is NumPy
+    """Return a column or index as its type and an array; for an extension type, as its type and a list of elements."""
+    import numpy as np  # noqa: PLC0415  pandas is loaded, so NumPy is too
 
     if isinstance(column.dtype, np.dtype):
         return [str(column.dtype), column.to_numpy()]
@@ -76,7 +76,8 @@ def _column(column: Any) -> list[object]:
 
 
 def _categories(dtype: Any) -> list[object]:
-    """Return what a type of categories holds, which its name doesn't tell: they have an order, used or not."""
+    """Return the categories of a categorical type, and whether they are ordered, since the type's name doesn't show
+    them; unused ones count too. The list is empty for other types."""
     found = getattr(dtype, "categories", None)
     if str(dtype) != "category":
         return []
@@ -84,7 +85,7 @@ def _categories(dtype: Any) -> list[object]:
 
 
 def _beside(index: Any, *, named: bool = True) -> list[object]:
-    """Return what an index has beside its elements, as far as it has any: names, a frequency, categories of levels."""
+    """Return what an index holds besides its elements: names, a frequency, categories of its levels."""
     found: list[object] = []
     if named and any(each is not None for each in index.names):
         found += ["names", list(index.names)]
@@ -116,7 +117,7 @@ def _arrow(value: Any, arrow: Any) -> Read | None:
 
 
 def _dictionaries(column: Any, arrow: Any) -> list[object]:
-    """Return the dictionaries of a column that has them: they have an order, and an entry may be in no row."""
+    """Return the dictionaries of a dictionary-encoded column: their order counts, and also entries that no row uses."""
     if not arrow.types.is_dictionary(column.type):
         return []
     chunks = column.chunks if isinstance(column, arrow.ChunkedArray) else [column]

@@ -1,4 +1,4 @@
-"""A constant in short, for people."""
+"""A short text of a constant, for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ LONGEST = 200
 
 
 class _Short(reprlib.Repr):
-    """Shows plain values, some elements of each container, and of all else its type: `repr` may run code."""
+    """Shows plain values, and some elements of each container. Of other values only the type is shown, since `repr` may
+    run user code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,10 +60,10 @@ _SHORT = _Short()
 
 
 def shown(value: object, roots: ProjectRoots) -> str:
-    """Return a value in up to 200 characters, the same in every process."""
+    """Return a text of a value in up to 200 characters, the same in every process."""
     try:
         text = _SHORT.repr(value)
-    except Exception:  # noqa: BLE001  whatever a class of the user's does to be shown
+    except Exception:  # noqa: BLE001  the user's class may raise anything while it is shown
         text = f"<{type(value).__qualname__}>"
     text = roots.neutral(text).replace("\0root\0", ".")
     return re.sub(r" at 0x[0-9a-f]+", "", text)[:LONGEST]

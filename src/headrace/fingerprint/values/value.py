@@ -1,7 +1,9 @@
-"""A constant by its value: the same digest for equal values in every process, another one for values that differ.
+"""The digest of a constant by its value: equal values have the same digest in every process, different values different
+ones.
 
-No pickle and no marshal: their bytes depend on which parts of a value are the same object. Values are written as a
-stream of marks and contents, in which a container says how many elements follow: it can be read in one way only.
+Pickle and marshal aren't used: their bytes depend on which parts of a value are the same object. A value is written as
+a stream of marks and contents. A container first writes the number of its elements, so the stream can be read in only
+one way.
 """
 
 from __future__ import annotations
@@ -35,24 +37,25 @@ DESCRIPTORS = (
 LRU_CACHE = type(functools.lru_cache(len))
 PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None)})
 STATELESS = frozenset({"_thread.lock", "_thread.RLock", "builtins.object", "os._Environ"})
-"""Types whose values hold nothing that is part of the code."""
+"""Types whose values hold no state that belongs to the code."""
 RANDOM = frozenset(
     {"random.Random", "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "torch._C.Generator"}
 )
 COPIED = frozenset({"datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta", "decimal.Decimal"})
-"""Types whose instances keep what they hold where only a copy of them tells."""
+"""Types whose instances show their content only in the form in which they are copied."""
 MOST_SETS = 4
-"""Sets may lie in sets this deep; those that lie in themselves, by way of objects, end here."""
+"""How deep sets may be nested in sets. This also stops sets that contain themselves through objects."""
 MOST_STEPS = 1_000_000
-"""A value with more elements than this, one by one, counts as written: reading it would take seconds."""
+"""A value with more elements than this isn't read, since reading it would take seconds: only its source text counts."""
 
 
 @dataclass(slots=True)
 class Encoded:
     """A value's digest.
 
-    `things` are the functions, classes and modules in it, which stand in the digest by their position only. `unread`
-    names the types of what could not be read; `changing` says what of it changes while it is used.
+    `things` are the functions, classes and modules in the value, which enter the digest only by their position.
+    `unread` holds the type names of objects that could not be read. `changing` says what in the value changes while it
+    is used; None if nothing does.
     """
 
     digest: str = ""
@@ -64,8 +67,9 @@ class Encoded:
 class Values:
     """Encodes values.
 
-    `owner` says whose a class is; `name` names a thing, to put sets of them in order; `module` gives a module's name as
-    it is where the module is imported; `symbol` says whether a value goes by its name, as a distribution's function.
+    `owner` returns the owner of a class; `name` returns the name of a function, class or module, to sort sets of them;
+    `module` returns the name under which a module is imported; `symbol` returns whether a value counts by its name
+    only, like a distribution's function.
     """
 
     def __init__(
@@ -86,36 +90,36 @@ class Values:
         self._known: dict[int, tuple[object, Encoded]] = {}
 
     def encode(self, value: object) -> Encoded:
-        """Read a value; what all values together may take has a bound too."""
+        """Return a value's digest; the number of steps for all values together is limited too."""
         known = self._known.get(id(value))
         if known is None:
-            # kept with its digest: as long as the value lives, its id is not another's
+            # the value is kept with its digest: while it lives, no other object gets its id
             known = self._known[id(value)] = (value, self._encode(value))
         return known[1]
 
     def _encode(self, value: object) -> Encoded:
         try:
             return _Encoder(self).encode(value)
-        except Exception as error:  # noqa: BLE001  looking at a value may run code of its class, which may do anything
+        except Exception as error:  # noqa: BLE001  reading a value may run code of its class, which may raise anything
             return Encoded(unread=[f"{type_name(type(value))}, which raises {type(error).__name__}"])
 
 
 class _Leave:
-    """On the stack of what is to be read: here the reading of a container ends."""
+    """An entry of the reading stack: here the reading of a container ends."""
 
     def __init__(self, key: int) -> None:
         self.key = key
 
 
 class _Mark:
-    """On the stack of what is to be read: bytes that go in as they are."""
+    """An entry of the reading stack: bytes that are written unchanged."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
 
 
 class _Encoder:
-    """Reads one value, with a stack of its own: values nest deeper than Python recurses."""
+    """Reads one value, with its own stack: values may be nested deeper than Python can recurse."""
 
     def __init__(self, values: Values, sets_around: int = 0) -> None:
         self._values = values
@@ -191,7 +195,7 @@ class _Encoder:
 
     def _thing(self, value: object) -> None:
         if self._sets_around:
-            # to put a set in order, things go by their names
+            # to sort a set, functions, classes and modules count by their names
             self._text("thing ", self._values.name(value))
             return
         if id(value) not in self._numbers:
@@ -227,19 +231,21 @@ class _Encoder:
         return _Encoder(self._values, self._sets_around + 1).encode(value).digest
 
     def _all_plain(self, value: object, elements: Iterable[object]) -> bool:
-        """Write a container of plain values in one go, where it is one; `repr` tells all of them apart."""
+        """Write a container in one step if all its elements are plain, and return whether it was written; `repr`
+        differs for different plain values."""
         kinds = set(map(type, elements))
         if not kinds <= PLAIN:
             return False
         try:
             text = repr(value)
-        except ValueError:  # an integer of more digits than Python prints
+        except ValueError:  # an integer with more digits than Python prints
             return False
         self._text("plain ", self._values.neutral(text) if str in kinds else text)
         return True
 
     def _known(self, value: Any, kind: type) -> bool:
-        """Write a value of a type of the standard library, or an array or table."""
+        """Write a value if it is of a known type of the standard library, or an array or table; return whether it was
+        written."""
         if isinstance(value, Enum):
             self._put(value, "enum", [kind, value.name, value.value])
         elif isinstance(value, functools.partial):
@@ -296,7 +302,7 @@ class _Encoder:
         return True
 
     def _object(self, value: Any, kind: type) -> bool:
-        """Write an instance: its class, and its state as far as that can be told."""
+        """Write an instance as its class and its state, if the state can be read; return whether it was written."""
         if is_random(kind):
             self._found.changing = f"a random generator (`{kind.__name__}`)"
             return False
@@ -320,7 +326,7 @@ class _Encoder:
         return True
 
     def _fields(self, value: Any, kind: type) -> list[object] | None:
-        """Return the state of an instance whose class lists its fields."""
+        """Return the state of an instance whose class lists its fields; None for any other."""
         if hasattr(kind, "__struct_fields__"):
             return [getattr(value, name, None) for name in kind.__struct_fields__]
         if hasattr(kind, "_fields") and isinstance(value, tuple):
@@ -336,7 +342,7 @@ class _Encoder:
 
 
 def type_name(kind: type) -> str:
-    """Return `module.Qualname` of a class."""
+    """Return a class's name as `module.Qualname`."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -346,13 +352,13 @@ def kind_name(value: object) -> str:
 
 
 def is_random(kind: type) -> bool:
-    """Return whether a class is a generator of random numbers, which each draw changes."""
+    """Return whether a class is a random number generator, whose state each draw changes."""
     names = {type_name(each) for each in kind.__mro__}
     return bool(names & RANDOM) and "random.SystemRandom" not in names
 
 
 def base_content(value: Any) -> list[object]:
-    """Return what an instance of a subclass of a built-in type holds as that type."""
+    """Return the content that an instance of a subclass of a builtin type holds as this type."""
     if isinstance(value, dict):
         factory = [value.default_factory] if isinstance(value, defaultdict) else []
         return [{key: dict.__getitem__(value, key) for key in dict.__iter__(value)}, *factory]
@@ -378,7 +384,7 @@ def base_content(value: Any) -> list[object]:
 
 
 def attributes(value: Any, kind: type) -> list[object]:
-    """Return an instance's attributes, those in slots too."""
+    """Return an instance's attributes as a flat list of names and values, including those in slots."""
     found: dict[str, object] = {}
     for each in reversed(kind.__mro__):
         slots = each.__dict__.get("__slots__", ())
@@ -399,10 +405,11 @@ def attributes(value: Any, kind: type) -> list[object]:
 
 
 def reduced(value: Any) -> list[object] | None:
-    """Return the state of an instance of a standard type as it would be copied, or None where it can't be."""
+    """Return the state of an instance of a standard type in the form in which it would be copied; None if it can't be
+    copied."""
     try:
         parts = value.__reduce_ex__(2)
-    except Exception:  # noqa: BLE001  a type says in its own way that it can't be copied
+    except Exception:  # noqa: BLE001  a type may raise anything to refuse copying
         return None
     if isinstance(parts, str):
         return [parts]

@@ -1,2 +1,2 @@
-"""Things that are loaded (functions, classes, what they hold), followed by name to all that they reach. Begin with
-`walk`. What isn't loaded yet is read by `unloaded`."""
+"""Follows loaded objects (functions, classes, and the values they hold) by name to all code that they reach. Begin with
+`walk`. Code that isn't loaded yet is read by `unloaded`."""

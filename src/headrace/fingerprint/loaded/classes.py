@@ -1,4 +1,4 @@
-"""A loaded class of the project: its definition whole, its bases, and what its attributes hold by value."""
+"""A loaded class of the project: its whole definition, its bases, and the values of its attributes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def fill_class(follow: Follow, node: Node, cls: type) -> None:
 
 
 def _definitions(follow: Follow, cls: type, scope: Scope) -> list[tuple[Source, Found]]:
-    """Return where a class is defined; a name that is defined twice is told apart by the methods."""
+    """Return where a class is defined. If its name is defined twice, the line numbers of its methods show which
+    definition it is."""
     sources = dict.fromkeys(
         source
         for function in _own_functions(cls)
@@ -87,11 +88,12 @@ def scope_of(cls: type) -> Scope:
     module = sys.modules.get(cls.__module__)
     if module is None or is_a(module, types.ModuleType):
         return vars(module) if module is not None else {}
-    return {"__name__": cls.__module__, "__file__": file_of(module)}  # it put something else in its place
+    return {"__name__": cls.__module__, "__file__": file_of(module)}  # the module replaced itself with another object
 
 
 def _unwritten(follow: Follow, node: Node, cls: type, scope: Scope) -> str:
-    """A class that no `class` statement made (a `namedtuple`, an `Enum` by call) counts as what makes it is written."""
+    """Return a text for a class that no `class` statement made (a `namedtuple`, an `Enum` made by a call): the text of
+    the statements that make it."""
     names = sorted(name for name, value in scope.items() if value is cls)
     if not names:
         follow.reach.note(f"`{node.name}` is made while its module is loaded: it counts by its attributes")
@@ -108,7 +110,7 @@ def _entries(cls: type) -> list[tuple[str, Any]]:
 
 
 def _is_made(name: str, value: object) -> bool:
-    """Return whether Python or a base class made an attribute, and not the class's own code."""
+    """Return whether Python or a base class made an attribute, not the class's own code."""
     if is_a(value, DESCRIPTORS) or type(value).__name__ == "_tuplegetter":
         return True
     if name in ("_abc_impl", "_fields", "_field_defaults"):
@@ -117,7 +119,7 @@ def _is_made(name: str, value: object) -> bool:
 
 
 def functions_in(value: Any) -> list[types.FunctionType]:
-    """Return the plain functions of a method, property or the like."""
+    """Return the plain functions in a method, property, static or class method."""
     inner: list[Any] = [value]
     if is_a(value, staticmethod | classmethod):
         inner = [value.__func__]
@@ -129,7 +131,7 @@ def functions_in(value: Any) -> list[types.FunctionType]:
 
 
 def _entry(follow: Follow, node: Node, name: str, value: object, found: list[tuple[Source, Found]]) -> str:
-    """Return what stands for an attribute's value, with an edge for each function and class in it."""
+    """Return a text that identifies an attribute's value, and add an edge for each function and class in it."""
     functions = functions_in(value)
     for index, function in enumerate(functions):
         label = f"{name} {index} " if index else f"{name} "
@@ -150,7 +152,7 @@ def _is_written(name: str, found: list[tuple[Source, Found]]) -> bool:
 
 
 def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[Source, Found]], node: Node) -> bool:
-    """Return whether a function is defined inside of the class, whose text has it then."""
+    """Return whether a function is defined inside the class, so that the class's text contains it."""
     for source, each in found:
         if code_path(function.__code__, function.__globals__) != source.path:
             continue
@@ -168,7 +170,7 @@ def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[S
 
 
 def _is_generated(follow: Follow, function: types.FunctionType) -> bool:
-    """Return whether a decorator such as `dataclass` made a method; the text of the class stands for it."""
+    """Return whether a decorator such as `dataclass` made a method; then the text of the class covers it."""
     if not function.__name__.startswith("__"):
         return False
     while is_a(inner := function.__dict__.get("__wrapped__"), types.FunctionType):

@@ -1,4 +1,5 @@
-"""A loaded function: its definition in normal form, what its names stand for, and what the object carries."""
+"""A loaded function: its definition in normal form, the objects that its names refer to, and the values that it
+holds."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def _fill_without_source(follow: Follow, node: Node, function: types.FunctionTyp
 
 
 def carried(follow: Follow, node: Node, function: types.FunctionType, prefix: str = "") -> set[str]:
-    """Add what a function object carries beside its code, by value; say what sort of it can't be read."""
+    """Add an edge for each value that a function object holds besides its code: cells, defaults, attributes. Return
+    which of these three kinds can't be read."""
     unread = set()
     for label, name, value in _carried(function):
         encoded = follow.value(node, f"{prefix}{label} {name}", value, f"{node.name}.{prefix}{name}")
@@ -80,7 +82,7 @@ def _carried(function: types.FunctionType) -> Iterable[tuple[str, str, object]]:
 
 
 def cells_of(function: types.FunctionType) -> Scope:
-    """Return what a function closes over, by name."""
+    """Return the values that a function closes over, by name."""
     cells = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
@@ -91,9 +93,10 @@ def cells_of(function: types.FunctionType) -> Scope:
 
 
 def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: types.CodeType | None) -> None:
-    """Add an edge for each global name in decorators and bases, which the code around evaluates, and in annotations.
+    """Add an edge for each global name in decorators and bases, which the surrounding code evaluates, and in
+    annotations.
 
-    In a function, those may be its locals; what comes of them is found by value, in closures.
+    Inside a function, such a name may be a local variable. Its value is found through closures.
     """
     inside = around is not None and around.co_name != "<module>"
     names = global_names(around).read if inside and around is not None else None
@@ -103,12 +106,13 @@ def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: 
 
 
 def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ...]]:
-    """Return the chains whose first name a module binds."""
+    """Return the chains whose first name the module binds."""
     return [chain for chain in chains if chain[0] in scope]
 
 
 def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
-    """Return whether a distribution's decorator or base may read the docstring: its module has `__doc__` in it."""
+    """Return whether a distribution's decorator or base may read the docstring: whether its module contains
+    `__doc__`."""
     for chain in piece.outer:
         found = resolve(chain, scope)
         if found is not None and follow.reach.reads_docs(found.value):
@@ -117,7 +121,7 @@ def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
 
 
 def _around_edges(follow: Follow, node: Node, source: Source, found: Found, scope: Scope) -> None:
-    """Add the function around as it is written, for a closure that holds what can't be read."""
+    """Add the surrounding function as it is written, for a closure with a value that can't be read."""
     around = source.node(found.around) if found.around is not None else None
     if around is None or found.around is None:
         return
@@ -129,7 +133,7 @@ def _around_edges(follow: Follow, node: Node, source: Source, found: Found, scop
 
 
 def code_text(code: types.CodeType) -> str:
-    """Return a text of compiled code, for a function whose source is not to be had."""
+    """Return a text of compiled code, for a function whose source isn't available."""
     return repr(_code_parts(code))
 
 

@@ -1,7 +1,9 @@
-"""State that changes while a stage runs: what a function closes over or shares, and something changes.
+"""Finds state that changes while a stage runs: values that a function shares with other calls, and that some code
+changes.
 
-Outputs of such a function depend on what ran before in the same process, so they may not be reused. A global dictionary
-that is filled by plain stores (`CACHE[key] = value`) is taken for a memo: its value counts as it was at import.
+The output of such a function depends on what ran before in the same process, so it may not be reused. A global
+dictionary that is only filled by plain stores (`CACHE[key] = value`) is taken to be a cache: its value at import
+counts.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class Changing:
         self.reach = reach
 
     def check(self, node: Node, function: types.FunctionType, source: Source, found: Found, piece: Piece) -> None:
-        """Look at a function, what it closes over, and the functions that share this with it."""
+        """Check a function, the values that it closes over, and the functions that share these values."""
         code, scope = function.__code__, function.__globals__
         self.check_globals(node, piece, code, scope)
         self._check_defaults(node, piece, function)
@@ -56,7 +58,7 @@ class Changing:
             self._check_cells(node, source, sibling, cells, scope)
 
     def check_globals(self, node: Node, piece: Piece, code: types.CodeType, scope: Scope) -> None:
-        """Look at what a piece of code does to its module's globals."""
+        """Check what a piece of code does to its module's globals."""
         names = global_names(code)
         imported = {each.name for each in piece.imports}
         if any(change.base == ("globals",) for change in piece.changes):
@@ -76,7 +78,7 @@ class Changing:
         self._check_given(node, piece, scope, {name: scope[name] for name in names.read if name in scope}, "")
 
     def _check_defaults(self, node: Node, piece: Piece, function: types.FunctionType) -> None:
-        """Look at default arguments, which all calls share."""
+        """Check default arguments, which all calls share."""
         code, given = function.__code__, function.__defaults__ or ()
         names = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
         defaults = {**dict(zip(names, given, strict=False)), **(function.__kwdefaults__ or {})}
@@ -88,7 +90,7 @@ class Changing:
                 self._say(node, name, ", a default argument,")
 
     def check_class(self, node: Node, piece: Piece, cls: type) -> None:
-        """Look at what methods do to attributes of their class, which all instances share."""
+        """Check what methods do to attributes of their class, which all instances share."""
         own = {change.attribute for change in piece.changes if change.base == ("self",) and change.how != "call"}
         for change in piece.changes:
             if change.function in AT_IMPORT or (issubclass(cls, type) and change.function in ("__new__", "__init__")):
@@ -146,7 +148,7 @@ class Changing:
         return self.reach.homes.of_module(module) == "project"
 
     def _method_steps(self, value: object, rest: Chain) -> bool:
-        """Return whether a method of a project's object changes the object by what it holds."""
+        """Return whether a method of a project's object changes this object in place."""
         if not rest or is_a(value, (*FIXED, type, types.ModuleType)):
             return False
         if not self._is_project(type(value).__module__) or plain_function(value) is not None:
@@ -157,7 +159,7 @@ class Changing:
         return is_a(method, types.FunctionType) and self._changes_parameter(method, 0)
 
     def _check_given(self, node: Node, piece: Piece, scope: Scope, values: Scope, how: str) -> None:
-        """Look at values that are given to functions of the project, which may change them."""
+        """Check values that are passed to functions of the project, which may change them."""
         for given in piece.given:
             value = values.get(given.name)
             if is_a(value, (*FIXED, type, types.ModuleType)):
@@ -168,8 +170,8 @@ class Changing:
                 self._say(node, given.name, how)
 
     def _changes_parameter(self, function: types.FunctionType, slot: int | str) -> bool:
-        """Return whether a function changes a parameter in place, by itself or through functions that it gives it
-        to."""
+        """Return whether a function changes a parameter in place, itself or through functions to which it passes the
+        parameter."""
         rest = [(function, slot)]
         seen = set()
         while rest:
@@ -202,7 +204,7 @@ class Changing:
 
 
 def _inner(value: object, rest: Chain) -> object:
-    """Return what attributes of a class or object hold, read without running any code."""
+    """Return the value that a chain of attributes of a class or object leads to, read without running any code."""
     for name in rest:
         kinds = value.__mro__ if is_a(value, type) else type(value).__mro__
         inside: list[Any] = [] if is_a(value, type) else [instance_dict(value)]
@@ -221,7 +223,8 @@ def _content(cell: types.CellType) -> object:
 
 
 def _is_real(change: Change) -> bool:
-    """Return whether a change of a parameter counts: a plain store further in is a memo, as in `self._x[key] = x`."""
+    """Return whether a change of a parameter counts. A plain store deeper inside doesn't: it is taken to be a cache, as
+    in `self._x[key] = x`."""
     return not (change.how == "put" and (change.attribute is not None or len(change.base) > 1))
 
 
@@ -234,7 +237,7 @@ def _parameter(function: types.FunctionType, slot: int | str) -> str | None:
 
 
 def _sharing(source: Source, found: Found) -> Iterator[types.CodeType]:
-    """Yield a function's code, and that of each function beside it that may close over the same."""
+    """Yield a function's code, and the code of each function next to it, which may close over the same variables."""
     yield found.code
     around = found.around
     while around is not None and source.is_class(around):

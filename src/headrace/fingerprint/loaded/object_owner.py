@@ -1,4 +1,4 @@
-"""Whose a loaded thing is, and the names that things go by."""
+"""The owners of loaded functions, classes and other objects, and the names by which these count."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PLAIN = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, s
 
 
 class Owners:
-    """Says of functions, classes and other objects whose they are: the project's, or a distribution's."""
+    """Finds the owner of functions, classes and other objects: the project, or a distribution."""
 
     def __init__(self, homes: ModuleOwners) -> None:
         self._homes = homes
 
     def of_class(self, cls: type) -> Owner:
-        """Say whose a class is; to a value it makes no difference whether Headrace's or a distribution's."""
+        """Return the owner of a class. For values, Headrace's classes are treated like a distribution's (`other`)."""
         home = self._homes.of_module(cls.__module__)
         return "other" if home == "ours" else home
 
@@ -31,7 +31,7 @@ class Owners:
         return is_a(thing, type) and self.of_class(thing) == "project"
 
     def holds_project(self, value: object) -> bool:
-        """Return whether something is the project's function or class, or a function that closes over something."""
+        """Return whether a value is a function or class of the project, or a function that closes over anything."""
         plain = plain_function(value) or value
         if is_a(plain, types.FunctionType):
             is_ours = self._homes.of_code(plain.__code__, plain.__globals__) == "project"
@@ -39,13 +39,14 @@ class Owners:
         return is_a(plain, type) and self.of_class(plain) == "project"
 
     def is_of_distribution(self, value: object) -> bool:
-        """Return whether a module, or something that can be called, is a distribution's."""
+        """Return whether a module or callable belongs to a distribution."""
         if is_a(value, types.ModuleType):
             return self._homes.of_module(value.__name__) == "other"
         return callable(value) and self._homes.of_module(module_of(value) or "") == "other"
 
     def is_symbol(self, value: object) -> bool:
-        """Return whether something that is called goes by its name: a distribution's, which has it under that name."""
+        """Return whether a callable counts by its name only: it isn't the project's, and its module holds it under this
+        name."""
         kind = type(value)
         if self._homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
             return False
@@ -56,19 +57,21 @@ class Owners:
         return module is not None and self._homes.of_module(module) != "project" and is_at_home(value)
 
     def stable_name(self, value: object) -> str:
-        """Return the dotted name of a thing, which is the same in each process that has loaded it."""
+        """Return the dotted name of a function, class or module, which is the same in each process that has loaded
+        it."""
         plain = plain_function(value) or value
         module, _, name = thing_name(plain).rpartition(".")
         return f"{self._homes.module_name(module_of(plain) or module)}.{name}"
 
     def wrapped(self, value: object) -> list[tuple[str, object]]:
-        """Return the project's functions and classes that something of a distribution's holds, as a wrapper does."""
+        """Return the project's functions and classes that an object of a distribution holds, as a wrapper does; each
+        with a name."""
         inside = dict(instance_dict(value))
         if is_a(value, types.FunctionType):
             inside.update((f"cell {name}", each) for name, each in cells_of(value).items())
             registry = inside.pop("registry", None)
             if is_a(registry, types.MappingProxyType):
-                # `singledispatch`: what is registered for each class
+                # `singledispatch`: the function registered for each class
                 for kind, each in registry.items():
                     name = f"for {self.stable_name(kind)}"
                     inside[name if name not in inside else f"{name} {len(inside)}"] = each
@@ -76,7 +79,7 @@ class Owners:
 
 
 def is_at_home(value: object) -> bool:
-    """Return whether the module that a function or class names as its own has it under its name."""
+    """Return whether a function or class is found in the module and under the name that it gives as its own."""
     found: object = sys.modules.get(module_of(value) or "builtins")
     for name in qualname_of(value).split("."):
         inside = vars(found) if is_a(found, type | types.ModuleType) else {}

@@ -1,4 +1,5 @@
-"""Fields and defaults of classes that list them: named tuples, dataclasses, msgspec's structs, attrs, pydantic."""
+"""The fields and defaults of classes that list them: named tuples, dataclasses, msgspec structs, attrs and pydantic
+classes."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def lists_fields(cls: Any) -> bool:
 
 
 def fields(cls: Any) -> list[object]:
-    """Return all that a class lists of its fields: for one that no statement tells of."""
+    """Return everything that a class lists about its fields; used for a class without a `class` statement."""
     found: list[object] = [getattr(cls, name, None) for name in ("_fields", "__struct_fields__")]
     inside = vars(cls)
     annotations = inside.get("__annotations__") if sys.version_info < (3, 14) else getattr(cls, "__annotations__", None)
@@ -32,7 +33,7 @@ def fields(cls: Any) -> list[object]:
 
 
 def defaults(cls: Any) -> dict[str, object]:
-    """Return the defaults of a class's fields, by name; a function that makes one stands for it."""
+    """Return the defaults of a class's fields by name; a default factory is returned as the function itself."""
     found: dict[str, object] = dict(getattr(cls, "_field_defaults", {}))
     names = getattr(cls, "__struct_fields__", ())
     found.update(zip(names[::-1], getattr(cls, "__struct_defaults__", ())[::-1], strict=False))
@@ -45,12 +46,12 @@ def defaults(cls: Any) -> dict[str, object]:
 
 
 def _known(value: object) -> object:
-    """Return a default, or None for what a library has in place of one."""
+    """Return a default, or None for a library's marker for "no default"."""
     return None if type(value).__name__ in ("_MISSING_TYPE", "PydanticUndefinedType") else value
 
 
 def computes_defaults(definition: ast.AST) -> bool:
-    """Return whether a class's body computes a default, so that the text doesn't tell its value."""
+    """Return whether a class's body computes a default, so that its text doesn't show the value."""
     body = definition.body if isinstance(definition, ast.ClassDef) else []
     values = [each.value for each in body if isinstance(each, ast.AnnAssign | ast.Assign)]
     return any(_is_computed(each) for value in values if value is not None for each in ast.walk(value))

@@ -1,4 +1,4 @@
-"""The statements that make a value, where it can't be read; and what an object of a library holds of the project."""
+"""The statements that make a value that can't be read, and the project's code that a library's object holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from headrace.spec.code import digest
 
 
 class Statements:
-    """Reads what binds a name and what changes its value while modules are loaded; `root_file` is the stage's own."""
+    """Reads the statements that bind a name or change its value while modules are loaded; `root_file` is the file of
+    the stage."""
 
     def __init__(self, follow: Follow, owners: Owners, static: Static) -> None:
         self._follow = follow
@@ -32,7 +33,8 @@ class Statements:
         self.root_file: str | None = None
 
     def add(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
-        """Add how a value that can't be read is made; what decorates a project's function is told by that function."""
+        """Add the statements that make an unreadable value. For a project's function that a decorator wraps, the
+        function itself is enough."""
         statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
         wrapped = self._owners.wrapped(value)
         for label, each in wrapped:
@@ -49,7 +51,8 @@ class Statements:
             )
 
     def written(self, node: Node, name: str, scope: Scope) -> str:
-        """Return the text of what binds a global name and uses it at import, with an edge for each of its names."""
+        """Return the text of the statements that bind a global name or use it at import, and add an edge for each of
+        their names."""
         source = self._follow.reach.sources.of_globals(scope)
         if source is None:
             source = next(iter(self._follow.reach.sources.cells_that_bind(name)[-1:]), None)
@@ -61,7 +64,8 @@ class Statements:
         return " ".join(self._statement(node, each, source, scope, {name}) for each in statements)
 
     def _add_held(self, node: Node, value: object) -> None:
-        """Add the project's functions and classes that lie anywhere in a distribution's object: what was registered."""
+        """Add an edge for each function and class of the project anywhere in a distribution's object, such as
+        registered handlers."""
         known = {id(each) for each in node.edges.values()}
         targets = [self._follow.thing(each, signature=True) for each in held(value, self._owners.is_project)]
         for index, target in enumerate(targets):
@@ -69,7 +73,8 @@ class Statements:
                 node.edges[f"holds {index}"] = target
 
     def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
-        """Return what other modules do to a value while they are loaded, with an edge for each name."""
+        """Yield the text of statements in other modules that use a value while they are loaded, and add an edge for
+        each name."""
         if at.source is None or self.root_file is None:
             return
         for file, statement in self._static.loading.elsewhere(self.root_file, at.source.path):
@@ -83,7 +88,7 @@ class Statements:
                     yield self._statement(node, statement, source, scope, names)
 
     def _statement(self, node: Node, statement: ast.stmt, source: Source, scope: Scope, names: set[str]) -> str:
-        """Return the text of a statement that makes or changes a value, with an edge for each other name in it."""
+        """Return the text of a statement that makes or changes a value, and add an edge for each other name in it."""
         piece = source.piece([statement], LiveNames(scope, self._follow.reach.homes))
         code = source.code_of(statement) if isinstance(statement, DEFINITIONS) else None
         if code is not None:
@@ -98,12 +103,13 @@ class Statements:
 
 
 MOST_HELD = 2_000
-"""So many objects are looked at in one."""
+"""The most objects that are searched inside one object."""
 PLAIN = (str, bytes, int, float, complex, bool, type(None), types.ModuleType)
 
 
 def held(value: object, is_wanted: Callable[[object], bool]) -> Iterator[object]:
-    """Return the functions and classes that are wanted of those in an object, and the classes of instances in it."""
+    """Yield the functions and classes inside an object, and the classes of instances in it, for which `is_wanted` is
+    true."""
     seen: set[int] = set()
     rest = deque(_inside(value))
     while rest and len(seen) < MOST_HELD:
@@ -120,7 +126,7 @@ def held(value: object, is_wanted: Callable[[object], bool]) -> Iterator[object]
 
 
 def _inside(value: Any) -> Iterator[object]:
-    """Return what an object holds, as far as that can be seen without running code of its class."""
+    """Yield the values that an object holds, as far as they can be read without running code of its class."""
     if is_a(value, dict):
         yield from dict.values(value)
     elif is_a(value, list | tuple):

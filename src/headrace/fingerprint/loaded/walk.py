@@ -1,4 +1,4 @@
-"""What is loaded, followed: names to what they stand for, and that to what it reaches in turn."""
+"""Follows loaded objects: names to the objects they refer to, and these to all that they reach in turn."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from headrace.spec.code import digest
 OWN_NAMES = frozenset(
     {"__spec__", "__loader__", "__builtins__", "__cached__", "__annotations__", "__conditional_annotations__"}
 )
-"""Names of a module that the import system sets, and that say nothing of the code."""
+"""Names in a module that the import system sets, and that don't describe the code."""
 
 
 class Walk:
-    """Follows loaded objects; satisfies `Follow`."""
+    """Follows loaded objects; an implementation of `Follow`."""
 
     def __init__(self, reach: ReachedCode) -> None:
         self.reach = reach
@@ -55,8 +55,8 @@ class Walk:
         )
 
     def root(self, root: Node, value: object) -> None:
-        """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps; a
-        ready-made stage counts as such, however it is made."""
+        """Add an edge to a stage's function, and to each function that it wraps; their signatures count too. A
+        ready-made stage counts by its version, so what it wraps isn't followed."""
         plain: Any = plain_function(value) or value
         if is_a(plain, types.FunctionType):
             self.statements.root_file = code_path(plain.__code__, plain.__globals__)
@@ -72,10 +72,10 @@ class Walk:
             if plain is None or "__headrace_version__" in inside:
                 return
 
-    # Things
+    # Functions, classes and modules
 
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
-        """Return the node of a function, class or module."""
+        """Return the node of a function, class or module; for another builtin object, of its name."""
         plain = plain_function(value)
         if plain is not None and is_thing(plain):
             return self.thing(plain, signature=signature)
@@ -105,8 +105,8 @@ class Walk:
         return self.reach.graph.node(("function", id(function), signature), title, "function", fill, function)
 
     def _ours(self, function: types.FunctionType) -> Node:
-        """A function of Headrace's counts by its public name, wherever its code lies; a ready-made stage's by that, its
-        version and its libraries."""
+        """Return the node of a function of Headrace. It counts by its public name, wherever its code is; a ready-made
+        stage also by its version and the libraries it uses."""
         version = function.__dict__.get("__headrace_version__")
         if version is None:
             return self.reach.symbol(public_name(function.__module__, function.__qualname__), "headrace")
@@ -120,7 +120,8 @@ class Walk:
         return self.reach.graph.node(("ours", name), name, "function", fill, function)
 
     def _foreign(self, function: types.FunctionType) -> Node:
-        """A function of a distribution counts by its name, and by what of the project's it wraps."""
+        """Return the node of a distribution's function. It counts by its name, and by the project's functions that it
+        wraps."""
         name = f"{function.__module__}.{function.__qualname__}"
         module = str(function.__globals__.get("__name__", ""))
 
@@ -193,7 +194,8 @@ class Walk:
         self._given(node, piece, scope)
 
     def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
-        """A function that is given to one of a distribution may have its annotations read there."""
+        """Add functions that are passed to a distribution's function, with their signatures: it may read their
+        annotations."""
         for given in piece.given:
             value = plain_function(scope.get(given.name)) or scope.get(given.name)
             if is_a(value, types.FunctionType) and self.owners.holds_project(value):
@@ -214,7 +216,7 @@ class Walk:
             self._chain(node, function, scope, "")
 
     def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
-        """Add an edge for each chain, from a module's globals."""
+        """Add an edge for each chain, starting from a module's globals."""
         for chain in chains:
             self._chain(node, chain, scope, prefix)
 
@@ -253,13 +255,14 @@ class Walk:
         return widened is not None
 
     def written(self, node: Node, name: str, scope: Scope) -> str:
-        """Return the text of what binds a global name and uses it at import, with an edge for each of its names."""
+        """Return the text of the statements that bind a global name or use it at import, and add an edge for each of
+        their names."""
         return self.statements.written(node, name, scope)
 
     # Values
 
     def named(self, scope: Scope, name: str, value: object) -> Node:
-        """Return the node of what a global name stands for."""
+        """Return the node of the value of a global name."""
         if is_a(value, types.ModuleType) or self._is_defined(value):
             found = self.thing(value)
             assert found is not None
@@ -275,7 +278,7 @@ class Walk:
         return self.reach.graph.node(key, title, "constant", lambda node: self._fill_named(node, at, value), value)
 
     def _is_defined(self, value: object) -> bool:
-        """Return whether a value is a function or class that its definition tells all of."""
+        """Return whether a value is a function or class that is completely described by its definition."""
         plain = plain_function(value) or value
         if not is_thing(plain):
             return self.owners.is_symbol(plain)
@@ -289,7 +292,8 @@ class Walk:
         return not any(self.read.encode(each).unread for each in cells_of(function).values() if not is_thing(each))
 
     def _own_name(self, scope: Scope, name: str, value: object) -> Node:
-        """A name that every module has: its own name is that of its file, as in a module that is imported."""
+        """Return the node of a name that every module has. `__name__` counts as the name that the module's file gives
+        it, as if imported."""
         if name == "__name__" and is_a(value, str):
             value = self.homes.module_name(value)
         elif name == "__file__" and is_a(value, str):
@@ -315,7 +319,7 @@ class Walk:
             self.statements.add(node, at, value, encoded)
 
     def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
-        """Read a value, with an edge for each function, class and module in it."""
+        """Return a value's digest, and add an edge for each function, class and module in the value."""
         encoded = self.read.encode(value)
         for index, each in enumerate(encoded.things):
             target = self.thing(each)
@@ -327,7 +331,8 @@ class Walk:
         return encoded
 
     def value(self, node: Node, label: str, value: object, title: str) -> Encoded | None:
-        """Add an edge to a value that has no global name; None where it is a function, class or module."""
+        """Add an edge to a value without a global name, and return its digest; None if it is a function, class or
+        module."""
         if is_thing(value):
             target = self.thing(value)
             if target is not None:
@@ -345,11 +350,13 @@ class Walk:
 
 
 def _is_loose(value: object) -> bool:
-    """Return whether a text means something else by a name, since nothing looks for a function or module in one."""
+    """Return whether a name in a string can't refer to this value: no library looks up functions or modules in
+    strings."""
     return is_a(value, types.FunctionType | types.ModuleType) or plain_function(value) is not None
 
 
 def _file_of_module(name: str) -> str | None:
-    """Return the file of a top-level module, loaded or not, without importing it: tracer and worker have to agree."""
+    """Return the file of a top-level module, loaded or not, without importing it: the result must be the same in tracer
+    and worker."""
     spec = importlib.util.find_spec(name)
     return spec.origin if spec is not None else None

@@ -1,7 +1,7 @@
-"""Code that an import inside of a function reaches, read from its source: nothing is imported to look at it.
+"""Code that an import inside a function reaches, read from its source without importing it.
 
-Whether such a module is loaded depends on what ran before in the process, so it is never looked at as loaded: the same
-digest comes out everywhere. Its constants count as they are written.
+Whether such a module is already loaded depends on what ran before in the process. So it is always read as if unloaded,
+and the digest is the same everywhere. Its constants count by their source text.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Static:
     # Nodes
 
     def follow(self, chain: Chain, at: Target) -> tuple[str, Node | None]:
-        """Return how much of a chain leads from what its first name stands for, and the node that it leads to."""
+        """Return the part of a chain that was followed, and the node that it leads to; `at` is the target of the
+        chain's first name."""
         used = 1
         while at.name is None and used < len(chain) and at.is_project:
             at = self.targets.inside(at, chain[used])
@@ -46,7 +47,7 @@ class Static:
         return ".".join(chain[:used]), self.node(at, chain[used:])
 
     def node(self, at: Target, rest: Chain = ()) -> Node | None:
-        """Return the node of what an import stands for; `rest` is read from it."""
+        """Return the node of an import's target, or None; `rest` are the names read from it."""
         if not at.is_project:
             return self._elsewhere(at, rest)
         if at.path is None:
@@ -99,7 +100,8 @@ class Static:
         self._add(node, source, path, statements)
 
     def _fill_unbound(self, node: Node, source: Source | None, path: str, name: str) -> None:
-        """Fill the node of a name that a module doesn't bind itself: it has it from `import *`, or makes it somehow."""
+        """Fill the node of a name that a module doesn't bind by a statement: it comes from `import *`, or is made in
+        some other way."""
         node.kind = None
         node.own = digest("unbound", name)
         stars = source.top.stars if source is not None else []
@@ -122,7 +124,8 @@ class Static:
         self._add(node, source, path, source.tree.body)
 
     def _check_loaded(self, node: Node, source: Source, path: str, name: str) -> None:
-        """Where the module is loaded already, see that a function in it is still the one that the source has."""
+        """If the module is already loaded, check that the source still compiles to its function; if not, the output may
+        not be reused."""
         for scope in self.loaded.get(path, ()):
             value = scope.get(name)
             is_here = isinstance(value, FunctionType) and value.__code__.co_filename == path
@@ -185,7 +188,7 @@ class Static:
                     )
 
     def _is_code(self, at: Target) -> bool:
-        """Return whether an import gives a module of the project, or a class or function of one."""
+        """Return whether an import's target is a module of the project, or a class or function in one."""
         source = self.reach.sources.at(at.path) if at.path is not None else None
         binders = source.top.binders.get(at.name or "", []) if source is not None else []
         return source is not None and (at.name is None or any(isinstance(each, DEFINITIONS) for each in binders))
@@ -241,7 +244,8 @@ class Static:
             self.reach.note_whole(node, target)
 
     def imports(self, node: Node, piece: Piece, local: dict[str, list[Target]]) -> None:
-        """Add an edge for each use of what a piece imports; a module that is imported and not used counts whole."""
+        """Add an edge for each use of a name that a piece imports. A module that is imported but not used counts as a
+        whole."""
         chains = {**piece.names, **piece.outer, **piece.defaults}
         dotted = {".".join(chain[:length]) for chain in chains for length in range(1, len(chain) + 1)}
         importers = {function[0] for function, _ in piece.import_calls}
@@ -259,7 +263,8 @@ class Static:
                         self.reach.note_whole(node, found)
 
     def loads(self, node: Node, imported: Iterable[Imported], source: Source | None) -> None:
-        """Add an edge to what the bodies of modules do that a function imports while it runs."""
+        """Add an edge to the statements that run when modules are imported while a function runs, as far as they affect
+        other code."""
         targets = [at for each in imported for at in self.targets.all(each, source)]
         importer = source.path if source is not None and source.place is not None else None
         for index, (path, statements) in enumerate(self.loading.acting(targets, importer) if targets else ()):
@@ -282,11 +287,11 @@ class Static:
 
 
 GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft", "popitem", "clear", "remove", "add"})
-"""Methods that change a list, set or dictionary, where the type is not known."""
+"""Methods that change a list, set or dictionary, for values of unknown type."""
 
 
 def imports_by_name(function: Chain, local: dict[str, list[Target]]) -> bool:
-    """Return whether a function that was imported is `importlib.import_module`, or a function like it."""
+    """Return whether an imported function is `importlib.import_module` or `importlib.__import__`."""
     targets = local.get(function[0], [])
     return any(each.module == "importlib" and (each.name or function[-1]) in IMPORTERS for each in targets)
 
@@ -300,7 +305,7 @@ def _kind(statements: list[ast.stmt]) -> PartKind:
 
 
 def _is_literal(statements: list[ast.stmt]) -> bool:
-    """Return whether a constant is a literal, so that what is written is its value."""
+    """Return whether a constant is bound once, to a literal, so that its text is its value."""
     if len(statements) != 1 or not isinstance(statements[0], ast.Assign | ast.AnnAssign):
         return False
     value = statements[0].value
@@ -319,7 +324,7 @@ def _is_literal(statements: list[ast.stmt]) -> bool:
 
 
 def _global_names(source: Source, statements: list[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names of the module that statements read, and those that functions in them bind."""
+    """Return the module's names that statements read, and the global names that functions in them bind."""
     read: set[str] = set()
     bound: set[str] = set()
     for each in statements:

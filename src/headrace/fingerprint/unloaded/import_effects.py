@@ -1,7 +1,7 @@
-"""What a module does while it is loaded, beside binding its own names: it registers, patches, calls.
+"""What a module does while it is loaded, besides binding its own names: registering, patching, calling.
 
-An import inside of a function runs the module's body, those of the packages around it, and those of all that they
-import. Such modules are read and not loaded, so what their bodies do to each other is read too.
+An import inside a function runs the module's body, the bodies of the packages around it, and of all modules that these
+import. Such modules are read, not loaded, so what their bodies do to each other is read as well.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ METACLASSES = frozenset({"type", "ABCMeta", "EnumMeta", "EnumType"})
 
 @dataclass(slots=True)
 class Act:
-    """A statement of a module's body that may change what others hold.
+    """A statement in a module's body that may change values of other modules.
 
-    `touches` are the files of the modules that it has the names from that it uses so. `own`: it calls what its own
-    module defines, which may do anything.
+    `touches` are the files of the modules whose names it calls or stores into. `own` is True if it calls code of its
+    own module, which may do anything.
     """
 
     statement: ast.stmt
@@ -38,7 +38,7 @@ class Act:
 
 
 class Loading:
-    """Reads what loading modules does."""
+    """Finds what modules do while they are loaded."""
 
     def __init__(self, reach: ReachedCode, targets: Targets) -> None:
         self._reach = reach
@@ -47,9 +47,10 @@ class Loading:
         self._imports: dict[str, list[str]] = {}
 
     def acting(self, targets: Sequence[Target], importer: str | None) -> list[tuple[str, list[ast.stmt]]]:
-        """Return the statements that act when targets are imported, by file, in the order of loading.
+        """Return the statements that act when these targets are imported, by file, in the order of loading.
 
-        What the importing module loads has acted before: of that, what may have changed the imported modules.
+        The modules that `importer` loads have acted before. Of their statements, only those that may have changed the
+        imported modules are returned.
         """
         files = self._loaded([file for each in targets for file in self._files(each)])
         before = [each for each in self._loaded([importer] if importer is not None else []) if each not in files]
@@ -60,7 +61,8 @@ class Loading:
         return [(file, statements) for file, statements in found if statements]
 
     def elsewhere(self, importer: str, home: str) -> Iterator[tuple[str, ast.stmt]]:
-        """Return the statements that act on what a module binds, of other modules that an importer loads."""
+        """Yield file and statement for each statement that acts on names of the module `home`, in the other modules
+        that `importer` loads."""
         for file in self._loaded([importer]):
             for act in self._of(file):
                 if home in act.touches and file != home:
@@ -70,7 +72,8 @@ class Loading:
         return not act.touches.isdisjoint(files) or (act.own and any(each in files for each in self._imported(file)))
 
     def _loaded(self, files: Sequence[str]) -> dict[str, None]:
-        """Return files, and those that their modules import while they are loaded, in the order in which each ends."""
+        """Return these files and those that their modules import while they are loaded, in the order in which loading
+        ends."""
         done: dict[str, None] = {}
         seen: set[str] = set()
         rest = [(file, False) for file in reversed(files)]
@@ -85,7 +88,7 @@ class Loading:
         return done
 
     def _files(self, target: Target) -> Iterator[str]:
-        """Return the files that importing a target runs: those of the packages around it, and its own."""
+        """Yield the files that importing a target runs: those of the packages around it, then its own."""
         if not target.is_project:
             return
         names = target.module.split(".")
@@ -112,7 +115,7 @@ class Loading:
                 elif isinstance(node, ast.Call) and (module := _literal_import(node)) is not None:
                     yield self._targets.locate(module)
 
-    # What acts
+    # Statements that act
 
     def _of(self, file: str) -> list[Act]:
         if file not in self._acts:
@@ -141,7 +144,8 @@ class Loading:
         return act
 
     def _uses(self, act: Act, source: Source, name: str | None, *, stores: bool = False) -> None:
-        """Note whose it is what a statement calls, or stores into, by the name at its root."""
+        """Record the modules that own `name` and the names it is made from: the root of what a statement calls or
+        stores into."""
         rest, seen = [name], set[str | None]()
         while rest:
             name = rest.pop()
@@ -160,7 +164,8 @@ class Loading:
                 act.touches.update(at.path for at in stars if at.path is not None)
 
     def _given(self, act: Act, source: Source, call: ast.Call) -> None:
-        """Note what a library is given, as a function that it is to call later."""
+        """Record the owners of values that are passed to a library, such as a function that the library will call
+        later."""
         for each in (*call.args, *(keyword.value for keyword in call.keywords)):
             for name in _read(each):
                 self._uses(act, source, name)
@@ -180,7 +185,7 @@ class Loading:
         return chain is not None and StaticNames(source.top).ours(chain)
 
     def _registering_bases(self, source: Source, statement: ast.ClassDef) -> Iterator[str]:
-        """Return the files of the project's classes that are told of a class that is made from them."""
+        """Yield the files of the project's classes whose code runs when a class is derived from them."""
         rest: list[tuple[Source, ast.expr]] = [(source, each) for each in _made_from(statement)]
         seen: set[int] = set()
         while rest:
@@ -193,7 +198,7 @@ class Loading:
                         yield inner.path
 
     def _definitions(self, source: Source, expression: ast.expr) -> Iterator[tuple[Source, ast.ClassDef]]:
-        """Return what defines a class that an expression names, through imports."""
+        """Yield the definitions of a class that an expression names, following imports."""
         chain = chain_of(expression)
         rest = [(source, chain)] if chain is not None else []
         seen: set[tuple[str, tuple[str, ...]]] = set()
@@ -231,7 +236,7 @@ def _made_from(statement: ast.ClassDef) -> Iterable[ast.expr]:
 
 
 def _is_told(statement: ast.ClassDef) -> bool:
-    """Return whether a class, or a metaclass, runs code of its own where classes are made from it."""
+    """Return whether a class or metaclass runs code of its own when a class is derived from it."""
     names = {each.name for each in statement.body if isinstance(each, ast.FunctionDef)}
     is_meta = any((chain_of(each) or ("",))[-1] in METACLASSES for each in statement.bases)
     return bool(names & {"__init_subclass__", "__prepare__", "__new__"}) or (is_meta and "__init__" in names)

@@ -1,4 +1,4 @@
-"""Where a global name comes from: the module that binds it, found through imports from module to module."""
+"""The module that binds a global name, found by following imports from module to module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scope = dict[str, Any]
 
 
 class Origin(NamedTuple):
-    """A name in the globals of the module that binds it; `source` is None where that has none."""
+    """A name in the globals of the module that binds it; `source` is None if this module has no source."""
 
     scope: Scope
     name: str
@@ -27,7 +27,8 @@ class Origin(NamedTuple):
 
 
 def origin(sources: Sources, scope: Scope, name: str, value: object) -> Origin:
-    """Follow `from ... import` back to where a value is bound, as far as each module on the way holds the same."""
+    """Follow `from ... import` back to the module that binds a value, while each module on the way holds the same
+    value."""
     seen = set()
     while True:
         source = sources.of_globals(scope)

@@ -1,4 +1,4 @@
-"""What imports stand for: a module or a name in it, found by reading, never by importing."""
+"""The targets of imports (a module, or a name in one), found by reading files, never by importing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from headrace.fingerprint.source.imports import Imported, absolute
 
 
 class Target(NamedTuple):
-    """What an import gives: a module, or a `name` in it. The project's have a `path`, and a `folder` if a package."""
+    """The target of an import: a module, or a `name` in it. Targets in the project have a `path`, and a `folder` if
+    they are packages."""
 
     module: str
     path: str | None = None
@@ -28,22 +29,22 @@ class Target(NamedTuple):
 
 
 class Targets:
-    """Finds what imports stand for."""
+    """Finds the targets of imports."""
 
     def __init__(self, reach: ReachedCode) -> None:
         self.reach = reach
 
     def of(self, imported: Sequence[Imported], source: Source | None) -> dict[str, list[Target]]:
-        """Return what each name that imports in a source bind stands for: more than one where a `try` has two imports
-        of a name."""
+        """Return the targets of each name that these imports bind. A name has more than one target if, for example, a
+        `try` imports it twice."""
         found: dict[str, list[Target]] = {}
         for each in imported:
             found.setdefault(each.name, []).extend(self.all(each, source))
         return found
 
     def all(self, imported: Imported, source: Source | None) -> list[Target]:
-        """Return what an import stands for. A package that imports a name from itself gets the module inside of it,
-        and what else it binds to the name."""
+        """Return the targets of an import. If a package imports a name from itself, these are its submodule and what
+        else it binds to the name."""
         at = self.locate(absolute(imported.module, imported.level, package_of(source)))
         name = imported.attribute
         if name is None or name == "*":
@@ -53,7 +54,7 @@ class Targets:
         return [found] if inner in (None, found) else [inner, found]
 
     def inside(self, at: Target, name: str) -> Target:
-        """Return what a name of a module stands for: what the module binds, else a module inside of it."""
+        """Return the target of a name in a module: what the module binds to it, or else its submodule."""
         source = self.reach.sources.at(at.path) if at.path is not None else None
         if source is not None and name in source.top.binders and not self._is_submodule(at, source, name):
             return at._replace(name=name)
@@ -63,8 +64,7 @@ class Targets:
         return None if at.folder is None else self._in_folder(at.folder, name, f"{at.module}.{name}")
 
     def _is_submodule(self, at: Target, source: Source, name: str) -> bool:
-        """Return whether all that binds a name in a package imports it from the package itself:
-        `from . import name`."""
+        """Return whether a package binds a name only by importing it from itself: `from . import name`."""
         imported = source.top.imported(name)
         if imported is None:
             return False
@@ -74,7 +74,8 @@ class Targets:
         )
 
     def locate(self, module: str) -> Target:
-        """Find a module by its name: in the project, or else only by name. Whether it is loaded makes no difference."""
+        """Return the target of a module by its name: in the project, or else by name only. It doesn't matter whether
+        the module is loaded."""
         loaded = sys.modules.get(module)
         path = file_of(loaded) if loaded is not None else None
         if path is not None and self.reach.homes.of_module(module) == "project" and path.endswith(".py"):
@@ -88,7 +89,8 @@ class Targets:
         return self._loose(module) if loaded is None else Target(module)
 
     def _loose(self, module: str) -> Target:
-        """Find a module outside of the project's folders that counts as the project's: of an editable install."""
+        """Return the target of a module outside the project's folders; it has a path if it is of an editable
+        install."""
         is_standard = module.partition(".")[0] in sys.stdlib_module_names
         path = installed_path(module) if not is_standard and module else None
         if path is not None and path.endswith(".py") and self.reach.homes.of_file(path) == "project":
@@ -112,7 +114,7 @@ class Targets:
 
 
 def package_of(source: Source | None) -> str:
-    """Return the package that a source's relative imports start from."""
+    """Return the package from which a source's relative imports start."""
     if source is None or source.place is None:
         return ""
     if source.place.relative.endswith("__init__.py"):

@@ -317,7 +317,7 @@ FAILURES = {
     "recurses": ("user: RecursionError", ""),
     "talks_out_of_turn": ("crash: its code wrote to the line between worker and driver", "headrace logs"),
     "raises_at_length": ("xxx... (10000000 characters) (pipelines.py:", ""),
-    "raises_without_words": ("Wordless: (`RuntimeError` where it was to say more) (pipelines.py:", ""),
+    "raises_without_words": ("Wordless: (its message raised `RuntimeError`) (pipelines.py:", ""),
 }
 
 

@@ -101,10 +101,10 @@ def flow(
 CASES: dict[str, Wrong] = {
     # the file
     "a syntax error": wrong(
-        "def one( -> int:\n    pass", "can't import", "invalid syntax", ":2)", hint="mend the line"
+        "def one( -> int:\n    pass", "can't import", "invalid syntax", ":2)", hint="fix the line"
     ),
-    "a wrong indent": wrong("def flow():\nx = 1", "expected an indented block", ":3)", hint="mend the line"),
-    "a null byte": wrong("x = 1\0", "null byte", hint="mend the line"),
+    "a wrong indent": wrong("def flow():\nx = 1", "expected an indented block", ":3)", hint="fix the line"),
+    "a null byte": wrong("x = 1\0", "null byte", hint="fix the line"),
     "a package that isn't there": wrong("import nowhere_to_be_found", "nowhere_to_be_found", ":2)", hint="install"),
     "a name that isn't there": wrong("from os import nothing_such", "nothing_such", ":2)", hint="import"),
     "an error while importing": wrong("x = 1 / 0", "ZeroDivisionError: division by zero", ":2)", hint="side effects"),

@@ -1,4 +1,4 @@
-""""Things" are functions, classes and modules: their code is followed, while other values are encoded by their
+""" "Things" are functions, classes and modules: their code is followed, while other values are encoded by their
 content."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The entry of the zygote: `python -m headrace.work DESCRIPTOR`."""
+"""The entry point of the zygote: `python -m headrace.work DESCRIPTOR`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import importlib
 
 
 def main() -> None:
-    """Import what workers need, and be their parent."""
-    gc.disable()  # what imports make is no garbage: looking for it would take a tenth of the time
+    """Import what workers need, then run the zygote, the parent of all workers."""
+    gc.disable()  # imports make no garbage, and looking for it would take a tenth of the time
     zygote = importlib.import_module("headrace.work.zygote")
     gc.freeze()  # workers share its memory until they write to it, and collecting garbage writes to every object
     gc.enable()

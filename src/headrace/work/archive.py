@@ -1,4 +1,4 @@
-"""The archive of a bundle: its files in one blob, the same bytes for the same files."""
+"""The archive of a bundle: all its files in one blob. The same files make the same bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """Return the archive of files by their path (POSIX, relative to the bundle)."""
+    """Return the archive of these files; the keys are their paths (POSIX, relative to the bundle)."""
     return _encode(sorted(files.items()))
 
 
@@ -31,7 +31,7 @@ def files_of(archive: bytes) -> dict[str, bytes]:
     """Return an archive's files by path.
 
     Raises:
-        StoreError: it is no archive, or a path leads out of it.
+        StoreError: the bytes aren't an archive, or a path leads out of the bundle's folder.
     """
     try:
         files = dict(_decode(archive))
@@ -39,12 +39,12 @@ def files_of(archive: bytes) -> dict[str, bytes]:
         raise StoreError("a bundle can't be read", hint="run the pipeline again") from error
     for path in files:
         if path.startswith("/") or ".." in path.split("/"):
-            raise StoreError(f"a bundle holds `{path}`, which leads out of it", hint="run the pipeline again")
+            raise StoreError(f"a bundle holds `{path}`, outside of its folder", hint="run the pipeline again")
     return files
 
 
 def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
-    """Return the folder of a bundle's files, below `local`; it is made once, and never changes."""
+    """Return the folder of a bundle's files, below `local`. The folder is written once, and never changes."""
     folder = local / "bundles" / bundle.digest
     if folder.is_dir():
         return folder
@@ -77,7 +77,8 @@ def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
 
 
 def main() -> None:
-    """Unpack the bundle of the run whose greeting comes on stdin, for a namespace in which that is to be read only."""
+    """Unpack a bundle, given the run's `Hello` on stdin. This is done before a namespace begins in which the folder is
+    read-only."""
     hello = decode_order(sys.stdin.buffer.read())
     assert isinstance(hello, Hello)
     local = Path(hello.local)

@@ -1,4 +1,4 @@
-"""The arguments of attempts: artifacts are loaded, secrets filled in, and both laid out for the call."""
+"""The arguments of attempts: artifacts are loaded, secrets are filled in, and both are arranged for the call."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from headrace.work.loaded_stage import LoadedStage
 
 
 class Load(Protocol):
-    """Loads an artifact's value: held against its digest first where it is to `verify`, with `scratch` to write in."""
+    """Loads an artifact's value. With `verify`, its bytes are first checked against its digest. Files are linked in
+    `scratch`."""
 
     def __call__(self, ref: Ref, *, verify: bool = False, scratch: Path | None = None) -> object: ...
 
 
 class Arguments:
-    """Gives the attempts of one worker what their orders name. `guarded`: other code may change the store's files."""
+    """Loads the arguments for the attempts of one worker. `guarded` is True if other code may change the store's
+    files."""
 
     def __init__(self, store: Store, load: Load, *, guarded: bool) -> None:
         self._store = store
@@ -31,16 +33,16 @@ class Arguments:
         self._secrets: dict[str, str] = {}
 
     def learn(self, name: str, value: str) -> None:
-        """Take a secret from the driver, for the attempts that name it."""
+        """Keep a secret that the driver sent, for the attempts that use it."""
         self._secrets[name] = value
 
     def secrets(self, order: Do) -> list[str]:
-        """Return the secrets that an attempt is given, as far as they are known."""
+        """Return the values of an attempt's secrets, as far as they are known."""
         names = set().union(*(secrets(arg) for _, arg in order.args))
         return [self._secrets[name] for name in names if self._secrets.get(name)]
 
     def of(self, order: Do, entry: LoadedStage, folder: Path) -> tuple[list[Any], dict[str, Any]]:
-        """Load the arguments of an attempt and return them by position and by name."""
+        """Load the arguments of an attempt, and return them by position and by name."""
         values: dict[str, Any] = {}
         for name, arg in order.args:
             if name in entry.unread:
@@ -65,8 +67,8 @@ class Arguments:
                 raise HeadraceError(f"an argument of `{order.task}` is not known")
 
     def _given(self, ref: Ref, order: Do, folder: Path) -> object:
-        """Load what a stage is given. If other code may have changed it, it is held against its digest first, unless
-        its files are those that it was held against before."""
+        """Load an argument. If other code may have changed it, its bytes are checked against its digest first, unless
+        its files have not changed since they were last checked."""
         needed = blobs(ref)
         if not needed or not (self._guarded or any(each.digest in order.verify for each in needed)):
             return self._load(ref, scratch=folder)

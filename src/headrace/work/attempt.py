@@ -1,4 +1,4 @@
-"""One attempt, from its order to its report."""
+"""One attempt, from the driver's order to the worker's report."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Desk:
         self._pid = os.getpid()
 
     def run(self, order: Do) -> Succeeded | Failed:
-        """Run one attempt and give its event; whatever the user's code does short of ending the process."""
+        """Run one attempt and return its event, whatever the user's code does, unless it ends the process."""
         started = time.time()
         began = time.perf_counter()
         self._capture.begin()
@@ -111,7 +111,7 @@ class Desk:
             running.reset(token)
             present.attempt = None
             if os.getpid() != self._pid:
-                os._exit(0)  # the user's code forked, and this is the child: the line is its parent's
+                os._exit(0)  # the user's code forked, and this is the child: the connection belongs to its parent
             here.end()
             self._remark()
         return Succeeded(
@@ -130,11 +130,11 @@ class Desk:
         )
 
     def mask(self, text: str) -> str:
-        """Return a text without the secrets that stages were given here."""
+        """Return a text without the secrets that were given to stages in this process."""
         return self._capture.mask(text)
 
     def clean(self) -> None:
-        """Put the process back as it was, while the driver stores the report."""
+        """Restore the process to its state before the attempt, while the driver stores the report."""
         self._codecs.forget()
         self._state.clean()
 
@@ -143,15 +143,15 @@ class Desk:
         return self._codecs.load(ref, self._store, verify=verify, safe_only=False, scratch=scratch)
 
     def save(self, value: object) -> Ref:
-        """Make a value an artifact, without the secrets in its texts.
+        """Save a value and return its artifact, with the secrets in its texts masked.
 
         Raises:
-            HeadraceError: one stands where it can't be masked, and would be in the record.
+            HeadraceError: a secret is in a place where it can't be masked, so it would be stored.
         """
         hidden = self._capture.hidden
         kept = hidden.value(value)
         if kept is not value:
-            self._remarks.append("a value held a secret that its stage was given, and is kept without it: `********`")
+            self._remarks.append("a value held a secret of its stage, and is saved with `********` in its place")
         ref = self._codecs.save(kept, self._store, describe=self._describe)
         if hidden.finds_in(ref):
             raise HeadraceError(
@@ -162,15 +162,18 @@ class Desk:
         return ref
 
     def _remark(self) -> None:
-        """Send the driver what the user should know of an attempt; each once."""
+        """Send the driver the remarks about an attempt for the user, each one once."""
         for text in (*self._remarks, *self.absent.remarks()):
             self._channel.send(Remark(text))
         self._remarks.clear()
         self.absent.forget()
 
     def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:
-        """Make a value an artifact that a stage is given: it may hold functions and classes, whose code is added to
-        `codes` by its digest; a partial is told by what it is made of."""
+        """Save an argument of a stage, and return its artifact. It may hold functions and classes.
+
+        The code of each function and class is added to `codes` by its digest. A partial isn't added: its function and
+        arguments are.
+        """
 
         def digest(code: object) -> str:
             found = fingerprint_argument(code, self._project)
@@ -185,9 +188,9 @@ class Desk:
         self._channel.report(event)
 
     def log(self, order: Do) -> Log:
-        """Return what an attempt logs into."""
+        """Return the log that an attempt writes to."""
         channel, mask, passed = self._channel, self._capture.mask, None
-        if self._passed is not None:  # a name of its own: a process that outlives its attempt isn't taken for the next
+        if self._passed is not None:  # a new name each time: a process that outlives its attempt writes to its old file
             self._attempts += 1
             passed = self._passed.with_suffix(f".{self._attempts}.logged")
             self._state.let(FILE, str(passed))
@@ -203,7 +206,7 @@ class Desk:
         )
 
     def told(self, order: Do) -> Word | None:
-        """Return the next word for this attempt."""
+        """Return the driver's next word to this attempt, or None."""
         return self._channel.word(order.task, order.attempt)
 
     def _work(self, order: Do, folder: Path, marks: _Marks) -> tuple[Ref, str | None]:
@@ -213,11 +216,11 @@ class Desk:
         marks.load()
         value = entry.stage.function(*args, **kwargs)
         if entry.is_async:
-            import asyncio  # noqa: PLC0415  16 ms and OpenSSL, in the parent of all workers
+            import asyncio  # noqa: PLC0415  16 ms and OpenSSL in the parent of all workers
 
             value = asyncio.run(value)
         if inspect.isgenerator(value):
-            # its body runs while the codec draws from it: that is time of the user's code, not of saving
+            # a generator's body runs while the codec draws from it, so this time is the user code's, not that of saving
             out = self.save(value)
             marks.call()
         else:
@@ -234,7 +237,7 @@ class Desk:
         return entry
 
     def _hide_secrets(self, order: Do) -> None:
-        """Mask the attempt's secrets before any code of the user's runs, be it of a module that is imported."""
+        """Mask the attempt's secrets before any user code runs, even that of an imported module."""
         with self._stop.shield:
             self._capture.hide(self.arguments.secrets(order))
 
@@ -254,7 +257,7 @@ class Desk:
         )
 
     def _masked(self, failure: Failure) -> Failure:
-        """Return a failure without secrets, and with a hint where a variable that stages don't see is its cause."""
+        """Return a failure without secrets. If its cause is a variable that stages don't see, add a hint."""
         told = f"{failure.message}\n{failure.traceback or ''}"
         hint = (self.absent.hint(told) if failure.kind == "user" else None) or failure.hint
         mask = self._capture.mask
@@ -266,14 +269,16 @@ class Desk:
         )
 
     def _log(self, failure: Failure) -> Span | None:
-        """Close the attempt's part of the log, with the traceback in it, as people expect to find it there."""
+        """Write the traceback into the attempt's log, where people expect it, and close this attempt's part of the
+        log."""
         if failure.traceback:
-            with suppress(OSError):  # the user's code closed it, or the disk is full: the event has the traceback
+            with suppress(OSError):  # the user's code closed stderr, or the disk is full: the event has the traceback
                 os.write(2, failure.traceback.encode())
         return self._capture.end()
 
     def _describe(self, kind: type) -> str:
-        """Name a class as the artifact records it; one of the project's with the digest of its code."""
+        """Return the name of a class as an artifact records it; for a class of the project, with the digest of its
+        code."""
         known = self._types.get(kind)
         if known is None:
             code = fingerprint_class(kind, self._project)
@@ -288,7 +293,7 @@ class Here:
     def __init__(self, order: Do, desk: Desk) -> None:
         self._order = order
         self._desk = desk
-        self._log = desk.log(order)  # made here: its threads, and processes that it forks off, share it
+        self._log = desk.log(order)  # made here, so that the attempt's threads and forked processes share it
         self._kept = count(1)
         self.seen: dict[str, str] = {}
         self.cut: str | None = None
@@ -298,11 +303,13 @@ class Here:
         self.nodes = order.nodes
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """Say a word to the other nodes that the attempt spans; return what each of them says, by rank."""
+        """Send a word to the other nodes of the attempt; return the words of all nodes by rank, once all have sent
+        one."""
         return self._desk.meeting.meet(self._order, said)
 
     def checkpoint(self) -> object | None:
-        """Return the last checkpoint that an earlier attempt kept, or the one before if it is damaged; None of none."""
+        """Return the last checkpoint that an earlier attempt kept, or the one before it if the last is damaged; None if
+        there is none."""
         last, earlier = self._order.checkpoint, self._order.earlier
         if last is None or earlier is None:
             return None if last is None else self._desk.load(last, verify=True)
@@ -313,12 +320,12 @@ class Here:
         return self._desk.load(earlier, verify=True)
 
     def keep(self, checkpoint: object) -> None:
-        """Keep a checkpoint for the next attempt; one that has been made an artifact already is not saved again."""
+        """Keep a checkpoint for the next attempt. A checkpoint that is already an artifact isn't saved again."""
         ref = checkpoint if isinstance(checkpoint, Ref) else self._desk.save(checkpoint)
         self._desk.report(Checkpointed(self._order.task, self._order.attempt, ref, next(self._kept)))
 
     def told(self) -> Word | None:
-        """Return the next word from the driver, if there is one."""
+        """Return the next word from the driver, or None."""
         return self._desk.told(self._order)
 
     def log(self, name: str, value: object, step: int | None = None) -> None:
@@ -326,7 +333,7 @@ class Here:
         self._log.add(self._desk.mask(name), value, step)
 
     def saw(self, **inputs: object) -> None:
-        """Say what a parameter's value really was."""
+        """Record the value that a parameter really had."""
         for parameter, value in inputs.items():
             given = self._given(parameter)
             if not isinstance(given, Const):
@@ -337,34 +344,35 @@ class Here:
             self.seen[parameter] = self._desk.save_argument(value).identity
 
     def shortened(self, why: str) -> None:
-        """Say that less was done than the stage was asked for: the record says so, and nobody reuses the output."""
+        """Record that the stage did less than it was asked to, and why. Its output is then not reused."""
         self.cut = self._desk.mask(why)
 
     def ref(self, parameter: str) -> Ref | None:
-        """Return the artifact of an argument; None for one that wasn't given, or isn't a single artifact."""
+        """Return the artifact of an argument; None if it wasn't given, or isn't a single artifact."""
         given = dict(self._order.args).get(parameter)
         return given.ref if isinstance(given, Const) else None
 
     @property
     def credentials(self) -> Mapping[str, str]:
-        """What clouds' buckets are opened with here."""
+        """The credentials for cloud buckets on this machine."""
         return self._desk.credentials
 
     @property
     def project(self) -> Path | None:
-        """The folder of the project, where this host has it."""
+        """The folder of the project; None if this host doesn't have it."""
         return self._desk.project_folder
 
     def artifact(self, value: object) -> Ref:
-        """Make a value an artifact."""
+        """Save a value, and return its artifact."""
         return self._desk.save(value)
 
     def stored(self, value: T) -> T:
-        """Keep a value in the store now, and give it back as it lies there."""
+        """Save a value in the store now, and return it as loaded from there."""
         return cast("T", self._desk.load(self._desk.save(value)))
 
     def intend(self, intent: Intent) -> None:
-        """Ask for a change of Headrace's own state, once the attempt has succeeded; of a cursor's, the last counts."""
+        """Request a change of Headrace's own state, made once the attempt has succeeded. Of several for one cursor,
+        only the last counts."""
         if isinstance(intent, Register):
             intent = replace(intent, note=self._desk.mask(intent.note))
         if isinstance(intent, Advance):
@@ -374,7 +382,7 @@ class Here:
         self.intents.append(intent)
 
     def end(self) -> None:
-        """Report what has been logged and wasn't yet, by processes of the attempt too."""
+        """Report everything that was logged but not yet reported, also by other processes of the attempt."""
         self._log.close()
 
     def _given(self, parameter: str) -> Arg:
@@ -388,7 +396,7 @@ class Here:
 
 
 class _Marks:
-    """When the parts of an attempt ended, as the seconds that each took."""
+    """The durations of an attempt's parts: loading, calling and saving, in seconds."""
 
     def __init__(self, began: float) -> None:
         self._last = began

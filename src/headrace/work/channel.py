@@ -1,4 +1,5 @@
-"""A worker's channel to its driver: messages down, numbered reports up, which are kept until they are acknowledged."""
+"""A worker's channel to its driver: messages come from the driver, numbered reports go to it, and each report is kept
+until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -20,18 +21,19 @@ _READ_BYTES = 1 << 16
 
 
 class Gone(Exception):
-    """The driver listens no more."""
+    """The driver no longer listens."""
 
 
 class Channel:
-    """Reads what the driver says and reports to it. Once the driver is gone, what it never stored is spilled."""
+    """Reads the driver's messages, and sends reports to it. When the driver is gone, reports that it never stored can
+    be spilled."""
 
     def __init__(self, line: socket.socket, spill: Callable[[bytes], None], stop: Stop) -> None:
         self._line = line
         self._stop = stop
         self._spill = spill
         self._frames = Frames()
-        self._read_into = memoryview(bytearray(_READ_BYTES))  # one for all: to make and free one each time costs 30 us
+        self._read_into = memoryview(bytearray(_READ_BYTES))  # one for all reads: a new one each time costs 30 us
         self._heard: deque[Down] = deque()
         self._dropped: set[tuple[str, int]] = set()
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
@@ -42,7 +44,7 @@ class Channel:
         self.gone = False
 
     def next(self) -> Down:
-        """Wait for the next message.
+        """Wait for the next message, and return it.
 
         Raises:
             Gone: the driver has left.
@@ -55,7 +57,7 @@ class Channel:
                 return message
 
     def wait_for(self, other: socket.socket) -> None:
-        """Wait until another line has something to read, or its other side has closed.
+        """Wait until the other socket has something to read, or its other side has closed.
 
         Raises:
             Gone: the driver has left.
@@ -64,13 +66,13 @@ class Channel:
             self._read(socket.MSG_DONTWAIT)
 
     def look(self) -> None:
-        """Take in what has arrived, without waiting. Any thread may, while an attempt runs."""
+        """Read the messages that have arrived, without waiting. Any thread may call this while an attempt runs."""
         with self._reading:
             self._take_in()
 
     def word(self, task: str, attempt: int) -> Word | None:
-        """Return the next word to an attempt that has arrived, out of turn, or None; words to others are left to
-        them."""
+        """Return the next word that has arrived for an attempt, even if other messages came before it; None if there is
+        none. Words to other attempts stay in the queue."""
         with self._stop.shield, self._reading:
             self._take_in()
             for message in self._heard:
@@ -82,14 +84,14 @@ class Channel:
     def report(self, event: Event) -> None:
         """Report an event under the next number.
 
-        It is sent at once: were it held back to go with the next one, an attempt that ends the process would take it
-        along, and be taken for the attempt that it tells of. It costs no more than can be measured.
+        It is sent at once. If it waited to be sent with the next event, an attempt that ends the process would lose it,
+        and the driver would take that attempt for the earlier one. Sending at once has no measurable cost.
         """
         with self._stop.shield:
             self.report_beside(event)
 
     def report_beside(self, event: Event) -> None:
-        """Report an event from another thread than the main one, to which alone a signal to stop can come."""
+        """Report an event from any thread but the main one: only the main thread gets the signal to stop."""
         body = encode_event(event)
         with self._reporting:
             self._seq += 1
@@ -97,7 +99,7 @@ class Channel:
             self._send(frame(Report(self._seq, body)))
 
     def send(self, message: Struct) -> None:
-        """Send a message that is no event."""
+        """Send a message that isn't an event."""
         self._send(frame(message))
 
     def spill(self) -> None:
@@ -106,7 +108,7 @@ class Channel:
             self._spill(b"".join(frame(Report(seq, body)) for seq, body in self._unacknowledged))
 
     def _send(self, data: bytes) -> None:
-        """Send; where nobody listens, events are kept for the spill."""
+        """Send bytes. If the driver is gone, do nothing: events are kept, to be spilled."""
         self._end_forked()
         if not self.gone:
             try:
@@ -115,7 +117,7 @@ class Channel:
                 self.gone = True
 
     def _is_dropped(self, order: Do | Move) -> bool:
-        """Return whether an order has been taken back since it came."""
+        """Return whether the driver has taken back an order since it came."""
         self.look()
         attempt = order.task, order.attempt
         if attempt not in self._dropped:
@@ -128,7 +130,7 @@ class Channel:
             self._read(socket.MSG_DONTWAIT)
 
     def _end_forked(self) -> None:
-        """End a process that the user's code has forked off: the line is its parent's."""
+        """End this process if the user's code forked it: the connection belongs to its parent."""
         if os.getpid() != self._pid:
             os._exit(0)
 

@@ -1,4 +1,4 @@
-"""A clean state for each attempt: an empty folder, the environment as it was, seeds from the task's key."""
+"""A clean state for each attempt: an empty folder, the original environment, and seeds from the task's key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class CleanState:
-    """Puts a worker's process back as it was: right after an attempt, when its driver has heard of its end."""
+    """Restores a worker's process to its original state after an attempt, once its end has been reported."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
@@ -23,12 +23,13 @@ class CleanState:
         self.clean()
 
     def enter(self, key: str) -> Path:
-        """Make the process ready for an attempt with this key; return the attempt's own folder, the current one now."""
+        """Prepare the process for an attempt with this key. Return the attempt's own folder, which is now the current
+        one."""
         _seed(key)
         return self._folder
 
     def clean(self) -> None:
-        """Put the process back as it was, in an empty folder."""
+        """Restore the process to its original state, in an empty folder."""
         if not _is_empty(self._folder):
             os.chdir("/")
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -40,13 +41,13 @@ class CleanState:
             sys.path[:] = self._path
 
     def let(self, name: str, value: str) -> None:
-        """Set a variable of the environment as it is to be from now on, while the process is clean."""
+        """Set an environment variable that is kept when the process is cleaned."""
         os.environ[name] = value
         self._environment[name] = value
         self._encoded[os.fsencode(name)] = os.fsencode(value)
 
     def close(self) -> None:
-        """Remove what is left."""
+        """Remove all folders of the attempts."""
         os.chdir("/")
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -58,7 +59,8 @@ class CleanState:
 
 
 def _encoded(environment: Any) -> dict[bytes, bytes]:
-    """Return what is behind `os.environ`: to compare that takes a microsecond, and a hundred to compare it decoded."""
+    """Return the encoded dictionary inside `os.environ`: comparing it takes a microsecond, while comparing it decoded
+    takes a hundred."""
     inner: dict[bytes, bytes] = getattr(environment, "_data", {})
     return inner
 
@@ -80,7 +82,8 @@ def _restore(environment: dict[str, str]) -> None:
 
 
 def _seed(key: str) -> None:
-    """Seed what is loaded from the task's key, so that an attempt that is repeated draws the same numbers."""
+    """Seed the random generators of the loaded libraries from the task's key, so that a repeated attempt draws the same
+    numbers."""
     number = int(key[:8] or "0", 16)
     random.seed(number)
     numpy = sys.modules.get("numpy.random")

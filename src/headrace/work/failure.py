@@ -1,4 +1,4 @@
-"""What a stage's code raised, as a failure: whose fault it is, and what the user is told."""
+"""Turns an exception of a stage's code into a failure: its kind, and what to show to the user."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from headrace.work.user_code import describe, user_traceback
 
 
 def failure_of(error: BaseException, bundle: Path) -> Failure:
-    """Return an exception as a `Failure`: kind, message and hint. Secrets in the texts are not masked yet."""
+    """Return an exception as a `Failure` with kind, message and hint. Secrets in the texts are not masked yet."""
     kind: FailureKind = "user"
     if isinstance(error, BlobDamaged | BlobMissing | StoreError):
         kind = "refused"
     elif isinstance(error, MemoryError):
         kind = "memory"
     if isinstance(error, BlobDamaged | BlobMissing) and error.generation:
-        hint = "run again: it is made anew then; `headrace fsck --deep` looks whether there is more of the kind"
+        hint = "run again, which makes it anew; `headrace fsck --deep` checks whether other artifacts are damaged too"
         return Failure(kind, error.message, hint=hint, damaged=(error.generation,))
     if isinstance(error, HeadraceError):
         told = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)
@@ -26,8 +26,11 @@ def failure_of(error: BaseException, bundle: Path) -> Failure:
 
 
 def _is_lasting(error: BaseException) -> bool:
-    """Return whether the next attempt would find the same wrong: not where the user's code, a library or the world
-    raised it, nor by a subclass, since what isn't found, or can't be built or read, may be there next time."""
+    """Return whether the next attempt would fail in the same way.
+
+    It may not if the user's code, a library or the outside world raised the error. It may not for subclasses either:
+    something that isn't found, or can't be built or read, may be there next time.
+    """
     cause = error.__cause__
     return type(error) in (UsageError, DataError) and (cause is None or _is_lasting(cause))
 

@@ -1,4 +1,4 @@
-"""A trial of a machine that workers may begin on: whether it has this Headrace, and can use the store."""
+"""A check of a machine on which workers may start: whether it has the same Headrace, and can use the store."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TRIAL = b"trial"
 
 
 def try_here(release: str, store: bytes) -> tuple[str, str | None] | None:
-    """Return what keeps workers from beginning here, and what to do about it; None where nothing does.
+    """Return why workers can't start on this machine, and what to do about it; None if they can.
 
-    `release` is the Headrace that it must have, `store` the encoded address of the pool's store. What is kept there for
-    a moment is deleted again. It is called on machines whose Headrace may be another, and so takes and gives no type of
-    ours.
+    `release` is the Headrace version that the machine must have; `store` is the encoded address of the pool's store. A
+    blob is stored there for a moment, and deleted again. This function runs on machines that may have another version
+    of Headrace, so its arguments and results are plain types.
     """
     here = version("headrace")
     if here != release:
-        return f"it has Headrace {here}, and this is {release}", f"install Headrace {release} there"
+        return f"it has Headrace {here}, but needs {release}", f"install Headrace {release} there"
     try:
         with tempfile.TemporaryDirectory(prefix="headrace-trial-") as folder:
             _use(msgspec.msgpack.decode(store, type=StoreAddress), Path(folder))
@@ -33,7 +33,7 @@ def try_here(release: str, store: bytes) -> tuple[str, str | None] | None:
     except OSError as error:
         return (
             f"`{error.filename or tempfile.gettempdir()}` can't be read or written: {error.strerror or error}",
-            "check the rights and the free space there; TMPDIR names another place",
+            "check the permissions and the free space there; set TMPDIR to use another folder",
         )
     return None
 

@@ -27,7 +27,7 @@ class LoadedStage(Struct):
 
     @classmethod
     def of(cls, stage: StageFunction[..., Any], project: Project) -> Self:
-        """Return a stage as it is loaded."""
+        """Return a stage with the digest of its code in this process."""
         return cls(
             stage=stage,
             code=fingerprint(stage.function, project).digest,
@@ -38,11 +38,10 @@ class LoadedStage(Struct):
         )
 
     def fitted(self, name: str, value: object) -> object:
-        """Return an argument in the form that the stage's annotation asks for: a table whole, or as a stream of
-        batches.
+        """Return an argument in the form that the stage's annotation asks for: a whole table, or a stream of batches.
 
         Raises:
-            UsageError: a ready-made stage takes a table, and this is none.
+            UsageError: a ready-made stage takes a table, and the value isn't one.
         """
         if name in self.streams:
             return _streamed(value)
@@ -60,13 +59,14 @@ def _is_stream(hint: Any) -> bool:
 
 
 def _gathered(value: Any) -> Any:
-    """Return a stream of batches as the table that the stage's annotation asks for: it stays where it is mapped."""
+    """Return a stream of batches as one table; its data stays memory-mapped."""
     is_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "read_all")
     return value.read_all() if is_reader else value
 
 
 def _check_table(value: Any, name: str, stage: StageFunction[..., Any]) -> None:
-    """Refuse what is no table for a ready-made stage: a stage that tells no type may have given it."""
+    """Refuse a value that isn't a table, for a ready-made stage. It may come from a stage whose return type isn't
+    annotated."""
     if hasattr(stage.function, "__headrace_version__") and not is_table(type(value)):
         raise UsageError(
             f"parameter `{name}` of `{stage.declaration.name}` takes a `pyarrow.Table`, and was given a"
@@ -76,6 +76,6 @@ def _check_table(value: Any, name: str, stage: StageFunction[..., Any]) -> None:
 
 
 def _streamed(value: Any) -> Any:
-    """Return a table as the stream of batches that the stage's annotation asks for."""
+    """Return a table as a stream of batches."""
     has_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "to_reader")
     return value.to_reader() if has_reader else value

@@ -1,4 +1,4 @@
-"""Variables that are set where the driver runs, that no stage sees, and that code asks for anyway."""
+"""Environment variables that are set where the driver runs, that stages don't see, and that code asks for anyway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BETWEEN = (os.__file__, "<frozen os>", "<frozen _collections_abc>")
 
 
 class Absent:
-    """Notes which of some names are asked for, and where in the project's code, which lies in `folder`."""
+    """Records which of these variables are asked for, and where in the project's code (the files in `folder`)."""
 
     def __init__(self, names: Collection[str], folder: Path) -> None:
         self._names = frozenset(names)
@@ -23,7 +23,7 @@ class Absent:
         self._told: set[str] = set()
 
     def watch(self) -> None:
-        """Note from now on what is asked for by `os.environ` and `os.getenv`, and isn't there."""
+        """Record from now on which missing variables are read through `os.environ` and `os.getenv`."""
         if not self._names or not hasattr(os.environ, "_data"):
             return
         environments: list[Any] = [os.environ, os.environb]
@@ -33,29 +33,30 @@ class Absent:
             each._data = watched
 
     def remarks(self) -> list[str]:
-        """Say, once for each, what the project's code has asked for: with a default it goes on without a word."""
+        """Return a remark for each variable that the project's code has asked for, each once. Code that has a default
+        would go on without any message."""
         fresh = [name for name, place in self._asked.items() if place and name not in self._told]
         self._told.update(fresh)
         return [
             f"{self._asked[name]} asks for `{name}`, which is set here and which stages and pipelines don't see:"
-            " name it under `[run] variables`, or give it by `hr.secret` if it is secret"
+            " name it under `[run] variables`, or pass it with `hr.secret` if it is secret"
             for name in fresh
         ]
 
     def hint(self, text: str) -> str | None:
-        """Return what to do about an error with this text, if it comes from such a variable."""
+        """Return what to do about an error with this text, if a missing variable is its cause; else None."""
         names = [name for name in self._asked if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
         if not names:
             return None
         self._told.update(names)
         told = ", ".join(f'"{name}"' for name in names)
         return (
-            f"stages see `{names[0]}` once headrace.toml says `[run] variables = [{told}]`; what is secret is given by"
+            f"stages see `{names[0]}` once headrace.toml says `[run] variables = [{told}]`; pass a secret with"
             f' `hr.secret("{names[0]}")`'
         )
 
     def forget(self) -> None:
-        """Begin anew, with another attempt."""
+        """Forget what was asked for, before another attempt."""
         self._asked.clear()
 
     def _note(self, key: bytes) -> None:
@@ -68,7 +69,7 @@ class Absent:
 
 
 class _Watched(dict[bytes, bytes]):
-    """What is behind `os.environ`."""
+    """The dictionary inside `os.environ`, which reports each missing key that is read."""
 
     note: Callable[[bytes], None]
 
@@ -81,7 +82,7 @@ class _Watched(dict[bytes, bytes]):
 
 
 def _asker() -> tuple[str, int]:
-    """Return the file and the line that asked, past what lies between."""
+    """Return the file and line of the code that asked, skipping the frames of `os` and of this module."""
     frame = sys._getframe(2)
     while frame.f_back is not None and (frame.f_code.co_filename in _BETWEEN or frame.f_code.co_filename == __file__):
         frame = frame.f_back

@@ -1,4 +1,5 @@
-"""A notebook in a bundle: its pipeline by value, since there is no file to import, and the cells that it came from."""
+"""A notebook in a bundle: its pipeline is pickled, since there is no file to import, with the cells that it came
+from."""
 
 from __future__ import annotations
 
@@ -14,25 +15,25 @@ CELLS = "__notebook__.json"
 
 
 def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
-    """Return code as it was made, with the name of the file or cell that it came from: its source is found by that."""
+    """Return a code object with the file name of the file or cell that it came from, by which its source is found."""
     return make(*arguments).replace(co_filename=file)
 
 
 def enter_notebook(folder: Path) -> Mapping[str, str]:
-    """Make a bundle's notebook, if it has one, this process's `__main__`; return its cells' sources by file name.
+    """Make a bundle's notebook, if it has one, this process's `__main__`; return the source of its cells by file name.
 
     The pickle was made by the same user's driver from the same user's notebook, like all code of a bundle.
     """
     if not (folder / NOTEBOOK).exists():
         return {}
-    import json  # noqa: PLC0415  3 ms with `pickle`, in the parent of all workers, few of which have a notebook
+    import json  # noqa: PLC0415  3 ms with `pickle` in the parent of all workers, and few have a notebook
     import pickle  # noqa: PLC0415  as above
 
     cells: dict[str, str] = json.loads((folder / CELLS).read_text())
     for name, source in cells.items():
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     found = pickle.loads((folder / NOTEBOOK).read_bytes())
-    pipeline, beside = found if isinstance(found, tuple) else (found, {})  # older bundles have no more
+    pipeline, beside = found if isinstance(found, tuple) else (found, {})  # older bundles hold only the pipeline
     for name, value in beside.items():
         pipeline.function.__globals__.setdefault(name, value)
     main = ModuleType("__main__")

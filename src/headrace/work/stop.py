@@ -1,25 +1,25 @@
-"""How an attempt is told to end."""
+"""How an attempt is told to stop."""
 
 from __future__ import annotations
 
 import os
 import signal
-from _signal import getsignal  # type: ignore[import-not-found]  # that of `signal` tries an enum first: 15 us a task
+from _signal import getsignal  # type: ignore[import-not-found]  # `signal.getsignal` tries an enum first: 15 us a task
 from threading import get_ident
 from types import FrameType
 from typing import Any, NoReturn
 
 
 class StopAttempt(BaseException):
-    """The attempt is told to end: raised in the user's code, so that its `finally` blocks run."""
+    """The attempt was told to stop. It is raised in the user's code, so that `finally` blocks run."""
 
 
 class Stop:
     """Turns SIGTERM into `StopAttempt` in the user's code, and nowhere else.
 
-    Used as a context manager it lasts as long as the user's code runs. While an attempt is under way, but our own code
-    is at work, the signal is noted: `told` says so, and the worker leaves once it has reported. At any other time it
-    ends the process.
+    Use it as a context manager around the user's code. If the signal comes during an attempt while Headrace's own code
+    runs, it is only recorded in `told`, and the worker leaves after its report. At any other time the signal ends the
+    process.
     """
 
     def __init__(self) -> None:
@@ -38,13 +38,13 @@ class Stop:
             try:
                 self.cry()
             finally:
-                self._running = False  # what `__enter__` raises, `__exit__` doesn't hear of
+                self._running = False  # if `__enter__` raises, `__exit__` isn't called
 
     def __exit__(self, *_: Any) -> None:
         self._running = False
 
     def cry(self) -> None:
-        """Raise it, if the user's code runs."""
+        """Raise `StopAttempt` if the user's code runs."""
         if self._running:
             raise StopAttempt("it was told to stop")
 
@@ -58,16 +58,18 @@ class Stop:
             self.leave()
 
     def leave(self) -> NoReturn:
-        """End the process by the signal that told it so: who sees that knows that it was neither asked nor at fault."""
+        """End the process by the signal itself, so that its parent sees that it neither was asked to quit nor
+        failed."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-        os._exit(0)  # the first process of a namespace outlives that
+        os._exit(0)  # the first process of a namespace survives that signal
 
 
 class _Shield:
-    """Holds the exception back while our code is at work inside of the user's: half a message would spoil the line.
+    """Delays `StopAttempt` while Headrace's own code runs inside the user's: half a message would corrupt the
+    connection.
 
-    To threads of the user's it is nothing: a signal comes to the main thread alone.
+    In other threads it does nothing, since only the main thread gets signals.
     """
 
     def __init__(self, stop: Stop) -> None:

@@ -1,4 +1,4 @@
-"""The tracer: it runs a pipeline's body from the bundle, and tells the driver what stages it calls."""
+"""The tracer: it runs a pipeline's body from the bundle, and reports to the driver which stages it calls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from headrace.work.user_code import describe, find_function, find_pipeline, user
 def trace(
     order: Order, channel: Channel, desk: Desk, bundle: Path, roots: tuple[str, ...], project: Project, envoys: Envoys
 ) -> None:
-    """Trace a pipeline and report its graph; an error before the first good trace refuses it, a later one fails it."""
+    """Trace a pipeline and report its graph. An error before the pipeline has got any value of a task refuses the run;
+    a later error fails it."""
     asker = Asker(channel, desk, bundle, project, envoys)
     absent = desk.absent
     token = resolver.set(asker)
@@ -70,7 +71,7 @@ def _refusal(error: BaseException, bundle: Path) -> Refused:
 
 
 def _as_written(path: Path) -> str:
-    """Return a path as the user wrote it: one that was relative has been seen from this process's empty folder."""
+    """Return a path as the user wrote it: a relative path was made absolute from this process's empty folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
@@ -90,7 +91,7 @@ class Asker:
         self.answered = False
 
     def declare(self, stage: Stage, function: Any) -> Stage:
-        """Return the stage with the code that its function reaches, once a worker can find it."""
+        """Return the stage with the code that its function reaches, after checking that a worker can import it."""
         if "<" in stage.function:
             raise ProjectError(
                 f"stage `{stage.name}` is defined inside a function or is a lambda, so no worker can import it",
@@ -107,13 +108,14 @@ class Asker:
         return replace(stage, code=fingerprint(function, self._project))
 
     def extend(self, stages: list[Stage], nodes: list[Node]) -> None:
-        """Report more of the graph."""
+        """Report a further part of the graph."""
         codes = tuple(self._codes.values())[self._told_codes :]
         self._told_codes = len(self._codes)
         self._channel.report(Traced(tuple(stages), tuple(nodes), codes))
 
     def keep(self, value: object) -> Ref:
-        """Keep an argument; a file of the project is kept by the driver, who sees the project's folder."""
+        """Save an argument, and return its artifact. A file or folder of the project is saved by the driver, which can
+        reach the project's folder."""
         if isinstance(value, File | Folder):
             about: Literal["file", "folder"] = "file" if isinstance(value, File) else "folder"
             path = _as_written(value.path)
@@ -125,7 +127,7 @@ class Asker:
         return self._desk.save_argument(value, self._codes)
 
     def value(self, out: Out) -> object:
-        """Report what has been traced, wait for a task's end, and return its output."""
+        """Report what has been traced, wait for a task to end, and return its output."""
         current = tracing.get()
         if current is not None:
             current.flush()
@@ -135,24 +137,25 @@ class Asker:
         return self._desk.load(answer.ref, verify=True)
 
     def now(self) -> float:
-        """Ask the driver for the time."""
+        """Return the time from the driver."""
         answer = self._ask(lambda number: self._channel.send(Question(number, "now")))
         assert answer.now is not None
         return answer.now
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
-        """Ask the driver for a cursor, or for a version of a model or dataset."""
+        """Return a cursor, or a version of a model or dataset, from the driver: its version and artifact."""
         answer = self._ask(lambda number: self._channel.send(Question(number, about, name)))
         return answer.version, answer.ref
 
     def load(self, ref: Ref) -> object:
-        """Load an artifact's value."""
+        """Load and return an artifact's value."""
         return self._desk.load(ref, verify=True)
 
     def _keep_late(self, record: Late, late: Mapping[str, Ref | None]) -> Ref:
-        """Return a record's artifact without a look at its late values, which may be large, or in another region.
+        """Return a record's artifact without loading its late values, which may be large or in another region.
 
-        Those after the first are left out where there is none: keys stay what they were before a class had them.
+        Late fields after the first are left out if they have no artifact, so that keys stay as they were before a class
+        had these fields.
         """
         kind: Any = type(record)
         told = [getattr(record, each.name) for each in fields(kind) if each.name not in late]

@@ -1,4 +1,4 @@
-"""A transfer: a blob is brought from another region's store to the worker's own, under the same digest and nonce."""
+"""A transfer: a blob is copied from another region's store to the worker's own, under the same digest and nonce."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from headrace.work.channel import Channel
 from headrace.work.stop import Stop, StopAttempt
 
 TELL_S = 0.5
-"""How often a transfer under way says how far it has come."""
+"""Seconds between two messages about the progress of a transfer."""
 
 
 class Mover:
-    """Makes transfers into one store, one after another; other regions' stores are opened at their first use."""
+    """Makes transfers into one store, one after another; the stores of other regions are opened when they are first
+    needed."""
 
     def __init__(self, store: Store, channel: Channel, stop: Stop, own: Mapping[str, str] | None = None) -> None:
         self._store = store
@@ -35,7 +36,7 @@ class Mover:
         self._sources: dict[StoreAddress, Store] = {}
 
     def run(self, order: Move) -> Moved | Failed:
-        """Make one transfer and give its event."""
+        """Make one transfer, and return its event."""
         started, began = time.time(), time.perf_counter()
         try:
             with self._stop:
@@ -48,7 +49,7 @@ class Mover:
         except HeadraceError as error:
             failure = Failure("refused", error.message, hint=error.hint)
         except OSError as error:
-            failure = Failure("refused", f"the blob can't be brought: {error.strerror or error}")
+            failure = Failure("refused", f"the blob can't be copied: {error.strerror or error}")
         else:
             seconds = time.perf_counter() - began
             return Moved(order.task, order.attempt, order.size, started, seconds, order.usd)
@@ -68,21 +69,21 @@ class Mover:
             with source.reader(order.digest, order.nonce) as file, self._store.batch() as batch:
                 batch.replicate(order.digest, order.nonce, counted(file, self._teller(order)))
         except BlobDamaged:
-            source.verify(order.digest, order.nonce)  # raises, if it is damaged where it comes from
+            source.verify(order.digest, order.nonce)  # raises if the blob is damaged in its source
             raise HeadraceError(
-                f"blob `{order.digest[:12]}` was damaged on its way", hint="its source is whole: try again"
+                f"blob `{order.digest[:12]}` was damaged while it was copied", hint="its source is intact: try again"
             ) from None
 
     def _source(self, address: StoreAddress) -> Store:
         """Return another region's store.
 
         Raises:
-            StoreError: it is a folder that this machine doesn't see.
+            StoreError: the store is a folder that this machine can't see.
         """
         if not address.is_remote and not folder_of(address).is_dir():
             raise StoreError(
-                f"the other region's store `{address.url}` is a folder that machine `{platform.node()}` doesn't see",
-                hint="keep that region's store where machines of other regions reach it too: in a bucket, say",
+                f"the other region's store `{address.url}` is a folder that machine `{platform.node()}` can't see",
+                hint="keep that region's store where machines of other regions can reach it, such as in a bucket",
             )
         if address not in self._sources:
             local = Path(self._store.local) if address.is_remote else None
@@ -90,7 +91,7 @@ class Mover:
         return self._sources[address]
 
     def _teller(self, order: Move) -> Callable[[int], None]:
-        """Return what tells the driver how far this transfer has come, now and then."""
+        """Return a function that sends the driver this transfer's progress, at most every `TELL_S` seconds."""
         last = time.monotonic()
 
         def tell(done: int) -> None:
@@ -104,7 +105,7 @@ class Mover:
 
 
 class _Counted(RawIOBase):
-    """A file that is read on, and tells how much of it has been."""
+    """A file that is read once from start to end, and reports how many bytes have been read."""
 
     def __init__(self, file: BinaryIO, tell: Callable[[int], None]) -> None:
         super().__init__()
@@ -128,5 +129,5 @@ class _Counted(RawIOBase):
 
 
 def counted(file: BinaryIO, tell: Callable[[int], None]) -> BinaryIO:
-    """Return a file that reads another one, and tells with each read how many bytes that has been in all."""
+    """Return a file that reads another file, and after each read passes the number of bytes read so far to `tell`."""
     return cast(BinaryIO, _Counted(file, tell))

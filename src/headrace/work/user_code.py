@@ -1,4 +1,4 @@
-"""User code, imported from the unpacked bundle."""
+"""Imports user code from the unpacked bundle."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def enter_bundle(folder: Path, roots: Sequence[str]) -> None:
 
 
 def enter_project(folder: Path, roots: Sequence[str]) -> Project:
-    """Put the bundle's roots on the import path, and its notebook in the place of `__main__`; return what is its
+    """Put the bundle's roots on the import path, and make its notebook `__main__`; return the project with this
     code."""
     enter_bundle(folder, roots)
     return Project([folder / root for root in roots], extra_sources=enter_notebook(folder))
 
 
 def module_of(file: str, roots: Sequence[str]) -> str:
-    """Return the module name of a bundle's file, seen from the longest root that holds it."""
+    """Return the module name of a bundle's file, relative to the longest root that holds it."""
     holding = [root for root in roots if root == "." or file.startswith(f"{root}/")]
     root = max(holding, key=len, default=".")
     inner = file if root == "." else file[len(root) + 1 :]
@@ -49,7 +49,7 @@ def module_of(file: str, roots: Sequence[str]) -> str:
 
 
 def import_user(name: str, folder: Path) -> ModuleType:
-    """Import a module of the bundle.
+    """Import and return a module of the bundle.
 
     Raises:
         ProjectError: it can't be imported; the message says where and why.
@@ -65,10 +65,10 @@ def import_user(name: str, folder: Path) -> ModuleType:
 
 
 def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder: Path) -> PipelineFunction[Any]:
-    """Find a pipeline by name in the files that may define it.
+    """Return the pipeline with this name, from the files that may define it.
 
     Raises:
-        ProjectError: none of them does.
+        ProjectError: none of the files defines it.
     """
     by_file = f"a file's pipeline is `{name}:NAME`" if name.endswith(".py") else None
     if not files:
@@ -95,10 +95,10 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
 
 
 def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
-    """Find a stage by `module:qualname`; what follows a `#` tells its declarations apart.
+    """Return the stage at `module:qualname`; a suffix after `#` distinguishes several declarations of one function.
 
     Raises:
-        ProjectError: it isn't there, or is no stage.
+        ProjectError: it isn't there, or isn't a stage.
     """
     module, qualname = function_place(function)
     value: Any = import_user(module, folder)
@@ -113,7 +113,7 @@ def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
 
 
 def describe(error: BaseException, folder: Path) -> str:
-    """Say an exception in a line, with its place in the user's code."""
+    """Return an exception as one line of text, with its place in the user's code."""
     if isinstance(error, SyntaxError):
         where = f" ({os.path.basename(error.filename)}:{error.lineno})" if error.filename else ""
         return _readable(f"{error.msg}{where}", folder)
@@ -124,22 +124,25 @@ def describe(error: BaseException, folder: Path) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """Return an exception's words, but no more than people read, and no trouble where there are none to be had."""
+    """Return an exception's message, cut to a length that people read. A message that can't be got is replaced, without
+    an error."""
     try:
         text = str(error)
     except BaseException as problem:  # noqa: BLE001  `__str__` is user code
-        return f"(`{_name(problem)}` where it was to say more)"
+        return f"(its message raised `{_name(problem)}`)"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
 
 
 def placed(error: HeadraceError, folder: Path) -> HeadraceError:
-    """Return an error of ours with the place in the user's code that it comes from, unless it tells one."""
+    """Return one of Headrace's errors with the place in the user's code that it comes from, unless its message has
+    one."""
     message = error.message if _TELLS_PLACE.search(error.message) else f"{error.message}{place_of(error, folder)}"
     return type(error)(_readable(message, folder), hint=error.hint)
 
 
 def place_of(error: BaseException, folder: Path) -> str:
-    """Return the innermost place in the user's code that an exception went through, ` (file.py:3)`, or nothing."""
+    """Return the innermost place in the user's code that an exception went through, ` (file.py:3)`; "" if there is
+    none."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith(f"{folder}/"):
             return f" ({os.path.relpath(frame.filename, folder)}:{frame.lineno})"
@@ -147,18 +150,18 @@ def place_of(error: BaseException, folder: Path) -> str:
 
 
 LONGEST = 2000
-"""Characters of an exception's message that are kept; its traceback, which has them too, may be longer."""
+"""The most characters of an exception's message that are kept. The traceback has the message too, and may be longer."""
 LONGEST_TRACEBACK = 50_000
 _TELLS_PLACE = re.compile(r"\([^()]+:\d+\)")
 
 
 def _readable(text: str, folder: Path) -> str:
-    """Return a text with paths as the user knows them, and without what no encoding has."""
+    """Return a text with paths as the user knows them, and with characters that can't be encoded escaped."""
     return text.replace(f"{folder}/", "").encode(errors="backslashreplace").decode()
 
 
 def user_traceback(error: BaseException, folder: Path) -> str:
-    """Return an exception's traceback without our own frames, with paths as the user knows them."""
+    """Return an exception's traceback without Headrace's own frames, and with paths as the user knows them."""
     lines = traceback.TracebackException.from_exception(error)
     seen: set[int] = set()
     rest = [lines]
@@ -187,7 +190,7 @@ _STRANGE_FIELD = re.compile(r"Unexpected keyword argument '(\w+)'")
 
 def _import_hint(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
-        return "mend the line, and run again"
+        return "fix the line, and run again"
     if isinstance(error, ModuleNotFoundError) and error.name:
         install = f"install `{distribution(error.name)}`"
         return f"{install}, or add its file to the project (data and ignored files are not in a bundle)"

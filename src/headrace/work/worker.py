@@ -1,4 +1,4 @@
-"""A worker's process: it is forked warm, and runs attempts until it is told to quit or nobody listens any more."""
+"""A worker's process: the zygote forks it, and it runs attempts until it is told to quit or the driver is gone."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from headrace.work.tracer import trace
 from headrace.work.transfer import Mover
 from headrace.work.user_code import enter_project
 
-_HINT = "check the rights and the free space there; HEADRACE_HOME and TMPDIR name other places"
+_HINT = "check the permissions and the free space there; set HEADRACE_HOME or TMPDIR to use other folders"
 
 
 class _Place(NamedTuple):
-    """What a worker has around it once it can begin."""
+    """What a worker has opened and prepared before its first attempt."""
 
     store: Store
     channel: Channel
@@ -51,7 +51,8 @@ class _Place(NamedTuple):
 
 
 def work(line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus) -> None:
-    """Be a worker, or the tracer, to the end. One that can't begin says why, on the board; the tracer on its line."""
+    """Run a worker, or the tracer, until it ends. If it can't start, a worker writes the reason to the board, and the
+    tracer also sends it to the driver."""
     name = f"{fork.worker}-{os.getpid()}"
     try:
         at = _begin(line, hello, fork, name, board)
@@ -80,10 +81,10 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus) -> 
 
 
 def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: SharedStatus) -> _Place:
-    """Open the store, fetch the code and make ready for attempts.
+    """Open the store, fetch the code and prepare for attempts.
 
     Raises:
-        HeadraceError: the store can't be used from this machine, or the code can't be had.
+        HeadraceError: the store can't be used from this machine, or the code can't be fetched.
         OSError: this machine's own disk can't be used.
     """
     local = Path(hello.local)
@@ -114,7 +115,8 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Shar
 
 
 def _folder(hello: Hello) -> Path | None:
-    """Return the project's folder, if this host has it: another may have another folder under the same name."""
+    """Return the project's folder, or None if this host doesn't have it. The inode is compared, since another host may
+    have another folder with the same name."""
     with suppress(OSError):
         if hello.project and os.stat(hello.project).st_ino == hello.project_inode:
             return Path(hello.project)
@@ -122,7 +124,7 @@ def _folder(hello: Hello) -> Path | None:
 
 
 def _refuse(line: socket.socket, fork: Fork, board: SharedStatus, error: HeadraceError) -> None:
-    """Say why no worker can begin here, and where that is."""
+    """Report why no worker can start here, and on which machine."""
     message = f"no worker can begin on `{platform.node()}`: {error.message}"
     board.refuse(message, error.hint)
     if fork.tracer:
@@ -132,9 +134,9 @@ def _refuse(line: socket.socket, fork: Fork, board: SharedStatus, error: Headrac
 
 
 def _keep(run: str, name: str, store: Store, capture: Capture, event: Event) -> None:
-    """Keep what an attempt printed where others can read it, if the log that it went to is not there already."""
+    """Copy an attempt's output to the store's logs, unless it is already there, so that others can read it."""
     if isinstance(event, Succeeded | Failed) and event.log is not None:
-        with suppress(StoreError):  # it is in this machine's own log all the same
+        with suppress(StoreError):  # the output is still in this machine's own log
             store.logs.keep(run, name, event.log.start, capture.printed(event.log))
 
 
@@ -181,4 +183,4 @@ def _serve(
             case Quit():
                 return
             case _:
-                pass  # a word to an attempt that has ended
+                pass  # a word to an attempt that has already ended

@@ -1,8 +1,8 @@
-"""The zygote: a process that has imported what workers need, and forks them in a fraction of a millisecond.
+"""The zygote: a process that has imported what workers need, and forks workers in a fraction of a millisecond.
 
-It is the parent of all workers of a run on this machine: it reports their deaths, ends what they leave behind, and
-watches their memory, so that one that takes too much is a named failure and not a dead machine. It imports no library
-that starts threads, since a fork would lose them.
+It is the parent of all workers of a run on this machine. It reports when they end, kills the processes that they leave
+behind, and watches their memory, so that a worker that takes too much fails with a clear reason and the machine
+survives. It imports no library that starts threads, since a fork would lose them.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from headrace.work.worker import work
 
 WATCH_S = 0.05
 LOOK_S = 0.1
-"""How often to look whether a worker has begun an attempt: nobody tells."""
+"""Seconds between two looks whether a worker has begun an attempt: workers don't signal it."""
 PULSE_S = 0.2
 SAY_S = 1.0
 WRITE_S = 2.0
-"""How long what writes a worker's log may go on after that has ended: a moment, unless its disk hangs."""
+"""Seconds that the process writing a worker's log may go on after the worker has ended; it needs only a moment, unless
+its disk hangs."""
 FREE_SHARE = 0.03
 PARENT = "parent-"
 _ENTRY = "headrace.work.__main__"
 _FIRST = 1
-"""The number of the zygote in a namespace of its own."""
+"""The process id of the zygote in a namespace of its own."""
 _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so that it can end them
 
 
@@ -62,9 +63,11 @@ class Child:
 
 
 class Zygote:
-    """Forks workers as the driver orders, and tells it of them, until the driver goes and the last worker has ended.
+    """Forks workers when the driver orders it, and reports on them, until the driver is gone and the last worker has
+    ended.
 
-    Where it is `unfit`, since there is no such environment as they need, it begins none, and says why of each.
+    If `unfit` is given, the environment that the workers need isn't there: no worker is started, and each order is
+    answered with the reason.
     """
 
     def __init__(self, control: socket.socket, hello: Hello, unfit: Unfit | None = None) -> None:
@@ -82,13 +85,13 @@ class Zygote:
         self._waker = waker
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what ^C means
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what ctrl-C means
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])  # see `spawn`
         _become_subreaper()
 
     def serve(self) -> None:
-        """Serve until nobody listens and nothing lives."""
+        """Serve until the driver is gone and no worker lives."""
         self._tell(frame(Ready(os.getpid())))
         while self._listening or self._children:
             ready = self._wait()
@@ -102,7 +105,8 @@ class Zygote:
         _end_strays(())
 
     def _say_so(self) -> None:
-        """Say each second that this process lives: one that says nothing is stopped, or hangs, and is given up."""
+        """Tell the driver each second that this process lives. A zygote that is silent is stopped or hangs, and the
+        driver gives it up."""
         now = time.monotonic()
         if now - self._said >= SAY_S:
             self._said = now
@@ -140,7 +144,7 @@ class Zygote:
                     self._signal(worker, number)
 
     def _end_bound(self) -> None:
-        """Take the workers along, where whoever began us is all that knows of them."""
+        """Kill the workers if only the process that started this zygote knows of them."""
         if self._hello.bound:
             for pid in self._children:
                 _signal_session(pid, signal.SIGKILL)
@@ -166,14 +170,14 @@ class Zygote:
             os._exit(code)
 
     def _refuse(self, fork: Fork, descriptor: int, unfit: Unfit) -> None:
-        """Begin no worker, and say why; the tracer's line says so too, where an error before the run is told."""
+        """Start no worker, and report why. The tracer's connection gets the reason too, for errors before the run."""
         with socket.socket(fileno=descriptor) as line, suppress(OSError):
             if fork.tracer:
                 line.sendall(frame(Refused(EnvironmentFailed.__name__, unfit.message, unfit.hint)))
         self._tell(frame(Ended(fork.worker, 1, unfit=unfit.message, hint=unfit.hint)))
 
     def _free_devices(self, count: int) -> Sequence[str]:
-        """Choose accelerators that no worker has, of those that this process may see; the driver counts them."""
+        """Return accelerators that this process may use and no worker has; the driver counts them."""
         taken = {device for child in self._children.values() for device in child.devices}
         told = os.environ.get("CUDA_VISIBLE_DEVICES")
         there = (str(number) for number in range(count + len(taken))) if told is None else told.split(",")
@@ -181,11 +185,11 @@ class Zygote:
 
     def _become_worker(self, fork: Fork, devices: Sequence[str]) -> None:
         os.setsid()
-        _become_subreaper()  # so that what a stage begins stays with its worker until that ends
+        _become_subreaper()  # so that processes that a stage starts stay the worker's children until it ends
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a stage begins inherits it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # inherited by processes that a stage starts
         self._control.close()
         self._wake.close()
         self._waker.close()
@@ -195,7 +199,7 @@ class Zygote:
         for name in _THREAD_CAPS:
             os.environ[name] = threads
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        if fork.memory_gib:  # for what spills to disk before it takes more
+        if fork.memory_gib:  # for code that spills to disk before it takes more memory
             os.environ["HEADRACE_MEMORY_GIB"] = f"{fork.memory_gib:g}"
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         _volunteer_for_oom()
@@ -222,13 +226,14 @@ class Zygote:
             if writer and writer not in self._children:
                 _end_strays({*spared, writer})
                 _await_end(writer)
-            _end_strays(spared)  # but for what writes the log of another that has ended, and comes next
+            _end_strays(spared)  # except for log writers of other ended workers, whose turn comes next
             code = os.waitstatus_to_exitcode(status)
             unfit, hint = child.board.refusal() or ("", None)
             self._tell(frame(Ended(child.number, code, child.memory, unfit, hint)))
 
     def _watch(self) -> None:
-        """End what takes more memory than its share, or the largest when the machine runs out."""
+        """Kill a worker that takes more memory than its share, or the largest one when the machine runs out of
+        memory."""
         now = time.monotonic()
         pulse = now - self._pulsed >= PULSE_S
         busy = [(child, *child.board.read()) for child in self._children.values()]
@@ -246,7 +251,7 @@ class Zygote:
         if sizes and (wanted := _wanted_gib()):
             pid = max(sizes, key=sizes.__getitem__)
             child = self._children[pid]
-            if sizes[pid] >= wanted and not child.memory:  # less would help nobody: it is others who fill the machine
+            if sizes[pid] >= wanted and not child.memory:  # a smaller one wouldn't help: others fill the machine
                 child.memory = f"the machine had run out of memory, and it was the largest task: {sizes[pid]:.2f} GiB"
                 _signal_session(pid, signal.SIGKILL)
 
@@ -269,12 +274,12 @@ _THREAD_CAPS = (
 
 
 def _become_subreaper() -> None:
-    with suppress(OSError, AttributeError):  # no Linux: orphans of workers are then the system's
+    with suppress(OSError, AttributeError):  # not Linux: orphans of workers then go to the system
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
 def _volunteer_for_oom() -> None:
-    """Ask the kernel to end a worker before anything else if it runs out of memory."""
+    """Ask the kernel to kill this worker before any other process if it runs out of memory."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
@@ -285,7 +290,7 @@ def _signal_session(pid: int, number: int) -> None:
 
 
 def _wanted_gib() -> float:
-    """Return how much memory should be free at least, in GiB, if it isn't; 0 if it is."""
+    """Return how much memory should be free at least, in GiB, if less is free now; else 0."""
     try:
         text = Path("/proc/meminfo").read_bytes()
     except OSError:
@@ -296,9 +301,10 @@ def _wanted_gib() -> float:
 
 
 def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
-    """Leave word of a process where a later driver of the run looks for what this one left behind.
+    """Write down a process id, so that a later driver of the run finds the processes that this one left behind.
 
-    Not in a namespace, where its number is another than outside: there all ends with the zygote, whose mark is noted.
+    This isn't done inside a namespace, where process ids differ from those outside. There, all processes end with the
+    zygote, whose own id is noted.
     """
     if os.getpid() == _FIRST:
         return
@@ -312,7 +318,7 @@ def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
 
 
 def _end_strays(workers: Container[int]) -> None:
-    """End what workers that have ended left behind, whatever session it is in: this process is its parent now."""
+    """Kill the processes that ended workers left behind, in whatever session: this process is now their parent."""
     me = os.getpid()
     for _ in range(10):
         strays = [pid for pid in _children_of(me) if pid not in workers]
@@ -325,7 +331,7 @@ def _end_strays(workers: Container[int]) -> None:
 
 
 def _await_end(pid: int) -> None:
-    """Wait a moment for a child to end by itself."""
+    """Wait up to `WRITE_S` seconds for a child to end by itself."""
     latest = time.monotonic() + WRITE_S
     with suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < latest:
@@ -340,7 +346,7 @@ def _children_of(pid: int) -> list[int]:
 
 
 def main() -> None:
-    """Be the zygote of a run, on the socket whose descriptor is the first argument."""
+    """Run the zygote of a run, on the socket whose descriptor is the first argument."""
     control = socket.socket(fileno=int(sys.argv[1]))
     greeting = receive_hello(control, sys.argv[2:])
     if greeting is not None:
@@ -354,4 +360,4 @@ def main() -> None:
             unfit = enter(hello, control, _ENTRY, sys.argv[1:], lambda waiting: control.sendall(frame(waiting)))
         prepare(hello.store)
         Zygote(control, hello, unfit).serve()
-    os._exit(0)  # there is nothing to tear down, and the driver waits
+    os._exit(0)  # there is nothing to clean up, and the driver waits

@@ -104,7 +104,7 @@ def test_another_file_than_was_locked_is_refused(tmp_path: Path, uv: str | None)
     wheel(tmp_path, "lone", "1.5", requires="something-else")
     with pytest.raises(EnvironmentFailed, match=r"can't be built from `requirements.txt`: .*") as caught:
         build(pins(only(tmp_path), locked), tmp_path / "environments" / "first", uv=uv)
-    assert "lock again: what the index has" in str(caught.value.hint)
+    assert "lock again: the files in the index are not those" in str(caught.value.hint)
     assert list((tmp_path / "environments").glob("[!.]*")) == []
     assert list((tmp_path / "environments").glob(".new*")) == []
 

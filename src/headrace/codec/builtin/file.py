@@ -47,7 +47,9 @@ class FolderCodec:
             if not path.is_file():
                 raise Misfit(describe(Folder), f"`{path}` in it is not a file", "leave out pipes and broken links")
             if count >= PARTS_LIMIT:
-                raise Misfit(describe(Folder), f"it has more than {PARTS_LIMIT:,} files", "return an archive, as a File")
+                raise Misfit(
+                    describe(Folder), f"it has more than {PARTS_LIMIT:,} files", "return one archive as a File"
+                )
             sink.add_file(path, path.relative_to(value.path).as_posix())
 
     def load(self, source: Source) -> object:

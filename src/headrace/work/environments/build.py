@@ -1,4 +1,4 @@
-"""Builds an environment: made aside, filled by uv or pip as the lock says, and renamed to where it is looked for."""
+"""Builds an environment: in a temporary folder, filled by uv or pip from the lock, then renamed to its final place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from headrace.work.environments.headrace_install import link, needed, packages_f
 from headrace.work.environments.pins import Pins
 
 LIMIT_S = 3600.0
-"""How long an installer may take."""
+"""The most seconds that an installer may take."""
 _LAST_LINES = 4
 _UNREACHED = re.compile(
     r"error sending request|failed to fetch|dns error|name resolution|connection refused|newconnectionerror"
@@ -34,15 +34,15 @@ _UNKNOWN = re.compile(
     r"no matching distribution|no solution found|could not find a version|not found in", re.IGNORECASE
 )
 _FULL = re.compile(r"no space left|disk quota|permission denied|read-only file system", re.IGNORECASE)
-_ROOM = "make room or give rights there, or have HEADRACE_CACHE name another folder of that machine"
+_ROOM = "make room there or allow writing, or set HEADRACE_CACHE to another folder on that machine"
 _WRONG_HASH = re.compile(r"hash(es)? mismatch|do not match the hashes|in --require-hashes mode", re.IGNORECASE)
 
 
 def build(pins: Pins, place: Path, *, uv: str | None) -> None:
-    """Build an environment at `place`, unless another has meanwhile: by uv, or where there is none by pip.
+    """Build an environment at `place`, unless it is already there: with uv, or with pip if there is no uv.
 
     Raises:
-        EnvironmentFailed: an installer failed, or there is none.
+        EnvironmentFailed: the installer failed, or there is none.
     """
     pins = replace(pins, pins=tuple(pin for pin in pins.pins if pin.name != NAME))
     ours = needed({pin.name: pin.version for pin in pins.pins})
@@ -51,7 +51,7 @@ def build(pins: Pins, place: Path, *, uv: str | None) -> None:
             if not is_whole(place):
                 _build(pins, ours.values(), place, uv)
     except OSError as error:
-        if not is_whole(place):  # where files can't be locked, another may have been quicker
+        if not is_whole(place):  # without file locks, another process may have been faster
             raise EnvironmentFailed(
                 f"`{place.parent}` can't hold an environment: {error.strerror or error}", hint=_ROOM
             ) from error
@@ -72,18 +72,19 @@ def _build(pins: Pins, ours: Iterable[Distribution], place: Path, uv: str | None
 
 
 def is_whole(place: Path) -> bool:
-    """Return whether an environment is there: it is renamed in only when whole."""
+    """Return whether an environment is there; it is only renamed to `place` when it is complete."""
     return python_of(place).exists()
 
 
 def python_of(place: Path) -> Path:
-    """Return an environment's interpreter."""
+    """Return the path of an environment's interpreter."""
     return place / "bin" / "python"
 
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Wait for whoever builds the same on this machine; where files can't be locked, two may build, and one is kept."""
+    """Wait for any other process of this machine that builds the same environment. Where files can't be locked, two may
+    build it, and one result is kept."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(place.with_name(f".{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -99,7 +100,7 @@ def _install(pins: Pins, aside: Path, uv: str | None) -> None:
     if uv is not None:
         _call([uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(aside)], pins)
         install = [uv, "pip", "install", "--quiet", "--python", str(python_of(aside)), "--no-deps"]
-        if pins.options:  # safe: each file is known by its hash, whichever index has it
+        if pins.options:  # safe, since each file is checked by its hash, whatever index it comes from
             install += ["--index-strategy", "unsafe-best-match"]
     else:
         _call([sys.executable, "-m", "venv", *(["--without-pip"] if pip else []), str(aside)], pins)
@@ -116,13 +117,13 @@ def _install(pins: Pins, aside: Path, uv: str | None) -> None:
 
 
 def find_uv() -> str | None:
-    """Find uv: beside this interpreter, or on the way of programs."""
+    """Return the path of uv: next to this interpreter, or else on PATH; None if there is none."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
 
 
 def _call(words: Sequence[str], pins: Pins) -> None:
-    """Run an installer to its end."""
+    """Run an installer until it ends; raise `EnvironmentFailed` if it fails or takes too long."""
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     try:
         done = subprocess.run(
@@ -149,7 +150,7 @@ def _call(words: Sequence[str], pins: Pins) -> None:
 
 def _last(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return masked(" | ".join(lines[-_LAST_LINES:])) or "the installer said nothing"  # indexes have passwords
+    return masked(" | ".join(lines[-_LAST_LINES:])) or "the installer said nothing"  # index URLs may hold passwords
 
 
 def _hint(output: str) -> str:
@@ -161,7 +162,7 @@ def _hint(output: str) -> str:
     if _FULL.search(output):
         return _ROOM
     if _WRONG_HASH.search(output):
-        return "lock again: what the index has is not what was locked"
+        return "lock again: the files in the index are not those that were locked"
     if _UNKNOWN.search(output):
         return (
             "lock again, for that machine's platform and Python too, and have uv or pip there know of private indexes"
@@ -172,7 +173,7 @@ def _hint(output: str) -> str:
 
 
 def _settle(aside: Path, place: Path) -> None:
-    """Make the programs of an environment name it by the path that it is going to have."""
+    """Change the environment's scripts so that they use its final path."""
     old, new = os.fsencode(aside), os.fsencode(place)
     for path in [*(aside / "bin").iterdir(), aside / "pyvenv.cfg"]:
         if path.is_symlink() or not path.is_file():

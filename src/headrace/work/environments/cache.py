@@ -1,4 +1,5 @@
-"""What was chosen for a lock before, on this machine: so that a run that needs nothing built costs one look."""
+"""The interpreter that was chosen for a lock on this machine, so that a run that needs nothing built only reads one
+file."""
 
 from __future__ import annotations
 
@@ -24,25 +25,25 @@ def cache_folder() -> Path:
 
 
 def environments_folder(cache: Path) -> Path:
-    """Return the folder that holds the environments which were built."""
+    """Return the folder that holds the environments that were built."""
     return cache / "environments"
 
 
 class Choice(Struct, frozen=True):
-    """An interpreter, or None for the present one."""
+    """The interpreter to use; None means the present one."""
 
     python: Path | None
 
 
 class Memo:
-    """The choice for a lock's group, as long as neither the lock nor what is installed here changes."""
+    """The stored choice for a lock's group. It is valid while neither the lock nor the installed packages change."""
 
     def __init__(self, cache: Path, lock: str, group: str | None, policy: Policy) -> None:
         key = "\0".join([lock, group or "", policy, sys.executable, *_installed()])
         self._file = environments_folder(cache) / ".chosen" / blake3(key.encode()).hexdigest()
 
     def get(self) -> Choice | None:
-        """Return what was chosen, or None where that isn't known or is gone."""
+        """Return the stored choice; None if there is none, or if its interpreter is gone."""
         try:
             told = self._file.read_text()
         except OSError:
@@ -53,7 +54,7 @@ class Memo:
         return Choice(python) if told and python.exists() else None
 
     def put(self, python: Path | None) -> None:
-        """Note what was chosen; where that can't be written, it is found out again."""
+        """Store the choice. If it can't be written, nothing happens: it is made again next time."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             aside = self._file.with_name(f".{self._file.name}-{os.getpid()}")
@@ -64,7 +65,7 @@ class Memo:
 
 
 def _installed() -> list[str]:
-    """Return what changes when something is installed or removed: when the folders of packages were last written to."""
+    """Return the modification times of the package folders: they change when a package is installed or removed."""
     found = []
     for folder in sys.path:
         if folder.endswith("-packages"):

@@ -1,4 +1,5 @@
-"""Chooses the interpreter that a stage runs on: the present one where that will do, else one built from the lock."""
+"""Chooses the interpreter that a stage runs on: the present one if it has all packages, else one built from the
+lock."""
 
 from __future__ import annotations
 
@@ -24,10 +25,11 @@ _SHOWN = 3
 def environment_python(
     bundle: Path, group: str | None, policy: Policy, cache: Path, *, tell: Callable[[str], None] = lambda _: None
 ) -> Path | None:
-    """Return the interpreter of a group's environment (None: the project's), or None where the present one serves.
+    """Return the interpreter of a group's environment (None: the project's); None if the present interpreter can be
+    used.
 
-    `bundle` is the folder of the unpacked bundle. What has to be built is built in `cache`, once for all processes of
-    this machine; `tell` is told before that begins, since it may take minutes.
+    `bundle` is the folder of the unpacked bundle. Environments are built in `cache`, once for all processes of this
+    machine. `tell` is called before a build begins, since it may take minutes.
 
     Raises:
         EnvironmentFailed: there is no such group, or the environment can't be built here.
@@ -77,7 +79,7 @@ def _choose(pins: Pins, group: str | None, policy: Policy, cache: Path, tell: Ca
 
 
 def _lacking(pins: Pins) -> list[Pin]:
-    """Return what a lock has, and the present environment hasn't, or not in that version."""
+    """Return the pins that the present environment lacks, or has in another version."""
     here = present()
     return [pin for pin in pins.pins if pin.name != NAME and not _fits(pin, here.get(pin.name))]
 
@@ -89,7 +91,8 @@ def _fits(pin: Pin, version: str | None) -> bool:
 
 
 def _digest(pins: Pins) -> str:
-    """Name an environment by all that goes into it: what the lock has, what Headrace needs beside, the interpreter."""
+    """Return the name of an environment: a digest of everything in it, which is the lock's pins, what Headrace needs
+    besides, and the interpreter."""
     ours = needed({pin.name: pin.version for pin in pins.pins})
     told = [
         python_tag(),

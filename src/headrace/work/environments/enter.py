@@ -1,8 +1,8 @@
-"""Has the process that begins workers run on the interpreter of their environment, before it begins any.
+"""Makes the process that starts workers run on the interpreter of their environment, before it starts any.
 
-What this takes is found out in a child: a process that forks workers must neither hold what a store's library does
-(threads) nor the modules that read locks. Where another interpreter is needed, this process becomes that (`exec`): it
-keeps its number, its line to the driver, and what is queued there.
+The interpreter is found in a child process, since a process that forks workers must hold neither a store library's
+threads nor the modules that read locks. If another interpreter is needed, this process becomes it (`exec`). It keeps
+its process id, its connection to the driver, and the messages waiting there.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ from headrace.work.environments.cache import CACHE, Memo, cache_folder
 from headrace.work.environments.headrace_code import code_folder
 
 HELLO, ORIGIN = "hello=", "origin="
-"""How the arguments begin that tell a process, which became another interpreter's, where it finds its greeting again,
-and what its interpreter was before."""
+"""Prefixes of two arguments for a process that has become another interpreter: the descriptor from which it reads its
+`Hello` again, and the interpreter that it had before."""
 BOOT = "import importlib, sys; sys.path.append(sys.argv.pop(1)); importlib.import_module(sys.argv.pop(1)).main()"
-"""What an interpreter is told to run: Headrace's own code is found by its path, see `headrace_install`."""
+"""The code that an interpreter is told to run. Headrace's own code is found by its path, see `headrace_install`."""
 
 
 class Chosen(Struct, frozen=True, array_like=True, tag="chosen"):
-    """The interpreter to become, and the folder of Headrace's code for it; empty: the present one will do."""
+    """The interpreter to become, and the folder of Headrace's code for it. Both are empty if the present one is
+    used."""
 
     python: str
     code: str
 
 
 class Unfit(Struct, frozen=True, array_like=True, tag="unfit"):
-    """There is no environment to be had, and why."""
+    """No environment is available; `message` says why, and `hint` what to do."""
 
     message: str
     hint: str | None
@@ -53,9 +54,9 @@ _decode = msgspec.msgpack.Decoder(Waiting | Chosen | Unfit).decode
 
 
 def receive_hello(control: socket.socket, words: Sequence[str]) -> tuple[Hello, bool] | None:
-    """Return the greeting, which comes before all else, and whether the interpreter is chosen; None if nobody is there.
+    """Return the driver's first message, and whether the interpreter is already chosen; None if the driver is gone.
 
-    Not a byte more is taken from the line: what follows may be for the process that this one becomes.
+    Exactly this message is read from the socket: the following bytes may be for the process that this one becomes.
     """
     told = next((word for word in words if word.startswith(HELLO)), None)
     if told is not None:
@@ -72,10 +73,10 @@ def receive_hello(control: socket.socket, words: Sequence[str]) -> tuple[Hello, 
 def enter(
     hello: Hello, control: socket.socket, module: str, words: Sequence[str], tell: Callable[[Waiting], None]
 ) -> Unfit | None:
-    """Become the interpreter of a group's environment, or return where the present one serves.
+    """Become the interpreter of a group's environment; return None if the present one is used.
 
-    There `main` of the module is called; `words` are this process's arguments, which it keeps. Where there is no such
-    environment to be had, give why.
+    The new interpreter calls `main` of `module`; `words` are this process's arguments, which it keeps. If there is no
+    such environment, an `Unfit` with the reason is returned.
     """
     if (
         hello.group is None
@@ -84,7 +85,7 @@ def enter(
     ):
         return None
     if not os.path.isabs(cache_folder()):
-        os.environ[CACHE] = os.path.abspath(cache_folder())  # workers are in folders of their own, and ask again
+        os.environ[CACHE] = os.path.abspath(cache_folder())  # workers run in other folders, and read this again
     found = _known(hello) or _found_out(hello, control, tell)
     if isinstance(found, Unfit):
         return found
@@ -94,18 +95,17 @@ def enter(
 
 
 def origin() -> str:
-    """Return the interpreter that this process had before it became another: there Headrace is installed, and
-    builds."""
+    """Return the interpreter that this process had before it became another one: Headrace is installed there."""
     return next((word.removeprefix(ORIGIN) for word in sys.argv if word.startswith(ORIGIN)), sys.executable)
 
 
 def on(python: Path, code: Path | str, module: str, words: Sequence[str]) -> list[str]:
-    """Return a command that calls `main` of one of Headrace's modules on an interpreter that was built."""
+    """Return a command that calls `main` of one of Headrace's modules with a built interpreter."""
     return [str(python), "-P", "-c", BOOT, str(code), module, *words]
 
 
 def environment_of(python: Path) -> dict[str, str]:
-    """Return the environment variables for a process on an interpreter: its programs are found first."""
+    """Return the environment variables for a process on this interpreter; its own programs come first on PATH."""
     programs = str(python.parent)
     return {
         **os.environ,
@@ -115,7 +115,8 @@ def environment_of(python: Path) -> dict[str, str]:
 
 
 def _known(hello: Hello) -> Chosen | None:
-    """Look whether the same was chosen before: most often the present interpreter, at the cost of one look."""
+    """Return the choice that was stored earlier, or None. Most often it is the present interpreter, and this reads only
+    one file."""
     if hello.group is not None or not hello.bundle.lock:
         return None
     cache = cache_folder()
@@ -128,7 +129,8 @@ def _chosen(python: Path | None, cache: Path) -> Chosen:
 
 
 def _found_out(hello: Hello, control: socket.socket, tell: Callable[[Waiting], None]) -> Chosen | Unfit:
-    """Find out in a child, and build what has to be built. When the driver ends, both end."""
+    """Choose the interpreter in a child process, building an environment if needed. When the driver ends, both
+    processes end."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
@@ -137,7 +139,7 @@ def _found_out(hello: Hello, control: socket.socket, tell: Callable[[Waiting], N
     os.close(writer)
     frames, poll, waited = Frames(), select.poll(), False
     poll.register(reader, select.POLLIN)
-    poll.register(control, 0)  # its end only
+    poll.register(control, 0)  # only to notice when it closes
     try:
         while True:
             ready = [descriptor for descriptor, _ in poll.poll()]
@@ -156,7 +158,7 @@ def _found_out(hello: Hello, control: socket.socket, tell: Callable[[Waiting], N
                         return found
             if not data:
                 return Unfit(
-                    "the process that was to find the environment's interpreter died",
+                    "the process that looks for the environment's interpreter died",
                     "`headrace doctor` checks this machine",
                 )
     finally:
@@ -165,28 +167,28 @@ def _found_out(hello: Hello, control: socket.socket, tell: Callable[[Waiting], N
 
 
 def _find_out(hello: Hello, writer: int) -> None:
-    """Be the child: say what was found, and end."""
+    """Run as the child: write the result to `writer`, and end."""
 
     def say(message: Waiting | Chosen | Unfit) -> None:
         os.write(writer, frame(message))
 
     try:
         os.setsid()
-        os.environ.update(hello.own)  # for what builds; no stage runs in this process
+        os.environ.update(hello.own)  # for the installer; no stage runs in this process
         say(_find(hello, lambda why: say(Waiting(why))))
     except HeadraceError as error:
         say(Unfit(error.message, error.hint))
     except OSError as error:
         message = f"`{error.filename or cache_folder()}` can't be read or written: {error.strerror or error}"
-        say(Unfit(message, "give rights there, or have HEADRACE_CACHE name another folder of that machine"))
-    except BaseException:  # noqa: BLE001  whatever it is, the parent says that there is no environment
+        say(Unfit(message, "allow reading and writing there, or set HEADRACE_CACHE to another folder on that machine"))
+    except BaseException:  # noqa: BLE001  for any error, the parent reports that there is no environment
         traceback.print_exc()
     finally:
         os._exit(0)
 
 
 def _find(hello: Hello, tell: Callable[[str], None]) -> Chosen:
-    from headrace.work.environments.choose import environment_python  # noqa: PLC0415  40 ms, in the parent of workers
+    from headrace.work.environments.choose import environment_python  # noqa: PLC0415  40 ms in the parent of workers
 
     local, cache = Path(hello.local), cache_folder()
     bundle = unpack(hello.bundle, open_store(hello.store, local=local, own=hello.own), local)
@@ -195,10 +197,10 @@ def _find(hello: Hello, tell: Callable[[str], None]) -> Chosen:
 
 
 def _end(pid: int) -> None:
-    """End a child with all that it began, unless it has ended already."""
+    """Kill a child and all processes that it started, unless it has already ended."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
-        os.killpg(pid, signal.SIGKILL)  # once it has a session of its own; before that it has begun nothing
+        os.killpg(pid, signal.SIGKILL)  # if it has a session of its own; before that it has started nothing
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)
 
@@ -210,7 +212,7 @@ def _hello(body: bytes) -> Hello:
 
 
 def _become(found: Chosen, hello: Hello, module: str, words: Sequence[str]) -> None:
-    """Be this interpreter's process from now on."""
+    """Replace this process by one on the chosen interpreter."""
     reader, writer = os.pipe()
     os.write(writer, frame(hello)[4:])
     os.close(writer)

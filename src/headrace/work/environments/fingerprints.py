@@ -1,7 +1,8 @@
-"""Code of stages as it is seen in another environment than the tracer's.
+"""Fingerprints of stages in another environment than the tracer's.
 
-A key names the versions of the distributions that a stage's code reaches, and a worker must come to the same digest: so
-the code of a stage that names an environment is read in that environment, by a process that the tracer keeps there.
+A key includes the versions of the distributions that a stage's code reaches, and the worker must compute the same
+digest. So the code of a stage with an environment of its own is read in that environment, by a process that the tracer
+keeps there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _READ_BYTES = 1 << 16
 
 
 class Told(Struct, frozen=True, array_like=True, tag="told"):
-    """The code of the stage that was asked for."""
+    """The code of the requested stage."""
 
     code: Code
 
@@ -43,7 +44,8 @@ _decode_name = msgspec.msgpack.Decoder(str).decode
 
 
 class Envoys:
-    """Asks for the code of stages in their environments. The driver is told where one has to be built first."""
+    """Requests the code of stages in their environments, from one process in each. The driver is told if an environment
+    must be built first."""
 
     def __init__(self, hello: Hello, channel: Channel) -> None:
         self._hello = hello
@@ -51,7 +53,7 @@ class Envoys:
         self._lines: dict[str, socket.socket] = {}
 
     def code(self, stage: Stage) -> Code:
-        """Return the code that a stage's function reaches, as its environment has it.
+        """Return the code that a stage's function reaches, as read in the stage's environment.
 
         Raises:
             EnvironmentFailed: there is no such environment, or it can't be built.
@@ -89,7 +91,7 @@ def _refusal(stage: Stage, refused: Refused) -> HeadraceError:
         return EnvironmentFailed(message, hint=refused.hint)
     kind = getattr(errors, refused.error)
     message = f"stage `{stage.name}`, in environment `{stage.environment}`: {refused.message}"
-    return kind(message, hint=refused.hint)  # type: ignore[no-any-return]  # a class of ours, by its name
+    return kind(message, hint=refused.hint)  # type: ignore[no-any-return]  # one of Headrace's errors, by name
 
 
 def _begin(hello: Hello) -> socket.socket:
@@ -108,7 +110,7 @@ def _send(line: socket.socket, name: str) -> None:
 
 
 def main() -> None:
-    """Be the process that reads code in an environment, on the socket whose descriptor is the first argument."""
+    """Run the process that reads code in an environment, on the socket whose descriptor is the first argument."""
     control = socket.socket(fileno=int(sys.argv[1]))
     greeting = receive_hello(control, sys.argv[2:])
     if greeting is None:
@@ -134,8 +136,8 @@ def main() -> None:
 
 
 _IMPORT_HINT = (
-    "the module of a stage is imported both where the pipeline is traced and in the stage's environment: import what "
-    "only one of them has inside of the functions that use it"
+    "the module of a stage is imported both where the pipeline is traced and in the stage's environment: if only "
+    "one of them has a package, import it inside the functions that use it"
 )
 
 

@@ -1,4 +1,4 @@
-"""Headrace's own code, as an environment that was built finds it: by its path, from where it runs already."""
+"""Headrace's own code for a built environment: it is found by its path, where it already runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def code_folder(cache: Path) -> Path:
-    """Return a folder that holds nothing but the code of this very Headrace, to put on an import path."""
+    """Return a folder that holds only the code of this Headrace, to put on an import path."""
     folder = cache / "code" / str(_PACKAGE).strip("/").replace("/", "-")
     place = folder / NAME
     if not place.is_symlink():

@@ -1,9 +1,9 @@
-"""Headrace in an environment that was built from a lock: its code as it runs here, and what that needs.
+"""Headrace in an environment that was built from a lock: its running code, and the distributions that this code needs.
 
-An index may not have this very Headrace (a development install has no release), may not be reachable when all of the
-lock's packages are cached, and a lock need not name Headrace at all. So its code is never installed: the process that
-runs there finds it by path, as its driver's side has it. The distributions that it needs are linked from the present
-environment, file by file, except where the lock has them in a version that will do.
+An index may not have this very Headrace (a development install has no release). The index may not be reachable, even if
+all packages of the lock are cached. And a lock need not name Headrace at all. So Headrace's code is never installed: a
+process in the environment finds it by path, the same code as the driver's. The distributions that it needs are linked
+from the present environment, file by file, unless the lock has a version that fits.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from headrace.work.environments.headrace_code import NAME
 
 
 def present() -> dict[str, str]:
-    """Return the version of each distribution that is installed here, by its name as indexes compare it."""
+    """Return the version of each installed distribution, by its normalized name."""
     found: dict[str, str] = {}
     for each in importlib.metadata.distributions():
-        if "Name" in each.metadata:  # not so where a half-removed one was left
+        if "Name" in each.metadata:  # missing if a distribution was only half removed
             found.setdefault(canonicalize_name(each.name), each.version)
     return found
 
 
 def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
-    """Return what Headrace needs beside what a lock has, by name, as it is installed here.
+    """Return the distributions that Headrace needs and a lock doesn't have, by name, as installed here.
 
     Raises:
-        EnvironmentFailed: the lock has one of them in a version that won't do, or one isn't installed properly here.
+        EnvironmentFailed: the lock has one of them in a version that doesn't fit, or one isn't properly installed here.
     """
     found: dict[str, Distribution] = {}
     rest = [(NAME, _distribution(NAME, NAME))]
@@ -57,10 +57,10 @@ def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
 
 
 def link(distribution: Distribution, folder: Path) -> None:
-    """Put a distribution's files into another environment's folder of packages; no bytes are copied on one disk.
+    """Put a distribution's files into another environment's package folder; on the same disk, no bytes are copied.
 
     Raises:
-        EnvironmentFailed: nobody knows what its files are.
+        EnvironmentFailed: the distribution has no list of its files.
     """
     if not distribution.files:
         raise EnvironmentFailed(
@@ -69,7 +69,7 @@ def link(distribution: Distribution, folder: Path) -> None:
         )
     for file in distribution.files:
         if ".." in file.parts or file.is_absolute():
-            continue  # a program beside the packages
+            continue  # a script outside the package folder
         source, target = Path(str(distribution.locate_file(file))), folder / file
         if not source.is_file():
             continue
@@ -77,18 +77,18 @@ def link(distribution: Distribution, folder: Path) -> None:
         try:
             os.link(source, target)
         except FileExistsError:
-            continue  # two distributions share a file of a namespace
+            continue  # two distributions share this file of a namespace package
         except OSError:
             shutil.copy2(source, target)
 
 
 def packages_folder(environment: Path) -> Path:
-    """Return the folder in which an environment's packages lie."""
+    """Return the folder that holds an environment's packages."""
     return Path(sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)}))
 
 
 def python_tag() -> str:
-    """Name what an environment that is built here can run on: interpreter, its version and place, and platform."""
+    """Return what an environment built here runs on: the interpreter, its version and path, and the platform."""
     version = ".".join(map(str, sys.version_info[:2]))
     return f"{sys.implementation.name} {version} {sysconfig.get_platform()} {sys.base_prefix}"
 

@@ -1,4 +1,4 @@
-"""Which of a project's files is the lock of its environment, or of a group's, and all of its text."""
+"""Finds the lock of a project's environment, or of a group's, and reads its whole text."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from pathlib import PurePosixPath
 from blake3 import blake3
 
 LOCKS = ("uv.lock", "pylock.toml", "requirements.lock", "requirements.txt", "poetry.lock", "pdm.lock")
-"""What counts as a project's lock, beside its `headrace.toml`: the first of these that is there."""
+"""Files that count as a project's lock, next to its `headrace.toml`; the first that exists is used."""
 _OWN = ("pylock.{}.toml", "requirements-{}.txt", "requirements/{}.txt")
-"""What counts as the lock of a group that has one of its own; else the project's lock may have such a group."""
+"""Files that count as a group's own lock. Without one, the project's lock may contain the group."""
 _INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S+)", re.MULTILINE)
 
 Read = Callable[[str], bytes | None]
-"""Gives the bytes of a file of the bundle by its path, or None where there is no such file."""
+"""Returns the bytes of a file of the bundle by its path, or None if there is no such file."""
 
 
 def find_lock(read: Read, group: str | None) -> str | None:
-    """Return the path of the lock that an environment is made from, or None where the project has none."""
+    """Return the path of the lock that an environment is built from, or None if the project has none."""
     own = () if group is None else tuple(name.format(group) for name in _OWN)
     return next((name for name in (*own, *LOCKS) if read(name) is not None), None)
 
 
 def is_own(file: str, group: str | None) -> bool:
-    """Return whether a lock is all of a group's environment."""
+    """Return whether a lock is a group's own, so that all of it belongs to this group's environment."""
     return group is not None and file in [name.format(group) for name in _OWN]
 
 
 def own_locks(group: str) -> tuple[str, ...]:
-    """Return the paths that the lock of a group may have."""
+    """Return the paths that a group's own lock may have."""
     return tuple(name.format(group) for name in _OWN)
 
 
 def lock_texts(read: Read, file: str) -> dict[str, str]:
-    """Return the text of a lock and of what it includes, by path; what isn't there is left out."""
+    """Return the text of a lock and of the files that it includes, by path; missing files are left out."""
     found: dict[str, str] = {}
     rest = [file]
     while rest:
@@ -50,7 +50,7 @@ def lock_texts(read: Read, file: str) -> dict[str, str]:
 
 
 def lock_digest(texts: Mapping[str, str]) -> str:
-    """Return the digest of a lock and of what it includes."""
+    """Return the digest of a lock and of the files that it includes."""
     hasher = blake3()
     for name, text in sorted(texts.items()):
         hasher.update(f"{name}\0{len(text)}\0{text}".encode())
@@ -58,7 +58,7 @@ def lock_digest(texts: Mapping[str, str]) -> str:
 
 
 def _beside(name: str, other: str) -> str:
-    """Return the path of a file that another names, seen from that other's folder."""
+    """Return the path of the file `other`, which is given relative to the folder of the file `name`."""
     parts: list[str] = []
     for part in (*PurePosixPath(name).parent.parts, *PurePosixPath(other).parts):
         if part == ".." and parts:

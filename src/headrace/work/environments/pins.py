@@ -1,4 +1,4 @@
-"""What a lock wants to be installed: names, versions and hashes, whichever tool wrote it."""
+"""The packages that a lock pins, with versions and hashes, whichever tool wrote the lock."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _HASH = re.compile(r"\s+--hash[= ]\S+")
 
 
 class Pin(Struct, frozen=True, kw_only=True):
-    """One distribution to install: `line` is how installers read it, in a file of requirements.
+    """One distribution to install. `line` is its line in a requirements file.
 
-    `version` is None where only its source says what it will be.
+    `version` is None if only the source of the distribution shows its version.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Pin(Struct, frozen=True, kw_only=True):
 
     @property
     def hashed(self) -> bool:
-        """Whether the installer can tell that it has got the right file."""
+        """Whether the line has a hash by which the installer can check the file."""
         return "--hash" in self.line
 
 
 class Pins(Struct, frozen=True, kw_only=True):
-    """All that an environment holds by its lock, `file`. `options` are those of an installer (indexes).
+    """All pins of an environment, from the lock `file`. `options` are options for the installer (indexes).
 
-    `loose` says why the file is no lock, where it is none: then `pins` are not all, or not exact.
+    `loose` says why the file isn't a real lock: then `pins` are incomplete or not exact. None means that it is one.
     """
 
     file: str
@@ -55,10 +55,10 @@ class Pins(Struct, frozen=True, kw_only=True):
 
 
 def read_pins(texts: Mapping[str, str], file: str, group: str | None) -> Pins:
-    """Read what a lock wants for a group, or for the project without any.
+    """Return what a lock pins for a group, or for the project without any group.
 
     Raises:
-        EnvironmentFailed: it can't be read, has no such group, or is for another Python.
+        EnvironmentFailed: the lock can't be read, has no such group, or is for another Python.
     """
     if is_own(file, group):
         group = None
@@ -78,14 +78,14 @@ def read_pins(texts: Mapping[str, str], file: str, group: str | None) -> Pins:
                 if group is not None:
                     raise missing_group(file, group, ())
                 return _from_requirements(file, texts)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:  # of TOML and of versions too
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # errors of TOML and of versions too
         raise EnvironmentFailed(
             f"`{file}` can't be read as a lock: {type(error).__name__}: {error}", hint="lock the environment again"
         ) from error
 
 
 def missing_group(file: str, group: str, known: tuple[str, ...]) -> EnvironmentFailed:
-    """Return the error of a group that a lock doesn't have."""
+    """Return the error for a group that a lock doesn't have."""
     told = f"it has {', '.join(f'`{each}`' for each in known)}; " if known else ""
     return EnvironmentFailed(
         f"`{file}` has no group or extra `{group}`", hint=f"{told}a group may have a lock of its own, {_listed(group)}"
@@ -139,7 +139,7 @@ def _from_pylock(file: str, text: str, group: str | None) -> Pins:
             continue
         name = canonicalize_name(package["name"])
         if "directory" in package:
-            continue  # code beside the project's: it comes with the bundle
+            continue  # code of the project's repository: it comes with the bundle
         if name in found:
             raise EnvironmentFailed(f"`{file}` gives `{name}` twice for one environment", hint="lock again")
         if package.get("index", PYPI).rstrip("/") != PYPI:
@@ -149,7 +149,8 @@ def _from_pylock(file: str, text: str, group: str | None) -> Pins:
 
 
 def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
-    """Return a package as a line of requirements. The installer chooses among its files, each known by its hash."""
+    """Return a package as a line for a requirements file. The installer chooses one of its files, each with its
+    hash."""
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
     hashes = sorted({f"--hash={kind}:{value}" for each in files for kind, value in each["hashes"].items()})
     if files and "version" in package:
@@ -194,7 +195,8 @@ def _from_requirements(file: str, texts: Mapping[str, str]) -> Pins:
 
 
 def _lines(texts: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
-    """Yield each requirement or option of files of requirements, with where it begins, on one line without comment."""
+    """Yield each requirement or option in requirements files as (file, line number, text), joined to one line and
+    without comment."""
     for name, text in texts.items():
         start = 0
         parts: list[str] = []

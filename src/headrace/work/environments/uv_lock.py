@@ -1,4 +1,4 @@
-"""Reads `uv.lock`: which packages the project needs, with a group or an extra of it, on this machine."""
+"""Reads `uv.lock`: the packages that the project, with one of its groups or extras, needs on this machine."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def root(lock: Table) -> Table:
 
 
 def groups(package: Table) -> tuple[str, ...]:
-    """Return the groups of dependencies that a project has, and its extras."""
+    """Return the names of a project's dependency groups and extras."""
     return (*package.get("dev-dependencies", ()), *package.get("optional-dependencies", ()))
 
 
 def walk(lock: Table, start: Table, group: str | None) -> Iterator[Table]:
-    """Yield every package that the project needs here, each once. Where a group and an extra share a name, the
-    group."""
+    """Yield every package that the project needs here, each once. If a group and an extra have the same name, the group
+    is used."""
     environment: dict[str, str] = {**default_environment(), "extra": _mark(start, group)}  # type: ignore[dict-item]
     by_name: dict[str, list[Table]] = {}
     for package in lock["package"]:
@@ -64,10 +64,11 @@ def walk(lock: Table, start: Table, group: str | None) -> Iterator[Table]:
 
 
 def line(package: Table) -> tuple[str | None, str | None]:
-    """Return a package as a line of requirements, and the index that it comes from; no line for code of the project.
+    """Return a package as a line for a requirements file, and the index that it comes from. The line is None for code
+    of the project.
 
     Raises:
-        EnvironmentFailed: it comes from a file that only the machine has on which the lock was made.
+        EnvironmentFailed: the package comes from a file that only exists on the machine where the lock was made.
     """
     name, source = package["name"], package["source"]
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
@@ -88,7 +89,7 @@ def line(package: Table) -> tuple[str | None, str | None]:
 
 
 def _mark(start: Table, group: str | None) -> str:
-    """Return what stands for a group in the markers of dependencies that exclude each other."""
+    """Return the name that stands for a group in the markers of conflicting dependencies."""
     if group is None:
         return ""
     kind = "group" if group in start.get("dev-dependencies", ()) else "extra"
@@ -97,7 +98,8 @@ def _mark(start: Table, group: str | None) -> str:
 
 
 def _find(packages: list[Table], wanted: Table) -> Table:
-    """Return the package that a dependency means; where there are several of a name, it tells version or source."""
+    """Return the package that a dependency refers to. If there are several of this name, the dependency gives the
+    version or source."""
     for package in packages:
         if all(package.get(key) == wanted[key] for key in ("version", "source") if key in wanted):
             return package

@@ -1,2 +1,2 @@
-"""What an attempt takes of its machine, and what its parent sees of it. Begin with `meter`. Who ends an attempt for it
-is decided elsewhere."""
+"""Measures what an attempt uses of its machine, and shows it to the parent process. Begin with `meter`. Nothing here
+decides to end an attempt."""

@@ -1,4 +1,4 @@
-"""The memory that a worker takes, with all that it has begun, as Linux tells it."""
+"""The memory of a worker and of all processes that it has started, as Linux reports it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ CAREFUL_EVERY_S = 0.5
 
 
 class Scale:
-    """Weighs one worker: by each process's own pages, in 0.1 ms; where that passes the limit, again and with care.
+    """Measures the memory of one worker: quickly, by each process's own pages (0.1 ms); and again precisely, if that is
+    above the limit.
 
-    After a fork, parent and child each count the pages that they still share as their own. The kernel's proportional
-    count is right, but walks through all of them: a tenth of a second for some GiB.
+    After a fork, parent and child each count the pages that they still share. The kernel's proportional count is right,
+    but it reads all pages: a tenth of a second for some GiB.
     """
 
     def __init__(self, pid: int) -> None:
@@ -21,7 +22,7 @@ class Scale:
         self._careful = (-CAREFUL_EVERY_S, 0.0)
 
     def weigh_gib(self, limit_gib: float, now: float) -> float:
-        """Return the memory that it takes now; `now` is any clock's time in seconds."""
+        """Return the memory that the worker takes now, in GiB; `now` is the time of any clock, in seconds."""
         family = _family(self._pid)
         size = sum(map(_own_gib, family))
         if size <= limit_gib or len(family) == 1:
@@ -34,7 +35,7 @@ class Scale:
 
 
 def _family(pid: int) -> list[int]:
-    """Return a process and all that it, or one that it has begun, has begun and that still has it for a parent."""
+    """Return a process and all of its descendants that are still its children, or children of these."""
     found = [pid]
     for each in found:
         try:
@@ -42,12 +43,12 @@ def _family(pid: int) -> list[int]:
                 with open(f"/proc/{each}/task/{thread}/children", "rb") as file:
                     found += map(int, file.read().split())
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended meanwhile
     return found
 
 
 def _own_gib(pid: int) -> float:
-    """Return what is resident, less what is a file's or was made to be shared."""
+    """Return a process's resident memory in GiB, without pages of files and shared memory."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             fields = file.read().split()
@@ -57,7 +58,8 @@ def _own_gib(pid: int) -> float:
 
 
 def _proportional_gib(pid: int) -> float:
-    """Return what is resident and no file's, each page divided by the number of processes that have it."""
+    """Return a process's resident memory in GiB without pages of files, each page divided by the number of processes
+    that share it."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             for line in file:

@@ -1,4 +1,4 @@
-"""What an attempt takes of its machine, as the kernel tells it."""
+"""What an attempt uses of its machine, as the kernel reports it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import suppress
 from headrace.run.events import Use
 
 _PER_GIB = 2**30 if sys.platform == "darwin" else 2**20
-"""`ru_maxrss` is in bytes there, and in KiB elsewhere."""
+"""One GiB in the unit of `ru_maxrss`: bytes on macOS, KiB elsewhere."""
 _BLOCK_BYTES = 512
 
 
 class Meter:
-    """Begun with an attempt, it says at its end what that took: by the worker and by what it has begun and waited for.
+    """Measures what an attempt uses: the worker itself, and the processes that it started and waited for.
 
-    The peak of memory is that of the worker's own process since then, where the kernel lets it be counted anew: the
-    file for that stays open, since opening it takes four times as long as writing to it.
+    The peak of memory is that of the worker's own process since the attempt began, if the kernel allows resetting it.
+    The file for the reset stays open, since opening it takes four times as long as writing to it.
     """
 
     def __init__(self) -> None:
@@ -28,21 +28,21 @@ class Meter:
         self._before = _taken()
 
     def begin(self) -> None:
-        """Count from now on."""
+        """Start measuring."""
         if self._peak is not None:
             with suppress(OSError):
                 os.write(self._peak, b"5")
         self._before = _taken()
 
     def read(self) -> Use:
-        """Return what was taken until now."""
+        """Return what was used since `begin`."""
         cpu_s, read, written = (now - then for now, then in zip(_taken(), self._before, strict=True))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _PER_GIB
         return Use(cpu_s, peak, int(read) * _BLOCK_BYTES, int(written) * _BLOCK_BYTES)
 
 
 def _taken() -> tuple[float, int, int]:
-    """Return seconds of cpu, and blocks read and written, since this process began."""
+    """Return seconds of CPU time, and blocks read and written, since this process began."""
     own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return (
         own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime,

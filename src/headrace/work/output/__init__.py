@@ -1,2 +1,2 @@
-"""What an attempt prints and logs: captured, secrets masked, written. Begin with `capture`. Values that a stage
-returns go by `codec`."""
+"""What an attempt prints and logs: it is captured, secrets are masked, and it is written. Begin with `capture`. Values
+that a stage returns are saved by `codec`."""

@@ -1,7 +1,7 @@
-"""What an attempt prints: standard output and error of the worker's process, in one log file of the worker's.
+"""What an attempt prints: the standard output and error of the worker's process, in one log file for each worker.
 
-They are the file itself. In a worker that has been given a secret, they are a pipe to a process that masks secrets and
-writes the file, so that none ever stands in it.
+Both are normally the file itself. Once the worker has been given a secret, they are a pipe to a process that masks
+secrets and writes the file, so the file never contains a secret.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _STDOUT, _STDERR = 1, 2
 
 
 class Capture:
-    """Points descriptors 1 and 2 at the log, and tells which bytes of it each attempt wrote.
+    """Points descriptors 1 and 2 to the log, and returns which bytes of the log each attempt wrote.
 
-    `note` is told the number of the process that masks secrets, if one is begun.
+    `note` is called with the id of the process that masks secrets, if one is started.
     """
 
     def __init__(self, folder: Path, name: str, note: Callable[[int], None]) -> None:
@@ -43,35 +43,36 @@ class Capture:
         self._point()
 
     def begin(self) -> None:
-        """Note where the next attempt's output begins, and mend what an earlier one closed or replaced."""
+        """Record where the next attempt's output begins, and restore standard output and error if an earlier attempt
+        closed or replaced them."""
         self._settle()
-        # threads that know a secret may print until `hide` mends it
+        # not restored if masking was lost: until `hide` restores it, threads that know a secret might print it
         is_lost = self._pipe is None and self.hidden.forms
         if not is_lost and ((sys.stdout, sys.stderr) != self._streams or not _is_open(self._target)):
             self._point()
         self._start = os.fstat(self._file).st_size
 
     def end(self) -> Span | None:
-        """Return what has been written since `begin`, or None if that is nothing."""
+        """Return the span of the log written since `begin`, or None if nothing was written."""
         for stream in filter(None, self._streams):
-            with suppress(ValueError, OSError):  # the user's code closed it: what it held is gone
+            with suppress(ValueError, OSError):  # the user's code closed it, so the text in its buffer is lost
                 stream.flush()
         self._settle()
         end = os.fstat(self._file).st_size
         return None if end == self._start else Span(self._name, self._start, end)
 
     def printed(self, span: Span) -> Iterator[bytes]:
-        """Go over what an attempt has printed, piece by piece."""
+        """Yield what an attempt has printed, in pieces."""
         start = span.start
         while start < span.end and (piece := os.pread(self._file, min(PIECE_BYTES, span.end - start), start)):
             start += len(piece)
             yield piece
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Mask these, and those of earlier attempts, in all that is printed: to be called before a stage has them.
+        """Mask these secrets, and those of earlier attempts, in everything printed. Call this before a stage gets them.
 
         Raises:
-            HeadraceError: the process that masks can't be begun.
+            HeadraceError: the process that masks secrets can't be started.
         """
         is_new = [self.hidden.add(secret) for secret in secrets]
         if self._pipe is None and self.hidden.forms:
@@ -89,7 +90,7 @@ class Capture:
         return self._file if self._pipe is None else self._pipe.pipe
 
     def _settle(self) -> None:
-        """See to it that all that was printed is in the log; let go of a process that doesn't do it any more."""
+        """Wait until everything printed is in the log. If the masking process no longer does this, close its pipe."""
         if self._pipe is not None and not self._pipe.settle():
             self._pipe.leave()
             self._pipe = None
@@ -103,7 +104,7 @@ class Capture:
 
 
 def _is_open(target: int) -> bool:
-    """Whether standard output and error still are what they should be."""
+    """Return whether standard output and error are still open to `target`."""
     try:
         there = os.fstat(target)
         return os.path.samestat(there, os.fstat(_STDOUT)) and os.path.samestat(there, os.fstat(_STDERR))

@@ -1,4 +1,4 @@
-"""What an attempt logs, gathered as it comes and reported some times a second."""
+"""The values that an attempt logs: they are collected as they come, and reported several times a second."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from headrace.run.events import Logged, Points, Shown
 from headrace.spec.artifact import Ref
 
 EVERY_S = 0.5
-"""How long a value waits at most until it is reported."""
+"""The most seconds that a value waits until it is reported."""
 
 LARGEST = 1 << 16
-"""How many points one event holds at most."""
+"""The most points in one event."""
 
 _Point = tuple[str, float, int, float]
 
 
 class Log:
-    """An attempt's log of values. `add` may be called from any thread; a thread of its own reports what has come.
+    """An attempt's log of values. `add` may be called from any thread; a separate thread reports the values.
 
-    `report` sends an event from any thread, `save` makes a value an artifact, `mask` hides the secrets in a text.
-    `passed` is the file by which processes that the attempt has begun pass on what they log.
+    `report` sends an event from any thread, `save` saves a value as an artifact, `mask` hides the secrets in a text,
+    `look` reads the driver's messages. `passed` is the file in which processes that the attempt has started pass on
+    what they log; None if there is none.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Log:
         self._texts: deque[Shown] = deque()
         self._figures: deque[Shown] = deque()
         self._counts: dict[str, bool] = {}
-        self._steps: defaultdict[str, count[int]] = defaultdict(count)  # in one step each, so that threads share it
+        self._steps: defaultdict[str, count[int]] = defaultdict(count)  # `next` is atomic, so threads can share it
         self._saving = threading.Lock()
         self._flushing = threading.Lock()
         self._over = threading.Event()
@@ -73,17 +74,17 @@ class Log:
         self._pid = os.getpid()
 
     def add(self, name: str, value: object, step: int | None = None) -> None:
-        """Take a value. Once appended, it is reported, whatever becomes of the attempt short of its process's end.
+        """Add a value to the log. Once added, it is reported even if the attempt fails, unless its process is killed.
 
         Raises:
-            UsageError: it can't be logged, or not so.
+            UsageError: the name, the value or the step can't be logged.
         """
         does_count = self._counts.get(name)
         if does_count is None:
             does_count = self._check(name)
         if not does_count or self._over.is_set():
             return
-        if os.getpid() != self._pid:  # a process that was forked off
+        if os.getpid() != self._pid:  # a forked process
             if self._passed is not None:
                 pass_on(str(self._passed), name, value, step)
             return
@@ -101,7 +102,7 @@ class Log:
             self._begin()
 
     def close(self) -> None:
-        """Report what has come since the last time; nothing is taken any more."""
+        """Report the values that have not been reported yet; later ones are ignored."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
@@ -110,7 +111,7 @@ class Log:
             self._passed.unlink(missing_ok=True)
 
     def _check(self, name: str) -> bool:
-        """Return whether values under a name count here."""
+        """Return whether values with this name are logged on this node."""
         check_name(name)
         found = self._counts[name] = counts(name, self._rank)
         return found
@@ -124,15 +125,15 @@ class Log:
             if self._thread is None and not self._over.is_set():
                 thread = threading.Thread(target=self._run, name="headrace-log", daemon=True)
                 thread.start()
-                self._thread = thread  # only now: one that can't be started can't be waited for either
+                self._thread = thread  # only after it has started: a thread that can't start can't be joined
 
     def _run(self) -> None:
         while not self._over.wait(self._every_s):
             self._flush()
-            self._look()  # what the driver has acknowledged need not be kept, and nobody else reads meanwhile
+            self._look()  # reads acknowledgements, so that their reports needn't be kept: nothing else reads meanwhile
 
     def _hear(self) -> None:
-        """Take what other processes of the attempt have passed on since the last time."""
+        """Add the values that other processes of the attempt have passed on since the last call."""
         try:
             if self._passed is None or os.stat(self._passed).st_size == self._read:
                 return
@@ -146,7 +147,7 @@ class Log:
         for each, end in records(data):
             self._read = begun + end
             if isinstance(each.value, str):
-                with suppress(HeadraceError):  # a store that can't be written to is told of by what can't do without
+                with suppress(HeadraceError):  # if the store can't be written to, code that needs it reports so
                     self._texts.append(Shown(each.name, each.step, each.at, self._keep(each.value)))
             else:
                 self._points.append((each.name, each.value, each.step, each.at))
@@ -168,7 +169,7 @@ class Log:
 
 
 def _drain(queue: deque[Any]) -> list[Any]:
-    """Take all out of a queue that others may append to meanwhile."""
+    """Return all items of a queue and remove them, while other threads may append."""
     return [queue.popleft() for _ in range(len(queue))]
 
 
@@ -187,7 +188,7 @@ def _columns(points: list[_Point], at: float) -> tuple[Points, ...]:
 
 
 def _bytes(column: array[Any]) -> bytes:
-    """Return a column as little-endian numbers."""
+    """Return a column of numbers as little-endian bytes."""
     if sys.byteorder == "big":
         column.byteswap()
     return column.tobytes()

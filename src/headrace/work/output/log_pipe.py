@@ -1,4 +1,4 @@
-"""A worker's hold on the process that masks what it prints, and writes it to its log."""
+"""A worker's pipe to the process that masks what it prints and writes it to its log."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from headrace.work.output import log_writer
 
 START_S = 30.0
 SETTLE_S = 5.0
-"""How long it may take to write what a pipe holds. Where a disk hangs, an attempt isn't held up for longer by it."""
+"""The most seconds to wait until a pipe's content is written. If a disk hangs, an attempt waits no longer than this."""
 
 
 class LogPipe:
-    """What is written to `pipe` is masked, and in the log soon: all of it once it has settled."""
+    """Bytes written to `pipe` are masked and soon in the log; after `settle`, all of them are."""
 
     def __init__(self, log: int, secrets: Sequence[str], note: Callable[[int], None]) -> None:
-        """Begin the process, and note its number.
+        """Start the process, and pass its id to `note`.
 
         Raises:
-            HeadraceError: it can't be begun, and so nothing may be printed.
+            HeadraceError: it can't be started, so nothing may be printed.
         """
         import subprocess  # noqa: PLC0415  5 ms in the parent of all workers, few of which are given a secret
 
@@ -35,7 +35,7 @@ class LogPipe:
                 stdout=log,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[end],
-                start_new_session=True,  # it is to live on when the worker's is killed
+                start_new_session=True,  # it must survive when the worker's session is killed
                 cwd="/",
             )
         except OSError as error:
@@ -50,20 +50,20 @@ class LogPipe:
             raise _trouble("it doesn't answer")
 
     def learn(self, secrets: Sequence[str]) -> None:
-        """Mask these from now on.
+        """Mask these secrets from now on.
 
         Raises:
-            HeadraceError: it doesn't answer, and so nothing may be printed.
+            HeadraceError: the process doesn't answer, so nothing may be printed.
         """
         if not self._ask(secrets, START_S):
             raise _trouble("it doesn't answer")
 
     def settle(self) -> bool:
-        """Wait until all that has been written to the pipe is in the log; return whether it is."""
+        """Wait until everything written to the pipe is in the log; return whether it is."""
         return self._ask((), SETTLE_S)
 
     def leave(self) -> None:
-        """Let go of it: it ends by itself when nobody can write to the pipe any more."""
+        """Close the pipe. The process ends by itself when no process can write to the pipe any more."""
         self._line.close()
         os.close(self.pipe)
 
@@ -76,7 +76,7 @@ class LogPipe:
                 return True
         except OSError:
             pass
-        self._line.close()  # a late answer would be taken for the next one
+        self._line.close()  # a late answer would be taken for the answer to the next request
         return False
 
 

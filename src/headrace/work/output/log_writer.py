@@ -1,7 +1,9 @@
-"""The process that writes the log of a worker that has been given secrets: it masks them before anything is on disk.
+"""The process that writes the log of a worker that has been given secrets. It masks them before anything is written to
+disk.
 
-It outlives a worker that is killed, so that what that has printed last is kept, and masked. It is begun as a file, with
-the standard library alone: that takes 30 ms, and a fork of the worker would hold on to its lines and its memory.
+It outlives a worker that is killed, so the worker's last output is kept too, and masked. It is started as a script with
+only the standard library, which takes 30 ms. A fork of the worker would keep the worker's connections open and hold its
+memory.
 """
 
 from __future__ import annotations
@@ -16,23 +18,25 @@ from contextlib import suppress
 from itertools import groupby
 
 STARS = b"*" * 8
-"""What stands in the place of a secret, whatever its length: that is nobody's business either."""
+"""The text that replaces a secret. It has a fixed length, so that it doesn't show the secret's length."""
 SETTLED = b"."
-"""The answer to an order, which is a line of secrets in hex, or an empty one: what the pipe held is in the log."""
+"""The answer to an order, when everything that the pipe held is in the log. An order is a line of secrets in hex, or an
+empty line."""
 _LINE, _LOG = 0, 1
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20
-"""A pipe holds no more, so that is what may have been written before an order came."""
+"""The most bytes that a pipe holds: so many may have been written before an order came."""
 _HEAD_BYTES = 4
-"""So much of a secret is looked for where only its beginning may have arrived."""
+"""How many bytes of a secret are searched for where only its beginning may have arrived."""
 _NESTED = 20
-"""So deep may a pattern be nested; what goes deeper is listed."""
+"""How deep a pattern may be nested; alternatives that would be deeper are listed side by side."""
 
 
 def any_of(words: Iterable[str]) -> str:
-    """Return a pattern for any of these words, of two that begin alike the longer one.
+    """Return a pattern that matches any of these words; if one begins with another, the longer one.
 
-    What several begin with stands there once, so at each place few of them are tried, however many there are.
+    A beginning that several words share is in the pattern once. So at each place in a text only few alternatives are
+    tried, however many words there are.
 
     >>> any_of(["abc", "abd", "x", "ab"])
     '(?:ab(?:c|d)?|x)'
@@ -41,15 +45,15 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def any_bytes_of(words: Iterable[bytes]) -> re.Pattern[bytes]:
-    """Return the same for bytes, compiled."""
+    """Return a compiled pattern that matches any of these byte strings; if one begins with another, the longer one."""
     return re.compile(any_of(word.decode("latin-1") for word in words).encode("latin-1"))
 
 
 def _any_of(words: Sequence[str], start: int, depth: int) -> str:
-    """Return the pattern for what these sorted words have from `start` on: they are alike before."""
+    """Return the pattern for the rest of these sorted words from `start` on; before it they are the same."""
     if not words:
         return ""
-    end = len(os.path.commonprefix((words[0], words[-1])))  # noqa: RUF071  they are no paths
+    end = len(os.path.commonprefix((words[0], words[-1])))  # noqa: RUF071  they aren't paths
     head = re.escape(words[0][start:end])
     longer = words[1:] if len(words[0]) == end else words
     if not longer:
@@ -62,14 +66,14 @@ def _any_of(words: Sequence[str], start: int, depth: int) -> str:
 
 
 class Sieve:
-    """Masks what comes piece by piece: a secret may begin in one piece and end in a later one."""
+    """Masks secrets in bytes that come in pieces: a secret may begin in one piece and end in a later one."""
 
     def __init__(self, secrets: Sequence[bytes] = ()) -> None:
         self._held = b""
         self.learn(secrets)
 
     def learn(self, secrets: Sequence[bytes]) -> None:
-        """From now on, mask these; of two that begin alike the longer one first."""
+        """Mask these secrets from now on; if one begins with another, the longer one first."""
         self._secrets = sorted(secrets)
         self._longest = max(map(len, secrets), default=0)
         heads = any_bytes_of(secret[:_HEAD_BYTES] for secret in secrets)
@@ -77,7 +81,8 @@ class Sieve:
         self._pattern = any_bytes_of(secrets)
 
     def sift(self, piece: bytes) -> bytes:
-        """Return what is now known to be no secret, masked; the rest, shorter than the longest secret, is held back."""
+        """Return the masked bytes up to the first that may begin a secret. The rest, shorter than the longest secret,
+        is held back."""
         data = self._held + piece
         sifted, at, end = [], 0, self._doubt(data, 0)
         for found in self._pattern.finditer(data):
@@ -85,32 +90,33 @@ class Sieve:
                 break
             sifted += [data[at : found.start()], STARS]
             at = found.end()
-            if at > end:  # what looked like the beginning of another secret was in the midst of this one
+            if at > end:  # the possible beginning of another secret was inside this one
                 end = self._doubt(data, at)
         self._held = data[end:]
         return b"".join((*sifted, data[at:end]))
 
     def rest(self) -> bytes:
-        """Return what was held back, now that nothing is to come: half a secret and more is masked too."""
+        """Return the bytes that were held back, when no more will come; if they are half of a secret or more, they are
+        masked."""
         held, self._held = self._held, b""
         is_cut = any(secret.startswith(held) and 2 * len(held) >= len(secret) for secret in self._secrets)
         return STARS if held and is_cut else self._pattern.sub(STARS, held)
 
     def _doubt(self, data: bytes, start: int) -> int:
-        """Return the first place, from a place on, from which on all of the rest may be the beginning of a secret."""
+        """Return the first index, from `start` on, at which the rest of the data may be the beginning of a secret."""
         first = max(start, len(data) - self._longest + 1)
         last = range(max(first, len(data) - _HEAD_BYTES + 1), len(data))
         places: set[int] = {*last, *(found.start() for found in self._heads.finditer(data, first))}
         for at in sorted(places):
             rest = data[at:]
-            next_ = bisect(self._secrets, rest)  # the first that is behind it, so if it begins so, it is longer
+            next_ = bisect(self._secrets, rest)  # the first secret after it in order; if it begins so, it is longer
             if next_ < len(self._secrets) and self._secrets[next_].startswith(rest):
                 return at
         return len(data)
 
 
 class _Writer:
-    """Takes what the pipe holds, masks it and writes it to the log."""
+    """Reads the pipe, masks its bytes and writes them to the log."""
 
     def __init__(self, pipe: int) -> None:
         os.set_blocking(pipe, False)
@@ -119,20 +125,20 @@ class _Writer:
         self._orders = b""
 
     def serve(self) -> None:
-        """Write until all have closed the pipe: the worker, and whatever it has begun."""
+        """Write until every process has closed the pipe: the worker, and all that it has started."""
         events = select.poll()
         events.register(self._pipe, select.POLLIN)
         events.register(_LINE, select.POLLIN)
         while True:
             ready = dict(events.poll())
             if _LINE in ready and not self._obey():
-                events.unregister(_LINE)  # the worker has ended, and what it has begun may yet write
+                events.unregister(_LINE)  # the worker has ended, but processes that it started may still write
             elif self._pipe in ready and not self._pass(_READ_BYTES):
                 break
         _write(self._sieve.rest())
 
     def _obey(self) -> bool:
-        """Take orders; return whether there may be more."""
+        """Read and carry out orders; return whether there may be more."""
         try:
             data = os.read(_LINE, _READ_BYTES)
         except OSError:
@@ -149,7 +155,7 @@ class _Writer:
         return bool(data)
 
     def _pass(self, most: int) -> bool:
-        """Pass on what is in the pipe, and no more than that; return whether there may be more."""
+        """Write what is in the pipe to the log, at most this many bytes; return whether there may be more."""
         while most > 0:
             try:
                 piece = os.read(self._pipe, min(most, _READ_BYTES))

@@ -1,4 +1,4 @@
-"""What nobody may see of secrets: as they are, and as they are written where something quotes or encodes them."""
+"""Masks secrets in texts and values: as they are, and in the forms in which they may be quoted or encoded."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from headrace.spec.artifact import Ref
 from headrace.work.output.log_writer import STARS, any_bytes_of, any_of
 
 _SHORTEST = 4
-"""Of a shorter secret only its very text is masked: what quoting makes of it may be found in anything."""
+"""Of a shorter secret only the text itself is masked: its quoted and encoded forms could occur anywhere by chance."""
 _LONG = 8
-"""So long a secret is masked in values too: a shorter one may stand in data by chance."""
+"""The least length of a secret that is masked in values too: a shorter one may occur in data by chance."""
 _LEFT_ALONE = ("", "/", " +", "!$&'()*+,;=")
-"""What is left as it is in a URL: nothing, what Python leaves, SQLAlchemy in a password, and HTTPX."""
+"""Characters that are not escaped in a URL: none; by Python's default; by SQLAlchemy in a password; by HTTPX."""
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 class Mask:
-    """Hides the secrets that it has been told, the longest first: another may be a part of it."""
+    """Hides the secrets that were added, the longest first, since a shorter one may be a part of it."""
 
     def __init__(self) -> None:
         self.forms: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Mask:
         self._bytes_pattern = re.compile(b"(?!)")
 
     def add(self, secret: str) -> bool:
-        """Hide this too from now on; return whether that is anything new."""
+        """Hide this secret too from now on; return whether it is new."""
         made = set(_forms(secret))
         known = {*self.forms, *made}
         if len(known) == len(self.forms):
@@ -50,17 +50,17 @@ class Mask:
         return text if self._pattern is None else self._pattern.sub(STARS.decode(), text)
 
     def value(self, value: object) -> object:
-        """Return a value without the secrets in its texts, be they inside of plain containers and dataclasses; the very
-        value where it has none."""
+        """Return a value with the secrets in its texts masked, also inside plain containers and dataclasses. If it has
+        none, the same object is returned."""
         if self._value_pattern is None:
             return value
         try:
             return self._without(value, self._value_pattern)
-        except RecursionError:  # whoever saves it says what is wrong with it
+        except RecursionError:  # the error is reported when the value is saved
             return value
 
     def finds_in(self, ref: Ref) -> bool:
-        """Whether what an artifact's row tells of it has a secret: its class, its names, or the value itself."""
+        """Return whether an artifact's row contains a secret: in its class, its names, or the inline value."""
         if self._value_pattern is None:
             return False
         told = [ref.type, *(ref.names or ()), (ref.inline or b"").decode(errors="replace")]
@@ -100,8 +100,8 @@ def _is_same(one: object, other: object) -> bool:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Return the texts that a secret may be found as: its own, and those by `repr`, as JSON, in a URL, in HTML and in a
-    shell's words, and encoded. Of one with several lines, such as a key, each is one.
+    """Yield the texts in which a secret may appear: itself; its forms in `repr`, JSON, URLs, HTML and shell words; and
+    encoded. Each long line of a secret with several lines, such as a key, is treated like a secret.
 
     >>> sorted(set(_forms("it's/ü")))[:4]
     ['697427732FC3BC', '697427732fc3bc', 'NF2CO4ZPYO6A', 'aXQncy/Dv']
@@ -117,10 +117,10 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _quoted(secret: str) -> Iterator[str]:
-    import json  # noqa: PLC0415  3 ms in the parent of all workers, few of which are given a secret
-    from html import escape  # noqa: PLC0415  1 ms: as above
+    import json  # noqa: PLC0415  3 ms in the parent of all workers, and few are given a secret
+    from html import escape  # noqa: PLC0415  1 ms, as above
 
-    # among both kinds of quotation marks the single ones are escaped
+    # in a text with both kinds of quotation marks, `repr` escapes the single ones
     bare = repr(b"'\"" + secret.encode(errors="surrogateescape"))[5:-1]
     for escaped in (repr(f"'\"{secret}")[4:-1], ascii(f"'\"{secret}")[4:-1], bare):
         yield escaped
@@ -128,7 +128,7 @@ def _quoted(secret: str) -> Iterator[str]:
     for pure in (True, False):
         once = json.dumps(secret, ensure_ascii=pure)[1:-1]
         yield once
-        yield json.dumps(once, ensure_ascii=pure)[1:-1]  # JSON inside of JSON
+        yield json.dumps(once, ensure_ascii=pure)[1:-1]  # JSON inside JSON
     for safe in _LEFT_ALONE:
         escaped = quote(secret, safe, errors="surrogateescape")
         yield escaped
@@ -141,8 +141,9 @@ def _quoted(secret: str) -> Iterator[str]:
 
 
 def _encoded(secret: bytes) -> Iterator[str]:
-    """Return a secret in hex, Base32 and Base64; of these what stays the same whatever stands around it, too."""
-    import base64  # noqa: PLC0415  2 ms in the parent of all workers, few of which are given a secret
+    """Yield a secret in hex, Base32 and Base64; of Base64 also the part that stays the same whatever bytes surround
+    it."""
+    import base64  # noqa: PLC0415  2 ms in the parent of all workers, and few are given a secret
 
     yield secret.hex()
     yield secret.hex().upper()

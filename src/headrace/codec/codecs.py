@@ -39,12 +39,12 @@ class Codecs:
         describe: Callable[[type], str] = name_of,
         digest: Callable[[object], str] | None = None,
     ) -> Ref:
-        """Save a value and return its artifact. A small value's bytes are in the reference itself; others are in the
-        store, durably.
+        """Save a value and return its artifact. A small value's bytes are in the reference itself; the bytes of others
+        are in the store, durably.
 
         `describe` returns the name that the artifact records for a class. `digest` returns the digest of a function's
-        or class's code; with it, functions and classes are saved by name, as arguments of stages are. Raises
-        `CodecError` if no codec takes the value, or a value inside it.
+        or class's code; if it is given, functions and classes can be saved too, by their names (this is done for
+        arguments of stages). Raises `CodecError` if no codec takes the value, or a value inside it.
         """
         scalar = SCALARS.get(type(value))
         if scalar is not None and (ref := scalar(value)) is not None:
@@ -97,7 +97,7 @@ class Codecs:
         return loading.value(ref)
 
     def check(self, ref: Ref, blobs: Blobs) -> None:
-        """Check that the bytes of a table from elsewhere hold what they claim.
+        """Raise an error unless the bytes of a table that came from elsewhere hold what they claim to hold.
 
         Raises:
             CodecError: an offset or length in them points outside of them, so that a reader would read other memory.

@@ -36,7 +36,7 @@ class Joined:
         if not given:
             raise CodecError(
                 "a `Joined` of no tables has no columns",
-                hint="give an empty table of its schema: `schema.empty_table()`",
+                hint="pass an empty table with its schema: `schema.empty_table()`",
             )
         here = [each for each in given if not isinstance(each, Later)]
         for each in here[1:]:

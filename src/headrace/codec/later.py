@@ -11,8 +11,8 @@ from typing import Any, Self
 class Later:
     """A table that is opened only when it is needed, such as one of the many tables in a cursor's value.
 
-    Loading its artifact returns a `Later` again. If it is returned again, alone or in a `Joined`, it isn't opened: the
-    new artifact refers to its old one.
+    Loading its artifact returns a `Later` again. If a stage returns this `Later`, alone or in a `Joined`, the table
+    isn't opened: the new artifact refers to the old one.
     """
 
     num_rows: int

@@ -54,8 +54,8 @@ OURS = {
 """Headrace's own class that needs a library -> name of its codec."""
 
 ITERATORS = {"builtins.generator", "builtins.map", "builtins.filter", "itertools.chain", "itertools.islice"}
-"""Classes of iterators that may yield record batches. Only running one shows whether it does; if pyarrow isn't loaded,
-it can't."""
+"""Classes of iterators that may yield record batches. Only running an iterator shows whether it does; without pyarrow
+loaded, none does."""
 
 
 class Registry:

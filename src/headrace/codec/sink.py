@@ -97,9 +97,10 @@ class Sink:
             self._names.append(name)
 
     def spread(self, value: object, codec: str, inside: str = "") -> None:
-        """Add a value as a part. If `codec` saves it, its own parts are added instead.
+        """Add a value as a part. If the codec named `codec` saves the value, the parts of its artifact are added
+        instead.
 
-        If the codec `inside` saves it, its first part is taken as the value.
+        If the codec named `inside` saves the value, the first part of its artifact counts as the value.
         """
         ref = self._save(value)
         if ref.codec == inside and ref.parts:
@@ -116,7 +117,8 @@ class Sink:
         self._names.append(name)
 
     def ref(self, codec: str, kind: str, content: str | None) -> Ref:
-        """Return the artifact of the value that was written, whose bytes are in the row or kept by the batch."""
+        """Return the artifact of the value that was written. Its bytes are in the artifact itself, or durable once the
+        batch is left."""
         if self._composed:
             if self._draft is not None or self._pieces or len(self._names) not in {0, len(self._parts)}:
                 raise CodecError(

@@ -110,5 +110,5 @@ class Source:
     @property
     def _parts(self) -> tuple[Ref, ...]:
         if self._ref.parts is None:
-            raise CodecError(f"the artifact `{self._ref.digest[:12]}` has no parts, and its codec wants some")
+            raise CodecError(f"the artifact `{self._ref.digest[:12]}` has no parts, but its codec needs them")
         return self._ref.parts

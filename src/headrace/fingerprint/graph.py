@@ -42,8 +42,8 @@ class Graph:
     def node(
         self, key: Hashable, name: str, kind: PartKind | None, fill: Callable[[Node], None], keep: object = None
     ) -> Node:
-        """Return the node of a key; a new node is filled later. `keep` is kept alive, so that its id isn't given to
-        another object."""
+        """Return the node of a key; a new node is filled later. `keep` is an object to keep alive, so that its id isn't
+        given to another object."""
         if key not in self._nodes:
             node = self._nodes[key] = Node(name, kind)
             self._unfilled.append((node, fill))

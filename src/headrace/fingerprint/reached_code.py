@@ -66,7 +66,7 @@ class ReachedCode:
         }
 
     def note(self, text: str) -> None:
-        """Add a note for the user: here the digest covers more (or less) than the code that is reached."""
+        """Add a note for the user about a place where the digest covers more or less than the reached code."""
         self.notes[text] = None
 
     def never(self, node: Node, reason: str) -> None:

@@ -77,8 +77,8 @@ def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
 
 
 def main() -> None:
-    """Unpack a bundle, given the run's `Hello` on stdin. This is done before a namespace begins in which the folder is
-    read-only."""
+    """Unpack a bundle, given the run's `Hello` on stdin. This runs before the worker's namespace begins, since the
+    folder is read-only inside the namespace."""
     hello = decode_order(sys.stdin.buffer.read())
     assert isinstance(hello, Hello)
     local = Path(hello.local)

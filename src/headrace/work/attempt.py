@@ -206,7 +206,7 @@ class Desk:
         )
 
     def told(self, order: Do) -> Word | None:
-        """Return the driver's next word to this attempt, or None."""
+        """Return the driver's next instruction for this attempt (such as "stop"), or None."""
         return self._channel.word(order.task, order.attempt)
 
     def _work(self, order: Do, folder: Path, marks: _Marks) -> tuple[Ref, str | None]:
@@ -228,7 +228,7 @@ class Desk:
             out = self.save(value)
         marks.save()
         if order.code and entry.code != order.code:
-            return out, "the worker's code of the stage is not the tracer's"
+            return out, "the stage's code in the worker differs from that in the tracer"
         return out, None
 
     def _enter(self, function: str) -> LoadedStage:
@@ -303,7 +303,7 @@ class Here:
         self.nodes = order.nodes
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """Send a word to the other nodes of the attempt; return the words of all nodes by rank, once all have sent
+        """Send a text to the other nodes of the attempt; return the texts of all nodes by rank, once all have sent
         one."""
         return self._desk.meeting.meet(self._order, said)
 
@@ -316,7 +316,7 @@ class Here:
         try:
             return self._desk.load(last, verify=True)
         except (BlobDamaged, BlobMissing) as error:
-            sys.stderr.write(f"the last checkpoint can't be used, so the one before it is: {error.message}\n")
+            sys.stderr.write(f"the last checkpoint can't be used, so the one before it is used: {error.message}\n")
         return self._desk.load(earlier, verify=True)
 
     def keep(self, checkpoint: object) -> None:
@@ -325,7 +325,7 @@ class Here:
         self._desk.report(Checkpointed(self._order.task, self._order.attempt, ref, next(self._kept)))
 
     def told(self) -> Word | None:
-        """Return the next word from the driver, or None."""
+        """Return the driver's next instruction (such as "stop"), or None."""
         return self._desk.told(self._order)
 
     def log(self, name: str, value: object, step: int | None = None) -> None:
@@ -333,7 +333,8 @@ class Here:
         self._log.add(self._desk.mask(name), value, step)
 
     def saw(self, **inputs: object) -> None:
-        """Record the value that a parameter really had."""
+        """Record the value that each of these parameters really had. The output is then stored under the key with these
+        values."""
         for parameter, value in inputs.items():
             given = self._given(parameter)
             if not isinstance(given, Const):

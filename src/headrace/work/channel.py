@@ -71,8 +71,8 @@ class Channel:
             self._take_in()
 
     def word(self, task: str, attempt: int) -> Word | None:
-        """Return the next word that has arrived for an attempt, even if other messages came before it; None if there is
-        none. Words to other attempts stay in the queue."""
+        """Return the driver's next instruction for an attempt, even if other messages came before it; None if there is
+        none. Instructions for other attempts stay in the queue."""
         with self._stop.shield, self._reading:
             self._take_in()
             for message in self._heard:
@@ -84,14 +84,15 @@ class Channel:
     def report(self, event: Event) -> None:
         """Report an event under the next number.
 
-        It is sent at once. If it waited to be sent with the next event, an attempt that ends the process would lose it,
-        and the driver would take that attempt for the earlier one. Sending at once has no measurable cost.
+        The event is sent at once, which has no measurable cost. If it waited for the next event, the next attempt could
+        end the process before both are sent, and the driver would think that the attempt of this event ended it.
         """
         with self._stop.shield:
             self.report_beside(event)
 
     def report_beside(self, event: Event) -> None:
-        """Report an event from any thread but the main one: only the main thread gets the signal to stop."""
+        """Report an event from a thread other than the main one. It needs no shield, since only the main thread gets
+        the signal to stop."""
         body = encode_event(event)
         with self._reporting:
             self._seq += 1

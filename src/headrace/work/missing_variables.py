@@ -33,8 +33,8 @@ class Absent:
             each._data = watched
 
     def remarks(self) -> list[str]:
-        """Return a remark for each variable that the project's code has asked for, each once. Code that has a default
-        would go on without any message."""
+        """Return a remark for each variable that the project's code has asked for, each once. Without it, code that has
+        a default would go on silently."""
         fresh = [name for name, place in self._asked.items() if place and name not in self._told]
         self._told.update(fresh)
         return [

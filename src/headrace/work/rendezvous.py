@@ -1,4 +1,4 @@
-"""How the nodes of one attempt exchange words: through files next to the logs in their region's store."""
+"""How the nodes of one attempt exchange texts: through files next to the logs in their region's store."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _LONGEST = 1 << 16
 
 
 class Meeting:
-    """Exchanges words between the workers of a run on different nodes, through the store: it may be all that every node
-    can reach."""
+    """Exchanges texts between the workers of a run on different nodes. It goes through the store, which may be all that
+    every node can reach."""
 
     def __init__(self, run: str, logs: Logs, folder: Path) -> None:
         self._run = run
@@ -26,7 +26,7 @@ class Meeting:
         self._folder = folder
 
     def meet(self, order: Do, said: str) -> tuple[str, ...]:
-        """Send a word; return the words of all nodes by rank, once all are there.
+        """Send a text; return the texts of all nodes by rank, once all are there.
 
         If a node never comes, the attempt is ended, so no node waits forever.
         """
@@ -37,7 +37,7 @@ class Meeting:
         return tuple(self._await(f"{place}-{rank}") for rank in range(order.nodes))
 
     def _leave(self, name: str, data: bytes) -> None:
-        """Write the word to this machine's logs, and copy it to the store's logs if these are elsewhere."""
+        """Write the text to this machine's logs, and copy it to the store's logs if these are elsewhere."""
         self._folder.mkdir(parents=True, exist_ok=True)
         aside = self._folder / f"{name}.new"
         aside.write_bytes(data)

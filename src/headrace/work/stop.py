@@ -58,8 +58,8 @@ class Stop:
             self.leave()
 
     def leave(self) -> NoReturn:
-        """End the process by the signal itself, so that its parent sees that it neither was asked to quit nor
-        failed."""
+        """End the process by the signal itself, so that its parent sees that the signal ended it: it wasn't asked to
+        quit, and it didn't fail."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
         os._exit(0)  # the first process of a namespace survives that signal

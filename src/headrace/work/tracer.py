@@ -143,7 +143,7 @@ class Asker:
         return answer.now
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
-        """Return a cursor, or a version of a model or dataset, from the driver: its version and artifact."""
+        """Return the version and the artifact of a cursor, or of a named model or dataset, from the driver."""
         answer = self._ask(lambda number: self._channel.send(Question(number, about, name)))
         return answer.version, answer.ref
 

@@ -51,8 +51,8 @@ class _Place(NamedTuple):
 
 
 def work(line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus) -> None:
-    """Run a worker, or the tracer, until it ends. If it can't start, a worker writes the reason to the board, and the
-    tracer also sends it to the driver."""
+    """Run a worker, or the tracer, until it ends. If it can't start, the reason is written to `board`, and the tracer
+    also sends it to the driver."""
     name = f"{fork.worker}-{os.getpid()}"
     try:
         at = _begin(line, hello, fork, name, board)

@@ -304,7 +304,7 @@ def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
     """Write down a process id, so that a later driver of the run finds the processes that this one left behind.
 
     This isn't done inside a namespace, where process ids differ from those outside. There, all processes end with the
-    zygote, whose own id is noted.
+    zygote, whose mark the backend writes down.
     """
     if os.getpid() == _FIRST:
         return

@@ -140,7 +140,7 @@ def test_where_the_last_checkpoint_is_damaged_the_one_before_it_is_used(project:
     run = failed(project, *words)
     flip(last(blobs(project, *TENSORS)))
     log = check_resumed(project, run, *words)
-    assert "the last checkpoint can't be used, so the one before it is: the blob" in log, log
+    assert "the last checkpoint can't be used, so the one before it is used: the blob" in log, log
     assert "training goes on from the checkpoint of step 30" in log, log
 
 

@@ -230,8 +230,8 @@ def _open(source: Source, *, is_stream: bool = False) -> Any:
 
 
 def _weighed(file: Any, source: Source, *, is_stream: bool = False) -> Any:
-    """Return the file, after checking a foreign one: Headrace compresses no table, so it may not unpack to more bytes
-    than it has.
+    """Return the file. If it came from elsewhere, check first that it unpacks to no more bytes than it has: Headrace
+    compresses no table.
 
     Raises:
         CodecError: the file is compressed, or has far more values than bytes.

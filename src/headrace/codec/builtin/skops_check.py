@@ -1,9 +1,9 @@
 """What a file in skops' format may hold: each name in it is checked before anything is made from it.
 
-skops asks its caller for the names to trust, and resolves them with `getattr(import_module(module), name)`. So the
-prefix of a trusted name doesn't make a name safe: `sklearn.metrics._dist_metrics` also contains `os`, and one more node
-calls a method of an object found there. Here a node passes only if it is of a known type, and if it names a class or
-function that is defined under exactly this name and fits such a node.
+skops asks its caller for the names to trust, and resolves them with `getattr(import_module(module), name)`. So a name
+isn't safe because it begins like a trusted name: the module `sklearn.metrics._dist_metrics`, for example, also contains
+`os`, and a second node could call a function of `os`. Here a node passes only if it is of a known type, and if it names
+a class or function that is defined under exactly this name and fits such a node.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class Changing:
         self.reach = reach
 
     def check(self, node: Node, function: types.FunctionType, source: Source, found: Found, piece: Piece) -> None:
-        """Check a function, the values that it closes over, and the functions that share these values."""
+        """Record a reason against reuse if a function changes its globals, its default arguments or the values that it
+        closes over. Other functions that share these values are checked too."""
         code, scope = function.__code__, function.__globals__
         self.check_globals(node, piece, code, scope)
         self._check_defaults(node, piece, function)
@@ -58,7 +59,7 @@ class Changing:
             self._check_cells(node, source, sibling, cells, scope)
 
     def check_globals(self, node: Node, piece: Piece, code: types.CodeType, scope: Scope) -> None:
-        """Check what a piece of code does to its module's globals."""
+        """Record a reason against reuse if a piece of code changes its module's globals."""
         names = global_names(code)
         imported = {each.name for each in piece.imports}
         if any(change.base == ("globals",) for change in piece.changes):
@@ -78,7 +79,7 @@ class Changing:
         self._check_given(node, piece, scope, {name: scope[name] for name in names.read if name in scope}, "")
 
     def _check_defaults(self, node: Node, piece: Piece, function: types.FunctionType) -> None:
-        """Check default arguments, which all calls share."""
+        """Record a reason against reuse if a function changes its default arguments, which all calls share."""
         code, given = function.__code__, function.__defaults__ or ()
         names = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
         defaults = {**dict(zip(names, given, strict=False)), **(function.__kwdefaults__ or {})}
@@ -90,7 +91,7 @@ class Changing:
                 self._say(node, name, ", a default argument,")
 
     def check_class(self, node: Node, piece: Piece, cls: type) -> None:
-        """Check what methods do to attributes of their class, which all instances share."""
+        """Record a reason against reuse if methods change attributes of their class, which all instances share."""
         own = {change.attribute for change in piece.changes if change.base == ("self",) and change.how != "call"}
         for change in piece.changes:
             if change.function in AT_IMPORT or (issubclass(cls, type) and change.function in ("__new__", "__init__")):
@@ -159,7 +160,7 @@ class Changing:
         return is_a(method, types.FunctionType) and self._changes_parameter(method, 0)
 
     def _check_given(self, node: Node, piece: Piece, scope: Scope, values: Scope, how: str) -> None:
-        """Check values that are passed to functions of the project, which may change them."""
+        """Record a reason against reuse if a value is passed to a function of the project that changes it."""
         for given in piece.given:
             value = values.get(given.name)
             if is_a(value, (*FIXED, type, types.ModuleType)):

@@ -33,8 +33,8 @@ class Statements:
         self.root_file: str | None = None
 
     def add(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
-        """Add the statements that make an unreadable value. For a project's function that a decorator wraps, the
-        function itself is enough."""
+        """Add to a node the statements that make a value that can't be read. If a decorator made the value from a
+        function of the project, an edge to this function is enough."""
         statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
         wrapped = self._owners.wrapped(value)
         for label, each in wrapped:

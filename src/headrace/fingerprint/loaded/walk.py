@@ -75,7 +75,8 @@ class Walk:
     # Functions, classes and modules
 
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
-        """Return the node of a function, class or module; for another builtin object, of its name."""
+        """Return the node of a function, class or module. For a builtin function, this is the node of its name, or of
+        the project's module that defines it."""
         plain = plain_function(value)
         if plain is not None and is_thing(plain):
             return self.thing(plain, signature=signature)

@@ -61,7 +61,7 @@ class Source:
 
     @cached_property
     def top(self) -> TopLevel:
-        """The statements of its top level, by name."""
+        """The source's top-level statements, by name."""
         return TopLevel(self.tree)
 
     def where(self, node: ast.AST) -> str | None:

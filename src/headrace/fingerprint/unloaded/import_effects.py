@@ -144,8 +144,8 @@ class Loading:
         return act
 
     def _uses(self, act: Act, source: Source, name: str | None, *, stores: bool = False) -> None:
-        """Record the modules that own `name` and the names it is made from: the root of what a statement calls or
-        stores into."""
+        """Record in `act` the modules that `name` comes from; `name` is the root of what a statement calls or stores
+        into."""
         rest, seen = [name], set[str | None]()
         while rest:
             name = rest.pop()

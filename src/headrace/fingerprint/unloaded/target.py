@@ -24,7 +24,7 @@ class Target(NamedTuple):
 
     @property
     def is_project(self) -> bool:
-        """Whether it is found in the project."""
+        """Whether the target is in the project."""
         return self.path is not None or self.folder is not None
 
 

@@ -72,7 +72,7 @@ def _build(pins: Pins, ours: Iterable[Distribution], place: Path, uv: str | None
 
 
 def is_whole(place: Path) -> bool:
-    """Return whether an environment is there; it is only renamed to `place` when it is complete."""
+    """Return whether a complete environment is at `place`: a build is renamed to `place` only when it is complete."""
     return python_of(place).exists()
 
 
@@ -156,7 +156,7 @@ def _last(output: str) -> str:
 def _hint(output: str) -> str:
     if _UNREACHED.search(output):
         return (
-            "give that machine a way to a package index (UV_INDEX_URL or PIP_INDEX_URL name a mirror), or install the "
+            "let that machine reach a package index (UV_INDEX_URL or PIP_INDEX_URL can name a mirror), or install the "
             'lock there yourself and set `environment = "present"` for its pool'
         )
     if _FULL.search(output):
@@ -165,11 +165,11 @@ def _hint(output: str) -> str:
         return "lock again: the files in the index are not those that were locked"
     if _UNKNOWN.search(output):
         return (
-            "lock again, for that machine's platform and Python too, and have uv or pip there know of private indexes"
+            "lock again, for that machine's platform and Python too, and configure private indexes for uv or pip there"
         )
     if "No module named" in output or "ensurepip" in output:
         return "install `uv` on that machine, or Python's own `pip` and `venv`"
-    return "install the lock by hand on that machine to see more of it"
+    return "install the lock by hand on that machine to see the whole error"
 
 
 def _settle(aside: Path, place: Path) -> None:

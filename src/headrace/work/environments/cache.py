@@ -54,7 +54,7 @@ class Memo:
         return Choice(python) if told and python.exists() else None
 
     def put(self, python: Path | None) -> None:
-        """Store the choice. If it can't be written, nothing happens: it is made again next time."""
+        """Store the choice. If it can't be written, it is made again next time."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             aside = self._file.with_name(f".{self._file.name}-{os.getpid()}")

@@ -25,11 +25,11 @@ _SHOWN = 3
 def environment_python(
     bundle: Path, group: str | None, policy: Policy, cache: Path, *, tell: Callable[[str], None] = lambda _: None
 ) -> Path | None:
-    """Return the interpreter of a group's environment (None: the project's); None if the present interpreter can be
-    used.
+    """Return the interpreter of an environment, or None if the present interpreter can be used.
 
-    `bundle` is the folder of the unpacked bundle. Environments are built in `cache`, once for all processes of this
-    machine. `tell` is called before a build begins, since it may take minutes.
+    `group` is a group of the lock; None means the project's own environment. `bundle` is the folder of the unpacked
+    bundle. Environments are built in `cache`, once for all processes of this machine. `tell` is called before a build
+    begins, since it may take minutes.
 
     Raises:
         EnvironmentFailed: there is no such group, or the environment can't be built here.
@@ -58,7 +58,7 @@ def _choose(pins: Pins, group: str | None, policy: Policy, cache: Path, tell: Ca
             return None
         raise EnvironmentFailed(
             f"no environment can be built from `{pins.file}`: {pins.loose}",
-            hint="lock it (`uv lock`, `uv pip compile --generate-hashes`), or let the pool run what is there:"
+            hint="lock it (`uv lock`, `uv pip compile --generate-hashes`), or use the packages installed there:"
             ' `environment = "present"`',
         )
     lacking = _lacking(pins)
@@ -67,7 +67,7 @@ def _choose(pins: Pins, group: str | None, policy: Policy, cache: Path, tell: Ca
     if policy == "present":
         told = listed((f"{pin.name} {pin.version or ''}".strip() for pin in lacking), _SHOWN)
         raise EnvironmentFailed(
-            f"environment `{group}` needs {told}, which is not installed there, and its pool builds none",
+            f"environment `{group}` needs {told}, which is not installed there, and its pool builds no environments",
             hint='install it on the pool\'s machines, or set `environment = "auto"` for the pool',
         )
     place = environments_folder(cache) / _digest(pins)

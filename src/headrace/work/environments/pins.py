@@ -68,7 +68,7 @@ def read_pins(texts: Mapping[str, str], file: str, group: str | None) -> Pins:
                 return _from_uv(texts[file], group)
             case "poetry.lock" | "pdm.lock":
                 tool = file.partition(".")[0]
-                why = f"`{file}` has a form that only `{tool}` installs (`{tool} export` writes one that all do)"
+                why = f"`{file}` has a format that only `{tool}` can install (`{tool} export` writes another)"
                 if group is not None:
                     raise missing_group(file, group, ())
                 return Pins(file=file, pins=(), loose=why)
@@ -182,7 +182,7 @@ def _from_requirements(file: str, texts: Mapping[str, str]) -> Pins:
         try:
             wanted = Requirement(_HASH.sub("", line).strip())
         except InvalidRequirement:
-            loose = loose or f"`{name}:{number}` is no requirement that others could install: `{_brief(line)}`"
+            loose = loose or f"`{name}:{number}` is a requirement that other machines can't install: `{_brief(line)}`"
             continue
         if wanted.marker is not None and not wanted.marker.evaluate(environment):
             continue

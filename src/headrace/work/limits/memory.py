@@ -35,7 +35,7 @@ class Scale:
 
 
 def _family(pid: int) -> list[int]:
-    """Return a process and all of its descendants that are still its children, or children of these."""
+    """Return the ids of a process, its children, their children, and so on."""
     found = [pid]
     for each in found:
         try:

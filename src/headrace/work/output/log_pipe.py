@@ -1,4 +1,4 @@
-"""A worker's pipe to the process that masks what it prints and writes it to its log."""
+"""A worker's pipe to the process that masks the worker's output and writes it to its log."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from itertools import groupby
 STARS = b"*" * 8
 """The text that replaces a secret. It has a fixed length, so that it doesn't show the secret's length."""
 SETTLED = b"."
-"""The answer to an order, when everything that the pipe held is in the log. An order is a line of secrets in hex, or an
-empty line."""
+"""The answer when an order is done, and everything that the pipe held before is in the log. An order is a line of
+secrets in hex, or an empty line."""
 _LINE, _LOG = 0, 1
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20
@@ -81,8 +81,8 @@ class Sieve:
         self._pattern = any_bytes_of(secrets)
 
     def sift(self, piece: bytes) -> bytes:
-        """Return the masked bytes up to the first that may begin a secret. The rest, shorter than the longest secret,
-        is held back."""
+        """Return the bytes that came so far, masked, up to the first place where an unfinished secret may begin. The
+        rest, shorter than the longest secret, is held back."""
         data = self._held + piece
         sifted, at, end = [], 0, self._doubt(data, 0)
         for found in self._pattern.finditer(data):

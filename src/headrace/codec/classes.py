@@ -90,10 +90,10 @@ def _roots(kind: Any) -> tuple[str, ...]:
 def is_importable(kind: Any, module: str | None = None) -> bool:
     """Return whether another process can import a class or function by its name: False for one made inside a
     function."""
-    found: object = sys.modules.get(module or kind.__module__)
+    value: object = sys.modules.get(module or kind.__module__)
     for name in kind.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is kind or (isinstance(found, MethodType) and found == kind)
+        value = getattr(value, name, None)
+    return value is kind or (isinstance(value, MethodType) and value == kind)
 
 
 def name_of(kind: type) -> str:
@@ -111,15 +111,15 @@ def resolve(name: str) -> type:
     """
     path = name.partition("@")[0]
     module, inner = _module_of(path)
-    found: object = module
-    for each in inner:
-        found = getattr(found, each, None)
-    if not isinstance(found, type):
+    value: object = module
+    for part in inner:
+        value = getattr(value, part, None)
+    if not isinstance(value, type):
         raise CodecError(
             f"the class `{path}` of an artifact no longer exists",
             hint="it was renamed, moved, or can't be imported; run the task that made the artifact again",
         )
-    return found
+    return value
 
 
 def _module_of(path: str) -> tuple[object, list[str]]:

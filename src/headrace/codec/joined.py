@@ -32,20 +32,20 @@ class Joined:
 
         The schema of a part that is a `Later` isn't checked.
         """
-        given = tuple(tables)
-        if not given:
+        parts = tuple(tables)
+        if not parts:
             raise CodecError(
                 "a `Joined` of no tables has no columns",
                 hint="pass an empty table with its schema: `schema.empty_table()`",
             )
-        here = [each for each in given if not isinstance(each, Later)]
-        for each in here[1:]:
-            if not each.schema.equals(here[0].schema):
+        here = [table for table in parts if not isinstance(table, Later)]
+        for table in here[1:]:
+            if not table.schema.equals(here[0].schema):
                 raise CodecError(
-                    f"the tables of a `Joined` differ: {_difference(here[0].schema, each.schema)}",
+                    f"the tables of a `Joined` differ: {_difference(here[0].schema, table.schema)}",
                     hint="cast them to one schema first",
                 )
-        object.__setattr__(self, "tables", given)
+        object.__setattr__(self, "tables", parts)
 
     @property
     def table(self) -> Any:

@@ -145,8 +145,8 @@ class Registry:
         one."""
         from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms, and few processes need it
 
-        found: list[Codec] = []
-        for each in entry_points(group=GROUP):
-            offered = each.load()
-            found.append(offered() if isinstance(offered, type) else offered)
-        return found
+        codecs: list[Codec] = []
+        for entry in entry_points(group=GROUP):
+            offered = entry.load()
+            codecs.append(offered() if isinstance(offered, type) else offered)
+        return codecs

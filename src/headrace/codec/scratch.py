@@ -57,10 +57,10 @@ def steps(name: str) -> list[str]:
     >>> steps("logs/train.txt")
     ['logs', 'train.txt']
     """
-    found = name.split("/")
-    if "\0" in name or any(each in {"", ".", ".."} for each in found):
+    parts = name.split("/")
+    if "\0" in name or any(part in {"", ".", ".."} for part in parts):
         raise CodecError(f"`{name}` is not a name for a file in a folder", hint="the artifact is damaged, or forged")
-    return found
+    return parts
 
 
 def _remove(path: Path, owner: int) -> None:

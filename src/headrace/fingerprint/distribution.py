@@ -104,14 +104,14 @@ class _Info:
     def requires(self) -> list[tuple[str, str]]:
         """The names of required distributions, each with its marker ("" for none). Requirements of an extra are left
         out."""
-        found = []
+        requirements = []
         for name, value in self.headers:
             if name == "Requires-Dist":
                 required, _, marker = value.partition(";")
                 matched = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", required.strip())
                 if matched and not re.search(r"\bextra\b", marker):
-                    found.append((normal_name(matched[0]), marker.strip()))
-        return found
+                    requirements.append((normal_name(matched[0]), marker.strip()))
+        return requirements
 
 
 def _is_content(line: str) -> bool:
@@ -166,8 +166,8 @@ class Distributions:
     def _by_top(self) -> dict[str, list[str]]:
         import importlib.metadata  # noqa: PLC0415  20 ms, and 70 more for the list; only where folders have no answer
 
-        found = importlib.metadata.packages_distributions()
-        return {top: sorted(names) for top, names in found.items()}
+        distributions = importlib.metadata.packages_distributions()
+        return {top: sorted(names) for top, names in distributions.items()}
 
     def editable_folder(self, path: str) -> str | None:
         """Return the folder of the editable install that a file lies in, or None."""
@@ -177,11 +177,11 @@ class Distributions:
 
     @cached_property
     def _by_name(self) -> dict[str, _Info]:
-        found: dict[str, _Info] = {}
+        infos: dict[str, _Info] = {}
         for folder in sys.path:
             for name, info in self._in_folder(folder).items():
-                found.setdefault(name, info)
-        return found
+                infos.setdefault(name, info)
+        return infos
 
     def _in_folder(self, folder: str) -> dict[str, _Info]:
         if folder not in self._listed:
@@ -211,10 +211,10 @@ class Distributions:
             rest = list(info.requires)
             while rest:
                 name, marker = rest.pop()
-                found = self._by_name.get(name)
-                if found is not None and name not in needed and _holds_here(marker):
-                    needed[name] = found
-                    rest.extend(found.requires)
+                installed = self._by_name.get(name)
+                if installed is not None and name not in needed and _holds_here(marker):
+                    needed[name] = installed
+                    rest.extend(installed.requires)
             texts = [f"{name} {needed[name].content}" for name in sorted(needed)]
             own = digest(normal_name(info.name), info.content, *texts)
             self._described[info.path] = Distribution(info.name, info.version, own)

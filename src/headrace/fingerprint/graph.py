@@ -95,16 +95,18 @@ def parts(order: list[Node]) -> tuple[Part, ...]:
 
     A part's digest includes the names of the objects that its names refer to, so a swap of two names changes the part.
     """
-    found: dict[tuple[str, str], Part] = {}
+    by_name: dict[tuple[str, str], Part] = {}
     for node in order:
         if node.kind is None:
             continue
         stands_for = [f"{name}{SEPARATOR}{target.name}" for name, target in sorted(node.edges.items())]
         own = digest(node.own, *stands_for)
-        same = found.get((node.kind, node.name))
+        same = by_name.get((node.kind, node.name))
         if same is not None and same.digest != own:
             own = digest(same.digest, own)
-        found[node.kind, node.name] = Part(name=node.name, kind=node.kind, digest=own, where=node.where, text=node.text)
-        found.update(((part.kind, part.name), part) for part in node.files)
-    listed = list(found.values())
+        by_name[node.kind, node.name] = Part(
+            name=node.name, kind=node.kind, digest=own, where=node.where, text=node.text
+        )
+        by_name.update(((part.kind, part.name), part) for part in node.files)
+    listed = list(by_name.values())
     return (*listed[:1], *sorted(listed[1:], key=lambda part: (part.kind, part.name)))

@@ -28,12 +28,12 @@ class ModuleOwners:
         """Return the owner of a loaded module, by its name."""
         if not name:
             return "other"
-        found = self._of_module.get(name)
-        if found is None:
-            found = self._module(name)
+        owner = self._of_module.get(name)
+        if owner is None:
+            owner = self._module(name)
             if name in sys.modules:  # an unloaded name may later be loaded from elsewhere
-                self._of_module[name] = found
-        return found
+                self._of_module[name] = owner
+        return owner
 
     def of_code(self, code: CodeType, module_globals: dict[str, object]) -> Home:
         """Return the owner of a function, by its code. A function made by `exec` belongs to its module's owner."""

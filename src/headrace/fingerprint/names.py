@@ -68,15 +68,15 @@ def _arguments(code: CodeType, operator: int) -> Iterator[int]:
 
 def rebound_cells(code: CodeType) -> set[str]:
     """Return the names of enclosing functions that a function, or a function inside it, rebinds (`nonlocal`)."""
-    found: set[str] = set()
+    rebound: set[str] = set()
     rest = [code]
     while rest:
         each = rest.pop()
         names = _local_names(each)
         stored = {names[argument] for operator in _CELL_STORES for argument in _arguments(each, operator)}
-        found |= stored & set(each.co_freevars)
+        rebound |= stored & set(each.co_freevars)
         rest.extend(inner for inner in each.co_consts if is_a(inner, CodeType))
-    return found & set(code.co_freevars)
+    return rebound & set(code.co_freevars)
 
 
 def _local_names(code: CodeType) -> tuple[str, ...]:
@@ -132,10 +132,10 @@ class LiveNames:
 
     def ours(self, chain: Chain) -> bool:
         """Return whether a chain of names (`hr.log`) refers to a part of Headrace itself."""
-        found = resolve(chain, self._scope)
-        if found is None:
+        resolved = resolve(chain, self._scope)
+        if resolved is None:
             return False
-        value = found.value
+        value = resolved.value
         while is_a(value, functools.partial):
             value = value.func
         if is_a(value, ModuleType):
@@ -150,8 +150,8 @@ class LiveNames:
 
     def type_checking(self, chain: Chain) -> bool:
         """Return whether a chain refers to `typing.TYPE_CHECKING`, which is false when code runs."""
-        found = resolve(chain, self._scope)
-        return found is not None and (found.value is False or is_a(found.value, ModuleType))
+        resolved = resolve(chain, self._scope)
+        return resolved is not None and (resolved.value is False or is_a(resolved.value, ModuleType))
 
 
 class StaticNames:

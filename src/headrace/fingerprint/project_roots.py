@@ -92,7 +92,7 @@ class ProjectRoots:
 
     def python_files(self) -> list[tuple[str, Place]]:
         """Return every Python file under the roots, in an order that doesn't depend on the file system."""
-        found = []
+        placed = []
         for root in [*self.roots, *self._loose]:
             for folder, folders, files in os.walk(root):
                 folders[:] = sorted(
@@ -103,8 +103,8 @@ class ProjectRoots:
                     and not self._is_environment(os.path.join(folder, each))
                 )
                 paths = (os.path.join(folder, name) for name in sorted(files) if name.endswith(".py"))
-                found += [(path, place) for path in paths if (place := self.place(path)) is not None]
-        return found
+                placed += [(path, place) for path in paths if (place := self.place(path)) is not None]
+        return placed
 
 
 def file_of(module: ModuleType) -> str | None:

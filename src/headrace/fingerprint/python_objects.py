@@ -25,8 +25,8 @@ def plain_function(value: object) -> object | None:
     """Return the plain function of a stage or pipeline object; None for anything else."""
     if is_a(value, type | types.ModuleType | types.FunctionType):
         return None
-    found: object = instance_dict(value).get(OURS)
-    return found
+    function: object = instance_dict(value).get(OURS)
+    return function
 
 
 def is_thing(value: object) -> bool:
@@ -43,10 +43,10 @@ def is_thing(value: object) -> bool:
 def instance_dict(value: object) -> dict[str, Any]:
     """Return an object's attributes without running code of its class."""
     try:
-        found = object.__getattribute__(value, "__dict__")
+        attributes = object.__getattribute__(value, "__dict__")
     except AttributeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def thing_name(value: object) -> str:

@@ -114,24 +114,28 @@ class ReachedCode:
         def fill(node: Node) -> None:
             node.own = f"name {name}"
             if self.homes.of_module(module) == "other":
-                found = self.distribution(module, path)
-                if found is not None:
-                    node.edges["distribution"] = found
+                target = self.distribution(module, path)
+                if target is not None:
+                    node.edges["distribution"] = target
 
         return self.graph.node(("name", name, module), name, None, fill)
 
     def distribution(self, module: str, path: str | None = None) -> Node | None:
         """Return the node of the distribution that a module belongs to, or None."""
         path = path or self._file_upwards(module)
-        found = self.project.distributions.of_file(path) if path is not None else None
-        if found is None and path is not None:
-            found = self.project.distributions.of_top(module.partition(".")[0])
-        if found is None:
+        installed = self.project.distributions.of_file(path) if path is not None else None
+        if installed is None and path is not None:
+            installed = self.project.distributions.of_top(module.partition(".")[0])
+        if installed is None:
             if path is not None:
                 self.note(f"`{module}` belongs to no installed distribution: only its name counts")
             return None
         return self.graph.leaf(
-            ("distribution", found.name), found.name, "distribution", f"distribution {found.digest}", found.version
+            ("distribution", installed.name),
+            installed.name,
+            "distribution",
+            f"distribution {installed.digest}",
+            installed.version,
         )
 
     def _file_upwards(self, module: str) -> str | None:
@@ -195,9 +199,9 @@ class ReachedCode:
             return
         path = installed_path(module) or installed_path(top)
         if path is not None and self.homes.of_file(path) == "other":
-            found = self.distribution(module, path)
-            if found is not None:
-                node.edges[f"distribution {found.name}"] = found
+            target = self.distribution(module, path)
+            if target is not None:
+                node.edges[f"distribution {target.name}"] = target
 
     def file_digest(self, path: object) -> str:
         """Return the digest of a file's bytes, for an extension module of the project; "" if it can't be read."""
@@ -240,7 +244,7 @@ def installed_path(module: str) -> str | None:
     folders = list(spec.submodule_search_locations or ())
     path = spec.origin if spec.has_location else None
     for name in inner:
-        path = next((found for folder in folders if (found := _file_in(folder, name)) is not None), path)
+        path = next((file for folder in folders if (file := _file_in(folder, name)) is not None), path)
         folders = [os.path.join(folder, name) for folder in folders]
     return path
 

@@ -59,8 +59,8 @@ class Arguments:
             case Many(shape="dict", items=items, names=names):
                 return {name: self._value(item, order, folder) for name, item in zip(names, items, strict=True)}
             case Many(shape=shape, items=items):
-                found = [self._value(item, order, folder) for item in items]
-                return tuple(found) if shape == "tuple" else found
+                values = [self._value(item, order, folder) for item in items]
+                return tuple(values) if shape == "tuple" else values
             case Secret(name=name):
                 return self._secret(name)
             case _:

@@ -176,10 +176,10 @@ class Desk:
         """
 
         def digest(code: object) -> str:
-            found = fingerprint_argument(code, self._project)
+            fingerprinted = fingerprint_argument(code, self._project)
             if codes is not None and not isinstance(code, partial):
-                codes[found.digest] = found
-            return found.digest
+                codes[fingerprinted.digest] = fingerprinted
+            return fingerprinted.digest
 
         return self._codecs.save(value, self._store, describe=self._describe, digest=digest)
 
@@ -258,8 +258,8 @@ class Desk:
 
     def _masked(self, failure: Failure) -> Failure:
         """Return a failure without secrets. If its cause is a variable that stages don't see, add a hint."""
-        told = f"{failure.message}\n{failure.traceback or ''}"
-        hint = (self.absent.hint(told) if failure.kind == "user" else None) or failure.hint
+        text = f"{failure.message}\n{failure.traceback or ''}"
+        hint = (self.absent.hint(text) if failure.kind == "user" else None) or failure.hint
         mask = self._capture.mask
         return replace(
             failure,
@@ -336,8 +336,8 @@ class Here:
         """Record the value that each of these parameters really had. The output is then stored under the key with these
         values."""
         for parameter, value in inputs.items():
-            given = self._given(parameter)
-            if not isinstance(given, Const):
+            arg = self._given(parameter)
+            if not isinstance(arg, Const):
                 raise UsageError(
                     f"`{parameter}` is not a single value, so no other value can replace it",
                     hint="name a parameter that gets one value, or the output of one task",
@@ -350,8 +350,8 @@ class Here:
 
     def ref(self, parameter: str) -> Ref | None:
         """Return the artifact of an argument; None if it wasn't given, or isn't a single artifact."""
-        given = dict(self._order.args).get(parameter)
-        return given.ref if isinstance(given, Const) else None
+        arg = dict(self._order.args).get(parameter)
+        return arg.ref if isinstance(arg, Const) else None
 
     @property
     def credentials(self) -> Mapping[str, str]:

@@ -20,8 +20,8 @@ def failure_of(error: BaseException, bundle: Path) -> Failure:
         hint = "run again, which makes it anew; `headrace fsck --deep` checks whether other artifacts are damaged too"
         return Failure(kind, error.message, hint=hint, damaged=(error.generation,))
     if isinstance(error, HeadraceError):
-        told = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)
-        return Failure(kind, told, hint=error.hint, lasting=_is_lasting(error))
+        message = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)
+        return Failure(kind, message, hint=error.hint, lasting=_is_lasting(error))
     return Failure(kind, describe(error, bundle), user_traceback(error, bundle), _hint(error))
 
 

@@ -49,9 +49,9 @@ class Absent:
         if not names:
             return None
         self._told.update(names)
-        told = ", ".join(f'"{name}"' for name in names)
+        quoted = ", ".join(f'"{name}"' for name in names)
         return (
-            f"stages see `{names[0]}` once headrace.toml says `[run] variables = [{told}]`; pass a secret with"
+            f"stages see `{names[0]}` once headrace.toml says `[run] variables = [{quoted}]`; pass a secret with"
             f' `hr.secret("{names[0]}")`'
         )
 

@@ -32,8 +32,8 @@ def enter_notebook(folder: Path) -> Mapping[str, str]:
     cells: dict[str, str] = json.loads((folder / CELLS).read_text())
     for name, source in cells.items():
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    found = pickle.loads((folder / NOTEBOOK).read_bytes())
-    pipeline, beside = found if isinstance(found, tuple) else (found, {})  # older bundles hold only the pipeline
+    loaded = pickle.loads((folder / NOTEBOOK).read_bytes())
+    pipeline, beside = loaded if isinstance(loaded, tuple) else (loaded, {})  # older bundles hold only the pipeline
     for name, value in beside.items():
         pipeline.function.__globals__.setdefault(name, value)
     main = ModuleType("__main__")

@@ -97,8 +97,8 @@ class Asker:
                 f"stage `{stage.name}` is defined inside a function or is a lambda, so no worker can import it",
                 hint="define it at the top level of a module",
             )
-        found = find_function(stage.function, self._bundle)
-        if found.function is not function:
+        imported = find_function(stage.function, self._bundle)
+        if imported.function is not function:
             raise ProjectError(
                 f"`{stage.function}` is another function than the stage that is called",
                 hint="give each stage a name of its own in its module",
@@ -158,8 +158,8 @@ class Asker:
         had these fields.
         """
         kind: Any = type(record)
-        told = [getattr(record, each.name) for each in fields(kind) if each.name not in late]
-        saved = self._desk.save(kind(*told, None))
+        values = [getattr(record, each.name) for each in fields(kind) if each.name not in late]
+        saved = self._desk.save(kind(*values, None))
         pairs = dict(zip(saved.names or (), saved.parts or (), strict=True))
         kept = {name: part for name, part in pairs.items() if name not in list(late)[1:]}
         kept |= {name: ref for name, ref in late.items() if ref is not None}

@@ -76,16 +76,16 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
             f"there is no pipeline `{name}`: the project has no `pipelines.py`",
             hint=by_file or "write one, list other files under `[project] pipelines`, or give `path/to/file.py:name`",
         )
-    found: dict[str, PipelineFunction[Any]] = {}
+    pipelines: dict[str, PipelineFunction[Any]] = {}
     for file in files:
         module = import_user("__main__" if file == NOTEBOOK else module_of(file, roots), folder)
         for value in vars(module).values():
             if isinstance(value, PipelineFunction):
-                found.setdefault(value.name, value)
-        if name in found:
-            return found[name]
-    near = difflib.get_close_matches(name, found, 1)
-    names = ", ".join(f"`{each}`" for each in found)
+                pipelines.setdefault(value.name, value)
+        if name in pipelines:
+            return pipelines[name]
+    near = difflib.get_close_matches(name, pipelines, 1)
+    names = ", ".join(f"`{each}`" for each in pipelines)
     hint = (
         f"did you mean `{near[0]}`?" if near else f"there is {names}" if names else "decorate one with `@hr.pipeline`"
     )
@@ -119,8 +119,8 @@ def describe(error: BaseException, folder: Path) -> str:
         return _readable(f"{error.msg}{where}", folder)
     if isinstance(error, HeadraceError):
         return placed(error, folder).message
-    said, place = _said(error), place_of(error, folder)
-    return _readable(f"{_name(error)}: {said}{place}" if said else f"{_name(error)}{place}", folder)
+    message, place = _said(error), place_of(error, folder)
+    return _readable(f"{_name(error)}: {message}{place}" if message else f"{_name(error)}{place}", folder)
 
 
 def _said(error: BaseException) -> str:

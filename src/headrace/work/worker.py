@@ -61,8 +61,8 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus) -> 
         return
     except OSError as error:
         where = error.filename or hello.local
-        told = BackendError(f"`{where}` can't be read or written: {error.strerror or error}", hint=_HINT)
-        _refuse(line, fork, board, told)
+        failure = BackendError(f"`{where}` can't be read or written: {error.strerror or error}", hint=_HINT)
+        _refuse(line, fork, board, failure)
         return
     try:
         mover = Mover(at.store, at.channel, at.stop, hello.own)

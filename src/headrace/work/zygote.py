@@ -179,8 +179,8 @@ class Zygote:
     def _free_devices(self, count: int) -> Sequence[str]:
         """Return accelerators that this process may use and no worker has; the driver counts them."""
         taken = {device for child in self._children.values() for device in child.devices}
-        told = os.environ.get("CUDA_VISIBLE_DEVICES")
-        there = (str(number) for number in range(count + len(taken))) if told is None else told.split(",")
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        there = (str(number) for number in range(count + len(taken))) if visible is None else visible.split(",")
         return [device for device in there if device and device not in taken][:count]
 
     def _become_worker(self, fork: Fork, devices: Sequence[str]) -> None:

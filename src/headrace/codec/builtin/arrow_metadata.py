@@ -82,11 +82,11 @@ def _in_file(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
     length = _I32.unpack(_read(file, end, 4, size))[0]
     footer = _Table.root(_read(file, end - length, length, size))
     for field in (2, 3):  # dictionaries, batches
-        for place, told, _ in footer.structs(field, _BLOCK):
+        for place, metadata_length, _ in footer.structs(field, _BLOCK):
             start, length = _start(_read(file, place, 8, size), place)
-            if start + length > place + told:
+            if start + length > place + metadata_length:
                 raise pa.ArrowInvalid("a batch is longer than the file's end says")
-            yield start, length, place + told
+            yield start, length, place + metadata_length
 
 
 def _in_stream(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
@@ -118,10 +118,10 @@ def _is_packed_of_old(message: _Table) -> bool:
 
 
 def _unpacked(file: Any, place: int, length: int, size: int) -> int:
-    told = int(_I64.unpack(_read(file, place, 8, size))[0]) if length >= 8 else -2
-    if told < -1:
+    unpacked = int(_I64.unpack(_read(file, place, 8, size))[0]) if length >= 8 else -2
+    if unpacked < -1:
         raise pa.ArrowInvalid("a compressed buffer has no size")
-    return length - 8 if told == -1 else told
+    return length - 8 if unpacked == -1 else unpacked
 
 
 def _read(file: Any, place: int, length: int, size: int) -> bytes:

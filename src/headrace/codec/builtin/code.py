@@ -47,15 +47,15 @@ class CodeCodec:
             function, args, keywords = source.parts()
             return functools.partial(_checked(function, callable), *_checked(args, list), **_checked(keywords, dict))
         module, _, qualname = msgspec.json.decode(source.read(), type=str).partition(":")
-        found: Any = importlib.import_module(module)
-        for each in qualname.split("."):
-            found = getattr(found, each, None)
-        if not isinstance(found, KINDS):
+        value: Any = importlib.import_module(module)
+        for part in qualname.split("."):
+            value = getattr(value, part, None)
+        if not isinstance(value, KINDS):
             raise CodecError(
                 f"there is no function or class `{qualname}` in `{module}` any more",
                 hint="it was renamed or moved: run the tasks that take it again",
             )
-        return found
+        return value
 
 
 def _name(value: Any) -> str:

@@ -61,14 +61,14 @@ class DocumentCodec:
             raise CodecError(
                 f"`{source.type}` is not a document of Headrace's", hint="run the task that made the artifact again"
             )
-        found = exact_json.decode(source.read())
-        form = found.get("form") if isinstance(found, dict) else None
+        document = exact_json.decode(source.read())
+        form = document.get("form") if isinstance(document, dict) else None
         if isinstance(form, int) and form > kind.FORM:
             raise CodecError(
                 f"a newer Headrace wrote this `{kind.__name__}`: it is of form {form}, above {kind.FORM}",
                 hint="install a newer Headrace here",
             )
-        return msgspec.convert(found, kind)
+        return msgspec.convert(document, kind)
 
 
 def _listed(value: Any) -> Any:

@@ -51,7 +51,7 @@ def _is_sound(text: str) -> bool:
     first = re.search(r"^Tree=", text, re.MULTILINE)
     head = _pairs(text if first is None else text[: first.start()])
     features, classes = _count(head["max_feature_idx"]) + 1, _count(head["num_class"])
-    told = re.findall(r"num_class:(\S+)", head.get("objective", ""))
+    declared = re.findall(r"num_class:(\S+)", head.get("objective", ""))
     if first is None and head.get("tree_sizes", "").strip():
         return False
     trees = [] if first is None else list(_trees(text[first.start() :], head["tree_sizes"]))
@@ -59,7 +59,7 @@ def _is_sound(text: str) -> bool:
         _has_parameters(text)
         and classes >= 1
         and _count(head["num_tree_per_iteration"]) == classes
-        and all(_count(each) == classes for each in told)
+        and all(_count(count) == classes for count in declared)
         and len(trees) % classes == 0
         and all(_is_sound_tree(tree, features) for tree in trees)
     )
@@ -69,8 +69,8 @@ def _has_parameters(text: str) -> bool:
     """Return whether LightGBM knows the name in each line of the parameters; it would accept unknown names
     unchecked."""
     _, is_there, rest = text.partition("\nparameters:\n")
-    told, is_whole, _ = rest.partition("\nend of parameters\n")
-    lines = [PARAMETER.fullmatch(line) for line in told.split("\n") if line]
+    parameters, is_whole, _ = rest.partition("\nend of parameters\n")
+    lines = [PARAMETER.fullmatch(line) for line in parameters.split("\n") if line]
     known: Any = _ConfigAliases._get_all_param_aliases()
     return bool(is_there and is_whole) and all(line is not None and line[1] in known for line in lines)
 
@@ -90,13 +90,13 @@ def _trees(text: str, sizes: str) -> Iterator[dict[str, str]]:
 def _pairs(text: str) -> dict[str, str]:
     """Return the text before and after the first `=` of each line, as a dictionary. A line without a name, or with a
     repeated one, is a `ValueError`."""
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for line in filter(None, text.split("\n")):
         key, _, value = line.partition("=")
-        if not key or key in found:
+        if not key or key in pairs:
             raise ValueError(f"`{key}` is there twice, or a line has no name")
-        found[key] = value
-    return found
+        pairs[key] = value
+    return pairs
 
 
 def _count(text: str) -> int:

@@ -78,9 +78,9 @@ def _to_arrow(value: Any) -> Any:
             _check_values(one.iloc[:, 0], _frame(_table(one, Recipe([0], None))).iloc[:, 0])
         if _has_objects(frame.index):
             bare = pd.DataFrame(index=frame.index)
-            found = _frame(_table(bare, Recipe([], None))).index
-            _check_types(bare, pd.DataFrame(columns=bare.columns, index=found))
-            _check_values(bare.index, found)
+            index = _frame(_table(bare, Recipe([], None))).index
+            _check_types(bare, pd.DataFrame(columns=bare.columns, index=index))
+            _check_values(bare.index, index)
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
         raise Declined(str(error)) from error
     return table
@@ -120,8 +120,8 @@ def _chosen(table: Any, names: Sequence[str]) -> Any:
     labels = [each["field_name"] for each in json.loads(table.schema.metadata[b"pandas"])["columns"]]
     columns = [each for each in labels if each not in index]
     objects = [place for place, name in enumerate(names) if columns.index(name) in recipe.objects]
-    told = msgspec.json.encode(Recipe(objects, recipe.freq))
-    return table.replace_schema_metadata({**table.schema.metadata, KEY: told})
+    encoded = msgspec.json.encode(Recipe(objects, recipe.freq))
+    return table.replace_schema_metadata({**table.schema.metadata, KEY: encoded})
 
 
 def _frame(table: Any) -> Any:

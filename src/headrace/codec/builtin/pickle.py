@@ -91,11 +91,11 @@ def _culprit(value: object) -> Misfit | None:
     misfit: Misfit | None = None
     way: list[str] = []
     while len(way) < 10:
-        found = next(((step, each) for step, each in _inside(value) if not _pickles(each)), None)
-        if found is None:
+        inner = next(((step, each) for step, each in _inside(value) if not _pickles(each)), None)
+        if inner is None:
             break
-        way.append(found[0])
-        value = found[1]
+        way.append(inner[0])
+        value = inner[1]
         misfit = Misfit(describe(type(value)), "it can't be pickled", "leave it out of what the stage returns")
         try:
             refuse(value)

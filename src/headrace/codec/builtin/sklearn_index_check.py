@@ -29,8 +29,8 @@ def check_bounds(model: object) -> None:
     """Raise `CodecError` if an index in a model points outside itself, back to an earlier node, or beyond its
     features."""
     parts = list(_parts(model))
-    for checks, found in ((PARTS, parts), (PROBES, reversed(parts))):  # the innermost parts are probed first
-        for part in found:
+    for checks, checked in ((PARTS, parts), (PROBES, reversed(parts))):  # the innermost parts are probed first
+        for part in checked:
             for kind in type(part).__mro__:
                 check = checks.get(describe(kind))
                 if check is not None and not _holds(check, part):
@@ -164,7 +164,7 @@ def _is_sound_hierarchy(model: Any) -> bool:
 
 
 def _is_sound_search(tree: Any) -> bool:
-    data, rows, nodes, bounds, _, _, told, *_, metric, weights = tree.__getstate__()
+    data, rows, nodes, bounds, _, _, node_count, *_, metric, weights = tree.__getstate__()
     count, width = data.shape
     starts, ends = nodes["idx_start"], nodes["idx_end"]
     inner = np.flatnonzero(nodes["is_leaf"] == 0)
@@ -172,7 +172,7 @@ def _is_sound_search(tree: Any) -> bool:
     return (
         rows.shape == (count,)
         and _below(rows, count)
-        and len(nodes) == told > 0
+        and len(nodes) == node_count > 0
         and bool(np.all(starts >= 0) and np.all(starts <= ends) and np.all(ends <= count))
         and _below(2 * inner + 2, len(nodes))
         and bounds.shape[1:] == (len(nodes), width)

@@ -195,8 +195,8 @@ def _is_array(_: Node, name: str) -> bool:
 def _is_number(name: str) -> bool:
     """Return whether this is the name of one of NumPy's scalar types."""
     module, _, inner = name.rpartition(".")
-    found = getattr(np, inner, None)
-    return module == "numpy" and isinstance(found, type) and issubclass(found, np.generic)
+    kind = getattr(np, inner, None)
+    return module == "numpy" and isinstance(kind, type) and issubclass(kind, np.generic)
 
 
 def _is_held(node: Node, name: str) -> bool:
@@ -204,8 +204,8 @@ def _is_held(node: Node, name: str) -> bool:
         return _is_booster(node)
     if name in OTHERS:
         return True
-    found = _defined(name) if name.startswith("sklearn.") else None
-    return isinstance(found, type) and not HELD.isdisjoint(map(describe, found.__mro__))
+    kind = _defined(name) if name.startswith("sklearn.") else None
+    return isinstance(kind, type) and not HELD.isdisjoint(map(describe, kind.__mro__))
 
 
 def _is_booster(node: Node) -> bool:
@@ -230,8 +230,8 @@ def _is_type(node: Node, name: str) -> bool:
 
 
 def _is_loss(_: Node, name: str) -> bool:
-    found = _defined(name) if name.startswith("sklearn.") else None
-    return isinstance(found, type) and not LOSSES.isdisjoint(map(describe, found.__mro__))
+    kind = _defined(name) if name.startswith("sklearn.") else None
+    return isinstance(kind, type) and not LOSSES.isdisjoint(map(describe, kind.__mro__))
 
 
 def _is_function(node: Node, name: str) -> bool:
@@ -241,8 +241,8 @@ def _is_function(node: Node, name: str) -> bool:
         return True
     module, _, inner = name.rpartition(".")
     if module in UFUNCS:
-        found = getattr(importlib.import_module(module), inner, None)
-        return isinstance(found, np.ufunc) or type(found).__module__ in UFUNCS
+        function = getattr(importlib.import_module(module), inner, None)
+        return isinstance(function, np.ufunc) or type(function).__module__ in UFUNCS
     return name.startswith(SCORES) and not inner.startswith("_") and inspect.isfunction(_defined(name))
 
 
@@ -252,11 +252,11 @@ def _defined(name: str) -> object:
     if not ABROAD.isdisjoint(module.split(".")):
         return None
     try:
-        found = vars(importlib.import_module(module)).get(inner)
+        value = vars(importlib.import_module(module)).get(inner)
     except ImportError:
         return None
-    is_there = getattr(found, "__module__", None) == module and getattr(found, "__name__", None) == inner
-    return found if is_there else None
+    is_there = getattr(value, "__module__", None) == module and getattr(value, "__name__", None) == inner
+    return value if is_there else None
 
 
 def _has_plain_keys(node: Node, name: str) -> bool:

@@ -54,8 +54,8 @@ class TorchCodec:
         )
 
     def save(self, value: Any, sink: Sink) -> None:
-        given: dict[str, Any] = value if isinstance(value, dict) else {"": value}
-        tensors, note = _flatten(given)
+        tensors_by_name: dict[str, Any] = value if isinstance(value, dict) else {"": value}
+        tensors, note = _flatten(tensors_by_name)
         metadata = {KEY: msgspec.json.encode(note).decode()}
         if sum(each.nbytes for each in tensors.values()) > SMALL_BYTES:
             save_file(tensors, sink.path, metadata)
@@ -72,14 +72,14 @@ class TorchCodec:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it isn't a dictionary
                 metadata = file.metadata()
         note = msgspec.json.decode(metadata[KEY], type=Note)
-        found = _unflatten(tensors, note)
+        values = _unflatten(tensors, note)
         match source.type:
             case "builtins.dict":
-                return found
+                return values
             case "collections.OrderedDict":
-                return _state_dict(found, note)
+                return _state_dict(values, note)
             case _:
-                return found[""]
+                return values[""]
 
 
 CODECS = (TorchCodec(),)
@@ -111,14 +111,14 @@ def _flatten(given: dict[str, Any]) -> tuple[dict[str, Any], Note]:
 
 
 def _unflatten(tensors: dict[str, Any], note: Note) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name in note.names:
         tensor = tensors[note.same.get(name, name)]
         if name in note.parameters:
-            found[name] = torch.nn.Parameter(tensor, requires_grad=name in note.gradients)
+            values[name] = torch.nn.Parameter(tensor, requires_grad=name in note.gradients)
         else:
-            found[name] = tensor.requires_grad_(name in note.gradients)
-    return found
+            values[name] = tensor.requires_grad_(name in note.gradients)
+    return values
 
 
 def _state_dict(found: dict[str, Any], note: Note) -> OrderedDict[str, Any]:

@@ -25,10 +25,10 @@ from headrace.spec.code import digest
 def fill_class(follow: Follow, node: Node, cls: type) -> None:
     """Fill the node of a class of the project."""
     scope = scope_of(cls)
-    found = _definitions(follow, cls, scope)
+    definitions = _definitions(follow, cls, scope)
     docs = any(follow.reach.reads_docs(each) for each in [*cls.__mro__, *type.mro(type(cls))])
     texts = []
-    for source, each in found:
+    for source, each in definitions:
         piece = source.piece([each.node], LiveNames(scope, follow.reach.homes))
         texts.append(follow.reach.text(piece, docs=docs))
         follow.uses(node, piece, scope, global_names(each.code), {})
@@ -36,14 +36,14 @@ def fill_class(follow: Follow, node: Node, cls: type) -> None:
         Changing(follow.reach).check_globals(node, piece, each.code, scope)
         Changing(follow.reach).check_class(node, piece, cls)
         node.where = source.where(each.node)
-    if not found:
+    if not definitions:
         texts.append(_unwritten(follow, node, cls, scope))
     for index, base in enumerate(cls.__bases__):
         follow.value(node, f"base {index}", base, node.name)
     if type(cls) is not type:
         follow.value(node, "metaclass", type(cls), node.name)
-    texts += [_entry(follow, node, name, value, found) for name, value in _entries(cls)]
-    if lists_fields(cls) and any(computes_defaults(each.node) for _, each in found):
+    texts += [_entry(follow, node, name, value, definitions) for name, value in _entries(cls)]
+    if lists_fields(cls) and any(computes_defaults(each.node) for _, each in definitions):
         texts.append(follow.values_of(node, defaults(cls), "defaults", node.name).digest)
     node.own = digest("class", *texts)
 
@@ -61,12 +61,12 @@ def _definitions(follow: Follow, cls: type, scope: Scope) -> list[tuple[Source, 
         sources = {home: None}
     elif not sources:
         sources = dict.fromkeys(follow.reach.sources.cells_that_bind(cls.__qualname__.partition(".")[0])[-1:])
-    found = [(source, each) for source in sources for each in source.classes(cls.__qualname__)]
-    if len(found) > 1:
+    definitions = [(source, each) for source in sources for each in source.classes(cls.__qualname__)]
+    if len(definitions) > 1:
         lines = {function.__code__.co_firstlineno for function in _own_functions(cls)}
-        fitting = [(source, each) for source, each in found if _holds_lines(each, lines)]
-        return fitting or found
-    return found
+        fitting = [(source, each) for source, each in definitions if _holds_lines(each, lines)]
+        return fitting or definitions
+    return definitions
 
 
 def _holds_lines(found: Found, lines: set[int]) -> bool:

@@ -19,27 +19,27 @@ def fill_function(
     follow: Follow, node: Node, function: types.FunctionType, source: Source | None, *, signature: bool
 ) -> None:
     """Fill the node of a function of the project. With `signature`, the annotations of its own parameters count."""
-    found = source.find(function.__code__) if source is not None else None
-    if source is None or found is None:
+    definition = source.find(function.__code__) if source is not None else None
+    if source is None or definition is None:
         _fill_without_source(follow, node, function, source)
         return
     scope = function.__globals__
-    piece = source.piece([found.node], LiveNames(scope, follow.reach.homes))
+    piece = source.piece([definition.node], LiveNames(scope, follow.reach.homes))
     docs = read_by_others(follow, piece, scope)
     name = NAMED not in function.__dict__
     node.own = digest("function", follow.reach.text(piece, signature=signature, docs=docs, name=name))
-    node.where = source.where(found.node)
+    node.where = source.where(definition.node)
     cells = cells_of(function)
     follow.uses(node, piece, scope, global_names(function.__code__), cells)
-    outer_edges(follow, node, piece, scope, source.evaluated_in(found))
+    outer_edges(follow, node, piece, scope, source.evaluated_in(definition))
     if signature or "annotation" in follow.reach.acting:
         follow.chains(node, known(piece.signature, scope), scope, IMPORT_TIME)
     unread = carried(follow, node, function)
     if "default" in unread:
         follow.chains(node, piece.defaults, scope, IMPORT_TIME)
     if "cell" in unread:
-        _around_edges(follow, node, source, found, scope)
-    Changing(follow.reach).check(node, function, source, found, piece)
+        _around_edges(follow, node, source, definition, scope)
+    Changing(follow.reach).check(node, function, source, definition, piece)
 
 
 def _fill_without_source(follow: Follow, node: Node, function: types.FunctionType, source: Source | None) -> None:
@@ -114,8 +114,8 @@ def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
     """Return whether a distribution's decorator or base may read the docstring: whether its module contains
     `__doc__`."""
     for chain in piece.outer:
-        found = resolve(chain, scope)
-        if found is not None and follow.reach.reads_docs(found.value):
+        resolved = resolve(chain, scope)
+        if resolved is not None and follow.reach.reads_docs(resolved.value):
             return True
     return False
 

@@ -68,21 +68,21 @@ class Changing:
             self.reach.never(node, f"`{node.name}` changes the global `{name}` while it runs")
         for change in piece.changes:
             if change.base[0] in names.read and change.function not in AT_IMPORT:
-                found = resolve(change.base, scope)
-                if found is not None and self._steps(found, change):
+                resolved = resolve(change.base, scope)
+                if resolved is not None and self._steps(resolved, change):
                     self._say(node, ".".join(change.base), "")
         for chain in piece.names:
             if chain[0] in names.read and len(chain) > 1:
-                found = resolve(chain, scope)
-                if found is not None and self._method_steps(found.value, chain[len(found.used) :]):
-                    self._say(node, ".".join(found.used), "")
+                resolved = resolve(chain, scope)
+                if resolved is not None and self._method_steps(resolved.value, chain[len(resolved.used) :]):
+                    self._say(node, ".".join(resolved.used), "")
         self._check_given(node, piece, scope, {name: scope[name] for name in names.read if name in scope}, "")
 
     def _check_defaults(self, node: Node, piece: Piece, function: types.FunctionType) -> None:
         """Record a reason against reuse if a function changes its default arguments, which all calls share."""
-        code, given = function.__code__, function.__defaults__ or ()
-        names = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
-        defaults = {**dict(zip(names, given, strict=False)), **(function.__kwdefaults__ or {})}
+        code, positional = function.__code__, function.__defaults__ or ()
+        names = code.co_varnames[code.co_argcount - len(positional) : code.co_argcount]
+        defaults = {**dict(zip(names, positional, strict=False)), **(function.__kwdefaults__ or {})}
         for change in piece.changes:
             name = change.base[0]
             value = defaults.get(name)
@@ -100,8 +100,8 @@ class Changing:
                 self._say(node, f"cls.{change.attribute}", "")
             elif change.base[0] in ("self", "cls") and len(change.base) > 1 and change.base[1] not in own:
                 value = vars(cls).get(change.base[1])
-                found = Resolved(change.base[:2], value, {"__name__": cls.__module__}, change.base[1])
-                if is_a(value, list | set | dict | deque | bytearray) and self._steps(found, change):
+                resolved = Resolved(change.base[:2], value, {"__name__": cls.__module__}, change.base[1])
+                if is_a(value, list | set | dict | deque | bytearray) and self._steps(resolved, change):
                     self._say(node, ".".join(change.base), "")
 
     def _say(self, node: Node, name: str, how: str) -> None:
@@ -161,14 +161,14 @@ class Changing:
 
     def _check_given(self, node: Node, piece: Piece, scope: Scope, values: Scope, how: str) -> None:
         """Record a reason against reuse if a value is passed to a function of the project that changes it."""
-        for given in piece.given:
-            value = values.get(given.name)
+        for argument in piece.given:
+            value = values.get(argument.name)
             if is_a(value, (*FIXED, type, types.ModuleType)):
                 continue
-            found = resolve(given.function, scope)
-            function = plain_function(found.value) or found.value if found is not None else None
-            if is_a(function, types.FunctionType) and self._changes_parameter(function, given.slot):
-                self._say(node, given.name, how)
+            resolved = resolve(argument.function, scope)
+            function = plain_function(resolved.value) or resolved.value if resolved is not None else None
+            if is_a(function, types.FunctionType) and self._changes_parameter(function, argument.slot):
+                self._say(node, argument.name, how)
 
     def _changes_parameter(self, function: types.FunctionType, slot: int | str) -> bool:
         """Return whether a function changes a parameter in place, itself or through functions to which it passes the
@@ -176,21 +176,21 @@ class Changing:
         rest = [(function, slot)]
         seen = set()
         while rest:
-            each, slot = rest.pop()
-            name = _parameter(each, slot)
-            if name is None or (each, name) in seen:
+            current, slot = rest.pop()
+            name = _parameter(current, slot)
+            if name is None or (current, name) in seen:
                 continue
-            seen.add((each, name))
-            piece = self._piece(each)
+            seen.add((current, name))
+            piece = self._piece(current)
             if piece is None:
                 continue
             if any(change.base[0] == name and _is_real(change) for change in piece.changes):
                 return True
-            for given in piece.given:
-                found = resolve(given.function, each.__globals__) if given.name == name else None
-                inner = plain_function(found.value) or found.value if found is not None else None
+            for argument in piece.given:
+                resolved = resolve(argument.function, current.__globals__) if argument.name == name else None
+                inner = plain_function(resolved.value) or resolved.value if resolved is not None else None
                 if is_a(inner, types.FunctionType):
-                    rest.append((inner, given.slot))
+                    rest.append((inner, argument.slot))
         return False
 
     def _piece(self, function: types.FunctionType) -> Piece | None:
@@ -198,10 +198,10 @@ class Changing:
         if self.reach.homes.of_code(function.__code__, scope) != "project":
             return None
         source = self.reach.sources.of_code(function.__code__, scope)
-        found = source.find(function.__code__) if source is not None else None
-        if source is None or found is None:
+        definition = source.find(function.__code__) if source is not None else None
+        if source is None or definition is None:
             return None
-        return source.piece([found.node], LiveNames(scope, self.reach.homes))
+        return source.piece([definition.node], LiveNames(scope, self.reach.homes))
 
 
 def _inner(value: object, rest: Chain) -> object:

@@ -80,8 +80,8 @@ class Owners:
 
 def is_at_home(value: object) -> bool:
     """Return whether a function or class is found in the module and under the name that it gives as its own."""
-    found: object = sys.modules.get(module_of(value) or "builtins")
+    owner: object = sys.modules.get(module_of(value) or "builtins")
     for name in qualname_of(value).split("."):
-        inside = vars(found) if is_a(found, type | types.ModuleType) else {}
-        found = inside.get(name)
-    return found is value
+        inside = vars(owner) if is_a(owner, type | types.ModuleType) else {}
+        owner = inside.get(name)
+    return owner is value

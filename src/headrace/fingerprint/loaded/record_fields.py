@@ -20,29 +20,29 @@ def lists_fields(cls: Any) -> bool:
 
 def fields(cls: Any) -> list[object]:
     """Return everything that a class lists about its fields; used for a class without a `class` statement."""
-    found: list[object] = [getattr(cls, name, None) for name in ("_fields", "__struct_fields__")]
+    facts: list[object] = [getattr(cls, name, None) for name in ("_fields", "__struct_fields__")]
     inside = vars(cls)
     annotations = inside.get("__annotations__") if sys.version_info < (3, 14) else getattr(cls, "__annotations__", None)
-    found += [annotations, *(inside.get(name) for name in ("__total__", "__required_keys__", "__readonly_keys__"))]
+    facts += [annotations, *(inside.get(name) for name in ("__total__", "__required_keys__", "__readonly_keys__"))]
     for each in getattr(cls, "__dataclass_fields__", {}).values():
         options = [each.init, each.repr, each.hash, each.compare, bool(each.kw_only), dict(each.metadata)]
-        found.append([each.name, each.type, *options])
+        facts.append([each.name, each.type, *options])
     if hasattr(cls, "__dataclass_params__"):
-        found.append(repr(cls.__dataclass_params__))
-    return [*found, defaults(cls)]
+        facts.append(repr(cls.__dataclass_params__))
+    return [*facts, defaults(cls)]
 
 
 def defaults(cls: Any) -> dict[str, object]:
     """Return the defaults of a class's fields by name; a default factory is returned as the function itself."""
-    found: dict[str, object] = dict(getattr(cls, "_field_defaults", {}))
+    values: dict[str, object] = dict(getattr(cls, "_field_defaults", {}))
     names = getattr(cls, "__struct_fields__", ())
-    found.update(zip(names[::-1], getattr(cls, "__struct_defaults__", ())[::-1], strict=False))
+    values.update(zip(names[::-1], getattr(cls, "__struct_defaults__", ())[::-1], strict=False))
     for attribute in ("__dataclass_fields__", "__pydantic_fields__"):
         for name, each in getattr(cls, attribute, {}).items():
-            found[name] = (_known(each.default), _known(each.default_factory))
+            values[name] = (_known(each.default), _known(each.default_factory))
     for each in getattr(cls, "__attrs_attrs__", ()):
-        found[each.name] = each.default
-    return found
+        values[each.name] = each.default
+    return values
 
 
 def _known(value: object) -> object:

@@ -38,9 +38,9 @@ class Statements:
         statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
         wrapped = self._owners.wrapped(value)
         for label, each in wrapped:
-            found = self._follow.thing(each, signature=True)
-            if found is not None:
-                node.edges[f"wraps {label}"] = found
+            target = self._follow.thing(each, signature=True)
+            if target is not None:
+                node.edges[f"wraps {label}"] = target
         self._add_held(node, value)
         is_decorated = bool(wrapped) and bool(statements) and all(isinstance(each, DEFINITIONS) for each in statements)
         if not is_decorated:
@@ -82,8 +82,8 @@ class Statements:
             assert source is not None
             for scope in self._static.loaded.get(file, ()):
                 piece = source.piece([statement], LiveNames(scope, self._follow.reach.homes))
-                found = {chain[0]: resolve(chain, scope) for chain in {**piece.names, **piece.outer}}
-                names = {name for name, each in found.items() if each is not None and each.value is value}
+                resolved = {chain[0]: resolve(chain, scope) for chain in {**piece.names, **piece.outer}}
+                names = {name for name, each in resolved.items() if each is not None and each.value is value}
                 if names:
                     yield self._statement(node, statement, source, scope, names)
 

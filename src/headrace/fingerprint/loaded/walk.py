@@ -64,9 +64,9 @@ class Walk:
             self.value(root, "root", plain, "stage")
         for index in range(100):
             if is_thing(plain):
-                found = self.thing(plain, signature=True)
-                if found is not None:
-                    root.edges[f"root {index}"] = found
+                target = self.thing(plain, signature=True)
+                if target is not None:
+                    root.edges[f"root {index}"] = target
             inside = instance_dict(plain)
             plain = inside.get("__wrapped__")
             if plain is None or "__headrace_version__" in inside:
@@ -130,9 +130,9 @@ class Walk:
             node.own = f"name {function.__code__.co_qualname}"
             node.edges["home"] = self.reach.symbol(f"{module}.{function.__code__.co_qualname}", module)
             for label, each in self.owners.wrapped(function):
-                found = self.thing(each, signature=True)
-                if found is not None:
-                    node.edges[label] = found
+                target = self.thing(each, signature=True)
+                if target is not None:
+                    node.edges[label] = target
 
         return self.reach.graph.node(("foreign", id(function)), name, None, fill, function)
 
@@ -197,20 +197,20 @@ class Walk:
     def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
         """Add functions that are passed to a distribution's function, with their signatures: it may read their
         annotations."""
-        for given in piece.given:
-            value = plain_function(scope.get(given.name)) or scope.get(given.name)
+        for argument in piece.given:
+            value = plain_function(scope.get(argument.name)) or scope.get(argument.name)
             if is_a(value, types.FunctionType) and self.owners.holds_project(value):
-                taker = resolve(given.function, scope)
+                taker = resolve(argument.function, scope)
                 if taker is not None and self.owners.is_of_distribution(taker.value):
-                    found = self.thing(value, signature=True)
-                    if found is not None:
-                        node.edges[f"given {given.name}"] = found
+                    target = self.thing(value, signature=True)
+                    if target is not None:
+                        node.edges[f"given {argument.name}"] = target
 
     def _import_call(
         self, node: Node, function: Chain, module: str, scope: Scope, local: dict[str, list[Target]]
     ) -> None:
-        found = resolve(function, scope)
-        value = found.value if found is not None else getattr(builtins, function[0], None)
+        resolved = resolve(function, scope)
+        value = resolved.value if resolved is not None else getattr(builtins, function[0], None)
         if self.reach.widens(value) or imports_by_name(function, local):
             self.static.import_by_name(node, module)
         elif function[0] not in local:
@@ -222,9 +222,9 @@ class Walk:
             self._chain(node, chain, scope, prefix)
 
     def _chain(self, node: Node, chain: Chain, scope: Scope, prefix: str) -> None:
-        found = resolve(chain, scope)
-        if found is not None:
-            self._found(node, found, prefix)
+        resolved = resolve(chain, scope)
+        if resolved is not None:
+            self._found(node, resolved, prefix)
         elif hasattr(builtins, chain[0]):
             value = getattr(builtins, chain[0])
             if not self._widen(node, value, chain[0], scope) and is_a(value, types.FunctionType):
@@ -265,9 +265,9 @@ class Walk:
     def named(self, scope: Scope, name: str, value: object) -> Node:
         """Return the node of the value of a global name."""
         if is_a(value, types.ModuleType) or self._is_defined(value):
-            found = self.thing(value)
-            assert found is not None
-            return found
+            target = self.thing(value)
+            assert target is not None
+            return target
         if name.startswith("__") and name.endswith("__"):
             return self._own_name(scope, name, value)
         at = origin(self.reach.sources, scope, name, value)
@@ -344,9 +344,9 @@ class Walk:
         inner.own = encoded.digest
         node.edges[label] = inner
         for name, each in self.owners.wrapped(value) if encoded.unread else ():
-            found = self.thing(each, signature=True)
-            if found is not None:
-                inner.edges[f"wraps {name}"] = found
+            wrapped = self.thing(each, signature=True)
+            if wrapped is not None:
+                inner.edges[f"wraps {name}"] = wrapped
         return encoded
 
 

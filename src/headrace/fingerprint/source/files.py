@@ -79,7 +79,7 @@ class Source:
     def code_of(self, node: ast.AST) -> CodeType | None:
         """Return the code that a definition in this source compiled to, or None."""
         name = getattr(node, "name", None)
-        codes = (code for found in self._codes.values() for code, _ in found)
+        codes = (code for pairs in self._codes.values() for code, _ in pairs)
         return next((each for each in codes if each.co_name == name and each.co_firstlineno == first_line(node)), None)
 
     def find(self, code: CodeType) -> Found | None:
@@ -89,20 +89,20 @@ class Source:
         if not same:
             loaded = bare(code)
             same = [each for each in candidates if bare(each[0]) == loaded]
-        for found, around in same:
-            node = self.node(found)
+        for compiled, around in same:
+            node = self.node(compiled)
             if node is not None:
-                return Found(node, found, around)
+                return Found(node, compiled, around)
         return None
 
     def classes(self, qualname: str) -> list[Found]:
         """Return each definition of a class with this name (two, if a condition chooses between them)."""
-        found: dict[int, Found] = {}
+        by_node: dict[int, Found] = {}
         for code, around in self._codes.get(qualname, ()):
             node = self.node(code)
             if isinstance(node, ast.ClassDef):
-                found.setdefault(id(node), Found(node, code, around))
-        return list(found.values())
+                by_node.setdefault(id(node), Found(node, code, around))
+        return list(by_node.values())
 
     def node(self, code: CodeType) -> Definition | None:
         """Return the syntax of a code object that this source compiled to, or None."""
@@ -141,15 +141,15 @@ class Source:
 
     @cached_property
     def _codes(self) -> dict[str, list[tuple[CodeType, CodeType]]]:
-        found: dict[str, list[tuple[CodeType, CodeType]]] = {}
+        codes: dict[str, list[tuple[CodeType, CodeType]]] = {}
         rest = [self.code] if self.place else [*self._apart, self.code]
         while rest:
             around = rest.pop()
             for each in around.co_consts:
                 if isinstance(each, CodeType):
-                    found.setdefault(each.co_qualname, []).append((each, around))
+                    codes.setdefault(each.co_qualname, []).append((each, around))
                     rest.append(each)
-        return found
+        return codes
 
     @cached_property
     def _definitions(self) -> dict[tuple[str, int], Definition]:
@@ -157,11 +157,11 @@ class Source:
 
     @cached_property
     def _lambdas(self) -> dict[int, list[ast.Lambda]]:
-        found: dict[int, list[ast.Lambda]] = {}
+        by_line: dict[int, list[ast.Lambda]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Lambda):
-                found.setdefault(node.lineno, []).append(node)
-        return found
+                by_line.setdefault(node.lineno, []).append(node)
+        return by_line
 
 
 class Sources:
@@ -319,8 +319,8 @@ def _within(span: tuple[int | None, int | None, int | None, int | None], node: a
 
 
 def _arguments(node: ast.Lambda) -> tuple[str, ...]:
-    given = node.args
-    plain = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+    arguments = node.args
+    plain = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     return tuple(each.arg for each in plain)
 
 

@@ -24,13 +24,13 @@ def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
             Imported("" if each.name == "*" else each.asname or each.name, module, level, each.name)
             for each in node.names
         ]
-    found = []
+    imports = []
     for alias in node.names:
         name = alias.asname or alias.name.partition(".")[0]
-        found.append(Imported(name, alias.name if alias.asname else name, 0, None))
+        imports.append(Imported(name, alias.name if alias.asname else name, 0, None))
         if not alias.asname and name != alias.name:
-            found.append(Imported("", alias.name, 0, None))
-    return found
+            imports.append(Imported("", alias.name, 0, None))
+    return imports
 
 
 def absolute(module: str, level: int, package: str) -> str:

@@ -366,14 +366,14 @@ class _Writer:
 def _strings_in(annotation: ast.expr) -> list[ast.expr]:
     """Return the expressions in an annotation's strings: `list["Row"]` names `Row`. Strings that aren't expressions are
     left out."""
-    found = []
+    expressions = []
     for each in ast.walk(annotation):
         if isinstance(each, ast.Constant) and isinstance(each.value, str):
             try:
-                found.append(ast.parse(each.value.strip(), mode="eval").body)
+                expressions.append(ast.parse(each.value.strip(), mode="eval").body)
             except (SyntaxError, ValueError):
                 continue
-    return found
+    return expressions
 
 
 def _is_ours(decorator: ast.expr, names: Names) -> bool:

@@ -38,8 +38,8 @@ class TopLevel:
         others = [*self._users.get(name, []), *self._registered.get(name, [])] if binders else []
         if name in self._values:
             others += self._decorated.get(name, [])
-        found = {id(each): each for each in (*binders, *others)}
-        return sorted(found.values(), key=lambda each: (each.lineno, each.col_offset))
+        by_id = {id(each): each for each in (*binders, *others)}
+        return sorted(by_id.values(), key=lambda each: (each.lineno, each.col_offset))
 
     def _add(self, statement: ast.stmt) -> None:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -108,9 +108,9 @@ class Static:
         for index, each in enumerate(stars):
             at = self.targets.all(each, source)[0]
             inner = self.targets.inside(at, name) if at.is_project else at
-            found = self.node(inner)
-            if found is not None:
-                node.edges[f"* {index}"] = found
+            target = self.node(inner)
+            if target is not None:
+                node.edges[f"* {index}"] = target
         if not stars:
             self.reach.note(f"`{node.name}` is made while its module is loaded: all of the module counts")
             node.edges["module"] = self._whole(path)
@@ -135,13 +135,13 @@ class Static:
     @cached_property
     def loaded(self) -> dict[str, list[dict[str, object]]]:
         """The globals of loaded modules, by file."""
-        found: dict[str, list[dict[str, object]]] = {}
+        scopes: dict[str, list[dict[str, object]]] = {}
         for module in list(sys.modules.values()):
             scope: dict[str, object] = getattr(module, "__dict__", {})
             path = scope.get("__file__")
             if isinstance(path, str):
-                found.setdefault(path, []).append(scope)
-        return found
+                scopes.setdefault(path, []).append(scope)
+        return scopes
 
     # What a piece of an unloaded module uses
 
@@ -210,10 +210,10 @@ class Static:
             node.edges[chain[0]] = self._name(path, chain[0])
             return
         for index, target in enumerate(self.targets.of(only, source)[chain[0]]):
-            label, found = self.follow(chain, target)
-            if found is not None:
-                node.edges[f"{label} {index}"] = found
-                self.reach.note_whole(node, found)
+            label, target_node = self.follow(chain, target)
+            if target_node is not None:
+                node.edges[f"{label} {index}"] = target_node
+                self.reach.note_whole(node, target_node)
 
     def _unbound_edge(self, node: Node, chain: Chain, source: Source, path: str) -> None:
         value = getattr(builtins, chain[0], None)
@@ -257,10 +257,10 @@ class Static:
             used = [chain for chain in chains if chain[0] == name] or [(name,)]
             for chain in used:
                 for index, target in enumerate(targets):
-                    label, found = self.follow(chain, target)
-                    if found is not None:
-                        node.edges[f"import {label} {index}"] = found
-                        self.reach.note_whole(node, found)
+                    label, target_node = self.follow(chain, target)
+                    if target_node is not None:
+                        node.edges[f"import {label} {index}"] = target_node
+                        self.reach.note_whole(node, target_node)
 
     def loads(self, node: Node, imported: Iterable[Imported], source: Source | None) -> None:
         """Add an edge to the statements that run when modules are imported while a function runs, as far as they affect

@@ -54,11 +54,11 @@ class Loading:
         """
         files = self._loaded([file for each in targets for file in self._files(each)])
         before = [each for each in self._loaded([importer] if importer is not None else []) if each not in files]
-        found = [
+        acting = [
             (file, [act.statement for act in self._of(file) if self._reaches(act, file, files)]) for file in before
         ]
-        found += [(file, [act.statement for act in self._of(file)]) for file in files]
-        return [(file, statements) for file, statements in found if statements]
+        acting += [(file, [act.statement for act in self._of(file)]) for file in files]
+        return [(file, statements) for file, statements in acting if statements]
 
     def elsewhere(self, importer: str, home: str) -> Iterator[tuple[str, ast.stmt]]:
         """Yield file and statement for each statement that acts on names of the module `home`, in the other modules

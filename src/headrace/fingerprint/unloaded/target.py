@@ -37,10 +37,10 @@ class Targets:
     def of(self, imported: Sequence[Imported], source: Source | None) -> dict[str, list[Target]]:
         """Return the targets of each name that these imports bind. A name has more than one target if, for example, a
         `try` imports it twice."""
-        found: dict[str, list[Target]] = {}
+        by_name: dict[str, list[Target]] = {}
         for each in imported:
-            found.setdefault(each.name, []).extend(self.all(each, source))
-        return found
+            by_name.setdefault(each.name, []).extend(self.all(each, source))
+        return by_name
 
     def all(self, imported: Imported, source: Source | None) -> list[Target]:
         """Return the targets of an import. If a package imports a name from itself, these are its submodule and what
@@ -50,8 +50,8 @@ class Targets:
         if name is None or name == "*":
             return [at]
         inner = self._submodule(at, name) if source is not None and at.path == source.path else None
-        found = self.inside(at, name)
-        return [found] if inner in (None, found) else [inner, found]
+        bound = self.inside(at, name)
+        return [bound] if inner in (None, bound) else [inner, bound]
 
     def inside(self, at: Target, name: str) -> Target:
         """Return the target of a name in a module: what the module binds to it, or else its submodule."""
@@ -83,9 +83,9 @@ class Targets:
         if loaded is not None and self.reach.homes.of_module(module) != "project":
             return Target(module)
         for folder in self._folders():
-            found = self._in_folder(folder, module.replace(".", os.sep), module)
-            if found is not None:
-                return found
+            target = self._in_folder(folder, module.replace(".", os.sep), module)
+            if target is not None:
+                return target
         return self._loose(module) if loaded is None else Target(module)
 
     def _loose(self, module: str) -> Target:

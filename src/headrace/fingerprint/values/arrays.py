@@ -78,24 +78,28 @@ def _column(column: Any) -> list[object]:
 def _categories(dtype: Any) -> list[object]:
     """Return the categories of a categorical type, and whether they are ordered, since the type's name doesn't show
     them; unused ones count too. The list is empty for other types."""
-    found = getattr(dtype, "categories", None)
+    categories = getattr(dtype, "categories", None)
     if str(dtype) != "category":
         return []
-    return ["categories", bool(dtype.ordered), None if found is None else [list(found.names), *_column(found)]]
+    return [
+        "categories",
+        bool(dtype.ordered),
+        None if categories is None else [list(categories.names), *_column(categories)],
+    ]
 
 
 def _beside(index: Any, *, named: bool = True) -> list[object]:
     """Return what an index holds besides its elements: names, a frequency, categories of its levels."""
-    found: list[object] = []
+    facts: list[object] = []
     if named and any(each is not None for each in index.names):
-        found += ["names", list(index.names)]
+        facts += ["names", list(index.names)]
     if getattr(index, "freq", None) is not None:
-        found += ["freq", str(index.freq)]
+        facts += ["freq", str(index.freq)]
     if index.nlevels > 1:
-        found += [each for level in index.levels for each in _categories(level.dtype)]
+        facts += [each for level in index.levels for each in _categories(level.dtype)]
     elif not named:
-        found += _categories(index.dtype)
-    return found
+        facts += _categories(index.dtype)
+    return facts
 
 
 def _flags(table: Any) -> list[object]:

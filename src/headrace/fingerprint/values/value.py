@@ -385,7 +385,7 @@ def base_content(value: Any) -> list[object]:
 
 def attributes(value: Any, kind: type) -> list[object]:
     """Return an instance's attributes as a flat list of names and values, including those in slots."""
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     for each in reversed(kind.__mro__):
         slots = each.__dict__.get("__slots__", ())
         for name in [slots] if isinstance(slots, str) else slots:
@@ -395,13 +395,13 @@ def attributes(value: Any, kind: type) -> list[object]:
             member = each.__dict__.get(mangled)
             if isinstance(member, types.MemberDescriptorType):
                 try:
-                    found[mangled] = member.__get__(value, kind)
+                    values[mangled] = member.__get__(value, kind)
                 except AttributeError:
                     continue
     inner = getattr(value, "__dict__", None)
     if isinstance(inner, dict):
-        found.update(inner)
-    return [each for pair in found.items() for each in pair]
+        values.update(inner)
+    return [each for pair in values.items() for each in pair]
 
 
 def reduced(value: Any) -> list[object] | None:

@@ -18,9 +18,9 @@ _PRESENT = "present"
 
 def cache_folder() -> Path:
     """Return the folder of this machine's caches: `~/.cache/headrace`, unless HEADRACE_CACHE names another."""
-    told = os.environ.get(CACHE)
-    if told:
-        return Path(told).expanduser()
+    folder = os.environ.get(CACHE)
+    if folder:
+        return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headrace"
 
 
@@ -45,13 +45,13 @@ class Memo:
     def get(self) -> Choice | None:
         """Return the stored choice; None if there is none, or if its interpreter is gone."""
         try:
-            told = self._file.read_text()
+            text = self._file.read_text()
         except OSError:
             return None
-        if told == _PRESENT:
+        if text == _PRESENT:
             return Choice(None)
-        python = Path(told)
-        return Choice(python) if told and python.exists() else None
+        python = Path(text)
+        return Choice(python) if text and python.exists() else None
 
     def put(self, python: Path | None) -> None:
         """Store the choice. If it can't be written, it is made again next time."""
@@ -66,11 +66,11 @@ class Memo:
 
 def _installed() -> list[str]:
     """Return the modification times of the package folders: they change when a package is installed or removed."""
-    found = []
+    times = []
     for folder in sys.path:
         if folder.endswith("-packages"):
             try:
-                found.append(f"{folder} {os.stat(folder).st_mtime_ns}")
+                times.append(f"{folder} {os.stat(folder).st_mtime_ns}")
             except OSError:
                 continue
-    return found
+    return times

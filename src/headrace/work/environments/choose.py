@@ -65,9 +65,9 @@ def _choose(pins: Pins, group: str | None, policy: Policy, cache: Path, tell: Ca
     if policy != "lock" and not lacking:
         return None
     if policy == "present":
-        told = listed((f"{pin.name} {pin.version or ''}".strip() for pin in lacking), _SHOWN)
+        missing = listed((f"{pin.name} {pin.version or ''}".strip() for pin in lacking), _SHOWN)
         raise EnvironmentFailed(
-            f"environment `{group}` needs {told}, which is not installed there, and its pool builds no environments",
+            f"environment `{group}` needs {missing}, which is not installed there, and its pool builds no environments",
             hint='install it on the pool\'s machines, or set `environment = "auto"` for the pool',
         )
     place = environments_folder(cache) / _digest(pins)
@@ -94,13 +94,13 @@ def _digest(pins: Pins) -> str:
     """Return the name of an environment: a digest of everything in it, which is the lock's pins, what Headrace needs
     besides, and the interpreter."""
     ours = needed({pin.name: pin.version for pin in pins.pins})
-    told = [
+    contents = [
         python_tag(),
         *pins.options,
         *[pin.line for pin in pins.pins],
         *[f"{name} {ours[name].version}" for name in sorted(ours)],
     ]
-    return blake3(_encode(told)).hexdigest()[:32]
+    return blake3(_encode(contents)).hexdigest()[:32]
 
 
 def _reader(bundle: Path) -> Read:

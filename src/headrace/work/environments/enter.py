@@ -58,9 +58,9 @@ def receive_hello(control: socket.socket, words: Sequence[str]) -> tuple[Hello, 
 
     Exactly this message is read from the socket: the following bytes may be for the process that this one becomes.
     """
-    told = next((word for word in words if word.startswith(HELLO)), None)
-    if told is not None:
-        with open(int(told.removeprefix(HELLO)), "rb") as file:
+    stored = next((word for word in words if word.startswith(HELLO)), None)
+    if stored is not None:
+        with open(int(stored.removeprefix(HELLO)), "rb") as file:
             return _hello(file.read()), True
     try:
         head = control.recv(4, socket.MSG_WAITALL)
@@ -86,11 +86,11 @@ def enter(
         return None
     if not os.path.isabs(cache_folder()):
         os.environ[CACHE] = os.path.abspath(cache_folder())  # workers run in other folders, and read this again
-    found = _known(hello) or _found_out(hello, control, tell)
-    if isinstance(found, Unfit):
-        return found
-    if found.python:
-        _become(found, hello, module, words)
+    choice = _known(hello) or _found_out(hello, control, tell)
+    if isinstance(choice, Unfit):
+        return choice
+    if choice.python:
+        _become(choice, hello, module, words)
     return None
 
 

@@ -26,11 +26,11 @@ from headrace.work.environments.headrace_code import NAME
 
 def present() -> dict[str, str]:
     """Return the version of each installed distribution, by its normalized name."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for each in importlib.metadata.distributions():
         if "Name" in each.metadata:  # missing if a distribution was only half removed
-            found.setdefault(canonicalize_name(each.name), each.version)
-    return found
+            versions.setdefault(canonicalize_name(each.name), each.version)
+    return versions
 
 
 def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
@@ -39,7 +39,7 @@ def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
     Raises:
         EnvironmentFailed: the lock has one of them in a version that doesn't fit, or one isn't properly installed here.
     """
-    found: dict[str, Distribution] = {}
+    distributions: dict[str, Distribution] = {}
     rest = [(NAME, _distribution(NAME, NAME))]
     while rest:
         by, distribution = rest.pop()
@@ -50,10 +50,10 @@ def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
             name = canonicalize_name(wanted.name)
             if name in locked:
                 _check(wanted, by, locked[name])
-            elif name not in found:
-                found[name] = _distribution(name, by)
-                rest.append((name, found[name]))
-    return found
+            elif name not in distributions:
+                distributions[name] = _distribution(name, by)
+                rest.append((name, distributions[name]))
+    return distributions
 
 
 def link(distribution: Distribution, folder: Path) -> None:

@@ -36,17 +36,17 @@ def own_locks(group: str) -> tuple[str, ...]:
 
 def lock_texts(read: Read, file: str) -> dict[str, str]:
     """Return the text of a lock and of the files that it includes, by path; missing files are left out."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     rest = [file]
     while rest:
         name = rest.pop()
-        data = None if name in found else read(name)
+        data = None if name in texts else read(name)
         if data is None:
             continue
-        found[name] = text = data.decode("utf-8", "replace")
+        texts[name] = text = data.decode("utf-8", "replace")
         if not name.endswith((".toml", "uv.lock", "poetry.lock", "pdm.lock")):
             rest += [_beside(name, other) for other in _INCLUDE.findall(text)]
-    return found
+    return texts
 
 
 def lock_digest(texts: Mapping[str, str]) -> str:

@@ -86,9 +86,10 @@ def read_pins(texts: Mapping[str, str], file: str, group: str | None) -> Pins:
 
 def missing_group(file: str, group: str, known: tuple[str, ...]) -> EnvironmentFailed:
     """Return the error for a group that a lock doesn't have."""
-    told = f"it has {', '.join(f'`{each}`' for each in known)}; " if known else ""
+    groups = f"it has {', '.join(f'`{each}`' for each in known)}; " if known else ""
     return EnvironmentFailed(
-        f"`{file}` has no group or extra `{group}`", hint=f"{told}a group may have a lock of its own, {_listed(group)}"
+        f"`{file}` has no group or extra `{group}`",
+        hint=f"{groups}a group may have a lock of its own, {_listed(group)}",
     )
 
 
@@ -97,55 +98,55 @@ def _listed(group: str) -> str:
 
 
 def _from_uv(text: str, group: str | None) -> Pins:
-    told = tomllib.loads(text)
-    _check_python("uv.lock", told.get("requires-python"))
-    root = uv_lock.root(told)
+    lock = tomllib.loads(text)
+    _check_python("uv.lock", lock.get("requires-python"))
+    root = uv_lock.root(lock)
     known = uv_lock.groups(root)
     if group is not None and group not in known:
         raise missing_group("uv.lock", group, known)
-    found: dict[str, Pin] = {}
+    pins: dict[str, Pin] = {}
     indexes: dict[str, None] = {}
-    for package in uv_lock.walk(told, root, group):
+    for package in uv_lock.walk(lock, root, group):
         name = canonicalize_name(package["name"])
         line, index = uv_lock.line(package)
         if line is None:
             continue
-        if name in found and found[name].line != line:
+        if name in pins and pins[name].line != line:
             raise EnvironmentFailed(
-                f"`uv.lock` gives both `{name}` {found[name].version} and {package.get('version')}"
+                f"`uv.lock` gives both `{name}` {pins[name].version} and {package.get('version')}"
                 + (f" for `{group}`" if group else ""),
                 hint="tell uv which groups exclude each other (`[tool.uv] conflicts`), and lock again",
             )
         if index not in (None, PYPI):
             indexes[f"--extra-index-url {index}"] = None
-        found[name] = Pin(name=name, version=package.get("version"), line=line)
-    return Pins(file="uv.lock", pins=_in_order(found), options=tuple(indexes))
+        pins[name] = Pin(name=name, version=package.get("version"), line=line)
+    return Pins(file="uv.lock", pins=_in_order(pins), options=tuple(indexes))
 
 
 def _from_pylock(file: str, text: str, group: str | None) -> Pins:
-    told = tomllib.loads(text)
-    _check_python(file, told.get("requires-python"))
-    extras, groups, default = (told.get(key, ()) for key in ("extras", "dependency-groups", "default-groups"))
+    lock = tomllib.loads(text)
+    _check_python(file, lock.get("requires-python"))
+    extras, groups, default = (lock.get(key, ()) for key in ("extras", "dependency-groups", "default-groups"))
     if group is not None and group not in (*extras, *groups):
         raise missing_group(file, group, (*groups, *extras))
     chosen = {
         "dependency_groups": frozenset(default if group not in groups else (*default, group)),
         "extras": frozenset(() if group in groups or group is None else (group,)),
     }
-    found: dict[str, Pin] = {}
+    pins: dict[str, Pin] = {}
     indexes: dict[str, None] = {}
-    for package in told["packages"]:
+    for package in lock["packages"]:
         if "marker" in package and not Marker(package["marker"]).evaluate(chosen, context="lock_file"):
             continue
         name = canonicalize_name(package["name"])
         if "directory" in package:
             continue  # code of the project's repository: it comes with the bundle
-        if name in found:
+        if name in pins:
             raise EnvironmentFailed(f"`{file}` gives `{name}` twice for one environment", hint="lock again")
         if package.get("index", PYPI).rstrip("/") != PYPI:
             indexes[f"--extra-index-url {package['index']}"] = None
-        found[name] = Pin(name=name, version=package.get("version"), line=_pylock_line(file, name, package))
-    return Pins(file=file, pins=_in_order(found), options=tuple(indexes))
+        pins[name] = Pin(name=name, version=package.get("version"), line=_pylock_line(file, name, package))
+    return Pins(file=file, pins=_in_order(pins), options=tuple(indexes))
 
 
 def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
@@ -170,7 +171,7 @@ def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
 
 def _from_requirements(file: str, texts: Mapping[str, str]) -> Pins:
     environment: dict[str, str] = {**default_environment(), "extra": ""}  # type: ignore[dict-item]  # a TypedDict of texts
-    found: dict[str, Pin] = {}
+    by_name: dict[str, Pin] = {}
     options: dict[str, None] = {}
     loose = None
     for name, number, line in _lines(texts):
@@ -190,8 +191,8 @@ def _from_requirements(file: str, texts: Mapping[str, str]) -> Pins:
         if not pins and wanted.url is None:
             loose = loose or f"`{name}:{number}` pins no version: `{_brief(line)}`"
         key = canonicalize_name(wanted.name)
-        found[key] = Pin(name=key, version=pins[0] if pins else None, line=line)
-    return Pins(file=file, pins=_in_order(found), options=tuple(options), loose=loose)
+        by_name[key] = Pin(name=key, version=pins[0] if pins else None, line=line)
+    return Pins(file=file, pins=_in_order(by_name), options=tuple(options), loose=loose)
 
 
 def _lines(texts: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:

@@ -36,15 +36,15 @@ class Scale:
 
 def _family(pid: int) -> list[int]:
     """Return the ids of a process, its children, their children, and so on."""
-    found = [pid]
-    for each in found:
+    pids = [pid]
+    for each in pids:
         try:
             for thread in os.listdir(f"/proc/{each}/task"):
                 with open(f"/proc/{each}/task/{thread}/children", "rb") as file:
-                    found += map(int, file.read().split())
+                    pids += map(int, file.read().split())
         except OSError:
             continue  # the process has ended meanwhile
-    return found
+    return pids
 
 
 def _own_gib(pid: int) -> float:

@@ -113,8 +113,8 @@ class Log:
     def _check(self, name: str) -> bool:
         """Return whether values with this name are logged on this node."""
         check_name(name)
-        found = self._counts[name] = counts(name, self._rank)
-        return found
+        does_count = self._counts[name] = counts(name, self._rank)
+        return does_count
 
     def _show(self, name: str, value: object, step: int) -> None:
         shown = Shown(name, step, time.time(), self._keep(value))

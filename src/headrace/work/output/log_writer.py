@@ -85,11 +85,11 @@ class Sieve:
         rest, shorter than the longest secret, is held back."""
         data = self._held + piece
         sifted, at, end = [], 0, self._doubt(data, 0)
-        for found in self._pattern.finditer(data):
-            if found.start() >= end:
+        for match in self._pattern.finditer(data):
+            if match.start() >= end:
                 break
-            sifted += [data[at : found.start()], STARS]
-            at = found.end()
+            sifted += [data[at : match.start()], STARS]
+            at = match.end()
             if at > end:  # the possible beginning of another secret was inside this one
                 end = self._doubt(data, at)
         self._held = data[end:]
@@ -106,7 +106,7 @@ class Sieve:
         """Return the first index, from `start` on, at which the rest of the data may be the beginning of a secret."""
         first = max(start, len(data) - self._longest + 1)
         last = range(max(first, len(data) - _HEAD_BYTES + 1), len(data))
-        places: set[int] = {*last, *(found.start() for found in self._heads.finditer(data, first))}
+        places: set[int] = {*last, *(match.start() for match in self._heads.finditer(data, first))}
         for at in sorted(places):
             rest = data[at:]
             next_ = bisect(self._secrets, rest)  # the first secret after it in order; if it begins so, it is longer

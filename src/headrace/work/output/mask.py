@@ -63,8 +63,8 @@ class Mask:
         """Return whether an artifact's row contains a secret: in its class, its names, or the inline value."""
         if self._value_pattern is None:
             return False
-        told = [ref.type, *(ref.names or ()), (ref.inline or b"").decode(errors="replace")]
-        return any(map(self._value_pattern.search, told)) or any(map(self.finds_in, ref.parts or ()))
+        texts = [ref.type, *(ref.names or ()), (ref.inline or b"").decode(errors="replace")]
+        return any(map(self._value_pattern.search, texts)) or any(map(self.finds_in, ref.parts or ()))
 
     def _without(self, value: Any, pattern: re.Pattern[str]) -> Any:
         kind = type(value)
@@ -86,8 +86,8 @@ class Mask:
         return value
 
     def _record_without(self, value: Any, pattern: re.Pattern[str]) -> Any:
-        told = [(each.name, getattr(value, each.name)) for each in fields(value) if hasattr(value, each.name)]
-        changed = [(name, new) for name, old in told if (new := self._without(old, pattern)) is not old]
+        values = [(each.name, getattr(value, each.name)) for each in fields(value) if hasattr(value, each.name)]
+        changed = [(name, new) for name, old in values if (new := self._without(old, pattern)) is not old]
         if changed:
             value = copy(value)
             for name, new in changed:

@@ -63,7 +63,7 @@ def is_a(value: object, *names: str) -> bool:
     >>> is_a("text", "pandas.DataFrame", "polars.dataframe.frame.DataFrame")
     False
     """
-    return any(describe(each) in names for each in type(value).__mro__)
+    return any(describe(base) in names for base in type(value).__mro__)
 
 
 def is_exactly(value: object, *names: str) -> bool:
@@ -84,7 +84,7 @@ def roots(value: object) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _roots(kind: Any) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.__module__.partition(".")[0] for each in kind.__mro__))
+    return tuple(dict.fromkeys(base.__module__.partition(".")[0] for base in kind.__mro__))
 
 
 def is_importable(kind: Any, module: str | None = None) -> bool:

@@ -91,8 +91,8 @@ class Codecs:
         if columns is not None:
             return loading.columns(ref, columns)
         if ref.parts:
-            needed = [(each.digest, each.nonce or "", each.size) for each in blobs_of(ref)]
-            if small := [each for each in needed if each[2] < PREFETCH_BYTES]:
+            needed = [(blob.digest, blob.nonce or "", blob.size) for blob in blobs_of(ref)]
+            if small := [blob for blob in needed if blob[2] < PREFETCH_BYTES]:
                 blobs.prefetch(small)
         return loading.value(ref)
 

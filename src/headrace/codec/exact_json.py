@@ -74,13 +74,13 @@ def _float(value: float) -> object:
 
 
 def _list(value: list[Any]) -> list[Any]:
-    return [_tag(each) for each in value]
+    return [_tag(item) for item in value]
 
 
 def _dict(value: dict[Any, Any]) -> dict[str, Any]:
     if MARK not in value and all(type(key) is str for key in value):
-        return {key: _tag(each) for key, each in value.items()}
-    return _mark("dict", [[_tag(key), _tag(each)] for key, each in value.items()])
+        return {key: _tag(item) for key, item in value.items()}
+    return _mark("dict", [[_tag(key), _tag(item)] for key, item in value.items()])
 
 
 def _set(value: set[Any] | frozenset[Any]) -> object:
@@ -203,11 +203,11 @@ _TAGGERS: dict[type, Callable[[Any], object]] = {
 
 def _untag(value: Any) -> Any:
     if type(value) is list:
-        return [_untag(each) for each in value]
+        return [_untag(item) for item in value]
     if type(value) is not dict:
         return value
     if MARK not in value:
-        return {key: _untag(each) for key, each in value.items()}
+        return {key: _untag(item) for key, item in value.items()}
     name, *body = map(_untag, value[MARK])
     library, _, inner = name.partition(".")
     if library == "numpy" and inner in _NUMPY:

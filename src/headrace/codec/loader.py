@@ -100,7 +100,7 @@ class Loader:
         return value
 
     def _elements(self, ref: Ref) -> object:
-        values = [self.value(each) for each in ref.parts or ()]
+        values = [self.value(part) for part in ref.parts or ()]
         match ref.type:
             case "builtins.list":
                 return values

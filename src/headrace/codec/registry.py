@@ -80,7 +80,7 @@ class Registry:
             ItemsCodec(),
         )
         everyone: list[Codec] = [*self._own, *self._extra]
-        self._named = {each.name: each for each in [*everyone, CodeCodec()]}
+        self._named = {codec.name: codec for codec in [*everyone, CodeCodec()]}
         self._library: dict[str, Sequence[Codec]] = {}
 
     def of(self, value: object) -> Codec:

@@ -179,9 +179,9 @@ class Saver:
         parts: list[Ref] = []
         add, scalars, ref = parts.append, SCALARS, self.ref
         try:
-            for each in values:
-                scalar = scalars.get(type(each))
-                add((scalar(each) if scalar is not None else None) or ref(each))
+            for value in values:
+                scalar = scalars.get(type(value))
+                add((scalar(value) if scalar is not None else None) or ref(value))
         except Misfit as misfit:
             raise misfit.inside(f"[{len(parts) if names is None else repr(names[len(parts)])}]") from None
         return gather(parts, type=kind, names=names)

@@ -97,11 +97,11 @@ class Source:
 
     def parts(self) -> list[object]:
         """Load and return all parts."""
-        return [self._load(each) for each in self._parts]
+        return [self._load(part) for part in self._parts]
 
     def sources(self) -> list[Source]:
         """Return the source of each part, for codecs that load only some of a part."""
-        return [self._enter(each) for each in self._parts]
+        return [self._enter(part) for part in self._parts]
 
     @cached_property
     def _stored(self) -> Path | None:

@@ -49,7 +49,7 @@ class _Info:
         return [(name, value.strip()) for name, _, value in (line.partition(":") for line in head.splitlines())]
 
     def header(self, name: str) -> str | None:
-        return next((value for each, value in self.headers if each == name), None)
+        return next((value for header, value in self.headers if header == name), None)
 
     @property
     def name(self) -> str:
@@ -173,7 +173,7 @@ class Distributions:
         """Return the folder of the editable install that a file lies in, or None."""
         real = os.path.realpath(path)
         folders = [info.editable for info in self._by_name.values() if info.direct]
-        return next((each for each in folders if each and real.startswith(each.rstrip("/") + "/")), None)
+        return next((folder for folder in folders if folder and real.startswith(folder.rstrip("/") + "/")), None)
 
     @cached_property
     def _by_name(self) -> dict[str, _Info]:
@@ -194,7 +194,7 @@ class Distributions:
         return self._listed[folder]
 
     def _find(self, path: str) -> _Info | None:
-        for folder in sorted({each for each in sys.path if path.startswith(each.rstrip("/") + "/")}, key=len)[::-1]:
+        for folder in sorted({entry for entry in sys.path if path.startswith(entry.rstrip("/") + "/")}, key=len)[::-1]:
             relative = os.path.relpath(path, folder).replace(os.sep, "/")
             infos = self._in_folder(folder)
             likely = infos.get(normal_name(relative.split("/", 1)[0].partition(".")[0]))

@@ -83,7 +83,7 @@ class ModuleOwners:
     def _without_file(self, module: ModuleType | None) -> Home:
         """Return the owner of a namespace package, found by its folders."""
         folders = list(getattr(module, "__path__", ()))
-        inside = [each for each in folders if self._roots.place(os.path.join(os.path.abspath(each), "_.py"))]
+        inside = [folder for folder in folders if self._roots.place(os.path.join(os.path.abspath(folder), "_.py"))]
         return "project" if inside else "other"
 
 
@@ -100,6 +100,6 @@ def _is_standard(path: str) -> bool:
 
 def _import_folder(path: str) -> str:
     """Return the folder on the import path that a file was imported from."""
-    folders = [os.path.abspath(each) for each in sys.path if each]
-    holding = [each for each in folders if path.startswith(each.rstrip(os.sep) + os.sep)]
+    folders = [os.path.abspath(folder) for folder in sys.path if folder]
+    holding = [folder for folder in folders if path.startswith(folder.rstrip(os.sep) + os.sep)]
     return max(holding, key=len, default=os.path.dirname(path))

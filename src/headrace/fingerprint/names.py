@@ -41,15 +41,17 @@ def global_names(code: CodeType) -> Globals:
     bound: set[str] = set()
     rest = [code]
     while rest:
-        each = rest.pop()
-        read |= _used(each, _LOADS)
-        bound |= _used(each, _STORES)
-        rest.extend(inner for inner in each.co_consts if is_a(inner, CodeType))
+        current = rest.pop()
+        read |= _used(current, _LOADS)
+        bound |= _used(current, _STORES)
+        rest.extend(inner for inner in current.co_consts if is_a(inner, CodeType))
     return Globals(frozenset(read), frozenset(bound))
 
 
 def _used(code: CodeType, operations: list[tuple[int, int]]) -> set[str]:
-    return {code.co_names[each >> shift] for operator, shift in operations for each in _arguments(code, operator)}
+    return {
+        code.co_names[argument >> shift] for operator, shift in operations for argument in _arguments(code, operator)
+    }
 
 
 def _arguments(code: CodeType, operator: int) -> Iterator[int]:
@@ -71,11 +73,11 @@ def rebound_cells(code: CodeType) -> set[str]:
     rebound: set[str] = set()
     rest = [code]
     while rest:
-        each = rest.pop()
-        names = _local_names(each)
-        stored = {names[argument] for operator in _CELL_STORES for argument in _arguments(each, operator)}
-        rebound |= stored & set(each.co_freevars)
-        rest.extend(inner for inner in each.co_consts if is_a(inner, CodeType))
+        current = rest.pop()
+        names = _local_names(current)
+        stored = {names[argument] for operator in _CELL_STORES for argument in _arguments(current, operator)}
+        rebound |= stored & set(current.co_freevars)
+        rest.extend(inner for inner in current.co_consts if is_a(inner, CodeType))
     return rebound & set(code.co_freevars)
 
 
@@ -163,9 +165,9 @@ class StaticNames:
     def ours(self, chain: Chain) -> bool:
         """Return whether a name was imported from Headrace."""
         imported = self._top.imported(chain[0])
-        return bool(imported) and all(each.module.partition(".")[0] == "headrace" for each in imported or ())
+        return bool(imported) and all(origin.module.partition(".")[0] == "headrace" for origin in imported or ())
 
     def type_checking(self, chain: Chain) -> bool:
         """Return whether a name was imported from `typing`."""
         imported = self._top.imported(chain[0])
-        return bool(imported) and all(each.module in ("typing", "typing_extensions") for each in imported or ())
+        return bool(imported) and all(origin.module in ("typing", "typing_extensions") for origin in imported or ())

@@ -68,11 +68,11 @@ class ProjectRoots:
     def _find(self, path: str) -> Place | None:
         if not os.path.isabs(path):
             return None
-        for each in dict.fromkeys((path, os.path.realpath(path))):
+        for spelling in dict.fromkeys((path, os.path.realpath(path))):
             for root in [*self.roots, *self._loose]:
                 for spelled in dict.fromkeys((root, os.path.realpath(root))):
-                    if each.startswith(spelled.rstrip(os.sep) + os.sep) and not self._foreign(spelled, each):
-                        return _named(root, os.path.relpath(each, spelled))
+                    if spelling.startswith(spelled.rstrip(os.sep) + os.sep) and not self._foreign(spelled, spelling):
+                        return _named(root, os.path.relpath(spelling, spelled))
         return None
 
     def _foreign(self, root: str, path: str) -> bool:

@@ -184,9 +184,9 @@ class ReachedCode:
             texts += [place.relative, self.text(whole)]
             where = source.where_all(source.tree.body)
             node.files.append(Part(name=place.relative, kind="file", digest=digest(texts[-1]), where=where))
-            for each in whole.imports:
-                if not each.level:
-                    self._bundle_import(node, each.module)
+            for imported in whole.imports:
+                if not imported.level:
+                    self._bundle_import(node, imported.module)
         for name in sorted(self.project.roots.extra_sources):
             texts += ["cell", self.project.roots.extra_sources[name]]
         node.own = digest("bundle", *texts)

@@ -70,9 +70,9 @@ class Arguments:
         """Load an argument. If other code may have changed it, its bytes are checked against its digest first, unless
         its files have not changed since they were last checked."""
         needed = blobs(ref)
-        if not needed or not (self._guarded or any(each.digest in order.verify for each in needed)):
+        if not needed or not (self._guarded or any(blob.digest in order.verify for blob in needed)):
             return self._load(ref, scratch=folder)
-        stamps = [self._store.stamp(each.digest, each.nonce or "") for each in needed]
+        stamps = [self._store.stamp(blob.digest, blob.nonce or "") for blob in needed]
         value = self._load(ref, verify=None in stamps or self._verified.get(ref.identity) != stamps, scratch=folder)
         self._verified[ref.identity] = stamps
         return value

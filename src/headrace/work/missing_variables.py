@@ -29,8 +29,8 @@ class Absent:
         environments: list[Any] = [os.environ, os.environb]
         watched = _Watched(environments[0]._data)
         watched.note = self._note
-        for each in environments:
-            each._data = watched
+        for environment in environments:
+            environment._data = watched
 
     def remarks(self) -> list[str]:
         """Return a remark for each variable that the project's code has asked for, each once. Without it, code that has

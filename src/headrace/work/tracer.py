@@ -158,7 +158,7 @@ class Asker:
         had these fields.
         """
         kind: Any = type(record)
-        values = [getattr(record, each.name) for each in fields(kind) if each.name not in late]
+        values = [getattr(record, field.name) for field in fields(kind) if field.name not in late]
         saved = self._desk.save(kind(*values, None))
         pairs = dict(zip(saved.names or (), saved.parts or (), strict=True))
         kept = {name: part for name, part in pairs.items() if name not in list(late)[1:]}

@@ -85,7 +85,7 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
         if name in pipelines:
             return pipelines[name]
     near = difflib.get_close_matches(name, pipelines, 1)
-    names = ", ".join(f"`{each}`" for each in pipelines)
+    names = ", ".join(f"`{pipeline}`" for pipeline in pipelines)
     hint = (
         f"did you mean `{near[0]}`?" if near else f"there is {names}" if names else "decorate one with `@hr.pipeline`"
     )
@@ -166,13 +166,13 @@ def user_traceback(error: BaseException, folder: Path) -> str:
     seen: set[int] = set()
     rest = [lines]
     while rest:
-        each = rest.pop()
-        if id(each) in seen:
+        current = rest.pop()
+        if id(current) in seen:
             continue
-        seen.add(id(each))
-        kept = [frame for frame in each.stack if not frame.filename.startswith(_OURS)]
-        each.stack = traceback.StackSummary.from_list(kept)
-        rest += [other for other in (each.__cause__, each.__context__) if other is not None]
+        seen.add(id(current))
+        kept = [frame for frame in current.stack if not frame.filename.startswith(_OURS)]
+        current.stack = traceback.StackSummary.from_list(kept)
+        rest += [other for other in (current.__cause__, current.__context__) if other is not None]
     linecache.checkcache()
     text = _readable("".join(lines.format()), folder)
     return text if len(text) <= LONGEST_TRACEBACK else f"...{text[-LONGEST_TRACEBACK:]}"

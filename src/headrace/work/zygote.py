@@ -221,7 +221,7 @@ class Zygote:
             if child is None:
                 continue  # an orphan of a worker
             _signal_session(pid, signal.SIGKILL)
-            spared = {*self._children, *(each.board.writer() for each in self._children.values())}
+            spared = {*self._children, *(sibling.board.writer() for sibling in self._children.values())}
             writer = child.board.writer()
             if writer and writer not in self._children:
                 _end_strays({*spared, writer})
@@ -340,7 +340,7 @@ def _await_end(pid: int) -> None:
 
 def _children_of(pid: int) -> list[int]:
     try:
-        return [int(each) for each in Path(f"/proc/self/task/{pid}/children").read_text().split()]
+        return [int(child) for child in Path(f"/proc/self/task/{pid}/children").read_text().split()]
     except OSError:
         return []
 

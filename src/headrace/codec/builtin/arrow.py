@@ -120,7 +120,7 @@ CODECS = (ArrowCodec(), ArrowStreamCodec())
 
 def write_table(table: Any, sink: Sink) -> None:
     """Write a table so that equal tables make equal bytes, copying at most one batch at a time."""
-    if any(pa.types.is_dictionary(each.type) for each in table.schema):
+    if any(pa.types.is_dictionary(field.type) for field in table.schema):
         table = table.unify_dictionaries()
     _write(sink, table.schema, _cut(table), table.nbytes)
 
@@ -273,8 +273,8 @@ def _cut(table: Any) -> Iterator[Any]:
         piece = table.slice(start, rows)
         ends = start + rows >= table.num_rows
         columns = [
-            each.combine_chunks() if ends or each.num_chunks > 1 or not _is_fixed(each.type) else each
-            for each in piece.columns
+            column.combine_chunks() if ends or column.num_chunks > 1 or not _is_fixed(column.type) else column
+            for column in piece.columns
         ]
         yield from pa.Table.from_arrays(columns, schema=table.schema).to_batches()
         del piece, columns
@@ -289,7 +289,7 @@ def _all_cut(pieces: Iterable[Any]) -> Iterator[Any]:
 
 def batch_rows(schema: Any) -> int:
     """Return how many rows of this schema make a record batch of about `BATCH_BYTES`."""
-    width = sum(_width(each.type) for each in schema)
+    width = sum(_width(field.type) for field in schema)
     return max(1024, 1 << (BATCH_BYTES // max(width, 1)).bit_length() - 1)
 
 

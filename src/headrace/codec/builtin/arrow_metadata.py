@@ -62,12 +62,12 @@ def claims_of(file: Any, *, is_stream: bool) -> Claims:
             continue
         nodes = list(batch.structs(1, _PAIR))
         buffers = list(batch.structs(2, _PAIR))
-        lengths = [batch.number(0, _I64), *(each for each, _ in nodes), *(each for _, each in buffers)]
+        lengths = [batch.number(0, _I64), *(number for number, _ in nodes), *(number for _, number in buffers)]
         if min(lengths) < 0:
             raise pa.ArrowInvalid("a length is negative")
         values += sum(lengths[: 1 + len(nodes)])
         if batch.table(3) is None and not _is_packed_of_old(message):
-            data += sum(each for _, each in buffers)
+            data += sum(number for _, number in buffers)
         else:
             is_packed = True
             data += sum(_unpacked(file, body + offset, length, size) for offset, length in buffers if length)

@@ -74,5 +74,5 @@ class DocumentCodec:
 def _listed(value: Any) -> Any:
     """Return a value with its tuples as lists, since JSON has only lists; the class knows which fields are tuples."""
     if isinstance(value, dict):
-        return {key: _listed(each) for key, each in value.items()}
-    return [_listed(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value

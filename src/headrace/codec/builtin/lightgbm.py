@@ -30,7 +30,7 @@ class LightGbmCodec:
     safe = True
 
     def takes(self, value: object) -> bool:
-        names = (f"lightgbm.sklearn.{each}" for each in MODELS)
+        names = (f"lightgbm.sklearn.{model}" for model in MODELS)
         return is_exactly(value, "lightgbm.basic.Booster", *names)
 
     def save(self, value: object, sink: Sink) -> None:
@@ -65,7 +65,7 @@ CODECS = (LightGbmCodec(),)
 
 def _estimator(model: Any) -> dict[str, Any]:
     """Return a model's attributes without its booster; the label encoder is replaced by its labels in their order."""
-    state = {key: None if key == "_Booster" else _plain(each) for key, each in vars(model).items()}
+    state = {key: None if key == "_Booster" else _plain(attribute) for key, attribute in vars(model).items()}
     if isinstance(encoder := state.get("_le"), LabelEncoder):
         state["_le"] = encoder.classes_
     return state
@@ -88,7 +88,7 @@ def _text(booster: Any) -> str:
 
 def _state_of(booster: Any) -> dict[str, Any]:
     state = {"best_iteration": booster.best_iteration, "best_score": booster.best_score, "params": booster.params}
-    return {key: _plain(each) for key, each in state.items()}
+    return {key: _plain(attribute) for key, attribute in state.items()}
 
 
 def _booster(text: str, state: dict[str, Any]) -> Any:
@@ -103,11 +103,11 @@ def _plain(value: Any) -> Any:
     """Return a value with every dictionary in it as a plain one: LightGBM's own have default factories that only pickle
     can save."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(inner) for key, inner in value.items()}
     return value
 
 
 def _scores(value: dict[str, Any]) -> Any:
     scores: Any = defaultdict(OrderedDict)
-    scores.update({key: OrderedDict(each) for key, each in value.items()})
+    scores.update({key: OrderedDict(inner) for key, inner in value.items()})
     return scores

@@ -110,15 +110,15 @@ def _to_pandas(table: Any) -> Any:
 
 def _index_fields(schema: Any) -> list[str]:
     """Return the names of the fields that hold the index; none if it is a range."""
-    return [each for each in json.loads(schema.metadata[b"pandas"])["index_columns"] if isinstance(each, str)]
+    return [column for column in json.loads(schema.metadata[b"pandas"])["index_columns"] if isinstance(column, str)]
 
 
 def _chosen(table: Any, names: Sequence[str]) -> Any:
     """Return the table of some columns, with the recipe changed to fit only these columns."""
     recipe = _recipe(table)
     index = _index_fields(table.schema)
-    labels = [each["field_name"] for each in json.loads(table.schema.metadata[b"pandas"])["columns"]]
-    columns = [each for each in labels if each not in index]
+    labels = [column["field_name"] for column in json.loads(table.schema.metadata[b"pandas"])["columns"]]
+    columns = [column for column in labels if column not in index]
     objects = [place for place, name in enumerate(names) if columns.index(name) in recipe.objects]
     encoded = msgspec.json.encode(Recipe(objects, recipe.freq))
     return table.replace_schema_metadata({**table.schema.metadata, KEY: encoded})
@@ -177,11 +177,11 @@ def _check_types(given: Any, found: Any) -> None:
 
 
 def _levels(index: Any) -> list[Any]:
-    return [each.dtype for each in index.levels] if isinstance(index, pd.MultiIndex) else [index.dtype]
+    return [level.dtype for level in index.levels] if isinstance(index, pd.MultiIndex) else [index.dtype]
 
 
 def _has_objects(index: Any) -> bool:
-    return any(is_object_dtype(each) for each in _levels(index))
+    return any(is_object_dtype(dtype) for dtype in _levels(index))
 
 
 def _check_values(given: Iterable[Any], found: Iterable[Any]) -> None:

@@ -91,7 +91,7 @@ def _culprit(value: object) -> Misfit | None:
     misfit: Misfit | None = None
     way: list[str] = []
     while len(way) < 10:
-        inner = next(((step, each) for step, each in _inside(value) if not _pickles(each)), None)
+        inner = next(((step, item) for step, item in _inside(value) if not _pickles(item)), None)
         if inner is None:
             break
         way.append(inner[0])
@@ -109,10 +109,10 @@ def _culprit(value: object) -> Misfit | None:
 
 def _inside(value: object) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
-        yield from ((f"[{key!r}]", each) for key, each in value.items())
+        yield from ((f"[{key!r}]", item) for key, item in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
-        yield from ((f"[{index}]", each) for index, each in enumerate(value))
-    yield from ((f".{name}", each) for name, each in getattr(value, "__dict__", {}).items())
+        yield from ((f"[{index}]", item) for index, item in enumerate(value))
+    yield from ((f".{name}", item) for name, item in getattr(value, "__dict__", {}).items())
 
 
 def _pickles(value: object) -> bool:

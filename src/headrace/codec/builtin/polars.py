@@ -39,7 +39,7 @@ class PolarsCodec:
     def save(self, value: object, sink: Sink) -> None:
         assert isinstance(value, pl.DataFrame | pl.Series)
         frame = value.to_frame() if isinstance(value, pl.Series) else value
-        if any(_holds_objects(each) for each in frame.dtypes):
+        if any(_holds_objects(dtype) for dtype in frame.dtypes):
             raise Misfit(describe(type(value)), "a column holds Python objects", "cast it to a type of polars")
         if frame.estimated_size() > SMALL_BYTES:
             frame.write_ipc(sink.path, record_batch_size=ROWS)
@@ -65,7 +65,7 @@ class PolarsCodec:
             raise CodecError("a series has no columns to choose from", hint="load it whole")
         try:
             frame = pl.from_arrow(read_columns(source, names))
-            if isinstance(frame, pl.DataFrame) and not any(_is_coded(each) for each in frame.dtypes):
+            if isinstance(frame, pl.DataFrame) and not any(_is_coded(dtype) for dtype in frame.dtypes):
                 return frame
         except pa.ArrowNotImplementedError:
             pass  # a type that only polars reads
@@ -84,7 +84,7 @@ def _is_coded(dtype: pl.DataType) -> bool:
 
 def _holds_objects(dtype: pl.DataType) -> bool:
     if isinstance(dtype, pl.Struct):
-        return any(_holds_objects(each.dtype) for each in dtype.fields)  # type: ignore[arg-type]
+        return any(_holds_objects(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
     if isinstance(dtype, pl.List | pl.Array):
         return _holds_objects(dtype.inner)  # type: ignore[arg-type]
     return dtype == pl.Object

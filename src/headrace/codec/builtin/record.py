@@ -56,8 +56,8 @@ class RecordCodec:
         if issubclass(kind, msgspec.Struct):
             return kind(**values)
         record = object.__new__(kind)
-        for each in dataclasses.fields(kind):
-            object.__setattr__(record, each.name, values[each.name] if each.name in values else _default(each))
+        for field in dataclasses.fields(kind):
+            object.__setattr__(record, field.name, values[field.name] if field.name in values else _default(field))
         return record
 
 
@@ -117,7 +117,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
         return tuple(getattr(kind, "_fields", ()))
     if issubclass(kind, msgspec.Struct):
         return tuple(kind.__struct_fields__)
-    return tuple(each.name for each in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
 
 
 def _takes_fields(kind: Any, names: tuple[str, ...]) -> bool:
@@ -148,5 +148,5 @@ def _is_only_fields(value: object) -> bool:
         and getattr(kind, "__getstate__", None) in _OWN_STATE
         and kind.__new__ is object.__new__
         and not (vars(value).keys() - set(fields) if hasattr(value, "__dict__") else ())
-        and all(hasattr(value, each) for each in fields)
+        and all(hasattr(value, name) for name in fields)
     )

@@ -151,7 +151,9 @@ def _is_sound_histogram(model: Any) -> bool:
     kinds = model._bin_mapper.is_categorical_
     return kinds.shape == (features,) and all(
         _below(nodes["feature_idx"], features) and np.all(kinds[nodes["feature_idx"][nodes["is_categorical"] != 0]])
-        for nodes in (each.nodes[each.nodes["is_leaf"] == 0] for row in model._predictors for each in row)
+        for nodes in (
+            predictor.nodes[predictor.nodes["is_leaf"] == 0] for row in model._predictors for predictor in row
+        )
     )
 
 
@@ -239,7 +241,7 @@ def _is_sound_machine(model: Any) -> bool:
         and sum(counts.tolist()) == rows
         and _below(model.support_, learned)
         and model._intercept_.shape == (pairs,)
-        and all(each.shape in ((0,), (pairs,)) for each in (model._probA, model._probB))
+        and all(array.shape in ((0,), (pairs,)) for array in (model._probA, model._probB))
         and len(model._probA) == len(model._probB)
         and (not is_asked or model._BaseLibSVM__Xfit.shape[0] == learned)
     )
@@ -262,7 +264,10 @@ def _is_sound_encoder(model: Any) -> bool:
     known = model.categories_
     groups = model._infrequent_indices if model._infrequent_enabled else [None] * len(known)
     dropped = [None] * len(known) if model._drop_idx_after_grouping is None else model._drop_idx_after_grouping
-    counts = [len(each) - (0 if group is None else len(group) - 1) for each, group in zip(known, groups, strict=True)]
+    counts = [
+        len(categories) - (0 if group is None else len(group) - 1)
+        for categories, group in zip(known, groups, strict=True)
+    ]
     maps = model._default_to_infrequent_mappings if model._infrequent_enabled else groups
     return (
         len(known) == model.n_features_in_
@@ -271,8 +276,8 @@ def _is_sound_encoder(model: Any) -> bool:
         and all(drop is None or _within(drop, count - 1, 0) for drop, count in zip(dropped, counts, strict=True))
         and all(
             (places is None) == (group is None)
-            and (places is None or (len(places) == len(each) and _below(places, count)))
-            for places, group, each, count in zip(maps, groups, known, counts, strict=True)
+            and (places is None or (len(places) == len(categories) and _below(places, count)))
+            for places, group, categories, count in zip(maps, groups, known, counts, strict=True)
         )
     )
 
@@ -301,14 +306,14 @@ def _is_sound_rest(model: Any) -> bool:
     labels."""
     if not hasattr(model, "estimators_") or model.label_binarizer_.y_type_ == "multiclass":
         return True
-    last = [each[-1] if hasattr(each, "steps") else each for each in model.estimators_]
+    last = [estimator[-1] if hasattr(estimator, "steps") else estimator for estimator in model.estimators_]
     names = ("decision_function", "predict_proba")
     return all(
         np.shape(answer)[:1] == (1,) and np.size(answer) == (1 if name == names[0] else 2)
-        for each in last
+        for estimator in last
         for name in names
-        if hasattr(each, name)
-        for answer in (getattr(each, name)(np.ones((1, getattr(each, "n_features_in_", 1)))),)
+        if hasattr(estimator, name)
+        for answer in (getattr(estimator, name)(np.ones((1, getattr(estimator, "n_features_in_", 1)))),)
     )
 
 

@@ -59,7 +59,7 @@ class JoinedCodec:
         return pa.concat_tables(source.parts())
 
     def load_columns(self, source: Source, names: Sequence[str]) -> object:
-        return pa.concat_tables([read_columns(each, names) for each in source.sources()])
+        return pa.concat_tables([read_columns(part, names) for part in source.sources()])
 
 
 CODECS = (JoinedCodec(), LaterCodec())

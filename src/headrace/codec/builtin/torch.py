@@ -49,7 +49,7 @@ class TorchCodec:
             type(value) in (dict, OrderedDict)
             and isinstance(value, dict)
             and all(
-                type(key) is str and type(each) in (torch.Tensor, torch.nn.Parameter) for key, each in value.items()
+                type(key) is str and type(item) in (torch.Tensor, torch.nn.Parameter) for key, item in value.items()
             )
         )
 
@@ -57,7 +57,7 @@ class TorchCodec:
         tensors_by_name: dict[str, Any] = value if isinstance(value, dict) else {"": value}
         tensors, note = _flatten(tensors_by_name)
         metadata = {KEY: msgspec.json.encode(note).decode()}
-        if sum(each.nbytes for each in tensors.values()) > SMALL_BYTES:
+        if sum(tensor.nbytes for tensor in tensors.values()) > SMALL_BYTES:
             save_file(tensors, sink.path, metadata)
         else:
             sink.write(save_bytes(tensors, metadata))

@@ -61,16 +61,18 @@ def _definitions(follow: Follow, cls: type, scope: Scope) -> list[tuple[Source, 
         sources = {home: None}
     elif not sources:
         sources = dict.fromkeys(follow.reach.sources.cells_that_bind(cls.__qualname__.partition(".")[0])[-1:])
-    definitions = [(source, each) for source in sources for each in source.classes(cls.__qualname__)]
+    definitions = [(source, definition) for source in sources for definition in source.classes(cls.__qualname__)]
     if len(definitions) > 1:
         lines = {function.__code__.co_firstlineno for function in _own_functions(cls)}
-        fitting = [(source, each) for source, each in definitions if _holds_lines(each, lines)]
+        fitting = [(source, definition) for source, definition in definitions if _holds_lines(definition, lines)]
         return fitting or definitions
     return definitions
 
 
 def _holds_lines(found: Found, lines: set[int]) -> bool:
-    return any(isinstance(each, types.CodeType) and each.co_firstlineno in lines for each in found.code.co_consts)
+    return any(
+        isinstance(constant, types.CodeType) and constant.co_firstlineno in lines for constant in found.code.co_consts
+    )
 
 
 def _own_functions(cls: type) -> Iterable[types.FunctionType]:
@@ -127,7 +129,7 @@ def functions_in(value: Any) -> list[types.FunctionType]:
         inner = [value.fget, value.fset, value.fdel]
     elif is_a(value, functools.cached_property):
         inner = [value.func]
-    return [each for each in inner if is_a(each, types.FunctionType)]
+    return [part for part in inner if is_a(part, types.FunctionType)]
 
 
 def _entry(follow: Follow, node: Node, name: str, value: object, found: list[tuple[Source, Found]]) -> str:
@@ -148,7 +150,7 @@ def _entry(follow: Follow, node: Node, name: str, value: object, found: list[tup
 
 
 def _is_written(name: str, found: list[tuple[Source, Found]]) -> bool:
-    return any(name in each.code.co_names for _, each in found)
+    return any(name in definition.code.co_names for _, definition in found)
 
 
 def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[Source, Found]], node: Node) -> bool:

@@ -138,7 +138,10 @@ def code_text(code: types.CodeType) -> str:
 
 
 def _code_parts(code: types.CodeType) -> tuple[object, ...]:
-    constants = [_code_parts(each) if isinstance(each, types.CodeType) else _constant(each) for each in code.co_consts]
+    constants = [
+        _code_parts(constant) if isinstance(constant, types.CodeType) else _constant(constant)
+        for constant in code.co_consts
+    ]
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     return (code.co_code.hex(), code.co_argcount, code.co_kwonlyargcount, code.co_flags, names, constants)
 

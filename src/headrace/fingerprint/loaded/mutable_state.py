@@ -61,7 +61,7 @@ class Changing:
     def check_globals(self, node: Node, piece: Piece, code: types.CodeType, scope: Scope) -> None:
         """Record a reason against reuse if a piece of code changes its module's globals."""
         names = global_names(code)
-        imported = {each.name for each in piece.imports}
+        imported = {entry.name for entry in piece.imports}
         if any(change.base == ("globals",) for change in piece.changes):
             self._say(node, "globals()", "")
         for name in sorted(names.bound - imported):
@@ -154,7 +154,7 @@ class Changing:
             return False
         if not self._is_project(type(value).__module__) or plain_function(value) is not None:
             return False
-        method = next((vars(each)[rest[0]] for each in type(value).__mro__ if rest[0] in vars(each)), None)
+        method = next((vars(base)[rest[0]] for base in type(value).__mro__ if rest[0] in vars(base)), None)
         if is_a(method, property):
             method = method.fget
         return is_a(method, types.FunctionType) and self._changes_parameter(method, 0)
@@ -209,7 +209,7 @@ def _inner(value: object, rest: Chain) -> object:
     for name in rest:
         kinds = value.__mro__ if is_a(value, type) else type(value).__mro__
         inside: list[Any] = [] if is_a(value, type) else [instance_dict(value)]
-        holding = next((each for each in [*inside, *map(vars, kinds)] if name in each), None)
+        holding = next((attributes for attributes in [*inside, *map(vars, kinds)] if name in attributes), None)
         if holding is None:
             break
         value = holding[name]
@@ -243,6 +243,6 @@ def _sharing(source: Source, found: Found) -> Iterator[types.CodeType]:
     around = found.around
     while around is not None and source.is_class(around):
         around = source.around(around)
-    for each in around.co_consts if around is not None and around.co_name != "<module>" else ():
-        if isinstance(each, types.CodeType) and each is not found.code:
-            yield each
+    for constant in around.co_consts if around is not None and around.co_name != "<module>" else ():
+        if isinstance(constant, types.CodeType) and constant is not found.code:
+            yield constant

@@ -51,7 +51,7 @@ class Owners:
         if self._homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
             return False
         inside = instance_dict(value)
-        if "__name__" not in inside and not any("__name__" in vars(each) for each in kind.__mro__):
+        if "__name__" not in inside and not any("__name__" in vars(base) for base in kind.__mro__):
             return False
         module = module_of(value)
         return module is not None and self._homes.of_module(module) != "project" and is_at_home(value)
@@ -68,14 +68,14 @@ class Owners:
         with a name."""
         inside = dict(instance_dict(value))
         if is_a(value, types.FunctionType):
-            inside.update((f"cell {name}", each) for name, each in cells_of(value).items())
+            inside.update((f"cell {name}", item) for name, item in cells_of(value).items())
             registry = inside.pop("registry", None)
             if is_a(registry, types.MappingProxyType):
                 # `singledispatch`: the function registered for each class
-                for kind, each in registry.items():
+                for kind, item in registry.items():
                     name = f"for {self.stable_name(kind)}"
-                    inside[name if name not in inside else f"{name} {len(inside)}"] = each
-        return [(name, each) for name, each in sorted(inside.items()) if self.holds_project(each)]
+                    inside[name if name not in inside else f"{name} {len(inside)}"] = item
+        return [(name, item) for name, item in sorted(inside.items()) if self.holds_project(item)]
 
 
 def is_at_home(value: object) -> bool:

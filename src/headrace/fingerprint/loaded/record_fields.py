@@ -24,9 +24,9 @@ def fields(cls: Any) -> list[object]:
     inside = vars(cls)
     annotations = inside.get("__annotations__") if sys.version_info < (3, 14) else getattr(cls, "__annotations__", None)
     facts += [annotations, *(inside.get(name) for name in ("__total__", "__required_keys__", "__readonly_keys__"))]
-    for each in getattr(cls, "__dataclass_fields__", {}).values():
-        options = [each.init, each.repr, each.hash, each.compare, bool(each.kw_only), dict(each.metadata)]
-        facts.append([each.name, each.type, *options])
+    for field in getattr(cls, "__dataclass_fields__", {}).values():
+        options = [field.init, field.repr, field.hash, field.compare, bool(field.kw_only), dict(field.metadata)]
+        facts.append([field.name, field.type, *options])
     if hasattr(cls, "__dataclass_params__"):
         facts.append(repr(cls.__dataclass_params__))
     return [*facts, defaults(cls)]
@@ -38,10 +38,10 @@ def defaults(cls: Any) -> dict[str, object]:
     names = getattr(cls, "__struct_fields__", ())
     values.update(zip(names[::-1], getattr(cls, "__struct_defaults__", ())[::-1], strict=False))
     for attribute in ("__dataclass_fields__", "__pydantic_fields__"):
-        for name, each in getattr(cls, attribute, {}).items():
-            values[name] = (_known(each.default), _known(each.default_factory))
-    for each in getattr(cls, "__attrs_attrs__", ()):
-        values[each.name] = each.default
+        for name, field in getattr(cls, attribute, {}).items():
+            values[name] = (_known(field.default), _known(field.default_factory))
+    for field in getattr(cls, "__attrs_attrs__", ()):
+        values[field.name] = field.default
     return values
 
 

@@ -61,7 +61,7 @@ class Statements:
             node.edges["module"] = self._follow.scope_module(scope)
             self._follow.reach.note(f"`{node.name}` is made while its module is loaded: all of the module counts")
             return ""
-        return " ".join(self._statement(node, each, source, scope, {name}) for each in statements)
+        return " ".join(self._statement(node, statement, source, scope, {name}) for statement in statements)
 
     def _add_held(self, node: Node, value: object) -> None:
         """Add an edge for each function and class of the project anywhere in a distribution's object, such as
@@ -113,16 +113,16 @@ def held(value: object, is_wanted: Callable[[object], bool]) -> Iterator[object]
     seen: set[int] = set()
     rest = deque(_inside(value))
     while rest and len(seen) < MOST_HELD:
-        each = rest.popleft()
-        each = plain_function(each) or each
-        if id(each) in seen or is_a(each, PLAIN):
+        item = rest.popleft()
+        item = plain_function(item) or item
+        if id(item) in seen or is_a(item, PLAIN):
             continue
-        seen.add(id(each))
-        thing = each if is_a(each, type | types.FunctionType) else type(each)
+        seen.add(id(item))
+        thing = item if is_a(item, type | types.FunctionType) else type(item)
         if is_wanted(thing):
             yield thing
-        if not is_thing(each):
-            rest.extend(_inside(each))
+        if not is_thing(item):
+            rest.extend(_inside(item))
 
 
 def _inside(value: Any) -> Iterator[object]:

@@ -129,8 +129,8 @@ class Walk:
         def fill(node: Node) -> None:
             node.own = f"name {function.__code__.co_qualname}"
             node.edges["home"] = self.reach.symbol(f"{module}.{function.__code__.co_qualname}", module)
-            for label, each in self.owners.wrapped(function):
-                target = self.thing(each, signature=True)
+            for label, inner in self.owners.wrapped(function):
+                target = self.thing(inner, signature=True)
                 if target is not None:
                     node.edges[label] = target
 
@@ -290,7 +290,7 @@ class Walk:
         return is_at_home(plain)
 
     def _reads_cells(self, function: types.FunctionType) -> bool:
-        return not any(self.read.encode(each).unread for each in cells_of(function).values() if not is_thing(each))
+        return not any(self.read.encode(cell).unread for cell in cells_of(function).values() if not is_thing(cell))
 
     def _own_name(self, scope: Scope, name: str, value: object) -> Node:
         """Return the node of a name that every module has. `__name__` counts as the name that the module's file gives
@@ -322,8 +322,8 @@ class Walk:
     def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
         """Return a value's digest, and add an edge for each function, class and module in the value."""
         encoded = self.read.encode(value)
-        for index, each in enumerate(encoded.things):
-            target = self.thing(each)
+        for index, thing in enumerate(encoded.things):
+            target = self.thing(thing)
             if target is not None:
                 node.edges[f"{label} {index}"] = target
                 self.reach.note_whole(node, target)

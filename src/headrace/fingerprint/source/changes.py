@@ -46,15 +46,15 @@ class Changes:
         """Record what is changed where a value is stored in a target."""
         rest = [target]
         while rest:
-            each = rest.pop()
-            if isinstance(each, ast.Tuple | ast.List):
-                rest.extend(each.elts)
-            elif isinstance(each, ast.Starred):
-                rest.append(each.value)
-            elif isinstance(each, ast.Attribute | ast.Subscript):
-                root = root_of(each)
+            current = rest.pop()
+            if isinstance(current, ast.Tuple | ast.List):
+                rest.extend(current.elts)
+            elif isinstance(current, ast.Starred):
+                rest.append(current.value)
+            elif isinstance(current, ast.Attribute | ast.Subscript):
+                root = root_of(current)
                 reads = any(isinstance(inner, ast.Name) and inner.id == root for inner in ast.walk(value))
-                self.changed(each, "step" if reads else "put")
+                self.changed(current, "step" if reads else "put")
 
     def changed(self, target: ast.expr, how: Literal["put", "step"]) -> None:
         """Record that an item, an attribute or a name is set or deleted."""
@@ -73,9 +73,9 @@ class Changes:
             self._base(first, "call", function[-1])
         elif function[-1] in SETTERS and first is not None:
             self._base(first, "step", function[-1])
-        for position, each in enumerate(node.args):
-            if isinstance(each, ast.Name):
-                self._piece.given.append(Given(function, position, each.id))
+        for position, argument in enumerate(node.args):
+            if isinstance(argument, ast.Name):
+                self._piece.given.append(Given(function, position, argument.id))
         for keyword in node.keywords:
             if keyword.arg is not None and isinstance(keyword.value, ast.Name):
                 self._piece.given.append(Given(function, keyword.arg, keyword.value.id))

@@ -95,7 +95,7 @@ class Piece:
     def text(self, kinds: frozenset[Aside]) -> str:
         """Return the normal form with only these kinds of asides."""
         return "".join(
-            each if isinstance(each, str) else each.text
-            for each in self.segments
-            if isinstance(each, str) or each.kind in kinds
+            segment if isinstance(segment, str) else segment.text
+            for segment in self.segments
+            if isinstance(segment, str) or segment.kind in kinds
         )

@@ -56,8 +56,8 @@ class Source:
         """The statements of a cell, compiled one by one as IPython does. This matters: Python compiles a call of a
         module's attribute differently if the module is imported in the same unit."""
         flags = self._flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        units = [ast.Module([each], []) for each in self.tree.body]
-        return [compile(each, self.path, "exec", flags=flags, dont_inherit=True) for each in units]
+        units = [ast.Module([unit], []) for unit in self.tree.body]
+        return [compile(unit, self.path, "exec", flags=flags, dont_inherit=True) for unit in units]
 
     @cached_property
     def top(self) -> TopLevel:
@@ -80,15 +80,22 @@ class Source:
         """Return the code that a definition in this source compiled to, or None."""
         name = getattr(node, "name", None)
         codes = (code for pairs in self._codes.values() for code, _ in pairs)
-        return next((each for each in codes if each.co_name == name and each.co_firstlineno == first_line(node)), None)
+        return next(
+            (
+                candidate
+                for candidate in codes
+                if candidate.co_name == name and candidate.co_firstlineno == first_line(node)
+            ),
+            None,
+        )
 
     def find(self, code: CodeType) -> Found | None:
         """Return the definition of a loaded code object, or None if the source no longer compiles to this code."""
         candidates = self._codes.get(code.co_qualname, ())
-        same = [each for each in candidates if each[0] == code]
+        same = [pair for pair in candidates if pair[0] == code]
         if not same:
             loaded = bare(code)
-            same = [each for each in candidates if bare(each[0]) == loaded]
+            same = [pair for pair in candidates if bare(pair[0]) == loaded]
         for compiled, around in same:
             node = self.node(compiled)
             if node is not None:
@@ -130,7 +137,7 @@ class Source:
 
     def around(self, code: CodeType) -> CodeType | None:
         """Return the code around a code object of this source."""
-        return next((around for each, around in self._codes.get(code.co_qualname, ()) if each is code), None)
+        return next((around for candidate, around in self._codes.get(code.co_qualname, ()) if candidate is code), None)
 
     def piece(self, nodes: Sequence[ast.AST], names: Names) -> Piece:
         """Return the normal form of some nodes of this source; it is made once and kept."""
@@ -145,10 +152,10 @@ class Source:
         rest = [self.code] if self.place else [*self._apart, self.code]
         while rest:
             around = rest.pop()
-            for each in around.co_consts:
-                if isinstance(each, CodeType):
-                    codes.setdefault(each.co_qualname, []).append((each, around))
-                    rest.append(each)
+            for constant in around.co_consts:
+                if isinstance(constant, CodeType):
+                    codes.setdefault(constant.co_qualname, []).append((constant, around))
+                    rest.append(constant)
         return codes
 
     @cached_property
@@ -272,7 +279,7 @@ def bare(code: CodeType) -> tuple[object, ...]:
         code.co_posonlyargcount,
         code.co_kwonlyargcount,
         code.co_flags,
-        tuple(_bare_constant(each) for each in code.co_consts),
+        tuple(_bare_constant(constant) for constant in code.co_consts),
     )
 
 
@@ -280,9 +287,9 @@ def _bare_constant(value: object) -> object:
     if isinstance(value, CodeType):
         return bare(value)
     if isinstance(value, tuple):
-        return ("tuple", *(_bare_constant(each) for each in value))
+        return ("tuple", *(_bare_constant(item) for item in value))
     if isinstance(value, frozenset):
-        return ("frozenset", frozenset(_bare_constant(each) for each in value))
+        return ("frozenset", frozenset(_bare_constant(item) for item in value))
     return (type(value).__name__, repr(value))
 
 
@@ -312,7 +319,7 @@ def first_line(node: ast.AST) -> int:
 
 
 def _within(span: tuple[int | None, int | None, int | None, int | None], node: ast.Lambda) -> bool:
-    line, end_line, column, end_column = (each or 0 for each in span)
+    line, end_line, column, end_column = (number or 0 for number in span)
     start = (node.lineno, node.col_offset)
     end = (node.end_lineno or 0, node.end_col_offset or 0)
     return start <= (line, column) and (end_line, end_column) <= end
@@ -321,7 +328,7 @@ def _within(span: tuple[int | None, int | None, int | None, int | None], node: a
 def _arguments(node: ast.Lambda) -> tuple[str, ...]:
     arguments = node.args
     plain = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    return tuple(each.arg for each in plain)
+    return tuple(argument.arg for argument in plain)
 
 
 def _count(code: CodeType) -> int:

@@ -21,8 +21,8 @@ def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
     if isinstance(node, ast.ImportFrom):
         module, level = node.module or "", node.level
         return [
-            Imported("" if each.name == "*" else each.asname or each.name, module, level, each.name)
-            for each in node.names
+            Imported("" if entry.name == "*" else entry.asname or entry.name, module, level, entry.name)
+            for entry in node.names
         ]
     imports = []
     for alias in node.names:

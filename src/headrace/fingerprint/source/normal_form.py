@@ -40,11 +40,11 @@ def _joined(segments: list[str | Segment]) -> list[str | Segment]:
     """Return the segments with neighbouring texts joined, so that only asides are separate."""
     joined: list[str | Segment] = []
     texts: list[str] = []
-    for each in segments:
-        if isinstance(each, str):
-            texts.append(each)
+    for segment in segments:
+        if isinstance(segment, str):
+            texts.append(segment)
         else:
-            joined += ["".join(texts), each]
+            joined += ["".join(texts), segment]
             texts.clear()
     return [*joined, "".join(texts)]
 
@@ -137,19 +137,19 @@ class _Writer:
             self._body(values)
             return
         self._out.append("[")
-        for each in values:
-            if isinstance(each, ast.AST):
-                self.visit(each)
+        for value in values:
+            if isinstance(value, ast.AST):
+                self.visit(value)
             else:
-                self._out.append(f"{each!r},")
+                self._out.append(f"{value!r},")
         self._out.append("]")
 
     def _body(self, statements: list[ast.stmt]) -> None:
         self._out.append("{")
-        for each in statements:
-            if not is_idle(each):
-                self.visit(each)
-            elif isinstance(each, ast.Expr) and isinstance(text := getattr(each.value, "value", None), str):
+        for statement in statements:
+            if not is_idle(statement):
+                self.visit(statement)
+            elif isinstance(statement, ast.Expr) and isinstance(text := getattr(statement.value, "value", None), str):
                 self._out.append(Segment("doc", f"doc {text!r};"))
         self._out.append("}")
 
@@ -263,18 +263,18 @@ class _Writer:
     def _from_outside(self, nodes: list[Any], is_top: bool) -> None:
         sink = self._sink
         self._sink = self.piece.outer if is_top else sink
-        for each in nodes:
-            self.visit(each)
+        for node in nodes:
+            self.visit(node)
         self._sink = sink
 
     def _arguments(self, node: ast.arguments, keep: bool, is_top: bool) -> None:
         for name in ("posonlyargs", "args", "vararg", "kwonlyargs", "kwarg"):
             value = getattr(node, name)
             self._out.append(f"{name}:")
-            for each in value if isinstance(value, list) else [value]:
-                if each is not None:
-                    self._out.append(f"{each.arg},")
-                    self._aside(each.annotation, keep, is_top)
+            for argument in value if isinstance(value, list) else [value]:
+                if argument is not None:
+                    self._out.append(f"{argument.arg},")
+                    self._aside(argument.annotation, keep, is_top)
         sink = self._sink
         self._sink = self.piece.defaults if is_top else sink
         self._list("defaults", node.defaults)
@@ -311,8 +311,8 @@ class _Writer:
         self._out.append(")")
 
     def _assign(self, node: ast.Assign) -> None:
-        for each in node.targets:
-            self._changes.stored(each, node.value)
+        for target in node.targets:
+            self._changes.stored(target, node.value)
         self._plain(node)
 
     def _augmented(self, node: ast.AugAssign) -> None:
@@ -336,12 +336,12 @@ class _Writer:
         self._out.append("(Delete ")
         rest: list[ast.expr] = list(reversed(node.targets))
         while rest:
-            each = rest.pop()
-            if isinstance(each, ast.Tuple | ast.List):
-                rest.extend(reversed(each.elts))
+            target = rest.pop()
+            if isinstance(target, ast.Tuple | ast.List):
+                rest.extend(reversed(target.elts))
                 continue
-            self._changes.changed(each, "step")
-            self.visit(each)
+            self._changes.changed(target, "step")
+            self.visit(target)
         self._out.append(")")
 
     # Imports, and code that doesn't run
@@ -349,9 +349,9 @@ class _Writer:
     def _if(self, node: ast.If) -> None:
         chain = chain_of(node.test)
         if chain is not None and chain[-1] == "TYPE_CHECKING" and self._names.type_checking(chain):
-            for each in node.orelse:
-                if not is_idle(each):
-                    self.visit(each)
+            for statement in node.orelse:
+                if not is_idle(statement):
+                    self.visit(statement)
             return
         self._plain(node)
 
@@ -367,10 +367,10 @@ def _strings_in(annotation: ast.expr) -> list[ast.expr]:
     """Return the expressions in an annotation's strings: `list["Row"]` names `Row`. Strings that aren't expressions are
     left out."""
     expressions = []
-    for each in ast.walk(annotation):
-        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             try:
-                expressions.append(ast.parse(each.value.strip(), mode="eval").body)
+                expressions.append(ast.parse(node.value.strip(), mode="eval").body)
             except (SyntaxError, ValueError):
                 continue
     return expressions

@@ -57,21 +57,21 @@ class TopLevel:
     def _read(self, node: ast.AST, statement: ast.stmt, *, as_user: bool) -> None:
         rest: list[ast.AST] = [node]
         while rest:
-            each = rest.pop()
-            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                self._bind(each.name, statement)
-                self._made.add(each.name)
+            current = rest.pop()
+            if isinstance(current, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                self._bind(current.name, statement)
+                self._made.add(current.name)
                 continue
-            if isinstance(each, ast.If) and is_type_checking(each.test):
-                rest.extend(each.orelse)
+            if isinstance(current, ast.If) and is_type_checking(current.test):
+                rest.extend(current.orelse)
                 continue
-            if isinstance(each, ast.Import | ast.ImportFrom):
-                self._import(each, statement)
-            elif isinstance(each, ast.Name):
-                self._name(each, statement, as_user=as_user)
-            elif isinstance(each, ast.ExceptHandler) and each.name:
-                self._bind(each.name, statement)
-            rest.extend(ast.iter_child_nodes(each))
+            if isinstance(current, ast.Import | ast.ImportFrom):
+                self._import(current, statement)
+            elif isinstance(current, ast.Name):
+                self._name(current, statement, as_user=as_user)
+            elif isinstance(current, ast.ExceptHandler) and current.name:
+                self._bind(current.name, statement)
+            rest.extend(ast.iter_child_nodes(current))
 
     def _name(self, node: ast.Name, statement: ast.stmt, *, as_user: bool) -> None:
         if isinstance(node.ctx, ast.Store):
@@ -86,12 +86,12 @@ class TopLevel:
             self.binders[name].append(statement)
 
     def _import(self, node: ast.Import | ast.ImportFrom, statement: ast.stmt) -> None:
-        for each in imports_of(node):
-            if each.attribute == "*":
-                self.stars.append(each)
-            elif each.name:
-                self.imports.setdefault(each.name, []).append(each)
-                self._bind(each.name, statement)
+        for imported in imports_of(node):
+            if imported.attribute == "*":
+                self.stars.append(imported)
+            elif imported.name:
+                self.imports.setdefault(imported.name, []).append(imported)
+                self._bind(imported.name, statement)
 
 
 def executed(statement: ast.AST) -> Iterator[ast.AST]:
@@ -102,7 +102,7 @@ def executed(statement: ast.AST) -> Iterator[ast.AST]:
         yield node
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             defaults = (*node.args.defaults, *node.args.kw_defaults)
-            inner = [*getattr(node, "decorator_list", ()), *(each for each in defaults if each is not None)]
+            inner = [*getattr(node, "decorator_list", ()), *(default for default in defaults if default is not None)]
         elif isinstance(node, ast.If) and (is_type_checking(node.test) or _is_main_guard(node)):
             inner = list(node.orelse)
         else:

@@ -105,8 +105,8 @@ class Static:
         node.kind = None
         node.own = digest("unbound", name)
         stars = source.top.stars if source is not None else []
-        for index, each in enumerate(stars):
-            at = self.targets.all(each, source)[0]
+        for index, star in enumerate(stars):
+            at = self.targets.all(star, source)[0]
             inner = self.targets.inside(at, name) if at.is_project else at
             target = self.node(inner)
             if target is not None:
@@ -191,12 +191,12 @@ class Static:
         """Return whether an import's target is a module of the project, or a class or function in one."""
         source = self.reach.sources.at(at.path) if at.path is not None else None
         binders = source.top.binders.get(at.name or "", []) if source is not None else []
-        return source is not None and (at.name is None or any(isinstance(each, DEFINITIONS) for each in binders))
+        return source is not None and (at.name is None or any(isinstance(binder, DEFINITIONS) for binder in binders))
 
     def _docs_read(self, piece: Piece, source: Source) -> bool:
         for chain in piece.outer:
-            for each in source.top.imported(chain[0]) or ():
-                at = self.targets.locate(absolute(each.module, each.level, package_of(source)))
+            for imported in source.top.imported(chain[0]) or ():
+                at = self.targets.locate(absolute(imported.module, imported.level, package_of(source)))
                 if not at.is_project and self.reach.file_reads_docs(installed_path(at.module)):
                     return True
         return False
@@ -265,7 +265,7 @@ class Static:
     def loads(self, node: Node, imported: Iterable[Imported], source: Source | None) -> None:
         """Add an edge to the statements that run when modules are imported while a function runs, as far as they affect
         other code."""
-        targets = [at for each in imported for at in self.targets.all(each, source)]
+        targets = [at for name in imported for at in self.targets.all(name, source)]
         importer = source.path if source is not None and source.place is not None else None
         for index, (path, statements) in enumerate(self.loading.acting(targets, importer) if targets else ()):
             title = self._title(path)
@@ -280,10 +280,10 @@ class Static:
         source = self.reach.sources.at(path)
         assert source is not None
         node.where = source.where_all(statements)
-        self._add(node, source, path, [each for each in statements if not isinstance(each, DEFINITIONS)])
-        for each in statements:
-            if isinstance(each, DEFINITIONS):
-                node.edges[f"define {each.name}"] = self._name(path, each.name)
+        self._add(node, source, path, [statement for statement in statements if not isinstance(statement, DEFINITIONS)])
+        for statement in statements:
+            if isinstance(statement, DEFINITIONS):
+                node.edges[f"define {statement.name}"] = self._name(path, statement.name)
 
 
 GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft", "popitem", "clear", "remove", "add"})
@@ -293,13 +293,13 @@ GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft",
 def imports_by_name(function: Chain, local: dict[str, list[Target]]) -> bool:
     """Return whether an imported function is `importlib.import_module` or `importlib.__import__`."""
     targets = local.get(function[0], [])
-    return any(each.module == "importlib" and (each.name or function[-1]) in IMPORTERS for each in targets)
+    return any(target.module == "importlib" and (target.name or function[-1]) in IMPORTERS for target in targets)
 
 
 def _kind(statements: list[ast.stmt]) -> PartKind:
-    if all(isinstance(each, ast.ClassDef) for each in statements):
+    if all(isinstance(statement, ast.ClassDef) for statement in statements):
         return "class"
-    if all(isinstance(each, DEFINITIONS) for each in statements):
+    if all(isinstance(statement, DEFINITIONS) for statement in statements):
         return "function"
     return "constant"
 
@@ -320,25 +320,25 @@ def _is_literal(statements: list[ast.stmt]) -> bool:
         ast.unaryop,
         ast.expr_context,
     )
-    return value is not None and all(isinstance(each, allowed) for each in ast.walk(value))
+    return value is not None and all(isinstance(node, allowed) for node in ast.walk(value))
 
 
 def _global_names(source: Source, statements: list[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the module's names that statements read, and the global names that functions in them bind."""
     read: set[str] = set()
     bound: set[str] = set()
-    for each in statements:
-        code = source.code_of(each) if isinstance(each, DEFINITIONS) else None
+    for statement in statements:
+        code = source.code_of(statement) if isinstance(statement, DEFINITIONS) else None
         if code is not None:
             names = global_names(code)
             read |= names.read
             bound |= names.bound
         else:
-            read |= set(_names(each))
+            read |= set(_names(statement))
     return frozenset(read), frozenset(bound)
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name):
-            yield each.id
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            yield inner.id

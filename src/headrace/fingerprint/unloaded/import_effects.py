@@ -69,7 +69,9 @@ class Loading:
                     yield file, act.statement
 
     def _reaches(self, act: Act, file: str, files: dict[str, None]) -> bool:
-        return not act.touches.isdisjoint(files) or (act.own and any(each in files for each in self._imported(file)))
+        return not act.touches.isdisjoint(files) or (
+            act.own and any(imported in files for imported in self._imported(file))
+        )
 
     def _loaded(self, files: Sequence[str]) -> dict[str, None]:
         """Return these files and those that their modules import while they are loaded, in the order in which loading
@@ -84,7 +86,7 @@ class Loading:
             elif file not in seen:
                 seen.add(file)
                 rest.append((file, True))
-                rest += [(each, False) for each in reversed(self._imported(file))]
+                rest += [(imported, False) for imported in reversed(self._imported(file))]
         return done
 
     def _files(self, target: Target) -> Iterator[str]:
@@ -103,15 +105,15 @@ class Loading:
         if file not in self._imports:
             source = self._reach.sources.at(file)
             targets = self._import_targets(source) if source is not None else ()
-            self._imports[file] = list(dict.fromkeys(path for each in targets for path in self._files(each)))
+            self._imports[file] = list(dict.fromkeys(path for target in targets for path in self._files(target)))
         return self._imports[file]
 
     def _import_targets(self, source: Source) -> Iterator[Target]:
         for statement in source.tree.body:
             for node in executed(statement):
                 if isinstance(node, ast.Import | ast.ImportFrom):
-                    for each in imports_of(node):
-                        yield from self._targets.all(each, source)
+                    for imported in imports_of(node):
+                        yield from self._targets.all(imported, source)
                 elif isinstance(node, ast.Call) and (module := _literal_import(node)) is not None:
                     yield self._targets.locate(module)
 
@@ -120,7 +122,7 @@ class Loading:
     def _of(self, file: str) -> list[Act]:
         if file not in self._acts:
             source = self._reach.sources.at(file)
-            acts = [self._act(source, each) for each in source.tree.body] if source is not None else []
+            acts = [self._act(source, statement) for statement in source.tree.body] if source is not None else []
             self._acts[file] = [act for act in acts if act.own or act.touches]
         return self._acts[file]
 
@@ -136,9 +138,9 @@ class Loading:
             elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
                 self._uses(act, source, root_of(node), stores=True)
             elif isinstance(node, DEFINITIONS):
-                for each in node.decorator_list:
-                    if not isinstance(each, ast.Call) and not self._is_ours(source, each):
-                        self._uses(act, source, root_of(each))
+                for decorator in node.decorator_list:
+                    if not isinstance(decorator, ast.Call) and not self._is_ours(source, decorator):
+                        self._uses(act, source, root_of(decorator))
                 if isinstance(node, ast.ClassDef):
                     act.touches.update(self._registering_bases(source, node))
         return act
@@ -166,8 +168,8 @@ class Loading:
     def _given(self, act: Act, source: Source, call: ast.Call) -> None:
         """Record the owners of values that are passed to a library, such as a function that the library will call
         later."""
-        for each in (*call.args, *(keyword.value for keyword in call.keywords)):
-            for name in _read(each):
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+            for name in _read(argument):
                 self._uses(act, source, name)
 
     def _widens(self, source: Source, call: ast.Call) -> bool:
@@ -177,7 +179,7 @@ class Loading:
             return False
         if chain[0] not in source.top.binders:
             return self._reach.widens(getattr(builtins, chain[0], None)) is not None
-        targets = [at for each in source.top.imported(chain[0]) or () for at in self._targets.all(each, source)]
+        targets = [at for imported in source.top.imported(chain[0]) or () for at in self._targets.all(imported, source)]
         return any(self._reach.widens_by_name(at.module, at.name or chain[-1]) for at in targets if not at.is_project)
 
     def _is_ours(self, source: Source, called: ast.expr) -> bool:
@@ -186,14 +188,14 @@ class Loading:
 
     def _registering_bases(self, source: Source, statement: ast.ClassDef) -> Iterator[str]:
         """Yield the files of the project's classes whose code runs when a class is derived from them."""
-        rest: list[tuple[Source, ast.expr]] = [(source, each) for each in _made_from(statement)]
+        rest: list[tuple[Source, ast.expr]] = [(source, base) for base in _made_from(statement)]
         seen: set[int] = set()
         while rest:
             at, expression = rest.pop()
             for inner, definition in self._definitions(at, expression):
                 if id(definition) not in seen:
                     seen.add(id(definition))
-                    rest += [(inner, each) for each in _made_from(definition)]
+                    rest += [(inner, base) for base in _made_from(definition)]
                     if _is_told(definition):
                         yield inner.path
 
@@ -207,9 +209,9 @@ class Loading:
             if (at.path, chain) in seen or not chain:
                 continue
             seen.add((at.path, chain))
-            for each in at.top.binders.get(chain[0], ()):
-                if isinstance(each, ast.ClassDef):
-                    yield at, each
+            for binder in at.top.binders.get(chain[0], ()):
+                if isinstance(binder, ast.ClassDef):
+                    yield at, binder
             for imported in at.top.imports.get(chain[0], ()):
                 for target in self._targets.all(imported, at):
                     used = 1
@@ -221,7 +223,7 @@ class Loading:
 
 
 def _read(node: ast.AST) -> list[str]:
-    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)]
+    return [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)]
 
 
 def _literal_import(call: ast.Call) -> str | None:
@@ -232,7 +234,7 @@ def _literal_import(call: ast.Call) -> str | None:
 
 
 def _made_from(statement: ast.ClassDef) -> Iterable[ast.expr]:
-    return (*statement.bases, *(each.value for each in statement.keywords if each.arg == "metaclass"))
+    return (*statement.bases, *(keyword.value for keyword in statement.keywords if keyword.arg == "metaclass"))
 
 
 def _is_told(statement: ast.ClassDef) -> bool:

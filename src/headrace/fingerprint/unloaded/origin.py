@@ -42,9 +42,9 @@ def origin(sources: Sources, scope: Scope, name: str, value: object) -> Origin:
 def _before(source: Source, scope: Scope, name: str, value: object) -> tuple[Scope, str] | None:
     imported = source.top.imported(name) or []
     if name not in source.top.binders:
-        imported = [Imported(name, each.module, each.level, name) for each in source.top.stars]
-    for each in imported:
-        module = sys.modules.get(absolute(each.module, each.level, scope.get("__package__") or ""))
-        if module is not None and each.attribute and vars(module).get(each.attribute, MISSING) is value:
-            return vars(module), each.attribute
+        imported = [Imported(name, origin.module, origin.level, name) for origin in source.top.stars]
+    for origin in imported:
+        module = sys.modules.get(absolute(origin.module, origin.level, scope.get("__package__") or ""))
+        if module is not None and origin.attribute and vars(module).get(origin.attribute, MISSING) is value:
+            return vars(module), origin.attribute
     return None

@@ -70,7 +70,7 @@ class Targets:
             return False
         package = package_of(source)
         return all(
-            each.attribute == name and absolute(each.module, each.level, package) == at.module for each in imported
+            entry.attribute == name and absolute(entry.module, entry.level, package) == at.module for entry in imported
         )
 
     def locate(self, module: str) -> Target:
@@ -99,8 +99,8 @@ class Targets:
 
     def _folders(self) -> list[str]:
         roots = self.reach.project.roots
-        imported_from = [os.path.abspath(each) for each in sys.path]
-        inside = [each for each in imported_from if roots.place(os.path.join(each, "_.py")) is not None]
+        imported_from = [os.path.abspath(folder) for folder in sys.path]
+        inside = [folder for folder in imported_from if roots.place(os.path.join(folder, "_.py")) is not None]
         return list(dict.fromkeys([*inside, *roots.roots]))
 
     def _in_folder(self, folder: str, relative: str, module: str) -> Target | None:

@@ -16,7 +16,7 @@ class Read(NamedTuple):
 def read_array(value: Any, kind: type) -> Read | None:
     """Return the content of a value of NumPy, pandas or Arrow; None for any other value, or one that can't be read."""
     for library, read in (("numpy", _numpy), ("pandas", _pandas), ("pyarrow", _arrow)):
-        if library in sys.modules and any(each.__module__.partition(".")[0] == library for each in kind.__mro__):
+        if library in sys.modules and any(base.__module__.partition(".")[0] == library for base in kind.__mro__):
             return read(value, sys.modules[library])
     return None
 
@@ -125,4 +125,4 @@ def _dictionaries(column: Any, arrow: Any) -> list[object]:
     if not arrow.types.is_dictionary(column.type):
         return []
     chunks = column.chunks if isinstance(column, arrow.ChunkedArray) else [column]
-    return ["dictionaries", *(each.dictionary.to_pylist() for each in chunks)]
+    return ["dictionaries", *(chunk.dictionary.to_pylist() for chunk in chunks)]

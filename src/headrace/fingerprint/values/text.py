@@ -30,7 +30,7 @@ class _Short(reprlib.Repr):
         return self._in_order(x, level, "frozenset({", "})") if x else "frozenset()"
 
     def _in_order(self, x: Iterable[Any], level: int, left: str, right: str) -> str:
-        shown = sorted(self.repr1(each, level - 1) for each in x)
+        shown = sorted(self.repr1(item, level - 1) for item in x)
         return left + ", ".join(shown[: self.maxset]) + (", ..." if len(shown) > self.maxset else "") + right
 
     def repr_instance(self, x: object, level: int) -> str:

@@ -135,18 +135,18 @@ class _Encoder:
         self._stack.append(value)
         steps = 0
         while self._stack:
-            each = self._stack.pop()
+            item = self._stack.pop()
             steps += 1
             self._values.steps_left -= 1
             if steps > MOST_STEPS or self._values.steps_left < 0:
                 self._found.unread.append("a value that is too large to read")
                 break
-            if isinstance(each, _Leave):
-                del self._path[each.key]
-            elif isinstance(each, _Mark):
-                self._write(each.data)
+            if isinstance(item, _Leave):
+                del self._path[item.key]
+            elif isinstance(item, _Mark):
+                self._write(item.data)
             else:
-                self._read(each)
+                self._read(item)
         self._found.digest = self._hasher.hexdigest(length=16)
         return self._found
 
@@ -209,7 +209,7 @@ class _Encoder:
                 self._put(value, kind.__name__, value)
         elif isinstance(value, dict) and kind is dict:
             if not self._all_plain(value, [*value.keys(), *value.values()]):
-                self._put(value, "dict", (each for pair in value.items() for each in pair))
+                self._put(value, "dict", (item for pair in value.items() for item in pair))
         elif isinstance(value, set | frozenset) and kind in (set, frozenset):
             self._set(value, kind.__name__)
         elif isinstance(value, types.MappingProxyType):
@@ -220,7 +220,7 @@ class _Encoder:
 
     def _set(self, value: set[Any] | frozenset[Any], mark: str) -> None:
         if set(map(type, value)) <= PLAIN - {int}:
-            self._put(value, mark, (_Mark(each.encode("utf-8", "surrogatepass")) for each in sorted(map(repr, value))))
+            self._put(value, mark, (_Mark(text.encode("utf-8", "surrogatepass")) for text in sorted(map(repr, value))))
         elif self._sets_around > MOST_SETS:
             self._found.unread.append("sets in sets")
             self._text(mark, str(len(value)))
@@ -317,7 +317,7 @@ class _Encoder:
                 state.append(fold)
         if state is None and self._values.owner(kind) == "project":
             state = [*base_content(value), *attributes(value, kind)]
-            foreign = [each for each in kind.__mro__ if self._values.owner(each) == "other"]
+            foreign = [base for base in kind.__mro__ if self._values.owner(base) == "other"]
             if foreign:
                 self._found.unread.append(type_name(kind))
         if state is None:
@@ -353,7 +353,7 @@ def kind_name(value: object) -> str:
 
 def is_random(kind: type) -> bool:
     """Return whether a class is a random number generator, whose state each draw changes."""
-    names = {type_name(each) for each in kind.__mro__}
+    names = {type_name(base) for base in kind.__mro__}
     return bool(names & RANDOM) and "random.SystemRandom" not in names
 
 
@@ -376,10 +376,10 @@ def base_content(value: Any) -> list[object]:
             return [kind.__getnewargs__(value)]
     if isinstance(value, BaseException):
         return [value.args]
-    for each in type(value).__mro__:
-        if type_name(each) in COPIED:
-            copied = vars(each).get("__reduce_ex__")
-            return list(copied(value, 4) if copied is not None else vars(each)["__reduce__"](value))[1:2]
+    for base_class in type(value).__mro__:
+        if type_name(base_class) in COPIED:
+            copied = vars(base_class).get("__reduce_ex__")
+            return list(copied(value, 4) if copied is not None else vars(base_class)["__reduce__"](value))[1:2]
     return []
 
 
@@ -415,10 +415,10 @@ def reduced(value: Any) -> list[object] | None:
         return [parts]
     made, arguments, *rest = parts
     state: list[object] = [made, arguments]
-    for each in rest:
-        if hasattr(type(each), "__next__"):
-            elements = list(each)
+    for part in rest:
+        if hasattr(type(part), "__next__"):
+            elements = list(part)
             state.append(elements)
         else:
-            state.append(each)
+            state.append(part)
     return state

@@ -27,9 +27,9 @@ from headrace.work.environments.headrace_code import NAME
 def present() -> dict[str, str]:
     """Return the version of each installed distribution, by its normalized name."""
     versions: dict[str, str] = {}
-    for each in importlib.metadata.distributions():
-        if "Name" in each.metadata:  # missing if a distribution was only half removed
-            versions.setdefault(canonicalize_name(each.name), each.version)
+    for distribution in importlib.metadata.distributions():
+        if "Name" in distribution.metadata:  # missing if a distribution was only half removed
+            versions.setdefault(canonicalize_name(distribution.name), distribution.version)
     return versions
 
 

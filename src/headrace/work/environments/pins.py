@@ -153,7 +153,7 @@ def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
     """Return a package as a line for a requirements file. The installer chooses one of its files, each with its
     hash."""
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
-    hashes = sorted({f"--hash={kind}:{value}" for each in files for kind, value in each["hashes"].items()})
+    hashes = sorted({f"--hash={kind}:{value}" for file_entry in files for kind, value in file_entry["hashes"].items()})
     if files and "version" in package:
         return " ".join([f"{name}=={package['version']}", *hashes])
     if "url" in package.get("vcs", {}):
@@ -187,7 +187,11 @@ def _from_requirements(file: str, texts: Mapping[str, str]) -> Pins:
             continue
         if wanted.marker is not None and not wanted.marker.evaluate(environment):
             continue
-        pins = [each.version for each in wanted.specifier if each.operator in ("==", "===") and "*" not in each.version]
+        pins = [
+            specifier.version
+            for specifier in wanted.specifier
+            if specifier.operator in ("==", "===") and "*" not in specifier.version
+        ]
         if not pins and wanted.url is None:
             loose = loose or f"`{name}:{number}` pins no version: `{_brief(line)}`"
         key = canonicalize_name(wanted.name)

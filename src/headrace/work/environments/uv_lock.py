@@ -72,7 +72,7 @@ def line(package: Table) -> tuple[str | None, str | None]:
     """
     name, source = package["name"], package["source"]
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
-    hashes = [f"--hash={each['hash']}" for each in files if "hash" in each]
+    hashes = [f"--hash={file['hash']}" for file in files if "hash" in file]
     if "registry" in source:
         index = source["registry"] if "://" in source["registry"] else None
         return " ".join([f"{name}=={package['version']}", *hashes]), index

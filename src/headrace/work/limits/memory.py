@@ -37,10 +37,10 @@ class Scale:
 def _family(pid: int) -> list[int]:
     """Return the ids of a process, its children, their children, and so on."""
     pids = [pid]
-    for each in pids:
+    for current in pids:
         try:
-            for thread in os.listdir(f"/proc/{each}/task"):
-                with open(f"/proc/{each}/task/{thread}/children", "rb") as file:
+            for thread in os.listdir(f"/proc/{current}/task"):
+                with open(f"/proc/{current}/task/{thread}/children", "rb") as file:
                     pids += map(int, file.read().split())
         except OSError:
             continue  # the process has ended meanwhile

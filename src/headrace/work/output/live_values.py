@@ -144,13 +144,13 @@ class Log:
         except OSError:
             return
         begun = self._read
-        for each, end in records(data):
+        for record, end in records(data):
             self._read = begun + end
-            if isinstance(each.value, str):
+            if isinstance(record.value, str):
                 with suppress(HeadraceError):  # if the store can't be written to, code that needs it reports so
-                    self._texts.append(Shown(each.name, each.step, each.at, self._keep(each.value)))
+                    self._texts.append(Shown(record.name, record.step, record.at, self._keep(record.value)))
             else:
-                self._points.append((each.name, each.value, each.step, each.at))
+                self._points.append((record.name, record.value, record.step, record.at))
 
     def _keep(self, value: object) -> Ref:
         with self._saving:

@@ -149,7 +149,7 @@ class _Writer:
             self._pass(_PIPE_BYTES)
             _write(self._sieve.rest())
             if order:
-                self._sieve.learn([bytes.fromhex(each.decode()) for each in order.split()])
+                self._sieve.learn([bytes.fromhex(secret.decode()) for secret in order.split()])
             with suppress(OSError):
                 os.write(_LINE, SETTLED)
         return bool(data)

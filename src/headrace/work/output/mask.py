@@ -73,20 +73,20 @@ class Mask:
         if kind is bytes:
             return self._bytes_pattern.sub(STARS, value) if self._bytes_pattern.search(value) else value
         if kind in (list, tuple, set, frozenset) or (isinstance(value, tuple) and hasattr(kind, "_make")):
-            items = [self._without(each, pattern) for each in value]
+            items = [self._without(item, pattern) for item in value]
             if all(map(_is_same, items, value)):
                 return value
             return kind._make(items) if hasattr(kind, "_make") else kind(items)
         if kind is dict:
-            pairs = [(self._without(key, pattern), self._without(each, pattern)) for key, each in value.items()]
-            old = (each for pair in value.items() for each in pair)
-            return value if all(map(_is_same, (each for pair in pairs for each in pair), old)) else dict(pairs)
+            pairs = [(self._without(key, pattern), self._without(item, pattern)) for key, item in value.items()]
+            old = (item for pair in value.items() for item in pair)
+            return value if all(map(_is_same, (item for pair in pairs for item in pair), old)) else dict(pairs)
         if is_dataclass(kind):
             return self._record_without(value, pattern)
         return value
 
     def _record_without(self, value: Any, pattern: re.Pattern[str]) -> Any:
-        values = [(each.name, getattr(value, each.name)) for each in fields(value) if hasattr(value, each.name)]
+        values = [(field.name, getattr(value, field.name)) for field in fields(value) if hasattr(value, field.name)]
         changed = [(name, new) for name, old in values if (new := self._without(old, pattern)) is not old]
         if changed:
             value = copy(value)

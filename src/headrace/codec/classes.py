@@ -49,7 +49,7 @@ def public_name(module: str, qualname: str) -> str:
     if module.startswith("headrace."):
         name, package = qualname.partition(".")[0], module
         while package := package.rpartition(".")[0]:
-            tables = vars(importlib.import_module(package))  # a cheap import; the same result if already loaded or not
+            tables = vars(importlib.import_module(package))  # cheap, and the same result whether loaded before or not
             if module in (tables.get("PLACES", {}).get(name), tables.get("KEPT", {}).get(name)):
                 return f"{package}.{qualname}"
     return f"{module}.{qualname}"

@@ -100,7 +100,7 @@ def test_a_module_that_can_t_be_imported_in_the_stage_s_environment_is_told(proj
     project.write("pipelines.py", f"    import numpy\n{PIPELINES}")
     project.write("requirements-old.txt", f"{only(tmp_path / 'wheels')}{wheel(tmp_path / 'wheels', 'lone', '1.0')}\n")
     done = project.headrace("run", "flow")
-    check_error(done, 2, "stage `fit`, in environment `old`", "No module named 'numpy'", hint="inside of the functions")
+    check_error(done, 2, "stage `fit`, in environment `old`", "No module named 'numpy'", hint="inside the functions")
 
 
 def test_a_cache_that_can_t_be_written_is_told(project: Project, tmp_path: Path) -> None:

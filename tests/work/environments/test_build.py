@@ -125,7 +125,7 @@ def test_an_index_that_can_t_be_reached_is_told(
     lines = ["--index-url http://127.0.0.1:9/simple", f"lone==1.5 --hash=sha256:{'0' * 64}"]
     with pytest.raises(EnvironmentFailed, match=r"lone|127") as caught:
         build(pins(*lines), tmp_path / "environments" / "first", uv=uv)
-    assert "a way to a package index" in str(caught.value.hint)
+    assert "reach a package index" in str(caught.value.hint)
     assert 'environment = "present"' in str(caught.value.hint)
 
 

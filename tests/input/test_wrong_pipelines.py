@@ -100,9 +100,7 @@ def flow(
 
 CASES: dict[str, Wrong] = {
     # the file
-    "a syntax error": wrong(
-        "def one( -> int:\n    pass", "can't import", "invalid syntax", ":2)", hint="fix the line"
-    ),
+    "a syntax error": wrong("def one( -> int:\n    pass", "can't import", "invalid syntax", ":2)", hint="fix the line"),
     "a wrong indent": wrong("def flow():\nx = 1", "expected an indented block", ":3)", hint="fix the line"),
     "a null byte": wrong("x = 1\0", "null byte", hint="fix the line"),
     "a package that isn't there": wrong("import nowhere_to_be_found", "nowhere_to_be_found", ":2)", hint="install"),

@@ -417,7 +417,7 @@ def test_a_value_that_the_collector_has_given_up_is_marked_and_no_dry_run_says_y
         shell("run", "rows")
     shell("gc", "--keep-runs", "1")
     assert [each["kept"] for each in shell("cursors", "rows", "--json").json["cursors"]] == [True, True, False]
-    assert shell("cursors", "rows").out.count("(given up by `headrace gc`)") == 1
+    assert shell("cursors", "rows").out.count("(deleted by `headrace gc`)") == 1
     for words in ((), ("--dry-run",)):
         done = shell("rewind", "rows", "--to-version", "1", *words)
         assert (done.code, "is no longer kept: `headrace gc` deleted it" in done.err) == (2, True)

@@ -1,2 +1,2 @@
-"""The command line: it parses, calls `operate` and `inspect`, and shows. Begin with `main`, then `catalogue`, which
-lists the commands. Errors become text and exit codes here."""
+"""The command line: it parses arguments, calls `operate` and `inspect`, and prints the results. Begin with `main`, then
+`catalogue`, which lists the commands. Errors become text and exit codes here."""

@@ -1,4 +1,4 @@
-"""All commands, each imported only when it is called."""
+"""The list of all commands. A command's module is imported only when the command is called."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from headrace.errors import UsageError
 COMMANDS = {
     "init": "Make a small project that runs at once.",
     "run": "Run a pipeline.",
-    "plan": "Say what a run would do, and why, without doing it.",
+    "plan": "Say what a run would do, and why, without running anything.",
     "show": "Show a run: its tasks, their states, times and reasons.",
     "runs": "List the runs, newest first.",
-    "compare": "Put runs side by side: parameters, code, inputs, metrics.",
-    "card": "Make the card of a model: what it is, how good, made of what.",
-    "register": "Make an artifact a version of a model or dataset.",
+    "compare": "Compare runs: parameters, code, inputs, metrics.",
+    "card": "Make a model card: what the model is, how good it is, what it was made from.",
+    "register": "Register an artifact as a version of a model or dataset.",
     "alias": "Point an alias at a version of a model or dataset.",
     "models": "List the models by name, or the versions of one.",
     "datasets": "List the datasets by name, or the versions of one.",
-    "cursors": "List the cursors: how far sources were read, and by whom.",
+    "cursors": "List the cursors: how far each source was read, and by which run.",
     "rewind": "Set a cursor back: the next run goes on from there.",
-    "explain": "Say why a task ran or was reused, and what differs from before.",
+    "explain": "Say why a task ran or was reused, and what differs from the run before.",
     "logs": "Print what a run's tasks printed.",
     "resume": "Go on with a run that stopped, failed or was cancelled.",
     "cancel": "End a run.",
-    "stop": "Have a task end early, with what it has by then.",
-    "debug": "Call a task's stage here, with the inputs that it had.",
+    "stop": "Ask a task to end early and return what it has by then.",
+    "debug": "Call a task's stage in this process, with the inputs that it had.",
     "get": "Write an artifact to a file.",
-    "contract": "Draft what a table must be like, from data.",
-    "lineage": "Show what an output was made from, or what was made from it.",
+    "contract": "Draft a contract for a table from its data.",
+    "lineage": "Show what an output was made from, and what was made from it.",
     "gc": "Delete what no run needs any more.",
-    "fsck": "Check that ledger and store hold what they should.",
-    "replay": "Rebuild a run from its events, and compare its rows with that.",
+    "fsck": "Check that the ledger and the store hold what they should.",
+    "replay": "Rebuild a run from its events, and compare the result with its rows.",
     "backup": "Copy the record of runs, and their artifacts, to a safe place.",
-    "restore": "Bring a backup back.",
-    "ledger": "Move the project's record into a file, or from one; migrate it.",
+    "restore": "Restore a backup.",
+    "ledger": "Export, import or migrate the project's record of runs.",
     "doctor": "Check this machine, the project and its state.",
 }
-"""Each command's name, and the line that says what it is for. `headrace.cli.commands.NAME.command` is the command; its
-docstring says the rest."""
+"""Each command's name, and the first line of its help. The command itself is `headrace.cli.commands.NAME.command`, and
+its docstring is the rest of its help."""
 
 COMPLETE = "_HEADRACE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
 
 class Catalogue(click.Group):
-    """Imports a command when it is asked for, and no other."""
+    """The group of all commands. It imports only the command that is called."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -80,13 +80,13 @@ class Catalogue(click.Group):
 
 
 def command(name: str) -> click.Command:
-    """Return one command, its help opened by the catalogue's line."""
-    found: click.Command = importlib.import_module(f"headrace.cli.commands.{name}").command
-    if found.name != name:
-        found.name = name
-        found.help = f"{COMMANDS[name]}\n\n{inspect.cleandoc(found.help or '')}".rstrip()
-        refuse_empty(found)
-    return found
+    """Import and return the command of this name. Its help begins with its line of `COMMANDS`."""
+    imported: click.Command = importlib.import_module(f"headrace.cli.commands.{name}").command
+    if imported.name != name:
+        imported.name = name
+        imported.help = f"{COMMANDS[name]}\n\n{inspect.cleandoc(imported.help or '')}".rstrip()
+        refuse_empty(imported)
+    return imported
 
 
 def _completion(context: click.Context, _parameter: click.Parameter, shell: str | None) -> None:
@@ -105,13 +105,13 @@ def _completion(context: click.Context, _parameter: click.Parameter, shell: str 
     is_eager=True,
     expose_value=False,
     callback=_completion,
-    help='Print the completion script of a shell; try it with `eval "$(headrace --completion bash)"`.',
+    help='Print the completion script for a shell. To try it: `eval "$(headrace --completion bash)"`.',
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Lay this TOML file over `headrace.toml`; it may be given after the command too.",
+    help="A TOML file whose settings take precedence over `headrace.toml`. May also be given after the command.",
 )
 def group(config: Path | None) -> None:
     """Run the life of an ML model as one typed Python pipeline, and know why everything ran."""

@@ -1,4 +1,4 @@
-"""What the shell offers at the tab key. Whatever goes wrong, it offers nothing."""
+"""Tab completion for the shell: functions that list the words on offer. On any error the list is empty."""
 
 from __future__ import annotations
 
@@ -19,22 +19,29 @@ MANY = 50
 
 
 def pipelines(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the pipelines of the project."""
+    """Return the project's pipelines whose names start with `incomplete`."""
     try:
-        found = list(written(load()))
+        pipelines = list(written(load()))
     except HeadraceError:
         return []
-    return [CompletionItem(each.name, help=each.doc) for each in found if each.name.startswith(incomplete)]
+    return [
+        CompletionItem(pipeline.name, help=pipeline.doc)
+        for pipeline in pipelines
+        if pipeline.name.startswith(incomplete)
+    ]
 
 
 def parameters(words: Sequence[str]) -> list[str]:
-    """Return the parameters of the pipeline that was named, as options; those of an option's name aren't given so."""
+    """Return the parameters of the pipelines that `words` name, written as options: `--month`.
+
+    A parameter with the name of one of the command's own options is left out: it is given by `--param`.
+    """
     names = [name for each in named_pipelines(words) for name in each.parameters if name not in OURS]
     return [f"--{name.replace('_', '-')}" for name in names]
 
 
 def named_pipelines(words: Sequence[str]) -> list[Written]:
-    """Return the pipelines that are named among these words: by name those of the project, by `FILE:NAME` any."""
+    """Return the pipelines that `words` name: the project's pipelines by `NAME`, those of any file by `FILE:NAME`."""
     by_file = [each for word in dict.fromkeys(words) for each in written_as(word)]
     try:
         return by_file + [each for each in written(load()) if each.name in words]
@@ -43,7 +50,7 @@ def named_pipelines(words: Sequence[str]) -> list[Written]:
 
 
 def runs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the newest runs."""
+    """Return the newest runs whose ids start with `incomplete`."""
     with _views() as views:
         found = views.runs(limit=MANY).runs if views else ()
     return [
@@ -52,12 +59,12 @@ def runs(_context: click.Context, _parameter: click.Parameter, incomplete: str) 
 
 
 def artifacts(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the newest runs, and the addresses of models and datasets."""
+    """Return the newest runs, and the addresses of models and datasets, that start with `incomplete`."""
     return [*runs(context, parameter, incomplete), *addresses(context, parameter, incomplete)]
 
 
 def tasks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the tasks of the run that was named before."""
+    """Return the tasks, of the run named earlier in the command, whose names start with `incomplete`."""
     with _views() as views:
         try:
             found = views.show(context.params.get("run_id")).tasks if views else ()
@@ -67,7 +74,7 @@ def tasks(context: click.Context, _parameter: click.Parameter, incomplete: str) 
 
 
 def metrics(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the metrics of the runs that were named before, or of the newest one."""
+    """Return the metrics, of the runs named earlier in the command or else of the newest run, that match."""
     try:
         from headrace.inspect.metrics.metrics import names_of  # noqa: PLC0415  it loads the codecs
 
@@ -78,24 +85,24 @@ def metrics(context: click.Context, _parameter: click.Parameter, incomplete: str
 
 
 def models(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the names of models."""
+    """Return the names of models that start with `incomplete`."""
     return [CompletionItem(name) for name in _names("model") if name.startswith(incomplete)]
 
 
 def datasets(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the names of datasets."""
+    """Return the names of datasets that start with `incomplete`."""
     return [CompletionItem(name) for name in _names("dataset") if name.startswith(incomplete)]
 
 
 def addresses(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the addresses of models and datasets."""
+    """Return the addresses of models and datasets (`model:NAME`, `dataset:NAME`) that start with `incomplete`."""
     kinds: tuple[Literal["model", "dataset"], ...] = ("model", "dataset")
     found = [f"{kind}:{name}" for kind in kinds for name in _names(kind)]
     return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
 def cursors(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the names of cursors."""
+    """Return the names of cursors that start with `incomplete`."""
     with _views() as views:
         found = views.cursors() if views else ()
     return [CompletionItem(each.name) for each in found if each.name.startswith(incomplete)]
@@ -108,7 +115,7 @@ def _names(kind: Literal["model", "dataset"]) -> list[str]:
 
 
 def pools(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the pools of the project."""
+    """Return the names of the project's pools that start with `incomplete`."""
     try:
         found = [pool.name for pool in load().pools()]
     except HeadraceError:

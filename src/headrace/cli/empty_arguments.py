@@ -1,4 +1,5 @@
-"""Words that are empty, as of a shell's variable that isn't set. No name is; and each run's id begins with nothing."""
+"""The check for empty arguments, such as those of an unset shell variable. No name is empty, and an empty prefix would
+match every run's id."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ _WORD = re.compile(r"[A-Z_|]+")
 
 
 def refuse_empty(command: click.Command) -> None:
-    """Refuse empty arguments. A pipeline's own parameters are passed on: the pipeline checks them."""
+    """Make a command refuse empty arguments. A pipeline's own parameters are passed on: the pipeline checks them."""
     for each in command.params:
         if isinstance(each, click.Argument) and each.type is not click.UNPROCESSED:
             each.callback = _filled
@@ -22,7 +23,7 @@ def refuse_empty(command: click.Command) -> None:
 
 
 def empty(parameter: click.Parameter) -> UsageError:
-    """Return the error that says that a word is empty."""
+    """Return the error for an argument or option whose value is empty."""
     words = parameter.opts if isinstance(parameter, click.Option) else _WORD.findall(parameter.metavar or "")
     return UsageError(f"{words[0]} is empty", hint="a shell variable may be unset: check its value")
 

@@ -1,4 +1,4 @@
-"""What ^C and SIGTERM do to this process where nobody else hears them. `main` imports it before all else."""
+"""What ^C and SIGTERM do to this process when no other code handles them. `main` imports this module first."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ from types import FrameType
 
 INTERRUPTED = 3
 LEAVE_S = 8.0
-"""So long a run whose user has twice said to end it may take: it ends in order, but for a peer that says nothing."""
+"""Seconds that a run may still take after its second ^C or SIGTERM. It could otherwise wait for a peer that doesn't
+answer."""
 
 
 def leave_at_once(_number: int, _frame: FrameType | None) -> None:
-    """Leave at once. What counts is stored, and what has been begun ends by itself when it sees this process gone."""
+    """End this process at once, with exit code `INTERRUPTED`.
+
+    Nothing is lost: results are stored already, and child processes end by themselves when this process is gone.
+    """
     if os.isatty(2):
         os.write(2, b"\x1b[?25h")  # a table that stays in place may have hidden the cursor
     os._exit(INTERRUPTED)
 
 
 def watch() -> None:
-    """End this process where nobody else does: what waits in a library hears of no signal. A thread does this, so a
-    process that was forked has to ask for its own."""
+    """Start a thread that ends this process when a signal asks for it and no other code acts on it.
+
+    Python runs no signal handler while the main thread waits inside a library. Threads don't survive a fork, so a
+    forked process must call `watch` itself.
+    """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -36,10 +43,10 @@ def _watch(signals: int) -> None:
         if number[0] not in (signal.SIGINT, signal.SIGTERM):
             continue
         if signal.getsignal(signal.SIGINT) is leave_at_once:
-            time.sleep(1.0)  # it is called, unless this process waits
+            time.sleep(1.0)  # Python calls the handler in this second, unless the main thread waits in a library
             os._exit(INTERRUPTED)
         count += 1
         if count == 2:
-            select.select([signals], [], [], LEAVE_S)  # a third is heeded at once
+            select.select([signals], [], [], LEAVE_S)  # a third signal ends the wait
             os.write(2, b"left without waiting any longer; `headrace resume` goes on from what was recorded\n")
             leave_at_once(signal.SIGINT, None)

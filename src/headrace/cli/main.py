@@ -1,4 +1,4 @@
-"""The entry of `headrace`. It imports next to nothing, so that ^C is met from the first moment on."""
+"""The entry point of `headrace`. It imports almost nothing before it handles ^C."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import sys
 
 from headrace.cli.interrupts import INTERRUPTED, leave_at_once, watch
 
-# Here and not in `main`, since what follows takes a while to import; a run answers ^C in a way of its own. Whoever
-# merely imports this module (a test, a program that makes documentation) keeps what it has.
+# This stands here and not in `main`, because the imports that follow take a while. A run installs its own handler for
+# ^C. A program that only imports this module (a test, a documentation generator) keeps its own handlers.
 if os.path.basename(sys.argv[0]) in ("headrace", "main.py"):
     signal.signal(signal.SIGINT, leave_at_once)
     watch()
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and end the process with its exit code."""
     if sys.argv[1:2] == ["debug"]:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # the debugger wants to know where
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the debugger needs the place of the interrupt
     import gc  # noqa: PLC0415  all of these: see above
 
     from headrace.operate import early_zygote  # noqa: PLC0415
 
     _open_streams()
-    gc.set_threshold(50_000, 20, 20)  # what imports make is no garbage, and a driver makes little
+    gc.set_threshold(50_000, 20, 20)  # objects made by imports are no garbage, and a driver makes little of it
     early_zygote.begin(sys.argv[1:])
     code = 0
     try:
@@ -36,9 +36,9 @@ def main() -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`headrace runs | head`); how a run ended stays the exit code.
+        # The reader of our output has left (`headrace runs | head`). The exit code still says how a run ended.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:  # only from stdout, here too: all else is text by now
+    except OSError as error:  # this can only be from stdout: `run` has turned all other errors into text
         from headrace.cli.terminal.error_output import show_unwritten  # noqa: PLC0415
 
         code = show_unwritten(error)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Open those of the three standard streams that are closed: none of our files may get their numbers."""
+    """Open the closed ones of stdin, stdout and stderr on the null device, so that no file gets their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
@@ -60,7 +60,7 @@ def _open_streams() -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process, but don't take the interpreter apart: that takes 15 ms."""
+    """End the process without the interpreter's own shutdown, which takes 15 ms."""
     import atexit  # noqa: PLC0415
 
     atexit._run_exitfuncs()

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands take, and what they come to."""
+"""Options and arguments that several commands take, and the functions that read their values."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from headrace.spec.policy import OURS, Policy
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 MOST = (1 << 31) - 1
-"""The highest count that an option takes: no ledger has more rows."""
+"""The highest count that an option accepts. No ledger has more rows."""
 COUNT = click.IntRange(1, MOST)
 
 
 class _File(click.Path):
-    """A path; an empty word, which Python takes for the current folder, is none, nor is a dash."""
+    """The click type of a path. It refuses an empty value, which Python would take for the current folder, and `-`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "" and param is not None:
@@ -43,7 +43,10 @@ PARAMETERS = {"ignore_unknown_options": True}
 
 
 def forced(function: Function) -> Function:
-    """Take `--force` and `--why`, of which neither goes without the other, as `forced`: why, or None."""
+    """Add the options `--force` and `--why` to a command, and pass them to it as one argument `forced`.
+
+    `forced` is the text of `--why`, or None without `--force`. Each of the two options needs the other.
+    """
 
     @functools.wraps(function)
     def call(*args: Any, force: bool, why: str | None, **kwargs: Any) -> Any:
@@ -52,8 +55,8 @@ def forced(function: Function) -> Function:
         return function(*args, forced=why, **kwargs)
 
     for option in (
-        click.option("--why", metavar="TEXT", help="Why it should be done anyway: this is recorded."),
-        click.option("--force", is_flag=True, help="Do what is refused otherwise; takes `--why`."),
+        click.option("--why", metavar="TEXT", help="The reason for `--force`; it is recorded."),
+        click.option("--force", is_flag=True, help="Do it even if it would be refused; needs `--why`."),
     ):
         call = option(call)
     return call  # type: ignore[return-value]
@@ -63,13 +66,17 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 
 def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Take what was given before the command where nothing is given after it."""
-    found: Path | None = value or context.find_root().params.get("config")
-    return found
+    """Return the `--config` given after the command, else the one given before it, else None."""
+    file: Path | None = value or context.find_root().params.get("config")
+    return file
 
 
 config = click.option(
-    "--config", type=FILE, metavar="FILE", callback=_config, help="Lay this TOML file over `headrace.toml`."
+    "--config",
+    type=FILE,
+    metavar="FILE",
+    callback=_config,
+    help="A TOML file whose settings take precedence over `headrace.toml`.",
 )
 run_id = click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 task = click.argument("task", metavar="TASK", shell_complete=complete.tasks)
@@ -91,27 +98,27 @@ _PIPELINE = (
         "--param",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A parameter of the pipeline whose name is that of an option here.",
+        help="A parameter of the pipeline. Needed for one that has the name of an option listed here.",
     ),
     click.option(
         "--only",
         multiple=True,
         metavar="STAGE",
-        help="Run this stage, and what it needs, only; may be given again.",
+        help="Run only this stage and the stages that it needs; may be given again.",
     ),
     click.option(
         "--force",
         multiple=True,
         metavar="STAGE",
-        help="Run this stage though it could be reused; may be given again.",
+        help="Run this stage even if its results could be reused; may be given again.",
     ),
-    click.option("--timeout", metavar="TIME", help="End the run when it has taken that long: `90s`, `6h`."),
+    click.option("--timeout", metavar="TIME", help="End the run after this time, such as `90s` or `6h`."),
     pool,
 )
 
 
 class PipelineCommand(click.Command):
-    """A command whose options include the parameters of the pipeline that it is given."""
+    """A command that also takes the parameters of the pipeline named in its arguments as options."""
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         names = complete.parameters(ctx.params.get("words") or ()) if incomplete.startswith("--") else []
@@ -120,7 +127,11 @@ class PipelineCommand(click.Command):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Note the words: help is asked for before they are read."""
+        """Parse the arguments, and keep them for `--help`, which click handles before it has read all of them.
+
+        Raises:
+            UsageError: an argument is wrong, and a parameter of the pipeline may have been meant.
+        """
         ctx.meta[_WORDS] = list(args)
         try:
             return super().parse_args(ctx, args)
@@ -130,7 +141,7 @@ class PipelineCommand(click.Command):
             raise UsageError(error.format_message(), hint=hint) from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Say what the pipeline that is named takes, as its file is written: nothing of it is imported."""
+        """Add the named pipeline's docstring and parameters to the help. They are read from its file without import."""
         super().format_epilog(ctx, formatter)
         words = [word for word in ctx.meta.get(_WORDS, ()) if word != "--help"]
         found = complete.named_pipelines(words)
@@ -150,8 +161,11 @@ class PipelineCommand(click.Command):
                     formatter.write_text("It takes no parameters.")
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it; a parameter that the pipeline doesn't have may be an option of ours, misspelt. What was meant for a
-        parameter may have been taken for an option of ours."""
+        """Run the command, and add a hint where options and the pipeline's parameters were mixed up.
+
+        A parameter that the pipeline doesn't have may be a misspelt option of the command. An option may have been
+        meant as a parameter of the same name.
+        """
         if any(ctx.params.get(name) for name in ("only", "force", "timeout", "pool")) and (hint := _is_ours(ctx)):
             tell(hint, label="note:")
         try:
@@ -168,25 +182,30 @@ class PipelineCommand(click.Command):
 
 
 def _is_ours(ctx: click.Context) -> str | None:
-    """Return how a parameter is given that is called as an option of ours, if one is given as that option."""
+    """Return a hint if an option was given whose name is also a parameter of the pipeline, else None."""
     words = ctx.meta[_WORDS]
-    given = {word[2:].partition("=")[0] for word in words if word.startswith("--")} & OURS
-    given -= {word.partition("=")[0] for before, word in pairwise(words) if before == "--param"}
-    called = {name for each in complete.named_pipelines(words) for name in each.parameters} if given else set()
-    for name in sorted(given & called):
+    options = {word[2:].partition("=")[0] for word in words if word.startswith("--")} & OURS
+    options -= {word.partition("=")[0] for before, word in pairwise(words) if before == "--param"}
+    pipelines = complete.named_pipelines(words) if options else []
+    parameters = {name for pipeline in pipelines for name in pipeline.parameters}
+    for name in sorted(options & parameters):
         return f"`--{name}` is an option of the command; the pipeline's parameter is given as `--param {name}=...`"
     return None
 
 
 def pipeline(function: Function) -> Function:
-    """Add what names a pipeline, its parameters and the policy."""
+    """Add the arguments and options that name a pipeline, its parameters, and the policy of the run."""
     for option in reversed(_PIPELINE):
         function = option(function)
     return function
 
 
 def time_limit(timeout: str) -> float:
-    """Read `--timeout`, in seconds."""
+    """Return the value of `--timeout` in seconds.
+
+    Raises:
+        UsageError: it isn't a time above 0.
+    """
     limit = seconds(timeout, name="--timeout")
     if limit <= 0:
         raise UsageError(f"`--timeout` is {timeout!r}", hint="give a time above 0")
@@ -196,10 +215,10 @@ def time_limit(timeout: str) -> float:
 def policy(
     project: Project, only: Sequence[str], force: Sequence[str], timeout: str | None, pool: str | None
 ) -> Policy:
-    """Return what the options, and the settings behind them, want of a run."""
+    """Return the policy of a run: the options, with the project's settings where an option isn't given."""
     limit = project.timeout_s
     if timeout is not None:
         limit = time_limit(timeout)
     if pool is not None:
-        project.pool(pool)  # there is one of this name
+        project.pool(pool)  # this raises if there is no such pool
     return Policy(only=tuple(only), force=tuple(force), timeout_s=limit, pool=pool)

@@ -1,4 +1,4 @@
-"""The words of `headrace run NAME --month 3`: which pipeline, and its parameters as the user wrote them."""
+"""The arguments of `headrace run NAME --month 3`: the pipeline's name, and its parameters as the user wrote them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ _FORM = "`headrace {} NAME [--PARAMETER VALUE]...`; a file's pipeline is `path/t
 
 
 def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tuple[str, dict[str, str]]:
-    """Tell the pipeline's name from its parameters; `pairs` are those of `--param NAME=VALUE`.
+    """Return the pipeline's name and its parameters.
 
-    An option that nothing follows is switched on: `--fast` is `--fast true`.
+    `command` is the command's name, for messages. `pairs` are the values of `--param`, each `NAME=VALUE`. An option
+    without a value is switched on: `--fast` means `--fast true`.
 
     >>> split("run", ["flights", "--month", "3", "--dry-run"])
     ('flights', {'month': '3', 'dry_run': 'true'})
 
     Raises:
-        UsageError: there is no name, or something that is neither.
+        UsageError: the pipeline's name is missing, a parameter is given twice or malformed, or an argument is neither.
     """
     names: list[str] = []
     found: list[tuple[str, str]] = []

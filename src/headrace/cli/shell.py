@@ -1,4 +1,4 @@
-"""The command line as a whole: finds the command, runs it, and turns every error into text and an exit code."""
+"""The command line as a whole: find the command, run it, and turn every error into text and an exit code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.operate.progress.wait_notice import looking_out
 
 _WORDS = {"a valid integer range": "a whole number", "a valid integer": "a whole number", "a valid float": "a number"}
-"""What click calls some types, and what they are for whoever writes a command."""
+"""click's words for some types, and the words that our messages use in their place."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and give its exit code."""
+    """Run one command line and return its exit code."""
     terminal.prepare()
     if os.environ.get(COMPLETE):
         return _complete(arguments)
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
             return error_output.show_internal(error, as_json=as_json)
         raise
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # of a path or a name that was given: ours are short
+        if error.errno == errno.ENAMETOOLONG:  # the user's path or name is too long: Headrace's own are short
             what = f"`{error.filename}` is too long for the name of a file"
             return error_output.show_words("UsageError", what, "give a shorter one", 2, as_json=as_json)
         if not isinstance(error, terminal.Unwritten) and terminal.takes_more():
@@ -50,18 +50,21 @@ def run(arguments: Sequence[str]) -> int:
         raise
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - the last line of defence, where faults become text; a panic of a
-        # library in Rust is no `Exception`
+    except BaseException as error:  # noqa: BLE001 - the last place where faults become text; a panic in a Rust
+        # library is no `Exception`
         return error_output.show_internal(error, as_json=as_json)
 
 
 def _looking_out(arguments: Sequence[str]) -> AbstractContextManager[None]:
-    """Return what takes long, of a command that drives no run: one that does says so itself."""
+    """Return a context in which a message says what the command waits for when that takes long.
+
+    For `run` and `resume` the context does nothing: these commands report their waits themselves.
+    """
     return nullcontext() if arguments[:1] in (["run"], ["resume"]) else looking_out(terminal.tell)
 
 
 def _complete(arguments: Sequence[str]) -> int:
-    """Answer the tab key; where something goes wrong, with nothing: an error would stand in the midst of a command."""
+    """Print the completions that the shell asks for; on an error print nothing, since it would land in the prompt."""
     with suppress(Exception):
         group.main(list(arguments), prog_name="headrace", complete_var=COMPLETE)
     return 0

@@ -1,4 +1,4 @@
-"""Arguments of what Headrace brings along, held against their types: what can't be meant is told in our words."""
+"""The check of arguments of Headrace's own stages and functions against their types, with messages in plain words."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ def check_arguments(
     kwargs: Mapping[str, Any],
     apart: Collection[str] = (),
 ) -> None:
-    """Refuse an argument that isn't of its parameter's type. What a handle or a secret stands for is of its own type,
-    and what `*names` and `**names` gather is anything, as are those that are `apart`.
+    """Raise an error if an argument isn't of its parameter's type.
+
+    `named` is the function's name for messages. A handle counts as the type of its value; secrets and files always
+    fit. Arguments gathered by `*names` and `**names`, and parameters named in `apart`, aren't checked.
 
     Raises:
-        DefinitionError: it names the parameter.
+        DefinitionError: an argument has the wrong type. The message names its parameter.
     """
     try:
-        given = signature.bind(*args, **kwargs).arguments
+        arguments = signature.bind(*args, **kwargs).arguments
     except TypeError:
-        return  # Python says it of the call itself
-    for name, value in given.items():
+        return  # the call itself will raise Python's own error
+    for name, value in arguments.items():
         kind = signature.parameters[name].kind
         if (
             name not in hints
@@ -49,10 +51,10 @@ def check_arguments(
 
 
 def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F]:
-    """Check the arguments of a function that calls stages before it runs.
+    """Return a decorator that checks a function's arguments against their types before the function runs.
 
-    `named` is what errors call it. Those `apart` it looks at itself: it has more to say of them, or they may hold
-    secrets, which no error may show.
+    It is for functions that call several stages. `named` is the function's name for messages. Parameters in `apart`
+    aren't checked: the function checks them itself, or they may hold secrets, which no error may show.
     """
 
     def wrap(function: F) -> F:
@@ -70,23 +72,23 @@ def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F
 
 
 def is_table(kind: Any) -> bool:
-    """Return whether a type is Arrow's table; Arrow needn't be imported."""
+    """Return whether a type is `pyarrow.Table`, without importing Arrow."""
     return getattr(kind, "__module__", "").startswith("pyarrow") and getattr(kind, "__name__", "") == "Table"
 
 
 def check_tables(
     stage: str, signature: inspect.Signature, hints: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
-    """Refuse what is given for a table and is none.
+    """Raise an error if a parameter takes a `pyarrow.Table` and its argument is something else.
 
     Raises:
-        UsageError: it names the parameter.
+        UsageError: an argument isn't a table. The message names its parameter.
     """
     try:
-        given = signature.bind(*args, **kwargs).arguments
+        arguments = signature.bind(*args, **kwargs).arguments
     except TypeError:
-        return  # Python says it of the call itself
-    for name, value in given.items():
+        return  # the call itself will raise Python's own error
+    for name, value in arguments.items():
         kind, several = hints.get(name), signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
         if is_table(kind) or any(is_table(each) for each in typing.get_args(kind)):
             for each_name, each in value.items() if several else [(name, value)]:

@@ -1,4 +1,4 @@
-"""The attempt that runs, for stages that checkpoint, span nodes or can stop early."""
+"""The running attempt, for stages that keep checkpoints, span several nodes or can stop early."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ T = TypeVar("T")
 
 
 class Alone:
-    """What a stage sees when it is called as a plain function: a first attempt, alone, that nobody tells anything."""
+    """The attempt that a stage sees when it is called as a plain function: number 1, on one node, without a driver."""
 
     folder: Path | None = None
-    """The project's folder, where it isn't the current one."""
+    """The project's folder; None means the current folder."""
 
     number = 1
     rank = 0
     nodes = 1
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """There is nobody else."""
+        """Return this node's own message: there are no other nodes."""
         return (said,)
 
     def checkpoint(self) -> None:
-        """There is none."""
+        """Return None: there is no earlier attempt."""
 
     def keep(self, checkpoint: object) -> None:
-        """Nobody keeps it."""
+        """Do nothing: there is no store to keep a checkpoint in."""
 
     def told(self) -> None:
-        """Nobody says a word."""
+        """Return None: there is no driver that could ask for anything."""
 
     def log(self, name: str, value: object, step: int | None = None) -> None:
-        """Nobody looks on."""
+        """Do nothing: values are logged in runs only."""
 
     def saw(self, **inputs: object) -> None:
-        """Nothing is stored, so under no key."""
+        """Do nothing: the output isn't stored, so it has no key."""
 
     def shortened(self, why: str) -> None:
-        """Nothing is reused."""
+        """Do nothing: the output isn't stored, so no run can reuse it."""
 
     def ref(self, parameter: str) -> Ref | None:
-        """The arguments are values."""
+        """Return None: the arguments are plain values, not artifacts."""
 
     @property
     def credentials(self) -> Mapping[str, str]:
-        """Those of this process's own environment."""
+        """The environment variables of this process, which hold the credentials."""
         return os.environ
 
     @property
     def project(self) -> Path | None:
-        """The current folder, as Python itself would have it, unless another was told."""
+        """The project's folder: `folder` if it is set, else the current folder."""
         return self.folder or Path.cwd()
 
     def artifact(self, value: object) -> Ref:
-        """There is no store.
+        """Raise an error: there is no store to keep an artifact in.
 
         Raises:
             UsageError: always.
@@ -70,13 +70,13 @@ class Alone:
         raise UsageError("there is no run to keep an artifact for", hint="call it in a stage that a pipeline runs")
 
     def stored(self, value: T) -> T:
-        """There is no store: it stays as it is."""
+        """Return the value unchanged: there is no store to put it in."""
         return value
 
     def intend(self, intent: Intent) -> None:
-        """There is no ledger."""
+        """Do nothing: there is no ledger to change."""
 
 
 def attempt() -> Attempt:
-    """Return the attempt that runs this code: its number, its checkpoint, and what it has been told."""
+    """Return the attempt that runs this code, or an `Alone` outside of a run."""
     return current() or Alone()

@@ -1,4 +1,4 @@
-"""The arguments of a stage call: bound to parameters, searched for handles, spread over lists."""
+"""The arguments of a stage call: binding them to parameters, finding handles in them, and mapping over lists."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from headrace.define.type_check import admits, element, fits
 from headrace.errors import TraceError
 
 OPTIONS = ("when", "after", "always", "allow_failures")
-"""What every stage call may be given beside the stage's own parameters."""
+"""The names of the arguments that every stage call takes, besides the stage's own parameters."""
 _DEEPEST = 50
 _PACKAGE = __file__.rpartition("/define/")[0]
 
 
 class Callee(Protocol):
-    """What is called: a stage's function, with its parameters and their types."""
+    """The function of a stage that is called, with its name, its parameters and their types."""
 
     @property
     def name(self) -> str: ...
@@ -35,30 +35,33 @@ class Callee(Protocol):
 
 
 def bind(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str) -> list[tuple[str, Any]]:
-    """Pair arguments with parameters, by name; `*name` and `**name` gather the rest. Defaults are left out.
+    """Return the arguments of a call as pairs of parameter name and value, without defaults.
+
+    Arguments gathered by `*name` are one pair, `("*name", values)`. Those gathered by `**name` are a pair each. `line`
+    is the file and line of the call, for messages.
 
     Raises:
-        TraceError: an argument is missing or superfluous.
+        TraceError: an argument is missing, or there is no parameter for it.
     """
     try:
         bound = call.signature.bind(*args, **kwargs)
     except TypeError as error:
         raise _unbound(call, args, kwargs, line, str(error)) from None
-    found: list[tuple[str, Any]] = []
+    pairs: list[tuple[str, Any]] = []
     for name, value in bound.arguments.items():
         match call.signature.parameters[name].kind:
             case inspect.Parameter.VAR_POSITIONAL:
-                found.append((f"*{name}", value))
+                pairs.append((f"*{name}", value))
             case inspect.Parameter.VAR_KEYWORD:
-                found.extend(value.items())
+                pairs.extend(value.items())
             case _:
-                found.append((name, value))
-    return found
+                pairs.append((name, value))
+    return pairs
 
 
 def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str, problem: str) -> TraceError:
-    """Return which argument is missing or superfluous, with the nearest name there is."""
-    takes = f"it takes {call.name}{_told(call.signature)}"
+    """Return the error for a call with a missing or an unknown argument; its hint has the most similar name."""
+    takes = f"it takes {call.name}{_text(call.signature)}"
     parameters = call.signature.parameters.values()
     named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)
@@ -77,22 +80,22 @@ def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line:
     return TraceError(f"`{call.name}`: {problem} ({line})", hint=takes)
 
 
-def _told(signature: inspect.Signature) -> str:
-    """Write a signature as its author did: annotations that are kept as text stand without quotes."""
-    texts = [each.annotation for each in signature.parameters.values()] + [signature.return_annotation]
-    told = str(signature)
-    for text in {each for each in texts if isinstance(each, str)}:
-        told = told.replace(repr(text), text)
-    return told
+def _text(signature: inspect.Signature) -> str:
+    """Return a signature as its author wrote it: annotations that Python keeps as text are shown without quotes."""
+    annotations = [each.annotation for each in signature.parameters.values()] + [signature.return_annotation]
+    text = str(signature)
+    for annotation in {each for each in annotations if isinstance(each, str)}:
+        text = text.replace(repr(annotation), annotation)
+    return text
 
 
 def awaited(value: Any) -> bool:
-    """Return whether a task will give an argument, or something inside of it."""
+    """Return whether an argument is a handle, or a container that `holds_handle`: its value isn't known yet."""
     return isinstance(value, Handle) or (type(value) in (list, tuple, dict) and holds_handle(value))
 
 
 def holds_handle(value: Any) -> bool:
-    """Return whether a list, tuple or dictionary has a handle, a secret or a file anywhere inside."""
+    """Return whether a list, tuple or dictionary holds a handle, a secret, a file or a folder at any depth up to 50."""
     rest: list[tuple[Any, int]] = [(value, 0)]
     while rest:
         each, depth = rest.pop()
@@ -108,7 +111,11 @@ _LEAVES = frozenset((int, float, str, bool, bytes, type(None)))
 
 
 def check_no_handles(call: Callee, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
-    """Refuse a handle given to a stage that is called outside a pipeline."""
+    """Raise an error if a stage that is called outside a pipeline is given a handle.
+
+    Raises:
+        TraceError: an argument is a handle, or a list, tuple or dictionary with a handle in it.
+    """
     for value in (*args, *kwargs.values()):
         if isinstance(value, Handle) or (type(value) in (list, tuple, dict) and _holds_only_handle(value)):
             raise TraceError(
@@ -123,7 +130,13 @@ def _holds_only_handle(value: Any) -> bool:
 
 
 def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """What `.map()` does outside a pipeline: call the function for each element."""
+    """Call a stage's function for each element of the mapped lists, and return the list of results.
+
+    This is `.map()` outside a pipeline.
+
+    Raises:
+        TraceError: no list is mapped over, or the lists differ in length.
+    """
     bound = bind(call, args, kwargs, user_line())
     over = mapped_over(bound, call.hints)
     lengths = {len(value) for name, value in bound if name in over}
@@ -132,17 +145,20 @@ def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
             f"`{call.name}.map()` needs lists of one length, not of {sorted(lengths) or 'none'}",
             hint="give at least one list for a parameter that takes an element",
         )
-    found = []
+    results = []
     for index in range(lengths.pop()):
         values = {name: value[index] if name in over else value for name, value in bound}
         by_position, by_name = laid_out(call.signature, values)
-        found.append(call.function(*by_position, **by_name))
-    return found
+        results.append(call.function(*by_position, **by_name))
+    return results
 
 
 def laid_out(signature: inspect.Signature, bound: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return what was bound as a call takes it: by position what must be, as all that stands before a `*name` which has
-    gathered something, and the rest by name."""
+    """Return bound arguments as a call takes them: a list by position and a dictionary by name.
+
+    By position are the values of positional-only parameters and of `*name` and, if `*name` has any values, of all
+    parameters before it. All other values are by name.
+    """
     values = dict(bound)
     rest = next((values.pop(name) for name in bound if name.startswith("*")), ())
     before = []
@@ -155,7 +171,7 @@ def laid_out(signature: inspect.Signature, bound: Mapping[str, Any]) -> tuple[li
 
 
 def user_line() -> str:
-    """Return the file and line of the user's code that called us, `pipelines.py:31`."""
+    """Return the file and line of the user's code that called Headrace, such as `pipelines.py:31`."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
@@ -163,14 +179,18 @@ def user_line() -> str:
 
 
 def stands_for(value: object) -> Any:
-    """Return the type of the value that a handle stands for; a secret or a file is what the stage makes of it."""
+    """Return the type of a handle's value, `Any` for a secret, file or folder, and None for all other values.
+
+    A secret or a file reaches the stage as another type, so it can't be checked before.
+    """
     if isinstance(value, Handle):
         return value._headrace_hint
     return Any if isinstance(value, Secret | File | Folder) else None
 
 
 def mapped_over(bound: Sequence[tuple[str, Any]], hints: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the arguments that a call is mapped over; what `*name` gathers is given to every call, as it is."""
+    """Return the names of the arguments that a call is mapped over. Arguments gathered by `*name` never are: every call
+    gets all of them."""
     return tuple(
         name for name, value in bound if not name.startswith("*") and _is_mapped(value, hints.get(name, UNKNOWN))
     )
@@ -188,12 +208,15 @@ def _is_mapped(value: Any, wanted: Any) -> bool:
 
 
 class _Something:
-    """What is in a list of `Any` is taken for: it fits no parameter that says what it takes."""
+    """A stand-in type for the elements of a list of `Any`. It fits no parameter with a type annotation."""
 
 
 def _of_something(hint: Any) -> Any:
-    """Return the type of a list of something where it is one of `Any`, which fits any list: if all that is known of it
-    is that it is a list, a call is mapped over it, as the elements may be what the parameter takes."""
+    """Return a list type with `_Something` in place of `Any` as its element; return all other types unchanged.
+
+    A list of `Any` would fit every parameter that takes a list, and a call would then never be mapped over it. Its
+    elements may be what the parameter takes, so a call is mapped over such a list.
+    """
     if element(hint) is not Any:
         return hint
     origin = typing.get_origin(hint) or hint
@@ -201,6 +224,6 @@ def _of_something(hint: Any) -> Any:
 
 
 def admits_list(value: Any, wanted: Any) -> bool:
-    """Return whether a list as a whole may stand for a parameter."""
+    """Return whether every element of a list fits the element type of `wanted`, a list type."""
     inner = element(wanted)
     return all(fits(item._headrace_hint, inner) if isinstance(item, Handle) else admits(item, inner) for item in value)

@@ -13,15 +13,15 @@ from headrace.spec.intent import Advance
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:@-]*")
 OURS = "headrace."
-"""Cursors whose names begin so are Headrace's own notes."""
+"""Names of cursors that Headrace itself uses begin with this."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Cursor(Late):
-    """A cursor as a run has read it: version 0 has no value (None) yet.
+    """A cursor with the version and value that a run has read. Version 0 has no value yet: None.
 
-    A stage takes it as an argument, so it is part of the stage's key. The stage sets its next value by
-    `hr.advance`. In a pipeline's body, `value` is loaded when it is asked for.
+    A stage takes the cursor as an argument, so the cursor is part of the key. The stage sets the next value by
+    `hr.advance`. In a pipeline's body, `value` is loaded when the body reads it.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Cursor(Late):
 
 
 def cursor(name: str) -> Cursor:
-    """Return a cursor as it is now; a run that is resumed gets the answer that it got first.
+    """Return the cursor of this name with its newest version. A resumed run gets the same version as before.
 
-    Outside of a pipeline it has version 0 and no value.
+    Outside of a pipeline the cursor has version 0 and no value.
 
     Raises:
-        UsageError: it can't be called so.
+        UsageError: the name isn't allowed, or the function is called in a stage.
     """
     if not _NAME.fullmatch(str(name)) or name.startswith(OURS):
         raise UsageError(
@@ -54,10 +54,10 @@ def cursor(name: str) -> Cursor:
 
 
 def advance(cursor: Cursor, value: object) -> None:
-    """Give a cursor its next value once the stage that calls this has succeeded, in the same transaction.
+    """Set a cursor's next value when the calling stage succeeds, in the same transaction as its success.
 
-    If another run has set one in the meantime, that one stays, and this run says so: nothing is overwritten. Of
-    several calls in one attempt the last counts. Outside of a run, nothing is done.
+    If another run has set the cursor in the meantime, that value stays, and this run shows a note: nothing is
+    overwritten. If an attempt calls this several times, the last call counts. Outside of a run, nothing is done.
     """
     attempt = current()
     if attempt is not None:

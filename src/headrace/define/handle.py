@@ -1,4 +1,4 @@
-"""A handle: what a stage call inside a pipeline gives, in the place of a value that is not there yet."""
+"""A handle: the result of a stage call inside a pipeline, in place of a value that doesn't exist yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNKNOWN = typing.Any
 
 
 class Handle:
-    """Stands for a task's output, or for a part of it. Pass it on; its fields are handles too."""
+    """A placeholder for a task's output or a part of it. Pass it to other stages. Its fields are handles too."""
 
     __slots__ = ("_headrace_hint", "_headrace_kind", "_headrace_out", "_headrace_stage")
 
@@ -28,18 +28,18 @@ class Handle:
         self._headrace_kind = kind
 
     def value(self) -> Any:
-        """Run what has been traced so far and give the object itself, for control flow that needs it.
+        """Run the tasks traced so far and return the output itself, for control flow that depends on it.
 
         Raises:
-            TaskFailed: its task failed or was skipped.
+            TaskFailed: the handle's task failed or was skipped.
             TraceError: no pipeline is being traced.
         """
-        found = resolver.get()
-        if found is None:
+        active = resolver.get()
+        if active is None:
             raise TraceError(
                 "`.value()` was called outside a running pipeline", hint='after a run, use run["task"].value()'
             )
-        return found.value(self._headrace_out)
+        return active.value(self._headrace_out)
 
     def __getattr__(self, name: str) -> Handle:
         if name.startswith("__"):
@@ -122,7 +122,8 @@ class Handle:
 
 
 def measured(handle: object) -> str | None:
-    """Name the evaluating stage that a handle's plain value or file is from; None of all else."""
+    """Return the name of the stage if a handle stands for a plain value or file of a stage of kind `evaluate`, else
+    None."""
     if not isinstance(handle, Handle) or handle._headrace_kind != "evaluate":
         return None
     hint = handle._headrace_hint
@@ -131,12 +132,15 @@ def measured(handle: object) -> str | None:
 
 
 def value(handle: T) -> T:
-    """Return the object that a handle stands for: `handle.value()`, in a way that type checkers understand."""
+    """Return the value of a handle, as `handle.value()` does but with its type known to type checkers.
+
+    An argument that isn't a handle is returned unchanged.
+    """
     return handle.value() if isinstance(handle, Handle) else handle
 
 
 def named_fields(hint: Any) -> dict[str, Any] | None:
-    """Return the fields of a type that has named parts (NamedTuple, dataclass, msgspec struct), or None."""
+    """Return the fields of a NamedTuple, dataclass or msgspec struct, with their types; None for other types."""
     origin = typing.get_origin(hint) or hint
     if not isinstance(origin, type):
         return None
@@ -153,7 +157,7 @@ def named_fields(hint: Any) -> dict[str, Any] | None:
 
 
 def tuple_items(hint: Any) -> list[Any] | None:
-    """Return the types of the items of a tuple of known length, or None."""
+    """Return the types of the items if `hint` is a tuple of known length or a NamedTuple, else None."""
     fields = named_fields(hint)
     if fields is not None and issubclass(typing.get_origin(hint) or hint, tuple):
         return list(fields.values())

@@ -1,4 +1,4 @@
-"""Values that a pipeline's body is given by name, and that are loaded only where they are used."""
+"""Records that a pipeline's body asks for by name, whose values are loaded only when they are used."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ L = TypeVar("L", bound="Late")
 
 
 class Late:
-    """A record some of whose last fields are loaded when a pipeline's body asks for them; a stage is given it whole."""
+    """The base of a record whose last fields may be late: in a pipeline's body, they are loaded when they are first
+    read. A stage gets the record with all fields loaded."""
 
-    __slots__ = ("__dict__", "_headrace_late")  # not among the fields, which are what is saved of it
+    __slots__ = ("__dict__", "_headrace_late")  # no field: only a record's fields are saved
 
     def __getattr__(self, name: str) -> Any:
         values = late_of(self)
         if values is None or name not in values:
             raise AttributeError(f"a {type(self).__name__} has no attribute `{name}`")
-        ref, found = values[name], resolver.get()
-        value = None if ref is None or found is None else found.load(ref)
+        ref, active = values[name], resolver.get()
+        value = None if ref is None or active is None else active.load(ref)
         object.__setattr__(self, name, value)
         return value
 
 
 def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -> L:
-    """Make a record of these fields, and of those whose values are those of artifacts, or None."""
+    """Return a new record. `fields` are set now; `values` are its late fields, each an artifact to load or None."""
     made = object.__new__(kind)
     for field, value in {**fields, "_headrace_late": values}.items():
         object.__setattr__(made, field, value)
@@ -36,10 +37,12 @@ def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -
 
 
 def refuse_in_stage(what: str) -> None:
-    """Refuse to be asked by a stage, where the answer would be in no key.
+    """Raise an error if a stage is running: the answer to a question of a stage would be in no key.
+
+    `what` is the call, for the message.
 
     Raises:
-        UsageError: a stage asks.
+        UsageError: this is called in a stage.
     """
     if current() is not None:
         raise UsageError(
@@ -48,9 +51,9 @@ def refuse_in_stage(what: str) -> None:
 
 
 def late_of(record: Late) -> Mapping[str, Ref | None] | None:
-    """Return the artifacts of a record's late fields, in their order; None where it is an ordinary one."""
+    """Return the artifacts of a record's late fields, by field name and in order; None if no field is late."""
     try:
-        found: Mapping[str, Ref | None] = object.__getattribute__(record, "_headrace_late")
+        values: Mapping[str, Ref | None] = object.__getattribute__(record, "_headrace_late")
     except AttributeError:
         return None
-    return found
+    return values

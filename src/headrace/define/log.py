@@ -1,7 +1,8 @@
-"""`hr.log`: live values of a stage, for those who look on while it runs: what may be logged, and how it is passed on.
+"""`hr.log`: values of a stage that users see while it runs. This module checks the values and passes them on.
 
-Processes that an attempt has begun, such as those of `torchrun`, pass their values on by a file to the attempt's own:
-each is a record of its length and msgpack, appended in one piece, so that processes may write side by side.
+Processes that an attempt starts, such as those of `torchrun`, append their values to a file, which the attempt's own
+process reads. A record of the file is the length of the value in msgpack, then the value. Each record is appended by
+one write, so several processes may write at the same time.
 """
 
 from __future__ import annotations
@@ -20,22 +21,23 @@ from headrace.define.ports import current
 from headrace.errors import UsageError
 
 WARNING = "warning"
-"""Texts under this name are told at the end of `headrace run`, and by `headrace show`."""
+"""Texts logged under this name are warnings: `headrace run` prints them at its end, and `headrace show` too."""
 
 
 def log(name: str, value: object, step: int | None = None) -> None:
-    """Log a value under a name, such as `train/loss`; outside of a run, do nothing.
+    """Log a value under a name, such as `train/loss`. Outside of a run, do nothing.
 
-    A number (of Python, NumPy or torch, NaN and infinities too) is a point of a curve; a text, a `Picture` or a
-    matplotlib figure is kept as it is now; a text named `warning` is also shown at the run's end. `step` counts
-    batches, rounds or epochs; without it, the values of each name are numbered from 0. If an
-    attempt starts again from a checkpoint, its points replace earlier ones from its first step on. If an
-    attempt spans nodes, only the first one's values count, except names that begin with `rank`. It may be
-    called in threads, in any code that a stage calls, and (numbers and texts) in processes that it starts, whose
-    `RANK` counts likewise.
+    A number (of Python, NumPy or torch, also NaN and infinities) is a point of a curve. A text, a `Picture` or a
+    matplotlib figure is stored as it is at the time of the call. A text named `warning` is also shown when the run
+    ends. `step` is the number of the batch, round or epoch; without it, the values of each name are numbered from 0.
+
+    If an attempt starts again from a checkpoint, its points replace earlier ones from its first step on. If an attempt
+    spans several nodes, only values from rank 0 count, except names that begin with `rank`. The function may be called
+    in threads, in any code that a stage calls, and in processes that the stage starts. Such processes can log numbers
+    and texts only, and their rank is the environment variable `RANK`.
 
     Raises:
-        UsageError: the value is none of these, or the step is no whole number.
+        UsageError: the value is none of these, the name isn't allowed, or the step isn't a whole number.
     """
     attempt = current()
     if attempt is not None:
@@ -45,18 +47,20 @@ def log(name: str, value: object, step: int | None = None) -> None:
 
 
 def warn(text: str) -> None:
-    """Tell whoever runs a pipeline what they should know though nothing failed: where the run ends, by `headrace show`
-    and in the task's log."""
+    """Log a warning for the user who runs the pipeline, and print it on stderr.
+
+    It is shown when the run ends, by `headrace show`, and in the task's log. The task doesn't fail.
+    """
     sys.stderr.write(f"warning: {text}\n")
     log(WARNING, text)
 
 
 FILE = "HEADRACE_LOGGED"
-"""The environment variable that names the file to an attempt's processes."""
+"""The environment variable with the path of the file to which an attempt's child processes append logged values."""
 
 
 class Passed(Struct, frozen=True, array_like=True):
-    """One value: a number or a text, at a step and a time (Unix seconds)."""
+    """A record of the file: a value (a number or a text) with its name, its step and its time (Unix seconds)."""
 
     name: str
     value: float | str
@@ -70,10 +74,10 @@ _next: dict[str, int] = {}
 
 
 def pass_on(path: str, name: str, value: object, step: int | None) -> None:
-    """Append a value to the file.
+    """Append a logged value to the file at `path`. Without a step, the values of each name are numbered from 0.
 
     Raises:
-        UsageError: it can't be logged from another process, or not so.
+        UsageError: the value isn't a number or a text, or the name or step isn't allowed.
     """
     check_name(name)
     if not counts(name, int(os.environ.get("RANK") or 0)):
@@ -81,8 +85,8 @@ def pass_on(path: str, name: str, value: object, step: int | None) -> None:
     if step is None:
         step = _next.get(name, 0)
         _next[name] = step + 1
-    told = value if isinstance(value, str) else number(name, value)
-    body = _encode(Passed(name, told, whole(name, step), time.time()))
+    plain = value if isinstance(value, str) else number(name, value)
+    body = _encode(Passed(name, plain, whole(name, step), time.time()))
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(file, len(body).to_bytes(4, "little") + body)
@@ -91,7 +95,7 @@ def pass_on(path: str, name: str, value: object, step: int | None) -> None:
 
 
 def records(data: bytes) -> Iterator[tuple[Passed, int]]:
-    """Go over the values that are whole, each with where it ends; what is no value of ours ends it."""
+    """Yield each complete record in `data`, with the offset of its end. Stop at the first incomplete or invalid one."""
     start = 0
     while (begin := start + 4) <= len(data):
         end = begin + int.from_bytes(data[start:begin], "little")
@@ -110,10 +114,10 @@ _HINT = "log a number, a text, a `headrace.Picture` or a matplotlib figure"
 
 
 def check_name(name: object) -> None:
-    """Refuse what is no name to log under.
+    """Raise an error if a value can't be logged under this name.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the name isn't a text of 1 to 200 printable characters.
     """
     if not isinstance(name, str) or not name or len(name) > NAME_LIMIT or not name.isprintable():
         raise UsageError(
@@ -123,40 +127,41 @@ def check_name(name: object) -> None:
 
 
 def number(name: str, value: Any) -> float:
-    """Return a value as the number that it is.
+    """Return a value as a Python float. An array or tensor with one element is accepted.
 
     Raises:
-        UsageError: it is none, or too large for a 64-bit float.
+        UsageError: the value isn't a single number, or is too large for a 64-bit float.
     """
     try:
         return float(value)
     except OverflowError:
         raise UsageError(f"`{name}` can't be logged: the number is too large", hint="log its logarithm") from None
     except (TypeError, ValueError, RuntimeError):
-        if getattr(value, "size", None) == 1 and hasattr(value, "item"):  # an array of one element, as a tensor of one
+        if getattr(value, "size", None) == 1 and hasattr(value, "item"):  # an array or a tensor with one element
             return number(name, value.item())
         kind = type(value)
-        told = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-        raise UsageError(f"`{name}` can't be logged: it is a `{told}`, not a single number", hint=_HINT) from None
+        shown = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+        raise UsageError(f"`{name}` can't be logged: it is a `{shown}`, not a single number", hint=_HINT) from None
 
 
 def whole(name: str, step: Any) -> int:
-    """Return a step as the whole number that it is.
+    """Return a step as a Python int.
 
     Raises:
-        UsageError: it is none, or too large for a 64-bit integer.
+        UsageError: the step isn't a whole number, or is too large for a 64-bit integer.
     """
     try:
-        found = index(step)
+        count = index(step)
     except TypeError:
         raise UsageError(
             f"`{name}` can't be logged at step `{step!r}`: that is not a whole number", hint="give a step as an `int`"
         ) from None
-    if not -MOST <= found < MOST:
-        raise UsageError(f"`{name}` can't be logged at step {found}: it is too large", hint="give a smaller step")
-    return found
+    if not -MOST <= count < MOST:
+        raise UsageError(f"`{name}` can't be logged at step {count}: it is too large", hint="give a smaller step")
+    return count
 
 
 def counts(name: str, rank: int) -> bool:
-    """Return whether values under a name count from the process of this rank."""
+    """Return whether a value with this name is logged when the process has this rank: rank 0, or the name begins with
+    `rank`."""
     return rank == 0 or name.startswith("rank")

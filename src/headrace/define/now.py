@@ -1,4 +1,4 @@
-"""The time, as a pipeline's body may ask for it."""
+"""`hr.now`: the time for a pipeline's body."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from headrace.define.ports import resolver
 
 
 def now() -> dt.datetime:
-    """Return the present time in UTC; a run that is resumed gets the answer that it got first."""
-    found = resolver.get()
-    return dt.datetime.now(dt.UTC) if found is None else dt.datetime.fromtimestamp(found.now(), dt.UTC)
+    """Return the present time in UTC. A resumed run gets the same time as before."""
+    active = resolver.get()
+    return dt.datetime.now(dt.UTC) if active is None else dt.datetime.fromtimestamp(active.now(), dt.UTC)

@@ -1,4 +1,4 @@
-"""`hr.options`: what all stages that are called in a block are declared as."""
+"""`hr.options`: options for all stages that are called in a block."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from headrace.define.stage import check_known
 
 @contextmanager
 def options(**given: Any) -> Iterator[None]:
-    """Declare all stages that are called in the block otherwise: `with hr.options(retries=3, timeout="1h"):`.
+    """Set options for all stages that are called in the block: `with hr.options(retries=3, timeout="1h"):`.
 
-    It takes the options of `@stage` except `name`; none of them is in a key. It also applies in functions that call
-    several stages, such as `ingest.sql`. For a single call, `with_options` overrides it, and an inner block
+    The options are those of `@stage` except `name`; none of them is in a key. They also apply to stages that are called
+    by functions in the block, such as `ingest.sql`. `with_options` overrides them for a single call, and an inner block
     overrides an outer one.
 
     Raises:
-        DefinitionError: something of this makes no sense.
+        DefinitionError: there is no such option. A wrong value raises it when a stage is called.
     """
     check_known("hr.options", given, without=("name",))
     token = declared.set({**(declared.get() or {}), **given})

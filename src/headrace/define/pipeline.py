@@ -23,14 +23,14 @@ P = ParamSpec("P")
 
 
 class Launcher(Protocol):
-    """What a pipeline's `run` and `plan` ask of the application."""
+    """The port by which a pipeline's `run` and `plan` methods start a run or make a plan."""
 
     def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, object]) -> Any: ...
     def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, object]) -> Any: ...
 
 
 class Launching:
-    """Where `run` and `plan` find the application: the facade, which knows both layers, puts it here."""
+    """The place where a pipeline's `run` and `plan` methods find the `Launcher`. The package's facade sets it."""
 
     launcher: Callable[[], Launcher] | None = None
 
@@ -39,7 +39,7 @@ launching = Launching()
 
 
 class PipelineFunction(Generic[P]):
-    """A pipeline. `run` runs it; inside another pipeline, a call wires its stages there."""
+    """A pipeline. `run` runs it. A call inside another pipeline adds its stages to that pipeline."""
 
     def __init__(self, function: Callable[P, Any], name: str, triggers: Sequence[object]) -> None:
         functools.update_wrapper(self, function)
@@ -49,7 +49,11 @@ class PipelineFunction(Generic[P]):
         self.triggers = tuple(triggers)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Wire this pipeline's stages into the pipeline that is being traced."""
+        """Add this pipeline's stages to the pipeline that is being traced, and return what the function returns.
+
+        Raises:
+            TraceError: no pipeline is being traced, or this pipeline calls itself.
+        """
         trace = tracing.get()
         if trace is None:
             raise TraceError(
@@ -66,26 +70,30 @@ class PipelineFunction(Generic[P]):
             trace.pipelines.pop()
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Run the pipeline with these parameters; wait for its end and return the `Run`. A notebook and a terminal see
-        how far it is.
+        """Run the pipeline with these parameters, wait until it ends, and return the `Run`.
+
+        Progress is shown in a notebook or a terminal.
 
         Raises:
-            RunFailed: a task failed; it carries the run.
-            UsageError: a parameter is missing, superfluous or can't be read.
+            RunFailed: a task failed. The exception holds the run.
+            UsageError: a parameter is missing, unknown or invalid.
         """
         return self._launch("run", args, kwargs)
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Plan the pipeline with these parameters, and run nothing.
+        """Return the plan of a run with these parameters, without running anything.
 
         Raises:
-            UsageError: a parameter is missing, superfluous or can't be read.
+            UsageError: a parameter is missing, unknown or invalid.
         """
         return self._launch("plan", args, kwargs)
 
     def _launch(self, what: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Any:
-        """Run or plan it. An error about a wrong argument, setting or piece of code has no traceback through
-        Headrace, which would help nobody."""
+        """Call the launcher's `run` or `plan`, as `what` says, and return its result.
+
+        An error in the user's arguments, settings or code is raised without a traceback through Headrace's own code,
+        which wouldn't help the user.
+        """
         try:
             self._refuse_inside(what)
             return getattr(_launcher(), what)(self, bound(self, args, kwargs))
@@ -93,7 +101,12 @@ class PipelineFunction(Generic[P]):
             raise error.with_traceback(None)  # noqa: B904  it is the same error
 
     def _refuse_inside(self, what: str) -> None:
-        """Refuse to start a driver in a tracer or a worker, which see neither ledger nor project."""
+        """Raise an error in a tracer or a worker: these processes can't reach the ledger or the project.
+
+        Raises:
+            TraceError: the call is inside a pipeline.
+            UsageError: the call is inside a stage, or in a module that is being imported.
+        """
         if tracing.get() is not None:
             raise TraceError(
                 f"`{self.name}.{what}()` was called inside a pipeline",
@@ -111,7 +124,10 @@ class PipelineFunction(Generic[P]):
             )
 
     def trace(self, trace: Tracer, raw: Sequence[tuple[str, str]]) -> None:
-        """Run the body under a trace, with parameters as the user wrote them."""
+        """Call the pipeline's function so that `trace` records its stage calls.
+
+        `raw` are the parameters: names, and values as the user wrote them.
+        """
         params = convert(self, raw)
         token = tracing.set(trace)
         try:
@@ -134,11 +150,11 @@ def pipeline(function: Callable[..., Any] | None = None, /, **declared: Any) -> 
     """Declare a function to be a pipeline.
 
     Args:
-        name: what it is called; the function's name if not told.
-        triggers: reasons to start it automatically.
+        name: the pipeline's name; by default the function's name.
+        triggers: reasons to start the pipeline automatically.
 
     Raises:
-        DefinitionError: it is no function.
+        DefinitionError: this isn't a plain function.
     """
     if function is None:
         return lambda function: _declare(function, **declared)
@@ -159,10 +175,10 @@ def _declare(
 
 
 def bound(pipeline: PipelineFunction[Any], args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, str]:
-    """Return the parameters of a call from Python by name, as text that `convert` reads.
+    """Return the arguments of a Python call as texts by parameter name, in the form that `convert` reads.
 
     Raises:
-        UsageError: one is missing, superfluous or can't be read.
+        UsageError: a parameter is missing, unknown, given twice or invalid.
     """
     names = list(inspect.signature(pipeline.function).parameters)
     if len(args) > len(names):
@@ -198,11 +214,13 @@ def convert(
     raw: Sequence[tuple[str, str]],
     written: Callable[[str, Any], str] | None = None,
 ) -> dict[str, Any]:
-    """Return a pipeline's parameters as values of the types that its annotations name, read from text. `written` shows
-    how a parameter of a name and type is given: as an option of the command line, if not told.
+    """Return a pipeline's parameters, converted from text to the types of its annotations.
+
+    `written` returns an example of how to give a parameter, from its name and type, for hints. By default the example
+    is a command line option.
 
     Raises:
-        UsageError: one is missing, superfluous or can't be read.
+        UsageError: a parameter is missing, unknown or invalid.
     """
     written = written or _as_option
     signature = inspect.signature(pipeline.function)
@@ -248,7 +266,7 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any, written
     inner = _inner(hint)
     try:
         if inner in (dt.datetime, dt.time):
-            return inner.fromisoformat(text)  # it knows more of ISO 8601: without seconds, too
+            return inner.fromisoformat(text)  # it reads more forms of ISO 8601, such as a time without seconds
         return msgspec.json.decode(text, type=hint)
     except (msgspec.DecodeError, TypeError, ValueError):
         alone = ": alone, an option is `true`" if text == "true" else ""
@@ -259,7 +277,7 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any, written
 
 
 def _inner(hint: Any) -> Any:
-    """Return the type that an optional one is of; all else as it is."""
+    """Return `X` for the type `X | None`, and every other type unchanged."""
     args = [each for each in typing.get_args(hint) if each is not types.NoneType]
     is_optional = typing.get_origin(hint) in (typing.Union, types.UnionType) and len(args) == 1
     return args[0] if is_optional else hint
@@ -270,14 +288,17 @@ def _brief(text: str) -> str:
 
 
 def _as_option(name: str, hint: Any) -> str:
-    """Show how a parameter is given on a command line: one of an option's name is given by `--param`."""
+    """Return an example of a parameter on a command line: `--month 3`.
+
+    A parameter with the name of one of the command's own options is written `--param NAME=VALUE`.
+    """
     if name in OURS:
         return f"--param {name}={_example(hint)}"
     return f"--{name.replace('_', '-')} {_example(hint)}"
 
 
 def _in_python(name: str, hint: Any) -> str:
-    """Show how a parameter is given in a call."""
+    """Return an example of a parameter in a Python call: `month=3`."""
     inner = _inner(hint)
     if inner is bool:
         return f"{name}=True` or `{name}=False"
@@ -287,7 +308,7 @@ def _in_python(name: str, hint: Any) -> str:
 
 
 def _example(hint: Any) -> str:
-    """Show how a value of a type is written on a command line."""
+    """Return an example of a value of this type on a command line; for enums and literals, all values."""
     hint = _inner(hint)
     if typing.get_origin(hint) is typing.Literal:
         return "` or `".join(str(each) for each in typing.get_args(hint))

@@ -1,4 +1,4 @@
-"""What tracing and user code need of whoever runs them, found in a context variable."""
+"""The interfaces by which a trace and user code reach the process that runs them. Context variables hold them."""
 
 from __future__ import annotations
 
@@ -16,35 +16,39 @@ T = TypeVar("T")
 
 
 class Resolver(Protocol):
-    """Takes what the trace meets, and answers what the pipeline's body asks."""
+    """The receiver of a traced graph, which also answers the questions of a pipeline's body."""
 
     def declare(self, stage: Stage, function: Any) -> Stage:
-        """Return the stage with the code that its function reaches."""
+        """Return the stage, completed with the fingerprint of the code that its function reaches."""
         ...
 
     def extend(self, stages: list[Stage], nodes: list[Node]) -> None:
-        """Take more of the graph."""
+        """Add stages and nodes to the graph of the run."""
         ...
 
     def keep(self, value: object) -> Ref:
-        """Keep a value that is given as an argument."""
+        """Store a value that is an argument of a stage call, and return its artifact."""
         ...
 
     def value(self, out: Out) -> object:
-        """Run what has been traced so far and give a task's output.
+        """Run the tasks traced so far, and return a task's output.
 
         Raises:
-            TaskFailed: there is none.
+            TaskFailed: the task failed or was skipped.
         """
         ...
 
     def now(self) -> float:
-        """Return the time (Unix seconds), the same at each trace of a run."""
+        """Return the time in Unix seconds. Each trace of a run gets the same answer."""
         ...
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
-        """Return a cursor's latest version, or the version of a model or dataset that a name means, and its artifact:
-        the same at each trace of a run. It is 0 where there is none."""
+        """Return the version number and the artifact of a cursor, model or dataset. Each trace of a run gets the same
+        answer.
+
+        For a cursor it is the latest version, for a model or dataset the version that `name` means. If there is no
+        version, the answer is 0 and None.
+        """
         ...
 
     def load(self, ref: Ref) -> object:
@@ -53,46 +57,48 @@ class Resolver(Protocol):
 
 
 class Attempt(Protocol):
-    """The attempt that runs, as the stage's own code sees it."""
+    """The running attempt, as the stage's code sees it."""
 
     @property
     def number(self) -> int:
-        """1 for a task's first attempt."""
+        """The number of this attempt, counted from 1 for a task's first attempt."""
         ...
 
     @property
     def rank(self) -> int:
-        """This process's place among the nodes that the attempt spans, from 0."""
+        """The rank of this process's node among the nodes of the attempt, counted from 0."""
         ...
 
     @property
     def nodes(self) -> int:
-        """How many nodes the attempt spans."""
+        """The number of nodes that the attempt spans."""
         ...
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """Say a word to the other nodes that the attempt spans; return what each of them says, by rank, once all
-        have."""
+        """Send a message to the attempt's other nodes, wait until all nodes have sent theirs, and return all messages
+        in order of rank."""
         ...
 
     def checkpoint(self) -> object | None:
-        """Return the last checkpoint that an earlier attempt of this task kept, or None; if the store has lost or
-        damaged it since, the one before it.
+        """Return the last checkpoint that an earlier attempt of this task kept, or None if there is none.
+
+        If that checkpoint is missing or damaged in the store, the one before it is returned.
 
         Raises:
-            BlobMissing, BlobDamaged: that one too.
+            BlobMissing, BlobDamaged: the one before it is missing or damaged too.
         """
         ...
 
     def keep(self, checkpoint: object) -> None:
-        """Keep a checkpoint for the next attempt, should this one fail: a value, or what `artifact` made of one.
+        """Keep a checkpoint for the next attempt, in case this one fails.
 
-        A large one can be made an artifact in a thread, while the stage goes on; it is kept in the stage's own.
+        The checkpoint is a value, or the result of `artifact` for it. For a large one, call `artifact` in another
+        thread while the stage goes on, then call `keep` in the stage's own thread.
         """
         ...
 
     def told(self) -> Literal["stop", "prune", "checkpoint"] | None:
-        """Return the next word from the driver, if there is one."""
+        """Return the driver's next request to this attempt, or None if there is none."""
         ...
 
     def log(self, name: str, value: object, step: int | None = None) -> None:
@@ -100,47 +106,49 @@ class Attempt(Protocol):
         ...
 
     def saw(self, **inputs: object) -> None:
-        """Say what a parameter's value really was: what the stage gives is stored under the key with that value."""
+        """Report the values that parameters really had. The output is stored under the key with these values."""
         ...
 
     def shortened(self, why: str) -> None:
-        """Say that less was done than was asked for, and why: what the stage gives is then reused by no other run."""
+        """Report that the stage did less than was asked for, and why. No other run then reuses its output."""
         ...
 
     def ref(self, parameter: str) -> Ref | None:
-        """Return the artifact of an argument; None for one that wasn't given or isn't a single one, or outside a
-        run."""
+        """Return the artifact of an argument. It is None if the argument wasn't given or isn't a single artifact, and
+        outside a run."""
         ...
 
     @property
     def credentials(self) -> Mapping[str, str]:
-        """What clouds' buckets are opened with here, by the names of their variables: stages don't see these."""
+        """The credentials for cloud buckets, by the names of their environment variables. A stage's own environment
+        doesn't have these variables."""
         ...
 
     @property
     def project(self) -> Path | None:
-        """The folder of the project, against which local paths are resolved; None where this host hasn't got it."""
+        """The project's folder, to which local paths are relative; None if this machine doesn't have it."""
         ...
 
     def artifact(self, value: object) -> Ref:
-        """Make a value an artifact of the run's."""
+        """Store a value as an artifact of the run, and return its reference."""
         ...
 
     def stored(self, value: T) -> T:
-        """Keep a value in the store now, and give it back as it lies there: a table is then memory-mapped.
+        """Store a value now, and return it as loaded from the store: a table is then memory-mapped.
 
-        For what is too much for memory: a table made piece by piece, each piece stored, is given out as a `Joined` of
-        them, and none is written again.
+        Use this for a table that is too large for memory: make it piece by piece, store each piece, and return a
+        `Joined` of the pieces. They aren't written a second time.
         """
         ...
 
     def intend(self, intent: Intent) -> None:
-        """Ask for a change of Headrace's own state, applied in the transaction that records the attempt's success."""
+        """Request a change of Headrace's own state, made in the transaction that records the attempt's success."""
         ...
 
 
 class Tracer(Protocol):
-    """A trace that goes on: stage calls become tasks of it. `pipelines` are being wired, the outermost first."""
+    """A trace in progress, to which each stage call adds a task. `pipelines` are the names of the pipelines whose
+    functions are being called, the outermost first."""
 
     pipelines: list[str]
 
@@ -153,7 +161,7 @@ class Tracer(Protocol):
         ...
 
     def flush(self) -> None:
-        """Hand on what has been gathered."""
+        """Pass the stages and nodes gathered so far to the resolver."""
         ...
 
 
@@ -164,7 +172,7 @@ declared: ContextVar[Mapping[str, Any] | None] = ContextVar("headrace_options", 
 
 
 class Present:
-    """The attempt of this process, as threads of the stage's own see it: they begin without context variables."""
+    """The holder of this process's attempt for threads that the stage starts: they don't inherit context variables."""
 
     attempt: Attempt | None = None
 

@@ -1,4 +1,4 @@
-"""A secret by reference: its value exists only in the worker that needs it."""
+"""References to secrets. A secret's value is sent only to the workers that need it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Secret:
-    """Names a secret; given to a stage, the stage gets its value as text. It counts in a key by name only."""
+    """A reference to a secret by name. A stage that is given one gets the secret's value as text. Only the name is part
+    of the key."""
 
     __slots__ = ("name",)
 
@@ -27,9 +28,9 @@ class Secret:
 
 
 def secret(name: str) -> str:
-    """Refer to a secret by name, for a parameter of a stage that takes text.
+    """Return a reference to a secret, for a stage's parameter that takes text.
 
-    It is read from the environment variable of that name where the driver runs, is sent to the workers that need it,
-    and is masked in their output and in values that they return.
+    The driver reads the value from the environment variable of that name and sends it to the workers that need it. The
+    value is masked in their output and in the values that they return.
     """
     return Secret(name)  # type: ignore[return-value]  # stages see text: the type is what the worker makes of it

@@ -1,4 +1,4 @@
-"""`@stage`: a plain function, declared to be a stage; and `@ready`, the same for a stage that Headrace brings along."""
+"""`@stage`, which declares a plain function to be a stage, and `@ready`, which does so for Headrace's own stages."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _GROUP = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 CHECK = "__headrace_check__"
-"""The attribute of a ready-made stage's function that says what it refuses while a pipeline is traced."""
+"""The attribute of a ready-made stage's function that holds its check of arguments while a pipeline is traced."""
 _CACHES: dict[bool | str, spec.Cache] = {True: "always", False: "never", "run": "run"}
 
 
 class StageFunction(Generic[P, R]):
-    """A stage. Called outside a pipeline it is the plain function; inside one, the call becomes a task of the graph.
+    """A stage. A call outside a pipeline calls the plain function. A call inside a pipeline adds a task to the graph.
 
-    Every call may also be given `when=` (a boolean handle that must be true), `after=` (handles that must have ended
-    well first) and `always=True` (run although something before it failed or was skipped, and in every run: what it
-    gave before is never reused).
+    Every call also takes `when=` (a boolean handle: the task is skipped unless it is true), `after=` (handles whose
+    tasks must succeed first) and `always=True` (run in every run, even if a task before it failed or was skipped;
+    earlier outputs are never reused).
     """
 
     def __init__(
@@ -54,20 +54,20 @@ class StageFunction(Generic[P, R]):
 
     @property
     def name(self) -> str:
-        """What its tasks are called."""
+        """The name of the stage's tasks."""
         return self.declaration.name
 
     @functools.cached_property
     def signature(self) -> inspect.Signature:
-        """The function's parameters, with annotations as types."""
+        """The function's signature."""
         return inspect.signature(self.function)
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
-        """The types of the parameters and of the output; empty where they can't be read."""
+        """The types of the parameters and of the output; empty if the annotations can't be evaluated."""
         try:
             return typing.get_type_hints(self.function)
-        except Exception:  # noqa: BLE001  an annotation is user code: what it can't tell is not checked
+        except Exception:  # noqa: BLE001  an annotation is user code: types that can't be read are not checked
             return {}
 
     @overload
@@ -79,7 +79,7 @@ class StageFunction(Generic[P, R]):
     @overload
     def __call__(self, *args: Any, always: bool, **kwargs: Any) -> R: ...
     def __call__(self, *args: Any, **kwargs: Any) -> R:
-        """Call the function; inside a pipeline, add a task and give a handle to its output."""
+        """Outside a pipeline, call the function. Inside one, add a task and return a handle to its output."""
         trace = tracing.get()
         if trace is not None:
             return typing.cast(R, trace.call(self._as_declared_around(), args, kwargs))
@@ -94,16 +94,19 @@ class StageFunction(Generic[P, R]):
 
     def _check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         try:
-            given = self.signature.bind(*args, **kwargs).arguments
+            arguments = self.signature.bind(*args, **kwargs).arguments
         except TypeError:
-            return  # Python says it of the call itself
-        self.check(given)
+            return  # the call itself will raise Python's own error
+        self.check(arguments)
 
     def check(self, given: Mapping[str, Any]) -> None:
-        """Let a ready-made stage refuse arguments that are known already; the others have their defaults.
+        """Call a ready-made stage's own check with the arguments that are known already.
+
+        `given` are the arguments by name; parameters that aren't given have their defaults. Arguments that a task will
+        produce are left out. Stages without a check accept everything.
 
         Raises:
-            UsageError: they can't be right.
+            UsageError: the arguments can't be right.
         """
         check = getattr(self.function, CHECK, None)
         if check is not None:
@@ -124,9 +127,10 @@ class StageFunction(Generic[P, R]):
     ) -> list[R]:
         """Call the stage once for each element of the lists among the arguments, and return the list of its outputs.
 
-        An argument is mapped over if it is a list where the parameter takes an element; lists go in step, so they have
-        one length. All else is given to every call. The list may be one that a task gives, of unknown length.
-        `allow_failures` elements may fail: the output then lists the others' only.
+        An argument is mapped over if it is a list and its parameter takes an element. Several lists are walked
+        together, so they must have the same length. Other arguments are passed to every call. A list may also be the
+        output of a task, whose length isn't known yet. Up to `allow_failures` elements may fail; the output then lists
+        the other elements' outputs only.
         """
         trace = tracing.get()
         if trace is None:
@@ -135,31 +139,34 @@ class StageFunction(Generic[P, R]):
         return typing.cast(list[R], trace.map(self._as_declared_around(), args, kwargs, options))
 
     def with_options(self, **declared: Any) -> StageFunction[P, R]:
-        """Return the same stage, declared otherwise: `with_options(resources=hr.Resources(gpu="1"), retries=2)`.
+        """Return the same stage with other options: `with_options(resources=hr.Resources(gpu="1"), retries=2)`.
 
-        What isn't given stays as it was declared. It takes what `@stage` does; none of it is in the key, so both
-        reuse each other's outputs.
+        The options are those of `@stage`. Options that aren't given keep their values. No option is in the key, so both
+        stages reuse each other's outputs.
 
         Raises:
-            DefinitionError: something of this makes no sense.
+            DefinitionError: there is no such option, or its value is invalid.
         """
         check_known("with_options", declared)
         together = {**self._declared, **declared}
         declaration = _declaration(self.function, **together)
-        # a worker finds the function before the `#`; what follows tells declarations of one function apart
-        told = f"{declaration.function}#{digest(repr(declaration), size=4)}"
+        # A worker reads the function's name before the `#`. The digest after it distinguishes the declarations.
+        unique = f"{declaration.function}#{digest(repr(declaration), size=4)}"
         return StageFunction(
-            self.function, replace(declaration, function=told), together, self._options.union(declared)
+            self.function, replace(declaration, function=unique), together, self._options.union(declared)
         )
 
     def _as_declared_around(self) -> StageFunction[P, R]:
-        """Return the stage as the blocks around its call declare it, but for what was said of this one."""
+        """Return the stage with the options of the `hr.options` blocks around its call. Options that were set by
+        `with_options` stay."""
         around = {name: value for name, value in (declared_around.get() or {}).items() if name not in self._options}
         return self.with_options(**around) if around else self
 
     def __get__(self, instance: object, owner: type | None = None) -> StageFunction[P, R]:
-        """Return the stage itself, which takes no `self`. `help()` takes what has this method for a function, and shows
-        its signature."""
+        """Return the stage itself: as a class attribute it isn't bound to an instance.
+
+        Because of this method, `help()` treats a stage as a function and shows its signature.
+        """
         return self
 
     def __repr__(self) -> str:
@@ -167,7 +174,10 @@ class StageFunction(Generic[P, R]):
 
 
 class Declares(Protocol):
-    """What `@stage(...)` gives: a decorator. In a pipeline, a call of an async stage stands for what it returns."""
+    """The type of the decorator that `@stage(...)` returns.
+
+    For an async function, a call of the stage has the type that the function returns when awaited.
+    """
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> StageFunction[P, R]: ...
@@ -197,21 +207,22 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
     """Declare a function to be a stage.
 
     Args:
-        kind: what it does in a model's life: `ingest`, `prepare`, `train`, `evaluate`, `deploy`, `monitor`.
-        resources: what one attempt needs; one cpu if not told.
+        kind: the stage's role: `ingest`, `prepare`, `train`, `evaluate`, `deploy`, `monitor`, or `stage` for any other.
+        resources: the resources that one attempt needs; by default one cpu.
         retries: how often a failed task is tried again.
-        backoff: seconds (or `"30s"`) before the second attempt; it doubles for each further one.
-        timeout: the longest time that one attempt may take, in seconds or words such as `"6h"`.
-        cache: `True`: an output is reused as long as nothing that determines it changes; `"run"`: within a run only;
-            `False`: never.
-        isolation: `"fresh"` gives each attempt a process of its own.
-        portable: its output is the same on every platform.
-        environment: a group or extra of the project's lock that it needs besides the project's dependencies. Its
-            attempts run in an environment with both; stages that don't name it run without it.
-        name: what its tasks are called; the function's name if not told.
+        backoff: the wait before the second attempt, in seconds or text such as `"30s"`. It doubles for each further
+            attempt.
+        timeout: the longest time that one attempt may take, in seconds or text such as `"6h"`; None means no limit.
+        cache: `True`: an output is reused as long as nothing that determines it changes. `"run"`: an output is reused
+            within its run only. `False`: an output is never reused.
+        isolation: `"fresh"` runs each attempt in a new process.
+        portable: True if the output is the same on every platform.
+        environment: a group or extra of the project's lock that the stage needs besides the project's dependencies. The
+            stage's attempts run in an environment with both. Stages that don't name the group run without it.
+        name: the name of the stage's tasks; by default the function's name.
 
     Raises:
-        DefinitionError: something of this makes no sense.
+        DefinitionError: an option is unknown or invalid, or this isn't a function.
     """
     check_known("@stage", declared)
     if function is None:
@@ -220,7 +231,9 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
 
 
 def check_known(where: str, declared: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
-    """Refuse what a stage can't declare.
+    """Raise an error if a stage has no option of one of these names.
+
+    `where` is the call, for the message. `without` are options that this call doesn't take.
 
     Raises:
         DefinitionError: there is no such option.
@@ -249,7 +262,7 @@ def _declare(function: Callable[..., Any], **declared: Any) -> StageFunction[...
 
 
 def _mark_named(function: Any) -> None:
-    """Note that a function, and those that it wraps, may be called otherwise without another key."""
+    """Mark a function, and the functions that it wraps, so that their names aren't part of the key."""
     while function is not None:
         inside = getattr(function, "__dict__", {})
         inside[NAMED] = True
@@ -299,10 +312,12 @@ def _declaration(
 
 
 def _check_declared(called: str, *, cache: Any, resources: Any, environment: Any, isolation: Any) -> None:
-    """Refuse options that say nothing, whatever stands there.
+    """Raise an error if one of these options has an invalid value.
+
+    `called` is the stage's name, for the message.
 
     Raises:
-        DefinitionError: it names the stage and the option.
+        DefinitionError: a value is invalid. The message names the stage and the option.
     """
     if cache not in (True, False, "run"):
         raise DefinitionError(f"stage `{called}` has cache={cache!r}", hint='give True, False or "run"')
@@ -321,7 +336,7 @@ def _check_declared(called: str, *, cache: Any, resources: Any, environment: Any
 _DECLARED = tuple(
     name for name, each in inspect.signature(_declaration).parameters.items() if each.kind is each.KEYWORD_ONLY
 )
-"""What a stage's declaration may say."""
+"""The names of the options of `@stage`."""
 
 
 def _whole(retries: object, name: str) -> int:
@@ -342,7 +357,12 @@ def _parameters(function: Callable[..., Any], name: str) -> Sequence[inspect.Par
 
 
 def _check_module(function: Callable[..., Any], name: str) -> None:
-    """Refuse a second stage of one name in a module; a notebook's cell may well be run again."""
+    """Raise an error if the function's module has a stage of this name already. In a notebook this is allowed, since a
+    cell may be run again.
+
+    Raises:
+        DefinitionError: there are two stages of one name in a file.
+    """
     space = getattr(function, "__globals__", {})
     qualname = getattr(function, "__qualname__", "")
     before = space.get(qualname)
@@ -364,15 +384,20 @@ def ready(
     check: Callable[[Mapping[str, Any]], None] | None = None,
     **declared: Any,
 ) -> Declares:
-    """Declare a ready-made stage: `@stage`, with what its key is made of.
+    """Declare a ready-made stage. This is `@stage` with values that stand for the stage's code in its key.
 
-    Headrace's own code is in no key, nor is where it lies. So a ready-made stage carries its `name` in
-    `headrace.stages`, which never changes, and a `version`, which is raised whenever it gives another output for the
-    same inputs. It names the modules that it stands `on`, whose distributions' versions count.
-    Those of its parameters that are `unread` are given as None: the stage only names their artifacts, by
-    `attempt().ref()`. `check` is called while a pipeline is traced, with the arguments that are known then (defaults
-    among them; what a task will give is left out, but for handles to what is unread), and raises a UsageError where
-    they can't be right: nothing has run by then. `declared` is as for `@stage`.
+    Headrace's own code and its modules' names are in no key, so a ready-made stage has a name and a version instead.
+
+    Args:
+        name: the stage's name in `headrace.stages`. It never changes.
+        version: a number that is raised whenever the stage returns another output for the same inputs.
+        on: the modules that the stage uses. The versions of their distributions are part of the key.
+        unread: parameters whose values the stage doesn't read. It gets None for them, and their artifacts by
+            `attempt().ref()`.
+        check: a function that is called while a pipeline is traced, before any task runs. It gets the arguments that
+            are known then, with defaults. Values that a task will produce are left out, except handles for `unread`
+            parameters. It raises a `UsageError` if the arguments can't be right.
+        declared: the options of `@stage`.
     """
     declare = stage(**declared)
 

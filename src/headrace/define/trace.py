@@ -1,4 +1,4 @@
-"""Tracing: the calls of stages in a pipeline's body become nodes of a graph."""
+"""Tracing: each stage call in a pipeline's body becomes a node of a graph."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from headrace.spec.graph import Arg, Const, Many, Node, Out
 from headrace.spec.stage import Stage
 
 CHUNK = 100
-"""After so many nodes they are handed on: the driver takes them in while the rest is traced."""
+"""The number of nodes after which they are passed on, so that the driver can read them while tracing goes on."""
 _SHAPES: dict[type, Literal["list", "tuple", "dict"]] = {list: "list", tuple: "tuple", dict: "dict"}
 
 
 class Trace:
-    """One trace of one pipeline: gathers nodes, and hands them on in chunks."""
+    """One trace of one pipeline. It gathers nodes and passes them to the resolver in chunks."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
@@ -44,7 +44,7 @@ class Trace:
         return self._add(stage, args, kwargs, options, mapped=True)
 
     def flush(self) -> None:
-        """Hand on what has been gathered."""
+        """Pass the stages and nodes gathered so far to the resolver."""
         if self._nodes or self._new_stages:
             stages, nodes = self._new_stages, self._nodes
             self._new_stages, self._nodes = [], []
@@ -97,7 +97,11 @@ class Trace:
         return stage if count == 0 else f"{stage}[{count}]"
 
     def _over(self, stage: StageFunction[..., Any], bound: Sequence[tuple[str, Any]], line: str) -> tuple[str, ...]:
-        """Find the arguments to map over: lists where the parameter takes an element."""
+        """Return the names of the arguments to map over: lists whose parameter takes an element.
+
+        Raises:
+            TraceError: there is no such list, or the lists differ in length.
+        """
         over = mapped_over(bound, stage.hints)
         if not over:
             raise TraceError(
@@ -106,15 +110,19 @@ class Trace:
             )
         lengths = {name: len(value) for name, value in bound if name in over and not isinstance(value, Handle)}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+            listed = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
             raise TraceError(
-                f"the lists that `{stage.declaration.name}` maps over differ in length: {told} ({line})",
+                f"the lists that `{stage.declaration.name}` maps over differ in length: {listed} ({line})",
                 hint="make the lists equally long; a value that all calls share needs no list",
             )
         return over
 
     def _check(self, stage: StageFunction[..., Any], name: str, value: Any, line: str, *, mapped: bool) -> None:
-        """Refuse an argument that doesn't fit the type of its parameter."""
+        """Raise an error if an argument doesn't fit the type of its parameter.
+
+        Raises:
+            EdgeTypeError: it doesn't fit. The message names both types.
+        """
         wanted = stage.hints.get(name.lstrip("*"), UNKNOWN)
         if wanted is UNKNOWN:
             return
@@ -161,10 +169,10 @@ class Trace:
 
 
 def _ask(stage: StageFunction[..., Any], bound: Mapping[str, Any], over: Sequence[str], line: str) -> None:
-    """Let a ready-made stage refuse arguments that are known already, those of each element of a map.
+    """Call a ready-made stage's own check with the arguments that are known already; for a map, with each element's.
 
     Raises:
-        UsageError: they can't be right.
+        UsageError: the arguments can't be right.
     """
     lists = {name: bound[name] for name in over if not isinstance(bound[name], Handle)}
     for each in zip(*lists.values(), strict=True) if lists else [()]:
@@ -213,7 +221,7 @@ def _allowance(count: Any, stage: str, *, mapped: bool) -> int:
 
 
 def _edge_error(handle: Handle, given: Any, takes: str, line: str, wanted: Any = UNKNOWN) -> EdgeTypeError:
-    """Say that what a stage gives isn't what another takes; of several outputs, which would fit."""
+    """Return the error for an output that doesn't fit a parameter. If fields of the output fit, the hint names them."""
     hint = "change one of the two annotations, or put a stage between them"
     fitting = [name for name in getattr(given, "_fields", ()) if fits(getattr(handle, name)._headrace_hint, wanted)]
     if fitting and wanted is not UNKNOWN:

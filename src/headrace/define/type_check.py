@@ -1,4 +1,4 @@
-"""Whether an output fits the parameter that it is given to, by their types."""
+"""The check whether a value or an output fits a parameter, by their types."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a n
 
 
 def fits(given: Any, wanted: Any) -> bool:
-    """Return whether a value of type `given` may be passed where `wanted` stands. What can't be judged fits.
+    """Return whether a value of type `given` may be passed to a parameter of type `wanted`.
 
-    That is as type checkers have it: a bare `dict` is a `dict[Any, Any]`, and `Any` fits everything, within others too.
-    A table and a stream of its record batches fit each other: the worker turns one into the other.
+    Types that can't be compared fit. The rules are those of type checkers: a bare `dict` is a `dict[Any, Any]`, and
+    `Any` fits everything, also inside other types. A table and a stream of record batches fit each other: the worker
+    converts between them.
     """
     given, wanted = _unaliased(given), _unaliased(wanted)
     if _is_open(given) or _is_open(wanted) or given == wanted or _tabular(given, wanted):
@@ -49,10 +50,11 @@ def fits(given: Any, wanted: Any) -> bool:
 
 
 def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _: None) -> tuple[object, Any] | None:
-    """Return what of a value doesn't fit where `wanted` stands, and what is wanted there; None where all of it fits.
+    """Return the part of a value that doesn't fit the type `wanted`, and the type wanted for that part; None if all
+    fits.
 
-    That is the value itself, or something in it: each element is looked at. `given` tells the type of what only stands
-    for a value, such as a handle; None of all else. What can't be judged fits.
+    The part is the value itself or an element inside it: every element is checked. `given` returns the type of a
+    placeholder for a value, such as a handle, and None for a real value. Types that can't be compared fit.
     """
     stands_for = given(value)
     if stands_for is not None:
@@ -79,12 +81,13 @@ def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _
 
 
 def admits(value: object, wanted: Any) -> bool:
-    """Return whether a value may be passed where `wanted` stands. What can't be judged is admitted."""
+    """Return whether a value may be passed to a parameter of type `wanted`. Types that can't be compared fit."""
     return misfit(value, wanted) is None
 
 
 def _misfit_in(items: Iterable[object], wanted: Any, given: Callable[[object], Any]) -> tuple[object, Any] | None:
-    """Find the first of many that doesn't fit; where only their class counts, one of each class is looked at."""
+    """Return the first misfit among items, or None. If `wanted` is a plain class, only one item of each class is
+    checked."""
     by_class = _is_plain(wanted)
     seen: set[type] = set()
     for item in items:
@@ -99,9 +102,9 @@ def _misfit_in(items: Iterable[object], wanted: Any, given: Callable[[object], A
 
 
 def _parts(value: object, wanted: Any) -> list[tuple[Iterable[object], Any]] | None:
-    """Return what is in a builtin container, with the type wanted of it; None where the container isn't what is wanted.
+    """Return the items of a built-in container, with the type wanted for them; None if `wanted` is no such container.
 
-    beartype, which judges all else, looks at one element of a list by chance.
+    beartype checks all other values. It isn't used here, because it checks only one random element of a list.
     """
     origin, args = typing.get_origin(wanted), typing.get_args(wanted)
     kind = type(value)
@@ -117,7 +120,7 @@ def _parts(value: object, wanted: Any) -> list[tuple[Iterable[object], Any]] | N
 
 
 def element(hint: Any) -> Any:
-    """Return the type of the elements of a list type, or None where it is no list."""
+    """Return the type of the elements if `hint` is a list type, else None."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint in _LISTS:
         return Any
@@ -129,7 +132,7 @@ def element(hint: Any) -> Any:
 
 
 def shown(hint: Any) -> str:
-    """Return a type as people write it."""
+    """Return a type as text, as it is written in code: `pyarrow.Table`, `list[int]`."""
     if hint is inspect.Parameter.empty or hint is Any:
         return "Any"
     if isinstance(hint, type) and not typing.get_args(hint):
@@ -142,7 +145,7 @@ def shown(hint: Any) -> str:
 
 
 def in_words(hint: Any) -> str:
-    """Return a type in words.
+    """Return a type in plain words, for hints.
 
     >>> in_words(tuple[str, ...] | None), in_words(typing.Literal["null", "stop"])
     ('several of text or None', "'null' or 'stop'")
@@ -172,13 +175,13 @@ def _is_plain(hint: Any) -> bool:
 
 
 def _unaliased(hint: Any) -> Any:
-    """Return the class of a bare `typing.Dict` and its like; all else as it is."""
+    """Return the class for a bare alias such as `typing.Dict`, and every other type unchanged."""
     origin = typing.get_origin(hint)
     return origin if origin and not typing.get_args(hint) and not isinstance(hint, types.GenericAlias) else hint
 
 
 def _is_bare(hint: Any) -> bool:
-    """Whether a type takes type arguments and has none; a class derived from a `dict[str, int]` takes none."""
+    """Return whether a type takes type arguments and has none. A class derived from `dict[str, int]` takes none."""
     if not _is_plain(hint):
         return False
     standard = hint.__module__ == "collections.abc" and hasattr(hint, "__class_getitem__")
@@ -186,7 +189,8 @@ def _is_bare(hint: Any) -> bool:
 
 
 def _pairs(given: Any, wanted: Any) -> list[tuple[Any, Any]] | None:
-    """Return the types within a container beside those wanted there; None where beartype is to say."""
+    """Return pairs of the item type given and the item type wanted of two container types; None if beartype must
+    compare them."""
     source, origin = typing.get_origin(given), typing.get_origin(wanted)
     if source not in _CONTAINERS or origin not in _CONTAINERS or not issubclass(source, origin):
         return None
@@ -203,7 +207,7 @@ def _tabular(given: Any, wanted: Any) -> bool:
 
 
 def _is_table(hint: Any) -> bool:
-    """Whether a type is an Arrow table, a reader, or an iterator of record batches; Arrow needn't be imported."""
+    """Return whether a type is an Arrow table, reader or iterator of record batches, without importing Arrow."""
     args = typing.get_args(hint)
     if typing.get_origin(hint) in _STREAMS and args:
         return bool(getattr(args[0], "__module__", "").startswith("pyarrow")) and args[0].__name__ == "RecordBatch"
@@ -212,7 +216,7 @@ def _is_table(hint: Any) -> bool:
 
 
 def _like_number(value: object, wanted: type) -> bool:
-    """NumPy's numbers pass for Python's, as they do at run time."""
+    """Return whether a value is a NumPy number and `wanted` is the Python type that corresponds to it."""
     return (
         wanted in (int, float, bool)
         and type(value).__module__ == "numpy"

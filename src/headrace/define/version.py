@@ -1,4 +1,4 @@
-"""Versions of models and datasets, as a pipeline's body asks for them."""
+"""Versions of models and datasets, for a pipeline's body."""
 
 from __future__ import annotations
 
@@ -13,40 +13,39 @@ from headrace.spec.intent import RegistryKind, wanted, without_preparation
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Version(Late):
-    """A version of a model or dataset, as a run has found it; where there is none, it is number 0 and has no value.
+    """A version of a registered model or dataset. If there is none, `version` is 0 and `value` is None.
 
-    `preparation` is what was registered with a model to prepare rows for it, or None.
+    `preparation` is the preparation of rows that was registered with a model, or None.
 
-    It is given to a stage as an argument, and so is part of its key. In a pipeline's body, `value` and `preparation`
-    are loaded when they are asked for.
+    A stage takes the version as an argument, so it is part of the key. In a pipeline's body, `value` and `preparation`
+    are loaded when the body reads them.
     """
 
     kind: RegistryKind
     name: str
     version: int
     value: Any
-    preparation: Any = dataclasses.field(default_factory=lambda: None)  # a plain default would hide what comes late
+    preparation: Any = dataclasses.field(default_factory=lambda: None)  # a plain default would hide the late value
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}:{self.version}>"
 
 
 def find(kind: RegistryKind, name: str) -> Version:
-    """Return the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names; a run that is resumed gets the one
-    that it got first.
+    """Return the version of a model or dataset that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` means.
 
-    Outside of a pipeline there is none.
+    A resumed run gets the same version as before. Outside of a pipeline the result is version 0, without a value.
 
     Raises:
-        UsageError: the kind is none there is, the name is none of these, or it is called in a stage.
+        UsageError: there is no such kind, the name has another form, or the function is called in a stage.
     """
     if kind not in get_args(RegistryKind):
         raise UsageError(f"there is no kind `{kind}` of version", hint='give "model" or "dataset"')
     of = wanted(kind, name).name
-    found = resolver.get()
-    if found is None:
+    active = resolver.get()
+    if active is None:
         refuse_in_stage(f"`registry.find({kind!r}, {name!r})`")
         return Version(kind, of, 0, None)
-    version, ref = found.point(kind, name)
+    version, ref = active.point(kind, name)
     value, preparation = (None, None) if ref is None else without_preparation(ref)
     return late(Version, {"value": value, "preparation": preparation}, kind=kind, name=of, version=version)

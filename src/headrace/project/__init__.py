@@ -1,2 +1,2 @@
-"""A project: its folder, its settings (`headrace.toml`, overlays, environment), and its state, opened. Begin with
-`project`. Nothing here runs or shows anything."""
+"""A project: its folder, its settings (from `headrace.toml`, `--config` files and the environment), and functions that
+open its ledger and stores. Begin with `project`. Nothing here runs or shows anything."""

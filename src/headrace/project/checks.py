@@ -1,4 +1,4 @@
-"""What settings must agree on among each other, beyond the type of each."""
+"""Checks that settings agree with each other. The type of each setting is checked elsewhere."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from headrace.spec.fleet import HOME, Pool
 
 
 def check_places(config: Config, layers: Layers) -> None:
-    """See that pools, links and runs name regions and pools that there are, and each pool only what its backend takes.
+    """Raise an error if a setting names a region or pool that doesn't exist, a region has no store, or a pool has a
+    setting that its backend doesn't take.
 
     Raises:
-        ConfigError: one doesn't; the message says where it was written.
+        ConfigError: a setting is wrong. The message says where it was written.
     """
     regions = dict.fromkeys((HOME, *config.region))
     for name, region in config.region.items():
@@ -30,10 +31,10 @@ def check_places(config: Config, layers: Layers) -> None:
             backends = backends_of(key)
             where = layers.nearest_origin("pool", name, key, above=False)
             if backends and pool.backend not in backends and where is not None:
-                told = " or ".join(f"`{each}`" for each in backends)
+                takers = " or ".join(f"`{each}`" for each in backends)
                 raise ConfigError(
                     f"{where}: `{key}` has no effect on pool `{name}`, whose backend is `{pool.backend}`",
-                    hint=f"it is for backend {told}: leave it out, or change `backend`",
+                    hint=f"it is for backend {takers}: leave it out, or change `backend`",
                 )
     if config.run.pool is not None and config.run.pool not in (config.pool or ("local",)):
         where = layers.nearest_origin("run", "pool")
@@ -42,7 +43,7 @@ def check_places(config: Config, layers: Layers) -> None:
 
 
 def no_pool(name: str, pools: Sequence[Pool | str]) -> ConfigError:
-    """Return the error that there is no such pool, with those that there are."""
+    """Return the error for a pool name that doesn't exist. Its hint has the most similar name, or all names."""
     known = [pool if isinstance(pool, str) else pool.name for pool in pools] or ["local"]
     near = _nearest(name, known)
     hint = f"did you mean `{near}`?" if near else f"there is {listed(known)}"
@@ -58,6 +59,6 @@ def _check_region(layers: Layers, path: tuple[str, ...], name: str, known: Colle
 
 
 def _nearest(name: str, known: Collection[str]) -> str | None:
-    import difflib  # noqa: PLC0415  needed for an error only, on the way of every command
+    import difflib  # noqa: PLC0415  needed for an error only; every command would pay for it
 
     return next(iter(difflib.get_close_matches(name, known, 1)), None)

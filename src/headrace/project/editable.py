@@ -1,4 +1,4 @@
-"""Editable installs: packages whose code is a folder somewhere else, which counts as the project's own."""
+"""Editable installs: packages whose code is in a folder elsewhere. Such code counts as the project's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OURS = "headrace"
 def editable_roots() -> Iterator[tuple[str, Path]]:
     """Yield the name of each distribution that is installed in editable form, and its folder on the import path.
 
-    Only entries that have a `direct_url.json` are opened: looking through a hundred distributions takes a millisecond.
+    Only the file `direct_url.json` of each distribution is read. That takes a millisecond for a hundred distributions.
     """
     for folder in dict.fromkeys([*site.getsitepackages(), site.getusersitepackages()]):
         if folder not in sys.path or not os.path.isdir(folder):
@@ -32,12 +32,12 @@ def editable_roots() -> Iterator[tuple[str, Path]]:
 
 
 def _source(file: Path) -> Path | None:
-    """Return the folder that an editable install is of; None for any other."""
+    """Return the source folder of an editable install from its `direct_url.json`; None for any other install."""
     try:
-        told = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+        origin = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError):
         return None
-    if not told.get("dir_info", {}).get("editable"):
+    if not origin.get("dir_info", {}).get("editable"):
         return None
-    folder = Path(unquote(urlsplit(told.get("url", "")).path))
+    folder = Path(unquote(urlsplit(origin.get("url", "")).path))
     return folder if folder.is_dir() else None

@@ -1,4 +1,4 @@
-"""What this machine lets our processes use: cpus and memory, as affinity and control groups limit them."""
+"""The cpus and memory that this process may use on this machine, as affinity and control groups limit them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def cpus(groups: Path = _ROOT, membership: Path = Path("/proc/self/cgroup")) -> float:
-    """Return the number of cpus that this process may keep busy."""
+    """Return the number of cpus that this process may use. A control group's quota may make it a fraction."""
     allowed = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     for folder in _folders(groups, membership, "cpu"):
         if (quota := _quota(folder)) is not None:
@@ -30,7 +30,7 @@ def memory_gib(groups: Path = _ROOT, membership: Path = Path("/proc/self/cgroup"
 
 
 def _folders(groups: Path, membership: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's control group and of all above it, for either version."""
+    """Yield the folders of this process's control group and of all groups above it, for cgroup versions 1 and 2."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -44,12 +44,12 @@ def _folders(groups: Path, membership: Path, controller: str) -> Iterator[Path]:
         else:
             continue
         folder = base / path.lstrip("/")
-        # In a container the path is often the host's, and what we may see is mounted at the base.
+        # In a container the path is often the host's, and the container's own group is mounted at the base.
         yield from (each for each in (folder, *folder.parents) if each.is_relative_to(base) and each.is_dir())
 
 
 def _quota(folder: Path) -> float | None:
-    """Return the cpus that a control group may use, or None where it sets no limit."""
+    """Return the number of cpus that a control group may use, or None if it sets no limit."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):

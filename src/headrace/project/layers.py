@@ -1,6 +1,7 @@
-"""From files and environment to a `Config`: layers of tables, each value with where it was said.
+"""Settings read from files and the environment into a `Config`. The place where each value was set is kept.
 
-`headrace.toml` is the lowest layer, `--config FILE` lies over it, `HEADRACE__SECTION__KEY` over both.
+The sources are layers, and a later one overrides an earlier one: `headrace.toml`, then the file of `--config`, then
+environment variables `HEADRACE__SECTION__KEY`.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from headrace.spec.redaction import masked
 
 PREFIX = "HEADRACE__"
 MOST_BYTES = 1 << 20
-"""What a file of settings may have: read whole, it is in memory."""
+"""The most bytes that a settings file may have, since it is read into memory."""
 TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in SECTIONS))
-"""The names that may stand at the head of a table."""
+"""The first words of the table names that are allowed."""
 NAMED = frozenset(name.partition(".")[0] for name in SECTIONS if name.endswith(".NAME"))
-"""Those of them that go on with a name of the user's choice."""
+"""The words of `TABLES` that are followed by a name of the user's choice: `[pool.NAME]`."""
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 _AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 _AT_PATH = re.compile(r" - at `\$(.*?)`$")
@@ -34,17 +35,17 @@ Keys = tuple[str, ...]
 
 
 class Layers:
-    """The settings so far, and for each of them who said it."""
+    """The settings gathered from several sources, with the place where each was set."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
         self._origins: dict[Keys, str] = {}
 
     def add_file(self, file: Path) -> None:
-        """Lay a TOML file over what there is.
+        """Add the settings of a TOML file. They override earlier ones.
 
         Raises:
-            ConfigError: it can't be read, isn't TOML, or has a section or key that we don't know.
+            ConfigError: the file can't be read, isn't TOML, or has an unknown section or key.
         """
         text = _read(file)
         lines = _Lines(text)
@@ -54,16 +55,16 @@ class Layers:
             origin = f"{file.name}:{lines.of(path if path[0] in TABLES else path[:1])}"
             _check_known(path, value, origin)
             self._put(path, value, origin)
-        if known:  # runs use the first pool, and a file that is laid over the other says where they go
+        if known:  # runs use the first pool, so new pools of this later file are put first
             pools = self._values["pool"]
             fresh = {name: pool for name, pool in pools.items() if name in table.get("pool", {}) and name not in known}
             self._values["pool"] = fresh | pools
 
     def add_environment(self, environment: Mapping[str, str]) -> None:
-        """Lay `HEADRACE__SECTION__KEY` variables over what there is.
+        """Add the settings of the variables `HEADRACE__SECTION__KEY`. They override earlier ones.
 
         Raises:
-            ConfigError: a variable names a section or key that we don't know.
+            ConfigError: a variable names an unknown section or key.
         """
         for variable in sorted(environment):
             if variable.startswith(PREFIX):
@@ -72,7 +73,7 @@ class Layers:
                 self._put(path, _read_value(path, environment[variable]), variable)
 
     def config(self) -> Config:
-        """Return all of it, checked.
+        """Return all settings as a `Config`, with checked types.
 
         Raises:
             ConfigError: a value has the wrong type or isn't allowed.
@@ -83,11 +84,14 @@ class Layers:
             raise self._wrong_value(str(error)) from None
 
     def origin(self, *path: str) -> str | None:
-        """Return where a setting was made (`headrace.toml:3`, or the variable), or None where it wasn't."""
+        """Return where a setting was set (`headrace.toml:3`, or the variable's name), or None if it wasn't set."""
         return self._origins.get(path)
 
     def nearest_origin(self, *path: str, above: bool = True) -> str | None:
-        """Return where a setting, or a part of it, or else what it is a part of (unless not `above`), was made."""
+        """Return where a setting or a part of it was set, else, with `above`, where a table around it was set.
+
+        It is None if none of them was set.
+        """
         below = (origin for known, origin in self._origins.items() if known[: len(path)] == path)
         lengths = range(len(path), 0, -1) if above else ()
         return next(below, None) or next((self._origins[path[:n]] for n in lengths if path[:n] in self._origins), None)
@@ -103,7 +107,10 @@ class Layers:
         self._origins[path] = origin
 
     def _path(self, variable: str) -> Keys:
-        """Find what a variable overrides; what a file names is meant whatever the case of its name."""
+        """Return the path of the setting that a variable overrides.
+
+        Names from files, such as those of pools, are matched without regard to case, and `_` matches `-`.
+        """
         path = [part.lower() for part in variable.removeprefix(PREFIX).split("__")]
         free = [1] if path[0] in NAMED else []
         if _is_table(tuple(path[: _length(path)])):
@@ -132,7 +139,11 @@ class Layers:
         return ConfigError(f"{origin or 'the settings'}: `{name}`{shown}", hint=f"give a {_type_words(path)}")
 
     def _named_path(self, path: Keys) -> Keys:
-        """Name the pool or the like that msgspec's message leaves out (it writes `[...]`): the first to fail alone."""
+        """Return the path with the name of the pool, region or link that is wrong.
+
+        msgspec's message has `[...]` in place of the name. So each entry is converted alone, and the first that fails
+        is named.
+        """
         for name, table in self._values.get(path[0], {}).items():
             try:
                 msgspec.convert({path[0]: {name: table}}, Config)
@@ -142,7 +153,7 @@ class Layers:
 
 
 class _Lines:
-    """Finds the line of a key in TOML text: good enough for a message, where the parser tells none."""
+    """The line numbers of the keys in a TOML text, for messages. They are approximate: the TOML parser gives none."""
 
     def __init__(self, text: str) -> None:
         self._numbers: dict[Keys, int] = {}
@@ -162,11 +173,15 @@ _EMPTY: dict[str, Any] = {}
 
 
 def _read(file: Path) -> str:
-    """Read a file; what has no end, or never begins (a device, a pipe), isn't read."""
+    """Return the text of a settings file.
+
+    Raises:
+        ConfigError: the file can't be read, isn't UTF-8, is too large, or is a device or pipe.
+    """
     try:
         about = file.stat()
         if stat.S_ISREG(about.st_mode) and about.st_size <= MOST_BYTES:
-            return file.read_text(encoding="utf-8-sig")  # some editors mark UTF-8 by a first sign of its own
+            return file.read_text(encoding="utf-8-sig")  # some editors begin a UTF-8 file with a byte order mark
         what = f"has {about.st_size:,} bytes" if stat.S_ISREG(about.st_mode) else f"is {_kind(about.st_mode)}"
     except FileNotFoundError:
         raise ConfigError(f"there is no file `{file}`", hint="give the path of a TOML file") from None
@@ -201,7 +216,7 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
 
 
 def _leaves(table: Mapping[str, Any], head: Keys = ()) -> Iterable[tuple[Keys, Any]]:
-    """Yield every value with its path; a table that has no values counts as one."""
+    """Yield the path and value of every setting in a table. An empty table is yielded as a value too."""
     for key, value in table.items():
         path = (*head, key)
         if isinstance(value, dict) and (len(path) < _length(path) or _is_table(path)):
@@ -211,7 +226,11 @@ def _leaves(table: Mapping[str, Any], head: Keys = ()) -> Iterable[tuple[Keys, A
 
 
 def _check_known(path: Keys, value: Any, origin: str) -> None:
-    """Refuse a section or a key that we don't know, with the nearest that we do."""
+    """Raise an error if a section or key is unknown. The hint has the most similar known name.
+
+    Raises:
+        ConfigError: the path is unknown, or a value is in the place of a section.
+    """
     if path[0] not in TABLES:
         raise _unknown("section" if isinstance(value, dict) or len(path) > 1 else "key", path[0], TABLES, origin)
     needs = _length(path)
@@ -228,7 +247,7 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
 
 def _unknown(what: str, name: str, known: Iterable[str], origin: str) -> ConfigError:
     known = list(known)
-    import difflib  # noqa: PLC0415  needed for an error only, on the way of every command
+    import difflib  # noqa: PLC0415  needed for an error only; every command would pay for it
 
     near = difflib.get_close_matches(name, known, 1)
     homes = [section for section, fields in SECTIONS.items() if name in keys(fields)]
@@ -249,7 +268,7 @@ def _type_words(path: Keys) -> str:
 
 
 def _read_value(path: Keys, text: str) -> Any:
-    """Read a variable's text as the setting's type wants it: as TOML where that fits, else as it stands."""
+    """Return a variable's text as a value: parsed as TOML if the result fits the setting's type, else unchanged."""
     section = section_class(path[0])
     assert section is not None
     wanted = hint(section, path[_length(path) - 1])
@@ -262,17 +281,20 @@ def _read_value(path: Keys, text: str) -> Any:
 
 
 def _length(path: Sequence[str]) -> int:
-    """How many words a setting's path has, unless the setting is a table with words of its own."""
+    """Return the number of words in a setting's path: 3 for `[pool.NAME]` and the like, else 2.
+
+    A setting that is itself a table has longer paths.
+    """
     return 3 if path[0] in NAMED else 2
 
 
 def _is_table(path: Keys) -> bool:
-    """Whether a path is that of a setting which is a table."""
+    """Return whether the setting with this path is a table."""
     section = section_class(path[0])
     if section is None or len(path) != _length(path) or path[-1] not in keys(section):
         return False
-    found = hint(section, path[-1])
-    return get_origin(get_args(found)[0] if get_origin(found) is Annotated else found) is dict
+    kind = hint(section, path[-1])
+    return get_origin(get_args(kind)[0] if get_origin(kind) is Annotated else kind) is dict
 
 
 def _split(name: str) -> Keys:

@@ -1,6 +1,7 @@
-"""The pipelines of a project as its files are written: names for completion and hints, without running any code.
+"""The pipelines of a project, read from the source text of its files without running code. They are used for completion
+and hints.
 
-The tracer has the last word: what is made by other means than `@pipeline` above a function isn't found here.
+Only functions decorated with `@pipeline` are found. A pipeline made in another way still runs.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from msgspec import Struct
 from headrace.project.project import Project
 
 Choices = Mapping[str, str]
-"""The members of an enumeration as code has them, `Mode.FAST`, each with its value as a command is given it."""
+"""The members of an enumeration: their names in code, such as `Mode.FAST`, and their values on a command line."""
 
 
 class Written(Struct, frozen=True, kw_only=True):
-    """A pipeline as written: its name, file, parameters, and the first line of its docstring.
+    """A pipeline as its source text defines it: name, file, parameters, and the first line of its docstring (`doc`).
 
-    `about` says of each parameter its type and its default: `int, 1 if not given`. `defaults` are the defaults alone,
-    as a command would be given them.
+    `about` has the type and default of each parameter, such as `int, 1 if not given`. `defaults` has the defaults by
+    parameter, as they would be written on a command line.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Written(Struct, frozen=True, kw_only=True):
 
 
 def written(project: Project) -> Iterator[Written]:
-    """Yield the pipelines that a project's files define; a file that can't be read or parsed has none."""
+    """Yield the pipelines that a project's files define. Files that can't be read or parsed are skipped."""
     for file in project.files:
         try:
             yield from pipelines_in(file.read_bytes(), str(file))
@@ -42,7 +43,7 @@ def written(project: Project) -> Iterator[Written]:
 
 
 def written_as(target: str) -> Iterator[Written]:
-    """Yield the pipeline that `FILE:NAME` names, the file seen from the current folder; none where there is none."""
+    """Yield the pipeline that `FILE:NAME` names, or nothing if there is none. FILE starts from the current folder."""
     file, _, name = target.rpartition(":")
     if not file.endswith(".py"):
         return
@@ -53,7 +54,7 @@ def written_as(target: str) -> Iterator[Written]:
 
 
 def pipelines_in(source: bytes, file: str) -> Iterator[Written]:
-    """Yield the pipelines that a file defines; one that can't be parsed has none."""
+    """Yield the pipelines that a Python source text defines. A text that can't be parsed defines none."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -73,7 +74,7 @@ def pipelines_in(source: bytes, file: str) -> Iterator[Written]:
 
 
 def _enums(tree: ast.Module) -> Iterator[tuple[str, Choices]]:
-    """Yield the enumerations that a file defines, but for those of which a value isn't written there."""
+    """Yield the name and members of each enumeration in a file whose values are all constants."""
     for node in tree.body:
         if not isinstance(node, ast.ClassDef) or not any(ast.unparse(base).endswith("Enum") for base in node.bases):
             continue
@@ -98,7 +99,10 @@ def _defaults(args: ast.arguments, enums: Mapping[str, Choices]) -> Iterator[tup
 
 
 def _text(default: ast.expr, enums: Mapping[str, Choices]) -> str:
-    """Write a default as a command is given it: text as it is, `true`, `31`, and what is computed as it stands."""
+    """Return a default as it would be written on a command line: text without quotes, `true`, `31`.
+
+    A default that is computed is returned as source text.
+    """
     match default:
         case ast.Constant(value=str() as text):
             return text
@@ -111,7 +115,7 @@ def _text(default: ast.expr, enums: Mapping[str, Choices]) -> str:
 
 
 def _parameters(given: ast.arguments, enums: Mapping[str, Choices]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of parameters, and what is written of each."""
+    """Return the names of the parameters, and a text with the type and default of each."""
     placed = [*given.posonlyargs, *given.args]
     defaults = [*[None] * (len(placed) - len(given.defaults)), *given.defaults, *given.kw_defaults]
     every = [*placed, *given.kwonlyargs]
@@ -128,7 +132,7 @@ def _about(annotation: ast.expr | None, default: ast.expr | None, enums: Mapping
 
 
 def _inner(annotation: ast.expr) -> ast.expr:
-    """Return the type that an optional one is of; all else as it is."""
+    """Return `X` for the annotation `X | None` or `Optional[X]`, and every other annotation unchanged."""
     match annotation:
         case ast.BinOp(left=inner, op=ast.BitOr(), right=ast.Constant(value=None)):
             return inner
@@ -138,7 +142,7 @@ def _inner(annotation: ast.expr) -> ast.expr:
 
 
 def _choices(kind: ast.expr, enums: Mapping[str, Choices]) -> list[str]:
-    """Return what may be chosen, as a command is given it, where a type is a choice."""
+    """Return the values of a `Literal` or an enumeration as written on a command line; empty for other types."""
     match kind:
         case ast.Subscript(value=literal, slice=one) if _last(literal) == "Literal":
             return [_text(each, enums) for each in (one.elts if isinstance(one, ast.Tuple) else [one])]
@@ -148,9 +152,9 @@ def _choices(kind: ast.expr, enums: Mapping[str, Choices]) -> list[str]:
 
 
 def _last(name: ast.expr) -> str | None:
-    """Return the last part of a name that may be dotted."""
-    found: str | None = getattr(name, "attr", None) or getattr(name, "id", None)
-    return found
+    """Return the last part of a name such as `hr.pipeline`, or None if the expression isn't a name."""
+    part: str | None = getattr(name, "attr", None) or getattr(name, "id", None)
+    return part
 
 
 def _is_pipeline(decorator: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""The project: its folder, where its state lives, and its settings."""
+"""The project: its folder, the folder of its state, and its settings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from headrace.spec.fleet import HOME, Link, Pool, Region
 FILE = "headrace.toml"
 STATE = ".headrace"
 LEDGER, STORE = "ledger.db", "store"
-"""What lies in the state folder where the settings name no other."""
+"""The names of the ledger's file and the store's folder in the state folder, if the settings don't name others."""
 
 
 class Project(Struct, frozen=True, kw_only=True):
-    """A project as found: `root` is its folder, `home` that of its state, `files` the Python files with its pipelines.
+    """A project: `root` is its folder, `home` the folder of its state, `files` the Python files with its pipelines.
 
-    `config_files` are the files that the settings come from. `extra` goes into bundles beside the source files.
+    `config_files` are the files that the settings were read from. `extra` are more files to put into bundles, as bytes
+    by path.
     """
 
     root: Path
@@ -46,24 +47,24 @@ class Project(Struct, frozen=True, kw_only=True):
 
     @property
     def timeout_s(self) -> float | None:
-        """The longest that a run may take unless the command says otherwise."""
+        """The longest time that a run may take, in seconds, if `--timeout` isn't given; None means no limit."""
         timeout = self.config.run.timeout
         return None if timeout is None else seconds(timeout)
 
     def pools(self) -> tuple[Pool, ...]:
-        """Return the pools that tasks may run in: those of the settings, or this machine.
+        """Return the pools that tasks may run in: those of the settings, or else one pool `local`, this machine.
 
         Raises:
-            ConfigError: a pool's numbers make no sense.
+            ConfigError: a pool's numbers are invalid.
         """
         sections = self.config.pool or {"local": PoolSection()}
         return tuple(_pool(name, section) for name, section in sections.items())
 
     def pool(self, name: str | None = None) -> Pool:
-        """Return the pool of this name; without a name, the one that runs use when nobody says otherwise.
+        """Return the pool of this name. Without a name, return the default pool of runs.
 
         Raises:
-            ConfigError: there is none of this name.
+            ConfigError: there is no such pool.
         """
         pools = self.pools()
         wanted = name or self.config.run.pool
@@ -75,10 +76,10 @@ class Project(Struct, frozen=True, kw_only=True):
         raise no_pool(wanted, pools)
 
     def region(self, name: str = HOME) -> Region:
-        """Return a region: its store's address, with a folder's path made absolute.
+        """Return the region of this name, with the address of its store. A folder's path is made absolute.
 
         Raises:
-            ConfigError: the settings describe no such region, or its store makes no sense.
+            ConfigError: the settings have no such region, or its store is missing or invalid.
         """
         section = self.config.region.get(name)
         if section is None and name != HOME:
@@ -92,23 +93,25 @@ class Project(Struct, frozen=True, kw_only=True):
         return Region(name=name, store=self._address(url, self.config.store), jurisdiction=jurisdiction)
 
     def regions(self) -> tuple[Region, ...]:
-        """Return all regions: that of the project's own store first."""
+        """Return all regions. The region of the project's own store is the first."""
         return tuple(self.region(name) for name in dict.fromkeys((HOME, *self.config.region)))
 
     def link(self, source: str, target: str) -> Link:
-        """Return the link between two regions; what the settings don't describe costs nothing."""
+        """Return the link between two regions. A link that isn't in the settings has 1 Gbit/s and costs nothing."""
         for section in self.config.link.values():
             if (section.source, section.target) == (source, target):
-                found = {"bits_per_s": section.bits_per_s, "usd_per_gb": section.usd_per_gb}
-                return Link(source=source, target=target, **found)
+                numbers = {"bits_per_s": section.bits_per_s, "usd_per_gb": section.usd_per_gb}
+                return Link(source=source, target=target, **numbers)
         return Link(source=source, target=target, bits_per_s=1e9, usd_per_gb=0.0)
 
     def local(self, region: str) -> Path:
-        """Return the folder of this machine that goes with a region's store, where that is no folder itself."""
+        """Return this machine's local folder for a region whose store is a bucket."""
         return self.home / "local" / region
 
     def backup(self, url: str | None = None) -> StoreAddress:
-        """Return the address of the backups: the settings', or this one, where a folder is seen from the current one.
+        """Return the address of the backups: `url` if it is given, else that of the settings.
+
+        A folder in `url` is relative to the current folder.
 
         Raises:
             ConfigError: neither is given.
@@ -134,22 +137,22 @@ class Project(Struct, frozen=True, kw_only=True):
         )
 
     def address(self, target: str) -> str:
-        """Return a pipeline as the command names it, the file of `FILE:NAME` relative to the project's folder."""
+        """Return a pipeline's name, with the file of `FILE:NAME` made relative to the project's folder."""
         if ":" not in target:
             return target
         file, _, name = target.rpartition(":")
         return f"{os.path.relpath(Path(file).resolve(), self.root.resolve())}:{name}"
 
     def make_home(self) -> Path:
-        """Make the state folder where it isn't there yet, hidden from git, and return it.
+        """Return the state folder. If it doesn't exist, create it, with a `.gitignore` that hides it from git.
 
         Raises:
-            ProjectError: it can't be made.
+            ProjectError: the folder can't be created or written.
         """
         ignore = self.home / ".gitignore"
         try:
             self.home.parent.mkdir(parents=True, exist_ok=True)
-            self.home.mkdir(mode=0o700, exist_ok=True)  # what is in there is nobody else's to read
+            self.home.mkdir(mode=0o700, exist_ok=True)  # other users may not read it
             if not ignore.exists():
                 ignore.write_text("*\n")
         except OSError as error:
@@ -167,11 +170,13 @@ class Project(Struct, frozen=True, kw_only=True):
 def load(
     *, target: str | None = None, overlay: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Project:
-    """Find the project of the current folder, or of the file that `target` names as `FILE:NAME`, with its settings.
+    """Return the project of the current folder, or of the file in `target` if it is `FILE:NAME`, with its settings.
+
+    `overlay` is the file of `--config`. `environment` are the environment variables; None means those of this process.
 
     Raises:
-        ProjectError: there is none.
-        ConfigError: its settings are broken.
+        ProjectError: there is no project.
+        ConfigError: the settings are invalid.
     """
     environment = os.environ if environment is None else environment
     here = _here()
@@ -202,17 +207,18 @@ def load(
 
 
 def _check_links(home: Path) -> None:
-    """Refuse links inside of the state folder: a project from elsewhere could bring them, and what Headrace writes and
-    collects would be files of another folder.
+    """Raise an error if the state folder or the store in it holds symbolic links.
+
+    A project from elsewhere could bring such links, and Headrace would then write and delete files of other folders.
 
     Raises:
-        ProjectError: it names one.
+        ProjectError: there is a link. The message names it.
     """
     for folder in (home, home / STORE):
         try:
             with os.scandir(folder) as entries:
                 links = [entry.path for entry in entries if entry.is_symlink()]
-        except OSError:  # it isn't there yet, or can't be read: whoever needs it says so
+        except OSError:  # it doesn't exist yet, or can't be read: the code that needs it raises the error
             continue
         if links:
             raise ProjectError(
@@ -238,7 +244,11 @@ def _check_encoding(root: Path) -> None:
 
 
 def _named_file(target: str | None, here: Path) -> Path | None:
-    """Return the file of `FILE:NAME`; a pipeline's plain name has none."""
+    """Return the file of a target `FILE:NAME`, or None for a plain name.
+
+    Raises:
+        ProjectError: there is no such file, or Python can't import it.
+    """
     if target is None or ":" not in target:
         return None
     text = target.rpartition(":")[0]
@@ -253,7 +263,11 @@ def _named_file(target: str | None, here: Path) -> Path | None:
 
 
 def _check_module(file: Path, name: str) -> None:
-    """Refuse a file that Python can't import by its name."""
+    """Raise an error if Python can't import a file because of its name.
+
+    Raises:
+        ProjectError: the name doesn't end in `.py`, or has another dot.
+    """
     if file.suffix != ".py" or "." in file.stem:
         raise ProjectError(
             f"`{name}` can't be imported as a module",
@@ -262,10 +276,14 @@ def _check_module(file: Path, name: str) -> None:
 
 
 def _root(here: Path, named: Path | None) -> Path:
-    """Return the project's folder: that of the `headrace.toml` above, or else of the file that is named.
+    """Return the project's folder: the one with the nearest `headrace.toml` in or above the current folder.
 
-    Where no file is named, it is the one where runs of a file without a project have left their state. Such state says
-    nothing of other files: what a file reads and imports mustn't change with what ran in a folder above it.
+    Without a `headrace.toml`, it is the folder of the file that was named. If no file was named either, it is the
+    nearest folder with the state of earlier runs. Such state isn't used for a named file: the modules and files that it
+    finds must not depend on runs in a folder above it.
+
+    Raises:
+        ProjectError: there is no such folder.
     """
     root = _upward(here, FILE)
     if named is None:
@@ -283,7 +301,7 @@ def _root(here: Path, named: Path | None) -> Path:
 
 
 def _upward(folder: Path, name: str) -> Path | None:
-    """Return the nearest folder, this one or above it, that has such a file."""
+    """Return the nearest folder, this one or one above it, that has a file of this name; None if none has."""
     return next((each for each in (folder, *folder.parents) if (each / name).exists()), None)
 
 
@@ -294,7 +312,7 @@ def _pipeline_files(root: Path, config: Config, layers: Layers) -> tuple[Path, .
         if not file.is_file():
             where = layers.origin("project", "pipelines")
             if where is None:
-                continue  # the default: a project may do without, and name each file as it runs it
+                continue  # the default file may be missing: runs can name their files
             raise ConfigError(
                 f"{where}: there is no file `{name}` in `{root}`",
                 hint="`[project] pipelines` lists the Python files that define pipelines, relative to its folder",

@@ -1,4 +1,4 @@
-"""What can be set in `headrace.toml`: each section a frozen struct, each setting with its documentation."""
+"""The settings of `headrace.toml`: a frozen struct for each section, with the documentation of each setting."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ProjectSection(Section, frozen=True):
-    """What the project is."""
+    """The project's name and files."""
 
     name: Annotated[
-        str | None, Meta(description="The project's name, as pages show it; the folder's name when not given.")
+        str | None, Meta(description="The project's name, as shown on pages; by default the folder's name.")
     ] = None
     pipelines: Annotated[
         tuple[str, ...],
@@ -27,19 +27,19 @@ class ProjectSection(Section, frozen=True):
 
 
 class LedgerSection(Section, frozen=True):
-    """Where the record of runs is kept."""
+    """Where the ledger, the record of runs, is kept."""
 
     url: Annotated[
         str | None,
         Meta(
-            description="The ledger's address, such as `postgresql://user@host/name`; SQLite in the state folder when "
-            "not given. A password belongs into `PGPASSWORD` or `~/.pgpass`, not in here."
+            description="The ledger's address, such as `postgresql://user@host/name`; by default SQLite in the state "
+            "folder. Put a password into `PGPASSWORD` or `~/.pgpass`, not in here."
         ),
     ] = None
 
 
 class PlaceSection(Section, frozen=True):
-    """What a store is reached by, beside its address."""
+    """The settings by which a store is reached, besides its address."""
 
     endpoint: Annotated[
         str | None, Meta(description="The address of the store's server, if it isn't the cloud's own.")
@@ -67,19 +67,17 @@ class StoreSection(PlaceSection, frozen=True):
         str | None,
         Meta(
             description="The store's address: a folder, `s3://bucket/prefix`, `gs://bucket/prefix` or "
-            "`az://container/prefix`; in the state folder when not given."
+            "`az://container/prefix`; by default a folder in the state folder."
         ),
     ] = None
 
 
 class RegionSection(PlaceSection, frozen=True):
-    """A place with a store of its own. Transfers bring blobs that its pools need from other regions' stores."""
+    """A place with its own store. Blobs that its pools need are transferred from the stores of other regions."""
 
     store: Annotated[
         str | None,
-        Meta(
-            description="The address of its store, as in `[store] url`. Region `local` uses `[store]` when not given."
-        ),
+        Meta(description="The address of its store, as in `[store] url`. The default for region `local` is `[store]`."),
     ] = None
     jurisdiction: Annotated[
         str | None, Meta(description="The law that applies to its data, such as `EU`. It has no effect yet.")
@@ -87,10 +85,10 @@ class RegionSection(PlaceSection, frozen=True):
 
 
 class LinkSection(Section, frozen=True):
-    """The line from one region to another: its speed and its price."""
+    """The connection from one region to another: its speed and its price."""
 
     source: Annotated[str, Meta(description="The region that the bytes leave.")] = field(name="from")
-    target: Annotated[str, Meta(description="The region that they come to.")] = field(name="to")
+    target: Annotated[str, Meta(description="The region that the bytes go to.")] = field(name="to")
     bits_per_s: Annotated[
         float, Meta(gt=0, description="Its speed in bits per second, used to forecast transfers.")
     ] = 1e9
@@ -100,12 +98,12 @@ class LinkSection(Section, frozen=True):
 
 
 def only_for(*backends: str) -> dict[str, Any]:
-    """Mark a pool's setting as one that these backends alone take, for `Meta(extra=...)`."""
+    """Return the value for `Meta(extra=...)` of a pool's setting that only these backends take."""
     return {"backends": backends}
 
 
 class PoolSection(Section, frozen=True):
-    """Like machines behind one backend."""
+    """A pool: machines of one kind, used through one backend."""
 
     backend: Annotated[
         str, Meta(description="The backend that runs attempts: `local`, or `ray` for a Ray cluster.")
@@ -113,22 +111,26 @@ class PoolSection(Section, frozen=True):
     cpu: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
-            description="Cpus to use; when not given, what this machine lets the process use (affinity, control "
-            "group), or what the cluster has."
+            description="Cpus to use; by default all that this machine lets the process use (affinity, control "
+            "group), or all of the cluster."
         ),
     ] = None
     memory_gib: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
-            description="Memory to use, in GiB; when not given, what this machine lets the process use, or what the "
-            "cluster has."
+            description="Memory to use, in GiB; by default all that this machine lets the process use, or all of the "
+            "cluster."
         ),
     ] = None
     gpus: Annotated[int, Meta(ge=0, description="Accelerators to use.")] = 0
     gpu_kind: Annotated[str | None, Meta(description="The kind of its accelerators, such as `A100`.")] = None
-    nodes: Annotated[int, Meta(ge=1, description="Machines that the pool consists of.")] = 1
+    nodes: Annotated[int, Meta(ge=1, description="The number of machines in the pool.")] = 1
     usd_per_hour: Annotated[
-        float, Meta(ge=0, description="The price of the whole pool, in US dollars per hour; attempts are priced by it.")
+        float,
+        Meta(
+            ge=0,
+            description="The price of the whole pool, in US dollars per hour. The cost of attempts follows from it.",
+        ),
     ] = 0.0
     provider: Annotated[str, Meta(description="Who owns its machines.")] = "local"
     region: Annotated[
@@ -137,22 +139,24 @@ class PoolSection(Section, frozen=True):
     environment: Annotated[
         Literal["auto", "present", "lock"],
         Meta(
-            description="What stages run in there: `present`, the Python that Headrace runs on; `lock`, an environment "
-            "built from the project's lock; `auto`, the present one where it has what is locked, and else one so built."
+            description="The Python that stages run in. `present`: the one that Headrace runs in. `lock`: an "
+            "environment built from the project's lock. `auto`: the present one if it has all that is locked, else "
+            "one built from the lock."
         ),
     ] = "auto"
     namespace: Annotated[
         Literal["auto", "on", "off"],
         Meta(
-            description="Whether workers live in a namespace (bubblewrap) without the state folder, but for the store: "
-            "`auto` where it works, `on` without the project's folder too and closed to root, `off`.",
+            description="Whether workers run in a namespace (bubblewrap), in which they see the store but not the rest "
+            "of the state folder. `auto`: if namespaces work here. `on`: always; the project's folder is hidden too, "
+            "and workers of root have no more rights than other users. `off`: never.",
             extra=only_for("local", "ray"),
         ),
     ] = "auto"
     address: Annotated[
         str | None,
         Meta(
-            description="The cluster's address; when not given, one is started on this machine.",
+            description="The cluster's address; by default a cluster is started on this machine.",
             extra=only_for("ray"),
         ),
     ] = None
@@ -161,66 +165,70 @@ class PoolSection(Section, frozen=True):
         Meta(
             gt=0,
             le=50,
-            description="So many seconds the cluster's head may be out of reach before the driver gives up, 50 at "
-            "most: Ray ends it after 60.",
+            description="How many seconds the cluster's head may be unreachable before the driver gives up. At most "
+            "50, since Ray ends the driver after 60.",
             extra=only_for("ray"),
         ),
     ] = 20.0
     labels: Annotated[
         dict[str, str],
-        Meta(description="What the machines are labelled that it may use, by label.", extra=only_for("ray")),
+        Meta(
+            description="The labels, with their values, of the machines that the pool may use.", extra=only_for("ray")
+        ),
     ] = {}
     resources: Annotated[
         dict[str, float],
         Meta(
-            description="What else than cpus, memory and accelerators each worker takes of a machine, by the "
-            "cluster's own name of it.",
+            description="Other resources that each worker takes of a machine, besides cpus, memory and accelerators, "
+            "by the cluster's names for them.",
             extra=only_for("ray"),
         ),
     ] = {}
 
 
 class RunSection(Section, frozen=True):
-    """How runs go when the command doesn't say."""
+    """Defaults for runs. Options of the command override them."""
 
     timeout: Annotated[
         str | float | None,
-        Meta(description='The longest time that a run may take: seconds, or words such as "90s", "1h30m", "7d".'),
+        Meta(description='The longest time that a run may take: seconds, or text such as "90s", "1h30m", "7d".'),
     ] = None
     pool: Annotated[
         str | None,
         Meta(
-            description="The pool that runs use; when not given the first, and first of all what the file of "
-            "`--config` adds."
+            description="The pool that runs use; by default the first one. Pools that the file of `--config` adds come "
+            "first."
         ),
     ] = None
     variables: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^([A-Za-z_][A-Za-z0-9_]*\*?)$")], ...],
         Meta(
-            description="Which environment variables stages and pipelines see, beside those that every program needs; "
-            "`NAME*` is all that begin so. Secrets are given by `hr.secret` instead."
+            description="The environment variables that stages and pipelines see, besides those that every program "
+            "needs. `NAME*` means all that begin with NAME. For secrets, use `hr.secret` instead."
         ),
     ] = ()
 
 
 class LogSection(Section, frozen=True):
-    """Headrace's own log of runs, one line per event. The output of tasks is kept apart: see `headrace logs`."""
+    """Headrace's own log of runs, one line per event. It doesn't have the output of tasks: see `headrace logs`."""
 
     file: Annotated[
         str | None,
-        Meta(description="The log's file, relative to the project's folder; `-` is stderr. No log when not given."),
+        Meta(
+            description="The log's file, relative to the project's folder; `-` is stderr. By default there is no log."
+        ),
     ] = None
     format: Annotated[
         Literal["json", "text"], Meta(description="The form of a line: one JSON object, or text for people.")
     ] = "json"
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="The lowest level that is logged; `debug` also has each start of a task."),
+        Meta(description="The lowest level that is logged. `debug` also logs each start of a task."),
     ] = "info"
 
 
 class GcSection(Section, frozen=True):
-    """Which runs `headrace gc` keeps when the command doesn't say: those that any rule keeps, or all without rules."""
+    """Which runs `headrace gc` keeps if its options don't say: those that any rule keeps, or all runs without rules."""
 
     keep_runs: Annotated[
         Annotated[int, Meta(ge=0)] | None, Meta(description="How many ended runs to keep, the newest first.")
@@ -230,7 +238,7 @@ class GcSection(Section, frozen=True):
     ] = None
     keep: Annotated[
         str | float | None,
-        Meta(description='How long to keep runs after their end: seconds, or words such as "30d".'),
+        Meta(description='How long to keep runs after their end: seconds, or text such as "30d".'),
     ] = None
 
 
@@ -238,16 +246,16 @@ class BackupSection(PlaceSection, frozen=True):
     """Where `headrace backup` keeps its copies, and how many."""
 
     url: Annotated[
-        str | None, Meta(description="The address of the backups, as in `[store] url`: a place for nothing else.")
+        str | None, Meta(description="The address of the backups, as in `[store] url`. Use it for nothing else.")
     ] = None
     keep: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="How many snapshots to keep, the newest first; all when not given."),
+        Meta(description="How many snapshots to keep, the newest first; by default all."),
     ] = None
 
 
 class Config(Section, frozen=True):
-    """All of `headrace.toml`."""
+    """All sections of `headrace.toml`."""
 
     project: ProjectSection = ProjectSection()
     ledger: LedgerSection = LedgerSection()
@@ -262,7 +270,7 @@ class Config(Section, frozen=True):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """One setting as the documentation shows it: `[section] key`, its type in words, its default as in TOML."""
+    """One setting for the documentation: section and key, type in words, default as TOML, and description."""
 
     section: str
     key: str
@@ -272,7 +280,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     @property
     def variable(self) -> str:
-        """The environment variable that overrides it."""
+        """The name of the environment variable that overrides this setting."""
         return "__".join(["HEADRACE", *self.section.upper().split("."), self.key.upper()])
 
 
@@ -291,22 +299,22 @@ SECTIONS: dict[str, type[Section]] = {
 
 
 def section_class(name: str) -> type[Section] | None:
-    """Return the class of a section by the name that the file uses for it (`pool` for the table of pools)."""
+    """Return the class of a section by its first word in the file (`pool` for `[pool.NAME]`); None if unknown."""
     return SECTIONS.get(name) or SECTIONS.get(f"{name}.NAME")
 
 
 def keys(section: type[Section]) -> tuple[str, ...]:
-    """Name the keys of a section, as the file does."""
+    """Return the keys of a section, as the file spells them."""
     return section.__struct_encode_fields__
 
 
 def hint(section: type[Section], key: str) -> Any:
-    """Return the type of a key."""
+    """Return the type annotation of a section's key."""
     return _hints(section)[key]
 
 
 def backends_of(key: str) -> tuple[str, ...]:
-    """Name the backends whose pools alone take a key; none where all do."""
+    """Return the backends whose pools take a key; empty if all do."""
     metas = getattr(hint(PoolSection, key), "__metadata__", ())
     return next((meta.extra["backends"] for meta in metas if isinstance(meta, Meta) and meta.extra), ())
 
@@ -318,14 +326,14 @@ def _hints(section: type[Section]) -> dict[str, Any]:
 
 
 def settings() -> Iterator[Setting]:
-    """Yield every setting there is, in the order of the documentation."""
+    """Yield every setting, in the order of the documentation."""
     for name, section in SECTIONS.items():
         for each in structs.fields(section):
-            found = hint(section, each.encode_name)
+            kind = hint(section, each.encode_name)
             yield Setting(
                 section=name,
                 key=each.encode_name,
-                type=words(found),
+                type=words(kind),
                 default=_toml(each.default),
                 doc=_description(section, each.encode_name),
             )
@@ -339,7 +347,7 @@ def _description(section: type[Section], key: str) -> str:
 
 
 def words(hint: Any) -> str:
-    """Say a type, and what it is bounded by, as someone who writes TOML would."""
+    """Return a type and its bounds in words for users of TOML, such as `number above 0`."""
     origin = get_origin(hint)
     if origin is Annotated:
         return words(get_args(hint)[0]) + _bounds(hint)

@@ -1,4 +1,4 @@
-"""A project's state: its ledger, its store, and the views of them."""
+"""Functions that open a project's state: its ledger, its stores, and views of the ledger."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def views(project: Project) -> TrackingViews:
 
 
 def ledger_address(project: Project) -> str:
-    """Return the ledger's URL; a file's path in it starts from the project's folder.
+    """Return the ledger's URL, in which a SQLite file's path is relative to the project's folder or absolute.
 
     Raises:
-        ConfigError: it is no URL: a file of that name would be made wherever the command is given.
+        ConfigError: the setting isn't a URL. A plain path would mean another file in each current folder.
     """
     url = project.ledger_url
     if "://" not in url:
@@ -38,54 +38,57 @@ def ledger_address(project: Project) -> str:
 
 
 def ledger_path(project: Project) -> Path:
-    """Return the ledger's file, of a ledger that is one."""
+    """Return the path of the file of a SQLite ledger."""
     return Path(ledger_address(project).removeprefix("sqlite:///"))
 
 
 def ledger_is_shared(project: Project) -> bool:
-    """Return whether a server keeps the ledger."""
+    """Return whether the ledger is on a server."""
     return is_shared(ledger_address(project))
 
 
 def inspect_ledger(project: Project) -> Inspected:
-    """Look over a ledger that a server keeps, which is made if it isn't there."""
+    """Inspect a ledger on a server, and return the findings. The ledger is created if it doesn't exist."""
     return inspect(ledger_address(project), project=_owner(project))
 
 
 def open_ledger(project: Project) -> Ledger:
-    """Open the project's ledger, which is made if it isn't there."""
+    """Open and return the project's ledger. It is created if it doesn't exist."""
     project.make_home()
     return Ledger(ledger_address(project), project=_owner(project), pools=project.pools(), share=grant)
 
 
 def _owner(project: Project) -> str:
-    """Return the name that a ledger which others might use too has to know; the one in the state folder is its own."""
+    """Return the project's name, which a ledger named in the settings must know because other projects may use it.
+
+    It is empty for the ledger in the state folder.
+    """
     return project.name if project.config.ledger.url else ""
 
 
 def open_store(project: Project, region: str = HOME) -> Store:
-    """Open the store of a region.
+    """Open and return the store of a region.
 
     Raises:
-        ConfigError: it is of a kind that this release has no code for, or there is no such region.
+        ConfigError: this release doesn't support this kind of store, or there is no such region.
     """
     address = project.region(region).store
     return open_address(address, local=project.local(region) if address.is_remote else None)
 
 
 def stores(project: Project) -> dict[str, Store]:
-    """Open the stores of all regions, by the region's name: first that of the project's own store."""
+    """Open the stores of all regions, and return them by the region's name. The project's own store is the first."""
     return {region.name: open_store(project, region.name) for region in project.regions()}
 
 
 def reading_store(project: Project) -> Store:
-    """Return the stores of all regions as one to read from, whichever of them has what is asked for."""
-    found = stores(project)
-    return Everywhere(tuple(found.values())) if len(found) > 1 else found[HOME]
+    """Return one store that reads each blob from whichever region's store has it."""
+    regions = stores(project)
+    return Everywhere(tuple(regions.values())) if len(regions) > 1 else regions[HOME]
 
 
 def user() -> str:
-    """Name the operating system's user, who stands for whoever gives commands."""
+    """Return the name of the operating system's user, which is recorded as the person who gives commands."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,10 +1,10 @@
-"""How a report is shown: as a page, as Markdown, in a terminal. There is one renderer, whoever made the report."""
+"""Renderers of a report: as an HTML page, as Markdown, and as text for a terminal. All reports use the same ones."""
 
 from __future__ import annotations
 
 from headrace.facade import lazily
 
-# Type checkers read the imports below; a process that runs loads what it uses.
+# Type checkers read the imports below. At run time, each name is imported when it is first used.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ PLACES = {
     "markdown": "headrace.report.as_markdown",
     "text": "headrace.report.as_text",
 }
-__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__all__ = sorted(PLACES)  # noqa: PLE0605  this is a list, made from the one table of names
 __getattr__ = lazily(__name__, PLACES)
 
 

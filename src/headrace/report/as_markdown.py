@@ -1,4 +1,4 @@
-"""A report as Markdown, for a repository, an issue, a mail."""
+"""A report as Markdown, for a repository, an issue or a mail."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _AT_START = re.compile(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)")
 
 
 def markdown(report: Report, *, level: int = 1, pictures: Mapping[str, str] | None = None) -> str:
-    """Return a report as Markdown (tables as GitHub writes them).
+    """Return a report as Markdown, with tables in GitHub's form.
 
-    `level` is that of its title. Drawings stand as their captions, since Markdown can't hold them; `pictures` says
-    where one was written to, by its title (`{"Calibration": "calibration.svg"}`).
+    `level` is the heading level of the title. A drawing is shown as its caption, since Markdown can't hold it, unless
+    `pictures` has the path of its file, by the drawing's title: `{"Calibration": "calibration.svg"}`.
     """
     return "\n\n".join(_blocks(report, level, pictures or {})) + "\n"
 
@@ -61,7 +61,7 @@ def _drawing(title: str, caption: str, pictures: Mapping[str, str]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; every cell is escaped and stays on its line."""
+    """Return a Markdown table. The text of each cell is escaped and put on one line."""
     lines = [_line(columns), "|" + " --- |" * len(columns), *map(_line, rows)]
     return "\n".join(lines)
 
@@ -71,7 +71,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a text that Markdown shows as it is, on one line; what stands in `backticks` stays code.
+    """Return a text on one line, escaped so that Markdown shows it unchanged. Parts in `backticks` stay code.
 
     >>> escaped("a|b <i> `x_y` 2*3")
     'a\\\\|b \\\\<i\\\\> `x_y` 2\\\\*3'
@@ -87,6 +87,6 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return a text as code; one that holds backticks or a bar can't stand between backticks in a table."""
+    """Return a text as Markdown code. A text with a backtick or a bar can't be code in a table, so it is escaped."""
     text = " ".join(legal(text).split())
     return _plain(text) if "`" in text or "|" in text or not text else f"`{text}`"

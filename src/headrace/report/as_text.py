@@ -13,8 +13,7 @@ from headrace.spec.report import Fact, Report
 
 
 def text(report: Report, *, width: int = 100) -> str:
-    """Return a report as lines of text without colour, prose filled to `width`; tables keep the width that they
-    need."""
+    """Return a report as lines of text without colour. Prose is wrapped to `width` characters; tables may be wider."""
     return "\n".join(_lines(report, width)) + "\n"
 
 
@@ -50,7 +49,7 @@ def _fact(fact: Fact) -> Sequence[str]:
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield a table as lines, cells padded to their column."""
+    """Yield the lines of a table, with each cell padded to the width of its column."""
     lines = [[_clean(each) for each in line] for line in (names, *rows)]
     widths = [max(map(_width, column), default=0) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -63,12 +62,12 @@ def _filled(words: str, width: int, indent: str = "") -> list[str]:
 
 
 def _clean(words: str) -> str:
-    """Return a text on one line, without what a terminal would act on."""
+    """Return a text on one line, without control characters."""
     return " ".join(legal(words).split())
 
 
 def _width(words: str) -> int:
-    """Count the places that a text takes in a terminal."""
+    """Return the width of a text in terminal cells."""
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in words
     )

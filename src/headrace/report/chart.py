@@ -1,6 +1,6 @@
-"""Charts for reports, as SVG: a few lines of text each, so a report has them at once, and nobody waits for a library.
+"""Charts for reports, written as SVG without a plotting library, which would take time to import.
 
-For drawings of your own there is `canvas`, which is matplotlib's.
+For your own drawings, use `canvas`, which is based on matplotlib.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from headrace.spec.report import Drawing
 
 WIDTH, HEIGHT = 374, 302
 SIZE = 9.5
-"""Of the text, in units of the drawing."""
+"""The text's size, in units of the drawing."""
 LETTER = 0.56
-"""About so wide is a letter, in sizes of the text."""
+"""The approximate width of a letter, as a share of the text's size."""
 MOST = 7
-"""So many round numbers are marked along an axis, where there is room."""
+"""The most round numbers that are marked along an axis."""
 TICK = 0.34
-"""So far below its place must a text stand for its middle to be there, in sizes of the text."""
+"""The distance from a text's middle down to its baseline, as a share of the text's size."""
 
 
 class Axis(NamedTuple):
-    """What is drawn along a side: from `low` to `high`. `ticks` are places with their names, round numbers if None."""
+    """An axis of a chart, from `low` to `high`. `ticks` are the values to mark, with their names; None means round
+    numbers."""
 
     label: str
     low: float = 0.0
@@ -33,12 +34,12 @@ class Axis(NamedTuple):
     ticks: Sequence[tuple[float, str]] | None = None
 
     def marks(self) -> Sequence[tuple[float, str]]:
-        """Return the places to mark, and their names."""
+        """Return the values to mark on the axis, with their names."""
         return rounded(self.low, self.high) if self.ticks is None else self.ticks
 
 
 class Chart:
-    """A box with two axes that marks are put on, in the order in which they are drawn."""
+    """A chart: a box with two axes, and marks that are drawn in the order in which they are added."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class Chart:
         )
 
     def dashed(self, x: Iterable[float], y: Iterable[float]) -> None:
-        """Draw a thin line to compare with."""
+        """Draw a thin dashed line from point to point, as a reference."""
         self.line(x, y, MUTED, dashed=True, width=0.9)
 
     def dots(self, x: Iterable[float], y: Iterable[float], *, radius: float = 2.3, opacity: float = 1) -> None:
@@ -84,32 +85,35 @@ class Chart:
         self.marks.append(tag("g", circles, fill=COLOURS[0], fill_opacity=opacity))
 
     def bars(self, edges: Sequence[float], heights: Iterable[float]) -> None:
-        """Draw a histogram."""
+        """Draw the bars of a histogram: one between each two neighbouring edges. Bars of height 0 are left out."""
         for low, high, height in zip(edges[:-1], edges[1:], heights, strict=True):
             if height:
                 self.block(low, high, 0, height, COLOURS[0], opacity=0.75)
 
     def block(self, left: float, right: float, low: float, high: float, colour: str, *, opacity: float = 1) -> None:
-        """Fill a box."""
+        """Draw a filled rectangle, given by its sides in units of the axes."""
         (x, y), (to, base) = self._at(left, high), self._at(right, low)
         self.marks.append(
             tag("rect", x=x, y=y, width=round(to - x, 2), height=round(base - y, 2), fill=colour, fill_opacity=opacity)
         )
 
     def text(self, x: float, y: float, words: str, colour: str) -> None:
-        """Write in the middle of a place."""
+        """Draw a text centred at a point."""
         across, down = self._at(x, y)
         self.marks.append(_text(across, down + SIZE * TICK, words, colour, "middle"))
 
     def below(self, x: float, words: str, *, upright: bool = False, down: float = 8) -> None:
-        """Write a text under the lower axis, ending there and turned, or upright in the middle of a place."""
+        """Draw a text `down` units below the lower axis at `x`.
+
+        The text is turned by 90 degrees and ends at the axis, or, if `upright`, it is centred below `x`.
+        """
         across, base = self._at(x, self.y.low)
         turn = {} if upright else {"transform": f"rotate(-90 {across + SIZE * TICK:g} {base + down:g})"}
         at = across if upright else across + SIZE * TICK
         self.marks.append(_text(at, base + down, words, INK, "middle" if upright else "end", **turn))
 
     def _legend(self, lines: Iterable[tuple[str, str, bool]]) -> None:
-        """Name lines by colour, and whether they are dashed, above the box, where none of them can lie."""
+        """Draw a legend above the box, where it hides no mark. `lines` are names, colours, and whether it is dashed."""
         start, y = self.left, self.top
         for name, colour, dashed in lines:
             room = 23 + _wide([name])
@@ -123,7 +127,8 @@ class Chart:
             start, self.top = start + room + 16, y + 14
 
     def _across(self) -> Sequence[tuple[float, str]]:
-        """Return the places to mark along the lower axis: as many round numbers as there is room for their names."""
+        """Return the values to mark along the lower axis, with their names: its ticks, or round numbers that have
+        room."""
         if self.x.ticks is not None:
             return self.x.ticks
         for most in range(MOST, 2, -1):
@@ -134,12 +139,15 @@ class Chart:
         return marks
 
     def drawn(self, *, below: bool = True, grid: bool = True) -> list[Markup]:
-        """Return all marks with the axes around them; `below` says whether the lower one is named."""
+        """Return the SVG elements of the axes and of all marks.
+
+        Without `below`, the lower axis has no names and no label. Without `grid`, no grid lines are drawn.
+        """
         made: list[Markup] = []
         for value, name in self._across():
             x, _ = self._at(value, self.y.low)
             made += [_stroke(x, self.top, x, self.bottom, FAINT)] * grid
-            most = self.right + 10 - _wide([name]) / 2  # the last one ends where the drawing does
+            most = self.right + 10 - _wide([name]) / 2  # so that the last name doesn't reach beyond the drawing
             made += [_text(min(x, most), self.bottom + 13, name, INK, "middle")] * below
         for value, name in self.y.marks():
             _, y = self._at(self.x.low, value)
@@ -158,7 +166,7 @@ class Chart:
 def drawing(
     title: str, caption: str, marks: Iterable[Markup], *, width: float = WIDTH, height: float = HEIGHT
 ) -> Drawing:
-    """Return marks as a drawing."""
+    """Return a drawing made of these SVG elements, for a report."""
     svg = tag(
         "svg",
         (join([each, "\n"]) for each in marks),
@@ -173,12 +181,12 @@ def drawing(
 
 
 def _wide(names: Iterable[str]) -> float:
-    """Return about how wide the longest of some texts is."""
+    """Return the approximate width of the longest of some texts, in units of the drawing."""
     return max(map(len, names), default=0) * SIZE * LETTER
 
 
 def rounded(low: float, high: float, most: int = MOST) -> list[tuple[float, str]]:
-    """Return round numbers from one to the other, at most so many, as they are written.
+    """Return evenly spaced round numbers between `low` and `high`, each with its text; about `most` at most.
 
     >>> [name for _, name in rounded(0, 1)], [name for _, name in rounded(-120, 310)]
     (['0', '0.2', '0.4', '0.6', '0.8', '1'], ['-100', '0', '100', '200', '300'])

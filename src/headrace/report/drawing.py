@@ -1,4 +1,4 @@
-"""Drawings for reports, by matplotlib: one look, and the same bytes for the same data."""
+"""Drawings for reports, made with matplotlib: all in one style, and with the same bytes for the same data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headrace.spec.report import Drawing
 
 INK, MUTED, FAINT = "#1f2933", "#66727f", "#e3e7eb"
 COLOURS = ("#0b6e8f", "#c8702a", "#8a94a0", "#5b8c5a", "#8f3d6e", "#b59a2e")
-"""Told apart in shades of grey too, and by those who don't see red and green alike."""
+"""Colours that also differ in shades of grey, and for people with red-green colour blindness."""
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -31,14 +31,14 @@ STYLE: Any = {
 
 
 class Canvas:
-    """A figure that is being drawn: `figure` and `axes` are matplotlib's; `drawing()` gives it for a report."""
+    """A matplotlib `figure` with its `axes` to draw on. `drawing()` returns the result for a report."""
 
     def __init__(self, figure: Any, axes: Any) -> None:
         self.figure = figure
         self.axes = axes
 
     def drawing(self, title: str, caption: str = "") -> Drawing:
-        """Return what has been drawn, as SVG without a date."""
+        """Return the figure as a drawing for a report: SVG without a date, so that its bytes depend on the data only."""
         text = io.StringIO()
         self.figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
         return Drawing(title=title, svg=text.getvalue(), caption=caption)
@@ -46,7 +46,10 @@ class Canvas:
 
 @contextmanager
 def canvas(width: float = 6.4, height: float = 3.6) -> Iterator[Canvas]:
-    """Return an empty figure of so many inches, in our look, with one pair of axes. Ask for its drawing inside."""
+    """Yield an empty canvas with one pair of axes, in Headrace's style; `width` and `height` are in inches.
+
+    Call its `drawing()` inside the `with` block.
+    """
     import matplotlib as mpl  # noqa: PLC0415  0.2 s, for stages that draw
     from cycler import cycler  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415  without pyplot: no window, nothing global

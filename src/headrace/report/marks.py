@@ -1,4 +1,4 @@
-"""How each state looks: a mark and a colour, never the colour alone; and text that can't act on a terminal."""
+"""The mark and the colour of each state (never a colour alone), and text made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ DECISION_STYLES: dict[str, Style] = {
 
 
 def printable(text: str, *, keep: str = "\n\t") -> str:
-    """Return a text with its control characters written out, so that a name can't move the cursor."""
+    """Return a text with its control characters escaped, except those in `keep`, so that it can't move the cursor."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
 def is_live(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal on which a picture can be drawn again and again."""
+    """Return whether a stream is a terminal on which a display can be redrawn in place."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"

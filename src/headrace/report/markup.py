@@ -1,4 +1,5 @@
-"""HTML built from calls: every text is escaped unless it was built here, so that nothing a user names can act."""
+"""HTML built by function calls. All text is escaped unless these functions built it, so text from users can't act as
+HTML."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ VOID = frozenset({"br", "img", "input", "link", "meta"})
 
 
 class Markup(str):
-    """Text that is HTML or SVG already."""
+    """Text that is HTML or SVG already, and so isn't escaped."""
 
     __slots__ = ()
 
@@ -19,7 +20,10 @@ Value = str | float | bool | None
 
 
 def tag(name: str, /, *children: Child, **attributes: Value) -> Markup:
-    """Return an element. Attributes that Python has other plans for end in `_`, hyphens are written `_`.
+    """Return an HTML element with its children and attributes.
+
+    In the name of an attribute, `_` stands for a hyphen. A `_` at the end is dropped: `class_` is `class`, which is a
+    keyword in Python.
 
     >>> tag("p", "1 < 2 ", tag("b", "so"), class_="note", data_x='"')
     '<p class="note" data-x="&quot;">1 &lt; 2 <b>so</b></p>'
@@ -29,12 +33,12 @@ def tag(name: str, /, *children: Child, **attributes: Value) -> Markup:
 
 
 def join(children: Iterable[Child]) -> Markup:
-    """Return several children as one, each escaped unless it is markup."""
+    """Return several children as one markup. Each is escaped unless it is markup already."""
     return Markup("".join(_escape(child) for child in children))
 
 
 def ticked(text: str) -> Markup:
-    """Return a text with what stands in `backticks` as code.
+    """Return a text as HTML, with the parts in `backticks` as `<code>` elements.
 
     >>> ticked("`fit` failed")
     '<code>fit</code> failed'
@@ -67,7 +71,7 @@ def _attributes(attributes: dict[str, Value]) -> str:
 
 
 def legal(text: str) -> str:
-    """Return a text without the characters that no HTML may hold."""
+    """Return a text in which each character that isn't printable, except tab and new line, is replaced by U+FFFD."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -1,4 +1,4 @@
-"""Measures in words: durations, sizes and money, as the terminal and the page show them."""
+"""Durations, sizes, money and counts as text, for the terminal and pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def seconds_text(seconds: float | None) -> str:
-    """Say a duration: `0.8 ms`, `3.2 s`, `4 min 10 s`, `2 h 05 min`, `3 d 4 h`."""
+    """Return a duration as text: `8.0 ms`, `3.2 s`, `4 min 10 s`, `2 h 05 min`, `3 d 4 h`. None gives an empty text."""
     if seconds is None:
         return ""
     if seconds < 1:
@@ -24,7 +24,7 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a reason on one line, for a cell or a heading: what to do follows what is wrong.
+    """Return a message and its hint on one line, for a table cell or a heading.
 
     >>> one_line("no room" + chr(10) + "hint: make some")
     'no room; hint: make some'
@@ -33,7 +33,7 @@ def one_line(text: str) -> str:
 
 
 def bytes_text(size: float) -> str:
-    """Say a size in binary units: `812 B`, `1.4 KiB`, `3.0 GiB`."""
+    """Return a size in bytes as text in binary units: `812 B`, `1.4 KiB`, `3.0 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
@@ -42,7 +42,8 @@ def bytes_text(size: float) -> str:
 
 
 def usd_text(usd: float | None) -> str:
-    """Say an amount of US dollars, to the cent or, below one, to two figures."""
+    """Return an amount of US dollars as text: to the cent, or with two digits below 10 cents. None gives an empty
+    text."""
     if usd is None:
         return ""
     if usd == 0:
@@ -53,17 +54,17 @@ def usd_text(usd: float | None) -> str:
 
 
 def known_text(count: int, noun: str) -> str:
-    """Say of how many that they were there already: `1 run was there already`."""
+    """Return the text for things that existed before an import: `1 run was there already`."""
     return f"{count_text(count, noun)} {'was' if count == 1 else 'were'} there already"
 
 
 def count_text(count: int, noun: str) -> str:
-    """Return how many there are: `no runs`, `1 run`, `1,000 runs`."""
+    """Return a count with its noun: `no runs`, `1 run`, `1,000 runs`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else f"no {noun}s"
 
 
 def amount_text(amount: float | tuple[float, float] | None, text: Callable[[float], str]) -> str:
-    """Return an amount in words, or a range of it; nothing where it isn't known.
+    """Return an amount, or a range of two amounts, as text. `text` formats one amount. None gives an empty text.
 
     >>> amount_text((1.0, 90.0), seconds_text), amount_text((2.0, 2.0), seconds_text), amount_text(None, usd_text)
     ('1.0 s to 1 min 30 s', '2.0 s', '')

@@ -1,4 +1,4 @@
-"""Numbers as people read them: as many digits as the interval leaves certain, and of the number itself at least two."""
+"""Numbers as text. A number with an interval gets as many digits as the interval justifies, and at least two."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ NOTHING = "-"
 DIGITS = 4
 MOST_DECIMALS = 6
 VAST = 1e15
-"""From here on most digits of a float are none that was measured; whole numbers, such as ids, are written out."""
+"""Floats from this size on are written with an exponent, since most of their digits mean nothing. Integers, such as
+ids, are written in full."""
 MOST_TOLD = 17
-"""Decimals that tell a number from a bound, if need be."""
+"""The most decimals that are written to show on which side of a bound a number is."""
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
-    """Write a number, to `decimals` places or to four digits.
+    """Return a number as text, with `decimals` decimals, or with four digits if `decimals` is None.
 
     >>> number(0.75), number(1234567), number(0.000123456), number(float("nan")), number(81.25), number(-3.0)
     ('0.75', '1,234,567', '0.0001235', 'not a number', '81.25', '-3')
@@ -45,7 +46,7 @@ def number(value: float | None, decimals: int | None = None) -> str:
 
 
 def value_of(fact: Fact) -> str:
-    """Write a fact's value with its unit, or that it is undefined.
+    """Return a fact's value with its unit as text, or `undefined` if it has no value.
 
     >>> value_of(Fact(name="AUC", value=0.75, low=0.7261, high=0.7709)), value_of(Fact(name="bias", value=0))
     ('0.750', '0')
@@ -58,7 +59,7 @@ def value_of(fact: Fact) -> str:
 
 
 def told_from(value: float, bound: float, decimals: int | None) -> str:
-    """Write a number in as many decimals, `decimals` at least, as show on which side of a bound it lies.
+    """Return a number as text, with as many decimals as show on which side of a bound it is, and at least `decimals`.
 
     >>> told_from(0.1004, 0.1, 2), told_from(0.1, 0.1, 2), told_from(0.2, 0.1, 2), told_from(1.000001e20, 1e20, 0)
     ('0.1004', '0.10', '0.20', '1.000001e+20')
@@ -75,13 +76,13 @@ def told_from(value: float, bound: float, decimals: int | None) -> str:
 
 
 def interval_of(fact: Fact) -> str:
-    """Write a fact's interval, empty if it has none.
+    """Return a fact's interval as text; empty if it has none.
 
     >>> interval_of(Fact(name="AUC", value=0.75, low=0.7261, high=0.7709))
     '0.726 to 0.771'
     """
     if fact.low == fact.high:
-        return ""  # none, or a number that is certain
+        return ""  # there is no interval, or the number is certain
     decimals = decimals_of(fact)
     if fact.low is None or fact.high is None:
         return f"from {number(fact.low, decimals)}" if fact.high is None else f"up to {number(fact.high, decimals)}"
@@ -89,7 +90,7 @@ def interval_of(fact: Fact) -> str:
 
 
 def bracketed(value: float | None, low: float | None, high: float | None) -> str:
-    """Write a number with its interval in brackets.
+    """Return a number as text, with its interval in brackets if it has one.
 
     >>> bracketed(0.75, 0.7261, 0.7709), bracketed(0.75, None, None)
     ('0.750 [0.726, 0.771]', '0.75')
@@ -105,16 +106,19 @@ def bracketed(value: float | None, low: float | None, high: float | None) -> str
 
 
 def interval_name(report: Report) -> str:
-    """Name the column of intervals, `95% interval`."""
+    """Return the head of the column of intervals, such as `95% interval`."""
     return f"{report.confidence * 100:g}% interval"
 
 
 def decimals_of(fact: Fact) -> int | None:
-    """Return the decimals that show two digits of the interval's width; None where there is no interval to go by, or
-    its ends are so small that as many as are shown would leave nothing of them."""
+    """Return how many decimals show two digits of the width of a fact's interval, at most `MOST_DECIMALS`.
+
+    It is None if the fact has no usable interval, or if the interval's ends are so small that this many decimals would
+    show zeros only.
+    """
     if fact.low is None or fact.high is None or not math.isfinite(fact.high - fact.low):
         return None
-    if fact.why:  # the end is how far it might go, and tells nothing of how sure the number is
+    if fact.why:  # then the interval is how far the value may go, and says nothing of how certain the number is
         return None
     width = fact.high - fact.low
     if width <= 1e-9 * max(abs(fact.low), abs(fact.high)):
@@ -126,8 +130,11 @@ def decimals_of(fact: Fact) -> int | None:
 
 
 def decimals_of_value(fact: Fact) -> int | None:
-    """Return the decimals that a fact's value is written to: those of its interval, or those that show two digits of
-    the value, if there are so many."""
+    """Return how many decimals a fact's value is written with: those of its interval, or more if its first two digits
+    need more.
+
+    At most `MOST_DECIMALS` are added for the value. None means that the interval gives no number of decimals.
+    """
     decimals, value = decimals_of(fact), fact.value
     if decimals is None or not value or not math.isfinite(value) or value == round(value):
         return decimals
@@ -136,7 +143,7 @@ def decimals_of_value(fact: Fact) -> int | None:
 
 
 def cell(value: Cell) -> str:
-    """Write a cell of a grid."""
+    """Return the text of a grid's cell: `-` for None, `yes` or `no`, a number, or a text unchanged."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):
@@ -145,7 +152,7 @@ def cell(value: Cell) -> str:
 
 
 def with_unit(written: str, unit: str) -> str:
-    """Put a unit behind a number.
+    """Return a number's text with its unit after it.
 
     >>> with_unit("3", "%"), with_unit("3", "rows"), with_unit("3", "")
     ('3%', '3 rows', '3')

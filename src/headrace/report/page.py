@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no script, nothing through which data could act."""
+"""A report as one self-contained HTML page: without network access or scripts, and with all data escaped."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ BETTER = {"higher": "higher is better", "lower": "lower is better", "": ""}
 
 
 def html(report: Report) -> str:
-    """Return a report as a whole page."""
+    """Return a report as a complete HTML page."""
     return document(report.title, [html_body(report)])
 
 
 def document(title: str, bodies: Iterable[Markup]) -> str:
-    """Return a page around what `html_body` made of one report or several (`Markup`; plain text is escaped)."""
+    """Return a complete HTML page with this title and these bodies, such as the results of `html_body`.
+
+    Each body is `Markup`. Plain text is escaped.
+    """
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -42,7 +45,8 @@ def document(title: str, bodies: Iterable[Markup]) -> str:
 
 
 def html_body(report: Report, *, level: int = 1) -> Markup:
-    """Return a report as a fragment, to stand in a page of `document`. `level` is that of its title, 1 to 4."""
+    """Return a report as HTML for the body of a page (`document`). `level` is the heading level of its title, 1 to
+    4."""
     return tag("article", _parts(report, level), class_="report")
 
 
@@ -79,7 +83,7 @@ def _verdict(verdict: Verdict) -> Markup:
 
 
 def _facts(report: Report) -> Markup:
-    """Return the facts as a table, with the columns that any of them fills."""
+    """Return the facts as a table. The columns for intervals and for what is better are left out if they are empty."""
     intervals = any(interval_of(fact) for fact in report.facts)
     better = any(fact.better for fact in report.facts)
     names = ["", "value", *[interval_name(report)] * intervals, *["reads"] * better]
@@ -120,12 +124,12 @@ def _row(row: tuple[Cell, ...], numbers: set[int]) -> Iterator[Markup]:
 
 
 def _is_numeric(column: list[Cell]) -> bool:
-    """Tell a column of numbers, or of numbers with intervals in words, by its cells."""
-    told = [each for each in column if each not in (None, "", "-", "undefined", "refused")]
-    return bool(told) and all(
-        (isinstance(each, int | float) and not isinstance(each, bool))
-        or (isinstance(each, str) and _NUMBER.match(each) is not None)
-        for each in told
+    """Return whether all cells that have a value are numbers, or texts that begin with a number."""
+    values = [value for value in column if value not in (None, "", "-", "undefined", "refused")]
+    return bool(values) and all(
+        (isinstance(value, int | float) and not isinstance(value, bool))
+        or (isinstance(value, str) and _NUMBER.match(value) is not None)
+        for value in values
     )
 
 
@@ -144,7 +148,7 @@ def _table(caption: str, names: Iterable[str], rows: Iterable[Markup], *, number
 
 
 def _figure(drawing: Drawing) -> Markup:
-    # As an image, so that no script in it runs and its ids meet no others'.
+    # An image runs no scripts, and its ids can't collide with other ids of the page.
     source = f"data:image/svg+xml;base64,{base64.b64encode(drawing.svg.encode()).decode()}"
     words = join([tag("strong", ticked(drawing.title)), ": " if drawing.caption else None, ticked(drawing.caption)])
     return tag(

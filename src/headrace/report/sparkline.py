@@ -11,20 +11,21 @@ BARS = "▁▂▃▄▅▆▇█"
 def sparkline(
     values: Sequence[float], *, width: int = 24, low: float | None = None, high: float | None = None, bars: str = BARS
 ) -> str:
-    """Draw values from left to right, at most `width` characters, from `low` to `high` (by default their own range).
+    """Return a curve of the values as one line of at most `width` characters.
 
-    Of several values that share a character the mean is drawn; what is no number leaves a gap.
+    `low` and `high` are the bottom and the top of the scale, by default the least and the greatest value. If several
+    values share a character, their mean is drawn. NaN and infinities leave a gap.
 
     >>> sparkline([1.0, 2.0, 3.0, math.nan, 8.0])
     '▁▂▃ █'
     """
-    found = list(_means(values, width))
-    finite = [value for value in found if math.isfinite(value)]
+    means = list(_means(values, width))
+    finite = [value for value in means if math.isfinite(value)]
     if not finite:
         return ""
     low = min(finite) if low is None else low
     high = max(finite) if high is None else high
-    return "".join(_bar(value, low, high, bars) for value in found)
+    return "".join(_bar(value, low, high, bars) for value in means)
 
 
 def _means(values: Sequence[float], width: int) -> Iterator[float]:

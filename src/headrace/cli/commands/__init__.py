@@ -1,2 +1,2 @@
-"""The commands, a file each, under the name that users type. `cli.catalogue` imports one only when it is called. What
-several need stands in `cli`."""
+"""The commands. Each has its own file, under the name that users type, and `cli.catalogue` imports the file only when
+the command is called. Code that several commands need is in `cli`."""

@@ -15,16 +15,16 @@ from headrace.project import project
 @click.command()
 @click.argument("named", metavar="NAMED", shell_complete=complete.addresses)
 @click.argument("alias", metavar="ALIAS")
-@click.option("--remove", is_flag=True, help="Take the alias away from that version.")
+@click.option("--remove", is_flag=True, help="Remove the alias from that version.")
 @options.forced
 @options.as_json
 @options.config
 def command(named: str, alias: str, remove: bool, forced: str | None, as_json: bool, config: Path | None) -> int:
-    """NAMED is the address of a version: `model:NAME:3`, `model:NAME` (the newest), `model:NAME@ALIAS`, or
-    `dataset:...`. From then on `model:NAME@ALIAS` means that version. A version that had the alias loses it.
+    """Makes `model:NAME@ALIAS` mean the version NAMED, an address: `model:NAME:3`, `model:NAME` (the newest),
+    `model:NAME@ALIAS`, or `dataset:...`. If another version has the alias, that version loses it.
 
-    If the version's report says no or can't be read, it is refused, unless `--force --why "..."` says why. The
-    reason is recorded.
+    If the version's report says no or can't be read, the command refuses, unless `--force --why "..."` gives a reason.
+    The reason is recorded.
     """
     version = point(project.load(overlay=config), named, alias, remove=remove, forced=forced)
     if as_json:

@@ -16,16 +16,16 @@ from headrace.report.measures import bytes_text, count_text
 
 @click.command()
 @click.argument("place", required=False, metavar="[FOLDER_OR_URL]")
-@click.option(
-    "--keep", type=options.COUNT, metavar="N", help="Keep the newest N snapshots, and delete what no other needs."
-)
-@click.option("--deep", is_flag=True, help="Read what was copied earlier too, and copy again what is damaged.")
+@click.option("--keep", type=options.COUNT, metavar="N", help="Keep only the newest N snapshots; delete the others.")
+@click.option("--deep", is_flag=True, help="Also read the blobs copied earlier, and copy damaged ones again.")
 @options.as_json
 @options.config
 def command(place: str | None, keep: int | None, deep: bool, as_json: bool, config: Path | None) -> int:
-    """Runs may go on meanwhile: it holds what was stored at one moment. Artifacts that the place has already are not
-    copied again. Without a place, `[backup] url` in headrace.toml says where it is; it is to be for the backups of this
-    project alone. The exit code is 5 if artifacts were lacking: the backup holds all else.
+    """Writes a snapshot of the ledger and its artifacts to FOLDER_OR_URL, by default `[backup] url` of headrace.toml.
+    Use that place for the backups of this project only. Artifacts that are there already are not copied again.
+
+    Runs may go on meanwhile: the snapshot holds what was stored at one moment. The exit code is 5 if artifacts were
+    missing; the backup holds everything else.
     """
     from headrace.operate.upkeep.backup import back_up  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
 

@@ -15,11 +15,13 @@ from headrace.project import project
 
 @click.command()
 @options.run_id
-@click.option("--now", is_flag=True, help="Don't wait for attempts to stop by themselves.")
+@click.option("--now", is_flag=True, help="End attempts at once: don't wait until they stop by themselves.")
 @options.as_json
 @options.config
 def command(run_id: str, now: bool, as_json: bool, config: Path | None) -> int:
-    """The run's driver is told, on whatever machine it is; where none lives, the run is ended here."""
+    """Asks the run's driver to end the run, on whatever machine the driver is. If the run has no live driver, this
+    command ends the run itself.
+    """
     found = project.load(overlay=config)
     done = session.cancel(found, run_id, now=now)
     if as_json:

@@ -19,15 +19,19 @@ from headrace.project import project
 @click.command()
 @click.argument("run_id", metavar="RUN|MODEL", shell_complete=complete.artifacts)
 @click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
-@click.option("--to", type=options.FILE, metavar="FILE", help="Write it to this file: a page, or Markdown by `.md`.")
+@click.option(
+    "--to", type=options.FILE, metavar="FILE", help="Write the card to this file: Markdown for `.md`, else HTML."
+)
 @options.as_json
 @options.config
 def command(run_id: str, task: str | None, to: Path | None, as_json: bool, config: Path | None) -> int:
-    """The model is TASK or TASK.PART. Without TASK, it is the one that the run registered, else the last one that
-    its tasks returned. MODEL is the address of a registered model: `model:NAME`, `model:NAME:3` or
-    `model:NAME@ALIAS`. The card is made from recorded facts only: the model, its results with their intervals,
-    baselines, slices and gates, its data with lineage and checks, its training, code, limits and cost. Without
-    `--to` it is printed as Markdown.
+    """The card is made from recorded facts only: the model, its results with their intervals, baselines, slices and
+    gates, its data with lineage and checks, its training, code, limits and cost. Without `--to`, the card is printed
+    as Markdown.
+
+    The model is the output of TASK, or of TASK.PART. Without TASK, it is the model that the run registered, or else
+    the last model that its tasks returned. MODEL is the address of a registered model: `model:NAME`, `model:NAME:3` or
+    `model:NAME@ALIAS`.
     """
     form = form_of(to, (*PAGES, ".md"), "a card")
     found = project.load(overlay=config)

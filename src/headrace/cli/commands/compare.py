@@ -24,15 +24,15 @@ from headrace.project import project
     multiple=True,
     metavar="NAME",
     shell_complete=complete.metrics,
-    help="Only this metric, `NAME` or `TASK.NAME`; may be given again.",
+    help="Show only this metric, `NAME` or `TASK.NAME`; may be given again.",
 )
 @click.option(
     "--paired/--no-paired",
     default=None,
-    help="Compare what judged the same rows row by row, however many there are; up to 100,000 when not told.",
+    help="Compare reports on the same rows row by row, or don't. By default they are compared up to 100,000 rows.",
 )
 @click.option(
-    "--to", type=options.FILE, metavar="FILE", help="Write one self-contained page, with curves, to this file."
+    "--to", type=options.FILE, metavar="FILE", help="Write one self-contained HTML page, with curves, to this file."
 )
 @options.as_json
 @options.config
@@ -44,8 +44,8 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Shows parameters, code and inputs that differ, and metrics, curves, times and costs side by side. The other
-    runs are compared with the first RUN, task by task with the same name.
+    """Shows parameters, code and inputs that differ, and metrics, curves, times and costs side by side. Each other run
+    is compared with the first RUN; tasks are compared with tasks of the same name.
     """
     form_of(to, PAGES, "a comparison")
     found = project.load(overlay=config)

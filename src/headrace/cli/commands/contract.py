@@ -1,4 +1,4 @@
-"""`headrace contract`: what tables must be like."""
+"""`headrace contract`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from headrace.project import project
 
 @click.group()
 def command() -> None:
-    """A contract says what a table must be like; `ingest.check` holds tables against it."""
+    """A contract is a list of rules for a table's columns and rows. `ingest.check` checks tables against it."""
 
 
 @command.command("draft")
 @click.argument("source", metavar="RUN|FILE", shell_complete=complete.runs)
 @click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
-@click.option("--to", type=options.FILE, metavar="FILE", help="Write it there, unless there is such a file.")
+@click.option(
+    "--to", type=options.FILE, metavar="FILE", help="Write the contract to this file, which must not exist yet."
+)
 @options.config
 def draft_command(source: str, task: str | None, to: Path | None, config: Path | None) -> int:
-    """Write a contract that a table keeps: types, nulls, ranges with slack, the values of columns that have few,
-    patterns of codes, columns that identify.
+    """Write a contract that fits a table: types, nulls, ranges with some slack, the allowed values of columns with few
+    values, patterns of codes, and columns that identify rows.
 
-    The table is what a task of a run gave out (`TASK.PART` for one of several outputs), or a file: Arrow, Parquet, CSV
-    or JSON Lines. Read it before you use it: it says what held there, not what is right.
+    The table is the output of a run's TASK (`TASK.PART` for one of several outputs), or a file: Arrow, Parquet, CSV or
+    JSON Lines. Read the contract before you use it: it says what is true of this table, which may not be what is right.
     """
     from headrace.operate.contract_draft import draft_from_file, draft_from_task  # noqa: PLC0415  for this command only
 

@@ -19,11 +19,13 @@ from headrace.project import project
 @options.as_json
 @options.config
 def command(name: str | None, as_json: bool, config: Path | None) -> int:
-    """Without NAME, each cursor as it is now; with it, all versions of that one, the newest first: the value, and the
-    run and task that set it, or the person who did, and when. For cursors of `ingest`, the value says how far they
-    have read. With `--json`: `{"cursors": [...]}`, each with `name`, `version`, `value` (as JSON; null of a table
-    and of what is large), `reached` (those words, or null), `kept` (false once `headrace gc` has given the value
-    up), `type`, `digest`, `bytes`, `run`, `task`, `by`, `at`. `headrace rewind` sets one back.
+    """Without NAME, lists each cursor with its newest version. With NAME, lists all versions of that cursor, the newest
+    first. A version has its value, who set it (a run and task, or a person), and when. For cursors of `ingest`, the
+    value says how far the source was read. `headrace rewind` sets a cursor back.
+
+    With `--json`: `{"cursors": [...]}`, each with `name`, `version`, `value` (as JSON; null for a table or a large
+    value), `reached` (how far the source was read, in words, or null), `kept` (false once `headrace gc` has deleted
+    the value), `type`, `digest`, `bytes`, `run`, `task`, `by`, `at`.
     """
     found = project.load(overlay=config)
     with read(found) as views:

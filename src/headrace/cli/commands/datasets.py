@@ -15,8 +15,8 @@ from headrace.cli.terminal.versions import say_registered
 @options.as_json
 @options.config
 def command(name: str | None, as_json: bool, config: Path | None) -> int:
-    """Without NAME, each dataset with its newest version; with it, all versions of that one: aliases, who registered it
-    when, the run and task that gave it, size, digest, what its report says, and the note. With `--json`:
-    `{"datasets": [...]}`, all versions, the newest of each name first. `headrace register` makes new ones by hand.
+    """Without NAME, lists each dataset with its newest version. With NAME, lists all versions of that dataset: aliases,
+    who registered it and when, the run and task that made it, size, digest, what its report says, and the note. With
+    `--json`: `{"datasets": [...]}`, all versions, the newest of each name first. `headrace register` adds versions.
     """
     return say_registered("dataset", name, as_json, config)

@@ -16,12 +16,12 @@ from headrace.project import project
 @options.run_id
 @options.task
 @click.option("--pdb", "use_pdb", is_flag=True, help="Stop in the debugger at the stage's first line.")
-@click.option("--new-code", is_flag=True, help="Call the code as it is now in the project, not the run's own.")
+@click.option("--new-code", is_flag=True, help="Call the project's code as it is now, not the run's code.")
 @options.config
 def command(run_id: str, task: str, use_pdb: bool, new_code: bool, config: Path | None) -> int:
-    """The stage runs in this process, where a debugger can be in it; nothing is recorded, and its output is printed.
-    Of a map, name an element: `fit[depth=4]`.
-    Where it raises and there is a terminal, the debugger opens at the place.
+    """Calls the stage in this process, so that a debugger can step through it. The output is printed, and nothing is
+    recorded. For a mapped task, name one element: `fit[depth=4]`. If the stage raises an exception on a terminal, the
+    debugger opens at that line.
     """
     value = debug.debug(project.load(overlay=config), run_id, task, use_pdb=use_pdb, new_code=new_code)
     say(repr(value))

@@ -22,9 +22,9 @@ MARKS: dict[str, tuple[str, Style]] = {"well": ("✓", "green"), "doubtful": ("?
 @options.as_json
 @options.config
 def command(as_json: bool, config: Path | None) -> int:
-    """Each line says what was found and, where something is amiss, what to do.
+    """Prints a line for each check: what was found and, if something is wrong or doubtful, what to do.
 
-    The exit code is 2 if something is wrong, and 0 if all is well or merely doubtful.
+    The exit code is 2 if something is wrong, else 0.
     """
     found = []
     for finding in examine(_project(config)):
@@ -37,7 +37,11 @@ def command(as_json: bool, config: Path | None) -> int:
 
 
 def _project(config: Path | None) -> project.Project | None:
-    """Return the project, or None where there is none; broken settings are an error here too."""
+    """Return the project, or None if there is none.
+
+    Raises:
+        HeadraceError: the project's settings are invalid.
+    """
     try:
         return project.load(overlay=config)
     except ProjectError:

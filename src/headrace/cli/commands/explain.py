@@ -23,8 +23,8 @@ from headrace.report.marks import Style, printable
 @options.as_json
 @options.config
 def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
-    """Names each input, parameter, function, class, constant, package or platform that differs from the run before,
-    with the lines of code that changed. For a task that a gate held back, it names the rules that don't hold.
+    """Lists each input, parameter, function, class, constant, package or platform that differs from the run before,
+    with the lines of code that changed. For a task that a gate held back, it lists the rules that don't hold.
     """
     found = explain.explain(project.load(overlay=config), run_id, task)
     if as_json:

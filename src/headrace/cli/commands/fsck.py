@@ -21,16 +21,16 @@ from headrace.report.measures import bytes_text, count_text
 @click.option(
     "--repair",
     is_flag=True,
-    help="Bring blobs from another region, or from equal ones; else keep results from being reused, so that they are "
-    "made anew.",
+    help="Copy damaged blobs from another region or from a blob with the same bytes. If there is none, mark the "
+    "results as not reusable, so that the next run makes them again.",
 )
 @options.as_json
 @options.config
 def command(deep: bool, repair: bool, as_json: bool, config: Path | None) -> int:
-    """Checks what the ledger says of itself, and that each blob that it names is in a store with its size; with
-    `--deep` also the bytes of each blob in each region, and the rows of each run against its events.
+    """Checks the ledger's own integrity, and that each blob that the ledger names is in a store with the right size.
+    With `--deep`, it also checks the bytes of each blob in each region, and the rows of each run against its events.
 
-    The exit code is 0 if all is well and 5 if something is damaged.
+    The exit code is 0 if all is well or was repaired, and 5 if something is damaged.
     """
     found = check(project.load(overlay=config), deep=deep, repair=repair)
     if as_json:

@@ -16,16 +16,16 @@ from headrace.spec.duration import seconds
 
 @click.command()
 @click.option(
-    "--keep-runs", type=click.IntRange(0, options.MOST), metavar="N", help="Forget ended runs but for the newest N."
+    "--keep-runs", type=click.IntRange(0, options.MOST), metavar="N", help="Forget all ended runs except the newest N."
 )
 @click.option(
     "--keep-runs-per-pipeline",
     type=click.IntRange(0, options.MOST),
     metavar="N",
-    help="Forget ended runs but for the newest N of each pipeline.",
+    help="Forget all ended runs except the newest N of each pipeline.",
 )
-@click.option("--keep", metavar="TIME", help="Forget runs that ended longer ago than this, such as `30d`.")
-@click.option("--keep-all", is_flag=True, help="Forget no run, whatever `[gc]` in headrace.toml says.")
+@click.option("--keep", metavar="TIME", help="Forget runs that ended longer ago than this time, such as `30d`.")
+@click.option("--keep-all", is_flag=True, help="Forget no run, even if `[gc]` in headrace.toml says so.")
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and why, and delete nothing.")
 @options.as_json
 @options.config
@@ -38,8 +38,8 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Deletes what no run names once it is an hour old. Runs are forgotten only where one of the `--keep` options, or
-    `[gc]` in headrace.toml, says so; with several rules, a run stays that any of them keeps.
+    """Deletes blobs that no run needs and that are more than an hour old. Runs are forgotten only if one of the
+    `--keep` options, or `[gc]` in headrace.toml, says so. With several rules, a run is kept if any of them keeps it.
     """
     loaded = project.load(overlay=config)
     rules = kept(

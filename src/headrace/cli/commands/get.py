@@ -17,12 +17,19 @@ from headrace.project import project
 @click.command()
 @click.argument("run_id", metavar="RUN|DIGEST|NAMED", shell_complete=complete.artifacts)
 @click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
-@click.option("--to", type=options.FILE, metavar="FILE", help="Where to write it: by default here, named by the task.")
-@click.option("--columns", metavar="A,B", help="Of a table, only these columns: no others are read.")
 @click.option(
-    "--logged", metavar="NAME", help="What the task has logged by `hr.log`: a text, a figure, a curve as CSV."
+    "--to",
+    type=options.FILE,
+    metavar="FILE",
+    help="The file to write; by default one in this folder, named after the task.",
 )
-@click.option("--step", type=int, help="Of the texts or figures that were logged, that of this step; else the last.")
+@click.option("--columns", metavar="A,B", help="Read and write only these columns of a table.")
+@click.option(
+    "--logged",
+    metavar="NAME",
+    help="Write what the task logged under this name by `hr.log`: a text, a figure, or a curve as CSV.",
+)
+@click.option("--step", type=int, help="With `--logged`: the text or figure of this step; by default the last.")
 @options.config
 def command(
     run_id: str,
@@ -33,11 +40,14 @@ def command(
     step: int | None,
     config: Path | None,
 ) -> int:
-    """The artifact is that of a run's task, `TASK.PART` for one of several outputs, or the one that a digest, or its
-    beginning, names, or NAMED, the address of a version: `model:NAME` (the newest), `model:NAME:3`, `model:NAME@ALIAS`,
-    or `dataset:...`. The file has the artifact's own form: Arrow, JSON, SVG, a model's own. Several outputs, and lists,
-    are written as JSON where they are plain. A table goes to `FILE.csv`, `FILE.parquet`, `FILE.json`, `FILE.jsonl`, or
-    else as Arrow; a report to `FILE.md`, `FILE.json`, `FILE.html`, or else as text. Another suffix is refused.
+    """There are three ways to name the artifact. RUN and TASK mean the output of a run's task; add a part, `TASK.PART`,
+    for one of several outputs. DIGEST is the artifact's digest or the beginning of it. NAMED is the address of a
+    version: `model:NAME` (the newest), `model:NAME:3`, `model:NAME@ALIAS`, or `dataset:...`.
+
+    The file has the artifact's own format: Arrow, JSON, SVG, or a model's format. Several outputs or a list are written
+    as JSON if they hold plain values only. A table is written as Arrow, or as the suffix of `--to` says: `.csv`,
+    `.parquet`, `.json`, `.jsonl`. A report is written as text, or by suffix as `.md`, `.json`, `.html`. Other suffixes
+    are refused.
     """
     found = project.load(overlay=config)
     if logged is None:

@@ -14,8 +14,8 @@ from headrace.operate.new_project import make_project
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=options.FILE, default=".")
 def command(folder: Path) -> int:
-    """Writes `headrace.toml`, a pipeline of four stages with a test, and a `.gitignore` into DIR, by default the
-    current folder. Nothing is overwritten.
+    """Writes `headrace.toml`, a pipeline of four stages with a test, and a `.gitignore` into DIR (by default the
+    current folder). No file is overwritten.
     """
     for file in make_project(folder):
         say(str(file))

@@ -1,4 +1,4 @@
-"""`headrace ledger`: the record of runs as a whole."""
+"""`headrace ledger`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from headrace.report.measures import bytes_text, count_text, known_text
 
 @click.group()
 def command() -> None:
-    """It moves between machines, and from SQLite to PostgreSQL and back: export it here, and import the file there."""
+    """To move the ledger to another machine, or between SQLite and PostgreSQL, export it here and import the file
+    there."""
 
 
 @command.command("export")
 @click.argument("file", type=options.FILE, metavar="FILE")
-@click.option("--no-blobs", is_flag=True, help="Leave the artifacts out: the ledger there has this store.")
+@click.option("--no-blobs", is_flag=True, help="Leave out the artifacts: the other ledger uses the same store.")
 @options.as_json
 @options.config
 def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
-    """Write all runs, with their events, tasks, results, artifacts and what they printed, all cursors, and all versions
+    """Write all runs (with their events, tasks, results, artifacts and printed output), all cursors, and all versions
     of models and datasets into FILE.
 
-    Runs may go on meanwhile: the file holds what was stored at one moment, and a run that lived then can be resumed
-    where it is imported. What an attempt printed that died or still runs is in it if its worker ran on this machine.
-    The exit code is 5 if artifacts were lacking: the file holds all else.
+    Runs may go on meanwhile: the file holds what was stored at one moment, and a run that was active then can be
+    resumed where the file is imported. The printed output of an attempt that died or still runs is included only if
+    its worker ran on this machine. The exit code is 5 if artifacts were missing; the file holds everything else.
     """
     from headrace.operate.upkeep.transfer import export_ledger  # noqa: PLC0415  SQLAlchemy's tables, for these two only
 
@@ -46,14 +47,15 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
 
 @command.command("import")
 @click.argument("file", type=options.FILE, metavar="FILE")
-@click.option("--no-blobs", is_flag=True, help="Leave the artifacts out, though the file may have them.")
+@click.option("--no-blobs", is_flag=True, help="Leave out the artifacts, even if the file has them.")
 @options.as_json
 @options.config
 def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
-    """Bring what `headrace ledger export` has written into the project's ledger and store.
+    """Import a FILE of `headrace ledger export` into the project's ledger and store.
 
-    What is there already is passed over, so that it can be repeated. Where a run is there already with other events,
-    nothing is written. The exit code is 5 if artifacts are in neither place: all else is imported.
+    Runs and artifacts that are there already are skipped, so the import can be repeated. If a run is there already with
+    other events, nothing is written. The exit code is 5 if artifacts are neither in the file nor in the store;
+    everything else is imported.
     """
     from headrace.operate.upkeep.transfer import import_ledger  # noqa: PLC0415  as above
 
@@ -73,10 +75,10 @@ def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
 @options.as_json
 @options.config
 def migrate_command(as_json: bool, config: Path | None) -> int:
-    """Bring the tables of an older ledger to this version, in one transaction.
+    """Migrate the tables of an older ledger to this version, in one transaction.
 
-    A ledger in a file is brought up to date by whatever opens it first. One on a server isn't, since others may use it
-    with an older Headrace still, which can't read it any more afterwards.
+    A ledger in a file is migrated by the first command that opens it. A ledger on a server is migrated only by this
+    command, because others may still use it with an older Headrace, which can't read it afterwards.
     """
     from headrace.operate.upkeep.transfer import migrate_ledger  # noqa: PLC0415  as above
 

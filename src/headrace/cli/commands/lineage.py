@@ -23,10 +23,12 @@ from headrace.report.measures import bytes_text
 @options.as_json
 @options.config
 def command(run_id: str, task: str | None, as_json: bool, config: Path | None) -> int:
-    """The artifact is that of a run's task, or of a PART of it (`split.train`), or the one that a digest, or its
-    beginning, names, or NAMED, the address of a version: `model:NAME`, `model:NAME:3`, `model:NAME@ALIAS`, or
-    `dataset:...`. Shows the tasks that gave it, all that those needed, and all that needed it in any run; a result that
-    runs reused, once.
+    """Shows the tasks that made an artifact, all tasks that these needed, and all tasks that needed the artifact in any
+    run. A result that several runs reused is shown once.
+
+    There are three ways to name the artifact. RUN and TASK mean the output of a run's task; add a part for one of
+    several outputs: `split.train`. DIGEST is the artifact's digest or the beginning of it. NAMED is the address of a
+    version: `model:NAME` (the newest), `model:NAME:3`, `model:NAME@ALIAS`, or `dataset:...`.
     """
     found = trail(project.load(overlay=config), run_id, task)
     if as_json:
@@ -58,7 +60,7 @@ def _row(step: Step) -> list[Cell]:
 
 
 def _output(output: OutputView) -> str:
-    """Write a small value as it is, of all else its digest and size."""
+    """Return the text of a small value, or the digest and size of any other output."""
     if output.text is UNSET:
         return f"{output.digest[:12]} ({bytes_text(output.bytes)})"
     return output.text if output.name is UNSET else f"{output.name}: {output.text}"

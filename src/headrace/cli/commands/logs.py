@@ -20,14 +20,15 @@ from headrace.report.marks import printable
 @click.command()
 @options.run_id
 @click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on printing until the run has ended.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Keep printing until the run has ended.")
 @options.config
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
-    """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, a line says whose
-    output follows. With TASK, you get the output as it was printed; for a reused task, from the run that it was
-    reused from. On a terminal, only text and colours pass; other control codes are shown as text. When another
-    attempt begins, a line on stderr says so. With `--follow`, values logged with `hr.log` appear on stderr as they
-    come.
+    """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, the output of all tasks
+    is printed, with a line above each part that names its task. With TASK, only that task's output is printed, and a
+    line on stderr says when another attempt begins. The output of a reused task is that of the run that made it.
+
+    On a terminal, only text and colours are passed on; other control codes are shown as text. With `--follow`, values
+    logged with `hr.log` appear on stderr as they come.
     """
     found = project.load(overlay=config)
     with read(found) as views:
@@ -38,7 +39,10 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
 
 
 def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
-    """Return the run and task to show in place of a task that was reused, and say so; others stay."""
+    """Return the run and task whose output to print: for a reused task those that made it, else the given ones.
+
+    For a reused task, a note on stderr says where the output comes from.
+    """
     made = maker(views, run, task)
     if made is None:
         return run, task
@@ -51,8 +55,11 @@ def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
 
 
 def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
-    """Print the pieces, a head above each change of attempt; without heads, a line on stderr where another attempt
-    begins. What was logged goes to stderr too, so that stdout has what was printed and no more."""
+    """Print pieces of output on stdout, and logged values on stderr.
+
+    Where a piece is from another attempt than the one before, a line names the task and attempt: on stdout with
+    `heads`, else on stderr, so that stdout has the tasks' own output only.
+    """
     before: tuple[str, int] | None = None
     ended = True
     shown = Harmless() if sys.stdout.isatty() else None
@@ -73,7 +80,7 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
 
 def _tell(logged: Told) -> None:
     if logged.points:
-        told = ", ".join(point_text(*point) for point in logged.points)
-        tell(told, "dim", label=f"{logged.task}:")
+        points = ", ".join(point_text(*point) for point in logged.points)
+        tell(points, "dim", label=f"{logged.task}:")
     for name, step, text in logged.texts:
         tell(f"{name} at step {step:,}: {text}", "dim", label=f"{logged.task}:")

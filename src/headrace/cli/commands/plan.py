@@ -32,20 +32,21 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Takes the same arguments as `headrace run`. Says for each task whether it would run, be reused or be held
-    back by a `when=`, why, where, and how long it would take and what it would cost, if past runs tell.
+    """Takes the same arguments as `headrace run`. For each task, it says whether the task would run, be reused or be
+    held back by a `when=`, and why, and where it would run. If past runs show it, it also says how long the task
+    would take and what it would cost.
 
-    It looks for results as the run will. A source is asked again in each run; behind it, `plan` looks for results
-    of its outputs in the last five runs. If it finds none, it says `run` only of a task that no earlier run of the
-    pipeline made with the same code and the same inputs, as far as they are known before the run; else it says
-    `reuse if unchanged`, as what the source gives decides.
+    `plan` looks for results to reuse as the run will. But a source is read again in each run, so its output isn't
+    known yet. For tasks that depend on it, `plan` looks for results made from the source's outputs in the last five
+    runs. If there are none, `plan` says `run` if no earlier run of the pipeline made the task with the same code and
+    the same inputs, as far as they are known. Else it says `reuse if unchanged`: that depends on the source's output.
 
     The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
-    run, each as quick as in the quickest of the last ten runs. The upper end counts all tasks that may run, each as
-    slow as in the slowest of them. Both add the time that the last five runs took besides their tasks (to trace, to
-    start workers, to import). For the lower end, only runs count in which nothing else ran; without such runs
-    nothing is added. Room is left for chance: two fifths below, a fifth above. If a task has never run, no range is
-    printed.
+    run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with its
+    longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start workers,
+    to import). For the lower end, only runs in which nothing else ran count for this; without such runs, nothing is
+    added. The range is then widened for chance: by two fifths at the lower end, by a fifth at the upper end. If a task
+    has never run, no range is printed.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

@@ -16,11 +16,19 @@ from headrace.project import project
 @click.command()
 @click.argument("run_id", metavar="RUN|DIGEST|NAMED", shell_complete=complete.artifacts)
 @click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
-@click.option("--model", metavar="NAME", shell_complete=complete.models, help="Register it as a model of this name.")
-@click.option("--dataset", metavar="NAME", shell_complete=complete.datasets, help="Register it as a dataset.")
-@click.option("--note", metavar="TEXT", default="", help="A word on this version.")
-@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Point this alias at it; may be given again.")
-@click.option("--preparation", metavar="TASK[.PART]", help="What prepares rows for it, where it was made from several.")
+@click.option(
+    "--model", metavar="NAME", shell_complete=complete.models, help="Register the artifact as a model of this name."
+)
+@click.option(
+    "--dataset", metavar="NAME", shell_complete=complete.datasets, help="Register it as a dataset of this name."
+)
+@click.option("--note", metavar="TEXT", default="", help="A note on this version.")
+@click.option(
+    "--alias", "aliases", multiple=True, metavar="NAME", help="Point this alias at the new version; may be given again."
+)
+@click.option(
+    "--preparation", metavar="TASK[.PART]", help="The preparation of rows for this model, if it was made from several."
+)
 @options.forced
 @options.as_json
 @options.config
@@ -36,14 +44,17 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Registers the output of a run's TASK (or TASK.PART of several outputs; without a part, a model is the field
-    `model`), the model of a run without TASK, the artifact with a digest, or another version. It becomes the next
-    version of that name, and its address is printed. A registered artifact keeps its number. `headrace gc` keeps
-    the run that made it. If a model was made from one preparation of `prepare.clean`, that is registered with it.
+    """Makes an artifact the next version of a name, and prints the version's address. If the artifact is registered
+    under that name already, it keeps its number. `headrace gc` keeps the run that made it. If a model was made with one
+    preparation of `prepare.clean`, the preparation is registered with it.
 
-    If a report on it says no or can't be read, no alias is pointed at it, unless `--force --why "..."` says why.
-    The reason is recorded. The same goes for things that can't be a model (a table, a report) or a dataset (a
-    model, a report).
+    There are four ways to name the artifact. RUN and TASK mean the output of a run's task; add a part, `TASK.PART`, for
+    one of several outputs (without a part, a model is the field `model`). RUN alone means the run's model. DIGEST is
+    the artifact's digest or the beginning of it. NAMED is the address of another version, such as `model:NAME:3`.
+
+    If a report on the artifact says no or can't be read, no alias is pointed at the version, unless
+    `--force --why "..."` gives a reason. The reason is recorded. `--force` is also needed to register a table or a
+    report as a model, or a model or a report as a dataset.
     """
     if (model is None) == (dataset is None):
         raise UsageError("say what it is", hint="give one of `--model NAME` and `--dataset NAME`")

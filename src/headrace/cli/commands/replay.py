@@ -19,13 +19,14 @@ DIFFERENT = 1
 
 @click.command()
 @options.run_id
-@click.option("--repair", is_flag=True, help="Write the rows anew where they differ, unless a driver has the run.")
+@click.option("--repair", is_flag=True, help="Rewrite the rows that differ, unless a driver holds the run.")
 @options.as_json
 @options.config
 def command(run_id: str, repair: bool, as_json: bool, config: Path | None) -> int:
-    """What a run is follows from its events; rows are kept so that it needn't be worked out each time.
+    """Compares a run's rows with its events. All of a run's state follows from its events; the rows save working it out
+    each time.
 
-    The exit code is 0 if the rows are as the events have them and 1 if they differ.
+    The exit code is 0 if the rows agree with the events, and 1 if they differ.
     """
     found = replayed(project.load(overlay=config), run_id, repair=repair)
     if as_json:
@@ -47,4 +48,4 @@ def _say(found: Replayed) -> None:
     if found.mended:
         tell(found.mended)
     elif found.differences:
-        tell("`headrace replay RUN --repair` writes the rows anew", label="hint:")
+        tell("`headrace replay RUN --repair` rewrites the rows", label="hint:")

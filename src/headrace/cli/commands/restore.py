@@ -19,17 +19,20 @@ from headrace.report.measures import bytes_text, count_text, known_text
 @click.command()
 @click.argument("place", required=False, metavar="[FOLDER_OR_URL]")
 @click.option(
-    "--snapshot", "name", metavar="NAME", help="Which one, by its name or the beginning of it; else the newest."
+    "--snapshot",
+    "name",
+    metavar="NAME",
+    help="The snapshot to restore, by its name or the beginning of it; by default the newest.",
 )
-@click.option("--merge", is_flag=True, help="Add its runs to those that the project has already.")
-@click.option("--list", "only_list", is_flag=True, help="List the snapshots that are there, and do nothing.")
+@click.option("--merge", is_flag=True, help="Add the snapshot's runs to those that the project has already.")
+@click.option("--list", "only_list", is_flag=True, help="List the snapshots of the backup, and restore nothing.")
 @options.as_json
 @options.config
 def command(
     place: str | None, name: str | None, merge: bool, only_list: bool, as_json: bool, config: Path | None
 ) -> int:
-    """Brings ledger and artifacts of `headrace backup` into a project that has no runs; each artifact is held against
-    its digest as it arrives. The exit code is 5 if some of them were lacking.
+    """Copies the ledger and artifacts of a backup (`headrace backup`) into a project that has no runs. Each artifact is
+    checked against its digest as it arrives. The exit code is 5 if some artifacts were missing.
     """
     if only_list:
         return _list(place, config, as_json=as_json)
@@ -47,7 +50,7 @@ def command(
             f"restored {count_text(came.runs, 'run')} and {count_text(came.blobs, 'blob')} ({size}) of"
             f" {found.snapshot.name}{known}"
         )
-        tell_lacking(came.lacking, "the backup doesn't have them: `headrace fsck --repair` has them made anew")
+        tell_lacking(came.lacking, "the backup doesn't have them; after `headrace fsck --repair`, runs make them again")
     return code_of(came.lacking)
 
 

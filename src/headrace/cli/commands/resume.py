@@ -15,19 +15,21 @@ from headrace.project import project
 
 @click.command()
 @options.run_id
-@click.option("--new-code", is_flag=True, help="Go on with the project's code as it is now, not as the run began with.")
-@click.option("--timeout", metavar="TIME", help="End it when it has gone on that long: `90s`, `6h`.")
+@click.option(
+    "--new-code", is_flag=True, help="Use the project's code as it is now, not the code that the run began with."
+)
+@click.option("--timeout", metavar="TIME", help="End the run after this time from now, such as `90s` or `6h`.")
 @options.pool
 @options.as_json
 @options.config
 def command(
     run_id: str, new_code: bool, timeout: str | None, pool: str | None, as_json: bool, config: Path | None
 ) -> int:
-    """Tasks that succeeded are not run again; those that failed, were skipped or cancelled are. Without `--timeout` the
-    time that the run was given counts anew.
+    """Tasks that succeeded are not run again. Tasks that failed, were skipped or were cancelled are. Without
+    `--timeout`, the run's own timeout starts from zero.
 
-    On this machine, what a driver that died has left at work is ended. On a Ray cluster it goes on, and its result is
-    taken. The exit code is as that of `headrace run`.
+    If a driver died and left attempts running, they are ended on this machine. On a Ray cluster they go on, and their
+    results are used. The exit codes are those of `headrace run`.
     """
     limit = None if timeout is None else options.time_limit(timeout)
     found = project.load(overlay=config)

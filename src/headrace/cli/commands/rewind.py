@@ -16,26 +16,28 @@ from headrace.project import project
 
 @click.command()
 @click.argument("name", metavar="NAME", shell_complete=complete.cursors)
-@click.option("--to", metavar="VALUE", help="The value that it gets: a text, a number, a day, as its values are.")
+@click.option(
+    "--to", metavar="VALUE", help="The new value, of the type of the cursor's values: a text, a number, a day."
+)
 @click.option(
     "--to-version",
     type=click.IntRange(0, options.MOST),
     metavar="N",
-    help="The version whose value it gets again; 0 has none.",
+    help="Set the cursor to the value of this version; 0 means no value.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what it would be, and leave it as it is.")
+@click.option("--dry-run", is_flag=True, help="Print the value that the cursor would get, and change nothing.")
 @options.as_json
 @options.config
 def command(
     name: str, to: str | None, to_version: int | None, dry_run: bool, as_json: bool, config: Path | None
 ) -> int:
-    """The next run that reads cursor NAME goes on from there: from VALUE, from the value of version N, or, with
-    neither, from the very beginning, without a value.
+    """Sets cursor NAME to VALUE, or to the value that it had in version N, or, with neither option, to no value. The
+    next run that reads the cursor goes on from there; without a value it starts at the beginning.
 
-    This adds a version and deletes none. `headrace cursors NAME` lists it with your name, and you can undo it by
-    another rewind. If an active run has read the version before, it leaves the cursor as you set it, and says so.
-    If the run sets the cursor first, this command changes nothing. With `--json`: the versions `before` and
-    `after`.
+    The command adds a version and deletes none. `headrace cursors NAME` lists the new version with your name, and
+    another rewind can undo it. If an active run has read the previous version, that run leaves the cursor as you set
+    it, and says so. If the run sets the cursor first, this command changes nothing. With `--json`: the versions
+    `before` and `after`.
     """
     if to is not None and to_version is not None:
         raise UsageError("`--to` and `--to-version` are both given", hint="leave one of them out")

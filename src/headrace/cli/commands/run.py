@@ -18,7 +18,7 @@ from headrace.project import project
 
 @click.command(cls=options.PipelineCommand, context_settings=options.PARAMETERS)
 @options.pipeline
-@click.option("--detach", is_flag=True, help="Return soon, with the run's id, and let the run go on by itself.")
+@click.option("--detach", is_flag=True, help="Start the run in the background, and print its id.")
 @options.as_json
 @options.config
 def command(
@@ -32,12 +32,12 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """NAME is a pipeline of the project, or `path/to/file.py:name`. Its parameters are options of their names:
-    `headrace run flights --month 3`; `headrace run NAME --help` lists them.
+    """NAME is a pipeline of the project, or `path/to/file.py:name`. Give its parameters as options:
+    `headrace run flights --month 3`. `headrace run NAME --help` lists them.
 
-    The exit code is 0 if the run succeeded, 1 if a task failed or `--timeout` ended it, 2 for wrong usage, 3 if it was
-    cancelled, 4 if it was refused, 5 for a fault of Headrace or a server that was lost on the way. ^C ends the run in
-    order, a second ^C at once.
+    The exit code is 0 if the run succeeded, 1 if a task failed or `--timeout` ended the run, 2 for wrong usage, 3 if
+    the run was cancelled, 4 if it was refused, and 5 for a fault of Headrace or if a server was lost. The first ^C
+    cancels the run and waits for its attempts to stop; a second ^C doesn't wait.
     """
     target, parameters = split("run", words, param)
     found = project.load(target=target, overlay=config)

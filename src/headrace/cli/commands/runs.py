@@ -34,21 +34,20 @@ SPARE = ("cost", "took", "state")
 
 
 @click.command()
-@click.option("--limit", type=options.COUNT, help="How many; 20 when not given, all with `--json`.")
-@click.option("--pipeline", metavar="NAME", shell_complete=complete.pipelines, help="Runs of this pipeline only.")
+@click.option("--limit", type=options.COUNT, help="How many runs to list; by default 20, or all with `--json`.")
+@click.option("--pipeline", metavar="NAME", shell_complete=complete.pipelines, help="List only runs of this pipeline.")
 @click.option(
     "--sort",
     metavar="METRIC",
     shell_complete=complete.metrics,
-    help="By this metric, `NAME` or `TASK.NAME`, the least first; by `-NAME` the greatest first.",
+    help="Sort by this metric, `NAME` or `TASK.NAME`, the least first; `-NAME` sorts the greatest first.",
 )
 @options.as_json
 @options.config
 def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: bool, config: Path | None) -> int:
-    """With `--json`: `{"runs": [...]}`, each run as in `headrace show --json`, without its tasks; with `--sort`,
-    each also has its `metric`. Metrics of the newest 500 runs are read: from reports, logged values, and
-    dictionaries. If several tasks have the metric, the best value counts if it is known which way is better, else
-    the last.
+    """With `--json`: `{"runs": [...]}`, each run as in `headrace show --json`, without its tasks. With `--sort`, each
+    run also has its `metric`. Metrics are read from reports, logged values and dictionaries of the newest 500 runs. If
+    several tasks have the metric, the best value counts, or the last value if it isn't known whether more is better.
     """
     found = project.load(overlay=config)
     again = partial(_again, pipeline, sort)
@@ -92,7 +91,7 @@ def _say_ranking(
 
 
 def _again(pipeline: str | None, sort: str | None, shown: int) -> str:
-    """Return the same command for twice as many runs."""
+    """Return the command line that lists twice as many runs as were shown."""
     words = ["headrace", "runs", "--limit", str(2 * shown)]
     for option, value in (("--pipeline", pipeline), ("--sort", sort)):
         words += [] if value is None else [option, value]

@@ -25,16 +25,18 @@ from headrace.report.measures import bytes_text, seconds_text, usd_text
 
 MINOR = [number.head for number in TASK_NUMBERS if number.is_minor]
 SPARE = (*reversed(MINOR), "pool", "tries", "kind", "output", "cost", "time")
-"""Columns that a narrow terminal does without."""
+"""Columns that are left out on a narrow terminal, the first of them first."""
 FEW = 200
-"""Up to so many tasks, their reasons are read along."""
+"""The most tasks of a run for which the table of stages shows reasons too."""
 
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, shell_complete=complete.runs)
 @click.option("--tasks", is_flag=True, help="Show every task, not only every stage.")
-@click.option("--html", is_flag=True, help="Write one self-contained page: graph, times, reasons, metrics, figures.")
-@click.option("--to", type=options.FILE, metavar="FILE", help="Where to write the page; `RUN.html` when not given.")
+@click.option(
+    "--html", is_flag=True, help="Write one self-contained HTML page: graph, times, reasons, metrics, figures."
+)
+@click.option("--to", type=options.FILE, metavar="FILE", help="Where to write the HTML page; by default `RUN.html`.")
 @options.as_json
 @options.config
 def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_json: bool, config: Path | None) -> int:
@@ -106,15 +108,15 @@ def _stage_row(stage: StageView, reason: str) -> list[Cell]:
 
 
 def _state(states: dict[str, int]) -> str:
-    """Return the state that tells most of a stage: what goes on, what went wrong, what was done."""
+    """Return the most important state among a stage's tasks: running first, then failed, then the others in order."""
     order = ("running", "failed", "cancelled", "waiting", "succeeded", "reused", "skipped")
     return next((state for state in order if states.get(state)), "waiting")
 
 
 def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
-    """Return for each stage why its tasks are in the state that tells most: failed or ran before reused.
+    """Return for each stage why its tasks are in their most important state: failed first, reused last.
 
-    Where they have several reasons, it is that of the first, with how many tasks have another.
+    If these tasks have several reasons, the result is the first task's reason, and how many tasks have another one.
     """
     order = ("failed", "cancelled", "skipped", "running", "succeeded", "waiting", "reused")
     mapped = maps(task.name for task in tasks)
@@ -171,7 +173,7 @@ def _say_refusals(found: project.Project, views: Views, run: str) -> None:
 
 
 def _say_failures(tasks: list[TaskView]) -> None:
-    """Say what failed; a map whose failed elements are told is not told itself."""
+    """Print the failed tasks with their errors. A mapped task is left out: its failed elements are printed."""
     mapped = maps(task.name for task in tasks)
     for task in tasks:
         if task.name in mapped:

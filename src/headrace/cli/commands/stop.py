@@ -19,13 +19,13 @@ from headrace.project import project
 @options.as_json
 @options.config
 def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
-    """The attempt of TASK is told so, on whatever machine it is; of a mapped task, those of all elements that run. A
-    training then stops after the step that it is at, and the run goes on with the model that it has by then; what was
-    cut short says so, and no other run reuses it.
+    """Asks the attempt of TASK to stop early, on whatever machine it is. For a mapped task, all running elements are
+    asked. A training then stops after its current step, and the run goes on with the model that it has by then. The
+    result says that it was stopped early, and no other run reuses it.
 
-    Stages that heed it are `train.torch`, `train.finetune`, `train.lightgbm`, trials of `train.search`, those with
-    `train.callbacks`, and yours that ask `hr.attempt().told()`. Others go on to their end: `headrace cancel` ends the
-    run as a whole.
+    These stages stop early: `train.torch`, `train.finetune`, `train.lightgbm`, trials of `train.search`, stages with
+    `train.callbacks`, and your own that ask `hr.attempt().told()`. Other stages go on to their end; to end the whole
+    run, use `headrace cancel`.
     """
     found = project.load(overlay=config)
     done = session.stop(found, run_id, task)

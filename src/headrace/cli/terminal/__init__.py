@@ -1,2 +1,2 @@
-"""What people see on a terminal: text, tables, progress. Begin with `terminal`. Nothing here reads a record or decides
-anything."""
+"""Output for people at a terminal: text, tables, progress. Begin with `terminal`. These modules show values; they make
+no decisions."""

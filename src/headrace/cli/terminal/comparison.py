@@ -1,4 +1,4 @@
-"""A comparison of runs on a terminal: side by side, or below each other where that doesn't fit."""
+"""A comparison of runs on a terminal: side by side, or one below the other where the terminal is too narrow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headrace.report.numbers import number, with_unit
 from headrace.report.sparkline import sparkline
 
 SHOWN = 40
-"""So many metrics are shown where none is named; the page and `--json` have them all."""
+"""How many metrics are shown when `--metric` isn't given. The page and `--json` have them all."""
 VERDICTS: dict[str, tuple[str, Style]] = {
     "better": (" ▲", "green"),
     "worse": (" ▼", "red"),
@@ -25,7 +25,10 @@ VERDICTS: dict[str, tuple[str, Style]] = {
 
 
 def say_comparison(found: Comparison, *, every: bool) -> None:
-    """Show runs side by side; where the terminal is too narrow for that, below each other. `every`: all metrics."""
+    """Print a comparison of runs: side by side, or one below the other if the terminal is too narrow.
+
+    With `every`, all metrics are printed, else the first `SHOWN`, those that differ before the others.
+    """
     names = [run.run for run in found.runs]
     _say_table(["", "run", "pipeline", "state", "started", "took", "cpu", "cost"], map(_run_row, found.runs), (5, 6, 7))
     for note in found.notes:
@@ -92,7 +95,7 @@ def _say_code(changes: Sequence[CodeChange], names: Sequence[str]) -> None:
 def _say_values(
     heads: Sequence[str], rows: Sequence[tuple[list[str], Sequence[str | None]]], names: Sequence[str]
 ) -> None:
-    """Show what differs: a column for each run, or a line for each where these don't fit."""
+    """Print values that differ: a column for each run, or a line for each run if the columns don't fit."""
     beside = [[*about, *(_value(value) for value in values)] for about, values in rows]
     if fits([*heads, *names], beside):
         _say_table([*heads, *names], iter(beside))
@@ -144,7 +147,7 @@ def _metric_row(metric: Metric) -> list[Cell]:
 
 
 def _number_cells(found: Number | None, unit: str) -> tuple[Cell, Cell]:
-    """Return the cells of a number: its value with its interval, and how it differs from the first run's."""
+    """Return two cells for a number: its value with its interval, and its difference from the first run's number."""
     if found is None:
         return ("-", "dim"), ""
     if found.value is None:

@@ -15,19 +15,19 @@ from headrace.report.measures import bytes_text
 
 
 def say_positions(versions: Sequence[CursorVersion]) -> None:
-    """Show each version of a cursor on a line."""
+    """Print each version of a cursor on a line."""
     heads = ["name", "version", "value", "set", "by"]
     for line in table(heads, [_row(each) for each in versions], numbers=(1,), spare=("set",)):
         say_styled(line)
 
 
 def value_text(version: CursorVersion) -> str:
-    """Write a cursor's value in a few words."""
-    told = _told(version)
-    return told if version.kept else f"{told} (given up by `headrace gc`)"
+    """Return a cursor's value as short text."""
+    text = _brief(version)
+    return text if version.kept else f"{text} (deleted by `headrace gc`)"
 
 
-def _told(version: CursorVersion) -> str:
+def _brief(version: CursorVersion) -> str:
     if version.reached is not None:
         return cut(version.reached)
     match version.value:

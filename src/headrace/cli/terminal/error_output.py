@@ -13,17 +13,17 @@ from headrace.spec.redaction import masked
 
 INTERNAL = 5
 DAMAGED = 5
-"""The code of both: a fault of Headrace, and damage to its state."""
+"""The exit code when Headrace's state is damaged. It is the same as that of an internal error."""
 UNWRITTEN = 2
 
 
 def show(error: HeadraceError, *, as_json: bool) -> int:
-    """Show an error of ours and give its exit code."""
+    """Print a Headrace error as text or JSON, and return its exit code."""
     return show_words(type(error).__name__, error.message, error.hint, error.exit_code, as_json=as_json)
 
 
 def show_words(name: str, message: str, hint: str | None, code: int, *, as_json: bool) -> int:
-    """Show what went wrong and what to do: the `error:` line first, the `hint:` after it. Gives the exit code."""
+    """Print the `error:` line and then the `hint:` line, or both as one JSON object; return the exit code `code`."""
     if as_json:
         say_json({"error": name, "message": message, "hint": hint})
         return code
@@ -34,14 +34,17 @@ def show_words(name: str, message: str, hint: str | None, code: int, *, as_json:
 
 
 def show_unwritten(error: OSError) -> int:
-    """Show that stdout can't be written; with `--json` too, which has nowhere else to go."""
+    """Print on stderr that stdout can't be written, and return the exit code. With `--json` it is text too."""
     message = f"stdout can't be written: {error.strerror}"
     return show_words("UsageError", message, "free some space, or send it elsewhere", UNWRITTEN, as_json=False)
 
 
 def show_internal(error: BaseException, *, as_json: bool) -> int:
-    """Show that Headrace itself is at fault; the traceback goes to a file that the hint names."""
-    import traceback  # noqa: PLC0415  3 ms with `tempfile`, on the way of every command
+    """Print an internal error of Headrace, write its traceback to a file that the hint names, and return the exit code.
+
+    If no file can be written, the hint holds the traceback.
+    """
+    import traceback  # noqa: PLC0415  3 ms with `tempfile`, which every command would pay
 
     text = masked("".join(traceback.format_exception(error)))
     file = _keep(text)
@@ -51,7 +54,7 @@ def show_internal(error: BaseException, *, as_json: bool) -> int:
 
 
 def _keep(text: str) -> Path | None:
-    """Write a traceback beside the state of the project, or where temporary files go."""
+    """Write a traceback to the project's state folder, else to the temporary folder; return the file, or None."""
     import tempfile  # noqa: PLC0415  as above
 
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"

@@ -1,4 +1,4 @@
-"""What tasks have logged, on a terminal."""
+"""Metrics, texts and figures that tasks have logged, on a terminal."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from headrace.report.numbers import number
 from headrace.report.sparkline import sparkline
 
 SHOWN = 24
-"""So many metrics are shown of a run; more by `--tasks`."""
+"""How many metrics of a run are shown. `--tasks` shows all."""
 DRAWN = 200
-"""Of more metrics no curves are drawn: each is read from its points."""
+"""If a run has more metrics than this, no curves are drawn, since each curve is read from its points."""
 WIDTH = 24
 BEGINS = 60
 
 
 def say_metrics(views: Views, run: str, *, every: bool) -> None:
-    """Show a run's metrics: the last value of each, the best one, and its curve where somebody looks."""
-    found = sorted(views.metrics(run), key=lambda metric: metric.count == 1)  # what has a curve first
-    if found:
-        _say_numbers(views, run, found, every=every)
+    """Print a run's metrics: the last and the best value of each and, on a terminal, its curve. Then print its logged
+    texts and figures.
+
+    With `every`, all are printed, else the first `SHOWN` of each kind.
+    """
+    metrics = sorted(views.metrics(run), key=lambda metric: metric.count == 1)  # those with a curve first
+    if metrics:
+        _say_numbers(views, run, metrics, every=every)
     _say_shown(views, run, every=every)
 
 
@@ -46,7 +50,7 @@ def _say_numbers(views: Views, run: str, found: Sequence[MetricView], *, every: 
 
 
 def _say_shown(views: Views, run: str, *, every: bool) -> None:
-    """Name the texts and figures that were logged, with how the last text begins."""
+    """Print the names of the texts and figures that were logged, with the beginning of the last text of each name."""
     found = [metric for metric in views.metrics(run, kind=None) if metric.kind != "number"]
     if not found:
         return
@@ -69,11 +73,11 @@ def _say_shown(views: Views, run: str, *, every: bool) -> None:
 
 
 def _begin(text: ShownView) -> str:
-    """Return how a text begins; of a long one, which the ledger doesn't hold, the size."""
+    """Return the beginning of a text, or the size of a long text, which the ledger doesn't hold."""
     if text.out.inline is None:
         return bytes_text(text.out.size)
-    told = " ".join(text.out.inline.decode(errors="replace").split())
-    return told if len(told) <= BEGINS else f"{told[:BEGINS]}…"
+    line = " ".join(text.out.inline.decode(errors="replace").split())
+    return line if len(line) <= BEGINS else f"{line[:BEGINS]}…"
 
 
 def _row(metric: MetricView, line: Line | None, of: str) -> list[Cell]:
@@ -90,5 +94,5 @@ def _row(metric: MetricView, line: Line | None, of: str) -> list[Cell]:
 
 
 def point_text(name: str, step: int, value: float) -> str:
-    """Say one point of a curve in a line: `train/loss 0.53 at step 120`."""
+    """Return one point of a curve as text: `train/loss 0.53 at step 120`."""
     return f"{name} {'nan' if math.isnan(value) else number(value)} at step {step:,}"

@@ -1,4 +1,4 @@
-"""Artifacts that could not be had."""
+"""The warning and the exit code of a command that found some artifacts missing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SHOWN = 5
 
 
 def tell_lacking(lacking: Sequence[str], why: str) -> None:
-    """Say which blobs could not be had, and why, where there are any."""
+    """Print a warning that names the missing blobs, and why they are missing. Without any, print nothing."""
     if lacking:
         more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
         tell(f"lacking {', '.join(each[:12] for each in lacking[:SHOWN])}{more}: {why}", label="warning:")
 
 
 def code_of(lacking: Sequence[str]) -> int:
-    """Return the exit code of a command that had to leave these out."""
+    """Return the exit code of a command that had to leave out these blobs: 0 without any, else `DAMAGED`."""
     return DAMAGED if lacking else 0

@@ -1,4 +1,4 @@
-"""Which progress to show: a live table on a terminal, else plain lines, and none beside a JSON object."""
+"""The choice of progress display: a live table on a terminal, else plain lines, and nothing with `--json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headrace.report.marks import is_live
 
 @contextmanager
 def watching(*, as_json: bool) -> Iterator[Observer]:
-    """Return an observer for the time of a run; the terminal is left as it was, however the run ends."""
+    """Yield an observer that shows the progress of a run. The terminal is reset afterwards, also after an error."""
     if not is_live(sys.stderr):
         yield NoObserver() if as_json else PlainObserver()
         return

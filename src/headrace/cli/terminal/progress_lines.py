@@ -13,16 +13,16 @@ from headrace.report.measures import seconds_text
 from headrace.spec.policy import NOT_ASKED
 
 NAMED = 5
-"""So many tasks that are skipped for one reason are named."""
+"""How many of the tasks skipped for one reason are named."""
 WIDE = 8
-"""A stage with more tasks than this is told of as a whole."""
+"""A stage with more tasks than this is wide: its tasks are counted on one line, not listed."""
 EVERY_S = 2.0
 
 
 class PlainObserver:
-    """Writes a line on stderr when a task begins or ends; of a wide stage, one every two seconds.
+    """An observer that prints a line on stderr when a task begins or ends, and for a wide stage one every two seconds.
 
-    Of a run that is resumed, it says what had succeeded before.
+    For a resumed run, it also prints which tasks had succeeded before.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, clock: Callable[[], float] = time.time) -> None:
@@ -69,31 +69,32 @@ class PlainObserver:
         tell(f"{stage.name} {stage.done}/{stage.total}: {counts}", STYLES[stage.state], label=f"{stage.state:<9}")
 
     def _failed_element(self, row: TaskRow) -> None:
-        """Tell of the first failures in a wide stage, each on its own."""
+        """Print a line for a failed task of a wide stage, but only for the first `WIDE` failures of the stage."""
         if self._failures.get(row.stage, 0) < WIDE:
             self._failures[row.stage] = self._failures.get(row.stage, 0) + 1
             self._tell_task(row)
 
     def shorten(self, why: str) -> str:
-        """Return why a run ended without the error at its end, where that was told when the task failed."""
+        """Return `why` (why a run ended) without the error at its end if that error was printed already."""
         for error in self._errors:
             why = why.removesuffix(f": {error}")
         return why
 
     def _is_news(self, row: TaskRow) -> bool:
-        """Return whether a task has a line of its own: of one that waits, that it does though it had begun, once.
+        """Return whether a task gets a line now.
 
-        Of a map its elements begin, and what is skipped has a line together.
+        A waiting task gets one only if it was running before. Skipped tasks share a line. A running map gets none:
+        its elements get theirs.
         """
         if row.state == "skipped" or (row.state == "running" and self._counts.is_map(row.name)):
             return False
         if row.state != "waiting":
             return True
-        told = self._last.get(row.name)
-        return told is not None and told[0] == "running" and row.reason != ""
+        last = self._last.get(row.name)
+        return last is not None and last[0] == "running" and row.reason != ""
 
     def _tell_task(self, row: TaskRow) -> None:
-        """Tell of a task: of one that waited, not again why."""
+        """Print a task's line. The reason why the task waited isn't printed a second time."""
         state, reason = self._last.get(row.name, ("", ""))
         words = [row.name]
         if row.state == "succeeded":
@@ -108,7 +109,7 @@ class PlainObserver:
         tell("  ".join(word for word in words if word), STYLES[row.state], label=label)
 
     def _tell_skipped(self, rows: Sequence[TaskRow]) -> None:
-        """Tell of what was skipped at once: a line for each cause, with what was skipped since that was."""
+        """Print one line for each cause, with all tasks skipped for it, directly or because of a skipped task."""
         causes = {f"`{row.name}` was skipped": row.reason for row in rows}
         skipped: dict[str, list[str]] = {}
         for row in rows:

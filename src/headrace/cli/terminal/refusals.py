@@ -1,4 +1,4 @@
-"""What a gate held back, and the rules that don't hold, on a terminal."""
+"""The tasks that a gate held back, and the rules that don't hold, on a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.project.state import reading_store
 
 
 def say_refusals(project: Project, views: Views, run: str) -> None:
-    """Show what each gate of a run held back, with the rules that don't hold."""
+    """Print for each gate of a run the tasks that it held back, and the rules that don't hold."""
     load = loader(reading_store(project))
     for each in refusals(views, run):
         say()
@@ -22,7 +22,7 @@ def say_refusals(project: Project, views: Views, run: str) -> None:
 
 
 def say_rules(found: Iterable[Rule], gate: str) -> None:
-    """Show rules that don't hold, and why; `gate` is the task that is spoken of."""
+    """Print the rules that don't hold, and why. A rule's task is named if it isn't `gate`."""
     for each in found:
         where = "" if each.task == gate else f" (`{each.task}`)"
         say(f"  {'fails' if each.holds is False else 'undecided'}: {each.rule}{where}", "red")

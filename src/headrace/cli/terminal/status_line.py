@@ -1,4 +1,4 @@
-"""How far a long command is, on a line of the terminal that stays in place."""
+"""Progress bars of a long command on a terminal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ Progress = Callable[[str, int, int], None]
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
-    """Nobody looks on."""
+    """Show nothing: there is no terminal to show progress on."""
 
 
 @contextmanager
 def progress(*, as_json: bool) -> Iterator[Progress]:
-    """Return what is told how far a command is: `(what, done, total)`. It shows a bar for each `what` on a terminal."""
+    """Yield a function `(what, done, total)` that shows the progress of a command: a bar on a terminal for each `what`.
+
+    Without a terminal, or with `as_json`, the function does nothing.
+    """
     if as_json or not sys.stderr.isatty():
         yield _silent
         return

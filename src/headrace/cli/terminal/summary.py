@@ -1,4 +1,4 @@
-"""The last word on a run: one line, or the run's object, and the exit code."""
+"""How a run ended: one line or the run's JSON object, hints and warnings, and the exit code."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ from headrace.spec.policy import NOT_ASKED, TOO_LONG, Policy
 
 SHOWN = 10
 MANY = 10_000
-"""The tasks of a run that has more aren't all read for its last word."""
+"""If a run has more tasks than this, they aren't read to list those that can't be reused."""
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
 def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool, policy: Policy | None = None) -> int:
-    """Show how a run ended, but for the error that `observer` has told, and return the exit code: by what its driver
-    knows, should the ledger be lost by now. Nobody has to read it."""
-    told = False
+    """Print how a run ended, and return the exit code.
+
+    An error that `observer` has printed isn't printed again. If the ledger or store can't be read, the state in `ended`
+    is printed, which the driver knew. A closed stdout is no error. With `policy`, stages that it names wrongly get a
+    warning.
+    """
+    shown = False
     try:
         views = read(project)
         view = run_object(project, views, ended.run) if as_json else views.find(ended.run)
         say_json(view) if as_json else say(ended_text(view, views.states(ended.run)), STYLES[view.state])
-        told = True
+        shown = True
         sys.stdout.flush()
         if not as_json:
             _tell_more(views, view, observer)
@@ -43,16 +47,16 @@ def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool,
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (LedgerError, StoreError) as error:
-        if as_json and not told:
+        if as_json and not shown:
             say_json({"run": ended.run, "state": ended.state, "why": ended.why, "unread": error.message})
-        elif not told:
+        elif not shown:
             say(f"run {ended.run} {ended.state}", STYLES[ended.state])
         tell(f"the run {ended.state}, and nothing more can be read of it now: {error.message}", label="warning:")
     return EXIT_CODES.get(ended.state, 0)
 
 
 def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
-    """Tell what a run warns of, what it left out, and how to go on from it."""
+    """Print a run's warnings, what its gates held back, why it ended, and how to go on."""
     tell_warnings(views, view.run)
     _tell_unreusable(views, view.run)
     if view.state == "succeeded" and views.states(view.run).get("skipped"):
@@ -71,7 +75,7 @@ def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
 
 
 def tell_warnings(views: Views, run: str) -> None:
-    """Tell what tasks warn of."""
+    """Print the first `SHOWN` warnings of a run's tasks on stderr."""
     found = warnings(views, run)
     for each in found[:SHOWN]:
         tell(f"{each.who}: {each.text}", label="warning:")
@@ -80,7 +84,7 @@ def tell_warnings(views: Views, run: str) -> None:
 
 
 def _tell_unreusable(views: Views, run: str) -> None:
-    """Tell which tasks succeeded with an output that no later run reuses, as those that were told to stop early."""
+    """Print which tasks succeeded with an output that no later run reuses, such as tasks that were stopped early."""
     if sum(views.states(run).values()) > MANY:
         return
     mark = "not reusable: "
@@ -92,8 +96,11 @@ def _tell_unreusable(views: Views, run: str) -> None:
 
 
 def tell_unknown(views: Views, run: str, policy: Policy) -> None:
-    """Tell which stages a policy names that the run turned out not to have, or forces that it left out: where a
-    pipeline asks for values, nobody knows before."""
+    """Print a warning for each stage that `--only` or `--force` names and that the run didn't have, and for each forced
+    stage that `--only` left out.
+
+    This can't always be checked before the run: a pipeline that asks for values chooses its stages by them.
+    """
     options = [("--only", name) for name in policy.only] + [("--force", name) for name in policy.force]
     if not options:
         return
@@ -109,11 +116,11 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
 
 
 CONTRACT = "headrace.stages.ingest.contract.check:check"
-"""The function of `ingest.check`, as graphs name it."""
+"""The stage function of `ingest.check`, by the name that it has in graphs."""
 
 
 def _again(views: Views, view: RunView) -> str:
-    """Return how to try again what failed."""
+    """Return a hint that says how to resume a failed run, and when to start a new one."""
     run = view.run
     how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
     if view.why.startswith(TOO_LONG):
@@ -127,13 +134,14 @@ def _again(views: Views, view: RunView) -> str:
 
 
 def _rows_read_by(views: Views, run: str) -> list[str]:
-    """Name the cursors by which a run has read rows. A contract's cursor keeps counts only."""
+    """Return the names of the cursors by which a run has read rows. The cursors of contracts are left out: they only
+    keep counts."""
     nodes = views.story(run).nodes
     moved = [each for each in views.cursors() if each.run == run]
     return [each.name for each in moved if each.task not in nodes or nodes[each.task].stage != CONTRACT]
 
 
 def begun(view: RunView, *, as_json: bool) -> int:
-    """Show that a run goes on by itself, and return the exit code."""
+    """Print the id of a detached run, or its JSON object, and return exit code 0."""
     say_json(view) if as_json else say(view.run)
     return 0

@@ -1,4 +1,4 @@
-"""Tables on a terminal: columns as wide as they must be, the last one wrapped to what is left."""
+"""Tables on a terminal. Each column is as wide as its longest cell, and the last one is wrapped to the space left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headrace.report.measures import one_line
 
 GAP = "  "
 LEAST = 24
-"""Columns that are left for the last one, or it goes on a line of its own."""
+"""The least width in characters for the last column. If less is left, its text goes on a line of its own."""
 ENDLESS = 10_000
 
 Cell = str | tuple[str, Style]
@@ -23,10 +23,11 @@ Cell = str | tuple[str, Style]
 def table(
     heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, numbers: Sequence[int] = (), spare: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yield the lines of a table; the columns in `numbers` are aligned to the right, and empty ones left out.
+    """Yield the lines of a table.
 
-    On a terminal that is too narrow, the columns in `spare` are left out, the first of them first, and the last column
-    is wrapped. A file gets it all. A table without rows has no lines.
+    `numbers` holds the indexes of columns to align right. Columns without text are left out. If the terminal is too
+    narrow, columns whose heads are in `spare` are left out in that order, as many as needed, and the last column is
+    wrapped. Output to a file is never shortened. A table without rows has no lines.
     """
     if not rows:
         return
@@ -57,14 +58,14 @@ def table(
 
 
 def fits(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, spare: Sequence[str] = ()) -> bool:
-    """Return whether a table fits the terminal without wrapping its last column; a file has room for any."""
+    """Return whether a table fits the terminal's width without wrapping its last column; True for output to a file."""
     kept = _kept(heads, rows, spare)
     widths = [max(_width(_text(row[column])) for row in (heads, *rows)) for column in kept]
     return sum(widths) + len(GAP) * (len(widths) - 1) <= _columns()
 
 
 def _kept(heads: Sequence[str], rows: Sequence[Sequence[Cell]], spare: Sequence[str]) -> list[int]:
-    """Return the columns to show: those that hold something, without those that there is no room for."""
+    """Return the indexes of the columns to show: not the empty ones, nor `spare` ones that there is no room for."""
     kept = [column for column in range(len(heads)) if any(_text(row[column]) for row in rows)]
     widths = {column: max(_width(_text(row[column])) for row in (heads, *rows)) + len(GAP) for column in kept}
     for name in spare:
@@ -92,7 +93,7 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 
 
 def _width(text: str) -> int:
-    """Count the columns that a text takes: wide characters take two, combining ones none."""
+    """Return the width of a text in terminal cells: wide characters take two, combining characters none."""
     if text.isascii():
         return len(text)
     return sum(

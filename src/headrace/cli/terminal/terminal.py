@@ -1,4 +1,4 @@
-"""What goes to stdout and stderr: in colour only where it is wanted, and with nothing in it that a terminal acts on."""
+"""Output to stdout and stderr: coloured only where that is wanted, and without control codes in data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CODES: dict[Style, int] = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow
 
 
 def coloured(stream: TextIO) -> bool:
-    """Return whether a stream takes colour: NO_COLOR and FORCE_COLOR say so, else whether it is a terminal."""
+    """Return whether to colour a stream's output: as NO_COLOR or FORCE_COLOR says, else only on a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -28,28 +28,29 @@ def coloured(stream: TextIO) -> bool:
 
 
 def paint(text: str, *styles: Style, stream: TextIO) -> str:
-    """Return a text in colour where the stream takes it."""
+    """Return a text with the codes of these styles if the stream's output is coloured, else unchanged."""
     if not styles or not coloured(stream):
         return text
     return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"
 
 
 def bars() -> str:
-    """Return the characters that a sparkline is drawn with: blocks where stdout can show them."""
+    """Return the characters to draw a sparkline with: blocks if stdout's encoding is UTF, else ASCII."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     return "▁▂▃▄▅▆▇█" if encoding.startswith("utf") else "_.-=+*#@"
 
 
 class Unwritten(OSError):
-    """Stdout takes no more: its disk is full."""
+    """The error when stdout can't be written, for example because its disk is full."""
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Write to stdout.
+    """Turn an `OSError` in this context, in which stdout is written, into `Unwritten`.
 
     Raises:
-        Unwritten: it can't be written; `BrokenPipeError` where nobody reads it any more.
+        Unwritten: stdout can't be written.
+        BrokenPipeError: stdout is a pipe whose reader has left.
     """
     try:
         yield
@@ -65,7 +66,7 @@ def say(text: str = "", *styles: Style) -> None:
 
 
 def say_styled(line: str) -> None:
-    """Print a line of data whose parts are printable and painted already."""
+    """Print a line of data unchanged on stdout. The caller has coloured it and made it printable."""
     with writing():
         sys.stdout.write(line + "\n")
 
@@ -76,29 +77,33 @@ def say_json(value: Any) -> None:
 
 
 def say_bytes(data: bytes) -> None:
-    """Print data on stdout as it is, at once."""
+    """Print bytes unchanged on stdout, and flush it."""
     with writing():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy scalar, such as a report may hold, as what it is in Python."""
+    """Return a NumPy scalar as the Python value for JSON. A report may hold such scalars."""
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"a `{type(value).__name__}` has no form in JSON")
 
 
 class Harmless:
-    """Makes of what a program printed, in pieces, what a terminal may be given: text, colours and new lines. What else
-    could act on the terminal (moving the cursor, its title, its clipboard) is written out."""
+    """A filter that makes a program's output, which comes in pieces, safe for a terminal.
+
+    Text, colours and line breaks are passed on. All other control codes, which could move the cursor or set the title
+    or the clipboard, are shown as text.
+    """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
         self._rest = ""
 
     def text(self, data: bytes) -> bytes:
-        """Return what is to be shown of the next piece; a colour that is cut off at its end is kept for the next."""
+        """Return the next piece in a form that is safe to print. A colour code that is cut off at the end of the piece
+        is kept for the next call."""
         text = self._rest + self._decoder.decode(data)
         cut = _BEGUN.search(text)
         self._rest = cut[0] if cut else ""
@@ -114,14 +119,14 @@ _BEGUN = re.compile(r"\x1b(\[[0-9;]{0,32})?\Z")
 
 
 def is_read() -> bool:
-    """Return whether somebody may still read stdout: a pipe's reader may have left."""
+    """Return False if stdout is a pipe whose reader has left, else True."""
     poll = select.poll()
     poll.register(1, 0)
     return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def takes_more() -> bool:
-    """Return whether stdout takes what is left for it: its disk may be full."""
+    """Flush stdout, and return whether that worked. It fails if the disk is full, for example."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -130,7 +135,10 @@ def takes_more() -> bool:
 
 
 def tell(text: str, *styles: Style, label: str = "") -> None:
-    """Print a message on stderr, its label in the style; where nobody can read it, that doesn't matter."""
+    """Print a message on stderr. The styles apply to `label`, or to the whole line without a label.
+
+    Errors of writing are ignored: stderr may be closed.
+    """
     line = printable(f"{label} {text}" if label else text)
     painted = paint(line[: len(label) or None], *styles, stream=sys.stderr)
     try:
@@ -141,6 +149,6 @@ def tell(text: str, *styles: Style, label: str = "") -> None:
 
 
 def prepare() -> None:
-    """Make both streams accept any text: what their encoding lacks is escaped."""
+    """Make stdout and stderr accept any text: characters that their encoding lacks are escaped."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # they are text files here

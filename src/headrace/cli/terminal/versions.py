@@ -20,7 +20,7 @@ STYLES: dict[bool | None, Style] = {True: "green", False: "red", None: "dim"}
 
 
 def say_registered(kind: Kind, name: str | None, as_json: bool, config: Path | None) -> int:
-    """Show the models or the datasets of a project, or all versions of the one of a name; return the exit code."""
+    """Print the models or the datasets of a project, or all versions of the one named `name`; return exit code 0."""
     found = project.load(overlay=config)
     with read(found) as views:
         shown = versions(found, views, kind, name)
@@ -36,7 +36,7 @@ def say_registered(kind: Kind, name: str | None, as_json: bool, config: Path | N
 
 
 def _say_names(versions: Sequence[Version]) -> None:
-    """Show each name on a line, with its newest version."""
+    """Print a line for each name, with its newest version."""
     names: dict[str, list[Version]] = {}
     for each in versions:
         names.setdefault(each.name, []).append(each)
@@ -61,7 +61,7 @@ def _name_row(versions: Sequence[Version]) -> list[Cell]:
 
 
 def _say_versions(versions: Sequence[Version]) -> None:
-    """Show each version of a name on a line."""
+    """Print a line for each version of a name."""
     heads = ["version", "aliases", "registered", "by", "from", "size", "digest", "preparation", "report", "note"]
     rows = [version_row(each) for each in versions]
     for line in table(heads, rows, numbers=(0, 5), spare=("by", "size", "digest", "preparation")):
@@ -69,7 +69,7 @@ def _say_versions(versions: Sequence[Version]) -> None:
 
 
 def version_row(version: Version) -> list[Cell]:
-    """Return the cells of a version."""
+    """Return the table cells of a version."""
     made = f"{version.run} {version.task or ''}".rstrip() if version.run else version.origin or ""
     return [
         str(version.version),

@@ -1,2 +1,2 @@
-"""What is done with a project: pipelines are planned, run, resumed and cancelled. Begin with `session`, which wires
-ledger, store, backend and driver together. Nothing here prints."""
+"""The operations on a project: plan, run, resume and cancel a pipeline, and upkeep. Begin with `session`, which
+connects ledger, store, backend and driver. Nothing here prints."""

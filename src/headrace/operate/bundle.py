@@ -1,4 +1,4 @@
-"""Makes the bundle of a run: the project's source files as they are now, in one archive, in the store."""
+"""The bundle of a run: an archive of the project's source files as they are now, put into the store."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ FILE_LIMIT_BYTES = 1 << 20
 BUNDLE_LIMIT_BYTES = 64 << 20
 LARGEST = 3
 LOCK_LIMIT_BYTES = 16 << 20
-"""Locks of large projects pass a megabyte, and are needed whole."""
+"""The most bytes of a lock file. Locks of large projects are larger than other source files may be."""
 EDITABLE = "_editable"
 """The folder of a bundle that holds the code of editable installs, each under its distribution's name."""
 _SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages"))
 
 
 def make_bundle(project: Project, store: Store) -> Bundle:
-    """Keep the project's source files as they are now.
+    """Put an archive of the project's source files into the store, and return the bundle that names it.
 
-    They are those that `.gitignore` and `.headraceignore` leave, and that look like source: no data, nothing hidden, no
-    environments. The code of editable installs is the project's own too.
+    Source files are found by their suffix. Hidden files, environments, and files listed in `.gitignore` or
+    `.headraceignore` are left out. The code of editable installs is included.
 
     Raises:
-        ProjectError: they are too large together (the message names the largest), or the name of one isn't UTF-8.
+        ProjectError: the files are too large together (the message names the largest), a file can't be read, or a
+            file's name isn't UTF-8.
     """
     files = {**dict(source_files(project.root)), **project.extra}
     installed = [*editable_roots()]
@@ -71,12 +72,14 @@ def make_bundle(project: Project, store: Store) -> Bundle:
 
 
 def changed_files(project: Project, bundle: Bundle, store: Store) -> list[str]:
-    """Name the files of a bundle that the project has otherwise by now; new ones, those that went, and those that can't
-    be read don't count."""
+    """Return the names of the bundle's files whose content in the project has changed since.
+
+    Files that are new, deleted or unreadable aren't listed.
+    """
     try:
         then = files_of(store.path(bundle.digest, bundle.nonce).read_bytes())
     except (OSError, StoreError):
-        return []  # whoever runs this code says so
+        return []  # the code that runs the bundle reports this error
     return [name for name, data in then.items() if _differs(project, name, data)]
 
 
@@ -90,7 +93,7 @@ def _differs(project: Project, name: str, data: bytes) -> bool:
 
 
 def _largest(files: Mapping[str, bytes]) -> list[str]:
-    """Return what is largest: the folders that hold most, and the files beside them."""
+    """Return the three largest folders and top-level files, each with its size, as text."""
     sizes: dict[str, list[int]] = {}
     for name, data in files.items():
         folder, _, rest = name.rpartition("/")
@@ -103,7 +106,11 @@ def _largest(files: Mapping[str, bytes]) -> list[str]:
 
 
 def source_files(root: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the source files below a folder: their path (POSIX, relative) and bytes."""
+    """Yield the path (POSIX, relative to `root`) and the bytes of each source file below a folder.
+
+    Raises:
+        ProjectError: a file or folder can't be read, or a file's name isn't UTF-8.
+    """
     rest: list[tuple[str, list[tuple[str, GitIgnoreSpec]]]] = [("", [])]
     while rest:
         folder, specs = rest.pop()
@@ -133,7 +140,11 @@ def _may_be_source(name: str) -> bool:
 
 
 def _check_name(path: str, root: Path) -> None:
-    """Refuse a path that isn't UTF-8: the system has it as bytes, and a bundle can't name it."""
+    """Raise an error if a path isn't UTF-8: a bundle can't name such a file.
+
+    Raises:
+        ProjectError: the path isn't UTF-8.
+    """
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -145,7 +156,11 @@ def _check_name(path: str, root: Path) -> None:
 
 
 def _source(entry: os.DirEntry[str]) -> bytes | None:
-    """Return a file's bytes; None where it is none, is too large, or has gone since its folder was listed."""
+    """Return the bytes of a file; None if it isn't a regular file, is too large, or was deleted meanwhile.
+
+    Raises:
+        ProjectError: the file can't be read.
+    """
     limit = LOCK_LIMIT_BYTES if entry.name in LOCKS else FILE_LIMIT_BYTES
     try:
         if not entry.is_file() or entry.stat().st_size > limit:
@@ -174,7 +189,8 @@ def _ignored(path: str, specs: list[tuple[str, GitIgnoreSpec]]) -> bool:
 
 
 def _roots(project: Project, files: dict[str, bytes]) -> Iterator[str]:
-    """Yield the folders of the bundle that go on the import path: as Python itself would have it for these files."""
+    """Yield the bundle's folders for the import path: its root, `src`, and the folders of pipeline files that aren't in
+    a package."""
     yield "."
     if any(name.startswith("src/") for name in files):
         yield "src"
@@ -201,5 +217,5 @@ def _inside(file: Path, root: Path) -> str:
 
 
 def names_of(project: Project) -> tuple[str, ...]:
-    """Return the files that may define pipelines, as the bundle names them."""
+    """Return the files that may define pipelines, by their paths in the bundle."""
     return tuple(_inside(file, project.root) for file in project.files)

@@ -1,18 +1,18 @@
-"""The real clock and real chance, for the drive loop."""
+"""The system's clock and random numbers, for the drive loop."""
 
 from __future__ import annotations
 
 import os
 import time
 
-_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # on Linux one that goes on while the machine sleeps
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # on Linux it also counts while the machine sleeps
 
 
 class SystemClock:
-    """The machine's clock (`run.ports.Clock`), as it was set when this was made.
+    """The machine's clock (`run.ports.Clock`), read once when the object is created.
 
-    Somebody may set it back or forward while a run goes on; here it goes on evenly, so that what waits for a time
-    waits neither for an hour nor not at all.
+    From then on the time advances evenly, even if the machine's clock is set back or forward during a run. So timed
+    waits keep their length.
     """
 
     def __init__(self) -> None:
@@ -23,9 +23,9 @@ class SystemClock:
         return self._began + time.clock_gettime(_STEADY)
 
     def monotonic(self) -> float:
-        """Return seconds that never go back."""
+        """Return a time in seconds that never goes back."""
         return time.monotonic()
 
     def jitter(self) -> float:
-        """Return a number from 0 to 1."""
+        """Return a random number from 0 to 1."""
         return int.from_bytes(os.urandom(6)) / (1 << 48)

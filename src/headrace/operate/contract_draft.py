@@ -1,4 +1,4 @@
-"""Contracts drafted from what a task gave out, or from a file."""
+"""Contracts drafted from the table that a task returned, or from a table in a file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from headrace.spec.intent import TABLES
 
 
 def draft_from_task(project: Project, run: str, task: str) -> str:
-    """Return a contract, as TOML, for the table that a task gave out (`TASK`, or a part of its output, `TASK.PART`).
+    """Return a contract, as TOML, for the table that a task returned. `task` is `TASK`, or `TASK.PART` for a part.
 
     Raises:
         NotFoundError: there is no such run, task or output.
-        UsageError: it isn't a table.
-        CodecError: it is in a form that runs code when it is read.
+        UsageError: the output isn't a table.
+        CodecError: the output is stored in a form that runs code when it is read.
     """
     from headrace.stages.ingest._check.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
 
@@ -34,10 +34,10 @@ def draft_from_task(project: Project, run: str, task: str) -> str:
 
 
 def draft_from_file(path: Path) -> str:
-    """Return a contract, as TOML, for the table of a file: Arrow, Parquet, CSV, JSON Lines.
+    """Return a contract, as TOML, for the table in a file: Arrow, Parquet, CSV, JSON or JSON Lines.
 
     Raises:
-        UsageError: it can't be read, or isn't a table.
+        UsageError: the file can't be read, or isn't a table.
     """
     from headrace.stages.ingest._check.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
     from headrace.stages.ingest._files.formats import Source, format_of, read_table  # noqa: PLC0415  as above
@@ -54,14 +54,14 @@ def draft_from_file(path: Path) -> str:
 
 
 def _is_list(path: Path) -> bool:
-    """Whether JSON is one list, as `headrace get --to rows.json` writes it, rather than a row a line."""
+    """Return whether a JSON file is one list, as `headrace get --to rows.json` writes it, not one row a line."""
     with suppress(OSError), path.open("rb") as file:
         return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
     return False
 
 
 def _no_table(ref: Ref, what: str) -> UsageError:
-    """Say that an artifact is no table, without reading it, and which of its parts are."""
+    """Return the error for an artifact that isn't a table. Its hint names the parts that are tables."""
     pairs = zip(ref.names or (), ref.parts or (), strict=False)
     tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in TABLES)
     hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"

@@ -1,4 +1,4 @@
-"""Cursors as people look at them and set them back."""
+"""Cursors for `headrace cursors` and `headrace rewind`."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _WRITTEN: dict[type, str] = {
     datetime: "a time, as `2026-11-26T08:30:00`",
     Decimal: "a number, as `1.50`",
 }
-"""How values are told in a word, by their class; a text is any word."""
+"""How to write a value after `--to`, by its class. A text can be any word."""
 
 _TYPES = {describe(kind): kind for kind in (str, *_WRITTEN)}
-"""Classes whose values can be told in a word, by their names in artifacts."""
+"""The classes whose values can be written after `--to`, by their names in artifacts."""
 
 
 class CursorVersion(Struct, frozen=True, kw_only=True):
-    """A version of a cursor, as it is shown.
+    """A version of a cursor, for display.
 
-    `value` is as JSON has it; None of what has no such form (a table), of what is large, and where there is no value.
-    `reached` says in words how far a stage of ours has read; None of other values. `kept` is whether the value is there
-    still, and the cursor can be set back to it.
-    `run` and `task` have set it, or `by` did by hand, at `at` (Unix seconds), as far as that is known.
+    `value` is the value in JSON's types; None for a value without such a form (a table), for a large one, and if there
+    is none. `reached` says in words how far a stage of Headrace has read; None for other values. `kept` is False if the
+    value was deleted, so that the cursor can't be set back to it. `run` and `task` have set the version, or the person
+    `by`, at the time `at` (Unix seconds); each is None if not known.
     """
 
     name: str
@@ -62,35 +62,37 @@ class CursorVersion(Struct, frozen=True, kw_only=True):
 
 
 class Rewound(Struct, frozen=True, kw_only=True):
-    """What a cursor was before it was set back, and what it is since; or would be."""
+    """The versions of a cursor before and after it was set back. With `--dry-run`, `after` is the one that would be."""
 
     before: CursorVersion
     after: CursorVersion
 
 
 def versions(project: Project, views: Views, name: str | None = None) -> list[CursorVersion]:
-    """Return the cursors as they are now, by name, or all versions of one, the newest first.
+    """Return the newest version of each cursor, or with `name` all versions of that cursor, the newest first.
 
     Raises:
-        NotFoundError: there is none of that name.
+        NotFoundError: there is no cursor of that name.
     """
     load = loader(reading_store(project))
     return [_shown(each, load) for each in (views.cursors() if name is None else _of(views, name))]
 
 
 def rewind(project: Project, name: str, *, to: str | None = None, version: int = 0, dry_run: bool = False) -> Rewound:
-    """Return a cursor the value that a word tells, in the form that its values have, or that of an earlier version;
-    none by version 0. It is a version more: nothing is forgotten. With `dry_run`, say only what would be done.
+    """Set a cursor to the value `to`, or to the value of an earlier version, and return the versions before and after.
+
+    `to` is text in the form of the cursor's values. Version 0 means no value. A new version is added, and no version is
+    deleted. With `dry_run`, nothing is changed.
 
     Raises:
-        NotFoundError: there is no such cursor or version, or its value is kept no more.
-        UsageError: the word tells no value, or a run has advanced the cursor meanwhile.
+        NotFoundError: there is no such cursor or version, or the version's value was deleted.
+        UsageError: `to` isn't a value of this cursor, or a run has advanced the cursor meanwhile.
     """
     load = loader(reading_store(project))
     with read(project) as views:
         found = _of(views, name)
     newest = found[0]
-    value = _value(found, version) if to is None else _told(found, to)
+    value = _value(found, version) if to is None else _parsed(found, to)
     if isinstance(value, CursorView):
         if not value.kept:
             raise cursors.given_up(name, value.value)
@@ -102,7 +104,10 @@ def rewind(project: Project, name: str, *, to: str | None = None, version: int =
     if not dry_run:
         with open_ledger(project) as ledger:
             cursors.advance(ledger, Advance(name, newest.version, ref), by=user())
-        with suppress(LedgerError), read(project) as views:  # it is done: what can't be read of it now isn't shown
+        with (
+            suppress(LedgerError),
+            read(project) as views,
+        ):  # if it can't be read, only its time isn't shown
             at = next(each.at for each in views.cursors(name) if each.version == after.version)
             done = replace(done, after=replace(done.after, at=at))
     return done
@@ -117,7 +122,11 @@ def _of(views: Views, name: str) -> list[CursorView]:
 
 
 def _value(found: list[CursorView], version: int) -> CursorView | None:
-    """Return the version whose value is meant; version 0 has none."""
+    """Return the version of this number among a cursor's versions; None for version 0.
+
+    Raises:
+        NotFoundError: there is no such version.
+    """
     for each in found:
         if each.version == version:
             return each
@@ -126,8 +135,12 @@ def _value(found: list[CursorView], version: int) -> CursorView | None:
     raise NotFoundError(f"cursor `{found[0].name}` has no version {version}", hint=f"its newest is {found[0].version}")
 
 
-def _told(found: list[CursorView], text: str) -> object:
-    """Read a value as its cursor's latest one is: a number, a day, a text."""
+def _parsed(found: list[CursorView], text: str) -> object:
+    """Return a text as a value of the class that the cursor's latest value has: a number, a day, a text.
+
+    Raises:
+        UsageError: the text isn't such a value, or values of this class can't be written as text.
+    """
     name = found[0].name
     kinds = [each.value.type for each in found if each.value.type != describe(type(None))]
     kind = _TYPES.get(kinds[0]) if kinds else str
@@ -150,7 +163,7 @@ def _told(found: list[CursorView], text: str) -> object:
 
 def _saved(project: Project, value: object) -> Ref:
     ref = Codecs().save(value, open_store(project))
-    assert ref.inline is not None  # it is a word
+    assert ref.inline is not None  # a value written as text is small
     return ref
 
 

@@ -1,4 +1,4 @@
-"""Runs a task of a run again in this process, with its real inputs, so that a debugger can be in it."""
+"""Runs a task's stage again in this process, with the task's real inputs, so that a debugger can step through it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from headrace.work.user_code import describe, enter_bundle, find_function
 def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_code: bool = False) -> object:
     """Call a task's stage in this process with the inputs that it had, and return its output.
 
-    Where the stage's environment is another than this process's, the same command begins anew there.
-
-    With `new_code`, the project's code as it is now runs instead of the run's own.
+    If the stage needs another environment than this process has, the process replaces itself by the same command in
+    that environment. With `use_pdb`, the debugger stops at the first line. With `new_code`, the project's present code
+    runs, not the run's own.
 
     Raises:
         NotFoundError: there is no such task, or an input of it was never made.
-        UsageError: it is a map, whose elements are tasks of their own.
-        TaskFailed: it raised.
+        UsageError: the task is a map: only its elements can be called.
+        TaskFailed: the stage raised an exception.
     """
     store = reading_store(project)
     machine = Machine()
@@ -66,7 +66,7 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
     _enter(project, folder, found.stage.environment, found.pool)
     environment = dict(os.environ)
     for name in withheld(environment, project.config.run.variables):
-        del os.environ[name]  # the stage finds what it finds in a worker
+        del os.environ[name]  # so that the stage sees the same variables as in a worker
     enter_bundle(folder, machine.bundle.roots)
     stage = find_function(found.stage.function, folder)
     values: dict[str, Any] = {name: _value(arg, store, environment) for name, arg in machine.inputs(task)}
@@ -93,7 +93,8 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
 
 
 def _enter(project: Project, folder: Path, group: str | None, pool: str | None) -> None:
-    """Become the interpreter that a stage has in its pool, if this process isn't that already."""
+    """Replace this process by the Python of the environment that a stage has in its pool, unless it runs there
+    already."""
     cache = cache_folder().absolute()
     if Path(sys.prefix).is_relative_to(environments_folder(cache)):
         return

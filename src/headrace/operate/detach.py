@@ -1,4 +1,4 @@
-"""Runs a driver on its own, apart from the terminal and the command that began it."""
+"""Runs a driver in its own process, independent of the terminal and the command that started it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from headrace.spec.policy import Policy
 from headrace.spec.redaction import masked
 
 OPENS_S = 2.0
-"""A pipeline that is traced within this time is known to be right when the command returns; others show it later."""
+"""Seconds that the command waits for the pipeline's trace. Errors of a trace that takes longer are shown by the run."""
 
 
 class Announcing(NoObserver):
-    """Tells the command that began the run its id, once there is one."""
+    """An observer that writes the run's id, once it is known, to a pipe that the starting command reads."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def opened(self, run_id: str) -> None:
-        """Write the run's id, and listen no more."""
+        """Write the run's id to the pipe, and close the pipe."""
         self.say({"run": run_id})
 
     def say(self, message: dict[str, str | None]) -> None:
-        """Write one message; the second is one too many."""
+        """Write a message to the pipe and close the pipe. Later messages are dropped."""
         if self._descriptor >= 0:
             os.write(self._descriptor, msgspec.json.encode(message))
             os.close(self._descriptor)
@@ -46,12 +46,13 @@ class Announcing(NoObserver):
 def run_detached(
     project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, watch: Callable[[], None]
 ) -> RunView:
-    """Run a pipeline in a process of its own; return the run as soon as it is traced, or after `OPENS_S` seconds.
+    """Run a pipeline in a new process. Return the run as soon as it is traced, or after `OPENS_S` seconds.
 
-    That process begins with `watch`: threads of this one, such as that which heeds signals, aren't in it.
+    The new process first calls `watch`, because threads of this process, such as the one that handles signals, aren't
+    copied to it.
 
     Raises:
-        HeadraceError: whatever kept it from beginning.
+        HeadraceError: the run couldn't be started.
     """
     opens_s = OPENS_S if _is_written(project, pipeline) else math.inf
     run_id = detached(lambda observer: drive(project, pipeline, params, policy, observer, opens_s=opens_s), watch)
@@ -60,8 +61,10 @@ def run_detached(
 
 
 def _is_written(project: Project, pipeline: str) -> bool:
-    """Return whether the pipeline's name stands in the files that may define it: of one that doesn't, such as a
-    misspelt one, only the trace can tell whether there is such a pipeline, and is waited for."""
+    """Return whether the pipeline's name occurs in the files that may define it.
+
+    If it doesn't, the name may be misspelt. Only the trace can show that, so the command waits for the trace.
+    """
     name, files = named(project, pipeline)
     word = re.compile(rf"\b{re.escape(name)}\b")
     with suppress(OSError):
@@ -70,10 +73,12 @@ def _is_written(project: Project, pipeline: str) -> bool:
 
 
 def detached(work: Callable[[Announcing], object], watch: Callable[[], None] = lambda: None) -> str:
-    """Drive a run in a process of its own session; return its id as soon as it is open.
+    """Call `work` in a new process with its own session, and return the run's id as soon as the run is open.
+
+    `watch` is called in the new process first.
 
     Raises:
-        HeadraceError: whatever kept the run from being opened.
+        HeadraceError: the run couldn't be opened.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -88,15 +93,15 @@ def detached(work: Callable[[Announcing], object], watch: Callable[[], None] = l
         message = pipe.read()
     if not message:
         raise HeadraceError("the detached driver ended before its run began", hint="run it without --detach to see why")
-    told = msgspec.json.decode(message, type=dict[str, str | None])
-    if told.get("run"):
-        return str(told["run"])
-    kind = getattr(errors, str(told["error"]), HeadraceError)
-    raise kind(told["message"] or "", hint=told["hint"])
+    answer = msgspec.json.decode(message, type=dict[str, str | None])
+    if answer.get("run"):
+        return str(answer["run"])
+    kind = getattr(errors, str(answer["error"]), HeadraceError)
+    raise kind(answer["message"] or "", hint=answer["hint"])
 
 
 def _leave(work: Callable[[Announcing], object], observer: Announcing, watch: Callable[[], None]) -> None:
-    """Leave the terminal and the command's session, drive, and end: this never returns."""
+    """Leave the terminal and the command's session, call `work`, and end the process. This never returns."""
     code = 5
     try:
         os.setsid()
@@ -111,7 +116,7 @@ def _leave(work: Callable[[Announcing], object], observer: Announcing, watch: Ca
     except HeadraceError as error:
         observer.say({"error": type(error).__name__, "message": error.message, "hint": error.hint})
         code = error.exit_code
-    except BaseException as error:  # noqa: BLE001  the process ends here, and its parent is to know why
+    except BaseException as error:  # noqa: BLE001  the process ends here, and its parent must learn why
         observer.say({"error": "HeadraceError", "message": masked(f"{type(error).__name__}: {error}"), "hint": None})
     finally:
         os._exit(code)

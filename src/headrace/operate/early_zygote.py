@@ -1,8 +1,8 @@
-"""Begins the process that forks workers before anything else is imported: it takes as long to start as the driver.
+"""Starts the zygote, the process that forks workers, before the driver imports anything: both take equally long.
 
-What begins it (the words of its namespace, and which variables it sees beside the usual ones) is as it was in the last
-run of the project; should that have changed, the one begun early is thrown away. Nothing that takes long stands before
-it, not even `typing`, `json` or `pathlib`: they take 15 ms, a tenth of a small run.
+The zygote is started as in the project's last run: with the same command for its namespace, and the same environment
+variables. If this turns out to be wrong, it is ended and another is started. This module imports nothing slow, not even
+`typing`, `json` or `pathlib`: they take 15 ms, a tenth of a small run.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from headrace.backends.processes.environment_variables import seen
 from headrace.backends.processes.spawn import Spawned, spawn
 
-_NOTE = "zygote"  # its words, an empty one, and the variables; each ended by a zero byte
-_begun: list[tuple[str, list[str], Spawned]] = []  # at most one; a list, so that no global is rebound
+_NOTE = "zygote"  # the words of the command, an empty one, and the variables; each ended by a zero byte
+_begun: list[tuple[str, list[str], Spawned]] = []  # at most one zygote; a list, so that no global is rebound
 
 
 def begin(arguments: Sequence[str]) -> None:
-    """Begin it if these arguments will need it, and an earlier run told how."""
+    """Start a zygote if a command with these arguments needs one, and a note of an earlier run says how."""
     if arguments[:1] not in (["run"], ["resume"], ["plan"]) or "--help" in arguments or "--detach" in arguments:
         return
     try:
@@ -30,11 +30,15 @@ def begin(arguments: Sequence[str]) -> None:
         at = way.index("")
         _begun.append((os.path.realpath(home), way, spawn(seen(os.environ, way[at + 1 :]), way[:at])))
     except (OSError, ValueError):
-        return  # it was never told, or by an older Headrace, or bubblewrap or the current folder is gone
+        return  # there is no note, or an older Headrace's, or bubblewrap or the current folder doesn't exist any more
 
 
 def take(home: os.PathLike[str], prefix: Sequence[str], variables: Sequence[str]) -> Spawned | None:
-    """Return the one begun early, if it was begun for this project in this way; note the way for the next time."""
+    """Return the zygote that was started early, if it was started for this project in the way that is needed now.
+
+    Else return None, and write a note of this way for the next run. `prefix` is the command that starts a process in
+    the namespace, and `variables` are the environment variables that stages see.
+    """
     way = [*prefix, "", *variables]
     while _begun:
         there, words, spawned = _begun.pop()
@@ -47,13 +51,13 @@ def take(home: os.PathLike[str], prefix: Sequence[str], variables: Sequence[str]
 
 
 def end() -> None:
-    """Throw away one that nobody took."""
+    """End a zygote that was started early and not taken."""
     while _begun:
         _begun.pop()[2].discard()
 
 
 def _home(folder: str) -> str | None:
-    """Return the state folder of the project that a folder is in, or None."""
+    """Return the state folder of the project that a folder is in, or None if it is in none."""
     while True:
         if os.path.exists(os.path.join(folder, "headrace.toml")):
             return os.path.join(folder, ".headrace")

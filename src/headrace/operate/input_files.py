@@ -1,4 +1,5 @@
-"""Files and folders that a pipeline names, kept as artifacts by the driver, who sees the project's folder."""
+"""Files and folders that a pipeline takes as inputs. The driver, which sees the project's folder, stores them as
+artifacts."""
 
 from __future__ import annotations
 
@@ -16,16 +17,18 @@ from headrace.store.store import Store
 
 MEMORY = "inputs.msgpack"
 TYPES = {"file": "headrace.File", "folder": "headrace.Folder"}
-"""As what they are kept. An older release may have remembered another name, by which keys and traces would differ."""
+"""The names of their artifacts' types. Remembered artifacts of other types, from older releases, aren't used: their
+keys would differ."""
 
 
 def keep_path(project: Project, region: str, store: Store, about: str, path: str) -> Ref:
-    """Keep a file or folder as it is now, in a region's store; a relative path is seen from the project's folder.
+    """Store a file or folder as it is now in a region's store, and return its artifact.
 
-    What was kept before and hasn't changed since is not kept again.
+    `about` is `file` or `folder`. A relative path starts from the project's folder. If the same content was stored
+    before, that artifact is returned.
 
     Raises:
-        ProjectError: it isn't there.
+        ProjectError: there is no such file or folder.
     """
     from headrace.codec.codecs import Codecs  # noqa: PLC0415  30 ms that only pipelines with files need
     from headrace.codec.values import File, Folder  # noqa: PLC0415  as above
@@ -48,31 +51,34 @@ def keep_path(project: Project, region: str, store: Store, about: str, path: str
 
 
 _FRESH_S = 2.0
-"""A file that changed this shortly before it was kept may have changed since within one tick of its clock."""
+"""A file changed less than this many seconds ago may change again without a new time stamp, so it isn't remembered."""
 
 Mark = tuple[str, int, int, int, int]
-"""A file as the system describes it: its path, size, inode, and when its bytes and its entry changed (ns)."""
+"""A file's metadata: path, size, inode, and the times (ns) when its content and its metadata last changed."""
 Memory = dict[str, tuple[list[Mark], Ref]]
 _decode = msgspec.msgpack.Decoder(Memory).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Inputs:
-    """Remembers what was kept, in a file of the state folder; losing it costs a second copy, and no more."""
+    """A memory of stored input files, in a file of the state folder. If it is lost, inputs are stored again."""
 
     def __init__(self, file: Path, store: Store) -> None:
         self._file = file
         self._store = store
 
     def recall(self, path: Path) -> Ref | None:
-        """Return what a file or folder was kept as, if it is as it was then and the store still has it."""
+        """Return the artifact of a file or folder if it hasn't changed since and the store still has it, else None."""
         marks, ref = self._read().get(str(path), ([], None))
         if ref is None or marks != marks_of(path):
             return None
         return ref if all(self._renew(each) for each in blobs(ref)) else None
 
     def remember(self, path: Path, marks: list[Mark], ref: Ref) -> None:
-        """Note what a file or folder was kept as; `marks` were taken before it was read."""
+        """Remember the artifact of a file or folder. `marks` are its metadata from before it was read.
+
+        Nothing is remembered if the file changed while it was read, or only just before.
+        """
         newest = max((mark[3] for mark in marks), default=0) / 1e9
         if time.time() - newest < _FRESH_S or marks != marks_of(path):
             return
@@ -83,10 +89,11 @@ class Inputs:
         aside.replace(self._file)
 
     def _renew(self, ref: Ref) -> bool:
-        """Make a blob young, so that the collector leaves it to the run that will name it; return whether it is there.
+        """Set a blob's time to now, so that the collector doesn't delete it before the new run names it. Return whether
+        the store has the blob.
 
-        In a bucket only the copy of this machine gets younger: a collector that is at work may still take what no run
-        named when it began.
+        For a bucket, only this machine's cached copy gets the new time. A collector that has begun already may still
+        delete the blob.
         """
         try:
             os.utime(self._store.path(ref.digest, ref.nonce or ""))
@@ -102,10 +109,10 @@ class Inputs:
 
 
 def marks_of(path: Path) -> list[Mark]:
-    """Describe a file, or all files of a folder, without reading them."""
+    """Return the metadata of a file, or of all files in a folder, without reading their content."""
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    found = []
+    marks = []
     for file in files:
         state = file.stat()
-        found.append((str(file), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
-    return found
+        marks.append((str(file), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
+    return marks

@@ -1,4 +1,4 @@
-"""A small project that runs at once, for `headrace init`."""
+"""The small example project that `headrace init` writes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from headrace.errors import ProjectError
 
 TEMPLATE = Path(__file__).with_name("template")
 FILES = ("headrace.toml", "pipelines.py", "test_pipelines.py", ".gitignore")
-"""What a new project consists of. The package keeps each as `NAME.txt`, without the dot in front, so that no tool takes
-them for a part of the package."""
+"""The files of a new project. The package has each as `NAME.txt`, without a leading dot, so that no tool treats it as a
+part of the package."""
 
 
 def make_project(folder: Path) -> tuple[Path, ...]:
-    """Write a new project into a folder, which is made where it isn't there, and return its files.
+    """Write a new project into a folder, and return its files. The folder is created if it doesn't exist.
 
     Raises:
-        ProjectError: one of the files is there already, or can't be written; nothing was written then.
+        ProjectError: one of the files exists already (then nothing was written), or a file can't be written.
     """
     there = [name for name in FILES if (folder / name).exists()]
     if there:

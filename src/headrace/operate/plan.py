@@ -1,4 +1,4 @@
-"""Plans a pipeline: traces it as it is now, compares with the past, and runs nothing."""
+"""Plans a pipeline: traces it as it is now and compares it with past runs. No task runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ from headrace.store.store import Store
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 LATEST = 5
-"""So many of the latest runs tell what sources gave before, and what a run takes beside its tasks."""
+"""How many of the latest runs are read for earlier outputs of sources, and for the time that runs take besides their
+tasks."""
 
 
 def plan(
@@ -56,10 +57,12 @@ def plan(
     *,
     note: Callable[[str], None] = lambda _: None,
 ) -> Plan:
-    """Plan a pipeline as it is now, and run nothing. `note` is told what takes long.
+    """Return the plan of a run of the pipeline as it is now. No task runs.
+
+    `note` is called with messages about what takes long.
 
     Raises:
-        UsageError: it can't be traced.
+        UsageError: the pipeline can't be traced.
         RefusedError: no pool can hold one of its tasks.
     """
     name, files = named(project, pipeline)
@@ -75,19 +78,19 @@ def plan(
             backend.close()
         if not graph.partial:
             check_policy(policy, graph.nodes, graph.stages)
-        pool = backend.pool  # as large as it was found to be
+        pool = backend.pool  # with the size that the backend has measured
         places = Places(pool, store, elsewhere(project, pool))
         with views(project) as past:
             return _plan(name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, places=places, past=past)
 
 
 def notes(plan: Plan) -> list[str]:
-    """Return what keys cover beyond what functions reach, each once."""
+    """Return the notes of a plan's tasks, each once: what their keys include besides the code that functions reach."""
     return list(dict.fromkeys(note for task in plan.tasks for note in task.notes))
 
 
 def sums(plan: Plan) -> list[str]:
-    """Return what all of a plan takes and costs, and what of it isn't known, in words."""
+    """Return texts on a whole plan: the expected time, the expected cost, and whether a part isn't planned."""
     texts = []
     if plan.expected_s is not None:
         texts.append(f"expected to take {amount_text(plan.expected_s, seconds_text)}")
@@ -100,7 +103,7 @@ def sums(plan: Plan) -> list[str]:
 
 
 class Graph(Struct):
-    """What a trace gave; `partial` if the pipeline asked for a value before its end."""
+    """The result of a trace. `partial` is True if the trace stopped because the pipeline asked for a value."""
 
     stages: dict[str, Stage]
     nodes: list[Node]
@@ -118,10 +121,14 @@ def trace(
     point: Callable[[PointKind, str], tuple[int, bytes] | None],
     patience_s: float = 3600.0,
 ) -> Graph:
-    """Trace a pipeline up to its end, or to the first value that it asks for.
+    """Trace a pipeline up to its end, or to the first value that it asks for, and return the graph.
+
+    `order` says which pipeline, with its parameters. `now` is the answer to `hr.now()`, and `point` answers questions
+    for cursors, models and datasets. `note` is called with messages about what takes long.
 
     Raises:
-        UsageError: it can't be traced.
+        UsageError: the pipeline can't be traced.
+        BackendError: the process that traces was lost.
     """
     graph = Graph({}, [], {}, False)
     backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
@@ -175,10 +182,10 @@ def _plan(
     places: Places,
     past: Views,
 ) -> Plan:
-    """Plan a traced graph; where it is partial, forecast its rest from the last run.
+    """Return the plan of a traced graph. If the graph is partial, the rest is forecast from the last run.
 
     Raises:
-        PlacementError: a stage fits no pool.
+        PlacementError: a stage doesn't fit the pool.
     """
     for stage in graph.stages.values():
         why = pool.holds(stage.resources)
@@ -214,7 +221,10 @@ def _plan(
 
 
 def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]]) -> Iterator[Beside]:
-    """Go over what runs that succeeded took beside their tasks, whose times overlap."""
+    """Yield for each run that succeeded the time that it took besides its tasks, with the names of the tasks that ran.
+
+    That is the run's time minus the time in which at least one task ran.
+    """
     for run in runs:
         if run.state != "succeeded":
             continue
@@ -228,7 +238,7 @@ def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]])
 
 
 def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:
-    """Return what the last run of the pipeline did after the value that it asked for."""
+    """Return planned tasks for what the pipeline's last run did after it had asked for a value."""
     runs = views.runs(limit=1, pipeline=pipeline).runs
     if not runs:
         return ()

@@ -1,4 +1,4 @@
-"""A session: the one place that wires ledger, store, backend and driver together for a project."""
+"""Run, resume, cancel and stop: the one module that connects a project's ledger, store, backend and driver."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from headrace.waits import hurry, is_hurried, take_time
 from headrace.work.archive import unpack
 
 FEW = 3
-"""So many changed files are named."""
+"""The most changed files that are named in a note."""
 
 
 PEERS = (LedgerError, StoreError, BackendError)
-"""What is raised where a peer is lost, or breaks."""
+"""The errors raised when the ledger, the store or the backend is lost or fails."""
 
 
 class Ended(Struct, frozen=True):
-    """How a run has ended, as its driver knows."""
+    """How a run ended, as its driver knows: the run's id, its final state, and why it ended so."""
 
     run: str
     state: str
@@ -55,10 +55,10 @@ class Ended(Struct, frozen=True):
 
 
 def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, observer: Observer) -> Ended:
-    """Run a pipeline to its end; return how that was.
+    """Run a pipeline, wait until the run ends, and return how it ended.
 
     Raises:
-        UsageError: it can't be traced; there is no run then.
+        UsageError: the pipeline can't be traced. Then there is no run.
         RefusedError: no pool can hold one of its tasks.
     """
     return drive(project, pipeline, params, policy, observer)
@@ -73,13 +73,14 @@ def resume(
     timeout_s: float | None = None,
     observer: Observer,
 ) -> Ended:
-    """Go on with a run that was interrupted, failed or cancelled, to its end; what had succeeded isn't run again.
+    """Go on with a run that was interrupted, failed or cancelled, wait until it ends, and return how it ended.
 
-    It goes on in the pool that it was in, unless another is named, and may take as long again as it was to take, unless
-    `timeout_s` says how long.
+    Tasks that succeeded don't run again. The run goes on in its previous pool unless `pool` names another. It gets
+    `timeout_s` seconds from now, or its own timeout again if `timeout_s` is None. With `new_code`, it goes on with the
+    project's present code.
 
     Raises:
-        LeaseHeld: its driver lives.
+        LeaseHeld: the run has a live driver.
     """
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)
@@ -96,7 +97,7 @@ def resume(
             bundle = make_bundle(project, store) if new_code else machine.bundle
             assert bundle is not None
             bring_bundle(project, bundle, store)
-            unpack(bundle, store, store.local)  # here, where an error reaches the user
+            unpack(bundle, store, store.local)  # before the run goes on, so that the user sees an error
             if not new_code:
                 _note_changed(project, bundle, store, observer)
             else:
@@ -115,7 +116,11 @@ def resume(
 
 
 def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
-    """End a run: by its driver, or by taking its lease where none lives. Return a line that says what was done."""
+    """Cancel a run, and return a line that says what was done.
+
+    A live driver is told to end the run. If there is none, this process takes the lease and ends it. With `now`,
+    running attempts are ended at once. `by` is the person who cancels, by default the system's user.
+    """
     run_id = _full_id(project, run_id)
     by = by or user()
     with open_ledger(project) as ledger:
@@ -142,12 +147,15 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
 
 
 def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
-    """Ask a task's attempt to end early, with what it has by then, or those of a map's elements. Return a line that
-    says what was done.
+    """Ask the attempt of a running task to end early with the result that it has by then. Return a line that says what
+    was done.
+
+    For a map, the attempts of all running elements are asked. `by` is the person who asks, by default the system's
+    user.
 
     Raises:
         NotFoundError: there is no such run or task.
-        UsageError: it doesn't run.
+        UsageError: the task isn't running.
     """
     by = by or user()
     with views(project) as found:
@@ -165,7 +173,7 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
 
 
 def replay(lease: RunLedger) -> Machine:
-    """Rebuild a run from its events alone."""
+    """Return the machine of a run, rebuilt from the run's events."""
     machine = Machine()
     for body in lease.events():
         machine.step(decode_event(body))
@@ -173,7 +181,7 @@ def replay(lease: RunLedger) -> Machine:
 
 
 def named(project: Project, pipeline: str) -> tuple[str, tuple[str, ...]]:
-    """Return a pipeline's name, and the files that may define it."""
+    """Return the name in a pipeline's address (`NAME` or `FILE:NAME`), and the files that may define the pipeline."""
     file, _, name = pipeline.rpartition(":")
     return name, (file,) if file else names_of(project)
 
@@ -187,7 +195,7 @@ def drive(
     *,
     opens_s: float = math.inf,
 ) -> Ended:
-    """Run a pipeline as `run` does; after `opens_s` seconds there is a run, though the pipeline isn't traced yet."""
+    """Run a pipeline as `run` does, but open the run after `opens_s` seconds even if the trace hasn't ended."""
     name, files = named(project, pipeline)
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         place = project.pool(policy.pool)
@@ -213,19 +221,23 @@ def drive(
 
 
 def _taken(lease: RunLedger, pool: Pool, by: str = "", *, again: bool = False) -> Taken:
-    """Return the event that this driver took the run, to go on in this pool."""
+    """Return the event which records that this driver has taken the run, and in which pool the run goes on."""
     now = SystemClock().now()
     return Taken(lease.epoch, by or user(), now, again=again, pool=pool.name, region=pool.region)
 
 
 def _pool_of(project: Project, machine: Machine, wanted: str | None) -> Pool:
-    """Return the pool in which a run goes on: the one named, or the one it was in, if that is still described."""
+    """Return the pool in which a run goes on: the one named `wanted`, else the run's previous pool if the settings
+    still have it, else the default pool."""
     names = {pool.name for pool in project.pools()}
     return project.pool(wanted or (machine.pool if machine.pool in names else None))
 
 
 def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, observer: Observer) -> Left | None:
-    """Return the pool that a run was in before, if it goes on in another one."""
+    """Return the pool that a run was in before, or None if it goes on in the same pool.
+
+    If that pool can't be reached, a note says so, and only what its workers spilled is read.
+    """
     if machine.pool in ("", pool.name) or machine.bundle is None:
         return None
     before = next((each for each in project.pools() if each.name == machine.pool), None)
@@ -234,7 +246,7 @@ def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, obse
     store = open_store(project, before.region)
     try:
         return open_backend(project, before, lease.run, lease.epoch, machine.bundle, store)
-    except HeadraceError as error:  # away, or described otherwise by now
+    except HeadraceError as error:  # the pool can't be reached, or its settings have changed
         observer.note(f"what ran in pool `{before.name}` may go on there for a while: {error.message}")
         return Abandoned(store.spool, lease.run)
 
@@ -246,8 +258,8 @@ def _opened(project: Project, pool: Pool, run_id: str, observer: Observer) -> No
 
 
 def _note_changed(project: Project, bundle: Bundle, store: Store, observer: Observer) -> None:
-    """Say which files are others by now than those that a resumed run goes on with: whoever mended one waits for it."""
-    settings = {path.name for path in project.config_files}  # they are read anew
+    """Write a note that names the files which have changed since the run began: the resumed run uses the old ones."""
+    settings = {path.name for path in project.config_files}  # the resumed run uses the new ones
     names = [name for name in changed_files(project, bundle, store) if name not in settings]
     if names:
         verb = "have" if len(names) > 1 else "has"
@@ -269,11 +281,15 @@ def _driver(
     timeout_s: float | None = None,
     opens_s: float = math.inf,
 ) -> Iterator[Driver]:
-    """Return a driver with everything wired, which ^C and SIGTERM interrupt."""
+    """Yield a driver for the run, connected to everything that it needs. ^C and SIGTERM interrupt it.
+
+    `timeout_s` is the time limit of this driver in seconds; None means the run's own. The run is opened after at most
+    `opens_s` seconds, even if the trace hasn't ended.
+    """
     exits = ExitStack()
     backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)
     lease.share(backend.pool)
-    past = cache(lambda: PastCode(exits.enter_context(views(project))))  # few ask, and those that do ask for many tasks
+    past = cache(lambda: PastCode(exits.enter_context(views(project))))  # opened on first use: most runs need none
     driver = Driver(
         machine=machine,
         ledger=lease,
@@ -309,15 +325,18 @@ def _driver(
 
 
 def _full_id(project: Project, run: str) -> str:
-    """Return a run's id by the beginning of it, or by `latest`."""
+    """Return the full id of a run that is given by a part of its id, or by `latest`."""
     with views(project) as found:
         return found.find(run).run
 
 
 @contextmanager
 def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Make ^C and SIGTERM call `interrupt` instead of raising; the second of them ends all waits for a silent peer.
-    The value says whether there was a second one. In a thread that gets no signals, change nothing."""
+    """Make ^C and SIGTERM call `interrupt` while the context lasts. A second signal ends all waits for a silent peer.
+
+    The context's value is a function that returns whether there was a second signal. In a thread other than the main
+    one, which gets no signals, nothing is changed.
+    """
     count = 0
 
     def handle(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Models and datasets by name: their versions, who made them, and what their reports say; new ones by hand."""
+"""Registered models and datasets: list versions with what their reports say, register versions, and set aliases."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from headrace.spec.intent import PREPARATION, Register, unlike
 from headrace.spec.report import Report
 
 DATA = ("ingest", "prepare")
-"""The kinds of stages whose reports are on data."""
+"""The kinds of stages whose reports are about data."""
 
 
 class Version(Struct, frozen=True, kw_only=True):
-    """A version of a model or dataset. `passed` is what its report says of it, None where it has none, or says nothing.
+    """A version of a model or dataset, for display.
 
-    `run` and `task` gave the artifact, as far as that is known; `origin` says so of one that was registered by hand.
-    `preparation` is the digest of what prepares rows for it. `forced` says why an alias points at it though its report
-    says no.
-    `at` is when it was registered (Unix seconds).
+    `run` and `task` made the artifact; None if not known. `origin` says where it comes from if a user registered it.
+    `at` is when it was registered (Unix seconds), `by` is who did it. `passed` is whether its report passed, and None
+    without a report or a verdict; `verdict` says the same in words. `preparation` is the digest of the preparation of
+    rows for a model. `forced` has, by alias, the reason why an alias points at it although its report says no.
     """
 
     kind: addresses.Kind
@@ -59,8 +59,10 @@ class Version(Struct, frozen=True, kw_only=True):
 
 
 class Wanted(NamedTuple):
-    """What is to be registered: the artifact, its report's and its preparation's, where it comes from, and all reports
-    that judge it. `is_measured`: an evaluation gave it."""
+    """What a user wants to register: the artifact `out`, its report, its preparation, and its origin in words.
+
+    `judged` are all reports that judge the artifact. `is_measured` is True if an evaluation stage made it.
+    """
 
     out: Ref
     report: Ref | None
@@ -71,10 +73,10 @@ class Wanted(NamedTuple):
 
 
 def versions(project: Project, views: Views, kind: addresses.Kind, name: str | None = None) -> list[Version]:
-    """Return the versions of a model or dataset, or of all, by name, the newest first.
+    """Return the versions of all models or datasets, or of the one named, sorted by name and the newest first.
 
     Raises:
-        NotFoundError: there is none of that name.
+        NotFoundError: there is no model or dataset of that name.
     """
     if name is not None:
         name = views.resolve(kind, name).name
@@ -83,7 +85,7 @@ def versions(project: Project, views: Views, kind: addresses.Kind, name: str | N
 
 
 def shown(view: VersionView, load: Load) -> Version:
-    """Return a version as it is shown."""
+    """Return a version for display. `load` reads its report."""
     found = [] if view.report is None else list(reports(view.report, load))
     passed = together(each.passed for each in found)
     failed = [each.rule for report in found for each in report.verdicts if each.holds is not True]
@@ -119,17 +121,26 @@ def register(
     preparation: str | None = None,
     forced: str | None = None,
 ) -> Version:
-    """Make an artifact the next version of a model or dataset; one that is registered already keeps its number.
+    """Register an artifact as the next version of a model or dataset, and return the version. An artifact that is
+    registered under this name already keeps its number.
 
-    `words` are a run and a task (or its part), a digest, or the address of another version. A run alone means the model
-    that it made. `preparation` is the task, or part of one, that gave what prepares rows for it; not told, it is the
-    only one that the model was made from. `forced` is why aliases point at it though a report says no, or why it is
-    registered though it is nothing of this kind.
+    Args:
+        project: the project.
+        words: a run and a task (or `TASK.PART`), or a digest and None, or the address of another version and None. A
+            run and None mean the model that the run made.
+        kind: `model` or `dataset`.
+        name: the name of the model or dataset.
+        note: a note on the version.
+        aliases: aliases to point at the version.
+        preparation: the task, or `TASK.PART`, that made the preparation of rows for a model. None means the preparation
+            that the model was made from, if it is the only one.
+        forced: the reason to do what would be refused: aliases for an artifact whose report says no, or an artifact of
+            another kind.
 
     Raises:
         NotFoundError: there is no such artifact.
-        RefusedError: aliases of what a report says no to.
-        UsageError: a name can't be one, the preparation is none, or a table or a report is to be a model.
+        RefusedError: aliases are given, and a report on the artifact says no.
+        UsageError: a name isn't allowed, `preparation` isn't one, or the artifact can't be of this kind.
     """
     load = loader(reading_store(project))
     with read(project) as views:
@@ -174,7 +185,10 @@ def register(
 
 
 def _as_it_is(project: Project, known: Version) -> Version:
-    """Return a version as the ledger has it now, or as far as it is known: what was asked for is done already."""
+    """Return a version as the ledger has it now, or `known` if the ledger or store can't be read.
+
+    The change itself is made already, so that isn't an error.
+    """
     try:
         with read(project) as views:
             return shown(views.resolve(known.kind, f"{known.name}:{known.version}"), loader(reading_store(project)))
@@ -183,12 +197,15 @@ def _as_it_is(project: Project, known: Version) -> Version:
 
 
 def point(project: Project, word: str, alias: str, *, remove: bool = False, forced: str | None = None) -> Version:
-    """Point an alias at the version that an address names, or take it away. `forced` is why, where its report says no.
+    """Point an alias at the version that an address names, or with `remove`, remove the alias from it. Return the
+    version.
+
+    `word` is the address. `forced` is the reason to point it although the version's report says no.
 
     Raises:
-        NotFoundError: there is no such version, or no such alias to take away.
-        RefusedError: a report on it says no.
-        UsageError: it is no address.
+        NotFoundError: there is no such version, or it has no such alias to remove.
+        RefusedError: a report on the version says no, and `forced` is None.
+        UsageError: `word` isn't an address.
     """
     address = addresses.must_be_address(word)
     with read(project) as views:
@@ -218,10 +235,10 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
 
 
 def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str:
-    """Return what is to be noted of an artifact that is nothing of its kind; nothing of one that may be.
+    """Return a note for a version whose artifact can't be of this kind, with the reason; empty if it can.
 
     Raises:
-        UsageError: it is none, and nobody has said why it should be.
+        UsageError: the artifact can't be of this kind, and `forced` is None.
     """
     what = unlike(kind, wanted.out, judges=wanted.is_measured)
     if what is None:
@@ -237,10 +254,10 @@ def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str
 
 
 def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: Load, forced: str | None) -> str | None:
-    """Return why aliases may point at what a report says no to, or can't be heard on; None where none is such.
+    """Return `forced`, the reason to set aliases, if a report says no or can't be read; None if no reason is needed.
 
     Raises:
-        RefusedError: one is, and nobody has said why it should be so anyway.
+        RefusedError: a report says no or can't be read, and `forced` is None.
     """
     found = [load(ref) for each in judged for ref in report_refs(each)]
     said = [report for report in found if isinstance(report, Report) and report.passed is False]
@@ -258,10 +275,10 @@ def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: L
 
 
 def _named_preparation(views: Views, run: str, task: str) -> Ref:
-    """Return the preparation that a task of a run gave, or a part of it.
+    """Return the preparation in the output of a run's task, or of `TASK.PART`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the output doesn't have exactly one preparation.
     """
     whole, _ = _exactly(material(views, run), task, "dataset")
     found = list(_preparations(whole))
@@ -271,7 +288,7 @@ def _named_preparation(views: Views, run: str, task: str) -> Ref:
 
 
 def _preparations(ref: Ref | None) -> Iterator[Ref]:
-    """Go over the preparations in an output."""
+    """Yield the preparations in an output: the output itself, or its parts."""
     if ref is not None and ref.type == PREPARATION:
         yield ref
     elif ref is not None and ref.names:
@@ -310,14 +327,17 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
 
 
 def _judging_task(run: Material, task: str) -> list[Ref]:
-    """Return the reports of all that judged what a task gave, in its run."""
+    """Return the reports of all evaluations in a run that depend on a task's output."""
     judges = [name for name in run.walk([task], run.needing) if run.rows[name].kind == "evaluate"]
     return [each for name in judges for each in report_refs(run.out(name))]
 
 
 def _judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
-    """Return the reports of all that judged an artifact, in the runs that gave it; of a small one that stands in the
-    ledger's rows nobody knows these."""
+    """Return the reports of all evaluations of a model, given by its artifact, in the runs that made it.
+
+    The result is empty for a dataset, and for a small artifact that is kept in the ledger's rows: its runs aren't
+    known.
+    """
     if kind == "model":
         with suppress(NotFoundError):
             made = Lineage(views).of_artifact(ref.digest).made
@@ -326,7 +346,7 @@ def _judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]
 
 
 def _judging(views: Views, version: VersionView) -> list[Ref]:
-    """Return the reports on a version: the one that it has, and those of all that judged a model in its run."""
+    """Return the reports on a version: its own and, for a model, those of all evaluations in its run."""
     made = addresses.maker(views, version) if version.kind == "model" else None
     own = [] if version.report is None else [version.report]
     if made is None:
@@ -335,8 +355,10 @@ def _judging(views: Views, version: VersionView) -> list[Ref]:
 
 
 def _exactly(run: Material, task: str, kind: addresses.Kind) -> tuple[Ref, str]:
-    """Return a task's output, or the part of it that is named, and the words for it. Of several outputs that have a
-    field `model`, a model is that field, as in `registry.model`."""
+    """Return the artifact that `TASK` or `TASK.PART` names, and its name in words.
+
+    If a model is wanted and the output has several fields, the field `model` is returned.
+    """
     whole, name, path = run.out(task), task, ""
     if whole is None:
         name, _, path = task.partition(".")
@@ -356,7 +378,7 @@ def _is_run(views: Views, word: str) -> bool:
 
 
 def _reports_of_data(run: Material, task: str) -> Iterator[Ref]:
-    """Go over the reports that tell of data: the task's own, then those of such tasks after it, the last first."""
+    """Yield the reports about a dataset: the task's own, then those of data stages after it, the last stage first."""
     yield from report_refs(run.out(task))
     for name in sorted(run.walk([task], run.needing), key=lambda name: -run.rows[name].ordinal):
         if run.rows[name].kind in DATA:
@@ -364,8 +386,11 @@ def _reports_of_data(run: Material, task: str) -> Iterator[Ref]:
 
 
 def _reports_of_model(run: Material, task: str) -> Iterator[Ref]:
-    """Go over the reports that tell how good a model is: those of tasks after it that evaluate, the nearest first, then
-    its own (of what it was fitted to), then those of other tasks after it, the last first."""
+    """Yield the reports about a model, the most relevant first.
+
+    These are the reports of evaluations after the task, the nearest first; then the task's own, which is about its
+    training data; then those of other tasks after it, the last first.
+    """
     after = run.walk([task], run.needing)
     judges = [name for name in after if run.rows[name].kind == "evaluate"]
     others = sorted((name for name in after if name not in judges), key=lambda name: -run.rows[name].ordinal)

@@ -38,7 +38,7 @@ class Canvas:
         self.axes = axes
 
     def drawing(self, title: str, caption: str = "") -> Drawing:
-        """Return the figure as a drawing for a report: SVG without a date, so that its bytes depend on the data only."""
+        """Return the figure as a drawing for a report. Its SVG has no date, so the same data gives the same bytes."""
         text = io.StringIO()
         self.figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
         return Drawing(title=title, svg=text.getvalue(), caption=caption)

@@ -1,2 +1,2 @@
-"""Whether machine, project, ledger, stores and pools are as they must be, each with what to do. Begin with `doctor`.
-It mends nothing."""
+"""The checks of `headrace doctor`: machine, project, ledger, stores and pools. Each finding says what to do. Begin with
+`doctor`. Nothing is repaired here."""

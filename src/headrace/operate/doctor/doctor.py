@@ -1,4 +1,4 @@
-"""Looks over the machine, the project and its state, and says of each thing what was found and what to do."""
+"""Checks the machine, the project and its state. Each finding says what was found and what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ LEAST_BYTES, FEW_BYTES = 100 << 20, 2 << 30
 
 
 def examine(project: Project | None) -> Iterator[Finding]:
-    """Look over the machine and, where there is one, the project. What can't be looked at is wrong, and says why."""
+    """Yield a finding for each check of the machine and, if `project` isn't None, of the project.
+
+    A check that raises an error is a finding with the state `wrong` and the error's message.
+    """
     checks: dict[str, Callable[[], Answer]] = dict(MACHINE)
     if project is not None:
         checks |= {about: partial(check, project) for about, check in PROJECT.items()}

@@ -1,4 +1,4 @@
-"""A finding: one thing that `headrace doctor` has looked at."""
+"""A finding: the result of one check of `headrace doctor`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from msgspec import Struct
 State = Literal["well", "doubtful", "wrong"]
 
 SKEW_S = 5.0
-"""A clock that is off by more is worth a word: times of runs and ages of blobs are compared across machines."""
+"""Clocks that differ by more seconds are reported: times of runs and ages of blobs are compared across machines."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at. `hint` says what to do about it, where there is something to do."""
+    """The result of a check. `about` is the check's name, `found` what was found, and `hint` what to do, or None."""
 
     about: str
     state: State
@@ -22,4 +22,4 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 Answer = tuple[State, str, str | None]
-"""What a look gives: a finding's `state`, `found` and `hint`."""
+"""The return value of a check: the finding's `state`, `found` and `hint`."""

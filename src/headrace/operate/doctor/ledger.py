@@ -1,4 +1,4 @@
-"""Looks over the ledger: a file with locks beside it, or a server with a clock of its own."""
+"""Checks of the ledger: of a file and the locks beside it, or of a server and its clock."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from headrace.report.measures import bytes_text, count_text, seconds_text
 
 SLOW_COMMIT_S = 0.02
 RUNS = 10_000
-"""So many are counted at most."""
+"""The most runs that are counted."""
 
 
 def ledger_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Return looks at the ledger, at the locks of one that is a file, and at the clock."""
+    """Return the checks of the ledger by name. For a ledger in a file, they include its locks and the clock."""
     if ledger_is_shared(project):
         return {"ledger": partial(_server, project)}
     return {"locks": partial(_locks, project), "ledger": partial(_file, project), "clock": partial(_clock, project)}
@@ -34,8 +34,9 @@ def _server(project: Project) -> Answer:
         f"{seen.round_trip_s * 1000:.1f} ms, commits in {seen.commit_s * 1000:.1f} ms"
     )
     if abs(seen.offset_s) > SKEW_S:
-        told = f"{found}; its clock is {seconds_text(abs(seen.offset_s))} {'ahead' if seen.offset_s > 0 else 'behind'}"
-        return "doubtful", told, "set both clocks by NTP; leases go by the server's, times of tasks by the workers'"
+        clock = f"its clock is {seconds_text(abs(seen.offset_s))} {'ahead' if seen.offset_s > 0 else 'behind'}"
+        hint = "set both clocks by NTP: leases use the server's clock, times of tasks the workers' clocks"
+        return "doubtful", f"{found}; {clock}", hint
     if seen.commit_s > SLOW_COMMIT_S:
         return "doubtful", found, "the server is far away or slow: every durable step waits for a commit"
     return "well", found, None

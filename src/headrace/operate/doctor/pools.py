@@ -1,12 +1,12 @@
-"""Looks over the pools: whether this machine has what a local one promises, and whether a cluster can be reached, and
-workers can begin on its nodes."""
+"""Checks of the pools: whether this machine has what a local pool promises, whether a cluster can be reached, and
+whether workers can start on its nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from headrace.operate.doctor.finding import Answer
+from headrace.operate.doctor.finding import Answer, State
 from headrace.operate.pools.cluster_state import Trouble
 from headrace.operate.pools.pools import look_at
 from headrace.project import host_limits
@@ -15,7 +15,7 @@ from headrace.spec.fleet import Pool
 
 
 def pool_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Return a look at each pool."""
+    """Return the check of each pool, by name."""
     return {f"pool {pool.name}": partial(_pool, project, pool) for pool in project.pools()}
 
 
@@ -43,10 +43,11 @@ def _pool(project: Project, pool: Pool) -> Answer:
 
 
 def _troubled(found: str, troubles: Sequence[Trouble]) -> Answer:
-    """Return which nodes no worker can begin on: those together that have the same trouble."""
+    """Return the answer for a cluster on whose nodes workers can't start. Nodes with the same trouble are grouped."""
     nodes: dict[str, list[str]] = {}
     for trouble in troubles:
         nodes.setdefault(trouble.why, []).append(f"`{trouble.node}`")
-    told = "; ".join(f"node {', '.join(dict.fromkeys(names))}: {why}" for why, names in nodes.items())
+    listed = "; ".join(f"node {', '.join(dict.fromkeys(names))}: {why}" for why, names in nodes.items())
     hints = dict.fromkeys(trouble.hint for trouble in troubles if trouble.hint)
-    return "wrong" if any(each.sure for each in troubles) else "doubtful", f"{found}; {told}", "; ".join(hints) or None
+    state: State = "wrong" if any(each.sure for each in troubles) else "doubtful"
+    return state, f"{found}; {listed}", "; ".join(hints) or None

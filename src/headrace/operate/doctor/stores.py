@@ -1,4 +1,4 @@
-"""Looks over the stores, that of the backups among them: reached, read and written, how fast, and by which clock."""
+"""Checks of the stores, also of the backups' store: whether they can be read and written, how fast, and their clock."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from headrace.store.store import Store
 
 TRIAL_BYTES = 1 << 20
 FAR_BYTES = 8 << 20
-"""What is sent to an object store and fetched again, to see the bandwidth."""
+"""The bytes that are sent to an object store and fetched again, to measure the bandwidth."""
 
 SLOW_SYNC_S = 0.05
 SLOW_BYTES_PER_S = 5e6
 
 
 def store_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Return a look at each region's store, and at that of the backups where the settings have one."""
+    """Return the checks of each region's store and, if the settings name it, of the backups' store, by name."""
     found: dict[str, Callable[[], Answer]] = {
         "store" if region.name == HOME else f"store {region.name}": partial(_region, project, region.name)
         for region in project.regions()
@@ -66,7 +66,7 @@ def _look(store: Store, *, far: bool) -> Answer:
 
 
 def _trial(store: Store, data: bytes) -> tuple[float, float]:
-    """Keep and read some bytes, and return the seconds that each took; nothing of it stays."""
+    """Write some bytes to a store, read them, and delete them. Return the seconds that writing and reading took."""
     start = time.perf_counter()
     blob = store.put(data)
     wrote = time.perf_counter()

@@ -1,2 +1,2 @@
-"""What Python programs and notebooks call and see. Begin with `launcher`. The command line's words are used, its
-terminal isn't."""
+"""The API for Python programs and notebooks: run and plan pipelines, and show the results. Begin with `launcher`. Texts
+are the same as on the command line."""

@@ -1,4 +1,4 @@
-"""Bundles a pipeline that is in a notebook: by value, with the cells that its functions come from."""
+"""The bundle files of a pipeline in a notebook: the pickled pipeline, and the source of the notebook's cells."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from headrace.work.notebook import CELLS, NOTEBOOK, in_file
 
 
 def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
-    """Return the files that stand for a notebook in a bundle.
+    """Return the files, by name, that a bundle has for a notebook: the pickled pipeline, and the cells' sources.
 
     Raises:
-        ProjectError: the pipeline reaches something that can't be sent to another process.
+        ProjectError: the pipeline uses an object that can't be sent to another process.
     """
     pickled, cells = io.BytesIO(), _cells()
     try:
         _Pickler(pickled).dump((pipeline, _beside(pipeline.function.__globals__, cells.values())))
-    except Exception as error:  # pickling runs code of whatever is reached
+    except Exception as error:  # pickling runs code of the objects that it reaches
         raise ProjectError(
             f"pipeline `{pipeline.name}` reaches something that can't be sent to a worker: {error}",
             hint="make connections, locks and open files inside of stages",
@@ -38,15 +38,17 @@ def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
 
 
 def _beside(scope: Mapping[str, Any], cells: Iterable[str]) -> dict[str, Any]:
-    """Return the globals that no function's code reads and that its key needs: those of decorators, bases, annotations
-    and defaults. Workers count the code by these too, as they would in a file."""
+    """Return the globals, by name, that the cells use in decorators, base classes, annotations and defaults.
+
+    Functions don't read these when they run, but their fingerprint includes them, in a notebook as in a file.
+    """
     named: set[str] = set()
     for cell in cells:
         with suppress(SyntaxError, ValueError):
             named |= {name for node in ast.walk(ast.parse(cell)) for name in _names_beside(node)}
     found = {}
     for name in sorted(named & set(scope)):
-        with suppress(Exception):  # pickling runs code of whatever it is: without it, the name counts as missing
+        with suppress(Exception):  # pickling runs the object's own code; if it fails, the name counts as missing
             _Pickler(io.BytesIO()).dump(scope[name])
             found[name] = scope[name]
     return found
@@ -77,13 +79,13 @@ def _code(code: CodeType) -> tuple[Any, ...]:
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
-    """Keeps the name of the cell that code comes from, where cloudpickle 3.1.3 leaves it out."""
+    """A pickler that keeps the file name of code, which names its cell. cloudpickle 3.1.3 leaves it out."""
 
     dispatch_table: ClassVar[Any] = ChainMap({CodeType: _code}, cloudpickle.CloudPickler.dispatch_table)
 
 
 def _cells() -> dict[str, str]:
-    """Return the sources of the cells that have run, by the file name that their code has."""
+    """Return the sources of the cells that have run, by the file names that Python gave to their code."""
     return {
         name: "".join(entry[2])
         for name, entry in list(linecache.cache.items())

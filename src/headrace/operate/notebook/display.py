@@ -1,4 +1,4 @@
-"""What a notebook shows of runs, plans, reports and tables, and of a run while it goes: HTML that needs no script."""
+"""HTML, without scripts, and text for notebooks: runs, plans, reports, tables, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = 200
-"""More tasks than this aren't listed one by one."""
+"""The most tasks that are listed."""
 TABLE_ROWS = 10
 TABLE_COLUMNS = 20
 SPARE = ("time", "cost", "pool")
 EVERY_S = 0.5
-"""So often the picture of a run that goes is drawn again."""
+"""The progress of a run is shown anew after this many seconds."""
 EXTRA_STYLE = """
 .headrace { max-width: none; margin: 0; padding: 0.8rem 1rem; border-radius: 10px; font-size: 14px;
   --succeeded: var(--passed); --failed: var(--refused); --reused: var(--link); --cancelled: var(--unsure); }
@@ -45,7 +45,7 @@ EXTRA_STYLE = """
 
 
 def run_html(run: RunView) -> str:
-    """Return a run as its tasks in a table, under how it ended."""
+    """Return HTML for a run: its state, time and cost, and a table of its tasks."""
     tasks = run.tasks or ()
     cost = [f", {usd_text(run.usd)}"] if run.usd else []
     head = tag(
@@ -62,7 +62,7 @@ def run_html(run: RunView) -> str:
 
 
 def run_text(run: RunView) -> str:
-    """Return a run as lines of text: how it ended, and its tasks in a table."""
+    """Return a run as lines of text: how it ended, and a table of its tasks."""
     tasks = run.tasks or ()
     shown = _most_telling(tasks)
     heads = ("", "task", "kind", "state", "time", "why")
@@ -77,13 +77,13 @@ def run_text(run: RunView) -> str:
 
 
 def runs_text(runs: Sequence[RunView]) -> str:
-    """Return runs as lines of text, the first of which names what stands below."""
+    """Return runs as a table in lines of text. The first line has the names of the columns."""
     heads = ("run", "pipeline", "state", "time")
     return "\n".join(columns(heads, [(run.run, run.pipeline, run.state, seconds_text(run.seconds)) for run in runs]))
 
 
 def plan_text(plan: Plan) -> str:
-    """Return a plan as `headrace plan` shows it, in lines of text."""
+    """Return a plan as lines of text: a table of its tasks, and the expected time and cost."""
     heads = ("", "task", "kind", "decision", "time", "why")
     rows = [
         (
@@ -102,7 +102,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def runs_html(runs: Sequence[RunView]) -> str:
-    """Return runs as a table, a line for each."""
+    """Return HTML for runs: a table with a row for each run."""
     rows = (
         [run.run, run.pipeline, _state(run.state), seconds_text(run.seconds), usd_text(run.usd or None)] for run in runs
     )
@@ -110,7 +110,7 @@ def runs_html(runs: Sequence[RunView]) -> str:
 
 
 def plan_html(plan: Plan) -> str:
-    """Return a plan as its tasks in a table, with what each would take and why."""
+    """Return HTML for a plan: a table of its tasks, with the decision, the reason, time and cost of each."""
     rows = (
         [
             tag("code", task.name),
@@ -137,12 +137,12 @@ def plan_html(plan: Plan) -> str:
 
 
 def report_html(report: Report) -> str:
-    """Return a report as its page shows it."""
+    """Return HTML for a report, the same as on its page."""
     return _fragment(html_body(report, level=3))
 
 
 def table_html(table: pa.Table) -> str:
-    """Return the first rows and columns of a table, with its size and the types of its columns."""
+    """Return HTML for the first rows and columns of an Arrow table, with its size and the types of its columns."""
     names = table.column_names[:TABLE_COLUMNS]
     first = table.select(list(range(len(names)))).slice(0, TABLE_ROWS)
     columns = [[_cell(value) for value in column.to_pylist()] for column in first.columns]
@@ -154,7 +154,7 @@ def table_html(table: pa.Table) -> str:
 
 
 def cell() -> int | None:
-    """Return the number of the notebook's cell that runs; None outside of one."""
+    """Return the number of the notebook cell that is running; None outside a notebook."""
     return getattr(_shell(), "execution_count", None) if is_notebook() else None
 
 
@@ -165,7 +165,8 @@ def is_notebook() -> bool:
 
 
 def register() -> None:
-    """Tell IPython, where it runs, how values of classes are shown that know nothing of pages."""
+    """If IPython runs, register how it shows reports, plans and Arrow tables, whose classes have no HTML of their
+    own."""
     shell = _shell()
     if shell is None:
         return
@@ -180,10 +181,11 @@ def register() -> None:
 
 
 class NotebookObserver:
-    """Shows each stage of a run on a line below the cell: its state, how far it is, and the time."""
+    """An observer that shows a run's progress below the notebook cell: a row for each stage, with its state, progress
+    and time."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        show: Any = importlib.import_module("IPython.display")  # it is there in notebooks only
+        show: Any = importlib.import_module("IPython.display")  # it is installed where notebooks run
         self._html = show.HTML
         self._monotonic = monotonic
         self._began = monotonic()
@@ -211,18 +213,18 @@ class NotebookObserver:
         self.leave()
 
     def leave(self) -> None:
-        """Leave the last picture below the cell."""
+        """Stop updating, and show the last state of the run below the cell."""
         if not self._left.is_set():
             self._left.set()
             self._drawer.join()
             self._shown.update(self._html(self.html()))
 
     def become(self, html: str) -> None:
-        """Show this in the place of the picture that was left: the run as it ended says all that it says, and more."""
+        """Replace the progress below the cell by this HTML, which shows the run as it ended."""
         self._shown.update(self._html(html))
 
     def html(self) -> str:
-        """Return the picture of this moment."""
+        """Return HTML for the progress at this moment."""
         with self._lock:
             now = self._monotonic()
             stages = [_stage(stage, now) for stage in self._counts]
@@ -236,14 +238,14 @@ class NotebookObserver:
 
 
 def _shell() -> Any:
-    """Return IPython's shell, where this process has one."""
+    """Return IPython's shell, or None if this process has none."""
     module = sys.modules.get("IPython")
     return None if module is None else module.get_ipython()
 
 
 @cache
 def _style() -> Markup:
-    """Return the style of reports, for what stands inside of `.headrace` alone."""
+    """Return the style sheet of reports, limited to elements inside `.headrace`."""
     text = STYLE.read_text(encoding="utf-8").replace(":root {", "& {").replace("body {", "& {")
     return tag("style", Markup(f".headrace {{\n{text}\n}}\n{EXTRA_STYLE}"))
 
@@ -253,7 +255,7 @@ def _fragment(*children: Child) -> str:
 
 
 def _table(heads: Sequence[Child], rows: Iterable[Sequence[Child]]) -> Markup:
-    """Return a table without the columns of `SPARE` in which nothing stands."""
+    """Return an HTML table. Columns named in `SPARE` are left out if they are empty."""
     lines = list(rows)
     kept = [place for place, name in enumerate(heads) if name not in SPARE or any(line[place] for line in lines)]
     heads, rows = [heads[place] for place in kept], ([line[place] for place in kept] for line in lines)
@@ -283,7 +285,7 @@ def _task(task: TaskView) -> list[Child]:
 
 
 def _most_telling(tasks: Sequence[TaskView]) -> list[TaskView]:
-    """Return as many tasks as fit: those that went wrong before those that went well, in their order."""
+    """Return at most `ROWS` tasks, in their order. Tasks that didn't succeed are preferred."""
     ranked = sorted(range(len(tasks)), key=lambda place: tasks[place].state in ("succeeded", "reused"))
     return [tasks[place] for place in sorted(ranked[:ROWS])]
 

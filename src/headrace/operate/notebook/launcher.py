@@ -1,4 +1,4 @@
-"""What Python programs and notebooks call: run and plan a pipeline, look at runs, load artifacts."""
+"""The functions for Python programs and notebooks: run and plan a pipeline, list runs, load artifacts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class RunTask:
-    """A task of a run, as Python programs see it."""
+    """A task of a run, for Python programs. It also has the attributes of a `TaskView`."""
 
     def __init__(self, project: Project, run: str, view: TaskView) -> None:
         self._project = project
@@ -49,13 +49,13 @@ class RunTask:
         return getattr(self._view, name)
 
     def value(self, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
-        """Load the task's output; of a table, only these `columns` where some are named, and no others are read.
+        """Load and return the task's output. With `columns`, only these columns of a table are read.
 
         With `safe`, forms that run code when they are read (pickles, classes of a project) are refused.
 
         Raises:
-            NotFoundError: it has none.
-            CodecError: columns are named of what isn't a table, or has none of that name; or it isn't safe.
+            NotFoundError: the task has no output.
+            CodecError: `columns` is given but the output isn't a table or lacks one of them, or the output isn't safe.
         """
         ref = find(views(self._project), self._run, self._view.name)
         return Codecs().load(ref, reading_store(self._project), verify=True, safe_only=safe, columns=columns)
@@ -76,22 +76,22 @@ class Run:
 
     @property
     def state(self) -> str:
-        """How it ended, or that it lives."""
+        """The state of the run: how it ended, or that it hasn't ended."""
         return self.view.state
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """How long the run took, in seconds."""
         return self.view.seconds
 
     @property
     def usd(self) -> float:
-        """What it cost, in US dollars."""
+        """The cost of the run, in US dollars."""
         return self.view.usd
 
     @property
     def why(self) -> str:
-        """Why it ended as it did, where that isn't plain."""
+        """Why the run ended as it did; empty if there is nothing to say."""
         return self.view.why
 
     def __getitem__(self, name: str) -> RunTask:
@@ -112,12 +112,12 @@ class Run:
 
     def _repr_html_(self) -> str | None:
         if self._shown_in is not None and self._shown_in == display.cell():
-            return None  # it stands above, where its progress was
+            return None  # the same cell shows the run already, in place of its progress
         return display.run_html(self.view)
 
 
 class Planned(Plan, frozen=True):
-    """A plan, as Python programs see it: printed, it is what `headrace plan` says."""
+    """A plan, for Python programs. `print` and notebooks show it as `headrace plan` does."""
 
     def __repr__(self) -> str:
         counts = Counter(task.decision.replace("_", " ") for task in self.tasks)
@@ -131,7 +131,7 @@ class Planned(Plan, frozen=True):
 
 
 class Runs(list[Run]):
-    """Runs, newest first; a notebook shows them as a table."""
+    """A list of runs, the newest first. A notebook shows it as a table."""
 
     def __str__(self) -> str:
         return display.runs_text([run.view for run in self])
@@ -141,14 +141,14 @@ class Runs(list[Run]):
 
 
 class Launcher:
-    """Serves `run` and `plan` of a pipeline (`define.pipeline.Launcher`)."""
+    """The implementation of a pipeline's `run` and `plan` methods (`define.pipeline.Launcher`)."""
 
     def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Run:
-        """Run a pipeline to its end.
+        """Run a pipeline, wait until it ends, and return the run.
 
         Raises:
             RunFailed: a task failed.
-            RunCancelled: somebody ended it.
+            RunCancelled: the run was cancelled.
         """
         project, address = _place(pipeline)
         with _watching() as observer:
@@ -170,33 +170,34 @@ class Launcher:
         return run
 
     def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Plan:
-        """Plan a pipeline, and run nothing."""
+        """Return the plan of a pipeline's run, without running anything."""
         project, address = _place(pipeline)
         plan = planning.plan(project, address, params, Policy())
         return Planned(**{name: getattr(plan, name) for name in plan.__struct_fields__})
 
 
 def runs(*, limit: int = 100) -> list[Run]:
-    """Return the newest runs of the project of the current folder, newest first."""
+    """Return up to `limit` runs of the current folder's project, the newest first."""
     project = projects.load()
     with views(project) as found:
         return Runs(Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs)
 
 
 def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
-    """Load an artifact of the project of the current folder by its digest, or the beginning of it, or by the address
-    of a version, `model:NAME`, `model:NAME:3` or `dataset:NAME@ALIAS`; of a table, only these `columns` where some are
-    named, and no others are read.
+    """Load and return an artifact of the current folder's project.
 
-    `part` is a part of a version, such as the `"preparation"` that a model was registered with; where a run is named,
-    the task whose output it is, `"fit"`, or a part of it, `"fit.model"`.
-
-    With `safe`, forms that run code when they are read (pickles, classes of a project) are refused: for what others
-    have made.
+    Args:
+        digest: the artifact's digest or the beginning of it, or the address of a version: `model:NAME`, `model:NAME:3`
+            or `dataset:NAME@ALIAS`. It may also be a run's id; then `part` is needed.
+        part: for a version, a part of it, such as the `"preparation"` that was registered with a model. For a run, the
+            task, `"fit"`, or a part of its output, `"fit.model"`.
+        columns: the columns of a table to read; None means all.
+        safe: True to refuse forms that run code when they are read (pickles, classes of a project). Use it for
+            artifacts that other people made.
 
     Raises:
-        NotFoundError: no run names it.
-        CodecError: columns are named of what isn't a table, or has none of that name; or it isn't safe.
+        NotFoundError: there is no such artifact.
+        CodecError: `columns` is given but the artifact isn't a table or lacks one of them, or it isn't safe.
     """
     project = projects.load()
     with views(project) as found:
@@ -206,7 +207,8 @@ def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None 
 
 @contextmanager
 def _watching() -> Iterator[Observer]:
-    """Show how far a run is where somebody looks: below a notebook's cell, or on a terminal."""
+    """Yield an observer that shows a run's progress below a notebook cell or on a terminal, else one that shows
+    nothing."""
     if display.is_notebook():
         observer: display.NotebookObserver | LiveObserver = display.NotebookObserver()
     elif is_live(sys.stderr):
@@ -223,7 +225,7 @@ def _watching() -> Iterator[Observer]:
 
 
 def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
-    """Find the project of a pipeline that a program holds, and the pipeline's address in it."""
+    """Return the project of a pipeline object, and the pipeline's address in the project."""
     file = inspect.getsourcefile(pipeline.function)
     if file is None or not os.path.isfile(file):
         return _notebook_place(pipeline)
@@ -233,11 +235,14 @@ def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
 
 
 def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
-    """Return the project of the current folder, or one that is nothing but this folder, with the notebook in it."""
+    """Return the current folder's project with the notebook's code added, and the pipeline's name.
+
+    If the folder has no project, the folder itself is the project, without settings.
+    """
     here = Path.cwd()
     try:
-        found = projects.load()
+        project = projects.load()
     except ProjectError:
-        found = Project(root=here, home=here / projects.STATE, files=())
-    found = replace(found, files=(found.root / NOTEBOOK,), extra=notebook_files(pipeline))
-    return found, pipeline.name
+        project = Project(root=here, home=here / projects.STATE, files=())
+    project = replace(project, files=(project.root / NOTEBOOK,), extra=notebook_files(pipeline))
+    return project, pipeline.name

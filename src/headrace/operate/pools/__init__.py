@@ -1,2 +1,2 @@
-"""Pools as a run sees them: opened by their settings, in their regions. Begin with `pools`. What a backend does is
-`backends`' own."""
+"""Functions that open pools and regions by their settings, for a run. Begin with `pools`. The backends themselves are
+in `backends`."""

@@ -1,4 +1,4 @@
-"""A cluster as it was seen."""
+"""The state of a cluster at one moment, for `headrace doctor`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Trouble(Struct, frozen=True, kw_only=True):
-    """What keeps workers from beginning on a node, and what to do. `sure` is False when this is only likely."""
+    """Why workers can't start on a node, and a hint on what to do. `sure` is False when this is only likely."""
 
     node: str
     why: str
@@ -15,8 +15,11 @@ class Trouble(Struct, frozen=True, kw_only=True):
 
 
 class ClusterState(Struct, frozen=True, kw_only=True):
-    """What a cluster is, in words, what its machines hold together, and how far away it is. `unfit` says why none of
-    its nodes is one that the pool may use."""
+    """A cluster's state: a description (`words`), the cpus and gpus of all its machines, and its round-trip time.
+
+    `unfit` says why the pool can use none of its nodes, and is empty if it can. `troubles` are nodes on which workers
+    can't start.
+    """
 
     words: str
     cpu: float

@@ -1,4 +1,4 @@
-"""Opens a pool's backend for a run."""
+"""Functions that open a pool's backend for a run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from headrace.work.environments.cache import cache_folder
 
 
 def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bundle, store: Store) -> Backend:
-    """Open a pool's backend, whose workers keep what they make in the store of the pool's region.
+    """Open and return a pool's backend for a run. Its workers write to the store of the pool's region.
 
-    `epoch` is that of the run's lease.
+    `epoch` is the epoch of the run's lease.
 
     Raises:
-        ConfigError: this release has no such backend, or its workers can't have the namespace that they must have.
-        BackendError: it can't be reached.
+        ConfigError: this release has no such backend, or the namespace that the settings require can't be made.
+        BackendError: the backend can't be reached.
     """
     address = project.region(pool.region).store
     section = _section(project, pool)
@@ -58,7 +58,9 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
         case "local":
             prefix = _prefix(project, pool, store)
             if prefix:
-                unpack(bundle, store, store.local)  # here: in there it is to be read only
+                unpack(
+                    bundle, store, store.local
+                )  # before the workers start: in their namespace the folder is read-only
             spawned = take(project.home, prefix, hello.variables)
             return LocalBackend(pool, hello, store.spool, prefix=prefix, spawned=spawned)
         case "ray":
@@ -76,28 +78,29 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
 
 
 class Abandoned:
-    """A pool that a run has left and that can't be reached (`run.ports.Left`): there is what its workers spilled."""
+    """A pool that a run has left and that can't be reached (`run.ports.Left`). Only the reports that its workers
+    spilled to the store can be read."""
 
     def __init__(self, spool: Spool, run: str) -> None:
         self._spool = spool
         self._run = run
 
     def adopt(self) -> Iterable[Heard]:
-        """Return what workers have spilled."""
+        """Return the reports that workers have spilled to the store."""
         return spilled(self._spool, self._run)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
-        """Forget what was spilled, which the run has absorbed by now."""
+        """Delete the spilled reports, which the run has absorbed by now. Calls for single workers do nothing."""
         if workers is None and not now:
             self._spool.forget(self._run)
 
 
 def look_at(project: Project, pool: Pool) -> ClusterState:
-    """Connect to a pool's cluster and look it over.
+    """Connect to a pool's cluster, and return its state.
 
     Raises:
-        ConfigError: it isn't a cluster's, or the cluster has other versions.
-        BackendError: it can't be reached.
+        ConfigError: the pool isn't on a cluster, or the cluster has other versions of Ray or Python.
+        BackendError: the cluster can't be reached.
     """
     if pool.backend != "ray":
         raise ConfigError(f"pool `{pool.name}` has backend `{pool.backend}`, which is not a cluster", hint='use "ray"')
@@ -118,7 +121,11 @@ def _ray(pool: Pool) -> ModuleType:
 
 
 def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
-    """Return the words that put workers into their namespace; none where there is to be none."""
+    """Return the words of the command that starts workers in their namespace; empty if they get no namespace.
+
+    Raises:
+        ConfigError: the settings require a namespace, and none can be made here.
+    """
     wanted = _section(project, pool).namespace
     if wanted == "off" or not (_works(project) or wanted == "on"):
         return []
@@ -132,7 +139,7 @@ def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
     if closed:
         hidden.insert(0, project.root.resolve())
     shown = _folders(project, pool, store)
-    ours = [store.local.resolve() / name for name in ("bundles", "workers")]  # code, and notes of what is to be ended
+    ours = [store.local.resolve() / name for name in ("bundles", "workers")]  # code, and notes about processes to end
     for folder in (*shown, *ours):
         folder.mkdir(parents=True, exist_ok=True)
     readable = (*_others(project, pool, hidden), *ours)
@@ -144,7 +151,8 @@ def _section(project: Project, pool: Pool) -> PoolSection:
 
 
 def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
-    """Return the folders that workers need: of their store, where it is one, and of their machine."""
+    """Return the folders that workers need: the store if it is a folder, its local folder, and the cache of
+    environments if it would be hidden."""
     address = project.region(pool.region).store
     found = {store.local.resolve()}
     if not address.is_remote:
@@ -156,23 +164,26 @@ def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
 
 
 def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
-    """Return the folders among what is hidden from which workers, as movers, bring what lies in other regions."""
+    """Return the stores of other regions that are folders inside `hidden`. Workers read them for transfers."""
     addresses = [region.store for region in project.regions() if region.name != pool.region]
     folders = [folder_of(address).resolve() for address in addresses if not address.is_remote]
     return [path for path in folders if path.is_dir() and any(path.is_relative_to(each) for each in hidden)]
 
 
 def _works(project: Project) -> bool:
-    """Whether namespaces can be had. That they can is noted, since asking takes 20 ms, and asked again under other
-    circumstances; that they can't is asked each time, since somebody may have seen to it."""
+    """Return whether workers can run in namespaces on this machine.
+
+    A positive result is noted in a file, because the test takes 20 ms. The note is valid as long as the system's
+    circumstances are the same. A negative result is tested again each time, since a user may have fixed the cause.
+    """
     if bubblewrap() is None:
         return False
     note, now = project.home / "namespaces", circumstances()
     with suppress(OSError):
         if note.read_text() == now:
             return True
-    found = works()
-    if found:
+    does_work = works()
+    if does_work:
         with suppress(OSError):
             note.write_text(now)
-    return found
+    return does_work

@@ -1,4 +1,5 @@
-"""A pool on a Ray cluster, opened and looked over. It imports Ray: `pools` loads it for pools that want it."""
+"""Functions that open and check a pool on a Ray cluster. This module imports Ray, so `pools` imports it only if
+needed."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from headrace.spec.fleet import Pool
 from headrace.work.host_check import try_here
 
 NODES, NODES_S = 8, 20.0
-"""So many nodes are tried side by side, and so long: workers are alike on most clusters."""
+"""How many nodes are tried at the same time, and for how many seconds. Nodes are alike on most clusters."""
 
 
 def open_ray(
@@ -40,11 +41,13 @@ def open_ray(
     hidden: Sequence[Path],
     shown: Sequence[Path],
 ) -> RayBackend:
-    """Connect to the pool's cluster, for a run whose lease has this epoch.
+    """Connect to the pool's cluster, and return its backend. `epoch` is the epoch of the run's lease.
+
+    `hidden` are folders that workers may not see, except the folders in `shown`.
 
     Raises:
-        ConfigError: the cluster has other versions.
-        BackendError: it can't be reached.
+        ConfigError: the cluster has other versions of Ray or Python.
+        BackendError: the cluster can't be reached.
     """
     cluster = _cluster(section, pool)
     return RayBackend(
@@ -62,7 +65,7 @@ def open_ray(
 
 
 def look(section: PoolSection, pool: Pool, store: StoreAddress) -> ClusterState:
-    """Connect to the pool's cluster, and say what it is, and what keeps workers from beginning on its nodes."""
+    """Connect to the pool's cluster, and return its state, with the nodes on which workers can't start."""
     cluster = _cluster(section, pool)
     try:
         nodes, held = cluster.size()
@@ -81,7 +84,7 @@ def look(section: PoolSection, pool: Pool, store: StoreAddress) -> ClusterState:
 
 
 def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tuple[Trouble, ...]:
-    """Ask nodes to try whether workers could begin there."""
+    """Return why workers can't start on some of up to `NODES` nodes. Each of these nodes tries it."""
     release = version("headrace")
     address = msgspec.msgpack.encode(store)
     answers = cluster.ask(try_here, release, address, labels=section.labels, most=NODES, within_s=NODES_S)
@@ -99,16 +102,16 @@ def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tu
 
 
 def _measured(section: PoolSection, pool: Pool, cluster: Cluster) -> Pool:
-    """Return a pool with what its cluster has, where the settings don't say how much of that is to be used."""
+    """Return the pool with all cpus, memory and gpus of its cluster, unless the settings limit them."""
     nodes, held = cluster.size()
-    found: dict[str, Any] = {"nodes": max(nodes, pool.nodes)}
+    size: dict[str, Any] = {"nodes": max(nodes, pool.nodes)}
     if section.cpu is None:
-        found["cpu"] = held["CPU"] or pool.cpu
+        size["cpu"] = held["CPU"] or pool.cpu
     if section.memory_gib is None:
-        found["memory_gib"] = held.get("memory", 0.0) / GIB or pool.memory_gib
+        size["memory_gib"] = held.get("memory", 0.0) / GIB or pool.memory_gib
     if not section.gpus:
-        found["gpus"] = int(held.get("GPU", 0.0))
-    return replace(pool, **found)
+        size["gpus"] = int(held.get("GPU", 0.0))
+    return replace(pool, **size)
 
 
 def _cluster(section: PoolSection, pool: Pool) -> Cluster:

@@ -1,4 +1,4 @@
-"""The other regions, as a run in one of them sees them."""
+"""The regions other than the one in which a run takes place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headrace.store.store import Store
 
 
 def elsewhere(project: Project, pool: Pool) -> list[Elsewhere]:
-    """Return all regions but the pool's own: what their stores hold can be brought to it."""
+    """Return all regions except the pool's own. Blobs of their stores can be transferred to the pool's region."""
     here = project.region(pool.region)
     return [
         Elsewhere(region.name, open_store(project, region.name), region.store, project.link(region.name, here.name))
@@ -21,10 +21,10 @@ def elsewhere(project: Project, pool: Pool) -> list[Elsewhere]:
 
 
 def bring_bundle(project: Project, bundle: Bundle, store: Store) -> None:
-    """Bring a run's code to the store of the region where the run goes on, whichever region it is in now.
+    """Copy a run's bundle to `store`, the store of the region where the run goes on, unless it is there already.
 
     Raises:
-        BlobMissing: no region has it.
+        BlobMissing: no region's store has the bundle.
     """
     if store.size(bundle.digest, bundle.nonce) is not None:
         return

@@ -1,2 +1,2 @@
-"""How far a run is, while it goes: who looks on, what is counted, what is written to the log. Begin with `observer`.
-Nothing here decides anything."""
+"""The progress of a run: observers, counts, displays and the log. Begin with `observer`. Nothing here makes
+decisions."""

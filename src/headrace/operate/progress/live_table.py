@@ -1,4 +1,4 @@
-"""Progress as a table that stays in place, for terminals."""
+"""Progress as a table on a terminal, updated in place."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from headrace.report.marks import MARKS, STYLES, printable
 from headrace.report.measures import seconds_text
 
 BARS_FROM = 60
-"""Columns of a terminal that has room for bars."""
+"""The least width of a terminal, in characters, that has room for bars."""
 
 
 class LiveObserver:
-    """Shows each stage on a line: state, how many of its tasks are done, running, reused and failed, and the time."""
+    """An observer that shows a line for each stage: its state, how many tasks are done, running, reused and failed, and
+    its time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +33,7 @@ class LiveObserver:
         self._run_id = ""
         self._began = time.monotonic()
         colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-        console = Console(stderr=True, color_system=colours)  # by its own rule rich would still write bold and dim
+        console = Console(stderr=True, color_system=colours)  # by itself, rich would still write bold and dim
         self._live = Live(self, console=console, refresh_per_second=8, vertical_overflow="crop")
 
     def opened(self, run_id: str) -> None:
@@ -50,7 +51,7 @@ class LiveObserver:
         self.leave()
 
     def leave(self) -> None:
-        """Leave the last picture where it is, and the terminal as it was."""
+        """Stop updating. The last table stays on the screen, and the terminal is reset."""
         self._live.stop()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -66,7 +67,7 @@ class LiveObserver:
                 yield Text(f"  and {len(stages) - len(shown)} more stages", "dim")
 
     def _table(self, stages: Sequence[Stage], width: int) -> Table:
-        """Return a line for each stage; where the terminal is narrow, without bars, and names are cut off first."""
+        """Return a table with a row for each stage. On a narrow terminal, bars are left out and long names cut off."""
         with_bars = width >= BARS_FROM
         now = time.monotonic()
         rests = [f"{each.done}/{each.total}  {printable(each.counts)}  {each.took(now)}  " for each in stages]
@@ -93,7 +94,7 @@ class LiveObserver:
 
 
 def _most_telling(stages: Sequence[Stage], room: int) -> list[Stage]:
-    """Return the stages that fit: what runs or failed before what waits, and that before what is done."""
+    """Return at most `room` stages, in their order. Running ones are preferred, then failed, waiting, and done ones."""
     order = {"running": 0, "failed": 1, "cancelled": 1, "waiting": 2}
     kept = sorted(stages, key=lambda stage: order.get(stage.state, 3))[:room]
     return [stage for stage in stages if stage in kept]

@@ -1,4 +1,4 @@
-"""Headrace's own log: a line for each thing that happens to the runs of a project, wanted by `[log]`."""
+"""Headrace's own log of a project's runs, one line per event, if `[log]` in the settings asks for it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from headrace.project.project import Project
 
 @contextmanager
 def logged(project: Project, observer: Observer) -> Iterator[Observer]:
-    """Return an observer that also writes the log, where the settings want one; an error that ends the run is in it
-    too.
+    """Yield an observer that passes everything to `observer` and, if the settings ask for a log, also writes it.
+
+    An error that ends the driver is logged too.
 
     Raises:
         ConfigError: the log's file can't be written.

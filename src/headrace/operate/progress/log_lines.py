@@ -1,4 +1,4 @@
-"""The lines of the log: what happens to a run, as JSON objects or as text, one a line."""
+"""The lines of the log: the events of a run as JSON objects or as text, one per line."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from headrace.spec.redaction import masked
 
 _log = logging.getLogger("headrace.run")
 _LEVELS = {"failed": logging.WARNING, "waiting": logging.DEBUG, "running": logging.DEBUG}
-"""How loud a task's state is; the others are worth a line at `info`."""
+"""The log levels of a task's states. States that aren't listed are logged at `info`."""
 
 
 class JsonLine(logging.Formatter):
-    """A record as one JSON object: `time` (UTC), `level`, `logger`, `event`, then what the event brings."""
+    """A formatter that writes a record as one JSON object: `time` (UTC), `level`, `logger`, `event`, and the event's
+    fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the record as a line of JSON."""
         return msgspec.json.encode(_fields(self, record)).decode()
 
 
 class TextLine(logging.Formatter):
-    """A record for people: `2026-11-25T16:40:00.123Z INFO run opened run=... user=...`."""
+    """A formatter that writes a record as text: `2026-11-25T16:40:00.123Z INFO run opened run=... user=...`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the record as a line of text."""
         head = _fields(self, record)
         when, level, _, event = head.pop("time"), head.pop("level"), head.pop("logger"), head.pop("event")
         rest = " ".join(f"{name}={_word(value)}" for name, value in head.items())
@@ -45,12 +46,12 @@ class TextLine(logging.Formatter):
 
 
 class _Told(logging.Handler):
-    """Tells once that lines are lost (of a full disk, say), and lets the run go on."""
+    """A handler that reports once that log lines are lost, for example because the disk is full. The run goes on."""
 
     tell: Callable[[str], None] | None = None
 
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  named so by `logging`
-        """Take what `emit` has raised."""
+        """Report the error of `emit` by `tell`, but only the first one."""
         tell, self.tell = self.tell, None
         if tell is not None:
             tell(f"lines of the log are lost: {sys.exception()}")
@@ -58,7 +59,7 @@ class _Told(logging.Handler):
 
 class _ToFile(_Told, WatchedFileHandler):
     def close(self) -> None:
-        """Close the file; what it can't take any more was told."""
+        """Close the file, and ignore errors: lost lines were reported before."""
         with suppress(OSError):
             super().close()
 
@@ -68,10 +69,11 @@ class _ToStderr(_Told, logging.StreamHandler[TextIO]):
 
 
 def handler(root: Path, file: str, form: str, tell: Callable[[str], None]) -> logging.Handler:
-    """Return what writes to a file (relative to the project's folder), or to stderr for `-`; `tell` hears of lines that
-    can't be written.
+    """Return a handler that writes to a file, or to stderr if `file` is `-`.
 
-    The file may be moved away at any time, as `logrotate` does: the next line makes a new one.
+    The file's path is relative to `root`, the project's folder. `form` is `json` or `text`. `tell` is called with a
+    message when a line can't be written. The file may be moved away at any time, as `logrotate` does: the next line
+    then creates a new file.
     """
     writer: _ToFile | _ToStderr
     if file == "-":
@@ -87,7 +89,7 @@ def handler(root: Path, file: str, form: str, tell: Callable[[str], None]) -> lo
 
 @contextmanager
 def attached(writer: logging.Handler, level: str) -> Iterator[None]:
-    """Write all that Headrace logs there, from this level on."""
+    """Write all of Headrace's log records of this level and above to `writer`, until the context ends."""
     logger = logging.getLogger("headrace")
     logger.addHandler(writer)
     logger.setLevel(level.upper())
@@ -99,7 +101,7 @@ def attached(writer: logging.Handler, level: str) -> Iterator[None]:
 
 
 class LoggingObserver:
-    """Writes what happens to a run into the log, and tells another observer of it."""
+    """An observer that writes the events of a run to the log and passes them to another observer."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -111,33 +113,33 @@ class LoggingObserver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Log the error that has ended the driver, if one has."""
+        """Log the error that ended the driver, if there was one."""
         if isinstance(error, HeadraceError):
             self._say(logging.ERROR, "driver stopped", error=type(error).__name__, message=error.message)
         elif error is not None:
             _log.error("driver stopped", exc_info=error, extra={"fields": {"run": self._run}})
 
     def opened(self, run_id: str) -> None:
-        """The run is open."""
+        """Log that the run is open, and pass this on."""
         self._run = run_id
         self._say(logging.INFO, "run opened", pid=os.getpid(), host=socket.gethostname())
         self._observer.opened(run_id)
 
     def tasks(self, rows: Sequence[TaskRow]) -> None:
-        """These tasks have changed."""
+        """Log the states of these changed tasks, and pass the rows on."""
         for row in rows:
             level = _LEVELS.get(row.state, logging.INFO)
             if _log.isEnabledFor(level):
-                self._say(level, f"task {row.state}", **_told(row))
+                self._say(level, f"task {row.state}", **_task_fields(row))
         self._observer.tasks(rows)
 
     def note(self, text: str) -> None:
-        """Something else is worth a word."""
+        """Log a message, and pass it on."""
         self._say(logging.INFO, text)
         self._observer.note(text)
 
     def closed(self, row: RunRow) -> None:
-        """The run has ended."""
+        """Log that the run has ended, and pass this on."""
         level = logging.INFO if row.state == "succeeded" else logging.WARNING
         self._say(level, "run closed", state=row.state, why=row.why, seconds=row.seconds, usd=row.usd)
         self._observer.closed(row)
@@ -146,11 +148,11 @@ class LoggingObserver:
         _log.log(level, event, extra={"fields": {"run": self._run, **fields}})
 
 
-def _told(row: TaskRow) -> dict[str, Any]:
-    told = {"task": row.name, "stage": row.stage, "state": row.state, "reason": row.reason, "attempts": row.attempts}
+def _task_fields(row: TaskRow) -> dict[str, Any]:
+    fields = {"task": row.name, "stage": row.stage, "state": row.state, "reason": row.reason, "attempts": row.attempts}
     if row.state in ("succeeded", "failed"):
-        told |= {"pool": row.pool, "seconds": row.seconds, "load_s": row.load_s, "save_s": row.save_s, "usd": row.usd}
-    return told
+        fields |= {"pool": row.pool, "seconds": row.seconds, "load_s": row.load_s, "save_s": row.save_s, "usd": row.usd}
+    return fields
 
 
 def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who looks on while a run goes: the driver tells, the command line or a notebook shows."""
+"""Observers of a run: the driver calls them, and the command line or a notebook shows the progress."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["NoObserver", "Observer", "RunRow", "TaskRow"]
 
 
 class Observer(Protocol):
-    """Told of a run as it goes, from the thread of the drive loop: it must be quick, and must not raise.
+    """An observer of a run. The drive loop calls it in its own thread, so it must return quickly and must not raise.
 
-    `opened` comes first and `closed` last. `tasks` gives the rows that changed, after they were stored.
+    `opened` is called first and `closed` last. `tasks` is called with the rows that changed, after they were stored.
     """
 
     def opened(self, run_id: str) -> None: ...
@@ -23,7 +23,7 @@ class Observer(Protocol):
 
 
 class NoObserver:
-    """Nobody looks on."""
+    """An observer that does nothing."""
 
     def opened(self, run_id: str) -> None:
         pass

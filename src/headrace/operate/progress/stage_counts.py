@@ -1,4 +1,4 @@
-"""How far each stage of a run is, counted from the rows of its tasks."""
+"""The progress of each stage of a run, counted from the rows of its tasks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ ENDED = ("succeeded", "reused", "failed", "skipped", "cancelled")
 
 @dataclass(slots=True)
 class Stage:
-    """One stage: its tasks by state (elements of a map each count, the map itself doesn't), and its first start.
+    """The progress of one stage.
 
-    `total` and `done` are counted along, since they are asked for at each tick. `awaits` is what a task of it that has
-    begun waits for, as it was told last. `began` and `ended` are when this process saw its first task begin and its
-    last one end, by the clock of the counts.
+    `states` counts its tasks by state. Each element of a map counts, the map itself doesn't. `total` and `done` are the
+    numbers of all tasks and of those that have ended. `started` is the earliest start of a task (Unix seconds).
+    `seconds` is the sum of the ended tasks' times. `awaits` is the latest reason why a task that had begun waits.
+    `began` and `ended` are when this process saw the first task begin and the last one end, by a monotonic clock.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Stage:
     ended: float | None = None
 
     def count(self, state: str, by: int) -> None:
-        """Count one more task, or one less, that is in this state."""
+        """Add `by` (1 or -1) to the number of tasks in this state."""
         self.states[state] += by
         self.total += by
         if state in ENDED:
@@ -44,7 +45,8 @@ class Stage:
 
     @property
     def state(self) -> str:
-        """The state of the whole stage: what its worst or its busiest task is at."""
+        """The state of the whole stage: `running` or `waiting` until all its tasks have ended, then the worst of their
+        states."""
         if self.states["running"]:
             return "running"
         if self.done < self.total:
@@ -56,8 +58,10 @@ class Stage:
 
     @property
     def counts(self) -> str:
-        """How many of its tasks run, were reused, failed, were skipped or cancelled; else its state, and what it waits
-        for as far as that is known."""
+        """The numbers of tasks that run, were reused, failed, were skipped or cancelled, as text.
+
+        If there are none, the text is the stage's state and, if known, what it waits for.
+        """
         states = ("running", "reused", "failed", "skipped", "cancelled")
         counts = [f"{self.states[state]} {state}" for state in states if self.states[state]]
         if counts:
@@ -65,14 +69,14 @@ class Stage:
         return f"{self.state}: {self.awaits}" if self.state == "waiting" and self.awaits else self.state
 
     def took(self, now: float) -> str:
-        """How long it has run, in words; empty if nothing of it ran."""
+        """Return how long the stage has run, as text; empty if none of its tasks ran."""
         if self.began is None or self.state in ("reused", "skipped"):
             return ""
         return seconds_text((self.ended or now) - self.began)
 
 
 class StageCounts:
-    """All stages of a run, in the order in which they were met."""
+    """The progress of all stages of a run, in the order in which their first tasks were seen."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -87,7 +91,7 @@ class StageCounts:
         return self._stages[stage]
 
     def absorb(self, rows: Iterable[TaskRow]) -> None:
-        """Count what changed; what `--only` leaves out doesn't count."""
+        """Update the counts by rows that changed. Tasks that `--only` leaves out aren't counted."""
         touched = set()
         for row in rows:
             if row.reason == NOT_ASKED:
@@ -109,11 +113,11 @@ class StageCounts:
             self._time(self._stages[name])
 
     def is_map(self, task: str) -> bool:
-        """Return whether a task is a map, of which elements have been met."""
+        """Return whether a task is a map of which elements have been seen."""
         return task in self._maps
 
     def _leave_out(self, row: TaskRow) -> None:
-        """Forget a task that was met before `--only` was heeded, and its stage if that has no other."""
+        """Remove a task that `--only` leaves out from the counts, and its stage if it has no other task."""
         stage = self._stages.get(row.stage)
         if stage is not None:
             self._count(stage, row.name, None)
@@ -121,7 +125,7 @@ class StageCounts:
                 del self._stages[row.stage]
 
     def _time(self, stage: Stage) -> None:
-        """Note when a stage's first task began and its last one ended."""
+        """Set when the stage's first task began and its last one ended."""
         if stage.state != "waiting":
             now = self._monotonic()
             stage.began = now if stage.began is None else stage.began
@@ -137,7 +141,7 @@ class StageCounts:
 
 
 def ended_text(view: RunView, states: Mapping[str, int]) -> str:
-    """Return how a run ended: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
+    """Return how a run ended as text: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     cost = f", {usd_text(view.usd)}" if view.usd else ""
     return f"run {view.run} {view.state} in {seconds_text(view.seconds)}{cost}" + (f": {counts}" if counts else "")

@@ -1,4 +1,4 @@
-"""The lookout: a thread that says what this process waits for, once that takes long."""
+"""A thread that reports what this process waits for when a wait takes long."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from headrace.report.measures import seconds_text
 from headrace.waits import Wait, longest
 
 SAY_S = 5.0
-"""A wait that lasts as long as this is told."""
+"""A wait is reported when it has lasted this many seconds."""
 AGAIN_S = 30.0
-"""One that goes on is told again so often."""
+"""A wait that goes on is reported again after this many seconds."""
 LOOK_S = 0.5
 
 
 @contextmanager
 def looking_out(say: Callable[[str], None], look_s: float = LOOK_S) -> Iterator[None]:
-    """Return what this process waits for, since when, and until when, for as long as this lasts."""
+    """Report waits of this process while the context lasts: call `say` with a message for each wait that takes long.
+
+    A thread looks for such waits every `look_s` seconds. A message says what the wait is for, how long it has lasted,
+    and how long it may still last.
+    """
     ended = threading.Event()
     thread = threading.Thread(target=_look_out, args=(say, ended, look_s), name="headrace-lookout", daemon=True)
     thread.start()
@@ -30,19 +34,19 @@ def looking_out(say: Callable[[str], None], look_s: float = LOOK_S) -> Iterator[
 
 
 def _look_out(say: Callable[[str], None], ended: threading.Event, look_s: float) -> None:
-    told: Wait | None = None
-    told_at = 0.0
+    last: Wait | None = None
+    said_at = 0.0
     while not ended.wait(look_s):
         now, wait = time.monotonic(), longest()
         if wait is None or now - wait.since < SAY_S:
-            told = None
-        elif told != wait or now - told_at >= AGAIN_S:
-            told, told_at = wait, now
+            last = None
+        elif last != wait or now - said_at >= AGAIN_S:
+            last, said_at = wait, now
             say(text(wait, now))
 
 
 def text(wait: Wait, now: float) -> str:
-    """Return what a wait is for, since when, and how much longer it may last.
+    """Return a message that says what a wait is for, how long it has lasted, and how much longer it may last.
 
     >>> text(Wait("an answer of the store", 0.0, 60.0), 5.0)
     'waiting for an answer of the store, for 5.0 s so far, and for 55.0 s more at most'

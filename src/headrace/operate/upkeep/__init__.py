@@ -1,2 +1,2 @@
-"""Upkeep of a project's state: collecting, checking, backups, export and import. Begin with `upkeep`. The work itself
-is the ledger's."""
+"""Upkeep of a project's state: garbage collection, checks, backups, export and import. Begin with `upkeep`. The package
+`ledger` does the actual work."""

@@ -24,17 +24,21 @@ __all__ = ["BackedUp", "Restored", "Snapshot", "back_up", "check_place", "open_b
 
 
 class Restored(Struct, frozen=True, kw_only=True):
-    """What came back, of which snapshot."""
+    """The result of a restore: the snapshot, and what was imported from it."""
 
     snapshot: Snapshot
     imported: Imported
 
 
 def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, progress: Progress) -> BackedUp:
-    """Make a backup of ledger and blobs, while runs go on; with `keep`, let go all but the newest snapshots then.
+    """Make a backup of the ledger and its blobs, and return what was copied. Runs may go on meanwhile.
+
+    With `keep`, or the settings' own number, all but the newest snapshots are deleted afterwards. With `deep`, blobs
+    copied earlier are read too, and damaged ones are copied again.
 
     Raises:
-        ConfigError: there is no such place.
+        ConfigError: no place for backups is given or set.
+        UsageError: backups can't be kept in this place.
     """
     backups, found = open_backups(project, url), stores(project)
     check_place(project, backups, found.values())
@@ -48,16 +52,19 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
 
 
 def snapshots(project: Project, url: str | None) -> list[Snapshot]:
-    """Return the backups that there are, the oldest first."""
+    """Return the snapshots of a backup, the oldest first."""
     return open_backups(project, url).snapshots()
 
 
 def restore(project: Project, url: str | None, *, name: str | None, merge: bool, progress: Progress) -> Restored:
-    """Bring a snapshot back into a project without runs; with `merge`, into one that has some.
+    """Copy a snapshot's runs and blobs into a project, and return what was imported.
+
+    `name` is the snapshot's name or the beginning of it; None means the newest. The project must have no runs, unless
+    `merge` is given.
 
     Raises:
         UsageError: the project has runs already.
-        NotFoundError: there is no such backup.
+        NotFoundError: there is no such snapshot.
     """
     backups = open_backups(project, url)
     snapshot = backups.find(name)
@@ -79,11 +86,14 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
 
 
 def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> None:
-    """Refuse a place where what is of no use to the backups would be deleted, though others need it, or one that would
-    be lost with what is backed up.
+    """Raise an error if backups can't be kept in a place.
+
+    Backups delete blobs that they don't need, so the place must not be shared with a store or another project. And it
+    must not be inside the project's state, which it would be lost with.
 
     Raises:
-        UsageError: this place is one of those.
+        UsageError: the place is, or is inside, one of the project's stores or its state folder, is the project's
+            folder, or has another project's backups.
     """
     place = _real(backups.store.url)
     for store in found:
@@ -108,12 +118,17 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
 
 
 def _real(url: str) -> str:
-    """Return a folder's path without links in it, by which the same folder is told; a URL as it is."""
+    """Return a folder's path with links resolved, so that equal folders have equal paths. A URL is returned unchanged,
+    without a slash at its end."""
     return url.rstrip("/") if "://" in url else os.path.realpath(url)
 
 
 def _check_folder(project: Project, folder: Path) -> None:
-    """Refuse a path that is no folder and can't become one, and a folder that holds other things."""
+    """Raise an error if a path isn't a folder and can't become one, or if the folder holds other things than backups.
+
+    Raises:
+        UsageError: backups can't be kept there.
+    """
     there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
     if not there.is_dir():
         raise UsageError(f"`{there}` is not a folder", hint="name a folder, or the URL of one")
@@ -125,11 +140,11 @@ def _check_folder(project: Project, folder: Path) -> None:
 
 
 def open_backups(project: Project, url: str | None = None) -> Backups:
-    """Open the backups where the settings have them, or here.
+    """Open the backups at `url`, or at the settings' address if `url` is None, and return them.
 
     Raises:
-        ConfigError: there is no such place.
-        UsageError: it is no folder that could hold them.
+        ConfigError: neither is given.
+        UsageError: the path isn't a folder that can hold backups.
     """
     address = project.backup(url)
     if not address.is_remote:

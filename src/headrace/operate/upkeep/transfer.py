@@ -1,4 +1,4 @@
-"""Moving a project's record: `headrace ledger export`, `import` and `migrate`."""
+"""Export, import and migration of a project's ledger: `headrace ledger export`, `import` and `migrate`."""
 
 from __future__ import annotations
 
@@ -35,11 +35,14 @@ __all__ = ["Exported", "Imported", "Migrated", "Progress", "export_ledger", "imp
 
 
 LOOKED_AT = {"arrow": "arrow", "arrow-stream": "arrow-stream", "pandas": "arrow", "polars": "arrow"}
-"""Codecs of tables, and which of them looks at their bytes."""
+"""The codecs of tables, and for each the codec that checks the bytes of such a table."""
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """What an archive holds; `lacking` blobs are in no store, or damaged there."""
+    """What an export has written: the file, the numbers of runs and blobs, and the blobs' size in bytes.
+
+    `lacking` are the digests of blobs that are missing or damaged in all stores.
+    """
 
     file: str
     runs: int
@@ -49,7 +52,7 @@ class Exported(Struct, frozen=True, kw_only=True):
 
 
 def head(project: Project) -> Head:
-    """Return what an archive of the project's ledger is."""
+    """Return the head of an archive of the project's ledger: its format, versions, time and project."""
     return Head(
         format=FORMAT,
         version=VERSION,
@@ -62,11 +65,12 @@ def head(project: Project) -> Head:
 
 
 def export_ledger(project: Project, file: Path, *, blobs: bool, progress: Progress) -> Exported:
-    """Write all that the project's ledger holds into a file, and the blobs that it names. Runs may go on meanwhile: the
-    file holds what was stored at one moment.
+    """Write the project's whole ledger to a file, with `blobs` also the blobs that it names; return what was written.
+
+    Runs may go on meanwhile: the file holds what was stored at one moment.
 
     Raises:
-        UsageError: the file is there already, or can't be written.
+        UsageError: the file exists already, or can't be written.
     """
     if file.exists():
         raise UsageError(f"`{file}` is there already", hint="name another file, or remove it first")
@@ -88,10 +92,13 @@ def export_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
 
 
 def import_ledger(project: Project, file: Path, *, blobs: bool, progress: Progress) -> Imported:
-    """Bring what such a file holds into the project's ledger, and the blobs into its store first.
+    """Import an exported file into the project's ledger, with `blobs` also its blobs into the store; return what was
+    imported.
+
+    The blobs are copied before the rows.
 
     Raises:
-        UsageError: the file is none of these, or differs from what is here already; nothing was written.
+        UsageError: the file isn't an export, or a run in it differs from the same run here. The ledger is unchanged.
     """
     with (
         Archive(file, schema=SCHEMA) as archive,
@@ -104,13 +111,17 @@ def import_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
 
 
 def looking(store: Store) -> Look:
-    """Return what looks into the bytes of tables that have come into a store: that needs neither pandas nor polars."""
+    """Return a function that checks the bytes of tables that were imported into a store.
+
+    Tables of pandas and polars are checked as Arrow tables, so neither library is needed.
+    """
     codecs = Codecs()
     return lambda ref: codecs.check(replace(ref, codec=LOOKED_AT[ref.codec]), store)
 
 
 def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
-    """Yield what an attempt printed, from its worker's own log if that is here, else from where it is kept."""
+    """Yield the output that an attempt printed: from its worker's log file if that is on this machine, else from the
+    stores."""
     own = (FolderLogs(store.local / "logs", own=True) for store in found)
     for logs in (*own, *(store.logs for store in found)):
         pieces = logs.read(run, span.log, span.start, span.end)
@@ -124,10 +135,10 @@ def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
 
 
 def _sizes(found: Sequence[Store], run: str) -> dict[str, int]:
-    """Return the sizes of those logs of a run's workers that are on this machine."""
+    """Return the sizes, by file name, of the log files of a run's workers that are on this machine."""
     sizes: dict[str, int] = {}
     for store in found:
-        with suppress(OSError):  # there is none, or its run is forgotten meanwhile
+        with suppress(OSError):  # there is no such folder, or it was deleted meanwhile
             for path in (store.local / "logs" / run).iterdir():
                 if LOG.fullmatch(path.name):
                     sizes.setdefault(path.name, path.stat().st_size)
@@ -135,15 +146,23 @@ def _sizes(found: Sequence[Store], run: str) -> dict[str, int]:
 
 
 def _logs(store: Store) -> tuple[Logs, ...]:
-    """Return the places for what was printed elsewhere: where all machines read it, and beside what workers of this
-    machine write, where that of attempts is sought that didn't tell how they ended."""
+    """Return the places to which an import writes printed output: the store's logs, which all machines read, and this
+    machine's log folder.
+
+    The output of attempts that didn't report their end is looked for in the log folder.
+    """
     beside = FolderLogs(store.local / "logs", own=False)
     return (beside,) if store.url == str(store.local) else (store.logs, beside)
 
 
 @contextmanager
 def _written(file: Path) -> Iterator[BinaryIO]:
-    """Return a file to write to, which gets its name once it is whole and durable; after an error, nothing is left."""
+    """Yield a temporary file to write to. When the context ends, it is synced and renamed to `file`, or deleted after
+    an error.
+
+    Raises:
+        UsageError: the file can't be written.
+    """
     aside = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         _forget_torn(file)
@@ -168,16 +187,16 @@ def _written(file: Path) -> Iterator[BinaryIO]:
 
 
 def _forget_torn(file: Path) -> None:
-    """Remove what an export that was killed has left of this file."""
+    """Delete the temporary files of earlier exports to this file that were killed."""
     for path in file.parent.glob(f".{file.name}.*.part"):
         path.unlink(missing_ok=True)
 
 
 def migrate_ledger(project: Project) -> Migrated:
-    """Bring the project's ledger to this version's tables; say from which version.
+    """Migrate the project's ledger to this version's tables, and return the versions before and after.
 
     Raises:
         NotFoundError: there is no ledger yet.
-        LedgerVersionError: a newer Headrace wrote it.
+        LedgerVersionError: a newer Headrace wrote the ledger.
     """
     return migrate(ledger_address(project))

@@ -1,4 +1,4 @@
-"""Upkeep of a project's state: deleting what no run needs, and checking that all is there that should be."""
+"""Upkeep of a project's state: delete what no run needs, and check that nothing is missing or damaged."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from headrace.store.store import Store
 __all__ = ["Checked", "Collected", "Keep", "Problem", "Replayed", "check", "collect", "kept", "replayed"]
 
 FOLDERS = ("logs", "scratch", "workers")
-"""What a store keeps of a run outside of digests and of the spool."""
+"""A store's local folders that have a subfolder for each run, besides its blobs and its spool."""
 YOUNG_S = 3600.0
 
 
 def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
-    """Delete what no run names; where a rule says which runs are kept, forget the others first, and what they printed.
+    """Delete blobs that no run names, and return what was deleted.
+
+    If `keep` has rules, the runs that no rule keeps are deleted first, with their printed output. With `dry_run`,
+    nothing is deleted.
 
     Raises:
-        LedgerError: another collector is at work.
-        ConfigError: the store is another ledger's.
+        LedgerError: another collector is running.
+        ConfigError: the store belongs to another ledger.
     """
     _check_owner(project)
     found_stores = stores(project)
@@ -43,7 +46,13 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
 
 
 def _check_owner(project: Project) -> None:
-    """Keep a ledger from what another one names: the store in the state folder is that of the ledger beside it."""
+    """Raise an error if the store belongs to another ledger, whose blobs would then be deleted.
+
+    The store in the state folder belongs to the ledger file beside it.
+
+    Raises:
+        ConfigError: the settings name another ledger, and there is a ledger file beside the store.
+    """
     beside, store = project.home / LEDGER, project.home / STORE
     is_same = not ledger_is_shared(project) and ledger_path(project) == beside
     if project.region().store.url == str(store) and not is_same and beside.exists():
@@ -56,7 +65,11 @@ def _check_owner(project: Project) -> None:
 def kept(
     project: Project, *, runs: int | None, per_pipeline: int | None, keep_s: float | None, everything: bool
 ) -> Keep:
-    """Return the rules of what is kept: those of the command or, where it has none, those of the settings."""
+    """Return the rules by which runs are kept: the command's rules or, if it has none, those of the settings.
+
+    `runs` and `per_pipeline` are how many ended runs to keep, and `keep_s` is how long after their end; None means no
+    such rule. With `everything`, all runs are kept.
+    """
     if everything:
         return Keep()
     if runs is None and per_pipeline is None and keep_s is None:
@@ -70,8 +83,8 @@ def kept(
 
 
 def _clear(ledger: Ledger, store: Store, forgotten: Set[str]) -> None:
-    """Delete what workers have left of runs that are forgotten, or whose driver was killed before they began; of others
-    that have ended, what is of no use any more."""
+    """Delete the local folders of forgotten runs, of runs that never began because their driver was killed, and of runs
+    that have ended and don't need them. Also delete the logs of forgotten runs."""
     for folder in FOLDERS:
         for path in _folders(store.local / folder):
             if path.name in forgotten or _is_nobodys(ledger, path):
@@ -84,7 +97,7 @@ def _is_nobodys(ledger: Ledger, path: Path) -> bool:
     try:
         is_old = time.time() - path.stat().st_mtime > YOUNG_S
     except FileNotFoundError:
-        return False  # its run has come to its end meanwhile
+        return False  # its run has ended meanwhile and deleted it
     is_useless = not ledger.has(path.name) if path.parent.name == "logs" else ledger.is_over(path.name)
     return is_old and is_useless and ledger.holder(path.name) is None
 
@@ -94,22 +107,24 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def check(project: Project, *, deep: bool, repair: bool) -> Checked:
-    """Check ledger and stores; `deep` reads every blob and replays every run, `repair` mends what can be mended.
+    """Check the ledger and the stores, and return the problems.
+
+    With `deep`, every blob is read and every run is replayed. With `repair`, what can be repaired is repaired.
 
     Raises:
-        LedgerError: the collector is at work.
+        LedgerError: the collector is running.
     """
     try:
         with open_ledger(project) as ledger:
             return Checker(ledger, stores(project)).check(deep=deep, repair=repair, now=time.time())
-    except LedgerDamaged as error:  # so badly that it can't be opened, or found on the way
+    except LedgerDamaged as error:  # it can't be opened, or a check met the damage
         if ledger_is_shared(project):
-            raise  # a server's tables are in no file here
+            raise  # a server's tables aren't in a file here
         return damaged(ledger_path(project), error, is_deep=deep)
 
 
 def replayed(project: Project, run: str | None, *, repair: bool) -> Replayed:
-    """Rebuild a run from its events and say where its rows differ; `repair` writes them anew.
+    """Rebuild a run from its events, and return where its rows differ. With `repair`, rewrite the rows that differ.
 
     Raises:
         NotFoundError: there is no such run.

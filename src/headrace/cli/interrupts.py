@@ -11,7 +11,7 @@ from types import FrameType
 
 INTERRUPTED = 3
 LEAVE_S = 8.0
-"""Seconds that a run may still take after its second ^C or SIGTERM. It could otherwise wait for a peer that doesn't
+"""Seconds after the second ^C or SIGTERM until this process ends in any case. It may be waiting for a peer that doesn't
 answer."""
 
 
@@ -26,7 +26,7 @@ def leave_at_once(_number: int, _frame: FrameType | None) -> None:
 
 
 def watch() -> None:
-    """Start a thread that ends this process when a signal asks for it and no other code acts on it.
+    """Start a thread that ends this process after ^C or SIGTERM when no other code can.
 
     Python runs no signal handler while the main thread waits inside a library. Threads don't survive a fork, so a
     forked process must call `watch` itself.

@@ -127,7 +127,7 @@ class PipelineCommand(click.Command):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, and keep them for `--help`, which click handles before it has read all of them.
+        """Parse the arguments, and keep a copy of them for `--help`, which click handles before it has parsed them all.
 
         Raises:
             UsageError: an argument is wrong, and a parameter of the pipeline may have been meant.
@@ -204,7 +204,7 @@ def time_limit(timeout: str) -> float:
     """Return the value of `--timeout` in seconds.
 
     Raises:
-        UsageError: it isn't a time above 0.
+        UsageError: the value isn't a time above 0.
     """
     limit = seconds(timeout, name="--timeout")
     if limit <= 0:

@@ -156,8 +156,8 @@ def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
 def laid_out(signature: inspect.Signature, bound: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Return bound arguments as a call takes them: a list by position and a dictionary by name.
 
-    By position are the values of positional-only parameters and of `*name` and, if `*name` has any values, of all
-    parameters before it. All other values are by name.
+    The list has the values of positional-only parameters and of `*name`. If `*name` has values, the list also has the
+    values of all parameters before it. The dictionary has all other values.
     """
     values = dict(bound)
     rest = next((values.pop(name) for name in bound if name.startswith("*")), ())
@@ -214,8 +214,8 @@ class _Something:
 def _of_something(hint: Any) -> Any:
     """Return a list type with `_Something` in place of `Any` as its element; return all other types unchanged.
 
-    A list of `Any` would fit every parameter that takes a list, and a call would then never be mapped over it. Its
-    elements may be what the parameter takes, so a call is mapped over such a list.
+    Without this, a list of `Any` would fit every parameter that takes a list, and a call would never be mapped over
+    such a list.
     """
     if element(hint) is not Any:
         return hint

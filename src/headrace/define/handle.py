@@ -122,8 +122,8 @@ class Handle:
 
 
 def measured(handle: object) -> str | None:
-    """Return the name of the stage if a handle stands for a plain value or file of a stage of kind `evaluate`, else
-    None."""
+    """Return the stage's name if a handle is the output of a stage of kind `evaluate` and its type is a plain value or
+    a file; else return None."""
     if not isinstance(handle, Handle) or handle._headrace_kind != "evaluate":
         return None
     hint = handle._headrace_hint

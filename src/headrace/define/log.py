@@ -1,8 +1,9 @@
-"""`hr.log`: values of a stage that users see while it runs. This module checks the values and passes them on.
+"""`hr.log`: values that a stage logs and that users see while the stage runs. This module checks the values and passes
+them on.
 
 Processes that an attempt starts, such as those of `torchrun`, append their values to a file, which the attempt's own
-process reads. A record of the file is the length of the value in msgpack, then the value. Each record is appended by
-one write, so several processes may write at the same time.
+process reads. A record of the file is a length (4 bytes) and a value in msgpack of that length. Each record is appended
+by one write, so several processes may write at the same time.
 """
 
 from __future__ import annotations

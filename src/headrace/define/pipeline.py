@@ -103,6 +103,8 @@ class PipelineFunction(Generic[P]):
     def _refuse_inside(self, what: str) -> None:
         """Raise an error in a tracer or a worker: these processes can't reach the ledger or the project.
 
+        `what` is `run` or `plan`, the method that was called.
+
         Raises:
             TraceError: the call is inside a pipeline.
             UsageError: the call is inside a stage, or in a module that is being imported.
@@ -154,7 +156,7 @@ def pipeline(function: Callable[..., Any] | None = None, /, **declared: Any) -> 
         triggers: reasons to start the pipeline automatically.
 
     Raises:
-        DefinitionError: this isn't a plain function.
+        DefinitionError: `function` isn't a plain function.
     """
     if function is None:
         return lambda function: _declare(function, **declared)

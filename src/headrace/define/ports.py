@@ -85,7 +85,7 @@ class Attempt(Protocol):
         If that checkpoint is missing or damaged in the store, the one before it is returned.
 
         Raises:
-            BlobMissing, BlobDamaged: the one before it is missing or damaged too.
+            BlobMissing, BlobDamaged: that earlier checkpoint is missing or damaged too.
         """
         ...
 

@@ -10,8 +10,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Secret:
-    """A reference to a secret by name. A stage that is given one gets the secret's value as text. Only the name is part
-    of the key."""
+    """A reference to a secret by name. A stage with a `Secret` as an argument gets the secret's value as text. Only the
+    name is part of the key."""
 
     __slots__ = ("name",)
 

@@ -163,7 +163,7 @@ class StageFunction(Generic[P, R]):
         return self.with_options(**around) if around else self
 
     def __get__(self, instance: object, owner: type | None = None) -> StageFunction[P, R]:
-        """Return the stage itself: as a class attribute it isn't bound to an instance.
+        """Return the stage itself. Unlike a method, it isn't bound to an instance.
 
         Because of this method, `help()` treats a stage as a function and shows its signature.
         """
@@ -222,7 +222,7 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
         name: the name of the stage's tasks; by default the function's name.
 
     Raises:
-        DefinitionError: an option is unknown or invalid, or this isn't a function.
+        DefinitionError: an option is unknown or invalid, or `function` isn't a function.
     """
     check_known("@stage", declared)
     if function is None:

@@ -189,8 +189,8 @@ def _is_bare(hint: Any) -> bool:
 
 
 def _pairs(given: Any, wanted: Any) -> list[tuple[Any, Any]] | None:
-    """Return pairs of the item type given and the item type wanted of two container types; None if beartype must
-    compare them."""
+    """Return the item types of two container types in pairs `(given, wanted)`, or None if beartype must compare the
+    containers."""
     source, origin = typing.get_origin(given), typing.get_origin(wanted)
     if source not in _CONTAINERS or origin not in _CONTAINERS or not issubclass(source, origin):
         return None

@@ -1,7 +1,7 @@
-"""Starts the zygote, the process that forks workers, before the driver imports anything: both take equally long.
+"""Starts the zygote, the process that forks workers, before the driver imports anything. So both start in parallel.
 
 The zygote is started as in the project's last run: with the same command for its namespace, and the same environment
-variables. If this turns out to be wrong, it is ended and another is started. This module imports nothing slow, not even
+variables. If these have changed, the zygote is ended and another is started. This module imports nothing slow, not even
 `typing`, `json` or `pathlib`: they take 15 ms, a tenth of a small run.
 """
 

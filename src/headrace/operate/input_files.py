@@ -17,15 +17,15 @@ from headrace.store.store import Store
 
 MEMORY = "inputs.msgpack"
 TYPES = {"file": "headrace.File", "folder": "headrace.Folder"}
-"""The names of their artifacts' types. Remembered artifacts of other types, from older releases, aren't used: their
-keys would differ."""
+"""The types of the artifacts of files and folders. A remembered artifact of another type, from an older release, isn't
+used, since keys would differ."""
 
 
 def keep_path(project: Project, region: str, store: Store, about: str, path: str) -> Ref:
     """Store a file or folder as it is now in a region's store, and return its artifact.
 
-    `about` is `file` or `folder`. A relative path starts from the project's folder. If the same content was stored
-    before, that artifact is returned.
+    `about` is `file` or `folder`. A relative path starts from the project's folder. If the file or folder was stored
+    before and hasn't changed since, that artifact is returned.
 
     Raises:
         ProjectError: there is no such file or folder.

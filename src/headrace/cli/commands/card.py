@@ -25,7 +25,7 @@ from headrace.project import project
 @options.as_json
 @options.config
 def command(run_id: str, task: str | None, to: Path | None, as_json: bool, config: Path | None) -> int:
-    """The card is made from recorded facts only: the model, its results with their intervals, baselines, slices and
+    """Makes the card from recorded facts only. It shows the model, its results with intervals, baselines, slices and
     gates, its data with lineage and checks, its training, code, limits and cost. Without `--to`, the card is printed
     as Markdown.
 

@@ -57,8 +57,8 @@ def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
 def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
     """Print pieces of output on stdout, and logged values on stderr.
 
-    Where a piece is from another attempt than the one before, a line names the task and attempt: on stdout with
-    `heads`, else on stderr, so that stdout has the tasks' own output only.
+    If a piece is from another attempt than the piece before it, a line names the task and the attempt. With `heads`
+    that line is on stdout, else on stderr, so that stdout has the tasks' own output only.
     """
     before: tuple[str, int] | None = None
     ended = True

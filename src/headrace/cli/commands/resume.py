@@ -25,8 +25,8 @@ from headrace.project import project
 def command(
     run_id: str, new_code: bool, timeout: str | None, pool: str | None, as_json: bool, config: Path | None
 ) -> int:
-    """Tasks that succeeded are not run again. Tasks that failed, were skipped or were cancelled are. Without
-    `--timeout`, the run's own timeout starts from zero.
+    """Runs the tasks that failed, were skipped or were cancelled, or that haven't run yet. Tasks that succeeded don't
+    run again. Without `--timeout`, the run's own timeout starts again from zero.
 
     If a driver died and left attempts running, they are ended on this machine. On a Ray cluster they go on, and their
     results are used. The exit codes are those of `headrace run`.

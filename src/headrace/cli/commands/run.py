@@ -32,7 +32,7 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """NAME is a pipeline of the project, or `path/to/file.py:name`. Give its parameters as options:
+    """NAME is a pipeline of the project, or `path/to/file.py:name`. The pipeline's parameters are given as options:
     `headrace run flights --month 3`. `headrace run NAME --help` lists them.
 
     The exit code is 0 if the run succeeded, 1 if a task failed or `--timeout` ended the run, 2 for wrong usage, 3 if

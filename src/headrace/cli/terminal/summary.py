@@ -29,9 +29,9 @@ EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool, policy: Policy | None = None) -> int:
     """Print how a run ended, and return the exit code.
 
-    An error that `observer` has printed isn't printed again. If the ledger or store can't be read, the state in `ended`
-    is printed, which the driver knew. A closed stdout is no error. With `policy`, stages that it names wrongly get a
-    warning.
+    An error that `observer` has printed isn't printed again. If the ledger or store can't be read, only the state in
+    `ended` is printed, which the driver knew. It is no error if nobody reads stdout. With `policy`, a warning is
+    printed for each stage in it that the run didn't have.
     """
     shown = False
     try:

@@ -46,7 +46,7 @@ class Unwritten(OSError):
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Turn an `OSError` in this context, in which stdout is written, into `Unwritten`.
+    """Return a context for code that writes to stdout: an `OSError` in it is raised as `Unwritten`.
 
     Raises:
         Unwritten: stdout can't be written.

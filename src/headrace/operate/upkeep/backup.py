@@ -88,8 +88,8 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
 def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> None:
     """Raise an error if backups can't be kept in a place.
 
-    Backups delete blobs that they don't need, so the place must not be shared with a store or another project. And it
-    must not be inside the project's state, which it would be lost with.
+    Backups delete blobs that they don't need, so the place must not be shared with a store or another project. A backup
+    inside the project's state would be lost together with that state.
 
     Raises:
         UsageError: the place is, or is inside, one of the project's stores or its state folder, is the project's
@@ -143,7 +143,7 @@ def open_backups(project: Project, url: str | None = None) -> Backups:
     """Open the backups at `url`, or at the settings' address if `url` is None, and return them.
 
     Raises:
-        ConfigError: neither is given.
+        ConfigError: `url` is None, and the settings have no address.
         UsageError: the path isn't a folder that can hold backups.
     """
     address = project.backup(url)

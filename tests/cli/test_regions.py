@@ -259,4 +259,4 @@ def test_a_run_leaves_a_pool_that_cannot_be_reached(project: Project) -> None:
     project.write("headrace.toml", settings)
     done = project.headrace("resume", first.json["run"], "--new-code", "--pool", "a")
     assert done.code == 0, done.err
-    assert "what ran in pool `b` may go on there" in done.err
+    assert "attempts in pool `b` may go on there" in done.err

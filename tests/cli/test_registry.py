@@ -336,9 +336,9 @@ def test_wrong_words_about_models_are_one_error(registry: Shell) -> None:
     registry("register", "latest", "--model", "delays", "--alias", "best", "--force", "--why", "a test")
     run = _runs(registry)[0].rpartition("-")[2]
     for words, message, hint in (
-        (["register", "latest", "fit"], "say what it is", "--model NAME"),
-        (["register", "latest", "fit", "--model", "a", "--dataset", "b"], "say what it is", "one of"),
-        (["register", "latest", "--dataset", "rows"], "gave more than one thing", "`table`"),
+        (["register", "latest", "fit"], "is needed", "--model NAME"),
+        (["register", "latest", "fit", "--model", "a", "--dataset", "b"], "are both given", "one of"),
+        (["register", "latest", "--dataset", "rows"], "has more than one output", "`table`"),
         (["register", "latest", "nope", "--model", "a"], "task `nope`", "tasks with an output are"),
         (["register", "latest", "fti", "--model", "a"], "task `fti`", "did you mean `fit`?"),
         (["register", "latest", "fit.nope", "--model", "a"], "no part `nope`", "model, report"),

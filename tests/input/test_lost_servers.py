@@ -94,7 +94,7 @@ def test_a_run_that_succeeded_has_0_though_nothing_can_be_read_of_it_any_more(
     done = finish(process)
     assert done.code == 0, done
     assert "succeeded" in done.out
-    assert "warning: the run succeeded, and nothing more can be read of it now" in done.err
+    assert "warning: the run succeeded, but its record can't be read now" in done.err
     if as_json:
         assert done.json["state"] == "succeeded"
 

@@ -39,9 +39,9 @@ def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tupl
         found.append((option.group(1).replace("-", "_"), value))
     found += [_pair(pair) for pair in pairs]
     if not names:
-        raise UsageError("which pipeline? its name is missing", hint=_FORM.format(command))
+        raise UsageError("the pipeline's name is missing", hint=_FORM.format(command))
     if len(names) > 1:
-        raise UsageError(f"what is `{names[1]}`? it follows no option", hint=_FORM.format(command))
+        raise UsageError(f"`{names[1]}` is not expected here: it follows no option", hint=_FORM.format(command))
     return names[0], _unique(found)
 
 

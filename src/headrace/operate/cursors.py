@@ -104,10 +104,8 @@ def rewind(project: Project, name: str, *, to: str | None = None, version: int =
     if not dry_run:
         with open_ledger(project) as ledger:
             cursors.advance(ledger, Advance(name, newest.version, ref), by=user())
-        with (
-            suppress(LedgerError),
-            read(project) as views,
-        ):  # if it can't be read, only its time isn't shown
+        # The cursor is set already. If the new version can't be read, only its time isn't shown.
+        with suppress(LedgerError), read(project) as views:
             at = next(each.at for each in views.cursors(name) if each.version == after.version)
             done = replace(done, after=replace(done.after, at=at))
     return done

@@ -98,7 +98,7 @@ def sums(plan: Plan) -> list[str]:
         cost = amount_text(plan.expected_usd, usd_text)
         texts.append(f"expected to cost {cost}, and at least {usd_text(plan.bound_usd)}")
     if plan.partial:
-        texts.append("the pipeline asks for a value: what it does with it is not planned yet")
+        texts.append("the pipeline asks for a value; the tasks after that are not planned yet")
     return texts
 
 

@@ -139,7 +139,7 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
                         driver.open([_taken(lease, place, by), Cancelled(by, f"cancelled by {by}", at, now=True)])
                     driver.drive()
                 if machine.cancelled is None:
-                    return f"run {run_id} had come to its end; it had no driver to note it"
+                    return f"run {run_id} had ended already, but had no driver to record that"
                 return f"run {run_id} is cancelled; it had no driver"
         except LeaseHeld:
             ledger.signal(run_id, "cancel", by=by, body="now" if now else "")
@@ -169,7 +169,7 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
                 hint=f"`headrace show {run_id}` lists the tasks that do",
             )
         ledger.signal(run_id, "stop", by=by, body=task)
-    return f"`{task}` of run {run_id} was told to stop, and does when its stage next asks; one that never asks goes on"
+    return f"`{task}` of run {run_id} was told to stop; it stops when its stage next asks, and goes on if it never does"
 
 
 def replay(lease: RunLedger) -> Machine:
@@ -247,7 +247,7 @@ def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, obse
     try:
         return open_backend(project, before, lease.run, lease.epoch, machine.bundle, store)
     except HeadraceError as error:  # the pool can't be reached, or its settings have changed
-        observer.note(f"what ran in pool `{before.name}` may go on there for a while: {error.message}")
+        observer.note(f"attempts in pool `{before.name}` may go on there for a while: {error.message}")
         return Abandoned(store.spool, lease.run)
 
 

@@ -283,7 +283,7 @@ def _named_preparation(views: Views, run: str, task: str) -> Ref:
     whole, _ = _exactly(material(views, run), task, "dataset")
     found = list(_preparations(whole))
     if len(found) != 1:
-        raise UsageError(f"`{task}` gave no preparation", hint="name a task of `prepare.clean`")
+        raise UsageError(f"the output of `{task}` is not a preparation", hint="name a task of `prepare.clean`")
     return found[0]
 
 
@@ -311,7 +311,7 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
     if task is None and kind == "dataset":
         names = ", ".join(f"`{row.name}`" for row in run.rows.values() if row.out)
         raise UsageError(
-            f"run `{run.view.run}` gave more than one thing", hint=f"name the task that gave the dataset: {names}"
+            f"run `{run.view.run}` has more than one output", hint=f"name the task that made the dataset: {names}"
         )
     chosen = choose(run, task)
     ref, called = (chosen.ref, chosen.words) if task is None else _exactly(run, task, kind)

@@ -113,7 +113,8 @@ class Chart:
         self.marks.append(_text(at, base + down, words, INK, "middle" if upright else "end", **turn))
 
     def _legend(self, lines: Iterable[tuple[str, str, bool]]) -> None:
-        """Draw a legend above the box, where it hides no mark. `lines` are names, colours, and whether it is dashed."""
+        """Draw a legend above the box, where it hides no mark. A line has its name, its colour, and whether it is
+        dashed."""
         start, y = self.left, self.top
         for name, colour, dashed in lines:
             room = 23 + _wide([name])
@@ -186,7 +187,7 @@ def _wide(names: Iterable[str]) -> float:
 
 
 def rounded(low: float, high: float, most: int = MOST) -> list[tuple[float, str]]:
-    """Return evenly spaced round numbers between `low` and `high`, each with its text; about `most` at most.
+    """Return up to `most` evenly spaced round numbers between `low` and `high`, each with its text.
 
     >>> [name for _, name in rounded(0, 1)], [name for _, name in rounded(-120, 310)]
     (['0', '0.2', '0.4', '0.6', '0.8', '1'], ['-100', '0', '100', '200', '300'])

@@ -133,7 +133,8 @@ def decimals_of_value(fact: Fact) -> int | None:
     """Return how many decimals a fact's value is written with: those of its interval, or more if its first two digits
     need more.
 
-    At most `MOST_DECIMALS` are added for the value. None means that the interval gives no number of decimals.
+    If the value would need more than `MOST_DECIMALS`, only the interval counts. None means that the interval gives no
+    number of decimals.
     """
     decimals, value = decimals_of(fact), fact.value
     if decimals is None or not value or not math.isfinite(value) or value == round(value):

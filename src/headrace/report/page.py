@@ -124,7 +124,7 @@ def _row(row: tuple[Cell, ...], numbers: set[int]) -> Iterator[Markup]:
 
 
 def _is_numeric(column: list[Cell]) -> bool:
-    """Return whether all cells that have a value are numbers, or texts that begin with a number."""
+    """Return whether all cells that have a value are numbers, or texts that begin with a number, such as `1 to 3`."""
     values = [value for value in column if value not in (None, "", "-", "undefined", "refused")]
     return bool(values) and all(
         (isinstance(value, int | float) and not isinstance(value, bool))

@@ -43,7 +43,7 @@ def _say(found: Explanation) -> None:
         say_rules(found.rules, found.gate)
     if found.against is not None:
         count = len(found.differences)
-        say(f"against run {found.against}: {count or 'no'} difference{'' if count == 1 else 's'}", "dim")
+        say(f"compared with run {found.against}: {count or 'no'} difference{'' if count == 1 else 's'}", "dim")
     for difference in found.differences:
         say()
         _say_difference(difference)

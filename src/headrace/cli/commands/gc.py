@@ -68,14 +68,14 @@ def _say(found: Collected) -> None:
         for run, why in found.why.items() if found.dry_run else ():
             say(f"    {run}: {why}", "dim")
     if found.later_bytes:
-        tell(f"{bytes_text(found.later_bytes)} more go the next time: a run is being driven now")
+        tell(f"the next `headrace gc` deletes {bytes_text(found.later_bytes)} more: a run is active now")
     if found.young_bytes:
-        tell(f"{bytes_text(found.young_bytes)} that no run names are too young to go")
+        tell(f"{bytes_text(found.young_bytes)} that no run needs are less than an hour old, and stay for now")
     for held in found.held:
         if held.ahead_s:
             tell(
-                f"run {held.run} began {seconds_text(held.ahead_s)} in the future by the store's clock, so nothing goes"
-                " that no run names: set the clock of its driver's machine"
+                f"by the store's clock, run {held.run} began {seconds_text(held.ahead_s)} in the future, so blobs that"
+                " no run needs aren't deleted: set the clock of its driver's machine"
             )
         if not held.is_driven:
-            tell(f"run {held.run} has not ended: resume or cancel it, since it holds back what may be its own")
+            tell(f"run {held.run} has not ended, so blobs that may belong to it are kept: resume or cancel it")

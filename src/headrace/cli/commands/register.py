@@ -57,7 +57,8 @@ def command(
     report as a model, or a model or a report as a dataset.
     """
     if (model is None) == (dataset is None):
-        raise UsageError("say what it is", hint="give one of `--model NAME` and `--dataset NAME`")
+        what = "`--model` and `--dataset` are both given" if model else "`--model` or `--dataset` is needed"
+        raise UsageError(what, hint="give one of `--model NAME` and `--dataset NAME`")
     found = project.load(overlay=config)
     version = register(
         found,

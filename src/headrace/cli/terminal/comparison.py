@@ -38,8 +38,8 @@ def say_comparison(found: Comparison, *, every: bool) -> None:
     _say_settings("inputs that differ", [each for each in found.inputs if not each.follows], names)
     if following := [each for each in found.inputs if each.follows]:
         say()
-        what = "differs, which follows" if len(following) == 1 else "differ, which follow"
-        say(f"{count_text(len(following), 'more input')} of tasks {what} from these", "dim")
+        verb = "differs" if len(following) == 1 else "differ"
+        say(f"because of these, {count_text(len(following), 'more input')} of tasks {verb}", "dim")
     telling = sorted(found.metrics, key=lambda metric: not metric.differs)
     shown = telling if every else telling[:SHOWN]
     if shown:
@@ -53,7 +53,7 @@ def say_comparison(found: Comparison, *, every: bool) -> None:
         say()
         say("no parameter, code or input differs", "dim")
     if not found.metrics:
-        tell("no task of these runs gave a number: `hr.log`, a report or a dictionary would", label="note:")
+        tell("these runs have no metrics: `hr.log`, a report or a dictionary of numbers adds some", label="note:")
 
 
 def _say_title(title: str) -> None:

@@ -14,7 +14,7 @@ def tell_lacking(lacking: Sequence[str], why: str) -> None:
     """Print a warning that names the missing blobs, and why they are missing. Without any, print nothing."""
     if lacking:
         more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-        tell(f"lacking {', '.join(each[:12] for each in lacking[:SHOWN])}{more}: {why}", label="warning:")
+        tell(f"missing blobs: {', '.join(each[:12] for each in lacking[:SHOWN])}{more}: {why}", label="warning:")
 
 
 def code_of(lacking: Sequence[str]) -> int:

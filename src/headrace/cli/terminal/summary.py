@@ -51,7 +51,7 @@ def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool,
             say_json({"run": ended.run, "state": ended.state, "why": ended.why, "unread": error.message})
         elif not shown:
             say(f"run {ended.run} {ended.state}", STYLES[ended.state])
-        tell(f"the run {ended.state}, and nothing more can be read of it now: {error.message}", label="warning:")
+        tell(f"the run {ended.state}, but its record can't be read now: {error.message}", label="warning:")
     return EXIT_CODES.get(ended.state, 0)
 
 

@@ -58,9 +58,7 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
         case "local":
             prefix = _prefix(project, pool, store)
             if prefix:
-                unpack(
-                    bundle, store, store.local
-                )  # before the workers start: in their namespace the folder is read-only
+                unpack(bundle, store, store.local)  # in the workers' namespace, this folder is read-only
             spawned = take(project.home, prefix, hello.variables)
             return LocalBackend(pool, hello, store.spool, prefix=prefix, spawned=spawned)
         case "ray":

@@ -102,7 +102,7 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
             within = "" if place == own else "in "
             raise UsageError(
                 f"`{backups.store.url}` is {within}a store of the project's own",
-                hint="name another place: a backup there would be lost with it, and is no run's",
+                hint="name another place: a backup there would be lost with the store, or deleted by `headrace gc`",
             )
     if place == _real(str(project.root)) or f"{place}/".startswith(f"{_real(str(project.home))}/"):
         what = "the project's own folder" if place == _real(str(project.root)) else "in the project's state folder"
@@ -113,7 +113,7 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
         if each.project != project.name:
             raise UsageError(
                 f"`{backups.store.url}` has backups of project `{each.project}`, and this one is `{project.name}`",
-                hint="give each project a place of its own; if it was renamed, `[project] name` says its name",
+                hint="give each project its own place; if this one was renamed, set `[project] name` to its old name",
             )
 
 

@@ -145,7 +145,7 @@ def test_places_that_hold_no_backup_or_cannot_be_written_are_told(project: Proje
     for place in (".headrace/store", ".headrace/store/kept", "link/store", "kept/../.headrace/store"):
         check_error(project.headrace("backup", place), 2, "project's own", hint="another place")
     other = project.headrace("backup", "kept", "--config", str(project.write("other.toml", '[project]\nname = "o"')))
-    check_error(other, 2, "backups of project `project`, and this one is `o`", hint="a place of its own")
+    check_error(other, 2, "backups of project `project`, and this one is `o`", hint="its own place")
     archive = min((project.root / "kept" / "blobs").glob("*/*"), key=lambda path: path.stat().st_size)
     archive.unlink()
     disk = tmp_path / "disk"

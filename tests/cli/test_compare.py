@@ -167,7 +167,7 @@ def test_wrong_usage_of_compare_is_one_error(flows: Shell) -> None:
     flows("run", "other")
     lacking = flows("compare", only, "latest")
     assert lacking.code == 0
-    assert "no task of these runs gave a number" in lacking.err
+    assert "these runs have no metrics" in lacking.err
     unwritable = flows("compare", only, "latest", "--to", "no/such/folder.html")
     assert unwritable.code == 2
     assert "can't write" in unwritable.err

@@ -53,7 +53,7 @@ def check_arguments(
 def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F]:
     """Return a decorator that checks a function's arguments against their types before the function runs.
 
-    It is for functions that call several stages. `named` is the function's name for messages. Parameters in `apart`
+    It is for functions that call stages. `named` is the function's name for messages. Parameters in `apart`
     aren't checked: the function checks them itself, or they may hold secrets, which no error may show.
     """
 

@@ -25,7 +25,7 @@ def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tupl
         UsageError: the pipeline's name is missing, a parameter is given twice or malformed, or an argument is neither.
     """
     names: list[str] = []
-    found: list[tuple[str, str]] = []
+    options: list[tuple[str, str]] = []
     rest = list(reversed(words))
     while rest:
         word = rest.pop()
@@ -36,13 +36,13 @@ def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tupl
         value = option.group(2)
         if value is None:
             value = rest.pop() if rest and not _is_option(rest[-1]) else "true"
-        found.append((option.group(1).replace("-", "_"), value))
-    found += [_pair(pair) for pair in pairs]
+        options.append((option.group(1).replace("-", "_"), value))
+    options += [_pair(pair) for pair in pairs]
     if not names:
         raise UsageError("the pipeline's name is missing", hint=_FORM.format(command))
     if len(names) > 1:
         raise UsageError(f"`{names[1]}` is not expected here: it follows no option", hint=_FORM.format(command))
-    return names[0], _unique(found)
+    return names[0], _unique(options)
 
 
 def _is_option(word: str) -> bool:
@@ -56,12 +56,12 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _unique(found: Sequence[tuple[str, str]]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in found:
-        if name in given:
+def _unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in values:
             raise UsageError(
-                f"parameter `{name}` is given twice: {given[name]!r} and {value!r}", hint="leave one of them out"
+                f"parameter `{name}` is given twice: {values[name]!r} and {value!r}", hint="leave one of them out"
             )
-        given[name] = value
-    return given
+        values[name] = value
+    return values

@@ -43,9 +43,9 @@ def check_arguments(
             or kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         ):
             continue
-        found = misfit(value, hints[name], stands_for)
-        if found is not None:
-            part, wanted = found
+        mismatch = misfit(value, hints[name], stands_for)
+        if mismatch is not None:
+            part, wanted = mismatch
             where = "" if wanted is hints[name] else "a part of "
             raise DefinitionError(f"{where}`{name}` of `{named}` is {part!r:.80}", hint=f"give {in_words(wanted)}")
 

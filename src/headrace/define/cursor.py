@@ -45,11 +45,11 @@ def cursor(name: str) -> Cursor:
             f"a cursor can't be called `{name}`",
             hint="use letters, digits and `_ . / : @ -`, such as `orders/day`; `headrace.` as a beginning is reserved",
         )
-    found = resolver.get()
-    if found is None:
+    active = resolver.get()
+    if active is None:
         refuse_in_stage(f"`hr.cursor({name!r})`")
         return Cursor(name, 0, None)
-    version, ref = found.point("cursor", name)
+    version, ref = active.point("cursor", name)
     return late(Cursor, {"value": ref}, name=name, version=version)
 
 

@@ -132,10 +132,10 @@ class Trace:
                 raise _edge_error(value, given, _takes(stage, name, wanted), line)
             return
         for each in value if mapped or name.startswith("*") else [value]:
-            found = misfit(each, wanted, stands_for)
-            if found is None:
+            mismatch = misfit(each, wanted, stands_for)
+            if mismatch is None:
                 continue
-            part, need = found
+            part, need = mismatch
             takes = _takes(stage, name, wanted)
             if isinstance(part, Handle):
                 raise _edge_error(part, part._headrace_hint, takes, line, need)

@@ -74,9 +74,9 @@ def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _
     if parts is None:
         return None if _is_bearable(value, wanted) else (value, wanted)
     for items, hint in parts:
-        found = _misfit_in(items, hint, given)
-        if found is not None:
-            return found
+        mismatch = _misfit_in(items, hint, given)
+        if mismatch is not None:
+            return mismatch
     return None
 
 
@@ -93,9 +93,9 @@ def _misfit_in(items: Iterable[object], wanted: Any, given: Callable[[object], A
     for item in items:
         if by_class and type(item) in seen:
             continue
-        found = misfit(item, wanted, given)
-        if found is not None:
-            return found
+        mismatch = misfit(item, wanted, given)
+        if mismatch is not None:
+            return mismatch
         if given(item) is None:
             seen.add(type(item))
     return None

@@ -50,27 +50,27 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
     with views(project) as past:
         for event in past.events(run):
             machine.step(event)
-    found = machine.tasks.get(task)
-    if found is None or machine.bundle is None:
+    state = machine.tasks.get(task)
+    if state is None or machine.bundle is None:
         raise NotFoundError(f"the run has no task `{task}`", hint=near(task, [*machine.tasks], "its tasks are"))
-    if found.move is not None:
+    if state.move is not None:
         raise NotFoundError(f"`{task}` is a transfer, which runs no code of the project", hint="debug a task")
-    if found.node.over and found.parent is None:
-        names = [element.name for element in found.elements or ()]
+    if state.node.over and state.parent is None:
+        names = [element.name for element in state.elements or ()]
         raise UsageError(
             f"`{task}` is a map of {count_text(len(names), 'element')}",
             hint=f"debug one of them: {listed(names, 3)}" if names else "debug a task that it needs",
         )
     folder = project.root if new_code else unpack(machine.bundle, store, store.local)
     Alone.folder = project.root
-    _enter(project, folder, found.stage.environment, found.pool)
+    _enter(project, folder, state.stage.environment, state.pool)
     environment = dict(os.environ)
     for name in withheld(environment, project.config.run.variables):
         del os.environ[name]  # so that the stage sees the same variables as in a worker
     enter_bundle(folder, machine.bundle.roots)
-    stage = find_function(found.stage.function, folder)
+    stage = find_function(state.stage.function, folder)
     values: dict[str, Any] = {name: _value(arg, store, environment) for name, arg in machine.inputs(task)}
-    missing = [name for name, _ in found.node.args if name not in values]
+    missing = [name for name, _ in state.node.args if name not in values]
     if missing:
         raise NotFoundError(
             f"input `{missing[0]}` of `{task}` was never made", hint="debug the task that should have made it"
@@ -112,8 +112,8 @@ def _value(arg: Arg, store: Store, environment: Mapping[str, str]) -> object:
         case Many(shape="dict", items=items, names=names):
             return {name: _value(item, store, environment) for name, item in zip(names, items, strict=True)}
         case Many(shape=shape, items=items):
-            found = [_value(item, store, environment) for item in items]
-            return tuple(found) if shape == "tuple" else found
+            values = [_value(item, store, environment) for item in items]
+            return tuple(values) if shape == "tuple" else values
         case Secret(name=name):
             return environment.get(name, "")
         case _:

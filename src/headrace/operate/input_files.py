@@ -34,19 +34,19 @@ def keep_path(project: Project, region: str, store: Store, about: str, path: str
     from headrace.codec.values import File, Folder  # noqa: PLC0415  as above
 
     root = project.root
-    found = root / Path(path).expanduser()
-    there = found.is_file() if about == "file" else found.is_dir()
+    location = root / Path(path).expanduser()
+    there = location.is_file() if about == "file" else location.is_dir()
     if not there:
         raise ProjectError(
             f"there is no {about} `{path}`", hint=f"paths are relative to the project's folder, `{root}`"
         )
     inputs = Inputs(project.home / (MEMORY if region == HOME else f"inputs-{region}.msgpack"), store)
-    known = inputs.recall(found)
+    known = inputs.recall(location)
     if known is not None and known.type == TYPES[about]:
         return known
-    marks = marks_of(found)
-    ref = Codecs().save(File(found) if about == "file" else Folder(found), store)
-    inputs.remember(found, marks, ref)
+    marks = marks_of(location)
+    ref = Codecs().save(File(location) if about == "file" else Folder(location), store)
+    inputs.remember(location, marks, ref)
     return ref
 
 

@@ -216,8 +216,8 @@ def _plan(
         source=places.link if places.several else None,
         beside=list(beside(latest, rows)),
     )
-    found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
-    return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, past))) if graph.partial else found
+    planned = planner.plan(pipeline, graph.nodes, partial=graph.partial)
+    return replace(planned, tasks=(*planned.tasks, *_forecast(pipeline, graph, past))) if graph.partial else planned
 
 
 def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]]) -> Iterator[Beside]:

@@ -152,7 +152,7 @@ def register(
     judged = [each for each in (*before, *wanted.judged, wanted.report) if each is not None]
     why = _allowed(f"`{wanted.origin}`", aliases, judged, load, forced)
     with open_ledger(project) as ledger:
-        found = Register(
+        request = Register(
             kind=kind,
             name=name,
             out=wanted.out,
@@ -161,7 +161,7 @@ def register(
             aliases=tuple(aliases),
             preparation=wanted.preparation,
         )
-        number = registry.register(ledger, found, by=user(), origin=wanted.origin, why=why)
+        number = registry.register(ledger, request, by=user(), origin=wanted.origin, why=why)
     known = Version(
         kind=kind,
         name=name,
@@ -259,14 +259,16 @@ def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: L
     Raises:
         RefusedError: a report says no or can't be read, and `forced` is None.
     """
-    found = [load(ref) for each in judged for ref in report_refs(each)]
-    said = [report for report in found if isinstance(report, Report) and report.passed is False]
-    unread = [report for report in found if not isinstance(report, Report)]
-    if not aliases or not (said or unread):
+    loaded = [load(ref) for each in judged for ref in report_refs(each)]
+    refusing = [report for report in loaded if isinstance(report, Report) and report.passed is False]
+    unread = [report for report in loaded if not isinstance(report, Report)]
+    if not aliases or not (refusing or unread):
         return None
     if forced is None:
-        broken = dict.fromkeys(each.rule for report in said for each in report.verdicts if each.holds is not True)
-        why = f"its report says not passed: {'; '.join(broken)}".rstrip(": ") if said else "its report can't be read"
+        broken = dict.fromkeys(each.rule for report in refusing for each in report.verdicts if each.holds is not True)
+        why = (
+            f"its report says not passed: {'; '.join(broken)}".rstrip(": ") if refusing else "its report can't be read"
+        )
         raise RefusedError(
             f"`{aliases[0]}` wasn't pointed at {called}: {why}",
             hint='say why it should be anyway: `--force --why "..."`, which is recorded',
@@ -281,10 +283,10 @@ def _named_preparation(views: Views, run: str, task: str) -> Ref:
         UsageError: the output doesn't have exactly one preparation.
     """
     whole, _ = _exactly(material(views, run), task, "dataset")
-    found = list(_preparations(whole))
-    if len(found) != 1:
+    preparations = list(_preparations(whole))
+    if len(preparations) != 1:
         raise UsageError(f"the output of `{task}` is not a preparation", hint="name a task of `prepare.clean`")
-    return found[0]
+    return preparations[0]
 
 
 def _preparations(ref: Ref | None) -> Iterator[Ref]:
@@ -315,15 +317,15 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
         )
     chosen = choose(run, task)
     ref, called = (chosen.ref, chosen.words) if task is None else _exactly(run, task, kind)
-    found = _reports_of_data(run, chosen.task) if kind == "dataset" else _reports_of_model(run, chosen.task)
+    candidates = _reports_of_data(run, chosen.task) if kind == "dataset" else _reports_of_model(run, chosen.task)
     origin = f"{run.view.run} {called}"
     if kind == "dataset":
-        return Wanted(ref, next(found, None), origin)
+        return Wanted(ref, next(candidates, None), origin)
     before = [each for name in run.walk([chosen.task], run.needed) for each in _preparations(run.out(name))]
     different = {each.identity: each for each in before}
     preparation = next(iter(different.values())) if len(different) == 1 else None
     is_measured = run.rows[chosen.task].kind == "evaluate"
-    return Wanted(ref, next(found, None), origin, preparation, _judging_task(run, chosen.task), is_measured)
+    return Wanted(ref, next(candidates, None), origin, preparation, _judging_task(run, chosen.task), is_measured)
 
 
 def _judging_task(run: Material, task: str) -> list[Ref]:

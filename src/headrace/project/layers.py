@@ -123,8 +123,8 @@ class Layers:
         return tuple(path)
 
     def _wrong_value(self, text: str) -> ConfigError:
-        found = _AT_PATH.search(text)
-        path = tuple(re.findall(r"[^.\[\]]+", found.group(1))) if found else ()
+        match = _AT_PATH.search(text)
+        path = tuple(re.findall(r"[^.\[\]]+", match.group(1))) if match else ()
         path = self._named_path(path) if path[0] in NAMED else path[:2]
         origin = self.nearest_origin(*path)
         if (lacking := _LACKING.search(text)) is not None:

@@ -30,15 +30,15 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
     from headrace.operate.upkeep.backup import back_up  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
 
     with progress(as_json=as_json) as show:
-        found = back_up(project.load(overlay=config), place, keep=keep, deep=deep, progress=show)
+        result = back_up(project.load(overlay=config), place, keep=keep, deep=deep, progress=show)
     if as_json:
-        say_json(found)
-        return code_of(found.snapshot.lacking)
-    made = found.snapshot
+        say_json(result)
+        return code_of(result.snapshot.lacking)
+    made = result.snapshot
     say(f"{made.name}: {count_text(made.runs, 'run')} and {count_text(made.blobs, 'blob')} ({bytes_text(made.bytes)})")
-    say(f"    copied {count_text(found.copied, 'blob')} ({bytes_text(found.copied_bytes)})", "dim")
-    if found.forgotten:
-        gone = f"{count_text(len(found.forgotten), 'older snapshot')} and {count_text(found.deleted, 'blob')}"
+    say(f"    copied {count_text(result.copied, 'blob')} ({bytes_text(result.copied_bytes)})", "dim")
+    if result.forgotten:
+        gone = f"{count_text(len(result.forgotten), 'older snapshot')} and {count_text(result.deleted, 'blob')}"
         say(f"    deleted {gone}", "dim")
     tell_lacking(made.lacking, "no store described here has them whole")
     return code_of(made.lacking)

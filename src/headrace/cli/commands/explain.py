@@ -26,32 +26,31 @@ def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
     """Lists each input, parameter, function, class, constant, package or platform that differs from the run before,
     with the lines of code that changed. For a task that a gate held back, it lists the rules that don't hold.
     """
-    found = explain.explain(project.load(overlay=config), run_id, task)
+    explanation = explain.explain(project.load(overlay=config), run_id, task)
     if as_json:
-        say_json(found)
+        say_json(explanation)
     else:
-        _say(found)
+        _say(explanation)
     return 0
 
 
-def _say(found: Explanation) -> None:
-    say_styled(
-        f"{paint(printable(found.task), 'bold', stream=sys.stdout)}  {found.decision}: {printable(found.reason)}"
-    )
-    if found.rules and found.gate is not None:
-        say(f"`{found.gate}` says no:")
-        say_rules(found.rules, found.gate)
-    if found.against is not None:
-        count = len(found.differences)
-        say(f"compared with run {found.against}: {count or 'no'} difference{'' if count == 1 else 's'}", "dim")
-    for difference in found.differences:
+def _say(explanation: Explanation) -> None:
+    task = paint(printable(explanation.task), "bold", stream=sys.stdout)
+    say_styled(f"{task}  {explanation.decision}: {printable(explanation.reason)}")
+    if explanation.rules and explanation.gate is not None:
+        say(f"`{explanation.gate}` says no:")
+        say_rules(explanation.rules, explanation.gate)
+    if explanation.against is not None:
+        count = len(explanation.differences)
+        say(f"compared with run {explanation.against}: {count or 'no'} difference{'' if count == 1 else 's'}", "dim")
+    for difference in explanation.differences:
         say()
         _say_difference(difference)
-    for note in found.notes:
+    for note in explanation.notes:
         say()
         say(note, "dim")
-    if found.elements:
-        words = ["headrace", "explain", found.run, printable(found.elements[0])]
+    if explanation.elements:
+        words = ["headrace", "explain", explanation.run, printable(explanation.elements[0])]
         tell(f"each element has its own reason: `{shlex.join(words)}`", label="hint:")
 
 

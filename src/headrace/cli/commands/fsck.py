@@ -32,21 +32,21 @@ def command(deep: bool, repair: bool, as_json: bool, config: Path | None) -> int
 
     The exit code is 0 if all is well or was repaired, and 5 if something is damaged.
     """
-    found = check(project.load(overlay=config), deep=deep, repair=repair)
+    checked = check(project.load(overlay=config), deep=deep, repair=repair)
     if as_json:
-        say_json(found)
+        say_json(checked)
     else:
-        _say(found)
-    return DAMAGED if any(problem.mended is None for problem in found.problems) else 0
+        _say(checked)
+    return DAMAGED if any(problem.mended is None for problem in checked.problems) else 0
 
 
-def _say(found: Checked) -> None:
-    for problem in found.problems:
+def _say(checked: Checked) -> None:
+    for problem in checked.problems:
         subject = paint(f"{problem.about} {printable(problem.subject)}", "red", stream=sys.stdout)
         say_styled(f"{subject}: {printable(problem.what)}")
         say(f"    {problem.mended or problem.hint}", "dim")
-    looked = f"{count_text(found.runs, 'run')} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)})"
-    say(f"{count_text(len(found.problems), 'problem')} in {looked}", "red" if found.problems else "green")
-    if found.orphans or found.drafts:
-        size = bytes_text(found.orphan_bytes + found.draft_bytes)
+    looked = f"{count_text(checked.runs, 'run')} and {count_text(checked.blobs, 'blob')} ({bytes_text(checked.bytes)})"
+    say(f"{count_text(len(checked.problems), 'problem')} in {looked}", "red" if checked.problems else "green")
+    if checked.orphans or checked.drafts:
+        size = bytes_text(checked.orphan_bytes + checked.draft_bytes)
         tell(f"{size} belong to no run; `headrace gc` deletes what is old enough", label="hint:")

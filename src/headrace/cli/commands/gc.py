@@ -49,29 +49,29 @@ def command(
         keep_s=None if keep is None else seconds(keep, name="--keep"),
         everything=keep_all,
     )
-    found = collect(loaded, rules, dry_run=dry_run)
+    collected = collect(loaded, rules, dry_run=dry_run)
     if as_json:
-        say_json(found)
+        say_json(collected)
     else:
-        _say(found)
+        _say(collected)
     return 0
 
 
-def _say(found: Collected) -> None:
-    would = "would delete" if found.dry_run else "deleted"
-    drafts = f", {count_text(found.drafts, 'unfinished file')}" if found.drafts else ""
-    say(f"{would} {count_text(found.count, 'blob')}{drafts}: {bytes_text(found.bytes)}")
-    for reason in found.reasons:
+def _say(collected: Collected) -> None:
+    would = "would delete" if collected.dry_run else "deleted"
+    drafts = f", {count_text(collected.drafts, 'unfinished file')}" if collected.drafts else ""
+    say(f"{would} {count_text(collected.count, 'blob')}{drafts}: {bytes_text(collected.bytes)}")
+    for reason in collected.reasons:
         say(f"    {count_text(reason.blobs, 'blob')}, {bytes_text(reason.bytes)}: {reason.reason}", "dim")
-    if found.runs:
-        say(f"{'would forget' if found.dry_run else 'forgot'} {count_text(len(found.runs), 'run')}")
-        for run, why in found.why.items() if found.dry_run else ():
+    if collected.runs:
+        say(f"{'would forget' if collected.dry_run else 'forgot'} {count_text(len(collected.runs), 'run')}")
+        for run, why in collected.why.items() if collected.dry_run else ():
             say(f"    {run}: {why}", "dim")
-    if found.later_bytes:
-        tell(f"the next `headrace gc` deletes {bytes_text(found.later_bytes)} more: a run is active now")
-    if found.young_bytes:
-        tell(f"{bytes_text(found.young_bytes)} that no run needs are less than an hour old, and stay for now")
-    for held in found.held:
+    if collected.later_bytes:
+        tell(f"the next `headrace gc` deletes {bytes_text(collected.later_bytes)} more: a run is active now")
+    if collected.young_bytes:
+        tell(f"{bytes_text(collected.young_bytes)} that no run needs are less than an hour old, and stay for now")
+    for held in collected.held:
         if held.ahead_s:
             tell(
                 f"by the store's clock, run {held.run} began {seconds_text(held.ahead_s)} in the future, so blobs that"

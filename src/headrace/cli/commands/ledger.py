@@ -36,13 +36,14 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
     from headrace.operate.upkeep.transfer import export_ledger  # noqa: PLC0415  SQLAlchemy's tables, for these two only
 
     with progress(as_json=as_json) as show:
-        found = export_ledger(project.load(overlay=config), file, blobs=not no_blobs, progress=show)
+        exported = export_ledger(project.load(overlay=config), file, blobs=not no_blobs, progress=show)
     if as_json:
-        say_json(found)
-        return code_of(found.lacking)
-    say(f"{count_text(found.runs, 'run')} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)}) in {file}")
-    tell_lacking(found.lacking, "no store has them whole")
-    return code_of(found.lacking)
+        say_json(exported)
+        return code_of(exported.lacking)
+    size = bytes_text(exported.bytes)
+    say(f"{count_text(exported.runs, 'run')} and {count_text(exported.blobs, 'blob')} ({size}) in {file}")
+    tell_lacking(exported.lacking, "no store has them whole")
+    return code_of(exported.lacking)
 
 
 @command.command("import")

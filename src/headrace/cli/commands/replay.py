@@ -28,24 +28,24 @@ def command(run_id: str, repair: bool, as_json: bool, config: Path | None) -> in
 
     The exit code is 0 if the rows agree with the events, and 1 if they differ.
     """
-    found = replayed(project.load(overlay=config), run_id, repair=repair)
+    result = replayed(project.load(overlay=config), run_id, repair=repair)
     if as_json:
-        say_json(found)
+        say_json(result)
     else:
-        _say(found)
-    return DIFFERENT if found.differences else 0
+        _say(result)
+    return DIFFERENT if result.differences else 0
 
 
-def _say(found: Replayed) -> None:
-    for each in found.differences:
+def _say(result: Replayed) -> None:
+    for each in result.differences:
         where = " ".join(filter(None, (each.about, each.subject, each.field)))
         say_styled(
             f"{paint(printable(where), 'red', stream=sys.stdout)}:"
             f" the row says {printable(each.stored)}, the events {printable(each.rebuilt)}"
         )
-    looked = f"{count_text(found.events, 'event')} and {count_text(found.tasks, 'task')} of run {found.run}"
-    say(f"{count_text(len(found.differences), 'difference')} in {looked}", "red" if found.differences else "green")
-    if found.mended:
-        tell(found.mended)
-    elif found.differences:
+    looked = f"{count_text(result.events, 'event')} and {count_text(result.tasks, 'task')} of run {result.run}"
+    say(f"{count_text(len(result.differences), 'difference')} in {looked}", "red" if result.differences else "green")
+    if result.mended:
+        tell(result.mended)
+    elif result.differences:
         tell("`headrace replay RUN --repair` rewrites the rows", label="hint:")

@@ -39,16 +39,16 @@ def command(
     from headrace.operate.upkeep.backup import restore  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
 
     with progress(as_json=as_json) as show:
-        found = restore(project.load(overlay=config), place, name=name, merge=merge, progress=show)
-    came = found.imported
+        result = restore(project.load(overlay=config), place, name=name, merge=merge, progress=show)
+    came = result.imported
     if as_json:
-        say_json(found)
+        say_json(result)
     else:
         known = f"; {known_text(came.known, 'run')}" if came.known else ""
         size = bytes_text(came.bytes)
         say(
             f"restored {count_text(came.runs, 'run')} and {count_text(came.blobs, 'blob')} ({size}) of"
-            f" {found.snapshot.name}{known}"
+            f" {result.snapshot.name}{known}"
         )
         tell_lacking(came.lacking, "the backup doesn't have them; after `headrace fsck --repair`, runs make them again")
     return code_of(came.lacking)
@@ -57,10 +57,10 @@ def command(
 def _list(place: str | None, config: Path | None, *, as_json: bool) -> int:
     from headrace.operate.upkeep.backup import snapshots  # noqa: PLC0415  as above
 
-    found = snapshots(project.load(overlay=config), place)
+    listed = snapshots(project.load(overlay=config), place)
     if as_json:
-        say_json({"snapshots": found})
-    elif found:
+        say_json({"snapshots": listed})
+    elif listed:
         rows = [
             (
                 each.name,
@@ -68,7 +68,7 @@ def _list(place: str | None, config: Path | None, *, as_json: bool) -> int:
                 str(each.runs),
                 bytes_text(each.bytes),
             )
-            for each in found
+            for each in listed
         ]
         for line in table(["snapshot", "made", "runs", "blobs"], rows, numbers=(2, 3)):
             say_styled(line)

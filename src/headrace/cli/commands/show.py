@@ -120,12 +120,12 @@ def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
     """
     order = ("failed", "cancelled", "skipped", "running", "succeeded", "waiting", "reused")
     mapped = maps(task.name for task in tasks)
-    found: dict[str, list[TaskView]] = {}
+    by_stage: dict[str, list[TaskView]] = {}
     for task in tasks:
         if task.name not in mapped:
-            found.setdefault(task.stage, []).append(task)
+            by_stage.setdefault(task.stage, []).append(task)
     reasons = {}
-    for stage, members in found.items():
+    for stage, members in by_stage.items():
         state = min((each.state for each in members), key=order.index)
         first, *others = [each.reason for each in members if each.state == state]
         apart = sum(each != first for each in others)

@@ -146,26 +146,26 @@ def _metric_row(metric: Metric) -> list[Cell]:
     ]
 
 
-def _number_cells(found: Number | None, unit: str) -> tuple[Cell, Cell]:
+def _number_cells(reading: Number | None, unit: str) -> tuple[Cell, Cell]:
     """Return two cells for a number: its value with its interval, and its difference from the first run's number."""
-    if found is None:
+    if reading is None:
         return ("-", "dim"), ""
-    if found.value is None:
-        return (f"undefined: {found.why}", "yellow"), ""
-    text = with_unit(found.text(found.value), unit)
-    if found.low is not None and found.high is not None and found.low != found.high:
-        text += f" [{found.end(found.low)}, {found.end(found.high)}]"
-    if found.best is not None and found.best != found.value:
-        text += f" (best {found.text(found.best)})"
-    if found.change is None:
+    if reading.value is None:
+        return (f"undefined: {reading.why}", "yellow"), ""
+    text = with_unit(reading.text(reading.value), unit)
+    if reading.low is not None and reading.high is not None and reading.low != reading.high:
+        text += f" [{reading.end(reading.low)}, {reading.end(reading.high)}]"
+    if reading.best is not None and reading.best != reading.value:
+        text += f" (best {reading.text(reading.best)})"
+    if reading.change is None:
         return text, ""
-    mark, style = VERDICTS[found.verdict]
-    if found.change == 0:
+    mark, style = VERDICTS[reading.verdict]
+    if reading.change == 0:
         return text, (mark.strip(), style)
-    if found.is_apart:
-        return text, (f"{found.change_text} (other rows)", "dim")
-    doubt = "?" if found.sure is False else ""
-    return text, (f"{found.change_text}{mark}{doubt}", style)
+    if reading.is_apart:
+        return text, (f"{reading.change_text} (other rows)", "dim")
+    doubt = "?" if reading.sure is False else ""
+    return text, (f"{reading.change_text}{mark}{doubt}", style)
 
 
 def _say_curves(found: Sequence[Curve], names: Sequence[str]) -> None:

@@ -88,11 +88,11 @@ def _tell_unreusable(views: Views, run: str) -> None:
     if sum(views.states(run).values()) > MANY:
         return
     mark = "not reusable: "
-    found = [row for row in views.rows(run) if row.state == "succeeded" and f"; {mark}" in row.reason]
-    for row in found[:SHOWN]:
+    unreusable = [row for row in views.rows(run) if row.state == "succeeded" and f"; {mark}" in row.reason]
+    for row in unreusable[:SHOWN]:
         tell(f"`{row.name}` is {mark}{row.reason.partition(mark)[2]}", label="note:")
-    if len(found) > SHOWN:
-        tell(f"{len(found) - SHOWN} more that are not reusable: `headrace show {run} --tasks`", label="hint:")
+    if len(unreusable) > SHOWN:
+        tell(f"{len(unreusable) - SHOWN} more that are not reusable: `headrace show {run} --tasks`", label="hint:")
 
 
 def tell_unknown(views: Views, run: str, policy: Policy) -> None:

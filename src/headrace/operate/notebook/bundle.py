@@ -46,12 +46,12 @@ def _beside(scope: Mapping[str, Any], cells: Iterable[str]) -> dict[str, Any]:
     for cell in cells:
         with suppress(SyntaxError, ValueError):
             named |= {name for node in ast.walk(ast.parse(cell)) for name in _names_beside(node)}
-    found = {}
+    values = {}
     for name in sorted(named & set(scope)):
         with suppress(Exception):  # pickling runs the object's own code; if it fails, the name counts as missing
             _Pickler(io.BytesIO()).dump(scope[name])
-            found[name] = scope[name]
-    return found
+            values[name] = scope[name]
+    return values
 
 
 def _names_beside(node: ast.AST) -> Iterator[str]:

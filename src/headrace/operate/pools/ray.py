@@ -88,17 +88,17 @@ def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tu
     release = version("headrace")
     address = msgspec.msgpack.encode(store)
     answers = cluster.ask(try_here, release, address, labels=section.labels, most=NODES, within_s=NODES_S)
-    found = []
+    troubles = []
     for answer in answers:
         if answer.late:
             hint = f"check that it reaches `{store.endpoint or store.url}`, and that it has a cpu to spare"
-            found.append(Trouble(node=answer.node, why=answer.why, hint=hint, sure=False))
+            troubles.append(Trouble(node=answer.node, why=answer.why, hint=hint, sure=False))
         elif answer.why:
-            found.append(Trouble(node=answer.node, why=answer.why, hint=f"install Headrace {release} there"))
+            troubles.append(Trouble(node=answer.node, why=answer.why, hint=f"install Headrace {release} there"))
         elif answer.given is not None:
             why, hint = answer.given
-            found.append(Trouble(node=answer.node, why=why, hint=hint))
-    return tuple(found)
+            troubles.append(Trouble(node=answer.node, why=why, hint=hint))
+    return tuple(troubles)
 
 
 def _measured(section: PoolSection, pool: Pool, cluster: Cluster) -> Pool:

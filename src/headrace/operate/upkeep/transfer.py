@@ -78,8 +78,8 @@ def export_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
         writer = Writer(out, head(project))
         with Inventory() as named:
             with closing(ledger.connect()) as db:
-                written, found = write_rows(db, writer, named, progress), list(stores(project).values())
-                write_printed(db, writer, written, partial(_printed, found), partial(_sizes, found))
+                written, places = write_rows(db, writer, named, progress), list(stores(project).values())
+                write_printed(db, writer, written, partial(_printed, places), partial(_sizes, places))
             if blobs:
                 done, expected = 0, named.bytes()
                 for blob in have(stores(project), named, writer.lacks):
@@ -119,11 +119,11 @@ def looking(store: Store) -> Look:
     return lambda ref: codecs.check(replace(ref, codec=LOOKED_AT[ref.codec]), store)
 
 
-def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
+def _printed(places: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
     """Yield the output that an attempt printed: from its worker's log file if that is on this machine, else from the
     stores."""
-    own = (FolderLogs(store.local / "logs", own=True) for store in found)
-    for logs in (*own, *(store.logs for store in found)):
+    own = (FolderLogs(store.local / "logs", own=True) for store in places)
+    for logs in (*own, *(store.logs for store in places)):
         pieces = logs.read(run, span.log, span.start, span.end)
         try:
             if (first := next(pieces, None)) is not None:
@@ -134,10 +134,10 @@ def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
             continue
 
 
-def _sizes(found: Sequence[Store], run: str) -> dict[str, int]:
+def _sizes(places: Sequence[Store], run: str) -> dict[str, int]:
     """Return the sizes, by file name, of the log files of a run's workers that are on this machine."""
     sizes: dict[str, int] = {}
-    for store in found:
+    for store in places:
         with suppress(OSError):  # there is no such folder, or it was deleted meanwhile
             for path in (store.local / "logs" / run).iterdir():
                 if LOG.fullmatch(path.name):

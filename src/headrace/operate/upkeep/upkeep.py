@@ -39,10 +39,10 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
     _check_owner(project)
     found_stores = stores(project)
     with open_ledger(project) as ledger, Collector(ledger, found_stores) as collector:
-        found = collector.collect(keep, now=ledger.now(), dry_run=dry_run)
+        collected = collector.collect(keep, now=ledger.now(), dry_run=dry_run)
         for store in found_stores.values() if not dry_run else ():
-            _clear(ledger, store, frozenset(found.runs))
-    return found
+            _clear(ledger, store, frozenset(collected.runs))
+    return collected
 
 
 def _check_owner(project: Project) -> None:

@@ -56,7 +56,7 @@ def forced(function: Function) -> Function:
 
     for option in (
         click.option("--why", metavar="TEXT", help="The reason for `--force`; it is recorded."),
-        click.option("--force", is_flag=True, help="Do it even if it would be refused; needs `--why`."),
+        click.option("--force", is_flag=True, help="Do what would be refused otherwise; needs `--why`."),
     ):
         call = option(call)
     return call  # type: ignore[return-value]
@@ -98,7 +98,7 @@ _PIPELINE = (
         "--param",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A parameter of the pipeline. Needed for one that has the name of an option listed here.",
+        help="A parameter of the pipeline. Only needed for a parameter with the name of an option listed here.",
     ),
     click.option(
         "--only",

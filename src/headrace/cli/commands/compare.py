@@ -29,7 +29,7 @@ from headrace.project import project
 @click.option(
     "--paired/--no-paired",
     default=None,
-    help="Compare reports on the same rows row by row, or don't. By default they are compared up to 100,000 rows.",
+    help="Compare reports on the same rows row by row, or don't. By default, this is done for up to 100,000 rows.",
 )
 @click.option(
     "--to", type=options.FILE, metavar="FILE", help="Write one self-contained HTML page, with curves, to this file."

@@ -27,7 +27,7 @@ from headrace.project import project
     "--alias", "aliases", multiple=True, metavar="NAME", help="Point this alias at the new version; may be given again."
 )
 @click.option(
-    "--preparation", metavar="TASK[.PART]", help="The preparation of rows for this model, if it was made from several."
+    "--preparation", metavar="TASK[.PART]", help="The preparation for this model, if it was made from several of them."
 )
 @options.forced
 @options.as_json

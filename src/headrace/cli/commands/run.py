@@ -37,7 +37,7 @@ def command(
 
     The exit code is 0 if the run succeeded, 1 if a task failed or `--timeout` ended the run, 2 for wrong usage, 3 if
     the run was cancelled, 4 if it was refused, and 5 for a fault of Headrace or if a server was lost. The first ^C
-    cancels the run and waits for its attempts to stop; a second ^C doesn't wait.
+    cancels the run and lets its attempts stop by themselves; a second ^C ends them at once.
     """
     target, parameters = split("run", words, param)
     found = project.load(target=target, overlay=config)

@@ -488,7 +488,7 @@ def test_new_code_takes_files_as_they_are_and_goes_on_with_the_rows_that_the_run
     shell.write("data.bin", "bad")
     failed = shell("run", "judged")
     assert failed.code == 1
-    assert "add `--new-code` when you have mended code or a file. A new run doesn't get" in failed.err.splitlines()[-1]
+    assert "add `--new-code` if you have fixed code or a file. A new run doesn't get" in failed.err.splitlines()[-1]
     assert "cursor `judged`" in failed.err.splitlines()[-1]
     shell.write("floor.toml", "0")
     (shell.folder / "loop.py").symlink_to("loop.py")  # nobody can read it, and nobody has to

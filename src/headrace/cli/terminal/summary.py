@@ -122,14 +122,13 @@ CONTRACT = "headrace.stages.ingest.contract.check:check"
 def _again(views: Views, view: RunView) -> str:
     """Return a hint that says how to resume a failed run, and when to start a new one."""
     run = view.run
-    how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
+    how = f"`headrace resume {run}` runs again what failed; add `--new-code` if you have fixed code or a file"
     if view.why.startswith(TOO_LONG):
         how = f"`headrace resume {run} --timeout TIME` goes on for a longer time"
     if moved := _rows_read_by(views, run):
         how = f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
     elif kept := sources_kept(views, run):
-        asks = "asks it" if len(kept) == 1 else "asks them"
-        how = f"{how}. It keeps what {listed(kept, 3)} found: a new run {asks} again, after you have mended data"
+        how = f"{how}. It doesn't ask {listed(kept, 3)} again; if you have fixed the data, start a new run"
     return how
 
 

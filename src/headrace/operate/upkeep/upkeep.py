@@ -87,13 +87,13 @@ def _clear(ledger: Ledger, store: Store, forgotten: Set[str]) -> None:
     that have ended and don't need them. Also delete the logs of forgotten runs."""
     for folder in FOLDERS:
         for path in _folders(store.local / folder):
-            if path.name in forgotten or _is_nobodys(ledger, path):
+            if path.name in forgotten or _is_unused(ledger, path):
                 shutil.rmtree(path, ignore_errors=True)
     for run in forgotten:
         store.logs.forget(run)
 
 
-def _is_nobodys(ledger: Ledger, path: Path) -> bool:
+def _is_unused(ledger: Ledger, path: Path) -> bool:
     try:
         is_old = time.time() - path.stat().st_mtime > YOUNG_S
     except FileNotFoundError:

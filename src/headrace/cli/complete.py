@@ -64,7 +64,7 @@ def artifacts(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 def tasks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the tasks, of the run named earlier in the command, whose names start with `incomplete`."""
+    """Return the tasks whose names start with `incomplete`, of the run that is named earlier in the command."""
     with _views() as views:
         try:
             found = views.show(context.params.get("run_id")).tasks if views else ()
@@ -74,7 +74,10 @@ def tasks(context: click.Context, _parameter: click.Parameter, incomplete: str) 
 
 
 def metrics(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the metrics, of the runs named earlier in the command or else of the newest run, that match."""
+    """Return the names of metrics that start with `incomplete`.
+
+    The metrics are those of the runs named earlier in the command, or else of the newest run.
+    """
     try:
         from headrace.inspect.metrics.metrics import names_of  # noqa: PLC0415  it loads the codecs
 

@@ -49,7 +49,8 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Open the closed ones of stdin, stdout and stderr on the null device, so that no file gets their numbers."""
+    """Replace each standard stream that is closed by the null device. Otherwise a file opened later would get its
+    number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)

@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _looking_out(arguments: Sequence[str]) -> AbstractContextManager[None]:
-    """Return a context in which a message says what the command waits for when that takes long.
+    """Return a context that prints what the command waits for when a wait takes long.
 
     For `run` and `resume` the context does nothing: these commands report their waits themselves.
     """

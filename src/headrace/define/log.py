@@ -61,7 +61,8 @@ FILE = "HEADRACE_LOGGED"
 
 
 class Passed(Struct, frozen=True, array_like=True):
-    """A record of the file: a value (a number or a text) with its name, its step and its time (Unix seconds)."""
+    """A logged value as `pass_on` writes it to the file: a number or a text, with its name, its step and its time (Unix
+    seconds)."""
 
     name: str
     value: float | str

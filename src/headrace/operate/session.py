@@ -234,9 +234,10 @@ def _pool_of(project: Project, machine: Machine, wanted: str | None) -> Pool:
 
 
 def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, observer: Observer) -> Left | None:
-    """Return the pool that a run was in before, or None if it goes on in the same pool.
+    """Return the backend of the pool that a run was in before, or None if the run goes on in the same pool or the
+    settings don't have the old pool any more.
 
-    If that pool can't be reached, a note says so, and only what its workers spilled is read.
+    If the old pool can't be reached, a note says so. Then only the reports that its workers spilled are read.
     """
     if machine.pool in ("", pool.name) or machine.bundle is None:
         return None
@@ -332,7 +333,8 @@ def _full_id(project: Project, run: str) -> str:
 
 @contextmanager
 def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Make ^C and SIGTERM call `interrupt` while the context lasts. A second signal ends all waits for a silent peer.
+    """Make ^C and SIGTERM call `interrupt` while the context lasts. A second signal ends all waits for servers that
+    don't answer.
 
     The context's value is a function that returns whether there was a second signal. In a thread other than the main
     one, which gets no signals, nothing is changed.

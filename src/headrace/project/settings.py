@@ -11,7 +11,7 @@ from msgspec import NODEFAULT, Meta, Struct, field, structs
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of all sections."""
+    """The base class of all sections of `headrace.toml`."""
 
 
 class ProjectSection(Section, frozen=True):

@@ -75,7 +75,7 @@ class PlainObserver:
             self._tell_task(row)
 
     def shorten(self, why: str) -> str:
-        """Return `why` (why a run ended) without the error at its end if that error was printed already."""
+        """Return the text `why` without the error at its end, if that error was printed already."""
         for error in self._errors:
             why = why.removesuffix(f": {error}")
         return why
@@ -109,7 +109,10 @@ class PlainObserver:
         tell("  ".join(word for word in words if word), STYLES[row.state], label=label)
 
     def _tell_skipped(self, rows: Sequence[TaskRow]) -> None:
-        """Print one line for each cause, with all tasks skipped for it, directly or because of a skipped task."""
+        """Print the skipped tasks, one line for each cause.
+
+        A task that was skipped because of another skipped task is listed under that task's cause.
+        """
         causes = {f"`{row.name}` was skipped": row.reason for row in rows}
         skipped: dict[str, list[str]] = {}
         for row in rows:

@@ -65,7 +65,7 @@ def fits(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, spare: Sequenc
 
 
 def _kept(heads: Sequence[str], rows: Sequence[Sequence[Cell]], spare: Sequence[str]) -> list[int]:
-    """Return the indexes of the columns to show: not the empty ones, nor `spare` ones that there is no room for."""
+    """Return the indexes of the columns to show. Empty columns are left out, and `spare` ones if there is no room."""
     kept = [column for column in range(len(heads)) if any(_text(row[column]) for row in rows)]
     widths = {column: max(_width(_text(row[column])) for row in (heads, *rows)) + len(GAP) for column in kept}
     for name in spare:

@@ -17,7 +17,7 @@ from headrace.store.store import Store
 
 TRIAL_BYTES = 1 << 20
 FAR_BYTES = 8 << 20
-"""The bytes that are sent to an object store and fetched again, to measure the bandwidth."""
+"""The number of bytes that are sent to an object store and fetched again, to measure the bandwidth."""
 
 SLOW_SYNC_S = 0.05
 SLOW_BYTES_PER_S = 5e6

@@ -88,7 +88,7 @@ class Abandoned:
         return spilled(self._spool, self._run)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
-        """Delete the spilled reports, which the run has absorbed by now. Calls for single workers do nothing."""
+        """Delete the spilled reports, which the run has absorbed by now. With `workers` or `now`, do nothing."""
         if workers is None and not now:
             self._spool.forget(self._run)
 

@@ -78,7 +78,7 @@ def test_a_backup_without_an_artifact_that_is_gone_holds_all_else_and_says_so_to
     files = sorted((project.home / "store" / "blobs").glob("*/*"), key=lambda path: path.stat().st_size)
     files[-1].unlink()
     made = project.headrace("backup", "kept")
-    assert (made.code, "lacking" in made.err, "copied 1 blob" in made.out) == (5, True, True), made
+    assert (made.code, "missing blobs" in made.err, "copied 1 blob" in made.out) == (5, True, True), made
     back = other.headrace("restore", "kept", "--json")
     assert (back.code, back.json["imported"]["runs"], back.json["imported"]["blobs"]) == (5, 1, 1)
 

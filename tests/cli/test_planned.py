@@ -85,8 +85,9 @@ def test_a_plan_says_run_only_of_what_no_earlier_run_can_spare(project: Shell) -
     for which in ("2", "3", "4", "5", "6"):
         assert project("run", "flow", "--which", which).code == 1
     plan = planned(project)
-    assert plan["checked"] == ("reuse_if_unchanged", "depends on what `rows` gives: runs for what the latest runs gave")
-    assert plan["tell"] == ("reuse_if_unchanged", "depends on what `checked` gives: the latest runs don't tell")
+    why = "depends on the output of `rows`: runs if it is the same as in the latest runs"
+    assert plan["checked"] == ("reuse_if_unchanged", why)
+    assert plan["tell"] == ("reuse_if_unchanged", "depends on the output of `checked`: the latest runs don't decide it")
     project.write("pipelines.py", CHOSEN.replace("rows > 1", "rows > 2"))
     assert planned(project)["checked"] == ("run", "code changed: `pipelines.checked`")
     project.write("pipelines.py", CHOSEN)

@@ -18,7 +18,7 @@ from headrace.errors import listed
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.needs import names_needed, needed_by
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
-from headrace.plan.reuse import Before, Change, ChangedGiven, barred, told_change, why_run
+from headrace.plan.reuse import NOTHING_STORED, Before, Change, ChangedGiven, barred, told_change, why_run
 from headrace.plan.times import Beside, Times, Took
 from headrace.plan.transfers import Source, Transfers
 from headrace.spec.artifact import Ref, gather
@@ -225,7 +225,7 @@ class Planner:
             why = f"{len(reasons)} of {len(rows)} elements: {reasons[0]}"
             self._settle(node, stage, "run", why, width=len(rows), runs=len(reasons))
         else:
-            why = f"{len(rows)} elements are there"
+            why = f"all {len(rows)} elements have a stored output"
             self._settle(node, stage, "reuse", why, out=gather(refs), width=len(rows))
 
     def _rows(
@@ -289,11 +289,12 @@ class Planner:
             expected, is_lost = self._foreseen(node, stage)
             if not expected and not self._may_be_there(node, stage):
                 why = f"its list comes from {waits}" if names is None else self._why_surely(node, stage, names)
-                why = why or ("no output of it is there to be reused" if is_lost else None)
+                why = why or (NOTHING_STORED if is_lost else None)
             elif not expected:
                 decision = "reuse_if_unchanged"
-                why = f"depends on what {waits} {'give' if len(unknown) > 1 else 'gives'}: "
-                why += "runs for what the latest runs gave" if is_lost else "the latest runs don't tell"
+                outputs, are = ("outputs", "they are") if len(unknown) > 1 else ("output", "it is")
+                why = f"depends on the {outputs} of {waits}: "
+                why += f"runs if {are} the same as in the latest runs" if is_lost else "the latest runs don't decide it"
         if why is None:
             give = "give what they" if len(unknown) > 1 else "gives what it"
             decision, why = "reuse_if_unchanged", f"reused if {waits} {give} gave before"

@@ -13,6 +13,9 @@ from headrace.spec.graph import Node
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
 
+NOTHING_STORED = "there is no stored output to reuse"
+"""The reason of a task that has to run although neither its code nor its inputs have changed."""
+
 
 class Before(Struct, frozen=True):
     """The key of the same task in an earlier run, with the digest of its code and its encoded inputs."""
@@ -91,4 +94,4 @@ def why_run(
     words += [f"`{name}` is gone" for name in then if name not in now]
     if words:
         return "; ".join(words)
-    return "no output of it is there to be reused" if before.key == key else "the platform changed"
+    return NOTHING_STORED if before.key == key else "the platform changed"

@@ -196,5 +196,5 @@ def test_what_was_cut_short_is_not_reused_and_the_record_says_why(project: Proje
     del project.environment["TOLD"]
     plan = project.headrace("plan", "short", "--json").json["tasks"]
     assert [task["decision"] for task in plan if task["name"] == "fit"] == ["run"]
-    run("succeeded", "succeeded", "no output of it is there to be reused")  # another number, so it is judged anew
+    run("succeeded", "succeeded", "there is no stored output to reuse")  # another number, so it is judged anew
     run("reused", "reused", "nothing that determines it has changed")

@@ -136,7 +136,7 @@ class LocalBackend:
         self._end_doomed()
         for parent in list(self._parents.values()):
             if parent.ready_by is not None and now > parent.ready_by:
-                self._lose(parent, f"the process that begins workers has not come up in {START_S:g} s")
+                self._lose(parent, f"the process that begins workers has not started within {START_S:g} s")
             elif parent.silent_s > SILENT_S:
                 self._lose(parent, f"the process that begins workers has said nothing for {SILENT_S:g} s")
         notices, self._notices = self._notices, []

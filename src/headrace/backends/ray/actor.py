@@ -98,14 +98,14 @@ class Actor:
         self._epoch = self._charge.epoch
         if self._charge.namespace == "on" and not works(closed=True):
             host = socket.gethostname()
-            why = f'node `{host}` can\'t have the namespace that the pool must have: namespace = "on"'
+            why = f'node `{host}` can\'t make the namespace that the pool requires by namespace = "on"'
             self._backlog.die(Died(0, "refused", why, 'install `bubblewrap` there, or set namespace = "auto"'))
             self._loop.call_later(LOOK_S, self._look)
             return
         try:
             self._begin(self._charge)
         except OSError as error:
-            self._backlog.die(Died(0, "lost", f"it can't be begun on `{socket.gethostname()}`: {error}"))
+            self._backlog.die(Died(0, "lost", f"it can't be started on `{socket.gethostname()}`: {error}"))
         self._loop.call_later(LOOK_S, self._look)
 
     # -- what the driver calls -----------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ class Actor:
         words = self._zygote.last_words() if self._zygote is not None and ended.status == 1 else ""
         died = death(ended, babbled=self._babbling, doomed=self._doomed, quitting=self._quitting, last_words=words)
         if self._leaving:
-            died = Died(ended.worker, "lost", "it had heard of no driver for a while, and has left")
+            died = Died(ended.worker, "lost", "it has left, because no driver had called it for a while")
         self._drop_line()
         self._backlog.die(died)
 
@@ -319,7 +319,7 @@ class Actor:
     def _check_ready(self) -> None:
         if not self._ready and self._backlog.died is None and self._zygote is not None:
             os.kill(self._zygote.pid, signal.SIGKILL)
-            self._lose_zygote(f"the process that begins it has not come up in {START_S:g} s")
+            self._lose_zygote(f"the process that begins it has not started within {START_S:g} s")
 
     def _signal(self, number: int) -> None:
         if self._control is not None and self._backlog.died is None:
@@ -373,7 +373,8 @@ class Actor:
 
 def _mismatch(needed: str, here: str) -> Died:
     host = socket.gethostname()
-    return Died(0, "lost", f"node `{host}` of the cluster has Headrace {here}, and this is {needed}: install the same")
+    why = f"node `{host}` of the cluster has Headrace {here}, but the driver has {needed}: install the same version"
+    return Died(0, "lost", why)
 
 
 def _local(hello: Hello) -> str:

@@ -333,8 +333,8 @@ def cause(error: BaseException) -> tuple[DeathKind, str]:
         return "lost", _last(error)
     if error.actor_init_failed:
         if "No module named 'headrace" in text:
-            return "lost", "the nodes of the cluster have no Headrace: install it there, the version that is here"
-        return "lost", f"its actor can't begin: {_last(error)}"
+            return "lost", "the nodes of the cluster have no Headrace: install the same version there as here"
+        return "lost", f"its actor can't start: {_last(error)}"
     detail = _short("\n".join([line for line in text.splitlines()[1:] if not line.startswith("\t")]))
     if _MEMORY.search(detail):
         return "memory", f"Ray ended its process{where}, since the node ran low on memory"

@@ -278,7 +278,7 @@ def _check_same(pool: str, address: str) -> None:
     if theirs.isdisjoint(node["NodeID"] for node in ray.nodes()):
         raise ConfigError(
             f"pool `{pool}` is the Ray cluster at `{address}`, and this program is connected to another",
-            hint="call `ray.shutdown()` before, or run the pipeline by the command",
+            hint="call `ray.shutdown()` first, or run the pipeline with the command `headrace run`",
         )
 
 
@@ -289,7 +289,7 @@ def _translated(pool: str, address: str, error: Exception) -> BackendError | Con
         theirs, ours = found.groups()
         return ConfigError(
             f"pool `{pool}`: the cluster at `{address}` has {_versions(theirs)}, and this is {_versions(ours)}",
-            hint="install the cluster's Ray and Python here, or start the cluster with these",
+            hint="install the cluster's versions of Ray and Python here, or these versions on the cluster",
         )
     if isinstance(error, ray.exceptions.AuthenticationError) or "uthentication token" in text or "AuthToken" in text:
         return PoolUnreachable(
@@ -424,6 +424,6 @@ def _why(text: str) -> str:
     if _NONE in text:
         return "it has no Headrace"
     if _OTHER in text:
-        return "it has another Headrace"
+        return "it has another version of Headrace"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"it can't be asked: {lines[-1] if lines else 'Ray says nothing of why'}"

@@ -82,8 +82,8 @@ class Profile:
             )
         if any(each in values for each in ("role_arn", "sso_session", "sso_start_url", "login_session")):
             raise StoreUnreachable(
-                f"the profile `{self.name}` gets its credentials by a role or a sign-in, which Headrace leaves to "
-                "Amazon's tools",
+                f"the profile `{self.name}` gets its credentials by a role or a sign-in, which only Amazon's tools "
+                "can do",
                 hint=f"`eval $(aws configure export-credentials --profile {self.name} --format env)`, or "
                 "`credential_process` in the profile",
             )

@@ -102,7 +102,7 @@ def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> Store
         region = (told[1] or told[2]) if told else None
         return StoreUnreachable(
             f"the bucket `{bucket}` of the store `{url}` is in another region"
-            + (f": `{region}`" if region else f" than it is asked for in, at {endpoint}"),
+            + (f": `{region}`" if region else f" than the one that was asked, at {endpoint}"),
             hint=f'set region = "{region or "THE-REGION-OF-THE-BUCKET"}" for the store in headrace.toml',
         )
     if code in EXPIRED:
@@ -136,7 +136,7 @@ def _other(
     if type(error).__name__ == "PermissionDeniedError" or status == 403:
         verb = {"list": "list", "delete": "delete in"}.get(act, act)
         return StoreUnreachable(
-            f"these credentials may not {verb} the store `{url}`, or they don't hold there",
+            f"these credentials may not {verb} the store `{url}`, or they aren't valid there",
             hint=f"give them the right ({RIGHTS[act]} on the bucket), or use others",
         )
     if status is not None:

@@ -76,9 +76,9 @@ def __getattr__(name: str) -> Any:
     module = importlib.import_module(place)
     if name == "pipeline":  # its `run` and `plan` need the layer `operate`, which the layer `define` may not import
         module.launching.launcher = lambda: importlib.import_module("headrace.operate.notebook.launcher").Launcher()
-    found = getattr(module, name)
-    globals()[name] = found
-    return found
+    attribute = getattr(module, name)
+    globals()[name] = attribute
+    return attribute
 
 
 def _meant(name: str) -> str:
@@ -90,7 +90,7 @@ def _meant(name: str) -> str:
         return ""
     import difflib  # noqa: PLC0415  needed for an error only, and slow to import
 
-    lower = {each.lower(): each for each in __all__}
+    lower = {public.lower(): public for public in __all__}
     near = difflib.get_close_matches(name.lower(), lower, n=1)
     return f": did you mean `hr.{lower[near[0]]}`?" if near else ""
 

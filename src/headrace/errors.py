@@ -71,8 +71,8 @@ class HeadraceError(Exception):
         lines: list[traceback.FrameSummary] = traceback.extract_tb(self.__traceback__)
         if self.exit_code != HeadraceError.exit_code:
             lines = [line for line in lines if not line.filename.startswith(_HERE) and "IPython" not in line.filename]
-        told = f"{type(self).__name__}: {self.message}\n"
-        return [*traceback.format_list(lines), told, *([f"hint: {self.hint}\n"] if self.hint else [])]
+        summary = f"{type(self).__name__}: {self.message}\n"
+        return [*traceback.format_list(lines), summary, *([f"hint: {self.hint}\n"] if self.hint else [])]
 
 
 def _rebuild(kind: type[HeadraceError], message: str, hint: str | None) -> HeadraceError:

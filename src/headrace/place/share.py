@@ -38,9 +38,9 @@ def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
     `capacity` is the whole pool. `claims` are ordered by arrival, oldest first.
     """
     claim = claims[asks]
-    others = [_three(each.held) for i, each in enumerate(claims) if i != asks]
+    others = [_three(other.held) for i, other in enumerate(claims) if i != asks]
     total = _three(capacity)
-    if all(_is_idle(each) for i, each in enumerate(claims) if i != asks):
+    if all(_is_idle(other) for i, other in enumerate(claims) if i != asks):
         fair = total
     else:
         fair = _three(shares(capacity, claims)[asks])
@@ -56,7 +56,7 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
     """
     total = _three(capacity)
     has = [_three(claim.used) for claim in claims]
-    free = [max(0.0, total[r] - sum(each[r] for each in has)) for r in range(3)]
+    free = [max(0.0, total[r] - sum(used[r] for used in has)) for r in range(3)]
     queue = [(_dominant(has[i], total), claim.served, i) for i, claim in enumerate(claims)]
     places = {i: place for place, (_, _, i) in enumerate(sorted(queue))}
     got = len(claims)  # the earliest position in the order of those runs that got something
@@ -79,7 +79,7 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
         elif any(has[i]) or got < places[i]:
             continue
         free = [max(0.0, free[r] - step[r]) for r in range(3)]  # handed out, or reserved
-    return [_amount(each) for each in has]
+    return [_amount(used) for used in has]
 
 
 def _step(unit: Sequence[float], rest: Sequence[float], free: Sequence[float], total: Sequence[float]) -> list[float]:

@@ -21,8 +21,8 @@ def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, byt
     The key covers the stage's code with its environment (`spec.code`), the inputs, and the platform that the bundle's
     lock declares. The platform is left out if the stage is portable. The order of the arguments doesn't matter.
     """
-    told = _encode(sorted((name, identity(arg)) for name, arg in inputs))
-    return _key(stage, told, platform), told
+    identities = _encode(sorted((name, identity(arg)) for name, arg in inputs))
+    return _key(stage, identities, platform), identities
 
 
 def key_seen(stage: Stage, inputs: bytes, saw: Iterable[tuple[str, str]], platform: str | None) -> tuple[str, bytes]:
@@ -31,13 +31,13 @@ def key_seen(stage: Stage, inputs: bytes, saw: Iterable[tuple[str, str]], platfo
     `inputs` are the encoded identities before. `saw` are pairs of a parameter and the identity that the attempt really
     read, such as the version of a source.
     """
-    told = _encode(sorted({**dict(_decode(inputs)), **dict(saw)}.items()))
-    return _key(stage, told, platform), told
+    identities = _encode(sorted({**dict(_decode(inputs)), **dict(saw)}.items()))
+    return _key(stage, identities, platform), identities
 
 
-def _key(stage: Stage, told: bytes, platform: str | None) -> str:
+def _key(stage: Stage, identities: bytes, platform: str | None) -> str:
     place = "" if stage.portable else (platform or "")
-    return blake3(f"{stage.code.digest}\n{place}\n".encode() + told).hexdigest()
+    return blake3(f"{stage.code.digest}\n{place}\n".encode() + identities).hexdigest()
 
 
 def identity(arg: Arg) -> str:
@@ -63,7 +63,7 @@ def identity(arg: Arg) -> str:
 def differing(before: bytes, after: bytes) -> list[str]:
     """Return the parameters whose identities differ, between the encoded inputs of two keys of the same task."""
     then = told(before)
-    return [name for name, each in told(after).items() if then.get(name) != each]
+    return [name for name, now in told(after).items() if then.get(name) != now]
 
 
 def told(inputs: bytes) -> dict[str, str]:

@@ -40,15 +40,15 @@ def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Sta
 
 def names_needed(node: Node) -> list[str]:
     """Return the names of the tasks that a node waits for, without duplicates."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for _, arg in node.args:
         for out in outs(arg):
-            found[out.task] = None
+            names[out.task] = None
     if node.when is not None:
-        found[node.when.task] = None
+        names[node.when.task] = None
     for name in node.after:
-        found[name] = None
-    return list(found)
+        names[name] = None
+    return list(names)
 
 
 def needed_by(only: Iterable[str], nodes: Sequence[Node], stages: Mapping[str, Stage]) -> set[str]:
@@ -60,11 +60,11 @@ def needed_by(only: Iterable[str], nodes: Sequence[Node], stages: Mapping[str, S
 def with_needs(names: Iterable[str], nodes: Sequence[Node]) -> set[str]:
     """Return the given names of tasks, and the names of all tasks that they need, directly or indirectly."""
     needs = {node.name: names_needed(node) for node in nodes}
-    found = set(names)
-    rest = list(found)
+    needed = set(names)
+    rest = list(needed)
     while rest:
         for name in needs[rest.pop()]:
-            if name not in found:
-                found.add(name)
+            if name not in needed:
+                needed.add(name)
                 rest.append(name)
-    return found
+    return needed

@@ -123,14 +123,14 @@ class Planner:
         for node in nodes:
             self._node(node, wanted)
         transfers = () if self._transfers is None else self._transfers.tasks()
-        for each in transfers:
-            assert isinstance(each.expected_usd, float)
-            self._low_usd += each.expected_usd
-            self._high_usd += each.expected_usd
+        for transfer in transfers:
+            assert isinstance(transfer.expected_usd, float)
+            self._low_usd += transfer.expected_usd
+            self._high_usd += transfer.expected_usd
         return Plan(
             pipeline=pipeline,
             tasks=(*self._tasks, *transfers),
-            expected_s=self._times.all([each.expected_s or 0.0 for each in transfers]),
+            expected_s=self._times.all([transfer.expected_s or 0.0 for transfer in transfers]),
             expected_usd=(self._low_usd, self._high_usd),
             bound_usd=self._low_usd,
             gap=0.0,
@@ -175,10 +175,10 @@ class Planner:
         if node.when is not None:
             source = self._fates[node.when.task]
             if source.out is not None:
-                said = truth(follow(source.out, node.when.path))
-                if said is None:
+                answer = truth(follow(source.out, node.when.path))
+                if answer is None:
                     yield "skip", f"`when=` got a value of `{node.when.task}` that is neither true nor false"
-                elif not said:
+                elif not answer:
                     yield "skip", f"`when=`: the value of `{node.when.task}` is false"
             elif source.expected:
                 ref, since = next(iter(source.expected.values()))
@@ -249,16 +249,16 @@ class Planner:
     def _look_up(self, keys: Sequence[str]) -> Sequence[tuple[Ref, str] | None]:
         """Return the output of each key, with the run that made it, or None. Results are kept for later calls."""
         unknown = [key for key in dict.fromkeys(keys) if key not in self._there]
-        found = self._history.results(unknown) if unknown else {}
-        self._there.update((key, found.get(key)) for key in unknown)
+        results = self._history.results(unknown) if unknown else {}
+        self._there.update((key, results.get(key)) for key in unknown)
         return [self._there[key] for key in keys]
 
     def _decide(self, node: Node, name: str, stage: Stage, inputs: Inputs) -> tuple[Decision, str, Ref | None, str]:
         key, parts = key_of(stage, inputs, self._platform)
         bar = barred(stage, self._policy, always=node.always)
-        found = self._look_up([key])[0] if bar is None else None
-        if found is not None:
-            return "reuse", f"nothing that determines it has changed since run {found[1]}", found[0], key
+        result = self._look_up([key])[0] if bar is None else None
+        if result is not None:
+            return "reuse", f"nothing that determines it has changed since run {result[1]}", result[0], key
         if self._transfers is not None:
             self._transfers.need(ref for _, arg in inputs for ref in constants(arg))
         return "run", bar or self._why_run(node, name, stage, key, parts), None, key
@@ -308,7 +308,7 @@ class Planner:
 
         The second value is true if such outputs were looked for, but none is stored.
         """
-        found: dict[str, tuple[Ref, str]] = {}
+        by_run: dict[str, tuple[Ref, str]] = {}
         is_lost = False
         for run in self._history.runs():
             args = [(name, arg) for name, arg in node.args if all(self._ref_in(run, out.task) for out in outs(arg))]
@@ -320,12 +320,12 @@ class Planner:
             except Unmappable:  # the output in the earlier run has no such part
                 continue
             there = self._look_up([key_of(stage, inputs, self._platform)[0] for _, inputs in rows])
-            results = [each for each in there if each is not None]
+            results = [result for result in there if result is not None]
             if len(results) < len(rows):
                 is_lost = True
             else:
-                found[run] = (gather([ref for ref, _ in results]), run) if node.over else results[0]
-        return found, is_lost and not found
+                by_run[run] = (gather([ref for ref, _ in results]), run) if node.over else results[0]
+        return by_run, is_lost and not by_run
 
     def _ref_in(self, run: str, name: str) -> Ref | None:
         """Return a task's output if it is known, or else the output expected if all is as in the earlier run `run`."""
@@ -399,11 +399,11 @@ class Planner:
         is_open = decision == "skip_if_unchanged" or (works and self._is_open(node, stage))
         is_sure = not is_open and decision != "reuse_if_unchanged"
         took = self._history.took(node.name, stage.name) if works else Took(0.0, 0.0, 0.0)
-        each = None if took is None else took.last
+        seconds = None if took is None else took.last
         need = stage.resources
         cpu = need.cpu * need.nodes
         rounds = -(-runs // max(1, int(self._pool.cpu / cpu))) if runs > 1 else 1
-        usd = (each or 0.0) * runs * self._pool.usd_per_hour * self._pool.share(need) / 3600
+        usd = (seconds or 0.0) * runs * self._pool.usd_per_hour * self._pool.share(need) / 3600
         self._low_usd += usd if is_sure else 0.0
         self._high_usd += usd
         if works:
@@ -423,8 +423,8 @@ class Planner:
                 key=key,
                 pool=self._pool.name if works else None,
                 width=width if node.over or width != 1 else 1,
-                expected_s=None if each is None else each * rounds,
-                expected_usd=None if each is None else usd if is_sure else (0.0, usd),
+                expected_s=None if seconds is None else seconds * rounds,
+                expected_usd=None if seconds is None else usd if is_sure else (0.0, usd),
                 needs=needs,
                 notes=stage.code.notes if decision != "skip" else (),
             )
@@ -436,11 +436,11 @@ class Planner:
         It is the stored output for the expected inputs, or else the output that the task had in that run.
         """
         for run in self._history.runs():
-            found = expected.get(run)
-            if found is None and (ref := self._history.output(task, run)) is not None:
-                found = ref, run
-            if found is not None:
-                yield run, found
+            result = expected.get(run)
+            if result is None and (ref := self._history.output(task, run)) is not None:
+                result = ref, run
+            if result is not None:
+                yield run, result
 
     def _output(self, name: str) -> Ref:
         ref = self._fates[name].out

@@ -85,12 +85,12 @@ def columns(
     Raises:
         Unmappable: an argument is no list, or the lists differ in length.
     """
-    found = {name: elements(name, value(args[name], output)) for name in over}
-    lengths = {name: len(column) for name, column in found.items()}
+    lists = {name: elements(name, value(args[name], output)) for name in over}
+    lengths = {name: len(column) for name, column in lists.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
-        raise Unmappable(f"the lists that `{task}` maps over differ in length: {told}")
-    return found
+        text = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+        raise Unmappable(f"the lists that `{task}` maps over differ in length: {text}")
+    return lists
 
 
 def labels(name: str, columns: Mapping[str, Sequence[Arg]], how: int = LABELS) -> list[str]:
@@ -104,16 +104,16 @@ def labels(name: str, columns: Mapping[str, Sequence[Arg]], how: int = LABELS) -
     if how == 1:
         return _all_alike(name, columns)
     words = {param: [_word(arg) for arg in column] for param, column in columns.items()}
-    told = [param for param, column in words.items() if any(word is not None for word in column)]
+    named = [param for param, column in words.items() if any(word is not None for word in column)]
     texts: list[str | None] = []
-    for count in range(1, len(told) + 1):
-        texts = _texts({param: words[param] for param in told[:count]})
+    for count in range(1, len(named) + 1):
+        texts = _texts({param: words[param] for param in named[:count]})
         if None not in texts and len(set(texts)) == len(texts):
             break
     often = Counter(texts)
     width = max(map(len, columns.values()), default=0)
-    found = texts or [None] * width
-    return [f"{name}[#{i}]" if text is None or often[text] > 1 else f"{name}[{text}]" for i, text in enumerate(found)]
+    chosen = texts or [None] * width
+    return [f"{name}[#{i}]" if text is None or often[text] > 1 else f"{name}[{text}]" for i, text in enumerate(chosen)]
 
 
 def _texts(words: Mapping[str, Sequence[str | None]]) -> list[str | None]:

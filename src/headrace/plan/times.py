@@ -81,15 +81,15 @@ class Times:
         low, high = (max(end, busy / self._cpu) for end, busy in zip(ends, self._busy, strict=True))
         if self._cpu > 1:  # tasks may wait for a free cpu, and other tasks for them: Graham's bound
             high = max(high, self._busy[1] / self._cpu + ends[1] * (1 - 1 / self._cpu))
-        few = [each.seconds for each in self._beside if each.ran <= self._sure]
+        few = [run.seconds for run in self._beside if run.ran <= self._sure]
         low += max(brought, default=0.0) + min(few, default=0.0)
-        high += sum(brought) + max((each.seconds for each in self._alike()), default=0.0)
+        high += sum(brought) + max((run.seconds for run in self._alike()), default=0.0)
         return low * (1 - ROOM[0]), high * (1 + ROOM[1])
 
     def _alike(self) -> Sequence[Beside]:
         """Return the earlier runs that are most like a run in which all tasks run that may run."""
-        same = [each for each in self._beside if each.ran == self._may]
-        more = [each for each in self._beside if each.ran >= self._may]
+        same = [run for run in self._beside if run.ran == self._may]
+        more = [run for run in self._beside if run.ran >= self._may]
         return same or more or self._beside
 
     def _after(self, needs: Iterable[str]) -> tuple[float, float]:

@@ -31,11 +31,11 @@ class Transfers:
     def need(self, refs: Iterable[Ref]) -> None:
         """Add transfers for the blobs of these artifacts, which a task needs, if they are in other regions."""
         for ref in refs:
-            for each in blobs(ref):
-                if (each.digest, each.nonce) not in self._seen:
-                    self._seen.add((each.digest, each.nonce))
-                    if (link := self._source(each)) is not None:
-                        self._add(each, link)
+            for blob in blobs(ref):
+                if (blob.digest, blob.nonce) not in self._seen:
+                    self._seen.add((blob.digest, blob.nonce))
+                    if (link := self._source(blob)) is not None:
+                        self._add(blob, link)
 
     def tasks(self) -> tuple[PlannedTask, ...]:
         """Return the planned transfers, in the order in which they were added."""

@@ -60,19 +60,19 @@ def part_names(ref: Ref | None, path: Sequence[int]) -> list[str]:
 def within(ref: Ref) -> list[Ref]:
     """Return an artifact and all its parts at any depth. Deep nesting is safe: there is no recursion."""
     rest = [ref]
-    for each in rest:
-        rest.extend(each.parts or ())
+    for part in rest:
+        rest.extend(part.parts or ())
     return rest
 
 
 def generations(ref: Ref) -> set[str]:
     """Return the name of each generation in the store that an artifact needs, as `DIGEST.NONCE`, parts included."""
-    return {f"{each.digest}.{each.nonce}" for each in blobs(ref)}
+    return {f"{blob.digest}.{blob.nonce}" for blob in blobs(ref)}
 
 
 def blobs(ref: Ref) -> list[Ref]:
     """Return those references, among an artifact and its parts at any depth, whose bytes are in the store."""
-    return [each for each in within(ref) if each.nonce is not None]
+    return [part for part in within(ref) if part.nonce is not None]
 
 
 def gather(
@@ -83,13 +83,13 @@ def gather(
     The digest covers the codecs and classes of the parts too, because `[1]` and `["1"]` have parts with the same bytes.
     If a part has a content digest, so has the whole value.
     """
-    told = [f"{each.codec}:{each.type}:{each.digest}" for each in parts]
+    texts = [f"{part.codec}:{part.type}:{part.digest}" for part in parts]
     content = None
-    if any(each.content is not None for each in parts):
-        content = blake3(_encode((names, [each.identity for each in parts]))).hexdigest()
+    if any(part.content is not None for part in parts):
+        content = blake3(_encode((names, [part.identity for part in parts]))).hexdigest()
     return Ref(
-        digest=blake3(_encode((names, told))).hexdigest(),
-        size=sum(each.size for each in parts),
+        digest=blake3(_encode((names, texts))).hexdigest(),
+        size=sum(part.size for part in parts),
         codec=codec,
         type=type,
         content=content,

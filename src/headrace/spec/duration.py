@@ -31,10 +31,10 @@ def seconds(text: str | float, *, name: str = "timeout") -> float:
     terms = _TERM.findall(text) if len(text) <= MOST_TEXT else []
     if not terms or _TERM.sub("", text).strip():
         raise DefinitionError(f"`{name}` is {_brief(text)}", hint='give it with its unit, such as "90s", "1h30m", "7d"')
-    found = sum(float(count) * _SECONDS[unit] for count, unit in terms)
-    if found > MOST_S:
+    total = sum(float(count) * _SECONDS[unit] for count, unit in terms)
+    if total > MOST_S:
         raise DefinitionError(f"`{name}` is {_brief(text)}", hint="give 10,000 years at most")
-    return found
+    return total
 
 
 def _brief(value: str | float) -> str:

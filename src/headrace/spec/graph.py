@@ -68,19 +68,19 @@ def outs(arg: Arg) -> list[Out]:
     """Return all outputs of other tasks that an argument contains. Deep nesting is safe: there is no recursion."""
     if isinstance(arg, Out):
         return [arg]
-    found: list[Out] = []
+    outputs: list[Out] = []
     if not isinstance(arg, Many):
-        return found
+        return outputs
     rest: list[Arg] = [arg]
     while rest:
         match rest.pop():
             case Out() as out:
-                found.append(out)
+                outputs.append(out)
             case Many(items=items):
                 rest.extend(reversed(items))
             case _:
                 pass
-    return found
+    return outputs
 
 
 def constants(arg: Arg) -> Iterator[Ref]:

@@ -145,7 +145,7 @@ def wanted(kind: RegistryKind, text: str) -> Wanted:
     Raises:
         UsageError: the text has none of these forms.
     """
-    found = _NAMED.fullmatch(text)
-    if found is None:
+    matched = _NAMED.fullmatch(text)
+    if matched is None:
         raise UsageError(f"`{text}` names no version of a {kind}", hint="write NAME, NAME:3 or NAME@ALIAS")
-    return Wanted(found["name"], None if found["version"] is None else int(found["version"]), found["alias"])
+    return Wanted(matched["name"], None if matched["version"] is None else int(matched["version"]), matched["alias"])

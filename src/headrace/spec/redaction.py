@@ -38,10 +38,10 @@ def _without_password(url: str) -> str:
     `/`.
     """
     for part in (_AUTHORITY, _URL):
-        found = part.match(url)
-        assert found is not None
-        user, _, rest = found[0].partition(":")
+        matched = part.match(url)
+        assert matched is not None
+        user, _, rest = matched[0].partition(":")
         is_path = part is _URL and (user[:1] == "[" or _PORTS.match(rest.partition("/")[0]))
         if "@" in rest and not is_path and not any(sign in user for sign in "@?#/"):
-            return f"{user}:***@{rest.rpartition('@')[2]}{url[found.end() :]}"
+            return f"{user}:***@{rest.rpartition('@')[2]}{url[matched.end() :]}"
     return url

@@ -90,10 +90,10 @@ class Report(Row, frozen=True):
 
     def __str__(self) -> str:
         """Return a summary: the title, the verdicts and the facts. `headrace get RUN TASK` writes the whole report."""
-        said = {True: "passed", False: "not passed", None: ""}[self.passed]
+        outcome = {True: "passed", False: "not passed", None: ""}[self.passed]
         holds = {True: "holds", False: "fails", None: "undecided"}
-        lines = [f"{self.title}: {said}" if said else self.title]
-        lines += [f"  {holds[each.holds]}: {each.rule}: {each.why}" for each in self.verdicts]
+        lines = [f"{self.title}: {outcome}" if outcome else self.title]
+        lines += [f"  {holds[verdict.holds]}: {verdict.rule}: {verdict.why}" for verdict in self.verdicts]
         for fact in self.facts:
             within = "" if fact.low is None or fact.high is None else f" [{fact.low:.4g} to {fact.high:.4g}]"
             value = fact.why if fact.value is None else f"{fact.value:.4g}"

@@ -31,7 +31,7 @@ def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping
         return _objects(address, local, {**os.environ, **own} if own else os.environ)
     raise ConfigError(
         f"the store's URL `{address.url}` begins with `{scheme}://`, and this release can't open it",
-        hint=f"give a folder, or a URL that begins with {', '.join(f'`{each}://`' for each in SCHEMES)}",
+        hint=f"give a folder, or a URL that begins with {', '.join(f'`{kind}://`' for kind in SCHEMES)}",
     )
 
 

@@ -67,12 +67,12 @@ class Everywhere:
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
         """Return the sizes of many blobs (each digest and nonce) in the given order; None for one that no store has."""
         asked = list(generations)
-        found: list[int | None] = [None] * len(asked)
+        sizes: list[int | None] = [None] * len(asked)
         for store in self._stores:
-            left = [place for place, size in enumerate(found) if size is None]
+            left = [place for place, size in enumerate(sizes) if size is None]
             for place, size in zip(left, store.sizes([asked[place] for place in left]), strict=True):
-                found[place] = size
-        return found
+                sizes[place] = size
+        return sizes
 
     def verify(self, digest: str, nonce: str) -> None:
         """Read a whole blob and compare its bytes with its digest; raise `BlobMissing` or `BlobDamaged`."""

@@ -355,9 +355,13 @@ def told(ear: Ear, worker: int) -> list[tuple[int, str]]:
 
 def questions(ear: Ear) -> list[Question]:
     """Return the questions that workers have asked."""
-    return [each.message for each in ear.notices if isinstance(each, Heard) and isinstance(each.message, Question)]
+    return [
+        notice.message for notice in ear.notices if isinstance(notice, Heard) and isinstance(notice.message, Question)
+    ]
 
 
 def refusals(ear: Ear) -> list[Refused]:
     """Return the refusals that tracers have sent."""
-    return [each.message for each in ear.notices if isinstance(each, Heard) and isinstance(each.message, Refused)]
+    return [
+        notice.message for notice in ear.notices if isinstance(notice, Heard) and isinstance(notice.message, Refused)
+    ]

@@ -40,14 +40,14 @@ class Ear:
     def adopt(self) -> list[Alive]:
         """Adopt the workers of an earlier driver: keep their reports, and return the workers that are alive."""
         alive: list[Alive] = []
-        for found in self.backend.adopt():
-            if isinstance(found, Alive):
-                alive.append(found)
+        for notice in self.backend.adopt():
+            if isinstance(notice, Alive):
+                alive.append(notice)
                 continue
-            if isinstance(found.message, Report):
-                self._seqs.setdefault(found.worker, found.message.seq - 1)  # earlier reports have been stored
-            self._check(found)
-            self.notices.append(found)
+            if isinstance(notice.message, Report):
+                self._seqs.setdefault(notice.worker, notice.message.seq - 1)  # earlier reports have been stored
+            self._check(notice)
+            self.notices.append(notice)
         return alive
 
     def listen(self, timeout_s: float = STEP_S) -> None:
@@ -59,27 +59,27 @@ class Ear:
     def until(self, holds: Callable[[], T], why: str) -> T:
         """Listen until `holds` returns a true value, and return that value. After `PATIENCE_S`, fail with `why`."""
         for _ in range(int(PATIENCE_S / STEP_S)):
-            if found := holds():
-                return found
+            if result := holds():
+                return result
             self.listen()
         raise AssertionError(f"{why}; heard {self.notices}")
 
     def reports(self, worker: int) -> list[Report]:
         """Return the reports of a worker."""
-        heard = [each for each in self.notices if isinstance(each, Heard) and each.worker == worker]
-        return [each.message for each in heard if isinstance(each.message, Report)]
+        heard = [notice for notice in self.notices if isinstance(notice, Heard) and notice.worker == worker]
+        return [notice.message for notice in heard if isinstance(notice.message, Report)]
 
     def events(self, worker: int, kind: type[T]) -> list[T]:
         """Return the events of a kind that a worker has reported."""
-        found: list[Event] = [decode_event(report.body) for report in self.reports(worker)]
-        return [event for event in found if isinstance(event, kind)]
+        events: list[Event] = [decode_event(report.body) for report in self.reports(worker)]
+        return [event for event in events if isinstance(event, kind)]
 
     def wait_for(self, worker: int, kind: type[T], count: int = 1) -> list[T]:
         """Listen until a worker has reported `count` events of a kind, and return them."""
 
         def enough() -> list[T]:
-            found = self.events(worker, kind)
-            return found if len(found) >= count else []
+            events = self.events(worker, kind)
+            return events if len(events) >= count else []
 
         return self.until(enough, f"worker {worker} owes {count} {kind.__name__}")
 
@@ -87,16 +87,16 @@ class Ear:
         """Listen until a worker has died, and return the notice of its death."""
 
         def death() -> Died | None:
-            found = [each for each in self.notices if isinstance(each, Died) and each.worker == worker]
-            return found[0] if found else None
+            died = [notice for notice in self.notices if isinstance(notice, Died) and notice.worker == worker]
+            return died[0] if died else None
 
-        found = self.until(death, f"worker {worker} should have died")
-        assert found is not None
-        return found
+        died = self.until(death, f"worker {worker} should have died")
+        assert died is not None
+        return died
 
     def beats(self, worker: int) -> list[Beat]:
         """Return the heartbeats of a worker."""
-        return [each for each in self.notices if isinstance(each, Beat) and each.worker == worker]
+        return [notice for notice in self.notices if isinstance(notice, Beat) and notice.worker == worker]
 
     def _check(self, notice: Notice) -> None:
         assert notice.worker not in self._dead, f"after the death of worker {notice.worker} came {notice}"

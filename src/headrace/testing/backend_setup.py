@@ -98,8 +98,8 @@ class WorkerStand:
 
     def order(self, deed: str, task: str, **args: object) -> Do:
         """Return the order to run the stage `deed`. `bytes` arguments are inside the order, even large ones."""
-        given = tuple([(name, Const(self._ref(value))) for name, value in args.items()])
-        return Do(task=task, attempt=1, key=KEY, function=f"contract_stages:{deed}", args=given, code="")
+        inputs = tuple([(name, Const(self._ref(value))) for name, value in args.items()])
+        return Do(task=task, attempt=1, key=KEY, function=f"contract_stages:{deed}", args=inputs, code="")
 
     def value(self, out: Ref) -> object:
         """Return the value of an output."""

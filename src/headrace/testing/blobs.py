@@ -15,14 +15,14 @@ class MemoryBlobs:
 
     def add(self, ref: Ref) -> Ref:
         """Add all blobs of an artifact, and return the artifact."""
-        for each in blobs(ref):
-            self.held[each.digest, each.nonce or ""] = each.size
+        for blob in blobs(ref):
+            self.held[blob.digest, blob.nonce or ""] = blob.size
         return ref
 
     def lose(self, ref: Ref) -> None:
         """Remove all blobs of an artifact."""
-        for each in blobs(ref):
-            self.held.pop((each.digest, each.nonce or ""), None)
+        for blob in blobs(ref):
+            self.held.pop((blob.digest, blob.nonce or ""), None)
 
     def size(self, digest: str, nonce: str) -> int | None:
         """Return the size of a blob in bytes, or None if it doesn't exist."""
@@ -30,4 +30,4 @@ class MemoryBlobs:
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
         """Return the sizes of many blobs in the given order. A missing blob has the size None."""
-        return [self.size(*each) for each in generations]
+        return [self.size(*generation) for generation in generations]

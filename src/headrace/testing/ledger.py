@@ -128,8 +128,8 @@ class MemoryRun:
         for result in batch.results:
             self._ledger.results[result.key] = Found(out=result.out, run=record.run, at=0.0)
         for doubt in batch.doubts:
-            found = self._ledger.results.get(doubt.key)
-            if found is not None and doubt.generation in generations(found.out):
+            stored = self._ledger.results.get(doubt.key)
+            if stored is not None and doubt.generation in generations(stored.out):
                 del self._ledger.results[doubt.key]
         for task, intent in batch.intents:
             if isinstance(intent, Advance):
@@ -142,7 +142,7 @@ class MemoryRun:
 
     def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
         """Return the stored outputs by key. Keys without an output are left out."""
-        return {key: found for key in keys if (found := self._ledger.results.get(key)) is not None}
+        return {key: result for key in keys if (result := self._ledger.results.get(key)) is not None}
 
     def earlier(self, task: str) -> Earlier | None:
         """Return how the key of a task was computed in the latest earlier run, or None if there is no such run.
@@ -207,4 +207,4 @@ class MemoryRun:
 
 
 def _generations(ref: Ref) -> set[tuple[str, str]]:
-    return {(each.digest, each.nonce or "") for each in blobs(ref)}
+    return {(blob.digest, blob.nonce or "") for blob in blobs(ref)}

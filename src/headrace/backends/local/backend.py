@@ -265,8 +265,8 @@ class LocalBackend:
         """
         until = time.monotonic() + min(AWAKE_S, timeout_s)
         while time.monotonic() < until:
-            if found := self._selector.select(0):
-                return found
+            if ready := self._selector.select(0):
+                return ready
             os.sched_yield()
         return self._selector.select(timeout_s)
 

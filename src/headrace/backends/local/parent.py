@@ -70,6 +70,6 @@ class Parent:
                 ready = poll.poll(SILENT_S * 1000)
                 if not ready:
                     raise TimeoutError(f"it has read nothing for {SILENT_S:g} s") from None
-                if any(each & select.POLLIN for _, each in ready):
+                if any(flags & select.POLLIN for _, flags in ready):
                     hear(self)
         raise ConnectionResetError

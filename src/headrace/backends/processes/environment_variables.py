@@ -74,6 +74,6 @@ def _named(environment: Mapping[str, str], patterns: Sequence[str]) -> dict[str,
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    names = {each for each in patterns if not each.endswith("*")}
-    heads = tuple([each[:-1] for each in patterns if each.endswith("*")])
+    names = {pattern for pattern in patterns if not pattern.endswith("*")}
+    heads = tuple([pattern[:-1] for pattern in patterns if pattern.endswith("*")])
     return lambda name: name in names or name.startswith(heads)

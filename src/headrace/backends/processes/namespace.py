@@ -107,17 +107,17 @@ def circumstances() -> str:
 
     The text names bubblewrap's file, the user, the kernel's rules and the container: what can be read in 0.1 ms.
     """
-    told = [f"user {os.geteuid()}", "with numbers of its own"]  # so that cached results of older versions don't count
+    facts = [f"user {os.geteuid()}", "with numbers of its own"]  # so that cached results of older versions don't count
     with suppress(OSError):
-        told.append(f"in {os.readlink('/proc/self/ns/mnt')}")
+        facts.append(f"in {os.readlink('/proc/self/ns/mnt')}")
     with suppress(OSError):
         program = bubblewrap() or ""
-        found = os.stat(program)
-        told.append(f"{program} {found.st_ino} {found.st_size} {found.st_mtime_ns}")
+        state = os.stat(program)
+        facts.append(f"{program} {state.st_ino} {state.st_size} {state.st_mtime_ns}")
     for rule in _RULES:
         with suppress(OSError):
-            told.append(f"{rule} {Path('/proc/sys', rule).read_text().strip()}")
-    return "\n".join(told)
+            facts.append(f"{rule} {Path('/proc/sys', rule).read_text().strip()}")
+    return "\n".join(facts)
 
 
 def _python() -> Sequence[Path]:

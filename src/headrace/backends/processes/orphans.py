@@ -73,7 +73,7 @@ def end_orphans(folder: Path) -> None:
         _, *numbers = _read(note)
         if numbers and not _lives(note):  # an empty note means that another process has just removed it
             workers = _notes(folder, int(numbers[0]))
-            _end_strays(folder, {mark}, {_pid(each) for each in workers})
+            _end_strays(folder, {mark}, {_pid(worker) for worker in workers})
             note.unlink(missing_ok=True)
 
 
@@ -171,7 +171,9 @@ def _has_mark(pid: int, marks: Collection[str]) -> bool:
     except OSError:  # it has ended, or belongs to another user
         return False
     head = f"{MARK}=".encode()
-    return any(each.startswith(head) and each[len(head) :].decode() in marks for each in environment.split(b"\0"))
+    return any(
+        variable.startswith(head) and variable[len(head) :].decode() in marks for variable in environment.split(b"\0")
+    )
 
 
 def _is_worker(pid: int) -> bool:
@@ -195,8 +197,8 @@ def _shows(pid: int, logs: str, scratch: str, workers: Collection[int]) -> bool:
         for name in os.listdir(f"/proc/{pid}/fd"):
             path = os.readlink(f"/proc/{pid}/fd/{name}")
             if path.startswith(logs) and path.rpartition("-")[2] in map(str, workers):
-                told = Path(f"/proc/{pid}/fdinfo/{name}").read_text().split()
-                return bool(int(told[told.index("flags:") + 1], 8) & _WRITES)
+                words = Path(f"/proc/{pid}/fdinfo/{name}").read_text().split()
+                return bool(int(words[words.index("flags:") + 1], 8) & _WRITES)
     return False
 
 
@@ -217,11 +219,11 @@ def _wait_for(lives: Callable[[], bool], patience_s: float) -> None:
 def _kill_tree(pid: int) -> None:
     """Kill a process and all processes that it started, in all sessions."""
     doomed = [pid]
-    for each in doomed:
-        doomed += _children(each)
-    for each in doomed:
+    for process in doomed:
+        doomed += _children(process)
+    for process in doomed:
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(each, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
 
 
 def _kill(pid: int, is_ours: Callable[[int], bool]) -> None:

@@ -409,9 +409,9 @@ def _prefix(charge: Charge, local: str) -> list[str]:
     """
     if charge.namespace == "off" or not works(closed=charge.namespace == "on"):
         return []
-    hidden = tuple([folder for each in charge.hidden if (folder := Path(each)).is_dir()])
-    shown = tuple([folder for each in (*charge.shown, local) if (folder := Path(each)).is_dir()])
-    inside = tuple([folder for folder in shown if any(folder.is_relative_to(each) for each in hidden)])
+    hidden = tuple([folder for path in charge.hidden if (folder := Path(path)).is_dir()])
+    shown = tuple([folder for path in (*charge.shown, local) if (folder := Path(path)).is_dir()])
+    inside = tuple([folder for folder in shown if any(folder.is_relative_to(path) for path in hidden)])
     closed = charge.namespace == "on"
     ours = _own_folders(charge, local)
     return Namespace(hidden=hidden, shown=inside, readable=ours, closed=closed).command()
@@ -429,8 +429,8 @@ def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
             folder.mkdir(parents=True, exist_ok=True)
         if not (folders[0] / charge.hello.bundle.digest).is_dir():
             words = [sys.executable, "-P", "-m", "headrace.work.archive"]  # the actor's process itself opens no store
-            told = frame(replace(charge.hello, local=local))[4:]
-            subprocess.run(words, input=told, check=True, timeout=START_S, capture_output=True)
+            order = frame(replace(charge.hello, local=local))[4:]
+            subprocess.run(words, input=order, check=True, timeout=START_S, capture_output=True)
         return folders
     return ()
 

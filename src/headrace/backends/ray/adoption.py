@@ -36,14 +36,14 @@ def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle,
     ending: dict[str, Handle] = {}
     for name, ref in asked.items():
         try:
-            found = ray.get(ref, timeout=0.1)
+            answer = ray.get(ref, timeout=0.1)
         except (RayError, GetTimeoutError):
             ending[name] = handles[name]
             continue
-        if found is None:
+        if answer is None:
             continue  # a newer driver has the actor
         try:
-            state = decode_taken(found)
+            state = decode_taken(answer)
         except MsgspecError:  # the actor runs another version of Headrace
             ending[name] = handles[name]
             continue

@@ -132,9 +132,9 @@ class RayBackend:
         Yield their reports that no driver has stored, and each worker that is alive, after its reports. Then yield the
         reports that other workers spilled.
         """
-        found = take_over(self._cluster, self._hello.run, self._epoch)
+        actors = take_over(self._cluster, self._hello.run, self._epoch)
         heard: dict[int, int] = {}
-        for name, (handle, taken) in found.items():
+        for name, (handle, taken) in actors.items():
             worker = taken.job.worker
             line = Channel(taken.job, name, handle, self._epoch, self._answers, told=taken.told)
             line.up = True
@@ -252,22 +252,22 @@ class RayBackend:
 
     def _taken_in(self, line: Channel, news: News) -> list[Up]:
         """Return those messages of an answer that are new."""
-        found = []
+        messages = []
         for number, body in enumerate(news.bodies, news.first):
             if number > line.heard:
                 line.heard = number
-                found.append(message := decode_up(body))
+                messages.append(message := decode_up(body))
                 if isinstance(message, Report):
                     line.seq = message.seq
-        return found
+        return messages
 
     def _bury(self, line: Channel, kind: DeathKind, why: str, hint: str | None = None) -> None:
         """Add the notice that a worker has ended. If it was lost, first add the reports that it may have spilled."""
         worker = line.job.worker
         del self._lines[worker]
         if kind == "lost" and line.up:
-            spills = [each for each in spilled(self._spool, self._hello.run) if each.worker == worker]
-            self._notices += [each for each in spills if _seq(each) > line.seq]
+            spills = [spill for spill in spilled(self._spool, self._hello.run) if spill.worker == worker]
+            self._notices += [spill for spill in spills if _seq(spill) > line.seq]
         self._notices.append(Died(worker, kind, why, hint))
 
     def _let_leave(self) -> None:
@@ -324,7 +324,7 @@ _IP = re.compile(r"\bip: (\S+)")
 def cause(error: BaseException) -> tuple[DeathKind, str]:
     """Return the kind of failure and the reason, in one line, for an error of Ray that ended a worker."""
     text = str(error)
-    where = f" on node {found.group(1)}" if (found := _IP.search(text)) else ""
+    where = f" on node {matched.group(1)}" if (matched := _IP.search(text)) else ""
     if isinstance(error, ActorUnavailableError):
         return "lost", f"its actor{where} could not be reached any more"
     if isinstance(error, OutOfMemoryError):
@@ -392,8 +392,8 @@ class Watch:
 
     def told(self) -> dict[int, str]:
         """Return the answers since the last call: for each worker, what it waits for, or "" if there is enough."""
-        told, self._told = self._told, {}
-        return told
+        answers, self._told = self._told, {}
+        return answers
 
     def stop(self) -> None:
         """Stop the thread."""
@@ -407,5 +407,5 @@ class Watch:
                     self._cluster.ping()
                     self._answered_at = time.monotonic()
                     asked = self._asked
-                    self._told = {worker: self._cluster.lacking(each, self._labels) for worker, each in asked.items()}
+                    self._told = {worker: self._cluster.lacking(needs, self._labels) for worker, needs in asked.items()}
             self._looked_at, self._since = time.monotonic(), None

@@ -78,8 +78,8 @@ class Backlog:
 
     def news(self, after: int) -> Heard:
         """Return the messages after number `after`, the last heartbeat if it wasn't returned before, and the death."""
-        said = [(number, body) for number, _, body in self._said if number > after]
+        messages = [(number, body) for number, _, body in self._said if number > after]
         beat, self._beat = self._beat, None
         self._beaten = time.monotonic() if beat is not None else self._beaten
         died = None if self.died is None else (self.died.kind, self.died.why, self.died.hint)
-        return Heard(said[0][0] if said else self._numbers + 1, [body for _, body in said], beat, died)
+        return Heard(messages[0][0] if messages else self._numbers + 1, [body for _, body in messages], beat, died)

@@ -86,15 +86,17 @@ class Cluster:
     def names(self, run: str) -> list[str]:
         """Return the names of a run's actors: those that are alive, and those that wait to start."""
         named = self._in_time(lambda: ray.util.list_named_actors(all_namespaces=True))
-        return [each["name"] for each in named if each["namespace"] == NAMESPACE and each["name"].startswith(f"{run}/")]
+        return [
+            actor["name"] for actor in named if actor["namespace"] == NAMESPACE and actor["name"].startswith(f"{run}/")
+        ]
 
     def find(self, run: str) -> dict[str, Handle]:
         """Return the handles of a run's actors by name."""
-        found = {}
+        handles = {}
         for name in self.names(run):
             with suppress(ValueError):  # the actor has ended meanwhile
-                found[name] = self._in_time(partial(ray.get_actor, name, namespace=NAMESPACE))
-        return found
+                handles[name] = self._in_time(partial(ray.get_actor, name, namespace=NAMESPACE))
+        return handles
 
     def kill(self, handle: Handle) -> None:
         """Kill an actor, or cancel it if it hasn't started."""
@@ -108,18 +110,18 @@ class Cluster:
         Raises:
             BackendError: there was no answer within `HEAD_S`.
         """
-        given: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+        results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
         def ask_it() -> None:
             try:
-                given.put((call(), None))
+                results.put((call(), None))
             except BaseException as error:  # noqa: BLE001  it is raised again in the caller's thread
-                given.put((None, error))
+                results.put((None, error))
 
         Thread(target=ask_it, name="headrace-ray-call", daemon=True).start()
         try:
             with waiting(f"an answer of the Ray cluster of pool `{self.pool}`", HEAD_S):
-                found, error = given.get(timeout=HEAD_S)
+                result, error = results.get(timeout=HEAD_S)
         except Empty:
             raise BackendError(
                 f"pool `{self.pool}`: the head of the Ray cluster has not answered for {HEAD_S:g} s",
@@ -127,7 +129,7 @@ class Cluster:
             ) from None
         if error is not None:
             raise error
-        return cast("T", found)
+        return cast("T", result)
 
     def answers(self) -> bool:
         """Return whether the cluster's head can be reached."""
@@ -230,7 +232,7 @@ def _quieten() -> None:
     for name in (
         "ray",
         "ray.util.client",
-        *[each for each in logging.root.manager.loggerDict if each.startswith("ray.")],
+        *[logger for logger in logging.root.manager.loggerDict if logger.startswith("ray.")],
     ):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for message in ("More than 10MB of messages", "Ray Client connection timed out"):
@@ -285,8 +287,8 @@ def _check_same(pool: str, address: str) -> None:
 def _translated(pool: str, address: str, error: Exception) -> BackendError | ConfigError:
     """Return our error for an error that Ray raised when it connected, with a message of one line."""
     text = str(error)
-    if found := _VERSIONS.search(" ".join(text.split())):
-        theirs, ours = found.groups()
+    if matched := _VERSIONS.search(" ".join(text.split())):
+        theirs, ours = matched.groups()
         return ConfigError(
             f"pool `{pool}`: the cluster at `{address}` has {_versions(theirs)}, and this is {_versions(ours)}",
             hint="install the cluster's versions of Ray and Python here, or these versions on the cluster",
@@ -312,8 +314,8 @@ def _token_hint() -> str:
     return f"set {MODE}=token, and {PATH} to a file that holds the cluster's token"
 
 
-def _versions(told: str) -> str:
-    return " and ".join(told.replace(":", "").replace(" Python", ", Python").split(", "))
+def _versions(text: str) -> str:
+    return " and ".join(text.replace(":", "").replace(" Python", ", Python").split(", "))
 
 
 @contextmanager

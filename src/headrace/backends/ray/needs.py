@@ -37,8 +37,8 @@ class Needs(Struct, frozen=True, kw_only=True):
 
 def amounts(options: Mapping[str, Any]) -> dict[str, float]:
     """Return the amounts of resources among an actor's options, by Ray's names of the resources."""
-    found = {"CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0), "memory": options.get("memory", 0)}
-    found |= options.get("resources", {})
+    counted = {"CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0), "memory": options.get("memory", 0)}
+    counted |= options.get("resources", {})
     if kind := options.get("accelerator_type"):
-        found[f"accelerator_type:{kind}"] = 0.001
-    return {name: float(amount) for name, amount in found.items() if amount}
+        counted[f"accelerator_type:{kind}"] = 0.001
+    return {name: float(amount) for name, amount in counted.items() if amount}

@@ -38,10 +38,10 @@ class SimulatedBackend:
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
         """Send messages to a worker; do nothing if the worker has ended."""
-        found = self.cluster.workers.get(worker)
-        if found is not None:
+        receiver = self.cluster.workers.get(worker)
+        if receiver is not None:
             for message in messages:
-                found.hear(message)
+                receiver.hear(message)
 
     def events(self, timeout_s: float) -> list[Notice]:
         """Advance the time until something happens to workers, by `timeout_s` at most, and return all that happened."""
@@ -69,12 +69,12 @@ class SimulatedBackend:
         cluster = self.cluster
         numbers = list(cluster.workers) if workers is None else workers
         for number in numbers:
-            found = cluster.workers.get(number)
-            if found is not None and now:
-                found.die(Died(number, "cancelled", "it was killed"))
-            elif found is not None:
-                found.stop()
-                cluster.at(cluster.clock.monotonic() + GRACE_S, partial(_kill, found))
+            worker = cluster.workers.get(number)
+            if worker is not None and now:
+                worker.die(Died(number, "cancelled", "it was killed"))
+            elif worker is not None:
+                worker.stop()
+                cluster.at(cluster.clock.monotonic() + GRACE_S, partial(_kill, worker))
         if workers is None:
             cluster.run(cluster.clock.monotonic() + 2 * GRACE_S, stop=lambda: not cluster.workers)
             cluster.notices.clear()

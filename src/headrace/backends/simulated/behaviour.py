@@ -113,10 +113,10 @@ def moving(bits_per_s: float = 1e9, arrive: Callable[[Move], None] | None = None
 
 def tracing(events: Iterable[Event]) -> Tracing:
     """Return a tracer that reports the given events. After each question (`Asked`), it waits for the answer."""
-    told = tuple(events)
+    reported = tuple(events)
 
     def trace(_: Trace) -> Behaviour:
-        for event in told:
+        for event in reported:
             yield Ask(event) if isinstance(event, Asked) else Say(event)
         return None
 

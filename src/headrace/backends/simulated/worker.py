@@ -115,7 +115,7 @@ class Worker:
             case Answer():
                 self._hear(message, Ask)
             case Drop(task=task, attempt=attempt):
-                orders = [each for each in self._queue if isinstance(each, Do | Move)]
+                orders = [queued for queued in self._queue if isinstance(queued, Do | Move)]
                 for order in orders:
                     if (order.task, order.attempt) == (task, attempt):
                         self._queue.remove(order)

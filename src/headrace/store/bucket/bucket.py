@@ -189,8 +189,8 @@ class Bucket:
 
     def head(self, name: str) -> int | None:
         """Return the size of an object in bytes, or None if there is no such object."""
-        found = self.look(name)
-        return None if found is None else found.size
+        head = self.look(name)
+        return None if head is None else head.size
 
     def look(self, name: str) -> Object | None:
         """Return the size, time and tag of an object, or None if there is no such object."""
@@ -209,9 +209,9 @@ class Bucket:
         while True:
             try:
                 for chunk in obstore.list(self._store, prefix, offset=last, chunk_size=1000):
-                    for each in chunk:
-                        yield _object(each)
-                        last, left, until = each["path"], TRIES, time.monotonic() + self._patience_s
+                    for meta in chunk:
+                        yield _object(meta)
+                        last, left, until = meta["path"], TRIES, time.monotonic() + self._patience_s
                 return
             except TROUBLES as error:
                 left -= 1
@@ -270,11 +270,11 @@ def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, s
     Obstore reads the environment of the process by itself. `environment` may hold more variables, such as credentials,
     which are kept out of the process's environment so that no stage finds them.
     """
-    found = dict(options)
+    config = dict(options)
     for name in environment:
-        if name.startswith(_OWN[kind]) and name not in os.environ and _takes(kind, [*found, name.lower()]):
-            found[name.lower()] = environment[name]
-    return found
+        if name.startswith(_OWN[kind]) and name not in os.environ and _takes(kind, [*config, name.lower()]):
+            config[name.lower()] = environment[name]
+    return config
 
 
 def _takes(kind: Any, names: list[str]) -> bool:
@@ -332,11 +332,11 @@ def endpoint_of(address: StoreAddress, profile: Profile, environment: Mapping[st
     Raises:
         ConfigError: the endpoint in the environment or the profile is no valid URL.
     """
-    told = (environment.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
-    found = address.endpoint or next(filter(None, told), None) or profile.endpoint
-    if found is not None:
-        check_endpoint(found)
-    return found
+    variables = (environment.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
+    endpoint = address.endpoint or next(filter(None, variables), None) or profile.endpoint
+    if endpoint is not None:
+        check_endpoint(endpoint)
+    return endpoint
 
 
 def region_of(address: StoreAddress, profile: Profile, environment: Mapping[str, str]) -> str:
@@ -344,8 +344,8 @@ def region_of(address: StoreAddress, profile: Profile, environment: Mapping[str,
 
     If none of them names a region, return `us-east-1`.
     """
-    told = address.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-    return told or profile.region or "us-east-1"
+    region = address.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    return region or profile.region or "us-east-1"
 
 
 class Keys:
@@ -361,13 +361,13 @@ class Keys:
     def __call__(self) -> Any:
         self.trouble = None
         try:
-            found = self._profile.credential()
+            credential = self._profile.credential()
         except StoreError as error:
             self.trouble = error
             raise
         return {
-            "access_key_id": found.key,
-            "secret_access_key": found.secret,
-            "token": found.token,
-            "expires_at": found.until,
+            "access_key_id": credential.key,
+            "secret_access_key": credential.secret,
+            "token": credential.token,
+            "expires_at": credential.until,
         }

@@ -70,7 +70,7 @@ class Profile:
             StoreUnreachable: the environment names a profile that doesn't exist, or the profile gets its credentials in
                 a way that isn't supported, such as a role.
         """
-        if any(self._environment.get(each) for each in BEFORE):
+        if any(self._environment.get(name) for name in BEFORE):
             return False
         values = self._values()
         if "aws_access_key_id" in values or "credential_process" in values:
@@ -80,7 +80,7 @@ class Profile:
                 f"AWS_PROFILE names the profile `{self.name}`, which the shared files don't have",
                 hint="add it to ~/.aws/credentials, or unset AWS_PROFILE",
             )
-        if any(each in values for each in ("role_arn", "sso_session", "sso_start_url", "login_session")):
+        if any(name in values for name in ("role_arn", "sso_session", "sso_start_url", "login_session")):
             raise StoreUnreachable(
                 f"the profile `{self.name}` gets its credentials by a role or a sign-in, which only Amazon's tools "
                 "can do",
@@ -107,12 +107,12 @@ class Profile:
             done = subprocess.run(
                 shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PROCESS_S
             )
-            found = json.loads(done.stdout)
-            until = found.get("Expiration")
+            answer = json.loads(done.stdout)
+            until = answer.get("Expiration")
             return Credential(
-                found["AccessKeyId"],
-                found["SecretAccessKey"],
-                found.get("SessionToken"),
+                answer["AccessKeyId"],
+                answer["SecretAccessKey"],
+                answer.get("SessionToken"),
                 datetime.fromisoformat(until) if until else datetime.now(UTC) + AGAIN,
             )
         except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:

@@ -51,8 +51,8 @@ def _rest(bucket: Bucket, name: str, size: int, hasher: Any, descriptor: int) ->
                     under_way.append(pool.submit(fetch, starts.popleft()))
                 hasher.update(under_way.popleft().result())
         except BaseException:
-            for each in under_way:
-                each.cancel()
+            for future in under_way:
+                future.cancel()
             raise
 
 

@@ -39,7 +39,7 @@ class ObjectLogs:
 
     def forget(self, run: str) -> None:
         """Delete all logs of a run."""
-        names = [each.name for each in self._bucket.objects(f"logs/{plain(run)}/")]
+        names = [entry.name for entry in self._bucket.objects(f"logs/{plain(run)}/")]
         if names:
             self._bucket.delete(*names)
 

@@ -86,13 +86,13 @@ class ObjectStore:
         Fetched bytes are always compared with the digest. Bytes from the cache are compared again if `verify` is true.
         """
         name = _name(digest, nonce)
-        if (found := self._cache.find(digest, verify=verify)) is not None:
-            return found
+        if (cached := self._cache.find(digest, verify=verify)) is not None:
+            return cached
         if (data := self._memory.find(digest)) is not None:
             return self._laid(data, digest)
         with self._cache.alone(digest):
-            if (found := self._cache.find(digest)) is not None:
-                return found
+            if (cached := self._cache.find(digest)) is not None:
+                return cached
             return self._fetch(name, digest, nonce)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
@@ -104,12 +104,12 @@ class ObjectStore:
         if (data := self._memory.find(digest)) is not None:
             return data
         try:
-            found, size = self._bucket.begin(name, SMALL_BYTES)
+            start, size = self._bucket.begin(name, SMALL_BYTES)
         except Absent as error:
             raise missing(digest, nonce, self.url) from error
         if size > SMALL_BYTES:
             return None
-        data = bytes(found)
+        data = bytes(start)
         if (other := blake3(data).hexdigest()) != digest:
             raise damaged(digest, nonce, f"its bytes have the digest `{other[:12]}`")
         self._memory.keep(data, digest)
@@ -133,9 +133,9 @@ class ObjectStore:
         Bytes of the second kind are not compared with the digest.
         """
         name = _name(digest, nonce)
-        if (found := self._cache.find(digest)) is not None:
+        if (cached := self._cache.find(digest)) is not None:
             with suppress(FileNotFoundError):
-                return found.open("rb")
+                return cached.open("rb")
         size = self._bucket.head(name)
         if size is None:
             raise missing(digest, nonce, self.url)
@@ -147,8 +147,8 @@ class ObjectStore:
 
     def modified(self, digest: str, nonce: str) -> float | None:
         """Return when a blob was written, in Unix seconds by the server's clock, or None if it doesn't exist."""
-        found = self._bucket.look(_name(digest, nonce))
-        return None if found is None else found.modified
+        head = self._bucket.look(_name(digest, nonce))
+        return None if head is None else head.modified
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
         """Return the sizes of many blobs in the given order, by parallel requests. A missing blob has the size None."""
@@ -166,11 +166,11 @@ class ObjectStore:
             BlobDamaged: the bytes have another digest.
         """
         try:
-            found, _ = download(self._bucket, _name(digest, nonce), None)
+            actual, _ = download(self._bucket, _name(digest, nonce), None)
         except Absent as error:
             raise missing(digest, nonce, self.url) from error
-        if found != digest:
-            raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
+        if actual != digest:
+            raise damaged(digest, nonce, f"its bytes have the digest `{actual[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> None:
         """Return None: each reader of a file in the cache changes its times, so they say nothing about writes."""
@@ -186,12 +186,12 @@ class ObjectStore:
 
     def blobs(self) -> Iterator[Found]:
         """Yield all blobs of the store, in no particular order. Objects that aren't named like a blob are ignored."""
-        for each in self._bucket.objects("blobs/"):
-            _, _, rest = each.name.partition("blobs/")
+        for entry in self._bucket.objects("blobs/"):
+            _, _, rest = entry.name.partition("blobs/")
             prefix, _, name = rest.partition("/")
             digest, dot, nonce = name.partition(".")
             if dot and is_named(digest, nonce) and digest[:2] == prefix:
-                yield Found(digest=digest, nonce=nonce, size=each.size, modified=each.modified)
+                yield Found(digest=digest, nonce=nonce, size=entry.size, modified=entry.modified)
 
     def strays(self, now: float | None = None) -> Iterator[Stray]:
         """Yield the unfinished uploads in parts, and the unfinished drafts on this machine.
@@ -203,8 +203,8 @@ class ObjectStore:
             with suppress(FileNotFoundError):
                 state = entry.stat()
                 yield Stray(name=entry.name, size=state.st_size, modified=state.st_mtime - ahead_s)
-        for each in self._uploads.begun() if self._uploads is not None else ():
-            yield Stray(name=f"{UPLOAD} {each.id} {each.key}", size=0, modified=each.modified)
+        for upload in self._uploads.begun() if self._uploads is not None else ():
+            yield Stray(name=f"{UPLOAD} {upload.id} {upload.key}", size=0, modified=upload.modified)
 
     def discard(self, stray: Stray) -> None:
         """Delete a draft, or end an upload in parts. Its writer must be gone."""
@@ -220,7 +220,7 @@ class ObjectStore:
         name = f"clock/{new_nonce()}{new_nonce()}"
         self._bucket.put(name, b"")
         try:
-            return max(each.modified for each in self._bucket.objects("clock/"))
+            return max(entry.modified for entry in self._bucket.objects("clock/"))
         finally:
             self._bucket.delete(name)
 
@@ -245,9 +245,9 @@ class ObjectStore:
     def _fetch(self, name: str, digest: str, nonce: str, *, full: bool = False) -> Path:
         aside = self._aside()
         try:
-            found, _ = download(self._bucket, name, aside)
-            if found != digest:
-                raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
+            actual, _ = download(self._bucket, name, aside)
+            if actual != digest:
+                raise damaged(digest, nonce, f"its bytes have the digest `{actual[:12]}`")
             return self._cache.take_in(aside, digest)
         except Absent as error:
             raise missing(digest, nonce, self.url) from error

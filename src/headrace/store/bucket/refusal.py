@@ -61,8 +61,8 @@ def is_passing(error: BaseException) -> bool:
 
 def _is_spent(error: BaseException) -> bool:
     """Return whether the error's text says that obstore has repeated the request until its time limit."""
-    found = _ASKED_AGAIN.search(str(error))
-    return found is not None and _seconds(found[1]) >= _seconds(found[2])
+    matched = _ASKED_AGAIN.search(str(error))
+    return matched is not None and _seconds(matched[1]) >= _seconds(matched[2])
 
 
 def _seconds(text: str) -> float:
@@ -71,14 +71,14 @@ def _seconds(text: str) -> float:
 
 def code_of(error: BaseException) -> str:
     """Return the server's code for the error, such as `NoSuchBucket`, or "" if the answer has none."""
-    found = _CODE.search(str(error))
-    return found[1] if found else ""
+    matched = _CODE.search(str(error))
+    return matched[1] if matched else ""
 
 
 def status_of(error: BaseException) -> int | None:
     """Return the HTTP status of the server's answer, or None if there was no answer."""
-    found = _STATUS.search(str(error))
-    return int(found[1]) if found else None
+    matched = _STATUS.search(str(error))
+    return int(matched[1]) if matched else None
 
 
 def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> StoreError:
@@ -98,8 +98,8 @@ def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> Store
             hint="set the clock (by NTP): signatures hold for some minutes only",
         )
     if code in ELSEWHERE or status in (301, 307) or "incorrectly configured region" in text:
-        told = _REGION.search(text)
-        region = (told[1] or told[2]) if told else None
+        matched = _REGION.search(text)
+        region = (matched[1] or matched[2]) if matched else None
         return StoreUnreachable(
             f"the bucket `{bucket}` of the store `{url}` is in another region"
             + (f": `{region}`" if region else f" than the one that was asked, at {endpoint}"),

@@ -23,7 +23,7 @@ class ObjectSpool:
         key = plain(run), plain(name)
         folder = f"spool/{run}/{name}"
         if key not in self._next:
-            numbers = [int(each.name.rpartition("/")[2]) for each in self._bucket.objects(f"{folder}/")]
+            numbers = [int(entry.name.rpartition("/")[2]) for entry in self._bucket.objects(f"{folder}/")]
             self._next[key] = max(numbers, default=-1) + 1
         self._bucket.put(f"{folder}/{self._next[key]:0{DIGITS}}", data)
         self._next[key] += 1
@@ -31,18 +31,18 @@ class ObjectSpool:
     def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
         """Yield each name of a run's spills with its bytes, in the order of the names."""
         names: dict[str, list[str]] = {}
-        for each in self._bucket.objects(f"spool/{plain(run)}/"):
-            names.setdefault(each.name.split("/")[-2], []).append(each.name)
+        for entry in self._bucket.objects(f"spool/{plain(run)}/"):
+            names.setdefault(entry.name.split("/")[-2], []).append(entry.name)
         for name in sorted(names):
-            yield name, b"".join(self._read(each) for each in sorted(names[name]))
+            yield name, b"".join(self._read(entry) for entry in sorted(names[name]))
 
     def runs(self) -> list[str]:
         """Return the ids of the runs that have spills, sorted."""
-        return sorted({each.name.split("/")[-3] for each in self._bucket.objects("spool/")})
+        return sorted({entry.name.split("/")[-3] for entry in self._bucket.objects("spool/")})
 
     def forget(self, run: str) -> None:
         """Delete all spills of a run."""
-        names = [each.name for each in self._bucket.objects(f"spool/{plain(run)}/")]
+        names = [entry.name for entry in self._bucket.objects(f"spool/{plain(run)}/")]
         if names:
             self._bucket.delete(*names)
 

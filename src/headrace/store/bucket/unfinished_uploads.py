@@ -54,9 +54,9 @@ class Uploads:
         """Yield the unfinished uploads, or nothing if the credentials don't allow to list them."""
         marker: dict[str, str] = {}
         while (answer := self._ask("GET", "", {"uploads": "", "prefix": self._prefix, **marker})) is not None:
-            for each in answer.iter("Upload"):
-                key, number = each.findtext("Key", ""), each.findtext("UploadId", "")
-                yield Upload(key, number, self._last(key, number, each.findtext("Initiated", "")))
+            for upload in answer.iter("Upload"):
+                key, number = upload.findtext("Key", ""), upload.findtext("UploadId", "")
+                yield Upload(key, number, self._last(key, number, upload.findtext("Initiated", "")))
             if answer.findtext("IsTruncated") != "true":
                 return
             marker = {
@@ -70,8 +70,8 @@ class Uploads:
 
     def _last(self, key: str, number: str, initiated: str) -> float:
         parts = self._ask("GET", key, {"uploadId": number})
-        told = [] if parts is None else [each.findtext("LastModified", "") for each in parts.iter("Part")]
-        return max(_seconds(each) for each in (initiated, *told))
+        times = [] if parts is None else [time.findtext("LastModified", "") for time in parts.iter("Part")]
+        return max(_seconds(time) for time in (initiated, *times))
 
     def _ask(self, method: str, key: str, query: Mapping[str, str]) -> ET.Element | None:
         """Make a request and return its XML answer without XML namespaces, or None if there is no usable answer."""
@@ -94,11 +94,13 @@ class Uploads:
         return _plain(body) if answer.status == http.client.OK else None
 
     def _credential(self) -> Credential | None:
-        found = self._environment
-        if key := found.get("AWS_ACCESS_KEY_ID"):
+        variables = self._environment
+        if key := variables.get("AWS_ACCESS_KEY_ID"):
             until = dt.datetime.max.replace(tzinfo=dt.UTC)
-            return Credential(key, found.get("AWS_SECRET_ACCESS_KEY", ""), found.get("AWS_SESSION_TOKEN"), until)
-        profile = Profile(found)
+            return Credential(
+                key, variables.get("AWS_SECRET_ACCESS_KEY", ""), variables.get("AWS_SESSION_TOKEN"), until
+            )
+        profile = Profile(variables)
         return profile.credential() if profile.has_credentials() else None
 
     def _signed(self, credential: Credential, method: str, path: str, words: str) -> dict[str, str]:
@@ -107,8 +109,8 @@ class Uploads:
         if credential.token:
             headers["x-amz-security-token"] = credential.token
         names = ";".join(sorted(headers))
-        told = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        asked = hashlib.sha256(f"{method}\n{path}\n{words}\n{told}\n{names}\n{NOTHING}".encode()).hexdigest()
+        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        asked = hashlib.sha256(f"{method}\n{path}\n{words}\n{lines}\n{names}\n{NOTHING}".encode()).hexdigest()
         scope = f"{now[:8]}/{self._region}/s3/aws4_request"
         key = f"AWS4{credential.secret}".encode()
         for step in scope.split("/"):
@@ -125,14 +127,14 @@ def _plain(body: bytes) -> ET.Element | None:
         root = ET.fromstring(body)
     except ET.ParseError:
         return None
-    for each in root.iter():
-        each.tag = each.tag.rpartition("}")[2]
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
     return root
 
 
-def _seconds(told: str) -> float:
+def _seconds(text: str) -> float:
     """Return a time in Unix seconds, or infinity if the text is no time: such an upload must not count as old."""
     try:
-        return dt.datetime.fromisoformat(told).timestamp()
+        return dt.datetime.fromisoformat(text).timestamp()
     except ValueError:
         return math.inf

@@ -119,9 +119,9 @@ class ObjectBatch:
 
     def _replica(self, path: Path, digest: str, nonce: str) -> Blob:
         with path.open("rb") as file:
-            size, found = os.fstat(file.fileno()).st_size, digest_of(file.fileno())
-        if found != digest:
-            raise damaged(digest, nonce, f"the bytes that arrived have the digest `{found[:12]}`")
+            size, actual = os.fstat(file.fileno()).st_size, digest_of(file.fileno())
+        if actual != digest:
+            raise damaged(digest, nonce, f"the bytes that arrived have the digest `{actual[:12]}`")
         blob = Blob(digest=digest, size=size, nonce=nonce)
         self._replicas.add(blob)
         self._take(path, blob)
@@ -146,18 +146,18 @@ class ObjectBatch:
                 self._start(blob, self._send, path, blob)
             for data, blob in self._held:
                 self._start(blob, self._send_held, data, blob)
-        for each in self._under_way.values():
-            each.result()
+        for future in self._under_way.values():
+            future.result()
         for path, blob in self._kept:
             try:
                 self._cache.take_in(path, blob.digest)
             except OSError:  # the blob is in the bucket, only its copy in the cache is missing
                 path.unlink(missing_ok=True)
 
-    def _start(self, blob: Blob, act: Callable[..., None], *given: Any) -> None:
+    def _start(self, blob: Blob, act: Callable[..., None], *args: Any) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(AT_ONCE, "headrace-upload")
-        self._under_way[blob] = self._pool.submit(act, *given)
+        self._under_way[blob] = self._pool.submit(act, *args)
 
     def _send(self, path: Path, blob: Blob) -> None:
         upload(self._bucket, self._name(blob), path, blob.size, replace=blob in self._replicas)

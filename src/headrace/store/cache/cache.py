@@ -59,8 +59,8 @@ class Cache:
     def aside(self) -> Path:
         """Return a new path in the cache's folder for temporary files."""
         if not self._made:
-            for each in (self.tmp, self.folder / "locks"):
-                each.mkdir(parents=True, exist_ok=True)
+            for folder in (self.tmp, self.folder / "locks"):
+                folder.mkdir(parents=True, exist_ok=True)
             self._made = True
         return self.tmp / os.urandom(8).hex()
 
@@ -118,14 +118,14 @@ class Cache:
             with suppress(OSError):
                 if now - entry.stat().st_mtime > STALE_S:
                     os.unlink(entry.path)
-        kept = sorted(self._files(), key=lambda each: each.used)
-        total = sum(each.size for each in kept)
-        for each in kept:
-            if total <= limit or now - each.used < SPARED_S:
+        kept = sorted(self._files(), key=lambda file: file.used)
+        total = sum(file.size for file in kept)
+        for file in kept:
+            if total <= limit or now - file.used < SPARED_S:
                 return
             with suppress(OSError):
-                os.unlink(each.path)
-            total -= each.size
+                os.unlink(file.path)
+            total -= file.size
 
     def _files(self) -> Iterator[Kept]:
         for boot in scan(self.folder):

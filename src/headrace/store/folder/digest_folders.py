@@ -44,10 +44,10 @@ class DigestFolders:
 
         On a shared file system, a file that seems missing is looked for again, for `patience_s` seconds.
         """
-        found = size_of(path)
-        if found is None and is_shared(self.path) and appears(path, patience_s=patience_s):
+        size = size_of(path)
+        if size is None and is_shared(self.path) and appears(path, patience_s=patience_s):
             return size_of(path)
-        return found
+        return size
 
     def blobs(self) -> Iterator[Found]:
         """Yield all blobs, folder by folder. Files that aren't named like a blob are ignored."""
@@ -72,7 +72,7 @@ class DigestFolders:
         if folder in self._known:
             return
         (self.path / folder).mkdir(exist_ok=True)
-        there = {each.name for each in scan(self.path)}
+        there = {entry.name for entry in scan(self.path)}
         sync(self.path)
         self._known |= there
 

@@ -118,15 +118,15 @@ class FolderStore:
         except FileNotFoundError as error:
             raise missing(digest, nonce, self.url) from error
         try:
-            found = digest_of(descriptor)
+            actual = digest_of(descriptor)
         except OSError as error:
             if is_gone(error):
                 raise missing(digest, nonce, self.url) from error
             raise damaged(digest, nonce, f"it can't be read: {error.strerror}") from error
         finally:
             os.close(descriptor)
-        if found != digest:
-            raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
+        if actual != digest:
+            raise damaged(digest, nonce, f"its bytes have the digest `{actual[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
         """Return a stamp that changes with each write to a blob's file, or None if there is no reliable stamp.
@@ -134,11 +134,11 @@ class FolderStore:
         That is so if the file doesn't exist, or was written a moment ago: a second write could get the same time.
         """
         try:
-            found = os.stat(self._folders.place(digest, nonce))
+            state = os.stat(self._folders.place(digest, nonce))
         except OSError:
             return None
-        settled = time.time_ns() - found.st_ctime_ns > SETTLED_NS
-        return (found.st_ino, found.st_size, found.st_ctime_ns) if settled else None
+        settled = time.time_ns() - state.st_ctime_ns > SETTLED_NS
+        return (state.st_ino, state.st_size, state.st_ctime_ns) if settled else None
 
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob. It is no error if the store doesn't have it."""

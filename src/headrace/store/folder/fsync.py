@@ -47,10 +47,10 @@ def sync_all(paths: Iterable[Path]) -> None:
         sync(rest[0])
         return
     threads = [Syncing(rest) for _ in range(min(THREADS, len(rest)))]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.finish()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.finish()
 
 
 class Syncing(Thread):

@@ -45,8 +45,8 @@ class Spool:
         """Yield each file of a run, in the order of the names: its name and its bytes."""
         folder = self._folder(run)
         if is_shared(self._root):
-            for each in (self._root, folder):
-                refresh(each)  # so that a file is seen that another machine has just made
+            for parent in (self._root, folder):
+                refresh(parent)  # so that a file is seen that another machine has just made
         for name in _names(folder):
             try:
                 data = (folder / name).read_bytes()

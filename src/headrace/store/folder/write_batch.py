@@ -90,11 +90,11 @@ class Batch:
     def _take(self, path: Path, digest: str, nonce: str) -> Blob:
         with path.open("rb") as file:
             os.fchmod(file.fileno(), 0o444)
-            found = digest_of(file.fileno())
+            actual = digest_of(file.fileno())
             blob = Blob(digest=digest, size=os.fstat(file.fileno()).st_size, nonce=nonce)
-        if found != digest:
+        if actual != digest:
             raise BlobDamaged(
-                f"the bytes that arrived for blob `{digest[:12]}` have the digest `{found[:12]}`",
+                f"the bytes that arrived for blob `{digest[:12]}` have the digest `{actual[:12]}`",
                 hint="try again; `headrace fsck --deep` says whether they are damaged at their source",
                 generation=f"{digest}.{nonce}",
             )
@@ -118,8 +118,8 @@ class Batch:
 
     def _clear(self) -> None:
         """Delete the files of blobs that were not stored."""
-        for each in self._syncing:
-            each.join()
+        for thread in self._syncing:
+            thread.join()
         for path, _ in self._kept:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -40,8 +40,8 @@ class Code(Row, frozen=True):
 
 
 NAMED = "__headrace_named__"
-"""The attribute that marks a function whose stage has a name of its own, by `@stage(name=...)`: the function itself may
-then be renamed without changing keys."""
+"""The attribute that `@stage(name=...)` sets on a function. Such a function can be renamed without changing keys,
+because its stage has a name of its own."""
 
 
 def digest(*texts: str, size: int = 16) -> str:

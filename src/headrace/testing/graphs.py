@@ -51,7 +51,10 @@ def numbers(*values: int) -> Many:
 
 
 def stage(name: str, module: str = "sketch", **declared: Any) -> Stage:
-    """Return a stage with this name. Its code's digest depends on the name only; `declared` are fields of `Stage`."""
+    """Return a stage with this name. `declared` are fields of `Stage`.
+
+    The digest of its code is computed from `module` and `name`.
+    """
     code = Code(digest=blake3(f"{module}:{name}".encode()).hexdigest())
     return Stage(name=name, function=f"{module}:{name}", code=code, **declared)
 

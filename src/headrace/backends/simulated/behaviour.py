@@ -76,7 +76,8 @@ class Death(BaseException):
 Step = Wait | Listen | Keep | Say | Ask | Decline
 Behaviour = Generator[Step, Word | Answer | None, Ref | None]
 Script = Callable[[Do], Behaviour]
-"""A function from an attempt's order to the behaviour of the attempt. Each worker of a gang gets an order."""
+"""A function from an attempt's order to the behaviour of the attempt. If an attempt runs on several nodes, each of its
+workers gets an order of its own."""
 Tracing = Callable[[Trace], Behaviour]
 """A function from a tracer's order to the behaviour of the tracer."""
 Moving = Callable[[Move], Behaviour]

@@ -1,4 +1,8 @@
-"""Which generations in the store the ledger's rows name, and which run names each."""
+"""Which generations in the store the ledger's rows name, and which run names each.
+
+A generation is one stored copy of a blob. Its name is the blob's digest and a nonce, so equal blobs may have several
+generations.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +39,8 @@ _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
 
 
 def of_run(db: Database, run: int) -> Iterator[Naming]:
-    """Yield the generations that a run names: its own list, then those of its tasks' outputs that the list lacks
-    (normally none)."""
+    """Yield the generations that a run names: those in the run's list, then those of its tasks' outputs that the list
+    lacks (normally none)."""
     seen: set[Generation] = set()
     for digest, nonce, size, _ in scan.blobs(db, run):
         if len(seen) < SEEN:

@@ -1,4 +1,5 @@
-"""A sorted set of millions of store generations. It is kept on disk, so that memory doesn't grow with their number.
+"""A sorted set of generations, which are copies of blobs in the store, each with a digest and a nonce. There may be
+millions, so they are kept on disk.
 
     named = Inventory()
     named.add(rows)                  # in any order
@@ -120,7 +121,7 @@ class Inventory:
         return self._one("SELECT 1 FROM named WHERE digest = ? AND run = ?", (digest, run)) is not None
 
     def equal(self) -> Iterator[Equal]:
-        """Yield the digests that have more than one generation."""
+        """Yield each digest that has more than one generation, with its generations."""
         several = "SELECT digest FROM named GROUP BY digest HAVING min(nonce) < max(nonce)"
         for (digest,) in self._all(several):
             found: dict[str, list[int]] = {}

@@ -162,7 +162,7 @@ def add_task(stage: StageFunction[..., R], call: Called, given: Mapping[str, Any
 
 
 def takes(noun: Callable[P, N]) -> Callable[[Callable[[N], R]], Callable[P, R]]:
-    """Return a decorator: from a function of one noun it makes the function that users call, with the noun's fields as
+    """Return a decorator that turns a function of one noun into the function that users call, with the noun's fields as
     parameters.
 
     The new function's docs list the options, above what it raises.

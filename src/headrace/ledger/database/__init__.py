@@ -1,2 +1,2 @@
-"""The databases below the ledger, SQLite's file and PostgreSQL's server: connections, tables, statements, leases.
-Begin with `database`, the port. What rows mean stands above."""
+"""The databases below the ledger, an SQLite file or a PostgreSQL server: connections, tables, statements, leases. Begin
+with `database`, the port. The modules above this package give the rows their meaning."""

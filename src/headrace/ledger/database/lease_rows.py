@@ -33,7 +33,7 @@ FORGOTTEN_S = 45.0
 
 
 class Sessions(Protocol):
-    """A server session as leases need it: it runs statements, again if the connection broke, and opens further
+    """A server session as leases need it: it runs statements, repeats them after a broken connection, and opens more
     connections."""
 
     @property
@@ -108,8 +108,8 @@ class RowLeases:
         self._sql = db.sql
 
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> RowLease:
-        """Take a lease and return it. If a holder exists, wait for one term: it is alive if it renews the lease, else
-        it loses it."""
+        """Take a lease and return it. If another process holds it, wait for at most one term: if that process is alive,
+        it renews the lease, and `LeaseHeld` is raised; otherwise its lease expires."""
         token = secrets.randbits(62)
         asks = run, token, os.getpid(), os.uname().nodename, name, TERM_S
         seen = None

@@ -247,7 +247,7 @@ class Arrival:
 
 
 OF_TABLES = intent.TABLES - {"joined"}  # a joined table has no bytes of its own
-"""Codecs of tables. Their bytes hold offsets, which a reader follows without checking."""
+"""Codecs of tables, whose bytes hold offsets that a reader follows without checking."""
 
 
 class _Wrong(Exception):

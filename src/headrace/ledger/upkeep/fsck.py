@@ -175,8 +175,8 @@ class Checker:
     def _check_blobs(
         self, lease: Lease, named: Inventory, bad: dict[Generation, Bad], *, deep: bool, repair: bool
     ) -> Iterator[Problem]:
-        """Look for each generation in all stores, and yield a problem for each that can be repaired. A generation is
-        added to `bad` if no store has it, or another with the same bytes, whole."""
+        """Look for each generation in all stores, and yield a problem for each that can be repaired. A generation that
+        can't be repaired is added to `bad`: no store has it whole, nor another generation of the same bytes."""
         for page in beating(lease, named.pages()):
             found = {name: store.sizes(each[:2] for each in page) for name, store in self._stores.items()}
             for place, (digest, nonce, size) in enumerate(page):
@@ -204,8 +204,8 @@ class Checker:
         return None
 
     def _look_elsewhere(self, db: Database, named: Inventory, bad: dict[Generation, Bad]) -> None:
-        """Record for each missing generation which regions without a description here may hold it, and whether all are
-        missing."""
+        """Record for each missing generation which regions may hold it although they have no description here. Also
+        record whether all generations are missing."""
         regions: dict[int, set[str]] = {}
         is_all = len(bad) == len(named) > 1 and all(each.is_missing for each in bad.values())
         for (digest, nonce), each in bad.items():

@@ -62,10 +62,10 @@ class Plan(Struct):
 def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] = (), limit: int = MOST) -> Plan:
     """Return which of the generations that runs name can be replaced by an equal one.
 
-    One of several equal generations stays. A generation that a driven run names is preferred, since that run's rows
-    can't be changed; otherwise the one that most runs name. It is read and verified first. It must be in every region
-    where the replaced one is, so that no region loses its replica. Generations beyond `limit` are left for another
-    pass.
+    Of several equal generations, one stays: if possible one that a driven run names, since the rows of a driven run
+    can't be changed; otherwise the one that most runs name. The bytes of the one that stays are verified first. It must
+    be in every region where the replaced one is, so that no region loses its replica. Generations beyond `limit` are
+    left for another pass.
     """
     found = Plan()
     for equal in named.equal():

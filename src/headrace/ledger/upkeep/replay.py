@@ -98,8 +98,8 @@ def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent
 
 
 def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
-    """Return whether a cursor has got the value that the task asked for, or another task or a user has moved the cursor
-    on. The value may be any generation of the same bytes."""
+    """Return whether a cursor was advanced as a task asked, or was moved on by another task or a user. Any generation
+    of the same bytes counts as the value that the task asked for."""
     moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
     if any(by != (run, task) for by in moves):
         return True

@@ -254,8 +254,8 @@ class _Run:
                     rest.append(each)
 
     def giving(self, digest: str) -> list[str]:
-        """Return the names of the tasks whose output is or contains an artifact. A mapped task is left out if one of
-        its elements is named."""
+        """Return the names of the tasks whose output is or contains an artifact. If that is an element of a map, the
+        mapped task itself is left out."""
         found = [name for name in self.rows if any(each.startswith(digest) for each in self.digests(name))]
         parents = {self.rows[name].parent for name in found}
         return [name for name in found if name not in parents]
@@ -373,8 +373,8 @@ def _plain(ref: Ref) -> str | None:
 
 
 def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
-    """Return, for each call of an evaluation stage with several calls in a run, what it evaluated, such as
-    `fit[1].model`.
+    """Return what each call of an evaluation stage evaluated, such as `fit[1].model`, for the stages with several calls
+    in a run.
 
     If calls evaluate the same model, the text also has the next arguments in which the calls differ.
     """

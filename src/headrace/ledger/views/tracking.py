@@ -37,8 +37,7 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 class MetricView(Summary, frozen=True, kw_only=True, gc=False):
     """The summary of what a task has logged under a name.
 
-    `run` and `source` are the run and the task that logged the values. If the task was reused, they differ from the
-    task itself.
+    `run` and `source` are the run and the task that logged the values: for a reused task, those that made its output.
     """
 
     run: str
@@ -78,9 +77,9 @@ class VersionView(Struct, frozen=True, kw_only=True):
     """A version of a model or dataset: its artifact, its report, its aliases, and who registered it, when, and with
     which note.
 
-    A task (`run` and `task`) registered it, or a user on the command line (`by`): then `origin` says where it came
-    from. `preparation` is the preparation of rows for a model. `forced` holds, for an alias that points at it although
-    its report advises against it, the reason.
+    A task (`run` and `task`) registered it, or a user on the command line (`by`). In the latter case `origin` says
+    where it came from. `preparation` is the preparation of rows for a model. If an alias points at this version
+    although the report advises against it, `forced` has the alias and the reason.
     """
 
     kind: RegistryKind

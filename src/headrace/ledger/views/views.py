@@ -199,7 +199,7 @@ class Views:
 
     def earlier(self, run: str | None, task: str) -> Earlier | None:
         """Return how a task's key was made in an earlier run, or None. The earlier run is the pipeline's latest one
-        that has the task's key and had ended when this run began."""
+        that has a key for the task and had ended when this run began."""
         line = self._query.run(run)
         for before, run_id in self._query.all(
             self._sql.EARLIER_RUNS, line.pipeline, line.number, line.number, HISTORY_RUNS
@@ -246,8 +246,8 @@ class Views:
         return sorted(self._query.read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
 
     def made_of(self, pipeline: str, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return the encoded inputs to the keys of a task's outputs, from all runs of the pipeline in which its code
-        was `code`.
+        """Return the encoded inputs of the keys of a task's outputs, from all runs of the pipeline in which the task's
+        code was `code`.
 
         For a map, these are the inputs of its elements. Return None if there are more than `MADE`.
         """

@@ -24,8 +24,7 @@ _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
 def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.ChunkedArray]:
-    """Return the columns with these names. `what` begins the error message; it names what asks for them, such as `a
-    unique key`.
+    """Return the columns with these names. `what` says in the error message what needs them, such as `a unique key`.
 
     Raises:
         DataError: a name has no column, or two columns.

@@ -49,8 +49,8 @@ def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duck
     own. If `ordered` is False, scans return rows in any order, which is faster.
 
     Raises:
-        DataError: two columns of a table have names that are equal to SQL, which DuckDB would silently rename; or a
-            table has no columns, or a column of a type that DuckDB can't read.
+        DataError: a table has two columns whose names SQL can't tell apart, of which DuckDB would silently rename one;
+            or a table has no columns, or a column of a type that DuckDB can't read.
     """
     for name, table in tables.items():
         check(name, table)

@@ -198,7 +198,8 @@ def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
 
 
 def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
-    """Return the parts with the schema's type for columns that have never had a value. All else is unchanged."""
+    """Return the parts, in which columns without any value get the type that they have in the schema. All else is
+    unchanged."""
     before = table_of(parts[-1]).schema if parts else schema
     if before.equals(schema) or before.names != schema.names:
         return list(parts)

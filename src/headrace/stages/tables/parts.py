@@ -54,7 +54,8 @@ def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[A
 
 
 def _pieces(schema: Any, batches: Iterable[Any], rows: int | None) -> Iterator[tuple[Any, bool]]:
-    """Yield the stream as tables of the length of a file's record batches, each with whether a part ends with it."""
+    """Yield the stream as tables as long as a file's record batches, each with True if it is the last one of its
+    part."""
     most, at_once = rows or part_rows(schema), batch_rows(schema)
     pending: list[Any] = []
     count = size = inner = given = 0

@@ -1,4 +1,4 @@
-"""Stages that learn a model."""
+"""Stages that train a model, and stages that use it to predict."""
 
 from __future__ import annotations
 

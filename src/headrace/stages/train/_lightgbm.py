@@ -86,7 +86,7 @@ def lightgbm(
     num_boost_round: int = 100,
     stopping_rounds: int | None = None,
 ) -> Boosted:
-    """Fit boosted trees to a table.
+    """Fit boosted trees to a table; return the booster, its metrics by round, and a report.
 
     Args:
         params: LightGBM's own parameters, such as `{"objective": "binary", "num_leaves": 31}`. By default the seed is

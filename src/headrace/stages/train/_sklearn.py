@@ -54,7 +54,7 @@ def sklearn(
     valid: pa.Table | None = None,
     scoring: str | Sequence[str] | None = None,
 ) -> Fitted:
-    """Fit an estimator to a table.
+    """Fit an estimator to a table; return the fitted estimator and a report.
 
     Args:
         estimator: an estimator that isn't fitted, such as `LogisticRegression(C=0.5)` or a `Pipeline`; or a function

@@ -44,7 +44,8 @@ class Reading:
         return lesson.prepared(self.tokens(table, what).append_column(lesson.target, table[lesson.target]), what)
 
     def tokens(self, table: pa.Table, what: str) -> pa.Table:
-        """Return a table with the tokens and the mask of each text, cut to the maximum length."""
+        """Return a table with the tokens and the mask of each text. Texts are cut to the maximum length; a column
+        `input_ids` isn't."""
         if IDS in table.column_names:
             ids = [np.asarray(each, dtype=np.int32) for each in table[IDS].to_numpy(zero_copy_only=False)]
         else:

@@ -69,7 +69,7 @@ class Learner:
 
     @property
     def _warmth(self) -> float:
-        """The share of the learning rate that the last step used. In the first step of a warm-up it is above 0."""
+        """The share of the full learning rate that the last step used: below 1 only during a warm-up, and never 0."""
         return min(1.0, max(1, self._steps) / max(1, self.options.warmup_steps))
 
     def step(self, batch: dict[str, Any], weight: float = 1.0) -> float:

@@ -50,7 +50,7 @@ class Fitted(Noun, frozen=True):
 class Fitting:
     """One training, as one of the `world` ranks that train together.
 
-    `counts` returns how many items the mean loss of a batch is over; by default its rows.
+    `counts` returns the number of items over which a batch's loss is the mean. By default that is the number of rows.
     """
 
     def __init__(
@@ -247,8 +247,8 @@ class Fitting:
         return f"it was told to {self._ending}, and {where}"
 
     def _state(self) -> dict[str, Any]:
-        """Return all state that the rest of the training depends on. All ranks must call it at once, since each has its
-        own random state."""
+        """Return all state that the rest of the training depends on. All ranks must call it together, since each has
+        its own random state."""
         own = {"random": random_state(), "sums": [self._sum, self._count]}
         everyone: list[Any] = [own]
         if self._world > 1:

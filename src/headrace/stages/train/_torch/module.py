@@ -50,8 +50,8 @@ class Made(Noun, frozen=True):
 
 
 def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
-    """Return how a model is made. If its parameters include `inputs` and `outputs`, these get the numbers of inputs and
-    outputs."""
+    """Return how a model is made. If the model has parameters `inputs` and `outputs`, they get the numbers of features
+    and of scores."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     while isinstance(model, functools.partial):

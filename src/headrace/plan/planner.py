@@ -151,11 +151,7 @@ class Planner:
             self._settle(node, stage, "run", f"it will fail: {problem}")
 
     def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> tuple[Decision, str] | None:
-        """Return the decision and the reason if a task is skipped, or None if it isn't.
-
-        A decision `skip` is certain. `skip_if_unchanged` holds if the tasks before have the same outputs as in an
-        earlier run.
-        """
+        """Return the decision (`skip` or `skip_if_unchanged`) and the reason if a task is skipped, or else None."""
         if wanted is not None and node.name not in wanted:
             return "skip", NOT_ASKED
         likely = None
@@ -358,10 +354,7 @@ class Planner:
         return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
-        """Return the names of a mapped task's elements, or the task's own name if it isn't mapped.
-
-        Return None if the lists to map over aren't known yet.
-        """
+        """Return the names of a mapped task's elements (None: not known yet), or the own name of another task."""
         if not node.over:
             return [node.name]
         args = dict(node.args)

@@ -334,7 +334,7 @@ def test_a_column_that_the_engine_gives_back_otherwise_is_not_among_all_that_a_r
     assert cleaned["text"].to_pylist() == ["c", "d"]
     if not isinstance(odd, pa.ExtensionArray):
         assert cleaned["odd"].equals(table["odd"])
-    with pytest.raises(DefinitionError, match="can't be for `odd`, which is `"):
+    with pytest.raises(DefinitionError, match="doesn't fit `odd`, which is `"):
         prepare.clean(table, [prepare.Nulls(columns="odd")])
 
 

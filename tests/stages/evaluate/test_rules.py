@@ -232,6 +232,6 @@ def test_an_undecided_rule_says_how_many_times_as_many_rows_might_tell() -> None
     def why(rule: str) -> str:
         return judge(parse(f"{rule} with 95% confidence"), known).verdicts[0].why
 
-    assert "these rows don't tell; some 4 times as many might." in why("AUC >= 0.7")
+    assert "these rows don't tell; about 4 times as many might." in why("AUC >= 0.7")
     assert "times" not in why("AUC >= 0.8")  # the value itself doesn't hold
     assert "times" not in why("AUC >= 0.75")

@@ -327,7 +327,7 @@ def test_what_says_stop_names_values() -> None:
     ("rule", "error", "said"),
     [
         (prepare.Trim(columns="d"), DataError, "names a column `d`"),
-        (prepare.Clip(columns="c", min=1), DefinitionError, "can't be for `c`, which is `string`"),
+        (prepare.Clip(columns="c", min=1), DefinitionError, "doesn't fit `c`, which is `string`"),
         (prepare.Replace(columns="c", pattern="(?=a)"), UsageError, "rule 1 replace"),
         (prepare.Drop(where="d > 1"), UsageError, 'column "d" not found'),
         (prepare.Drop(where="exists (from read_text('/etc/passwd'))"), UsageError, "reaches outside"),

@@ -82,7 +82,7 @@ def paired(call: PairedCall) -> Paired:
     ]
     report = Report(
         title=f"Two models of {target}, compared",
-        about=f"On the {one.num_rows:,} rows that both were judged on: the second less the first.",
+        about=f"On the {one.num_rows:,} rows that both were judged on: the second minus the first.",
         facts=tuple(facts),
         limits=tuple(drawn.limits(call.groups)),
         confidence=level,
@@ -109,9 +109,9 @@ def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.
         raise UsageError("the two models were judged on no row in common", hint="judge both on one table")
     one, other = rows_at(first, mine), rows_at(second, theirs)
     if not _is_same(one[target], other[target]):
-        counts = f"the two, of {first.num_rows:,} and {second.num_rows:,} rows"
+        counts = f"{first.num_rows:,} and {second.num_rows:,} rows"
         raise UsageError(
-            f"{counts}, have other values of `{target}` under the same numbers: other rows, or other targets",
+            f"the two tables ({counts}) differ in `{target}` in rows of the same number: other rows, or other targets",
             hint="judge both on one table",
         )
     return one, other

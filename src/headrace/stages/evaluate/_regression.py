@@ -142,7 +142,8 @@ def _numbers(table: pa.Table, name: str) -> Any:
     values = (told.cast(pa.float64()) if pa.types.is_decimal(told.type) else told).to_pandas().to_numpy()
     if values.dtype.kind not in "biuf":
         raise UsageError(
-            f"column `{name}` holds `{values[0]}`, which is not a number", hint="classes: `classification`"
+            f"column `{name}` holds `{values[0]}`, which is not a number",
+            hint="for classes, use `evaluate.classification`",
         )
     return values.astype(np.float64)
 
@@ -157,7 +158,7 @@ def _bounded(values: Any, what: str) -> Any:
     if not (large <= numeric.LARGEST).all():
         worst = values[int(np.argmax(large))]
         raise UsageError(
-            f"{what} has values as large as {worst:.3g}, whose squares no number can hold",
+            f"{what} has values as large as {worst:.3g}, whose squares are too large to compute",
             hint=f"check whether they are right, and scale them to below {numeric.LARGEST:g}",
         )
     return values
@@ -268,7 +269,7 @@ def _groups_grid(table: pa.Table, by: str) -> Grid:
         title=f"Groups by {by}",
         columns=("group", "rows", "mean error", "MAE", ""),
         rows=tuple((e["group"], e["rows"], told(e, "mean_error"), told(e, "mae"), e["note"]) for e in rows),
-        note="Mean error: predicted less true; above 0, the group is rated too high.",
+        note="Mean error: predicted minus true. Above 0, the predictions for the group are too high.",
     )
 
 

@@ -79,7 +79,7 @@ class Bias(NamedTuple):
     def _widest(self, rate: str, level: float, *, ratio: bool) -> Fact:
         """Return the widest difference, or the smallest ratio, over the single columns.
 
-        Its ends are the widest of the columns' ends. Those are taken at a confidence at which they hold all at once
+        Its ends are the widest of the columns' ends. The columns' ends have a confidence at which they all hold at once
         (Bonferroni). So a column of few people counts too, even if its own value is smaller: it may be the one that
         breaks a bound.
         """
@@ -289,8 +289,8 @@ def too_small(groups: Sequence[str], by: str, needed: str) -> str:
         return ""
     were = "was" if len(groups) == 1 else "were"
     return (
-        f"By {by}, {_some(groups, ticked=False)} {were} not judged: that takes {needed}, or `min_group=`, which says"
-        " how small a group is left out"
+        f"By {by}, {_some(groups, ticked=False)} {were} not judged: that takes {needed}. `min_group=` sets another"
+        " number and leaves smaller groups out"
     )
 
 
@@ -306,9 +306,9 @@ def left_out(table: pa.Table) -> Iterator[str]:
         if small:
             yield (
                 f"Of {len(own):,} groups by {by}, {len(small):,} {'is' if len(small) == 1 else 'are'} too small for all"
-                f" or some of the numbers: {_some(small)}. Differences and ratios don't count"
-                f" {'it' if len(small) == 1 else 'them'} there, and a rule on one is undecided for that, unless"
-                " `min_group` says from which size on groups count."
+                f" or some of the numbers: {_some(small)}. Differences and ratios leave"
+                f" {'it' if len(small) == 1 else 'them'} out. So a rule on them may be undecided, unless `min_group`"
+                " is given."
             )
 
 

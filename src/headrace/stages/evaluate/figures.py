@@ -39,13 +39,13 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
     return [
         drawing(
             "ROC curve",
-            "How many of the positive rows are found, for each share of the negative rows that is taken along.",
+            "The share of positive rows that is found, for each share of negative rows that is predicted positive.",
             roc.drawn(),
         ),
         drawing(
             "Precision and recall",
-            "How many of the rows that are predicted positive are so, for each share of them that is found."
-            " Who can't tell rows apart stays at the share of positive rows (dashed).",
+            "The share of right rows among those predicted positive, for each share of positive rows that is found."
+            " A constant score stays at the share of positive rows (dashed).",
             recalled.drawn(),
         ),
     ]

@@ -278,7 +278,7 @@ class Findings:
             left = len(own) - len(shown)
             notes = [
                 f"{count} slices were compared; of so many, about {chance:.1f} would lie outside their interval by"
-                " chance. What `stands out` does so though that is allowed for (Holm)."
+                " chance. A slice that `stands out` does so even after correcting for this (Holm)."
                 if count
                 else "No slice was large enough to be compared.",
                 f"Of {len(own)} slices, {left} are not shown: {_left(own, left)}." if left else "",

@@ -129,7 +129,7 @@ class Judge:
         if overlap is not None:
             self.measure(CHOSE, counted(CHOSE, overlap.judged, better="lower"), partial(_chose, overlap, rows.rows))
         else:
-            self.offer(CHOSE, lambda _: Fact(name=CHOSE, value=None, why="the model doesn't tell which chose"))
+            self.offer(CHOSE, lambda _: Fact(name=CHOSE, value=None, why="the model doesn't say which rows these are"))
         self._leak, self._overlap = leak, overlap
 
     def report(
@@ -242,7 +242,7 @@ class Judge:
 
     def _seen(self) -> list[str]:
         if self._leak is None:
-            return ["Whether rows judged were trained on was not looked at: that takes the training rows (`train=`)."]
+            return ["Nobody checked whether the model was trained on judged rows: give the training rows (`train=`)."]
         if not len(self._leak.rows):
             return []
         return [f"{self._trained_on()} {_by_heart(self._leak)}" if self._leak.tells else _by_heart(self._leak)]
@@ -257,8 +257,8 @@ def _by_heart(leak: Leak) -> str:
     by += f" and {len(leak.by) - NAMED} more columns" if len(leak.by) > NAMED else ""
     if not leak.tells:
         return (
-            f"{count:,} of the rows judged have an equal in `train` (by {by}), which tells nothing, since only"
-            f" {leak.different:.0%} of the rows are different at all. Whether they are the same takes a `key`."
+            f"{count:,} of the rows judged have an equal row in `train` (by {by}). This tells nothing, since only"
+            f" {leak.different:.0%} of the rows are different at all. A `key` would show whether they are the same."
         )
     if count == 1:
         return f"It stands in `train` too (by {by}), so the model may know it by heart, and the numbers flatter it."
@@ -266,7 +266,7 @@ def _by_heart(leak: Leak) -> str:
 
 
 def _chose(overlap: Overlap, rows: int) -> str:
-    """Return a sentence on what it means that judged rows may have chosen how long the model was trained."""
+    """Return a sentence on what it means that judged rows may have been used to choose how long to train."""
     if not overlap.judged:
         return ""
     count = f"{overlap.judged:,}" if overlap.is_counted else f"About {overlap.judged:,}"

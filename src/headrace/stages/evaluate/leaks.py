@@ -1,4 +1,4 @@
-"""Judged rows that a model was trained on, or that chose how long to train it. They are found by digests of rows."""
+"""Judged rows that a model was trained on, or that were used to choose how long to train. Digests of rows find them."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
 
 
 class Overlap(NamedTuple):
-    """How many of the judged rows chose how long a model was trained.
+    """How many judged rows were used to choose how long a model was trained.
 
-    `judged` is their number, of the `rows` that chose. `is_counted` is True where the model's sketch holds all of its
-    rows. Otherwise `judged` is estimated from a sample of them.
+    `judged` is that number, and `rows` the number of all rows that were used to choose. `is_counted` is True where the
+    model's sketch holds all of its rows. Otherwise `judged` is estimated from a sample of them.
     """
 
     judged: int
@@ -90,10 +90,11 @@ class Overlap(NamedTuple):
 
 
 def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | None:
-    """Return how many rows of a table chose a model's number of training rounds; None where the model doesn't say.
+    """Return how many rows of a table were used to choose a model's number of training rounds.
 
-    The model carries a sketch: digests of the rows that chose, by the features. Where most rows are equal to others
-    anyway, rows count only if the table has all of the sketch's rows and is as large.
+    The result is None where the model doesn't say. A model says it by a sketch: digests of the rows that were used, by
+    the features. Where most rows are equal to others anyway, rows count only if the table has all of the sketch's rows
+    and is as large.
     """
     theirs = read(_chosen_on(model))
     mine = sketch(table, features) if theirs is not None else None

@@ -51,7 +51,7 @@ def robustness(
         )
     more = f" The first {FEATURES} of {len(features)} features." if len(features) > FEATURES else ""
     return Grid(
-        title=f"Robustness: what becomes of {metric}",
+        title=f"Robustness: the change of {metric}",
         columns=("feature", "missing", "shifted", "shuffled"),
         rows=tuple(found),
         note=f"The change of {metric} from {number(plain)} on {len(rows):,} rows when one feature is missing in all of"

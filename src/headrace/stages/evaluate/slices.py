@@ -68,7 +68,10 @@ def cut(table: pa.Table, name: str) -> Cut:
 
 
 def slices(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
-    """Return the slices of each column, then those of each pair of columns; of a pair, the largest slices only."""
+    """Return the slices of each column, then the slices of each pair of columns.
+
+    Of the slices of a pair, only the largest are returned.
+    """
     cuts = {name: cut(table, name) for name in columns}
     found = [each for name, one in cuts.items() for each in _one(name, one)]
     for (first, a), (second, b) in itertools.combinations(cuts.items(), 2):

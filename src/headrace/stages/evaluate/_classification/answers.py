@@ -39,9 +39,9 @@ class Answers(NamedTuple):
 
     `truth` is an array of class numbers, and `classes` has the class of each number. Where there are two classes, the
     positive one is the second. `known` has all classes, in the order of the columns of the model's scores. `claims` has
-    one claim per predictor, the model's first. `threshold` is None where no threshold decided. `rates_of` names the
-    rows in which the baseline's class frequencies were counted. It is empty where a baseline was given. With two
-    classes and scores, rows are in the order of the model's score.
+    one claim per predictor, the model's first. `threshold` is None where decisions don't come from a threshold.
+    `rates_of` names the rows in which the baseline's class frequencies were counted; it is empty where a baseline was
+    given. With two classes and scores, rows are in the order of the model's score.
     """
 
     cases: Cases
@@ -72,7 +72,7 @@ class Answers(NamedTuple):
         return self._part(claim, None, whole=True, ranked=True)
 
     def part(self, rows: Any, *, ranked: bool = False) -> Part:
-        """Return some rows, scored by the model's claim."""
+        """Return some rows, scored by the model's claim. `ranked` says whether to compute metrics of ranking."""
         return self._part(self.mine, rows, whole=False, ranked=ranked)
 
     def two_sided(self, rows: Any) -> BinaryPart:

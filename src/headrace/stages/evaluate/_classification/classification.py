@@ -242,14 +242,14 @@ def _limits(answers: Answers, found: Findings, judge: Judge, groups: str | None)
         )
     shown = [each for each in judge.people if each in answers.cases.features]
     if shown:
-        yield f"The model is shown {' and '.join(f'`{each}`' for each in shown)}, by which people are compared."
+        yield f"People are compared by {' and '.join(f'`{each}`' for each in shown)}, which the model gets as features."
     if judge.people and found.replicates:
         yield (
-            "Rates differ between groups for many reasons, and the true classes may themselves come of unequal"
-            " treatment: the numbers say how decisions differ, not why, and not whether that is lawful."
+            "Rates differ between groups for many reasons, and the true classes may themselves result from unequal"
+            " treatment. The numbers say how decisions differ, not why, and not whether that is lawful."
         )
     elif judge.people:
-        yield "Groups of people were not compared: that takes decisions between two classes (`positive=`)."
+        yield "Groups of people were not compared: that needs decisions between two classes (`positive=`)."
 
 
 def _decided(answers: Answers, decided: Any, kind: pa.DataType) -> pa.Array:

@@ -96,7 +96,7 @@ def threshold_of(asked: str | float | None, positive: Any | None, score: Any | N
     """
     rule = read(asked)
     if not isinstance(rule, Rule):
-        return Threshold(rule, "not told, so 0.5" if asked is None else "as given")
+        return Threshold(rule, "not given, so 0.5" if asked is None else "as given")
     if positive is None or score is None:
         raise no_rows(asked)
     return Threshold(_chosen(rule.name, rule.aim or 0.0, positive, score, asked), f"chosen on validation, {asked}")

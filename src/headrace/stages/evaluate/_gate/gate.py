@@ -106,7 +106,7 @@ def judge(rule: Rule, catalogue: Catalogue) -> Judgement:
         words = {
             True: "Enough of its parts hold.",
             False: "Too few of its parts hold.",
-            None: "What is known of its parts doesn't decide.",
+            None: "The parts that are known don't decide.",
         }
         found = (Verdict(rule=str(rule), holds=holds, why=words[holds]), *found)
     return Judgement(holds, found)
@@ -143,7 +143,7 @@ def asked_of(comparison: Comparison) -> str:
 
 
 def _holds(rule: Rule, verdicts: dict[str, Verdict]) -> bool | None:
-    """Return whether a rule holds, in three-valued logic (Kleene): None, unless the known comparisons decide."""
+    """Return whether a rule holds; None where the known comparisons don't decide it (three-valued logic, Kleene)."""
     match rule:
         case Comparison():
             return verdicts[str(rule)].holds
@@ -158,8 +158,8 @@ def _holds(rule: Rule, verdicts: dict[str, Verdict]) -> bool | None:
 def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdict:
     if comparison.against and asked_of(comparison) not in catalogue:
         metric = catalogue.name(comparison.metric)
-        why = f"the report doesn't say how far {metric} is from that of the {comparison.against} model"
-        return Verdict(rule=str(comparison), holds=None, why=f"{why}: ask it in `gates=` of the evaluation")
+        why = f"the report doesn't have the difference of {metric} from that of the {comparison.against} model"
+        return Verdict(rule=str(comparison), holds=None, why=f"{why}: ask for it in `gates=` of the evaluation")
     name = catalogue.name(asked_of(comparison))
     level = None if comparison.confidence is None else 1 - (1 - comparison.confidence) / parts
     called = name if comparison.against else comparison.metric  # as written in the rule
@@ -223,10 +223,10 @@ def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sur
 
 
 def _rows_needed(fact: Fact, comparison: Comparison) -> str:
-    """Return words that say how many times as many rows might decide; empty where no number of rows is worth naming.
+    """Return words on how many more rows might decide the rule; empty where more rows wouldn't help.
 
     An interval narrows with the square root of the number of rows. More rows don't help where the value itself is on
-    the wrong side of the bound.
+    the wrong side of the bound. The result is also empty where too many rows are needed.
     """
     assert fact.value is not None
     room = abs(fact.value - comparison.bound)
@@ -234,11 +234,11 @@ def _rows_needed(fact: Fact, comparison: Comparison) -> str:
     if not room or end is None or not OPERATORS[comparison.operator](fact.value, comparison.bound):
         return ""
     times = (abs(fact.value - end) / room) ** 2
-    return f"; some {times:,.0f} times as many might" if 1.5 <= times < MOST_TIMES else ""
+    return f"; about {times:,.0f} times as many might" if 1.5 <= times < MOST_TIMES else ""
 
 
 def _on(bound: float, fact: Fact) -> Fact:
-    """Return a fact in which numbers that miss the bound only by rounding equal it.
+    """Return the fact, after replacing each number that differs from the bound by rounding only by the bound.
 
     For example, 0.4 - 0.3 isn't exactly 0.1 in floats.
     """

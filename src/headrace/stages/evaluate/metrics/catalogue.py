@@ -117,7 +117,7 @@ class Catalogue:
         if len(found) != 1:
             raise UsageError(
                 f"the gate asks for `{asked}`, which may be {' or '.join(f'`{each}`' for each in alike)}",
-                hint="write it as it is",
+                hint="write the name exactly",
             )
         return found[0]
 

@@ -54,9 +54,9 @@ class Ratio(NamedTuple):
     """A number that is a ratio of two sums over rows: the sum of `above` divided by the sum of `below`.
 
     `lowest` and `highest` bound the `above` of one more row whose `below` is 1. They are None where there is no bound.
-    `might` returns an array of rows by labels: the `above` of each row under each label that the row could have had. It
-    gives a tighter bound for differences. With `squared`, the number is the square root of the ratio, as RMSE is.
-    `power` is the power of the errors that are summed.
+    `might` returns an array of rows by labels: the `above` of each row under each label that the row could have had.
+    Differences get a tighter bound from `might`. With `squared`, the number is the square root of the ratio, as RMSE
+    is. `power` is the power of the errors that are summed.
     """
 
     above: Any
@@ -117,12 +117,13 @@ def share(some: Any, of: Any) -> Ratio:
 
 
 def two_sided(placed: Any, positive: Any, ends: tuple[float, float] | None = None) -> Ratio:
-    """Return the mean of `placed` over the positive rows as a ratio that negative rows move too.
+    """Return a mean over the positive rows as a ratio to which the negative rows contribute too.
 
-    The mean of `placed` over the negative rows must be the same. The denominator counts the rows of the rarer class.
-    `ends` bound the value of one more such row. By default, the bounds lie halfway between the most extreme value seen
-    and 0 (or 1). Both simpler choices fail when 1% of the rows are positive, or when part of a class is never found: a
-    bound of the variance (Newcombe 2006) is exceeded too often, and one more row at 0 is too strict (`make proofs`).
+    The mean of `placed` over the negative rows must be the same as over the positive rows. The denominator counts the
+    rows of the rarer class. `ends` bound the value of one more such row. By default, the bounds lie halfway between the
+    most extreme value seen and 0 (or 1). Two simpler choices fail when 1% of the rows are positive, or when part of a
+    class is never found: a bound of the variance (Newcombe 2006) is exceeded too often, and one more row at 0 is too
+    strict (`make proofs`).
     """
     rare = positive if 2 * np.count_nonzero(positive) <= len(positive) else ~positive
     own = placed[rare]
@@ -133,11 +134,11 @@ def two_sided(placed: Any, positive: Any, ends: tuple[float, float] | None = Non
 
 
 def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
-    """Return the interval of a ratio that allows for one more row, or for one more group of dependent rows.
+    """Return an interval for a ratio that allows for one more row, or for one more group of dependent rows.
 
     `groups` has a whole number from 0 for each row, or is None. One more group is assumed to be farther out than the
-    farthest group seen, by the factor that `FARTHER` gives. It isn't farther out than if each of its rows were the
-    worst possible, and it has at least one such row.
+    farthest group seen, by the factor that `FARTHER` gives. The added group has at least one row that is the worst
+    possible, and is never farther out than if all of its rows were.
 
     >>> one_more(Ratio(np.ones(30), np.ones(30), 0.0, 1.0), 0.95).low  # Clopper & Pearson: 0.025 ** (1 / 30)
     0.8837...
@@ -152,7 +153,7 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
     needed = FEWEST if not is_bound else 1 if groups is None else FEWEST_GROUPS
     if count < needed:
         of = "rows" if groups is None else "groups"
-        return Interval(None, None, f"{count} {of} don't tell how far off it may be: {needed} are needed")
+        return Interval(None, None, f"{count} {of} don't tell how far off the value may be: {needed} are needed")
     value = float(above.sum() / below.sum())
     moved = above - value * below
     above, below, times = _gathered(above, below, moved)
@@ -195,7 +196,7 @@ def _gathered(above: Any, below: Any, moved: Any) -> tuple[Any, Any, Any]:
 
 
 def _end(above: Any, below: Any, times: Any, value: float, chance: float) -> float:
-    """Return the lower end of an interval: the greatest number for which so low a result has no more than this chance.
+    """Return the lower end of an interval: the greatest number under which the observed result has at most this chance.
 
     The normal deviate of the chance rises nearly linearly with the number, so secant steps within a bracket find it.
     """
@@ -265,7 +266,7 @@ class Middle(NamedTuple):
     values: Any
 
     def interval(self, level: float, groups: Any = None) -> Interval:
-        """Return the interval of the median: the values that half of all may lie below, and half above.
+        """Return the interval of the median: from the lowest to the highest value that may be the median.
 
         Its ends are order statistics (Thompson 1936). With groups, the interval of a share gives them (Woodruff 1952).
         """
@@ -278,7 +279,7 @@ class Middle(NamedTuple):
         low = bisect_left(every, True, key=lambda place: (share(place).high or 0.0) >= HALF)
         high = bisect_left(every, True, key=lambda place: (share(place).low or 0.0) > HALF)
         if high == len(ordered):
-            return Interval(None, None, f"{len(self.values)} rows don't tell where the middle is")
+            return Interval(None, None, f"{len(self.values)} rows are too few for an interval of the median")
         return Interval(float(ordered[low]), float(ordered[high]))
 
     def less(self, other: Ratio | Middle) -> None:
@@ -303,9 +304,9 @@ def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Inte
     """Return the interval of a sum of distances, such as ECE.
 
     Chance alone raises such a sum above 0, and resampling raises it again. `noise` are replicates of what chance adds
-    where there is no distance. If chance explains the value, the lower end is 0. Otherwise it is that of the basic
-    bootstrap, which removes the bias (Davison & Hinkley 1997, chapter 5). The upper end is that of the percentile
-    interval. It is a little too high, so no gate claims a smaller distance than there is.
+    where there is no distance. If chance explains the value, the lower end is 0. Otherwise the lower end is that of the
+    basic bootstrap, which removes the bias (Davison & Hinkley 1997, chapter 5). The upper end is that of the percentile
+    interval. This end is a little too high, so no gate claims a smaller distance than there is.
     """
     low, high, why = percentile(replicates, level)
     if low is None or high is None:

@@ -174,7 +174,7 @@ class ManyPart:
         if name in _PROBABLE and not self.probable:
             return "the scores are no probabilities"
         if name == "AUC" and self.whole:
-            return "no class has both rows of it and rows of others, scored apart"
+            return "for no class are there both rows of it and of others, with different scores"
         if name.startswith("recall "):
             return "there are no rows of the class"
         if name.startswith("precision "):

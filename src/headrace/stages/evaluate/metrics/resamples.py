@@ -56,10 +56,9 @@ class Resamples:
         `by` is the column that made the groups, or None.
         """
         yield (
-            f"Intervals allow for one more {'row' if by is None else 'group'}, as bad, or as good, as one may be. Those"
-            f" of ECE and of a difference of medians are percentile intervals of {self.how} (seed {self.seed}); the"
-            " lower end of a widest gap or difference is simultaneous over all that it is the widest of (max-t"
-            " bootstrap)."
+            f"Intervals allow for one more {'row' if by is None else 'group'}, as bad or as good as one can be. Those"
+            f" of ECE and of a difference of medians are percentile intervals of {self.how} (seed {self.seed}). The"
+            " lower end of a widest gap or difference allows for all that were compared (max-t bootstrap)."
         )
         if by is None:
             yield (

@@ -162,7 +162,7 @@ def _apply(work: Work, rule: Any, name: str, database: duckdb.DuckDBPyConnection
 
 
 def _table_wide(name: str, what: str) -> str:
-    return f"Rule {name} is no part of the preparation: {what} is about a table, not about a row."
+    return f"Rule {name} isn't part of the preparation: {what} depends on the whole table, not on one row."
 
 
 def _on_columns(work: Work, step: Step, rule: OnColumns, database: duckdb.DuckDBPyConnection) -> _Learned:
@@ -183,7 +183,7 @@ def _on_columns(work: Work, step: Step, rule: OnColumns, database: duckdb.DuckDB
         fitted = _fitted(work, rule, step.name, column, database)
         on_column(work, fitted or rule, step.name, column, database)
         if fitted is None:
-            left_out.append(f"Rule {step.name} is no part of the preparation: `{column}` had no value to learn from.")
+            left_out.append(f"Rule {step.name} isn't part of the preparation: `{column}` had no value to learn from.")
         else:
             steps.append(msgspec.structs.replace(step, rule=fitted, columns=(column,)))
     return _Learned(steps, left_out)
@@ -205,7 +205,7 @@ def _meant(table: pa.Table, rule: OnColumns, name: str) -> Sequence[str]:
     for column, values in zip(rule.names, columns(table, rule.names, f"rule {name}"), strict=True):
         if not fits(rule, values.type):
             raise DefinitionError(
-                f"rule {name} can't be for `{column}`, which is `{values.type}`", hint="cast it first, or leave it out"
+                f"rule {name} doesn't fit `{column}`, which is `{values.type}`", hint="cast it first, or leave it out"
             )
     return rule.names
 

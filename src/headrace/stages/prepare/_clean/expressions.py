@@ -53,7 +53,10 @@ def fits(rule: OnColumns, kind: pa.DataType) -> bool:
 
 
 def can_hold(rule: OnColumns, kind: pa.DataType) -> bool:
-    """Return whether a column of this type can hold the values that the rule puts there. `"*"` skips other columns."""
+    """Return whether a column of this type can hold the values that a rule puts there.
+
+    A rule for all columns (`"*"`) skips the columns that can't.
+    """
     told = (rule.value,) if isinstance(rule, Fill) else (rule.min, rule.max) if isinstance(rule, Clip) else ()
     try:
         for value in told:

@@ -92,7 +92,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         unseen = _unseen(work.table, self.categories)
         report = report_of(
             "Preparation",
-            f"{len(table):,} rows, prepared as the rows were that it was made from.",
+            f"{len(table):,} rows, prepared like the rows that the preparation was made from.",
             work.changes,
             before=len(table),
             after=len(work.table),

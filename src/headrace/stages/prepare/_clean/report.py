@@ -11,7 +11,7 @@ from headrace.spec.report import Cell, Fact, Grid, Report
 from headrace.stages.ingest._check.finding import cell
 
 EXAMPLES = 5
-FITTED = "What is filled by a mean or a median is told by all rows: split first, where a test must not know of them."
+FITTED = "Means and medians that fill gaps come from all rows: split first if test rows must not affect them."
 
 
 class Example(NamedTuple):

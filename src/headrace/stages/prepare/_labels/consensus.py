@@ -119,7 +119,8 @@ def majority(codes: Codes, classes: int) -> Floats:
 
 
 def right(probabilities: Floats, truth: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
-    """Return how right the most probable label is in each row: 1, 0, or an equal share where several classes tie."""
+    """Return, for each row, 1 if the most probable label is right and 0 if not, or an equal share where several classes
+    tie."""
     best = probabilities >= probabilities.max(axis=1, keepdims=True) - 1e-12
     found: Floats = best[np.arange(len(truth)), truth] / best.sum(axis=1)
     return found

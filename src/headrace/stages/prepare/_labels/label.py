@@ -25,12 +25,12 @@ DEPENDENT = 0.2
 class Labelled(NamedTuple):
     """A table with labels from labelling functions.
 
-    `table` is the given table with four more columns, whose names begin with `into`:
+    `table` is the given table with four more columns. For `into="label"` they are:
 
-    - `into` itself: the most probable label, null where every function abstained;
-    - `_probability`: the probability of that label;
-    - `_probabilities`: those of all classes, in the order of `classes` in the field's metadata;
-    - `_disagreement`: the share of a row's votes that weren't for its most frequent vote.
+    - `label`: the most probable label, null where every function abstained;
+    - `label_probability`: the probability of that label;
+    - `label_probabilities`: the probabilities of all classes, in the order of `classes` in the field's metadata;
+    - `label_disagreement`: the share of a row's votes that weren't for the label with the most votes.
 
     `votes` has a column for each function, null where it abstained. `report` describes each function and the label
     model.

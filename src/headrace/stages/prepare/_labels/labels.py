@@ -41,10 +41,11 @@ NUMBER = re.compile(r"[+-]?\d{1,18}")
 class Judged(NamedTuple):
     """A table with the labels that people gave.
 
-    `table` is the given table with two more columns. The first is the label: null where nobody gave one, or where
-    people disagree and no rule decides. `_votes` is the number of people who labelled the row. `conflicts` has a row
-    for each table row on which people disagree: each person's label, and the `chosen` one. `malformed` has a row for
-    each line of the files that can't be used, with the `reason`. `report` says how far people agree.
+    `table` is the given table with two more columns. For `into="label"`, `label` is null where nobody gave one, or
+    where people disagree and the rule gives no label; `label_votes` is the number of people who labelled the row.
+    `conflicts` has a row for each table row on which people disagree: each person's label, and the `chosen` one.
+    `malformed` has a row for each line of the files that can't be used, with the `reason`. `report` says how far people
+    agree.
     """
 
     table: pa.Table

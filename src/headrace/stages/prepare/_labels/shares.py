@@ -38,8 +38,8 @@ def share(hits: int, count: int) -> Share | None:
 def mean_with_interval(values: np.ndarray[Any, np.dtype[np.float64]], *, seed: int = 0) -> Share:
     """Return a mean with its percentile bootstrap interval.
 
-    It is fast for values of which few differ, such as right or wrong, or the difference of two of these. How often each
-    value is drawn is multinomial, so a resample costs one draw per different value.
+    It is fast for values with few different numbers, such as right or wrong, or the difference of two of these. How
+    often each value is drawn is multinomial, so a resample costs one draw per different value.
     """
     different, counts = np.unique(values, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=RESAMPLES)

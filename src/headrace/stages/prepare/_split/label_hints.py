@@ -60,10 +60,10 @@ def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Num
     if column.null_count:
         gaps = column.is_valid().to_numpy()
         if 0.01 < gaps.mean() < 0.99 and _purity(gaps, labels) >= SURE:
-            return "whether it is there tells the target"
+            return "whether its value is missing tells the target"
     few = len(np.unique(values)) <= max(2, MOST_VALUES * len(values))
     if few and _purity(values, labels) >= SURE and _guess(labels) < SURE:
-        return "each of its values stands with one value of the target"
+        return "each of its values occurs with only one value of the target"
     numbers = _numbers(column)
     if numbers is None or target is None:
         return ""

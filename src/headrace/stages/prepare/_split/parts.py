@@ -90,7 +90,7 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
     """
     if column.null_count:
         raise DataError(
-            f"{rows_have(column.null_count)} no `{name}`, which tells the part of a row",
+            f"{rows_have(column.null_count)} no `{name}`, which decides the part of a row",
             hint="leave them out, or fill them, before",
         )
     kind = column.type
@@ -128,7 +128,7 @@ def instant(value: object, kind: pa.DataType) -> Any:
         return pc.cast(pa.scalar(at, pa.timestamp("us", "UTC")), pa.int64()).as_py()
     if not timed and isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    raise UsageError(f"`until` has {value!r}, and the column is `{kind}`", hint="give what compares with it")
+    raise UsageError(f"`until` has {value!r}, and the column is `{kind}`", hint="give a value of that type")
 
 
 def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: Any) -> tuple[Numbers, list[Any]]:

@@ -158,7 +158,7 @@ def _verdict(leak: Leak, action: str, total: int) -> Verdict:
     dropped = action == "drop" and leak.kind != "time"
     if leak.is_slight(total) and not dropped:
         return Verdict(rule=rule, holds=None, why=f"{told}: at most one row in {1 / SLIGHT:,.0f}, which is a warning")
-    return Verdict(rule=rule, holds=dropped, why=f"{told}{'; their like was dropped' if dropped else ''}")
+    return Verdict(rule=rule, holds=dropped, why=f"{told}{'; those earlier rows were dropped' if dropped else ''}")
 
 
 def _parts_there(sizes: Numbers, wanted: Sequence[bool]) -> Iterator[Verdict]:

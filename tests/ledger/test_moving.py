@@ -143,7 +143,7 @@ def test_an_archive_that_was_changed_is_told_apart_from_one_that_was_cut_short(l
     data = file.read_bytes()
     name = data.rindex(b"end.json")
     file.write_bytes(data[: name + 1] + b"N" + data[name + 2 :])
-    with pytest.raises(LedgerError, match="bytes of it aren't what was written"):
+    with pytest.raises(LedgerError, match="some of its bytes aren't what was written"):
         bring(file, ledger)
     for size in (name, name + 700):
         file.write_bytes(data[:size])

@@ -47,7 +47,8 @@ def alone(ledger: Ledger, deed: str) -> Iterator[Lease]:
             yield held
         except Unmet as error:
             raise LedgerError(
-                f"`{deed}` stood still for so long that another process may do its work", hint="run the command again"
+                f"`{deed}` was stopped for so long that another process may have taken over",
+                hint="run the command again",
             ) from error
         finally:
             held.release()

@@ -107,7 +107,7 @@ def test_keys_that_are_null_or_stand_twice_are_named() -> None:
     fine = table({(1, "a"): 1.0, (2, "a"): 1.0, (2, "b"): 1.0})
     check_keys([fine, table({(3, "a"): 1.0})], ["id", "name"])
     check_keys([pa.table({"id": [3, 1]}), pa.table({"id": [2]})], ["id"])
-    with pytest.raises(DataError, match="2 rows have one key: `id` is 2"):
+    with pytest.raises(DataError, match="2 rows have the same key: `id` is 2"):
         check_keys([fine], ["id"])
     with pytest.raises(DataError, match="`id`, `name` is 1, a"):
         check_keys([fine, table({(1, "a"): 2.0})], ["id", "name"])

@@ -484,7 +484,7 @@ def test_a_watermark_that_is_its_own_key_must_be_so(source: Source) -> None:
     grown, _ = increment(source, None, key=["at"])
     assert len(rows(grown.table)) == 5
     source.run("update orders set at = 3 where id = 2")
-    with pytest.raises(DataError, match="2 rows have one key: `at` is 3"):
+    with pytest.raises(DataError, match="2 rows have the same key: `at` is 3"):
         increment(source, None, key=["at"])
 
 

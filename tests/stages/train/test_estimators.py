@@ -101,7 +101,7 @@ def test_data_that_nothing_can_be_learned_from_are_named(table: pa.Table, option
 def test_columns_that_an_estimator_cant_take_are_named() -> None:
     with pytest.raises(DataError, match="string to float") as told:
         train.sklearn(LogisticRegression(), TABLE, target="late")
-    assert "no numbers stand in `kind`: an encoder" in (told.value.hint or "")
+    assert "there are no numbers in `kind`: an encoder" in (told.value.hint or "")
     with pytest.raises(DataError, match="NaN") as told:
         train.sklearn(LogisticRegression(), missing("b"), target="late", features=NUMBERS)
     assert "values are missing in `b`: `prepare.clean" in (told.value.hint or "")

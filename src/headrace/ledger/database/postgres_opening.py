@@ -108,7 +108,7 @@ def _check(db: PostgresDatabase, found: int) -> None:
     if found < SCHEMA:
         raise LedgerVersionError(
             f"the ledger `{db.name}` is of an older Headrace (its version is {found}, ours {SCHEMA})",
-            hint="once nobody uses it with that one any more, `headrace ledger migrate` brings it up to date",
+            hint="when nobody uses it with the older Headrace any more, run `headrace ledger migrate`",
         )
 
 

@@ -80,7 +80,7 @@ def trouble(error: psycopg.Error, name: str, patience_s: float = 0.0) -> LedgerE
             f"the ledger `{name}` can't be reached{waited}: {_told(error)}",
             hint="start its server, and check host and port of `[ledger] url`; a run goes on by `headrace resume`",
         )
-    return LedgerError(f"the ledger `{name}` failed: {_told(error)}", hint="look into the server's log")
+    return LedgerError(f"the ledger `{name}` failed: {_told(error)}", hint="see the server's log")
 
 
 def _told(error: psycopg.Error) -> str:
@@ -138,11 +138,11 @@ STATES = {
         "can't be written to: its server, or this user's session, is read-only",
         "name the primary server in `[ledger] url`, and see to `default_transaction_read_only`",
     ),
-    "40001": ("had others in the way for too long", "try again"),
-    "40P01": ("had others in the way for too long", "try again"),
+    "40001": ("had conflicts with other transactions for too long", "try again"),
+    "40P01": ("had conflicts with other transactions for too long", "try again"),
     "42501": (
         "doesn't let this user do that: {told}",
-        "have it granted: CREATE on the schema to who makes the tables, ALL on these to the others",
+        "ask for the rights: CREATE on the schema for the user who creates the tables, ALL on the tables for others",
     ),
     "42P01": ("has lost its tables: {told}", "restore it from a backup"),
     "3F000": (
@@ -153,7 +153,7 @@ STATES = {
     "53200": ("failed: the server is out of memory", "give it more, then resume the run"),
     "53300": ("takes no more connections", "raise the server's `max_connections`: a run takes two or three of them"),
     "55P03": (
-        "has a row that another session has held for too long",
+        "has a row that another session has locked for too long",
         "find the session in pg_stat_activity, or try again",
     ),
     "58030": ("can't be read or written: the server's disk gave an error", "check that disk, then resume the run"),

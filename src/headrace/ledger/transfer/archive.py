@@ -339,10 +339,10 @@ class Archive:
     def _torn(self) -> UsageError:
         return UsageError(
             f"the archive `{self.path}` is not whole: its end is missing",
-            hint="whoever wrote or copied it was interrupted: export or copy it again",
+            hint="the export or the copy was interrupted: export or copy it again",
         )
 
-    def changed(self, what: str = "bytes of it aren't what was written") -> LedgerError:
+    def changed(self, what: str = "some of its bytes aren't what was written") -> LedgerError:
         """Return the error for an archive with contents that no Headrace can have written; `what` describes them."""
         return LedgerError(
             f"the archive `{self.path}` is damaged, or forged: {what}",

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from headrace import errors
 from headrace.errors import DataError
 
-TWICE = "`table.rename_columns([...])` in a stage before gives each a name of its own; in SQL, `as` does"
+TWICE = "give each its own name: by `table.rename_columns([...])` in an earlier stage, or by `as` in SQL"
 """The hint for two columns of the same name: no ready-made step can choose between them."""
 PANDAS = b"pandas"
 MOST_CLASSES = 5

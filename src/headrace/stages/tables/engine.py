@@ -130,7 +130,7 @@ def _told_apart(names: Sequence[str]) -> None:
         plain = name.encode(errors="surrogatepass").lower()  # as DuckDB does: only ASCII letters are lowered
         if plain in seen:
             told = f"SQL doesn't tell the columns `{seen[plain]}` and `{name}` apart"
-            raise DataError(told, hint="give one another name first")
+            raise DataError(told, hint="rename one of them first")
         seen[plain] = name
 
 

@@ -192,8 +192,8 @@ def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
     twice = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, 1).to_pylist()[0]
     count = twice.pop("count_all")
     raise DataError(
-        f"{count} rows have one key: {told} is {', '.join(map(str, twice.values()))}",
-        hint="name all columns that tell rows apart: key=[...]; or have the query give each row once",
+        f"{count} rows have the same key: {told} is {', '.join(map(str, twice.values()))}",
+        hint="name all columns that identify a row: key=[...]; or change the query so that it returns each row once",
     )
 
 

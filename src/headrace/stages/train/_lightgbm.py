@@ -175,7 +175,7 @@ def _check_names(names: Sequence[str]) -> None:
         kept = lightgbm_name(name)
         if kept in seen:
             told = f"LightGBM doesn't tell the features `{seen[kept]}` and `{name}` apart: both are `{kept}` to it"
-            raise DataError(told, hint="give one another name first")
+            raise DataError(told, hint="rename one of them first")
         seen[kept] = name
 
 
@@ -235,7 +235,7 @@ def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
     if column.null_count:
         raise DataError(
             f"{column.null_count:,} of {table.num_rows:,} rows have no group in `{group}`",
-            hint="filter them out before: they have no group to be ranked in",
+            hint="filter them out in an earlier stage: they have no group to be ranked in",
         )
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     codes = plain.dictionary_encode().indices.to_numpy()
@@ -292,7 +292,7 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
     if odd:
         raise DataError(
             f"the feature `{odd[0]}` holds times, bytes or nested values, and LightGBM takes numbers and texts",
-            hint="make numbers of it before, or name others by `features=`",
+            hint="convert it to numbers in an earlier stage, or name other columns by `features=`",
         )
     return found._replace(features=frame.astype(dict.fromkeys([*texts, *names], "category")))
 
@@ -337,7 +337,7 @@ def _labels(found: Examples, target: str) -> Any:
         return found.target.astype("int8")
     if found.target.dtype.kind not in "iuf":
         texts = sorted({each for each in found.target.tolist() if isinstance(each, str)})
-        hint = to_codes(target, texts) if texts else "number the classes 0, 1, 2, ... in a stage before"
+        hint = to_codes(target, texts) if texts else "number the classes 0, 1, 2, ... in an earlier stage"
         raise DataError(
             f"the target `{target}` holds `{found.target[0]}`, and LightGBM takes numbers",
             hint=to_numbers([target]) if any(each.isdigit() for each in texts) else hint,
@@ -353,7 +353,7 @@ def _check_two(found: Examples, target: str) -> None:
         shown = ", ".join(f"{each:g}" for each in values[:3]) + (", ..." if len(values) > 3 else "")
         raise DataError(
             f"`binary` tells 1 from 0, and the target `{target}` holds {shown}",
-            hint="number the classes 0 and 1 in a stage before, or take another objective: `multiclass`, `regression`",
+            hint="number the classes 0 and 1 in an earlier stage, or use another objective: `multiclass`, `regression`",
         )
 
 

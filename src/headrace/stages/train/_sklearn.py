@@ -90,7 +90,7 @@ def sklearn(
         raise DataError(
             f"`{type(model).__name__}` can't be fitted: {sentence(error)}",
             hint=f"{_mend(str(error), found.features)}; a step of a scikit-learn `Pipeline` can do so too, or name "
-            "others by `features=`",
+            "other columns by `features=`",
         ) from error
     for name, step, value in _curves(model):
         log(name, value, step)
@@ -124,7 +124,7 @@ def _mend(problem: str, features: Any) -> str:
     if "NaN" in problem:
         empty = [name for name in features if features[name].isna().all()][:MOST_NAMED]
         if empty:
-            return f"{_ticked(empty)} holds no value at all, and so nothing to fill it by: look at what was lost before"
+            return f"{_ticked(empty)} holds no value at all, so it can't be filled: check the earlier stages"
         gaps = [name for name in features if features[name].isna().any()][:MOST_NAMED]
         if gaps:
             return f"values are missing in {_ticked(gaps)}: {to_whole(gaps)}"
@@ -133,8 +133,8 @@ def _mend(problem: str, features: Any) -> str:
         if texts:
             numeric = [name for name in texts if features[name].str.contains(r"\d", na=True).all()]
             helps = to_numbers(numeric) if numeric else "an encoder, such as `OneHotEncoder`, takes categories"
-            return f"no numbers stand in {_ticked(texts)}: {helps}"
-    return "mend the columns before"
+            return f"there are no numbers in {_ticked(texts)}: {helps}"
+    return "correct the columns in an earlier stage"
 
 
 def _ticked(names: Sequence[str]) -> str:
@@ -189,7 +189,7 @@ def _scored(score: Callable[[Any, Any], Any], model: Any, found: Examples, name:
             return float(score(found.features, found.target))
     except (AttributeError, TypeError, ValueError) as error:  # raised for unusable rows
         raise DataError(
-            f"`{name}` of `{type(model).__name__}` can't be told: {sentence(error)}",
+            f"`{name}` of `{type(model).__name__}` can't be computed: {sentence(error)}",
             hint=f"look at `scoring=`, and at the rows that are scored: {_mend(str(error), found.features)}",
         ) from error
 

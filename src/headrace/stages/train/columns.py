@@ -84,7 +84,7 @@ def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
             known = listed(table.schema.names, 20)
             raise UsageError(f"the table has no column `{name}`", hint=f"its columns are {known}")
         if table.schema.names.count(name) > 1:
-            raise UsageError(f"the table has two columns `{name}`", hint="give one another name first")
+            raise UsageError(f"the table has two columns `{name}`", hint="rename one of them first")
     return {name: Column(name, table.column(name)) for name in names}
 
 

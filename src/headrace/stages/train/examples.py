@@ -58,14 +58,14 @@ def examples(
     if missing:
         raise DataError(
             f"{missing:,} of {table.num_rows:,} targets in `{target}` are missing",
-            hint=f"filter them out before: a row without `{target}` teaches nothing",
+            hint=f"filter them out in an earlier stage: nothing can be learned from a row without `{target}`",
         )
     truth = labels.to_pandas().to_numpy()
     endless = np.count_nonzero(np.isinf(truth)) if truth.dtype.kind == "f" else 0
     if endless:
         raise DataError(
             f"{endless:,} of {table.num_rows:,} targets in `{target}` are infinite",
-            hint="filter them out before, or mend what makes them: a division by 0 does",
+            hint="filter them out in an earlier stage, or correct their cause, such as a division by 0",
         )
     weights = None if weight is None else _weights(table, weight)
     return Examples(table.select(list(chosen)).to_pandas(ignore_metadata=True), truth, weights)

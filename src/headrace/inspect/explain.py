@@ -54,7 +54,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """The decision about a task, its reason, and the differences to the same task in the run `against`.
+    """The decision about a task, its reason, and the differences from the same task in the run `against`.
 
     `notes` say where the key covers more code than the task uses. `elements` are the tasks of a map, which have reasons
     and differences of their own: those that ran, or all if none ran.
@@ -196,8 +196,10 @@ class _CodeDifferences:
     def given(
         self, then: tuple[Story, bytes | None], now: tuple[Story, bytes | None], node: str, param: str
     ) -> Iterator[Difference]:
-        """Yield the differences between the functions in an argument of a task. `then` and `now` are a run's story and
-        the task's encoded inputs."""
+        """Yield the differences between the functions in an argument of a task.
+
+        `then` and `now` are each a run's story with the task's encoded inputs.
+        """
         codes = [_given_code(graph, inputs, node, param) for graph, inputs in (then, now)]
         if codes[0] is not None and codes[1] is not None:
             yield from self.between(codes[0], codes[1])

@@ -85,7 +85,7 @@ def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
     if row.state != "reused":
         return None
     own, seen = (run, task), list[str]()
-    while run not in seen:  # a run may have got the result of one that is forgotten, and stands for it in later ones
+    while run not in seen:  # a run that reused the result of a forgotten run counts as its maker in later runs
         seen.append(run)
         try:
             story = views.story(run)

@@ -51,7 +51,7 @@ class CodeChange(Struct, frozen=True, kw_only=True):
 
 
 class Number(Struct, frozen=True, kw_only=True):
-    """A metric in one run. `change` is its difference to the first run; `verdict` says whether it is better.
+    """A metric in one run. `change` is its difference from the first run; `verdict` says whether it is better.
 
     `change_low` and `change_high` are the interval of the difference, if both runs judged the same rows. `sure` is True
     if that interval excludes zero. Without that interval, `sure` is True if the intervals of the two runs do not

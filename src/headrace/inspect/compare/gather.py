@@ -114,7 +114,7 @@ def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool
 
 
 def _held(number: Number | None, metric: Metric, pairing: Pairing) -> Number | None:
-    """Return a number with what the pairing says about its difference to the first run."""
+    """Return a number with what the pairing says about its difference from the first run."""
     if number is None or number.change is None:
         return number
     if pairing.is_apart and metric.source == "report":

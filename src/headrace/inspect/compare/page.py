@@ -71,10 +71,10 @@ def _metrics(metrics: Sequence[Metric], names: Sequence[str], count: int) -> Ite
     yield table(["task", "metric", "reads", *names], rows, set(names), sortable=True)
     yield tag(
         "p",
-        f"Differences are to {names[0]}. Of logged numbers, the last value is shown, and the best if it is another. "
-        "Brackets after a difference are its own interval, from the same resamples of the rows that both runs judged. "
-        "A difference is clear if its interval excludes zero. Without one, it is clear if the intervals of the two "
-        "runs do not overlap. If the runs judged different rows, nothing is called better: the difference may come "
+        f"Differences are relative to {names[0]}. Of logged numbers, the last value is shown, and the best if it "
+        "differs. Brackets after a difference are its own interval, from the same resamples of the rows that both runs "
+        "judged. A difference is clear if its interval excludes zero. Without one, it is clear if the intervals of the "
+        "two runs do not overlap. If the runs judged different rows, nothing is called better: the difference may come "
         "from the rows.",
         class_="note",
     )

@@ -286,7 +286,10 @@ def test_a_run_that_a_hand_was_quicker_than_says_that_its_advance_was_dropped(sh
     assert b"cursor `orders` was moved on from version 0 by another run or a person meanwhile" in said
     quicker, late = [each["run"] for each in shell("runs", "--json").json["runs"]]
     dropped = "the value that it asked for as cursor `orders` was dropped"
-    assert f"`late`: {dropped}: run `{quicker}` had moved that on from version 0 meanwhile" in shell("show", late).out
+    assert (
+        f"`late`: {dropped}: run `{quicker}` had moved the cursor on from version 0 meanwhile"
+        in shell("show", late).out
+    )
     assert dropped not in shell("show", quicker).out
     shell("run", "looks")
     assert value(shell, "kept") == "orders 2 None"

@@ -50,7 +50,10 @@ KEPT = {
     "Part": "headrace.stages.ingest._files.files",
     "Reading": "headrace.stages.ingest._files.files",
 }
-"""Classes that artifacts name, and nobody makes but Headrace: their names here stay too, wherever they lie."""
+"""Classes that stored artifacts name, and that only Headrace creates.
+
+Their names in this module must not change, even when a class moves to another file.
+"""
 __all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
 __getattr__ = lazily(__name__, PLACES | KEPT)
 

@@ -1,4 +1,4 @@
-"""How far a ready-made stage has read, as its cursor's value tells it."""
+"""How far a ready-made stage has read its source, found from the value of its cursor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ HELD = "headrace.stages.ingest.Held"
 
 
 def reached(ref: Ref, load: Callable[[Ref], object]) -> str | None:
-    """Return in words how far a source has been read; None of a value that no stage of ours has set, or that is gone.
+    """Return in words how far a source has been read, such as `3 files`.
 
-    Only the small parts that tell it are loaded, not the rows.
+    None means that the value was not set by a stage of this package, or that it no longer exists. Only small parts of
+    the value are loaded, not the rows.
     """
     parts = dict(zip(ref.names or (), ref.parts or (), strict=True))
     if ref.type == HELD:
@@ -33,7 +34,7 @@ def reached(ref: Ref, load: Callable[[Ref], object]) -> str | None:
 
 
 def _of_rows(parts: Mapping[str, Ref], load: Callable[[Ref], object]) -> str | None:
-    """Say up to which watermark the rows of a database were read; of a snapshot, only that it is one."""
+    """Return the watermark up to which the rows of a database were read, or `a snapshot` for a snapshot."""
     asked = parts.get("asked")
     if asked is None:
         return None

@@ -1,2 +1,2 @@
-"""`ingest.check`: a table held against its contract. Begin with `check`, the stage, then `contract`. A contract is
-data, never code."""
+"""`ingest.check`: checks a table against its contract. Start reading at `check`, the stage, then `contract`. A contract
+is data, never code."""

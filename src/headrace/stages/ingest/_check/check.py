@@ -1,4 +1,4 @@
-"""`ingest.check`: a table held against its contract."""
+"""`ingest.check`: the stage that checks a table against its contract."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ MOST = "most_quarantined"
 
 
 class Checked(NamedTuple):
-    """What a contract makes of a table.
+    """The result of checking a table against a contract.
 
-    `table` are the rows that may go on, `quarantine` those that may not, with their place in the table that was given
-    (`row`) and the rules that they break (`broken_rules`, a list). `report` has a verdict for each rule, with examples
-    of what breaks it. `passed` is whether every rule holds, those that only warn aside.
+    `table` holds the rows that may go on. `quarantine` holds the other rows, with two more columns: `row`, the row's
+    place in the input table, and `broken_rules`, the list of rules that the row breaks. `report` has a verdict for
+    each rule, with examples of the rows that break it. `passed` is True if every rule holds, not counting the rules
+    that only warn.
     """
 
     table: pa.Table
@@ -51,7 +52,7 @@ class Checked(NamedTuple):
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse conditions that can't be read, of a contract that is known while a pipeline is traced."""
+    """Refuse conditions that DuckDB can't parse, if the contract is already known while a pipeline is traced."""
     contract = given.get("contract")
     if isinstance(contract, File) and contract.path.is_file():
         contract = Contract.read(contract.path, called=contract.name)
@@ -69,17 +70,22 @@ def check(
     fail: bool = True,
     **tables: pa.Table,
 ) -> Checked:
-    """Check a table against its contract: a `Contract`, or a TOML file of one (`hr.File("contract.toml")`).
+    """Check a table against its contract: a `Contract`, or a TOML file that holds one (`hr.File("contract.toml")`).
 
-    `now` (Unix seconds, such as `hr.now()`) is the time for rules on freshness, `tables` are those that references
-    name. `history` are the numbers of rows of earlier versions, or a cursor (`hr.cursor("flights/rows")`) that keeps
-    them: a table that is new and breaks nothing that stops is then added to it. With `fail=False` a rule that says
-    `stop` is reported, and the rows that break it are quarantined, but the stage succeeds: for pipelines that ask
-    `checked.passed`.
+    Args:
+        table: the table to check.
+        contract: the contract.
+        now: the current time in Unix seconds, such as `hr.now()`; needed for rules on freshness.
+        history: the numbers of rows of earlier versions, or a cursor (`hr.cursor("flights/rows")`) that keeps these
+            numbers. A new table is added to the cursor unless it breaks a rule that stops.
+        fail: False to succeed even if a rule that says `stop` is broken. The broken rule is reported, and the rows that
+            break it are quarantined. Use it in a pipeline that reads `checked.passed`.
+        tables: the tables that the contract's references name.
 
     Raises:
         DataError: a rule that says `stop` is broken. The report is then kept as the run's text `contract`.
-        UsageError: the contract can't be held against this table: a condition that can't be read, no `now`.
+        UsageError: the contract can't be checked against this table: DuckDB can't parse a condition, or `now` is
+            missing.
     """
     contract = Contract.read(contract.path, called=contract.name) if isinstance(contract, File) else contract
     counts = earlier(history) if isinstance(history, Cursor) else history
@@ -102,7 +108,7 @@ def check(
 
 
 def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quarantined: int) -> None:
-    """Show on the run what came of it, and warn of rules that are broken though the task goes on."""
+    """Log the result's counts on the run, and warn of broken rules that don't stop the task."""
     log("contract/rows", len(table))
     log("contract/quarantined", quarantined)
     log("contract/broken_rules", sum(each.breaks for each in findings))
@@ -118,7 +124,7 @@ def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quar
 
 
 def _sorters(findings: Sequence[Finding]) -> str:
-    """Name the rules that put rows into quarantine, each with how many rows break it, the most first."""
+    """Return the names of the rules that put rows into quarantine, each with its number of rows, largest first."""
     sorting = [each for each in findings if each.action != "warn" and len(each.rows)]
     sorting.sort(key=lambda each: -len(each.rows))
     return ", ".join(f"`{each.rule}` ({len(each.rows):,})" for each in sorting[:EXAMPLES]) + _beyond(sorting)
@@ -136,7 +142,7 @@ def findings_of(
     history: Sequence[int],
     tables: dict[str, pa.Table],
 ) -> list[Finding]:
-    """Return what each rule of a contract found, in the contract's order. Columns are looked at side by side."""
+    """Return the finding of each rule of a contract, in the contract's order. Columns are checked in parallel."""
     found: list[Finding] = [*_presence(table, contract)]
     there = set(table.column_names)
     present = [name for name in contract.columns if name in there]
@@ -243,7 +249,7 @@ def _volume(count: int, rows: Rows, contract: Contract, history: Sequence[int]) 
 
 
 def _of_whole(told: Action | None, contract: Contract) -> Action:
-    """Return the action of a rule that is not about rows: there is nothing to quarantine, so it stops."""
+    """Return the action of a rule about the whole table: such a rule has no rows to quarantine, so it stops instead."""
     action = told or contract.otherwise
     return "stop" if action == "quarantine" else action
 
@@ -253,7 +259,7 @@ def _stops(finding: Finding) -> bool:
 
 
 def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.Table]:
-    """Part a table in the rows that may go on, and those that may not, with their places and the rules they break."""
+    """Return the rows that may go on, and the rows to quarantine with their places and the rules they break."""
     sorting = [each for each in findings if each.action != "warn" and len(each.rows)]
     names = pa.array([each.rule for each in sorting], pa.string())
     places = np.concatenate([each.rows for each in sorting]) if sorting else np.empty(0, np.int64)
@@ -289,7 +295,7 @@ def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
 
 
 def _help(stopping: Sequence[Finding]) -> str:
-    """Return what helps against rules that stop: rows can be put aside, but nothing else can."""
+    """Return the hint for rules that stop. It offers quarantine only for rules about single rows."""
     if all(each.rule == MOST for each in stopping):
         return "mend the source or these rules; a higher `most_quarantined` puts more rows aside and goes on"
     ways = []

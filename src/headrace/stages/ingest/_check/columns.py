@@ -1,7 +1,7 @@
-"""A column held against its rules, block by block: what is clean costs one pass, and no copy.
+"""Checks a column against its rules, block by block. A column without errors is read once and isn't copied.
 
-Numbers and times are seen by NumPy as they lie in Arrow's memory. The least and the greatest of a block tell that no
-value of it is out of range or NaN; only where they don't is each value compared. Blocks fit in the cpu's cache.
+NumPy reads numbers and times directly from Arrow's memory. If a block's lowest and highest values are in range and not
+NaN, then so are all its values. Otherwise each value is compared. Blocks fit in the cpu's cache.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Rows = np.ndarray[Any, Any]
 
 
 def check_column(name: str, column: Column, values: pa.ChunkedArray, otherwise: Action) -> list[Finding]:
-    """Return what each rule of a column found; `unique` is looked at elsewhere."""
+    """Return the finding of each rule of a column, except `unique`, which `check.py` checks."""
     kind = values.type
     found: list[Finding] = []
     if column.type is not None:
@@ -64,7 +64,7 @@ def _said(error: Exception) -> str:
 def _numbers(
     name: str, column: Column, values: pa.ChunkedArray, otherwise: Action, plain: pa.DataType
 ) -> Iterator[Finding]:
-    """Look for NaN and what is out of range, in one pass where that can be."""
+    """Yield the findings on NaN and on values out of range; numbers and times need only one pass for both."""
     want_nan = not column.nan and pa.types.is_floating(plain)
     low = high = None
     outside: Rows | None = None
@@ -89,7 +89,7 @@ def _numbers(
 
 
 def _nothing(values: pa.ChunkedArray, column: Column) -> tuple[pa.ChunkedArray, pa.DataType]:
-    """Return a column of nulls without a type as one of the type that its rules are about: it breaks none of them."""
+    """Return a column of Arrow's type `null`, cast to a type that its rules can check, and that type."""
     told = [each for each in (column.min, column.max, *column.allowed) if each is not None]
     textual = column.pattern is not None or column.min_length is not None or column.max_length is not None
     kind = pa.scalar(told[0]).type if told else pa.string() if textual else pa.float64()
@@ -143,7 +143,7 @@ def _length(column: Column) -> str:
 
 
 def viewed(kind: pa.DataType) -> bool:
-    """Return whether NumPy sees values of this type as they lie: numbers, dates, times."""
+    """Return whether NumPy can read values of this type directly from Arrow's memory: numbers, dates and times."""
     return bool(
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
@@ -152,7 +152,10 @@ def viewed(kind: pa.DataType) -> bool:
 
 
 def view(chunk: pa.Array) -> Rows:
-    """Return a chunk's values as they lie, those under nulls too: times as the whole numbers that they are kept as."""
+    """Return a chunk's values as a NumPy array, without a copy.
+
+    Times come as Arrow's whole numbers. The places of nulls hold arbitrary values.
+    """
     kind = chunk.type
     if len(chunk) == 0:
         return np.empty(0, dtype=np.int64)
@@ -161,7 +164,7 @@ def view(chunk: pa.Array) -> Rows:
 
 
 def valid(chunk: pa.Array, start: int, stop: int) -> Rows | None:
-    """Return which values of a piece are there; None where all are."""
+    """Return a mask of the values from `start` to `stop` that aren't null; None if none of them is null."""
     if chunk.null_count == 0:
         return None
     piece = chunk.slice(start, stop - start)
@@ -172,7 +175,7 @@ def valid(chunk: pa.Array, start: int, stop: int) -> Rows | None:
 
 
 def null_rows(values: pa.ChunkedArray) -> Rows:
-    """Return the places of the nulls."""
+    """Return the rows of a column that are null."""
     found, start = [], 0
     for chunk in values.chunks:
         if chunk.null_count:
@@ -182,7 +185,7 @@ def null_rows(values: pa.ChunkedArray) -> Rows:
 
 
 def number_rows(values: pa.ChunkedArray, low: Any, high: Any, *, nan: bool) -> tuple[Rows, Rows]:
-    """Return the places of the NaNs (if `nan` asks for them), and of the values outside of [low, high]; nulls aside."""
+    """Return the rows that are NaN (none if `nan` is False), and the rows outside of [low, high]. Nulls are ignored."""
     strange: list[Rows] = []
     outside: list[Rows] = []
     start = 0
@@ -224,7 +227,7 @@ def _joined(found: list[Rows]) -> Rows:
 
 
 def _raw(value: Any, kind: pa.DataType) -> Any:
-    """Return a bound as NumPy sees the column: a number, or a time as the whole number that it is kept as."""
+    """Return a bound as a value of the column's NumPy view: a number, or for a time Arrow's whole number."""
     if value is None:
         return None
     if pa.types.is_temporal(kind):
@@ -235,7 +238,7 @@ def _raw(value: Any, kind: pa.DataType) -> Any:
 
 
 def _compared(values: pa.ChunkedArray, column: Column, kind: pa.DataType) -> Rows:
-    """Compare what only Arrow knows how to: text, decimals."""
+    """Return the rows out of range in a column that only Arrow can compare, such as text and decimals."""
     low = None if column.min is None else bound(column.min, kind)
     high = None if column.max is None else bound(column.max, kind)
 
@@ -277,10 +280,10 @@ def _misshapen(values: pa.ChunkedArray, column: Column) -> Rows:
 
 
 def _broken_rows(values: pa.ChunkedArray, broken: Callable[[pa.Array], pa.Array]) -> Rows:
-    """Return the places where `broken` (of a block of plain values) is true.
+    """Return the rows for which `broken` is true; `broken` takes a block of values and returns a mask.
 
-    Text is looked at once a distinct value, where a block repeats its values: a comparison of texts costs more than to
-    tell which of them a row has.
+    If a block of text repeats its values, each distinct text is tested only once. A test of a text is slower than
+    finding which distinct text a row has.
     """
     found: list[Rows] = []
     start = 0

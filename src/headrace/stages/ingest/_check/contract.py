@@ -1,7 +1,7 @@
-"""What a table must be like: columns and what may stand in them, keys, relations, freshness, volume.
+"""The contract of a table: rules for its columns and their values, keys, relations, freshness and number of rows.
 
-A contract is data. It is written in Python or in a TOML file of the same words, drafted from data by
-`headrace contract draft`, and held against a table by `ingest.check`.
+A contract is data. It is written in Python, or with the same words in a TOML file. `headrace contract draft` drafts one
+from data, and `ingest.check` checks a table against it.
 """
 
 from __future__ import annotations
@@ -22,21 +22,29 @@ ACTIONS: tuple[Action, ...] = ("warn", "quarantine", "stop")
 RULES = ("column", "type", "null", "nan", "range", "allowed", "pattern", "length", "unique")
 """The rules that a column may have, in the order of the report."""
 WHOLE = frozenset({"column", "type"})
-"""Rules of a column that are not about single rows: what breaks them can't be quarantined."""
+"""Rules about a column as a whole. They have no single rows to quarantine."""
 
 
 class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may stand in a column.
+    """The rules for one column.
 
-    `type` is Arrow's name of it (`int64`, `double`, `string`, `timestamp[us]`, `date32[day]`), or a family: `integer`,
-    `number`, `text`, `date`, `timestamp`, `boolean`. How text is laid out (large, view, dictionary) is no part of it.
-    `null` and `nan` tell whether there may be nulls, and numbers that are no number. `min` and `max` are allowed
-    themselves. `allowed` lists all values that there may be. `pattern` is a regular expression (RE2) that the whole
-    text must match; `min_length` and `max_length` count its characters. `unique`: no value twice, nulls aside.
-    `required` is False for a column that may be missing.
-
-    `otherwise` is what happens to what breaks a rule, `actions` the same for single rules of the column: `warn`,
-    `quarantine` (the rows go to a table of their own) or `stop`. A missing column, or one of another type, stops.
+    Args:
+        type: Arrow's name of the type (`int64`, `double`, `string`, `timestamp[us]`, `date32[day]`), or a family:
+            `integer`, `number`, `text`, `date`, `timestamp`, `boolean`. Arrow's storage of text (large, view,
+            dictionary) makes no difference. None: any type.
+        required: False if the column may be missing.
+        null: whether the column may hold nulls.
+        nan: whether the column may hold NaN.
+        min: the lowest value allowed. None: no limit.
+        max: the highest value allowed. None: no limit.
+        allowed: all values that are allowed. Empty: any value.
+        pattern: a regular expression (RE2) that the whole text must match.
+        min_length: the least number of characters of a text.
+        max_length: the largest number of characters of a text.
+        unique: whether each value may stand in one row only; nulls may repeat.
+        otherwise: what happens when a rule is broken: `warn`, `quarantine` (the rows go to a separate table) or `stop`.
+            None: the contract's `otherwise`. A missing column and a wrong type stop, unless `actions` says otherwise.
+        actions: the same for single rules, by the rule's name.
     """
 
     type: str | None = None
@@ -78,7 +86,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
                 raise DefinitionError(f"min={self.min!r} is above max={self.max!r}", hint="swap them")
 
     def action(self, rule: str, default: Action) -> Action:
-        """Return what happens to what breaks a rule."""
+        """Return the action for a broken rule of this column; `default` is the contract's `otherwise`."""
         told = self.actions.get(rule)
         if told is None:
             told = "stop" if rule in WHOLE else (self.otherwise or default)
@@ -86,7 +94,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
 
 
 class Unique(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """No combination of values of these columns stands in two rows. A row with a null among them is left out."""
+    """The rule that no two rows have the same values in these columns. A row with a null in one of them is ignored."""
 
     columns: tuple[str, ...]
     otherwise: Action | None = None
@@ -98,9 +106,9 @@ class Unique(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
 
 
 class Relation(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What must hold between the columns of a row: `departed <= arrived`, or any condition of DuckDB's SQL.
+    """A condition that each row must meet: `departed <= arrived`, or any other condition in DuckDB's SQL.
 
-    As with a `check` of SQL, a row of which it can't be told (a null on one side) doesn't break it.
+    As with SQL's `check`, a row for which the condition is null (it has a null on one side) doesn't break the rule.
     """
 
     holds: str
@@ -114,8 +122,11 @@ class Relation(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unkno
 
 
 class Reference(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The values of these columns stand in another table, given to `ingest.check` by the name `table`, under `keys`
-    (where they are called otherwise there). A row with a null among them is left out."""
+    """The rule that the values of `columns` also occur in another table.
+
+    `table` is the name under which the other table is passed to `ingest.check`. `keys` are its columns, if their names
+    differ from `columns`. A row with a null in one of `columns` is ignored.
+    """
 
     columns: tuple[str, ...]
     table: str
@@ -134,7 +145,7 @@ class Reference(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unkn
 
 
 class Fresh(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The newest time of a column is no older than `within` (`36h`, `2d`) before the `now` given to `ingest.check`."""
+    """The rule that a column's newest time is at most `within` (`36h`, `2d`) before the `now` of `ingest.check`."""
 
     column: str
     within: str
@@ -146,8 +157,11 @@ class Fresh(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Rows(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many rows there must be: `least` and `most`, and `shrink` and `grow`, which bound the number as multiples of
-    the median of the last versions (`shrink = 0.5, grow = 2`: between half and twice of it)."""
+    """The rule on the number of rows of the table.
+
+    `least` and `most` are the lowest and the highest number. `shrink` and `grow` are limits too, as multiples of the
+    median of earlier versions: `shrink = 0.5, grow = 2` means between half and twice the median. None: no limit.
+    """
 
     least: int | None = None
     most: int | None = None
@@ -170,11 +184,12 @@ class Rows(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a table must be like.
+    """All the rules for a table.
 
-    `otherwise` is what happens where a rule tells nothing else; what is not about single rows (freshness, volume, a
-    missing column) can't be quarantined, and stops. `extra` tells what happens to columns that it doesn't name.
-    More than `most_quarantined` of the rows (a share) in quarantine stops too.
+    `otherwise` is the action for each broken rule that has no action of its own. A rule about the whole table
+    (freshness, number of rows, a missing column) has no rows to quarantine, so `quarantine` means `stop` for it.
+    `extra` is the action for columns that the contract doesn't name. `most_quarantined` is a share from 0 to 1: the
+    check stops if a larger share of the rows is quarantined.
     """
 
     name: str = "contract"
@@ -200,19 +215,19 @@ class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unkno
 
     @classmethod
     def from_toml(cls, text: str, *, named: str = "the contract") -> Self:
-        """Return the contract that a TOML text tells.
+        """Return the contract that is written in a TOML text; `named` is its name in errors.
 
         Raises:
-            DefinitionError: it isn't TOML, or not a contract.
+            DefinitionError: the text isn't TOML, or isn't a contract.
         """
         return from_toml(text, cls, named, docs="contracts")
 
     @classmethod
     def read(cls, path: str | Path, *, called: str | None = None) -> Self:
-        """Return the contract of a TOML file; `called` is what errors call it, if not by its path.
+        """Return the contract of a TOML file; `called` is the file's name in errors. None: its path.
 
         Raises:
-            DefinitionError: it can't be read, isn't TOML, or not a contract.
+            DefinitionError: the file can't be read, isn't TOML, or isn't a contract.
         """
         named = f"the contract `{path if called is None else called}`"
         return from_toml(text_of(Path(path), named), cls, named, docs="contracts")

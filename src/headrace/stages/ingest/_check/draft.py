@@ -1,4 +1,4 @@
-"""A contract drafted from data: what holds there, with some slack, as TOML that people edit."""
+"""Drafts a contract from data: rules that the data keep, with some slack, as TOML for people to edit."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from headrace.stages.ingest._check.shapes import pattern_of
 from headrace.stages.tables.types import is_text, plain_type
 
 FEW = 20
-"""Up to so many different values are listed, if each was seen in ten rows on average."""
+"""A column with at most this many different values lists them all, if each has ten rows on average."""
 FULL = 1000
-"""Up to so many whole numbers, all of which were seen, are a range that needs no slack."""
+"""A range of at most this many whole numbers gets no slack if the data hold every one of them."""
 SLACK = 0.1
-"""A range is widened by this share of what was seen, on both sides."""
+"""The share of the observed range that is added to it on each side."""
 LOOKED_AT = 200_000
-"""So many values of a column of text are looked at for a pattern; the whole is held against it then."""
+"""The number of texts from which a column's pattern is made. All texts are then checked against it."""
 _YEAR = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -44,10 +44,10 @@ most_quarantined = 0.05   # if more than this share of the rows would be, the co
 
 
 def draft(table: pa.Table, called: str = "contract") -> str:
-    """Return a contract that the table keeps, as TOML with comments.
+    """Return a contract that the table keeps, as TOML with comments; `called` is the contract's name.
 
     Raises:
-        DataError: two of its columns have one name.
+        DataError: two columns of the table have the same name.
     """
     if len(set(table.column_names)) < table.num_columns:
         raise DataError("two columns of the table have one name", hint="give one another name first")
@@ -87,7 +87,7 @@ def _column(values: pa.ChunkedArray) -> Iterator[str]:
 
 
 def _few(values: pa.ChunkedArray, kind: pa.DataType) -> Sequence[Any] | None:
-    """Return all values, sorted, of a column that has few: codes and categories."""
+    """Return all values of a column of codes or categories, sorted; None if the column has too many values."""
     if not (is_text(kind) or pa.types.is_int8(kind) or pa.types.is_boolean(kind)):
         return None
     if pa.types.is_string_view(values.type):
@@ -102,7 +102,7 @@ def _few(values: pa.ChunkedArray, kind: pa.DataType) -> Sequence[Any] | None:
         return None
     listed: list[Any] = sorted(found.to_pylist())
     if listed and all(isinstance(each, str) and _YEAR.search(each) for each in listed):
-        return None  # the next month isn't among them
+        return None  # the values seem to be months or years, and new ones will come
     return None if any(isinstance(each, str) and len(each) > 100 for each in listed) else listed
 
 
@@ -123,7 +123,7 @@ def _text(values: pa.ChunkedArray) -> Iterator[str]:
 
 
 def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterator[str]:
-    """Yield the bounds; what `grows`, as times and numbers that identify rows do, has none above."""
+    """Yield the lines with the bounds of a column. Times, and whole numbers with `grows` True, get no upper bound."""
     if pa.types.is_floating(kind):
         values = values.cast(pa.float64())
         if pc.any(pc.is_inf(values)).as_py():
@@ -132,13 +132,13 @@ def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterat
     if pa.types.is_duration(kind) or pa.types.is_time(kind):
         return
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        values = values.cast(pa.timestamp(kind.unit, "UTC"))  # a date in a contract is one of UTC
+        values = values.cast(pa.timestamp(kind.unit, "UTC"))  # a date in a contract is in UTC
     ends = pc.min_max(values)
     low, high = value_of(ends["min"]), value_of(ends["max"])
     if low is None or isinstance(low, str) or isinstance(high, str):
         return
     if isinstance(low, datetime):
-        first = low.astimezone(UTC) if low.tzinfo is not None else low  # as a contract takes a date
+        first = low.astimezone(UTC) if low.tzinfo is not None else low  # a contract's date is in UTC too
         yield f"min = {first.date().isoformat()}  # to {_shown(high)}; what is to come isn't bounded"
     elif isinstance(low, date):
         yield f"min = {low.isoformat()}  # to {_shown(high)}; what is to come isn't bounded"
@@ -154,8 +154,11 @@ def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterat
 
 
 def _is_full(values: pa.ChunkedArray, low: Any, high: Any) -> bool:
-    """Return whether all whole numbers of a small range were seen, its ends no more rarely than most, as of months and
-    minutes: it is no accident then. A count, whose greatest values are rare, goes on."""
+    """Return whether a column holds every whole number of a small range, as months and minutes do.
+
+    The column must have ten rows per number on average, and each end of the range must be at least a quarter as common
+    as the average number. A column of counts isn't full: its highest values are rare, and higher ones may come.
+    """
     span = high - low + 1
     if span > FULL or span * 10 > len(values) or distinct(values) != span:
         return False
@@ -164,7 +167,10 @@ def _is_full(values: pa.ChunkedArray, low: Any, high: Any) -> bool:
 
 
 def _widened(low: Any, high: Any, *, whole: bool) -> tuple[Any, Any]:
-    """Return a range somewhat wider than what was seen; what was never negative stays so, a share stays a share."""
+    """Return a range somewhat wider than the observed one.
+
+    The lower bound isn't negative unless `low` is. A range of fractions within 0 to 1 becomes 0 to 1.
+    """
     if whole:
         low, high = math.floor(low), math.ceil(high)
         slack = max(1, math.ceil((high - low) * SLACK))
@@ -190,7 +196,7 @@ def _stepped(value: float, step: float, towards: Any) -> float:
 
 
 def _rounded(count: int) -> int:
-    """Round a count up to one that people write.
+    """Return a count rounded up to one significant digit.
 
     >>> _rounded(7), _rounded(43), _rounded(1234)
     (7, 50, 2000)
@@ -215,7 +221,7 @@ def _whole(table: pa.Table) -> Iterator[str]:
 
 
 def _ordered(table: pa.Table, times: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of columns of times of which one is never after the other, and mostly before it."""
+    """Yield pairs of time columns: the first is never later than the second, and earlier in at least one row."""
     if not len(table):
         return
     for one, other in combinations([name for name in times if name.isidentifier()], 2):
@@ -235,7 +241,7 @@ def _key(name: str) -> str:
 
 
 def toml(value: Any) -> str:
-    """Return a value as TOML has it.
+    """Return a value written in TOML.
 
     >>> toml("a\\n"), toml(3.0), toml(float("inf")), toml(True)
     ('"a\\\\n"', '3.0', 'inf', 'true')

@@ -1,4 +1,4 @@
-"""What one rule of a contract found in a table."""
+"""The finding of one rule of a contract in a table."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NONE = np.empty(0, dtype=np.int64)
 class Finding:
     """A rule, whether it holds (None: it couldn't be checked), and why.
 
-    `rows` are the places of the rows that break it, ascending; none, where it is not about single rows. `column` is the
-    column to take examples from.
+    `rows` are the places of the rows that break the rule, in ascending order. It is empty for a rule about the whole
+    table. `columns` are the columns to show in examples.
     """
 
     rule: str
@@ -32,14 +32,18 @@ class Finding:
 
     @property
     def breaks(self) -> bool:
-        """Whether the rule is broken. One that couldn't be checked is broken where it was to stop or to sort out."""
+        """Whether the rule is broken. A rule that couldn't be checked counts as broken, unless it only warns."""
         return self.holds is False or (self.holds is None and self.action != "warn")
 
 
 def of_rows(
     rule: str, action: Action, rows: np.ndarray[Any, Any], total: int, columns: tuple[str, ...], wanted: str
 ) -> Finding:
-    """Return the finding of a rule about single rows; `wanted` says what is wanted of each."""
+    """Return the finding of a rule about single rows.
+
+    `rows` are the places of the rows that break the rule, `total` is the number of all rows. `wanted` says in words
+    what each row should be.
+    """
     count = len(rows)
     if count:
         why = f"{count:,} of {total:,} rows ({share(count, total)}) {'is' if count == 1 else 'are'} not {wanted}"
@@ -49,7 +53,7 @@ def of_rows(
 
 
 def share(count: int, total: int) -> str:
-    """Return a share as people read it.
+    """Return `count` divided by `total` as a percentage, for people to read.
 
     >>> share(1, 3), share(1, 1_000_000)
     ('33.3%', '0.0001%')
@@ -59,14 +63,14 @@ def share(count: int, total: int) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value in a line, cut where it is long."""
+    """Return a value as one line of text, cut if it is long."""
     text = value if isinstance(value, str) else str(value)
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}... ({len(text):,} characters)"
 
 
 def value_of(scalar: pa.Scalar) -> Any:
-    """Return a value as Python has it; one that Python can't have, such as a time in the year 10000, as a text."""
+    """Return an Arrow value as a Python value, or as text if Python has no such value (a time in the year 10000)."""
     try:
         return scalar.as_py()
     except (OverflowError, ValueError):
@@ -74,5 +78,5 @@ def value_of(scalar: pa.Scalar) -> Any:
 
 
 def cell(value: object) -> str:
-    """Return a value as a cell of a report."""
+    """Return the text of a value for a cell of a report."""
     return "null" if value is None else shown(value)

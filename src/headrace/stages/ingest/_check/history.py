@@ -1,4 +1,4 @@
-"""How many rows the earlier versions of a table had, kept by a cursor."""
+"""The numbers of rows of earlier versions of a table, kept by a cursor."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from headrace.define.ports import current
 from headrace.errors import UsageError
 
 KEPT = 50
-"""So many versions are remembered."""
+"""The number of versions that the cursor keeps."""
 
 
 def earlier(history: Cursor) -> Sequence[int]:
-    """Return the numbers of rows of earlier versions, the oldest first; the table that is looked at isn't one of
-    them."""
+    """Return the numbers of rows of earlier versions, oldest first, without the table that is being checked."""
     return [rows for digest, rows in _kept(history) if digest != _digest()]
 
 
 def add(history: Cursor, rows: int) -> None:
-    """Remember the table that is looked at. One that is the last already changes nothing, so that it can be reused."""
+    """Add the number of rows of the table that is being checked to the cursor.
+
+    If the same table was added last, the cursor doesn't change, so the task's result can be reused.
+    """
     kept, digest = _kept(history), _digest()
     if not kept or kept[-1][0] != digest:
         advance(history, [*kept, (digest, rows)][-KEPT:])

@@ -1,7 +1,7 @@
-"""Keys of a table: rows that repeat one, and rows whose key another table lacks.
+"""Keys of a table: rows that repeat a key, and rows whose key another table lacks.
 
-Whole numbers are told apart by NumPy: by a mark each where they are dense, else sorted. All else, and which rows they
-are, is found by DuckDB, which spills what it can't hold.
+NumPy finds whether a column of whole numbers has repeated values: it marks each value seen if the range is small, and
+sorts otherwise. DuckDB does the rest: it finds the rows, and writes to disk what doesn't fit in memory.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from headrace.stages.ingest._check.finding import NONE
 from headrace.stages.tables import engine
 
 DENSE = 8
-"""Up to so many possible values a row, each gets a mark of one byte."""
+"""Values are marked as seen, one byte each, if their range has at most this many values per row."""
 
 
 def repeated_rows(columns: Sequence[pa.ChunkedArray]) -> Rows:
-    """Return the places of the rows whose values of these columns, taken together, stand in an earlier row too.
+    """Return the places of the rows that repeat the values of an earlier row in all of these columns.
 
-    A row with a null among them repeats nothing. NaN is a value, equal to itself.
+    A row with a null in one of the columns is ignored. NaN counts as equal to NaN.
     """
     if not len(columns[0]) or (len(columns) == 1 and _all_differ(columns[0])):
         return NONE
@@ -47,11 +47,12 @@ def repeated_rows(columns: Sequence[pa.ChunkedArray]) -> Rows:
 
 
 def strange_rows(columns: Sequence[pa.ChunkedArray], others: Sequence[pa.ChunkedArray]) -> Rows:
-    """Return the places of the rows whose values of `columns` stand in no row of `others`; a null among them is
-    skipped.
+    """Return the places of the rows of `columns` whose values occur in no row of `others`.
+
+    A row with a null in one of the columns is ignored.
 
     Raises:
-        DataError: they are of types that don't compare.
+        DataError: the types of `columns` and `others` can't be compared.
     """
     if not len(columns[0]):
         return NONE
@@ -76,7 +77,10 @@ def _places(database: duckdb.DuckDBPyConnection, sql: str) -> Rows:
 
 
 def _all_differ(values: pa.ChunkedArray) -> bool:
-    """Return whether a column surely repeats nothing, in the ways that are quick; False where it takes more to tell."""
+    """Return True if a column surely has no repeated value.
+
+    False means that a value repeats, or that the column isn't one of whole numbers, dates or times without nulls.
+    """
     if not viewed(values.type) or pa.types.is_floating(values.type) or values.null_count:
         return False
     parts = [view(chunk) for chunk in values.chunks if len(chunk)]
@@ -96,7 +100,7 @@ def _all_differ(values: pa.ChunkedArray) -> bool:
 
 
 def _ascends(parts: Iterable[Rows]) -> bool:
-    """Return whether each value is above the one before; most columns that aren't show it in the first block."""
+    """Return whether each value is above the one before. Most unsorted columns are found in the first block."""
     last: Any = None
     for block in _blocks(parts):
         if (last is not None and block[0] <= last) or not (block[1:] > block[:-1]).all():
@@ -112,5 +116,5 @@ def _blocks(parts: Iterable[Rows], overlap: int = 0) -> Iterable[Rows]:
 
 
 def distinct(values: pa.ChunkedArray) -> int:
-    """Return how many different values a column has, nulls aside."""
+    """Return the number of different values in a column, without nulls."""
     return int(pc.count_distinct(values, mode="only_valid").as_py())

@@ -1,4 +1,4 @@
-"""Conditions between the columns of a row."""
+"""Checks the conditions that a contract sets between the columns of a row."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _HOLDS: dict[str, Any] = {"<=": np.less_equal, "<": np.less, ">=": np.greater_eq
 
 
 def check_conditions(relations: Sequence[Relation]) -> None:
-    """Refuse conditions that can't be read.
+    """Refuse conditions that DuckDB can't parse.
 
     Raises:
-        UsageError: it names one.
+        UsageError: a condition can't be parsed. The error names the condition.
     """
     for relation in relations:
         engine.check_condition(relation.holds, f"the condition `{relation.holds}`")
 
 
 def check_relations(table: pa.Table, relations: Sequence[Relation], otherwise: Action) -> list[Finding]:
-    """Return what each relation found in a table."""
+    """Return the finding of each relation in a table; `otherwise` is the action of a relation that has none."""
     found: dict[int, Finding] = {}
     rest: list[int] = []
     for place, relation in enumerate(relations):
@@ -56,7 +56,10 @@ def _want(relation: Relation) -> str:
 
 
 def _surely_holds(table: pa.Table, condition: str) -> bool:
-    """Return whether a comparison of two columns of numbers holds in all rows; False where it takes more to tell."""
+    """Return True if the condition compares two columns of numbers or times and surely holds in all rows.
+
+    False means that the condition fails, or that it needs DuckDB to check it.
+    """
     match = _SIMPLE.fullmatch(condition)
     if match is None or not {match[1], match[3]} <= set(table.column_names):
         return False
@@ -94,7 +97,7 @@ def _rows(database: duckdb.DuckDBPyConnection, condition: str) -> Rows:
 
 
 def _named(database: duckdb.DuckDBPyConnection, condition: str) -> tuple[str, ...]:
-    """Return the columns that a condition names."""
+    """Return the names of the table's columns that occur in a condition."""
     columns = database.sql("select * from t limit 0").columns
     words = set(re.findall(r"\w+", condition.lower()))
     return tuple(name for name in columns if name.lower() in words)

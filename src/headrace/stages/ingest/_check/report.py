@@ -1,4 +1,4 @@
-"""The report of a contract: a verdict for each rule, counts, and examples of what breaks it."""
+"""The report of a contract: counts, a verdict for each rule, and examples of rows that break it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from headrace.stages.tables.columns import rows_at
 
 
 def report_of(name: str, table: pa.Table, findings: Sequence[Finding], quarantined: int, passed: bool) -> Report:
-    """Return the report. Rules that are broken come first, then those that couldn't be checked, each kind in the
-    contract's order."""
+    """Return the report of a contract; `name` is the contract's name.
+
+    Broken rules come first, then rules that couldn't be checked, then the rest. Within each group the contract's order
+    stays.
+    """
     broken = [each for each in findings if each.breaks]
     findings = [
         *broken,

@@ -1,4 +1,4 @@
-"""The shape that texts share, as a pattern: `N[0-9]{3}[A-Z]{2}` of tail numbers."""
+"""Finds a regular expression that all texts of a column match, such as `N[0-9]{3}[A-Z]{2}` for tail numbers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MOST_RUNS = 12
 
 
 def pattern_of(texts: Sequence[str]) -> str | None:
-    """Return a pattern that all of the texts match, or None where they share no shape worth telling.
+    """Return a pattern that all of the texts match, or None if they have no useful pattern in common.
 
-    A shape is a sequence of runs: of digits, of capitals, of small letters, and of other characters as they are. All
-    texts must have the same runs; how long each may be is what was seen. What is the same in all is taken as it is, but
-    for digits: a year or a batch that all of these have isn't that of what is to come.
+    Each text is cut into runs of digits, of capitals, of small letters, and of single other characters. All texts must
+    have the same sequence of runs. The pattern allows the lengths that the texts have. A run that is the same in all
+    texts is copied into the pattern, unless it is of digits: later texts may have another year or batch number.
 
     >>> pattern_of(["N123AA", "N7UA", "N45DL"])
     'N[0-9]{1,3}[A-Z]{2}'
@@ -32,7 +32,7 @@ def pattern_of(texts: Sequence[str]) -> str | None:
     if len(shape) > MOST_RUNS or any([kind for kind, _ in each] != shape for each in cut):
         return None
     parts = [_run(kind, {each[place][1] for each in cut}) for place, kind in enumerate(shape)]
-    # names and words have a shape too, `[A-Z][a-z]{2,9}`, which the next one breaks
+    # names and words would give a pattern too, `[A-Z][a-z]{2,9}`, which a longer name soon breaks
     of_letters = all(kind in ("[A-Z]", "[a-z]") for kind in shape)
     return None if of_letters and len({len(text) for text in texts}) > 1 else "".join(parts)
 

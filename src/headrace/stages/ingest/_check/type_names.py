@@ -1,4 +1,4 @@
-"""The names that types have in contracts, without Arrow, which takes long to import."""
+"""The names of types in contracts. Arrow isn't imported here, because that takes long."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NESTED = re.compile(
 
 
 def hint_of_type(name: str) -> str | None:
-    """Return a hint where a name is of no type that a column can have, else None.
+    """Return a hint if no column type has this name, or None if the name is known.
 
     >>> hint_of_type("double"), hint_of_type("list<item: int64>"), hint_of_type("duoble")
     (None, None, 'did you mean `double`?')

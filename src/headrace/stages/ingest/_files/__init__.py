@@ -1,2 +1,2 @@
-"""`ingest.files`: files of one kind, as one table. Begin with `files`, the stage, then `formats`. Other stages read
-files of the usual formats by the same code."""
+"""`ingest.files`: reads files of one format as one table. Start reading at `files`, the stage, then `formats`. Other
+stages use this code too, to read files of the usual formats."""

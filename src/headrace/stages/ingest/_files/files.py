@@ -1,4 +1,4 @@
-"""`ingest.files`: files of one kind, as one table. Each file is a task, so one that didn't change isn't read again."""
+"""`ingest.files`: reads files of one format as one table. Each file is a task, so unchanged files aren't read again."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from headrace.stages.ingest._files.locations import Look, Place, cursor_name_of,
 from headrace.stages.ingest._files.texts import check_encoding, line_bytes_of
 
 TRIES = 3
-"""So often a file that changes while it is read is read anew."""
+"""How often a file is read before giving up, if it changes while it is read."""
 
 
 Vanished = Literal["drop", "keep", "refuse"]
 
 
 class Listing(NamedTuple):
-    """Files by path, each with the stamp that changes when its bytes do."""
+    """The paths of files, and the stamp of each: a text that changes when the file's bytes change."""
 
     paths: list[str]
     stamps: list[str]
 
 
 class Part(NamedTuple):
-    """A file's rows, and the stamp that it had when they were read."""
+    """A file's rows, and the file's stamp when they were read."""
 
     rows: pa.Table
     stamp: str
 
 
 class Reading(NamedTuple):
-    """How files are read; what their key is made of beside their stamps."""
+    """The settings for reading files. They and a file's stamp make up the key of the file's task."""
 
     form: str | None
     schema: pa.Schema | None
@@ -84,35 +84,37 @@ def files(
 ) -> pa.Table:
     """Read files, and return their rows as one table, in the order of their paths.
 
-    In a pipeline `files_version` lists them, each new or changed one is a task `file`, and `files` puts their rows
-    together: those of files that didn't change are neither read nor written again.
+    In a pipeline, the task `files_version` lists the files, a task `file` reads each new or changed file, and the task
+    `files` joins their rows. The rows of unchanged files are neither read nor written again.
 
     Args:
-        source: a pattern of paths (`data/*.csv`, `data/**/*.parquet`), relative to the project's folder or absolute;
-            or of a bucket (`s3://bucket/prefix/*.jsonl`, `gs://`, `az://`); or an `hr.Folder` or `hr.File`, such as
-            another stage gives.
-        format: which format they have; told by their names if not given. Text gives a row a file (`text`), images one
-            with `format`, `width`, `height` and `bytes`. A `.gz`, `.bz2` or `.zst` is unpacked.
-        schema: the columns; found from all rows of each file if not given. Others are left out.
-        promote: what happens where files differ, as in pyarrow's `concat_tables`: `"none"`: an error; `"default"`: a
-            column that a file lacks is null there; `"permissive"`: numbers widen too.
-        new_only: gives the rows of those files only that are new or changed since the last run that succeeded.
-        vanished: what comes of the rows of a file that no longer exists: `"drop"`: they are not in the table;
-            `"keep"`: they stay as they were read last; `"refuse"`: it is an error. With `new_only` nothing comes of it.
-        cursor: what the cursor is called by which `new_only` and `vanished` know files; made from the pattern (and of
-            `new_only`, the pipeline) if not given.
-        match: which files of an `hr.Folder`.
-        file_column: a column of this name says which file a row comes from.
-        encoding: of text; UTF-8 if not given, or what a mark at a file's beginning says (UTF-16, UTF-32).
-        line_mib: the longest line that is taken.
+        source: a pattern of paths (`data/*.csv`, `data/**/*.parquet`), relative to the project's folder or absolute; or
+            a pattern in a bucket (`s3://bucket/prefix/*.jsonl`, `gs://`, `az://`); or an `hr.Folder` or `hr.File`, such
+            as the output of another stage.
+        format: the files' format. None: taken from each file's name. A text file becomes one row with the column
+            `text`; an image becomes one row with `format`, `width`, `height` and `bytes`. Files that end in `.gz`,
+            `.bz2` or `.zst` are unpacked.
+        schema: the columns to read; other columns are left out. None: found from all rows of each file.
+        promote: what to do if the files' columns differ, as in pyarrow's `concat_tables`. `"none"`: raise an error.
+            `"default"`: a column that a file lacks is null for its rows. `"permissive"`: numbers widen too.
+        new_only: return only the rows of files that are new or changed since the last run that succeeded.
+        vanished: what to do with the rows of a file that no longer exists. `"drop"`: leave them out of the table.
+            `"keep"`: keep them as they were read last. `"refuse"`: raise an error. Ignored with `new_only`.
+        cursor: the name of the cursor that remembers files for `new_only` and `vanished`. None: made from the pattern
+            (with `new_only`, also from the pipeline's name).
+        match: the pattern for the files of an `hr.Folder`.
+        file_column: the name of a column to add, with the file that each row comes from. None: no such column.
+        encoding: the encoding of text files. None: UTF-8, or the encoding of the byte order mark at the file's
+            beginning (UTF-16, UTF-32).
+        line_mib: the longest line allowed, in MiB.
         links: whether symbolic links may lead out of the pattern's folder.
-        endpoint: the bucket's server, where it isn't the cloud's own.
+        endpoint: the bucket's server. None: the cloud provider's own.
         region: the bucket's region.
-        options: of CSV, what pyarrow's `ReadOptions`, `ParseOptions` and `ConvertOptions` take: `delimiter=";"`.
+        options: for CSV, options of pyarrow's `ReadOptions`, `ParseOptions` and `ConvertOptions`: `delimiter=";"`.
 
     Raises:
-        DefinitionError: something of this makes no sense.
-        SourceError: there is no such file, or one can't be read as what it should be.
+        DefinitionError: an argument is wrong, or two don't go together.
+        SourceError: no file matches, or a file can't be read in its format.
     """
     if isinstance(source, str) and not source:
         raise DefinitionError("the pattern of paths is empty", hint='give one, such as "in/*.csv"')
@@ -148,7 +150,7 @@ def files(
 
 @ready("ingest.files.version", version=1, kind="ingest", cache=False)
 def files_version(look: Look, *, needed: bool) -> Listing:
-    """List the files of a pattern, with their stamps."""
+    """Return the files that match a pattern, with their stamps; if `needed`, raise SourceError if there are none."""
     found = place_of(look).files()
     if not found and needed:
         raise SourceError(
@@ -159,7 +161,7 @@ def files_version(look: Look, *, needed: bool) -> Listing:
 
 @ready("ingest.files.new", version=1, kind="ingest")
 def files_new(paths: list[str], stamps: list[str], known: Cursor) -> Listing:
-    """Return those files that the cursor doesn't know, or knows by another stamp."""
+    """Return the files that are new or changed: the cursor `known` lacks them, or has another stamp for them."""
     seen = {} if known.value is None else known.value["files"]
     fresh = [(path, stamp) for path, stamp in zip(paths, stamps, strict=True) if seen.get(path) != stamp]
     return Listing([path for path, _ in fresh], [stamp for _, stamp in fresh])
@@ -167,7 +169,11 @@ def files_new(paths: list[str], stamps: list[str], known: Cursor) -> Listing:
 
 @ready("ingest.files.one", version=1, on=("pyarrow",), kind="ingest")
 def file(path: str, stamp: str, look: Look, reading: Reading) -> Part:
-    """Read one file; what is given is of the stamp that it had then."""
+    """Return one file's rows with the stamp that it had when they were read, which may differ from `stamp`.
+
+    Raises:
+        SourceError: the file changed during each attempt to read it.
+    """
     place = place_of(look)
     for _ in range(TRIES):
         before = place.stamp(path)
@@ -186,7 +192,10 @@ def file(path: str, stamp: str, look: Look, reading: Reading) -> Part:
 def joined(
     parts: list[Part], paths: list[str], *, pattern: str, reading: Reading, promote: str, known: Cursor | None
 ) -> pa.Table:
-    """Put the rows of files together; the part of a file whose columns are those of all is not written again."""
+    """Return the rows of all files as one table.
+
+    A file's rows are reused without a copy if its columns are those of the table.
+    """
     tables = [(path, part.rows) for path, part in zip(paths, parts, strict=True)]
     before = None if known is None or known.value is None else known.value
     schema = None if reading.schema is None else _with_file(reading.schema, reading.file_column)
@@ -213,7 +222,11 @@ def kept(
     known: Cursor,
     rule: Vanished,
 ) -> pa.Table:
-    """Put the rows of files together with those of files that are not there any more, if they are to be kept."""
+    """Return the rows of all files as one table, with the rows of files that no longer exist.
+
+    Raises:
+        SourceError: a file no longer exists, and `rule` is `"refuse"`; or there is no file at all.
+    """
     tables = {path: part.rows for path, part in zip(paths, parts, strict=True)}
     before = {} if known.value is None else dict(zip(known.value["paths"], known.value["rows"], strict=True))
     gone = sorted(before.keys() - tables.keys())
@@ -239,14 +252,14 @@ def kept(
 
 @ready("ingest.files.folder", version=1, on=("pyarrow",), kind="ingest", name="files")
 def folder(source: Folder | File, *, match: str, reading: Reading, promote: str) -> pa.Table:
-    """Read the files of a folder that is a value."""
+    """Return the rows of the files in an `hr.Folder` whose paths match `match`, or of one `hr.File`."""
     root = Path(source)
     paths = [root] if root.is_file() else sorted(each for each in root.glob(match) if each.is_file())
     names = [root.name] if root.is_file() else [str(each.relative_to(root)) for each in paths]
     schema = None if reading.schema is None else _with_file(reading.schema, reading.file_column)
     if not paths and schema is None:
         raise SourceError(f"no file of the folder `{root.name}` fits `{match}`", hint="correct `match`")
-    place = place_of(Look(pattern=f"{root}/*", links=True))  # it holds what was put in, and may lie as links to it
+    place = place_of(Look(pattern=f"{root}/*", links=True))  # the folder may hold its files as symbolic links
     tables = [(name, _rows(place, str(path), reading, name)) for name, path in zip(names, paths, strict=True)]
     return _whole(unify(tables, schema=schema, promote=promote), schema)
 
@@ -281,6 +294,6 @@ def _with_file(schema: pa.Schema, column: str | None) -> pa.Schema:
 
 
 def _whole(rows: Sequence[pa.Table], schema: pa.Schema | None) -> Any:
-    """Return the tables as one that is kept in parts; outside of a run, as one."""
+    """Return the tables as one value that is stored in parts; outside of a run, as one plain table."""
     whole = Joined(rows or [schema.empty_table() if schema is not None else pa.table({})])
     return whole.table if current() is None else whole

@@ -1,4 +1,4 @@
-"""Files of the usual formats as tables: read by pyarrow, with errors that name the file and the column."""
+"""Reads files of the usual formats as tables with pyarrow. Errors name the file and the column."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from headrace.stages.ingest._files.texts import CHUNK_BYTES, LINE_BYTES, Utf8
 
 Promote = Literal["none", "default", "permissive"]
 Pairs = Sequence[tuple[str, pa.DataType]]
-"""A schema as names and types."""
+"""A schema as pairs of a column's name and its type."""
 
 BY_SUFFIX = {
     ".csv": "csv",
@@ -47,26 +47,29 @@ FORMATS = ("csv", "jsonl", "json", "parquet", "arrow", "text", "image")
 _PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _OPTIONS = (pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions)
 LEAST_LIMIT_BYTES = 1 << 30
-"""A file may become `GROWTH` times its size, or this: what grows more was made to fill a memory."""
+"""A file may unpack to this many bytes, or to `GROWTH` times its size if that is more.
+
+A file that unpacks to more may be an attack that fills the memory.
+"""
 COUNTED_BYTES = 64 << 20
-"""Of a Parquet file up to this size, what its dictionaries become is counted before it is read."""
+"""For Parquet files up to this size, the unpacked size of texts and lists is counted before the file is read."""
 _CHANGED = re.compile(r"Column\(/(.*?)\) changed from (\S+) to (\S+) in row (\d+)")
 
 
 class Source(NamedTuple):
-    """A file by the name that errors tell, and how it is opened."""
+    """A file: its name in errors, and a function that opens it."""
 
     name: str
     open: Callable[[], BinaryIO]
 
     @staticmethod
     def of_bytes(name: str, data: bytes) -> Source:
-        """Return a source of bytes that are here."""
+        """Return a source whose content is `data`."""
         return Source(name, lambda: io.BytesIO(data))
 
 
 def format_of(name: str) -> str:
-    """Tell a file's format by its name; a packed one's by what stands before `.gz`.
+    """Return a file's format, found from its name. For a packed file, the ending before `.gz` counts.
 
     >>> format_of("a/b.csv.gz"), format_of("x.parquet")
     ('csv', 'parquet')
@@ -82,10 +85,10 @@ def format_of(name: str) -> str:
 
 
 def schema_of(told: pa.Schema | Pairs | None) -> pa.Schema | None:
-    """Return the schema that a user's words say.
+    """Return a user's `schema` argument as a pyarrow schema; None if it is None.
 
     Raises:
-        DefinitionError: they say none.
+        DefinitionError: the argument is neither a schema nor pairs of a name and a type.
     """
     if told is None or isinstance(told, pa.Schema):
         return told
@@ -98,7 +101,7 @@ def schema_of(told: pa.Schema | Pairs | None) -> pa.Schema | None:
 
 
 def check_options(form: str | None, options: Mapping[str, Any]) -> None:
-    """Refuse options that no reader takes."""
+    """Raise DefinitionError if an option is unknown, has a wrong value, or is given for a format other than CSV."""
     known = {name for each in _OPTIONS for name in dir(each) if not name.startswith("_")}
     for name in options:
         if name not in known or form not in (None, "csv"):
@@ -124,10 +127,10 @@ def read_table(
     line_bytes: int = LINE_BYTES,
     options: Mapping[str, Any] = {},
 ) -> pa.Table:
-    """Return a file as a table. An empty one has no rows, and the columns of `schema`, if that is given.
+    """Return a file as a table. A table of an empty file has no rows, and the columns of `schema` if that is given.
 
     Raises:
-        SourceError: it isn't of that format, or a column has values of several types.
+        SourceError: the file isn't in the format `form`, or a column has values of several types.
     """
 
     def read(block_bytes: int) -> pa.Table:
@@ -142,7 +145,7 @@ def read_table(
 
     try:
         try:
-            # blocks that many threads can share; of JSON one column has one type in a block only
+            # small blocks of CSV are read by many threads; in JSON, a column's type may change between blocks
             table = read(CHUNK_BYTES if form == "csv" and line_bytes > CHUNK_BYTES else line_bytes)
         except pa.ArrowInvalid as error:
             if "straddling" not in str(error) or "block_size" in options:
@@ -160,14 +163,14 @@ def read_table(
 
 
 def unify(tables: Sequence[tuple[str, pa.Table]], *, schema: pa.Schema | None, promote: str) -> list[pa.Table]:
-    """Return tables of one schema: the given one, or the one that all agree on. One that has it already is given back
-    as it is.
+    """Return the tables, all converted to one schema: `schema`, or if it is None, a schema that fits all of them.
 
-    `promote` is as pyarrow's `concat_tables` has it: `"none"`: all schemas are the same; `"default"`: a column may be
-    missing, and is null there; `"permissive"`: numbers may also become wider, integers become floats.
+    A table that already has that schema is returned unchanged. `promote` has the meaning of pyarrow's `concat_tables`.
+    `"none"`: all schemas must be the same. `"default"`: a column may be missing in a table, and is null there.
+    `"permissive"`: numbers may also become wider, and integers become floats.
 
     Raises:
-        SourceError: they don't agree; names the files, the column and both types.
+        SourceError: the tables don't fit together. The error names the files, the column and both types.
     """
     wanted = schema if schema is not None else _agreed(tables, promote)
     return [_conformed(name, table, wanted, promote, given=schema is not None) for name, table in tables]
@@ -177,7 +180,7 @@ def _agreed(tables: Sequence[tuple[str, pa.Table]], promote: str) -> pa.Schema:
     fields: dict[str, tuple[pa.DataType, str]] = {}
     for name, table in tables:
         if not table.num_rows and not table.num_columns:
-            continue  # an empty file says nothing of columns
+            continue  # an empty file has no columns to compare
         for field in table.schema:
             if table.schema.names.count(field.name) > 1:
                 raise _several(name, field.name)
@@ -256,13 +259,13 @@ def _csv(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -
     if not file.peek(1):  # type: ignore[attr-defined]  # a BufferedReader
         return _empty(schema)
     typed = {} if schema is None else {"column_types": schema}
-    # without the second, one fails if it stands where a block ends
+    # without `newlines_in_values`, reading fails if a line break inside a value stands at the end of a block
     read, parse, convert = _csv_options({**typed, "newlines_in_values": True, **options})
     return pa.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
 
 
 def _csv_options(options: Mapping[str, Any]) -> list[Any]:
-    """Return pyarrow's options: to read, to parse, to convert."""
+    """Return pyarrow's three objects of CSV options: `ReadOptions`, `ParseOptions` and `ConvertOptions`."""
     found = [each(**{name: value for name, value in options.items() if hasattr(each, name)}) for each in _OPTIONS]
     for each in found:
         each.validate()
@@ -300,7 +303,7 @@ def _text(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) 
 
 
 def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
-    import pyarrow.parquet as pq  # noqa: PLC0415  60 ms that other formats do without
+    import pyarrow.parquet as pq  # noqa: PLC0415  takes 60 ms, which other formats need not spend
 
     opened = pq.ParquetFile(file)
     schema = opened.schema_arrow
@@ -308,7 +311,7 @@ def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
     if opened.metadata.num_rows * sum(widths) > most_bytes or _longest(opened) > most_bytes:
         raise _too_large(name, most_bytes)
     texts = [field.name for field in schema if not pa.types.is_primitive(field.type)]
-    if texts and _size(file) <= COUNTED_BYTES:  # a value that stands there once may be meant by each row
+    if texts and _size(file) <= COUNTED_BYTES:  # a value that the file holds once may be used by each row
         batches = opened.iter_batches(batch_size=4096, columns=texts)
         if any(total > most_bytes for total in itertools.accumulate(map(_bytes, batches))):
             raise _too_large(name, most_bytes)
@@ -316,7 +319,10 @@ def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
 
 
 def _longest(opened: Any) -> int:
-    """Return how many values the longest column of a Parquet file has, those in lists included: nulls take no bytes."""
+    """Return the number of values in the longest column of a Parquet file, with the values in lists.
+
+    Nulls count too: a file can hold any number of them in almost no bytes.
+    """
     groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
     lists = [place for place in range(len(opened.schema)) if opened.schema.column(place).max_repetition_level]
     in_lists = (sum(group.column(place).num_values for group in groups) for place in lists)
@@ -339,7 +345,7 @@ def _arrow(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
 
 
 def _bytes(batch: pa.RecordBatch) -> int:
-    """Return what a batch takes, without dictionaries, which batches share."""
+    """Return the size of a batch in bytes, without its dictionaries, because batches share them."""
     return sum(each.indices.nbytes if pa.types.is_dictionary(each.type) else each.nbytes for each in batch.columns)
 
 
@@ -378,7 +384,7 @@ def _empty(schema: pa.Schema | None) -> pa.Table:
 
 
 def _size(file: BinaryIO) -> int:
-    """Return a file's size; 0 of one that can't tell."""
+    """Return a file's size in bytes, or 0 if the file isn't seekable."""
     if not file.seekable():
         return 0
     place = file.tell()
@@ -395,7 +401,7 @@ def _unpacked(file: BinaryIO, name: str, most_bytes: int) -> Any:
 
 
 class _Unpacked(io.RawIOBase):
-    """What a packed file holds, up to a limit."""
+    """The unpacked bytes of a packed file. Reading more than `most_bytes` raises SourceError."""
 
     def __init__(self, stream: Any, name: str, most_bytes: int) -> None:
         self._stream = stream

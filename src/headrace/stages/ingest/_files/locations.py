@@ -1,4 +1,4 @@
-"""Where files lie: in a folder of this machine or in a bucket. What is there, by which stamp, and how it is read."""
+"""Lists, stamps and opens files, in a folder of this machine or in a bucket."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ from headrace.spec.noun import Noun
 _MAGIC = re.compile(r"[*?[]")
 _UNFIT = re.compile(r"[^A-Za-z0-9_./:@-]+")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""Where an object lies in memory, which its text tells: in the next run that is elsewhere."""
+"""The memory address in the text of a Python object. It differs from run to run."""
 
 PART_BYTES = 8 << 20
 
 
 class Found(NamedTuple):
-    """A file: its path as errors and rows name it, and its stamp, which changes when its bytes do."""
+    """A file: its path as shown in errors and rows, and its stamp, a text that changes when its bytes change."""
 
     path: str
     stamp: str
 
 
 class Look(Noun, frozen=True):
-    """Where to look. `endpoint` and `region` are of a bucket; `links` says whether links may lead out of the folder."""
+    """The files to look for: a pattern of paths, and how to reach them.
+
+    `endpoint` and `region` belong to a bucket. `links` is whether symbolic links may lead out of the pattern's folder.
+    """
 
     pattern: str
     endpoint: str | None = None
@@ -44,7 +47,7 @@ class Look(Noun, frozen=True):
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is a bucket."""
+        """Whether the pattern names files in a bucket."""
         return self.pattern.partition("://")[0] in SCHEMES
 
     def __post_init__(self) -> None:
@@ -56,14 +59,14 @@ class Look(Noun, frozen=True):
 
 
 class Place(Protocol):
-    """A folder, or a bucket."""
+    """A folder or a bucket, with the pattern of the files to read."""
 
     def files(self) -> list[Found]:
-        """Return the files of the pattern, by path."""
+        """Return the files that match the pattern, sorted by path."""
         ...
 
     def stamp(self, path: str) -> str:
-        """Return the stamp that a file has now."""
+        """Return the current stamp of a file."""
         ...
 
     def open(self, path: str) -> BinaryIO:
@@ -72,16 +75,16 @@ class Place(Protocol):
 
 
 def place_of(look: Look) -> Place:
-    """Open the place that a pattern names; a local path is one of the project's folder.
+    """Return the folder or the bucket that a pattern names. A relative path starts at the project's folder.
 
     Raises:
-        SourceError: it is local, and this host hasn't got the project.
+        SourceError: the path is relative, and the project's folder isn't on this host.
     """
     return Objects(look) if look.is_remote else Local(look)
 
 
 class Local:
-    """A folder of this machine."""
+    """A folder of this machine, with the pattern of the files to read."""
 
     def __init__(self, look: Look) -> None:
         self._pattern = os.path.expanduser(look.pattern.removeprefix("file://"))
@@ -122,7 +125,7 @@ class Local:
             raise _gone(path, error) from error
 
     def paths(self) -> list[str]:
-        """Return the paths of the files of the pattern."""
+        """Return the paths of the files that match the pattern, sorted."""
         return sorted(
             path
             for path in glob.glob(self._pattern, root_dir=self._base, recursive=True)
@@ -130,7 +133,7 @@ class Local:
         )
 
     def real(self, path: str) -> Path:
-        """Return where a file lies on this machine."""
+        """Return the full path of a file on this machine."""
         self._judge(path)
         return self._base / path
 
@@ -142,7 +145,7 @@ class Local:
             raise _gone(path, error) from error
 
     def _judge(self, path: str) -> None:
-        """Refuse a link that leads out of the folder that the pattern names."""
+        """Raise SourceError if a file is a link that leads out of the pattern's folder and links aren't allowed."""
         if self._links:
             return
         real = (self._base / path).resolve()
@@ -154,10 +157,10 @@ class Local:
 
 
 class Objects:
-    """A bucket; its credentials come from where those of stores come from."""
+    """A bucket, with the pattern of the files to read. It uses the same credentials as a store in a bucket."""
 
     def __init__(self, look: Look) -> None:
-        from headrace.store.bucket.bucket import Bucket  # noqa: PLC0415  100 ms that local files do without
+        from headrace.store.bucket.bucket import Bucket  # noqa: PLC0415  takes 100 ms, which local files need not spend
 
         scheme, _, rest = look.pattern.partition("://")
         self._bucket_name, _, self._pattern = rest.partition("/")
@@ -201,7 +204,7 @@ class Objects:
 
 
 class _Ranges(io.RawIOBase):
-    """An object as a file: what is read is asked for by ranges."""
+    """An object in a bucket as a file. Each read requests a range of bytes."""
 
     def __init__(self, bucket: Any, name: str, size: int) -> None:
         self._bucket, self._object, self._size, self._at = bucket, name, size, 0
@@ -229,7 +232,7 @@ class _Ranges(io.RawIOBase):
 
 
 class _Told:
-    """Says what a store refuses as what it is here: a source."""
+    """A context manager that turns the errors of a store's bucket into `SourceError`."""
 
     def __enter__(self) -> None:
         pass
@@ -243,9 +246,10 @@ class _Told:
 
 
 def cursor_name_of(kind: str, pattern: str, told: str, *, once: bool) -> str:
-    """Return a name for the cursor of what is read: one that people know again, and no other's.
+    """Return a readable and unique name for a cursor, made from `kind`, `pattern` and a digest of `told`.
 
-    Where things are given `once` only, each pipeline has a cursor of its own: what one takes isn't lost to another.
+    `told` is a text of all options that make one reading different from another. With `once`, rows are returned only
+    once, so the name includes the pipeline: each pipeline then gets all rows.
     """
     told = _ADDRESS.sub("", told)
     trace = tracing.get()
@@ -261,12 +265,12 @@ def _tag(found: Any) -> str:
 def stamp_of(found: os.stat_result) -> str:
     if not stat.S_ISREG(found.st_mode):
         raise SourceError("it is not a regular file", hint="leave it out of the pattern")
-    # the time of the change of its inode too: a copy that keeps the times may put other bytes of that size there
+    # with the inode's change time: a copy that keeps file times may replace the bytes by others of the same size
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
 def _parents(name: str) -> Iterator[str]:
-    """Return the folders that an object lies in.
+    """Return all folders in the path of an object.
 
     >>> list(_parents("a/b/c.csv"))
     ['a', 'a/b']
@@ -275,7 +279,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _is_mark(name: str, folders: Set[str]) -> bool:
-    """Return whether an empty object is what consoles make for a folder, and no empty file."""
+    """Return whether an empty object stands for a folder, as cloud consoles create them, rather than for a file."""
     return name.endswith("/") or name in folders or "." not in os.path.basename(name)
 
 
@@ -287,7 +291,7 @@ def _gone(path: str, error: OSError | None) -> SourceError:
 
 
 def _fixed(pattern: str) -> str:
-    """Return the folder that all of a pattern's files lie in.
+    """Return the folder that holds all files of a pattern: the part before the first wildcard.
 
     >>> _fixed("data/2026/*/x.csv"), _fixed("*.csv"), _fixed("/a/b.csv")
     ('data/2026', '', '/a')
@@ -297,7 +301,7 @@ def _fixed(pattern: str) -> str:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Return a pattern of paths as a regular expression: `*` stays inside a folder, `**` goes through any.
+    """Return a pattern of paths as a regular expression: `*` matches within a folder, `**` across folders.
 
     >>> [bool(_pattern("a/**/*.csv").fullmatch(each)) for each in ("a/b.csv", "a/b/c/d.csv", "a/b.tsv", "x/a/b.csv")]
     [True, True, False, False]

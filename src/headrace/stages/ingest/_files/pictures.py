@@ -1,4 +1,4 @@
-"""The format and the size of a picture, from its first bytes: the picture itself isn't decoded."""
+"""Finds the format and the size of a picture from its header, without decoding the picture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from headrace.errors import SourceError
 
 
 def picture(data: bytes, name: str) -> tuple[str, int, int]:
-    """Return format, width and height (pixels) of a PNG, JPEG, GIF or WebP.
+    """Return the format, width and height (pixels) of a PNG, JPEG, GIF or WebP; `name` is its name in errors.
 
     Raises:
-        SourceError: it is none of these, or is cut off.
+        SourceError: the data is in none of these formats, or is cut off.
     """
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -28,13 +28,13 @@ def picture(data: bytes, name: str) -> tuple[str, int, int]:
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    """Go from segment to segment up to the start of a frame (ITU T.81, B.1.1.3), which has the size."""
+    """Return a JPEG's width and height, read from the start-of-frame segment (ITU T.81, B.1.1.3)."""
     at = 2
     while True:
         if data[at] != 0xFF:
             raise IndexError
         kind = data[at + 1]
-        if kind in (0xFF, 0x01) or 0xD0 <= kind <= 0xD7:  # padding, and marks that have no length
+        if kind in (0xFF, 0x01) or 0xD0 <= kind <= 0xD7:  # padding, and markers without a length
             at += 1 if kind == 0xFF else 2
             continue
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
@@ -44,7 +44,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _webp(data: bytes) -> tuple[int, int]:
-    """The three kinds of WebP: lossy, lossless, extended (RFC 9649, 2.5 to 2.7)."""
+    """Return the width and height of a WebP: lossy, lossless or extended (RFC 9649, 2.5 to 2.7)."""
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack("<HH", data[26:30])

@@ -1,4 +1,4 @@
-"""Text as it comes: decoded while it is read, checked, and given on as UTF-8, however long the file is."""
+"""Reads text files as UTF-8: decodes and checks them piece by piece, so that a file may be of any length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headrace.errors import DefinitionError, SourceError
 
 CHUNK_BYTES = 1 << 20
 LINE_BYTES = 16 << 20
-"""The longest line that is taken, if nothing else is told: one of 10 GB is a broken file, not a line."""
+"""The default for the longest line allowed, in bytes. A much longer line means that the file is broken."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -23,7 +23,7 @@ _MARKS = (
 
 
 def check_encoding(name: str | None) -> None:
-    """Refuse an encoding that Python doesn't know."""
+    """Raise DefinitionError if Python doesn't know an encoding."""
     try:
         codecs.lookup(name or "utf-8")
     except LookupError as error:
@@ -31,10 +31,10 @@ def check_encoding(name: str | None) -> None:
 
 
 def line_bytes_of(line_mib: float) -> int:
-    """Return the longest line that is taken, in bytes.
+    """Return the longest line allowed, in bytes.
 
     Raises:
-        DefinitionError: it is no size.
+        DefinitionError: `line_mib` isn't above 0 and below 2**30.
     """
     if not 0 < line_mib < 2**30:
         raise DefinitionError(f"line_mib={line_mib!r} is not a size", hint="give a number of MiB")
@@ -42,10 +42,10 @@ def line_bytes_of(line_mib: float) -> int:
 
 
 class Utf8(io.RawIOBase):
-    """A file's text as UTF-8, without a mark at its beginning.
+    """A file's text as UTF-8, without the byte order mark at the beginning.
 
-    Read, it raises `SourceError` at the first byte that isn't of the encoding, which it names by its place in the
-    file, and at a line longer than the limit, of which no more is read.
+    Reading raises SourceError at the first byte that isn't valid in the encoding, and at a line of more than
+    `line_bytes` bytes. The error names the byte's place in the file. Such a line isn't read to its end.
     """
 
     def __init__(self, file: BinaryIO, name: str, *, encoding: str | None = None, line_bytes: int = LINE_BYTES) -> None:
@@ -71,7 +71,7 @@ def _decoded(file: BinaryIO, name: str, encoding: str | None, line_bytes: int) -
     start = file.read(4)
     mark, told = next(((each, told) for each, told in _MARKS if start.startswith(each)), (b"", None))
     if encoding is not None and told is not None and not _same(encoding, told):
-        mark, told = b"", None  # what looks like a mark are letters of the encoding that was told
+        mark, told = b"", None  # these bytes look like a mark, but are letters in the user's encoding
     found = codecs.lookup(told or encoding or "utf-8").name
     decoder = codecs.getincrementaldecoder(found)()
     is_utf8 = found == "utf-8"
@@ -98,7 +98,10 @@ def _decoded(file: BinaryIO, name: str, encoding: str | None, line_bytes: int) -
 
 
 def _longest(piece: bytes, line: int, limit: int, name: str) -> int:
-    """Return how long the line is that a piece ends in, when it began in one of `line` bytes."""
+    """Return the length of the unfinished line at the end of a piece, and refuse lines of more than `limit` bytes.
+
+    `line` is the length of the unfinished line before the piece.
+    """
     if limit >= CHUNK_BYTES * 4 or len(piece) <= limit:
         # any longer line covers whole pieces
         first = piece.find(b"\n")

@@ -1,2 +1,2 @@
-"""`ingest.sql`: rows of a database, whole or what is new. Begin with `sql`, then `stages`. Each database has a file;
-what they share is `session`."""
+"""`ingest.sql`: reads rows of a database, all rows or only new ones. Start reading at `sql`, then `stages`. Each
+database has its own file. `session` holds what they have in common."""

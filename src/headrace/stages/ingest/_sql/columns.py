@@ -1,4 +1,4 @@
-"""The columns of a query beside those of the rows that are held: the same ones, by name and type."""
+"""Checks that a query's columns have the names and types of the rows that its cursor holds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from headrace.stages.ingest._sql.statement import Statement
 
 
 def in_order(statement: Statement, found: list[str], held: list[str], cursor: str) -> Statement:
-    """Ask for a query's columns in the order of those that are held; they are the same ones, by their names.
+    """Return a query that gives the columns in the order of the rows that the cursor holds.
+
+    `found` are the names of the query's columns, and `held` the names of the held columns.
 
     Raises:
-        SourceError: they are not; or some of one name stand in another order, so it isn't known which is which.
+        SourceError: the names differ; or several columns have one name and the order changed, so the columns can't be
+            matched.
     """
     _check_names(found, held, cursor)
     if found == held:
@@ -24,10 +27,11 @@ def in_order(statement: Statement, found: list[str], held: list[str], cursor: st
 
 
 def check_columns(found: Any, held: Any, key: list[str], watermark: str | None, cursor: str) -> None:
-    """Refuse rows whose columns are not those of the rows that are held.
+    """Check the schema of new rows (`found`) against the schema of the rows that the cursor holds (`held`, or None).
 
     Raises:
-        SourceError: it names the column.
+        SourceError: a column of the key or the watermark is missing or occurs twice, or a column came, went or changed
+            its type. The error names the column.
     """
     for name in [*key, *([watermark] if watermark else [])]:
         if found.names.count(name) != 1:
@@ -47,10 +51,11 @@ def check_columns(found: Any, held: Any, key: list[str], watermark: str | None, 
 
 
 def _check_names(found: list[str], held: list[str], cursor: str) -> None:
-    """Refuse columns that came or went; and another order of those that have one name, in capitals or not.
+    """Check that the names of the columns are those of the last read.
 
     Raises:
-        SourceError: it names them.
+        SourceError: a column came or went; or the order changed, and the names of two columns differ at most in
+            capitals. The error names the columns.
     """
     gone, new = Counter(held) - Counter(found), Counter(found) - Counter(held)
     told = [

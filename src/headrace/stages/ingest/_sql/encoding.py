@@ -1,5 +1,5 @@
-"""Texts of a database that aren't UTF-8: SQLite and some databases of PostgreSQL look at none. Arrow's texts are UTF-8
-without being looked at, so the stages after would break on them."""
+"""Refuses texts of a database that aren't UTF-8. SQLite and some PostgreSQL databases don't check their texts.
+Arrow assumes UTF-8 without a check, so later stages would fail on such texts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SHOWN = 40
 
 
 def check_names(schema: Any) -> None:
-    """Refuse names of columns that aren't UTF-8.
+    """Check that the names of all columns are UTF-8.
 
     Raises:
-        SourceError: one isn't.
+        SourceError: a name isn't UTF-8.
     """
     try:
         _ = schema.names
@@ -31,10 +31,10 @@ def check_names(schema: Any) -> None:
 
 
 def check_texts(batch: Any) -> None:
-    """Refuse texts that aren't UTF-8.
+    """Check that all texts of a batch are UTF-8.
 
     Raises:
-        SourceError: it names the column, and the row by its value of the first column.
+        SourceError: a text isn't UTF-8. The error names the column, and the row's value in the first column.
     """
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if pa.types.is_primitive(field.type):
@@ -44,7 +44,7 @@ def check_texts(batch: Any) -> None:
         except pa.ArrowInvalid as error:
             found = _PLACE.search(str(error))
             what = f"what is no `{field.type}`: {error}" if found is None else "a text that isn't UTF-8"
-            if found is not None and pa.types.is_string(field.type):  # not of a list, whose texts count otherwise
+            if found is not None and pa.types.is_string(field.type):  # in a list, the index is not the row
                 what += _shown(batch, column, int(found[1]))
             raise SourceError(
                 f"column `{field.name}` holds {what}",

@@ -1,4 +1,4 @@
-"""Opening a database by its URL, with its secrets filled in where it is opened and nowhere else."""
+"""Opens a database by its URL. Secrets are filled into the URL only here."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def shown_of(url: str) -> str:
-    """Return a URL as it may be shown: without passwords and secrets."""
+    """Return a URL that is safe to show: without passwords and secrets."""
     return masked(_SECRET.sub("***", url))
 
 
 @contextmanager
 def session(url: str, secrets: Mapping[str, str], driver: str | None, project: Path | None) -> Iterator[Session]:
-    """Lend a session with a transaction begun; `url` may hold `secret('NAME')`, which `secrets` has the value of.
+    """Open a database, begin a transaction, and close both at the end of the `with` block.
+
+    `url` may hold `secret('NAME')`; its value is taken from `secrets`. `driver` is the name of an ADBC driver, or None
+    to take it from the URL. `project` is the folder where relative paths start.
 
     Raises:
-        SourceError: there is no such database, or it doesn't let us in.
+        SourceError: the database doesn't exist, or refuses the connection.
     """
     shown = shown_of(url)
     if not _SCHEME.match(url):
@@ -69,7 +72,11 @@ def _module(dialect: str) -> Any:
 
 
 def _path(url: str, shown: str, project: Path | None) -> Path:
-    """Return the file of `sqlite:///relative.db` or `sqlite:////absolute.db`, which is there."""
+    """Return the path of the file in `sqlite:///relative.db` or `sqlite:////absolute.db`.
+
+    Raises:
+        SourceError: the URL names no file, or the file doesn't exist.
+    """
     _, slashes, rest = url.partition(":///")
     path = Path(urllib.parse.unquote(rest.partition("?")[0]))
     if not slashes or not path.name:
@@ -89,10 +96,10 @@ def _path(url: str, shown: str, project: Path | None) -> Path:
 
 
 def secrets_of(url: Any) -> dict[str, Any]:
-    """Return the secrets that a URL refers to: as references in a pipeline, outside of one by their values.
+    """Return the secrets that a URL refers to, by name: as `Secret` in a pipeline, outside of a pipeline as values.
 
     Raises:
-        DefinitionError: the URL has a password in it.
+        DefinitionError: the URL has a password in it, or isn't text; or a secret isn't set.
     """
     if isinstance(url, Secret):
         return {}
@@ -109,7 +116,7 @@ def secrets_of(url: Any) -> dict[str, Any]:
 
 
 def revealed(value: Any) -> Any:
-    """Return a secret's value, where a stage is called as a plain function; all else as it is."""
+    """Return the value of a `Secret`, read from the environment; return any other value unchanged."""
     if not isinstance(value, Secret):
         return value
     try:

@@ -1,4 +1,4 @@
-"""PostgreSQL: rows come by COPY, from the snapshot of one read-only transaction."""
+"""Reads PostgreSQL: rows come by COPY, from the snapshot of one read-only transaction."""
 
 from __future__ import annotations
 
@@ -31,15 +31,19 @@ _SERVER = parse(
 _SETTING = "headrace.p"
 _ENDLESS_TIME = -(2**63) + 946_684_800_000_000
 _ENDLESS_DAY = -(2**31) + 10_957
-"""What the driver makes of `-infinity`, and one less of `infinity`: it counts on from 1970 what PostgreSQL counts from
-2000, and so beyond the end. No other time is as early."""
+"""The value that the driver returns for `-infinity`; for `infinity` it returns one less.
+
+PostgreSQL counts from 2000. The driver adds the time from 1970 to 2000, and for `infinity` the sum overflows. No other
+time is as early.
+"""
 
 
 class PostgresSession(Session):
     """A connection to PostgreSQL.
 
-    The driver streams a result only by COPY, which takes no parameters. So their values are bound to settings of the
-    transaction (`set_config`, itself with bound parameters), which the query reads: they never become part of its text.
+    The driver streams a result only by COPY, and COPY takes no parameters. So the parameters' values are stored in
+    settings of the transaction (by `set_config`, with bound parameters), and the query reads these settings. The values
+    never become part of the query's text.
     """
 
     dialect: ClassVar[Dialect] = "postgresql"
@@ -51,13 +55,13 @@ class PostgresSession(Session):
         super().__init__(database, shown)
 
     def version(self) -> str | None:
-        """Name the snapshot by the transactions that it sees: any that changed something makes another name."""
+        """Return a name for the snapshot, made from its transactions: each transaction that writes changes the name."""
         snapshot, may_ask = self.one(_STATE)
-        server = self.one(_SERVER) if may_ask else []  # some hosts keep it to themselves
+        server = self.one(_SERVER) if may_ask else []  # some hosting services don't allow it
         return f"{'.'.join(map(str, server))}:{snapshot}"
 
     def bound(self, statement: Statement, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-        """Set the parameters, and return the query that reads them."""
+        """Store the parameters' values in settings of the transaction, and return the query that reads them."""
         places = {}
         for number, name in enumerate(statement.names):
             kind, text = _written(name, values[name])
@@ -66,18 +70,21 @@ class PostgresSession(Session):
                 self._run("select set_config($1, $2, true)", (f"{_SETTING}{number}", text))
                 found = f"current_setting('{_SETTING}{number}')"
                 places[name] = f"(decode({found}, 'hex'))" if kind == "bytea" else f"({found}::{kind})"
-        return statement.written(places.__getitem__) + "\n", ()  # the driver adds to it, and it may end with a comment
+        return statement.written(places.__getitem__) + "\n", ()  # the query may end with a comment
 
     def options(self, rows: int | None) -> dict[str, str]:
-        """Ask the driver for bigger batches than it gives by itself: a sixth of the time is saved."""
+        """Return the driver's option for larger batches than its default: this saves a sixth of the time."""
         del rows
         return {StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)}
 
     def converted(self, schema: Any) -> tuple[Any, Callable[[Any], Any] | None]:
-        """Return plain columns for what the driver marks as PostgreSQL's own; numbers with a precision are decimals.
+        """Return the schema to produce, and a function that converts the driver's batches to it.
+
+        The driver marks some columns with PostgreSQL's own types; these become plain Arrow columns. `numeric` with a
+        precision becomes a decimal.
 
         Raises:
-            SourceError: a column has a type that Arrow has not, or, as it comes, a time without an end.
+            SourceError: a column's type doesn't exist in Arrow. The function raises it for an infinite time.
         """
         fields = [pa.field(each.name, _type(each)) for each in schema]
         wanted = pa.schema(fields)
@@ -93,7 +100,7 @@ class PostgresSession(Session):
 
 
 def _address(url: str) -> str:
-    """Return an address at which a silent host is given up on, and texts come as UTF-8 whatever the database keeps."""
+    """Return a URL with a connection timeout added, and with UTF-8 as the encoding of texts."""
     for option in (f"connect_timeout={TIMEOUT_S}", "client_encoding=UTF8"):
         if f"{option.partition('=')[0]}=" not in url:
             url += f"{'&' if '?' in url else '?'}{option}"
@@ -101,7 +108,7 @@ def _address(url: str) -> str:
 
 
 def _written(name: str, value: Any) -> tuple[str, str | None]:
-    """Return a value's type in PostgreSQL, and the value as text from which a cast makes it."""
+    """Return a value's type in PostgreSQL, and the value as text that can be cast to this type; None for null."""
     match value:
         case None:
             return "text", None
@@ -132,7 +139,7 @@ def _written(name: str, value: Any) -> tuple[str, str | None]:
 
 
 def _type(field: Any) -> Any:
-    """Return the Arrow type that a column gets."""
+    """Return the Arrow type for a column of the driver's schema."""
     told = field.metadata or {}
     name = told.get(b"POSTGRESQL:type", b"").decode()
     if name == "numeric":
@@ -155,7 +162,7 @@ def _is_time(kind: Any) -> bool:
 
 
 def _refuse_endless(column: Any, name: str) -> None:
-    """Refuse times that came as the earliest of all, though they may be later than any."""
+    """Raise SourceError if a column has an infinite time. The driver returns both infinities as the earliest times."""
     least = pc.min(column).value
     if least is not None and least <= (_ENDLESS_DAY if pa.types.is_date32(column.type) else _ENDLESS_TIME):
         raise SourceError(

@@ -1,4 +1,4 @@
-"""What a cursor of `ingest.sql` holds the rows of: the question, and in which of its parts another one differs."""
+"""The query and options whose rows a cursor of `ingest.sql` holds, and how another query differs from them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from headrace.stages.ingest._sql.statement import Statement
 
 _SHORT = 70
 _BEFORE = 20
-"""How many characters of a long query stand before the first that differs."""
+"""The number of characters that are shown of a long query before its first difference."""
 
 
 class Question(Noun, frozen=True):
-    """What is asked, as it can be told: the parameters by their names alone, since their values may be secrets."""
+    """A query with its options. Parameters are kept by name only, because their values may be secrets."""
 
     query: str
     mode: str
@@ -29,7 +29,7 @@ class Question(Noun, frozen=True):
 def question_of(
     statement: Statement, mode: str, watermark: str | None, key: list[str], parameters: Mapping[str, Any]
 ) -> Question:
-    """Return a question's parts."""
+    """Return the `Question` of a query and its options."""
     query = statement.written(lambda name: f":{name}")
     return Question(query=query, mode=mode, watermark=watermark, key=key, parameters=sorted(parameters))
 
@@ -37,13 +37,15 @@ def question_of(
 def digest_of(
     statement: Statement, mode: str, watermark: str | None, key: list[str], parameters: Mapping[str, Any]
 ) -> str:
-    """Return what tells a question from all others, its parameters' values among it."""
+    """Return a digest of a query, its options, and its parameters with their values."""
     told = (statement.texts, statement.places, mode, watermark, key, sorted(parameters.items()))
     return blake3(repr(told).encode()).hexdigest()[:16]
 
 
 def differences(held: Question, asked: Question) -> Iterator[str]:
-    """Return in what a question differs from the one whose rows are held; of equal parts, a parameter's value does.
+    """Yield a text for each difference between a query (`asked`) and the query whose rows a cursor holds (`held`).
+
+    Call it only if their digests differ. If all parts are equal, the values of parameters must differ.
 
     >>> from msgspec.structs import replace
     >>> one = Question(query="select 1", mode="increment", watermark="at", key=["id"], parameters=["m"])
@@ -72,11 +74,11 @@ def _text(value: str | list[str] | None) -> str:
 
 
 def _short(before: str, now: str) -> tuple[str, str]:
-    """Return two queries, cut so that it shows where they first differ."""
+    """Return two queries, cut to the part where they first differ."""
     texts = [" ".join(text.split()) for text in (before, now)]
     if texts[0] == texts[1]:
         return f"`{texts[0][:_SHORT]}`", "the same with other spaces"
-    same = len(os.path.commonprefix(texts))  # noqa: RUF071  characters are meant
+    same = len(os.path.commonprefix(texts))  # noqa: RUF071  comparing characters is right here
     start = max(0, same - _BEFORE) if max(map(len, texts)) > _SHORT else 0
     cut = [f"{'…' if start else ''}{text[start : start + _SHORT]}" for text in texts]
     left = [len(text) > start + _SHORT for text in texts]

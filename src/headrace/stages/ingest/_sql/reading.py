@@ -1,4 +1,4 @@
-"""Reading a query's rows, with the version of the source that they were seen in."""
+"""Reads a query's rows and the version of the source in the same transaction."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _FROM, _NONE = "headrace_from", "headrace_none"
 
 
 def version_of(session: Session, statement: Statement, values: Mapping[str, Any], probe: str | None) -> str | None:
-    """Return the version of what a query reads: the database's own, or what `probe` says.
+    """Return the version of the data that a query reads; None if it is unknown.
 
-    That is an expression over the query's rows (`max(updated_at)`; `count` is `count(*)`), or a query of its own.
+    With `probe` None this is the database's own version. Otherwise it is the value of `probe`: an expression over the
+    query's rows (`max(updated_at)`; `count` means `count(*)`), or a separate query.
     """
     if probe is None:
         return session.version()
@@ -34,11 +35,11 @@ def version_of(session: Session, statement: Statement, values: Mapping[str, Any]
 def since(
     session: Session, statement: Statement, values: Mapping[str, Any], watermark: str, mark: Any
 ) -> tuple[Statement, dict[str, Any]]:
-    """Ask for the rows from a mark on, and for those without a watermark, which would be missed for ever; with what to
-    bind to it.
+    """Return a query for the rows whose watermark is at least `mark` or is null, and the values to bind to it.
 
-    Of a column that is declared `not null`, SQLite knows that `is null` is false, and then looks through the whole
-    table instead of an index. So there the null is a value that it doesn't see beforehand.
+    Rows with a null are included because they would never be read otherwise. For SQLite the null is a bound value: if
+    the column is declared `not null`, SQLite drops a literal `is null` and then scans the whole table instead of an
+    index.
     """
     column = quoted(watermark)
     around = statement.inside("select * from (", f") as headrace_rows where {column} >= ")
@@ -50,7 +51,7 @@ def since(
 
 
 def behind(session: Session, statement: Statement, values: Mapping[str, Any], watermark: str, mark: Any) -> int:
-    """Count a query's rows that lie behind a mark, which reading on from there doesn't see."""
+    """Return the number of a query's rows whose watermark is below `mark`. A read from `mark` on doesn't see them."""
     around = statement.inside("select count(*) from (", f") as headrace_rows where {quoted(watermark)} < ")
     asked = Statement(texts=(*around.texts, ""), places=(*around.places, _FROM))
     return int(session.one(asked, {**values, _FROM: mark})[0])
@@ -59,20 +60,20 @@ def behind(session: Session, statement: Statement, values: Mapping[str, Any], wa
 def parts_of(
     session: Session, statement: Statement, values: Mapping[str, Any], *, rows: int | None, like: Any = None
 ) -> list[Any]:
-    """Return a query's rows as tables, which lie in the store if they are several; one without rows where there are
-    none.
+    """Return a query's rows as a list of at least one table. If there are several, they are in the store.
 
-    `like` is the schema that they should have, for a database that leaves that open.
+    `rows` is the number of rows of a table; None for about 64 MiB. `like` is the schema wanted, for a database whose
+    columns have no fixed types (SQLite).
 
     Raises:
-        SourceError: the database refuses, breaks off, or has a type that Arrow has not.
+        SourceError: the database refuses the query, loses the connection, or has a type that Arrow lacks.
     """
     try:
         return _parts(session, statement, values, rows, like)
     except SourceError as error:
         if session.dialect != "sqlite" or not _MISMATCH.search(error.message):
             raise
-    # of SQLite, the driver takes the first rows' types for those of all; so ask for them, and tell it
+    # SQLite's driver takes the types from the first rows; so find types that fit all rows, and pass them
     return _parts(session, statement, values, rows, session.types(statement, values, like))
 
 

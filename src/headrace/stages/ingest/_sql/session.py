@@ -1,4 +1,4 @@
-"""A database that is read through ADBC: one connection, in one transaction that sees one state of it."""
+"""A connection to a database through ADBC, in one transaction that sees one state of the data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from headrace.stages.ingest._sql.trouble import telling, words
 SCHEMES: dict[str, Dialect] = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
 
 FILES = frozenset({"sqlite", "duckdb"})
-"""Databases in a file: `duckdb:///file.duckdb`."""
+"""The schemes of databases that are one file: `duckdb:///file.duckdb`."""
 
 
 DRIVERS = "such as `snowflake`, which `pip install adbc-driver-snowflake` brings"
@@ -31,14 +31,15 @@ _DRIVER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def dialect_of(url: str, driver: str | None) -> Dialect:
-    """Return which way of SQL the database at an address speaks, as far as it matters here."""
+    """Return the SQL dialect of the database at a URL; `driver`, if given, counts instead of the URL's scheme."""
     return SCHEMES.get(driver or url.partition(":")[0], "other")
 
 
 class Session:
-    """A connection in a transaction of its own: all that is asked through it is answered from one state.
+    """A database connection with its own transaction: all queries see the same state of the data.
 
-    This is any driver that ADBC's manager finds; SQLite and PostgreSQL have sessions of their own that know more.
+    This class works with any ADBC driver. SQLite and PostgreSQL have subclasses. `shown` is the database's name in
+    errors.
     """
 
     dialect: ClassVar[Dialect] = "other"
@@ -50,32 +51,36 @@ class Session:
             closing.callback(database.close)
             self._connection = AdbcConnection(database)
             closing.callback(self._connection.close)
-            self._closing = closing.pop_all()  # the last one first
+            self._closing = closing.pop_all()  # closes in reverse order
 
     def begin(self) -> None:
         """Begin the transaction."""
         self._run(self.begins)
 
     def end(self) -> None:
-        """End it, and close the connection."""
-        with self._closing, suppress(Exception):  # a connection that broke has ended it
+        """End the transaction, and close the connection."""
+        with self._closing, suppress(Exception):  # a broken connection has already ended the transaction
             self._run("ROLLBACK")
 
     def version(self) -> str | None:
-        """Name the state that is seen, so that any change of it makes another name; None where nothing tells."""
+        """Return a name for the state that the transaction sees; None if the database has no such name.
+
+        Any change of the data leads to another name.
+        """
         return None
 
     @contextmanager
     def rows(
         self, statement: Statement, values: Mapping[str, Any], *, rows: int | None = None, like: Any = None
     ) -> Iterator[tuple[Any, Any]]:
-        """Return the schema of a query's result, and an iterator of its record batches, of about `rows` where told.
+        """Open a query's result: its schema, and an iterator of its record batches of about `rows` rows each.
 
-        `like` is the schema that is wanted where the database leaves it open (SQLite).
+        `rows` None leaves the size to the driver. `like` is the schema wanted, for a database whose columns have no
+        fixed types (SQLite).
 
         Raises:
-            SourceError: the database refuses the query, breaks off, has a type that Arrow has not, or a text that isn't
-                UTF-8.
+            SourceError: the database refuses the query, loses the connection, has a type that Arrow lacks, or has a
+                text that isn't UTF-8.
         """
         del like
         with telling(self.shown):
@@ -86,39 +91,48 @@ class Session:
             yield schema, self._batches(reader, convert)
 
     def one(self, statement: Statement, values: Mapping[str, Any] | None = None) -> list[Any]:
-        """Return the values of a query's rows, one after the other."""
+        """Return the values of all rows of a query in one list, row after row."""
         with self.rows(statement, values or {}) as (_, batches):
             return [value for batch in batches for row in batch.to_pylist() for value in row.values()]
 
     def columns(self, statement: Statement, values: Mapping[str, Any], expected: list[str]) -> list[str]:
-        """Return the names of a query's columns, without its rows; most likely those that are `expected`."""
+        """Return the names of a query's columns without reading its rows. `expected` are the names of the last read."""
         del expected
         with self.rows(statement.inside("select * from (", ") as headrace_rows where 1 = 0"), values) as (schema, _):
             return list(schema.names)
 
     def bound(self, statement: Statement, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-        """Return the query as the driver wants it, and what to bind to it."""
+        """Return the query in the form that the driver takes, and the values to bind to it."""
         given = {name: self.value(name, values[name]) for name in statement.names}
         return statement.written(lambda _: "?"), [given[name] for name in statement.places]
 
     def value(self, name: str, value: Any) -> Any:
-        """Return a parameter's value as the driver takes it."""
+        """Return a parameter's value in a type that the driver takes.
+
+        Raises:
+            SourceError: the value can't be bound.
+        """
         if value is None or isinstance(value, bool | int | float | Decimal | str | bytes | dt.date):
             return value
         raise unbindable(name, value)
 
     def options(self, rows: int | None) -> dict[str, str]:
-        """Return the driver's own options of a statement that should give so many rows at a time."""
+        """Return the driver's options for a statement whose batches should have `rows` rows; None for the default."""
         del rows
         return {}
 
     def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
-        """Return the schema that fits all of a query's rows, where the database leaves it open; where these leave it
-        open too, as `like` has it."""
+        """Return a schema that fits all of a query's rows, for a database whose columns have no fixed types.
+
+        A column with only nulls gets its type from `like`.
+        """
         raise NotImplementedError
 
     def converted(self, schema: Any) -> tuple[Any, Any]:
-        """Return the schema that is to come of the driver's, and what makes its batches so (None: they are)."""
+        """Return the schema to produce for the driver's `schema`, and a function that converts its batches.
+
+        The function is None if the batches need no conversion.
+        """
         return schema, None
 
     def _batches(self, reader: Any, convert: Any) -> Iterator[Any]:
@@ -137,11 +151,11 @@ class Session:
 
     @contextmanager
     def _asked(self, text: str, args: Sequence[Any], options: Mapping[str, str]) -> Iterator[Any]:
-        """Execute a statement, and return a reader of what it gives, which is closed before the statement.
+        """Execute a statement, and yield a reader of its result.
 
-        A driver doesn't see that what it reads from is gone: a reader that outlives its statement reads freed memory.
+        The reader is closed before the statement: a reader that outlives its statement would read freed memory.
         """
-        # not by `dbapi`, whose import brings pandas and polars along: 0.35 s in each worker
+        # without `dbapi`, because it also imports pandas and polars, which takes 0.35 s in each worker
         statement = AdbcStatement(self._connection)
         with ExitStack() as closing:
             closing.callback(_close, statement)
@@ -153,19 +167,19 @@ class Session:
                     statement.prepare()
                     statement.bind_stream(pa.RecordBatchReader.from_batches(row.schema, [row]))
                 handle, _ = statement.execute_query()
-                closing.callback(handle.release)  # does nothing once the reader has taken what it holds
+                closing.callback(handle.release)  # does nothing once the reader owns the stream
                 reader = pa.RecordBatchReader.from_stream(handle)
                 closing.callback(reader.close)
             yield reader
 
 
 def _close(statement: Any) -> None:
-    with suppress(Exception):  # of a broken connection it can't be closed, and that has been told
+    with suppress(Exception):  # a broken connection can't close it, and has already raised an error
         statement.close()
 
 
 def _column(value: Any) -> Any:
-    """Return a column of one value; `pa.array` would import pandas for it, which takes longer than most queries."""
+    """Return an Arrow array of one value. `pa.array` would import pandas, which takes longer than most queries."""
     match value:
         case None:
             return pa.nulls(1, pa.int64())
@@ -185,7 +199,7 @@ def _column(value: Any) -> Any:
 
 
 def is_driver(name: object) -> bool:
-    """Return whether something may be a driver's name: it becomes that of a module, and no path.
+    """Return whether a value is allowed as a driver's name. The name becomes part of a module's name.
 
     >>> is_driver("flight-sql"), is_driver("../../evil"), is_driver("os.path"), is_driver(3)
     (True, False, False, False)
@@ -194,12 +208,12 @@ def is_driver(name: object) -> bool:
 
 
 def quoted(name: str) -> str:
-    """Return a column's name as SQL wants it."""
+    """Return a column's name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def unbindable(name: str, value: Any) -> SourceError:
-    """Say that a value can't be a parameter here."""
+    """Return the error for a parameter whose value can't be bound."""
     return SourceError(
         f"parameter `:{name}` is a `{type(value).__qualname__}`, which can't be bound here",
         hint="give a number, a text, bytes, a date or a time; cast it in the query where the column wants another type",
@@ -207,12 +221,12 @@ def unbindable(name: str, value: Any) -> SourceError:
 
 
 def connected(url: str, driver: str | None, shown: str, path: Path | None) -> Any:
-    """Open a database by its driver's name: a package `adbc_driver_NAME`, or a driver that the manager finds.
+    """Return an open ADBC database. The driver is a package `adbc_driver_NAME`, or one that ADBC's manager finds.
 
-    `path` is the file, for a driver that takes one instead of a URL.
+    `driver` None means the URL's scheme. `path` is the file, for a driver that takes a path instead of a URL.
 
     Raises:
-        SourceError: there is no such driver here, or it can't connect.
+        SourceError: the driver isn't installed, or can't connect.
     """
     name = driver or url.partition(":")[0]
     if not is_driver(name):

@@ -1,4 +1,4 @@
-"""`ingest.sql`: rows of a database."""
+"""`ingest.sql`: reads a query's rows from a database."""
 
 from __future__ import annotations
 
@@ -62,38 +62,40 @@ def sql(
     driver: str | None = None,
     **parameters: Any,
 ) -> Any:
-    """Read a query's rows from a database, through ADBC; a source that didn't change is not read again.
+    """Read a query's rows from a database through ADBC. A source that didn't change isn't read again.
 
-    In a pipeline this is two tasks: `sql_version` asks for the version of the source, `sql` reads it, both its rows and
-    its version from one snapshot. What it gives is kept under the version that was seen.
+    In a pipeline these are two tasks. `sql_version` asks for the version of the source. `sql` reads the rows and the
+    version from one snapshot, and its result is kept under that version.
 
     Args:
         url: `sqlite:///file.db` (relative to the project's folder; `sqlite:////folder/file.db` is absolute),
-            `postgresql://ann@host/db`, or that of another ADBC driver. A password is a secret:
-            `f"postgresql://ann:{hr.secret('NAME')}@host/db"`, or the whole URL is `hr.secret("NAME")`.
-        query: one `select`, with parameters as `:name`. Their values are bound, never put into the text.
-        version: what tells whether the source changed. None: the database's own word (SQLite: the state of the file;
-            PostgreSQL: which transactions are visible; others: nothing, so they are read each time). Or an expression
-            over the query's rows, `"count"`, `"max(updated_at)"`, `"max(updated_at), count(*)"`, or a query of its own:
-            that misses the changes that it doesn't show.
-        mode: `"table"`: the rows as they are. `"increment"`: the rows so far, read on from a watermark. `"snapshot"`:
-            the rows as they are, with what is new and what is gone since the last read.
-        watermark: for increments, a column that only grows: whoever adds or changes a row gives it a higher value.
-        key: the column or columns that tell rows apart. For increments, the watermark itself where not given.
-        overlap: how far before the last watermark to read again, for rows that became visible late: a number, or a
-            time such as `"15m"` for dates and times.
-        cursor: where the state is kept between runs; named after what is asked where not told.
-        batch_rows: the rows of a part; by default as many as make about 64 MiB.
-        driver: the name of an ADBC driver, where the URL's scheme isn't that.
-        parameters: the values of the query's parameters. `when=`, `after=` and `always=` are those of every stage call.
+            `postgresql://ann@host/db`, or the URL of another ADBC driver. A password must be a secret:
+            `f"postgresql://ann:{hr.secret('NAME')}@host/db"`, or pass the whole URL as `hr.secret("NAME")`.
+        query: one `select`, with parameters as `:name`. The parameters' values are bound, never put into the text.
+        version: how to see whether the source changed. None: by the database (SQLite: the state of the file;
+            PostgreSQL: the visible transactions; other databases are read each time). Or an expression over the query's
+            rows: `"count"`, `"max(updated_at)"`, `"max(updated_at), count(*)"`. Or a separate query. A change that
+            leaves the value of the expression or query the same isn't seen.
+        mode: `"table"`: return the current rows. `"increment"`: return all rows so far, but read only those from the
+            last watermark on. `"snapshot"`: return the current rows, and the rows that are new or gone since the last
+            read.
+        watermark: for increments, a column that only grows: each added or changed row must get a higher value.
+        key: the column or columns that identify a row. None: for increments, the watermark.
+        overlap: how far before the last watermark to start, for rows that became visible late: a number, or a duration
+            such as `"15m"` for dates and times.
+        cursor: the name of the cursor that keeps the state between runs. None: made from the query and its options.
+        batch_rows: the number of rows of a stored part. None: about 64 MiB of rows.
+        driver: the name of an ADBC driver. None: the URL's scheme.
+        parameters: the values of the query's parameters. `when=`, `after=` and `always=` are options of the stage call.
 
     Returns:
         A `pyarrow.Table`; a `Grown` of tables for increments and snapshots.
 
     Raises:
-        DefinitionError: a parameter is missing or superfluous, the options don't go together.
-        SourceError: the database refuses, is away, breaks off, or has a type that Arrow has not.
-        DataError: keys that stand twice, rows without a watermark.
+        DefinitionError: a parameter is missing or unknown, or the options don't go together.
+        SourceError: the database refuses the query, can't be reached, loses the connection, or has a type that Arrow
+            lacks.
+        DataError: two rows have the same key, or a row has no watermark.
     """
     keys = [key] if isinstance(key, str) else list(key or ([watermark] if watermark else []))
     _check_options(mode, watermark, keys, overlap, cursor, batch_rows)
@@ -104,7 +106,7 @@ def sql(
     if tracing.get() is None:
         url, values = revealed(url), {name: revealed(value) for name, value in values.items()}
     source: dict[str, Any] = {"parameters": values, "secrets": secrets, "probe": version, "driver": driver}
-    # stage calls take options of every stage beside what they declare, which a type checker knows one by one only
+    # every stage call takes common options too; a type checker rejects them when they are passed as a dictionary
     ask, take, grow = _any(sql_version), _any(read), _any(read_on)
     found = ask(url, query, **source, **options)
     if mode == "table":
@@ -146,7 +148,10 @@ def _check_options(
 def _sorted_out(
     url: Any, query: str, driver: str | None, given: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tell the options of a stage call from the query's parameters, and check those, if the URL can be looked at."""
+    """Split `given` into options of the stage call and parameters of the query, and return both.
+
+    The parameters are checked against the query if the URL is plain text or a driver is given.
+    """
     if type(query) is not str:
         raise DefinitionError(f"the query is a `{type(query).__qualname__}`", hint="a query is text")
     if not query.strip() or "\0" in query:
@@ -165,7 +170,7 @@ def _cursor_name(url: Any, query: str, mode: str, watermark: str | None, key: li
 
 
 def _whole(value: Any) -> Any:
-    """Return what a stage called as a plain function has given, as a table; a handle as it is."""
+    """Return a stage's result as one table; return any other value, such as a handle, unchanged."""
     return value.table if isinstance(value, Joined) else value
 
 

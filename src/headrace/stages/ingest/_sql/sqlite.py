@@ -1,4 +1,4 @@
-"""SQLite files: opened for reading only, in the state that one transaction sees."""
+"""Reads SQLite files: opened for reading only, in one transaction."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from headrace.stages.ingest._sql.statement import Dialect, Statement
 from headrace.stages.ingest._sql.trouble import telling
 
 BUSY_MS = 30_000
-"""How long a reader waits for a writer that is just committing."""
+"""The time in milliseconds that a reader waits for a writer to finish its commit."""
 
 BATCH_ROWS = 8192
-"""The rows that the driver gives at a time; the types of the columns are what the first of these batches holds."""
+"""The rows in a batch of the driver. It takes the types of the columns from the first batch."""
 
 TRIES = 20
 RACY_S = 0.02
-"""Files get their times by the kernel's ticks (1 to 10 ms): a later write than this after another has another time."""
+"""Two writes further apart than this, in seconds, give a file different times: kernel ticks are 1 to 10 ms."""
 
 
 _OTHER_FILES = re.compile(
     r"(?:[\s\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*(attach|detach|vacuum)\b", re.IGNORECASE | re.DOTALL
 )
-"""What would open, and make, other files, though this one is opened for reading only."""
+"""Statements that would open or create other files, although this file is opened for reading only."""
 
 
 class SqliteSession(Session):
@@ -49,7 +49,11 @@ class SqliteSession(Session):
         super().__init__(database, shown)
 
     def begin(self) -> None:
-        """Begin to read; the file's state just before and just after must agree, or it isn't known which is seen."""
+        """Begin the transaction, and note the state of the file that it sees.
+
+        The state is compared before and after the begin, up to `TRIES` times. If it never agrees, the noted state is
+        unique, so the file counts as changed.
+        """
         self._run(f"PRAGMA busy_timeout = {BUSY_MS}")
         for _ in range(TRIES):
             before = state_of(self._path)
@@ -66,14 +70,14 @@ class SqliteSession(Session):
 
     def _fix(self) -> None:
         self._run("BEGIN")
-        self._run("SELECT count(*) FROM sqlite_master")  # only now is the state fixed
+        self._run("SELECT count(*) FROM sqlite_master")  # SQLite fixes the state at the first read
 
     def version(self) -> str | None:
-        """Name the state of the file."""
+        """Return a name for the state of the file that the transaction sees."""
         return self._seen
 
     def bound(self, statement: Statement, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-        """Return the query with numbered parameters."""
+        """Return the query with numbered parameters (`?1`), and their values."""
         odd = _OTHER_FILES.match(statement.texts[0])
         if odd is not None:
             raise SourceError(f"`{odd[1]}` opens another file", hint="a query reads the database of its URL alone")
@@ -81,7 +85,7 @@ class SqliteSession(Session):
         return statement.written(places.__getitem__), [self.value(name, values[name]) for name in statement.names]
 
     def value(self, name: str, value: Any) -> Any:
-        """Return a value as SQLite keeps it: dates and times are text there."""
+        """Return a parameter's value as SQLite stores it: dates and times become text."""
         match value:
             case None | float() | str() | bytes():
                 return value
@@ -97,17 +101,18 @@ class SqliteSession(Session):
                 raise unbindable(name, value)
 
     def options(self, rows: int | None) -> dict[str, str]:
-        """Return the size of the driver's batches."""
+        """Return the driver's option for the number of rows in a batch."""
         return {StatementOptions.BATCH_ROWS.value: str(min(rows or BATCH_ROWS, BATCH_ROWS))}
 
     @contextmanager
     def rows(
         self, statement: Statement, values: Mapping[str, Any], *, rows: int | None = None, like: Any = None
     ) -> Iterator[tuple[Any, Any]]:
-        """Return the schema of a query's result, and its record batches.
+        """Open a query's result: its schema, and an iterator of its record batches.
 
-        The driver takes the types of the first batch for those of all. With `like`, a row of these types goes before;
-        SQLite lays the two together by position, so they are the query's columns, in its order.
+        The driver takes the types from the first batch. With `like`, a row of the types in `like` is put before the
+        query's rows, and is removed again. SQLite matches the columns by position, so `like` must have the query's
+        columns in its order.
         """
         if like is None:
             with super().rows(statement, values, rows=rows) as found:
@@ -118,7 +123,11 @@ class SqliteSession(Session):
             yield schema, _after_first(batches)
 
     def columns(self, statement: Statement, values: Mapping[str, Any], expected: list[str]) -> list[str]:
-        """Return the names of a query's columns; inside another query, SQLite calls some otherwise (`name:1`)."""
+        """Return the names of a query's columns, which should be `expected`.
+
+        SQLite renames some columns of a query inside another query (`name:1`). If the names found that way aren't
+        `expected`, the query itself is run.
+        """
         found = super().columns(statement, values, expected)
         if sorted(found) == sorted(expected):
             return found
@@ -126,10 +135,12 @@ class SqliteSession(Session):
             return list(schema.names)
 
     def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
-        """Return the schema that fits all of a query's rows, by a look at each value's kind.
+        """Return a schema that fits all of a query's rows, found from the type of each value.
+
+        A column with only nulls gets its type from `like`.
 
         Raises:
-            SourceError: a column has values of kinds that don't go together, which are named.
+            SourceError: a column has values of types that have no common type. The error names these types.
         """
         with super().rows(statement.inside("SELECT * FROM (", ") LIMIT 0"), values) as (schema, _):
             names = schema.names
@@ -141,13 +152,13 @@ class SqliteSession(Session):
 
 
 def _after_first(batches: Iterator[Any]) -> Iterator[Any]:
-    """Leave out the very first row."""
+    """Yield the batches without the first row of the first batch."""
     yield next(batches).slice(1)
     yield from batches
 
 
 def _type_of(name: str, kinds: str, before: Any) -> Any:
-    """Return the type for values of these kinds; that of `before`, if they can have it."""
+    """Return the Arrow type for values of these SQLite types, or `before`, the type of the last read, if it fits."""
     match sorted(set(kinds.split(",")) - {"null", ""}):
         case []:
             return before or pa.int64()
@@ -167,11 +178,11 @@ def _type_of(name: str, kinds: str, before: Any) -> Any:
 
 
 def state_of(path: Path) -> str | None:
-    """Name the state of an SQLite file so that every later commit makes another name; None if it was written just now.
+    """Return a name for the state of an SQLite file; None if the file was written just now.
 
-    It is made of size and time of the file, and of its write-ahead log where that holds something. The files aren't
-    opened: to close them would take from this process all locks that SQLite holds on them
-    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    Every later commit leads to another name. The name is made from the size and time of the file and of its write-ahead
+    log, unless the log is empty. The files aren't opened: closing them would release all locks that SQLite holds on them in
+    this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
     """
     told = []
     for each in (path, path.with_name(f"{path.name}-wal")):
@@ -187,11 +198,10 @@ def state_of(path: Path) -> str | None:
 
 
 def prototype(schema: Any) -> str:
-    """Return a query of one row whose values are of these types: put before another, it tells the driver what will
-    come.
+    """Return a query of one row with values of the schema's types. Put before another query, it sets the types.
 
     Raises:
-        SourceError: SQLite has no values of a type.
+        SourceError: SQLite has no values of one of the types.
     """
     columns = []
     for field in schema:

@@ -1,4 +1,4 @@
-"""The stages behind `ingest.sql`: one asks for a source's version, one reads it, one reads on."""
+"""The stages behind `ingest.sql`: one asks for the source's version, one reads all rows, one reads new rows."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ _DRIVERS = ("adbc_driver_manager", "adbc_driver_sqlite", "adbc_driver_postgresql
 
 
 class Grown(NamedTuple):
-    """What a source holds by now, and what changed since the last read."""
+    """All rows of a source, and the changes since the last read."""
 
     table: Any
     """All rows so far, each key once, in its latest version (`pyarrow.Table`)."""
     new: Any
-    """The rows that this read added: of new keys, and of known ones with other values (`pyarrow.Table`)."""
+    """The rows that this read added: rows with a new key, and rows whose values changed (`pyarrow.Table`)."""
     gone: Any
-    """Rows whose key is no longer there, as they were last seen; only `mode="snapshot"` sees that (`pyarrow.Table`)."""
+    """Rows that the source no longer has, as last read (`pyarrow.Table`). Empty unless `mode="snapshot"`."""
     report: Report
-    """What was read, in numbers."""
+    """The numbers of rows read, new, changed and held."""
 
 
 class Held(Noun, frozen=True):
-    """A cursor's value: what was asked, how far it has been read, and the rows so far."""
+    """The value of a cursor: the query, how far it has been read, and the rows so far."""
 
     question: str
     reached: Any
     parts: list[Any]
-    """`Later`; tables, where an earlier version saved them."""
+    """The rows so far, as `Later` values; as tables if an earlier version of Headrace saved them."""
     ends: list[Any]
-    """The least and the greatest key of each part: of few rows that came, most parts aren't even opened."""
+    """The lowest and the highest key of each part. With them, a few new rows don't need most parts opened."""
     asked: Question | None = None
-    """What `question` is the digest of, to say in what another one differs; None where an earlier version saved it."""
+    """The query and options of which `question` is the digest. None if an earlier version of Headrace saved it."""
     state: str | None = None
-    """Which source these rows are of, and its version then; None where an earlier version saved it."""
+    """The source of the rows, and its version at the last read. None if an earlier version of Headrace saved it."""
 
 
 @ready("ingest.sql.version", version=1, on=_DRIVERS, kind="ingest", cache=False)
@@ -72,7 +72,7 @@ def sql_version(
     probe: str | None = None,
     driver: str | None = None,
 ) -> str:
-    """Return the version of what a query reads."""
+    """Return the version of the data that a query reads; a new text each time if the database has no version."""
     statement = _statement(url, query, driver, parameters)
     with session(url, secrets, driver, attempt().project) as opened:
         found = version_of(opened, statement, parameters, probe)
@@ -91,7 +91,7 @@ def read(
     driver: str | None = None,
     batch_rows: int | None = None,
 ) -> pa.Table:
-    """Return a query's rows."""
+    """Return a query's rows; `version` is the version seen before, which may have changed since."""
     statement = _statement(url, query, driver, parameters)
     with session(url, secrets, driver, attempt().project) as opened:
         attempt().saw(version=version_of(opened, statement, parameters, probe) or version)
@@ -116,7 +116,7 @@ def read_on(
     driver: str | None = None,
     batch_rows: int | None = None,
 ) -> Grown:
-    """Return a query's rows so far: those held, and what came since."""
+    """Return all rows of a query so far: the rows that the cursor holds, and those that came since."""
     statement = _statement(url, query, driver, parameters)
     question = statement, mode, watermark, key, parameters
     held = _held(cursor, digest_of(*question), question_of(*question))
@@ -157,8 +157,10 @@ def _fresh(
     overlap: str | float | None,
     rows: int | None,
 ) -> tuple[list[Any], int | None]:
-    """Return the rows of a source from the watermark on that was reached, and how many it has behind that; all of them,
-    and None, where no watermark was reached."""
+    """Return the source's rows from the last watermark minus `overlap` on, and the number of rows below that.
+
+    If no watermark has been reached yet, return all rows and None.
+    """
     like = _schema_of(held)
     if like is not None:
         statement = in_order(statement, opened.columns(statement, values, like.names), like.names, cursor)
@@ -171,29 +173,29 @@ def _fresh(
 
 
 def _schema_of(held: Held) -> Any:
-    """Return the schema of the rows that are held; None of none."""
+    """Return the schema of the rows that a cursor holds; None if it holds none."""
     return table_of(held.parts[-1]).schema if held.parts else None
 
 
 def _holding(held: Held, parts: list[Any], key: list[str]) -> Held:
-    """Return a cursor's value with these parts instead of its own; of those that stay, the ends are known."""
+    """Return a cursor's value with other parts. The key ranges of parts that stay aren't computed again."""
     known = {id(part): ends for part, ends in zip(held.parts, held.ends, strict=True)}
     ends = [known[id(each)] if id(each) in known else ends_of(each, key) for each in parts]
     return replace(held, parts=[each if isinstance(each, Later) else Later.of(each) for each in parts], ends=ends)
 
 
 def _grown(schema: Any, parts: list[Any], result: Merged, report: Report) -> Grown:
-    """Return all rows and those that changed; where there are none, a table without rows."""
+    """Return the result of a read; a list without tables becomes a table without rows."""
     none = [pa.Table.from_batches([], schema)]
     return Grown(_joined(parts or none), _joined(result.new or none), _joined(result.gone or none), report)
 
 
 def _state(url: str, probe: str | None, version: str) -> str:
-    return repr((masked(url), probe, version))  # a secret stands in it by its name
+    return repr((masked(url), probe, version))  # a URL holds the name of a secret, not its value
 
 
 def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
-    """Return the rows that are held, of a source whose version is still the one that they were read from."""
+    """Return the rows that a cursor holds as the result, without reading a source whose version didn't change."""
     nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
     report = _report(url, query, [], held.parts, nothing, complete=complete)
     unread = "The source's version is still the one that these rows were read from, so it was not read again."
@@ -207,10 +209,10 @@ def _statement(url: str, query: str, driver: str | None, parameters: Mapping[str
 
 
 def _held(cursor: Cursor, digest: str, asked: Question) -> Held:
-    """Return what a cursor holds.
+    """Return a cursor's value; an empty one if the cursor is new.
 
     Raises:
-        SourceError: that are the rows of another question.
+        SourceError: the cursor holds the rows of another query.
     """
     if cursor.value is None:
         return Held(question=digest, reached=None, parts=[], ends=[], asked=asked)
@@ -239,8 +241,11 @@ def _report(
     complete: bool,
     at_source: int | None = None,
 ) -> Report:
-    """Return what was read, in numbers. `at_source` is how many rows the source has behind the mark to read from; where
-    it has more than are held from there, the run warns: no later read will see those."""
+    """Return a report of the numbers of rows.
+
+    `at_source` is the number of the source's rows below the watermark where the read began; None if there was no
+    watermark. If the cursor holds fewer such rows, a warning is logged, because no later read will see the others.
+    """
     counts = {
         "rows read": _rows(fresh),
         "new rows": _rows(result.new) - result.replaced,
@@ -272,5 +277,5 @@ def _rows(tables: Sequence[Any]) -> int:
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Return tables as one value; one alone is itself, so that it is the same artifact as any equal table."""
+    """Return tables as one value. A single table is returned unchanged, to be the same artifact as an equal table."""
     return table_of(parts[0]) if len(parts) == 1 else Joined(parts)

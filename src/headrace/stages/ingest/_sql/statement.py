@@ -1,4 +1,4 @@
-"""A SQL query with named parameters: `select * from flights where month <= :m`."""
+"""Finds the named parameters of a SQL query: `select * from flights where month <= :m`."""
 
 from __future__ import annotations
 
@@ -18,25 +18,31 @@ _QUOTES = {"'": "a text", '"': "a name", "`": "a name"}
 
 
 class Statement(Row, frozen=True):
-    """One query, cut at its parameters: `texts` are one more than `places`, which name the parameter at each cut."""
+    """One query, cut at its parameters.
+
+    `texts` are the pieces between the parameters, and `places` the name of the parameter after each piece but the last.
+    """
 
     texts: tuple[str, ...]
     places: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parameters, each once, in the order in which they first stand."""
+        """The names of the parameters, each once, in the order of their first use."""
         return tuple(dict.fromkeys(self.places))
 
     def written(self, place: Callable[[str], str]) -> str:
-        """Return the query with `place(name)` where each parameter stands."""
+        """Return the query's text, with `place(name)` in place of each parameter."""
         pieces = [self.texts[0]]
         for name, text in zip(self.places, self.texts[1:], strict=True):
             pieces += [place(name), text]
         return "".join(pieces)
 
     def inside(self, before: str, after: str) -> Statement:
-        """Return a query around this one: `select count(*) from (` ... `) as q`. It may end with a comment."""
+        """Return a query with this one inside it: `select count(*) from (` ... `) as q`.
+
+        `after` starts on a new line, because this query may end with a comment.
+        """
         texts = list(self.texts)
         texts[0] = before + texts[0]
         texts[-1] += "\n" + after
@@ -44,25 +50,25 @@ class Statement(Row, frozen=True):
 
 
 def parse(query: str, dialect: Dialect) -> Statement:
-    """Find the parameters of a query, `:name`; a `;` at its end is dropped.
+    """Return a query cut at its parameters (`:name`). A `;` at the end is dropped.
 
-    What stands in quotes, comments and PostgreSQL's dollar quotes is left alone, and so are casts (`x::date`) and
-    slices (`x[1:n]`): a parameter's colon doesn't follow a letter, a digit or another colon.
+    Text in quotes, in comments and in PostgreSQL's dollar quotes is skipped. Casts (`x::date`) and slices (`x[1:n]`)
+    aren't parameters: a parameter's colon doesn't follow a letter, a digit or another colon.
 
     >>> parse("select a::text, ':x' from t where day <= :day -- :y", "postgresql").names
     ('day',)
 
     Raises:
-        DefinitionError: a quote or comment has no end, or there is more than one statement.
+        DefinitionError: a quote or comment has no end, or the text holds more than one statement.
     """
     return _Scan(query, dialect).statement()
 
 
 def check_given(statement: Statement, given: Iterable[str], options: Iterable[str]) -> None:
-    """Refuse parameters that the query hasn't got, and a query whose parameters weren't all given.
+    """Check that the names in `given` are exactly the query's parameters; `options` are option names of `ingest.sql`.
 
     Raises:
-        DefinitionError: one is missing or superfluous.
+        DefinitionError: a parameter is missing, or a name in `given` is not a parameter.
     """
     found = set(given)
     for name in statement.names:
@@ -80,7 +86,7 @@ def check_given(statement: Statement, given: Iterable[str], options: Iterable[st
 
 
 class _Scan:
-    """One go over a query's text."""
+    """A scanner that goes once over a query's text."""
 
     def __init__(self, query: str, dialect: Dialect) -> None:
         self._text = query
@@ -103,7 +109,7 @@ class _Scan:
         return Statement(texts=(*texts, piece), places=tuple(places))
 
     def _token(self) -> str:
-        """Return what is to be left alone: a quote, a comment, or plain text up to the next sign that may mean more."""
+        """Return the next piece without parameters: a quote, a comment, or text up to the next special character."""
         start, sign = self._at, self._text[self._at]
         two = self._text[start : start + 2]
         if sign in _QUOTES:
@@ -125,7 +131,11 @@ class _Scan:
         return self._text[start : self._at]
 
     def _quote(self, sign: str) -> None:
-        """Pass a quote; two of the sign inside are one, and in PostgreSQL's `E''` a backslash hides the next."""
+        """Skip a quoted text.
+
+        Inside it, the doubled quote character stands for one such character. In PostgreSQL's `E''`, a backslash escapes
+        the next character.
+        """
         before = self._text[max(0, self._at - 2) : self._at]
         hides = sign == "'" and self._dialect != "sqlite" and re.fullmatch(r"(?:^|.*\W)[eE]", before, re.DOTALL)
         at = self._at + 1
@@ -142,7 +152,7 @@ class _Scan:
         raise _endless(f"{_QUOTES[sign]} in `{sign}`")
 
     def _comment(self) -> None:
-        """Pass a comment; but for SQLite, they nest."""
+        """Skip a comment. Comments can be nested, except in SQLite."""
         depth = 0
         for each in re.compile(r"/\*|\*/").finditer(self._text, self._at):
             if each[0] == "*/":
@@ -169,7 +179,7 @@ class _Scan:
         return tag[0] if tag else None
 
     def _check_end(self) -> None:
-        """Pass what follows the `;`: comments and space, or else it is a second statement."""
+        """Raise DefinitionError if anything but comments and white space follows the `;`."""
         while self._at < len(self._text):
             token = self._token()
             if token.strip(" \t\r\n\f;") and not token.startswith(("--", "/*")):

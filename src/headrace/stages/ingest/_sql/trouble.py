@@ -1,4 +1,4 @@
-"""What a database says when it refuses, as an error that a user can act on."""
+"""Turns the errors of a database into errors with a hint for the user."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _HINTS = (
 
 @contextmanager
 def telling(shown: str) -> Iterator[None]:
-    """Turn what a driver raises inside into a `SourceError` that names the database as `shown`."""
+    """Turn a driver's errors in the `with` block into `SourceError`; `shown` is the database's name in the message."""
     try:
         yield
     except (Error, OSError, pa.ArrowException) as error:
@@ -52,7 +52,7 @@ def telling(shown: str) -> Iterator[None]:
 
 
 def words(text: str) -> str:
-    """Return what a driver says without what stands around it: states, and the query once more.
+    """Return the core of a driver's message, without error codes and the repeated query.
 
     >>> words("NOT_FOUND: Failed to prepare query: ERROR:  relation \\"x\\" does not exist\\nLINE 1: ...")
     'relation "x" does not exist'
@@ -63,5 +63,5 @@ def words(text: str) -> str:
 
 
 def hint_for(text: str) -> str:
-    """Return what to do about it."""
+    """Return the hint for a driver's message."""
     return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), "see what the database says")

@@ -19,19 +19,25 @@ from headrace.stages.tables.arrays import floats, numbers
 from headrace.stages.tables.columns import rows_have
 
 AHEAD = 10
-"""Watermarks are far ahead where they are so many times farther away than the upper half of the others spans."""
+"""When the highest watermark is far ahead of the others.
+
+That is so if it exceeds their 99th percentile by more than this many times the distance from their median to that
+percentile.
+"""
 FEW = 20
-"""Of fewer rows than this nothing is said."""
+"""With fewer rows than this, watermarks are not compared with each other."""
 SLACK = dt.timedelta(days=1)
-"""Times without a zone may be of any."""
+"""How far after now a watermark may be without a warning: times without a zone may be in any zone."""
 _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d(?::\d\d)?))?")
 
 
 def highest(column: Any, reached: Any, name: str) -> Any:
-    """Return the highest value of a watermark's column (chunked), or what was reached before if that is higher.
+    """Return the highest value of a watermark column, or the value reached before (`reached`) if that is higher.
+
+    `column` is a chunked array, and `name` its name in errors. Return None if neither has a value.
 
     Raises:
-        DataError: rows have no watermark, or its type has no order.
+        DataError: a row has no watermark, or the column's type has no order.
     """
     if column.null_count:
         raise DataError(
@@ -43,7 +49,7 @@ def highest(column: Any, reached: Any, name: str) -> Any:
         raise DataError(f"the watermark `{name}` is `{kind}`, which has no order", hint="take a number, date or time")
     top = pc.max(column)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        top = top.cast(pa.timestamp("us", kind.tz), safe=False)  # as Python has times
+        top = top.cast(pa.timestamp("us", kind.tz), safe=False)  # Python's times have no nanoseconds
     try:
         found = [each for each in (top.as_py(), reached) if each is not None]
     except OverflowError as error:
@@ -54,9 +60,9 @@ def highest(column: Any, reached: Any, name: str) -> Any:
 
 
 def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
-    """Say of watermarks (chunked) that the highest are far ahead: of the others, or of today; else nothing.
+    """Return a warning if the highest watermarks are far ahead of the others, or in the future; else an empty text.
 
-    Reading on begins at the highest, so what comes with a lower one isn't seen any more.
+    `column` is a chunked array. The next read begins at the highest watermark, so it misses new rows with a lower one.
     """
     values = _numbers(column)
     if values is None or not len(values):
@@ -82,7 +88,7 @@ def _is_time(kind: Any, shown: Any) -> bool:
 
 
 def _numbers(column: Any) -> Any:
-    """Return watermarks as numbers that are as far apart: of times, seconds; None of texts that are no times."""
+    """Return watermarks as numbers, times as seconds; None if they are texts that aren't times."""
     kind, column = column.type, column.drop_null()
     try:
         if pa.types.is_string(kind):
@@ -107,7 +113,7 @@ def _is_ordered(kind: Any) -> bool:
 
 
 def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
-    """Return the lowest watermark that the next read asks for: what was reached, less the overlap.
+    """Return the lowest watermark that the next read asks for: the watermark reached, minus the overlap.
 
     >>> begin(dt.date(2026, 1, 10), "3d", "day")
     datetime.date(2026, 1, 7)
@@ -121,7 +127,7 @@ def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
     """
     if overlap is None or overlap == 0:
         return reached
-    with suppress(OverflowError):  # of a time that is earlier than any
+    with suppress(OverflowError):  # the result would be before the earliest time
         match reached:
             case bool():
                 pass
@@ -145,7 +151,10 @@ def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
 
 
 def _earlier_text(found: re.Match[str], overlap_s: float) -> str:
-    """Take a time from one that is kept as text: the same way of writing, cut to seconds, so never too late."""
+    """Return a time that is kept as text, minus `overlap_s` seconds, in the same format.
+
+    Fractions of a second are cut off, so the result is never too late.
+    """
     day, between, clock = found.groups()
     earlier = dt.datetime.fromisoformat(f"{day} {clock or '00:00'}") - dt.timedelta(seconds=overlap_s)
     if between is None:

@@ -1,2 +1,2 @@
-"""`ingest.http`: what a web service gives, as a table. Begin with `http`, the stage, then `pagination`. No request
-leaves but by `caller`, which checks where it goes."""
+"""`ingest.http`: reads a web service as a table. Start reading at `http`, the stage, then `pagination`. Only `caller`
+sends requests, and it checks each address."""

@@ -1,7 +1,7 @@
-"""Where a request may go: names are resolved here, judged, and the request then goes to the very address judged.
+"""Checks where requests go: a host's name is resolved once, its addresses are checked, and one of them is connected to.
 
-A name that is looked up twice can give two answers (DNS rebinding), so the connection is made to an address, not to a
-name; the name stays in the `Host` header and in what the server's certificate is checked against.
+A name that is looked up twice can give two answers (DNS rebinding), so the connection is made to the checked address.
+The `Host` header and the check of the server's certificate still use the name.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 METADATA = frozenset({"100.100.100.200", "168.63.129.16", "169.254.169.254", "192.0.0.192", "fd00:ec2::254"})
-"""Where clouds answer the machines on them, with credentials too: Alibaba, Azure, most of them, Oracle, AWS by IPv6."""
+"""Addresses of the metadata services of clouds, which hand out credentials.
+
+In order: Alibaba, Azure, most other clouds, Oracle, and AWS by IPv6.
+"""
 _GIVEN_OUT = ipaddress.ip_network("2000::/3")
-"""All of IPv6 that the open Internet has. What else there is was for sites of their own, or is kept back."""
+"""All IPv6 addresses of the public Internet. The others are private or reserved."""
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, by this machine's resolver."""
+    """Return the addresses of a host, found by this machine's resolver."""
     return list(dict.fromkeys(str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
 
 
 def is_public(text: str) -> bool:
-    """Return whether an address is one of the open Internet: not private, loopback, link-local, multicast or reserved,
-    and no cloud's metadata.
+    """Return whether an address belongs to the public Internet.
 
-    An IPv6 address that carries an IPv4 one is judged by that too.
+    Private, loopback, link-local, multicast and reserved addresses don't, nor do the metadata services of clouds. If an
+    IPv6 address contains an IPv4 address, both must be public.
 
     >>> [is_public(each) for each in ("93.184.216.34", "10.0.0.1", "127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1")]
     [True, False, False, False, False]
@@ -48,7 +51,7 @@ def is_public(text: str) -> bool:
 
 
 def _is_metadata(text: str) -> bool:
-    """Return whether a cloud answers at an address, or at the IPv4 one that it carries."""
+    """Return whether an address, or the IPv4 address in it, is that of a cloud's metadata service."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return str(_carried(address) or address) in METADATA
 
@@ -64,9 +67,12 @@ def _carried(address: Address) -> Address | None:
 
 
 class Guard(httpx.BaseTransport):
-    """A transport that connects to judged addresses only. Each host has connections of its own, so that one whose
-    certificate was checked for one name never serves another. With a `proxy`, names are the proxy's to resolve. The
-    hosts that are `allowed` may be private, and no others: one that it redirects to is judged by itself."""
+    """A transport that connects only to addresses that it has checked.
+
+    Each host has its own connections, because a certificate was checked for one name only. The hosts in `allowed` may
+    have private addresses. All others, including targets of redirects, must be public. With `proxied`, the proxy
+    resolves the names, and only addresses written in URLs are checked.
+    """
 
     def __init__(
         self,
@@ -83,10 +89,10 @@ class Guard(httpx.BaseTransport):
         self._inner: dict[str, httpx.BaseTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request to an address of its host.
+        """Send a request to one of its host's addresses, and return the response.
 
         Raises:
-            SourceError: one of the host's addresses is not public, and that isn't allowed.
+            SourceError: one of the addresses is not public, and the host isn't allowed to be private.
         """
         host = request.url.host
         inner = self._inner.get(host)
@@ -109,7 +115,7 @@ class Guard(httpx.BaseTransport):
             each.close()
 
     def _judged(self, request: httpx.Request) -> list[str]:
-        """Return the addresses to connect to; none where that is the proxy's business."""
+        """Return the checked addresses of a request's host; an empty list if a proxy makes the connection."""
         host = request.url.host
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         literal = _literal(host)
@@ -120,7 +126,7 @@ class Guard(httpx.BaseTransport):
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(f"the name can't be resolved ({error})", request=request) from error
         closed = [each for each in found if not is_public(each)]
-        if host in self._allowed:  # a name may be private, and only an address that was written out a cloud's metadata
+        if host in self._allowed:  # only an address written in the URL may be a cloud's metadata service
             closed = [each for each in closed if _is_metadata(each) and each != literal]
         if closed:
             named = "" if closed[0] == host else f"`{host}` is "
@@ -139,7 +145,7 @@ def _literal(host: str) -> str | None:
 
 
 def _to(request: httpx.Request, address: str) -> httpx.Request:
-    """Return the request with an address in the place of its host's name."""
+    """Return the request with an address in place of its host's name."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),

@@ -1,4 +1,4 @@
-"""What a web service answered: its status, when it wants to be asked again, and its body within a limit."""
+"""The response of a web service: its status, its `Retry-After`, and its body, unpacked up to a limit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from headrace.spec.noun import Noun
 from headrace.stages.ingest._http.urls import shown
 
 TIMEOUTS = 20
-"""An answer must be whole within so many times the longest wait for a piece of it."""
+"""A response must be complete within this many times the timeout for one piece of it."""
 _ZLIB = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
 class Answer(Noun, frozen=True):
-    """What a server answered: the last URL of a chain of redirects, the status, headers (small letters), the body."""
+    """A server's response: the URL after redirects, the status, the headers (names in lower case), and the body."""
 
     url: str
     status: int
@@ -30,7 +30,7 @@ class Answer(Noun, frozen=True):
 
     @property
     def link(self) -> str | None:
-        """The URL of the next page, where the `Link` header tells one."""
+        """The URL of the next page from the `Link` header; None if the header names none."""
         for each in httpx.Response(self.status, headers={"link": self.headers.get("link", "")}).links.values():
             if "next" in each.get("rel", "").split():
                 return each["url"]
@@ -43,10 +43,10 @@ class Answer(Noun, frozen=True):
 
 
 def refuse_status(answer: Answer, *, secret: bool) -> None:
-    """Refuse an answer that isn't a success, in the words that help.
+    """Check that a response's status is a success; `secret` is whether the request carried credentials.
 
     Raises:
-        SourceError: it is none.
+        SourceError: the status isn't from 200 to 299. The hint fits the status.
     """
     if 200 <= answer.status < 300:
         return
@@ -65,7 +65,9 @@ def refuse_status(answer: Answer, *, secret: bool) -> None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return for how many seconds the server asks to be left alone: told in seconds, or as a date by its own clock.
+    """Return the seconds to wait by the `Retry-After` header; None if it has no valid one.
+
+    A date in the header is compared with the server's own `Date` header, if there is one.
 
     >>> retry_after({"retry-after": "7"})
     7.0
@@ -98,10 +100,13 @@ def unpacked(
     within_s: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
 ) -> bytes:
-    """Return a body, unpacked by us piece by piece: a small answer can hold a vast one, and even one piece of it can.
+    """Return the body of a response, unpacked. It is unpacked here and in pieces, so that the limit holds.
+
+    Even one small packed piece can unpack to a vast size.
 
     Raises:
-        SourceError: it is larger than `limit` bytes, isn't whole after `within_s` seconds, or is packed otherwise.
+        SourceError: the body has more than `limit` bytes, isn't complete after `within_s` seconds, or is packed in an
+            unknown way.
     """
     end = clock() + within_s
     told = response.headers.get("content-encoding", "").strip().lower()
@@ -121,7 +126,7 @@ def unpacked(
                 )
             rest = piece
             while rest:
-                if unpack is not None and unpack.eof:  # a body may be several packed ones, and zeros behind them
+                if unpack is not None and unpack.eof:  # a body may be several packed parts, with zeros after them
                     if not (rest := rest.lstrip(b"\0")):
                         break
                     unpack = zlib.decompressobj(_ZLIB[told])

@@ -1,4 +1,4 @@
-"""What a service answers, as rows: JSON in its many shapes, JSON Lines, CSV, Parquet, Arrow."""
+"""Turns the bodies of responses into rows: JSON, JSON Lines, CSV, Parquet and Arrow."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ _CHARSETS = re.compile(
     r"ascii|utf[-_](8|16|32)(-sig|[-_][bl]e)?|latin[-_]?1|iso8859[-_]\d+|cp\d+|koi8[-_][rtu]|mac[-_]\w+|gb\d+|gbk|big5\w*"
     r"|euc[-_]\w+|shift[-_]jis\w*|iso2022[-_]\w+|johab|hz|ptcp154|tis[-_]620|kz1048"
 )
-"""Encodings of text, by Python's own names. What else it knows (`punycode`, `unicode_escape`, `idna`) is none, and some
-of it takes a time that grows with the square of the text."""
+"""Encodings of text, by Python's names.
+
+Python's other codecs (`punycode`, `unicode_escape`, `idna`) aren't for text, and some take time that grows with the
+square of the length.
+"""
 _NEVER = ("image/", "video/", "audio/", "font/", "application/pdf")
 
 
 class Body(Noun, frozen=True):
-    """A page's rows as bytes (JSON as JSON Lines), how many there are (-1: not counted yet), and what JSON said.
-    `doubt` is what to warn of."""
+    """The body of one page.
+
+    `data` are the rows as bytes (JSON as JSON Lines), and `rows` is their number (-1: not counted yet). For JSON,
+    `said` is the decoded body and `items` are the decoded rows. `doubt` is a warning to log, or empty.
+    """
 
     data: bytes
     rows: int
@@ -44,16 +50,16 @@ class Body(Noun, frozen=True):
 
 
 def check_format(name: str) -> None:
-    """Refuse a format that there is no reader for."""
+    """Raise DefinitionError if there is no reader for a format."""
     if name not in FORMATS:
         raise DefinitionError(f"format={name!r} is not known", hint=f"give one of {', '.join(FORMATS)}")
 
 
 def open_body(answer: Answer, form: str, rows: str | None) -> Body:
-    """Take a page's body apart.
+    """Return the body of a page, split into rows if it is JSON. `rows` is the path of the list of rows, or None.
 
     Raises:
-        SourceError: it is something else than the format says, or has no list of rows where `rows` says.
+        SourceError: the body isn't in the format `form`, or has no list of rows at the path `rows`.
     """
     kind, _, rest = answer.headers.get("content-type", "").partition(";")
     kind = kind.strip().lower()
@@ -79,7 +85,7 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
 
 
 def table_of(pages: list[bytes], form: str, schema: pa.Schema | None, url: str) -> pa.Table:
-    """Return all pages as one table; types are found over all of them.
+    """Return all pages as one table. The columns' types are found from all pages.
 
     Raises:
         SourceError: a column changes its type from one row or page to another.
@@ -94,7 +100,7 @@ def table_of(pages: list[bytes], form: str, schema: pa.Schema | None, url: str) 
 
 
 def _text(answer: Answer, told: str) -> bytes:
-    """Return a body as UTF-8, without a mark at its beginning; `told` is what the content's type says beside it."""
+    """Return a body as UTF-8, without a byte order mark; `told` are the parameters of the `Content-Type` header."""
     found = _CHARSET.search(told)
     name = found[1] if found else "utf-8"
     data = answer.body.removeprefix(b"\xef\xbb\xbf")
@@ -143,7 +149,7 @@ def _rows(said: object, path: str | None, answer: Answer) -> list[Any]:
 
 
 def _doubt(said: object, path: str | None, answer: Answer) -> str:
-    """Return what to warn of: an object was taken for a row, and the body has lists of rows beside it."""
+    """Return a warning if one object was taken for the only row but the body has lists of rows too; else no text."""
     if not path or not isinstance(find(said, path), dict):
         return ""
     beside = [each for each in _lists(said) if not each.startswith(f"{path}.") and _has_objects(find(said, each))]

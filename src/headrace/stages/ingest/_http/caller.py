@@ -1,4 +1,4 @@
-"""Asks a web service: at the rate that it bears, again when it is in trouble, and for no more than a limit of bytes."""
+"""Sends requests to a web service: with a limit on the rate, with retries, and with a limit on the response's size."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from headrace.stages.ingest._http.urls import origin, shown
 
 REDIRECTS = 20
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers after which it is worth to ask again."""
+"""The statuses after which a request is sent again."""
 
 BACKOFF_S = 0.5
 LONGEST_S = 60.0
 
 
 class Caller:
-    """A client of one service, for as long as one stage runs."""
+    """An HTTP client of one web service, used while one stage runs."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Caller:
                 proxied=manners.proxy is not None,
             ),
             timeout=manners.timeout_s,
-            trust_env=False,  # a .netrc would send credentials that nobody named; a proxy is given by name
+            trust_env=False,  # ignore proxies from the environment, and .netrc, whose credentials nobody chose
         )
         self._clock = clock
         self._sleep = sleep
@@ -71,11 +71,13 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         once: bool = False,
     ) -> Answer:
-        """Ask, and return the first answer that is no passing trouble; its status may be any other. Without `body`,
-        only the head of the answer is read. `once` means that it is not asked again.
+        """Send a request, and return the response. Statuses such as 429 or 503 and network errors are retried.
+
+        The response may have any other status. If `body` is False, only its headers are read. With `once`, nothing is
+        retried.
 
         Raises:
-            SourceError: no such answer came, or one that can't be taken.
+            SourceError: the retries are used up, or the response is refused (too large, a wrong redirect, ...).
         """
         full = str(httpx.URL(url).copy_merge_params(_plain(params))) if params else url
         tries = 0 if once else self._manners.retries
@@ -112,7 +114,7 @@ class Caller:
         self._sleep(told_s)
 
     def _pace(self) -> None:
-        """Wait until the rate allows one more request."""
+        """Wait until the limit on the rate allows one more request, and count the request."""
         if self._manners.rate is not None:
             now = self._clock()
             if self._free > now:
@@ -121,7 +123,10 @@ class Caller:
         self.requests += 1
 
     def _follow(self, url: str, method: str, headers: Mapping[str, str], *, body: bool) -> Answer:
-        """Ask, and follow redirects. What proves our right is for the service alone, not for where it sends us."""
+        """Send a request, follow redirects, and return the last response.
+
+        Credentials and the user's headers are sent to the service's own host only, not to other hosts.
+        """
         passed = [url]
         while True:
             self._pace()
@@ -170,7 +175,7 @@ class Caller:
         return Answer(url=url, status=response.status_code, headers=headers, body=content)
 
     def _trouble(self, url: str, error: httpx.HTTPError) -> str:
-        """Say a passing trouble; raise one that won't pass."""
+        """Return the message for a network error that a retry may solve; raise SourceError for any other."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):

@@ -1,4 +1,4 @@
-"""`ingest.http`: what a web service gives, as a table."""
+"""`ingest.http`: reads a web service as a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from headrace.stages.ingest._http.request import LATER, check_words, sent, telli
 from headrace.stages.ingest._http.urls import checked, shown
 
 RESTARTS = 3
-"""So often what changed while it was read is read anew."""
+"""How often the pages are read before giving up, if they change while they are read."""
 
 Probe = Literal["auto", "first", "always"]
 _ALWAYS = "asked at "
@@ -66,37 +66,37 @@ def http(
 ) -> pa.Table:
     """Read a web service, and return its rows as a table.
 
-    In a pipeline these are two tasks: `http_version` asks for the version of what is there, `http` reads it, unless
+    In a pipeline these are two tasks. `http_version` asks for the version of the data. `http` reads the data, unless
     that version has been read before.
 
     Args:
-        url: where it is; `http://` or `https://`.
-        paginate: how its pages follow each other: `"next"`, `"cursor"`, `"page"`, `"offset"`, or an `ingest.Pages`
-            that says more.
-        rows: where in the JSON of a page the list of rows stands, as a path such as `data.items`; if not given, the
-            JSON is the list.
-        params: what is added to the URL after the `?`.
-        headers: sent along, to the service's own host only.
-        auth: a token (`hr.secret("TOKEN")`, sent as `Bearer`), or a user and a password; sent to the service's own
-            host only.
-        format: what it answers with.
-        schema: the columns; found from all rows if not given.
-        key: a field of the rows, or several, by which a row that comes on two pages is known; of JSON.
-        version: `"auto"`: by ETag or Last-Modified of the one page, or the digest of its bytes; what has pages is
-            read always, since its first page doesn't tell of the others. `"first"`: it does. `"always"`: read always.
-        rate: at most so many requests, such as `"10/s"`, `"600/m"`.
-        retries: how often a request is made again after an answer such as 429 or 503, or none.
-        timeout: the longest that the server may be silent; an answer may take twenty times that until it is whole.
-        patience: the longest Retry-After that is waited for.
-        limit_mib: the most that a page may hold, unpacked.
-        max_pages: the most pages.
-        allow_private: whether the host of `url` may be in a private network; not another that it redirects to.
-        verify: a file of certificates (PEM) to trust beside the usual ones; False trusts any.
-        proxy: the URL of a proxy; it then resolves the names.
+        url: the address, with `http://` or `https://`.
+        paginate: how pages follow each other: `"next"`, `"cursor"`, `"page"`, `"offset"`, or an `ingest.Pages` with
+            more settings. None: there is one page.
+        rows: the path of the list of rows in a page's JSON, such as `data.items`. None: the JSON itself is the list.
+        params: parameters to add to the URL after the `?`.
+        headers: headers to send, to the service's own host only.
+        auth: a token (`hr.secret("TOKEN")`, sent as `Bearer`), or a user and a password. It is sent to the service's
+            own host only.
+        format: the format of the responses.
+        schema: the columns to read. None: found from all rows.
+        key: one or more fields that identify a row, to find a row that comes twice. For JSON only.
+        version: how to see whether the data changed. `"auto"`: by the page's ETag or Last-Modified, or a digest of its
+            bytes; with several pages the data are always read, because the first page may stay the same when others
+            change. `"first"`: by the first page, even with several pages. `"always"`: read the data each time.
+        rate: the highest rate of requests, such as `"10/s"` or `"600/m"`. None: no limit.
+        retries: how often a request is sent again after a network error or a status such as 429 or 503.
+        timeout: the longest time that the server may send nothing. A whole response may take twenty times as long.
+        patience: the longest wait that the server may ask for (`Retry-After`); a longer one is an error.
+        limit_mib: the largest size of a page, unpacked, in MiB.
+        max_pages: the largest number of pages.
+        allow_private: whether the host of `url` may be in a private network. Hosts that it redirects to may not.
+        verify: a file of certificates (PEM) to trust in addition to the usual ones. False: trust any certificate.
+        proxy: the URL of a proxy, which then resolves host names. None: no proxy.
 
     Raises:
-        DefinitionError: something of this makes no sense.
-        SourceError: the service can't be read, or doesn't give what was expected.
+        DefinitionError: an argument is wrong, or two don't go together.
+        SourceError: the service can't be read, or its response isn't as described by the arguments.
     """
     _check_url(url)
     check_format(format)
@@ -161,13 +161,13 @@ def http_version(
     auth: str | tuple[str, str] | None,
     manner: dict[str, Any],
 ) -> str:
-    """Ask a service for the version of what it has, without reading it where it can tell."""
+    """Return the version of a service's data: by a HEAD request if the service tells it, else by reading the page."""
     if probe == "always" or (pages is not None and probe == "auto"):
         return _ALWAYS + datetime.now(UTC).isoformat()
     params, headers, auth = _told(params, headers, auth)
     start = first(url, params, pages)
     with _caller(url, headers, auth, manner) as caller:
-        with suppress(SourceError):  # some services know no HEAD, and say so in many ways; GET tells what is wrong
+        with suppress(SourceError):  # some services refuse HEAD in many ways; the GET below finds real errors
             answer = caller.ask(start.url, start.params, method="HEAD", once=True)
             if 200 <= answer.status < 300 and (found := validator(answer)):
                 return found
@@ -192,7 +192,7 @@ def read(
     auth: str | tuple[str, str] | None,
     manner: dict[str, Any],
 ) -> pa.Table:
-    """Read all pages of a service; an attempt that is made again asks only for those that the last one hadn't kept."""
+    """Return the rows of all pages of a service. A new attempt skips the pages that the last attempt saved."""
     here = attempt()
     params, headers, auth = _told(params, headers, auth)
     wanted = Wanted(
@@ -214,10 +214,12 @@ def read(
 
 
 def _unchanged(caller: Caller, wanted: Wanted, here: Attempt) -> list[Page]:
-    """Return all pages, of a service that didn't change meanwhile; those that an earlier attempt kept aren't asked for.
+    """Return all pages. If the service changes while it is read, the pages are read again.
+
+    Pages that an earlier attempt saved aren't requested again.
 
     Raises:
-        SourceError: it changed each time, or contradicts itself in the same way each time.
+        SourceError: the service changed each time, or its pages contradict each other in the same way each time.
     """
     walk = partial(Walk, caller, wanted, keep=lambda tables: here.keep(Joined(tables)))
     kept = here.checkpoint()
@@ -247,15 +249,17 @@ def _caller(url: str, headers: Mapping[str, str], auth: Any, manner: Mapping[str
 
 
 def _told(params: Any, headers: Any, auth: Any) -> tuple[dict[str, Any], dict[str, str], Any]:
-    """Return what is sent along, with the values of secrets, and as it can be sent."""
+    """Return params, headers and auth with the values of secrets filled in, and params as text to send."""
     params, headers, auth = _revealed(params), _revealed(headers), _revealed(auth)
     telling(params, headers, auth)
     return {name: sent(value) for name, value in params.items()}, headers, auth
 
 
 def _revealed(value: Any) -> Any:
-    """Return what a secret stands for, where a stage is called outside of a pipeline; a worker has its value
-    already."""
+    """Return a value with each `Secret` in it replaced by its environment variable's value.
+
+    In a pipeline this changes nothing, because the worker has already filled in the secrets.
+    """
     if isinstance(value, Secret):
         found = os.environ.get(value.name)
         if found is None:
@@ -267,7 +271,7 @@ def _revealed(value: Any) -> Any:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    """Return all text in a value."""
+    """Return all texts in a value, including those inside dictionaries, lists and tuples."""
     if isinstance(value, str):
         return (value,)
     items = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()

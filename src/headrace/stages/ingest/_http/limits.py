@@ -1,4 +1,4 @@
-"""How a web service is asked: what a user's words say of it, checked before anything is asked."""
+"""The settings for requests to a web service, checked before the first request is sent."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _PROXIES = ("http", "https", "socks5", "socks5h")
 
 
 class Manners(Noun, frozen=True):
-    """How a server is asked. `rate` is at most so many requests a second; `patience_s` the longest that its
-    Retry-After is heeded; `limit_bytes` the most that a body may have, unpacked."""
+    """The settings for requests to a server.
+
+    `rate` is the highest number of requests a second; None means no limit. `patience_s` is the longest `Retry-After` to
+    wait for, in seconds. `limit_bytes` is the largest size of a body, unpacked.
+    """
 
     headers: Mapping[str, str] = {}
     auth: str | tuple[str, str] | None = None
@@ -45,10 +48,10 @@ def manners(
     verify: bool | str,
     proxy: str | None,
 ) -> Manners:
-    """Return the manners that a user's words say.
+    """Return the settings for requests, made from the arguments of `ingest.http`.
 
     Raises:
-        DefinitionError: something of them makes no sense.
+        DefinitionError: an argument is wrong.
     """
     _check(retries, limit_mib, verify, proxy)
     timeout_s, patience_s = seconds(timeout), seconds(patience, name="patience")
@@ -80,7 +83,7 @@ def _check(retries: Any, limit_mib: Any, verify: Any, proxy: Any) -> None:
 
 
 def rate_of(text: str | float | None) -> float | None:
-    """Return requests a second.
+    """Return a rate such as `10/s` as requests a second; a number is a rate a second already.
 
     >>> rate_of("10/s"), rate_of("30/m"), rate_of(None)
     (10.0, 0.5, None)

@@ -1,4 +1,4 @@
-"""How a service divides what it has into pages, and which page comes after one."""
+"""How a service divides its data into pages, and how the next page is found."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ PLACES: dict[str, tuple[str, ...]] = {
     "next": ("next", "links.next", "links.next.href", "_links.next.href", "paging.next", "next_url", "@odata.nextLink"),
     "cursor": ("next_cursor", "cursor", "meta.next_cursor", "paging.cursors.after", "next_page_token", "nextPageToken"),
 }
-"""Where a body tells of the next page, if `at` doesn't say where: the first of these that is there."""
+"""The paths in a body where the next page is looked for if `at` isn't given. The first that exists is used."""
 _ABSENT = object()
 
 
 class Pages(Noun, metaclass=Declared, frozen=True):
-    """How pages follow each other.
+    """How the next page of a service is found.
 
     Args:
-        by: `"next"`: by a URL, in the `Link` header or in the body; `"cursor"`: by a word in the body, given back as a
-            parameter; `"page"`: by a number that grows by one until a page is empty; `"offset"`: by the number of rows
-            so far, until a page is empty.
-        at: where the body tells the URL or the cursor, as a path such as `meta.next`.
-        param: the parameter that takes the cursor, page number or offset; its name is `by` if not told.
-        first: the first page's number.
-        total: where the body tells how many rows there are in all: it must stay, and be the number of rows in the end.
+        by: `"next"`: by a URL in the `Link` header or in the body. `"cursor"`: by a value in the body that is sent back
+            as a parameter. `"page"`: by a number that grows by one until a page is empty. `"offset"`: by the number of
+            rows so far, until a page is empty.
+        at: the path of the URL or cursor in the body, such as `meta.next`. Empty: the usual paths are tried.
+        param: the name of the parameter for the cursor, page number or offset. Empty: the value of `by`.
+        first: the number of the first page.
+        total: the path in the body of the number of all rows. That number must be the same on all pages, and equal the
+            number of rows read. Empty: no check.
     """
 
     by: By
@@ -42,7 +43,7 @@ class Pages(Noun, metaclass=Declared, frozen=True):
     total: str = ""
 
     def __post_init__(self) -> None:
-        # what a user writes is held against the types before; this is what else makes no sense
+        # the types are already checked; here are settings that don't go together
         if self.at and self.by in ("page", "offset"):
             raise DefinitionError(f"`at` has no effect with pages by {self.by!r}", hint="leave it out")
         if self.param and self.by == "next":
@@ -50,7 +51,7 @@ class Pages(Noun, metaclass=Declared, frozen=True):
 
 
 class Request(Noun, frozen=True):
-    """What to ask for: a URL, and parameters that are added to it."""
+    """A request for a page: a URL, and parameters to add to it."""
 
     url: str
     params: Mapping[str, Any]
@@ -67,10 +68,12 @@ def first(url: str, params: Mapping[str, Any], pages: Pages | None) -> Request:
 def following(
     pages: Pages | None, request: Request, answer: Answer, body: object, *, rows: int, rows_so_far: int
 ) -> Request | None:
-    """Return the request for the page after one with so many rows, or None if it was the last.
+    """Return the request for the page after `request`, or None if that page was the last.
+
+    `body` is the page's decoded JSON, `rows` its number of rows, and `rows_so_far` that of all pages up to it.
 
     Raises:
-        SourceError: the answer tells of a next page that can't be asked for.
+        SourceError: the response names a next page whose URL is wrong.
     """
     if pages is None:
         return None
@@ -103,7 +106,7 @@ def following(
 
 
 def told(body: object, pages: Pages) -> object:
-    """Return what a body tells of the next page."""
+    """Return the URL or cursor of the next page that stands in a body; None if there is none."""
     for path in (pages.at,) if pages.at else PLACES[pages.by]:
         found = find(body, path)
         if found is not None:
@@ -112,13 +115,13 @@ def told(body: object, pages: Pages) -> object:
 
 
 def has_no_place(body: object, pages: Pages) -> bool:
-    """Return whether a body lacks even the place where it would tell of a next page."""
+    """Return whether a body has no field for the next page at all, not even an empty one."""
     paths = (pages.at,) if pages.at else PLACES.get(pages.by, ())
     return bool(paths) and all(find(body, path, _ABSENT) is _ABSENT for path in paths)
 
 
 def find(body: object, path: str, otherwise: Any = None) -> Any:
-    """Return what stands at a path in a body, or else; a part of the path that is a number is a place in a list.
+    """Return the value at a path in a body, or `otherwise`. A number in the path is an index of a list.
 
     >>> find({"data": [{"id": 7}]}, "data.0.id")
     7

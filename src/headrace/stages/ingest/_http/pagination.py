@@ -1,4 +1,4 @@
-"""One reading of a service, page after page: checked for change meanwhile, and taken up where it broke off."""
+"""Reads a service page by page, notices changes during the reading, and resumes an interrupted reading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from headrace.stages.ingest._http.redaction import Veil
 from headrace.stages.ingest._http.urls import shown
 
 KEEP_SHARE = 0.2
-"""About the most of the time that goes into keeping what has been read: small pages that come fast are kept in lots."""
+"""The largest share of time, roughly, for saving pages. Small pages that come fast are saved several at once."""
 
 _SCHEMA = pa.schema(
     [
@@ -41,8 +41,10 @@ _decode_lines = msgspec.json.Decoder().decode_lines
 
 
 class Changed(Exception):
-    """What is read changed between two pages; says how. `otherwise` says what to do where that comes at each reading:
-    then it is no change."""
+    """Raised if the data seem to have changed between two pages; the message says how.
+
+    `otherwise` is the hint for the user if the same happens at each reading, because then the data didn't change.
+    """
 
     def __init__(self, how: str, *, otherwise: str = "") -> None:
         super().__init__(how)
@@ -50,7 +52,10 @@ class Changed(Exception):
 
 
 class Page(Noun, frozen=True):
-    """A page that was read: what follows it, by which words a server knows its version, and its rows as bytes."""
+    """A page that was read: its rows as bytes, the next request, and the server's headers for its version.
+
+    `after` is None for the last page. `total` is the number of all rows that the page reports, or None.
+    """
 
     after: Request | None
     etag: str
@@ -62,8 +67,11 @@ class Page(Noun, frozen=True):
 
 
 class Wanted(Noun, frozen=True):
-    """What is asked for. `key` are fields that tell rows apart, `limit` is the most pages. `veiled` are words that
-    may be secret, so that they aren't kept."""
+    """The data to read from a service.
+
+    `key` are the fields that identify a row, and `limit` is the largest number of pages. `secret` is whether requests
+    carry credentials. `veiled` are texts that may be secret, so they aren't saved.
+    """
 
     url: str
     params: Mapping[str, Any]
@@ -77,8 +85,11 @@ class Wanted(Noun, frozen=True):
 
 
 class Walk:
-    """A reading. `kept` are pages of an earlier one that broke off, as it kept them by `keep`: a table for each call,
-    the earlier ones as the same objects."""
+    """One reading of all pages of a service.
+
+    `keep` is called with a list of tables to save: all tables of the last call, as the same objects, and a new one.
+    `kept` is a table of pages that an interrupted reading saved that way, or None.
+    """
 
     def __init__(
         self,
@@ -104,11 +115,11 @@ class Walk:
         self._kept_at = clock()
 
     def pages(self) -> list[Page]:
-        """Read what isn't there yet, and return all pages.
+        """Read the pages that aren't read yet, and return all pages.
 
         Raises:
-            Changed: a page that was read is not as it was.
-            SourceError: the service doesn't give what is wanted.
+            Changed: the data changed during the reading.
+            SourceError: a response is wrong, or the pages don't fit the settings.
         """
         wanted = self._wanted
         start = first(wanted.url, wanted.params, wanted.pages)
@@ -169,7 +180,13 @@ class Walk:
         return open_body(answer, self._wanted.format, self._wanted.rows)
 
     def _check_only(self, page: Page, pages: Pages) -> None:
-        """Refuse a first page that doesn't lead on, and says that there is more; warn of one that may have had to."""
+        """Check a first page that has no field for the next page.
+
+        A warning is logged that the page was taken for the only one, unless the next URL may come in the `Link` header.
+
+        Raises:
+            SourceError: the page reports more or fewer rows in all than it has.
+        """
         where = pages.at or " or ".join(PLACES[pages.by][:2])
         if page.total not in (None, page.rows):
             raise SourceError(
@@ -177,11 +194,11 @@ class Walk:
                 f"reports {page.total:,} rows and gave {page.rows:,}",
                 hint="correct `at` of `paginate`: it must say where a page names the next one",
             )
-        if pages.by == "cursor" or pages.at:  # else the next URL may stand in a header, as it does if there is more
+        if pages.by == "cursor" or pages.at:  # a `Link` header may be missing on the only page
             warn(f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, so it was taken for the only one")
 
     def _total(self, body: Body, number: int) -> int | None:
-        """Return how many rows a page says that there are in all."""
+        """Return the number of all rows that a page reports; None if the page or `paginate` has no such field."""
         pages = self._wanted.pages
         if pages is None or not pages.total:
             return None
@@ -199,7 +216,7 @@ class Walk:
         return int(read_table(Source.of_bytes(shown(request.url), body.data), self._wanted.format).num_rows)
 
     def _note(self, request: Request, number: int) -> None:
-        """Remember a request; one that was made already leads round and round."""
+        """Remember the request for page `number`; raise SourceError if an earlier page had the same request."""
         mark = msgspec.json.encode(request, order="sorted")
         if mark in self._asked:
             raise SourceError(
@@ -209,7 +226,14 @@ class Walk:
         self._asked[mark] = number
 
     def _check(self, page: Page, number: int, items: Sequence[Any] | None) -> None:
-        """Look whether a page fits those before it."""
+        """Check that a page reports the same total as the first page, and repeats no row's key.
+
+        `items` are the page's decoded rows; None to decode them from the page.
+
+        Raises:
+            Changed: the total differs, or a row of an earlier page comes again.
+            SourceError: a row has no key, or two rows of the page have the same one.
+        """
         before = self._pages[0] if self._pages else page
         if page.total != before.total:
             raise Changed(
@@ -231,11 +255,13 @@ class Walk:
                 self._refuse_twice(f"`{', '.join(self._wanted.key)}` {mark[1:-1].decode()}", other, number)
 
     def _refuse_twice(self, row: str, other: int, number: int) -> None:
-        """Refuse a row that came before: within one page nothing shifts, so there its key is none.
+        """Raise the error for a row on page `number` whose key came before on page `other`.
+
+        Rows don't move within one page, so a key that repeats there doesn't identify rows.
 
         Raises:
-            Changed: it came on another page.
-            SourceError: it came on the same.
+            Changed: the pages differ.
+            SourceError: both rows are on the same page.
         """
         keys = "let `key` name the fields that tell rows apart, or leave it out"
         if other == number:
@@ -259,7 +285,7 @@ class Walk:
             )
 
     def _confirm_kept(self, start: Request) -> None:
-        """Ask whether the first page is still the one that was kept: by the server's words, or else by its rows."""
+        """Raise Changed if the first page isn't the saved one, by its ETag or Last-Modified, or else by its rows."""
         page = self._pages[0]
         if page.etag or page.modified:
             self._confirm(start)
@@ -271,7 +297,7 @@ class Walk:
             raise Changed("its first page is not the one that was read")
 
     def _confirm(self, start: Request) -> None:
-        """Ask whether the first page is still the one that was read, where the server can tell."""
+        """Raise Changed if the first page has another ETag or Last-Modified now. Without these headers, do nothing."""
         page = self._pages[0]
         conditions = {"If-None-Match": page.etag} if page.etag else {"If-Modified-Since": page.modified}
         if not (page.etag or page.modified):
@@ -284,30 +310,30 @@ class Walk:
             raise Changed("its first page is not the one that was read")
 
     def _keep_some(self) -> None:
-        """Keep what has been read, unless that takes too much of the time."""
+        """Save the pages read since the last save, unless saving would take too large a share of the time."""
         now = self._clock()
         if self._keeping_s is not None and self._keeping_s > KEEP_SHARE * (now - self._kept_at):
             return
         self._tables.append(_table(self._unkept, self._veil))
         self._unkept = []
         self._keep(self._tables)
-        # what the first time takes, much of it for imports, says nothing of the next
+        # the first save isn't counted: much of its time goes into imports
         self._keeping_s = 0.0 if self._keeping_s is None else self._clock() - now
         self._kept_at = self._clock()
 
 
 def validator(answer: Answer) -> str:
-    """Return the words by which the server knows the version of what it answered; none where it tells none."""
+    """Return a response's version by its ETag or Last-Modified header; an empty text if it has neither."""
     return _validator(answer.headers.get("etag", ""), answer.headers.get("last-modified", ""))
 
 
 def version_of(answer: Answer) -> str:
-    """Return the server's own words for the version of what it answered, or the digest of that."""
+    """Return a response's version: by its ETag or Last-Modified header, or else the digest of its body."""
     return validator(answer) or f"digest {blake3(answer.body).hexdigest()}"
 
 
 def _validator(etag: str, modified: str) -> str:
-    # servers mark the same content differently as it was compressed or not, and by which way it came
+    # the same content may have another ETag when compressed (`-gzip`), or when a proxy changed it (`W/`)
     return f"ETag {etag.removeprefix('W/').replace('-gzip', '')}" if etag else f"as of {modified}" if modified else ""
 
 

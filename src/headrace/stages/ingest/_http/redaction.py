@@ -1,4 +1,4 @@
-"""What is kept between attempts lies in the open, so what may be a secret is left out of it."""
+"""Removes secrets from the data saved between attempts, because these files aren't encrypted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Veil:
-    """Puts marks in the place of words, as they stand in JSON and in URLs, and the words back in the place of marks.
+    """Replaces secret words in JSON, also as they are encoded in URLs, by marks, and the marks by the words again.
 
     >>> veil = Veil(["s3 cret"])
     >>> hidden = veil.hide(b'{"url": "https://a.example?key=s3%20cret&page=2"}')
@@ -24,27 +24,27 @@ class Veil:
             for form in (msgspec.json.encode(word)[1:-1], quote(word, safe="").encode(), quote_plus(word).encode())
             if form
         }
-        # JSON has no control characters, so a mark is never taken for anything else; longer words hide shorter ones
+        # JSON has no control characters, so a mark is unique; longer words come first, as they may contain shorter ones
         self._marks = [
             (form, b"\0" + _mark(number) + b"\0")
             for number, form in enumerate(sorted(forms, key=lambda form: (-len(form), form)))
         ]
 
     def hide(self, data: bytes) -> bytes:
-        """Return JSON without the words."""
+        """Return JSON with marks in place of the words."""
         for form, mark in self._marks:
             data = data.replace(form, mark)
         return data
 
     def show(self, data: bytes) -> bytes:
-        """Return JSON as it was."""
+        """Return JSON with the words in place of their marks, as it was before `hide`."""
         for form, mark in self._marks:
             data = data.replace(mark, form)
         return data
 
 
 def _mark(number: int) -> bytes:
-    """Write a number by control characters other than 0."""
+    """Return a number written with control characters other than 0."""
     digits = [1 + number % 31]
     while number := number // 31:
         digits.append(1 + number % 31)

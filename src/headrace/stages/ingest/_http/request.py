@@ -1,4 +1,4 @@
-"""What a user has sent along with a request: parameters of the URL, headers, what proves our right."""
+"""Checks what a user sends with a request: parameters of the URL, headers and credentials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headrace.define.secret import Secret
 from headrace.errors import DefinitionError, SourceError
 
 LATER = Handle | Secret
-"""What has its value only in the worker: there it is looked at again."""
+"""Arguments whose value is known only in the worker, where it is checked."""
 
 _PLAIN = str | Real | Decimal | UUID | dt.date | dt.time | None
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -23,10 +23,10 @@ _UNFIT = re.compile(r"[^\t\x20-\x7e]")
 
 
 def check_words(params: Any, headers: Any, auth: Any) -> None:
-    """Refuse what can't be sent: it would be sent as some text of it, or forge another header.
+    """Check that parameters, headers and credentials can be sent. A wrong value could forge another header.
 
     Raises:
-        DefinitionError: it names what is wrong, and shows no value: it may be a secret.
+        DefinitionError: a name or a value can't be sent. The message shows no value, because it may be a secret.
     """
     for what, given in (("params", params), ("headers", headers)):
         if not isinstance(given, Mapping):
@@ -53,7 +53,7 @@ def check_words(params: Any, headers: Any, auth: Any) -> None:
 
 
 def sent(value: Any) -> Any:
-    """Return a parameter's value as httpx takes it: times as ISO 8601 has them, other numbers than Python's as text."""
+    """Return a parameter's value in a type that httpx takes: times as ISO 8601, other libraries' numbers as text."""
     if isinstance(value, list | tuple):
         return [sent(each) for each in value]
     if isinstance(value, dt.date | dt.time):
@@ -64,10 +64,10 @@ def sent(value: Any) -> Any:
 
 
 def telling(params: Any, headers: Any, auth: Any) -> None:
-    """Check what came only now, in the worker: values of secrets, and of what other tasks gave.
+    """Check values that are known only in the worker: those of secrets, and the results of other tasks.
 
     Raises:
-        SourceError: it can't be sent.
+        SourceError: a name or a value can't be sent.
     """
     try:
         check_words(params, headers, auth)
@@ -84,7 +84,7 @@ def _check_parameter(name: str, value: Any) -> None:
 
 
 def _is_truth(value: Any) -> bool:
-    """Return whether it is NumPy's own true or false, without NumPy: most workers don't have it loaded."""
+    """Return whether a value is a NumPy boolean. NumPy isn't imported, as most workers don't need it."""
     kind = type(value)
     return kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")
 

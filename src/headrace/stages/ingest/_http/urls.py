@@ -1,4 +1,4 @@
-"""URLs of web services: which can be asked, whom one talks to there, and how people are shown them."""
+"""URLs of web services: checks them, finds their host, and makes them safe to show."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from headrace.errors import DefinitionError
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Return what of a URL says whom one talks to: scheme, host and port."""
+    """Return the scheme, host and port of a URL. The port is None if the URL has none."""
     parts = httpx.URL(url)
     return parts.scheme, parts.host, parts.port
 
 
 def shown(url: str) -> str:
-    """Return a URL for people: without its query, which may hold a key, and without a password."""
+    """Return a URL that is safe to show: without a password, and without its query, which may hold a key."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -25,15 +25,15 @@ def shown(url: str) -> str:
 
 
 def checked(url: str) -> str:
-    """Return the URL if it is one that can be asked.
+    """Return the URL unchanged if a request can be sent to it.
 
     Raises:
-        DefinitionError: it is not.
+        DefinitionError: the URL is malformed, isn't `http` or `https`, or holds credentials.
     """
     try:
         parts = urlsplit(url)
         httpx.URL(url)
-        _ = parts.port  # which is looked at only here
+        _ = parts.port  # raises ValueError if the port is wrong
     except (ValueError, httpx.InvalidURL) as error:
         raise DefinitionError(f"`{shown(url)}` is not a web address: {error}", hint="correct it") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:

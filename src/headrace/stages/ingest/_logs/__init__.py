@@ -1,2 +1,2 @@
-"""`ingest.logs`: the lines of logs as a table, each line once. Begin with `logs`, the stage, then `rotation`. Nothing
-here parses a line but `patterns`."""
+"""`ingest.logs`: reads the lines of logs as a table, each line once. Start reading at `logs`, the stage, then
+`rotation`. Only `patterns` parses lines."""

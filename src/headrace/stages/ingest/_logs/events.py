@@ -1,4 +1,4 @@
-"""The lines of a log, whole ones only, with where each ends: as they are, or several together as one event."""
+"""Splits a log into complete lines with the offset of their end, or joins several lines to one event."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 CHUNK_BYTES = 1 << 20
 CUT_BYTES = 1000
-"""So much is kept of a line that is too long."""
+"""The number of bytes that are kept of a line that is too long."""
 
 BATCH_LINES = 4096
 BATCH_BYTES = 4 << 20
@@ -16,8 +16,11 @@ _Read = Callable[[int], bytes]
 
 
 class Event(NamedTuple):
-    """A line, or lines that belong together: the numbers of the first and the last, the bytes, the offset behind them.
-    Of what was longer than the limit there is the beginning, and its length in `long`."""
+    """One line of a log, or several lines that belong together.
+
+    `line` and `last` are the numbers of the first and the last line, and `end` is the offset after them. `data` are the
+    bytes. For an event longer than the limit, `data` is only the beginning, and `long` is the whole length in bytes.
+    """
 
     line: int
     last: int
@@ -27,10 +30,10 @@ class Event(NamedTuple):
 
 
 def lines(read: _Read, *, offset: int, line: int, limit: int, final: bool) -> Iterator[Event]:
-    """Yield the lines that follow, `line` being the number of the first and `offset` its place.
+    """Yield the lines that `read` returns, as events. `line` is the number of the first line, and `offset` its place.
 
-    A last line without an end is given only if the log is `final`: else someone is writing it. No more than a chunk
-    and a line of the limit is held, however long a line is.
+    A last line without a line break is yielded only if the log is `final`, because otherwise it may still be being
+    written. Memory holds at most one chunk and one line of `limit` bytes, however long a line is.
     """
     rest, dropped, zeros = b"", 0, 0
     while chunk := read(CHUNK_BYTES):
@@ -45,7 +48,7 @@ def lines(read: _Read, *, offset: int, line: int, limit: int, final: bool) -> It
             rest = last
         else:
             rest += last
-        if len(rest) > limit + CUT_BYTES and not dropped:  # the hole that a truncated log begins with may be vast
+        if len(rest) > limit + CUT_BYTES and not dropped:  # a truncated log may begin with a vast run of zeros
             bare = rest.lstrip(b"\0")
             zeros, rest = zeros + len(rest) - len(bare), bare
         if len(rest) > limit + CUT_BYTES:
@@ -56,13 +59,13 @@ def lines(read: _Read, *, offset: int, line: int, limit: int, final: bool) -> It
 
 
 def _event(line: int, data: bytes, end: int, dropped: int, limit: int) -> Event:
-    data = data.removesuffix(b"\r").lstrip(b"\0")  # a log that was truncated under its writer begins with zeros
+    data = data.removesuffix(b"\r").lstrip(b"\0")  # a log truncated while a program writes it begins with zeros
     long = len(data) + dropped if dropped or len(data) > limit else 0
     return Event(line, line, data[:CUT_BYTES] if long else data, end, long)
 
 
 def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """Yield lines by the thousand, or by some MiB: what is done with many at once takes less time for each."""
+    """Yield events in lists of at most 4096 lines or about 4 MiB, because parsing many at once is faster."""
     held: list[Event] = []
     size = 0
     for each in events:
@@ -78,9 +81,10 @@ def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
 def together(
     events: Iterable[Event], begins: Callable[[list[bytes]], list[bool]], *, limit: int, final: bool
 ) -> Iterator[Event]:
-    """Put lines together: an event goes from a line that `begins` tells up to the next such line.
+    """Join lines to events, and yield the events. An event goes from one line for which `begins` is True to the next.
 
-    The last one is given only if the log is `final`, since its next line may still come.
+    The last event is yielded only if the log is `final`, because more of its lines may still come. An event of
+    `limit` bytes or more is cut.
     """
     held: Event | None = None
     told = (

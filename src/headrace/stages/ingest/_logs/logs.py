@@ -1,4 +1,4 @@
-"""`ingest.logs`: the lines of logs as a table, each line once, however they are rotated."""
+"""`ingest.logs`: reads the lines of logs as a table, each line once, however the logs are rotated."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from headrace.stages.ingest._logs.rotation import Broken, Known, Log, Moving, as
 from headrace.stages.ingest._logs.table import LogTable, extended
 
 PASSES = 5
-"""So often all logs are looked at anew, where they move while they are read."""
+"""How often all logs are read before giving up, if they are renamed or truncated while they are read."""
 
 FORGOTTEN = 1000
-"""So many logs that are not there any more are still known: they may come back, packed."""
+"""The number of vanished logs that the cursor still remembers, because they may come back packed."""
 
 _decode_known = msgspec.json.Decoder(list[Known]).decode
 
 
 class Logs(NamedTuple):
-    """What logs say: the rows, the lines that couldn't be taken (`file`, `line`, `text`, `why`), and a report."""
+    """The result of reading logs: the rows, the refused lines (`file`, `line`, `text`, `why`), and a report."""
 
     rows: pa.Table
     quarantine: pa.Table
@@ -46,7 +46,7 @@ class Logs(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """How lines are read."""
+    """The settings for reading lines."""
 
     form: str | None
     pattern: str | None
@@ -76,34 +76,36 @@ def logs(
     line_column: str | None = None,
     links: bool = False,
 ) -> Logs:
-    r"""Read a folder of logs, and return their lines as rows: all that were ever there, each once.
+    r"""Read a folder of logs, and return all lines read so far as rows, each line once.
 
-    Logs may be renamed, copied and truncated, or packed (`.gz`, `.bz2`, `.xz`, `.zst`) between two runs and while they
-    are read: a cursor knows each by its content, and how far it has been read. A last line that isn't ended waits.
+    Logs may be renamed, copied, truncated or packed (`.gz`, `.bz2`, `.xz`, `.zst`), between two runs or while they are
+    read. A cursor recognizes each log by its content, and remembers how far it has been read. A last line without a
+    line break is left for the next run.
 
     Args:
-        files: a pattern of paths that rotated logs fit too, such as `logs/app*.log*`, relative to the project's folder
-            or absolute.
-        format: `"json"`: an object a line; `"logfmt"`: `key=value`; `"combined"`: as Apache and nginx write access.
-        pattern: a regular expression with a named group for each column, instead; it has to match the whole line.
-            With neither there is one column, `line`. It is matched by RE2, in time that only grows as the line does:
-            without look-around and back references, and `\d`, `\w`, `\s` are those of ASCII.
+        files: a pattern of paths that also matches rotated logs, such as `logs/app*.log*`, relative to the project's
+            folder or absolute.
+        format: the format of a line. `"json"`: an object. `"logfmt"`: `key=value`. `"combined"`: the access log of
+            Apache and nginx. None: `pattern`, or else one column `line`.
+        pattern: a regular expression with a named group for each column, in place of `format`. It must match the whole
+            line. It is matched by RE2 in time proportional to the line's length. RE2 has no look-around and no back
+            references, and its `\d`, `\w` and `\s` match only ASCII.
         multiline: a regular expression that matches the first line of an event of several lines. The last event of a
-            log waits for the next one.
-        schema: types of columns, as a schema or pairs of a name and a type; other columns are text as matched, or what
-            JSON says.
-        times: for columns that are times, the form in which they are written, as `strptime` has it.
-        new_only: gives the lines only that are new since the last run that succeeded.
-        cursor: what the cursor is called by which lines are known. If not given, it is made from what is read and
-            how: logs that are read in another way are read again from the beginning, as far as they are there.
-        encoding: of the text; several are tried in turn. A line that fits none goes to the quarantine.
-        line_mib: the longest line (or event) that is taken; a longer one goes to the quarantine, cut.
-        file_column: a column of this name says which file a row was read from.
-        line_column: a column of this name says which line of its log it is, from 1.
+            log is left for a later run, until the next event begins. None: each line is an event.
+        schema: the types of columns, as a schema or as pairs of a name and a type. Other columns are text, or have the
+            types found in JSON.
+        times: the names of columns that are times, each with its format as for `strptime`.
+        new_only: return only the lines that are new since the last run that succeeded.
+        cursor: the name of the cursor that remembers what was read. None: made from the pattern and all options. With
+            other options the name is another one, so all logs that still exist are read from the beginning.
+        encoding: the encoding of the text, or several to try in turn. A line that fits none goes to the quarantine.
+        line_mib: the longest line (or event) allowed, in MiB. A longer one is cut and goes to the quarantine.
+        file_column: the name of a column to add, with the file that a row was read from. None: no such column.
+        line_column: the name of a column to add, with the number of the line in its log, from 1. None: no such column.
         links: whether symbolic links may lead out of the pattern's folder.
 
     Raises:
-        DefinitionError: something of this makes no sense.
+        DefinitionError: an argument is wrong, or two don't go together.
         SourceError: the logs can't be read.
     """
     look = Look(pattern=files, links=links)
@@ -136,8 +138,11 @@ def logs(
 def _check_columns(
     told: Sequence[str] | None, typed: pa.Schema | None, times: Iterable[str], own: Iterable[str | None]
 ) -> None:
-    """Refuse two columns of one name, and types and times of columns that lines can't have, as far as it is told which
-    they have."""
+    """Check the names of columns; `told` are the columns of a line, or None if each line names its own.
+
+    Raises:
+        DefinitionError: two columns would have one name, or `schema` or `times` names a column that no line has.
+    """
     named = [each for each in own if each is not None]
     if twice := [each for each in named if each in (told or ()) or named.count(each) > 1]:
         raise DefinitionError(
@@ -159,7 +164,7 @@ def _check_encodings(names: Sequence[str]) -> None:
 
 
 def _known_columns(parameter: str, named: Iterable[str], columns: Sequence[str]) -> None:
-    """Refuse names of columns that no line will have."""
+    """Raise DefinitionError if the argument `parameter` names a column that isn't in `columns`."""
     for name in named:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, 1)
@@ -169,13 +174,13 @@ def _known_columns(parameter: str, named: Iterable[str], columns: Sequence[str])
 
 @ready("ingest.logs.version", version=1, kind="ingest", cache=False)
 def logs_version(look: Look) -> str:
-    """Return which logs there are, and how long each is."""
+    """Return a digest of the paths and the stamps of all logs that match a pattern."""
     return _version((each.path, each.stamp) for each in Local(look).files())
 
 
 @ready("ingest.logs", version=5, on=("pyarrow",), kind="ingest", name="logs")
 def read(look: Look, version: str, known: Cursor, *, how: Lines, new_only: bool) -> Logs:
-    """Read what is new in the logs, and put it to what has been read before."""
+    """Read the new lines of the logs, and return them with all earlier lines, or alone if `new_only`."""
     state = known.value or {"known": "[]", "rows": [], "quarantine": []}
     before = _decode_known(state["known"])
     place = Local(look)
@@ -232,13 +237,13 @@ class _Reading:
         self.version = ""
 
     def all(self, place: Local, before: Sequence[Known], excluded: Mapping[str, str]) -> list[Known]:
-        """Read what is new in all logs; return how far each has been read now."""
+        """Read the new lines of all logs except those in `excluded`, and return how far each log has now been read."""
         self._grid = [(path, 0, 0, f"can't be unpacked yet: {why}") for path, why in excluded.items()]
         opened: list[Log] = []
         try:
             for path in self._paths(place):
                 if path not in excluded:
-                    opened.append(Log(path, place.real(path)))  # noqa: PERF401  what was opened is closed, if one fails
+                    opened.append(Log(path, place.real(path)))  # noqa: PERF401  if one fails, those opened before are closed
             self.version = _version([*((log.path, log.stamp) for log in opened), *_stamps(place, excluded)])
             pairs = assigned(opened, before)
             after = [self._one(log, known) for log, known in pairs]
@@ -257,7 +262,7 @@ class _Reading:
         return paths
 
     def _one(self, log: Log, known: Known | None) -> Known | None:
-        """Read what is new in a log."""
+        """Read the new lines of a log, and return how far it has been read; None if nothing has been read of it."""
         if known is not None and log.is_unchanged(known):
             return known
         offset, line = (0, 0) if known is None else (known.offset, known.line)
@@ -281,7 +286,7 @@ class _Reading:
         return found if self._begins is None else together(found, self._begins, limit=limit, final=log.packed)
 
     def _take(self, events: Sequence[Event], path: str) -> None:
-        """Make lines rows, or put them into the quarantine with the reason."""
+        """Add lines to the rows, or to the quarantine with the reason."""
         read = [self._read(each) for each in events if each.long or not (not each.data or each.data.isspace())]
         parsed = iter(self._parse([text for _, text, why in read if not why]))
         for event, _, why in read:
@@ -301,7 +306,7 @@ class _Reading:
                 self._refuse(event, path, misfit)
 
     def _read(self, event: Event) -> tuple[Event, str, str]:
-        """Return a line with its text, or with the reason why it has none."""
+        """Return an event, its text, and the reason why it can't be decoded; either the text or the reason is empty."""
         if event.long:
             limit = self._how.line_bytes / 2**20
             return event, "", f"it is {event.long:,} bytes long, over the limit of {limit:,.3g} MiB"
@@ -322,7 +327,7 @@ class _Reading:
         self.quarantine.add({"file": path, "line": event.line, "text": text, "why": why})
 
     def report(self, pattern: str, rows: int, quarantine: pa.Table) -> Report:
-        """Return what was read."""
+        """Return a report of what was read."""
         reasons = quarantine["why"].value_counts().to_pylist() if quarantine.num_rows else []
         examples = quarantine.slice(0, 5).to_pylist()
         grids = [

@@ -1,4 +1,4 @@
-"""What the lines of logs say: by a pattern with named groups, as JSON, as logfmt, as web servers write them."""
+"""Parses the lines of logs: by a pattern with named groups, as JSON, as logfmt, or as access logs of web servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMBINED = (
     r'(?P<host>\S+) (?P<ident>\S+) (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)"'
     r' (?P<status>\d{3}) (?P<size>\d+|-)(?: "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)")?'
 )
-"""Apache's and nginx's `combined`, and `common`, which is its beginning."""
+"""Matches the log format `combined` of Apache and nginx, and `common`, which is the beginning of `combined`."""
 COMBINED_COLUMNS = (
     *("host", "ident", "user", "time", "status", "size", "referer", "agent"),
     *("method", "path", "protocol"),
@@ -30,7 +30,7 @@ COMBINED_COLUMNS = (
 _COMBINED_TYPES = {"time": pa.timestamp("us", "UTC"), "status": pa.int64(), "size": pa.int64()}
 
 EXACT = 2**53
-"""Beyond this a whole number is another one as a float."""
+"""The limit up to which a float can hold every whole number exactly."""
 
 _TRUTHS = {"true": True, "false": False}
 _PAIR = re.compile(r'\s*([^\s="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?(?=\s|$)')
@@ -39,10 +39,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def parser_of(form: str | None, pattern: str | None, times: Mapping[str, str]) -> ParseAll:
-    """Return what takes lines apart: for each it gives a row, or the reason why it can't.
+    """Return a function that parses lines. For each line it returns a row, or the reason why the line can't be parsed.
 
     Raises:
-        DefinitionError: there is no such format, or the pattern is none.
+        DefinitionError: the format is unknown, or the pattern is wrong.
     """
     if form is not None and pattern is not None:
         raise DefinitionError("`format` and `pattern` are both given", hint="give one of them")
@@ -72,25 +72,25 @@ def _each(parse: Parse, times: Mapping[str, str]) -> ParseAll:
 
 
 def _told(row: dict[str, Any], times: Mapping[str, str]) -> dict[str, Any] | str:
-    """Return a row with times where they are told to be, or the reason why they are none."""
+    """Return a row with the columns in `times` parsed as times, or the reason why one can't be parsed."""
     for name, form in times.items():
         if row.get(name) is not None:
             try:
-                row[name] = datetime.strptime(row[name], form)  # noqa: DTZ007  its zone is what the format says
+                row[name] = datetime.strptime(row[name], form)  # noqa: DTZ007  the format says whether there is a time zone
             except (ValueError, TypeError):
                 return f"column `{name}` is no time of the form `{form}`: {row[name]!r:.80}"
     return row
 
 
 def check_times(times: Mapping[str, str]) -> None:
-    """Refuse a form of times that no time can have.
+    """Check the formats of times.
 
     Raises:
-        DefinitionError: it names the column.
+        DefinitionError: `strptime` doesn't accept a format. The error names the column.
     """
     for name, form in times.items():
         try:
-            datetime.strptime("", form)  # noqa: DTZ007  only the form counts
+            datetime.strptime("", form)  # noqa: DTZ007  only the format is tested
         except ValueError as error:
             if "format" in str(error) and "does not match" not in str(error):
                 raise DefinitionError(
@@ -99,7 +99,7 @@ def check_times(times: Mapping[str, str]) -> None:
 
 
 def columns_of(form: str | None, pattern: str | None) -> tuple[str, ...] | None:
-    """Return the columns that lines have by how they are read, or None where each line names its own.
+    """Return the names of the columns that a format or a pattern gives, or None if each line names its own columns.
 
     >>> columns_of(None, r"(?P<level>\\w+) (?P<text>.*)"), columns_of("json", None)
     (('level', 'text'), None)
@@ -110,7 +110,9 @@ def columns_of(form: str | None, pattern: str | None) -> tuple[str, ...] | None:
 
 
 def fields_of(form: str | None, pattern: str | None, times: Mapping[str, str]) -> list[pa.Field]:
-    """Return the columns that lines have by how they are read, with their types as far as these are known by that.
+    """Return the columns that a format or a pattern gives, with their types; the type of a column in `times` is `null`.
+
+    The list is empty if each line names its own columns.
 
     >>> fields_of(None, None, {}), fields_of("json", None, {})
     ([pyarrow.Field<line: string>], [])
@@ -157,7 +159,7 @@ def _unquoted(value: str | None) -> str | None:
 _LINE = re.compile(COMBINED)
 
 
-@functools.lru_cache(maxsize=4096)  # lines of one second have one time
+@functools.lru_cache(maxsize=4096)  # many lines have the same time
 def _time(text: str) -> datetime:
     try:
         return datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z")
@@ -189,7 +191,7 @@ _FORMATS: dict[str, Parse] = {"json": _json, "logfmt": _logfmt, "combined": _com
 
 
 def type_of(values: list[Any]) -> pa.DataType:
-    """Return the type of a column of these values: what they all are, or text where they are of several kinds.
+    """Return the Arrow type of a column of these values, or text if their types differ or no type can hold them all.
 
     >>> type_of([1, None, 2.5]), type_of([1, "x"]), type_of([{"a": 1}])
     (DataType(double), DataType(string), DataType(string))
@@ -211,7 +213,7 @@ def type_of(values: list[Any]) -> pa.DataType:
 
 
 def fitted(value: Any, kind: pa.DataType) -> Any:
-    """Return a value as one of a column of this type; raise `ValueError` where it isn't."""
+    """Return a value converted to a column's type; raise ValueError if it doesn't fit."""
     if value is None or pa.types.is_null(kind):
         return None
     if pa.types.is_string(kind):
@@ -236,7 +238,7 @@ def fitted(value: Any, kind: pa.DataType) -> Any:
     else:
         try:
             return pa.scalar(value).cast(kind).as_py()
-        except OverflowError as error:  # a whole number that is greater than any of Arrow's
+        except OverflowError as error:  # a whole number too large for Arrow
             raise ValueError(f"{value!r:.80}") from error
     if not fits:
         raise ValueError(f"{value!r:.80}")

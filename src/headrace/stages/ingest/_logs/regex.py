@@ -1,8 +1,8 @@
-"""A user's regular expression over many texts, in time that only grows as they do.
+"""Matches a user's regular expression in time proportional to the length of the text.
 
-Python's engine tries one way after the other: there are patterns of ten characters that take it years for one line. RE2
-(Arrow brings it) takes all ways at once. It has no look-around and no back references, and `\\d`, `\\w` and `\\s` are
-those of ASCII.
+Python's engine tries one way to match after another: a pattern of ten characters can take it years for one line. RE2,
+which comes with Arrow, follows all ways at once. It has no look-around and no back references, and its `\\d`, `\\w` and
+`\\s` match only ASCII.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from headrace.errors import DefinitionError
 _PIECES = re.compile(
     r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]|(?P<group>\((?!\?))|(?P<most>\{,\d*\})", re.DOTALL
 )
-"""What is taken as it is written or is escaped, a set of characters, a group without a name, and a bare `{,n}`."""
+"""Matches an escaped or quoted part, a set of characters, the start of a group without a name, and `{,n}`."""
 
-# a text of no characters; `pa.array` would import pandas for it
+# an array of one empty text; `pa.array` would import pandas
 _NOTHING = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(bytes(8)), pa.py_buffer(b"")])
 
 
 class Linear:
-    """A pattern, as RE2 takes it. Groups without a name take nothing."""
+    """A compiled regular expression for RE2. Groups without a name don't capture."""
 
     def __init__(self, pattern: str, name: str) -> None:
-        """Read a pattern; `name` is the parameter that it was given by.
+        """Compile a pattern; `name` is the parameter's name in errors.
 
         Raises:
-            DefinitionError: it is none, or none for RE2.
+            DefinitionError: the pattern isn't text, RE2 doesn't accept it, or two groups have one name.
         """
         self._inner = _without_nameless(pattern, name)
         self._whole = rf"\A(?s:{self._inner})\z"
         try:
-            pc.match_substring_regex(_NOTHING, pattern)  # alone, so that no parenthesis of it closes one of ours
+            pc.match_substring_regex(_NOTHING, pattern)  # alone first, or its parentheses could close those added below
             kind: Any = pc.extract_regex(_NOTHING, self._whole).type
         except (pa.ArrowInvalid, UnicodeEncodeError) as error:
             raise DefinitionError(
@@ -51,13 +51,13 @@ class Linear:
             raise DefinitionError(f"`{name}` has two groups `{twice[0]}`", hint="give each a name of its own")
 
     def rows(self, texts: list[str]) -> list[dict[str, str | None] | None]:
-        """Return the named groups of each text that matches as a whole, None of those that don't.
+        """Return the values of the named groups for each text; None for a text that doesn't match as a whole.
 
-        A group that took no part in it is None.
+        A group that took no part in the match has the value None.
         """
         values = pa.array(texts, pa.string())
         found: list[dict[str, str | None] | None] = pc.extract_regex(values, self._whole).to_pylist()
-        if any(row is not None and "" in row.values() for row in found):  # it may be empty, or not there
+        if any(row is not None and "" in row.values() for row in found):  # "" may mean an empty match, or none
             spans = pc.extract_regex_span(values, self._whole).to_pylist()
             for row, span in zip(found, spans, strict=True):
                 if row is not None:
@@ -65,16 +65,16 @@ class Linear:
         return found
 
     def begins(self, texts: list[bytes]) -> list[bool]:
-        """Tell of each text whether the pattern matches at its beginning."""
+        """Return for each text whether the pattern matches at its beginning."""
         found: Any = pc.match_substring_regex(pa.array(texts, pa.binary()), rf"\A(?s:{self._inner})")
         return list(found.to_pylist())
 
 
 def _without_nameless(pattern: str, name: str) -> str:
-    """Return a pattern whose groups without a name take nothing.
+    """Return a pattern with each group without a name changed to a group that doesn't capture.
 
     Raises:
-        DefinitionError: it is no text, or has `{,n}`, which RE2 takes as it stands.
+        DefinitionError: the pattern isn't text, or has `{,n}`, which RE2 would match as plain characters.
     """
     if not isinstance(pattern, str):
         raise DefinitionError(f"`{name}` is a `{type(pattern).__name__}`", hint=r'give a text, such as r"\d+"')

@@ -1,8 +1,8 @@
-"""Logs that are renamed, copied, truncated and packed while they are read: each is known by its content.
+"""Recognizes logs by their content, even if they are renamed, copied, truncated or packed while they are read.
 
-What is known of a log is a digest of its first bytes, and one of the last bytes before the place up to which it was
-read. Whatever it is called later, and however it is packed, it is that log if both are found there; what follows them
-is new. A copy that is being made beside its original is the beginning of it, and is left alone.
+For each log two digests are kept: of its first bytes, and of the last bytes before the offset up to which it was read.
+A file with both digests at these places is the same log, whatever its name and packing. The bytes after that offset are
+new. A file that is only the beginning of another log is a copy of that log, perhaps an unfinished one, and isn't read.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _OPENERS: dict[str, Any] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
-    # Arrow closes what it was given
+    # Arrow closes the file that it gets, so it gets a duplicate
     ".zst": lambda file: pa.CompressedInputStream(pa.PythonFile(os.fdopen(os.dup(file.fileno()), "rb")), "zstd"),
 }
 _NUMBERED = re.compile(r"[._-]\d[\dT:_-]*(?=\.|$)")
 BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)
-"""What unpacking raises where a file is cut off, or is none of that kind."""
+"""The exceptions of unpacking a file that is cut off or isn't packed in that format."""
 
 
 class Moving(Exception):
-    """The logs changed in the middle: look at all of them anew."""
+    """Raised if a log was renamed or truncated while the logs were read; all of them must be read again."""
 
 
 class Broken(Exception):
-    """A packed log can't be unpacked: it is still being written, or is no such file."""
+    """Raised if a packed log can't be unpacked: it is still being written, or isn't in that format."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(path, why)
@@ -55,8 +55,11 @@ class Broken(Exception):
 
 
 class Known(Row, frozen=True):
-    """How far a log has been read: `offset` bytes (unpacked), `line` whole lines. `size` (as it lay there), `modified`
-    and `inode` say by a look whether anything has happened to it since."""
+    """How far a log has been read: `offset` bytes (unpacked) and `line` complete lines.
+
+    `head` and `tail` are digests of its first `head_bytes` bytes and of the last `tail_bytes` bytes before `offset`.
+    `size` (packed), `modified` and `inode` show without reading the file whether it has changed since.
+    """
 
     group: str
     head: str
@@ -72,7 +75,7 @@ class Known(Row, frozen=True):
 
 
 def group_of(path: str) -> str:
-    """Return the name that a log has before it is rotated: only logs of one group can be the same one.
+    """Return the path that a log has before it is rotated. Only files with equal groups can be the same log.
 
     >>> [group_of(each) for each in ("a/app.log", "a/app.log.2.gz", "a/app.log-20260131", "a/app-2026-01-31.log")]
     ['a/app.log', 'a/app.log', 'a/app.log', 'a/app.log']
@@ -83,7 +86,7 @@ def group_of(path: str) -> str:
 
 
 class Log:
-    """A log that is open: its bytes, unpacked, from the beginning. What is written after it was opened is not seen."""
+    """An open log that is read unpacked. Bytes that are written after it was opened aren't read."""
 
     def __init__(self, path: str, place: Path) -> None:
         try:
@@ -109,18 +112,18 @@ class Log:
         self.rewind()
 
     def __len__(self) -> int:
-        """The bytes that it had when it was opened; of a packed one, those that are packed."""
+        """The size in bytes when the log was opened; for a packed log, its packed size."""
         return self._size
 
     def rewind(self) -> None:
-        """Go to the beginning."""
+        """Move to the beginning of the log."""
         self._raw.seek(0)
         self.at = 0
         self._recent = b""
         self._stream = _OPENERS[os.path.splitext(self.path)[1]](self._raw) if self.packed else self._raw
 
     def read(self, count: int) -> bytes:
-        """Return the next bytes, as many as that if there are."""
+        """Return the next `count` bytes, or fewer at the end; raise Broken if the log can't be unpacked."""
         if not self.packed:
             count = min(count, max(0, self._size - self.at))
         try:
@@ -134,7 +137,7 @@ class Log:
         return bytes(found)
 
     def go(self, offset: int) -> bool:
-        """Go to an offset; return whether there are so many bytes."""
+        """Move to an offset, and return whether the log has that many bytes."""
         if not self.packed:
             self._raw.seek(offset)
             self.at = offset
@@ -147,14 +150,14 @@ class Log:
         return self.at == offset
 
     def is_as_it_was(self) -> bool:
-        """Return whether what was read still stands there: it wasn't truncated, and written anew, meanwhile."""
+        """Return whether the log still holds the bytes that were read: it wasn't truncated or overwritten since."""
         if self.packed:
             return True
         same = os.pread(self._raw.fileno(), len(self.head), 0) == self.head
         return same and os.fstat(self._raw.fileno()).st_size >= self.at
 
     def continues(self, known: Known) -> bool:
-        """Return whether it is the log that is known, and go to where that was read up to."""
+        """Return whether this is the log in `known`; if so, move to the offset up to which that log was read."""
         if known.group != self.group or _digest(self.head[: known.head_bytes]) != known.head:
             return False
         if len(self.head) < known.head_bytes or not self.go(known.offset - known.tail_bytes):
@@ -162,7 +165,7 @@ class Log:
         return _digest(self.read(known.tail_bytes)) == known.tail and self.at == known.offset
 
     def begins(self, other: Log) -> bool:
-        """Return whether another log begins with all that this one holds."""
+        """Return whether the log `other` begins with all bytes of this log."""
         if not other.head.startswith(self.head):
             return False
         self.rewind()
@@ -173,7 +176,7 @@ class Log:
         return True
 
     def known(self, offset: int, line: int) -> Known:
-        """Return how far it has been read."""
+        """Return the record of how far this log has been read: `offset` bytes and `line` lines."""
         tail_bytes = min(TAIL_BYTES, offset)
         tail = self._recent
         if self.at != offset or len(tail) != tail_bytes:
@@ -195,7 +198,7 @@ class Log:
         )
 
     def is_unchanged(self, known: Known) -> bool:
-        """Tell by a look whether nothing has happened to it since it was read."""
+        """Return whether the path, inode, size and time of the log are the same as when it was read."""
         told = (known.path, known.inode, known.size, known.modified)
         return told == (self.path, self.inode, self._size, self.modified)
 
@@ -208,9 +211,10 @@ def _digest(data: bytes) -> str:
 
 
 def assigned(logs: Sequence[Log], known: Iterable[Known]) -> list[tuple[Log, Known | None]]:
-    """Say of each log which known one it is, None for a new one; copies of others are left out.
+    """Return each log with its record in `known`, or with None if it is new. Copies of other logs are left out.
 
-    The result is in the order in which lines were written: of each group the log that was written to last comes last.
+    The logs of a group are in the order of their last change, so that lines come in the order in which they were
+    written.
     """
     rest = {id(log): log for log in logs if log.head}
     found: list[tuple[Log, Known | None]] = []
@@ -223,11 +227,11 @@ def assigned(logs: Sequence[Log], known: Iterable[Known]) -> list[tuple[Log, Kno
         same = [log for log in rest.values() if log.continues(each)]
         if not same:
             continue
-        # the longest has all that the others have; among those of one length the one that it was
+        # the longest holds all that the others hold; among equally long ones, take the one with the known inode
         best = max(same, key=lambda log: (not log.packed, len(log), log.inode == each.inode))
         mine = next((log for log in same if log.inode == each.inode and not log.packed), None)
         if mine is not None and mine is not best and not mine.begins(best):
-            best = mine  # the other one began alike, and is another
+            best = mine  # the longest is another log with the same beginning
         del rest[id(best)]
         for copy in same:
             if copy is not best and copy.begins(best):

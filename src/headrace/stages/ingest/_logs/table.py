@@ -1,4 +1,4 @@
-"""A table that grows row by row, with types that are found, or known already."""
+"""A table that grows row by row. Its columns' types are known before, or are found from the values."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ BATCH_ROWS = 50_000
 
 
 class LogTable:
-    """Rows on their way to a table.
+    """Collects rows, and returns them as a table.
 
-    Columns of `schema` have their types, and a row that doesn't fit is refused. So it is with those of `before`, which
-    earlier rows have; but integers become floats there, or text where they are too great for that. The type of any
-    other column is what all its values are, or text. `told` are columns that are there though no row has come yet.
+    Args:
+        schema: columns with fixed types. A row with a value that doesn't fit is refused.
+        more: more columns with known types.
+        before: the columns of earlier rows. A row that doesn't fit is refused here too, but a column of integers may
+            become floats, or text if a number is too large for a float.
+        told: columns that the table has even before any row comes.
+
+    The type of any other column is that of all its values, or text if they differ.
     """
 
     def __init__(
@@ -37,7 +42,7 @@ class LogTable:
         self.count = 0
 
     def add(self, row: dict[str, Any]) -> str | None:
-        """Add a row; return the reason if a value doesn't fit its column."""
+        """Add a row, and return None; if a value doesn't fit its column, add nothing and return the reason."""
         fit: dict[str, Any] = {}
         for name, value in row.items():
             kind = self._kinds.get(name)
@@ -62,7 +67,7 @@ class LogTable:
         return None
 
     def table(self) -> pa.Table:
-        """Return all rows."""
+        """Return all rows as one table."""
         if self._held or not self._tables:
             self._flush()
         schema = _widest(self._tables)
@@ -84,10 +89,11 @@ class LogTable:
 
 
 def extended(parts: Sequence[pa.Table], new: pa.Table) -> list[pa.Table]:
-    """Return the parts with a new one behind them, all of one schema.
+    """Return the parts of a table with a new part added at the end, all with one schema.
 
-    A part that is less than twice as long as what follows is put together with that, so that there are never more
-    parts than the logarithm of the rows, and a row is written again no oftener; a part that stays is the same object.
+    A part that has less than twice the rows of the part after it is joined with that part. So the number of parts, and
+    how often a row is written again, grow only with the logarithm of the rows. Parts that aren't joined stay the same
+    objects.
     """
     if not parts:
         return [new]
@@ -113,7 +119,7 @@ def _widest(tables: Sequence[pa.Table]) -> pa.Schema:
 
 
 def _is_exact(column: pa.ChunkedArray) -> bool:
-    """Return whether numbers are the same ones as floats."""
+    """Return whether all numbers of a column stay the same when converted to floats."""
     if column.type != pa.int64():
         return True
     ends = pc.min_max(column).as_py()

@@ -98,14 +98,14 @@ class Checked(Struct, frozen=True, kw_only=True):
     collector deletes them."""
 
     problems: tuple[Problem, ...]
-    runs: int
-    blobs: int
-    bytes: int
     is_deep: bool
-    drafts: int
-    draft_bytes: int
-    orphans: int
-    orphan_bytes: int
+    runs: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    drafts: int = 0
+    draft_bytes: int = 0
+    orphans: int = 0
+    orphan_bytes: int = 0
 
 
 class Checker:
@@ -128,7 +128,7 @@ class Checker:
     def _check(self, db: Database, lease: Lease, *, deep: bool, repair: bool, now: float) -> Checked:
         problems = list(_integrity(db, deep=deep))
         if problems:  # a damaged file's pages can't be trusted, so the rest isn't checked
-            return _checked(problems, is_deep=deep)
+            return Checked(problems=tuple(problems), is_deep=deep)
         with Inventory() as named:
             with db.snapshot():
                 runs = records.runs(db)
@@ -141,14 +141,18 @@ class Checker:
             problems += [*_blobs(db, named, runs, bad), *_results(db, bad, repair=repair)]
             edge = now - GRACE_S
             strays = (stray for store in self._stores.values() for stray in store.strays())
-            return _checked(
-                problems,
+            drafts, draft_bytes = _sum(stray.size for stray in strays if stray.modified < edge)
+            orphans, orphan_bytes = _sum(self._orphans(lease, named, edge))
+            return Checked(
+                problems=tuple(problems),
                 is_deep=deep,
                 runs=len(runs),
                 blobs=len(named),
-                size=named.bytes(),
-                orphans=_sum(self._orphans(lease, named, edge)),
-                drafts=_sum(stray.size for stray in strays if stray.modified < edge),
+                bytes=named.bytes(),
+                drafts=drafts,
+                draft_bytes=draft_bytes,
+                orphans=orphans,
+                orphan_bytes=orphan_bytes,
             )
 
     def _check_rows(self, db: Database, run: RunRecord, *, repair: bool) -> Iterator[Problem]:
@@ -286,30 +290,7 @@ def damaged(file: Path, error: LedgerDamaged, *, is_deep: bool) -> Checked:
     """Return the result of a check of a damaged ledger file: which tables can't be read, and what to do."""
     found = unreadable(file)
     problems = [_damage(f"is damaged: {text}", names.RESTORE) for text in found] or [_damage(error.message, EXPORT)]
-    return _checked(problems, is_deep=is_deep)
-
-
-def _checked(
-    problems: Sequence[Problem],
-    *,
-    is_deep: bool,
-    runs: int = 0,
-    blobs: int = 0,
-    size: int = 0,
-    orphans: tuple[int, int] = (0, 0),
-    drafts: tuple[int, int] = (0, 0),
-) -> Checked:
-    return Checked(
-        problems=tuple(problems),
-        runs=runs,
-        blobs=blobs,
-        bytes=size,
-        is_deep=is_deep,
-        drafts=drafts[0],
-        draft_bytes=drafts[1],
-        orphans=orphans[0],
-        orphan_bytes=orphans[1],
-    )
+    return Checked(problems=tuple(problems), is_deep=is_deep)
 
 
 def _sum(sizes: Iterable[int]) -> tuple[int, int]:

@@ -56,11 +56,15 @@ def edit(ledger: Ledger, statement: str) -> None:
 
 
 def free(ledger: Ledger, run: str) -> None:
-    """Let another take a run whose driver lives: as if somebody cleaned up, or the driver had been silent for long."""
+    """Let another take a run whose driver lives: as if somebody cleaned up, or the driver had been silent for long.
+
+    On PostgreSQL the lease gets another token. Otherwise the driver's own thread could renew it before the other driver
+    takes it.
+    """
     if isinstance(ledger.leases, FileLeases):
         (ledger.leases.folder / f"{run}.lock").unlink()
     else:
-        edit(ledger, f"update leases set expires = now() - interval '1 s' where name = '{run}'")
+        edit(ledger, f"update leases set token = 0, expires = now() - interval '1 s' where name = '{run}'")
 
 
 def hold_briefly() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import LeaseHeld, LeaseLost, LedgerError, NotFoundError
+from headrace.ledger import ledger as ledger_module
 from headrace.ledger.ledger import Ledger
 from headrace.run.events import Span
 from headrace.run.ports import Earlier
@@ -196,6 +198,36 @@ def test_a_driver_whose_lease_was_taken_can_write_nothing(ledger: Ledger) -> Non
         assert list(other.events()) == [b"opened", b"taken"]
         run.close()
         assert ledger.holder(run.run) is not None, "the old driver leaves the lock of the new one alone"
+
+
+def draw(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """Have the next ids of runs end with these numbers."""
+    left = iter(numbers)
+    monkeypatch.setattr(
+        ledger_module, "new_id", lambda pipeline, _, *, size: f"20261125-{pipeline}-{next(left):0{2 * size}x}"
+    )
+
+
+def test_an_id_that_another_run_has_is_drawn_again_whether_that_run_is_in_progress_or_not(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(monkeypatch, 1, 1, 2, 1, 2, 3)
+    started = time.monotonic()
+    with ledger.open_run("flights") as old, ledger.open_run("flights") as new:  # `old` has no row yet
+        assert (old.run[-4:], new.run[-4:]) == ("0001", "0002")
+        old.commit(first([b"of the old"]))
+        new.commit(first([b"of the new"]))
+        assert list(old.events()) == [b"of the old"]
+        old.close()
+        with ledger.open_run("flights") as third:
+            assert third.run[-4:] == "0003"
+    assert time.monotonic() - started < 5, "nobody waits for the lease of another run"
+
+
+def test_ids_grow_when_all_of_a_day_are_used(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(monkeypatch, *[1] * 102)
+    with ledger.open_run("flights"), ledger.open_run("flights") as new:
+        assert new.run.endswith("-flights-000001")
 
 
 def test_runs_are_ordered_by_birth_though_the_clock_jumps_back(address: str) -> None:

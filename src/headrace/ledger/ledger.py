@@ -13,8 +13,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 
-from headrace.errors import NotFoundError
+from headrace.errors import LeaseHeld, NotFoundError
 from headrace.ledger.database.address import Address
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Holder, Lease, Leases
@@ -23,6 +24,10 @@ from headrace.ledger.ports import Share
 from headrace.ledger.run_ledger import RunLedger
 from headrace.run.ports import LIVE
 from headrace.spec.fleet import Pool
+
+MANY_DRAWS = 100
+"""After so many draws of ids that other runs have, nearly all ids of this length are in use. The next ones are
+longer."""
 
 
 class Ledger:
@@ -80,12 +85,19 @@ class Ledger:
 
     def open_run(self, pipeline: str, *, holder: str = "") -> RunLedger:
         """Return the ledger of a new run, with a new id and a held lease. The run has no row until its first commit,
-        which must carry one."""
-        while True:
-            run_id = new_id(pipeline, self._clock())
-            db = self.connect()
-            try:
-                held = db.leases.acquire(run_id, holder)
+        which must carry one.
+
+        If another run has the drawn id, the next id is drawn: of 300 runs of one pipeline on one day, two draw the same
+        id about every second time.
+        """
+        db = self.connect()
+        try:
+            for draws in count():
+                run_id = new_id(pipeline, self._clock(), size=2 + draws // MANY_DRAWS)
+                try:
+                    held = db.leases.acquire(run_id, holder, is_patient=False)
+                except LeaseHeld:
+                    continue  # another run was given the same id, and its driver is alive
                 try:
                     if self._run(run_id) is None:
                         return self._ledger(db, run_id, held, holder=holder, pipeline=pipeline)
@@ -93,10 +105,10 @@ class Ledger:
                     held.release()
                     raise
                 held.release()
-            except BaseException:
-                db.close()
-                raise
+            raise AssertionError  # `count` has no end
+        except BaseException:
             db.close()
+            raise
 
     def take(self, run_id: str, holder: str = "") -> RunLedger:
         """Take the lease of an existing run and return its ledger. An earlier driver of the run can't write any more.
@@ -201,15 +213,15 @@ class Ledger:
         )
 
 
-def new_id(pipeline: str, now: float) -> str:
-    """Return a new id for a run: the day (UTC), the pipeline's name, and four random hex digits.
+def new_id(pipeline: str, now: float, *, size: int = 2) -> str:
+    """Return a new id for a run: the day (UTC), the pipeline's name, and `size` random bytes as hex digits.
 
     >>> new_id("pipelines.py:Flights", 1795600000.0)
     '20261125-flights-...'
     """
     day = time.strftime("%Y%m%d", time.gmtime(now))
     name = re.sub(r"[^a-z0-9_]+", "-", pipeline.rpartition(":")[2].lower()).strip("-")[:40]
-    return f"{day}-{name or 'run'}-{os.urandom(2).hex()}"
+    return f"{day}-{name or 'run'}-{os.urandom(size).hex()}"
 
 
 def _unknown(run_id: str) -> NotFoundError:

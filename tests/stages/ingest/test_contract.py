@@ -208,9 +208,7 @@ def test_a_contract_that_stops_says_of_no_row_that_it_is_in_quarantine(capsys: p
 
 def test_too_much_in_quarantine_stops() -> None:
     contract = Contract(columns={"x": Column(max=1, unique=True)}, most_quarantined=0.4)
-    told = (
-        r"3 of 4 rows \(75%\) break a rule that sorts out, `x: range` \(2\), `x: unique` \(2\); at most 40% of all may"
-    )
+    told = r"3 of 4 rows \(75%\) break a rule that quarantines rows, `x: range` \(2\), `x: unique` \(2\); at most 40%"
     with pytest.raises(DataError, match=told) as caught:
         ingest.check(pa.table({"x": [1, 1, 2, 2]}), contract)
     assert "a higher `most_quarantined`" in (caught.value.hint or "")
@@ -401,7 +399,7 @@ def test_what_is_wrong_in_the_whole_is_laid_to_no_column() -> None:
         ("[columns.a]\notherwise = 'quarantin'", "'quarantin'", "did you mean `quarantine`? there are "),
         ("[columns.a]\nactions = { range = 'x' }", "'x'", "there are quarantine, stop, warn"),
         ("[columns.a]\ntype = 'duoble'", "column `a`: there is no type `duoble`", "did you mean `double`?"),
-        ("[columns.a]\ntype = 'zzz'", "the contract: column `a`", "there are integer, number"),
+        ("[columns.a]\ntype = 'zzz'", "the contract: column `a`", "the types are integer, number"),
         ("x = ", "not TOML", ""),
         ("otherwise = 3", "int", "see the docs on contracts"),
         ("[columns.a]\npattern = '('", "can't be read", ""),

@@ -145,7 +145,7 @@ def test_rows_of_a_file_that_vanished_stay_where_that_is_asked_for(project: Proj
         assert value(project, run(project, "kept").json["run"]) == [4, 2, 3]
     done = project.headrace("run", "strict")
     assert done.code == 1
-    assert "`in/b.csv` is not there any more" in done.err
+    assert "`in/b.csv` no longer exists" in done.err
     assert value(project, run(project, "all").json["run"]) == [4, 3]
 
 

@@ -589,7 +589,7 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         ({"headers": {"x: y": "a"}}, "is not a name of a header"),
         ({"auth": "a\nb"}, "the token in `auth` has a line break in it"),
         ({"auth": 3}, "the token in `auth` is a `int`"),
-        ({"auth": ("a", "b", "c")}, "as two it is a user and a password"),
+        ({"auth": ("a", "b", "c")}, "a pair must be a user and a password"),
         ({"paginate": 3}, "paginate=3 is not known"),
         ({"max_pages": 0}, "max_pages=0"),
         ({"retries": -1}, "retries=-1"),
@@ -654,7 +654,7 @@ def test_what_never_stays_the_same_is_refused_and_says_why() -> None:
 
     text = refused(answers, paginate="page", rows="data", key="id")
     assert "was read 3 times over, and each time the row with `id` 7 is on pages 1 and 2" in text
-    assert "let `key` name the fields that tell rows apart" in text
+    assert "set `key` to the fields that identify a row" in text
     assert "check `paginate`" in text
 
     readings = iter(range(100))
@@ -693,12 +693,12 @@ def test_a_total_that_changes_or_is_not_reached_is_a_change() -> None:
     pages = ingest.Pages(by="page", total="total")
     totals = iter(range(100))
     moving = refused(lambda asked: told({"data": [{"id": 1}], "total": next(totals)}), paginate=pages, rows="data")
-    assert "page 1 tells of 4 rows, page 2 of 5" in moving
+    assert "page 1 reports 4 rows, page 2 reports 5" in moving
 
     def short(asked: Asked) -> Reply:
         return told({"data": [{"id": 1}] if asked.params["page"] == "1" else [], "total": 2})
 
-    assert "it tells of 2 rows and gave 1" in refused(short, paginate=pages, rows="data")
+    assert "it reports 2 rows and gave 1" in refused(short, paginate=pages, rows="data")
 
 
 def test_a_total_or_a_key_that_is_not_there_is_no_change() -> None:

@@ -172,7 +172,7 @@ def test_what_arrow_has_not_is_named(pg: Source) -> None:
         ("select point(1,2) as p", "column `p` is a `point`"),
         ("select int4range(1,2) as r", "column `r` is of a type of PostgreSQL's own"),
         ("select 1::money as m", "column `m` is a `money`"),
-        ("select 'NaN'::numeric(4,2) as n", "column `n` holds what is no `decimal128(4, 2)`"),
+        ("select 'NaN'::numeric(4,2) as n", "column `n` holds a value that is no `decimal128(4, 2)`"),
     ):
         assert told.replace(" | ", ", which Arrow doesn't have | ") in refused(SourceError, pg.url, query)
     pg.run("create type mood as enum ('good', 'bad')")
@@ -588,7 +588,7 @@ def test_columns_that_came_or_went_are_named(source: Source, mode: str) -> None:
         with pytest.raises(SourceError) as caught:
             increment(source, held, query="select * from staff", **MODES[mode])
         assert caught.value.message == told
-        assert "begin anew, under another name than `orders` by `cursor=`" in str(caught.value.hint)
+        assert "read all rows again with another `cursor=` than `orders`" in str(caught.value.hint)
         source.run("drop table staff")
 
 
@@ -649,7 +649,7 @@ def test_a_column_that_changed_its_type_is_named(source: Source, mode: str) -> N
     source.run("alter table staff alter column city type integer using 1")
     with pytest.raises(SourceError, match="column `city` was `string` at the last read, and is `int32`") as caught:
         increment(source, held, query="select * from staff", **MODES[mode])
-    assert "another name than `orders`" in str(caught.value.hint)
+    assert "another `cursor=` than `orders`" in str(caught.value.hint)
 
 
 def test_a_cursor_belongs_to_one_question(sqlite: Source) -> None:

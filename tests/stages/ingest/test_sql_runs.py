@@ -230,7 +230,10 @@ def test_columns_that_changed_are_refused_and_the_cursor_stays(project: Project,
     failed = project.headrace("run", "grow")
     assert failed.code == 1
     assert "column `value` is gone since the last read and column `price` is new since the last read" in failed.err
-    assert "hint: have the query give what it gave before; or begin anew, under another name" in failed.err
+    assert (
+        "hint: make the query give the same columns as before; or read all rows again with another `cursor=`"
+        in failed.err
+    )
     assert "Traceback" not in failed.err
     source.run("alter table orders rename column price to value")
     assert given(project.headrace("run", "grow", "--json"), "count[1]") == [200]

@@ -54,7 +54,7 @@ KEPT = {
 
 Their names in this module must not change, even when a class moves to another file.
 """
-__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, made from the one table of names
 __getattr__ = lazily(__name__, PLACES | KEPT)
 
 

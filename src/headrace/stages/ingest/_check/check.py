@@ -282,7 +282,7 @@ def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.
 def _too_many(bad: int, total: int, contract: Contract, findings: Sequence[Finding]) -> Finding:
     part = f"{bad:,} of {total:,} rows ({share(bad, total)})"
     most = f"at most {100 * contract.most_quarantined:.3g}% of all may"
-    why = f"{part} break a rule that sorts out, {_sorters(findings)}; {most}"
+    why = f"{part} break a rule that quarantines rows, {_sorters(findings)}; {most}"
     return Finding(rule=MOST, action="stop", holds=False, why=why)
 
 
@@ -297,11 +297,11 @@ def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
 def _help(stopping: Sequence[Finding]) -> str:
     """Return the hint for rules that stop. It offers quarantine only for rules about single rows."""
     if all(each.rule == MOST for each in stopping):
-        return "mend the source or these rules; a higher `most_quarantined` puts more rows aside and goes on"
+        return "mend the source or these rules; a higher `most_quarantined` quarantines more rows and continues"
     ways = []
     if any(each.rule.endswith(": type") for each in stopping):
-        ways.append("`schema=` says the types of what `ingest.files` reads")
+        ways.append("`schema=` sets the types that `ingest.files` reads")
     if any(len(each.rows) for each in stopping):
-        ways.append('`otherwise = "quarantine"` puts rows aside')
-    ways.append('`otherwise = "warn"` goes on all the same')
+        ways.append('`otherwise = "quarantine"` moves the rows to the quarantine')
+    ways.append('`otherwise = "warn"` only warns')
     return f"mend the source or the contract; {', '.join(ways)}"

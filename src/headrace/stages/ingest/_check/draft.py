@@ -139,12 +139,12 @@ def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterat
         return
     if isinstance(low, datetime):
         first = low.astimezone(UTC) if low.tzinfo is not None else low  # a contract's date is in UTC too
-        yield f"min = {first.date().isoformat()}  # to {_shown(high)}; what is to come isn't bounded"
+        yield f"min = {first.date().isoformat()}  # to {_shown(high)}; later times aren't bounded"
     elif isinstance(low, date):
-        yield f"min = {low.isoformat()}  # to {_shown(high)}; what is to come isn't bounded"
+        yield f"min = {low.isoformat()}  # to {_shown(high)}; later times aren't bounded"
     elif grows:
         least, _ = _widened(low, high, whole=True)
-        yield f"min = {toml(least)}  # to {_shown(high)}; unique numbers go on, so they aren't bounded above"
+        yield f"min = {toml(least)}  # to {_shown(high)}; unique numbers keep growing, so there is no upper bound"
     else:
         whole = not pa.types.is_floating(kind)
         full = pa.types.is_integer(kind) and _is_full(values, low, high)
@@ -211,7 +211,7 @@ def _whole(table: pa.Table) -> Iterator[str]:
     total = len(table)
     yield "\n[rows]\n"
     yield f"least = {total // 2}\n"
-    yield "# shrink = 0.5  # beside the median of earlier versions: `ingest.check(..., history=hr.cursor(...))`\n"
+    yield "# shrink = 0.5  # times the median of earlier versions: `ingest.check(..., history=hr.cursor(...))`\n"
     yield "# grow = 2.0\n"
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)]
     for name in times[:1]:

@@ -40,4 +40,4 @@ def hint_of_type(name: str) -> str | None:
     if name in known or _NESTED.fullmatch(name):
         return None
     near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}, and what Arrow nests"
+    return f"did you mean `{near[0]}`?" if near else f"the types are {', '.join(known)}, and Arrow's nested types"

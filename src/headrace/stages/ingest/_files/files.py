@@ -233,8 +233,8 @@ def kept(
     if gone and rule == "refuse":
         raise SourceError(
             f"`{gone[0]}`"
-            + (f" and {len(gone) - 1} more files are" if len(gone) > 1 else " is")
-            + " not there any more",
+            + (f" and {len(gone) - 1} more files" if len(gone) > 1 else "")
+            + (" no longer exist" if len(gone) > 1 else " no longer exists"),
             hint='put it back, or say what to do with its rows: `vanished="drop"` or `"keep"`',
         )
     every = dict(sorted({**before, **tables}.items()))

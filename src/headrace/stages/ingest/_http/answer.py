@@ -52,7 +52,7 @@ def refuse_status(answer: Answer, *, secret: bool) -> None:
         return
     hints = {
         401: "its `auth` isn't accepted" if secret else 'give `auth=hr.secret("NAME")`',
-        403: "it knows who asks, and doesn't let them: other rights, or another `auth`",
+        403: "this user lacks the rights to read it: get them, or give another `auth`",
         404: "check the URL and `params`",
         410: "check the URL and `params`",
     }

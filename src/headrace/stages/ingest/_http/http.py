@@ -115,7 +115,7 @@ def http(
         "verify": verify,
         "proxy": proxy,
     }
-    manners(headers={}, auth=None, **manner)  # type: ignore[arg-type]  # what is wrong in it is said now
+    manners(headers={}, auth=None, **manner)  # type: ignore[arg-type]  # wrong settings raise an error here
     if key and format != "json":
         raise DefinitionError(f"`key` works with JSON, not with `{format}`", hint="leave it out")
     params, headers = {} if params is None else params, {} if headers is None else headers
@@ -147,7 +147,7 @@ def _pages(paginate: Any) -> Pages | None:
         return paginate
     if not isinstance(paginate, str):
         raise DefinitionError(f"paginate={paginate!r:.80} is not known", hint='give "page", or an `ingest.Pages`')
-    return Pages(by=paginate)  # type: ignore[arg-type]  # which says what is wrong
+    return Pages(by=paginate)  # type: ignore[arg-type]  # an unknown `by` raises an error there
 
 
 @ready("ingest.http.version", version=1, kind="ingest", cache=False)
@@ -161,7 +161,7 @@ def http_version(
     auth: str | tuple[str, str] | None,
     manner: dict[str, Any],
 ) -> str:
-    """Return the version of a service's data: by a HEAD request if the service tells it, else by reading the page."""
+    """Return the version of a service's data: from a HEAD request if its headers tell it, else by reading the page."""
     if probe == "always" or (pages is not None and probe == "auto"):
         return _ALWAYS + datetime.now(UTC).isoformat()
     params, headers, auth = _told(params, headers, auth)

@@ -83,14 +83,14 @@ def following(
             return None
         if not isinstance(target, str):
             raise SourceError(
-                f"`{shown(answer.url)}` tells {target!r} as the URL of the next page",
+                f"`{shown(answer.url)}` gives {target!r} as the URL of the next page",
                 hint='say where it is: `paginate=ingest.Pages(by="next", at="links.next")`',
             )
         try:
             return Request(url=urljoin(answer.url, target), params={})
         except ValueError as error:
             raise SourceError(
-                f"`{shown(answer.url)}` tells {target!r:.100} as the URL of the next page: {error}",
+                f"`{shown(answer.url)}` gives {target!r:.100} as the URL of the next page: {error}",
                 hint="tell its operator",
             ) from error
     name = pages.param or pages.by
@@ -106,7 +106,7 @@ def following(
 
 
 def told(body: object, pages: Pages) -> object:
-    """Return the URL or cursor of the next page that stands in a body; None if there is none."""
+    """Return the URL or cursor of the next page from a body; None if the body has none."""
     for path in (pages.at,) if pages.at else PLACES[pages.by]:
         found = find(body, path)
         if found is not None:
@@ -115,7 +115,7 @@ def told(body: object, pages: Pages) -> object:
 
 
 def has_no_place(body: object, pages: Pages) -> bool:
-    """Return whether a body has no field for the next page at all, not even an empty one."""
+    """Return whether a body has no field for the next page, not even an empty one."""
     paths = (pages.at,) if pages.at else PLACES.get(pages.by, ())
     return bool(paths) and all(find(body, path, _ABSENT) is _ABSENT for path in paths)
 

@@ -237,8 +237,8 @@ class Walk:
         before = self._pages[0] if self._pages else page
         if page.total != before.total:
             raise Changed(
-                f"page 1 tells of {before.total} rows, page {number} of {page.total}",
-                otherwise="let `total` of `paginate` name the number of all rows, or leave it out",
+                f"page 1 reports {before.total} rows, page {number} reports {page.total}",
+                otherwise="set `total` of `paginate` to the path of the number of all rows, or leave it out",
             )
         if not self._wanted.key or self._wanted.format != "json":
             return
@@ -247,7 +247,7 @@ class Walk:
             if all(value is None for value in values):
                 raise SourceError(
                     f"a row on page {number} of `{shown(self._wanted.url)}` has no `{', '.join(self._wanted.key)}`",
-                    hint="let `key` name a field that each row has",
+                    hint="set `key` to a field that each row has",
                 )
             mark = msgspec.json.encode(values)
             other, self._seen_keys[mark] = self._seen_keys.get(mark), number
@@ -263,7 +263,7 @@ class Walk:
             Changed: the pages differ.
             SourceError: both rows are on the same page.
         """
-        keys = "let `key` name the fields that tell rows apart, or leave it out"
+        keys = "set `key` to the fields that identify a row, or leave it out"
         if other == number:
             raise SourceError(
                 f"several rows on page {number} of `{shown(self._wanted.url)}` have {row}, so the key doesn't "
@@ -279,9 +279,9 @@ class Walk:
         told = self._pages[0].total
         if told is not None and told != self._rows:
             raise Changed(
-                f"it tells of {told} rows and gave {self._rows}",
-                otherwise="let `total` of `paginate` name the number of all rows; if it does, look whether pages lead "
-                "to all others",
+                f"it reports {told} rows and gave {self._rows}",
+                otherwise="set `total` of `paginate` to the path of the number of all rows; if it is right, check that "
+                "the pages lead to all others",
             )
 
     def _confirm_kept(self, start: Request) -> None:

@@ -46,7 +46,7 @@ def check_words(params: Any, headers: Any, auth: Any) -> None:
     if isinstance(auth, tuple | list):
         if len(auth) != 2 or not all(isinstance(each, str | LATER) for each in auth):
             raise DefinitionError(
-                "`auth` is none: as two it is a user and a password", hint='give `("ann", hr.secret("PASSWORD"))`'
+                "`auth` is wrong: a pair must be a user and a password", hint='give `("ann", hr.secret("PASSWORD"))`'
             )
     elif auth is not None:
         _check_header("the token in `auth`", auth)

@@ -69,9 +69,11 @@ def _check_names(found: list[str], held: list[str], cursor: str) -> None:
     if found != held and len({name.lower() for name in found}) < len(found):
         raise SourceError(
             f"the columns' order was {held} at the last read, and is {found}, and not each has a name of its own",
-            hint=f"name them apart in the query, by `as`; {_anew(cursor)}",
+            hint=f"give each its own name in the query with `as`; {_anew(cursor)}",
         )
 
 
 def _anew(cursor: str) -> str:
-    return f"have the query give what it gave before; or begin anew, under another name than `{cursor}` by `cursor=`"
+    return (
+        f"make the query give the same columns as before; or read all rows again with another `cursor=` than `{cursor}`"
+    )

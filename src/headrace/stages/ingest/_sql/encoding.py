@@ -43,12 +43,12 @@ def check_texts(batch: Any) -> None:
             column.validate(full=True)
         except pa.ArrowInvalid as error:
             found = _PLACE.search(str(error))
-            what = f"what is no `{field.type}`: {error}" if found is None else "a text that isn't UTF-8"
+            what = f"a value that is no `{field.type}`: {error}" if found is None else "a text that isn't UTF-8"
             if found is not None and pa.types.is_string(field.type):  # in a list, the index is not the row
                 what += _shown(batch, column, int(found[1]))
             raise SourceError(
                 f"column `{field.name}` holds {what}",
-                hint=f"correct it in the database, or have the query give bytes (SQLite: `CAST({field.name} AS BLOB)`)",
+                hint=f"correct it in the database, or make the query give bytes (SQLite: `CAST({field.name} AS BLOB)`)",
             ) from error
 
 

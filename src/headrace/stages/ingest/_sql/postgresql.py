@@ -187,7 +187,7 @@ def _converted(batch: Any, wanted: Any) -> Any:
             columns.append(made if made.type.equals(field.type) else made.cast(field.type))
         except pa.ArrowException as error:
             raise SourceError(
-                f"column `{field.name}` holds what is no `{field.type}`: {error}",
+                f"column `{field.name}` holds a value that is no `{field.type}`: {error}",
                 hint=f"cast it in the query: `{field.name}::float8`",
             ) from error
     return pa.RecordBatch.from_arrays(columns, schema=wanted)

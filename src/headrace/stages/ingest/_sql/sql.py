@@ -124,7 +124,7 @@ def _check_options(
     mode: str, watermark: str | None, key: list[str], overlap: Any, cursor: str | None, batch_rows: int | None
 ) -> None:
     if mode not in ("table", "increment", "snapshot"):
-        raise DefinitionError(f"mode={mode!r} is none of `ingest.sql`", hint='"table", "increment" or "snapshot"')
+        raise DefinitionError(f"mode={mode!r} is not known", hint='give "table", "increment" or "snapshot"')
     given = {"watermark": watermark, "key": key, "overlap": overlap, "cursor": cursor}
     if mode == "table" and (odd := [name for name, value in given.items() if value]):
         raise DefinitionError(

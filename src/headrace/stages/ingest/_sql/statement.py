@@ -183,7 +183,7 @@ class _Scan:
         while self._at < len(self._text):
             token = self._token()
             if token.strip(" \t\r\n\f;") and not token.startswith(("--", "/*")):
-                raise DefinitionError("there is something after the `;` of the query", hint="give one query a call")
+                raise DefinitionError("there is something after the `;` of the query", hint="give one query per call")
 
 
 def _endless(what: str) -> DefinitionError:

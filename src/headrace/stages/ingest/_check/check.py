@@ -93,15 +93,15 @@ def check(
     good, bad = _parted(table, findings)
     if len(bad) > contract.most_quarantined * len(table):
         findings.append(_too_many(len(bad), len(table), contract, findings))
-    passed = not any(each.breaks for each in findings if each.action != "warn")
-    stopping = [each for each in findings if each.breaks and _stops(each)]
+    passed = not any(finding.breaks for finding in findings if finding.action != "warn")
+    stopping = [finding for finding in findings if finding.breaks and _stops(finding)]
     is_over = bool(stopping) and fail
     aside = 0 if is_over else len(bad)
     report = report_of(contract.name, table, findings, aside, passed)
     _tell(contract, table, findings, aside)
     if is_over:
         log("contract", text(report))
-        _stop(contract, stopping, sum(each.breaks for each in findings))
+        _stop(contract, stopping, sum(finding.breaks for finding in findings))
     if not stopping and isinstance(history, Cursor):
         add(history, len(table))
     return Checked(good, bad, report, passed)
@@ -111,11 +111,11 @@ def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quar
     """Log the result's counts on the run, and warn of broken rules that don't stop the task."""
     log("contract/rows", len(table))
     log("contract/quarantined", quarantined)
-    log("contract/broken_rules", sum(each.breaks for each in findings))
+    log("contract/broken_rules", sum(finding.breaks for finding in findings))
     name = shown(contract.name)
-    broken = [each for each in findings if each.action == "warn" and each.breaks]
+    broken = [finding for finding in findings if finding.action == "warn" and finding.breaks]
     if broken:
-        named = "; ".join(f"`{each.rule}`: {each.why}" for each in broken[:EXAMPLES])
+        named = "; ".join(f"`{finding.rule}`: {finding.why}" for finding in broken[:EXAMPLES])
         count = f"{len(broken)} rule{'s' * (len(broken) > 1)} broken (warn)"
         warn(f"contract `{name}`: {count}: {named}{_beyond(broken)}")
     if quarantined:
@@ -125,9 +125,9 @@ def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quar
 
 def _sorters(findings: Sequence[Finding]) -> str:
     """Return the names of the rules that put rows into quarantine, each with its number of rows, largest first."""
-    sorting = [each for each in findings if each.action != "warn" and len(each.rows)]
-    sorting.sort(key=lambda each: -len(each.rows))
-    return ", ".join(f"`{each.rule}` ({len(each.rows):,})" for each in sorting[:EXAMPLES]) + _beyond(sorting)
+    sorting = [finding for finding in findings if finding.action != "warn" and len(finding.rows)]
+    sorting.sort(key=lambda finding: -len(finding.rows))
+    return ", ".join(f"`{finding.rule}` ({len(finding.rows):,})" for finding in sorting[:EXAMPLES]) + _beyond(sorting)
 
 
 def _beyond(found: Sequence[Finding]) -> str:
@@ -151,12 +151,12 @@ def findings_of(
         for name in present
     ]
     with ThreadPoolExecutor(engine.cpus()) as threads:
-        for each in threads.map(lambda call: call(), work):
-            found += each
+        for findings in threads.map(lambda call: call(), work):
+            found += findings
     found += _uniqueness(table, contract)
     found += check_relations(table, contract.relations, contract.otherwise) if contract.relations else []
     found += _references(table, contract, tables)
-    found += [_freshness(table, each, contract, now) for each in contract.fresh]
+    found += [_freshness(table, fresh, contract, now) for fresh in contract.fresh]
     found += _volume(len(table), contract.rows, contract, history) if contract.rows is not None else []
     return found
 
@@ -192,17 +192,17 @@ def _uniqueness(table: pa.Table, contract: Contract) -> Iterator[Finding]:
 
 
 def _references(table: pa.Table, contract: Contract, tables: dict[str, pa.Table]) -> Iterator[Finding]:
-    for each in contract.references:
-        if each.table not in tables:
-            hint = f"give it: `ingest.check(table, contract, {each.table}=...)`"
+    for reference in contract.references:
+        if reference.table not in tables:
+            hint = f"give it: `ingest.check(table, contract, {reference.table}=...)`"
             raise UsageError(
-                f"contract `{contract.name}` refers to a table `{each.table}`, which wasn't given", hint=hint
+                f"contract `{contract.name}` refers to a table `{reference.table}`, which wasn't given", hint=hint
             )
-        keys = columns(tables[each.table], each.keys or each.columns, f"table `{each.table}`")
-        rows = strange_rows(columns(table, each.columns, "a reference"), keys)
-        rule = f"reference: {', '.join(each.columns)} in {each.table}"
-        action = each.otherwise or contract.otherwise
-        yield of_rows(rule, action, rows, len(table), each.columns, f"to be found in `{each.table}`")
+        keys = columns(tables[reference.table], reference.keys or reference.columns, f"table `{reference.table}`")
+        rows = strange_rows(columns(table, reference.columns, "a reference"), keys)
+        rule = f"reference: {', '.join(reference.columns)} in {reference.table}"
+        action = reference.otherwise or contract.otherwise
+        yield of_rows(rule, action, rows, len(table), reference.columns, f"to be found in `{reference.table}`")
 
 
 def _freshness(table: pa.Table, fresh: Fresh, contract: Contract, now: float | None) -> Finding:
@@ -260,10 +260,10 @@ def _stops(finding: Finding) -> bool:
 
 def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.Table]:
     """Return the rows that may go on, and the rows to quarantine with their places and the rules they break."""
-    sorting = [each for each in findings if each.action != "warn" and len(each.rows)]
-    names = pa.array([each.rule for each in sorting], pa.string())
-    places = np.concatenate([each.rows for each in sorting]) if sorting else np.empty(0, np.int64)
-    rules = np.repeat(np.arange(len(sorting)), [len(each.rows) for each in sorting])
+    sorting = [finding for finding in findings if finding.action != "warn" and len(finding.rows)]
+    names = pa.array([finding.rule for finding in sorting], pa.string())
+    places = np.concatenate([finding.rows for finding in sorting]) if sorting else np.empty(0, np.int64)
+    rules = np.repeat(np.arange(len(sorting)), [len(finding.rows) for finding in sorting])
     order = np.lexsort((rules, places))
     places, rules = places[order], rules[order]
     bad, starts = np.unique(places, return_index=True) if len(places) else (places, np.empty(0, np.int64))
@@ -287,7 +287,7 @@ def _too_many(bad: int, total: int, contract: Contract, findings: Sequence[Findi
 
 
 def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
-    told = "; ".join(f"`{each.rule}`: {each.why}" for each in stopping[:EXAMPLES]) + _beyond(stopping)
+    told = "; ".join(f"`{finding.rule}`: {finding.why}" for finding in stopping[:EXAMPLES]) + _beyond(stopping)
     count = f"{broken} rule{'s' * (broken > 1)}"
     if broken > len(stopping):
         count += f", of which {len(stopping)} {'stops' if len(stopping) == 1 else 'stop'}"
@@ -296,12 +296,12 @@ def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
 
 def _help(stopping: Sequence[Finding]) -> str:
     """Return the hint for rules that stop. It offers quarantine only for rules about single rows."""
-    if all(each.rule == MOST for each in stopping):
+    if all(finding.rule == MOST for finding in stopping):
         return "mend the source or these rules; a higher `most_quarantined` quarantines more rows and continues"
     ways = []
-    if any(each.rule.endswith(": type") for each in stopping):
+    if any(finding.rule.endswith(": type") for finding in stopping):
         ways.append("`schema=` sets the types that `ingest.files` reads")
-    if any(len(each.rows) for each in stopping):
+    if any(len(finding.rows) for finding in stopping):
         ways.append('`otherwise = "quarantine"` moves the rows to the quarantine')
     ways.append('`otherwise = "warn"` only warns')
     return f"mend the source or the contract; {', '.join(ways)}"

@@ -17,11 +17,11 @@ def report_of(name: str, table: pa.Table, findings: Sequence[Finding], quarantin
     Broken rules come first, then rules that couldn't be checked, then the rest. Within each group the contract's order
     stays.
     """
-    broken = [each for each in findings if each.breaks]
+    broken = [finding for finding in findings if finding.breaks]
     findings = [
         *broken,
-        *(each for each in findings if not each.breaks and each.holds is None),
-        *(each for each in findings if not each.breaks and each.holds is not None),
+        *(finding for finding in findings if not finding.breaks and finding.holds is None),
+        *(finding for finding in findings if not finding.breaks and finding.holds is not None),
     ]
     facts = (
         Fact(name="rows", value=len(table), unit="rows"),
@@ -29,7 +29,7 @@ def report_of(name: str, table: pa.Table, findings: Sequence[Finding], quarantin
         Fact(name="rules", value=len(findings)),
         Fact(name="broken rules", value=len(broken), better="lower"),
     )
-    grids = [_examples(table, each) for each in findings if len(each.rows)]
+    grids = [_examples(table, finding) for finding in findings if len(finding.rows)]
     return Report(
         title=f"Contract {name}",
         about=f"{len(table):,} rows of {table.num_columns} columns, held against {len(findings)} rules.",

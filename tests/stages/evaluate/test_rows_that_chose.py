@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from headrace.codec.codecs import Codecs
@@ -154,3 +155,18 @@ def test_a_row_has_one_digest_whatever_type_holds_its_values() -> None:
     forms = [pa.array(flags), pa.array([1, 0, 1]), pa.array([1.0, 0.0, 1.0]), pa.array([*flags, None])]
     found = [digests(pa.table({"x": each}), ["x"])[:3].tolist() for each in forms]
     assert found == [found[0]] * 4
+
+
+def test_a_model_whose_features_a_function_makes_says_nothing_of_the_rows_that_stopped_it() -> None:
+    learned, valid, rows = (people(count, seed) for count, seed in ((500, 1), (300, 2), (300, 3)))
+    made = [each.append_column("square", pc.power(each["age"], 2)) for each in (learned, valid)]
+    params = {"objective": "regression", "num_threads": 1}
+    features = ["age", "square"]
+    model = train.lightgbm(params, made[0], target="income", features=features, valid=made[1], stopping_rounds=5)
+
+    def predict(booster: Any, table: pa.Table) -> Any:
+        frame = table.append_column("square", pc.power(table["age"], 2)).select(features).to_pandas()
+        return booster.predict(frame)
+
+    found = evaluate.regression(model, rows, target="income", predict=predict, resamples=100)
+    assert CHOSE not in found.metrics

@@ -7,9 +7,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.linear_model import LinearRegression
+from lightgbm import LGBMRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from headrace.errors import UsageError
+from headrace.spec.report import Grid
 from headrace.stages import evaluate
 from headrace.stages.evaluate.metrics.textual import TextPart
 from headrace.stages.evaluate.metrics.wording import wording
@@ -164,3 +166,70 @@ def test_training_rows_without_a_target_tell_no_mean(houses: pa.Table) -> None:
     )
     assert found.report.grids[0] == plain.report.grids[0]
     assert any("takes its mean from the rows judged" in each for each in found.report.limits)
+
+
+def _robust(found: evaluate.Regression | evaluate.Classification) -> Grid:
+    return next(each for each in found.report.grids if "Robustness" in each.title)
+
+
+def _with_square(model: Any, table: pa.Table) -> Any:
+    frame = table.to_pandas()
+    return model.predict(frame[["rooms", "near"]].assign(square=frame["near"] ** 2))
+
+
+def test_rows_that_the_users_function_refuses_are_refused_in_the_report_with_the_reason(houses: pa.Table) -> None:
+    frame = houses.to_pandas()
+
+    def two(model: Any, table: pa.Table) -> Any:
+        return model.predict(table.select(["rooms", "near"]).to_pandas())
+
+    def chance(model: Any, table: pa.Table) -> Any:
+        return model.predict_proba(table.select(["rooms", "near"]).to_pandas())[:, 1]
+
+    model = LinearRegression().fit(frame[["rooms", "near"]], frame["price"])
+    classifier = LogisticRegression().fit(frame[["rooms", "near"]], frame["town"])
+    for found in (
+        evaluate.regression(model, houses, target="price", predict=two, resamples=100),
+        evaluate.classification(classifier, houses, target="town", predict=chance, resamples=100),
+    ):
+        grid = _robust(found)
+        assert [each[:2] for each in grid.rows] == [("rooms", "refused"), ("near", "refused")]
+        assert "refused" not in [each for row in grid.rows for each in row[2:]]
+        assert "Refused: `predict` can't predict these rows: ValueError: Input X contains NaN." in grid.note
+    own = _robust(evaluate.regression(model, houses, target="price", resamples=100))
+    assert "Refused: the model can't predict these rows: Input X contains NaN." in own.note
+
+
+def test_features_that_the_users_function_makes_are_not_asked_of_the_table(houses: pa.Table) -> None:
+    frame = houses.to_pandas()
+    learned = frame[["rooms", "near"]].assign(square=frame["near"] ** 2)
+    given: dict[str, Any] = {"target": "price", "predict": _with_square, "resamples": 100}
+    model = LGBMRegressor(n_estimators=5, verbose=-1).fit(learned, frame["price"])
+    grid = _robust(evaluate.regression(model, houses, **given))
+    assert [row[0] for row in grid.rows] == ["rooms", "near"]
+    assert "Not disturbed, since the table has no such column: `square`." in grid.note
+    named = _robust(evaluate.regression(model, houses, features=["near", "town"], **given))
+    assert [row[0] for row in named.rows] == ["near", "town"]
+    assert "Not disturbed" not in named.note
+    with pytest.raises(UsageError, match="no column `squares`"):
+        evaluate.regression(model, houses, features=["near", "squares"], **given)
+
+
+def test_where_the_users_function_makes_all_features_the_columns_of_the_table_are_disturbed(houses: pa.Table) -> None:
+    frame = houses.to_pandas()
+    model = LinearRegression().fit(frame[["near"]].rename(columns={"near": "close"}), frame["price"])
+
+    def renamed(model: Any, table: pa.Table) -> Any:
+        return model.predict(table.select(["near"]).rename_columns(["close"]).to_pandas())
+
+    found = evaluate.regression(model, houses, target="price", predict=renamed, slices="town", resamples=100)
+    assert [row[0] for row in _robust(found).rows] == ["rooms", "near"]
+    assert "no such column: `close`. The columns without another use were disturbed instead." in _robust(found).note
+
+
+def test_an_error_of_the_users_function_on_the_rows_themselves_fails_as_it_is(houses: pa.Table) -> None:
+    def broken(model: Any, table: pa.Table) -> Any:
+        raise KeyError("no such feature")
+
+    with pytest.raises(KeyError, match="no such feature"):
+        evaluate.regression(object(), houses, target="price", predict=broken, resamples=100)

@@ -106,14 +106,16 @@ def regression(call: RegressionCall) -> Regression:
     judge.count(overlap(judge.model, rows.table, rows.features))
     biased = _bias(people, parts, drawn_by, least, judge.level)
     is_robust = call.robust and judge.model is not None and call.scores is None
-    measure = partial(_measure, judge.model, rows, call.predict, truth)
+    measure = partial(_measure, judge.model, rows, truth)
     judged = judge.report(
         found,
         f"{model_name(judge.model, call.scores)}, which predicts {rows.target}",
         _about(rows, truth, mean_of),
         "MAE < baseline with 95% confidence",
         grids=[_groups_grid(biased, by) for by in people],
-        more=[robustness(rows.table, rows.features, measure, numeric.MAIN, call.seed)] if is_robust else [],
+        more=[robustness(rows, measure, numeric.MAIN, predict=call.predict, features=call.features, seed=call.seed)]
+        if is_robust
+        else [],
         drawings=figures.residuals(truth, claims[MODEL], call.seed),
         limits=[*_limits(judge, call.groups, mean_of), *left_out(biased)],
     )
@@ -195,7 +197,7 @@ def _said(model: Any, rows: Cases, predict: Any) -> Any:
     return _bounded(said, f"what the `{type(model).__name__}` predicts")
 
 
-def _measure(model: Any, rows: Cases, predict: Any, truth: Any, table: pa.Table, places: Any) -> float | None:
+def _measure(model: Any, rows: Cases, truth: Any, table: pa.Table, places: Any, predict: Any) -> float | None:
     said = numbers_of(model, table, rows.features, predict)
     return NumericPart(truth[places], said).point.get(numeric.MAIN)
 

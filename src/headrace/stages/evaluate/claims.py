@@ -32,7 +32,7 @@ class Cases(NamedTuple):
     """The judged rows: those that have a target.
 
     `places` are the row numbers in the table that was given, and `given` is that table's number of rows. `features` are
-    the columns that the model is shown.
+    the columns that the model is shown. `spare` are the columns that no option uses, apart from `features=`.
     """
 
     table: pa.Table
@@ -40,6 +40,7 @@ class Cases(NamedTuple):
     target: str
     features: list[str]
     given: int
+    spare: Sequence[str] = ()
 
     @property
     def rows(self) -> int:
@@ -76,8 +77,9 @@ def cases(
     own = features_of(model, table)
     name = _target(table, own, apart) if target is None else target
     check_column(table, name)
+    spare = [each for each in table.column_names if each != name and each not in apart]
     if features is None:
-        features = own or [each for each in table.column_names if each != name and each not in apart]
+        features = own or spare
     if name in features:
         raise UsageError(f"the target `{name}` is among the features", hint="leave it out: the model would read it")
     kept = with_target(table, name)
@@ -85,7 +87,7 @@ def cases(
         rows = f"none of the {table.num_rows:,} rows has a target" if table.num_rows else "there are no rows"
         raise UsageError(f"{rows} (`{name}`)", hint="check the outputs of the stages before it")
     some = table if len(kept) == table.num_rows else rows_at(table, kept)
-    return Cases(some, kept, name, list(features), table.num_rows)
+    return Cases(some, kept, name, list(features), table.num_rows, spare)
 
 
 def with_target(table: pa.Table, target: str) -> Any:

@@ -92,11 +92,11 @@ class Overlap(NamedTuple):
 def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | None:
     """Return how many rows of a table were used to choose a model's number of training rounds.
 
-    The result is None where the model doesn't say. A model says it by a sketch: digests of the rows that were used, by
-    the features. Where most rows are equal to others anyway, rows count only if the table has all of the sketch's rows
-    and is as large.
+    The result is None where the model doesn't say, or where the table lacks a feature. A model says it by a sketch:
+    digests of the rows that were used, by the features. Where most rows are equal to others anyway, rows count only if
+    the table has all of the sketch's rows and is as large.
     """
-    theirs = read(_chosen_on(model))
+    theirs = read(_chosen_on(model)) if {*features} <= {*table.column_names} else None
     mine = sketch(table, features) if theirs is not None else None
     if theirs is None or mine is None or not len(theirs.digests):
         return None

@@ -171,15 +171,15 @@ def _robustness(answers: Answers, model: Any, call: ClassificationCall, metric: 
     """Return a grid with the change of a metric when one feature at a time is disturbed."""
     cases, cutting = answers.cases, answers.threshold
 
-    def measure(table: pa.Table, rows: Any) -> float | None:
-        said = classes_of(model, table, cases.features, call.predict)
+    def measure(table: pa.Table, rows: Any, predict: Any) -> float | None:
+        said = classes_of(model, table, cases.features, predict)
         own = claim(MODEL, said, answers.known, answers.classes[1] if answers.is_binary else None)
         if answers.is_binary and own.chances is not None and cutting is not None:
             own = own._replace(decided=(own.chances[:, 1] >= cutting.value).astype(int))
         some = answers._replace(truth=answers.truth[rows], claims={MODEL: own})
         return some.whole(own).point.get(metric)
 
-    return robustness(cases.table, cases.features, measure, metric, call.seed)
+    return robustness(cases, measure, metric, predict=call.predict, features=call.features, seed=call.seed)
 
 
 def _classes(answers: Answers, found: Findings) -> Iterator[Grid]:

@@ -478,6 +478,36 @@ def test_columns_that_tell_the_target_are_hinted_at() -> None:
     assert made.report.passed
 
 
+def test_the_run_warns_once_of_all_columns_that_tell_the_target(capsys: pytest.CaptureFixture[str]) -> None:
+    ill = PEOPLE["ill"].to_numpy()
+    table = PEOPLE.append_column("score", pa.array(ill * 5 + DRAW.random(COUNT)))
+    prepare.split(table, key="id", target="ill")
+    told = capsys.readouterr().err
+    assert "the target `ill` can be read off `score`, alone: check that such a value is known before" in told
+    prepare.split(table.append_column("paid", pa.array(ill * 3.0)), key="id", target="ill")
+    told = capsys.readouterr().err
+    assert told.count("can be read off") == 1
+    assert "can be read off `score`, `paid`, each alone" in told
+
+
+def test_the_run_does_not_warn_of_a_column_that_tells_the_target_by_chance_or_by_its_role(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ill = PEOPLE["ill"].to_numpy()
+    prepare.split(PEOPLE.append_column("ward", pa.array(ill * 1)), by="group", group="ward", target="ill", leak="warn")
+    order = np.arange(COUNT)
+    rare = PEOPLE.append_column("order", pa.array(order)).append_column("rare", pa.array(order > COUNT - 5))
+    made = prepare.split(rare, key="id", target="rare")
+    assert verdicts(made)["no column tells the target by itself"] is None
+    income, rent = (np.append(DRAW.random(COUNT - 1), 1e6) for _ in range(2))
+    wide = PEOPLE.append_column("income", pa.array(income)).append_column("rent", pa.array(rent))
+    assert verdicts(prepare.split(wide, key="id", target="rent"))["no column tells the target by itself"] is None
+    prepare.split(PEOPLE, key="id", target="ill")
+    assert "can be read off" not in capsys.readouterr().err
+    prepare.split(wide.append_column("cents", pa.array(rent * 100)), key="id", target="rent")
+    assert "can be read off `cents`, alone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()])
 def test_a_table_with_numbers_that_no_float_holds_is_parted(kind: pa.DataType) -> None:
     """Such as the ids that services give out; those that tell the target are hinted at all the same."""
@@ -496,10 +526,27 @@ def test_one_class_and_missing_targets_are_said() -> None:
     assert verdicts(gaps)["each row has a target"] is False
 
 
+def test_a_table_without_rows_fails_with_a_warning_and_nothing_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    made = prepare.split(PEOPLE.slice(0, 0), key="id", target="ill", test=0.2, valid=0.0)
+    assert made.report.passed is False
+    assert verdicts(made) == {
+        "train has rows": False,
+        "valid has rows": None,
+        "test has rows": False,
+        "rows stay in their parts as others are added": True,
+        "each row has a target": None,
+        "no column tells the target by itself": None,
+        "each part has each class of the target": None,
+    }
+    assert "`train` and `test` got no row: the table has no rows" in capsys.readouterr().err
+    timed = prepare.split(PEOPLE.slice(0, 0), by="time", time="at")
+    assert verdicts(timed)["rows stay in their parts as others are added"] is None
+
+
 def test_nothing_and_next_to_nothing_can_be_parted() -> None:
     empty = prepare.split(PEOPLE.slice(0, 0), key="id", group="person", time="at", target="ill")
     assert sizes(empty) == (0, 0, 0)
-    assert empty.report.passed is None
+    assert empty.report.passed is False
     for by, roles in (("time", {"time": "at"}), ("stratum", {"stratum": "ill"}), ("group", {"group": "person"})):
         assert sizes(prepare.split(PEOPLE.slice(0, 0), by=by, **roles)) == (0, 0, 0)  # type: ignore[arg-type]
     assert sum(sizes(prepare.split(PEOPLE.slice(0, 1), key="id"))) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +18,28 @@ SURE = 0.999
 CORRELATED = 0.995
 FEWEST = 20
 """The fewest rows from which a hint is made."""
+ENOUGH = 10
+"""The fewest rows outside the most frequent class from which a hint is sure: few rows are ranked right by chance."""
+IN_ORDER = 0.9
+"""The least rank correlation of a sure hint: a few huge values make any correlation high, but not this one."""
 MOST_VALUES = 0.05
 """The most different values of a column, as a share of the rows: with more, it predicts the target by accident."""
 Numbers = np.ndarray[Any, Any]
 
 
-def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield the columns from which the target can be read off, each with a sentence on how. It is a hint, not a proof.
+class Hint(NamedTuple):
+    """A column from which the target can be read off, and a sentence on how.
+
+    `is_sure` is False where a few rows may make it so by chance.
+    """
+
+    column: str
+    how: str
+    is_sure: bool
+
+
+def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iterator[Hint]:
+    """Yield the columns from which the target can be read off. Each is a hint, not a proof.
 
     At most about 50,000 rows are used, evenly spread.
     """
@@ -38,10 +53,11 @@ def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iter
     if len(np.unique(labels)) < 2:
         return
     numbers = _numbers(some.column(target))
+    is_enough = (1 - _guess(labels)) * len(labels) >= ENOUGH
     for name, values in digests.items():
-        hint = _hint(some.column(name), values, labels, numbers)
-        if hint:
-            yield name, hint
+        how, is_ordered = _hint(some.column(name), values, labels, numbers)
+        if how:
+            yield Hint(name, how, is_enough and is_ordered)
 
 
 def missing_targets(column: pa.ChunkedArray) -> int:
@@ -56,24 +72,42 @@ def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return there
 
 
-def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> str:
+def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> tuple[str, bool]:
+    """Return a sentence on how a column tells the target, or an empty text.
+
+    The second value is False where only a few huge values may make it so.
+    """
     if column.null_count:
         gaps = column.is_valid().to_numpy()
         if 0.01 < gaps.mean() < 0.99 and _purity(gaps, labels) >= SURE:
-            return "whether its value is missing tells the target"
+            return "whether its value is missing tells the target", True
     few = len(np.unique(values)) <= max(2, MOST_VALUES * len(values))
     if few and _purity(values, labels) >= SURE and _guess(labels) < SURE:
-        return "each of its values occurs with only one value of the target"
+        return "each of its values occurs with only one value of the target", True
     numbers = _numbers(column)
     if numbers is None or target is None:
-        return ""
+        return "", False
     there = np.isfinite(numbers) & np.isfinite(target)
     if there.sum() < FEWEST or not numbers[there].std() or not target[there].std():
-        return ""
+        return "", False
     if len(np.unique(labels)) == 2 and (area := _area(numbers[there], target[there])) >= CORRELATED:
-        return f"it alone ranks the target (AUC {area:.4f})"
-    together = abs(float(np.corrcoef(numbers[there], target[there])[0, 1]))
-    return f"its correlation with the target is {together:.4f}" if together >= CORRELATED else ""
+        return f"it alone ranks the target (AUC {area:.4f})", True
+    together = _together(numbers[there], target[there])
+    if together < CORRELATED:
+        return "", False
+    is_ordered = _together(_ranks(numbers[there]), _ranks(target[there])) >= IN_ORDER
+    return f"its correlation with the target is {together:.4f}", is_ordered
+
+
+def _together(first: Numbers, second: Numbers) -> float:
+    return abs(float(np.corrcoef(first, second)[0, 1]))
+
+
+def _ranks(values: Numbers) -> Numbers:
+    """Return the rank of each value, from 1. Equal values get the mean of their ranks."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Numbers = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    return ranks
 
 
 def _guess(labels: Numbers) -> float:
@@ -91,8 +125,7 @@ def _purity(values: Numbers, labels: Numbers) -> float:
 
 def _area(scores: Numbers, target: Numbers) -> float:
     """Return the AUC of scores for a target of two values, in the better of both directions (Mann and Whitney)."""
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    ranks = _ranks(scores)
     positive = target == target.max()
     many, few = int(positive.sum()), int((~positive).sum())
     area = (ranks[positive].sum() - many * (many + 1) / 2.0) / (many * few)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
 from headrace.stages.ingest._check.finding import cell, value_of
-from headrace.stages.prepare._split.label_hints import label_hints, missing_targets
+from headrace.stages.prepare._split.label_hints import Hint, missing_targets
 from headrace.stages.prepare._split.leaks import SLIGHT, Leak
 from headrace.stages.prepare._split.parts import LEFT_OUT, PARTS, Numbers
 from headrace.stages.prepare._split.roles import Roles
@@ -27,6 +27,8 @@ MOST_CLASSES = 10
 SOME = 5
 """The number of missing classes that are named."""
 MOVES = "the boundaries are shares of the rows, so as rows are added, rows of `test` move to `train`"
+NO_ROWS = "the table has no rows"
+UNTOLD = "no column tells the target by itself"
 LIMITS = (
     "Whether near rows are more than chance gives is a guess: a few copies among rows that are close aren't found.",
     "Rows that are alike in what is not in the table (the same person under two names) can't be seen.",
@@ -45,29 +47,34 @@ def report_of(
     ends: Sequence[Any],
     offered: str,
     wanted: Sequence[bool],
+    hints: Sequence[Hint],
 ) -> Report:
     """Return the report of a split.
 
     `offered` are fixed boundaries that the report proposes where the boundaries are shares, or an empty text. `wanted`
-    says which parts should have rows.
+    says which parts should have rows. `hints` are the columns that tell the target by themselves.
     """
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
-    hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
     facts.append(Fact(name="left out", value=int(sizes[LEFT_OUT]), unit="rows"))
     verdicts = [_verdict(each, action, len(table)) for each in leaks]
-    verdicts += [*_parts_there(sizes, wanted), stays_put(by, offered)]
+    verdicts += [*_parts_there(sizes, wanted), stays_put(by, offered, is_known=by != "time" or len(ends) > 0)]
     if roles.target is not None:
         verdicts += _target(table, roles.target, hints)
         lacking = lacks(table, parts, roles.target)
         if lacking is not None:
-            why = "; ".join(lacking) or "no part lacks one"
-            verdicts.append(Verdict(rule="each part has each class of the target", holds=not lacking, why=why))
-    passed = all(verdict.holds is not False for verdict in verdicts) if len(table) else None
+            why = "; ".join(lacking) or ("no part lacks one" if len(table) else NO_ROWS)
+            holds = not lacking if len(table) else None
+            verdicts.append(Verdict(rule="each part has each class of the target", holds=holds, why=why))
+    passed = all(verdict.holds is not False for verdict in verdicts)
     grids = [_named(table, parts, each, roles) for each in leaks if len(each.rows)]
     grids += _strata(table, parts, roles)
     if hints:
-        grids.append(Grid(title="Columns that tell the target", columns=("column", "how"), rows=tuple(hints)))
+        grids.append(
+            Grid(
+                title="Columns that tell the target", columns=("column", "how"), rows=tuple(each[:2] for each in hints)
+            )
+        )
     return Report(
         title="Split",
         about=f"{len(table):,} rows, parted by {by}{_ends(table, ends, roles)}.",
@@ -79,14 +86,19 @@ def report_of(
     )
 
 
-def stays_put(by: str, offered: str) -> Verdict:
-    """Return a verdict on whether rows stay in their parts when other rows are added."""
+def stays_put(by: str, offered: str, *, is_known: bool = True) -> Verdict:
+    """Return a verdict on whether rows stay in their parts when other rows are added.
+
+    `is_known` is False if the boundaries between parts are times that come from the rows, and there are no rows.
+    """
     holds, why = {
         "time": (True, "the boundaries are told by `until`"),
         "stratum": (None, "a row's part follows from its place in its stratum: rows that are added may move it"),
     }.get(by, (True, "a row's part follows from its own values"))
     if offered:
         holds, why = None, f"{MOVES}; `{offered}` keeps the boundaries"
+    if not is_known:
+        holds, why = None, NO_ROWS
     return Verdict(rule="rows stay in their parts as others are added", holds=holds, why=why)
 
 
@@ -162,22 +174,21 @@ def _verdict(leak: Leak, action: str, total: int) -> Verdict:
 
 
 def _parts_there(sizes: Numbers, wanted: Sequence[bool]) -> Iterator[Verdict]:
-    if not sizes.sum():
-        return
+    reason = "it has none: the table is small, or all its rows went elsewhere" if sizes.sum() else NO_ROWS
     for name, size, is_wanted in zip(PARTS, sizes.tolist(), wanted, strict=False):
         if not size:
-            why = (
-                "it has none: the table is small, or all its rows went elsewhere"
-                if is_wanted
-                else "it was to have none"
-            )
+            why = reason if is_wanted else "it was to have none"
             yield Verdict(rule=f"{name} has rows", holds=False if is_wanted else None, why=why)
 
 
-def _target(table: pa.Table, target: str, hints: Sequence[tuple[str, str]]) -> Iterator[Verdict]:
+def _target(table: pa.Table, target: str, hints: Sequence[Hint]) -> Iterator[Verdict]:
     column = table.column(target)
     missing = missing_targets(column)
     rule = f"each row has a target (`{target}`)"
+    if not len(table):
+        yield Verdict(rule=rule, holds=None, why=NO_ROWS)
+        yield Verdict(rule=UNTOLD, holds=None, why=NO_ROWS)
+        return
     yield Verdict(
         rule=rule, holds=not missing, why=f"{missing:,} rows have none: null or NaN" if missing else "none is missing"
     )
@@ -185,8 +196,8 @@ def _target(table: pa.Table, target: str, hints: Sequence[tuple[str, str]]) -> I
         yield Verdict(
             rule="the target has two values", holds=False, why="all rows have the same: nothing can be learned"
         )
-    told = f"{', '.join(f'`{name}`' for name, _ in hints)}: see below" if hints else "none was seen to"
-    yield Verdict(rule="no column tells the target by itself", holds=None if hints else True, why=told)
+    told = f"{', '.join(f'`{each.column}`' for each in hints)}: see below" if hints else "none was seen to"
+    yield Verdict(rule=UNTOLD, holds=None if hints else True, why=told)
 
 
 def _is_one_value(column: pa.ChunkedArray) -> bool:

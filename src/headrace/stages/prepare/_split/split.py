@@ -13,9 +13,11 @@ import pyarrow as pa
 from headrace.define.log import log, warn
 from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
+from headrace.errors import listed as ticked
 from headrace.report.as_text import text as report_text
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import value_of
+from headrace.stages.prepare._split.label_hints import Hint, label_hints
 from headrace.stages.prepare._split.leaks import Leak, complete, digests, duplicates, joined, of_digests
 from headrace.stages.prepare._split.near_texts import near_texts
 from headrace.stages.prepare._split.parts import (
@@ -30,7 +32,7 @@ from headrace.stages.prepare._split.parts import (
     instant,
     instants,
 )
-from headrace.stages.prepare._split.report import MOVES, lacks, leak_table, report_of, written
+from headrace.stages.prepare._split.report import MOVES, NO_ROWS, SOME, lacks, leak_table, report_of, written
 from headrace.stages.prepare._split.roles import Roles
 from headrace.stages.tables.columns import columns, distinct, listed, rows_where
 from headrace.stages.tables.types import is_text, plain_type
@@ -121,9 +123,9 @@ def split(
 
     `leak="stop"` raises an error that names the leaks (up to one in 10,000 rows that is like another is only a
     warning). `"warn"` reports them. `"drop"` removes the rows of the earlier part, so that the test rows stay the same.
-    The report also names columns that predict the target by themselves. The run warns if a part lacks a class of the
-    target. It also warns if time boundaries come from shares, since they move when rows are added, and proposes an
-    `until` that fixes them.
+    The report also names columns that predict the target by themselves. The run warns of them, unless chance may
+    explain it. It also warns if a part has no row, or lacks a class of the target, and if time boundaries come from
+    shares: they move when rows are added. Then it proposes an `until` that fixes them.
 
     Raises:
         DataError: there is a leak and `leak="stop"`, a column is missing, or a row has no time.
@@ -140,8 +142,18 @@ def split(
         parts = _dropped(table, parts, found, roles)
     offered = "" if until or roles.time is None or not ends else _until(table, ends, roles.time)
     wanted = (True, len(until) != 1, True) if until else tuple(share > 0 for share in shares)
+    hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
     report = report_of(
-        table, parts, by=by, roles=roles, leaks=found, action=leak, ends=ends, offered=offered, wanted=wanted
+        table,
+        parts,
+        by=by,
+        roles=roles,
+        leaks=found,
+        action=leak,
+        ends=ends,
+        offered=offered,
+        wanted=wanted,
+        hints=hints,
     )
     judged = [each for each in found if len(each.rows) and each.judged]
     grave = [each for each in judged if not each.is_slight(len(table))]
@@ -151,17 +163,33 @@ def split(
     if offered:
         warn(f"{MOVES}: `{offered}` keeps today's boundaries")
     empty = [f"`{name}`" for number, name in enumerate(PARTS) if wanted[number] and not (parts == number).any()]
-    if empty and len(table):
-        warn(f"{' and '.join(empty)} got no row: the table is small, or all its rows went elsewhere")
-    lacking = None if target is None else lacks(table, parts, target)
-    if lacking:
-        is_spread = by == "stratum" and roles.stratum == (target,)
-        cure = "there are too few" if is_spread else f'`by="stratum", stratum="{target}"` spreads them'
-        warn(f"{'; '.join(lacking)}: {cure}")
+    if empty:
+        reason = "the table is small, or all its rows went elsewhere" if len(table) else NO_ROWS
+        warn(f"{' and '.join(empty)} got no row: {reason}")
+    if target is not None:
+        _warn_of_target(table, parts, by, target, roles, hints)
     if leak != "drop" and judged:
         warn(f"rows of a part stand in an earlier part too: {_named(judged)}")
     first, second, third = (rows_where(table, parts == number) for number in range(len(PARTS)))
     return Split(first, second, third, report, leak_table(found, parts))
+
+
+def _warn_of_target(table: pa.Table, parts: Numbers, by: By, target: str, roles: Roles, hints: Sequence[Hint]) -> None:
+    """Warn if a part lacks a class of the target, or if the target can be read off a column.
+
+    Columns of other roles aren't named: they say how rows belong together, and are seldom features.
+    """
+    lacking = lacks(table, parts, target)
+    if lacking:
+        is_spread = by == "stratum" and roles.stratum == (target,)
+        cure = "there are too few" if is_spread else f'`by="stratum", stratum="{target}"` spreads them'
+        warn(f"{'; '.join(lacking)}: {cure}")
+    named = {*roles.group, *roles.stratum, roles.time}
+    names = [each.column for each in hints if each.is_sure and each.column not in named]
+    if names:
+        single = "alone" if len(names) == 1 else "each alone"
+        told = f"the target `{target}` can be read off {ticked(names, SOME)}, {single}"
+        warn(f"{told}: check that such a value is known before the target is")
 
 
 def _until(table: pa.Table, ends: Sequence[Any], time: str) -> str:

@@ -80,7 +80,7 @@ def _rebuild(kind: type[HeadraceError], message: str, hint: str | None) -> Headr
 
 
 class UsageError(HeadraceError):
-    """The command, the project or the code has a mistake, so nothing was run."""
+    """The command, the project or the code has a mistake."""
 
     exit_code = 2
 

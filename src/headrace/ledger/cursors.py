@@ -20,7 +20,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
     """Add the next version of a cursor outside of runs, if `wanted.version` is still its latest version.
 
-    A run that has read that version and tries to advance it later fails with an error.
+    If a run has read that version and a task of it advances the cursor later, the task succeeds, but its value is
+    dropped, and the run shows a note.
 
     Raises:
         UsageError: the cursor has a newer version by now.

@@ -132,7 +132,7 @@ class Gathered:
 
 
 class Name(NamedTuple):
-    """What values are logged under: the task, their kind and their name."""
+    """The key of logged values: the task that logged them, their kind and their name."""
 
     task: str
     kind: LoggedKind
@@ -195,7 +195,7 @@ class Curves:
         return self._summary(name) if name in self.numbers or name in self.shown else self._ended[name]
 
     def summaries(self) -> Iterator[Summary]:
-        """Yield the summary of everything that was logged."""
+        """Yield the summary of each name under which something was logged."""
         for name in {**self._ended, **self.numbers, **self.shown}:
             yield self.summary(name)
 

@@ -79,8 +79,8 @@ def model(
     note: str = "",
     preparation: Any = None,
 ) -> Entry:
-    """Register a model as the next version under a name, and point `aliases` at it. A registered model keeps its
-    version.
+    """Register a model as the next version under a name, and point `aliases` at it. A model that is already registered
+    under this name keeps its version.
 
     If a stage has several outputs (a named tuple), such as `train.sklearn`, its field `model` is registered. `report`
     is any value that says how good the model is. `preparation` is what `prepare.clean` did to the rows that the model
@@ -88,8 +88,8 @@ def model(
 
     Raises:
         UsageError: the name or an alias is invalid, the preparation is something else, or the model is something else:
-            a table, a report, a page, an object that an evaluation measured, a named tuple without a field `model`, or
-            a list of several artifacts.
+            a table, a report, a page, a result of an evaluation, a named tuple without a field `model`, or a list of
+            several artifacts.
     """
     del model, report, preparation
     return _register("model", name, aliases, note)
@@ -106,8 +106,8 @@ def model(
     check=_check_dataset,
 )
 def dataset(name: str, dataset: Any, *, report: Any = None, aliases: str | Sequence[str] = (), note: str = "") -> Entry:
-    """Register a dataset as the next version under a name, and point `aliases` at it. A registered dataset keeps its
-    version.
+    """Register a dataset as the next version under a name, and point `aliases` at it. A dataset that is already
+    registered under this name keeps its version.
 
     `report` is any value that says how good the dataset is, such as the result of a contract. Otherwise this works as
     `model`.

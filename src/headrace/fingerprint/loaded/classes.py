@@ -121,7 +121,7 @@ def _is_made(name: str, value: object) -> bool:
 
 
 def functions_in(value: Any) -> list[types.FunctionType]:
-    """Return the plain functions in a method, property, static or class method."""
+    """Return the plain functions in a method, a property (also a cached one), or a static or class method."""
     inner: list[Any] = [value]
     if is_a(value, staticmethod | classmethod):
         inner = [value.__func__]

@@ -108,8 +108,11 @@ class RowLeases:
         self._sql = db.sql
 
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> RowLease:
-        """Take a lease and return it. If another process holds it, wait for at most one term: if that process is alive,
-        it renews the lease, and `LeaseHeld` is raised; otherwise its lease expires."""
+        """Take a lease and return it.
+
+        If another process holds the lease, wait for at most one term: if that process is alive, it renews the lease,
+        and `LeaseHeld` is raised; otherwise its lease expires. If `is_patient` is False, raise at once.
+        """
         token = secrets.randbits(62)
         asks = run, token, os.getpid(), os.uname().nodename, name, TERM_S
         seen = None

@@ -42,8 +42,10 @@ class Leases(Protocol):
     """The leases of a ledger. A run's lease may be held before the run has a row."""
 
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> Lease:
-        """Take a lease for this process and return it. If another process holds it, this may wait to see whether that
-        process is alive.
+        """Take a lease for this process and return it.
+
+        If another process holds the lease, this may wait to see whether that process is alive. If `is_patient` is
+        False, it doesn't wait.
 
         Raises:
             LeaseHeld: another process holds the lease; the message names it.

@@ -261,8 +261,10 @@ class _Run:
         return [name for name in found if name not in parents]
 
     def first(self, names: Iterable[str]) -> list[str]:
-        """Return, of tasks that produced the same artifact, the names of those that didn't get it from another of
-        them."""
+        """Return the names of the tasks that made an artifact themselves.
+
+        `names` are tasks that produced the same artifact. Those that got it from another one of them are left out.
+        """
         rest = list(names)
         later = set(self.walk([each for name in rest for each in self.below(name)], self.below))
         return [name for name in rest if name not in later and self.rows[name].parent not in later]

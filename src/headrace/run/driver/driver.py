@@ -231,9 +231,9 @@ class Driver:
                 self._audience.note(dropped)
 
     def interrupt(self) -> None:
-        """Note that the user wants to stop: after the first call attempts may stop by themselves,
-        after the second they are ended.
+        """Note that the user wants to stop.
 
+        The first call cancels the run and lets its attempts stop by themselves. A second call ends them at once.
         Safe to call from a signal handler.
         """
         self._inbox.interrupt()

@@ -17,7 +17,7 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 class Advances:
     """The cursor advances that a tick has stored.
-    The ledger drops an advance if another task moved the cursor first."""
+    The ledger drops an advance if another task or a person moved the cursor first."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -139,7 +139,10 @@ class Journal:
         self._clear()
 
     def dropped(self) -> list[str]:
-        """Return, once, a note for each cursor advance that was dropped because another task moved the cursor first."""
+        """Return, once, a note for each cursor advance that was dropped.
+
+        An advance is dropped if another task or a person moved the cursor first.
+        """
         return self._advances.dropped()
 
     def _clear(self) -> None:

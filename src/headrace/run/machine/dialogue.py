@@ -95,7 +95,7 @@ class Dialogue:
 
     def wait(self, event: Awaited, transfers: Collection[Task]) -> Answer | None:
         """Delay the last answer until its transfers are done.
-        Return an error as the new answer if one of them failed."""
+        If one of them failed, return an error as the new answer, otherwise None."""
         asked = self._answered
         if asked is None or asked.question != event.question:
             return None

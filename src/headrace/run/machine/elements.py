@@ -55,7 +55,10 @@ class Elements:
                 self._gather(parent)
 
     def _gather(self, task: Task) -> None:
-        """End a mapped task whose elements have all ended. Its output is the list of the elements' outputs."""
+        """End a mapped task whose elements have all ended.
+
+        Its output is the list of the outputs of those elements that have one.
+        """
         elements = task.elements or []
         bad = [element for element in elements if not element.good]
         task.spread = None

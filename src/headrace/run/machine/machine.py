@@ -137,7 +137,10 @@ class Machine:
 
     @property
     def wanted(self) -> list[tuple[Resources, int]]:
-        """What the ready tasks need, and how many tasks need it, with the oldest task's need first."""
+        """The needs of the ready tasks, each with the number of tasks that have it.
+
+        The oldest task's need comes first.
+        """
         return self.phases.ready.wanted()
 
     @property
@@ -146,7 +149,7 @@ class Machine:
         return self._attempts.last_worker
 
     def running(self) -> list[Task]:
-        """Return the tasks of which an attempt runs."""
+        """Return the tasks that have a running attempt."""
         return self.phases.running()
 
     def expects(self, name: str, attempt: int) -> bool:

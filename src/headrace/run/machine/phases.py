@@ -44,7 +44,7 @@ class Phases:
         return task if task is not None and task.phase == "running" and task.attempt == attempt else None
 
     def running(self) -> list[Task]:
-        """Return the tasks of which an attempt runs."""
+        """Return the tasks that have a running attempt."""
         return [task for task in self.tasks.values() if task.phase == "running"]
 
     @property

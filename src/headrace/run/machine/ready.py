@@ -69,7 +69,10 @@ class Ready:
             del self._queues[task.stage.resources]
 
     def wanted(self) -> list[tuple[Resources, int]]:
-        """Return what the queued tasks need and how many tasks need it, with the oldest task's need first."""
+        """Return the needs of the queued tasks, each with the number of tasks that have it.
+
+        The oldest task's need comes first.
+        """
         return [(next(iter(queue.values())).stage.resources, len(queue)) for queue in self._by_age()]
 
     def propose(self, room: Room, at: float) -> list[Launched]:

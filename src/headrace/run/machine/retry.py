@@ -42,7 +42,9 @@ class Retry(Struct, frozen=True):
 
 
 def retry(stage: Stage, kind: FailureKind, failures: dict[FailureKind, int], jitter: float) -> Retry:
-    """Return whether to try again after a failure of this kind. `failures` are counted by kind, this one included.
+    """Return whether to try again after a failure of this kind, the pause before that, and the reason.
+
+    `failures` are counted by kind, this one included.
 
     The pause is `backoff` x 2^(n-1) for the n-th failure of the kind. It is made longer by up to half of itself
     (`jitter` from 0 to 1), so that many retries do not come at once.

@@ -65,7 +65,7 @@ def found(positive: Any, score: Any) -> tuple[Any, Any]:
 
 
 def calibration(predicted: Any, came: Any, low: Any, high: Any, score: Any, of: str) -> Drawing:
-    """Return a drawing of predicted probabilities against observed shares, by bins.
+    """Return a drawing of predicted probabilities against observed shares with their intervals, by bins.
 
     A histogram of the probabilities stands below it.
     """

@@ -103,8 +103,8 @@ def lightgbm(
         stopping_rounds: stop when the first metric on `valid` has not improved for this many rounds.
 
     Raises:
-        DataError: a column or all rows are missing; targets are missing, infinite, not numbers, or all of one class; or
-            weights are missing, infinite, negative, or all 0.
+        DataError: a column is missing; a table is empty; targets are missing, infinite, not numbers, or all of one
+            class; or weights are missing, infinite, negative, or all 0.
         UsageError: LightGBM refuses `params`, or the objective ranks and there is no `group`.
     """
     import lightgbm as lgb  # noqa: PLC0415  1 s, which the tracer saves

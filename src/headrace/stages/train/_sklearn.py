@@ -68,8 +68,8 @@ def sklearn(
             score (accuracy, or R²). Scores are logged as `train/NAME` and `valid/NAME`.
 
     Raises:
-        DataError: a column or all rows are missing; targets are missing, infinite, or all of one class; weights are
-            missing, infinite, negative, or all 0; the estimator can't use the columns, or a scorer can't use the
+        DataError: a column is missing; the table is empty; targets are missing, infinite, or all of one class; weights
+            are missing, infinite, negative, or all 0; the estimator can't use the columns; or a scorer can't use the
             rows.
         UsageError: `estimator` is not an estimator, or there is no such scorer.
     """

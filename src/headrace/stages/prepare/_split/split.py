@@ -121,11 +121,13 @@ def split(
     where 2% is much) and whose texts have the same letters; and texts that share 80% of their shingles (MinHash). Equal
     and near rows count where there are more than chance gives.
 
-    `leak="stop"` raises an error that names the leaks (up to one in 10,000 rows that is like another is only a
-    warning). `"warn"` reports them. `"drop"` removes the rows of the earlier part, so that the test rows stay the same.
-    The report also names columns that predict the target by themselves. The run warns of them, unless chance may
-    explain it. It also warns if a part has no row, or lacks a class of the target, and if time boundaries come from
-    shares: they move when rows are added. Then it proposes an `until` that fixes them.
+    `leak="stop"` raises an error that names the leaks; if at most one row in 10,000 is like another, it only warns of
+    these rows. `"warn"` reports the leaks. `"drop"` removes the rows of the earlier part, so that the test rows stay
+    the same.
+
+    The report also names columns that predict the target by themselves. The run warns of these columns, unless chance
+    may explain it. It also warns if a part has no row, or lacks a class of the target. And it warns if time boundaries
+    come from shares, since they move when rows are added; then it proposes an `until` that fixes them.
 
     Raises:
         DataError: there is a leak and `leak="stop"`, a column is missing, or a row has no time.

@@ -108,7 +108,7 @@ FAULTS = {
     },
     "huge": {
         "sklearn": "can't be fitted",
-        "lightgbm": "the target `y` has values as large as 1e+308, which LightGBM takes for infinite",
+        "lightgbm": "the target `y` has values as large as 1e+308, which LightGBM treats as infinite",
         "regression": "the target `y` has values as large as -1e+308, whose squares are too large to compute",
         "torch": "`y` has values beyond 3.4e38",
     },

@@ -73,8 +73,8 @@ def _hints(kind: Any) -> dict[str, Any]:
 def check_pattern(pattern: str) -> None:
     """Raise if a text is no regular expression.
 
-    RE2, which will use the pattern, is asked only if Python's `re` can't read it: RE2 comes with Arrow, which takes
-    long to import.
+    The pattern will be used by RE2, which comes with Arrow. Arrow takes long to import, so RE2 is asked only if
+    Python's `re` can't read the pattern.
 
     Raises:
         DefinitionError: neither `re` nor RE2 can read the pattern.
@@ -92,7 +92,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def text_of(path: Path, named: str) -> str:
-    """Return the text of a file, which errors call `named`.
+    """Return the text of a file. `named` is the file's name in errors.
 
     Raises:
         DefinitionError: the file can't be read.
@@ -114,8 +114,8 @@ def _toml(text: str, named: str) -> dict[str, Any]:
 
 
 def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
-    """Return a noun made from a TOML text. Errors call the text `named`, say where the fault is, and suggest similar
-    words. `docs` names the subject of the docs page that lists the words.
+    """Return a noun made from a TOML text. Errors say where the fault is, and suggest similar words. `named` is the
+    text's name in errors, and `docs` is the subject of the docs page that lists the allowed words.
 
     Raises:
         DefinitionError: the text isn't TOML, or has an unknown word or a value of the wrong type.
@@ -165,9 +165,9 @@ def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
 
 
 def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | None:
-    """Return the key of the table entry that causes the error message `said`, or None. It is the entry that causes the
-    same message when it is alone in the table. None is returned if no entry does, or if the empty table causes it
-    too."""
+    """Return the key of the table entry that causes the error message `said`: the entry that causes the same message
+    when it is alone in the table. Return None if there is no such entry, or if even the empty table causes the
+    message."""
     entries: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
     for key in (None, *entries):
         table.clear()

@@ -10,7 +10,8 @@ docs.
     @takes(Call)
     def fit(call: Call) -> Model: ...
 
-Users then call `fit(table, epochs=3)`. Its signature, help and errors are made from the noun, for type checkers too.
+Users then call `fit(table, epochs=3)`. The function's signature, help and errors are made from the noun. Type checkers
+see that signature too.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ P = ParamSpec("P")
 N = TypeVar("N")
 R = TypeVar("R")
 Check = Callable[[str, Any], None]
-"""Raises a UsageError for a bad value of an option: called with the option's name and the value."""
+"""A function that is called with an option's name and a value, and raises a UsageError if the value is bad."""
 
 
 class Option(NamedTuple):
     """The declaration of an option, beside its type and default.
 
     `doc` is its line of the docs. `check` raises for bad values. None is accepted without a check if the type allows
-    it. For a `Literal`, only its own values are accepted. The options of a noun come before those of the noun that it
-    extends, unless `before` names the option that this one precedes. An option is `later` if it was added when results
-    already existed: at its default value it is left out of the task's arguments, so that the keys stay the same.
+    it. For a `Literal`, only its own values are accepted. `before` names the option before which this one is listed.
+    Without `before`, the options of a noun are listed before those of the noun that it extends. An option is `later` if
+    it was added when results already existed: at its default value it is left out of the task's arguments, so that the
+    keys stay the same.
     """
 
     doc: str
@@ -86,8 +88,8 @@ class Declared(NamedTuple):
 
 @functools.cache
 def declared(noun: Any) -> dict[str, Declared]:
-    """Return the options of a noun by name, in the order of the signature. A field that is declared again keeps
-    whatever the new declaration doesn't say."""
+    """Return the options of a noun by name, in the order of the signature. If a field is declared again, what the new
+    declaration leaves out stays as it was."""
     options: dict[str, Option] = {}
     types: dict[str, Any] = {}
     order: list[str] = []
@@ -108,8 +110,8 @@ def declared(noun: Any) -> dict[str, Declared]:
 
 
 class Options(Noun, frozen=True):
-    """The base of nouns with options: checks the values when it is created. Outputs of other stages are checked when
-    they exist."""
+    """The base class of nouns with options. Values are checked when the noun is created, and outputs of other stages as
+    soon as they exist."""
 
     def __post_init__(self) -> None:
         refuse(type(self), {name: getattr(self, name) for name in self.__struct_fields__})
@@ -225,7 +227,7 @@ def whole(least: int) -> Check:
 
 
 def above_0(name: str, value: Any) -> None:
-    """Raise if a value is no number above 0; used for options that may be None.
+    """A check that a value is a number above 0. It is used for options that may be None.
 
     Raises:
         UsageError: the value is no number above 0.

@@ -4,8 +4,8 @@
     report = judge(model, table, before)
     registry.model("delays", model, report=report, aliases=["production"], when=report.passed)
 
-A version is an artifact. An artifact that is registered again under the same name keeps its number; retries and resumed
-runs keep it too. Numbers are assigned and aliases are set in the transaction that records the task's success. `headrace
+A version is an artifact. An artifact that is registered again under the same name keeps its number, also in retries and
+resumed runs. Numbers are assigned and aliases are set in the transaction that records the task's success. `headrace
 register` does the same from the command line.
 """
 
@@ -84,12 +84,13 @@ def model(
 
     If a stage has several outputs (a named tuple), such as `train.sklearn`, its field `model` is registered. `report`
     is any value that says how good the model is. `preparation` is what `prepare.clean` did to the rows that the model
-    learned from. Both are stored with the version. No value is loaded. Outside of a run, nothing is registered.
+    learned from. The report and the preparation are stored with the version. No value is loaded. Outside of a run,
+    nothing is registered.
 
     Raises:
-        UsageError: the name or an alias is invalid, the preparation is something else, or the model is something else:
-            a table, a report, a page, a result of an evaluation, a named tuple without a field `model`, or a list of
-            several artifacts.
+        UsageError: (1) the name or an alias is invalid; (2) `preparation` is no preparation; or (3) `model` is no
+            model, but a table, a report, a page, a result of an evaluation, a named tuple without a field `model`, or a
+            list of several artifacts.
     """
     del model, report, preparation
     return _register("model", name, aliases, note)
@@ -109,7 +110,7 @@ def dataset(name: str, dataset: Any, *, report: Any = None, aliases: str | Seque
     """Register a dataset as the next version under a name, and point `aliases` at it. A dataset that is already
     registered under this name keeps its version.
 
-    `report` is any value that says how good the dataset is, such as the result of a contract. Otherwise this works as
+    `report` is any value that says how good the dataset is, such as the result of a contract. All else is as for
     `model`.
 
     Raises:
@@ -178,7 +179,7 @@ def _model_in(ref: Ref) -> Ref:
     try:
         is_several = issubclass(resolve(ref.type), tuple)
     except CodecError:
-        return ref  # its class can't be imported, so it may not be a tuple
+        return ref  # the class can't be imported, so nobody knows whether it is a tuple
     if not is_several:
         return ref
     if "model" not in ref.names:

@@ -1,4 +1,4 @@
-"""The former name of `headrace.report`, so that pipelines which import it still work."""
+"""The former name of `headrace.report`. It is kept for pipelines that import this name."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.facade import lazily
 
-# Type checkers read the imports below; a process that runs loads what it uses.
+# Only type checkers read the imports below. At run time, each name is imported when it is first used.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:

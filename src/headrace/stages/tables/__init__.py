@@ -1,2 +1,2 @@
-"""Tables as ready-made stages use them: columns and their types, DuckDB, parts, increments. Begin with `columns`. Code
-that only one stage needs is in that stage's package."""
+"""What ready-made stages need to work with tables: columns and their types, DuckDB, parts, and increments. Begin with
+`columns`. Code that only one stage needs is in that stage's package."""

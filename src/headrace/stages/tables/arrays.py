@@ -1,5 +1,5 @@
-"""Converts between NumPy and Arrow through their buffers: Arrow's own conversion imports pandas, which takes longer
-than most reads."""
+"""Converts between NumPy and Arrow through their buffers. Arrow's own conversion would import pandas, and that import
+takes longer than most reads."""
 
 from __future__ import annotations
 

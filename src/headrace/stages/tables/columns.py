@@ -24,10 +24,10 @@ _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
 def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.ChunkedArray]:
-    """Return the columns with these names. `what` says in the error message what needs them, such as `a unique key`.
+    """Return the columns with these names. `what` names in errors what needs the columns, such as `a unique key`.
 
     Raises:
-        DataError: a name has no column, or two columns.
+        DataError: the table has no column with one of the names, or has two.
     """
     there: list[str] = table.column_names
     counts = collections.Counter(there)
@@ -84,8 +84,8 @@ def to_codes(name: str, classes: Sequence[str]) -> str:
 
 
 def without_decimals(table: pa.Table) -> pa.Table:
-    """Return the table with decimal columns, as databases produce them, cast to 64-bit floats, which learners
-    require."""
+    """Return the table with its decimal columns cast to 64-bit floats. Databases return decimals, but learners require
+    floats."""
     for place, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
@@ -93,8 +93,8 @@ def without_decimals(table: pa.Table) -> pa.Table:
 
 
 def with_missing_truths(table: pa.Table) -> pa.Table:
-    """Return the table with boolean columns that have nulls cast to 64-bit floats. Otherwise pandas makes them objects,
-    which LightGBM would treat as categories."""
+    """Return the table, in which each boolean column that has nulls is cast to 64-bit floats. Without the cast, pandas
+    would make objects of such a column, and LightGBM would treat these as categories."""
     for place, field in enumerate(table.schema):
         if pa.types.is_boolean(field.type) and table.column(place).null_count:
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
@@ -130,8 +130,8 @@ def metadata(made: pa.Schema, given: pa.Schema) -> dict[bytes, bytes] | None:
     """Return the metadata of a schema that was made from `given`, without entries that no longer hold.
 
     The entry `pandas` says which columns are an index, and each column's pandas type. `to_pandas` follows that entry,
-    not Arrow's types, so a text that became a number would become text again. The entry is kept for columns whose type
-    didn't change. All other metadata are kept.
+    not Arrow's types, so a column that was changed from text to numbers would be text again. The entry is kept for
+    columns whose type didn't change. All other metadata are kept.
     """
     kept: dict[bytes, bytes] | None = made.metadata
     if kept is None or PANDAS not in kept or made.equals(given):

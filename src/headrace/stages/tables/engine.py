@@ -21,7 +21,8 @@ from headrace.errors import DataError, UsageError
 OTHERS_GIB = 0.3
 """The part of the stage's memory, in GiB, for Python, its libraries, and tables in transit."""
 SHARE = 0.6
-"""The share of the remaining memory that DuckDB may use before it spills: it uses more than it counts."""
+"""The share of the remaining memory that is DuckDB's limit. DuckDB uses more memory than it counts against the
+limit."""
 LEAST_GIB = 0.06
 
 
@@ -45,12 +46,12 @@ def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duck
     """Return a context with a connection to an empty database in memory, in which each of `tables` (Arrow) is a view.
 
     The connection can't access files, the network or Python variables, can't load extensions, and its settings are
-    locked. Data that don't fit in its share of the stage's memory spill to the current folder, which is the attempt's
-    own. If `ordered` is False, scans return rows in any order, which is faster.
+    locked. Data that don't fit in DuckDB's share of the stage's memory are written to the current folder, which belongs
+    to the attempt alone. If `ordered` is False, scans return rows in any order, which is faster.
 
     Raises:
-        DataError: a table has two columns whose names SQL can't tell apart, of which DuckDB would silently rename one;
-            or a table has no columns, or a column of a type that DuckDB can't read.
+        DataError: (1) SQL can't tell the names of two columns of a table apart, so DuckDB would silently rename one;
+            (2) a table has no columns; or (3) DuckDB can't read a column's type.
     """
     for name, table in tables.items():
         check(name, table)
@@ -104,7 +105,8 @@ def parsed(sql: str, what: str) -> list[duckdb.Statement]:
 
 @functools.cache
 def _parser() -> duckdb.DuckDBPyConnection:
-    """Return a connection that is used only to parse SQL. It is shared, since opening one takes 12 ms."""
+    """Return a connection that is used only to parse SQL. All callers share the connection, since opening one takes 12
+    ms."""
     return duckdb.connect(":memory:", config={"threads": 1})
 
 
@@ -163,8 +165,8 @@ WRITTEN = "mend it where the message points; it is DuckDB's SQL: 'text' in singl
 def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageError | DataError:
     """Return our error for a DuckDB exception, with a message and the line of the SQL that is wrong.
 
-    `tables` are the tables that the SQL may name. They are listed for a missing table, since DuckDB itself might
-    suggest one of its own system views.
+    `tables` are the tables that the SQL may name. If the SQL names a missing table, the hint lists them, since DuckDB
+    itself might suggest one of its own system views.
     """
     text = str(error).strip()
     message, _, _ = text.partition("\n\nLINE ")

@@ -1,4 +1,4 @@
-"""Merges new rows into the rows that are held, so that each key appears once, in its latest version."""
+"""Merges newly read rows into the rows that were read before, so that each key appears once, in its latest version."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _NOT_IN_PYTHON = (pa.ArrowNotImplementedError, OverflowError, ValueError)
 
 
 class Merged(NamedTuple):
-    """The result of a merge: the held parts that are kept, the parts with new rows, the rows that are gone, and how
-    many rows were replaced or unchanged."""
+    """The result of a merge. `kept` are the held parts without the rows that were replaced or are gone. `new` are the
+    fresh tables without the rows that were already held. `gone` are tables of the rows that no longer exist. `replaced`
+    and `unchanged` are numbers of rows."""
 
     kept: list[Any]
-    """Held parts. A part that lost no row is the same object that was passed in."""
+    """A part that lost no row is the same object that was passed in."""
     new: list[Any]
     gone: list[Any]
     replaced: int
@@ -43,12 +44,13 @@ def merged(
     complete: bool,
     ends: Sequence[Ends] | None = None,
 ) -> Merged:
-    """Merge `fresh` tables into `held` ones. Within each of the two, every key appears once.
+    """Merge the `fresh` tables, which were read now, into the `held` ones, which were read before. A key appears at
+    most once in `held`, and at most once in `fresh`.
 
-    A fresh row that is already held is not new. If its key is held with other values, the fresh row replaces the held
-    one. With `complete`, the fresh rows are all rows that exist, so held rows whose keys aren't among them are gone.
-    `ends` are the least and greatest keys of each held part, if known: parts out of the range of the fresh keys aren't
-    searched, and a `Later` isn't opened.
+    A fresh row that equals a held row is not new. A fresh row that has the key of a held row but other values replaces
+    that row. With `complete`, the fresh rows are all rows that exist, so held rows whose keys aren't among them are
+    gone. `ends` are the least and greatest keys of each held part, if known. A part outside the range of the fresh keys
+    isn't searched; if the part is a `Later`, it isn't even opened.
     """
     fresh_ends = [ends_of(each, key) for each in fresh]
     kept: list[Any] = []
@@ -126,7 +128,7 @@ def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
     if not len(chosen):
         return nowhere
     theirs = theirs.take(chosen)
-    inside = _within(ours, theirs)  # often few rows of a large part
+    inside = _within(ours, theirs)  # often this leaves few rows of a large part
     ours = ours.take(inside)
     equal = pc.indices_nonzero(pc.is_in(ours, value_set=theirs))
     here = inside.take(equal)
@@ -141,8 +143,8 @@ def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
 
 
 def _within(theirs: Any, ours: Any) -> Any:
-    """Return the indices of values that lie between the least and the greatest of other values. Often there are none,
-    so this is a quick first test."""
+    """Return the indices of the values in `theirs` that lie between the least and the greatest value of `ours`. Often
+    there are none, so this is a quick first test."""
     try:
         ends = pc.min_max(ours)
         inside = pc.and_(pc.greater_equal(theirs, ends["min"]), pc.less_equal(theirs, ends["max"]))
@@ -198,7 +200,7 @@ def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
 
 
 def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
-    """Return the parts, in which columns without any value get the type that they have in the schema. All else is
+    """Return the parts after casting each column that has no value at all to its type in the schema. All else is
     unchanged."""
     before = table_of(parts[-1]).schema if parts else schema
     if before.equals(schema) or before.names != schema.names:
@@ -221,8 +223,9 @@ def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
 
 
 def compacted(parts: Sequence[Any], rows: int) -> list[Any]:
-    """Return the parts with few small ones: if many hold less than half of `rows`, these are joined into full parts, in
-    their order. The parts that were already large come first."""
+    """Return the parts, with small ones joined if there are many. If more than `SMALL_PARTS` parts have less than half
+    of `rows` rows, these parts are joined in their order, into parts of `rows` rows. The parts that were large already
+    come first."""
     small = [each for each in parts if each.num_rows * 2 < rows]
     if len(small) <= SMALL_PARTS:
         return list(parts)
@@ -232,8 +235,8 @@ def compacted(parts: Sequence[Any], rows: int) -> list[Any]:
 
 
 def _ascends(tables: Sequence[Any], name: str) -> bool:
-    """Return whether a column's values strictly increase, so that none appears twice. This is a quick test that often
-    succeeds."""
+    """Return whether a column's values strictly increase, which means that no value appears twice. This is a quick test
+    that often succeeds."""
     last: Any = None
     for column in _chunks(tables, name):
         try:

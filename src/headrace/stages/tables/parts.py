@@ -54,8 +54,8 @@ def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[A
 
 
 def _pieces(schema: Any, batches: Iterable[Any], rows: int | None) -> Iterator[tuple[Any, bool]]:
-    """Yield the stream as tables as long as a file's record batches, each with True if it is the last one of its
-    part."""
+    """Yield the stream as tables, each of the length of a record batch in a file. Each table comes with True if it is
+    the last one of its part."""
     most, at_once = rows or part_rows(schema), batch_rows(schema)
     pending: list[Any] = []
     count = size = inner = given = 0
@@ -80,7 +80,7 @@ def _pieces(schema: Any, batches: Iterable[Any], rows: int | None) -> Iterator[t
 
 
 def _part(coming: Iterator[tuple[Any, bool]]) -> Any:
-    """Return the next whole part, or None if there is none left."""
+    """Return the next whole part, or None if no part is left."""
     found = []
     for piece, ends in coming:
         found.append(piece)
@@ -116,7 +116,7 @@ class Keeper:
             self._check()
 
     def add(self, piece: Any, ends: bool) -> None:
-        """Store a piece, after waiting for room if needed; raise the error of an earlier piece if there was one."""
+        """Store a piece, after waiting for room if needed. If storing an earlier piece failed, raise that error."""
         self._check()
         self._line.put((piece, ends))
 

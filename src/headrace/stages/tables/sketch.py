@@ -58,7 +58,7 @@ def read(text: object) -> Sketch | None:
 
 
 def digests(table: pa.Table, names: Sequence[str]) -> Any:
-    """Return a 64-bit digest for each row. Equal rows have equal digests, even if their columns have other types."""
+    """Return a 64-bit digest for each row. Equal rows have equal digests, even if the types of their columns differ."""
     from pandas.util import hash_array  # noqa: PLC0415  0.3 s, which the tracer saves
 
     found = np.zeros(table.num_rows, np.uint64)
@@ -80,11 +80,11 @@ def digests(table: pa.Table, names: Sequence[str]) -> Any:
 
 
 def _beyond(values: pa.ChunkedArray) -> Any:
-    """Return a correction for whole numbers that a float can't hold exactly, since several beyond 2^53 become the same
-    float. It is 0 for all others."""
+    """Return a correction for whole numbers that a float can't hold exactly, since several numbers beyond 2^53 become
+    the same float. The correction is 0 for all other numbers."""
     if not pa.types.is_integer(values.type):
         return np.uint64(0)
     whole = pc.fill_null(values, 0).to_numpy()
-    with np.errstate(invalid="ignore"):  # 2^64 and 2^63 wrap around, alike for equal numbers
+    with np.errstate(invalid="ignore"):  # 2^64 and 2^63 overflow, but equal numbers do so in the same way
         rounded = whole.astype(np.float64).astype(whole.dtype)
     return (whole.astype(np.uint64) - rounded.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)

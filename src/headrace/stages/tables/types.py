@@ -112,8 +112,8 @@ def kind_named(text: str) -> pa.DataType | None:
 
 def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
     """Return a column cast to another type of its family, or None if a value doesn't fit or the types are too
-    different. This mends types that JSON gets wrong from few rows: `5` for `5.0`, text for a date, and no type at all
-    for null.
+    different. This corrects types that were guessed from a few rows of JSON: integer if the rows only had numbers like
+    `5`, text for dates, and no type at all for nulls.
 
     >>> in_type(pa.chunked_array([[5, None]]), pa.float64()).to_pylist()
     [5.0, None]
@@ -129,7 +129,7 @@ def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | Non
     )
     try:
         if alike and pa.types.is_integer(have) and pa.types.is_decimal(want):
-            column = column.cast(pa.decimal128(38, want.scale))  # Arrow wants room for any such integer
+            column = column.cast(pa.decimal128(38, want.scale))  # Arrow requires room for every integer of that type
         return column.cast(kind) if alike else None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.facade import lazily
 
-# Type checkers read the imports below; a process that runs loads what it uses.
+# Only type checkers read the imports below. At run time, each name is imported when it is first used.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ KEPT = {
     "Lesson": "headrace.stages.train._torch.target",
     "Made": "headrace.stages.train._torch.module",
 }
-"""Classes that artifacts name, and nobody makes but Headrace: their names here stay too, wherever they lie."""
+"""Classes that stored artifacts name, and that only Headrace creates. Their names in this module must not change, even
+when a class moves to another file."""
 __all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
 __getattr__ = lazily(__name__, PLACES | KEPT)
 

@@ -25,7 +25,8 @@ threads (see `deterministic` in LightGBM's documentation)."""
 
 OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
 CLASSIFIES = ("binary", "multiclass", "softmax")
-"""`CLASSIFIES` are the beginnings of the objectives that classify; `OBJECTIVE` are the names of that parameter."""
+"""`OBJECTIVE` are the names of the parameter for the objective. `CLASSIFIES` are the beginnings of the objectives that
+classify."""
 METRIC = ("metric", "metrics", "metric_types")
 RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
 """The beginnings of the objectives that rank the rows of a group."""
@@ -37,12 +38,13 @@ _OTHERWISE = {
     "verbosity": ("verbose",),
     "force_row_wise": ("force_col_wise",),
 }
-"""Other names of these parameters, and a parameter that excludes one. If `params` has one of them, ours isn't set: it
-would silently win."""
+"""Other names of the parameters in `REPRODUCIBLE`, and a parameter that contradicts one of them. If `params` has such a
+name, our parameter isn't set, since ours would silently win."""
 
 
 class Boosted(NamedTuple):
-    """The output of `train.lightgbm`. `model` is the booster, cut to its best round; `rounds` is that round, from 1.
+    """The output of `train.lightgbm`. `model` is the booster, cut to its best round; `rounds` is the number of that
+    round, from 1.
 
     `history` has a row for each round that was tried: `round`, and a column for each metric of each table, such as
     `valid/binary_logloss`. `report` says what the model was fitted to, and how.
@@ -163,8 +165,8 @@ def lightgbm(
 
 
 def _chosen_on(text: str, rows: Sketch | None) -> str:
-    """Return a model's text with a sketch of the rows that chose the round, where LightGBM names its validation data.
-    An evaluation can then see whether it uses the same rows."""
+    """Return a model's text with a sketch of the rows that chose the round, written in the place for the name of the
+    validation data. By the sketch, an evaluation sees whether it uses the same rows."""
     return text if rows is None else text.replace("\n[valid: ]\n", f"\n[valid: {rows.text()}]\n", 1)
 
 
@@ -207,7 +209,7 @@ def _check_held(values: Any, what: str) -> None:
     largest = np.abs(values.astype(np.float64)).max()
     if largest > np.finfo(np.float32).max:
         raise DataError(
-            f"{what} has values as large as {largest:.3g}, which LightGBM takes for infinite",
+            f"{what} has values as large as {largest:.3g}, which LightGBM treats as infinite",
             hint="scale them to below 3e38",
         )
 
@@ -309,7 +311,7 @@ _TEXT = ("str", "string", "large_string")
 
 
 def _like(held: Examples, learned: Examples) -> Examples:
-    """Return examples with the same column types as those that were learned from. Categories that were not learned
+    """Return examples with the column types of the examples that were learned from. Categories that were not learned
     count as missing.
 
     Raises:
@@ -387,7 +389,7 @@ def _report(
             ),
         ),
         limits=(
-            "Metrics on rows that decided when to stop flatter the model: `evaluate` judges on others.",
+            "The metrics are too good on rows that were used to decide when to stop: `evaluate` judges on others.",
             *([f"{cut}: it is not all that was asked for"] if cut else []),
         ),
     )

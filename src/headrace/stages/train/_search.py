@@ -69,8 +69,8 @@ def search(
     """Return the parameters with the best value, found by a search.
 
     Each trial is a task of its own. The trials of a round run in parallel, and the next round samples from their
-    results. So a search that is interrupted continues with the trial that it had reached, and a search with more trials
-    reuses those that it has.
+    results. So an interrupted search continues with the trial that it had reached. A search that is called again with
+    more trials reuses the trials that it already has.
 
     Args:
         objective: a function as Optuna expects, `objective(trial, **given) -> float`. It asks the trial for parameters
@@ -243,7 +243,7 @@ class Live:
         log("trial/value", value, step)
 
     def should_prune(self) -> bool:
-        """Return whether to give up the trial: the pruner says so, or the driver does."""
+        """Return whether to give up the trial, because the pruner or the driver says so."""
         if not self.told and attempt().told() in ("prune", "stop"):
             self.told = True
             attempt().shortened(f"it was told to give up, after step {max(self.curve, default=0)}")
@@ -280,8 +280,8 @@ def to_optuna(study: Study, *, sampler: Any | None = None, pruner: Callable[...,
 
 
 def _check_choices(distributions: Mapping[str, Any]) -> None:
-    """Raise if a choice isn't text, a number, a boolean or None. Others would change in the study, which is stored as
-    JSON: a tuple becomes a list."""
+    """Raise if a choice isn't text, a number, a boolean or None. Other values would change in the study, which is
+    stored as JSON: a tuple would become a list."""
     for name, each in distributions.items():
         odd = [one for one in getattr(each, "choices", ()) if not isinstance(one, str | int | float | bool | None)]
         if odd:

@@ -142,8 +142,8 @@ def _ticked(names: Sequence[str]) -> str:
 
 
 def _weights(model: Any, found: Examples) -> dict[str, Any]:
-    """Return the weights as the argument for the step that learns. In a pipeline its name begins with the last step's
-    name."""
+    """Return the weights as the argument for the step that learns. For a pipeline, the argument's name begins with the
+    last step's name."""
     if found.weight is None:
         return {}
     steps = getattr(model, "steps", None)
@@ -206,7 +206,7 @@ def _report(model: Any, found: Examples, target: str, scores: dict[str, float]) 
             *[_fact(name, value) for name, value in scores.items()],
         ),
         grids=(Grid(title="Parameters", columns=("parameter", "value"), rows=tuple(parameters.items())),),
-        limits=("Scores on rows that the model was fitted to flatter it: `evaluate` judges on others.",),
+        limits=("The scores are too good on rows that the model learned from: `evaluate` judges on others.",),
     )
 
 

@@ -59,8 +59,8 @@ def torch(*, every: int = 1) -> Callable[..., bool]:
     """Return a function to call after each step of your own training loop, as `done(step, loss=..., lr=...)`. It logs
     the values as `train/NAME`, and returns True if the driver wants the loop to end.
 
-    If it has returned True, other runs don't reuse the stage's output. Values are logged, and tensors read, only every
-    `every` steps.
+    If it has returned True, other runs don't reuse the stage's output. Values are logged, and tensors are read, only
+    once in `every` steps.
     """
     here = attempt()
 

@@ -40,8 +40,8 @@ class Layout:
 class Column:
     """A column of numbers. Each row holds one number, a fixed number of them, or a list of any length.
 
-    `shape` is the shape of one row: `()` or `(width,)`. If `is_ragged`, rows are lists, and a batch pads them to its
-    longest.
+    `shape` is the shape of one row: `()` or `(width,)`. If `is_ragged`, rows are lists, and the lists of a batch are
+    padded to the longest one.
     """
 
     def __init__(self, name: str, column: Any) -> None:

@@ -24,8 +24,8 @@ def training_report(
     """Return the report of a training from its history, which has one entry for each epoch. Equal trainings have equal
     reports: no times are shown.
 
-    The numbers are those of the epoch whose weights are the output (`given_epoch`, from 1), under the names that they
-    were logged by. `cut` says where the driver ended the training early, and is empty if it didn't.
+    The numbers are those of the epoch whose weights are the output (`given_epoch`, from 1), under the names under which
+    they were logged. `cut` says where the driver ended the training early, and is empty if it didn't.
     """
     given = history[given_epoch - 1] if history else {}
     shown = [_fact("epochs", float(len(history))), _fact("best epoch", float(best_epoch), why="no loss was finite")]

@@ -83,13 +83,13 @@ def _weights(table: pa.Table, name: str) -> Any:
     found = table[name].to_pandas().to_numpy()
     if not np.isfinite(found).all():
         raise DataError(
-            f"weights in `{name}` are missing or not finite", hint="fill them, or filter these rows out before"
+            f"weights in `{name}` are missing or not finite", hint="fill them, or filter the rows out earlier"
         )
     if (found < 0).any():
         raise DataError(
             f"{np.count_nonzero(found < 0):,} of {len(found):,} weights in `{name}` are negative, such as "
             f"{found.min():g}",
-            hint="a weight says how much a row counts, from 0: mend them, or filter these rows out before",
+            hint="a weight says how much a row counts, from 0: correct them, or filter the rows out earlier",
         )
     if not found.any():
         raise DataError(f"all weights in `{name}` are 0", hint="then no row counts: look at what made them")

@@ -36,8 +36,9 @@ class Loader:
         table: an Arrow table of numbers. Nulls become NaN, and categories become their codes. Columns of lists are
             padded to the longest list of a batch.
         batch_size: rows in a batch, over all ranks together.
-        columns: the columns, each as one array. Or a mapping from names of arrays to a column or a list of columns; a
-            list is stacked to one matrix of float32 (`{"x": ["age", "income"], "y": "paid"}`). By default all.
+        columns: the names of the columns, each of which becomes an array. Or a mapping from names of arrays to a column
+            or a list of columns; a list is stacked to one matrix of float32 (`{"x": ["age", "income"], "y": "paid"}`).
+            By default all columns.
         shuffle: see `Order`; `False` keeps the table's order.
         seed: the seed of the order, together with the epoch's number.
         rank: the number of this process, from 0. Each rank gets its part of each batch, in the order of the ranks.
@@ -70,7 +71,7 @@ class Loader:
         if batch_size < world or not 0 <= rank < world:
             raise UsageError(
                 f"batches of {batch_size} rows can't be shared by rank {rank} of {world}",
-                hint="give each rank at least a row of a batch, and ranks from 0",
+                hint="give each rank at least one row of a batch, and number the ranks from 0",
             )
         chosen = table.schema.names if columns is None else columns
         wanted = chosen if isinstance(chosen, Mapping) else {name: name for name in chosen}
@@ -124,7 +125,7 @@ class Loader:
             UsageError: the state is from a table with another number of rows, from another seed, or not from a loader.
         """
         if absent := [name for name in ("epoch", "position", "seed", "rows") if name not in state]:
-            raise UsageError(f"the state has no `{absent[0]}`", hint="give what `state_dict()` of a loader gave")
+            raise UsageError(f"the state has no `{absent[0]}`", hint="give what a loader's `state_dict()` returned")
         if (state["rows"], state["seed"]) != (self.rows, self._seed):
             raise UsageError(
                 f"the state is that of {state['rows']} rows with seed {state['seed']},"

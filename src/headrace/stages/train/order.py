@@ -19,8 +19,8 @@ class Order:
     machine.
 
     `"whole"` is a permutation of all rows. `"blocks"` draws blocks of 4,096 consecutive rows, and mixes the rows of 256
-    blocks at a time. This bounds memory, and reads a table that is larger than memory in long runs. `True` chooses one
-    by the number of rows, and `False` keeps the table's order.
+    blocks at a time. This bounds memory, and reads a table that is larger than memory in long runs. `True` chooses
+    between these two by the number of rows, and `False` keeps the table's order.
     """
 
     def __init__(self, rows: int, shuffle: Shuffle, seed: int, epoch: int) -> None:

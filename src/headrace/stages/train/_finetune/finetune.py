@@ -18,9 +18,9 @@ from headrace.stages.train.options import FinetuneCall
 class Finetuned(NamedTuple):
     """The output of `train.finetune`.
 
-    `adapter` is a folder that peft can read: weights in safetensors, the configuration, and `task.json` with how it was
-    trained. `history` is a table with one row for each epoch: `epoch`, `step`, `train_loss`, `valid_loss` and other
-    measures, `lr`. `report` has curves, and the share of the model that was trained.
+    `adapter` is a folder that peft can read: weights in safetensors, the configuration, and `task.json`, which says how
+    the adapter was trained. `history` is a table with one row for each epoch: `epoch`, `step`, `train_loss`,
+    `valid_loss` and other measures, `lr`. `report` has curves, and the share of the model that was trained.
     """
 
     adapter: Folder
@@ -30,8 +30,8 @@ class Finetuned(NamedTuple):
 
 @takes(FinetuneCall)
 def finetune(call: FinetuneCall) -> Finetuned:
-    """Fine-tune a pretrained model by LoRA: small matrices beside some of its layers are trained, and its own weights
-    stay.
+    """Fine-tune a pretrained model by LoRA: small matrices beside some of its layers are trained, and the model's own
+    weights don't change.
 
     Nothing is downloaded, none of the model's own code is run, and weights are read only from safetensors or GGUF. A
     training that is killed continues from its last checkpoint, as in `train.torch`.
@@ -48,12 +48,13 @@ def finetune(call: FinetuneCall) -> Finetuned:
 
 
 def found_base(model: Any, gguf_file: str | None) -> Any:
-    """Return the model's folder or file, or the handle itself if it is an output of the pipeline."""
+    """Return the model's folder or file. If `model` is an output of the pipeline, return its handle."""
     return model if isinstance(model, Handle) else base_model(model, gguf_file)
 
 
 def _called(model: Any, gguf_file: str | None) -> str:
-    """Return the model's name for reports. The stage itself can't tell it: there the folder is named by its digest."""
+    """Return the model's name for reports. Only the driver knows the name: inside the stage, the folder is named by its
+    digest."""
     if gguf_file is not None:
         return gguf_file
     if isinstance(model, Handle):
@@ -79,7 +80,7 @@ def _finetune(
     scheduler: Any,
     **options: Any,
 ) -> Finetuned:
-    # imported here, since PyTorch and transformers take 5 s to import, which the tracer saves
+    # imported here, so that the tracer doesn't import PyTorch and transformers, which takes 5 s
     from headrace.stages.train._finetune.training import Training  # noqa: PLC0415
 
     call = FinetuneCall(

@@ -31,11 +31,11 @@ class PredictCall(AnswerOptions, frozen=True):
 
 @takes(PredictCall)
 def predict(call: PredictCall) -> pa.Table:
-    """Return the table with the class of each text, as a model with its adapter predicts it, and each class's
-    probability.
+    """Return the table with the class that a model with its adapter predicts for each text, and with the probability of
+    each class.
 
-    The new columns are `into`, and `into_CLASS` for each class; `evaluate.classification` takes the latter as
-    `scores=`.
+    The new columns are `into`, and for each class `into_CLASS` with the probability. `evaluate.classification` takes
+    the columns of probabilities as `scores=`.
 
     Raises:
         UsageError: the adapter was made for another model or another task, or the table lacks the column of texts.
@@ -104,7 +104,7 @@ _ON = ("peft", "tokenizers", "torch", "transformers")
 
 @ready("train.predict", version=1, on=_ON, kind="evaluate", name="predict")
 def _predict(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_size: int, into: str) -> pa.Table:
-    # imported here, since PyTorch and transformers take 5 s to import, which the tracer saves
+    # imported here, so that the tracer doesn't import PyTorch and transformers, which takes 5 s
     from headrace.stages.train._finetune.answers import predicted  # noqa: PLC0415
 
     return predicted(model, adapter, table, batch_size, into)
@@ -112,7 +112,7 @@ def _predict(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_si
 
 @ready("train.foretell", version=2, on=_ON, kind="evaluate", name="foretell")
 def _foretell(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_size: int, into: str) -> pa.Table:
-    # imported here, since PyTorch and transformers take 5 s to import, which the tracer saves
+    # imported here, so that the tracer doesn't import PyTorch and transformers, which takes 5 s
     from headrace.stages.train._finetune.answers import predicted  # noqa: PLC0415
 
     return predicted(model, adapter, table, batch_size, into)
@@ -130,7 +130,7 @@ def _complete(
     batch_size: int,
     into: str,
 ) -> pa.Table:
-    # imported here, since PyTorch and transformers take 5 s to import, which the tracer saves
+    # imported here, so that the tracer doesn't import PyTorch and transformers, which takes 5 s
     from headrace.stages.train._finetune.answers import completed  # noqa: PLC0415
 
     return completed(model, adapter, table, text, end, batch_size, max_new_tokens, into)

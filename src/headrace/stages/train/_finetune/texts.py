@@ -40,7 +40,7 @@ class Reading:
     def classified(self, table: pa.Table, lesson: Lesson, what: str) -> pa.Table:
         """Return a table with the tokens, the mask and the class number of each row."""
         if lesson.target not in table.column_names:
-            return lesson.prepared(table, what)  # raises: the column is missing
+            return lesson.prepared(table, what)  # raises an error if the column is missing
         return lesson.prepared(self.tokens(table, what).append_column(lesson.target, table[lesson.target]), what)
 
     def tokens(self, table: pa.Table, what: str) -> pa.Table:
@@ -55,8 +55,8 @@ class Reading:
         return pa.table({IDS: _lists(ids), MASK: _lists([np.ones(len(each), np.int32) for each in ids])})
 
     def continued(self, table: pa.Table, what: str) -> pa.Table:
-        """Return a table with the tokens, the mask, and which tokens are learned: those of the target, or all without a
-        target.
+        """Return a table with the tokens, the mask, and a mark for each token that is learned. These are the tokens of
+        the target, or all tokens if there is no target.
 
         If a row is too long, the beginning of its text is cut off, and the target is kept.
         """
@@ -80,13 +80,14 @@ class Reading:
         return pa.table({IDS: _lists(ids), MASK: mask, LEARNED: _lists(learned)})
 
     def prompts(self, table: pa.Table, what: str, room: int) -> list[np.ndarray[Any, Any]]:
-        """Return the tokens of each text that is to be continued, cut so that `room` tokens are left within the maximum
-        length."""
+        """Return the tokens of each text that is to be continued. Texts are cut so that `room` more tokens fit within
+        the maximum length."""
         most = max(self._notes.length - room, 1)
         return [ids[-most:] for batch in self._texts(table, what) for ids, _ in self._reader.read(batch, None)]
 
     def ends(self, model: Any) -> list[int]:
-        """Return the tokens that end a continuation: the token in the notes, otherwise the model's own."""
+        """Return the tokens that end a continuation: the token in the notes, or the model's own tokens if the notes
+        name none."""
         if self._end is not None:
             return [self._end]
         own = model.generation_config.eos_token_id
@@ -124,8 +125,8 @@ def classify_objective(lesson: Lesson) -> Callable[[Any, dict[str, Any]], tuple[
 
 
 def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, float]]:
-    """Return the mean cross entropy of the tokens to learn, each predicted from those before it; 0 if there are
-    none."""
+    """Return the mean cross entropy of the tokens to learn, each predicted from the tokens before it. Return 0 if there
+    are no tokens to learn."""
     scores = module(input_ids=batch[IDS], attention_mask=batch[MASK])[:, :-1]
     target = torch.where(batch[LEARNED] == 1, batch[IDS], -100)[:, 1:].long()
     total = torch.nn.functional.cross_entropy(

@@ -81,7 +81,7 @@ class Training:
         learning, all_of_them = module.counts()
         rows = f"{self._table.num_rows:,} rows"
         judged = "no rows were held back" if self._valid is None else f"judged on {self._valid.num_rows:,} others"
-        wanted = f"foretells `{self._notes.target}`" if self._notes.target else "continues texts"
+        wanted = f"predicts `{self._notes.target}`" if self._notes.target else "continues texts"
         report = training_report(
             f"Fine-tuning of {self._called}",
             f"An adapter of {learning:,} numbers, {learning / all_of_them:.2%} of the model's, {wanted}; "

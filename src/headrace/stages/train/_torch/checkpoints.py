@@ -1,6 +1,6 @@
 """Stores checkpoints while training goes on: the loop copies the state, and a thread writes the copy.
 
-A checkpoint is stored as a flat dictionary of tensors, and the rest as plain values.
+In a checkpoint, the tensors are stored as a flat dictionary, and all else as plain values.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MARK = "\0tensor"
 class Keeper:
     """Stores checkpoints, one at a time. The loop stops only while the state is copied.
 
-    `stalled_s` is how long it has stopped in total, in seconds, and `longest_s` the longest single stop.
+    `stalled_s` is how long the loop has stopped in total, in seconds, and `longest_s` is the longest single stop.
     """
 
     def __init__(self, host: Host) -> None:
@@ -51,7 +51,7 @@ class Keeper:
         return not self.is_busy
 
     def begin(self, state: Callable[[], Any]) -> None:
-        """Copy the state, and begin to write the copy in a thread. An earlier checkpoint is waited for."""
+        """Wait until an earlier checkpoint is written, copy the state, and begin to write the copy in a thread."""
         began = time.perf_counter()
         self.settle()
         if self._reserving is not None:
@@ -102,7 +102,7 @@ class Packer:
         tensors: dict[str, Any] = {}
         _replace(state, tensors, {}, "")
         for name, each in tensors.items():
-            self._memory[name] = torch.zeros(each.shape, dtype=each.dtype).fill_(0)  # written, to allocate pages
+            self._memory[name] = torch.zeros(each.shape, dtype=each.dtype).fill_(0)  # this allocates the pages
 
     def _copy(self, name: str, tensor: Any) -> Any:
         tensor = tensor.detach()

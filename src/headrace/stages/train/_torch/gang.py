@@ -54,7 +54,7 @@ class Gang:
         """Train on all ranks; return the result of rank 0, or None if rank 0 is on another node.
 
         Raises:
-            RankFailed: a rank raised an exception, or processes died more often than they may be started again.
+            RankFailed: a rank raised an exception, or processes died more than `RESTARTS` times.
         """
         found = self._host.checkpoint()
         if found is not None:
@@ -185,8 +185,8 @@ _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
 def _of_rank(rank: int, error: BaseException) -> BaseException:
-    """Return the error that a rank raised. Errors that don't describe themselves to the user are wrapped, with the
-    rank's number."""
+    """Return the error that a rank raised. An error that isn't written for the user is wrapped in one that names the
+    rank."""
     if isinstance(error, HeadraceError | MemoryError):
         return error
     return RankFailed(f"rank {rank} raised {type(error).__name__}: {error}", hint="`headrace logs` has the traceback")
@@ -223,7 +223,8 @@ def _free_port() -> int:
 
 
 def _agent() -> None:
-    """Run `torchrun`, and end it when the process that started it is gone: then its standard input is closed."""
+    """Run `torchrun`, and end it when this process's standard input is closed. That happens when the process that
+    started this one is gone."""
     from torch.distributed.run import main  # noqa: PLC0415  0.1 s, needed only in this process
 
     def watch() -> None:

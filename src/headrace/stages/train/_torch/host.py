@@ -12,8 +12,8 @@ Word = Literal["stop", "prune", "checkpoint"]
 
 
 class Host(Protocol):
-    """What a training needs from the process that runs it. `save` may be called in a thread, all else in the loop's own
-    thread."""
+    """What a training needs from the process that runs it. `save` may be called in any thread; all other methods are
+    called in the loop's own thread."""
 
     def log(self, name: str, value: float, step: int) -> None:
         """Log a number."""

@@ -115,7 +115,7 @@ class Learner:
             group["lr"] = rate
 
     def end_epoch(self, loss: float) -> None:
-        """Make the scheduler's step, if it makes one each epoch. A scheduler that watches the loss gets it."""
+        """Make the scheduler's step, if it makes one each epoch. A scheduler that watches the loss gets `loss`."""
         if self.scheduler is None or self.options.scheduler_every != "epoch":
             return
         if self._watches_loss:

@@ -24,9 +24,11 @@ from headrace.stages.train._torch.target import TARGET
 from headrace.stages.train.loader import Loader
 
 TOGETHER_EVERY = 8
-"""Every this many steps, rank 0 shares the driver's words with the other ranks: each time costs a message."""
+"""The number of steps after which rank 0 shares the driver's words with the other ranks. Sharing them costs a message
+each time."""
 PATIENCE_S = 0.2
-"""How long a step waits for the previous checkpoint when its own is due, so that small ones are stored on time."""
+"""If a checkpoint is due while the previous one is being written, the step waits this long for the previous one. So
+small checkpoints are stored on time."""
 LOOK_S = 1.0
 """The time between two measurements of a GPU's utilisation."""
 _WORDS: tuple[Word | None, ...] = (None, "checkpoint", "stop", "prune")
@@ -35,8 +37,8 @@ _WORDS: tuple[Word | None, ...] = (None, "checkpoint", "stop", "prune")
 class Fitted(Noun, frozen=True):
     """The result of a training: the weights, one entry of `history` for each epoch, and how it ended.
 
-    The weights are those of epoch `given_epoch`, from 1. `cut` says where the driver ended it early, and is empty if it
-    didn't.
+    The weights are those of epoch `given_epoch`, from 1. `cut` says where the driver ended the training early, and is
+    empty if the driver didn't.
     """
 
     weights: dict[str, Any]
@@ -221,7 +223,7 @@ class Fitting:
         return {name: value / whole if whole else math.nan for name, value in sums.items()}
 
     def _together(self, *values: float) -> tuple[Any, ...]:
-        """Return the sums over all ranks."""
+        """Return each value summed over all ranks."""
         if self._world == 1:
             return values
         found = torch.tensor(values, dtype=torch.float64, device=self._learner.device)
@@ -302,8 +304,8 @@ class Fitting:
         }
 
     def _log_going(self) -> None:
-        """Log the totals over all attempts, such as times. They differ between equal trainings, so they are no part of
-        the output."""
+        """Log the totals over all attempts, such as times. Such totals differ between equal trainings, so they are no
+        part of the output."""
         facts = self._facts()
         facts["mean_samples_per_s"] = facts["samples"] / max(facts["seconds"], 1e-9)
         facts["total_input_wait_s"] = facts.pop("input_wait_s")

@@ -34,11 +34,12 @@ class Made(Noun, frozen=True):
         return self.module_of(_found(self.factory))
 
     def module_of(self, model: Any) -> Any:
-        """Return a new module, made by the given factory, for a caller that already has it."""
+        """Return a new module, made by `model`: the class or function that `factory` names, which the caller already
+        has."""
         args = [_found(each.name) if isinstance(each, Named) else each for each in self.args]
         kwargs = {key: _found(each.name) if isinstance(each, Named) else each for key, each in self.kwargs.items()}
         while isinstance(model, functools.partial):
-            model = model.func  # its arguments are among ours
+            model = model.func  # the partial's arguments are in `args` and `kwargs`
         _check_call(model, self.factory, args, kwargs)
         module = model(*args, **kwargs)
         if not _is_module(module):

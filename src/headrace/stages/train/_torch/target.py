@@ -55,7 +55,8 @@ class Lesson(Noun, frozen=True):
         return len(self.classes or ()) if self.answer == "classes" else 1
 
     def prepared(self, table: Any, what: str) -> Any:
-        """Return the input columns and the target as the loss needs it: class numbers, or float32 for all else.
+        """Return the input columns, and the target in the form that the loss needs: class numbers for classes, and
+        float32 for all else.
 
         Raises:
             UsageError: the table is empty or lacks a column, or its target can't be learned.

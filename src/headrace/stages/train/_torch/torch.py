@@ -75,7 +75,7 @@ def _torch(
     procs: int,
     **options: Any,
 ) -> Trained:
-    # imported here, since PyTorch takes 2 s to import, which the tracer saves
+    # imported here, so that the tracer doesn't import PyTorch, which takes 2 s
     from headrace.stages.train._torch.training import Training  # noqa: PLC0415
 
     call = TorchCall(

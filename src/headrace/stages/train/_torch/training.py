@@ -73,8 +73,8 @@ class Training:
         return network, history_table(fitted.history), self._report(fitted)
 
     def pack(self, folder: Path) -> None:
-        """Write this object to a folder, from which other processes read it with `unpacked`. Tables are files that they
-        memory-map."""
+        """Write this object to a folder, from which other processes read it with `unpacked`. Tables are written as
+        files that those processes memory-map."""
         for name, table in (("table", self._table), ("valid", self._valid)):
             if table is not None:
                 with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
@@ -103,7 +103,7 @@ class Training:
         seed_all(self.options.seed)
         module = self._made.module_of(self._model)
         if rank:
-            seed_all(self.options.seed + rank)  # the same weights, but not the same dropout
+            seed_all(self.options.seed + rank)  # all ranks have the same weights, but each draws its own dropout
         learner = Learner(
             module, self._lesson.objective(self._loss), self._optimizer, self._scheduler, self.options, world=world
         )
@@ -120,7 +120,7 @@ class Training:
         judged = "no rows were held back" if self._valid is None else f"judged on {self._valid.num_rows:,} others"
         return training_report(
             f"Training of {self._made.factory.rpartition(':')[2]}",
-            f"It foretells `{self._lesson.target}` and learned from {rows} by {self._loss_name}; {judged}.",
+            f"It predicts `{self._lesson.target}` and learned from {rows} by {self._loss_name}; {judged}.",
             fitted.history,
             best_epoch=fitted.best_epoch,
             given_epoch=fitted.given_epoch,
@@ -130,7 +130,7 @@ class Training:
         )
 
 
-NO_VALID = "Without `valid`, the loss says nothing of rows that it has not seen."
+NO_VALID = "Without `valid`, the loss says nothing about rows that the model hasn't seen."
 
 
 def history_table(history: list[dict[str, float]]) -> pa.Table:

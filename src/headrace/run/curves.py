@@ -1,7 +1,7 @@
-"""What the tasks of a run have logged, as curves by task and name, with a summary of each curve.
+"""The values that the tasks of a run have logged: a curve for each task and name, with a summary of each curve.
 
-Pure. The machine keeps curves while a task is alive, to write the summaries to the ledger.
-Readers make curves from stored events.
+Pure. The state machine keeps curves while a task is alive, to write the summaries to the ledger. Readers make curves
+from stored events.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ LoggedKind = Literal["number", "text", "figure"]
 class Summary(Struct, frozen=True, kw_only=True):
     """The summary of what a task logged under one name: a row of the ledger's table `metrics`.
 
-    `least` and `greatest` ignore NaN, and are None if there is no other number. `last` is None if it is NaN. For texts
-    and figures these three are None. `at` is when the last one was logged (Unix seconds).
+    `least` and `greatest` ignore NaN, and are None if all values are NaN. `last` is None if the last value is NaN. For
+    texts and figures these three are None. `at` is when the last item was logged (Unix seconds).
     """
 
     task: str
@@ -41,7 +41,8 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class Curve:
-    """The points under one name, in the order in which they were logged: `steps`, `values` and `at` (Unix seconds)."""
+    """The points logged under one name, in the order in which they were logged: `steps`, `values` and `at` (Unix
+    seconds)."""
 
     def __init__(self) -> None:
         self.steps = array("q")
@@ -52,8 +53,8 @@ class Curve:
         self._greatest = -math.inf
 
     def extend(self, attempt: int, since: float, points: Points) -> None:
-        """Add points. If they are from a later attempt,
-        they replace the earlier attempts' points from their first step on."""
+        """Add points. Points of a later attempt replace the earlier attempts' points, beginning with the first step
+        that the later attempt logged."""
         steps = _column(array("q"), points.steps)
         values, after = _column(array("d"), points.values), _column(array("f"), points.after)
         if not steps:
@@ -108,7 +109,8 @@ class Gathered:
         self._attempt = 0
 
     def append(self, attempt: int, item: Shown) -> None:
-        """Add an item. If it is from a later attempt, it replaces the earlier attempts' items from its step on."""
+        """Add an item. An item of a later attempt replaces the earlier attempts' items that have the same or a later
+        step."""
         if attempt != self._attempt:
             self.items = [each for each in self.items if each.step < item.step]
         self._attempt = attempt
@@ -140,7 +142,8 @@ class Name(NamedTuple):
 
 
 class Curves:
-    """All that was logged in a run. `changed` are the names whose summary is not stored yet."""
+    """All that was logged in a run. `changed` holds the keys of the curves and series whose summary is not stored
+    yet."""
 
     def __init__(self) -> None:
         self.numbers: dict[Name, Curve] = {}
@@ -151,10 +154,10 @@ class Curves:
         self._taken: dict[str, set[int]] = {}
 
     def knows(self, event: Logged) -> bool:
-        """Return whether this very event was added before.
+        """Return whether this event was added before.
 
-        An event that a driver stored, but did not acknowledge before it was killed,
-        is reported again to the next driver.
+        A driver may be killed after it stored an event and before it acknowledged the event. The next driver then gets
+        the event again.
         """
         return hash(event) in self._taken.get(event.task, ())
 

@@ -1,7 +1,7 @@
 """The events of a run: what happened, in the order that counts.
 
-A run is its events. The machine takes them in one by one, the ledger stores each one before it has an effect, and rows
-are only a view of them. Events are stored by position, so a new field goes last and has a default.
+A run is its events. The state machine processes them one by one, the ledger stores each event before it has an effect,
+and rows are only a view of the events. Events are stored by position, so a new field goes last and has a default.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TaskState = Literal["waiting", "running", "succeeded", "reused", "failed", "skip
 
 
 class Span(Struct, frozen=True, array_like=True):
-    """What an attempt printed: the bytes from `start` to `end` of its worker's log."""
+    """The place of an attempt's printed output: the bytes from `start` to `end` of its worker's log."""
 
     log: str
     start: int
@@ -33,7 +33,8 @@ class Span(Struct, frozen=True, array_like=True):
 
 
 class Use(Struct, frozen=True, array_like=True):
-    """What an attempt used: seconds of cpu, bytes read and written, and the peak of its worker's resident memory."""
+    """The resources that an attempt used: seconds of cpu, bytes read and written, and the peak of its worker's resident
+    memory."""
 
     cpu_s: float = 0.0
     peak_gib: float = 0.0
@@ -297,8 +298,8 @@ class Shown(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
-    """What an attempt logged with `hr.log` since its previous event of this type.
-    `at` is when that time began (Unix seconds)."""
+    """The values that an attempt logged with `hr.log` since its previous event of this type. `at` is when that time
+    began (Unix seconds)."""
 
     task: str
     attempt: int
@@ -324,7 +325,8 @@ class Cancelled(Struct, frozen=True, array_like=True, gc=False, tag="cancelled")
 
 
 class Told(Struct, frozen=True, array_like=True, gc=False, tag="told"):
-    """Somebody asked an attempt to end early, with what it has by then. The attempt's stage decides whether it does."""
+    """Somebody asked an attempt to end early, with the result that it has by then. The stage's code decides whether it
+    does."""
 
     task: str
     attempt: int

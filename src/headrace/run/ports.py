@@ -17,11 +17,11 @@ from headrace.spec.stage import Resources
 
 
 class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
-    """What is shown of a task. The ledger's row and all views of a task begin with these fields.
+    """The fields of a task that users see. The ledger's row and all views of a task begin with these fields.
 
     `seconds` is the time of the user's code; `load_s` and `save_s` are the times to load the inputs and to save the
-    output. `queued_s` is how long the pool had no room for the task, summed over its attempts. It is None if the task
-    was never launched, or was launched by an older Headrace that did not record it.
+    output. `queued_s` is how many seconds the pool had no room for the task, summed over its attempts. It is None if
+    the task was never launched, or was launched by an older Headrace that did not record it.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 class Earlier(Struct, frozen=True, kw_only=True):
-    """What the key of a task was made of in an earlier run."""
+    """The code and inputs from which the key of a task was made in an earlier run."""
 
     run: str
     key: str
@@ -138,7 +138,7 @@ class Earlier(Struct, frozen=True, kw_only=True):
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A request to a run from outside, with who made it. For a `stop`, `body` holds the name of a task."""
+    """A request to a run from outside. `by` is the user who made it. For a `stop`, `body` holds the name of a task."""
 
     id: int
     kind: Literal["cancel", "stop", "approve"]
@@ -147,7 +147,7 @@ class Signal(Struct, frozen=True, kw_only=True):
 
 
 class Grant(Struct, frozen=True, kw_only=True):
-    """How much of a pool a run may use until `expires` (Unix seconds on the ledger's clock)."""
+    """The amount of a pool that a run may use until `expires` (Unix seconds on the ledger's clock)."""
 
     pool: str
     cpu: float
@@ -157,7 +157,7 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Want(Struct, frozen=True, kw_only=True):
-    """How much of a pool a run could use, including what it uses now, and how much it uses now.
+    """The amount of a pool that a run could use, including what it uses now, and the amount that it uses now.
 
     The fields `least_...` are what the attempt that would start next needs; zero if that is unknown.
     """
@@ -289,12 +289,12 @@ class Backend(Protocol):
     - `tell`: sends messages to a worker, in order.
     - `events`: waits up to `timeout_s` seconds for something to happen, and returns all that has happened.
     - `adopt`: returns what an earlier driver of the run left: for each worker, the reports that nobody has stored, in
-      order, and then the worker if it is still alive. It ends everything else of the run that is still alive.
+      order, and then the worker if it is still alive. `adopt` ends everything else of the run that is still alive.
     - `close`: ends some workers, or all if `workers` is None, with all processes that they started. Unless `now` is
       True, attempts are first asked to stop and get a little time. Once all workers are closed, nothing of the run is
       alive.
-    - `abandon`: drops everything without a message, as when a driver is killed. What runs ends by itself, and the next
-      driver adopts it.
+    - `abandon`: drops everything without a message, as when a driver is killed. Running attempts end by themselves, and
+      the next driver adopts them.
     """
 
     pool: Pool
@@ -317,7 +317,7 @@ class Left(Protocol):
 
 
 class Clock(Protocol):
-    """The time and the random numbers that the driver gives to the machine."""
+    """The time and the random numbers that the driver gives to the state machine."""
 
     def now(self) -> float: ...
     def monotonic(self) -> float: ...

@@ -117,7 +117,7 @@ class Story(Struct, kw_only=True):
 
     @property
     def origins(self) -> dict[str, str]:
-        """For each reused task, the run that made its output; an empty string means this run."""
+        """Return for each reused task the run that made its output; an empty string means this run."""
         return {event.task: event.run for event in self.reused}
 
     def uses(self, task: str | None = None) -> Iterator[Use]:

@@ -237,7 +237,7 @@ class Kill(Struct, frozen=True, array_like=True, tag="kill"):
 
 class Ready(Struct, frozen=True, array_like=True, tag="ready"):
     """The zygote has started and has read its `Hello`. `pid` is the zygote's own process id; a process that creates a
-    namespace around it has another one."""
+    namespace around the zygote has another id."""
 
     pid: int = 0
 

@@ -1,4 +1,4 @@
-"""Adoption: a driver takes over what an earlier one left, reports that nobody has stored and workers that are alive."""
+"""Adoption: a driver takes over the unstored reports and the living workers that an earlier driver left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ SHOWN = 5
 
 
 class Adoption:
-    """Takes over what an earlier driver left, once, before the first tick. `_alive` are the workers that go on."""
+    """Takes over the reports and workers that an earlier driver left. This is done once, before the first tick.
+    `_alive` holds the workers that go on working."""
 
     def __init__(
         self,
@@ -46,7 +47,8 @@ class Adoption:
         """Store the reports that were left, then add the living workers to the crew.
         Attempts that no living worker has are lost.
 
-        If `keep` is False, the workers are ended instead. The workers of `left`, another pool, are ended in any case.
+        If `keep` is False, the workers are ended instead. `left` is what the run left in another pool: its workers are
+        always ended.
         """
         if left is not None:
             self._hear(left, keep=False)

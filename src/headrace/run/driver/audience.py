@@ -21,8 +21,8 @@ class Stored(Struct, frozen=True, gc=False):
 
 
 class Audience:
-    """Calls the caller's callbacks. `before` are tasks that an earlier driver stored and that the
-    callbacks have not got yet."""
+    """Calls the caller's callbacks. `before` holds tasks that an earlier driver stored: they are passed to the
+    callbacks together with the first rows."""
 
     def __init__(
         self,

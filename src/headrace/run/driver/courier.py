@@ -1,4 +1,4 @@
-"""The courier: all messages of a tick to workers, held back until the events that they follow from are stored."""
+"""The courier: all messages of a tick to workers. They are sent only after the events that caused them are stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACK_EVERY = 64
 
 
 class Verdict(Struct, frozen=True):
-    """Why a worker is being ended, and which attempt it was running then."""
+    """The reason why a worker is being ended, and the attempt that it was running at that time."""
 
     kind: FailureKind
     why: str
@@ -24,7 +24,7 @@ class Verdict(Struct, frozen=True):
 
 
 class Courier:
-    """Sends messages, acknowledges reports, and ends workers. It remembers why each of them was ended."""
+    """Sends messages, acknowledges reports, and ends workers. It remembers why each worker was ended."""
 
     def __init__(self, backend: Backend, crew: Crew, secret: Callable[[str], str | None]) -> None:
         self._backend = backend
@@ -53,14 +53,14 @@ class Courier:
         self._loud.add(worker)
 
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
-        """End a worker because of the attempt that it runs. It gets no other attempt.
-        If it is ended twice, the first reason stays."""
+        """End a worker because of the attempt that it runs. The worker gets no other attempt. If it is ended twice, the
+        first reason stays."""
         self._verdicts.setdefault(worker, Verdict(kind, why, self._crew.present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)
         self._crew.retire(worker)
 
     def end_gang(self, workers: Sequence[int], failed: int, task: str, attempt: int) -> None:
-        """End the other workers of an attempt that still run it, after it failed on one of them."""
+        """End the workers that still run an attempt, after the attempt failed on the worker `failed`."""
         for other in workers:
             if other != failed and self._crew.holds(other, task, attempt):
                 self.end(other, "lost", f"another node of `{task}` failed", now=True)
@@ -102,8 +102,8 @@ class Courier:
                         yield Whisper(name, value)
 
     def _acknowledge(self) -> None:
-        """Add acknowledgements to messages that are sent anyway.
-        Send one by itself only if many reports wait for it."""
+        """Add acknowledgements to messages that are sent anyway. An acknowledgement is sent by itself only if many
+        reports wait for it."""
         for worker in [*self._loud, *self._outbox]:
             heard = self._heard.get(worker, 0)
             waiting = heard - self._acknowledged.get(worker, 0)

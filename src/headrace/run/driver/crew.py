@@ -1,8 +1,8 @@
 """The crew: a run's workers in one pool, with the attempts of each and the time that its queue will take.
 
-Short attempts are queued behind another one on the same worker, so that no worker waits for the driver. Attempts on one
-worker share its part of the grant. How many are queued follows from measured times: some milliseconds of work, or more
-if messages take longer. A stage that has not been measured gets one attempt per worker.
+Short attempts are queued behind another attempt on the same worker, so that no worker waits for the driver. Attempts on
+one worker share its part of the grant. By measured times, a queue holds some milliseconds of work, or more if messages
+take longer. A stage that has not been measured gets one attempt per worker.
 
 All answers come from counts kept for each kind of need, so a crew of thousands costs no more than a crew of four.
 """
@@ -22,7 +22,7 @@ _NOTHING = Resources(cpu=1e-9)
 
 class Crew:
     """Assigns attempts to workers within the run's grant; starts and dismisses workers.
-    Implements `Room` of the machine."""
+    Implements `Room` of the state machine."""
 
     def __init__(self, pool: Pool, first: int = 1, ahead_s: float = AHEAD_S) -> None:
         self._pool = pool
@@ -36,7 +36,7 @@ class Crew:
         self._mean: dict[str, float] = {}
         self._held: Resources | None = None
 
-    # -- the room that a machine sees ----------------------------------------------------------------------------
+    # -- the room that a state machine sees ----------------------------------------------------------------------
 
     @property
     def pool(self) -> str:
@@ -54,8 +54,8 @@ class Crew:
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
         """Assign an attempt to workers and return their numbers, or None if there is no room.
 
-        Idle workers are used first, then new ones. If the grant covers no more,
-        a short attempt may be queued behind others.
+        Idle workers are used first, then new ones. If the grant covers no more workers, a short attempt may be queued
+        behind others.
         """
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
@@ -80,8 +80,8 @@ class Crew:
     # -- what the driver tells it --------------------------------------------------------------------------------
 
     def finished(self, number: int, task: str, attempt: int, stage: str, seconds: float | None) -> None:
-        """Note that an attempt has ended on a worker. `seconds` is how long it took there in all,
-        or None if it failed."""
+        """Note that an attempt has ended on a worker. `seconds` is how long the attempt took on this worker in all, or
+        None if it failed."""
         if seconds is not None:
             mean = self._mean.get(stage)
             self._mean[stage] = seconds if mean is None else mean + (seconds - mean) / 8
@@ -135,8 +135,8 @@ class Crew:
                 self._dismiss(worker)
 
     def recall(self, number: int) -> list[tuple[str, int]]:
-        """Take back and return the attempts that wait behind a worker's present one, which takes long. No more attempts
-        are queued there."""
+        """Take the attempts that wait behind a worker's present attempt out of its queue, and return them. The present
+        attempt takes long, so no more attempts are queued behind it."""
         worker = self.workers.get(number)
         if worker is None or len(worker.queue) < 2:
             return []
@@ -172,8 +172,8 @@ class Crew:
         return cpu, memory, int(gpus)
 
     def want(self, wanted: Sequence[tuple[Resources, int]]) -> Want:
-        """Return what to ask the pool for: what is used now, plus what is `wanted`:
-        pairs of a need and how many tasks have it."""
+        """Return how much of the pool to ask for: what is used now, plus what waiting tasks need. `wanted` are pairs of
+        a need and the number of waiting tasks with that need."""
         cpu, memory, gpus = self.used()
         want_cpu, want_memory, want_gpus = cpu, memory, gpus
         least = wanted[0][0] if wanted else _NOTHING
@@ -228,8 +228,8 @@ class Crew:
         return chosen
 
     def _behind(self, count: Count, mean: float | None) -> Worker | None:
-        """Return the worker whose queue takes least time, or None if that time, or this attempt's,
-        is long or unknown."""
+        """Return the worker whose queue takes least time. Return None if that time, or the time of the attempt to queue
+        (`mean`), is long or unknown."""
         if mean is None or mean > self._ahead_s or self._is_held_from(count):
             return None
         return count.least_ahead(self._ahead_s, self.workers)
@@ -251,7 +251,7 @@ class Crew:
         self.leaving.append(worker.number)
 
     def _fits(self, count: Count) -> bool:
-        """Return whether the grant covers an attempt in addition to those that run and to the one that
+        """Return whether the grant covers one more attempt, in addition to the running attempts and the attempt that
         room is reserved for."""
         held = self._held
         amount = plus(busy(self._counts.values()), count.times(count.need.nodes))

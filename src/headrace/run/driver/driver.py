@@ -1,8 +1,8 @@
-"""The drive loop: the one process that holds a run's lease receives what happened, steps the machine,
-stores, then acts.
+"""The drive loop: the one process that holds a run's lease receives what happened, steps the state machine, stores,
+then acts.
 
-One tick: receive what happened; step the machine with it, answering probes from the ledger; propose launches; store all
-of it in one transaction; and only then send. What was stored happened; what was not stored had no effect.
+One tick: receive what happened; step the state machine with it, answering probes from the ledger; propose launches;
+store all of it in one transaction; and only then send. An event that isn't stored has no effect.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def _unknown(_run: str, _stage: Stage) -> Sequence[str]:
 
 
 class Driver:
-    """Drives one run to its end. If `machine` has taken in events already, the run is a resumed one.
+    """Drives one run to its end. If `machine` has already processed events, the run is a resumed one.
 
-    - `beat_s`: the seconds between two looks into the inbox, each with a new request for the grant.
+    - `beat_s`: how often, in seconds, the driver reads the inbox and requests its grant again.
     - `store`: the store of the region that the backend's pool is in.
-    - `elsewhere`: the other regions; transfers copy what is needed from them.
+    - `elsewhere`: the other regions, from which transfers copy the blobs that the run's own region lacks.
     - `far`: True if the store takes a while to answer, so that it is asked about many blobs at once.
     - `files`: makes an artifact of a file or folder of the project.
     - `secret`: returns the value of a secret. It is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
-    - `opens_s`: a run is opened once its first trace is good, or after this many seconds. After that, an error in the
-      pipeline fails the run instead of raising.
+    - `opens_s`: a run is opened once its first trace is good, or after this many seconds. Once the run is open, an
+      error in the pipeline fails the run instead of raising.
     - `run`: the name by which hints refer to the run.
     """
 
@@ -208,7 +208,7 @@ class Driver:
             raise
         except BaseException:
             if self._journal.is_open:
-                self._backend.abandon()  # what runs may end, and the next driver finds it: this one can't decide now
+                self._backend.abandon()  # running attempts may end by themselves; the next driver adopts them
             else:
                 self._backend.close(now=True)
             raise
@@ -219,7 +219,7 @@ class Driver:
         return self._machine.closed
 
     def tick(self, timeout_s: float) -> None:
-        """Run one tick: receive, step the machine, propose launches, store once, send."""
+        """Run one tick: receive, step the state machine, propose launches, store once, send."""
         self._hear(self._backend.events(timeout_s))
         self._look()
         self._launch()
@@ -290,7 +290,7 @@ class Driver:
                 self._courier.post(worker, order)
 
     def _commit(self) -> Stored | None:
-        """Store what this tick gathered, and return it; None if nothing was stored.
+        """Store what this tick gathered. Return what was stored, or None if there was nothing to store.
 
         The first commit opens the run. It waits for the first good trace, or until `opens_s` seconds have passed.
         """
@@ -327,7 +327,7 @@ class Driver:
         self._crew.shrink()
 
     def _patience(self) -> float:
-        """Return for how many seconds the driver may wait for events."""
+        """Return how many seconds the driver may wait for events."""
         if not self._courier.is_empty or (self._journal.is_open and not self._journal.is_empty):
             return 0.0
         pauses = [self._beat_s]

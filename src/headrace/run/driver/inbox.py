@@ -1,4 +1,5 @@
-"""The inbox: what comes to a run from outside, which are signals in the ledger, interrupts and the end of its time."""
+"""The inbox: what comes to a run from outside, namely signals in the ledger, interrupts, and the end of the run's
+time."""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ class Inbox:
 
     @property
     def ends_at(self) -> float | None:
-        """When this driver's time is over, on the monotonic clock, or None.
-        The time of earlier drivers does not count."""
+        """The time on the monotonic clock when this driver's time is over, or None if there is no limit. The time of
+        earlier drivers does not count."""
         limit = self._limit_s
         return None if limit is None else self._began + limit
 

@@ -47,7 +47,8 @@ class Advances:
         return "another task of this run" if is_own else "another run or a person"
 
     def _is_kept(self, advance: Advance) -> bool:
-        """Return whether a version after the one that the task read was set by this run to the same value."""
+        """Return whether this run has set the cursor to the same value in a version later than the one that the task
+        read."""
         value, version = _encode_ref(advance.value), advance.version + 1
         while (found := self._ledger.set_here(advance.name, version)) is not None:
             if found == (True, value):
@@ -85,8 +86,8 @@ class Journal:
         self._results.append(result)
 
     def absorb(self, signal: int) -> None:
-        """Add a signal to be removed from the inbox in the same transaction in which the event that
-        it became is stored."""
+        """Add a signal that has been turned into an event. One transaction stores the event and removes the signal from
+        the inbox."""
         self._absorbed.append(signal)
 
     def intend(self, task: str, intents: Sequence[Intent]) -> None:

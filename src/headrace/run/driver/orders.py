@@ -1,4 +1,4 @@
-"""Orders: the messages that begin an attempt, one for each of its workers."""
+"""Orders: the `Do` and `Move` messages that begin an attempt, one for each of its workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from headrace.spec.graph import Arg, constants
 
 
 class Orders:
-    """Makes orders from what the machine knows about a task and what `places` knows about where its inputs are."""
+    """Makes the messages that begin attempts. The state machine knows the task, and `places` knows where its inputs
+    are."""
 
     def __init__(self, machine: Machine, places: Places) -> None:
         self._machine = machine
@@ -52,7 +53,7 @@ class Orders:
         ]
 
     def _move(self, launch: Launched, lacked: Lacked) -> Move:
-        """Return the order for a worker to copy a blob from another region."""
+        """Return the message that tells a worker to copy a blob from another region."""
         source = self._places.address(lacked.source)
         if source is None:
             raise ConfigError(

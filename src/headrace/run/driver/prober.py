@@ -22,8 +22,8 @@ ChangedCode = Callable[[str, Stage], Sequence[str]]
 
 
 class _Key(NamedTuple):
-    """A task's key, the encoded inputs that it is made of, and the result that the ledger holds under it,
-    if it was asked."""
+    """A task's key, and the encoded inputs from which the key is made (`told`). `found` is the result that the ledger
+    holds under the key, or None if there is none or the ledger wasn't asked."""
 
     key: str
     told: bytes
@@ -31,7 +31,7 @@ class _Key(NamedTuple):
 
 
 class Prober:
-    """Answers the machine's probes from the run itself, the ledger and the stores."""
+    """Answers the state machine's probes from the run itself, the ledger and the stores."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class Prober:
         return name in self._foreseen
 
     def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
-        """Return the events for the machine, in order, that decide about a task:
-        reuse it, run it, or wait for transfers."""
+        """Return the events for the state machine, in order, that decide about a task: reuse its output, run it, or
+        wait for transfers."""
         decision = self._find(name)
         if isinstance(decision, Reused):
             return [decision]

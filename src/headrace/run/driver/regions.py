@@ -16,7 +16,8 @@ from headrace.spec.artifact import Ref, blobs
 from headrace.spec.fleet import Link, Pool
 
 LONG_S = 60.0
-"""An attempt that took at least this long may have stored blobs so long ago that they were deleted since."""
+"""An attempt that took at least this many seconds may have stored some blobs so early that the collector has already
+deleted them."""
 
 
 class Elsewhere(Struct, frozen=True):
@@ -54,7 +55,7 @@ class Places:
         return next((each.address for each in self._elsewhere if each.region == region), None)
 
     def look(self, outs: Iterable[Ref]) -> None:
-        """Ask the store about the blobs of many outputs at once if it is far, so that later calls need not ask."""
+        """If the store is far, ask it about the blobs of many outputs at once, so that later calls need not ask."""
         if not self._far:
             return
         wanted = {generation(each): each for out in outs for each in blobs(out)}

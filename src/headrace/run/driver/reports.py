@@ -1,4 +1,4 @@
-"""Reports of workers about their attempts. Only a report about the attempt of a task that runs now counts."""
+"""Reports of workers about their attempts. A report counts only if its attempt is the one that its task runs now."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from headrace.spec.failure import Failure
 
 
 class Reports:
-    """Handles the reports of workers, updates the crew's counts, and steps the machine with the reports that count."""
+    """Handles the reports of workers, updates the crew's counts, and steps the state machine with the reports that
+    count."""
 
     def __init__(
         self,
@@ -128,8 +129,8 @@ class Reports:
             self._steps.absorb(event, body)
 
     def _succeeded(self, event: Succeeded, body: bytes) -> None:
-        """Take in a success if the store has all blobs that it names.
-        If a blob was deleted meanwhile, the attempt is lost."""
+        """Handle a success. It counts if the store has all blobs that it names. If a blob was deleted meanwhile, the
+        attempt is lost."""
         now = self._clock.now()
         took_s = max(event.seconds + event.load_s + event.save_s, now - self._machine.tasks[event.task].started)
         if (lost := self._places.lost(kept_by(event), took_s)) is None:

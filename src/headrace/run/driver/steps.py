@@ -1,5 +1,5 @@
-"""Steps of the machine: each event is added to the journal and passed to the machine,
-and the resulting commands are carried out."""
+"""Steps of the state machine: each event is added to the journal and passed to the state machine, and the resulting
+commands are carried out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from headrace.spec.failure import Failure
 
 
 class Steps:
-    """Steps the machine with events that are stored by the end of the tick, and carries out its commands.
+    """Steps the state machine with events that are stored by the end of the tick, and carries out its commands.
 
     Nothing is sent to a worker or the ledger here: the courier holds messages back,
     and the journal holds what is to be stored.
@@ -49,8 +49,8 @@ class Steps:
         self._clock = clock
 
     def absorb(self, event: Event, body: bytes | None = None) -> None:
-        """Step the machine with an event, which is stored by the end of this tick. `body` are the bytes that it came
-        in, if any."""
+        """Step the state machine with an event, which is stored by the end of this tick. `body` are the bytes in which
+        the event came, or None."""
         self._journal.note(event, body)
         self._journal.keep(kept_by(event))
         match event:
@@ -73,8 +73,8 @@ class Steps:
         self.obey(self._machine.step(event))
 
     def fail(self, event: Failed) -> None:
-        """Step the machine with a failure, with the time set by this driver's clock,
-        since retries are timed by that clock.
+        """Step the state machine with a failure. Its time is set by this driver's clock, since retries are timed by
+        that clock.
 
         If the attempt was cancelled and the run was not, somebody else ended the worker, so the failure counts as lost.
         """
@@ -84,7 +84,7 @@ class Steps:
         self.absorb(replace(event, failure=failure, at=self._clock.now()))
 
     def obey(self, commands: list[Command]) -> None:
-        """Carry out the machine's commands, and the commands that follow from them, without recursion."""
+        """Carry out the state machine's commands, and the commands that follow from them, without recursion."""
         rest = commands
         rest.reverse()
         while rest:
@@ -113,11 +113,11 @@ class Steps:
             self._prober.foresee([name, *(command.task for command in others if isinstance(command, Probe))])
 
     def _probe(self, name: str) -> list[Command]:
-        """Find out whether a task's output exists, and step the machine with the answer. A miss is not stored."""
+        """Find out whether a task's output exists, and step the state machine with the answer. A miss is not stored."""
         return [command for event in self._prober.probe(name) for command in self._take(event)]
 
     def _take(self, event: Reused | Missed | Lacked | Deferred) -> list[Command]:
-        """Step the machine with an answer, and add it to the journal unless it is a miss."""
+        """Step the state machine with the answer to a probe, and add the answer to the journal unless it is a miss."""
         if not isinstance(event, Missed):
             self._journal.note(event)
             self._journal.keep(kept_by(event))
@@ -126,7 +126,7 @@ class Steps:
         return self._machine.step(event)
 
     def _answer(self, question: int, ref: Ref) -> list[Command]:
-        """Send the tracer a value, once its region has all of the value's blobs."""
+        """Send the tracer a value, once the run's region has all of the value's blobs."""
         wanted, transfers = self._prober.missing(ref)
         if not transfers:
             self._courier.post(TRACER, Reply(question, ref=ref))

@@ -14,15 +14,16 @@ from headrace.run.wire import Drop
 from headrace.spec.failure import Failure, FailureKind
 
 RECALL_S = 0.5
-"""How many seconds an attempt may keep others waiting that were queued behind it because it was
-expected to be short."""
+"""Attempts are queued behind one that is expected to be short. If that one keeps them waiting for more than this many
+seconds, they are queued again for other workers."""
 
 
 class Supervision:
-    """Watches how long each worker has run its attempt, and decides what follows for the attempts of one that dies.
+    """Watches how long each worker has run its attempt, and decides what happens to the attempts of a worker that dies.
 
-    `_since` holds for each worker how many attempts it had finished when its present attempt was first seen, and when
-    that was (seconds of the monotonic clock). `run` is the name by which hints refer to the run.
+    `_since` holds two values for each worker: the number of attempts that it had finished when its present attempt was
+    first seen, and the time of that moment (seconds of the monotonic clock). `run` is the name by which hints refer to
+    the run.
     """
 
     def __init__(self, *, machine: Machine, steps: Steps, crew: Crew, courier: Courier, clock: Clock, run: str) -> None:
@@ -86,15 +87,15 @@ class Supervision:
         return None if task is None else task.stage.timeout_s
 
     def _time_out(self, worker: int, limit: float | None, took_s: float) -> bool:
-        """End a worker's attempt if it is past its limit; return whether it was."""
+        """Return whether a worker's attempt is past its limit. If so, end the attempt."""
         if limit is None or took_s <= limit:
             return False
         self._courier.end(worker, "timeout", f"it ran longer than its timeout of {limit:g} s", now=True)
         return True
 
     def _recall(self, worker: int) -> None:
-        """Queue the attempts again that wait behind one that takes longer than expected,
-        so that other workers run them."""
+        """Queue again the attempts that wait behind one that takes longer than expected, so that other workers run
+        them."""
         for task, attempt in self._crew.recall(worker):
             if self._machine.expects(task, attempt):
                 self._courier.post(worker, Drop(task, attempt))

@@ -73,8 +73,8 @@ class Tracer:
         self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:
-        """Handle an event of the tracer. If a task fits in no pool,
-        an open run (its body waited for a value) is refused.
+        """Handle an event of the tracer. If a task fits in no pool, a run that is already open is refused. (A run may
+        be open while it is traced, because its body waited for a value.)
 
         Raises:
             TraceError: the trace differs from an earlier one.
@@ -205,8 +205,8 @@ def check_places(pool: Pool, traced: Traced) -> None:
 
 
 def refusal(refused: Refused) -> HeadraceError:
-    """Return the tracer's error, as the error class that it had there if that is one of Headrace's,
-    otherwise as UsageError."""
+    """Return the tracer's error as an exception. It has the class that it had in the tracer if that is one of
+    Headrace's; otherwise it is a UsageError."""
     kind = getattr(errors, refused.error, UsageError)
     known = isinstance(kind, type) and issubclass(kind, HeadraceError)
     return (kind if known else UsageError)(refused.message, hint=refused.hint)

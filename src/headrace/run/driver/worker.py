@@ -1,4 +1,5 @@
-"""The workers of a crew, counted by kind: the queue of each worker, and what all workers of a kind hold of the pool."""
+"""The workers of a crew, counted by kind: the queue of each worker, and how much of the pool all workers of a kind
+use."""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ class Worker:
 class Count:
     """The workers with the same need and environment: how many there are, how many are busy, and which are idle.
 
-    `need` is what one worker of them holds of the pool.
+    `need` is how much of the pool one of these workers uses.
     """
 
     __slots__ = ("all", "busy", "cpu", "environment", "gpus", "idle", "memory_gib", "need", "short")
@@ -76,7 +77,7 @@ class Count:
         self.short: list[tuple[float, int]] = []  # a heap of (ahead_s, number); an entry may be out of date
 
     def times(self, workers: int) -> Three:
-        """Return what this many workers hold."""
+        """Return how much of the pool this many workers use."""
         return self.cpu * workers, self.memory_gib * workers, self.gpus * workers
 
     def note_ahead(self, worker: Worker, workers: Mapping[int, Worker]) -> None:
@@ -103,7 +104,7 @@ class Count:
 
 
 def busy(counts: Iterable[Count]) -> Three:
-    """Return what the workers that have something to do hold in all."""
+    """Return how much of the pool is used by all workers that have something to do."""
     cpu = memory_gib = gpus = 0.0
     for count in counts:
         if count.busy:
@@ -114,7 +115,7 @@ def busy(counts: Iterable[Count]) -> Three:
 
 
 def total(counts: Iterable[Count]) -> Three:
-    """Return what all workers hold."""
+    """Return how much of the pool all workers use."""
     amount = (0.0, 0.0, 0.0)
     for count in counts:
         amount = plus(amount, count.times(count.all))

@@ -71,8 +71,8 @@ class Attempts:
         self._phases.end(task, "succeeded", reason)
 
     def _seen(self, task: Task, event: Succeeded, inputs: bytes, platform: str | None) -> str:
-        """Set the task's key to that of the inputs that the attempt really read;
-        return a text to add to the task's reason."""
+        """Set the task's key to the key of the inputs that the attempt really read. Return a text to add to the task's
+        reason."""
         self._outputs.kept[task.name, task.key or ""] = event.out  # this run looks it up by the key of the launch
         key, seen = key_seen(task.stage, inputs, event.saw, platform)
         same = key == task.key

@@ -1,4 +1,5 @@
-"""The commands that the machine gives to the driver, and the two messages to the machine that are not stored."""
+"""The commands that the state machine gives to the driver, and the two messages to the state machine that are not
+stored."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ class Probe(Struct, frozen=True, gc=False):
 class Answer(Struct, frozen=True):
     """Send the tracer the value it asked for, or the reason why there is none.
 
-    If the value is missing in the tracer's region, the driver sends `Awaited` to the machine instead.
+    If the value is missing in the tracer's region, the driver sends `Awaited` to the state machine instead.
     """
 
     question: int

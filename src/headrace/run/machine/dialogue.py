@@ -17,9 +17,9 @@ class Dialogue:
     """The answers that a run's body got, so that another trace gets the same,
     and the value that the body waits for now.
 
-    `notes` are the times (Unix seconds), and `pointed` the cursors and versions, that were answers to this trace, by
-    the number of the question. `_advanced` are the names of cursors that tasks of this run have advanced. `_before` are
-    the answers to earlier traces about these cursors, by name, in the order of the questions.
+    The answers to this trace are kept by the number of the question: times (Unix seconds) in `notes`, cursors and
+    versions in `pointed`. `_advanced` are the names of cursors that tasks of this run have advanced. `_before` are the
+    answers to earlier traces about these cursors, by name, in the order of the questions.
 
     The body waits for at most one value at a time. `question` is the open question. Once it is answered, it moves to
     `_answered`, because the answer may still have to wait for the transfers in `awaited`.
@@ -43,7 +43,7 @@ class Dialogue:
         """Return the earlier answer of this trace to the same question, or None.
 
         For a cursor that a task of this run has advanced, answers to an earlier trace count too: the new code processes
-        the same rows again, and does not start behind them.
+        the same rows again instead of skipping them.
         """
         if (answer := self.pointed.get(question)) is not None:
             return answer
@@ -107,7 +107,8 @@ class Dialogue:
         return None
 
     def arrived(self, transfer: Task) -> Answer | None:
-        """Handle the end of a transfer. Return an error for the tracer if an answer waited for it and it failed."""
+        """Handle the end of a transfer. Return an error for the tracer if an answer waited for the transfer and the
+        transfer failed."""
         if self.question is None or transfer.name not in self.awaited:
             return None
         self.awaited.remove(transfer.name)

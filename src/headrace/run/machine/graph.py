@@ -1,4 +1,4 @@
-"""The graph of a run as it is traced: which tasks wait for which, and which tasks wait for none."""
+"""The graph of a run as it is traced: which tasks wait for which other tasks, and which tasks wait for none."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class Graph:
     def begin(self, only: Sequence[str], asked_for: str | None) -> None:
         """Free the tasks that wait for nothing, since the trace has been good so far.
 
-        If `only` is not empty, tasks that it does not need so far wait until the trace has ended: a node that is traced
-        later may need them.
+        If `only` is not empty, tasks that the tasks in `only` don't need so far wait until the trace has ended: a node
+        that is traced later may need them.
         """
         self.begun = True
         if only:
@@ -126,7 +126,7 @@ class Graph:
         return self._wanted is not None and task.name not in self._wanted
 
     def fail(self, failure: Failure) -> None:
-        """Handle an exception of the body: attempts that run may end, and nothing else begins."""
+        """Handle an exception of the body: running attempts may end, and nothing else begins."""
         self.failure = failure
         self._phases.end_waiting("the pipeline's body raised")
         self.free.clear()

@@ -44,7 +44,7 @@ def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -
 def _known(arg: Arg, tasks: Mapping[str, Task]) -> Arg | None:
     """Return an argument with its handles replaced by artifacts, or None if one of them has no output.
 
-    Recursive: it nests as deep as the argument does.
+    Recursive: the calls nest as deep as the argument does.
     """
     if isinstance(arg, Out):
         source = tasks[arg.task]

@@ -1,4 +1,4 @@
-"""The conditions that hold for a machine after each step. Tests check them; the program itself does not.
+"""The conditions that hold for a state machine after each step. Tests check them; the program itself does not.
 
 `check` looks at all tasks of a run, so its cost grows with the run.
 """

@@ -1,12 +1,13 @@
-"""The machine: it takes in a run's events and returns what follows from them. Pure: no clock, file, socket or chance.
+"""The state machine: it processes a run's events and returns what follows from them. Pure: no clock, file, socket or
+random number.
 
 Invariants (`headrace.run.machine.invariants` checks them):
 - a task ends once and then never changes, except that a driver with a new lease may try again the tasks that failed or
   were cancelled, and with them the tasks that depend on them;
 - a task is launched only after all that it waits for has ended, and never while another attempt of it runs;
-- a task is launched only once its inputs are known to be in its region, and no two transfers copy one blob there at
-  once;
-- a replay of the stored events gives the same state, whatever version of the machine wrote them.
+- a task is launched only once its inputs are known to be in its region, and no two transfers copy the same blob there
+  at the same time;
+- a replay of the stored events gives the same state, whatever version of the state machine wrote them.
 """
 
 from __future__ import annotations
@@ -64,16 +65,17 @@ from headrace.spec.policy import NOT_ASKED, Policy
 from headrace.spec.stage import Resources, Stage
 
 _BAD = ("failed", "cancelled")
-"""The phases of a task that make the run fail. A task that was cancelled while its run was not counts as failed."""
+"""The phases of a task that make the run fail. If a task was cancelled but its run wasn't, the task counts as
+failed."""
 
 
 class Machine:
-    """The state of one run. `step` takes in an event; `launches` proposes attempts; `changed` are tasks whose rows are
+    """The state of one run. `step` processes an event; `launches` proposes attempts; `changed` are tasks whose rows are
     to be written again.
 
     `phases` holds the tasks, and `graph` their dependencies. `outputs` are what tasks made, `transfers` copy blobs to
     where they are needed, and `curves` are what tasks logged. `dialogue` has the answers to the pipeline's body, and
-    `duration` how long drivers have held the run.
+    `duration` has the time that drivers have worked on the run.
     """
 
     def __init__(self) -> None:
@@ -127,7 +129,7 @@ class Machine:
 
     @property
     def next_due(self) -> float | None:
-        """When the next retry is due (Unix seconds), or None."""
+        """The time when the next retry is due (Unix seconds), or None."""
         return self.phases.due[0][0] if self.phases.due else None
 
     @property
@@ -167,8 +169,8 @@ class Machine:
         return resolve(task, self.tasks) if task.args is None else task.args
 
     def launches(self, room: Room, at: float) -> list[Launched]:
-        """Return a proposed attempt for each ready task that there is room for.
-        Pass each one to `step` before the next call.
+        """Return a proposed attempt for each ready task that there is room for. Pass each of them to `step` before you
+        call `launches` again.
 
         The list is empty while nothing may start: before the first good trace, and once the run is cancelled or closed.
         """
@@ -177,7 +179,7 @@ class Machine:
     # -- events --------------------------------------------------------------------------------------------------
 
     def step(self, event: Event | Missed | Awaited) -> list[Command]:
-        """Take in one event; return the commands that follow from it."""
+        """Process one event; return the commands that follow from it."""
         commands = self.phases.commands = []
         self.duration.hear(event)
         match event:
@@ -235,7 +237,7 @@ class Machine:
         return commands
 
     def unseen(self, stages: tuple[Stage, ...], nodes: tuple[Node, ...], seen: int) -> Traced | None:
-        """Compare a trace with what is known of the run's graph, and return what is new, or None.
+        """Compare a trace with the known part of the run's graph. Return what is new, or None if nothing is.
 
         `seen` is how many nodes of this trace were compared before.
 
@@ -324,13 +326,14 @@ class Machine:
             self.phases.end(task, "failed", str(problem))
 
     def _say(self, answer: Answer | None) -> None:
-        """Add an answer for the tracer to the commands, if there is one."""
+        """Add the answer to the commands, so that the driver sends it to the tracer. Do nothing if it is None."""
         if answer is not None:
             self.phases.commands.append(answer)
 
 
 def _outcome(tasks: Iterable[Task], cancelled: Cancelled | None, trace_failure: Failure | None) -> Finish:
-    """Return the state that a run closes in, and why, now that all its tasks have ended."""
+    """Return the command that closes a run whose tasks have all ended, with the run's final state and the reason for
+    it."""
     if cancelled is not None:
         return Finish("failed" if cancelled.by == "policy" else "cancelled", cancelled.why)
     if trace_failure is not None and trace_failure.kind == "refused":

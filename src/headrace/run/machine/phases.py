@@ -19,8 +19,8 @@ class Phases:
 
     `changed` are the tasks whose rows are to be written again. `ready` are the tasks that wait for room. `due` are the
     tasks that wait for a time: (Unix seconds, ordinal, name). `ended` are tasks whose end has not been passed on yet.
-    `living` is the number of tasks that have not ended. `commands` are what follows from the present step. `region` is
-    where the run is. Nothing begins once `cancelled` is set.
+    `living` is the number of tasks that have not ended. `commands` are those that follow from the present step.
+    `region` is where the run is. Nothing begins once `cancelled` is set.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,8 @@ class Phases:
 
     @property
     def usd_before(self) -> float:
-        """The cost (US dollars) of tasks from before the run got new code that are not in the new graph, or not yet."""
+        """The cost (US dollars) of tasks that ran before the run got new code, and that are not (or not yet) in the new
+        graph."""
         return sum(spent.usd for spent in self._spent.values())
 
     # -- moves ---------------------------------------------------------------------------------------------------
@@ -57,9 +58,8 @@ class Phases:
     def add(self, name: str, node: Node, stage: Stage, parent: Task | None = None, index: int = -1) -> Task:
         """Add a task, which is blocked at first, and return it.
 
-        If the run got new code, the numbers of its attempts go on from those of the earlier task with the same
-        name, and it begins with what that task took. A mapped task takes over no times or costs, since it sums
-        up its elements.
+        If the run got new code, an earlier task may have the same name. The new task then continues the earlier task's
+        attempt numbers, times and costs. A mapped task takes over no times or costs, since it sums up its elements.
         """
         task = Task(self._ordinal, name, node, stage, parent, index, attempt=self._tried.get(name, 0))
         if name in self._spent and (parent is not None or not node.over):
@@ -170,9 +170,10 @@ class Phases:
         self.end_waiting(event.why)
 
     def renew(self, *, counted: bool) -> None:
-        """Forget all tasks, but keep how often each was tried: its output and its metrics are stored by attempt number.
+        """Forget all tasks, but keep how often each was tried: a task's output and metrics are stored by attempt
+        number.
 
-        If `counted` is True, keep what the attempts took, too.
+        If `counted` is True, also keep the times and costs of the attempts.
         """
         self._tried.update((task.name, task.attempt) for task in self.tasks.values() if task.attempt)
         if counted:

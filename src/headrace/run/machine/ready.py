@@ -10,7 +10,7 @@ from headrace.run.machine.task import Task
 from headrace.spec.stage import Resources, Stage
 
 PATIENCE = 64
-"""After this many younger attempts have started past a task without room, room is reserved for that task."""
+"""If there is no room for a task, and this many younger attempts have started before it, room is reserved for it."""
 
 
 class Room(Protocol):
@@ -35,7 +35,7 @@ class Room(Protocol):
 
 
 class Ready:
-    """A queue of tasks for each need, in the order of arrival. Any task can be taken out at once."""
+    """A queue of tasks for each need, in the order of arrival. A task can be removed from any place in its queue."""
 
     def __init__(self) -> None:
         self._queues: dict[Resources, OrderedDict[str, Task]] = {}
@@ -106,8 +106,8 @@ class Ready:
         return launches
 
     def _wait_for(self, task: Task, room: Room) -> None:
-        """Note that this is the oldest task without room,
-        and reserve room for it once `PATIENCE` attempts have passed it."""
+        """Note that this is the oldest task that there is no room for. Reserve room for it once `PATIENCE` younger
+        attempts have started before it."""
         if self._waiting != task.name:
             self._waiting, self._passed = task.name, 0
         if self._passed >= PATIENCE:

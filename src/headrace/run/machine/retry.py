@@ -25,7 +25,7 @@ class Rule(Struct, frozen=True):
 RULES: dict[FailureKind, Rule] = {
     "user": Rule(0, True, True),  # the same input is likely to raise again soon: wait for a change outside
     "timeout": Rule(0, True, False),  # the attempt has waited long enough
-    "memory": Rule(0, True, True),  # other processes may leave the machine meanwhile
+    "memory": Rule(0, True, True),  # other processes may free memory meanwhile
     "crash": Rule(0, True, False),  # a segfault is as likely now as later
     "lost": Rule(5, False, False),  # not the task's fault
     "refused": Rule(2, False, True),  # a store or a disk may come back
@@ -34,7 +34,7 @@ RULES: dict[FailureKind, Rule] = {
 
 
 class Retry(Struct, frozen=True):
-    """Whether to try again, after how many seconds, and why."""
+    """The decision whether to try again, after how many seconds, and why."""
 
     again: bool
     pause_s: float

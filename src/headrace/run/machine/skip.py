@@ -1,4 +1,5 @@
-"""Why a task is skipped: its `when=` was false, or a task before it failed or was skipped."""
+"""The reasons for which a task is skipped: its `when=` was false, or a task that it depends on failed or was
+skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from headrace.spec.graph import outs
 
 
 class Skip(Struct, frozen=True):
-    """Why a task is not to run. `by_when` is True if its own `when=`, or that of a task it depends on, was false."""
+    """The reason why a task is not to run. `by_when` is True if its own `when=`, or the `when=` of a task that it
+    depends on, was false."""
 
     why: str
     by_when: bool = False
@@ -21,9 +23,9 @@ class Skip(Struct, frozen=True):
 def why_skip(task: Task, tasks: Mapping[str, Task]) -> Skip | None:
     """Return why a task is not to run, or None if it is to run. All tasks that it waited for have ended.
 
-    A task needs each output that it takes. One may be missing if its parameter has a default and the task that
-    would make it was skipped by a `when=`. With `always`, an output of a failed task may be missing too if there
-    is a default.
+    A task needs each output that it takes. An output may be missing if its parameter has a default and the task that
+    would make it was skipped by a `when=`. With `always`, an output of a failed task may be missing too if there is a
+    default.
 
     Raises:
         Unmappable: the output that `when=` names has no such part.

@@ -74,7 +74,7 @@ class Spread:
 
 
 class Spent(Struct, frozen=True):
-    """What the attempts of a task took so far, and where and when the last one ran."""
+    """The times and costs of a task's attempts so far, and where and when the last attempt ran."""
 
     started: float
     seconds: float
@@ -86,7 +86,7 @@ class Spent(Struct, frozen=True):
 
 
 class Task(Struct, eq=False):
-    """The state of one task. Only the machine changes it.
+    """The state of one task. Only the state machine changes it.
 
     - `ordinal`: its place in the run.
     - `parent`, `index`: for an element of a mapped task, that task and the place in it.
@@ -95,7 +95,7 @@ class Task(Struct, eq=False):
       that it waits for have not ended.
     - `args`: its resolved arguments, from when they are known until it ends.
     - `spread`: what its elements are made of, while they are alive.
-    - `why`: the reason why it runs at all; `reason` is the reason for its present phase.
+    - `why`: the reason why it has to run; `reason` is the reason for its present phase.
     - `awaits`: what keeps its worker from beginning.
     - `failures`: the number of failed attempts by kind.
     - `by_when`: True if it was skipped because its own or an earlier `when=` was false.
@@ -104,8 +104,8 @@ class Task(Struct, eq=False):
     - `region`: where its inputs are known to be.
     - `fetches`: the names of transfers that copy missing inputs to that region.
     - `move`: for a transfer, which blob it copies; None for other tasks.
-    - `missed`: its key, code and inputs from before it was last missed. A miss is not an event, so they are kept until
-      the task is launched.
+    - `missed`: the key, code and inputs that it had before its last `Missed`. They are kept until the task is launched,
+      because `Missed` is not stored as an event.
     """
 
     ordinal: int
@@ -210,11 +210,11 @@ class Task(Struct, eq=False):
 
     @property
     def spent(self) -> Spent:
-        """What the task's attempts have taken so far."""
+        """The times and costs of the task's attempts so far."""
         return Spent(self.started, self.seconds, self.load_s, self.save_s, self.usd, self.pool, self.log)
 
     def go_on_from(self, spent: Spent) -> None:
-        """Count what an earlier task of the same name took as this task's own."""
+        """Begin with the times and costs of an earlier task of the same name."""
         self.started, self.seconds, self.load_s, self.save_s = spent.started, spent.seconds, spent.load_s, spent.save_s
         self.usd, self.pool, self.log = spent.usd, spent.pool, spent.log
 

@@ -25,7 +25,8 @@ class Transfers:
         self.waiting: dict[str, list[Task]] = {}
 
     def is_wanted(self, lack: Lacked) -> bool:
-        """Return whether a blob's transfer is to begin: it is not under way, and has not failed under this lease."""
+        """Return whether a blob's transfer is to begin. It is not if the transfer is under way, or has failed under
+        this lease."""
         transfer = self._phases.tasks.get(lack.task)
         return transfer is None or transfer.phase in ("succeeded", "skipped")
 

@@ -11,13 +11,13 @@ from bench.apart import apart
 from bench.table import Row, json, report, text
 
 BENCHMARKS = {
-    "start": "one integer stage, the whole process",
+    "start": "the whole process of a run with one integer stage",
     "fan": "a fan of 1,000 short tasks",
     "chain": "a chain of 1,000 durable steps",
     "reuse": "the same chain, all of it reused",
     "handoff": "a table of 400 MB from stage to stage",
-    "loader": "batches of a stored table, beside NumPy from memory maps",
-    "checkpoint": "checkpoints of 500 MB while training goes on",
+    "loader": "batches of a stored table, compared with NumPy on memory maps",
+    "checkpoint": "checkpoints of 500 MB while a model is trained",
     "share": "the framework's share of a training of 60 s",
     "store": "a bucket: 1 GB, and 1,000 blobs of 1 KB",
     "ledger": "PostgreSQL: a fan of 1,000 tasks, and 16 drivers at once",
@@ -25,13 +25,13 @@ BENCHMARKS = {
     "resume": "a run of 10,000 tasks, 9,000 of them done",
     "views": "show and runs over a large ledger",
     "collect": "gc over a million blobs",
-    "sql": "ingest.sql: 5,000,000 rows from SQLite and PostgreSQL, and 1% that came since",
+    "sql": "ingest.sql: 5,000,000 rows from SQLite and PostgreSQL, and an increment of 1%",
     "ray": "a fan and a handoff on a Ray cluster",
-    "contract": "a contract held against 10,000,000 rows of 20 columns",
+    "contract": "a contract, checked on 10,000,000 rows of 20 columns",
     "bootstrap": "1,000 resamples of 1,000,000 rows: AUC and log loss",
     "judge": "evaluate.classification of 50,000 rows",
     "transform": "10,000,000 rows through DuckDB's SQL",
-    "machine": "machine and planner on 100,000 tasks",
+    "machine": "state machine and planner on 100,000 tasks",
 }
 """Each is a module of this package with `rows(folder, rounds)`, which gives its rows. `folder` is an empty one, on the
 disk that the repository is on: memory would make the floors too good."""
@@ -41,7 +41,7 @@ PLACE = Path(__file__).resolve().parent.parent / "build" / "bench"
 
 def main() -> None:
     """Run what is asked for, or everything."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Headrace beside its floors.")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Headrace and its floors.")
     told = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
     parser.add_argument("names", nargs="*", metavar="NAME", help=told.replace("%", "%%"))
     parser.add_argument("--rounds", type=int, default=7, help="how often each side is measured, in turns (default 7)")

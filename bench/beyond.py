@@ -21,5 +21,5 @@ def beyond(
         floor=least.wall_s,
         bar=bar_s,
         floor_is=floor_is,
-        note=f"{amount(most.cpu_s - least.cpu_s, 's')} of cpu beyond, in all processes",
+        note=f"{amount(most.cpu_s - least.cpu_s, 's')} more CPU time than the subtracted command, in all processes",
     )

@@ -60,7 +60,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     parts = {name: median(turns[name]) for name in ("pipe", "digest", "commit")}
     floor = sum(parts.values())
     yield Row(
-        what="chain of 1,000, a durable step",
+        what="one durable step in a chain of 1,000",
         measured=(long.wall_s - short.wall_s) / (LENGTH - 1),
         floor=floor,
         bar=BAR * floor,

@@ -79,8 +79,8 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
         steps = [after - before for before, after in pairwise(began)]
         stalls.append(max(steps) - median(steps))
     yield Row(
-        what="torch checkpoint of 500 MB: a step stalls",
+        what="checkpoint of 500 MB while training: the longest stall of a step",
         measured=median(stalls),
         bar=STALL_BAR_S,
-        note=f"the longest of {STEPS} steps less the middle one, a checkpoint every {EVERY}",
+        note=f"the longest of {STEPS} steps minus the median step; a checkpoint every {EVERY} steps",
     )

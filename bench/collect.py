@@ -44,7 +44,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:  # noqa: ARG001  it can be
     gone = DOOMED * TASKS
     assert found["count"] == gone, found
     deleted_s = _deleting(blobs, gone)
-    what = f"gc over {RUNS * TASKS:,} blobs rows, 10% doomed"
+    what = f"`gc` over {RUNS * TASKS:,} blobs, 10% of them to delete"
     yield Row(
         what=what,
         measured=took.wall_s,
@@ -53,7 +53,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:  # noqa: ARG001  it can be
         floor_is=f"listing as many files with their sizes, and deleting {gone:,} of them",
         note=f"{took.cpu_s:.1f} s of cpu; {RUNS} runs with {TASKS:,} tasks each, a store of empty files",
     )
-    yield Row(what=f"{what}: peak of memory", measured=took.peak_mib, bar=BAR_MIB, unit="MiB")
+    yield Row(what=f"{what}: peak memory", measured=took.peak_mib, bar=BAR_MIB, unit="MiB")
 
 
 def fill(ledger: Path, blobs: Path) -> None:

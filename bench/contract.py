@@ -122,7 +122,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
             print(f"contract: {name} wasn't measured: {error}", file=sys.stderr)
             continue
         yield Row(
-            what=f"contract, {PEERS_ROWS:,} x 20, beside {name}",
+            what=f"contract, {PEERS_ROWS:,} rows x 20 columns, compared with {name}",
             measured=ours,
             floor=theirs,
             bar=theirs,
@@ -143,13 +143,13 @@ def beside_numpy(table: pa.Table, rounds: int) -> Row:
     }
     found = {name: median(times) for name, times in in_turns(rounds, sides).items()}
     return Row(
-        what=f"contract, {ROWS:,} x {table.num_columns}",
+        what=f"contract, {ROWS:,} rows x {table.num_columns} columns",
         measured=found["ours"],
         floor=found["numpy"],
         bar=BAR * found["numpy"],
         bar_is=f"{BAR:g} x the floor",
         floor_is="NumPy making the same comparisons on the same memory",
-        note=f"with 1% of the rows broken, and put aside: {amount(found['dirty'], 's')}",
+        note=f"if 1% of the rows are wrong and go to quarantine: {amount(found['dirty'], 's')}",
     )
 
 

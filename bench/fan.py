@@ -50,7 +50,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
         turns = in_turns(rounds, {**runs, **parts})
     wide, narrow = spent(turns["wide"]), spent(turns["narrow"])
     yield Row(
-        what="fan of 1,000, a task",
+        what="one task in a fan of 1,000",
         measured=(wide.wall_s - narrow.wall_s) / (WIDTH - 1),
         floor=median(turns["pipe"]) + median(turns["digest"]),
         bar=BAR_S,

@@ -71,7 +71,7 @@ def _fan(folder: Path, postgres: Postgres, rounds: int) -> Row:
     turns = in_turns(rounds, sides)
     wide, narrow = spent(turns["wide"]), spent(turns["narrow"])
     return Row(
-        what="ledger on PostgreSQL, fan of 1,000, a task",
+        what="ledger on PostgreSQL: one task in a fan of 1,000",
         measured=(wide.wall_s - narrow.wall_s) / (fan.WIDTH - 1),
         floor=median(turns["bare"]) / fan.WIDTH,
         bar=FAN_BAR_S,
@@ -168,12 +168,12 @@ def _drivers(postgres: Postgres, rounds: int) -> Row:
     deadlocks = postgres.query("select sum(deadlocks) from pg_stat_database")
     ours = median(turns["ours"])
     return Row(
-        what=f"ledger on PostgreSQL, {DRIVERS} drivers at once, an event",
+        what=f"ledger on PostgreSQL: one event, when {DRIVERS} drivers write at the same time",
         measured=ours,
         floor=median(turns["bare"]),
         bar=DRIVERS_BAR_S,
         bar_is="1 / 3,000 s",
-        floor_is=f"{DRIVERS} processes of bare psycopg that insert the same",
+        floor_is=f"{DRIVERS} processes that insert the same rows with psycopg alone",
         note=f"{1 / ours:.0f} events a second together; deadlocks: {deadlocks}; an event {amount(cpu_s, 's')} of cpu in"
         " all drivers, their start included",
     )

@@ -58,23 +58,23 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     floor_is = "NumPy: the same permutation, from a memory map a column"
     floor = found["numpy"]
     yield Row(
-        what="loader: an epoch of 4,000,000 rows x 10",
+        what="loader: a shuffled epoch of 4,000,000 rows x 10 columns",
         measured=found["loader"], floor=floor, bar=floor / SHARE_BAR, bar_is=bar_is, floor_is=floor_is,
     )  # fmt: skip
     yield Row(
-        what="loader: one rank's part of four",
+        what="loader: one rank's quarter of the epoch",
         measured=found["of four"], floor=found["numpy of four"], bar=found["numpy of four"] / SHARE_BAR,
         bar_is=bar_is, floor_is="NumPy: the same permutation, and a quarter of each batch",
     )  # fmt: skip
     yield Row(
-        what="loader: the same by blocks",
+        what="loader: the epoch shuffled by blocks",
         measured=found["blocks"], floor=floor, bar=floor / SHARE_BAR, bar_is=bar_is, floor_is=floor_is,
     )  # fmt: skip
     stacked = Loader(table, batch_size=BATCH, columns={"x": names})
     for _, _batch in zip(range(STEPS), stacked, strict=False):
         time.sleep(STEP_S)
     yield Row(
-        what="loader: a 5 ms step waits for its batch",
+        what="loader: the time that a step of 5 ms waits for its batch",
         measured=stacked.input_wait_s / STEPS,
         bar=WAIT_BAR * STEP_S,
         bar_is=f"{WAIT_BAR:.0%} of the step",

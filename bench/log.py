@@ -58,7 +58,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     turns = in_turns(rounds, {"all": lambda: run(POINTS), "none": lambda: run(1)})
     loops = [out for _, out in turns["all"]]
     yield Row(
-        what="hr.log in a loop of 100,000, a number",
+        what="hr.log: one number in a loop of 100,000",
         measured=median(each["logged"] for each in loops) / POINTS,
         floor=median(each["kept"] for each in loops) / POINTS,
         bar=BAR_S,
@@ -68,7 +68,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     loop = median(sum(each.values()) for each in loops)
     size = (place / ".headrace" / "ledger.db").stat().st_size / (rounds * POINTS)
     yield Row(
-        what="the whole run of it, beyond one of a single number, a number",
+        what="hr.log: one number, by the time of the whole run minus that of a run with one number",
         measured=whole / POINTS,
         bar=2 * BAR_S,
         note=f"{amount(loop, 's')} of it in the two loops; the ledger grew by {size:.0f} bytes a number",

@@ -89,7 +89,7 @@ def _of(kind: str, size: int, large: Sequence[Figures], small: Sequence[Figures]
     what = f"{kind} of {size:,}"
     each_large, each_small = machine_s / size, median(each.machine_s for each in small) / (size // 10)
     yield Row(
-        what=f"machine, {what}",
+        what=f"state machine, {what}",
         measured=machine_s,
         floor=floor_s,
         bar=MACHINE_S,
@@ -97,20 +97,25 @@ def _of(kind: str, size: int, large: Sequence[Figures], small: Sequence[Figures]
         note=f"seconds of cpu; {each_large * 1e6:.1f} us a task",
     )
     yield Row(
-        what=f"machine and planner, {what}",
+        what=f"state machine and planner, {what}",
         measured=machine_s + plan_s,
         bar=WITH_PLAN_S,
         note=f"the planner took {amount(plan_s, 's')}",
     )
     yield Row(
-        what=f"machine, {what}: a task",
+        what=f"state machine, {what}: time per task",
         measured=each_large,
         floor=each_small,
         bar=LINEAR * each_small,
         bar_is=f"{LINEAR:g} x a task of {size // 10:,}",
         floor_is=f"a task of {size // 10:,}",
     )
-    yield Row(what=f"peak of memory, {what}", measured=max(each.peak_mib for each in large), bar=MEMORY_MIB, unit="MiB")
+    yield Row(
+        what=f"state machine and planner, {what}: peak memory",
+        measured=max(each.peak_mib for each in large),
+        bar=MEMORY_MIB,
+        unit="MiB",
+    )
 
 
 def _apart(folder: Path, kind: str, size: int) -> Figures:

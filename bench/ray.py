@@ -57,7 +57,7 @@ def _fan(place: Path, server: Ray, rounds: int) -> Iterator[Row]:
     turns = in_turns(rounds, {"wide": lambda: run(WIDTH), "narrow": lambda: run(NARROW), "bare": bare})
     wide, narrow, floor = spent(turns["wide"]), spent(turns["narrow"]), median(turns["bare"])
     yield Row(
-        what="Ray: fan of 1,000, a task",
+        what="Ray: one task in a fan of 1,000",
         measured=(wide.wall_s - narrow.wall_s) / (WIDTH - NARROW),
         floor=floor,
         bar=floor + BEYOND_S,
@@ -87,7 +87,7 @@ def _handoff(place: Path, server: Ray, rounds: int) -> Iterator[Row]:
     turns = in_turns(rounds, {"hand over": hand_over, "write": write})
     floor = median(turns["write"])
     yield Row(
-        what="Ray: 400 MB Arrow table handed over on a node",
+        what="Ray: 400 MB Arrow table passed to the next stage on the same node",
         measured=median(turns["hand over"]),
         floor=floor,
         bar=HANDOFF_BAR * floor,

@@ -54,7 +54,7 @@ def _row(name: str, folder: Path, url: str, rounds: int) -> Row:
         run = views.find().run
     times = [_first_launch(place, address, run) for _ in range(rounds)]
     return Row(
-        what=f"resume of 10,000 tasks, 9,000 done, to the first launch, {name}",
+        what=f"resume of 10,000 tasks, 9,000 of them done: time to the first launch, {name}",
         measured=median(times),
         bar=BAR_S,
         note=f"the run has some {_events(address, run):,} events by the end",

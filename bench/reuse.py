@@ -28,10 +28,10 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
         headrace(many, place)
         headrace(one, place)
         yield beyond(
-            f"{shape} of 1,000 reused, beyond one reused",
+            f"{shape} of 1,000 reused tasks, minus the time of one reused task",
             lambda words=many, place=place: headrace(words, place),
             lambda words=one, place=place: headrace(words, place),
             bar_s=BAR_S,
             rounds=2 * rounds,
-            floor_is="the whole command with one task reused, which is taken off",
+            floor_is="the whole command with one reused task; this time is subtracted",
         )

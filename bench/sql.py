@@ -105,15 +105,15 @@ def _of(title: str, kind: str, folder: Path, url: str, address: str, rounds: int
     bare()
     found = {name: median(took) for name, took in in_turns(turns, {"stage": stage, "bare": bare}).items()}
     yield Row(
-        what=f"ingest.sql, 5,000,000 rows of {title}",
+        what=f"ingest.sql: 5,000,000 rows from {title}",
         measured=found["stage"],
         floor=found["bare"],
         bar=found["bare"] / SHARE,
         bar_is=f"{SHARE:g} x the floor's rows a second",
-        floor_is="ADBC to an Arrow IPC file, neither digested nor synced",
+        floor_is="ADBC to an Arrow IPC file, without digest and sync",
     )
     yield Row(
-        what=f"ingest.sql, 5,000,000 rows of {title}: peak PSS of the workers",
+        what=f"ingest.sql: 5,000,000 rows from {title}, peak PSS of the workers",
         measured=max(peak_pss_mib(["run", "one.py:whole", "--least", str(-next(salts))], place) for _ in range(2)),
         bar=PEAK_BAR_MIB,
         unit="MiB",
@@ -134,7 +134,7 @@ def _increment(title: str, kind: str, place: Path, address: str, rounds: int) ->
         alone.append(_taken(place, "whole", "--least", str(last + 1)))
         last += NEW
     return Row(
-        what=f"1% that came since, of 5,000,000 rows of {title}",
+        what=f"an increment of ingest.sql: {NEW:,} new rows (1% of the table) from {title}",
         measured=median(on),
         floor=median(alone),
         bar=INCREMENT * median(alone),

@@ -47,7 +47,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     }
     found = {name: spent(times) for name, times in in_turns(3 * rounds, sides).items()}
     yield Row(
-        what="one integer stage, the whole process",
+        what="the whole process of a run with one integer stage",
         measured=found["run"].wall_s,
         floor=found["imports"].wall_s,
         bar=BAR_S,

@@ -34,11 +34,11 @@ BAR = 1 / 0.9
 MOST_ROUNDS = 5
 PIECE_BYTES = 1 << 20
 QUERIES = {
-    "group by": """
+    "with `group by`: a small result": """
         select (c0 * 1000)::int as bin, count(*) as n, avg(c1) as mean, max(c2) as most
         from data where c3 < {below} group by bin order by bin
     """,
-    "as many rows": "select c0, c1 + c2 as sum, sqrt(c3) as root, c4 < {below} as low from data",
+    "a result with as many rows": "select c0, c1 + c2 as sum, sqrt(c3) as root, c4 < {below} as low from data",
 }
 CODE = f"""\
 import headrace as hr

@@ -37,12 +37,12 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     for words in COMMANDS:
         code = WRONG_USAGE if words[0] == "show" else 0
         yield beyond(
-            f"`{' '.join(words)}`, beyond an empty ledger",
+            f"`{' '.join(words)}`, minus the time with an empty ledger",
             lambda words=words: headrace(words, full),
             lambda words=words, code=code: headrace(words, empty, code=code),
             bar_s=BAR_S,
             rounds=2 * rounds,
-            floor_is="the whole command with an empty ledger, which is taken off",
+            floor_is="the whole command with an empty ledger; this time is subtracted",
         )
 
 

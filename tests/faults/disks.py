@@ -152,7 +152,7 @@ class FullS3(FullDisk):
 class BadDisk(Disturbance):
     """The disk under a folder store gives errors for a while: what is synced or renamed there fails with EIO."""
 
-    name = "disk gives EIO"
+    name = "disk reports EIO"
     weight = 0.7
 
     @classmethod

@@ -125,7 +125,7 @@ class S3Says503(BadS3):
 class S3DoesAndSays500(BadS3):
     """All is done, and an error said."""
 
-    name = "S3 does but says 500"
+    name = "S3 obeys but says 500"
     kind = "late 500"
 
 
@@ -175,7 +175,7 @@ class BadLine(Disturbance):
 class LineCut(BadLine):
     """Connections to PostgreSQL end, and new ones too."""
 
-    name = "ledger's line cut"
+    name = "ledger connection cut"
 
     def strike(self, now: Round) -> None:
         self.line.cut()
@@ -184,7 +184,7 @@ class LineCut(BadLine):
 class LineHeld(BadLine):
     """Nothing comes through to PostgreSQL, or back, for a while."""
 
-    name = "ledger's line held"
+    name = "ledger connection held"
 
     def strike(self, now: Round) -> None:
         self.line.hold()
@@ -193,7 +193,7 @@ class LineHeld(BadLine):
 class LineRefuses(BadLine):
     """PostgreSQL takes no new connections for a while; those that there are go on."""
 
-    name = "ledger's line refuses"
+    name = "ledger connection refused"
 
     def strike(self, now: Round) -> None:
         self.line.refuse(after=now.rng.randrange(3))
@@ -220,7 +220,7 @@ class LeftHung(BadLine):
 class LineSlow(BadLine):
     """Each word to PostgreSQL, and each answer, takes long."""
 
-    name = "ledger's line slow"
+    name = "ledger connection slow"
 
     def strike(self, now: Round) -> None:
         self.line.slow(now.rng.uniform(0.005, 0.05))

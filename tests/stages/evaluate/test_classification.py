@@ -620,8 +620,8 @@ def test_a_threshold_chosen_on_some_of_the_rows_judged_says_so(people: pa.Table)
     moved = people.set_column(1, "p", pc.multiply(people["p"], 0.9))
     valid = pa.concat_tables([people.slice(0, 100), moved.slice(100, 100)])
     about = judged(people, threshold="valid:f1", valid=valid).report.about
-    assert "100 of the 200 rows stand among those judged, which flatters the model" in about
-    assert "stand among" not in judged(people, threshold="valid:f1", valid=moved).report.about
+    assert "100 of the 200 rows are among those judged, which flatters the model" in about
+    assert "are among those judged" not in judged(people, threshold="valid:f1", valid=moved).report.about
 
 
 def test_a_reason_does_not_round_a_number_onto_its_bound() -> None:

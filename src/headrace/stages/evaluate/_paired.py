@@ -173,7 +173,8 @@ def _told(metrics: Sequence[Metric], parts: Sequence[Part]) -> list[Metric]:
 def _many(
     one: pa.Table, other: pa.Table, words: Any, names: Sequence[str], *, probabilities: bool
 ) -> tuple[ManyPart, ManyPart]:
-    """Return both models' rows scored by their decisions, and by their scores where both have one for each class."""
+    """Return the rows of both models, scored by their decisions. If both models have a score for each class, the rows
+    are scored by these scores too."""
     scored = [each.removeprefix(SCORE_OF) for each in one.column_names if each.startswith(SCORE_OF)]
     has_scores = {*names} <= {*scored} and {f"{SCORE_OF}{each}" for each in scored} <= {*other.column_names}
     place = {name: number for number, name in enumerate(scored if has_scores else names)}

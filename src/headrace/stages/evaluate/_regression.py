@@ -214,8 +214,8 @@ def _difference(
 ) -> Fact:
     """Return the widest difference of a metric between two groups that are large enough.
 
-    `absent` says which groups are too small to be judged. Where there are such groups, the difference has no upper end,
-    since they may make it any greater.
+    `absent` says which groups are too small to be judged. If there are such groups, the difference has no upper end,
+    since these groups may make the difference any greater.
     """
     large = [(part, drawn) for part, drawn in told if part.size >= least]
     if len(large) < 2:

@@ -49,11 +49,11 @@ class Group(NamedTuple):
 class Bias(NamedTuple):
     """The groups of people by column, and the differences and ratios between them.
 
-    An intersection of columns counts as a column in `groups`; `columns` has only the single ones. `least` is the
-    smallest number of rows that is judged. A smaller group may have any rate, so a difference may be as large as 1 and
-    a ratio as small as 0. `told` is True if the user gave the smallest size: then smaller groups are simply left out.
-    `of` says in words what a positive prediction means. `drawn` has, for each row, the number of the group (such as a
-    day) that it is resampled with. It is None if rows are resampled one by one.
+    An intersection of columns counts as a column in `groups`; `columns` has only the single ones. `least` is the number
+    of rows that a group needs to be judged. A smaller group may have any rate, so a difference may be as large as 1 and
+    a ratio as small as 0. `told` is True if the user gave that number: then smaller groups are simply left out. `of`
+    says in words what a positive prediction means. `drawn` has, for each row, the number of the group (such as a day)
+    that it is resampled with. It is None if rows are resampled one by one.
     """
 
     groups: Mapping[str, Sequence[Group]]
@@ -80,8 +80,8 @@ class Bias(NamedTuple):
         """Return the widest difference, or the smallest ratio, over the single columns.
 
         Its ends are the widest of the columns' ends. The columns' ends have a confidence at which they all hold at once
-        (Bonferroni). So a column of few people counts too, even if its own value is smaller: it may be the one that
-        breaks a bound.
+        (Bonferroni). So a column of few people counts too, even if its own value is smaller: that column may be the one
+        that breaks a bound.
         """
         sure = 1 - (1 - level) / len(self.columns)
         alone = [self._one(rate, by, sure, ratio=ratio) for by in self.columns]

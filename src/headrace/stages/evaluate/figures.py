@@ -67,7 +67,7 @@ def found(positive: Any, score: Any) -> tuple[Any, Any]:
 def calibration(predicted: Any, came: Any, low: Any, high: Any, score: Any, of: str) -> Drawing:
     """Return a drawing of predicted probabilities against observed shares with their intervals, by bins.
 
-    A histogram of the probabilities stands below it.
+    A histogram of the probabilities is below the drawing.
     """
     counts, edges = np.histogram(score, bins=40, range=(0, 1))
     top = Chart(Axis(""), Axis(f"share that {of}"), bottom=236)
@@ -113,7 +113,7 @@ def confusion(truth: Any, decided: Any, classes: Sequence[str]) -> Drawing:
     Of many classes, the most confused ones are shown, and the others together as one.
     """
     own, names = np.arange(len(classes)), list(classes)
-    caption = "Of the rows of each class, the share taken for each."
+    caption = "Of the rows of each class, the share that is predicted as each class."
     if len(classes) > MOST_CLASSES:
         wrong = truth != decided
         confused = sum(np.bincount(each[wrong], minlength=len(classes)) for each in (truth, decided))
@@ -179,7 +179,7 @@ def _thinned(x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _short(names: Sequence[str], most: int) -> list[str]:
-    """Return the names shortened: the middle is cut out, or the beginning where only the rest tells the names apart.
+    """Return the names shortened: the middle is cut out, or the beginning if only the ends of the names differ.
 
     >>> _short(["a name that is much too long, 1", "short"], 16)
     ['a name t… long, 1', 'short']

@@ -28,7 +28,8 @@ GAP = "worst-slice gap"
 TINY = 1e-9
 """A number smaller than this share of the numbers beside it is shown as 0: it is a rounding error."""
 SHOWN, FEW = 60, 20
-"""The most slices of a column that are shown. If a column has more than `FEW`, only slices that could be compared are.
+"""The most slices of a column that are shown. If a column has more than `FEW` slices, only those that could be compared
+are shown.
 """
 SCHEMA = pa.schema(
     [
@@ -196,7 +197,7 @@ class Findings:
         return Fact(name=name, value=worst.value, low=low, high=high, better="lower")
 
     def _gap_ends(self, metric: Metric, places: Sequence[int], values: Any, level: float) -> tuple[Any, str]:
-        """Return the upper end of each slice's gap, or the reason if one has none.
+        """Return the upper end of each slice's gap. If a slice's gap has no upper end, return the reason.
 
         A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the rest, which are
         independent. So the squares of their possible errors add (Zou & Donner 2008). The possible error of the slice

@@ -105,7 +105,7 @@ class Judge:
         return found
 
     def offer(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
-        """Add a number that gates may ask for. The report shows it only if they do."""
+        """Add a number that gates may ask for. The report shows the number only if a gate asks for it."""
         self._catalogue.add(name, fact, words)
 
     def measure(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
@@ -196,8 +196,8 @@ class Judge:
         """Warn if the model has seen judged rows, and add rules against such rows to the gates.
 
         No rule is added where the gates already have a rule on that count, or are empty. Without a key, rows that are
-        equal in all columns may be different ones. So up to one in a hundred counts as chance then. Nothing is said
-        where most rows of a table are equal to others anyway.
+        equal in all columns may be different rows, so equal rows are allowed up to 1% of the judged rows. Nothing is
+        said if most rows of a table are equal to others anyway.
         """
         leak, overlap, chance = self._leak, self._overlap, self._rows.rows // 100
         if leak is not None and leak.tells:
@@ -249,7 +249,7 @@ class Judge:
 
 
 def _by_heart(leak: Leak) -> str:
-    """Return a sentence on what it means that judged rows are in the training data too."""
+    """Return a sentence on what it means for the numbers that judged rows are in the training data too."""
     count = len(leak.rows)
     if not count:
         return ""
@@ -266,7 +266,8 @@ def _by_heart(leak: Leak) -> str:
 
 
 def _chose(overlap: Overlap, rows: int) -> str:
-    """Return a sentence on what it means that judged rows may have been used to choose how long to train."""
+    """Return a sentence on what it means for the numbers that judged rows may have been used to choose how long to
+    train."""
     if not overlap.judged:
         return ""
     count = f"{overlap.judged:,}" if overlap.is_counted else f"About {overlap.judged:,}"

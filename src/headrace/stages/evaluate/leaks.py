@@ -37,7 +37,7 @@ class Leak(NamedTuple):
 
     @property
     def tells(self) -> bool:
-        """Whether equal rows may be taken for the same row."""
+        """Whether equal rows may be treated as the same row."""
         return self.is_by_key or self.different >= DISTINCT
 
     def grid(self, others: str = "training row") -> Grid:

@@ -93,7 +93,7 @@ def groups(table: pa.Table, columns: Sequence[str]) -> dict[str, list[Slice]]:
 
 
 def group_key(by: str, place: int) -> str:
-    """Return the key of a group's part. No other group has the same key, whatever the names of columns and values."""
+    """Return the key of a group's part. The key is unique, whatever the names of columns and values are."""
     return f"group {place} by {by}"
 
 
@@ -149,7 +149,7 @@ def _told_apart(edges: Any) -> list[str]:
 
 
 def _missing(others: Any) -> str:
-    """Return a name for the rows without a value, which no value has."""
+    """Return a name for the rows without a value. It is not the name of any value."""
     name = MISSING
     while (others == name).any():
         name = f"({name})"

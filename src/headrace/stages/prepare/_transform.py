@@ -64,7 +64,7 @@ def transform(
 
     Raises:
         UsageError: the SQL can't be read, names a table or column that doesn't exist (the error has the line), or tries
-            to reach outside.
+            to access files or the network.
         DataError: the SQL can't handle some values, or a step returned something that isn't a batch.
     """
     if data is not None:

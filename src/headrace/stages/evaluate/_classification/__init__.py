@@ -1,5 +1,5 @@
 """The stage `evaluate.classification`. Begin with `classification`, the stage itself.
 
-`answers` holds the predictions of the model and of those it is compared with. Code that regression uses too stands one
-folder up.
+`answers` has the predictions of the judged model, of the baseline and of the previous version. Code that regression
+uses too is in the folder above.
 """

@@ -158,7 +158,7 @@ def _check_numbered(values: Any, target: str) -> None:
 
 
 def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
-    """Return the positive class, or None where there are more than two classes and none was asked for.
+    """Return the positive class, or None if there are more than two classes and `asked` is None.
 
     Of two classes, the positive one is the last in sorted order, whatever the order of the score columns.
     """
@@ -223,7 +223,7 @@ def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequen
     found = threshold_of(call.threshold, _numbers(values, classes, positive) == 1, own.chances[:, 1])
     if not leak.tells or len(leak.rows) <= valid.num_rows // 100:
         return found
-    flattered = f"{len(leak.rows):,} of the {valid.num_rows:,} rows stand among those judged, which flatters the model"
+    flattered = f"{len(leak.rows):,} of the {valid.num_rows:,} rows are among those judged, which flatters the model"
     return found._replace(how=f"{found.how}; {flattered}")
 
 
@@ -237,7 +237,7 @@ def _rates(
 ) -> tuple[Any, str]:
     """Return how frequent each class is, and the name of the rows in which this was counted.
 
-    These are the training rows or else the validation rows. The judged rows are used where neither has a target.
+    These are the training rows or else the validation rows. If neither of them have a target, the judged rows are used.
     """
     counted, of = truth, "the rows judged"
     for rows, name in ((valid, "the validation rows"), (train, "the training rows")):

@@ -59,7 +59,8 @@ OF_MANY = Promises(multiclass.METRICS, multiclass.MAIN, classes=multiclass.OF_CL
 def _promises(given: Mapping[str, Any]) -> Promises:
     """Return what an evaluation with these arguments will measure.
 
-    The metrics of two classes and of more are both possible unless the arguments tell how many classes there are.
+    If the arguments don't tell how many classes there are, these are both the metrics of two classes and those of more
+    classes.
     """
     scores = given.get("scores")
     if given.get("positive") is not None or isinstance(scores, str):
@@ -253,11 +254,12 @@ def _limits(answers: Answers, found: Findings, judge: Judge, groups: str | None)
 
 
 def _decided(answers: Answers, decided: Any, kind: pa.DataType) -> pa.Array:
-    """Return the predicted class of each row, in the type of the target's values where that type can hold the classes.
+    """Return the predicted class of each row, in the type of the target if possible, so that both columns can be
+    compared.
 
-    So the column can be compared with the target. The class `not X` (one class against the rest) is a text, so the
-    column then holds texts. Where a target of floats holds only whole numbers, the predicted classes are integers: only
-    `regression` predicts floats.
+    There are two exceptions. (1) If one class is judged against the rest, the rest is the text `not X`, so the column
+    holds texts. (2) If the target's classes are whole numbers that are stored as floats, the column holds integers,
+    since predicted floats are the sign of a regression.
     """
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     numbers = [each for each in answers.classes if isinstance(each, int | float) and each % 1 == 0]

@@ -4,8 +4,8 @@ If a rule has a confidence, the *whole* two-sided interval must satisfy the comp
 passes although it is false is 2.5%. If the whole interval violates the comparison, the rule fails. If the bound lies
 inside the interval, the data don't decide, and an undecided rule doesn't pass.
 
-Any part of an `or` may hold by chance. So each of its k parts must hold at 1/k of that chance (Bonferroni; Dunn 1961).
-All parts of an `and` must hold, so an `and` needs no correction (Berger 1982).
+Any part of an `or` may hold by chance. So each of the k parts of an `or` gets 1/k of that chance of 2.5% (Bonferroni;
+Dunn 1961). All parts of an `and` must hold, so an `and` needs no correction (Berger 1982).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 
 LEAST = 0.5
-"""The confidence used where a rule compares the value alone. No report's intervals have a lower one."""
+"""The confidence that is used if a rule compares the value alone. No report has intervals of a lower confidence."""
 
 ROUNDING = 1e-12
 """Two numbers are equal if they differ by less than this share: sums and differences of floats have rounding errors."""
@@ -113,7 +113,7 @@ def judge(rule: Rule, catalogue: Catalogue) -> Judgement:
 
 
 def _has_choice(rule: Rule) -> bool:
-    """Return whether a rule may hold though one of its comparisons doesn't."""
+    """Return whether a rule may hold even if one of its comparisons doesn't."""
     return isinstance(rule, Either) or (isinstance(rule, Every) and any(map(_has_choice, rule.rules)))
 
 
@@ -206,7 +206,7 @@ def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdic
 def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sure: bool) -> Verdict:
     """Return the verdict on a number for which not everyone was judged.
 
-    Those who were not judged may raise the number, or lower it where higher is better.
+    The people who were not judged may raise the number; if higher is better, they may lower it.
     """
     holds = OPERATORS[comparison.operator]
     value = fact.value or 0.0
@@ -238,7 +238,7 @@ def _rows_needed(fact: Fact, comparison: Comparison) -> str:
 
 
 def _on(bound: float, fact: Fact) -> Fact:
-    """Return the fact, after replacing each number that differs from the bound by rounding only by the bound.
+    """Return the fact, in which each number that differs from the bound only by a rounding error is set to the bound.
 
     For example, 0.4 - 0.3 isn't exactly 0.1 in floats.
     """

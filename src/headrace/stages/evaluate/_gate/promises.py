@@ -19,7 +19,7 @@ _PROBABLE = ("log loss", "brier score", "ece")
 
 
 class Promises(NamedTuple):
-    """The numbers that an evaluation measures, whatever its data are.
+    """The numbers that an evaluation will measure, as far as they are known before there are data.
 
     `main` is the name of the main metric. `people` are the differences and ratios between groups of people, each
     measured by column. With `overall`, the widest over all columns is measured too. `counts` are the names of row

@@ -164,9 +164,9 @@ class BinaryPart:
         return np.array([caught, positive - caught, chosen - caught, rows - positive - chosen + caught])
 
     def placed(self, units: Any, *, shared: bool) -> Self:
-        """Return the same part, whose row n counts as often in a resample as the unit `units[n]`.
+        """Return this part for resamples of units: row n counts as often in a resample as the unit `units[n]`.
 
-        With `shared`, rows share units, such as a day. They are then summed by unit once, and not again for each
+        With `shared`, rows share units, such as a day. The rows of a unit are then summed once, and not again for each
         resample.
         """
         made = copy(self)

@@ -126,7 +126,7 @@ class Placeable(Protocol):
     """A part that computes its rows' counts from a resample itself, and sums rows that share a unit."""
 
     def placed(self, units: Any, *, shared: bool) -> Part:
-        """Return the part, whose row n counts as often in a resample as the unit `units[n]`."""
+        """Return this part for resamples of units: row n counts as often in a resample as the unit `units[n]`."""
         ...
 
 

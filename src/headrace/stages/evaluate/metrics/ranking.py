@@ -43,7 +43,7 @@ class Ranking:
         self._wins: tuple[Any, Any] | None = None
 
     def placed(self, units: Any, *, shared: bool) -> Self:
-        """Return the same ranking, whose row n counts as often in a resample as the unit `units[n]`.
+        """Return this ranking for resamples of units: row n counts as often in a resample as the unit `units[n]`.
 
         With `shared`, rows share units, such as a day. If there are few units, AUC is computed by units and not by
         rows.

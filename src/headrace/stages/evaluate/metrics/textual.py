@@ -40,7 +40,7 @@ class TextPart:
     def sums(self, name: str) -> Ratio:
         """Return a metric as a ratio of sums over texts.
 
-        For BLEU and chrF, a text counts by how far it moves the metric.
+        For BLEU and chrF, each text stands for how far it moves the metric.
         """
         means = {"exact match": 1, "token F1": 2, "ROUGE-L": 3}
         if name in means:

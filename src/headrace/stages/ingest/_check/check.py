@@ -77,9 +77,9 @@ def check(
         contract: the contract.
         now: the current time in Unix seconds, such as `hr.now()`; needed for rules on freshness.
         history: the numbers of rows of earlier versions, or a cursor (`hr.cursor("flights/rows")`) that keeps these
-            numbers. A new table is added to the cursor unless it breaks a rule that stops.
+            numbers. The number of rows of `table` is added to the cursor, unless `table` breaks a rule that stops.
         fail: False to succeed even if a rule that says `stop` is broken. The broken rule is reported, and the rows that
-            break it are quarantined. Use it in a pipeline that reads `checked.passed`.
+            break it are quarantined. Use False in a pipeline that reads `checked.passed`.
         tables: the tables that the contract's references name.
 
     Raises:

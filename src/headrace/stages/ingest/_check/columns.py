@@ -154,7 +154,7 @@ def viewed(kind: pa.DataType) -> bool:
 def view(chunk: pa.Array) -> Rows:
     """Return a chunk's values as a NumPy array, without a copy.
 
-    Times come as Arrow's whole numbers. The places of nulls hold arbitrary values.
+    Times are returned as the whole numbers by which Arrow stores them. The places of nulls hold arbitrary values.
     """
     kind = chunk.type
     if len(chunk) == 0:
@@ -227,7 +227,8 @@ def _joined(found: list[Rows]) -> Rows:
 
 
 def _raw(value: Any, kind: pa.DataType) -> Any:
-    """Return a bound as a value of the column's NumPy view: a number, or for a time Arrow's whole number."""
+    """Return a bound as a value of the column's NumPy view: a number. For a time, it is the whole number by which Arrow
+    stores the time."""
     if value is None:
         return None
     if pa.types.is_temporal(kind):

@@ -41,7 +41,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
         pattern: a regular expression (RE2) that the whole text must match.
         min_length: the least number of characters of a text.
         max_length: the largest number of characters of a text.
-        unique: whether each value may stand in one row only; nulls may repeat.
+        unique: whether each value may occur in one row only; nulls may repeat.
         otherwise: what happens when a rule is broken: `warn`, `quarantine` (the rows go to a separate table) or `stop`.
             None: the contract's `otherwise`. A missing column and a wrong type stop, unless `actions` says otherwise.
         actions: the same for single rules, by the rule's name.
@@ -108,7 +108,8 @@ class Unique(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
 class Relation(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A condition that each row must meet: `departed <= arrived`, or any other condition in DuckDB's SQL.
 
-    As with SQL's `check`, a row for which the condition is null (it has a null on one side) doesn't break the rule.
+    As with SQL's `check`, a row for which the condition is null (because one side of it is null) doesn't break the
+    rule.
     """
 
     holds: str

@@ -53,7 +53,7 @@ class Part(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The settings for reading files. They and a file's stamp make up the key of the file's task."""
+    """The settings for reading files. These settings and a file's stamp make up the key of the file's task."""
 
     form: str | None
     schema: pa.Schema | None
@@ -194,7 +194,7 @@ def joined(
 ) -> pa.Table:
     """Return the rows of all files as one table.
 
-    A file's rows are reused without a copy if its columns are those of the table.
+    A file's rows are reused without a copy if the file has exactly the table's columns.
     """
     tables = [(path, part.rows) for path, part in zip(paths, parts, strict=True)]
     before = None if known is None or known.value is None else known.value

@@ -127,7 +127,8 @@ def read_table(
     line_bytes: int = LINE_BYTES,
     options: Mapping[str, Any] = {},
 ) -> pa.Table:
-    """Return a file as a table. A table of an empty file has no rows, and the columns of `schema` if that is given.
+    """Return a file as a table. An empty file becomes a table without rows, with the columns of `schema` if that is
+    given.
 
     Raises:
         SourceError: the file isn't in the format `form`, or a column has values of several types.
@@ -319,7 +320,7 @@ def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
 
 
 def _longest(opened: Any) -> int:
-    """Return the number of values in the longest column of a Parquet file, with the values in lists.
+    """Return the number of values in the longest column of a Parquet file. Values inside lists are counted.
 
     Nulls count too: a file can hold any number of them in almost no bytes.
     """

@@ -100,7 +100,7 @@ def unpacked(
     within_s: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
 ) -> bytes:
-    """Return the body of a response, unpacked. It is unpacked here and in pieces, so that the limit holds.
+    """Return the body of a response, unpacked. The body is unpacked here, piece by piece, so that the limit holds.
 
     Even one small packed piece can unpack to a vast size.
 

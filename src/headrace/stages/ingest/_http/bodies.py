@@ -149,7 +149,8 @@ def _rows(said: object, path: str | None, answer: Answer) -> list[Any]:
 
 
 def _doubt(said: object, path: str | None, answer: Answer) -> str:
-    """Return a warning if one object was taken for the only row but the body has lists of rows too; else no text."""
+    """Return a warning if one object was read as the only row although the body has lists of rows too; else an empty
+    text."""
     if not path or not isinstance(find(said, path), dict):
         return ""
     beside = [each for each in _lists(said) if not each.startswith(f"{path}.") and _has_objects(find(said, each))]

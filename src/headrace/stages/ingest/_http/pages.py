@@ -70,7 +70,8 @@ def following(
 ) -> Request | None:
     """Return the request for the page after `request`, or None if that page was the last.
 
-    `body` is the page's decoded JSON, `rows` its number of rows, and `rows_so_far` that of all pages up to it.
+    `body` is the page's decoded JSON, `rows` its number of rows, and `rows_so_far` the number of rows of all pages up
+    to and including this one.
 
     Raises:
         SourceError: the response names a next page whose URL is wrong.

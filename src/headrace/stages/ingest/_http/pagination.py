@@ -182,7 +182,8 @@ class Walk:
     def _check_only(self, page: Page, pages: Pages) -> None:
         """Check a first page that has no field for the next page.
 
-        A warning is logged that the page was taken for the only one, unless the next URL may come in the `Link` header.
+        A warning is logged that the page was treated as the only page, unless the next URL may come in the `Link`
+        header.
 
         Raises:
             SourceError: the page reports more or fewer rows in all than it has.

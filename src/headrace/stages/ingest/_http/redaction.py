@@ -9,7 +9,8 @@ import msgspec
 
 
 class Veil:
-    """Replaces secret words in JSON, also as they are encoded in URLs, by marks, and the marks by the words again.
+    """Hides secret words in JSON. `hide` replaces the words by marks, also words that are encoded as in a URL. `show`
+    replaces the marks by the words again.
 
     >>> veil = Veil(["s3 cret"])
     >>> hidden = veil.hide(b'{"url": "https://a.example?key=s3%20cret&page=2"}')

@@ -32,8 +32,8 @@ class Event(NamedTuple):
 def lines(read: _Read, *, offset: int, line: int, limit: int, final: bool) -> Iterator[Event]:
     """Yield the lines that `read` returns, as events. `line` is the number of the first line, and `offset` its place.
 
-    A last line without a line break is yielded only if the log is `final`, because otherwise it may still be being
-    written. Memory holds at most one chunk and one line of `limit` bytes, however long a line is.
+    A last line without a line break is yielded only if the log is `final`, because a program may still be writing the
+    line. At most one chunk and one line of `limit` bytes are in memory, however long a line is.
     """
     rest, dropped, zeros = b"", 0, 0
     while chunk := read(CHUNK_BYTES):
@@ -81,7 +81,8 @@ def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
 def together(
     events: Iterable[Event], begins: Callable[[list[bytes]], list[bool]], *, limit: int, final: bool
 ) -> Iterator[Event]:
-    """Join lines to events, and yield the events. An event goes from one line for which `begins` is True to the next.
+    """Join lines to events, and yield the events. An event begins with a line for which `begins` is True, and ends
+    before the next such line.
 
     The last event is yielded only if the log is `final`, because more of its lines may still come. An event of
     `limit` bytes or more is cut.

@@ -180,7 +180,8 @@ def logs_version(look: Look) -> str:
 
 @ready("ingest.logs", version=5, on=("pyarrow",), kind="ingest", name="logs")
 def read(look: Look, version: str, known: Cursor, *, how: Lines, new_only: bool) -> Logs:
-    """Read the new lines of the logs, and return them with all earlier lines, or alone if `new_only`."""
+    """Read the new lines of the logs. Return all earlier lines and the new lines, or only the new lines if
+    `new_only`."""
     state = known.value or {"known": "[]", "rows": [], "quarantine": []}
     before = _decode_known(state["known"])
     place = Local(look)

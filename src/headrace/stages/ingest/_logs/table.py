@@ -1,4 +1,4 @@
-"""A table that grows row by row. Its columns' types are known before, or are found from the values."""
+"""A table that grows row by row. The types of its columns are given at the start, or are found from the values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LogTable:
         more: more columns with known types.
         before: the columns of earlier rows. A row that doesn't fit is refused here too, but a column of integers may
             become floats, or text if a number is too large for a float.
-        told: columns that the table has even before any row comes.
+        told: columns that the table has even if no row is added.
 
     The type of any other column is that of all its values, or text if they differ.
     """

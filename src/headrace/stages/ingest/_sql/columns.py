@@ -30,8 +30,8 @@ def check_columns(found: Any, held: Any, key: list[str], watermark: str | None, 
     """Check the schema of new rows (`found`) against the schema of the rows that the cursor holds (`held`, or None).
 
     Raises:
-        SourceError: a column of the key or the watermark is missing or occurs twice, or a column came, went or changed
-            its type. The error names the column.
+        SourceError: a column of the key or the watermark is missing or occurs twice, or a column was added, was removed
+            or changed its type since the last read. The error names the column.
     """
     for name in [*key, *([watermark] if watermark else [])]:
         if found.names.count(name) != 1:
@@ -54,7 +54,7 @@ def _check_names(found: list[str], held: list[str], cursor: str) -> None:
     """Check that the names of the columns are those of the last read.
 
     Raises:
-        SourceError: a column came or went; or the order changed, and the names of two columns differ at most in
+        SourceError: a column was added or removed; or the order changed, and the names of two columns differ at most in
             capitals. The error names the columns.
     """
     gone, new = Counter(held) - Counter(found), Counter(found) - Counter(held)

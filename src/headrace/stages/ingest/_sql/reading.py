@@ -51,7 +51,8 @@ def since(
 
 
 def behind(session: Session, statement: Statement, values: Mapping[str, Any], watermark: str, mark: Any) -> int:
-    """Return the number of a query's rows whose watermark is below `mark`. A read from `mark` on doesn't see them."""
+    """Return the number of a query's rows whose watermark is below `mark`. A read from `mark` on doesn't see these
+    rows."""
     around = statement.inside("select count(*) from (", f") as headrace_rows where {quoted(watermark)} < ")
     asked = Statement(texts=(*around.texts, ""), places=(*around.places, _FROM))
     return int(session.one(asked, {**values, _FROM: mark})[0])

@@ -23,7 +23,7 @@ BUSY_MS = 30_000
 """The time in milliseconds that a reader waits for a writer to finish its commit."""
 
 BATCH_ROWS = 8192
-"""The rows in a batch of the driver. It takes the types of the columns from the first batch."""
+"""The rows in a batch of the driver. The driver takes the types of the columns from the first batch."""
 
 TRIES = 20
 RACY_S = 0.02
@@ -51,8 +51,8 @@ class SqliteSession(Session):
     def begin(self) -> None:
         """Begin the transaction, and note the state of the file that it sees.
 
-        The state is compared before and after the begin, up to `TRIES` times. If it never agrees, the noted state is
-        unique, so the file counts as changed.
+        The states before and after the begin are compared, up to `TRIES` times. If they are never equal, the noted
+        state is a unique text, so the file counts as changed.
         """
         self._run(f"PRAGMA busy_timeout = {BUSY_MS}")
         for _ in range(TRIES):

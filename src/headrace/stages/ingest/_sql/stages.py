@@ -55,7 +55,8 @@ class Held(Noun, frozen=True):
     parts: list[Any]
     """The rows so far, as `Later` values; as tables if an earlier version of Headrace saved them."""
     ends: list[Any]
-    """The lowest and the highest key of each part. With them, a few new rows don't need most parts opened."""
+    """The lowest and the highest key of each part. With these keys, most parts needn't be opened if there are few new
+    rows."""
     asked: Question | None = None
     """The query and options of which `question` is the digest. None if an earlier version of Headrace saved it."""
     state: str | None = None
@@ -91,7 +92,8 @@ def read(
     driver: str | None = None,
     batch_rows: int | None = None,
 ) -> pa.Table:
-    """Return a query's rows; `version` is the version seen before, which may have changed since."""
+    """Return a query's rows. `version` is the version that `sql_version` saw; the source may have changed since
+    then."""
     statement = _statement(url, query, driver, parameters)
     with session(url, secrets, driver, attempt().project) as opened:
         attempt().saw(version=version_of(opened, statement, parameters, probe) or version)
@@ -116,7 +118,8 @@ def read_on(
     driver: str | None = None,
     batch_rows: int | None = None,
 ) -> Grown:
-    """Return all rows of a query so far: the rows that the cursor holds, and those that came since."""
+    """Return all rows of a query so far: the rows that the cursor holds, and the rows that are new or changed since the
+    last read."""
     statement = _statement(url, query, driver, parameters)
     question = statement, mode, watermark, key, parameters
     held = _held(cursor, digest_of(*question), question_of(*question))

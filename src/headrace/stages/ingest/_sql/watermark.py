@@ -19,10 +19,10 @@ from headrace.stages.tables.arrays import floats, numbers
 from headrace.stages.tables.columns import rows_have
 
 AHEAD = 10
-"""When the highest watermark is far ahead of the others.
+"""How far the highest watermark must be above the others to count as far ahead of them.
 
-That is so if it exceeds their 99th percentile by more than this many times the distance from their median to that
-percentile.
+It counts as far ahead if it exceeds the 99th percentile of the watermarks by more than this many times the distance
+from their median to that percentile.
 """
 FEW = 20
 """With fewer rows than this, watermarks are not compared with each other."""

@@ -211,9 +211,8 @@ def _meant(table: pa.Table, rule: OnColumns, name: str) -> Sequence[str]:
 
 
 def _asks(where: str, database: duckdb.DuckDBPyConnection) -> set[str] | None:
-    """Return the columns that a condition names, in lower case; None if it has a window or a subquery.
-
-    Such a condition looks at other rows than its own.
+    """Return the columns that a condition names, in lower case; None if it has a window or a subquery, by which it
+    looks at other rows too.
     """
     ((text,),) = database.execute("select json_serialize_sql(?)", [f"select ({where}\n) from t"]).fetchall()
     names: set[str] = set()

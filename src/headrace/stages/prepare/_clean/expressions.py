@@ -55,7 +55,7 @@ def fits(rule: OnColumns, kind: pa.DataType) -> bool:
 def can_hold(rule: OnColumns, kind: pa.DataType) -> bool:
     """Return whether a column of this type can hold the values that a rule puts there.
 
-    A rule for all columns (`"*"`) skips the columns that can't.
+    A rule for all columns (`"*"`) skips the columns that can't hold the values.
     """
     told = (rule.value,) if isinstance(rule, Fill) else (rule.min, rule.max) if isinstance(rule, Clip) else ()
     try:
@@ -68,9 +68,10 @@ def can_hold(rule: OnColumns, kind: pa.DataType) -> bool:
 
 
 def expression(rule: OnColumns, kind: pa.DataType) -> str:
-    """Return the SQL expression of the value that a rule makes of the value `c` of a table `t`.
+    """Return the SQL expression of a rule's new value. In the SQL, `t` is the table, and `c` the column with the old
+    values.
 
-    The SQL value is null where the rule fails.
+    The new value is null where the rule fails.
 
     Raises:
         DefinitionError: the rule names a value that a column of this type can't hold.
@@ -127,7 +128,7 @@ def literal(value: Any) -> str:
     if isinstance(value, bytes):
         return f"unhex('{value.hex()}')"
     if isinstance(value, int | float):
-        return repr(value) if isinstance(value, int) else f"'{value!r}'::double"  # without it, SQL reads a decimal
+        return repr(value) if isinstance(value, int) else f"'{value!r}'::double"  # uncast, SQL reads a decimal
     return "'" + str(value).replace("'", "''") + "'"
 
 
@@ -199,7 +200,7 @@ def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool, strict: bool)
             cases.append(f"when {_is(before, kind)} then {literal(after)}")
         except DefinitionError:
             if strict:
-                raise  # otherwise the rule is for all columns, and no row of this one has the value
+                raise  # without `strict`, the rule is for all columns, and no row of this column has the value
     return f"case {' '.join(cases if len(cases) == 1 else cases[1:])} else {'c' if keep else 'null'} end"
 
 
@@ -228,7 +229,7 @@ def _number(text: str, decimal: str, thousands: str) -> str:
 
 
 def _in_one_way(number: str, bare: str, decimal: str, thousands: str) -> str:
-    """Return the SQL of a number that is null if the text has a point that is neither of the two signs.
+    """Return the SQL of a number, which is null if the text has a point and neither of the two signs is a point.
 
     So `1.234` isn't read as 1.234 where the decimal sign is a comma.
     """

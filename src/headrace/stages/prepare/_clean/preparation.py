@@ -49,7 +49,8 @@ class Prepared(NamedTuple):
 class Step(Noun, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A rule of a preparation, with its number and the columns that it applies to.
 
-    The columns of `"*"` are those that the first table had. `asks` are the columns that a rule's condition names.
+    For `"*"`, these are columns of the table from which the preparation was made. `asks` are the columns that a rule's
+    condition names.
     """
 
     name: str
@@ -121,7 +122,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @ready("prepare.apply", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[str] = ()) -> Prepared:
-    """Prepare rows as `prepare.clean` prepared others: `preparation.apply(table)`, as a stage.
+    """Prepare rows in the same way as `prepare.clean` cleaned others. This is `preparation.apply(table)` as a stage.
 
     `without` names columns that these rows don't have, such as the target. The run warns of values of categories that
     didn't occur when the preparation was made, and counts them.
@@ -142,7 +143,7 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
 def _put(work: Work, step: Step, absent: set[str], database: duckdb.DuckDBPyConnection) -> list[str]:
     """Apply a step, and return a sentence if it was skipped.
 
-    If a column is absent, its new name is added to `absent` when a step renames it.
+    If a step renames an absent column, the column's new name is added to `absent`.
     """
     there, rule = set(work.table.column_names), step.rule
     match rule:

@@ -136,7 +136,8 @@ def _outcome(before: pa.ChunkedArray, after: pa.ChunkedArray, *, maps: bool) -> 
 
 
 def _differs(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Any:
-    """Return which values have changed; after a change of type, which values read differently. Nulls never count."""
+    """Return which values have changed. If the type has changed too, return which values differ as texts. Nulls never
+    count."""
     if pa.types.is_null(before.type):
         return np.zeros(len(before), dtype=bool)
     if pa.types.is_dictionary(before.type):
@@ -159,7 +160,7 @@ def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def made(
     before: pa.ChunkedArray, rule: OnColumns, name: str, column: str, database: duckdb.DuckDBPyConnection
 ) -> pa.ChunkedArray:
-    """Return the column that a rule makes of a column."""
+    """Return the column that a rule makes from a column."""
     with telling(name, column):
         sql = expression(rule, before.type)
         # a window returns its rows in any order, so they are sorted back
@@ -228,7 +229,7 @@ def without(work: Work, names: list[str], name: str) -> None:
 def take_away(
     work: Work, rule: Drop | Deduplicate, name: str, database: duckdb.DuckDBPyConnection, *, aside: bool
 ) -> None:
-    """Remove the rows that a rule is for; if `aside`, move them to the quarantine with the reason.
+    """Remove the rows that a rule selects. With `aside`, move these rows to the quarantine, with the reason.
 
     Raises:
         UsageError: the rule's condition can't be read.

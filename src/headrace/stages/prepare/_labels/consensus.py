@@ -91,7 +91,8 @@ def combine(codes: Codes, classes: int, balance: Floats | None = None) -> Consen
 
 
 def agreement(codes: Codes, probabilities: Floats) -> Floats:
-    """Return how far each two functions agree beyond what the classes explain, as an array of functions by functions.
+    """Return how far each pair of functions agrees beyond what the classes explain, as an array of functions by
+    functions.
 
     0 is no such agreement, and 1 is full agreement. An abstention counts as an answer, so that functions which vote for
     only one label are detected too. The measure is Cohen's kappa (1960). Its agreement by chance is replaced by the

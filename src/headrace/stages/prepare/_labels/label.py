@@ -19,7 +19,8 @@ from headrace.stages.prepare._labels.votes import Label, Votes, ask, checked, no
 from headrace.stages.tables.columns import described, distinct
 
 DEPENDENT = 0.2
-"""The report names two functions as dependent if they agree on more than this share of the unexplained."""
+"""The report names two functions as dependent if they agree on more than this share of what the classes don't
+explain."""
 
 
 class Labelled(NamedTuple):

@@ -87,12 +87,12 @@ def to_label(
 
     `columns` are by default all columns of text, except those called `id`, `label` or `annotator`. `key` names a column
     that identifies a row. Without `key`, a row is identified by the values of its columns, so equal rows count as one.
-    `strategy` chooses the rows: `"random"` ones, those of which a label model is most `"uncertain"`, or those on which
-    labelling functions `"disagree"` most. The last two read columns that `label(into=by)` added.
+    `strategy` chooses the rows: `"random"` rows; the rows about which a label model is most `"uncertain"`; or the rows
+    on which labelling functions `"disagree"` most. The last two strategies read columns that `label(into=by)` added.
 
     Raises:
-        DefinitionError: a column is missing, or is called like one of the file's own; or `n` is below 1.
-        UsageError: the table is empty, or a row's key is missing or is that of another row.
+        DefinitionError: a column is missing, or has the name of one of the file's own columns; or `n` is below 1.
+        UsageError: the table is empty, a row has no key, or two rows have the same key.
     """
     _check_asked({"n": n, "columns": columns})
     shown = _columns(table, columns)

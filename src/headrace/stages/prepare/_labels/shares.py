@@ -38,8 +38,8 @@ def share(hits: int, count: int) -> Share | None:
 def mean_with_interval(values: np.ndarray[Any, np.dtype[np.float64]], *, seed: int = 0) -> Share:
     """Return a mean with its percentile bootstrap interval.
 
-    It is fast for values with few different numbers, such as right or wrong, or the difference of two of these. How
-    often each value is drawn is multinomial, so a resample costs one draw per different value.
+    This is fast if there are few different values, such as 0 for wrong and 1 for right, or the differences of such
+    values. How often each value is drawn is multinomial, so a resample costs one draw per different value.
     """
     different, counts = np.unique(values, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=RESAMPLES)

@@ -23,14 +23,15 @@ ENOUGH = 10
 IN_ORDER = 0.9
 """The least rank correlation of a sure hint: a few huge values make any correlation high, but not this one."""
 MOST_VALUES = 0.05
-"""The most different values of a column, as a share of the rows: with more, it predicts the target by accident."""
+"""The most different values of a column, as a share of the rows. A column with more values predicts the target by
+accident."""
 Numbers = np.ndarray[Any, Any]
 
 
 class Hint(NamedTuple):
     """A column from which the target can be read off, and a sentence on how.
 
-    `is_sure` is False where a few rows may make it so by chance.
+    `is_sure` is False if a few rows may be the cause, by chance.
     """
 
     column: str

@@ -33,7 +33,7 @@ class Leak:
     """One kind of leak.
 
     `rows` are rows of later parts, and `others` has, for each, a row of an earlier part that it is like. `earlier` are
-    all rows that must be removed to stop the leak. `judged` is False where such rows show nothing, and `why` is the
+    all rows that must be removed to stop the leak. `judged` is False if such rows don't prove a leak, and `why` is the
     reason.
     """
 
@@ -67,8 +67,8 @@ class Crossing(NamedTuple):
 def crossing(digests: Numbers, parts: Numbers, there: Numbers | None = None) -> Crossing:
     """Return the rows whose digest is in several parts.
 
-    `there` says which rows count. Rows that are in no part never count. One sort finds the digests; the rows are looked
-    up only if there are any. 62 of the 64 bits are compared.
+    `there` says which rows count. Rows that are in no part never count. One sort finds the digests that are in several
+    parts; their rows are looked up only if there are such digests. 62 of a digest's 64 bits are compared.
     """
     counts = parts != LEFT_OUT if there is None else (parts != LEFT_OUT) & there
     places = np.flatnonzero(counts)

@@ -28,10 +28,11 @@ TOLERANCE = 0.02
 Far from the column's middle, they are near within this share of their distance from the middle.
 """
 WIDEST, CELL = 128.0, 8.0
-"""The widest cells of a grid, and the narrowest that miss hardly any near pair; both in tolerances."""
+"""The widest cells of a grid, and the narrowest cells that miss hardly any near pair. Both are measured in
+tolerances."""
 FINEST = CELL / 256
 GRIDS, MANY_ROWS, FEWER_GRIDS = 8, 1_000_000, 2
-"""The number of grids. With more than `MANY_ROWS` rows it is `FEWER_GRIDS`, and some pairs aren't found then.
+"""The number of grids. With more than `MANY_ROWS` rows there are only `FEWER_GRIDS` grids, and some pairs aren't found.
 
 A grid costs a sort of all rows.
 """
@@ -139,9 +140,9 @@ class _Limits(NamedTuple):
 class _Pool(NamedTuple):
     """Pairs of rows with the distances of their numbers.
 
-    `distance` is the largest distance of a pair's numbers, without those that are steps; `stepped` is that of the
-    steps. `weight` is the number of pairs that a pair stands for. `reach` is the distance up to which there are enough
-    pairs.
+    `distance` is the largest distance of a pair's numbers, without those that are steps; `stepped` is the largest
+    distance of the steps. `weight` is the number of pairs that a pair stands for. `reach` is the distance up to which
+    there are enough pairs.
     """
 
     distance: Numbers
@@ -276,9 +277,10 @@ def pairs_between(digests: Numbers, parts: Numbers) -> float:
 
 
 def _grouped(digests: Numbers, parts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Return an order that puts rows of the same digest together.
+    """Return an order of the rows that puts rows of the same digest together, and two more arrays.
 
-    The other two arrays are the start of each such group, and the part of each row in that order.
+    The second array has the start of each group of rows with the same digest, and the third has the part of each row,
+    in the new order.
     """
     order = np.argsort(digests, kind="stable")
     ranked = digests[order]
@@ -329,8 +331,9 @@ def _drawn(numbers: Numbers, parts: Numbers) -> Numbers:
 def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -> float:
     """Return the number of pairs that chance gives within limits, estimated from pairs that are farther apart.
 
-    These are farther apart in the numbers that aren't steps. If they are too few, pairs that are farther apart in any
-    number are used, and then pairs that differ in other columns.
+    The pairs that are used are farther apart in the numbers that aren't steps. If there are too few of these, pairs
+    that are farther apart in any number are used; if there are too few of those, pairs that differ in other columns are
+    used.
     """
     pool, rare = pools
     for pairs, fixed in ((pool, True), (pool, False), (rare, False)):

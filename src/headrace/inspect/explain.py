@@ -79,7 +79,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
 def explain(project: Project, run: str, task: str) -> Explanation:
     """Return what was decided about a task of a run, why, and what differs from an earlier run.
 
-    The earlier run is the last one that had ended before; for a reused task, it is the run that made the output.
+    The earlier run is the last one that had ended before this run began; for a reused task, it is the run that made the
+    output.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -169,8 +170,8 @@ def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
 
 
 class _CodeDifferences:
-    """Finds what differs between the code of two runs, with the lines.
-    A part that several things reach is returned once."""
+    """Finds what differs between the code of two runs, with the lines. A part that several functions reach is returned
+    once."""
 
     def __init__(self, views: Views, store: Store, run: str, before: str) -> None:
         self._new = cache(lambda: _sources(views, store, run))

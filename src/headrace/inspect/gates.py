@@ -84,7 +84,8 @@ def refusals(views: Views, run: str) -> list[Refusal]:
 
 
 def refusal(views: Views, run: str, task: str) -> Refusal | None:
-    """Return the gate that caused a task to be skipped, or None. It may be the gate of a task before it."""
+    """Return the gate that caused a task to be skipped, or None. The gate may belong to a task that this task depends
+    on."""
     nodes = views.story(run).nodes
     rest, seen = [task], {task}
     for name in rest:

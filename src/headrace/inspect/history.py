@@ -66,7 +66,7 @@ class PastCode:
 
 
 def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
-    """Return each part of the code that differs, paired with what it was before: code first, then packages and Python.
+    """Return each part of the code that differs, paired with its earlier version: code first, then packages and Python.
 
     For a part that is gone, the first of the pair has no text, and the second is the old part. If both runs know the
     project's files, the files that differ stand for the whole bundle.
@@ -145,7 +145,7 @@ class LedgerHistory:
         return self._runs
 
     def before(self, task: str) -> Before | None:
-        """Return what the key of a task was made of in the latest earlier run, or None."""
+        """Return the code and inputs from which the key of a task was made in the latest earlier run, or None."""
         earlier = self._ledger.earlier(task)
         return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
 
@@ -155,8 +155,8 @@ class LedgerHistory:
         return None if out is None else _decode_ref(out)
 
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return what the keys of a task's outputs were made of, in any run with this code;
-        None if there are too many."""
+        """Return the inputs from which the keys of a task's outputs were made, in all runs with this code; None if
+        there are too many."""
         return self._made_of(task, code, is_map)
 
     def _outs_of(self, run: str) -> Mapping[str, bytes | None]:

@@ -1,4 +1,4 @@
-"""Which of a run's artifacts is its model, and which task made it."""
+"""Finds which of a run's artifacts is its model, and which task made that model."""
 
 from __future__ import annotations
 

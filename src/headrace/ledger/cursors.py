@@ -1,4 +1,4 @@
-"""Moves a cursor outside of runs, for a user: adds a version, as a task does that advances the cursor."""
+"""Moves a cursor outside of runs, for a user: adds a version, as a task does when it advances the cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Work that only one process may do at a time: deleting blobs that no row names, or relying on none being deleted."""
+"""Work that only one process may do at a time: it deletes blobs that no row names, or it relies on no blob being
+deleted."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ millions, so they are kept on disk.
     named.add(rows)                  # in any order
     ("d2c1…", "9f3a…") in named      # the first look-up sorts it
 
-It is a temporary database, private to this process, and is deleted when the process ends. A small one stays in memory.
+The set is a temporary database, private to this process, and is deleted when the process ends. A small set stays in
+memory.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from headrace.run.ports import LIVE
 from headrace.spec.fleet import Pool
 
 MANY_DRAWS = 100
-"""After so many draws of ids that other runs have, nearly all ids of this length are in use. The next ones are
+"""If this many drawn ids in a row belong to other runs, nearly all ids of this length are in use. The next ids are
 longer."""
 
 
@@ -87,8 +87,8 @@ class Ledger:
         """Return the ledger of a new run, with a new id and a held lease. The run has no row until its first commit,
         which must carry one.
 
-        If another run has the drawn id, the next id is drawn: of 300 runs of one pipeline on one day, two draw the same
-        id about every second time.
+        If another run has the drawn id, the next id is drawn. Among 300 runs of one pipeline on one day, the
+        probability that two draw the same id is about one half.
         """
         db = self.connect()
         try:

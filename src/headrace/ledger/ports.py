@@ -23,7 +23,7 @@ class Spills(Protocol):
 
 
 class Share(Protocol):
-    """The rule that says what one run may use of a pool: the run whose claim has index `asks`. Claims are ordered by
-    arrival (`place.share.grant`)."""
+    """The rule that says how much of a pool one run may use. `asks` is the index of that run's claim. Claims are
+    ordered by arrival (`place.share.grant`)."""
 
     def __call__(self, capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount: ...

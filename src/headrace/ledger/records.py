@@ -107,7 +107,7 @@ class MetricRecord(Summary, frozen=True, kw_only=True):
 
 class GrantRecord(Struct, frozen=True, kw_only=True):
     """A run's claim on a pool: what it wants, uses, needs at least, and is granted. `arrived` and `served` are numbers
-    of the pool's decisions: the one at which the run arrived, and the last one that gave it more."""
+    of the pool's decisions: the one at which the run arrived, and the last one that gave the run more."""
 
     run: str
     arrived: int

@@ -14,8 +14,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def lock(db: Database) -> None:
-    """Lock the registry until this transaction ends: others who register, or move a cursor outside of runs, wait. Only
-    needed on a server, where several processes may write at once."""
+    """Lock the registry until this transaction ends: other processes that register a version, or move a cursor outside
+    of runs, wait. This is only needed on a server, where several processes may write at the same time."""
     db.execute(db.sql.LOCK_REGISTRY)
 
 

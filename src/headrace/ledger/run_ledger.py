@@ -268,7 +268,7 @@ class RunLedger:
 
     def _stored(self, batch: Batch) -> int | None:
         """Return the run's number if a tick was committed although its answer was lost. Return None if it wasn't, or if
-        the tick has no events to tell by."""
+        the tick has no events by which to find out."""
         db = self._db
         found = db.execute(db.sql.RUN_BY_ID, (self.run,)).fetchone()
         if found is None or not batch.bodies or found[1] != self.epoch:

@@ -163,8 +163,8 @@ class CardMaker:
         return self._runs[run_id]
 
     def _origin(self, run: Material, task: str) -> tuple[Material, str] | str:
-        """Return the run that made a task's output, and the task's name there;
-        if that run is forgotten, only its name."""
+        """Return the run that made a task's output, and the task's name in that run. If the run is forgotten, return
+        only the run's name."""
         if run.rows[task].state != "reused":
             return run, task
         found = maker(self._views, run.view.run, task)
@@ -290,7 +290,8 @@ class CardMaker:
         )
 
     def _forgotten_training(self, run: Material, task: str) -> Training:
-        """Return what a run that reused a training knows about it: what its key was made of, and what it logged."""
+        """Return what is known about a training that a run reused from a forgotten run: the inputs of its key, and what
+        it logged."""
         return Training(
             task=self._made(run, task),
             at=None,
@@ -389,7 +390,7 @@ def _in_order(run: Material, names: Iterable[str]) -> list[str]:
 
 
 def together(passed: Iterable[bool | None]) -> bool | None:
-    """Return whether all reports passed, or None if no report says."""
+    """Return whether all reports passed, or None if no report has a verdict."""
     verdicts = [each for each in passed if each is not None]
     return all(verdicts) if verdicts else None
 
@@ -421,7 +422,8 @@ def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]
 
 
 def _held_back(run: Material, below: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each task after the model that was not done, with the reason, for example a gate."""
+    """Yield a sentence for each task that depends on the model and was skipped, failed or cancelled, with the reason,
+    for example a gate."""
     for row in (run.rows[name] for name in below):
         if row.state in ("skipped", "failed", "cancelled"):
             yield f"Task `{row.name}` after it was {row.state}: {row.reason}."

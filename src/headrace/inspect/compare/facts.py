@@ -130,7 +130,7 @@ class Metric(Struct, frozen=True, kw_only=True):
 
 
 class Curve(Struct, frozen=True, kw_only=True):
-    """What a task logged under a name in each run, or None for a run in which it logged nothing."""
+    """The curve that a task logged under a name, for each run; None for a run in which it logged nothing."""
 
     task: str
     name: str

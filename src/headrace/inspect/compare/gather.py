@@ -81,8 +81,8 @@ def compare(
 
 
 def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison:
-    """Return the comparison with, for each metric, the model that its task judged, if a run judged several. If the runs
-    judged different models, all of them are named."""
+    """Return the comparison with the name of the judged model added to each metric, if a run judged several models. If
+    the runs judged different models, all of them are named."""
     tasks = dict.fromkeys(metric.task for metric in found.metrics)
     subjects = [judged(views, run, tasks) for run in runs]
     of = {task: " / ".join(dict.fromkeys(each[task] for each in subjects if task in each)) for task in tasks}
@@ -181,7 +181,8 @@ def _settings(runs: Sequence[Material], store: Store) -> tuple[list[Setting], li
 def _marked(
     inputs: Sequence[Setting], runs: Sequence[Material], parameters: Sequence[Setting], code: Sequence[CodeChange]
 ) -> Iterator[Setting]:
-    """Yield the inputs; `follows` is set for those that differ because something before them differs."""
+    """Yield the inputs; `follows` is set for an input that differs because the task that made it has other parameters,
+    code or inputs."""
     stages = {change.stage for change in code}
     moved = {each.task for each in (*parameters, *inputs)}
     rows = [row for run in runs for row in run.rows.values()]
@@ -235,8 +236,8 @@ def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | N
 
 
 def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
-    """Yield the parts of the code that differ, stage by stage.
-    A part of several stages comes with the first of them."""
+    """Yield the parts of the code that differ, stage by stage. A part that several stages share comes with the first of
+    these stages."""
     stages = _code_by_stage(runs)
     files: dict[int, Mapping[str, bytes]] = {}
     seen: set[tuple[str, str, tuple[str | None, ...]]] = set()

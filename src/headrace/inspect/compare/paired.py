@@ -39,8 +39,8 @@ class Pairing(Struct, frozen=True, kw_only=True):
     """The differences of a task's metrics by name. `why` says why there are none;
     it is empty if there was nothing to pair.
 
-    `is_apart` is True if the two runs judged different rows, so that an effect of the model can't be separated from one
-    of the rows.
+    `is_apart` is True if the two runs judged different rows, so that an effect of the model can't be separated from an
+    effect of the rows.
     """
 
     gaps: Mapping[str, Gap] = {}
@@ -136,7 +136,7 @@ def _table(run: Material, task: str) -> str | None:
 
 
 def _asked(run: Material, task: str) -> dict[str, Any]:
-    """Return the arguments of an evaluation that the comparison needs too."""
+    """Return those arguments of an evaluation that the comparison needs as well."""
     node = run.node(task)
     args = {} if node is None else dict(node.args)
     arguments = {}

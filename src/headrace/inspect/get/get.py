@@ -97,10 +97,10 @@ def artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
 
 
 def by_digest(found: Views, word: str) -> Ref:
-    """Return the artifact with this digest, or with a digest that begins so.
+    """Return the artifact whose digest is, or begins with, this word.
 
     Raises:
-        NotFoundError: there is no such artifact, or the word names a run and no task.
+        NotFoundError: there is no such artifact, or the word is the name of a run, and no task is named.
     """
     try:
         return found.artifact(word)

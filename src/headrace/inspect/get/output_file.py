@@ -22,7 +22,7 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     """Yield a file's final path and a temporary path. Write to the temporary path:
     the file is moved when the block ends.
 
-    A file that `to` names is overwritten. If `to` is a folder, or None for the current folder, the artifact's own
+    If `to` names a file, it is overwritten. If `to` is a folder, or None for the current folder, the artifact's own
     `name` is used. Anybody may have chosen that name, so it can't lead to another folder, be a hidden file, or
     overwrite a file.
 

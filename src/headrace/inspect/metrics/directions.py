@@ -1,4 +1,4 @@
-"""Which direction of a number is better: as its report says, or else as the words in its name say."""
+"""The direction in which a number improves: as its report says, or else as the words in its name say."""
 
 from __future__ import annotations
 

@@ -35,9 +35,9 @@ Load = Callable[[Ref], object]
 class Reading(Struct, frozen=True, kw_only=True):
     """A number of a task. `low` and `high` are the ends of its interval; `better` is the direction of improvement.
 
-    For a number that was logged, `value` is the last one, at `step`, and `least` and `greatest` are over all. `why`
-    says why there is no value. `also` are other names of the same number:
-    `test/AUC` for a number that a report calls `AUC`.
+    For a number that was logged, `value` is the last one, at `step`, and `least` and `greatest` are those of all logged
+    values. `why` says why there is no value. `also` are other names of the same number: `test/AUC` for a number that a
+    report calls `AUC`.
     """
 
     task: str

@@ -72,8 +72,8 @@ class Held(Struct, frozen=True, kw_only=True):
 class RunFacts(Struct, frozen=True, kw_only=True):
     """A run, and all that a page shows of it.
 
-    `omitted` are sentences about what was left out, and why. `pauses` are pairs: when the run was resumed, in seconds
-    like those of its attempts, and how many seconds it had rested.
+    `omitted` are sentences about what was left out, and why. `pauses` are pairs: the time when the run was resumed,
+    counted like the `start_s` of its attempts, and for how many seconds no driver had held it.
     """
 
     run: str

@@ -108,8 +108,8 @@ def _output(output: OutputView) -> str:
 
 
 def _attempts(story: Story, stages: dict[str, str], now: float | None, omitted: list[str]) -> Iterator[AttemptFacts]:
-    """Yield the attempts, with times that leave out when no driver held the run.
-    Attempts that still run end at `now`."""
+    """Yield the attempts. Their times leave out the periods in which no driver held the run. Attempts that still run
+    end at `now`."""
     ended = story.ended
     if len(ended) > MAX_ATTEMPTS:
         omitted.append(f"The timeline shows the longest {MAX_ATTEMPTS:,} of {len(ended):,} attempts.")
@@ -155,7 +155,8 @@ def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
 
 
 def _pauses(worked: Duration) -> Iterator[tuple[float, float]]:
-    """Yield when the run was resumed, in the seconds that it had been worked on by then, and how long it had rested."""
+    """Yield for each pause how many seconds the run had been worked on before it, and how many seconds the pause
+    lasted."""
     starts = [since for since, _ in worked.sessions[1:]] + [worked.since]
     for (_, end), start in zip(worked.sessions, starts, strict=True):
         yield worked.at(end), max(0.0, start - end)

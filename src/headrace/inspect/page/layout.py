@@ -1,4 +1,5 @@
-"""Where to draw the nodes of a graph: in layers from top to bottom, with few crossings and straight edges.
+"""The places at which to draw the nodes of a graph: in layers from top to bottom, with few crossings and straight
+edges.
 
 The steps are those of Sugiyama et al. (1981). Nodes are ranked by the longest path. Each layer is ordered by the mean
 place of the nodes' neighbours. Then the nodes get their horizontal places. Edges that span several layers run through

@@ -28,7 +28,8 @@ def state_badge(state: str) -> Markup:
 
 
 HEADS = {"time": "run"}
-"""A page's heading is `run` where a terminal's is `time`, because `load` and `save` are next to it."""
+"""Headings of a page that differ from those of a terminal: `run` instead of `time`, because `load` and `save` are next
+to it."""
 
 
 def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:

@@ -22,7 +22,8 @@ def timeline(
 ) -> Markup:
     """Return a drawing of the attempts over the `seconds` that the run took.
 
-    There is a line at each of the `pauses`, which are pairs of when and how long (seconds).
+    There is a line at each of the `pauses`. A pause is a pair: its place on the time axis, and its length, both in
+    seconds.
     """
     span = max([seconds, *(each.start_s + each.seconds for each in attempts)], default=0.0) or 1.0
     stages: dict[str, list[AttemptFacts]] = {}

@@ -1,4 +1,4 @@
-"""The port to a ledger's database: all ledger code is written over it, except what creates and migrates tables.
+"""The port to a ledger's database. All ledger code uses it, except the code that creates and migrates tables.
 
     with db.troubles(), db.transaction():
         db.execute(db.sql.FORGET_RUN, (number,))
@@ -26,7 +26,7 @@ class Unmet(Exception):
 
 
 class Rows(Protocol):
-    """The rows that a statement returned. `description` has one tuple for each column, and the tuple begins with its
+    """The rows that a statement returned. `description` has one tuple for each column, which begins with the column's
     name."""
 
     @property
@@ -96,8 +96,8 @@ class Database(Protocol):
         """Return whether the database still exists: False if its file was removed while the connection was open."""
 
     def now(self) -> float:
-        """Return the time by which leases are judged, in Unix seconds: the server's clock, or this machine's without a
-        server."""
+        """Return the time by which leases are judged, in Unix seconds: the server's clock, or this machine's clock if
+        there is no server."""
 
     def problems(self, *, deep: bool) -> list[str]:
         """Return a description of each fault in the database itself, such as a damaged page. The contents of rows are

@@ -1,8 +1,8 @@
 """The lease of a run on one machine: a lock on a file, which the kernel frees when the driver's process ends.
 
-Clocks play no part, so a clock that jumps ends nobody's lease. The lock keeps two drivers from one run. Should the lock
-fail, the run's epoch protects the run: every write checks the epoch. A process that is forked from the driver after the
-lock was taken, and doesn't call `exec`, holds the lock too until that process ends.
+Clocks play no part, so a clock that jumps ends nobody's lease. The lock keeps two drivers from one run. If the lock
+fails, the run's epoch protects the run: every write checks the epoch. A process that is forked from the driver after
+the lock was taken, and doesn't call `exec`, holds the lock too until that process ends.
 """
 
 from __future__ import annotations

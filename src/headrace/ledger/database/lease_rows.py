@@ -143,8 +143,8 @@ class RowLeases:
         return {name for (name,) in self._db.execute(self._sql.HELD_LEASES, (names,))} if names else set()
 
     def all(self) -> Iterator[str]:
-        """Return the names of all leases, expired ones included: until another process takes or deletes it, its holder
-        may go on."""
+        """Return the names of all leases, expired ones included: the holder of an expired lease may go on until another
+        process takes or deletes that lease."""
         with self._db.troubles():
             return iter([name for (name,) in self._db.execute(self._sql.ALL_LEASES)])
 

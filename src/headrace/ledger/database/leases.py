@@ -30,7 +30,7 @@ class Lease(Protocol):
 
     `renew` says that the holder is alive; it may be called often, and writes only now and then. `check` raises `Unmet`
     if the lease is no longer held; otherwise the lease stays held until the current transaction has ended. `release`
-    gives the lease back; if it was already released or lost, that does nothing.
+    gives the lease back, and does nothing if the lease was already released or lost.
     """
 
     def renew(self) -> None: ...

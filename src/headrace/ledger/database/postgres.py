@@ -56,7 +56,7 @@ class PostgresDatabase:
         if self._is_open:
             cursor = self._link.execute(text.encode(), parameters, binary=True)
             if self._pipe is not None and text.lstrip().startswith("SELECT"):
-                # The caller waits for the answer. Without `sync` the server takes the session for active, not idle:
+                # The caller waits for the answer. Without `sync` the server regards the session as active, not idle:
                 # a process that is stopped here would keep its locks for ever.
                 self._pipe.sync()
             return cursor
@@ -84,8 +84,8 @@ class PostgresDatabase:
                 cursor.executemany(text.encode(), rows)
 
     def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
-        """Run a statement that must find or change a row. The statement is written so that it divides by zero
-        otherwise."""
+        """Run a statement that must find or change a row. The statement is written so that it divides by zero if there
+        is no such row."""
         try:
             self.execute(text, parameters)
         except errors.DivisionByZero:

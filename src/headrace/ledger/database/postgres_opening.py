@@ -19,7 +19,8 @@ SELECT coalesce(bool_or(tablename = 'alembic_version'), false), coalesce(bool_or
 current_setting('server_version_num')::integer, current_setting('server_encoding')
 FROM pg_catalog.pg_tables WHERE schemaname = ANY(current_schemas(false))
 """
-"""`to_regclass` won't do: it may remember that a table was missing before another session created it."""
+"""The query doesn't use `to_regclass`, which may remember that a table was missing before another session created
+it."""
 
 
 def connect(url: str, *, project: str = "") -> PostgresDatabase:

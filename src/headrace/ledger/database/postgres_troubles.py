@@ -35,7 +35,7 @@ def options(url: str) -> dict[str, Any]:
     try:
         given = conninfo_to_dict(url)
         broken = any("/" in str(given.get(name, "")) or "@" in str(given.get(name, "")) for name in ("dbname", "port"))
-        broken = broken or "@" in str(given.get("host", ""))[1:]  # the first sign may stand for an abstract socket
+        broken = broken or "@" in str(given.get("host", ""))[1:]  # an `@` in the first place means an abstract socket
     except psycopg.ProgrammingError:
         broken = True
     if broken or not url.startswith(POSTGRES):

@@ -1,7 +1,8 @@
 """Migrates a ledger, in a file or on a server, to this version's tables.
 
 All drivers of a ledger in a file are on one machine and use this Headrace, so the ledger is migrated when it is opened.
-A ledger on a server may have drivers with an older Headrace, so a person says when: with `headrace ledger migrate`.
+A ledger on a server may have drivers with an older Headrace, so it is migrated only when a person calls
+`headrace ledger migrate`.
 """
 
 from __future__ import annotations

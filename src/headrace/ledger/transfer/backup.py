@@ -5,9 +5,10 @@
     backups.keep(7)
     with backups.archive(backups.find(), schema=SCHEMA) as archive: ...
 
-A snapshot is an archive without blobs, and is stored as a blob itself. A note in the store's spool makes it count, and
-is written last, when everything that the snapshot needs is durable. So a backup that is killed leaves earlier snapshots
-intact, and the next backup finds the blobs that were already copied. Blobs that the store has are not copied again.
+A snapshot is an archive without blobs, and is stored as a blob itself. A snapshot counts only if the store's spool has
+a note about it. The note is written last, when everything that the snapshot needs is durable. So a backup that is
+killed leaves earlier snapshots intact, and the next backup finds the blobs that were already copied. Blobs that the
+store has are not copied again.
 """
 
 from __future__ import annotations

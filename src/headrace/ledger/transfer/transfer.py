@@ -60,7 +60,7 @@ Look = Callable[[Ref], None]
 """Checks the bytes of an imported table, whose offsets readers would follow without checking."""
 
 Source = Callable[[Inventory], Iterable[ArchivedBlob]]
-"""Returns those of the missing blobs that it has."""
+"""A function that is given the missing blobs, and returns those that the source has."""
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 

@@ -180,7 +180,8 @@ class Checker:
         self, lease: Lease, named: Inventory, bad: dict[Generation, Bad], *, deep: bool, repair: bool
     ) -> Iterator[Problem]:
         """Look for each generation in all stores, and yield a problem for each that can be repaired. A generation that
-        can't be repaired is added to `bad`: no store has it whole, nor another generation of the same bytes."""
+        can't be repaired is added to `bad`: no store has a whole copy of it, or of another generation with the same
+        bytes."""
         for page in beating(lease, named.pages()):
             found = {name: store.sizes(each[:2] for each in page) for name, store in self._stores.items()}
             for place, (digest, nonce, size) in enumerate(page):

@@ -80,7 +80,8 @@ class Out(Struct, frozen=True, kw_only=True):
 
 
 class Pass(Struct, kw_only=True):
-    """The state of a pass of the garbage collector: what it decides by, and what it has found to delete so far.
+    """The state of a pass of the garbage collector: the facts that its decisions need, and what it has found to delete
+    so far.
 
     `lost` holds the generations that forgotten runs named. `spilled` holds those in workers' reports that no driver has
     read yet. `edge` is a time by the clock of the store that is being listed: unnamed blobs that are newer are kept.

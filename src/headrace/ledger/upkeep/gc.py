@@ -52,8 +52,9 @@ CLOCKS_S = 600.0
 """How far apart, in seconds, the clocks may be that set the times of blobs and of attempts."""
 
 TICK_S = 120.0
-"""No driver's tick takes this many seconds. A driver that is stopped within a tick loses its lease earlier if a server
-keeps the leases (`Leases.tidy`). If files keep them, the driver may later name blobs that were deleted meanwhile."""
+"""No driver's tick takes this many seconds. A driver that is stopped within a tick loses its lease earlier if a
+server keeps the leases (`Leases.tidy`). If files keep the leases, the driver may later name blobs that were deleted
+meanwhile."""
 
 LEFT = "headrace.collector"
 """The cursor that holds the time when a pass last left blobs to a later pass."""

@@ -1,7 +1,7 @@
 """Merges equal generations: rows that name a duplicate are changed to name the generation that stays.
 
 The store never reuses existing bytes on a write, so equal outputs of two attempts are stored twice. An event that is
-rewritten here keeps its meaning and its bytes' digests: only the nonce of the generation changes.
+rewritten here keeps its meaning, and the digests of blobs in it: only the nonces of generations change.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Plan(Struct):
 def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] = (), limit: int = MOST) -> Plan:
     """Return which of the generations that runs name can be replaced by an equal one.
 
-    Of several equal generations, one stays: if possible one that a driven run names, since the rows of a driven run
-    can't be changed; otherwise the one that most runs name. The bytes of the one that stays are verified first. It must
-    be in every region where the replaced one is, so that no region loses its replica. Generations beyond `limit` are
-    left for another pass.
+    Of several equal generations, one stays. If a run in `driven` names one of them, that one stays, since a driver
+    holds the run and its rows can't be changed; otherwise the one that most runs name stays. Its bytes are verified
+    first. It must be in every region where the replaced one is, so that no region loses its replica. Generations beyond
+    `limit` are left for another pass.
     """
     found = Plan()
     for equal in named.equal():

@@ -15,8 +15,9 @@ DAY_S = 86400.0
 class Keep(Struct, frozen=True, kw_only=True):
     """The rules for keeping runs. A run is kept if any rule keeps it; without rules, all runs are kept.
 
-    `runs` keeps that many of the newest runs, and `per_pipeline` that many of each pipeline. `seconds` keeps runs that
-    ended at most so long ago. None means no such rule. Runs in `pinned`, and runs that have not ended, are always kept.
+    `runs` keeps this many of the newest runs, and `per_pipeline` this many of each pipeline. `seconds` keeps runs that
+    ended at most this long ago. None means no such rule. Runs in `pinned`, and runs that have not ended, are always
+    kept.
     """
 
     runs: int | None = None

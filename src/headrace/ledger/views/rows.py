@@ -67,7 +67,7 @@ class RunView(Struct, frozen=True, kw_only=True):
 
 
 class RunsView(Struct, frozen=True, kw_only=True):
-    """Runs, newest first. Pass `more` as `before` to get the runs after these; it is None at the end."""
+    """Runs, newest first. Pass `more` as `before` to get the next older runs; it is None at the end."""
 
     runs: tuple[RunView, ...]
     more: int | None = None
@@ -122,7 +122,7 @@ class PastView(Struct, frozen=True, kw_only=True):
     task.
 
     `seconds` and `moving_s` (load and save) are means over the elements that ran, and `bytes` over all that have a key.
-    They are None if there are none.
+    They are None if there are no such elements.
     """
 
     run: int

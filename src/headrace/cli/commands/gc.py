@@ -70,7 +70,10 @@ def _say(collected: Collected) -> None:
     if collected.later_bytes:
         tell(f"the next `headrace gc` deletes {bytes_text(collected.later_bytes)} more: a run is active now")
     if collected.young_bytes:
-        tell(f"{bytes_text(collected.young_bytes)} that no run needs are less than an hour old, and stay for now")
+        tell(
+            f"{bytes_text(collected.young_bytes)} that no run needs are kept: they are less than an hour old, or"
+            " newer than an attempt in progress"
+        )
     for held in collected.held:
         if held.ahead_s:
             tell(

@@ -149,7 +149,7 @@ def _written(
 
 
 def _examples(written: Sequence[str], expected: Sequence[Sequence[str]], found: Sequence[Wording]) -> Iterator[Grid]:
-    """Yield a grid of the texts with the lowest token F1, and one of those with the highest."""
+    """Yield a grid of the texts with the lowest token F1, and a grid of the texts with the highest."""
     order = np.argsort([each.token_f1 for each in found], kind="stable")
     for title, places in (("The worst texts", order[:SHOWN]), ("The best texts", order[::-1][:SHOWN])):
         yield Grid(

@@ -143,7 +143,7 @@ def _parts(
             )
         many = _many(one, other, words, [*names, *sorted(decided - set(names))], probabilities=probabilities)
         return _told(multiclass.METRICS, many), many
-    if len(names) == 1:  # all rows are of one class: the predicted classes name the other
+    if len(names) == 1:  # all rows are of one class: the predicted classes show what the other class is
         names = sorted({*names, *decided})
     sought = names[-1] if positive is None else str(positive)
     first, second = (_binary(each, words == sought, sought, probabilities=probabilities) for each in (one, other))
@@ -161,7 +161,7 @@ def _values(table: pa.Table, name: str) -> Any:
 
 
 def _words(table: pa.Table, name: str) -> list[str]:
-    """Return the classes of a column as texts, so that tables with different types can be compared."""
+    """Return the classes in a column as texts, so that tables whose columns have different types can be compared."""
     return [str(each) for each in _values(table, name)]
 
 

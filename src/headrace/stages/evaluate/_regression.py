@@ -128,7 +128,7 @@ def regression(call: RegressionCall) -> Regression:
 def _measured(
     judge: Judge, truth: Any, claims: Mapping[str, Any], people: Mapping[str, Sequence[Slice]]
 ) -> tuple[Findings, dict[str, Part]]:
-    """Return the findings and the parts of groups of people, all computed from one set of resamples."""
+    """Return the findings, and the part of each group of people. Both are computed from one set of resamples."""
 
     def part(rows: Any) -> Part:
         return NumericPart(truth[rows], claims[MODEL][rows], rows=rows)

@@ -53,7 +53,7 @@ class Bias(NamedTuple):
     of rows that a group needs to be judged. A smaller group may have any rate, so a difference may be as large as 1 and
     a ratio as small as 0. `told` is True if the user gave that number: then smaller groups are simply left out. `of`
     says in words what a positive prediction means. `drawn` has, for each row, the number of the group (such as a day)
-    that it is resampled with. It is None if rows are resampled one by one.
+    that the row is resampled with. `drawn` is None if rows are resampled one by one.
     """
 
     groups: Mapping[str, Sequence[Group]]
@@ -66,7 +66,7 @@ class Bias(NamedTuple):
     def fact(self, name: str, level: float) -> Fact:
         """Return a difference or ratio by its name, such as `recall difference by sex`.
 
-        A name without `by` stands for the widest over the single columns.
+        A name without `by` stands for the widest difference, or the smallest ratio, over the single columns.
         """
         measured, _, by = name.partition(" by ")
         ratio = measured.endswith(" ratio")
@@ -88,7 +88,7 @@ class Bias(NamedTuple):
         known = [each for each in alone if each.value is not None]
         if not known:
             return alone[0]
-        # a column without ends may truly be the widest, so it counts, unlike groups that are left out
+        # the difference in a column without ends may truly be the widest, so it counts; groups that are left out don't
         absent = ". ".join(dict.fromkeys(each.why for each in (known if self.told else alone) if each.why))
         widest_of = min if ratio else max
         value = widest_of(each.value for each in known if each.value is not None)
@@ -184,7 +184,7 @@ class Bias(NamedTuple):
         return f"fewer than two groups by `{by}` have {self.least} {OF[rate]}"
 
     def _spread(self, rate: str, groups: Sequence[Group], level: float) -> Spread | str:
-        """Return a rate's values by group, with replicates and interval ends; or the reason if a group has no ends."""
+        """Return a rate's values by group, with replicates and interval ends; or the reason why a group has no ends."""
         point = np.array([each.part.point[rate] for each in groups])
         drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
         errors = share_error(point, np.array([each.part.sizes[rate] for each in groups]))
@@ -198,7 +198,8 @@ class Bias(NamedTuple):
         return float(frame.ratio(method="between_groups") if ratio else frame.difference(method="between_groups"))
 
     def table(self, level: float) -> pa.Table:
-        """Return a table with a row for each group: size, rates with intervals, and a `note` if it is too small."""
+        """Return a table with a row for each group: size, rates with intervals, and a `note` if the group is too
+        small."""
         rows = [self._row(by, each, level) for by, groups in self.groups.items() for each in groups]
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -223,8 +224,8 @@ class Bias(NamedTuple):
 def _frame(rate: str, names: tuple[str, ...], cells: tuple[tuple[float, ...], ...]) -> Any:
     """Return fairlearn's frame of a rate by group.
 
-    It is cached: making a frame takes 30 ms, and the same groups are used for a difference, a ratio and the widest of
-    several columns.
+    The frame is cached, since making one takes 30 ms, and the same groups are used for a difference, for a ratio, and
+    for the widest difference of several columns.
     """
     from fairlearn import metrics  # noqa: PLC0415  the import takes a second, which the tracer saves
 
@@ -265,8 +266,8 @@ def _difference(spreads: Mapping[str, Spread], level: float) -> Interval:
 def _ratio(groups: Sequence[Group], rate: str, spread: Spread, level: float) -> Interval:
     """Return the interval of the smallest ratio between the rates of two groups.
 
-    The interval is computed from logarithms, in which a rate of 0 counts as half a row. The lower end is 0 where a rate
-    is 0, as the ratio is.
+    The interval is computed from logarithms, in which a rate of 0 counts as half a row. If a rate is 0, the ratio is 0,
+    and so is the lower end.
     """
     point, drawn, error, lows, highs = spread
     least = 0.5 / np.array([each.part.sizes[rate] for each in groups])
@@ -295,9 +296,8 @@ def too_small(groups: Sequence[str], by: str, needed: str) -> str:
 
 
 def left_out(table: pa.Table) -> Iterator[str]:
-    """Yield a sentence for each column that has groups too small for a difference or ratio.
-
-    The sentence names those groups.
+    """Yield a sentence for each column that has groups too small for a difference or ratio. The sentence names those
+    groups.
     """
     rows = table.to_pylist()
     for by in dict.fromkeys(each["by"] for each in rows):

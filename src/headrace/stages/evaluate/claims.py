@@ -164,7 +164,8 @@ def scores_of(
     scores: str | Mapping[Any, str] | None,
     predict: Callable[..., Any] | None,
 ) -> Scores:
-    """Return a model's predictions, or the scores in a column (or one column per class) if `scores` names it."""
+    """Return a model's predictions. If `scores` names a column, or a column for each class, return the scores in these
+    columns instead."""
     if isinstance(scores, str):
         values = checked(_numbers(cases.table, scores), cases.rows)
         return Scores(values, probable=is_probable(values), of_sought=True)

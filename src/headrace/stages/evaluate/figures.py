@@ -110,7 +110,7 @@ def forest(names: Sequence[str], values: Any, low: Any, high: Any, overall: floa
 def confusion(truth: Any, decided: Any, classes: Sequence[str]) -> Drawing:
     """Return a drawing of how often each class was predicted as each class.
 
-    Of many classes, the most confused ones are shown, and the others together as one.
+    If there are many classes, those that are confused most are shown, and the others are shown together as one class.
     """
     own, names = np.arange(len(classes)), list(classes)
     caption = "Of the rows of each class, the share that is predicted as each class."

@@ -47,9 +47,9 @@ SCHEMA = pa.schema(
 class Findings:
     """The measured numbers of an evaluation.
 
-    `wholes` are the scored parts of all rows: the model's under the name `model`, then those of the models it is
-    compared with. `parts` belong to `slices`, in the same order. A slice is judged if it has at least `least` rows.
-    `more` are further parts by name; their bootstrap replicates are in `replicates`.
+    `wholes` has all rows as a part for each model, scored by that model: first the judged model under the name `model`,
+    then the models with which it is compared. `parts` belong to `slices`, in the same order. A slice is judged if it
+    has at least `least` rows. `more` are further parts by name; their bootstrap replicates are in `replicates`.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Findings:
             yield self.catalogue.fact(metric.name, self.level)
         for other in self.wholes:
             less = None if other == MODEL else self.catalogue.fact(f"{self.main} less {other}", self.level)
-            if less is not None and less.value is not None:  # a constant has no ranking: the table beside says so
+            if less is not None and less.value is not None:  # a constant has no ranking: the grid beside says so
                 yield less
         if self.slices:
             yield self.catalogue.fact(GAP, self.level)
@@ -157,7 +157,7 @@ class Findings:
     def sliced(self, metric: str, places: Sequence[int]) -> list[Mapping[str, Any]]:
         """Return the replicates of a metric on some slices, and on all rows (the last), from the same resamples.
 
-        The replicates of a metric are computed when first asked for, and kept.
+        The replicates of a metric are computed when they are first needed, and are then kept.
         """
         every = {each: (self.parts[each], self._sliced[each]) for each in places}
         every[WHOLE] = self.wholes[MODEL], self.own[MODEL]
@@ -200,8 +200,8 @@ class Findings:
         """Return the upper end of each slice's gap. If a slice's gap has no upper end, return the reason.
 
         A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the rest, which are
-        independent. So the squares of their possible errors add (Zou & Donner 2008). The possible error of the slice
-        comes from its own interval.
+        independent. So the squares of their possible errors are added (Zou & Donner 2008). The possible error of the
+        slice comes from its own interval.
         """
         *sliced, whole = self.sliced(metric.name, places)
         off = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(whole[metric.name]))

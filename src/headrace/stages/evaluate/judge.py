@@ -32,7 +32,7 @@ from headrace.stages.tables.columns import listed
 
 PAGE = "evaluation.html"
 NAMED = 8
-"""The most columns that a message names as those by which rows were compared."""
+"""If rows were compared by more columns than this, a message names only this many of them."""
 
 
 class Judged(NamedTuple):
@@ -48,8 +48,8 @@ class Judged(NamedTuple):
 class Judge:
     """The judge of the rows of one evaluation.
 
-    Its gates are read when it is made, so that a bad gate is refused before the work is done. `people` are the columns
-    of groups of people, where the evaluation compares such groups.
+    The gates are read when the judge is made, so that a bad gate is refused before the work is done. `people` are the
+    columns of groups of people, if the evaluation compares such groups.
     """
 
     def __init__(self, call: EvaluationOptions, people: str | Sequence[str] = ()) -> None:
@@ -146,7 +146,8 @@ class Judge:
     ) -> Judged:
         """Check the gates, write the report and its page, and log the metrics.
 
-        `default` is the gate if none was given. `grids` stand above the grids of the slices, and `more` below them.
+        `default` is the gate if none was given. In the report, `grids` are above the grids of the slices, and `more`
+        are below them.
         """
         catalogue, sliced = self._catalogue, found.table()
         if self._call.gates is None and default:
@@ -185,7 +186,8 @@ class Judge:
     def predictions(self, said: Mapping[str, Any]) -> pa.Table:
         """Return a table with a row for each judged row.
 
-        It has the row's number, its target, the columns it was grouped by, and the predictions in `said`.
+        A row of the table has the number of the judged row, its target, the columns by which it was grouped, and the
+        predictions in `said`.
         """
         table, target = self._rows.table, self._rows.target
         columns: dict[str, Any] = {"row": pa.array(self._rows.places, pa.int64()), target: table[target]}
@@ -195,9 +197,9 @@ class Judge:
     def _ask_of_leak(self) -> None:
         """Warn if the model has seen judged rows, and add rules against such rows to the gates.
 
-        No rule is added where the gates already have a rule on that count, or are empty. Without a key, rows that are
-        equal in all columns may be different rows, so equal rows are allowed up to 1% of the judged rows. Nothing is
-        said if most rows of a table are equal to others anyway.
+        No rule is added if the gates already have a rule on the number of these rows, or are empty. Without a key, rows
+        that are equal in all columns may be different rows, so equal rows are allowed up to 1% of the judged rows.
+        Nothing is said if most rows of a table are equal to others anyway.
         """
         leak, overlap, chance = self._leak, self._overlap, self._rows.rows // 100
         if leak is not None and leak.tells:
@@ -232,7 +234,8 @@ class Judge:
         return [leak._replace(rows=self._rows.places[leak.rows]).grid()]
 
     def _warning(self) -> str:
-        """Return the warning at the head of the report that the model has seen judged rows; empty if it hasn't."""
+        """Return the warning, for the head of the report, that the model has seen judged rows. It is empty if the model
+        hasn't."""
         chose = self._overlap is not None and self._overlap.judged > self._rows.rows // 100
         told = f"{_chose(self._overlap, self._rows.rows)} " if chose and self._overlap is not None else ""
         if self._leak is None or not len(self._leak.rows) or not self._leak.tells:
@@ -283,7 +286,7 @@ def counted(name: str, count: int, better: str = "") -> Callable[[float], Fact]:
 
 
 def unwrapped(given: Any) -> Any:
-    """Return the model in what a training stage or `registry.find` returned; None where no version is registered."""
+    """Return the model in the output of a training stage or of `registry.find`; None if no version is registered."""
     model = given.value if isinstance(given, Version) else given
     return getattr(model, "model", model) if isinstance(model, tuple) else model
 

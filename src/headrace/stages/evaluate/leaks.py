@@ -24,9 +24,10 @@ DISTINCT = 0.5
 class Leak(NamedTuple):
     """The judged rows that the model was trained on.
 
-    `rows` has their numbers, and `seen` the first equal row in the training data for each. `by` are the compared
-    columns. With `is_by_key`, these columns identify a row. Otherwise rows may be equal by chance: `different` is the
-    share of different rows in a table, the lower of the two tables' shares.
+    `rows` has their numbers, and `seen` has for each of them the number of the first equal row in the training data.
+    `by` are the compared columns. With `is_by_key`, these columns identify a row. Without `is_by_key`, rows may be
+    equal by chance. `different` is the share of different rows in the judged table or in the training table, whichever
+    share is lower.
     """
 
     rows: Any
@@ -41,7 +42,7 @@ class Leak(NamedTuple):
         return self.is_by_key or self.different >= DISTINCT
 
     def grid(self, others: str = "training row") -> Grid:
-        """Return a grid with the first of the rows and their equals among `others`."""
+        """Return a grid with the first few rows, each beside its equal row. `others` says what the equal rows are."""
         pairs = list(zip(self.rows.tolist(), self.seen.tolist(), strict=True))
         return Grid(
             title=f"Test rows that {'were' if self.is_by_key else 'may have been'} trained on",
@@ -80,8 +81,9 @@ def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
 class Overlap(NamedTuple):
     """How many judged rows were used to choose how long a model was trained.
 
-    `judged` is that number, and `rows` the number of all rows that were used to choose. `is_counted` is True where the
-    model's sketch holds all of its rows. Otherwise `judged` is estimated from a sample of them.
+    `judged` is that number, and `rows` the number of all rows that were used to choose. `is_counted` is True if the
+    model's sketch holds all of its rows. If not, the sketch holds a sample of its rows, and `judged` is estimated from
+    the sample.
     """
 
     judged: int
@@ -92,8 +94,8 @@ class Overlap(NamedTuple):
 def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | None:
     """Return how many rows of a table were used to choose a model's number of training rounds.
 
-    The result is None where the model doesn't say, or where the table lacks a feature. A model says it by a sketch:
-    digests of the rows that were used, by the features. Where most rows are equal to others anyway, rows count only if
+    For this, the model has a sketch: digests of the features of the rows that were used. The result is None if the
+    model has no sketch, or if the table lacks a feature. If most rows are equal to others anyway, rows count only if
     the table has all of the sketch's rows and is as large.
     """
     theirs = read(_chosen_on(model)) if {*features} <= {*table.column_names} else None
@@ -113,7 +115,7 @@ def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | N
 def _chosen_on(model: Any) -> object:
     """Return the sketch that a model carries, as text.
 
-    LightGBM keeps it where the name of the validation data is kept.
+    In a LightGBM model, the sketch is in the place for the name of the validation data.
     """
     if is_a(model, BOOSTER):
         named = model.params.get("valid")

@@ -126,7 +126,8 @@ def _categories(model: Any, frame: Any) -> list[str]:
     These are all columns of texts, and the columns of numbers that the model lists as categories.
 
     Raises:
-        UsageError: a column holds texts where the model learned from numbers, or numbers where it learned from texts.
+        UsageError: a column holds texts where the model learned from numbers, or numbers where the model learned from
+            texts.
     """
     texts = _texts(frame)
     if not is_a(model, BOOSTER):

@@ -79,7 +79,8 @@ def robustness(
 
 
 def _careful(predict: Predict) -> Predict:
-    """Return the user's function with a `UsageError` in place of each other exception, as a model's own methods raise.
+    """Return the user's function, changed to raise a `UsageError` in place of any other exception, as a model's methods
+    do.
 
     It is for disturbed rows only: the user's function may well refuse rows that the data doesn't have.
     """

@@ -14,7 +14,8 @@ from headrace.stages.evaluate.predictions import check_values, column
 from headrace.stages.tables.columns import rows_have
 
 MOST_VALUES = 20
-"""The most slices of a column. A column of texts keeps its most frequent values as slices, and all others form one.
+"""The most slices of a column. A column of texts keeps its most frequent values as slices, and all other values form
+one slice.
 
 Numbers with more different values are cut at their quartiles.
 """
@@ -165,7 +166,8 @@ def _written(different: Any) -> Any:
 
 
 def codes(table: pa.Table, name: str) -> Any:
-    """Return the number of each row's group by a column, so that groups can be drawn whole.
+    """Return for each row the number of its group, which are the rows with the same value in a column. So groups can be
+    drawn whole.
 
     Raises:
         UsageError: the column is missing or has missing values, or all rows have the same value.

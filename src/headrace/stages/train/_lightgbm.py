@@ -267,7 +267,7 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_known(params: Mapping[str, Any]) -> None:
-    """Raise if LightGBM has no parameter of a name: it would ignore it with a warning."""
+    """Raise if `params` has a name that is no parameter of LightGBM, which would ignore the name with a warning."""
     import lightgbm as lgb  # noqa: PLC0415  see above
 
     aliases = lgb.basic._ConfigAliases._get_all_param_aliases()  # the library's own list; it has no public name

@@ -39,9 +39,9 @@ class Answers(NamedTuple):
 
     `truth` is an array of class numbers, and `classes` has the class of each number. Where there are two classes, the
     positive one is the second. `known` has all classes, in the order of the columns of the model's scores. `claims` has
-    one claim per predictor, the model's first. `threshold` is None where decisions don't come from a threshold.
-    `rates_of` names the rows in which the baseline's class frequencies were counted; it is empty where a baseline was
-    given. With two classes and scores, rows are in the order of the model's score.
+    one claim per predictor, the model's first. `threshold` is None if decisions don't come from a threshold. `rates_of`
+    names the rows in which the baseline's class frequencies were counted; `rates_of` is empty if the user gave a
+    baseline. With two classes and scores, rows are in the order of the model's score.
     """
 
     cases: Cases
@@ -205,7 +205,7 @@ def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequen
     if valid is None or not isinstance(call.threshold, str):
         return threshold_of(call.threshold, None, None)
     leak = leaks(valid, cases.table, None)
-    # with few categories every row has an equal one: then only the same table counts as the same rows
+    # in a table of few categories every row has an equal row elsewhere, so only an equal table counts as the same rows
     is_same = leak.tells or valid.equals(cases.table)
     if valid.num_rows and len(leak.rows) == valid.num_rows and is_same:
         raise UsageError(

@@ -125,7 +125,7 @@ def classification(call: ClassificationCall) -> Classification:
 
 
 def _measured(judge: Judge, answers: Answers) -> tuple[Findings, Bias]:
-    """Return the findings and the bias of groups of people, all computed from one set of resamples."""
+    """Return the findings, and the bias between groups of people. Both are computed from one set of resamples."""
     people = _people(answers, judge.people)
     parts = {
         group_key(by, place): answers.two_sided(each.rows)
@@ -169,7 +169,7 @@ def _default(answers: Answers) -> str:
 
 
 def _robustness(answers: Answers, model: Any, call: ClassificationCall, metric: str) -> Any:
-    """Return a grid with the change of a metric when one feature at a time is disturbed."""
+    """Return a grid that shows how a metric changes when one feature at a time is disturbed."""
     cases, cutting = answers.cases, answers.threshold
 
     def measure(table: pa.Table, rows: Any, predict: Any) -> float | None:

@@ -78,7 +78,7 @@ def read(asked: str | float | None) -> float | Rule:
 
 
 def _unquoted(asked: object) -> str:
-    """Return a hint how to write a number that was given as a text; empty if the text is no number."""
+    """Return a hint on how to write a number that was given as a text. The hint is empty if the text is no number."""
     try:
         return f"write `threshold={float(str(asked)):g}`, without quotes; else " if isinstance(asked, str) else ""
     except ValueError:
@@ -91,8 +91,8 @@ def threshold_of(asked: str | float | None, positive: Any | None, score: Any | N
     `positive` and `score` belong to the validation rows. They are None if there are no validation rows.
 
     Raises:
-        UsageError: `asked` can't be read, there are no validation rows to choose a threshold on, or they are all of one
-            class.
+        UsageError: `asked` can't be read; or a threshold must be chosen, and there are no validation rows or all of
+            them are of one class.
     """
     rule = read(asked)
     if not isinstance(rule, Rule):
@@ -103,7 +103,7 @@ def threshold_of(asked: str | float | None, positive: Any | None, score: Any | N
 
 
 def no_rows(asked: object) -> UsageError:
-    """Return the error for a threshold that must be chosen on validation rows when there are none."""
+    """Return the error for a threshold that must be chosen on validation rows although there are none."""
     return UsageError(f"`threshold={asked!r}` needs validation rows", hint="give them as `valid=`")
 
 

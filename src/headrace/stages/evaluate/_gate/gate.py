@@ -37,10 +37,11 @@ LEAST = 0.5
 """The confidence that is used if a rule compares the value alone. No report has intervals of a lower confidence."""
 
 ROUNDING = 1e-12
-"""Two numbers are equal if they differ by less than this share: sums and differences of floats have rounding errors."""
+"""Two numbers count as equal if they differ by less than this share, since sums of floats have rounding errors."""
 
 MOST_TIMES = 1000
-"""If deciding would take this many times the present number of rows, or more, the verdict doesn't say how many."""
+"""If at least this many times the present number of rows would be needed to decide, the verdict doesn't say how many
+rows are needed."""
 
 HOLDS = {True: "holds", False: "fails", None: "undecided"}
 

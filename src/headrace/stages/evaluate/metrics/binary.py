@@ -136,7 +136,7 @@ class BinaryPart:
     def _balanced(self) -> Ratio:
         """Return the balanced accuracy as a ratio of sums over rows.
 
-        A row of one class counts along with the share of right rows in the other class.
+        The ratio is computed from each row of a class together with the share of right rows in the other class.
         """
         yes, right = self.truth, self.truth == self.sides
         recall, passed = float(right[yes].mean()), float(right[~yes].mean())
@@ -183,7 +183,7 @@ class BinaryPart:
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
         """Return each metric for each resample, NaN where it is undefined.
 
-        If `only` isn't empty, metrics that aren't in it are left out where that is quicker.
+        If `only` isn't empty, metrics that aren't in `only` are left out if that is quicker.
         """
         ranked = [each for each in only if each in _RANKED and self.ranking is not None]
         if only and len(ranked) == len(only):
@@ -193,7 +193,8 @@ class BinaryPart:
         return self._metrics(binned.astype(np.float64)) | self._ranked(counts, only or _RANKED)
 
     def _ranked(self, counts: Any, names: Collection[str]) -> dict[str, Any]:
-        """Return the ranking metrics among `names`. Each of them passes over the rows for each resample."""
+        """Return the ranking metrics among `names`. Each of these metrics takes one pass over the rows for each
+        resample."""
         found = {}
         if self.ranking is not None and "AUC" in names:
             found["AUC"] = self.ranking.auc(counts)

@@ -48,8 +48,9 @@ class Catalogue:
     """The measured numbers of an evaluation, by name.
 
     A name is found in any case, with spaces, hyphens or underscores, or by an alias. Where several names match, as by
-    the columns `Sex` and `sex`, the exact spelling decides. `least` is the confidence of intervals that have only one,
-    such as a report's. `most` is the highest confidence that may be asked for, None if any may.
+    the columns `Sex` and `sex`, the exact spelling decides. `least` is the lowest confidence of an interval: in a
+    report, all intervals have the same confidence. `most` is the highest confidence that may be asked for; None if any
+    confidence may be asked for.
     """
 
     def __init__(self, least: float = 0.0, most: float | None = None) -> None:
@@ -73,8 +74,8 @@ class Catalogue:
     def fact(self, name: str, level: float, parts: int = 1) -> Fact:
         """Return a number as a fact, with its interval at a confidence.
 
-        `parts` is the number of alternatives in a rule that share the allowed chance of error. The error message needs
-        it.
+        `parts` is the number of alternatives in a rule that share the allowed chance of error. It is only used in the
+        error message.
 
         Raises:
             UsageError: the confidence is higher than the catalogue's intervals have.
@@ -104,7 +105,7 @@ class Catalogue:
         """Return the full name of a number.
 
         Raises:
-            UsageError: no number, or more than one, has this name. The error says which ones are near.
+            UsageError: no number, or more than one, has this name. The error names the most similar ones.
         """
         alike = self._names.get(plain(asked), [])
         if not alike:

@@ -24,7 +24,7 @@ import numpy as np
 UNDEFINED_AT_MOST = 0.05
 """The largest share of resamples in which a metric may be undefined and still have an interval."""
 FARTHER = 8.0
-"""How much farther out one more row may be than the farthest seen row, where a row has no bound.
+"""How much farther out one more row may be than the farthest seen row, if the values of rows have no bound.
 
 With n rows, it is 1 + 8 / sqrt(n) times as far out. The number 8 comes from simulations with errors up to a lognormal
 of sigma 1.5: `make proofs` shows them.
@@ -32,7 +32,8 @@ of sigma 1.5: `make proofs` shows them.
 FEWEST, FEWEST_GROUPS = 10, 8
 """The fewest rows from which the size of unbounded errors can be judged, and the fewest groups for groups of rows."""
 MANY, KEPT = 4_000, 400
-"""If there are more than `MANY` rows, those in the middle are binned; the `KEPT` rows at each end stay single."""
+"""If there are more than `MANY` rows, the rows in the middle are binned, and the `KEPT` rows at each end stay
+single."""
 HALF = 0.5
 _NORMAL = NormalDist()
 
@@ -393,7 +394,7 @@ def share_error(share: Any, of: Any) -> Any:
 
 
 def standing_out(values: Any, spread: Any, level: float) -> list[bool]:
-    """Return which of k differences stand out from zero, corrected for looking at k (Holm 1979, normal deviates)."""
+    """Return which of k differences stand out from zero, corrected for k comparisons (Holm 1979, normal deviates)."""
     chances = [
         2 * (1 - NormalDist().cdf(abs(float(value) / float(error)))) if error > 0 and np.isfinite(value) else 1.0
         for value, error in zip(values, spread, strict=True)

@@ -110,9 +110,8 @@ class ManyPart:
         return None
 
     def _averaged(self, name: str) -> Ratio:
-        """Return a mean over classes as a ratio, by how far each row moves it.
-
-        A row moves it through its true class and through its predicted class.
+        """Return a mean over classes as a ratio, by how far each row moves the mean. A row moves the mean through its
+        true class and through its predicted class.
         """
         actual, chosen = (np.bincount(each, minlength=self.classes) for each in (self.truth, self.decided))
         caught = np.bincount(self.truth, weights=self.right, minlength=self.classes)

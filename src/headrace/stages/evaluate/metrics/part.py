@@ -43,7 +43,7 @@ class Part(Protocol):
     """Some rows with their predictions, scored.
 
     `rows` are their row numbers among all rows, or None if the part has all rows. `point` holds the value of each
-    metric that is defined; `why` returns the reason why another is undefined. `sizes` holds the denominator of each
+    metric that is defined; `why` returns the reason why a metric is undefined. `sizes` holds the denominator of each
     share, by the metric's name.
     """
 
@@ -75,8 +75,8 @@ class Found(NamedTuple):
     """A metric's value with its replicates, one per resample.
 
     `value` is None where the metric is undefined, and `why` is the reason. The interval comes from `sums` if there are
-    any, else from the replicates. It is cut at the metric's least and greatest value. `noise` are replicates of the
-    effect of chance alone on a distance. `groups` has the number of each row's group, or is None.
+    any, else from the replicates. The interval is cut at the metric's least and greatest value. `noise` are replicates
+    of the effect of chance alone on a distance. `groups` has the number of each row's group, or is None.
     """
 
     metric: Metric
@@ -166,7 +166,8 @@ def _over(part: Part, resamples: Resamples) -> Callable[[Any, Collection[str]], 
 
 
 def _row_by_row(part: Part, units: Any, width: int, counts: Any, only: Collection[str]) -> Mapping[str, Any]:
-    """Return replicates from the counts of units, given to each row of the unit; `width` resamples at a time."""
+    """Return replicates from the counts of units: each row gets the count of its unit. `width` resamples are done at a
+    time."""
     pieces = [part.replicates(counts[at : at + width, units], only) for at in range(0, len(counts), width)]
     return {metric: np.concatenate([each[metric] for each in pieces]) for metric in pieces[0]}
 

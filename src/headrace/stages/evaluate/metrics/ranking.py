@@ -118,7 +118,8 @@ class Ranking:
         return found
 
     def placements(self) -> Any:
-        """Return, for each row, the share of the other class's rows that it is ranked right against; ties count half.
+        """Return, for each row, the share of the other class's rows that are ranked right compared with it; ties count
+        half.
 
         Rows are in the order in which they were given. The mean over the rows of either class is the AUC.
         """

@@ -19,8 +19,8 @@ NONE = np.empty(0, dtype=np.int64)
 class Finding:
     """A rule, whether it holds (None: it couldn't be checked), and why.
 
-    `rows` are the places of the rows that break the rule, in ascending order. It is empty for a rule about the whole
-    table. `columns` are the columns to show in examples.
+    `rows` are the places of the rows that break the rule, in ascending order. `rows` is empty for a rule about the
+    whole table. `columns` are the columns to show in examples.
     """
 
     rule: str

@@ -18,7 +18,7 @@ def earlier(history: Cursor) -> Sequence[int]:
 
 
 def add(history: Cursor, rows: int) -> None:
-    """Add the number of rows of the table that is being checked to the cursor.
+    """Add `rows` to the cursor: the number of rows of the table that is being checked.
 
     If the same table was added last, the cursor doesn't change, so the task's result can be reused.
     """

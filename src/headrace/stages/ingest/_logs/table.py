@@ -92,8 +92,8 @@ def extended(parts: Sequence[pa.Table], new: pa.Table) -> list[pa.Table]:
     """Return the parts of a table with a new part added at the end, all with one schema.
 
     A part that has less than twice the rows of the part after it is joined with that part. So the number of parts, and
-    how often a row is written again, grow only with the logarithm of the rows. Parts that aren't joined stay the same
-    objects.
+    how often a row is written again, grow only with the logarithm of the number of rows. Parts that aren't joined stay
+    the same objects.
     """
     if not parts:
         return [new]

@@ -129,7 +129,7 @@ class Session:
         raise NotImplementedError
 
     def converted(self, schema: Any) -> tuple[Any, Any]:
-        """Return the schema to produce for the driver's `schema`, and a function that converts its batches.
+        """Return the schema to produce for the driver's `schema`, and a function that converts the driver's batches.
 
         The function is None if the batches need no conversion.
         """

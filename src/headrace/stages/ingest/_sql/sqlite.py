@@ -198,7 +198,8 @@ def state_of(path: Path) -> str | None:
 
 
 def prototype(schema: Any) -> str:
-    """Return a query of one row with values of the schema's types. Put before another query, it sets the types.
+    """Return a query of one row with values of the schema's types. If this query is put before another query, it sets
+    the types of the result.
 
     Raises:
         SourceError: SQLite has no values of one of the types.

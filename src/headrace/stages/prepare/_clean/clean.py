@@ -73,7 +73,8 @@ MOST_ASIDE = 0.05
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse rules with conditions, patterns or formats that can't be read, where the rules are known at tracing."""
+    """Refuse rules with conditions, patterns or formats that can't be read, if the rules are known when the pipeline is
+    traced."""
     rules = given.get("rules", ())
     if isinstance(rules, File):
         rules = read_rules(rules.path) if rules.path.is_file() else ()

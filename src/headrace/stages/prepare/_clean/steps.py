@@ -173,7 +173,7 @@ def made(
 def asked(column: pa.ChunkedArray, sql: str, database: duckdb.DuckDBPyConnection, *, order: str = "") -> Any:
     """Return the result column of an SQL expression on a column.
 
-    In the SQL, `t` is the table, `c` is the value, and `place` is the number of the row.
+    In the SQL, `t` is a table with the columns `c` (the value) and `place` (the row number).
     """
     database.register("t", pa.table({"c": column, "place": np.arange(len(column))}))
     return database.sql(f"select {sql} as c from t{order}").to_arrow_reader(1 << 20).read_all().column("c")
@@ -215,7 +215,7 @@ def rename(work: Work, names: Mapping[str, str], name: str) -> None:
     renamed = [names.get(each, each) for each in work.table.column_names]
     if len(set(renamed)) < len(renamed):
         raise DefinitionError(f"rule {name} gives two columns one name", hint="rename or leave out the other one")
-    said = work.table.schema.metadata  # Arrow would lose it
+    said = work.table.schema.metadata  # Arrow would lose the metadata
     work.table = work.table.rename_columns(renamed).replace_schema_metadata(said)
     work.changes.append(Change(rule=name, column=", ".join(f"{a} to {b}" for a, b in names.items())))
 

@@ -36,8 +36,8 @@ def counted(labels: Sequence[Mapping[str, int]], classes: int) -> Counts:
 def alpha(counts: Counts) -> float | None:
     """Return Krippendorff's alpha for nominal labels, with any number of labels per row; None where it isn't defined.
 
-    It is 1 minus the observed disagreement divided by the expected disagreement (Krippendorff 2011, "Computing
-    Krippendorff's alpha-reliability"). Rows with fewer than two labels are left out, since they show no agreement.
+    Alpha is 1 minus the quotient of observed and expected disagreement (Krippendorff 2011, "Computing Krippendorff's
+    alpha-reliability"). Rows with fewer than two labels are left out, since they show no agreement.
     """
     found = _alphas(counts[counts.sum(axis=1) >= 2], None)
     return None if found is None or np.isnan(found[0]) else float(found[0])
@@ -91,7 +91,7 @@ def fleiss(counts: Counts) -> float | None:
 
 
 def facts(labels: Sequence[Mapping[str, int]], classes: int) -> list[Fact]:
-    """Return the agreement of all annotators as facts. A fact that isn't defined says why."""
+    """Return the agreement of all annotators as facts. A fact that has no value gives the reason."""
     counts = counted([each for each in labels if len(each) >= 2], classes)
     found = []
     why = FEW if len(counts) < 2 else ONE

@@ -111,7 +111,8 @@ def agreement(codes: Codes, probabilities: Floats) -> Floats:
 def majority(codes: Codes, classes: int) -> Floats:
     """Return the plain majority vote as probabilities.
 
-    The winner has 1. Where several classes tie, or all functions abstain, these classes have equal parts.
+    The winner has 1. If several classes tie, these classes have equal parts. If all functions abstain, all classes have
+    equal parts.
     """
     counts = np.stack([(codes == each).sum(axis=1) for each in range(classes)], axis=1)
     winners = counts == counts.max(axis=1, keepdims=True)

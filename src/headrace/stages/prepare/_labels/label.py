@@ -43,7 +43,7 @@ class Labelled(NamedTuple):
 
 
 def _check_told(given: Mapping[str, Any]) -> None:
-    """Refuse classes and shares that can't be right, where they are known at tracing.
+    """Refuse classes and shares that can't be right, if they are known when the pipeline is traced.
 
     Raises:
         DefinitionError: there are no functions, or `classes` or `balance` isn't valid.
@@ -67,13 +67,13 @@ def label(
     """Label a table by labelling functions, whose votes are weighted by how they agree with each other.
 
     A labelling function takes a row (a dictionary) and returns a label, or None to abstain. If its parameter is
-    annotated `pa.RecordBatch`, it takes many rows and returns a label or None for each. Labels are texts, whole numbers
-    or booleans.
+    annotated `pa.RecordBatch`, it takes a batch of rows and returns a label or None for each row. Labels are texts,
+    whole numbers or booleans.
 
     `classes` are the possible labels; by default, all labels that the functions return. `balance` has the share of each
-    class in reality, in the same order; by default, they are equal. `known` names a column of true labels, null where
-    unknown. True labels don't change the result: the report compares them with the labels and with the plain majority
-    vote.
+    class in reality, in the same order; by default, the shares are equal. `known` names a column of true labels, null
+    where unknown. True labels don't change the result: the report compares them with the labels and with the plain
+    majority vote.
 
     Raises:
         DefinitionError: there are no functions, or `into`, `balance` or `known` isn't valid.

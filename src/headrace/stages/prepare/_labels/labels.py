@@ -129,10 +129,10 @@ def labels(
     """Return a table with the labels from the files that people filled in.
 
     `columns` and `key` must be those that were given to `to_label`. `classes` are the allowed labels. By default, all
-    given labels are allowed; if all of them are whole numbers, they are read as numbers. `rule` decides where people
-    disagree. With `"majority"`, the most frequent label counts, and a tie gives no label. With `"unanimous"`, such a
-    row has no label. The label of the `adjudicator` (a person's name) counts before the rule. Lines that can't be used
-    are returned with the reason, and aren't an error.
+    given labels are allowed; if all of them are whole numbers, they are read as numbers. `rule` decides on the rows on
+    which people disagree. With `"majority"`, the most frequent label counts, and a tie gives no label. With
+    `"unanimous"`, such a row has no label. The label of the `adjudicator` (a person's name) counts before the rule.
+    Lines that can't be used are returned with the reason, and aren't an error.
 
     Raises:
         DefinitionError: a column is missing, or the adjudicator labelled nothing.
@@ -258,7 +258,7 @@ def _refused(each: Given, reason: str) -> Malformed:
 
 
 def _read_label(text: str, classes: Sequence[Label]) -> Label | None:
-    """Return the class that a text names, in any case as long as this is unambiguous; None if there is none."""
+    """Return the class that a text names, in capital or small letters if only one class fits; None if no class fits."""
     exact = [each for each in classes if str(each) == text]
     near = exact or [each for each in classes if str(each).casefold() == text.casefold()]
     if not near and NUMBER.fullmatch(text):  # spreadsheets may write 1 as `+1` or `01`

@@ -82,7 +82,7 @@ def no_functions() -> DefinitionError:
 def named(functions: Sequence[LabellingFunction]) -> tuple[str, ...]:
     """Return the names of functions for reports: the function's own name, with a partial's arguments.
 
-    Where two names are the same, each gets a number.
+    If several functions have the same name, a number is added to each of these names.
     """
     plain = [_name(each) for each in functions]
     many = {name for name, count in Counter(plain).items() if count > 1}

@@ -21,7 +21,7 @@ FEWEST = 20
 ENOUGH = 10
 """The fewest rows outside the most frequent class from which a hint is sure: few rows are ranked right by chance."""
 IN_ORDER = 0.9
-"""The least rank correlation of a sure hint: a few huge values make any correlation high, but not this one."""
+"""The least rank correlation of a sure hint. A few huge values can raise any correlation except a rank correlation."""
 MOST_VALUES = 0.05
 """The most different values of a column, as a share of the rows. A column with more values predicts the target by
 accident."""
@@ -76,7 +76,7 @@ def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> tuple[str, bool]:
     """Return a sentence on how a column tells the target, or an empty text.
 
-    The second value is False where only a few huge values may make it so.
+    The second value is False if a few huge values may be the only cause.
     """
     if column.null_count:
         gaps = column.is_valid().to_numpy()

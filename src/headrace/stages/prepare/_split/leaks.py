@@ -20,7 +20,7 @@ SLIGHT = 1e-4
 """If at most this share of the rows is like others, there is a warning and no error, since results hardly change."""
 SLIGHT_KINDS = ("equal rows", "near rows", "near texts")
 DISTINCT = 0.5
-"""The smallest share of different rows in a table for which equal rows count as leaks."""
+"""Equal rows count as leaks only if at least this share of the table's rows is different from each other."""
 MANY = 100
 """With more columns than this, rows are hardly ever equal by chance."""
 MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -32,9 +32,9 @@ NONE = np.empty(0, dtype=np.int64)
 class Leak:
     """One kind of leak.
 
-    `rows` are rows of later parts, and `others` has, for each, a row of an earlier part that it is like. `earlier` are
-    all rows that must be removed to stop the leak. `judged` is False if such rows don't prove a leak, and `why` is the
-    reason.
+    `rows` are rows of later parts, and `others` has, for each of them, a row of an earlier part that is equal or near.
+    `earlier` are all rows that must be removed to stop the leak. `judged` is False if such rows don't prove a leak, and
+    `why` is the reason.
     """
 
     kind: str
@@ -105,7 +105,7 @@ def of_digests(
 ) -> Leak:
     """Return the leaks among rows with the same digest.
 
-    With `anyway`, the leaks aren't judged if most rows of the table have an equal row anyway.
+    With `anyway`, the leaks aren't judged if most rows of the table are equal to another row anyway.
     """
     found = crossing(digests, parts, there)
     judged = not anyway or found.different >= DISTINCT

@@ -1,11 +1,12 @@
 """Rows that are near to rows of an earlier part, and how many pairs would be near by chance.
 
 Two rows are near if all their numbers are within a tolerance of each other and all else is equal. Among many rows, some
-pairs are near by chance, so near pairs count only where there are more than chance gives. The number by chance is
-estimated from pairs that are farther apart. As the tolerance shrinks, pairs by chance become rarer as a power of it,
-and copies of rows don't. The power is the number of columns if the columns are independent, and less if one follows
-from others. It is the correlation dimension (Grassberger and Procaccia 1983, "Measuring the strangeness of strange
-attractors"). It is measured and not assumed, so a column that is computed from others changes nothing.
+pairs are near by chance, so near pairs count only if there are more of them than chance gives. The number by chance is
+estimated from pairs that are farther apart. As the tolerance shrinks, the number of pairs by chance falls as a power of
+the tolerance, but the number of copies doesn't. The power is the number of columns if the columns are independent, and
+less if one follows from others. It is the correlation dimension (Grassberger and Procaccia 1983, "Measuring the
+strangeness of strange attractors"). It is measured and not assumed, so a column that is computed from others changes
+nothing.
 
 Pairs are found on several grids with random origins: rows that share a cell are compared.
 """
@@ -44,7 +45,8 @@ SURE = 0.001
 TRIES = 3
 """Trying several tolerances counts as this many independent tests, since most of them test the same pairs."""
 MANY_BY_CHANCE = 100
-"""Above this number by chance, three times as many pairs are surely more, and no probability is computed."""
+"""If chance gives more pairs than this, three times as many pairs are surely more than chance, so no probability is
+computed."""
 TIMES = 3.0
 """Near rows count if there are this many times as many as by chance.
 
@@ -175,8 +177,8 @@ class _Apart(NamedTuple):
 class _Rung(NamedTuple):
     """A tolerance with the pairs within it.
 
-    `found` is the number of pairs, and `chance` the number that chance gives. `near` says which pairs these are.
-    `within` is the tolerance in words.
+    `near` says which pairs are within the tolerance. `found` is their number, and `chance` the number that chance
+    gives. `within` is the tolerance in words.
     """
 
     found: float
@@ -217,7 +219,7 @@ def _in_words(scale: float | None, step: float | None) -> str:
 def _by_later(one: Numbers, other: Numbers, parts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Return three arrays: rows of later parts, a row of the earliest part for each, and all rows of earlier parts.
 
-    The first two come from the given pairs: each row of a later part stands beside a row that it is paired with.
+    The first two come from the given pairs: each row of a later part is beside a row with which it is paired.
     """
     first = parts[one] < parts[other]
     before, after = np.where(first, one, other), np.where(first, other, one)
@@ -232,7 +234,7 @@ def _candidates(
 ) -> tuple[float, tuple[Numbers, Numbers] | None]:
     """Return the width of the cells, and the pairs of rows of different parts that share a cell.
 
-    The pairs are None if they are too many.
+    The pairs are None if there are too many.
     """
     draw = np.random.default_rng(0)
     origins = draw.random((grids, numbers.shape[1]))

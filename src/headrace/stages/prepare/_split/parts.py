@@ -29,9 +29,9 @@ Numbers = np.ndarray[Any, Any]
 def drawn(table: pa.Table, names: Sequence[str], seed: int) -> Numbers:
     """Return a number from 0 up to 1 for each row, which depends only on the row's values in these columns.
 
-    It is the MD5 of the seed and of the values as text, each with its length. The last eight bytes of the MD5, the
-    least significant first, are divided by 2^64. So the number doesn't depend on other rows, on their order or on the
-    machine.
+    The number comes from the MD5 of the seed and of the values as text, each with its length. The last eight bytes of
+    the MD5, the least significant byte first, are a whole number, which is divided by 2^64. So the number doesn't
+    depend on other rows, on their order or on the machine.
     """
     values, told = [table.column(name) for name in names], TOLD
     if len(values) > STRIP:

@@ -51,8 +51,8 @@ def report_of(
 ) -> Report:
     """Return the report of a split.
 
-    `offered` are fixed boundaries that the report proposes where the boundaries are shares, or an empty text. `wanted`
-    says which parts should have rows. `hints` are the columns that tell the target by themselves.
+    `offered` are the fixed boundaries that the report proposes if the boundaries come from shares; or an empty text.
+    `wanted` says which parts should have rows. `hints` are the columns that tell the target by themselves.
     """
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
@@ -103,9 +103,8 @@ def stays_put(by: str, offered: str, *, is_known: bool = True) -> Verdict:
 
 
 def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str] | None:
-    """Return sentences that name the classes of the target which a part lacks, though the table has them.
-
-    None means that the target's values are numbers or too many to be classes.
+    """Return sentences that name the classes of the target that a part lacks, although the table has them. Return None
+    if the target's values are numbers, or are too many to be classes.
     """
     column = table.column(target)
     every = _counted(column, parts)

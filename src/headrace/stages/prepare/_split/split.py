@@ -57,10 +57,10 @@ class Split(NamedTuple):
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
-    """Refuse shares and roles that don't fit together, where they are known at tracing.
+    """Refuse shares and roles that don't fit together, if they are known when the pipeline is traced.
 
     Raises:
-        UsageError: as for `split`.
+        UsageError: for the same reasons as in `split`.
     """
     if {*PARTS} <= {*given}:
         _check_shares(*(given[name] for name in PARTS))
@@ -262,7 +262,7 @@ def _leaks(table: pa.Table, parts: Numbers, roles: Roles) -> list[Leak]:
 def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
     """Return the rows of later parts that aren't later than the last row of the earlier parts.
 
-    Each is returned beside that last row.
+    Each of them is returned together with that last row.
     """
     rows, others = [], []
     for later in range(1, len(PARTS)):
@@ -279,7 +279,7 @@ def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
 def _dropped(table: pa.Table, parts: Numbers, leaks: Sequence[Leak], roles: Roles) -> Numbers:
     """Return the parts after leaving out the rows of earlier parts that are like rows of later ones. Test rows stay.
 
-    Near texts are searched for until none is left, since a search finds only one near text for each text.
+    Near texts are searched for again until none are left, since one search finds only one near text for each text.
     """
     parts = parts.copy()
     for leak in leaks:

@@ -30,8 +30,8 @@ class Tokens(NamedTuple):
     """Texts as tokens.
 
     Without packing, `table` is the given table with `input_ids` (a list of int32 per row) and `truncated` (whether the
-    text was cut). With packing, it has `input_ids` (lists of equal length) and `row` (the row in which a block begins).
-    `report` says how long the texts are, how many were cut, and how many tokens are unknown.
+    text was cut). With packing, `table` has `input_ids` (lists of equal length) and `row` (the row in which a block
+    begins). `report` says how long the texts are, how many were cut, and how many tokens are unknown.
     """
 
     table: pa.Table
@@ -195,7 +195,7 @@ class Reader:
 
 
 def pieces(text: str, most: int = PIECE) -> Iterator[str]:
-    """Yield a text in pieces, cut before white space, or anywhere if there is none.
+    """Yield a text in pieces, cut before white space, or anywhere if the text has none.
 
     >>> list(pieces("to be or not", 6))
     ['to be', ' or', ' not']

@@ -20,7 +20,7 @@ SPECIAL = 2
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse numbers from which no tokenizer can be made, where they are known at tracing.
+    """Refuse numbers from which no tokenizer can be made, if they are known when the pipeline is traced.
 
     Raises:
         DefinitionError: `vocab_size` or `min_frequency` is too small.

@@ -20,8 +20,8 @@ from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
 
 REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbosity": -1}
-"""Parameters that are set unless `params` sets them. With the second and third, trees don't depend on the number of
-threads (see `deterministic` in LightGBM's documentation)."""
+"""Parameters that are set unless `params` sets them. With `deterministic` and `force_row_wise`, trees don't depend on
+the number of threads (see `deterministic` in LightGBM's documentation)."""
 
 OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
 CLASSIFIES = ("binary", "multiclass", "softmax")
@@ -32,7 +32,7 @@ RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
 """The beginnings of the objectives that rank the rows of a group."""
 
 _PLACE = re.compile(r" at \S+, line \d+ ?\.")
-"""The place in LightGBM's source code, which its errors name and which doesn't help the user."""
+"""Matches the place in LightGBM's source code that an error of LightGBM names. It doesn't help the user."""
 _OTHERWISE = {
     "seed": ("random_seed", "random_state"),
     "verbosity": ("verbose",),

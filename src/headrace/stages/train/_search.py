@@ -22,7 +22,8 @@ from headrace.spec.stage import Resources
 Objective = Callable[..., float]
 Direction = Literal["minimize", "maximize"]
 SEEDS = 1_000_003
-"""Trial n of a search with seed s samples with seed s * SEEDS + n. A prime, so that searches don't share seeds."""
+"""Trial n of a search with seed s samples with seed s * SEEDS + n. It is a prime, so that searches don't share
+seeds."""
 
 
 class Study(NamedTuple):
@@ -80,8 +81,8 @@ def search(
         parallel: the number of trials in a round, which run in parallel.
         direction: `"minimize"` or `"maximize"`.
         sampler: a sampler class of Optuna, or a `functools.partial` of one; by default `TPESampler`.
-        pruner: a pruner class of Optuna, or a `functools.partial` of one; by default `MedianPruner`. It compares with
-            the trials of earlier rounds.
+        pruner: a pruner class of Optuna, or a `functools.partial` of one; by default `MedianPruner`. It compares a
+            trial with the trials of earlier rounds.
         seed: the seed of the sampler.
         allow_failures: how many trials of a round may fail.
         resources: what one trial needs.

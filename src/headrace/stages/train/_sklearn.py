@@ -26,12 +26,13 @@ CURVES = {
     "validation_score_": "valid/score",
     "validation_scores_": "valid/score",
 }
-"""The attributes in which scikit-learn's iterative estimators keep their curves, and the names to log these under."""
+"""The attributes in which scikit-learn's iterative estimators keep their curves, and the names under which the curves
+are logged."""
 
 
 class Fitted(NamedTuple):
-    """The output of `train.sklearn`. `model` is the fitted estimator. `report` says what it was fitted to, and its
-    scores there."""
+    """The output of `train.sklearn`. `model` is the fitted estimator. `report` says to which rows and columns the model
+    was fitted, and which scores it has on these rows."""
 
     model: Any
     report: Report
@@ -57,8 +58,9 @@ def sklearn(
     """Fit an estimator to a table; return the fitted estimator and a report.
 
     Args:
-        estimator: an estimator that isn't fitted, such as `LogisticRegression(C=0.5)` or a `Pipeline`; or a function
-            or class that returns one when called without arguments. It gets the features as a pandas `DataFrame`.
+        estimator: an estimator that isn't fitted, such as `LogisticRegression(C=0.5)` or a `Pipeline`; or a function or
+            class that returns one when called without arguments. The estimator gets the features as a pandas
+            `DataFrame`.
         table: the rows to learn from.
         target: the column to predict; no value of it may be missing.
         features: the columns to predict from; by default all other columns.

@@ -249,7 +249,8 @@ def _volume(count: int, rows: Rows, contract: Contract, history: Sequence[int]) 
 
 
 def _of_whole(told: Action | None, contract: Contract) -> Action:
-    """Return the action of a rule about the whole table: such a rule has no rows to quarantine, so it stops instead."""
+    """Return the action of a rule about the whole table: such a rule has no rows to quarantine, so `quarantine` means
+    `stop` for it."""
     action = told or contract.otherwise
     return "stop" if action == "quarantine" else action
 

@@ -89,7 +89,8 @@ def _numbers(
 
 
 def _nothing(values: pa.ChunkedArray, column: Column) -> tuple[pa.ChunkedArray, pa.DataType]:
-    """Return a column of Arrow's type `null`, cast to a type that its rules can check, and that type."""
+    """Return a column of Arrow's type `null` after casting it to a type that its rules can check. Return that type
+    too."""
     told = [each for each in (column.min, column.max, *column.allowed) if each is not None]
     textual = column.pattern is not None or column.min_length is not None or column.max_length is not None
     kind = pa.scalar(told[0]).type if told else pa.string() if textual else pa.float64()

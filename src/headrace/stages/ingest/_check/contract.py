@@ -44,7 +44,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
         unique: whether each value may occur in one row only; nulls may repeat.
         otherwise: what happens when a rule is broken: `warn`, `quarantine` (the rows go to a separate table) or `stop`.
             None: the contract's `otherwise`. A missing column and a wrong type stop, unless `actions` says otherwise.
-        actions: the same for single rules, by the rule's name.
+        actions: what happens when a single rule is broken, by the rule's name.
     """
 
     type: str | None = None
@@ -125,8 +125,8 @@ class Relation(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unkno
 class Reference(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rule that the values of `columns` also occur in another table.
 
-    `table` is the name under which the other table is passed to `ingest.check`. `keys` are its columns, if their names
-    differ from `columns`. A row with a null in one of `columns` is ignored.
+    `table` is the name under which the other table is passed to `ingest.check`. `keys` are the other table's columns,
+    if their names differ from `columns`. A row with a null in one of `columns` is ignored.
     """
 
     columns: tuple[str, ...]

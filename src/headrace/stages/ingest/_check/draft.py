@@ -26,9 +26,9 @@ FEW = 20
 FULL = 1000
 """A range of at most this many whole numbers gets no slack if the data hold every one of them."""
 SLACK = 0.1
-"""The share of the observed range that is added to it on each side."""
+"""The share of the observed range by which the range is extended on each side."""
 LOOKED_AT = 200_000
-"""The number of texts from which a column's pattern is made. All texts are then checked against it."""
+"""The number of texts from which a column's pattern is made. All texts are then checked against the pattern."""
 _YEAR = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -1,7 +1,7 @@
 """Keys of a table: rows that repeat a key, and rows whose key another table lacks.
 
-NumPy finds whether a column of whole numbers has repeated values: it marks each value seen if the range is small, and
-sorts otherwise. DuckDB does the rest: it finds the rows, and writes to disk what doesn't fit in memory.
+NumPy finds whether a column of whole numbers has repeated values: if the range is small, it marks each value as seen;
+if not, it sorts the values. DuckDB does the rest: it finds the rows, and writes to disk what doesn't fit in memory.
 """
 
 from __future__ import annotations

@@ -166,9 +166,9 @@ def read_table(
 def unify(tables: Sequence[tuple[str, pa.Table]], *, schema: pa.Schema | None, promote: str) -> list[pa.Table]:
     """Return the tables, all converted to one schema: `schema`, or if it is None, a schema that fits all of them.
 
-    A table that already has that schema is returned unchanged. `promote` has the meaning of pyarrow's `concat_tables`.
-    `"none"`: all schemas must be the same. `"default"`: a column may be missing in a table, and is null there.
-    `"permissive"`: numbers may also become wider, and integers become floats.
+    A table that already has that schema is returned unchanged. `promote` means the same as `promote_options` of
+    pyarrow's `concat_tables`. `"none"`: all schemas must be the same. `"default"`: a column may be missing in a table,
+    and is null there. `"permissive"`: numbers may also become wider, and integers become floats.
 
     Raises:
         SourceError: the tables don't fit together. The error names the files, the column and both types.
@@ -260,7 +260,7 @@ def _csv(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -
     if not file.peek(1):  # type: ignore[attr-defined]  # a BufferedReader
         return _empty(schema)
     typed = {} if schema is None else {"column_types": schema}
-    # without `newlines_in_values`, reading fails if a line break inside a value stands at the end of a block
+    # without `newlines_in_values`, reading fails if a line break inside a value is at the end of a block
     read, parse, convert = _csv_options({**typed, "newlines_in_values": True, **options})
     return pa.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
 

@@ -279,7 +279,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _is_mark(name: str, folders: Set[str]) -> bool:
-    """Return whether an empty object stands for a folder, as cloud consoles create them, rather than for a file."""
+    """Return whether an empty object stands for a folder, not for a file. Cloud consoles create such objects."""
     return name.endswith("/") or name in folders or "." not in os.path.basename(name)
 
 

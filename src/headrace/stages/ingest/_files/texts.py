@@ -45,7 +45,7 @@ class Utf8(io.RawIOBase):
     """A file's text as UTF-8, without the byte order mark at the beginning.
 
     Reading raises SourceError at the first byte that isn't valid in the encoding, and at a line of more than
-    `line_bytes` bytes. The error names the byte's place in the file. Such a line isn't read to its end.
+    `line_bytes` bytes. The error names the byte's place in the file. A line that is too long isn't read to its end.
     """
 
     def __init__(self, file: BinaryIO, name: str, *, encoding: str | None = None, line_bytes: int = LINE_BYTES) -> None:

@@ -1,4 +1,5 @@
-"""Checks where requests go: a host's name is resolved once, its addresses are checked, and one of them is connected to.
+"""Checks where requests go: a host's name is resolved once, and a connection is made only to an address that was
+checked.
 
 A name that is looked up twice can give two answers (DNS rebinding), so the connection is made to the checked address.
 The `Host` header and the check of the server's certificate still use the name.
@@ -36,7 +37,7 @@ def is_public(text: str) -> bool:
     """Return whether an address belongs to the public Internet.
 
     Private, loopback, link-local, multicast and reserved addresses don't, nor do the metadata services of clouds. If an
-    IPv6 address contains an IPv4 address, both must be public.
+    IPv6 address contains an IPv4 address, both addresses must be public.
 
     >>> [is_public(each) for each in ("93.184.216.34", "10.0.0.1", "127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1")]
     [True, False, False, False, False]

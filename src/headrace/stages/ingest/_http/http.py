@@ -90,7 +90,7 @@ def http(
         patience: the longest wait that the server may ask for (`Retry-After`); a longer one is an error.
         limit_mib: the largest size of a page, unpacked, in MiB.
         max_pages: the largest number of pages.
-        allow_private: whether the host of `url` may be in a private network. Hosts that it redirects to may not.
+        allow_private: whether the host of `url` may be in a private network. A host to which it redirects may not.
         verify: a file of certificates (PEM) to trust in addition to the usual ones. False: trust any certificate.
         proxy: the URL of a proxy, which then resolves host names. None: no proxy.
 

@@ -22,7 +22,7 @@ from headrace.stages.ingest._http.redaction import Veil
 from headrace.stages.ingest._http.urls import shown
 
 KEEP_SHARE = 0.2
-"""The largest share of time, roughly, for saving pages. Small pages that come fast are saved several at once."""
+"""The largest share of time, roughly, for saving pages. If small pages come fast, several are saved together."""
 
 _SCHEMA = pa.schema(
     [
@@ -233,7 +233,7 @@ class Walk:
 
         Raises:
             Changed: the total differs, or a row of an earlier page comes again.
-            SourceError: a row has no key, or two rows of the page have the same one.
+            SourceError: a row has no key, or two rows of the page have the same key.
         """
         before = self._pages[0] if self._pages else page
         if page.total != before.total:

@@ -1,6 +1,6 @@
 """Matches a user's regular expression in time proportional to the length of the text.
 
-Python's engine tries one way to match after another: a pattern of ten characters can take it years for one line. RE2,
+Python's engine tries one way to match after another: with a pattern of ten characters, one line can take it years. RE2,
 which comes with Arrow, follows all ways at once. It has no look-around and no back references, and its `\\d`, `\\w` and
 `\\s` match only ASCII.
 """
@@ -36,7 +36,7 @@ class Linear:
         self._inner = _without_nameless(pattern, name)
         self._whole = rf"\A(?s:{self._inner})\z"
         try:
-            pc.match_substring_regex(_NOTHING, pattern)  # alone first, or its parentheses could close those added below
+            pc.match_substring_regex(_NOTHING, pattern)  # alone: it might close parentheses added below
             kind: Any = pc.extract_regex(_NOTHING, self._whole).type
         except (pa.ArrowInvalid, UnicodeEncodeError) as error:
             raise DefinitionError(
@@ -57,7 +57,7 @@ class Linear:
         """
         values = pa.array(texts, pa.string())
         found: list[dict[str, str | None] | None] = pc.extract_regex(values, self._whole).to_pylist()
-        if any(row is not None and "" in row.values() for row in found):  # "" may mean an empty match, or none
+        if any(row is not None and "" in row.values() for row in found):  # "" may mean an empty match or no match
             spans = pc.extract_regex_span(values, self._whole).to_pylist()
             for row, span in zip(found, spans, strict=True):
                 if row is not None:

@@ -84,7 +84,8 @@ class PostgresSession(Session):
         precision becomes a decimal.
 
         Raises:
-            SourceError: a column's type doesn't exist in Arrow. The function raises it for an infinite time.
+            SourceError: a column's type doesn't exist in Arrow. The function that converts raises it too, for an
+                infinite time.
         """
         fields = [pa.field(each.name, _type(each)) for each in schema]
         wanted = pa.schema(fields)

@@ -181,7 +181,7 @@ def state_of(path: Path) -> str | None:
     """Return a name for the state of an SQLite file; None if the file was written just now.
 
     Every later commit leads to another name. The name is made from the size and time of the file and of its write-ahead
-    log, unless the log is empty. The files aren't opened: closing them would release all locks that SQLite holds on
+    log, unless that log is empty. The files aren't opened: closing them would release all locks that SQLite holds on
     them in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
     """
     told = []

@@ -38,7 +38,7 @@ class RankFailed(HeadraceError):
 
 class Gang:
     """The training processes of this node. Values and checkpoints of rank 0 go to the host. A failure in one process
-    ends all."""
+    ends all processes."""
 
     def __init__(self, host: Host, folder: Path, procs: int) -> None:
         self._host = host
@@ -153,7 +153,7 @@ class Gang:
     def _listening(self) -> Iterator[tuple[str, bytes]]:
         """Return a context that listens for ranks, with the address and the key that they need. When the context ends,
         the ranks end."""
-        # a socket's path may have 100 characters, and the attempt's folder is longer
+        # a socket's path may have 100 characters at most, and paths in the attempt's folder are longer
         with tempfile.TemporaryDirectory(prefix="hr-", ignore_cleanup_errors=True) as folder:
             address, key = os.path.join(folder, "line"), secrets.token_bytes(32)
             with Listener(address, family="AF_UNIX", backlog=64, authkey=key) as listener:

@@ -1,4 +1,4 @@
-"""The port through which a training reports and stores its checkpoints, and its implementation for an attempt."""
+"""The interface through which a training reports and stores its checkpoints, and the implementation for an attempt."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class Learner:
         return min(1.0, max(1, self._steps) / max(1, self.options.warmup_steps))
 
     def step(self, batch: dict[str, Any], weight: float = 1.0) -> float:
-        """Learn from a batch; return its mean loss. If the loss isn't finite, raise, or with `on_nonfinite="skip"`
-        learn nothing and return NaN.
+        """Learn from a batch; return its mean loss. If the loss isn't finite, raise an error; but with
+        `on_nonfinite="skip"`, learn nothing and return NaN.
 
         `weight` scales the gradient for the number of this rank's rows: 1 if all ranks have the same number.
 

@@ -12,8 +12,7 @@ from headrace.errors import UsageError
 
 
 def loss_of(loss: Any) -> Callable[[Any, Any], Any]:
-    """Return the loss as a function of prediction and target. It may be given as a name in PyTorch, a class, or a
-    function.
+    """Return the loss as a function of prediction and target. `loss` may be a name in PyTorch, a class, or a function.
 
     Raises:
         UsageError: PyTorch has no loss of that name.
@@ -34,8 +33,8 @@ def loss_name(loss: Any) -> str:
 
 
 def optimizer_of(optimizer: Any, lr: float | None) -> Callable[[Any], Any]:
-    """Return a function that makes the optimizer for parameters. It may be given as a name in `torch.optim`, a class,
-    or a partial of one."""
+    """Return a function that makes the optimizer for parameters. `optimizer` may be a name in `torch.optim`, a class,
+    or a partial of a class."""
     made: Any = _named(optimizer, torch.optim, "optimizer", "AdamW")
     return functools.partial(made, lr=lr) if lr is not None else made
 

@@ -99,7 +99,7 @@ def main() -> None:
 def _store(rank: int, world: int) -> Any:
     """Return the store in which the ranks find each other. Its keys have a prefix for each start of the ranks.
 
-    torchrun keeps one store over all starts: without the prefix, restarted ranks would look for those of the first
+    torchrun keeps one store over all starts: without the prefix, restarted ranks would look for the ranks of the first
     start.
     """
     is_mine = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"

@@ -101,7 +101,7 @@ class Lesson(Noun, frozen=True):
         return of
 
     def answered(self, module: Any, batch: dict[str, Any]) -> Any:
-        """Return the model's output for a batch. If it has one score for each row, it is a vector."""
+        """Return the model's output for a batch. An output with one score for each row is returned as a vector."""
         given = {name: batch[name] for name in self.columns}
         found = module(given[INPUT]) if list(given) == [INPUT] else module(**given)
         if self.answer != "classes" and getattr(found, "ndim", 0) == 2 and found.shape[1] == 1:

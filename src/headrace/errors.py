@@ -7,7 +7,7 @@
     │   ├── DefinitionError                a stage or pipeline is declared wrongly
     │   ├── TraceError                     the pipeline's body wires stages wrongly
     │   │   └── EdgeTypeError              a stage's output doesn't fit the parameter that it is passed to
-    │   ├── EnvironmentFailed              an environment can't be built from the lock, or not on that machine
+    │   ├── EnvironmentFailed              an environment can't be built from the lock on that machine
     │   ├── CodecError                     no codec can save a value, or a value can't be read back
     │   └── NotFoundError                  no such run, task, artifact
     ├── RefusedError              exit 4   a policy, budget or pool refuses before anything ran
@@ -106,7 +106,7 @@ class EdgeTypeError(TraceError):
 
 
 class EnvironmentFailed(UsageError):
-    """An environment can't be built from the project's lock, or not on the machine that needs it."""
+    """An environment can't be built from the project's lock on the machine that needs it."""
 
 
 class CodecError(UsageError):

@@ -117,7 +117,7 @@ class Handle:
     def __reduce__(self) -> NoReturn:
         raise TraceError(
             f"a handle to `{self._headrace_stage}` is inside a value that is given as an argument",
-            hint="handles may stand in lists, tuples and dictionaries; not in other objects",
+            hint="handles may be in lists, tuples and dictionaries; not in other objects",
         )
 
 

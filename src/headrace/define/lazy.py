@@ -37,7 +37,7 @@ def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -
 
 
 def refuse_in_stage(what: str) -> None:
-    """Raise an error if a stage is running: the answer to a question of a stage would be in no key.
+    """Raise an error if a stage is running: the answer that the stage would get wouldn't be in its key.
 
     `what` is the call, for the message.
 

@@ -370,7 +370,7 @@ def _check_module(function: Callable[..., Any], name: str) -> None:
         raise DefinitionError(
             f"module `{function.__module__}` has two stages `{name}`, at lines"
             f" {before.function.__code__.co_firstlineno} and {function.__code__.co_firstlineno}",
-            hint="give one another name",
+            hint="give one of them another name",
         )
 
 

@@ -17,7 +17,7 @@ from headrace.spec.graph import Arg, Const, Many, Node, Out
 from headrace.spec.stage import Stage
 
 CHUNK = 100
-"""The number of nodes after which they are passed on, so that the driver can read them while tracing goes on."""
+"""The number of nodes that are passed on together. The driver reads them while tracing goes on."""
 _SHAPES: dict[type, Literal["list", "tuple", "dict"]] = {list: "list", tuple: "tuple", dict: "dict"}
 
 
@@ -169,7 +169,8 @@ class Trace:
 
 
 def _ask(stage: StageFunction[..., Any], bound: Mapping[str, Any], over: Sequence[str], line: str) -> None:
-    """Call a ready-made stage's own check with the arguments that are known already; for a map, with each element's.
+    """Call a ready-made stage's own check with the arguments that are known already; for a map, with the arguments for
+    each element.
 
     Raises:
         UsageError: the arguments can't be right.

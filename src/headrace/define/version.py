@@ -32,12 +32,12 @@ class Version(Late):
 
 
 def find(kind: RegistryKind, name: str) -> Version:
-    """Return the version of a model or dataset that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` means.
+    """Return a version of a model or dataset; `name` is `NAME` (the newest version), `NAME:3` or `NAME@ALIAS`.
 
     A resumed run gets the same version as before. Outside of a pipeline the result is version 0, without a value.
 
     Raises:
-        UsageError: there is no such kind, the name has another form, or the function is called in a stage.
+        UsageError: there is no such kind, the name has none of these forms, or the function is called in a stage.
     """
     if kind not in get_args(RegistryKind):
         raise UsageError(f"there is no kind `{kind}` of version", hint='give "model" or "dataset"')

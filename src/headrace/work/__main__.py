@@ -8,9 +8,9 @@ import importlib
 
 def main() -> None:
     """Import what workers need, then run the zygote, the parent of all workers."""
-    gc.disable()  # imports make no garbage, and looking for it would take a tenth of the time
+    gc.disable()  # imports make no garbage, and a search for garbage would take a tenth of their time
     zygote = importlib.import_module("headrace.work.zygote")
-    gc.freeze()  # workers share its memory until they write to it, and collecting garbage writes to every object
+    gc.freeze()  # workers share this memory until they write to it, and a garbage collection writes to every object
     gc.enable()
     zygote.main()
 

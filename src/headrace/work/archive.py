@@ -39,7 +39,7 @@ def files_of(archive: bytes) -> dict[str, bytes]:
         raise StoreError("a bundle can't be read", hint="run the pipeline again") from error
     for path in files:
         if path.startswith("/") or ".." in path.split("/"):
-            raise StoreError(f"a bundle holds `{path}`, outside of its folder", hint="run the pipeline again")
+            raise StoreError(f"a bundle has a file `{path}`, outside of its folder", hint="run the pipeline again")
     return files
 
 

@@ -15,8 +15,8 @@ from headrace.work.loaded_stage import LoadedStage
 
 
 class Load(Protocol):
-    """Loads an artifact's value. With `verify`, its bytes are first checked against its digest. Files are linked in
-    `scratch`."""
+    """Loads an artifact's value. With `verify`, its bytes are first checked against its digest. A value that is a file
+    or folder becomes a link in the folder `scratch`."""
 
     def __call__(self, ref: Ref, *, verify: bool = False, scratch: Path | None = None) -> object: ...
 

@@ -1,4 +1,4 @@
-"""One attempt, from the driver's order to the worker's report."""
+"""One attempt, from the driver's `Do` message to the worker's report."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ class Desk:
         self._pid = os.getpid()
 
     def run(self, order: Do) -> Succeeded | Failed:
-        """Run one attempt and return its event, whatever the user's code does, unless it ends the process."""
+        """Run one attempt and return its event, whatever the user's code raises. Only if the user's code ends the
+        process is there no event."""
         started = time.time()
         began = time.perf_counter()
         self._capture.begin()
@@ -151,28 +152,28 @@ class Desk:
         hidden = self._capture.hidden
         kept = hidden.value(value)
         if kept is not value:
-            self._remarks.append("a value held a secret of its stage, and is saved with `********` in its place")
+            self._remarks.append("a value contained a secret of its stage; it was saved with `********` instead")
         ref = self._codecs.save(kept, self._store, describe=self._describe)
         if hidden.finds_in(ref):
             raise HeadraceError(
-                f"a value of class `{hidden.text(ref.type)}` holds a secret that its stage was given, and it can't be"
-                " masked in there",
-                hint="leave it out of the values returned or kept, and pass it to each stage that needs it",
+                f"a value of class `{hidden.text(ref.type)}` contains a secret of its stage, and the secret can't be"
+                " masked there",
+                hint="leave the secret out of the values returned or kept, and pass it to each stage that needs it",
             )
         return ref
 
     def _remark(self) -> None:
-        """Send the driver the remarks about an attempt for the user, each one once."""
+        """Send the driver the remarks for the user about an attempt, each remark once."""
         for text in (*self._remarks, *self.absent.remarks()):
             self._channel.send(Remark(text))
         self._remarks.clear()
         self.absent.forget()
 
     def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:
-        """Save an argument of a stage, and return its artifact. It may hold functions and classes.
+        """Save an argument of a stage, and return its artifact. The argument may contain functions and classes.
 
-        The code of each function and class is added to `codes` by its digest. A partial isn't added: its function and
-        arguments are.
+        The code of each function and class is added to `codes` by its digest. For a `functools.partial`, its function
+        and the functions among its arguments are added, not the partial itself.
         """
 
         def digest(code: object) -> str:
@@ -190,7 +191,7 @@ class Desk:
     def log(self, order: Do) -> Log:
         """Return the log that an attempt writes to."""
         channel, mask, passed = self._channel, self._capture.mask, None
-        if self._passed is not None:  # a new name each time: a process that outlives its attempt writes to its old file
+        if self._passed is not None:  # each attempt has a file of its own, in case a process outlives its attempt
             self._attempts += 1
             passed = self._passed.with_suffix(f".{self._attempts}.logged")
             self._state.let(FILE, str(passed))
@@ -220,7 +221,7 @@ class Desk:
 
             value = asyncio.run(value)
         if inspect.isgenerator(value):
-            # a generator's body runs while the codec draws from it, so this time is the user code's, not that of saving
+            # a generator's body runs while the codec saves its items, so this time counts as calling, not as saving
             out = self.save(value)
             marks.call()
         else:
@@ -237,7 +238,7 @@ class Desk:
         return entry
 
     def _hide_secrets(self, order: Do) -> None:
-        """Mask the attempt's secrets before any user code runs, even that of an imported module."""
+        """Mask the attempt's secrets before any user code runs, even the code of a module that is imported."""
         with self._stop.shield:
             self._capture.hide(self.arguments.secrets(order))
 
@@ -257,7 +258,7 @@ class Desk:
         )
 
     def _masked(self, failure: Failure) -> Failure:
-        """Return a failure without secrets. If its cause is a variable that stages don't see, add a hint."""
+        """Return a failure without secrets. If its cause is a missing environment variable, add a hint that says so."""
         text = f"{failure.message}\n{failure.traceback or ''}"
         hint = (self.absent.hint(text) if failure.kind == "user" else None) or failure.hint
         mask = self._capture.mask
@@ -277,8 +278,8 @@ class Desk:
         return self._capture.end()
 
     def _describe(self, kind: type) -> str:
-        """Return the name of a class as an artifact records it; for a class of the project, with the digest of its
-        code."""
+        """Return the name of a class as artifacts record it; for a class of the project, followed by the digest of the
+        class's code."""
         known = self._types.get(kind)
         if known is None:
             code = fingerprint_class(kind, self._project)
@@ -303,8 +304,8 @@ class Here:
         self.nodes = order.nodes
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """Send a text to the other nodes of the attempt; return the texts of all nodes by rank, once all have sent
-        one."""
+        """Send a text to the other nodes of the attempt; once every node has sent one, return the texts of all nodes in
+        order of rank."""
         return self._desk.meeting.meet(self._order, said)
 
     def checkpoint(self) -> object | None:
@@ -372,8 +373,8 @@ class Here:
         return cast("T", self._desk.load(self._desk.save(value)))
 
     def intend(self, intent: Intent) -> None:
-        """Request a change of Headrace's own state, made once the attempt has succeeded. Of several for one cursor,
-        only the last counts."""
+        """Request a change of Headrace's own state, made once the attempt has succeeded. If one cursor has several
+        requests, only the last counts."""
         if isinstance(intent, Register):
             intent = replace(intent, note=self._desk.mask(intent.note))
         if isinstance(intent, Advance):
@@ -383,7 +384,7 @@ class Here:
         self.intents.append(intent)
 
     def end(self) -> None:
-        """Report everything that was logged but not yet reported, also by other processes of the attempt."""
+        """Report all logged values that haven't been reported yet, also those from other processes of the attempt."""
         self._log.close()
 
     def _given(self, parameter: str) -> Arg:
@@ -392,7 +393,7 @@ class Here:
                 return arg
         raise UsageError(
             f"the stage of `{self._order.task}` was given no argument `{parameter}`",
-            hint="name a parameter that the pipeline gives a value for",
+            hint="name a parameter for which the pipeline gives a value",
         )
 
 

@@ -1,5 +1,5 @@
 """A worker's channel to its driver: messages come from the driver, numbered reports go to it, and each report is kept
-until it is acknowledged."""
+until the driver acknowledges it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Gone(Exception):
 
 
 class Channel:
-    """Reads the driver's messages, and sends reports to it. When the driver is gone, reports that it never stored can
-    be spilled."""
+    """Reads the driver's messages, and sends reports to it. When the driver is gone, `spill` writes the reports that it
+    never acknowledged to a file."""
 
     def __init__(self, line: socket.socket, spill: Callable[[bytes], None], stop: Stop) -> None:
         self._line = line
         self._stop = stop
         self._spill = spill
         self._frames = Frames()
-        self._read_into = memoryview(bytearray(_READ_BYTES))  # one for all reads: a new one each time costs 30 us
+        self._read_into = memoryview(bytearray(_READ_BYTES))  # one buffer for all reads: a new one costs 30 us each
         self._heard: deque[Down] = deque()
         self._dropped: set[tuple[str, int]] = set()
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
@@ -84,8 +84,8 @@ class Channel:
     def report(self, event: Event) -> None:
         """Report an event under the next number.
 
-        The event is sent at once, which has no measurable cost. If it waited for the next event, the next attempt could
-        end the process before both are sent, and the driver would think that the attempt of this event ended it.
+        The event is sent at once, which has no measurable cost. If it were kept until the next event, the next attempt
+        could end the process before that. Then the driver would think that this event's attempt had ended the process.
         """
         with self._stop.shield:
             self.report_beside(event)
@@ -109,7 +109,7 @@ class Channel:
             self._spill(b"".join(frame(Report(seq, body)) for seq, body in self._unacknowledged))
 
     def _send(self, data: bytes) -> None:
-        """Send bytes. If the driver is gone, do nothing: events are kept, to be spilled."""
+        """Send bytes. If the driver is gone, do nothing: `spill` writes the kept events later."""
         self._end_forked()
         if not self.gone:
             try:
@@ -118,7 +118,7 @@ class Channel:
                 self.gone = True
 
     def _is_dropped(self, order: Do | Move) -> bool:
-        """Return whether the driver has taken back an order since it came."""
+        """Return whether the driver has taken back a `Do` or `Move` message since the message came."""
         self.look()
         attempt = order.task, order.attempt
         if attempt not in self._dropped:

@@ -71,7 +71,7 @@ def _check_table(value: Any, name: str, stage: StageFunction[..., Any]) -> None:
         raise UsageError(
             f"parameter `{name}` of `{stage.declaration.name}` takes a `pyarrow.Table`, and was given a"
             f" `{type(value).__name__}`",
-            hint="annotate the return type of the stage that makes it: then this is found before anything runs",
+            hint="annotate the return type of the stage that makes the value: then this is found before anything runs",
         )
 
 

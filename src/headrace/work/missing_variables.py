@@ -33,8 +33,8 @@ class Absent:
             environment._data = watched
 
     def remarks(self) -> list[str]:
-        """Return a remark for each variable that the project's code has asked for, each once. Without it, code that has
-        a default would go on silently."""
+        """Return a remark for each variable that the project's code has asked for, each once. Without the remark, code
+        that has a default would go on silently."""
         fresh = [name for name, place in self._asked.items() if place and name not in self._told]
         self._told.update(fresh)
         return [

@@ -1,4 +1,4 @@
-"""A notebook in a bundle: its pipeline is pickled, since there is no file to import, with the cells that it came
+"""A notebook in a bundle. There is no file to import, so its pipeline is pickled, together with the cells that it came
 from."""
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ CELLS = "__notebook__.json"
 
 
 def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
-    """Return a code object with the file name of the file or cell that it came from, by which its source is found."""
+    """Return the code object that `make` makes, with the name of the file or cell that it came from. By this name its
+    source is found."""
     return make(*arguments).replace(co_filename=file)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 
 class StopAttempt(BaseException):
-    """The attempt was told to stop. It is raised in the user's code, so that `finally` blocks run."""
+    """Raised in the user's code when the attempt is told to stop, so that `finally` blocks run."""
 
 
 class Stop:

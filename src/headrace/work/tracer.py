@@ -35,7 +35,7 @@ def trace(
     order: Order, channel: Channel, desk: Desk, bundle: Path, roots: tuple[str, ...], project: Project, envoys: Envoys
 ) -> None:
     """Trace a pipeline and report its graph. An error before the pipeline has got any value of a task refuses the run;
-    a later error fails it."""
+    a later error fails the run."""
     asker = Asker(channel, desk, bundle, project, envoys)
     absent = desk.absent
     token = resolver.set(asker)

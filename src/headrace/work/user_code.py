@@ -124,8 +124,8 @@ def describe(error: BaseException, folder: Path) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """Return an exception's message, cut to a length that people read. A message that can't be got is replaced, without
-    an error."""
+    """Return an exception's message, cut to a length that people read. If the exception raises an error instead of
+    giving its message, another text is returned."""
     try:
         text = str(error)
     except BaseException as problem:  # noqa: BLE001  `__str__` is user code
@@ -200,7 +200,11 @@ def _import_hint(error: BaseException) -> str:
         name = os.path.basename(error.filename)
         suffix = os.path.splitext(name)[1]
         never = suffix and suffix not in SUFFIXES
-        why = f"`{suffix}` files are data and never in a bundle" if never else "a bundle has no large and ignored files"
+        why = (
+            f"`{suffix}` files are data and never in a bundle"
+            if never
+            else "large or ignored files are never in a bundle"
+        )
         return f'{why}: give it to a stage as `hr.File("{name}")`, or read it by `ingest.files`'
     strange = _STRANGE_FIELD.match(str(error))
     near = difflib.get_close_matches(strange.group(1), Resources.__struct_fields__, 1) if strange else []

@@ -125,7 +125,7 @@ def _folder(hello: Hello) -> Path | None:
 
 def _refuse(line: socket.socket, fork: Fork, board: SharedStatus, error: HeadraceError) -> None:
     """Report why no worker can start here, and on which machine."""
-    message = f"no worker can begin on `{platform.node()}`: {error.message}"
+    message = f"no worker can start on `{platform.node()}`: {error.message}"
     board.refuse(message, error.hint)
     if fork.tracer:
         kind = StoreUnreachable if isinstance(error, StoreError) else type(error)
@@ -183,4 +183,4 @@ def _serve(
             case Quit():
                 return
             case _:
-                pass  # a word to an attempt that has already ended
+                pass  # an instruction for an attempt that has already ended

@@ -31,7 +31,7 @@ from headrace.work.worker import work
 
 WATCH_S = 0.05
 LOOK_S = 0.1
-"""Seconds between two looks whether a worker has begun an attempt: workers don't signal it."""
+"""Seconds between two checks whether a worker has begun an attempt: workers send no signal when they begin."""
 PULSE_S = 0.2
 SAY_S = 1.0
 WRITE_S = 2.0
@@ -105,8 +105,8 @@ class Zygote:
         _end_strays(())
 
     def _say_so(self) -> None:
-        """Tell the driver each second that this process lives. A zygote that is silent is stopped or hangs, and the
-        driver gives it up."""
+        """Tell the driver each second that this process lives. If the zygote is silent, it is stopped or hangs, and the
+        driver gives up on it."""
         now = time.monotonic()
         if now - self._said >= SAY_S:
             self._said = now
@@ -144,7 +144,7 @@ class Zygote:
                     self._signal(worker, number)
 
     def _end_bound(self) -> None:
-        """Kill the workers if only the process that started this zygote knows of them."""
+        """Kill the workers if `hello.bound`: then nothing but the process that started this zygote knows of them."""
         if self._hello.bound:
             for pid in self._children:
                 _signal_session(pid, signal.SIGKILL)
@@ -177,7 +177,8 @@ class Zygote:
         self._tell(frame(Ended(fork.worker, 1, unfit=unfit.message, hint=unfit.hint)))
 
     def _free_devices(self, count: int) -> Sequence[str]:
-        """Return accelerators that this process may use and no worker has; the driver counts them."""
+        """Return `count` accelerators that this process may use and that no worker uses; the driver makes sure that
+        there are so many."""
         taken = {device for child in self._children.values() for device in child.devices}
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         there = (str(number) for number in range(count + len(taken))) if visible is None else visible.split(",")
@@ -242,7 +243,7 @@ class Zygote:
         for child, done, since in busy:
             sizes[child.pid] = size = child.scale.weigh_gib(child.limit_gib, now)
             if size > child.limit_gib and not child.memory:
-                child.memory = f"it took {size:.2f} GiB of memory, more than its {child.limit_gib:.3g}"
+                child.memory = f"it took {size:.2f} GiB of memory, more than its limit of {child.limit_gib:.3g} GiB"
                 _signal_session(child.pid, signal.SIGKILL)
             elif pulse:
                 self._tell(frame(Pulse(child.number, done, since, size)))
@@ -251,7 +252,8 @@ class Zygote:
         if sizes and (wanted := _wanted_gib()):
             pid = max(sizes, key=sizes.__getitem__)
             child = self._children[pid]
-            if sizes[pid] >= wanted and not child.memory:  # a smaller one wouldn't help: others fill the machine
+            # killing a smaller one wouldn't help: other processes fill the memory
+            if sizes[pid] >= wanted and not child.memory:
                 child.memory = f"the machine had run out of memory, and it was the largest task: {sizes[pid]:.2f} GiB"
                 _signal_session(pid, signal.SIGKILL)
 
@@ -290,7 +292,7 @@ def _signal_session(pid: int, number: int) -> None:
 
 
 def _wanted_gib() -> float:
-    """Return how much memory should be free at least, in GiB, if less is free now; else 0."""
+    """Return how many GiB of memory should be free, if fewer are free now; else 0."""
     try:
         text = Path("/proc/meminfo").read_bytes()
     except OSError:
@@ -303,8 +305,8 @@ def _wanted_gib() -> float:
 def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
     """Write down a process id, so that a later driver of the run finds the processes that this one left behind.
 
-    This isn't done inside a namespace, where process ids differ from those outside. There, all processes end with the
-    zygote, whose mark the backend writes down.
+    This isn't done inside a namespace, where process ids differ from those outside. In a namespace, all processes end
+    when the zygote ends, and the backend writes down the zygote.
     """
     if os.getpid() == _FIRST:
         return

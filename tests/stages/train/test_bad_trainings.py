@@ -147,5 +147,5 @@ def test_a_model_that_takes_memory_without_end_is_one_error(project: Project, pr
     assert done.code == 1
     reason = done.task["torch"]["reason"]
     assert reason.startswith("memory: it took "), reason
-    assert "more than its 1.5\nhint: raise `memory_gib`" in reason
+    assert "more than its limit of 1.5 GiB\nhint: raise `memory_gib`" in reason
     project.check_no_process_is_left()

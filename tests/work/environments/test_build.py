@@ -140,7 +140,7 @@ def test_a_lock_that_headrace_can_t_run_beside_is_told_before_anything_is_built(
 def test_a_folder_that_can_t_hold_it_is_told(tmp_path: Path, bundle: Path) -> None:
     (bundle / "requirements.txt").write_text(f"{only(tmp_path)}{wheel(tmp_path, 'lone', '1.5')}")
     (tmp_path / "cache").write_text("no folder")
-    with pytest.raises(EnvironmentFailed, match="can't hold an environment") as caught:
+    with pytest.raises(EnvironmentFailed, match="no environment can be written to") as caught:
         environment_python(bundle, None, "auto", tmp_path / "cache")
     assert "HEADRACE_CACHE" in str(caught.value.hint)
 

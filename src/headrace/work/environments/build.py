@@ -53,7 +53,7 @@ def build(pins: Pins, place: Path, *, uv: str | None) -> None:
     except OSError as error:
         if not is_whole(place):  # without file locks, another process may have been faster
             raise EnvironmentFailed(
-                f"`{place.parent}` can't hold an environment: {error.strerror or error}", hint=_ROOM
+                f"no environment can be written to `{place.parent}`: {error.strerror or error}", hint=_ROOM
             ) from error
 
 
@@ -83,8 +83,8 @@ def python_of(place: Path) -> Path:
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Wait for any other process of this machine that builds the same environment. Where files can't be locked, two may
-    build it, and one result is kept."""
+    """Wait for any other process of this machine that builds the same environment. Where files can't be locked, two
+    processes may build it, and one result is kept."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(place.with_name(f".{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -139,7 +139,7 @@ def _call(words: Sequence[str], pins: Pins) -> None:
         )
     except subprocess.TimeoutExpired:
         raise EnvironmentFailed(
-            f"an environment of `{pins.file}` was not built within {LIMIT_S:g} s",
+            f"an environment was not built from `{pins.file}` within {LIMIT_S:g} s",
             hint="check the speed of the connection to the package index, or put large packages in its cache",
         ) from None
     if done.returncode:

@@ -1,5 +1,5 @@
-"""The interpreter that was chosen for a lock on this machine, so that a run that needs nothing built only reads one
-file."""
+"""Remembers which interpreter was chosen for a lock on this machine. So a run for which nothing has to be built reads
+only one file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Memo:
         return Choice(python) if text and python.exists() else None
 
     def put(self, python: Path | None) -> None:
-        """Store the choice. If it can't be written, it is made again next time."""
+        """Store the choice. If the choice can't be written, it is made again next time."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             aside = self._file.with_name(f".{self._file.name}-{os.getpid()}")

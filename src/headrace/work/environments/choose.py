@@ -1,5 +1,5 @@
-"""Chooses the interpreter that a stage runs on: the present one if it has all packages, else one built from the
-lock."""
+"""Chooses the interpreter that a stage runs on: the present one if it has all packages, else that of an environment
+that is built from the lock."""
 
 from __future__ import annotations
 

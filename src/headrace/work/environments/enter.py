@@ -1,8 +1,8 @@
 """Makes the process that starts workers run on the interpreter of their environment, before it starts any.
 
-The interpreter is found in a child process, since a process that forks workers must hold neither a store library's
-threads nor the modules that read locks. If another interpreter is needed, this process becomes it (`exec`). It keeps
-its process id, its connection to the driver, and the messages waiting there.
+The interpreter is found in a child process, since a process that forks workers must have neither a store library's
+threads nor the modules that read locks. If another interpreter is needed, this process switches to it (`exec`). The
+process keeps its id, its connection to the driver, and the messages that wait there.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from headrace.work.environments.cache import CACHE, Memo, cache_folder
 from headrace.work.environments.headrace_code import code_folder
 
 HELLO, ORIGIN = "hello=", "origin="
-"""Prefixes of two arguments for a process that has become another interpreter: the descriptor from which it reads its
-`Hello` again, and the interpreter that it had before."""
+"""Prefixes of two arguments of a process that has switched to another interpreter: the descriptor from which it reads
+its `Hello` again, and the interpreter that it had before the switch."""
 BOOT = "import importlib, sys; sys.path.append(sys.argv.pop(1)); importlib.import_module(sys.argv.pop(1)).main()"
 """The code that an interpreter is told to run. Headrace's own code is found by its path, see `headrace_install`."""
 
 
 class Chosen(Struct, frozen=True, array_like=True, tag="chosen"):
-    """The interpreter to become, and the folder of Headrace's code for it. Both are empty if the present one is
-    used."""
+    """The interpreter to switch to, and the folder from which it loads Headrace's code. Both are empty if the present
+    interpreter is used."""
 
     python: str
     code: str
@@ -56,7 +56,8 @@ _decode = msgspec.msgpack.Decoder(Waiting | Chosen | Unfit).decode
 def receive_hello(control: socket.socket, words: Sequence[str]) -> tuple[Hello, bool] | None:
     """Return the driver's first message, and whether the interpreter is already chosen; None if the driver is gone.
 
-    Exactly this message is read from the socket: the following bytes may be for the process that this one becomes.
+    Exactly this message is read from the socket: the bytes after it may be for the interpreter to which this process
+    switches.
     """
     stored = next((word for word in words if word.startswith(HELLO)), None)
     if stored is not None:
@@ -73,10 +74,11 @@ def receive_hello(control: socket.socket, words: Sequence[str]) -> tuple[Hello, 
 def enter(
     hello: Hello, control: socket.socket, module: str, words: Sequence[str], tell: Callable[[Waiting], None]
 ) -> Unfit | None:
-    """Become the interpreter of a group's environment; return None if the present one is used.
+    """Switch this process to the interpreter of a group's environment (`exec`).
 
-    The new interpreter calls `main` of `module`; `words` are this process's arguments, which it keeps. If there is no
-    such environment, an `Unfit` with the reason is returned.
+    The new interpreter calls `main` of `module`, with this process's arguments `words`. The function returns only if
+    there is no switch: None if the present interpreter is used; an `Unfit` with the reason if there is no such
+    environment.
     """
     if (
         hello.group is None
@@ -85,7 +87,7 @@ def enter(
     ):
         return None
     if not os.path.isabs(cache_folder()):
-        os.environ[CACHE] = os.path.abspath(cache_folder())  # workers run in other folders, and read this again
+        os.environ[CACHE] = os.path.abspath(cache_folder())  # workers read this variable too, and run in other folders
     choice = _known(hello) or _found_out(hello, control, tell)
     if isinstance(choice, Unfit):
         return choice
@@ -95,7 +97,8 @@ def enter(
 
 
 def origin() -> str:
-    """Return the interpreter that this process had before it became another one: Headrace is installed there."""
+    """Return the interpreter that this process had before it switched to another one: Headrace is installed in its
+    environment."""
     return next((word.removeprefix(ORIGIN) for word in sys.argv if word.startswith(ORIGIN)), sys.executable)
 
 
@@ -115,8 +118,7 @@ def environment_of(python: Path) -> dict[str, str]:
 
 
 def _known(hello: Hello) -> Chosen | None:
-    """Return the choice that was stored earlier, or None. Most often it is the present interpreter, and this reads only
-    one file."""
+    """Return the choice that was stored earlier, or None. This reads only one file."""
     if hello.group is not None or not hello.bundle.lock:
         return None
     cache = cache_folder()
@@ -167,7 +169,7 @@ def _found_out(hello: Hello, control: socket.socket, tell: Callable[[Waiting], N
 
 
 def _find_out(hello: Hello, writer: int) -> None:
-    """Run as the child: write the result to `writer`, and end."""
+    """Do the child process's part: choose the interpreter, write the result to `writer`, and end."""
 
     def say(message: Waiting | Chosen | Unfit) -> None:
         os.write(writer, frame(message))
@@ -212,7 +214,7 @@ def _hello(body: bytes) -> Hello:
 
 
 def _become(found: Chosen, hello: Hello, module: str, words: Sequence[str]) -> None:
-    """Replace this process by one on the chosen interpreter."""
+    """Switch this process to the chosen interpreter (`exec`)."""
     reader, writer = os.pipe()
     os.write(writer, frame(hello)[4:])
     os.close(writer)

@@ -1,4 +1,5 @@
-"""Headrace's own code for a built environment: it is found by its path, where it already runs."""
+"""Headrace's own code for a built environment, which finds the code by path, in the folder from which this process
+loaded it."""
 
 from __future__ import annotations
 

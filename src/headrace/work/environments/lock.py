@@ -1,4 +1,4 @@
-"""Finds the lock of a project's environment, or of a group's, and reads its whole text."""
+"""Finds the lock of a project's or a group's environment, and reads its text and that of the files that it includes."""
 
 from __future__ import annotations
 

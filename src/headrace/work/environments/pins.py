@@ -45,7 +45,8 @@ class Pin(Struct, frozen=True, kw_only=True):
 class Pins(Struct, frozen=True, kw_only=True):
     """All pins of an environment, from the lock `file`. `options` are options for the installer (indexes).
 
-    `loose` says why the file isn't a real lock: then `pins` are incomplete or not exact. None means that it is one.
+    `loose` is None for a real lock. For another file it says why that isn't one; `pins` are then incomplete or not
+    exact.
     """
 
     file: str
@@ -150,8 +151,8 @@ def _from_pylock(file: str, text: str, group: str | None) -> Pins:
 
 
 def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
-    """Return a package as a line for a requirements file. The installer chooses one of its files, each with its
-    hash."""
+    """Return a package as a line for a requirements file. The line has the hashes of all the package's files; the
+    installer chooses one file."""
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
     hashes = sorted({f"--hash={kind}:{value}" for file_entry in files for kind, value in file_entry["hashes"].items()})
     if files and "version" in package:
@@ -164,7 +165,7 @@ def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
         hashes = [f"--hash={kind}:{value}" for kind, value in package["archive"]["hashes"].items()]
         return " ".join([f"{name} @ {package['archive']['url']}", *hashes])
     raise EnvironmentFailed(
-        f"`{file}` has `{name}` from a file of one machine, which others don't have",
+        f"`{file}` has `{name}` from a file that other machines don't have",
         hint="publish it to an index, or make it an editable dependency: then its code goes with the project's",
     )
 

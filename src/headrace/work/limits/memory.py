@@ -10,8 +10,8 @@ CAREFUL_EVERY_S = 0.5
 
 
 class Scale:
-    """Measures the memory of one worker: quickly, by each process's own pages (0.1 ms); and again precisely, if that is
-    above the limit.
+    """Measures the memory of one worker: first quickly, by each process's own pages (0.1 ms); then precisely, if the
+    first result is above the limit.
 
     After a fork, parent and child each count the pages that they still share. The kernel's proportional count is right,
     but it reads all pages: a tenth of a second for some GiB.
@@ -22,7 +22,7 @@ class Scale:
         self._careful = (-CAREFUL_EVERY_S, 0.0)
 
     def weigh_gib(self, limit_gib: float, now: float) -> float:
-        """Return the memory that the worker takes now, in GiB; `now` is the time of any clock, in seconds."""
+        """Return the memory that the worker takes now, in GiB; `now` is the present time in seconds, by any clock."""
         family = _family(self._pid)
         size = sum(map(_own_gib, family))
         if size <= limit_gib or len(family) == 1:

@@ -46,7 +46,8 @@ class Capture:
         """Record where the next attempt's output begins, and restore standard output and error if an earlier attempt
         closed or replaced them."""
         self._settle()
-        # not restored if masking was lost: until `hide` restores it, threads that know a secret might print it
+        # not restored if the masking process is gone: threads that know a secret might print it before `hide` starts
+        # another
         is_lost = self._pipe is None and self.hidden.forms
         if not is_lost and ((sys.stdout, sys.stderr) != self._streams or not _is_open(self._target)):
             self._point()
@@ -90,7 +91,7 @@ class Capture:
         return self._file if self._pipe is None else self._pipe.pipe
 
     def _settle(self) -> None:
-        """Wait until everything printed is in the log. If the masking process no longer does this, close its pipe."""
+        """Wait until everything printed is in the log. If the masking process no longer answers, close its pipe."""
         if self._pipe is not None and not self._pipe.settle():
             self._pipe.leave()
             self._pipe = None

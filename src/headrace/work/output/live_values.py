@@ -34,8 +34,8 @@ class Log:
     """An attempt's log of values. `add` may be called from any thread; a separate thread reports the values.
 
     `report` sends an event from any thread, `save` saves a value as an artifact, `mask` hides the secrets in a text,
-    `look` reads the driver's messages. `passed` is the file in which processes that the attempt has started pass on
-    what they log; None if there is none.
+    `look` reads the driver's messages. `passed` is the file to which the attempt's child processes append what they
+    log; None if there is no such file.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Log:
     def _run(self) -> None:
         while not self._over.wait(self._every_s):
             self._flush()
-            self._look()  # reads acknowledgements, so that their reports needn't be kept: nothing else reads meanwhile
+            self._look()  # reads acknowledgements, which nothing else reads now: acknowledged reports aren't kept
 
     def _hear(self) -> None:
         """Add the values that other processes of the attempt have passed on since the last call."""

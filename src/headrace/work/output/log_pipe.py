@@ -19,7 +19,7 @@ class LogPipe:
     """Bytes written to `pipe` are masked and soon in the log; after `settle`, all of them are."""
 
     def __init__(self, log: int, secrets: Sequence[str], note: Callable[[int], None]) -> None:
-        """Start the process, and pass its id to `note`.
+        """Start the masking process, and pass its id to `note`.
 
         Raises:
             HeadraceError: it can't be started, so nothing may be printed.
@@ -76,7 +76,7 @@ class LogPipe:
                 return True
         except OSError:
             pass
-        self._line.close()  # a late answer would be taken for the answer to the next request
+        self._line.close()  # a late answer would be read as the answer to the next request
         return False
 
 

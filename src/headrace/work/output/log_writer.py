@@ -2,8 +2,8 @@
 disk.
 
 It outlives a worker that is killed, so the worker's last output is kept too, and masked. It is started as a script with
-only the standard library, which takes 30 ms. A fork of the worker would keep the worker's connections open and hold its
-memory.
+only the standard library, which takes 30 ms. A fork of the worker would keep the worker's connections open and its
+memory in use.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from itertools import groupby
 STARS = b"*" * 8
 """The text that replaces a secret. It has a fixed length, so that it doesn't show the secret's length."""
 SETTLED = b"."
-"""The answer when an order is done, and everything that the pipe held before is in the log. An order is a line of
-secrets in hex, or an empty line."""
+"""The answer to an order (a line of secrets in hex, or an empty line): the order is done, and all that was in the pipe
+before the order is in the log."""
 _LINE, _LOG = 0, 1
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20
-"""The most bytes that a pipe holds: so many may have been written before an order came."""
+"""The size of a pipe in bytes: at most so much of what was written before an order is still in the pipe."""
 _HEAD_BYTES = 4
-"""How many bytes of a secret are searched for where only its beginning may have arrived."""
+"""How many bytes of each secret are searched for at the end of the data, where only a secret's beginning may have
+arrived."""
 _NESTED = 20
 """How deep a pattern may be nested; alternatives that would be deeper are listed side by side."""
 
@@ -50,7 +51,7 @@ def any_bytes_of(words: Iterable[bytes]) -> re.Pattern[bytes]:
 
 
 def _any_of(words: Sequence[str], start: int, depth: int) -> str:
-    """Return the pattern for the rest of these sorted words from `start` on; before it they are the same."""
+    """Return the pattern for these sorted words from index `start` on; before `start`, all of them are the same."""
     if not words:
         return ""
     end = len(os.path.commonprefix((words[0], words[-1])))  # noqa: RUF071  they aren't paths
@@ -109,7 +110,7 @@ class Sieve:
         places: set[int] = {*last, *(match.start() for match in self._heads.finditer(data, first))}
         for at in sorted(places):
             rest = data[at:]
-            next_ = bisect(self._secrets, rest)  # the first secret after it in order; if it begins so, it is longer
+            next_ = bisect(self._secrets, rest)  # the next secret of the sorted list
             if next_ < len(self._secrets) and self._secrets[next_].startswith(rest):
                 return at
         return len(data)

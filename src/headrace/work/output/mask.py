@@ -141,8 +141,8 @@ def _quoted(secret: str) -> Iterator[str]:
 
 
 def _encoded(secret: bytes) -> Iterator[str]:
-    """Yield a secret in hex, Base32 and Base64; of Base64 also the part that stays the same whatever bytes surround
-    it."""
+    """Yield a secret in hex, Base32 and Base64; of Base64 also the part that stays the same whatever bytes come before
+    and after the secret."""
     import base64  # noqa: PLC0415  2 ms in the parent of all workers, and few are given a secret
 
     yield secret.hex()

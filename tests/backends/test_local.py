@@ -88,7 +88,7 @@ def test_when_the_process_that_begins_workers_dies_they_are_lost_and_others_can_
     ear.begin(3)
     ear.tell(3, stand.order("one", "next"))
     ear.wait_for(3, Succeeded)
-    ear.until(lambda: not any(map(lives, began)), "what it began should have ended")
+    ear.until(lambda: not any(map(lives, began)), "the stage's processes should have ended")
 
 
 def test_a_driver_that_was_stopped_with_the_process_that_begins_workers_loses_none_of_them(

@@ -315,7 +315,7 @@ FAILURES = {
     "has_others_eat": ("GiB of memory, more than its limit of 0.2 GiB", "raise `memory_gib`"),
     "wants_too_much": ("memory: MemoryError (pipelines.py:", "raise `memory_gib`"),
     "recurses": ("user: RecursionError", ""),
-    "talks_out_of_turn": ("crash: its code wrote to the line between worker and driver", "headrace logs"),
+    "talks_out_of_turn": ("crash: its code wrote to the connection between worker and driver", "headrace logs"),
     "raises_at_length": ("xxx... (10000000 characters) (pipelines.py:", ""),
     "raises_without_words": ("Wordless: (its message raised `RuntimeError`) (pipelines.py:", ""),
 }

@@ -117,7 +117,7 @@ def resolve(name: str) -> type:
     if not isinstance(value, type):
         raise CodecError(
             f"the class `{path}` of an artifact no longer exists",
-            hint="it was renamed, moved, or can't be imported; run the task that made the artifact again",
+            hint="it was renamed, moved, or can't be imported; run again the task that made the artifact",
         )
     return value
 
@@ -137,7 +137,7 @@ def _module_of(path: str) -> tuple[object, list[str]]:
                 ) from error
     raise CodecError(
         f"no module of class `{path}` can be imported here",
-        hint="install the package that it came from, or run the task that made the artifact again",
+        hint="install the package that it came from, or run again the task that made the artifact",
     )
 
 

@@ -39,8 +39,8 @@ class Codecs:
         describe: Callable[[type], str] = name_of,
         digest: Callable[[object], str] | None = None,
     ) -> Ref:
-        """Save a value and return its artifact. A small value's bytes are in the reference itself; the bytes of others
-        are in the store, durably.
+        """Save a value and return its artifact. A small value's bytes are in the reference itself; the bytes of a
+        larger value are in the store, durably.
 
         `describe` returns the name that the artifact records for a class. `digest` returns the digest of a function's
         or class's code; if it is given, functions and classes can be saved too, by their names (this is done for
@@ -97,10 +97,10 @@ class Codecs:
         return loading.value(ref)
 
     def check(self, ref: Ref, blobs: Blobs) -> None:
-        """Raise an error unless the bytes of a table that came from elsewhere hold what they claim to hold.
+        """Check the bytes of a table that came from elsewhere: all offsets and lengths must point inside of them.
 
         Raises:
-            CodecError: an offset or length in them points outside of them, so that a reader would read other memory.
+            CodecError: an offset or length points outside of the bytes, so a reader would read other memory.
             BlobMissing, BlobDamaged: the bytes can't be read from the store.
         """
         self._loading(blobs).check(ref)

@@ -163,14 +163,14 @@ class Loader:
         if size != ref.size:
             raise BlobDamaged(
                 f"the blob `{ref.digest[:12]}` (generation `{ref.nonce}`) has {size} bytes instead of {ref.size}",
-                hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",
+                hint="`headrace fsck --deep --repair` keeps it from being reused; after that, run again",
                 generation=f"{ref.digest}.{ref.nonce}",
             )
         return path
 
 
 def _unreadable(ref: Ref, error: Exception) -> CodecError:
-    hint = "its bytes are damaged, or another version of the library wrote them; run the task that made it again"
+    hint = "its bytes are damaged, or another version of the library wrote them; run again the task that made it"
     if isinstance(error, ModuleNotFoundError) and error.name:
         install = f"install `{distribution(error.name)}` where it is read"
         hint = f"{install}, or return plain values, tables or files from the task that made it"

@@ -1,5 +1,5 @@
-"""Exceptions for a value that can't be saved; `Misfit` collects the path to it while it passes through nested
-values."""
+"""Exceptions for a value that can't be saved; `Misfit` collects the path to the value while the exception passes up
+through nested values."""
 
 from __future__ import annotations
 

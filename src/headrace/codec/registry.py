@@ -28,8 +28,8 @@ LIBRARIES = {
     "sklearn": "sklearn",
     "torch": "torch",
 }
-"""Package -> module of Headrace's codec for its classes. The module is loaded only when such a class or artifact is
-met, so a worker that handles only numbers never imports a library of tables."""
+"""Package -> module of Headrace's codec for its classes. The module is loaded only when such a value or artifact is
+saved or loaded, so a worker that handles only numbers never imports a library of tables."""
 
 NAMES = {
     "arrow": "arrow",
@@ -105,8 +105,8 @@ class Registry:
         return self.named("pickle")
 
     def of_mapping(self, value: Mapping[object, object]) -> Codec | None:
-        """Return the library's codec that takes a whole dictionary of its objects, or None. The first value decides the
-        library."""
+        """Return a library's codec that takes a whole dictionary of this library's objects, or None. The first value
+        decides which library."""
         for first in value.values():
             return next((codec for codec in self._of_library(first) if codec.takes(value)), None)
         return None
@@ -125,8 +125,8 @@ class Registry:
         return self._named[name]
 
     def _of_library(self, value: object) -> Iterator[Codec]:
-        """Yield the codecs for the libraries that a value's class comes from. Where a needed package is missing, warn
-        instead."""
+        """Yield the codecs for the libraries that a value's class comes from. If a codec needs a package that is
+        missing, warn instead of yielding the codec."""
         for root in roots(value):
             if root in LIBRARIES:
                 try:

@@ -216,7 +216,7 @@ class Saver:
         """Pickle a value that its codec failed to save, and warn about it: the value may have taken hours to
         compute."""
         what = f"codec `{failed.name}` failed to save a `{self._describe(type(value))}`: {error}"
-        if failed.name not in ("pickle", "file", "folder"):  # a pickled path wouldn't hold the file
+        if failed.name not in ("pickle", "file", "folder"):  # a pickled path doesn't contain the file
             with suppress(Misfit, CodecError):
                 ref = self._by(self._registry.named("pickle"), value)
                 warnings.warn(f"{what}; it is pickled instead", stacklevel=2)

@@ -100,7 +100,7 @@ class Source:
         return [self._load(part) for part in self._parts]
 
     def sources(self) -> list[Source]:
-        """Return the source of each part, for codecs that load only some of a part."""
+        """Return the source of each part, for codecs that load only a piece of a part."""
         return [self._enter(part) for part in self._parts]
 
     @cached_property

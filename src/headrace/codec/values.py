@@ -43,7 +43,7 @@ class Folder(os.PathLike[str]):
     """A folder as a value: the files in it and their relative names. Empty folders and file modes are not kept.
 
     A folder is passed on like a `File`: copied into the store when the stage ends, and read-only for the stage that
-    takes it. Files that are the same in two versions of a folder are stored twice only until the collector merges them.
+    takes it. Equal files in two versions of a folder are stored twice at first; the collector merges them later.
     """
 
     path: Path

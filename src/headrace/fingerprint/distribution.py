@@ -64,8 +64,8 @@ class _Info:
         return self.text("RECORD")
 
     def holds(self, relative: str) -> bool:
-        """Return whether a file belongs to this distribution; `relative` is the file's path from the folder on the
-        import path."""
+        """Return whether a file belongs to this distribution; `relative` is the file's path relative to the folder on
+        the import path."""
         for path in (relative, f'"{relative}"'):
             if self.record.startswith(f"{path},") or f"\n{path}," in self.record:
                 return True
@@ -158,8 +158,8 @@ class Distributions:
         return self._describe(info) if info is not None else None
 
     def of_top(self, name: str) -> Distribution | None:
-        """Return the distribution that declares a top-level module, or None; used where no list of files has the
-        module."""
+        """Return the distribution that declares a top-level module, or None. This is for modules that are in no list of
+        files."""
         return next(filter(None, map(self.named, self._by_top.get(name, ()))), None)
 
     @cached_property
@@ -170,7 +170,7 @@ class Distributions:
         return {top: sorted(names) for top, names in distributions.items()}
 
     def editable_folder(self, path: str) -> str | None:
-        """Return the folder of the editable install that a file lies in, or None."""
+        """Return the folder of the editable install to which a file belongs, or None."""
         real = os.path.realpath(path)
         folders = [info.editable for info in self._by_name.values() if info.direct]
         return next((folder for folder in folders if folder and real.startswith(folder.rstrip("/") + "/")), None)

@@ -40,8 +40,8 @@ def fingerprint_class(cls: type, project: Project) -> str | None:
 
 
 def fingerprint_argument(value: object, project: Project) -> Code:
-    """Return the digest, with its parts, of a function, class or partial that is an argument of a stage, and of all
-    code that it reaches. The code may belong to the project or to any library."""
+    """Return the digest, with its parts, of all code that an argument of a stage reaches. The argument is a function,
+    class or partial. The code may belong to the project or to any library."""
     root, _ = _reached(value, project, signature=True)
     order = in_order(root)
     return Code(digest=graph_digest(order), parts=parts(order))

@@ -1,5 +1,5 @@
 """The code that a stage's function reaches, as a graph: a node for each object, and an edge for each name that refers
-to one."""
+to another object."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Graph:
         return self._nodes[key]
 
     def leaf(self, key: Hashable, name: str, kind: PartKind | None, own: str, text: str | None = None) -> Node:
-        """Return the node of a key that has no edges."""
+        """Return the node of a key; this node has no edges."""
         if key not in self._nodes:
             self._nodes[key] = Node(name, kind, own=own, text=text)
         return self._nodes[key]

@@ -69,7 +69,7 @@ def _arguments(code: CodeType, operator: int) -> Iterator[int]:
 
 
 def rebound_cells(code: CodeType) -> set[str]:
-    """Return the names of enclosing functions that a function, or a function inside it, rebinds (`nonlocal`)."""
+    """Return the variables of enclosing functions that a function, or a function inside it, rebinds (`nonlocal`)."""
     rebound: set[str] = set()
     rest = [code]
     while rest:

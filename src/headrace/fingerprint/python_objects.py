@@ -17,7 +17,7 @@ def is_a(value: object, kind: type[T]) -> TypeGuard[T]: ...
 @overload
 def is_a(value: object, kind: types.UnionType | tuple[type, ...]) -> bool: ...
 def is_a(value: object, kind: Any) -> bool:
-    """Return what `isinstance` would, without asking the value itself: it may be a proxy whose target doesn't exist."""
+    """Return what `isinstance` would return, without using the value's own code: it may be a proxy without a target."""
     return issubclass(type(value), kind)
 
 

@@ -74,7 +74,8 @@ class ReachedCode:
         node.never.append(reason)
 
     def text(self, piece: Piece, *, signature: bool = False, docs: bool = False, name: bool = True) -> str:
-        """Return a piece's normal form with the asides that count, and record which asides of other code it reads.
+        """Return a piece's normal form with the asides that count, and record which asides of other code the piece
+        reads.
 
         `name=False` leaves out the function's name: for a stage that is declared under another name.
         """

@@ -1,4 +1,4 @@
-"""Finds the tasks that a policy asks for, and the tasks that those need."""
+"""Finds the tasks that a policy asks for, and all tasks that these tasks need."""
 
 from __future__ import annotations
 

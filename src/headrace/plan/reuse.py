@@ -63,7 +63,8 @@ that input. It is about functions and classes that are passed to a stage as argu
 
 
 def told_change(param: str, parts: Sequence[str]) -> str:
-    """Return the words that an input has changed. If it is or contains code, name the `parts` that have changed."""
+    """Return words which say that an input has changed. If the input is or contains code, name the `parts` that have
+    changed."""
     return f"`{param}` changed: {listed(parts, 3)}" if parts else f"`{param}` changed"
 
 

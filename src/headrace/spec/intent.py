@@ -38,8 +38,8 @@ _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 class Advance(Struct, frozen=True, array_like=True, gc=False, tag="advance"):
     """A change of a cursor: set its next value, if its latest version is still `version`; otherwise change nothing.
 
-    The new value is version `version + 1`. If the same task ran before in the same run and set that version, the new
-    value is the version after it, unless another task has set a version since.
+    The new value is version `version + 1`. If the same task has already set that version earlier in the same run, the
+    new value is the version after it, unless another task has set a version in the meantime.
     """
 
     name: str

@@ -104,13 +104,14 @@ MOVED = {
 }
 """The modules that define the functions of ready-made stages now, by the module name that graphs use for them.
 
-Stored graphs keep the old names, so a run whose stages have moved since can still be read, resumed and explained.
+Stored graphs keep the old names, so a run can still be read, resumed and explained after its stages have moved to
+another module.
 """
 _NAMED = {now: named for named, now in MOVED.items()}
 
 
 def function_name(module: str, qualname: str) -> str:
-    """Return the name that graphs and orders use for a stage's function: `module:qualname`."""
+    """Return the name that graphs and `Do` messages use for a stage's function: `module:qualname`."""
     return f"{_NAMED.get(module, module)}:{qualname}"
 
 

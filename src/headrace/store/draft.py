@@ -55,7 +55,8 @@ class Draft:
         return self._file
 
     def keep(self) -> Blob:
-        """Make the draft a blob and return it. A draft of a batch is durable when the batch ends, others at once."""
+        """Make the draft a blob and return it. A draft of a batch is durable when the batch ends, any other draft at
+        once."""
         if self._file is not None:
             self._file.close()
         if not self.path.exists():

@@ -53,8 +53,8 @@ def _is_ours(error: OSError, path: Path) -> bool:
 def missing(digest: str, nonce: str, url: str) -> BlobMissing:
     """Return the error for a blob that a store doesn't have."""
     return BlobMissing(
-        f"the store `{url}` holds no blob `{digest[:12]}` (generation `{nonce}`)",
-        hint="`headrace fsck --repair` keeps it from being reused: then run again",
+        f"the store `{url}` has no blob `{digest[:12]}` (generation `{nonce}`)",
+        hint="`headrace fsck --repair` keeps it from being reused; after that, run again",
         generation=f"{digest}.{nonce}",
     )
 
@@ -63,6 +63,6 @@ def damaged(digest: str, nonce: str, why: str) -> BlobDamaged:
     """Return the error for a blob whose bytes don't have its digest. `why` says how that was found."""
     return BlobDamaged(
         f"the blob `{digest[:12]}` (generation `{nonce}`) is damaged: {why}",
-        hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",
+        hint="`headrace fsck --deep --repair` keeps it from being reused; after that, run again",
         generation=f"{digest}.{nonce}",
     )

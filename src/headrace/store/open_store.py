@@ -16,8 +16,8 @@ from headrace.store.store import Store
 def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping[str, str] | None = None) -> Store:
     """Return the store at an address.
 
-    `local` is the store's folder on this machine, for caches and logs; a folder store uses its own folder if it is
-    None. `own` are variables, such as credentials, that are used in addition to the environment.
+    `local` is the store's folder on this machine, for caches and logs; if `local` is None, a folder store uses its own
+    folder. `own` are variables, such as credentials, that are used in addition to the environment.
 
     Raises:
         ConfigError: the kind of the URL isn't supported, or `local` is None for an object store.

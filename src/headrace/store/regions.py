@@ -65,7 +65,8 @@ class Everywhere:
         return self._having(digest, nonce).modified(digest, nonce)
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs (each digest and nonce) in the given order; None for one that no store has."""
+        """Return the sizes of many blobs (each digest and nonce) in the given order; None for a blob that no store
+        has."""
         asked = list(generations)
         sizes: list[int | None] = [None] * len(asked)
         for store in self._stores:
@@ -105,7 +106,7 @@ class Everywhere:
             store.delete_all(generations)
 
     def blobs(self) -> Iterator[Found]:
-        """Yield all replicas of all blobs: a blob that several stores have comes once for each of them."""
+        """Yield all replicas of all blobs: a blob that several stores have is yielded once for each of these stores."""
         for store in self._stores:
             yield from store.blobs()
 

@@ -36,7 +36,7 @@ class Batch(Protocol):
         A blob of this store with the same digest and nonce is replaced.
 
         Raises:
-            BlobDamaged: the bytes have another digest. Then nothing is kept of them, and the batch can go on.
+            BlobDamaged: the bytes have another digest. Then the blob is not added, and the batch can go on.
         """
         ...
 
@@ -119,7 +119,7 @@ class Store(Protocol):
         ...
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Store these bytes and return their blob, which is durable then."""
+        """Store these bytes durably and return their blob."""
         ...
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
@@ -185,7 +185,8 @@ class Store(Protocol):
     def strays(self, now: float | None = None) -> Iterator[Stray]:
         """Return an iterator over the unfinished files: files that are being written, or whose writer has died.
 
-        If `now` is given, the time that the method `now` returned, the times of the files are by the same clock.
+        `now` is a time that the method `now` returned. If it is given, the times of the files are by that method's
+        clock.
         """
         ...
 

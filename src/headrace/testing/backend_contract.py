@@ -5,8 +5,8 @@
         def stand(self, tmp_path: Path) -> Stand:
             return MyStand(tmp_path)
 
-A `Stand` makes backends of one pool for one run. It also makes the order for each *deed*, a thing that the suite wants
-a worker to do. The suite uses the backend as a driver does: it starts workers, sends them messages, and reads the
+A `Stand` makes backends of one pool for one run. It also makes the `Do` messages that tell a worker to run one of the
+suite's stages. The suite uses the backend as a driver does: it starts workers, sends them messages, and reads the
 notices about them. It waits for conditions, never for a fixed time.
 
 `WorkerContract` has more tests, for backends whose workers are processes.
@@ -39,11 +39,12 @@ class BackendContract:
 
     @pytest.fixture
     def stand(self) -> Any:
-        raise pytest.UsageError("a subclass of BackendContract gives the fixture `stand`")
+        raise pytest.UsageError("a subclass of BackendContract must define the fixture `stand`")
 
     @pytest.fixture
     def ear(self, stand: Stand) -> Iterator[Ear]:
-        """Yield an `Ear` on a first backend. After each test, close the backend and check that no worker is alive."""
+        """Yield an `Ear` that listens to a first backend. After each test, close the backend and check that no worker
+        is alive."""
         ear = Ear(stand.backend())
         yield ear
         ear.backend.close(now=True)
@@ -177,7 +178,7 @@ class BackendContract:
     def test_an_attempt_that_runs_past_its_timeout_can_be_told_by_its_beats(self, stand: Stand, ear: Ear) -> None:
         ear.begin(1)
         ear.tell(1, stand.order("one", "first"), replace(stand.order("wait", "second"), timeout_s=0.3))
-        ear.until(lambda: len([beat for beat in ear.beats(1) if beat.at == 1]) >= 2, "it should beat while it waits")
+        ear.until(lambda: len([beat for beat in ear.beats(1) if beat.at == 1]) >= 2, "worker 1 should beat meanwhile")
 
     # -- endings -------------------------------------------------------------------------------------------------
 
@@ -244,7 +245,7 @@ class BackendContract:
         after = Ear(stand.backend())
         if not after.adopt():
             assert_gone(stand)
-        after.until(lambda: told(after, 1)[-1:] == [(4, "unheard")], "it should hear of the attempt that went on")
+        after.until(lambda: told(after, 1)[-1:] == [(4, "unheard")], "the new driver should get its report")
         assert told(after, 1) == [(2, "heard"), (3, "unheard"), (4, "unheard")]
         assert told(after, 2) == [(each + 1, f"t{each}") for each in range(10)]
         after.backend.close()
@@ -302,7 +303,7 @@ class BackendContract:
         ear.backend.close([1], now=True)
         ear.listen()
         after.tell(1, stand.order("one", "next"))
-        after.until(lambda: after.beats(1), "it should beat while it waits")
+        after.until(lambda: after.beats(1), "worker 1 should beat meanwhile")
         after.backend.close([1])
         assert after.wait_for_death(1).kind == "cancelled"
         assert [event.task for event in after.events(1, Failed)] == ["patient"]
@@ -316,7 +317,7 @@ class BackendContract:
     def test_a_tracer_reports_the_graph_and_waits_for_answers(self, ear: Ear) -> None:
         ear.backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
         ear.tell(TRACER, tracing())
-        asked = ear.until(lambda: questions(ear), "it should ask for the time")
+        asked = ear.until(lambda: questions(ear), "the tracer should ask for the time")
         ear.tell(TRACER, Answer(asked[0].question, now=1.0))
         [question] = ear.wait_for(TRACER, Asked)
         [traced] = ear.events(TRACER, Traced)

@@ -81,7 +81,7 @@ class Ear:
             events = self.events(worker, kind)
             return events if len(events) >= count else []
 
-        return self.until(enough, f"worker {worker} owes {count} {kind.__name__}")
+        return self.until(enough, f"worker {worker} should report {count} events of kind {kind.__name__}")
 
     def wait_for_death(self, worker: int) -> Died:
         """Listen until a worker has died, and return the notice of its death."""
@@ -99,10 +99,10 @@ class Ear:
         return [notice for notice in self.notices if isinstance(notice, Beat) and notice.worker == worker]
 
     def _check(self, notice: Notice) -> None:
-        assert notice.worker not in self._dead, f"after the death of worker {notice.worker} came {notice}"
+        assert notice.worker not in self._dead, f"{notice} came after the death of worker {notice.worker}"
         if isinstance(notice, Died):
             self._dead.add(notice.worker)
         elif isinstance(notice, Heard) and isinstance(notice.message, Report):
             before = self._seqs.get(notice.worker, 0)
-            assert notice.message.seq == before + 1, f"report {notice.message.seq} came after {before}"
+            assert notice.message.seq == before + 1, f"report {notice.message.seq} came after report {before}"
             self._seqs[notice.worker] = notice.message.seq

@@ -28,7 +28,7 @@ Deed = Literal["one", "fail", "leave", "eat", "wait", "deaf", "later", "rank", "
 
 
 class Stand(Protocol):
-    """The setup that a test suite gets: it makes backends of one pool for one run, and orders for workers."""
+    """The setup that a test suite gets: it makes backends of one pool for one run, and messages for workers."""
 
     def backend(self) -> Backend:
         """Return a new backend for the run. A second call returns the backend of the next driver of the same run.
@@ -38,7 +38,7 @@ class Stand(Protocol):
         ...
 
     def order(self, deed: Deed, task: str, **args: object) -> Do:
-        """Return the order to run the stage `deed` with these arguments, as the first attempt of a task."""
+        """Return the message to run the stage `deed` with these arguments, as the first attempt of a task."""
         ...
 
     def value(self, out: Ref) -> object:
@@ -51,7 +51,7 @@ class Stand(Protocol):
 
 
 def tracing() -> Trace:
-    """Return the order to trace the pipeline `asks` of `contract_stages`."""
+    """Return the message to trace the pipeline `asks` of `contract_stages`."""
     return Trace("asks", ("contract_stages.py",), ())
 
 
@@ -97,7 +97,8 @@ class WorkerStand:
         raise NotImplementedError
 
     def order(self, deed: str, task: str, **args: object) -> Do:
-        """Return the order to run the stage `deed`. `bytes` arguments are inside the order, even large ones."""
+        """Return the message to run the stage `deed`. Arguments of class `bytes` are inside the message, even large
+        ones."""
         inputs = tuple([(name, Const(self._ref(value))) for name, value in args.items()])
         return Do(task=task, attempt=1, key=KEY, function=f"contract_stages:{deed}", args=inputs, code="")
 
@@ -106,7 +107,7 @@ class WorkerStand:
         return self._codecs.load(out, self.store, safe_only=False)
 
     def bring(self, digest: str, nonce: str, size: int) -> Move:
-        """Return the order to copy a blob from the store of another region, which is the folder `other`."""
+        """Return the message to copy a blob from the store of another region, which is the folder `other`."""
         return Move("transfer", 1, digest, nonce, size, StoreAddress(url=str(self.other)), 0.5)
 
     def log(self, name: str) -> bytes:

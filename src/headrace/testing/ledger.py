@@ -117,9 +117,9 @@ class MemoryRun:
         self._check_epoch()
         record = self._record
         if batch.bodies and batch.first != len(record.bodies):
-            raise LedgerError(f"event {batch.first} comes where {len(record.bodies)} is next")
+            raise LedgerError(f"the batch begins with event {batch.first}, but the next event is {len(record.bodies)}")
         if record.row is None and batch.run is None:
-            raise LedgerError("the first commit of a run carries no row of it")
+            raise LedgerError("the first commit of a run has no row of the run")
         record.bodies += batch.bodies
         record.row = batch.run or record.row
         if batch.renewed:
@@ -203,7 +203,7 @@ class MemoryRun:
 
     def _check_epoch(self) -> None:
         if self._record.epoch != self.epoch:
-            raise LeaseLost(f"another driver has taken run `{self._record.run}`", hint="this one has stopped")
+            raise LeaseLost(f"another driver has taken run `{self._record.run}`", hint="this driver has stopped")
 
 
 def _generations(ref: Ref) -> set[tuple[str, str]]:

@@ -238,10 +238,10 @@ class WorkerContract:
         [event] = do(stand, working, "breed")
         began = stand.value(event.out)
         assert isinstance(began, list)
-        working.until(lambda: all(map(lives, began)), "they should have begun")
+        working.until(lambda: all(map(lives, began)), "the stage's processes should have begun")
         working.backend.close([1])
         working.wait_for_death(1)
-        working.until(lambda: not any(map(lives, began)), "what it began should have ended")
+        working.until(lambda: not any(map(lives, began)), "the stage's processes should have ended")
 
     def test_processes_that_an_attempt_began_end_though_its_worker_was_killed_with_its_driver(
         self, stand: WorkerStand
@@ -257,7 +257,7 @@ class WorkerContract:
         after = Ear(stand.backend())
         after.adopt()
         after.backend.close([1], now=True)
-        after.until(lambda: not any(map(lives, began)), "what it began should have ended")
+        after.until(lambda: not any(map(lives, began)), "the stage's processes should have ended")
         after.backend.close()
 
 

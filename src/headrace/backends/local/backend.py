@@ -82,7 +82,7 @@ class LocalBackend:
         self._parents: dict[str | None, Parent] = {}
         self._parent_of: dict[int, Parent] = {}
         self._listened_at = time.monotonic()
-        self._begun = spawned  # its run isn't noted yet: `adopt` would take it for a zygote of an earlier driver
+        self._begun = spawned  # its run isn't noted yet: `adopt` would end it as a zygote of an earlier driver
 
     # -- the port ------------------------------------------------------------------------------------------------
 
@@ -136,9 +136,9 @@ class LocalBackend:
         self._end_doomed()
         for parent in list(self._parents.values()):
             if parent.ready_by is not None and now > parent.ready_by:
-                self._lose(parent, f"the process that begins workers has not started within {START_S:g} s")
+                self._lose(parent, f"the process that starts workers has not started within {START_S:g} s")
             elif parent.silent_s > SILENT_S:
-                self._lose(parent, f"the process that begins workers has said nothing for {SILENT_S:g} s")
+                self._lose(parent, f"the process that starts workers has sent nothing for {SILENT_S:g} s")
         notices, self._notices = self._notices, []
         return notices
 
@@ -311,7 +311,7 @@ class LocalBackend:
             parent.waits = why
             self._notices += [Delayed(worker, why) for worker in parent.workers]
 
-    def _lose(self, parent: Parent, why: str = "the process that begins workers has died") -> None:
+    def _lose(self, parent: Parent, why: str = "the process that starts workers has died") -> None:
         """Kill a zygote that is dead or can't be used any more, and report its workers as lost."""
         if self._parents.get(parent.environment) is not parent:
             return
@@ -365,7 +365,7 @@ class LocalBackend:
                 continue
             parent = self._parent_of[worker]
             if parent.silent_s > QUIET_S:
-                self._lose(parent, "the process that begins workers, and ends them, answers no more")
+                self._lose(parent, "the process that starts and ends workers doesn't answer any more")
             else:
                 self._signal(worker, signal.SIGKILL)
                 self._doomed[worker] = now + self._grace_s
@@ -377,7 +377,7 @@ class LocalBackend:
         """
         for parent in self._parents.values():
             for worker in list(parent.workers) if parent.waits else ():
-                self._forget(worker, Died(worker, "cancelled", "it had not begun"))
+                self._forget(worker, Died(worker, "cancelled", "it had not started"))
         due = time.monotonic() + self._grace_s + GRACE_S
         with waiting("its workers to leave", due - time.monotonic()):
             while self._lines and time.monotonic() < due:

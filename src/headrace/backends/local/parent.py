@@ -15,7 +15,8 @@ START_S = 60.0
 """How long a zygote may take to start, in seconds. A zygote may fail to start because its namespace was killed while it
 was being set up."""
 SILENT_S = 30.0
-"""How long a running zygote may be silent, in seconds, before it is given up. It sends a message each second."""
+"""How long a running zygote may be silent, in seconds, before the driver gives up on it. It sends a message each
+second."""
 QUIET_S = 3.0
 """How long a zygote may be silent, in seconds, after it was told to end a worker and its grace time has passed."""
 LOOK_S = 1.0
@@ -28,9 +29,9 @@ class Parent:
 
     `ready_by` is the time (by `time.monotonic`) by which the zygote must have started. It is None once the zygote has
     started, and while the zygote waits for its environment. `waits` says what the zygote waits for, or is empty. `pid`
-    is the process id of the zygote, or 0 before it has started. The spawned process may be another one: the process of
-    a namespace, whose child the zygote is. `silent_s` is for how many seconds the zygote has sent nothing since it
-    started. A zygote that is stopped or hangs sends nothing.
+    is the process id of the zygote, or 0 before it has started. In a namespace, the spawned process is another one: the
+    namespace's own process, whose child is the zygote. `silent_s` is how long the zygote has sent nothing since it
+    started, in seconds. A zygote that is stopped or hangs sends nothing.
     """
 
     def __init__(self, spawned: Spawned, environment: str | None) -> None:
@@ -51,7 +52,7 @@ class Parent:
     def order(self, order: Fork | Kill, hear: Callable[[Parent], None], beside: socket.socket | None = None) -> None:
         """Send an order to the zygote, with the socket `beside` if it isn't None.
 
-        While the zygote can't take the order, call `hear` to read its messages: it may be waiting for that.
+        While the zygote can't take the order, call `hear` to read its messages: the zygote may be waiting for that.
 
         Raises:
             OSError: the zygote is dead, or has read nothing for `SILENT_S` seconds.

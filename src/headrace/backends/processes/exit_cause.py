@@ -27,7 +27,7 @@ def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_wor
     if ended.memory:
         return Died(worker, "memory", ended.memory)
     if babbled:
-        return Died(worker, "crash", "its code wrote to the line between worker and driver, and was ended")
+        return Died(worker, "crash", "its code wrote to the connection between worker and driver, so it was ended")
     if doomed:
         return Died(worker, "cancelled", "it was stopped")
     if quitting and ended.status == 0:

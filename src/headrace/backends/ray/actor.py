@@ -136,12 +136,13 @@ class Actor:
         return True
 
     async def take(self, epoch: int) -> bytes | None:
-        """Switch to a new driver: return the state of the actor, or None if a driver with a higher epoch has it."""
+        """Switch to a new driver: return the state of the actor, or None if a driver with a higher epoch has the
+        actor."""
         if epoch < self._epoch:
             return None
         self._epoch = epoch
         self._heard_at = time.monotonic()
-        self._early.clear()  # messages of the driver before: the new driver uses their numbers for its own messages
+        self._early.clear()  # messages of the earlier driver: the new driver uses their numbers for its own messages
         self._backlog.wake()
         leaving = self._leaving or self._doomed or self._quitting or self._backlog.died is not None
         job, attempts = self._charge.job, tuple(self._attempts)
@@ -291,7 +292,7 @@ class Actor:
                 case _:
                     self._ready = True
         if control.closed:
-            self._lose_zygote("the process that begins it has died")
+            self._lose_zygote("the process that starts it has died")
 
     def _ended(self, ended: Ended) -> None:
         """Handle the end of the worker: read its last messages, then tell the driver."""
@@ -319,7 +320,7 @@ class Actor:
     def _check_ready(self) -> None:
         if not self._ready and self._backlog.died is None and self._zygote is not None:
             os.kill(self._zygote.pid, signal.SIGKILL)
-            self._lose_zygote(f"the process that begins it has not started within {START_S:g} s")
+            self._lose_zygote(f"the process that starts it has not started within {START_S:g} s")
 
     def _signal(self, number: int) -> None:
         if self._control is not None and self._backlog.died is None:
@@ -342,7 +343,8 @@ class Actor:
     # -- its own end ---------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Make the worker leave once it is idle, if no driver has called for `patience_s`. This runs each `LOOK_S`."""
+        """Make the worker leave once it is idle, if no driver has called for `patience_s` seconds. This runs every
+        `LOOK_S` seconds."""
         self._loop.call_later(LOOK_S, self._look)
         if time.monotonic() - self._heard_at < self._charge.patience_s:
             return

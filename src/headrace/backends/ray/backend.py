@@ -294,7 +294,7 @@ class RayBackend:
             self._headless = True
             raise BackendError(
                 f"pool `{self.pool.name}`: the head of the Ray cluster has not answered for {self._headless_s:g} s",
-                hint="`headrace resume` goes on once the cluster, or another, can be reached",
+                hint="`headrace resume` continues the run once this cluster, or another one, can be reached",
             )
         now = time.monotonic()
         waiting = {line.job.worker: line for line in self._lines.values() if not line.up}

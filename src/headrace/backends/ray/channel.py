@@ -97,7 +97,7 @@ class Channel:
     def retry(self, error: BaseException) -> bool:
         """Return whether a failed call will be repeated, and schedule that.
 
-        It is repeated if the actor can't be reached, until that has lasted `LOST_S`.
+        It is repeated as long as the actor has been unreachable for less than `LOST_S` seconds.
         """
         if not isinstance(error, ActorUnavailableError | ConnectionError):
             return False

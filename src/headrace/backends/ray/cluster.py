@@ -125,7 +125,7 @@ class Cluster:
         except Empty:
             raise BackendError(
                 f"pool `{self.pool}`: the head of the Ray cluster has not answered for {HEAD_S:g} s",
-                hint="`headrace resume` goes on once the cluster, or another, can be reached",
+                hint="`headrace resume` continues the run once this cluster, or another one, can be reached",
             ) from None
         if error is not None:
             raise error
@@ -185,7 +185,7 @@ class Cluster:
     def leave(self) -> None:
         """Disconnect from the cluster. A cluster that we started ends, with all that runs there.
 
-        A connection that the user's program had made before stays open.
+        A connection that the user's program made stays open.
         """
         if self._ours:
             self._ours = False
@@ -248,7 +248,7 @@ def _say_nothing(*_: object, **_more: object) -> None:
 def _check(pool: str, address: str) -> None:
     """Check that this process may connect to the cluster, and that this machine is one of its nodes.
 
-    Without this check, Ray would end this process if one of the two isn't so.
+    Without this check, Ray would end a process that may not connect, or whose machine isn't a node.
 
     Raises:
         BackendError: the cluster can't be used from this machine.
@@ -383,7 +383,8 @@ _OTHER = "No module named 'headrace."
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """The answer of one node: `given`, or the reason `why` there is none. `late` is true if the time was over."""
+    """The answer of one node: `given`, or the reason `why` there is none. `late` is true if the node did not answer in
+    time."""
 
     node: str
     given: Any = None
@@ -428,4 +429,4 @@ def _why(text: str) -> str:
     if _OTHER in text:
         return "it has another version of Headrace"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"it can't be asked: {lines[-1] if lines else 'Ray says nothing of why'}"
+    return f"it can't be asked: {lines[-1] if lines else 'Ray gives no reason'}"

@@ -18,7 +18,8 @@ MODE, TOKEN, PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
 def is_wanted() -> bool:
-    """Return whether a new cluster gets a token from us: if no environment variable of the user is about tokens."""
+    """Return whether a new cluster gets a token from us: only if the user has set no environment variable about
+    tokens."""
     return not any(name in os.environ for name in (MODE, TOKEN, PATH))
 
 

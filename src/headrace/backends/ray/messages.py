@@ -1,4 +1,4 @@
-"""The messages that driver and actor exchange by Ray's calls: the actor's order, and its answers."""
+"""The messages that driver and actor exchange by Ray's calls: the `Charge` of an actor, and the actor's answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMESPACE = "headrace"
 
 
 class Charge(Struct, frozen=True, kw_only=True):
-    """The order of an actor: which worker to start, and how.
+    """What an actor is to do: which worker it starts, and how.
 
     `hidden` are folders that workers must not see, except for the folders of `shown` inside them. `namespace` is the
     pool's setting of that name. `grace_s` is how long an attempt may take to stop, and `patience_s` how long the actor

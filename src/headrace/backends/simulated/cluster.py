@@ -80,7 +80,7 @@ class Cluster:
         self.workers[job.worker] = worker
         pause = self._start_s(job) if callable(self._start_s) else self._start_s
         if pause is None:
-            worker.die(Died(job.worker, "lost", "it could not be begun"))
+            worker.die(Died(job.worker, "lost", "it could not be started"))
         else:
             self.later(worker, pause)
 
@@ -115,7 +115,8 @@ class Cluster:
         return self.clock.now()
 
     def later(self, worker: Worker, seconds: float) -> None:
-        """Schedule a call of `worker.wake` in `seconds`. It is dropped if the worker has acted in the meantime."""
+        """Schedule a call of `worker.wake` in `seconds`. The call is dropped if the worker has acted in the
+        meantime."""
         turn = worker.turn
 
         def wake() -> None:

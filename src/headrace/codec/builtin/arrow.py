@@ -31,7 +31,7 @@ class ArrowCodec:
     """A table, record batch, array, chunked array or schema, as an Arrow IPC file; metadata is kept.
 
     A table's chunks are not part of its value: it is cut into batches by its schema and length alone, so equal tables
-    make equal bytes. Bytes may still differ by the values under nulls, the order of a dictionary, and the buffers of
+    make equal bytes, unless they differ in the values under nulls, in the order of a dictionary, or in the buffers of
     view types.
     """
 
@@ -84,7 +84,7 @@ class ArrowCodec:
 class ArrowStreamCodec:
     """Record batches from a reader or a generator, one by one, as an Arrow IPC stream; loading returns a reader.
 
-    The batches are kept as they came: where one ends is part of the value.
+    The batches are kept as they came: where a batch ends is part of the value.
     """
 
     name = "arrow-stream"
@@ -308,7 +308,7 @@ def refuse_broken(value: object, columns: Iterable[tuple[str, Any]]) -> None:
             column.validate()
         except pa.ArrowException as error:
             where = f"its column `{name}`" if name else "it"
-            hint = "its maker gave Arrow wrong offsets or lengths: `.validate(full=True)` there shows the first"
+            hint = "the code that made it gave Arrow wrong offsets or lengths; `.validate(full=True)` shows the first"
             raise Misfit(describe(type(value)), f"{where} is broken: {error}", hint) from error
 
 

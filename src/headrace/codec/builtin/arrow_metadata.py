@@ -112,8 +112,8 @@ def _start(head: bytes, place: int) -> tuple[int, int]:
 
 
 def _is_packed_of_old(message: _Table) -> bool:
-    """Return whether a message's buffers are compressed as in Arrow 0.17, which wrote so in the message's own metadata.
-    pyarrow still reads this form."""
+    """Return whether a message's buffers are compressed as in Arrow 0.17, which recorded the compression in the
+    message's own metadata. pyarrow still reads this form."""
     return message.number(0, _I16) < 4 and any(True for _ in message.structs(4, _U32))
 
 

@@ -59,13 +59,13 @@ class DocumentCodec:
         kind: Any = source.kind if is_ours else object
         if not (issubclass(kind, Document) and kind.__module__.startswith(OURS)):
             raise CodecError(
-                f"`{source.type}` is not a document of Headrace's", hint="run the task that made the artifact again"
+                f"`{source.type}` is not a document of Headrace", hint="run again the task that made the artifact"
             )
         document = exact_json.decode(source.read())
         form = document.get("form") if isinstance(document, dict) else None
         if isinstance(form, int) and form > kind.FORM:
             raise CodecError(
-                f"a newer Headrace wrote this `{kind.__name__}`: it is of form {form}, above {kind.FORM}",
+                f"a newer Headrace wrote this `{kind.__name__}`: its form is {form}, newer than {kind.FORM}",
                 hint="install a newer Headrace here",
             )
         return msgspec.convert(document, kind)

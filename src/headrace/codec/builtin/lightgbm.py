@@ -100,8 +100,8 @@ def _booster(text: str, state: dict[str, Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with every dictionary in it as a plain one: LightGBM's own have default factories that only pickle
-    can save."""
+    """Return a value with every dictionary in it as a plain one: LightGBM's own dictionaries have default factories,
+    which only pickle can save."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return value

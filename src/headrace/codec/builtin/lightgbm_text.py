@@ -41,7 +41,7 @@ def check_text(text: str) -> None:
     if not is_sound:
         raise CodecError(
             "a tree of the LightGBM model points outside of itself",
-            hint="the artifact is damaged, or forged; run the task that made it again",
+            hint="the artifact is damaged, or forged; run again the task that made it",
         )
 
 

@@ -109,7 +109,7 @@ def _to_pandas(table: Any) -> Any:
 
 
 def _index_fields(schema: Any) -> list[str]:
-    """Return the names of the fields that hold the index; none if it is a range."""
+    """Return the names of the fields that hold the index; none if the index is a range."""
     return [column for column in json.loads(schema.metadata[b"pandas"])["index_columns"] if isinstance(column, str)]
 
 

@@ -47,8 +47,8 @@ class PickleCodec:
     """Any value that pickle takes; classes of `__main__` are saved with their code. Loading runs code, so servers and
     pages refuse it.
 
-    Equal values may make different bytes (they depend on identity), and there is no content digest: a task that makes
-    such a value again makes a new artifact.
+    Equal values may make different bytes (these depend on which parts are the same object), and there is no content
+    digest: a task that makes such a value again makes a new artifact.
     """
 
     name = "pickle"

@@ -20,8 +20,8 @@ class RecordCodec:
     """A dataclass, msgspec struct or named tuple: each field is an artifact of its own.
 
     Loading imports the class, so it isn't safe. Fields are set to the saved values without calling `__init__` (a
-    struct's `__post_init__` runs). Pickled instead are: an object whose class can't be imported or has its own way of
-    pickling, and an object that holds more than its fields.
+    struct's `__post_init__` runs). An object is pickled instead if its class can't be imported, if its class has its
+    own way of pickling, or if it holds more than its fields.
     """
 
     name = "record"
@@ -48,7 +48,7 @@ class RecordCodec:
         if not is_record(kind) or not _takes_fields(kind, names):
             raise CodecError(
                 f"the fields of `{source.type}` are no longer those that were saved ({', '.join(names) or 'none'})",
-                hint="run the task that made the artifact again",
+                hint="run again the task that made the artifact",
             )
         values = dict(zip(names, source.parts(), strict=True))
         if issubclass(kind, tuple):
@@ -101,7 +101,7 @@ class EnumCodec:
         kind: Any = source.kind
         if not issubclass(kind, enum.Enum):
             raise CodecError(
-                f"`{source.type}` is not an enumeration any more", hint="run the task that made the artifact again"
+                f"`{source.type}` is not an enumeration any more", hint="run again the task that made the artifact"
             )
         name, value = msgspec.convert(exact_json.decode(source.read()), list[Any])
         return kind(value) if name is None else kind[name]
@@ -123,7 +123,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
 def _takes_fields(kind: Any, names: tuple[str, ...]) -> bool:
     """Return whether a class has the fields that were saved.
 
-    Headrace's own classes, such as reports, may have new fields since: these come last and have a default, which is
+    Headrace's own classes, such as reports, may have got new fields later: these come last and have a default, which is
     None for a named tuple.
     """
     fields = _fields(kind)

@@ -61,7 +61,7 @@ def _check_size(data: io.BytesIO) -> None:
     """Refuse an archive that unpacks to more bytes than it has: `save` compresses nothing."""
     with ZipFile(data) as archive:
         if sum(info.file_size for info in archive.infolist()) > len(data.getbuffer()):
-            raise CodecError("its files unpack to more than they are", hint="the artifact is damaged, or forged")
+            raise CodecError("its files unpack to more bytes than they have", hint="the artifact is damaged, or forged")
 
 
 def _trusted(data: io.BytesIO) -> list[str]:

@@ -36,7 +36,7 @@ def check_bounds(model: object) -> None:
                 if check is not None and not _holds(check, part):
                     raise CodecError(
                         f"a `{type(part).__name__}` of the model points outside of itself",
-                        hint="the artifact is damaged, or forged; run the task that made it again",
+                        hint="the artifact is damaged, or forged; run again the task that made it",
                     )
 
 
@@ -302,8 +302,8 @@ def _is_sound_labelling(model: Any) -> bool:
 
 
 def _is_sound_rest(model: Any) -> bool:
-    """Return whether each estimator of a one-vs-rest model returns one number a row, if the model may return several
-    labels."""
+    """Return whether each estimator of a one-vs-rest model returns one number for each row, if the model may return
+    several labels."""
     if not hasattr(model, "estimators_") or model.label_binarizer_.y_type_ == "multiclass":
         return True
     last = [estimator[-1] if hasattr(estimator, "steps") else estimator for estimator in model.estimators_]

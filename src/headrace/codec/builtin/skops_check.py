@@ -156,7 +156,7 @@ def _check_shared(node: Node, first: dict[int, Node]) -> None:
     if number is None:
         return
     if type(number) is not int or not _is_same(first.setdefault(number, node), node):
-        raise CodecError("its schema has two objects of one number")
+        raise CodecError("its schema has two objects with the same number")
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -36,7 +36,7 @@ class TorchCodec:
 
     Loaded tensors are on the CPU, even if they were saved from another device; names that shared one tensor share it
     again. Sparse and quantized tensors, and modules, are pickled instead: better save a module's `state_dict()`, and
-    make the module anew. Equal tensors make equal bytes.
+    load it into a new module. Equal tensors make equal bytes.
     """
 
     name = "safetensors"

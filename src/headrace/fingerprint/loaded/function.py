@@ -111,7 +111,7 @@ def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ..
 
 
 def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
-    """Return whether a distribution's decorator or base may read the docstring: whether its module contains
+    """Return whether a distribution's decorator or base may read the docstring, which is assumed if its module contains
     `__doc__`."""
     for chain in piece.outer:
         resolved = resolve(chain, scope)
@@ -121,7 +121,7 @@ def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
 
 
 def _around_edges(follow: Follow, node: Node, source: Source, found: Found, scope: Scope) -> None:
-    """Add the surrounding function as it is written, for a closure with a value that can't be read."""
+    """Add an edge to the text of the function around a closure, if a value of the closure can't be read."""
     around = source.node(found.around) if found.around is not None else None
     if around is None or found.around is None:
         return

@@ -205,7 +205,7 @@ class Changing:
 
 
 def _inner(value: object, rest: Chain) -> object:
-    """Return the value that a chain of attributes of a class or object leads to, read without running any code."""
+    """Return the value to which a chain of attributes of a class or object leads, without running any code."""
     for name in rest:
         kinds = value.__mro__ if is_a(value, type) else type(value).__mro__
         inside: list[Any] = [] if is_a(value, type) else [instance_dict(value)]

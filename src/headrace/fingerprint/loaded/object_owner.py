@@ -1,4 +1,4 @@
-"""The owners of loaded functions, classes and other objects, and the names by which these count."""
+"""The owners of loaded functions, classes and other objects, and the names that stand for such objects in a digest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Owners:
         self._homes = homes
 
     def of_class(self, cls: type) -> Owner:
-        """Return the owner of a class. For values, Headrace's classes are treated like a distribution's (`other`)."""
+        """Return the owner of a class. Headrace's classes count as those of a distribution (`other`)."""
         home = self._homes.of_module(cls.__module__)
         return "other" if home == "ours" else home
 
@@ -64,8 +64,8 @@ class Owners:
         return f"{self._homes.module_name(module_of(plain) or module)}.{name}"
 
     def wrapped(self, value: object) -> list[tuple[str, object]]:
-        """Return the project's functions and classes that an object of a distribution holds, as a wrapper does; each
-        with a name."""
+        """Return the project's functions and classes inside a distribution's object, such as a wrapper, each with a
+        name."""
         inside = dict(instance_dict(value))
         if is_a(value, types.FunctionType):
             inside.update((f"cell {name}", item) for name, item in cells_of(value).items())

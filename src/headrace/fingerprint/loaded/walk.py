@@ -1,4 +1,4 @@
-"""Follows loaded objects: names to the objects they refer to, and these to all that they reach in turn."""
+"""Follows loaded objects: from a name to the object that it refers to, and from this object to all that it reaches."""
 
 from __future__ import annotations
 
@@ -195,8 +195,8 @@ class Walk:
         self._given(node, piece, scope)
 
     def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
-        """Add functions that are passed to a distribution's function, with their signatures: it may read their
-        annotations."""
+        """Add functions that are passed to a distribution's function, with their signatures: the distribution's
+        function may read their annotations."""
         for argument in piece.given:
             value = plain_function(scope.get(argument.name)) or scope.get(argument.name)
             if is_a(value, types.FunctionType) and self.owners.holds_project(value):
@@ -293,8 +293,8 @@ class Walk:
         return not any(self.read.encode(cell).unread for cell in cells_of(function).values() if not is_thing(cell))
 
     def _own_name(self, scope: Scope, name: str, value: object) -> Node:
-        """Return the node of a name that every module has. `__name__` counts as the name that the module's file gives
-        it, as if imported."""
+        """Return the node of a name that every module has. `__name__` counts as the name under which the module's file
+        would be imported."""
         if name == "__name__" and is_a(value, str):
             value = self.homes.module_name(value)
         elif name == "__file__" and is_a(value, str):

@@ -1,5 +1,5 @@
-"""The in-place changes that a piece of code makes, as far as its text shows: to values behind names, and by passing
-them to calls."""
+"""The in-place changes that a piece of code makes to the values of names, itself or by passing them to calls, as far as
+the text of the code shows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Changes:
             self._base(node.func.value, "call", node.func.attr)
 
     def stored(self, target: ast.expr, value: ast.expr) -> None:
-        """Record what is changed where a value is stored in a target."""
+        """Record what an assignment of a value to a target changes."""
         rest = [target]
         while rest:
             current = rest.pop()

@@ -13,7 +13,7 @@ Chain = tuple[str, ...]
 
 Aside = Literal["doc", "signature", "annotation", "name"]
 """Kinds of text that count only where some code reads them: a docstring, the annotations of the piece's own signature,
-other annotations inside it, and the name of the function that the piece is."""
+other annotations inside it, and the piece's own name if it is a function."""
 
 
 def chain_of(node: ast.AST) -> Chain | None:
@@ -45,7 +45,7 @@ class Segment(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A place where a piece changes in place the value of a name.
+    """A place where a piece of code changes the value of a name in place.
 
     `base` is what is changed. `how`: `put` stores an item or attribute; `step` stores one that is computed from its old
     value; `call` calls a method or function that is known to change it; `bind` rebinds the name itself, as `+=` does.

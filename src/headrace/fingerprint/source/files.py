@@ -22,8 +22,8 @@ FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all
 
 
 class Found(NamedTuple):
-    """Where a code object is defined: its syntax, the same code as the source compiles to now, and the code around
-    it."""
+    """The definition of a code object: its syntax, the code object that the source compiles to now, and the code object
+    around it."""
 
     node: Definition
     code: CodeType
@@ -187,7 +187,7 @@ class Sources:
         return self.at(path, flags, module_globals)
 
     def has_text(self, code: CodeType, module_globals: dict[str, object]) -> bool:
-        """Return whether there is a text, Python or not, where a code object says it came from."""
+        """Return whether the file or cell that a code object names has a text, Python or not."""
         return self.text(code_path(code, module_globals), module_globals) is not None
 
     def of_globals(self, module_globals: dict[str, object]) -> Source | None:

@@ -17,7 +17,7 @@ class Imported(NamedTuple):
 
 
 def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
-    """Return the imports of an import statement; one with the name "" binds nothing but loads a module."""
+    """Return the imports of an import statement. An import with the name "" loads a module and binds no name."""
     if isinstance(node, ast.ImportFrom):
         module, level = node.module or "", node.level
         return [

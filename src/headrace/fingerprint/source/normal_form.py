@@ -2,7 +2,7 @@
 and annotations are separate segments.
 
 Two pieces of code have the same normal form only if they certainly do the same. Docstrings and annotations are separate
-segments because only code that reads them makes them matter.
+segments because they matter only if some code reads them.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class Loading:
     def acting(self, targets: Sequence[Target], importer: str | None) -> list[tuple[str, list[ast.stmt]]]:
         """Return the statements that act when these targets are imported, by file, in the order of loading.
 
-        The modules that `importer` loads have acted before. Of their statements, only those that may have changed the
-        imported modules are returned.
+        The modules that `importer` loads are loaded earlier. Of the statements in them, only those that may have
+        changed the targets are returned.
         """
         files = self._loaded([file for each in targets for file in self._files(each)])
         before = [each for each in self._loaded([importer] if importer is not None else []) if each not in files]
@@ -90,7 +90,7 @@ class Loading:
         return done
 
     def _files(self, target: Target) -> Iterator[str]:
-        """Yield the files that importing a target runs: those of the packages around it, then its own."""
+        """Yield the files that run when a target is imported: those of the packages around it, then its own."""
         if not target.is_project:
             return
         names = target.module.split(".")

@@ -43,8 +43,8 @@ class Targets:
         return by_name
 
     def all(self, imported: Imported, source: Source | None) -> list[Target]:
-        """Return the targets of an import. If a package imports a name from itself, these are its submodule and what
-        else it binds to the name."""
+        """Return the targets of an import. If a package imports a name from itself, the targets are the submodule of
+        this name and anything else that the package binds to the name."""
         at = self.locate(absolute(imported.module, imported.level, package_of(source)))
         name = imported.attribute
         if name is None or name == "*":
@@ -54,7 +54,8 @@ class Targets:
         return [bound] if inner in (None, bound) else [inner, bound]
 
     def inside(self, at: Target, name: str) -> Target:
-        """Return the target of a name in a module: what the module binds to it, or else its submodule."""
+        """Return the target of a name in a module: the object that the module binds to the name, or else the submodule
+        of this name."""
         source = self.reach.sources.at(at.path) if at.path is not None else None
         if source is not None and name in source.top.binders and not self._is_submodule(at, source, name):
             return at._replace(name=name)
@@ -74,8 +75,8 @@ class Targets:
         )
 
     def locate(self, module: str) -> Target:
-        """Return the target of a module by its name: in the project, or else by name only. It doesn't matter whether
-        the module is loaded."""
+        """Return the target of a module, by the module's name. Outside the project, it has no path. The result is the
+        same whether or not the module is loaded."""
         loaded = sys.modules.get(module)
         path = file_of(loaded) if loaded is not None else None
         if path is not None and self.reach.homes.of_module(module) == "project" and path.endswith(".py"):
@@ -89,8 +90,8 @@ class Targets:
         return self._loose(module) if loaded is None else Target(module)
 
     def _loose(self, module: str) -> Target:
-        """Return the target of a module outside the project's folders; it has a path if it is of an editable
-        install."""
+        """Return the target of a module outside the project's folders. If the module is of an editable install, the
+        target has a path."""
         is_standard = module.partition(".")[0] in sys.stdlib_module_names
         path = installed_path(module) if not is_standard and module else None
         if path is not None and path.endswith(".py") and self.reach.homes.of_file(path) == "project":

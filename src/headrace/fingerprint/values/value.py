@@ -1,5 +1,5 @@
-"""The digest of a constant by its value: equal values have the same digest in every process, different values different
-ones.
+"""The digest of a constant by its value: equal values have the same digest in every process, and different values have
+different digests.
 
 Pickle and marshal aren't used: their bytes depend on which parts of a value are the same object. A value is written as
 a stream of marks and contents. A container first writes the number of its elements, so the stream can be read in only
@@ -358,7 +358,7 @@ def is_random(kind: type) -> bool:
 
 
 def base_content(value: Any) -> list[object]:
-    """Return the content that an instance of a subclass of a builtin type holds as this type."""
+    """Return the content that an instance of a builtin type's subclass has as an instance of the builtin type."""
     if isinstance(value, dict):
         factory = [value.default_factory] if isinstance(value, defaultdict) else []
         return [{key: dict.__getitem__(value, key) for key in dict.__iter__(value)}, *factory]

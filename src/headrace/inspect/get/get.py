@@ -147,7 +147,7 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
     if not isinstance(report, Report):
         raise CodecError(
             f"the artifact `{ref.digest[:12]}` is recorded as a report, but is a `{type(report).__name__}`",
-            hint="it is damaged, or forged; run the task that made it again",
+            hint="it is damaged, or forged; run again the task that made it",
         )
     match form_of(to, REPORTS, "a report"):
         case ".json":

@@ -42,7 +42,7 @@ EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 """The exceptions raised when damaged bytes are decoded."""
 MISSING = "it is missing from the store"
-_AGAIN = "run the task that made it again, and repair it from that by `headrace fsck --repair`"
+_AGAIN = "run again the task that made it, and repair it from that by `headrace fsck --repair`"
 _CURSOR = (
     "`headrace restore --merge` brings it from a backup, if there is one; else set the cursor back: `headrace rewind {}"
     " --to-version N`, or to nothing without that"

@@ -1,4 +1,5 @@
-"""A bucket: named objects on a server. It makes the requests through the library obstore, and translates its errors."""
+"""A bucket: named objects on a server. The requests are made by the library obstore, whose errors are translated
+here."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ PARTS_LIMIT = 9_000
 """The most parts of an upload. Amazon allows 10,000."""
 
 TRIES = 6
-"""How often a body is requested that arrived incomplete. Requests without an answer are repeated by obstore itself."""
+"""How many times an object is requested if its bytes arrive incomplete. Requests without an answer are repeated by
+obstore itself."""
 
 TROUBLES = (BaseError, OSError)
 """The exceptions that obstore raises: its own, and `FileNotFoundError` and similar ones of Python."""
@@ -92,7 +94,7 @@ class Bucket:
         """
         if Bucket._used_in not in (None, os.getpid()):
             raise StoreError(
-                f"the store `{self.url}` was asked in a process that forked from one that had used a store",
+                f"the store `{self.url}` was used in a process that was forked from one that had used a store",
                 hint="start the process again (`multiprocessing`: the start method `spawn`)",
             )
         Bucket._used_in = os.getpid()
@@ -116,7 +118,7 @@ class Bucket:
             return
         if data and bytes(self.range(name, 0, len(data))) != data:
             raise StoreError(
-                f"the store `{self.url}` doesn't hold the bytes that it was sent",
+                f"the store `{self.url}` has other bytes than those that were sent to it",
                 hint="check the server and the network; then run again",
             )
         self._tags_are_digests = False  # as with some encryption; the request's signature has covered the bytes
@@ -158,7 +160,7 @@ class Bucket:
             if len(data) == length:
                 return data
         raise StoreError(
-            f"the store `{self.url}` gave {len(data):,} of {length:,} of the bytes that it has",
+            f"the store `{self.url}` sent only {len(data):,} of {length:,} requested bytes",
             hint="check the server and the network; then run again",
         )
 
@@ -183,7 +185,7 @@ class Bucket:
             if len(data) == min(length, size):
                 return data, size
         raise StoreError(
-            f"the store `{self.url}` gave {len(data):,} of {min(length, size):,} of the bytes that it has",
+            f"the store `{self.url}` sent only {len(data):,} of {min(length, size):,} requested bytes",
             hint="check the server and the network; then run again",
         )
 

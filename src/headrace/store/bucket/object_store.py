@@ -76,7 +76,7 @@ class ObjectStore:
         return Draft(self._aside(), self._keep, "cache")
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Store these bytes and return their blob, which is in the bucket then."""
+        """Store these bytes in the bucket and return their blob."""
         with self.batch() as batch:
             return batch.put(data)
 
@@ -128,9 +128,9 @@ class ObjectStore:
             self.path(digest, nonce)
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Return a blob as an open file: from the cache, or a file that fetches the ranges that are read.
+        """Return a blob as an open file: the file in the cache, or else one that fetches each range when it is read.
 
-        Bytes of the second kind are not compared with the digest.
+        Ranges that are fetched are not compared with the digest.
         """
         name = _name(digest, nonce)
         if (cached := self._cache.find(digest)) is not None:
@@ -173,7 +173,7 @@ class ObjectStore:
             raise damaged(digest, nonce, f"its bytes have the digest `{actual[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> None:
-        """Return None: each reader of a file in the cache changes its times, so they say nothing about writes."""
+        """Return None: reading a file in the cache changes the file's times, so these say nothing about writes."""
 
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob. It is no error if the store doesn't have it."""

@@ -11,8 +11,8 @@ from typing import Any
 from headrace.store.bucket.bucket import PART_BYTES, PARTS_AT_ONCE, Bucket
 
 AHEAD_BYTES = 1 << 16
-"""The least number of bytes that a read fetches, because the next read often follows directly. It doubles with each
-read that did."""
+"""The least number of bytes that a read fetches, because the next read often begins where this one ends. The number
+doubles with each read that does so."""
 
 AT_MOST_BYTES = PART_BYTES * PARTS_AT_ONCE
 
@@ -62,7 +62,7 @@ class RangeFile(io.RawIOBase):
             follows = self._at == self._start + len(self._window) and self._at > 0
             self._ahead = min(2 * self._ahead, AT_MOST_BYTES) if follows else AHEAD_BYTES
             wanted = min(max(length, self._ahead), self.size)
-            self._start = min(self._at, self.size - wanted)  # at a file's end, the bytes before are often read next
+            self._start = min(self._at, self.size - wanted)  # at a file's end, earlier bytes are often read next
             self._window = self._fetch(self._start, wanted)
             self.fetched += wanted
             begin = self._at - self._start

@@ -50,8 +50,8 @@ def is_missing(error: BaseException) -> bool:
 def is_passing(error: BaseException) -> bool:
     """Return whether repeating the request may help.
 
-    That is so for an incomplete answer, no answer, or an error of the server, unless obstore has already repeated the
-    request until its time limit.
+    It may help after an incomplete answer, no answer, or an error of the server, unless obstore has already repeated
+    the request until its time limit.
     """
     if isinstance(error, FileNotFoundError) or _is_spent(error):
         return False
@@ -95,7 +95,7 @@ def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> Store
     if code in SKEWED:
         return StoreUnreachable(
             f"the store `{url}` refused the request: this machine's clock is off by too much",
-            hint="set the clock (by NTP): signatures hold for some minutes only",
+            hint="set the clock (by NTP): signatures are valid for some minutes only",
         )
     if code in ELSEWHERE or status in (301, 307) or "incorrectly configured region" in text:
         matched = _REGION.search(text)
@@ -113,7 +113,7 @@ def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> Store
     if code == "SignatureDoesNotMatch":
         return StoreUnreachable(
             f"the store `{url}` refused the request's signature: the secret key doesn't belong to the access key",
-            hint="set both anew (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or the profile in ~/.aws/credentials)",
+            hint="set both again (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or the profile in ~/.aws/credentials)",
         )
     if code in UNKNOWN:
         return StoreUnreachable(

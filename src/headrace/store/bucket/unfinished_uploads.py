@@ -1,4 +1,5 @@
-"""Finds and ends unfinished uploads in parts. Their parts stay in the bucket, invisible but paid for, until then.
+"""Finds unfinished uploads in parts, and ends them. Until an upload ends, its parts are in the bucket, invisible but
+paid for.
 
 Obstore has no call for this, so this module makes the S3 requests itself, signed as Amazon describes ("Signature
 Version 4"). That doesn't work with credentials that only obstore can get (an instance's role, a web identity). For

@@ -100,7 +100,7 @@ class ObjectBatch:
         """Add a copy of another store's blob, with the same digest and nonce. `source` is a file with its bytes.
 
         Raises:
-            BlobDamaged: the bytes have another digest. Then nothing is kept of them, and the batch can go on.
+            BlobDamaged: the bytes have another digest. Then the blob is not added, and the batch can go on.
         """
         with Draft(self._aside(), lambda path: self._replica(path, digest, nonce), "cache") as draft:
             shutil.copyfileobj(source, draft.file, PART_BYTES)

@@ -54,7 +54,7 @@ class Cache:
         self._clock = clock
         self._boot = _boot()
         self._made = False
-        self._added = limit_bytes  # so that the first file that is added has all files counted
+        self._added = limit_bytes  # so that all files are counted when the first one is added
 
     def aside(self) -> Path:
         """Return a new path in the cache's folder for temporary files."""

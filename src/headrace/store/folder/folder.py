@@ -29,7 +29,8 @@ from headrace.store.folder.spool import Spool
 from headrace.store.folder.write_batch import Batch
 
 SETTLED_NS = 50_000_000
-"""How long after a write, in nanoseconds, a second write certainly gets a later time in the file system."""
+"""The time between two writes, in nanoseconds, after which the second one certainly has a later time in the file
+system."""
 
 
 class FolderStore:
@@ -61,7 +62,7 @@ class FolderStore:
         return Draft(self._tmp / os.urandom(8).hex(), self._keep)
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Store these bytes and return their blob, which has reached the disk then."""
+        """Store these bytes durably and return their blob."""
         with self.batch() as batch:
             return batch.put(data)
 
@@ -131,7 +132,8 @@ class FolderStore:
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
         """Return a stamp that changes with each write to a blob's file, or None if there is no reliable stamp.
 
-        That is so if the file doesn't exist, or was written a moment ago: a second write could get the same time.
+        There is none if the file doesn't exist, or if it was written a moment ago: a second write could get the same
+        time.
         """
         try:
             state = os.stat(self._folders.place(digest, nonce))

@@ -12,14 +12,14 @@ from headrace.store.errors import trouble
 from headrace.store.folder.spool import plain
 
 PIECE_BYTES = 8 << 20
-"""The size of the pieces in which the output of an attempt is copied, from its start in the worker's log."""
+"""The size of the pieces in which the output of an attempt is copied from the worker's log."""
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:
     """Return the error for a log that can't be read."""
     return StoreError(
         f"`{path}` can't be read: {error.strerror}",
-        hint="it belongs to who ran the worker: ask them for the right to read it",
+        hint="it belongs to the user who ran the worker: ask for the right to read it",
     )
 
 

@@ -4,8 +4,8 @@ Written for the NFS client of Linux, from its manual (nfs(5), "Data and metadata
 this costs nothing, because no existing file ever seems missing there.
 
 - A client caches for up to a minute (`acdirmax`) which files a folder has. So a file that another machine made may seem
-  missing. Therefore a missing file is looked for again, for up to `LAG_S`, after a change of the folder (`refresh`):
-  after a change of its own, a client reads the folder again.
+  missing. A client reads a folder again after it has changed the folder itself. So `refresh` makes a change in the
+  folder, and then the missing file is looked for again, for up to `LAG_S`.
 - A file that another machine deleted may raise `ESTALE`. That is treated like a missing file.
 - A client repeats a rename whose answer was lost, and the second rename fails because the file is gone. Names are
   unique, so a file at the target is the right one.
@@ -28,7 +28,7 @@ from pathlib import Path
 
 LAG_S = 5.0
 LOOK_S = 0.25
-"""The pause in seconds between two looks for a file that seems missing."""
+"""The pause in seconds between two checks for a file that seems missing."""
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 UNSYNCED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})

@@ -239,7 +239,7 @@ def test_no_event_output_log_or_page_has_a_secret_in_whatever_form(project: Proj
         assert part not in done.out + done.err + "".join(shown), part
         assert part.encode() not in kept, part
     assert "Login_********" in done.err
-    assert "a value held a secret of its stage, and is saved with" in done.err
+    assert "a value contained a secret of its stage; it was saved with" in done.err
     assert "contains a secret of its stage, and the secret can't be masked" in done.err
     assert project.headrace("get", "latest", "returns", "--to", "out.json").code == 0
     assert json.loads((project.root / "out.json").read_text())["url"] == "postgresql://ann:********@host/db"

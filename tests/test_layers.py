@@ -100,3 +100,16 @@ def test_no_file_or_class_is_too_large_to_be_read_at_once() -> None:
             methods = {each.name: sum(isinstance(part, FUNCTIONS) for part in each.body) for each in classes}
             large += [f"{each} in {name} has {n} methods" for each, n in methods.items() if n > MOST_METHODS]
     assert not large
+
+
+def test_who_handles_bytes_that_msgspec_refuses_handles_invalid_utf_8_too() -> None:
+    """msgspec raises Python's `UnicodeDecodeError` for it: `UNREADABLE` of `spec.noun` holds all that it may raise."""
+    narrow = []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler) and node.type is not None:
+                handled = ast.unparse(node.type)
+                if re.search(r"\b(MsgspecError|DecodeError)\b", handled) and "tomllib" not in handled:
+                    wide = re.search(r"Unicode(Decode|Encode)?Error|\bValueError", handled)
+                    narrow += [] if wide else [f"{path.relative_to(ROOT)}:{node.lineno} handles {handled}"]
+    assert not narrow

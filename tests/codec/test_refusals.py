@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
@@ -129,6 +130,14 @@ def test_a_forged_record_makes_no_other_object(codecs: Codecs, store: FolderStor
         codecs.load(replace(ref, type="subprocess.Popen", names=("args",)), store, safe_only=False)
     with pytest.raises(CodecError):
         codecs.load(replace(ref, type="subprocess.Popen", names=(), parts=()), store, safe_only=False)
+
+
+@pytest.mark.parametrize("text", [b'"\xff"', b'{"\x80": 1}', b"[" * 5000, b"[1", b"[1] 2"])
+def test_bytes_that_are_no_json_are_refused(text: bytes, codecs: Codecs, store: FolderStore) -> None:
+    ref = replace(codecs.save("x", store), inline=text, digest=blake3(text).hexdigest(), size=len(text))
+    assert ref.codec == "json"
+    with pytest.raises(CodecError, match="can't be read"):
+        codecs.load(ref, store, safe_only=True)
 
 
 def test_a_missing_library_says_how_to_get_it(

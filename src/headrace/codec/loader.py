@@ -19,6 +19,7 @@ from headrace.codec.scratch import Scratch
 from headrace.codec.source import Source
 from headrace.errors import BlobDamaged, CodecError, HeadraceError
 from headrace.spec.artifact import Ref
+from headrace.spec.noun import UNREADABLE
 
 HELD_BYTES = 1 << 16
 """A store may give blobs up to this size as bytes in memory, instead of as a file."""
@@ -95,7 +96,7 @@ class Loader:
     def _plain(self, ref: Ref, data: bytes) -> object:
         try:
             value: object = _decode(data)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise _unreadable(ref, error) from error
         return value
 

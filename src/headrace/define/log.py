@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from headrace.define.ports import current
 from headrace.errors import UsageError
+from headrace.spec.noun import UNREADABLE
 
 WARNING = "warning"
 """Texts logged under this name are warnings: `headrace run` prints them at its end, and `headrace show` too."""
@@ -105,7 +106,7 @@ def records(data: bytes) -> Iterator[tuple[Passed, int]]:
             return
         try:
             yield _decode(data[begin:end]), end
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return
         start = end
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from headrace.spec.code import digest
+from headrace.spec.noun import UNREADABLE
 
 
 class Distribution(NamedTuple):
@@ -78,7 +79,7 @@ class _Info:
         text = self.text("direct_url.json")
         try:
             return msgspec.json.decode(text, type=dict[str, object]) if text else {}
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return {}
 
     @property

@@ -21,6 +21,7 @@ from headrace.run.events import Reused, decode_event
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
 from headrace.spec.artifact import Ref, blobs, within
+from headrace.spec.noun import UNREADABLE
 
 SPILL = -1
 """Replaces the run's number for a generation named by a worker's report that no driver has read yet."""
@@ -58,7 +59,7 @@ def decoded(out: bytes) -> Ref:
     """
     try:
         return _decode_ref(out)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise LedgerDamaged(f"an output that the ledger holds can't be read: {error}", hint=RESTORE) from error
 
 

@@ -13,6 +13,7 @@ from headrace.errors import ProjectError, StoreError
 from headrace.project.project import Project
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.fleet import HOME
+from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
 MEMORY = "inputs.msgpack"
@@ -104,7 +105,7 @@ class Inputs:
     def _read(self) -> Memory:
         try:
             return _decode(self._file.read_bytes())
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNREADABLE):
             return {}
 
 

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from headrace.spec.noun import UNREADABLE
+
 _OURS = "headrace"
 
 
@@ -35,7 +37,7 @@ def _source(file: Path) -> Path | None:
     """Return the source folder of an editable install from its `direct_url.json`; None for any other install."""
     try:
         origin = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return None
     if not origin.get("dir_info", {}).get("editable"):
         return None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct
+
+UNREADABLE = (MsgspecError, UnicodeDecodeError, RecursionError)
+"""The exceptions that msgspec raises for bytes that it can't decode. Invalid UTF-8 and values that are nested too deep
+have exceptions of Python, which are no `MsgspecError`."""
 
 
 class Noun(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from blake3 import blake3
 from headrace.errors import BlobDamaged, StoreError
 from headrace.run.wire import Hello, decode_order
 from headrace.spec.bundle import Bundle
+from headrace.spec.noun import UNREADABLE
 from headrace.store.folder.fsync import sync, sync_all
 from headrace.store.open_store import open_store
 from headrace.store.store import Store
@@ -35,7 +36,7 @@ def files_of(archive: bytes) -> dict[str, bytes]:
     """
     try:
         files = dict(_decode(archive))
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise StoreError("a bundle can't be read", hint="run the pipeline again") from error
     for path in files:
         if path.startswith("/") or ".." in path.split("/"):

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import ray
-from msgspec import MsgspecError
 from ray.exceptions import GetTimeoutError, RayError
 
 from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.messages import Handle, Taken, decode_taken
+from headrace.spec.noun import UNREADABLE
 
 TAKE_S = 10.0
 """How long an actor may take to answer a call of `take`, in seconds. An actor that hasn't started doesn't answer."""
@@ -44,7 +44,7 @@ def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle,
             continue  # a newer driver has the actor
         try:
             state = decode_taken(answer)
-        except MsgspecError:  # the actor runs another version of Headrace
+        except UNREADABLE:  # the actor runs another version of Headrace
             ending[name] = handles[name]
             continue
         taken[name] = handles[name], state

@@ -19,6 +19,7 @@ import msgspec
 
 from headrace.errors import LeaseHeld, LedgerError
 from headrace.ledger.database.leases import Holder, refusal
+from headrace.spec.noun import UNREADABLE
 
 PATIENCE_S = 0.1
 """How long a driver tries to take a lock: a process that only checks the lock also holds it, for microseconds."""
@@ -155,5 +156,5 @@ def _write(descriptor: int, holder: Holder) -> None:
 def _read(descriptor: int) -> Holder | None:
     try:
         return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return None  # another process is writing the file

@@ -32,6 +32,7 @@ from blake3 import blake3
 from msgspec import Struct
 
 from headrace.errors import LedgerError, LedgerVersionError, StoreError, UsageError
+from headrace.spec.noun import UNREADABLE
 
 FORMAT = "headrace-ledger"
 VERSION = 2
@@ -224,7 +225,7 @@ class Archive:
                         start = past
                     del rest[:start]
                 self._file.seek(place)  # the caller may have read another part in between
-        except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
+        except (zlib.error, *UNREADABLE) as error:
             raise self._damaged(name) from error
         is_cut = bool(rest) or (whole > 0 and not unsqueeze.eof) or bool(unsqueeze.unused_data)
         if is_cut or hasher.hexdigest() != self.end.parts.get(name):
@@ -293,7 +294,7 @@ class Archive:
         data = self._read(*self._places[END])
         try:
             end = msgspec.json.decode(data, type=End)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self.changed() from error
         self._check_ends(head, end, data)
         return head, end
@@ -315,7 +316,7 @@ class Archive:
         self._head_digest = blake3(data).hexdigest()
         try:
             head = msgspec.json.decode(data, type=Head)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self._foreign() from error
         if head.format != FORMAT:
             raise self._foreign()

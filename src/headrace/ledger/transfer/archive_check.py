@@ -23,6 +23,7 @@ from headrace.run.events import RunState, TaskState, decode_event
 from headrace.run.projection import kept_by
 from headrace.spec import intent
 from headrace.spec.artifact import Ref
+from headrace.spec.noun import UNREADABLE
 
 OF_RUNS = ("runs", "events", "tasks", "metrics", "logged", "blobs", "inbox")
 """The tables in a part that holds a run, in their order."""
@@ -181,7 +182,7 @@ class Arrival:
     def _event(self, body: bytes) -> None:
         try:
             kept = kept_by(decode_event(body))
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except UNREADABLE as error:
             raise _Wrong(f"an event can't be read: {error}") from error
         for ref in kept:
             self._ref(ref)
@@ -206,7 +207,7 @@ class Arrival:
     def _encoded(self, data: bytes, what: str) -> None:
         try:
             self._ref(_decode_ref(data))
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except UNREADABLE as error:
             raise _Wrong(f"{what} holds no artifact: {error}") from error
 
     def _ref(self, ref: Ref) -> None:

@@ -31,6 +31,7 @@ from headrace.ledger.transfer.archive import Archive, ArchivedBlob, Head, Writer
 from headrace.ledger.transfer.blob_sources import have
 from headrace.ledger.transfer.transfer import BATCH_BLOBS, BATCH_BYTES, Progress, absent, write_rows
 from headrace.ledger.upkeep.gc import DELETED, GRACE_S
+from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
 PREFIX = "backup-"
@@ -79,7 +80,7 @@ class Backups:
                 data = b"".join(data for note, data in self.store.spool.spills(name) if note == NOTE)
                 try:
                     found.append(msgspec.json.decode(data, type=Snapshot))
-                except msgspec.MsgspecError:
+                except UNREADABLE:
                     continue  # the process that wrote it was killed
         return sorted(found, key=lambda snapshot: (snapshot.made, snapshot.name))
 

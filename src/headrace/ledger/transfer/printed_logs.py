@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-import msgspec
-
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.records import RunRecord
 from headrace.ledger.transfer.archive import LOGS, RUNS, Archive, Record, Writer
 from headrace.run.events import Failed, Span, Succeeded, decode_event
+from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Logs
 
 Read = Callable[[str, Span], Iterator[bytes]]
@@ -42,7 +41,7 @@ def _records(db: Database, run: RunRecord, read: Read, sizes: Sizes) -> Iterator
     for _, body in scan.events(db, run.number):
         try:
             event = decode_event(body)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             continue
         if isinstance(event, Succeeded | Failed) and event.log is not None:
             told.setdefault(event.log.log, set()).add((event.log.start, event.log.end))

@@ -46,6 +46,7 @@ from headrace.ledger.transfer.printed_logs import bring_printed
 from headrace.ledger.upkeep.merge import moved, moved_event
 from headrace.run.events import Event, decode_event
 from headrace.spec.artifact import Ref, blobs
+from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Logs, Store
 
 T = TypeVar("T")
@@ -438,7 +439,7 @@ def _is_same_value(one: bytes, other: bytes) -> bool:
 def _bare(body: bytes) -> Event | bytes:
     try:
         event: Event = decode_event(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return body
     return moved_event(event, _Any()) or event
 

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from headrace.errors import BlobDamaged, BlobMissing, LedgerDamaged, LedgerError, StoreError
@@ -34,13 +33,12 @@ from headrace.ledger.records import RunRecord
 from headrace.ledger.upkeep.gc import GRACE_S
 from headrace.ledger.upkeep.replay import compare, replay
 from headrace.run.events import Renewed, Reused, Succeeded, Taken, decode_event
+from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
 GOOD = frozenset(("succeeded", "reused"))
 SHOWN = 3
 EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export FILE`"
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
-"""The exceptions raised when damaged bytes are decoded."""
 MISSING = "it is missing from the store"
 _AGAIN = "run again the task that made it, and repair it from that by `headrace fsck --repair`"
 _CURSOR = (

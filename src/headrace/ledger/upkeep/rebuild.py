@@ -23,6 +23,7 @@ from headrace.run.ports import ResultRow, RunRow, TaskRow
 from headrace.run.projection import kept_by, result_of, run_row
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.intent import Intent
+from headrace.spec.noun import UNREADABLE
 
 TOLD = 60
 """The most characters of a value to show."""
@@ -155,7 +156,7 @@ def _step(machine: Machine, body: bytes, what: str, offered: dict[str, ResultRow
         elif isinstance(event, Renewed):
             offered.clear()
         machine.step(event)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise LedgerError(f"{what} can't be read: {error}", hint="restore the ledger from a backup") from error
     except LookupError as error:
         raise LedgerError(
@@ -191,7 +192,7 @@ def _told(value: object) -> str:
         case bytes():
             try:
                 return _told(_decode_ref(value))
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 return f"{len(value)} bytes"
         case None:
             return "nothing"

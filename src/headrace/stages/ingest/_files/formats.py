@@ -152,7 +152,14 @@ def read_table(
             if "straddling" not in str(error) or "block_size" in options:
                 raise
             table = read(line_bytes)  # a row is longer than a block
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, msgspec.DecodeError, OSError) as error:
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowNotImplementedError,
+        pa.ArrowKeyError,
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        OSError,
+    ) as error:
         raise _refusal(error, source.name, form, schema) from error
     except RecursionError as error:
         raise SourceError(

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from headrace.errors import DefinitionError, SourceError
-from headrace.spec.noun import Noun
+from headrace.spec.noun import UNREADABLE, Noun
 from headrace.stages.ingest._files.formats import Source, read_table, unify
 from headrace.stages.ingest._http.answer import Answer
 from headrace.stages.ingest._http.pages import find
@@ -73,7 +73,7 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
         )
     try:
         said = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise SourceError(
             f"`{shown(answer.url)}` answered with no JSON{f' ({kind})' if kind else ''}: {error}",
             hint='say which it is: `format="jsonl"`, `"csv"`, `"parquet"` or `"arrow"`',

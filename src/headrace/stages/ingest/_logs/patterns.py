@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from headrace.errors import DefinitionError
+from headrace.spec.noun import UNREADABLE
 from headrace.stages.ingest._logs.regex import Linear
 
 Parse = Callable[[str], dict[str, Any]]
@@ -125,7 +126,7 @@ def fields_of(form: str | None, pattern: str | None, times: Mapping[str, str]) -
 def _json(line: str) -> dict[str, Any]:
     try:
         found = _decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"it is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
@@ -152,7 +153,7 @@ def _unquoted(value: str | None) -> str | None:
         return value
     try:
         return str(_decode(value))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return value[1:-1]
 
 

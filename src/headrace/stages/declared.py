@@ -154,8 +154,8 @@ def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
 
 
 def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
-    """Return where in a table of nouns the fault is, or an empty text if the message already says so. This empties the
-    tables in `told`."""
+    """Return where in a table of nouns the fault is, or an empty text if the message already says where. This empties
+    the tables in `told`."""
     for name, table in told.items():
         if isinstance(table, dict) and all(isinstance(each, dict) for each in table.values()):
             key = _refused(table, str(error), told, kind)

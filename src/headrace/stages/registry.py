@@ -27,7 +27,7 @@ from headrace.spec.intent import PREPARATION, Register, RegistryKind, check_alia
 from headrace.spec.noun import Noun
 
 _NOTHING = "builtins.NoneType"
-_HINT = "give the {}; `headrace register RUN TASK --force --why ...` takes it as it is"
+_HINT = "give the {}; or register this all the same: `headrace register RUN TASK --force --why ...`"
 
 
 class Entry(Noun, frozen=True):

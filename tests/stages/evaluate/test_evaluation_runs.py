@@ -147,7 +147,7 @@ def test_rows_that_were_trained_on_are_found_and_a_gate_may_refuse_them(project:
     assert done.task["go"]["state"] == "skipped"
     assert "the number of rows seen in training is 20" in value(project, done, "said")
     ran = project.headrace("run", "judge", "--seen", "20")
-    warned = "`classification`: 20 of the 300 rows judged were trained on. They stand in `train` too (by `id`)"
+    warned = "`classification`: 20 of the 300 rows judged were trained on. They are in `train` too (by `id`)"
     assert f"warning: {warned}" in ran.err
     assert "`classification` said no to `go`" in ran.err
     shown = project.headrace("show", "latest").out

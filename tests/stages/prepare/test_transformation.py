@@ -98,8 +98,8 @@ def shifty(batch: pa.RecordBatch) -> pa.Table:
 @pytest.mark.parametrize(
     ("step", "said"),
     [
-        (number, "step `number` gave a `int`"),
-        (nothing, "step `nothing` gave no batch at all"),
+        (number, "step `number` returned a `int`"),
+        (nothing, "step `nothing` returned no batch at all"),
         (shifty, "step `shifty` gives batches that differ: `delay` is `int64` in one, `double` in another"),
     ],
 )

@@ -196,7 +196,7 @@ def test_what_is_wrong_is_said_once_with_a_hint(models: Path, tmp_path: Path) ->
 def test_an_adapter_is_asked_only_for_what_it_learned_and_with_its_own_model(models: Path, tmp_path: Path) -> None:
     encoder = hr.Folder(models / "encoder")
     found = train.finetune(encoder, GOOD, target="y", **FAST)
-    with pytest.raises(UsageError, match="learned to classify"):
+    with pytest.raises(UsageError, match="trained to classify"):
         train.complete(hr.Folder(models / "language"), found.adapter, GOOD)
     with pytest.raises(UsageError, match="wasn't made by `finetune`"):
         train.predict(encoder, encoder, GOOD)

@@ -76,9 +76,9 @@ def test_a_search_without_a_single_value_says_so() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (None, "gave None, which is no number"),
-        ("0.5", "gave '0.5', which is no number"),
-        ([1, 2], "gave [1, 2], which is no number"),
+        (None, "returned None, which is no number"),
+        ("0.5", "returned '0.5', which is no number"),
+        ([1, 2], "returned [1, 2], which is no number"),
         (KeyError("depth"), "failed: KeyError: 'depth' (test_searching.py:"),
         (DataError("the table is empty", hint="look"), "failed: the table is empty (test_searching.py:"),
     ],

@@ -118,7 +118,7 @@ def test_boosting_that_is_told_to_stop_gives_the_trees_and_the_curve_so_far(at: 
     assert boosted.rounds == boosted.model.num_trees() == boosted.history.num_rows == at
     assert here.logged == [(name, each) for each in range(1, at + 1)]
     assert {fact.name: fact.value for fact in boosted.report.facts}[name] == boosted.history[name][-1].as_py()
-    assert f"stopped after round {at} of 9: it is not all that was asked for" in boosted.report.limits[-1]
+    assert f"stopped after round {at} of 9: this is not the whole training" in boosted.report.limits[-1]
 
 
 def test_boosting_that_is_told_to_stop_with_its_last_round_gives_the_best_one() -> None:

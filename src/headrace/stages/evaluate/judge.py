@@ -264,8 +264,8 @@ def _by_heart(leak: Leak) -> str:
             f" {leak.different:.0%} of the rows are different at all. A `key` would show whether they are the same."
         )
     if count == 1:
-        return f"It stands in `train` too (by {by}), so the model may know it by heart, and the numbers flatter it."
-    return f"They stand in `train` too (by {by}), so the model may know them by heart, and the numbers flatter it."
+        return f"It is in `train` too (by {by}), so the model may know it by heart, and the numbers flatter it."
+    return f"They are in `train` too (by {by}), so the model may know them by heart, and the numbers flatter it."
 
 
 def _chose(overlap: Overlap, rows: int) -> str:

@@ -30,10 +30,10 @@ NETWORK = "headrace.stages.train._torch.network.Network"
 class Scores(NamedTuple):
     """The predictions of a classifier for n rows.
 
-    `values` is an array of n scores or of n by k, or None where the model only decides. One score per row belongs to
-    the second of two classes, or, with `of_sought`, to whichever class is the positive one. `classes` names the
-    columns; it is None where the model doesn't name them. `probable` is True if the scores are probabilities. `decided`
-    has the model's own decisions, or None.
+    `values` is an array of n scores, or of n by k scores; None if the model only decides. One score per row belongs to
+    the second of two classes, or, with `of_sought`, to whichever class is the positive one. `classes` has the class of
+    each column; None if the model doesn't name its classes. `probable` is True if the scores are probabilities.
+    `decided` has the model's own decisions, or None.
     """
 
     values: Any

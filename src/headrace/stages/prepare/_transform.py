@@ -137,7 +137,7 @@ def through(schema: pa.Schema, batches: Iterable[pa.RecordBatch], steps: Sequenc
     first = next(stream, None)
     if first is None:
         raise DataError(
-            f"step `{_named(steps[-1])}` gave no batch at all, so its columns aren't known",
+            f"step `{_named(steps[-1])}` returned no batch at all, so its columns aren't known",
             hint="give an empty batch of the right schema: `batch.slice(0, 0)`",
         )
     told = metadata(first.schema, schema)
@@ -189,7 +189,7 @@ def _batches(step: Step, made: Any) -> Iterator[pa.RecordBatch]:
             yield from _batches(step, each)
     else:
         raise DataError(
-            f"step `{_named(step)}` gave a `{type(made).__name__}`",
+            f"step `{_named(step)}` returned a `{type(made).__name__}`",
             hint="a step gives a `pyarrow.RecordBatch`, a table, several of them, or None",
         )
 

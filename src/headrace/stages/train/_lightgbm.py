@@ -390,6 +390,6 @@ def _report(
         ),
         limits=(
             "The metrics are too good on rows that were used to decide when to stop: `evaluate` judges on others.",
-            *([f"{cut}: it is not all that was asked for"] if cut else []),
+            *([f"{cut}: this is not the whole training"] if cut else []),
         ),
     )

@@ -303,7 +303,7 @@ def _number(found: Any, live: Live, number: int) -> float:
     except (TypeError, ValueError):
         pass
     raise _NoNumber(
-        f"trial {number}, with {live.words()}, gave {found!r:.80}, which is no number",
+        f"trial {number}, with {live.words()}, returned {found!r:.80}, which is no number",
         hint="the objective must return the number to minimize or maximize",
     )
 

@@ -31,7 +31,7 @@ def training_report(
     shown = [_fact("epochs", float(len(history))), _fact("best epoch", float(best_epoch), why="no loss was finite")]
     shown += [_fact(_logged(name), value) for name, value in given.items() if "_" in name]
     more = [f"it ended early, after epoch {len(history)}"] if stopped_early and not cut else []
-    more += [f"{cut}: it is not all that was asked for"] if cut else []
+    more += [f"{cut}: this is not the whole training"] if cut else []
     return Report(title=title, about=about, facts=tuple(shown), drawings=_drawings(history), limits=(*limits, *more))
 
 

@@ -237,7 +237,8 @@ def _rates(
 ) -> tuple[Any, str]:
     """Return how frequent each class is, and the name of the rows in which this was counted.
 
-    These are the training rows or else the validation rows. If neither of them have a target, the judged rows are used.
+    These are the training rows or else the validation rows. If neither of these have a target, the judged rows are
+    used.
     """
     counted, of = truth, "the rows judged"
     for rows, name in ((valid, "the validation rows"), (train, "the training rows")):

@@ -75,7 +75,8 @@ class ManyPart:
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
 
     def _compare(self, truth: Any, chances: Any, decided: Any) -> None:
-        """Compute each row's losses, and the difference between right predictions and their probability."""
+        """Compute each row's losses. For ECE, compute 1 (right) or 0 (wrong) minus the probability of the predicted
+        class."""
         each = np.arange(self.size)
         given = np.clip(chances[each, truth], np.finfo(np.float64).eps, 1)
         squares = ((chances - np.eye(self.classes)[truth]) ** 2).sum(axis=1)

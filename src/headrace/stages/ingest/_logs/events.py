@@ -30,7 +30,8 @@ class Event(NamedTuple):
 
 
 def lines(read: _Read, *, offset: int, line: int, limit: int, final: bool) -> Iterator[Event]:
-    """Yield the lines that `read` returns, as events. `line` is the number of the first line, and `offset` its place.
+    """Yield the lines that `read` returns, as events. `line` is the number of the first line, and `offset` is where
+    that line begins.
 
     A last line without a line break is yielded only if the log is `final`, because a program may still be writing the
     line. At most one chunk and one line of `limit` bytes are in memory, however long a line is.

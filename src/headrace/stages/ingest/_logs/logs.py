@@ -138,7 +138,7 @@ def logs(
 def _check_columns(
     told: Sequence[str] | None, typed: pa.Schema | None, times: Iterable[str], own: Iterable[str | None]
 ) -> None:
-    """Check the names of columns; `told` are the columns of a line, or None if each line names its own.
+    """Check the names of columns; `told` are the columns of a line, or None if each line names its own columns.
 
     Raises:
         DefinitionError: two columns would have one name, or `schema` or `times` names a column that no line has.

@@ -130,5 +130,5 @@ def pairs(labels: Sequence[Mapping[str, int]]) -> Grid:
         title="Annotators, two by two",
         columns=("annotator", "and", "rows", "same label", "Cohen's kappa"),
         rows=tuple(rows),
-        note="No kappa where the two share no row, or gave a single label between them.",
+        note="There is no kappa if the two labelled no row in common, or used only one label.",
     )

@@ -193,7 +193,7 @@ def _report(
         facts += judged
     limits = [*_dependent(votes, consensus)]
     if len(votes.classes) == 1:
-        limits.append(f"No function ever gave another label than {votes.classes[0]!r}: a model can't learn from that.")
+        limits.append(f"All votes are for the label {votes.classes[0]!r}: a model can't learn from that.")
     if not covered.all():
         limits.append(f"No function voted on {int((~covered).sum())} of {len(codes)} rows; their `{into}` is null.")
     if truth is None:
@@ -274,8 +274,8 @@ def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dty
         rows.append(tuple(row))
     columns: tuple[str, ...] = ("function", "labels", "coverage", "overlap", "conflict", "borne out")
     note = (
-        "Overlap and conflict are shares of all rows: another function voted too, or voted otherwise. Borne out is how "
-        "probable the label model holds a function's votes on average, which is less than they are right."
+        "Overlap and conflict are shares of all rows: another function voted too, or voted otherwise. Borne out is the "
+        "mean probability of a function's votes by the label model; votes are right more often than that."
     )
     if truth is not None:
         columns += ("accuracy", "low", "high", "judged on")

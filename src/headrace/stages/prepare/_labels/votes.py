@@ -145,13 +145,13 @@ def _of_batch(function: LabellingFunction, name: str, batch: pa.RecordBatch, sta
         ) from error
     if not isinstance(found, Iterable) or isinstance(found, str | bytes | Mapping):
         raise UsageError(
-            f"labelling function `{name}` gave {found!r:.80} for {rows}",
+            f"labelling function `{name}` returned {found!r:.80} for {rows}",
             hint="a function of batches gives one label, or None, for each row",
         )
     votes = found.to_pylist() if isinstance(found, pa.Array | pa.ChunkedArray) else list(found)
     if len(votes) != batch.num_rows:
         raise UsageError(
-            f"labelling function `{name}` gave {len(votes)} votes for {batch.num_rows} rows ({rows})",
+            f"labelling function `{name}` returned {len(votes)} votes for {batch.num_rows} rows ({rows})",
             hint="a function of batches gives one label, or None, for each row",
         )
     return votes
@@ -209,7 +209,7 @@ def _found(said: list[list[Any]], names: tuple[str, ...]) -> tuple[Label, ...]:
                 continue
             if not _is_label(vote):
                 raise UsageError(
-                    f"labelling function `{names[place]}` gave {vote!r} for row {row}, which is not a label",
+                    f"labelling function `{names[place]}` returned {vote!r} for row {row}, which is not a label",
                     hint="labels are texts, whole numbers or booleans; None where it can't tell",
                 )
             first.setdefault(type(vote), (names[place], row, vote))
@@ -228,6 +228,6 @@ def _code(place_of: dict[Any, int], vote: Any, name: str, row: int, classes: tup
         return place_of[type(vote), vote]
     except (KeyError, TypeError):
         raise UsageError(
-            f"labelling function `{name}` gave {vote!r} for row {row}, which is none of {list(classes)!r}",
+            f"labelling function `{name}` returned {vote!r} for row {row}, which is none of {list(classes)!r}",
             hint="add it to `classes`, or let the function give None there",
         ) from None

@@ -31,8 +31,8 @@ NO_ROWS = "the table has no rows"
 UNTOLD = "no column tells the target by itself"
 LIMITS = (
     "Whether near rows are more than chance gives is a guess: a few copies among rows that are close aren't found.",
-    "Rows that are alike in what is not in the table (the same person under two names) can't be seen.",
-    "A leak within a row, such as an average over all years, is no duplicate: only hints are given on those.",
+    "Rows that belong together by something that isn't in the table (one person under two names) aren't found.",
+    "A leak within a row, such as an average over all years, is no duplicate: there are only hints on such leaks.",
 )
 
 
@@ -161,9 +161,9 @@ def _verdict(leak: Leak, action: str, total: int) -> Verdict:
     count = len(leak.rows)
     rule = f"no leak by {leak.kind} ({action})"
     if not count:
-        none = f"no row of a later part stands in an earlier one ({leak.what})"
+        none = f"no row of a later part is in an earlier part too ({leak.what})"
         return Verdict(rule=rule, holds=True, why=leak.why or none)
-    told = f"{count:,} rows of later parts stand in an earlier one ({leak.what})"
+    told = f"{count:,} rows of later parts are in an earlier part too ({leak.what})"
     if not leak.judged:
         return Verdict(rule=rule, holds=None, why=f"{told}, but {leak.why}")
     dropped = action == "drop" and leak.kind != "time"
@@ -173,7 +173,7 @@ def _verdict(leak: Leak, action: str, total: int) -> Verdict:
 
 
 def _parts_there(sizes: Numbers, wanted: Sequence[bool]) -> Iterator[Verdict]:
-    reason = "it has none: the table is small, or all its rows went elsewhere" if sizes.sum() else NO_ROWS
+    reason = "it has none: the table is small, or all its rows went to other parts" if sizes.sum() else NO_ROWS
     for name, size, is_wanted in zip(PARTS, sizes.tolist(), wanted, strict=False):
         if not size:
             why = reason if is_wanted else "it was to have none"

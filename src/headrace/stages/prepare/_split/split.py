@@ -45,8 +45,8 @@ class Split(NamedTuple):
     """The parts of a table: `train`, `valid` and `test`.
 
     `report` has the sizes of the parts, and a verdict for each kind of leak that was looked for. `leaks` has a row for
-    each leak: its kind, the part and row number of the row that leaks, and those of the earlier row that it is like.
-    Row numbers are those of the given table.
+    each leak: its kind; the part and the row number of the row that leaks; and the part and the row number of the
+    earlier row that is equal or near. Row numbers are those of the given table.
     """
 
     train: pa.Table
@@ -166,12 +166,12 @@ def split(
         warn(f"{MOVES}: `{offered}` keeps today's boundaries")
     empty = [f"`{name}`" for number, name in enumerate(PARTS) if wanted[number] and not (parts == number).any()]
     if empty:
-        reason = "the table is small, or all its rows went elsewhere" if len(table) else NO_ROWS
+        reason = "the table is small, or all its rows went to other parts" if len(table) else NO_ROWS
         warn(f"{' and '.join(empty)} got no row: {reason}")
     if target is not None:
         _warn_of_target(table, parts, by, target, roles, hints)
     if leak != "drop" and judged:
-        warn(f"rows of a part stand in an earlier part too: {_named(judged)}")
+        warn(f"rows of a part are in an earlier part too: {_named(judged)}")
     first, second, third = (rows_where(table, parts == number) for number in range(len(PARTS)))
     return Split(first, second, third, report, leak_table(found, parts))
 
@@ -277,7 +277,7 @@ def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
 
 
 def _dropped(table: pa.Table, parts: Numbers, leaks: Sequence[Leak], roles: Roles) -> Numbers:
-    """Return the parts after leaving out the rows of earlier parts that are like rows of later ones. Test rows stay.
+    """Return the parts after leaving out the rows of earlier parts that are like rows of later parts. Test rows stay.
 
     Near texts are searched for again until none are left, since one search finds only one near text for each text.
     """

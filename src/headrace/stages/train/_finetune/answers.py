@@ -77,7 +77,7 @@ def _notes_for(task: Task, adapter: Folder) -> Notes:
     notes = read_notes(adapter)
     if notes.task != task:
         name = "complete" if notes.task == "continue" else "predict"
-        raise UsageError(f"the adapter learned to {notes.task}", hint=f"ask it by `train.{name}`")
+        raise UsageError(f"the adapter was trained to {notes.task}", hint=f"use it with `train.{name}`")
     return notes
 
 

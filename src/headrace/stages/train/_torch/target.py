@@ -178,7 +178,7 @@ def lesson(
         if len(classes) < 2:
             raise UsageError(
                 f"`{target}` is {classes[0]!r} in every row, so there is nothing to tell apart",
-                hint="is a filter or a split before it too narrow?",
+                hint="is a filter or split in an earlier stage too narrow?",
             )
         if answer == "logit" and len(classes) != 2:
             raise UsageError(

@@ -122,7 +122,7 @@ def _kill_at_work(project: Shell, *words: str) -> None:
     driver.wait()
 
 
-def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keeps_what_it_printed(
+def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keeps_its_output_before_that_of_the_next(
     project: Shell,
 ) -> None:
     project.write("pipelines.py", SLOW)
@@ -130,9 +130,27 @@ def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keep
     assert project("logs", "latest", "slow").out == "attempt 1\n"
     done = project("resume", "latest")
     assert done.code == 0, done.err
-    assert "so ended, and begun anew from the last checkpoint, if there is one: `slow`" in done.err
-    assert sorted(project("logs", "latest", "slow").out.splitlines()) == ["attempt 1", "attempt 2"]
-    assert "(no task)" not in project("logs", "latest").out
+    assert "so they begin again, from the last checkpoint if there is one: `slow`" in done.err
+    run = project("show", "latest", "--json").json["run"]
+    assert project("ledger", "export", "runs.headrace").code == 0
+    folder = project.folder / ".headrace"
+    for moved in (False, True):
+        if moved:
+            folder.rename(project.folder / "before")
+            assert project("ledger", "import", "runs.headrace").code == 0
+        for words in (["logs", run], ["logs", run, "--follow"]):
+            of_task = project(*words, "slow")
+            assert (of_task.out, of_task.err) == ("attempt 1\nattempt 2\n", "--- slow, attempt 2\n")
+            assert project(*words).out == "--- slow\nattempt 1\n--- slow, attempt 2\nattempt 2\n"
+
+
+def test_a_line_tells_of_a_later_attempt_even_if_the_first_printed_nothing(project: Shell) -> None:
+    silent = SLOW.replace('print("attempt", before, flush=True)', 'print("attempt 2" if before > 1 else "", end="")')
+    project.write("pipelines.py", silent)
+    _kill_at_work(project)
+    assert project("resume", "latest").code == 0
+    shown = project("logs", "latest", "slow")
+    assert (shown.out, shown.err) == ("attempt 2", "--- slow, attempt 2\n")
 
 
 def test_a_resumed_run_may_be_given_another_timeout(project: Shell) -> None:

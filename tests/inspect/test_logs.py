@@ -77,5 +77,12 @@ def test_what_an_attempt_printed_that_was_lost_with_its_driver_is_its_own(tmp_pa
         assert pieces == [("a", b"a"), ("b", b"bb")]
 
 
+def test_files_of_workers_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for worker in (9, 10):
+        (tmp_path / f"{worker}-77").write_bytes(b"x")
+    story = Story.of((launched("early", 9), launched("late", 10)))
+    assert [piece.task for piece in _grown([tmp_path], story.written, {}, None)] == ["early", "late"]
+
+
 def test_a_run_without_files_printed_nothing(tmp_path: Path) -> None:
     assert list(_grown([tmp_path / "none"], {}, {}, None)) == []

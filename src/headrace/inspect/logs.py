@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from headrace.errors import NotFoundError
-from headrace.inspect.views import LIVE, AttemptView, Views
+from headrace.inspect.views import LIVE, AttemptView, Views, attempt_views
 from headrace.project.project import Project
 from headrace.project.state import stores
 from headrace.run.events import Logged
@@ -62,13 +62,7 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
     if task is not None:
         task = views.task(run, task).name
     all_stores = list(stores(project).values())
-    folders = _folders(all_stores, run)
-    for attempt in views.attempts(run, task):
-        if attempt.log is not None:
-            yield from _bytes(all_stores, run, attempt)
-    written = views.story(run).written
-    read = {worker: max((end for end, _, _ in each.spans), default=0) for worker, each in written.items()}
-    yield from _grown(folders, written, read, task)
+    yield from _so_far(all_stores, run, views.attempts(run, task), views.story(run).written, {}, task)
 
 
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
@@ -108,13 +102,15 @@ def _ran(row: TaskRow, story: Story) -> bool:
 def follow(
     project: Project, views: Views, run: str, task: str | None = None, *, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[Piece | Told]:
-    """Yield what a run prints and logs as it happens, until the run has ended.
+    """Yield what a run has printed so far, as `logs` does, and then what it prints and logs as it happens, until the
+    run has ended.
 
     Raises:
         NotFoundError: there is no such run.
     """
     run = views.find(run).run
-    folders = _folders(list(stores(project).values()), run)
+    all_stores = list(stores(project).values())
+    folders = _folders(all_stores, run)
     story, read = Story(), dict[str, int]()
     seen, last_logged = 0, -1
     while True:
@@ -122,6 +118,8 @@ def follow(
         events = list(views.events(run))
         for event in events[seen:]:
             story.hear(event)
+        if seen == 0:
+            yield from _so_far(all_stores, run, attempt_views(story, task), story.written, read, task)
         seen = len(events)
         pieces = list(_grown(folders, story.written, read, task))
         yield from pieces
@@ -182,13 +180,43 @@ def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[
     )
 
 
-def _grown(
-    folders: Sequence[Path], written: Mapping[str, Written], read: dict[str, int], task: str | None
+def _so_far(
+    stores: Sequence[Store],
+    run: str,
+    attempts: Iterable[AttemptView],
+    written: Mapping[str, Written],
+    read: dict[str, int],
+    task: str | None,
 ) -> Iterator[Piece]:
-    """Yield what was added to the workers' log files since they were last read. `read` holds how many bytes of each
-    file were read, by worker."""
-    for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
+    """Yield what a run has printed, attempt by attempt in their order, and last what belongs to no attempt. `read` gets
+    how many bytes of each file were read, by worker."""
+    folders = _folders(stores, run)
+    read.update((worker, max((end for end, _, _ in each.spans), default=0)) for worker, each in written.items())
+    unfinished: dict[tuple[str, int], list[str]] = {}
+    for worker, log in written.items():
+        if log.rest is not None:
+            unfinished.setdefault(log.rest, []).append(worker)
+    for attempt in attempts:
+        if attempt.log is not None:
+            yield from _bytes(stores, run, attempt)
+        if workers := unfinished.get((attempt.task, attempt.attempt)):
+            yield from _grown(folders, written, read, task, workers)
+    yield from _grown(folders, written, read, task)
+
+
+def _grown(
+    folders: Sequence[Path],
+    written: Mapping[str, Written],
+    read: dict[str, int],
+    task: str | None,
+    workers: Container[str] | None = None,
+) -> Iterator[Piece]:
+    """Yield what was added to the log files of workers (None means all) since they were last read. `read` holds how
+    many bytes of each file were read, by worker."""
+    for path in sorted((path for folder in folders if folder.is_dir() for path in folder.iterdir()), key=_by_worker):
         worker = path.name.partition("-")[0]
+        if workers is not None and worker not in workers:
+            continue
         try:
             stream = path.open("rb")
         except FileNotFoundError:
@@ -204,12 +232,18 @@ def _grown(
                         yield piece
 
 
+def _by_worker(path: Path) -> tuple[int, str]:
+    """Return a key that sorts log files by the numbers of their workers, so that 10 is after 9."""
+    worker = path.name.partition("-")[0]
+    return int(worker) if worker.isdecimal() else -1, path.name
+
+
 def _divide(log: Written, at: int, data: bytes, worker: str) -> Iterator[Piece]:
     """Yield the bytes that start at `at` in a worker's log, divided by the attempts that wrote them."""
     while data:
         end, task, attempt = next((span for span in log.spans if span[0] > at), (None, "", 0))
         if end is None:
-            task, attempt = log.turn[0] if log.turn else log.died or (PIPELINE if worker == TRACER else "(no task)", 0)
+            task, attempt = log.rest or (PIPELINE if worker == TRACER else "(no task)", 0)
             end = at + len(data)
         part, data = data[: end - at], data[end - at :]
         at += len(part)

@@ -11,7 +11,16 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from headrace.ledger.views.lineage import judged as judged
-from headrace.ledger.views.rows import GONE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView
+from headrace.ledger.views.rows import (
+    GONE,
+    AttemptView,
+    OutputView,
+    RunsView,
+    RunView,
+    StageView,
+    TaskView,
+    attempt_views,
+)
 from headrace.ledger.views.tracking import CursorView, MetricView, SeriesView, ShownView, VersionView
 from headrace.ledger.views.tracking import TrackingViews as Views
 from headrace.project.state import views as read
@@ -35,6 +44,7 @@ __all__ = [
     "TaskView",
     "VersionView",
     "Views",
+    "attempt_views",
     "in_words",
     "maps",
     "read",

@@ -30,6 +30,11 @@ class Written(Struct):
     turn: list[tuple[str, int]] = []
     died: tuple[str, int] | None = None
 
+    @property
+    def rest(self) -> tuple[str, int] | None:
+        """The attempt that wrote what follows the spans, or None if there is none."""
+        return self.turn[0] if self.turn else self.died
+
 
 class Story(Struct, kw_only=True):
     """What the events of a run say.

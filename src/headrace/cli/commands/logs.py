@@ -58,7 +58,8 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
     """Print pieces of output on stdout, and logged values on stderr.
 
     If a piece is from another attempt than the piece before it, a line names the task and the attempt. With `heads`
-    that line is on stdout, else on stderr, so that stdout has the tasks' own output only.
+    that line is on stdout, else on stderr, so that stdout has the tasks' own output only. Without `heads`, output that
+    begins with a task's first attempt needs no such line.
     """
     before: tuple[str, int] | None = None
     ended = True
@@ -72,7 +73,7 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
             again = f", attempt {piece.attempt}" if piece.attempt > 1 else ""
             head = paint(f"--- {printable(piece.task, keep='')}{again}", "dim", stream=sys.stdout)
             say_bytes(("" if ended else "\n").encode() + head.encode(errors="replace") + b"\n")
-        elif before is not None and now != before:
+        elif now != before and (before is not None or piece.attempt > 1):
             tell(f"--- {piece.task}, attempt {piece.attempt}", "dim")
         say_bytes(piece.data if shown is None else shown.text(piece.data))
         before, ended = now, piece.data.endswith(b"\n")

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from headrace.ledger.database.reader import Reader
 from headrace.run.events import Failed, Launched, Span, Succeeded
 from headrace.run.ports import RunRow, TaskLine
+from headrace.run.story import Story
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure
 
@@ -202,7 +203,17 @@ def stage_view(lines: Sequence[StageLine], running: Sequence[float]) -> StageVie
     )
 
 
-def attempt_view(event: Launched | Succeeded | Failed, before: AttemptView | None) -> AttemptView:
+def attempt_views(story: Story, task: str | None = None) -> list[AttemptView]:
+    """Return the attempts of a run, or of one of its tasks, in the order of their launch."""
+    found: dict[tuple[str, int], AttemptView] = {}
+    for event in (*story.launched.values(), *story.ended):
+        if task in (None, event.task):
+            key = event.task, event.attempt
+            found[key] = _attempt_view(event, found.get(key))
+    return list(found.values())
+
+
+def _attempt_view(event: Launched | Succeeded | Failed, before: AttemptView | None) -> AttemptView:
     if before is None:
         before = AttemptView(task=event.task, attempt=event.attempt, state="running", pool="", why="", at=0.0)
     match event:

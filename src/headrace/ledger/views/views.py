@@ -38,7 +38,7 @@ from headrace.ledger.views.rows import (
     StageLine,
     StageView,
     TaskView,
-    attempt_view,
+    attempt_views,
     now_of,
     stage_view,
 )
@@ -215,13 +215,7 @@ class Views:
 
     def attempts(self, run: str | None = None, task: str | None = None) -> list[AttemptView]:
         """Return the attempts of a run, or of one of its tasks, in the order of their launch."""
-        story = self.story(run)
-        found: dict[tuple[str, int], AttemptView] = {}
-        for event in (*story.launched.values(), *story.ended):
-            if task in (None, event.task):
-                key = event.task, event.attempt
-                found[key] = attempt_view(event, found.get(key))
-        return list(found.values())
+        return attempt_views(self.story(run), task)
 
     def events(self, run: str | None = None) -> Iterator[Event]:
         """Yield a run's events, in order."""

@@ -287,10 +287,13 @@ def test_a_run_that_a_hand_was_quicker_than_says_that_its_advance_was_dropped(sh
     quicker, late = [each["run"] for each in shell("runs", "--json").json["runs"]]
     dropped = "the value that it asked for as cursor `orders` was dropped"
     assert (
-        f"`late`: {dropped}: run `{quicker}` had moved the cursor on from version 0 meanwhile"
+        f"`late` warns: {dropped}: run `{quicker}` had moved the cursor on from version 0 meanwhile"
         in shell("show", late).out
     )
     assert dropped not in shell("show", quicker).out
+    assert [(each["task"], dropped in each["text"]) for each in shell("show", late, "--json").json["warnings"]] == [
+        ("late", True)
+    ]
     shell("run", "looks")
     assert value(shell, "kept") == "orders 2 None"
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.inspect.gates import Rule
-from headrace.inspect.page.facts import AttemptFacts, Figure, Held, Measured, RunFacts, TaskFacts, Text
+from headrace.inspect.gates import Held, Rule
+from headrace.inspect.page.facts import AttemptFacts, Figure, Measured, RunFacts, TaskFacts, Text
 from headrace.inspect.page.page import page
 from headrace.inspect.page.tables import measured_tables, task_table
 from headrace.inspect.page.timeline import timeline

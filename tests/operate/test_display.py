@@ -11,8 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from headrace.inspect.gates import Held, Rule
+from headrace.inspect.warnings import Warned
 from headrace.ledger.views.rows import RunView, TaskView
-from headrace.operate.notebook.display import plan_html, report_html, run_html, runs_html, table_html
+from headrace.operate.notebook.display import (
+    plan_html,
+    plan_text,
+    report_html,
+    run_html,
+    run_text,
+    runs_html,
+    table_html,
+)
 from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.report import Report
 
@@ -160,12 +170,78 @@ def test_a_program_on_a_terminal_shows_progress_and_elsewhere_nothing(tmp_path: 
     assert (plain.stdout, plain.stderr) == ("", "")
 
 
+def test_a_run_in_python_and_in_a_notebook_says_the_warnings_and_gates_that_show_says(tmp_path: Path) -> None:
+    warned = """
+@hr.stage
+def odd(table: pa.Table) -> bool:
+    hr.log("warning", "a row of `table` is <odd>")
+    return False
+
+@hr.stage
+def publish(table: pa.Table) -> int:
+    return table.num_rows
+
+@hr.pipeline
+def doubtful(n: int = 3) -> None:
+    table = numbers(n)
+    publish(table, when=odd(table))
+
+if __name__ == "__main__":
+    run = doubtful.run()
+    known = hr.runs()[0]
+    (warning,), (gate,) = run.warnings, run.gates
+    shown = {"texts": [str(run), str(known)], "pages": [run._repr_html_(), known._repr_html_()]}
+    print(json.dumps({**shown, "warning": [warning.task, warning.text], "gate": [gate.gate, gate.tasks]}))
+"""
+    (tmp_path / "flow.py").write_text(f"import json\n{PIPELINE}\n{warned}", encoding="utf-8")
+    (tmp_path / "headrace.toml").write_text('[project]\npipelines = ["flow.py"]\n', encoding="utf-8")
+    ran, shown = (
+        subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        for words in ([sys.executable, "flow.py"], [sys.executable, "-m", "headrace.cli.main", "show", "latest"])
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["warning"] == ["odd", "a row of `table` is <odd>"]
+    assert told["gate"] == ["odd", ["publish"]]
+    for words in ("`odd` warns: a row of `table` is <odd>", "`odd` says no: publish skipped"):
+        assert words in shown.stdout
+        assert all(words in text for text in told["texts"])
+    for page in told["pages"]:
+        assert "<code>odd</code> warns: a row of <code>table</code> is &lt;odd&gt;" in page
+        assert "<code>odd</code> says no: publish skipped" in page
+
+
+def test_of_many_warnings_the_first_are_shown_and_the_rest_counted() -> None:
+    warnings = [Warned(task="fit", text=f"row {n} is odd") for n in range(203)]
+    for shown in (run_html(run(task("fit")), warnings), run_text(run(task("fit")), warnings)):
+        assert "row 199 is odd" in shown
+        assert "row 200 is odd" not in shown
+        assert "3 more warnings: headrace show 3f2a" in shown
+
+
+def test_the_rules_of_a_gate_are_shown_with_their_reasons() -> None:
+    rule = Rule(task="judge", rule="AUC >= 0.9", holds=False, why="AUC is 0.7")
+    gates = [Held(gate="gate", tasks=("publish",), rules=(rule,))]
+    for shown in (run_html(run(task("gate")), (), gates), run_text(run(task("gate")), (), gates)):
+        assert "AUC is 0.7" in shown
+    assert "    fails: AUC >= 0.9 (`judge`)\n      AUC is 0.7" in run_text(run(task("gate")), (), gates)
+
+
+def test_a_plan_has_the_notes_that_the_command_prints() -> None:
+    planned = PlannedTask(name="a", stage="s", kind="train", decision="run", reason="", notes=("its key has `x`",))
+    plan = Plan(pipeline="p", tasks=(planned,), expected_s=(1.0, 2.0), expected_usd=(0.0, 0.0), bound_usd=0.0, gap=0.0)
+    assert plan_text(plan).endswith("\nnote: its key has `x`")
+    assert "note: its key has <code>x</code>" in plan_html(plan)
+
+
 def test_nothing_that_a_user_names_can_act_in_a_notebook() -> None:
     evil = "<script>alert(1)</script>"
     planned = PlannedTask(name=evil, stage="s", kind="train", decision="run", reason=evil)
     plan = Plan(pipeline=evil, tasks=(planned,), expected_s=(1.0, 2.0), expected_usd=(0.0, 0.0), bound_usd=0.0, gap=0.0)
+    rule = Rule(task=evil, rule=evil, holds=None, why=evil)
     for made in (
-        run_html(run(task(evil, "failed", reason=evil, pool=evil))),
+        run_html(run(task(evil, "failed", reason=evil, pool=evil)), [Warned(task=evil, text=evil, of=evil)]),
+        run_html(run(), (), [Held(gate=evil, tasks=(evil,), rules=(rule,))]),
         runs_html([run()]),
         plan_html(plan),
         report_html(Report(title=evil, about=evil)),

@@ -66,12 +66,28 @@ class Rule(Struct, frozen=True, kw_only=True):
     holds: bool | None
     why: str
 
+    def verdict(self, gate: str) -> str:
+        """Return the rule with its verdict as a text. The rule's task is named if it isn't `gate`."""
+        where = "" if self.task == gate else f" (`{self.task}`)"
+        return f"{'fails' if self.holds is False else 'undecided'}: {self.rule}{where}"
+
 
 class Refusal(Struct, frozen=True, kw_only=True):
     """A gate whose value is false, and the tasks that were skipped because of it."""
 
     gate: str
     tasks: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What the gate said, as a text."""
+        return f"`{self.gate}` says no: {', '.join(self.tasks)} skipped"
+
+
+class Held(Refusal, frozen=True, kw_only=True):
+    """A gate whose value is false, the tasks that were skipped because of it, and its rules that do not hold."""
+
+    rules: tuple[Rule, ...]
 
 
 def refusals(views: Views, run: str) -> list[Refusal]:
@@ -81,6 +97,14 @@ def refusals(views: Views, run: str) -> list[Refusal]:
         if node.when is not None and _said_no(views, run, node):
             tasks_by_gate.setdefault(node.when.task, []).append(node.name)
     return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in tasks_by_gate.items()]
+
+
+def held(views: Views, run: str, load: Load) -> tuple[Held, ...]:
+    """Return the gates of a run whose value is false, with their rules that do not hold, in the order of the graph."""
+    return tuple(
+        Held(gate=each.gate, tasks=each.tasks, rules=tuple(rules(views, run, each.gate, load)))
+        for each in refusals(views, run)
+    )
 
 
 def refusal(views: Views, run: str, task: str) -> Refusal | None:

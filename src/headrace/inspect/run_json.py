@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from headrace.inspect.metrics.curves import with_metrics
 from headrace.inspect.views import RunView, Views, up_to_now
-from headrace.inspect.warnings import Warned, warnings
+from headrace.inspect.warnings import Warned, all_warnings
 from headrace.project.project import Project
 
 if TYPE_CHECKING:
-    from headrace.inspect.gates import Rule
-
-
-class Held(Struct, frozen=True, kw_only=True):
-    """A gate whose value is false, the tasks that were skipped because of it, and its rules that do not hold."""
-
-    gate: str
-    tasks: tuple[str, ...]
-    rules: tuple[Rule, ...]
+    from headrace.inspect.gates import Held
 
 
 class RunObject(RunView, frozen=True, kw_only=True):
@@ -42,18 +32,15 @@ def run_object(project: Project, views: Views, name: str | None) -> RunObject:
     skips = any(task.state == "skipped" for task in view.tasks or ())
     return RunObject(
         **fields,
-        warnings=tuple(warnings(views, view.run)),
-        gates=_held(project, views, view.run) if skips else (),
+        warnings=all_warnings(views, view.run),
+        gates=gates_that_refused(project, views, view.run) if skips else (),
     )
 
 
-def _held(project: Project, views: Views, run: str) -> tuple[Held, ...]:
-    from headrace.inspect.gates import refusals, rules  # noqa: PLC0415  as above
+def gates_that_refused(project: Project, views: Views, run: str) -> tuple[Held, ...]:
+    """Return the gates of a run whose value is false, with their rules that do not hold."""
+    from headrace.inspect.gates import held  # noqa: PLC0415  as below
     from headrace.inspect.metrics.metrics import loader  # noqa: PLC0415  0.2 s of codecs, which few runs need
     from headrace.project.state import reading_store  # noqa: PLC0415  as above
 
-    load = loader(reading_store(project))
-    return tuple(
-        Held(gate=each.gate, tasks=each.tasks, rules=tuple(rules(views, run, each.gate, load)))
-        for each in refusals(views, run)
-    )
+    return held(views, run, loader(reading_store(project)))

@@ -7,6 +7,7 @@ import shlex
 from msgspec import Struct
 
 from headrace.define.log import WARNING
+from headrace.inspect.late_advances import overtaken
 from headrace.inspect.views import ShownView, Views, judged
 from headrace.report.measures import bytes_text
 
@@ -24,6 +25,9 @@ class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The task's name, with the model that it judged."""
         return f"`{self.task}`{f' (of {self.of})' if self.of else ''}"
 
+    def __str__(self) -> str:
+        return f"{self.who} warns: {self.text}"
+
 
 def warnings(views: Views, run: str) -> list[Warned]:
     """Return the warnings of a run's tasks, also of reused ones, each once.
@@ -33,6 +37,13 @@ def warnings(views: Views, run: str) -> list[Warned]:
     by_text = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
     subjects = judged(views, run, [each.task for each in by_text.values()])
     return [Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in by_text.values()]
+
+
+def all_warnings(views: Views, run: str) -> tuple[Warned, ...]:
+    """Return the warnings of a run's tasks, and for each advance of a cursor that was dropped, a warning that says
+    so."""
+    late = (Warned(task=each.task, text=each.text) for each in overtaken(views, run))
+    return (*warnings(views, run), *late)
 
 
 def _told(run: str, warning: ShownView) -> str:

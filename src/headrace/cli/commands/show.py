@@ -15,10 +15,9 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import say_metrics
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
-from headrace.inspect.late_advances import overtaken
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import TASK_NUMBERS, RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
-from headrace.inspect.warnings import warnings
+from headrace.inspect.warnings import all_warnings
 from headrace.project import project
 from headrace.report.marks import MARKS, STYLES, printable
 from headrace.report.measures import bytes_text, seconds_text, usd_text
@@ -155,16 +154,11 @@ def _task_row(task: TaskView) -> list[Cell]:
 
 
 def _say_warnings(views: Views, run: str) -> None:
-    found = warnings(views, run)
+    found = all_warnings(views, run)
     if found:
         say()
     for each in found:
-        say(f"{each.who} warns: {each.text}", "yellow")
-    late = overtaken(views, run)
-    if late:
-        say()
-    for advance in late:
-        say(f"`{advance.task}`: {advance.text}", "yellow")
+        say(str(each), "yellow")
 
 
 def _say_refusals(found: project.Project, views: Views, run: str) -> None:

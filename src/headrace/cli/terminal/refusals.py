@@ -17,13 +17,12 @@ def say_refusals(project: Project, views: Views, run: str) -> None:
     load = loader(reading_store(project))
     for each in refusals(views, run):
         say()
-        say(f"`{each.gate}` says no: {', '.join(each.tasks)} skipped", "bold")
+        say(each.sentence, "bold")
         say_rules(rules(views, run, each.gate, load), each.gate)
 
 
 def say_rules(broken: Iterable[Rule], gate: str) -> None:
     """Print the rules that don't hold, and why. A rule's task is named if it isn't `gate`."""
     for each in broken:
-        where = "" if each.task == gate else f" (`{each.task}`)"
-        say(f"  {'fails' if each.holds is False else 'undecided'}: {each.rule}{where}", "red")
+        say(f"  {each.verdict(gate)}", "red")
         say(f"    {each.why}")

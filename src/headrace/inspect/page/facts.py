@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from headrace.inspect.gates import Rule
+from headrace.inspect.gates import Held
 from headrace.inspect.reports import Judged, Logged
 from headrace.run.ports import TaskLine
 
@@ -59,14 +59,6 @@ class Text(Struct, frozen=True, kw_only=True):
     step: int
     count: int
     text: str
-
-
-class Held(Struct, frozen=True, kw_only=True):
-    """A gate whose value is false, the tasks that were skipped because of it, and the rules that do not hold."""
-
-    gate: str
-    tasks: tuple[str, ...]
-    rules: tuple[Rule, ...]
 
 
 class RunFacts(Struct, frozen=True, kw_only=True):

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import UNSET
 
-from headrace.inspect.gates import refusals, rules
+from headrace.inspect.gates import held
 from headrace.inspect.metrics.curves import lines
 from headrace.inspect.metrics.metrics import Reading, loader, readings, reports
-from headrace.inspect.page.facts import AttemptFacts, Figure, Held, Measured, RunFacts, TaskFacts, Text
+from headrace.inspect.page.facts import AttemptFacts, Figure, Measured, RunFacts, TaskFacts, Text
 from headrace.inspect.reports import Judged, Logged
 from headrace.inspect.value_summary import figures
 from headrace.inspect.views import GONE, LIVE, OutputView, RunView, ShownView, TaskView, Views, judged
@@ -56,7 +56,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
         why=view.why,
         params=tuple((name, str(value)) for name, value in view.params.items()),
         environment=tuple(_environment(story.opened)),
-        held=tuple(_held(views, view.run, store)),
+        held=held(views, view.run, loader(store)),
         tasks=tuple(_task(task, story.nodes) for task in _tasks(view)),
         attempts=tuple(_attempts(story, stages, until, omitted)),
         pauses=tuple(_pauses(story.worked)) if story.worked.sessions else (),
@@ -247,12 +247,6 @@ def _texts(logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Ite
             )
             text = f"{text[:MAX_CHARACTERS]}…"
         yield Text(task=each.task, name=each.name, step=each.step, count=counts[place], text=text)
-
-
-def _held(views: Views, run: str, store: Store) -> Iterator[Held]:
-    load = loader(store)
-    for each in refusals(views, run):
-        yield Held(gate=each.gate, tasks=each.tasks, rules=tuple(rules(views, run, each.gate, load)))
 
 
 def _environment(opened: Opened | None) -> Iterator[tuple[str, str]]:

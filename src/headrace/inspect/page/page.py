@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from headrace.errors import listed
-from headrace.inspect.gates import Rule
+from headrace.inspect.gates import Held, Rule
 from headrace.inspect.page.curves import curves
 from headrace.inspect.page.document import document, section, time_of
-from headrace.inspect.page.facts import Figure, Held, Measured, RunFacts, TaskFacts, Text
+from headrace.inspect.page.facts import Figure, Measured, RunFacts, TaskFacts, Text
 from headrace.inspect.page.graph import graph
 from headrace.inspect.page.tables import facts, measured_tables, state_badge, task_table
 from headrace.inspect.page.timeline import timeline
@@ -63,9 +63,7 @@ def _held(held: Held) -> Markup:
 
 
 def _rule(rule: Rule, gate: str) -> Markup:
-    where = "" if rule.task == gate else f" (`{rule.task}`)"
-    verdict = ticked(f"{'fails' if rule.holds is False else 'undecided'}: {rule.rule}{where}")
-    return tag("p", tag("strong", verdict), " ", ticked(rule.why))
+    return tag("p", tag("strong", ticked(rule.verdict(gate))), " ", ticked(rule.why))
 
 
 def _sections(run: RunFacts, anchors: dict[str, str]) -> Iterator[Markup]:

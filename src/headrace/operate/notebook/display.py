@@ -12,8 +12,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from headrace.inspect.value_text import cut
+from headrace.inspect.warnings import Warned
 from headrace.ledger.views.rows import RunView, TaskView
-from headrace.operate.plan import sums
+from headrace.operate.plan import notes, sums
 from headrace.operate.progress.observer import RunRow, TaskRow
 from headrace.operate.progress.stage_counts import Stage, StageCounts, ended_text
 from headrace.report.as_text import columns
@@ -27,8 +28,10 @@ from headrace.spec.report import Report
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from headrace.inspect.gates import Held
+
 ROWS = 200
-"""The most tasks that are listed."""
+"""The most tasks that are listed, and the most warnings."""
 TABLE_ROWS = 10
 TABLE_COLUMNS = 20
 SPARE = ("time", "cost", "pool")
@@ -40,12 +43,14 @@ EXTRA_STYLE = """
 .headrace p { margin: 0 0 0.5rem; } .headrace progress { width: 8rem; vertical-align: middle; }
 .headrace .succeeded { --state: var(--passed); } .headrace .reused { --state: var(--link); }
 .headrace .failed { --state: var(--refused); } .headrace .cancelled { --state: var(--unsure); }
+.headrace .warning { color: var(--unsure); } .headrace .refusal { color: var(--refused); }
 .headrace .running, .headrace .waiting, .headrace .queued, .headrace .skipped { --state: var(--soft); }
 """
 
 
-def run_html(run: RunView) -> str:
-    """Return HTML for a run: its state, time and cost, and a table of its tasks."""
+def run_html(run: RunView, warnings: Sequence[Warned] = (), gates: Sequence[Held] = ()) -> str:
+    """Return HTML for a run: its state, time and cost, a table of its tasks, the tasks' warnings, and the gates whose
+    value is false."""
     tasks = run.tasks or ()
     cost = [f", {usd_text(run.usd)}"] if run.usd else []
     head = tag(
@@ -58,11 +63,15 @@ def run_html(run: RunView) -> str:
         tag("p", ticked(run.why)) if run.why else None,
         _table(["task", "kind", "state", "reason", "time", "cost", "pool"], map(_task, shown)) if tasks else None,
         tag("p", f"{left:,} more tasks, all well", class_="note") if left else None,
+        [tag("p", ticked(str(each)), class_="warning") for each in warnings[:ROWS]],
+        tag("p", _more_warnings(run, warnings), class_="note") if len(warnings) > ROWS else None,
+        [_gate(each) for each in gates],
     )
 
 
-def run_text(run: RunView) -> str:
-    """Return a run as lines of text: how it ended, and a table of its tasks."""
+def run_text(run: RunView, warnings: Sequence[Warned] = (), gates: Sequence[Held] = ()) -> str:
+    """Return a run as lines of text: how it ended, a table of its tasks, the tasks' warnings, and the gates whose value
+    is false."""
     tasks = run.tasks or ()
     shown = _most_telling(tasks)
     heads = ("", "task", "kind", "state", "time", "why")
@@ -73,7 +82,14 @@ def run_text(run: RunView) -> str:
     more = [f"  {left:,} more tasks, all well"] if left else []
     why = [f"  {one_line(run.why)}"] if run.why else []
     ended = ended_text(run, Counter(task.state for task in tasks))
-    return "\n".join([ended, *why, *(columns(heads, rows) if rows else ()), *more])
+    told = [f"  {each}" for each in warnings[:ROWS]]
+    if len(warnings) > ROWS:
+        told.append(f"  {_more_warnings(run, warnings)}")
+    for gate in gates:
+        told.append(f"  {gate.sentence}")
+        for rule in gate.rules:
+            told += [f"    {rule.verdict(gate.gate)}", f"      {rule.why}"]
+    return "\n".join([ended, *why, *(columns(heads, rows) if rows else ()), *more, *told])
 
 
 def runs_text(runs: Sequence[RunView]) -> str:
@@ -98,7 +114,8 @@ def plan_text(plan: Plan) -> str:
     ]
     left = len(plan.tasks) - ROWS
     more = [f"  {left:,} more tasks"] if left > 0 else []
-    return "\n".join([f"plan of {plan.pipeline}", *columns(heads, rows), *more, *sums(plan)])
+    told = [f"note: {note}" for note in notes(plan)]
+    return "\n".join([f"plan of {plan.pipeline}", *columns(heads, rows), *more, *sums(plan), *told])
 
 
 def runs_html(runs: Sequence[RunView]) -> str:
@@ -133,6 +150,7 @@ def plan_html(plan: Plan) -> str:
         ),
         _table(["task", "kind", "decision", "why", "time", "cost", "pool"], rows),
         tag("p", f"{left:,} more tasks", class_="note") if left > 0 else None,
+        [tag("p", ticked(f"note: {note}"), class_="note") for note in notes(plan)],
     )
 
 
@@ -262,6 +280,18 @@ def _table(heads: Sequence[Child], rows: Iterable[Sequence[Child]]) -> Markup:
     head = tag("thead", tag("tr", (tag("th", name, scope="col") for name in heads)))
     body = tag("tbody", (tag("tr", (tag("td", cell) for cell in row)) for row in rows))
     return tag("div", tag("table", head, body), class_="scroll")
+
+
+def _more_warnings(run: RunView, warnings: Sequence[Warned]) -> str:
+    return f"{len(warnings) - ROWS:,} more warnings: headrace show {run.run}"
+
+
+def _gate(gate: Held) -> list[Child]:
+    rules = [
+        tag("p", tag("strong", ticked(rule.verdict(gate.gate))), " ", ticked(rule.why), class_="refusal")
+        for rule in gate.rules
+    ]
+    return [tag("p", tag("strong", ticked(gate.sentence))), *rules]
 
 
 def _seconds(task: TaskView) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
 from headrace.errors import LedgerError, NotFoundError, ProjectError, RunCancelled, RunFailed
 from headrace.inspect.get.get import artifact, find
+from headrace.inspect.run_json import gates_that_refused
+from headrace.inspect.warnings import Warned, all_warnings
 from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RunView, TaskView
 from headrace.operate import plan as planning
@@ -34,6 +37,7 @@ from headrace.spec.policy import Policy
 from headrace.work.notebook import NOTEBOOK
 
 if TYPE_CHECKING:
+    from headrace.inspect.gates import Held
     from headrace.operate.progress.live_table import LiveObserver
 
 
@@ -94,6 +98,22 @@ class Run:
         """Why the run ended as it did; empty if there is nothing to say."""
         return self.view.why
 
+    @cached_property
+    def warnings(self) -> tuple[Warned, ...]:
+        """The warnings of the run's tasks: `task`, `text`, and in `of` the model that the task judged if there are
+        several."""
+        with views(self._project) as found:
+            return all_warnings(found, self.id)
+
+    @cached_property
+    def gates(self) -> tuple[Held, ...]:
+        """The gates that said no: `gate`, the `tasks` that were skipped because of it, and its `rules` that don't
+        hold."""
+        if all(task.state != "skipped" for task in self.tasks):
+            return ()
+        with views(self._project) as found:
+            return gates_that_refused(self._project, found, self.id)
+
     def __getitem__(self, name: str) -> RunTask:
         for task in self.tasks:
             if task.name == name:
@@ -108,12 +128,15 @@ class Run:
         return f"<run {self.id}: {self.state}, {count_text(len(self.tasks), 'task')}>"
 
     def __str__(self) -> str:
-        return display.run_text(self.view)
+        return display.run_text(self.view, self.warnings, self.gates)
 
     def _repr_html_(self) -> str | None:
         if self._shown_in is not None and self._shown_in == display.cell():
             return None  # the same cell shows the run already, in place of its progress
-        return display.run_html(self.view)
+        return self._html()
+
+    def _html(self) -> str:
+        return display.run_html(self.view, self.warnings, self.gates)
 
 
 class Planned(Plan, frozen=True):
@@ -161,7 +184,7 @@ class Launcher:
             raise
         run = Run(project, view)
         if isinstance(observer, display.NotebookObserver):
-            observer.become(display.run_html(view))
+            observer.become(run._html())
             run._shown_in = display.cell()
         if view.state == "cancelled":
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)

@@ -427,15 +427,46 @@ def fitted(table: pa.Table) -> Fitted:
     return Fitted({"slope": 1}, table)
 
 
+@hr.stage
+def words() -> str:
+    return "late, if it rains"
+
+
+@hr.stage
+def mean() -> float:
+    return 0.5
+
+
+@hr.stage
+def encoded() -> bytes:
+    return b"net"
+
+
+class Line(NamedTuple):
+    slope: float
+    start: float
+
+
+@hr.stage
+def line() -> Line:
+    return Line(2.0, 1.0)
+
+
 @hr.pipeline
 def flow() -> None:
     rows = table()
     frame(), number(), halves(rows, report()), fitted(rows)
+    words(), mean(), encoded(), line()
 
 
 @hr.pipeline
 def models() -> None:
     registry.model("m", table())
+
+
+@hr.pipeline
+def texts() -> None:
+    registry.model("m", words())
 
 
 @hr.pipeline
@@ -452,6 +483,8 @@ def test_what_is_no_model_is_registered_as_one_only_with_a_reason(project: Shell
         ("frame", "a table"),
         ("report", "a report"),
         ("number", "a `bool`"),
+        ("words", "a text"),
+        ("mean", "a number"),
         ("halves", "a `Halves` of a table and more"),
         ("fitted.trials", "a table"),
     ):
@@ -460,6 +493,8 @@ def test_what_is_no_model_is_registered_as_one_only_with_a_reason(project: Shell
         assert f"is {what}, so it isn't registered as a model" in refused.err
         assert '`--force --why "..."`' in refused.err
     assert project("models").out == ""
+    for number, task in enumerate(("encoded", "line"), start=1):  # a model may be bytes, and its fields numbers
+        assert project("register", "latest", task, "--model", "own").out == f"model:own:{number}\n"
     assert project("register", "latest", "report", "--dataset", "d").code == 2
     assert project("register", "latest", "table", "--dataset", "d").out == "dataset:d:1\n"
     assert project("register", "dataset:d:1", "--model", "m").code == 2
@@ -558,7 +593,8 @@ def test_of_several_outputs_a_digest_names_the_model_too(project: Shell) -> None
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "what"), [("models", "`model` is a table"), ("datasets", "`dataset` is a report")]
+    ("pipeline", "what"),
+    [("models", "`model` is a table"), ("texts", "`model` is a text"), ("datasets", "`dataset` is a report")],
 )
 def test_a_pipeline_registers_nothing_as_what_it_is_not(project: Shell, pipeline: str, what: str) -> None:
     project.write("pipelines.py", KINDS)

@@ -19,6 +19,9 @@ TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
 MODELS = frozenset({"lightgbm", "safetensors", "skops"})
 """Codecs of models and nothing else."""
 NOTHING = frozenset({"builtins.NoneType", "builtins.bool"})
+PLAIN = {"builtins.str": "a text", **dict.fromkeys(("builtins.int", "builtins.float", "builtins.complex"), "a number")}
+"""The types of values that are no model by themselves, with what they are called in a message. A field of a model may
+be one."""
 PAPERS = {
     **dict.fromkeys(("html", "htm", "md", "pdf"), "a page"),
     **dict.fromkeys(("png", "svg", "jpg", "jpeg"), "a figure"),
@@ -84,13 +87,15 @@ def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
         return "a figure"
     if ref.type.partition("@")[0] in NOTHING:
         return f"a `{ref.type.removeprefix('builtins.')}`"
+    if plain := PLAIN.get(ref.type):
+        return plain
     if ref.codec == "file" and ref.names and (paper := PAPERS.get(ref.names[0].rpartition(".")[2].lower())):
         return paper
     if judges and ref.codec in MEASURED:
         return "what an evaluation measured"
     if ref.codec == "record" and ref.parts:
         called = f"a `{ref.type.partition('@')[0].rpartition('.')[2]}`"
-        inner = [unlike(kind, part) for part in ref.parts]
+        inner = [None if part.type in PLAIN else unlike(kind, part) for part in ref.parts]
         if None not in inner:
             return f"{called} of {inner[0]} and more"
         if "a report" in inner and "model" not in (ref.names or ()):

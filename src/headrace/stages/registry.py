@@ -89,8 +89,8 @@ def model(
 
     Raises:
         UsageError: (1) the name or an alias is invalid; (2) `preparation` is no preparation; or (3) `model` is no
-            model, but a table, a report, a page, a result of an evaluation, a named tuple without a field `model`, or a
-            list of several artifacts.
+            model, but a text, a number, a table, a report, a page, a result of an evaluation, a named tuple without a
+            field `model`, or a list of several artifacts.
     """
     del model, report, preparation
     return _register("model", name, aliases, note)

@@ -179,6 +179,40 @@ def test_a_stage_is_debugged_with_its_real_inputs(project: Shell) -> None:
     assert 'raise ValueError("depth 13 is unlucky")' in failed.err
 
 
+ASKS = """
+import headrace as hr
+
+@hr.stage
+def ask(words: dict[str, str]) -> int:
+    return len(words["password"])
+
+@hr.pipeline
+def asks() -> None:
+    ask({"password": hr.secret("ASKED_PW")})
+"""
+
+
+def test_a_plan_notes_a_secret_that_is_not_set_if_the_task_will_run(project: Shell) -> None:
+    project.write("pipelines.py", ASKS)
+    told = "secret `ASKED_PW` is not set, and `ask` needs it"
+    assert f"note: {told}" in project("plan", "asks").out
+    assert project("plan", "asks", "--json").json["tasks"][0]["notes"] == [told]
+    assert told not in project("plan", "asks", ASKED_PW="open sesame").out
+    assert project("run", "asks", ASKED_PW="open sesame").code == 0
+    assert told not in project("plan", "asks").out  # its result is reused, so no secret is needed
+    assert told in project("plan", "asks", "--force", "ask").out
+
+
+def test_a_stage_is_debugged_with_its_secret_or_not_at_all(project: Shell) -> None:
+    project.write("pipelines.py", ASKS)
+    assert project("run", "asks", ASKED_PW="open sesame").code == 0
+    assert project("debug", "latest", "ask", ASKED_PW="open sesame").out == "11\n"
+    done = project("debug", "latest", "ask")
+    assert (done.code, done.out) == (2, "")
+    assert "error: secret `ASKED_PW` is not set" in done.err
+    assert "hint: set the environment variable ASKED_PW where you debug" in done.err
+
+
 def test_of_a_map_an_element_is_debugged(project: Shell) -> None:
     project("run", "good")
     done = project("debug", "latest", "fit")

@@ -42,7 +42,7 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
 
     Raises:
         NotFoundError: there is no such task, or an input of it was never made.
-        UsageError: the task is a map: only its elements can be called.
+        UsageError: the task is a map: only its elements can be called. Or a secret that it takes isn't set here.
         TaskFailed: the stage raised an exception.
     """
     store = reading_store(project)
@@ -105,6 +105,15 @@ def _enter(project: Project, folder: Path, group: str | None, pool: str | None) 
         os.execve(python, on(python, code_folder(cache), "headrace.cli.main", sys.argv[1:]), environment_of(python))
 
 
+def _secret(name: str, environment: Mapping[str, str]) -> str:
+    try:
+        return environment[name]
+    except KeyError:
+        raise UsageError(
+            f"secret `{name}` is not set", hint=f"set the environment variable {name} where you debug"
+        ) from None
+
+
 def _value(arg: Arg, store: Store, environment: Mapping[str, str]) -> object:
     match arg:
         case Const(ref=ref):
@@ -115,6 +124,6 @@ def _value(arg: Arg, store: Store, environment: Mapping[str, str]) -> object:
             values = [_value(item, store, environment) for item in items]
             return tuple(values) if shape == "tuple" else values
         case Secret(name=name):
-            return environment.get(name, "")
+            return _secret(name, environment)
         case _:
             raise NotFoundError("an input was never made", hint="debug the task that should have made it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
@@ -35,7 +36,7 @@ from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
 from headrace.spec.fleet import Pool
-from headrace.spec.graph import Node
+from headrace.spec.graph import Node, secrets
 from headrace.spec.intent import PointKind
 from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.policy import Policy
@@ -81,11 +82,28 @@ def plan(
         pool = backend.pool  # with the size that the backend has measured
         places = Places(pool, store, elsewhere(project, pool))
         with views(project) as past:
-            return _plan(name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, places=places, past=past)
+            planned = _plan(name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, places=places, past=past)
+    return _with_secrets(planned, graph, os.environ) if pool.backend == "local" else planned
+
+
+def _with_secrets(plan: Plan, graph: Graph, environment: Mapping[str, str]) -> Plan:
+    """Return a plan with a note on each task that will run and takes a secret that isn't set.
+
+    This is only for local pools: on a cluster, the node may have the secret.
+    """
+    needs = {node.name: {name for _, arg in node.args for name in secrets(arg)} for node in graph.nodes}
+
+    def noted(task: PlannedTask) -> PlannedTask:
+        missing = sorted(needs.get(task.name, set()) - environment.keys()) if task.decision == "run" else ()
+        told = (f"secret `{name}` is not set, and `{task.name}` needs it" for name in missing)
+        return replace(task, notes=(*task.notes, *told)) if missing else task
+
+    return replace(plan, tasks=tuple(map(noted, plan.tasks)))
 
 
 def notes(plan: Plan) -> list[str]:
-    """Return the notes of a plan's tasks, each once: what their keys include besides the code that functions reach."""
+    """Return the notes of a plan's tasks, each once: what their keys include besides the code that functions reach, and
+    which secrets aren't set."""
     return list(dict.fromkeys(note for task in plan.tasks for note in task.notes))
 
 

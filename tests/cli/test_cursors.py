@@ -502,7 +502,10 @@ def test_new_code_takes_files_as_they_are_and_goes_on_with_the_rows_that_the_run
     again = shell("resume", "latest")
     (shell.folder / "loop.py").unlink()
     assert again.code == 1
-    assert "`floor.toml` has changed since; the run goes on with what it began with: `--new-code` takes" in again.err
+    assert (
+        "`floor.toml` has changed since the run began, and the run goes on with the old content: `--new-code` takes"
+        in again.err
+    )
     again = shell("resume", "latest", "--new-code")
     assert (again.code, "has changed" in again.err) == (1, False)
     shell.write("data.bin", "good")

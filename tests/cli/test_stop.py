@@ -49,7 +49,7 @@ def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_
         while not (empty.folder / "begun").exists():
             assert time.monotonic() < patience
             time.sleep(0.02)
-        for words, message in (("judge", "doesn't run: it is waiting"), ("fti", "has no task `fti`")):
+        for words, message in (("judge", "isn't running: it is waiting"), ("fti", "has no task `fti`")):
             wrong = empty("stop", "latest", words)
             assert (wrong.code, message in wrong.err) == (2, True), wrong.err
         done = empty("stop", "latest", "fit")
@@ -63,7 +63,7 @@ def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_
     assert [task["state"] for task in shown["tasks"]] == ["succeeded", "succeeded"]
     assert "not reusable: it was told to stop, and stopped after epoch" in shown["tasks"][0]["reason"]
     late = empty("stop", "latest", "fit")
-    assert (late.code, "doesn't run: it has succeeded" in late.err) == (2, True), late.err
+    assert (late.code, "isn't running: it has succeeded" in late.err) == (2, True), late.err
 
 
 BOOSTING = """

@@ -8,7 +8,7 @@ import sys
 
 from headrace.cli.interrupts import INTERRUPTED, leave_at_once, watch
 
-# This stands here and not in `main`, because the imports that follow take a while. A run installs its own handler for
+# This code is here and not in `main`, because the imports that follow take a while. A run installs its own handler for
 # ^C. A program that only imports this module (a test, a documentation generator) keeps its own handlers.
 if os.path.basename(sys.argv[0]) in ("headrace", "main.py"):
     signal.signal(signal.SIGINT, leave_at_once)
@@ -25,7 +25,7 @@ def main() -> None:
     from headrace.operate import early_zygote  # noqa: PLC0415
 
     _open_streams()
-    gc.set_threshold(50_000, 20, 20)  # objects made by imports are no garbage, and a driver makes little of it
+    gc.set_threshold(50_000, 20, 20)  # objects made by imports stay in use, and a driver makes little garbage
     early_zygote.begin(sys.argv[1:])
     code = 0
     try:

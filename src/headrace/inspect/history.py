@@ -1,4 +1,4 @@
-"""What the ledger knows about past runs, for plans, reasons and explanations."""
+"""The facts that the ledger has about past runs, for plans, reasons and explanations."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def sources_kept(views: Views, run: str) -> list[str]:
 
 
 class LedgerHistory:
-    """What past runs tell the planner (`plan.planner.History`).
+    """The facts about past runs that the planner uses (`plan.planner.History`).
 
     `rows` returns all tasks of a run, and is called once for each run: the ledger may be far away, and one read for
     each task would take longer than the tasks. `runs` are the latest runs.

@@ -1,4 +1,4 @@
-"""Where artifacts come from and what was made of them, for commands."""
+"""Finds where artifacts come from and what was made from them, for commands."""
 
 from __future__ import annotations
 

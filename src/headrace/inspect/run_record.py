@@ -1,4 +1,4 @@
-"""What the record says about one run, read once, for comparisons and cards."""
+"""The record of one run, read once, for comparisons and cards."""
 
 from __future__ import annotations
 

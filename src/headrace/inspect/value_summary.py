@@ -1,4 +1,4 @@
-"""What a page shows of an artifact: its figures, and the numbers in its dictionaries and records.
+"""The parts of an artifact that a page shows: its figures, and the numbers in its dictionaries and records.
 
 No user code is imported.
 """

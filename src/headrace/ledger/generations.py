@@ -1,4 +1,4 @@
-"""Which generations in the store the ledger's rows name, and which run names each.
+"""Finds the generations in the store that the ledger's rows name, and the runs that name each of them.
 
 A generation is one stored copy of a blob. Its name is the blob's digest and a nonce, so equal blobs may have several
 generations.

@@ -72,7 +72,7 @@ def make_bundle(project: Project, store: Store) -> Bundle:
 
 
 def changed_files(project: Project, bundle: Bundle, store: Store) -> list[str]:
-    """Return the names of the bundle's files whose content in the project has changed since.
+    """Return the names of the bundle's files whose content in the project has changed since the bundle was made.
 
     Files that are new, deleted or unreadable aren't listed.
     """

@@ -32,7 +32,7 @@ _WRITTEN: dict[type, str] = {
     datetime: "a time, as `2026-11-26T08:30:00`",
     Decimal: "a number, as `1.50`",
 }
-"""How to write a value after `--to`, by its class. A text can be any word."""
+"""The form in which a value is written after `--to`, by the value's class. A text can be any word."""
 
 _TYPES = {describe(kind): kind for kind in (str, *_WRITTEN)}
 """The classes whose values can be written after `--to`, by their names in artifacts."""
@@ -43,8 +43,8 @@ class CursorVersion(Struct, frozen=True, kw_only=True):
 
     `value` is the value in JSON's types; None for a value without such a form (a table), for a large one, and if there
     is none. `reached` says in words how far a stage of Headrace has read; None for other values. `kept` is False if the
-    value was deleted, so that the cursor can't be set back to it. `run` and `task` have set the version, or the person
-    `by`, at the time `at` (Unix seconds); each is None if not known.
+    value was deleted, so that the cursor can't be set back to it. The version was set by the task `task` of `run`, or
+    by the person `by`, at the time `at` (Unix seconds); each is None if not known.
     """
 
     name: str
@@ -62,7 +62,8 @@ class CursorVersion(Struct, frozen=True, kw_only=True):
 
 
 class Rewound(Struct, frozen=True, kw_only=True):
-    """The versions of a cursor before and after it was set back. With `--dry-run`, `after` is the one that would be."""
+    """The versions of a cursor before and after it was set back. With `--dry-run`, `after` is the version that would be
+    added."""
 
     before: CursorVersion
     after: CursorVersion

@@ -69,7 +69,8 @@ class Inputs:
         self._store = store
 
     def recall(self, path: Path) -> Ref | None:
-        """Return the artifact of a file or folder if it hasn't changed since and the store still has it, else None."""
+        """Return the artifact of a file or folder, or None if the file or folder has changed since it was stored or the
+        store has lost the artifact."""
         marks, ref = self._read().get(str(path), ([], None))
         if ref is None or marks != marks_of(path):
             return None

@@ -185,7 +185,7 @@ def trace(
                 case Died(why=why):
                     raise UsageError(
                         f"the process that traces the pipeline died: {why}",
-                        hint="check what its module does when it is imported",
+                        hint="check what the pipeline's module does when it is imported",
                     )
 
 

@@ -47,7 +47,7 @@ PEERS = (LedgerError, StoreError, BackendError)
 
 
 class Ended(Struct, frozen=True):
-    """How a run ended, as its driver knows: the run's id, its final state, and why it ended so."""
+    """The end of a run, as its driver knows it: the run's id, its final state, and the reason for that state."""
 
     run: str
     state: str
@@ -165,15 +165,15 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
     with open_ledger(project) as ledger:
         if not running or ledger.holder(run_id) is None:
             raise UsageError(
-                f"task `{task}` of run `{run_id}` doesn't run" + ("" if running else f": it {in_words(state)}"),
-                hint=f"`headrace show {run_id}` lists the tasks that do",
+                f"task `{task}` of run `{run_id}` isn't running" + ("" if running else f": it {in_words(state)}"),
+                hint=f"`headrace show {run_id}` shows which tasks are running",
             )
         ledger.signal(run_id, "stop", by=by, body=task)
     return f"`{task}` of run {run_id} was told to stop; it stops when its stage next asks, and goes on if it never does"
 
 
 def replay(lease: RunLedger) -> Machine:
-    """Return the machine of a run, rebuilt from the run's events."""
+    """Return the state machine of a run, rebuilt from the run's events."""
     machine = Machine()
     for body in lease.events():
         machine.step(decode_event(body))
@@ -265,7 +265,7 @@ def _note_changed(project: Project, bundle: Bundle, store: Store, observer: Obse
     if names:
         verb = "have" if len(names) > 1 else "has"
         observer.note(
-            f"{listed(names, FEW)} {verb} changed since; the run goes on with what it began with:"
+            f"{listed(names, FEW)} {verb} changed since the run began, and the run goes on with the old content:"
             " `--new-code` takes code and files as they are now"
         )
 

@@ -59,7 +59,8 @@ class Version(Struct, frozen=True, kw_only=True):
 
 
 class Wanted(NamedTuple):
-    """What a user wants to register: the artifact `out`, its report, its preparation, and its origin in words.
+    """The version that a user wants to register: the artifact `out`, its report, its preparation, and its origin in
+    words.
 
     `judged` are all reports that judge the artifact. `is_measured` is True if an evaluation stage made it.
     """
@@ -248,7 +249,7 @@ def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str
         instead = f"register it as that: `--{other} NAME`" if unlike(other, wanted.out) is None else f"name a {kind}"
         raise UsageError(
             f"`{wanted.origin}` is {what}, so it isn't registered as a {kind}",
-            hint=f'{instead}; or say why it is one: `--force --why "..."`, which is recorded',
+            hint=f'{instead}; or give the reason to do it anyway: `--force --why "..."`, which is recorded',
         )
     return f"{what} as a {kind}: {forced}"
 
@@ -271,7 +272,7 @@ def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: L
         )
         raise RefusedError(
             f"`{aliases[0]}` wasn't pointed at {called}: {why}",
-            hint='say why it should be anyway: `--force --why "..."`, which is recorded',
+            hint='give the reason to do it anyway: `--force --why "..."`, which is recorded',
         )
     return forced
 

@@ -163,7 +163,7 @@ class Project(Struct, frozen=True, kw_only=True):
             reason = "it is read-only"
         raise ProjectError(
             f"the state folder `{self.home}` can't be written: {reason}",
-            hint="make the folder writable, or set HEADRACE_HOME to a writable one, such as a copy of it",
+            hint="make the folder writable, or set HEADRACE_HOME to a writable copy of it",
         )
 
 

@@ -228,7 +228,7 @@ class LogSection(Section, frozen=True):
 
 
 class GcSection(Section, frozen=True):
-    """Which runs `headrace gc` keeps if its options don't say: those that any rule keeps, or all runs without rules."""
+    """The runs that `headrace gc` keeps by default: those that any of these rules keeps; without rules, all runs."""
 
     keep_runs: Annotated[
         Annotated[int, Meta(ge=0)] | None, Meta(description="How many ended runs to keep, the newest first.")

@@ -140,7 +140,7 @@ class Pointed(Struct, frozen=True, array_like=True, gc=False, tag="pointed"):
 class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
     """A task was given an output that already existed under its key, made by `run` (empty: this run).
 
-    `inputs` are the encoded identities that the key was made of.
+    `inputs` are the encoded identities from which the key was made.
     """
 
     task: str
@@ -154,7 +154,7 @@ class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
 class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
     """An attempt is about to be sent to its workers (more than one if it spans nodes).
 
-    `key` and `inputs`, the identities that the key was made of, are stored so that a replay does not depend on how
+    The key, and the identities from which it was made (`inputs`), are stored so that a replay does not depend on how
     another version makes them. `queued_s` is how many seconds the pool had no room for the attempt, since this driver
     first looked for room.
     """

@@ -202,7 +202,7 @@ class Blobs(Protocol):
 
 
 class Spool(Protocol):
-    """Where the workers of a region write the reports that no driver acknowledged.
+    """The place to which the workers of a region write the reports that no driver acknowledged.
 
     `spills` yields each file's name and its bytes. `forget` deletes the files of a run.
     """
@@ -309,8 +309,8 @@ class Backend(Protocol):
 
 
 class Left(Protocol):
-    """What a run left behind in a pool that it no longer uses.
-    It has only the methods of `Backend` that end workers."""
+    """The workers and reports that a run left in a pool that it no longer uses. It has only the methods of `Backend`
+    that end workers."""
 
     def adopt(self) -> Iterable[Heard | Alive]: ...
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...

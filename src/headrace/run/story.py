@@ -20,7 +20,7 @@ from headrace.spec.stage import Stage
 
 
 class Written(Struct):
-    """Which attempts wrote which part of one worker's log.
+    """A record of which attempts wrote which part of one worker's log.
 
     `spans` are attempts that reported where their output ends: (end in bytes, task, attempt). `turn` are the attempts
     that write next. `died` is the attempt during which the worker died, or None.
@@ -37,11 +37,11 @@ class Written(Struct):
 
 
 class Story(Struct, kw_only=True):
-    """What the events of a run say.
+    """The facts that the events of a run state.
 
-    `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds
-    the code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written`
-    is by worker.
+    `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
+    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written` is by
+    worker.
     """
 
     opened: Opened | None = None

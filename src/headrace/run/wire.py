@@ -179,7 +179,7 @@ Up = Report | Question | Refused | Progress | Waiting | Remark
 
 
 class Hello(Struct, frozen=True, array_like=True, tag="hello"):
-    """What the workers of a run need to know, sent once to the process that starts them.
+    """The facts that the workers of a run need, sent once to the process that starts them.
 
     `store` is the address of their region's store. `local` is the folder on their machine for logs, scratch files,
     unpacked bundles and notes about processes. `memory_gib` is the memory of the pool: a worker whose task declares no

@@ -20,8 +20,9 @@ from headrace.project import project
 @options.as_json
 @options.config
 def command(named: str, alias: str, remove: bool, forced: str | None, as_json: bool, config: Path | None) -> int:
-    """Makes `model:NAME@ALIAS` mean the version NAMED, an address: `model:NAME:3`, `model:NAME` (the newest),
-    `model:NAME@ALIAS`, or `dataset:...`. If another version has the alias, that version loses it.
+    """Points ALIAS at a version: then `model:NAME@ALIAS` means that version. NAMED is the version's address:
+    `model:NAME:3`, `model:NAME` (the newest), `model:NAME@ALIAS`, or `dataset:...`. If another version has the alias,
+    that version loses it.
 
     If the version's report says no or can't be read, the command refuses, unless `--force --why "..."` gives a reason.
     The reason is recorded.

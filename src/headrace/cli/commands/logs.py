@@ -25,7 +25,8 @@ from headrace.report.marks import printable
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
     """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, the output of all tasks
     is printed, with a line above each part that names its task. With TASK, only that task's output is printed, and a
-    line on stderr says when another attempt begins. The output of a reused task is that of the run that made it.
+    line on stderr says when another attempt begins. A reused task has printed nothing in RUN: what it printed in the
+    run that made its result is shown.
 
     On a terminal, only text and colours are passed on; other control codes are shown as text. With `--follow`, values
     logged with `hr.log` appear on stderr as they come.

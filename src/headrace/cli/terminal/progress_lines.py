@@ -13,7 +13,7 @@ from headrace.report.measures import seconds_text
 from headrace.spec.policy import NOT_ASKED
 
 NAMED = 5
-"""How many of the tasks skipped for one reason are named."""
+"""The most task names in the line about tasks that were skipped for the same reason."""
 WIDE = 8
 """A stage with more tasks than this is wide: its tasks are counted on one line, not listed."""
 EVERY_S = 2.0

@@ -1,4 +1,4 @@
-"""How a run ended: one line or the run's JSON object, hints and warnings, and the exit code."""
+"""The end of a run on a terminal: one line or the run's JSON object, hints and warnings, and the exit code."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ class Made(Struct, frozen=True, kw_only=True):
 
 
 class Training(Struct, frozen=True, kw_only=True):
-    """How the model was trained. `peak_gib` is the peak of the worker's memory. `seeds` are arguments with seed names.
+    """The facts about the model's training. `peak_gib` is the peak of the worker's memory. `seeds` are arguments with
+    seed names.
 
     If the run of the training is forgotten, times and counts are None, and what only that run knew is empty.
     """

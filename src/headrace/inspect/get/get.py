@@ -277,7 +277,7 @@ def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:
     if ref.codec == "lightgbm":
         ref = part_of(ref, "model", name)
         if ref.codec != "text":
-            raise UsageError(f"the model `{name}` isn't fitted, so LightGBM has no file for it", hint="fit it before")
+            raise UsageError(f"the model `{name}` isn't fitted, so it has no LightGBM file", hint="fit the model first")
     if ref.inline is not None:
         return ref.inline
     if ref.nonce is not None:

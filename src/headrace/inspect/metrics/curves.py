@@ -1,4 +1,4 @@
-"""What the tasks of a run have logged with `hr.log`: summaries of numbers, and their curves."""
+"""The numbers that the tasks of a run have logged with `hr.log`: their summaries and curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page about a run shows, as plain values."""
+"""The facts that a page about a run shows, as plain values."""
 
 from __future__ import annotations
 

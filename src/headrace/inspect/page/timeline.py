@@ -1,4 +1,5 @@
-"""When each attempt ran, as SVG: stages below each other, and attempts that overlapped in separate lanes."""
+"""A drawing of when each attempt ran, as SVG: stages below each other, and attempts that overlapped in separate
+lanes."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Bad(Struct):
 
     @property
     def hint(self) -> str | None:
-        """What the user should do if the store is the wrong one, or another region may hold the generation; otherwise
+        """Advice for the user if the store is the wrong one, or another region may hold the generation; otherwise
         None."""
         if not self.is_lone:
             return "nothing that the ledger names is there: check `[store] url`; nothing was marked"

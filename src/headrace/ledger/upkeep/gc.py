@@ -49,7 +49,8 @@ from headrace.store.store import Store
 
 GRACE_S = 3600.0
 CLOCKS_S = 600.0
-"""How far apart, in seconds, the clocks may be that set the times of blobs and of attempts."""
+"""The largest difference, in seconds, that is allowed between the clocks that set the times of blobs and of
+attempts."""
 
 TICK_S = 120.0
 """No driver's tick takes this many seconds. A driver that is stopped within a tick loses its lease earlier if a

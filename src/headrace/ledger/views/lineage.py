@@ -275,9 +275,9 @@ class _Run:
         return frozenset(each for ref in refs for each in _stored(ref) if each.startswith(digest))
 
     def result(self, name: str) -> tuple[object, ...]:
-        """Return a value that is equal for two tasks of different runs only if their output is the same result. It is
-        made of the run that made the output and the key. For a map, which has no key, it is made of the values of its
-        elements."""
+        """Return a value that is equal for two tasks of different runs only if their output is the same result. It
+        consists of the key and the run that made the output. For a map, which has no key, it consists of the values of
+        its elements."""
         row = self.rows[name]
         if row.key is None and (elements := self._elements.get(name)):
             return tuple(self.result(each) for each in elements)

@@ -6,7 +6,8 @@ from msgspec import Struct
 
 
 class Trouble(Struct, frozen=True, kw_only=True):
-    """Why workers can't start on a node, and a hint on what to do. `sure` is False when this is only likely."""
+    """The reason why workers can't start on a node, and a hint on what to do. `sure` is False when this is only
+    likely."""
 
     node: str
     why: str

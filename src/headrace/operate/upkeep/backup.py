@@ -77,7 +77,7 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
             raise UsageError(
                 f"the ledger `{ledger.name}` has runs already",
                 hint="`--merge` adds the backup's runs, and goes on with a restore that was interrupted; otherwise move"
-                " the state folder away, or set HEADRACE_HOME to another",
+                " the state folder away, or set HEADRACE_HOME to another folder",
             )
         store = open_store(project)
         importer = Importer(ledger, archive, store, lease, progress, look=looking(store))

@@ -67,8 +67,8 @@ def kept(
 ) -> Keep:
     """Return the rules by which runs are kept: the command's rules or, if it has none, those of the settings.
 
-    `runs` and `per_pipeline` are how many ended runs to keep, and `keep_s` is how long after their end; None means no
-    such rule. With `everything`, all runs are kept.
+    `runs` and `per_pipeline` are how many ended runs to keep. `keep_s` is for how many seconds after their end runs are
+    kept. None means no such rule. With `everything`, all runs are kept.
     """
     if everything:
         return Keep()

@@ -14,7 +14,7 @@ from headrace.run.wire import Report
 from headrace.spec.failure import Failure
 
 SHOWN = 5
-"""How many tasks a note names."""
+"""The number of tasks that a note names."""
 
 
 class Adoption:

@@ -57,8 +57,8 @@ class Orders:
         source = self._places.address(lacked.source)
         if source is None:
             raise ConfigError(
-                f"`{launch.task}` needs a blob from region `{lacked.source}`, which is no longer described",
-                hint=f"describe it under `[region.{lacked.source}]`, and resume the run",
+                f"`{launch.task}` needs a blob from region `{lacked.source}`, which is no longer in the settings",
+                hint=f"add it under `[region.{lacked.source}]`, and resume the run",
             )
         ref = lacked.ref
         return Move(launch.task, launch.attempt, ref.digest, ref.nonce or "", ref.size, source, lacked.usd)

@@ -138,7 +138,7 @@ class Tracer:
             if not self._journal.is_open:
                 if notice.kind == "lost":
                     raise BackendError(problem, hint="`headrace doctor` checks this machine")
-                raise UsageError(problem, hint="check what its module does when it is imported")
+                raise UsageError(problem, hint="check what the pipeline's module does when it is imported")
             self._steps.absorb(TraceFailed(Failure(notice.kind, problem)))
             return
         self._machine.dialogue.forget_question()
@@ -164,7 +164,8 @@ class Tracer:
                     missing = self._machine.nodes[self._seen]
                     raise TraceError(
                         f"the pipeline no longer traces `{missing.name}` ({missing.line})",
-                        hint="a pipeline's body must do the same each time; `--new-code` starts from the code as it is",
+                        hint="a pipeline's body must do the same each time;"
+                        " `headrace resume RUN --new-code` starts from the code as it is now",
                     )
                 if self.late or not self._journal.is_open:
                     check_policy(self._machine.policy, self._machine.nodes, self._machine.stages)
@@ -189,7 +190,8 @@ class Tracer:
         elif (answer.about, answer.name) != (about, name):
             before = f"{answer.about} `{answer.name}`"
             problem = f"the pipeline asked for {about} `{name}` where it had asked for {before}"
-            return Answer(number, error=problem, hint="its body must ask for the same values each time it is traced")
+            hint = "the pipeline's body must ask for the same values each time it is traced"
+            return Answer(number, error=problem, hint=hint)
         return Answer(number, ref=answer.value, version=answer.version)
 
 

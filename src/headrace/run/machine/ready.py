@@ -14,7 +14,7 @@ PATIENCE = 64
 
 
 class Room(Protocol):
-    """Where attempts may start now."""
+    """The room for attempts, as the state machine sees it: which workers may start one now."""
 
     @property
     def pool(self) -> str:

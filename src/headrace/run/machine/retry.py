@@ -11,7 +11,7 @@ LONGEST_PAUSE_S = 300.0
 
 
 class Rule(Struct, frozen=True):
-    """How attempts are tried again after one kind of failure.
+    """The rule for trying again after one kind of failure.
 
     If `counted` is True, these failures count against the stage's own `retries`; otherwise `free` is how many retries
     there are. If `pauses` is True, the next attempt waits, twice as long each time.

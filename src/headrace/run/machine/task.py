@@ -94,7 +94,7 @@ class Task(Struct, eq=False):
     - `waits`: for a mapped task, how many of its elements have not ended; for a blocked task, how many of the tasks
       that it waits for have not ended.
     - `args`: its resolved arguments, from when they are known until it ends.
-    - `spread`: what its elements are made of, while they are alive.
+    - `spread`: for a mapped task, the arguments of its elements, while these are alive.
     - `why`: the reason why it has to run; `reason` is the reason for its present phase.
     - `awaits`: what keeps its worker from beginning.
     - `failures`: the number of failed attempts by kind.

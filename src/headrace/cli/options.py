@@ -66,7 +66,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 
 def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Return the `--config` given after the command, else the one given before it, else None."""
+    """Return the `--config` that was given after the command, or else the one before the command, or else None."""
     file: Path | None = value or context.find_root().params.get("config")
     return file
 

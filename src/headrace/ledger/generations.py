@@ -141,8 +141,9 @@ def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
 
 
 def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
-    """Yield the runs whose results under the wanted keys these runs reused, and the runs that those reused from in
-    turn. The chain is needed because a run may have reused the result of a run that was since forgotten."""
+    """Yield the runs from which these runs reused results under the wanted keys; then the runs from which those runs
+    reused them, and so on. The whole chain is needed because a run may have reused the result of a run that was
+    forgotten later."""
     seen = set()
     while wanted:
         number, keys = wanted.popitem()

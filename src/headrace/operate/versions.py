@@ -188,7 +188,7 @@ def register(
 def _as_it_is(project: Project, known: Version) -> Version:
     """Return a version as the ledger has it now, or `known` if the ledger or store can't be read.
 
-    The change itself is made already, so that isn't an error.
+    That the version can't be read isn't an error here, since the change itself is already stored.
     """
     try:
         with read(project) as views:

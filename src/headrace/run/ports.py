@@ -159,7 +159,7 @@ class Grant(Struct, frozen=True, kw_only=True):
 class Want(Struct, frozen=True, kw_only=True):
     """The amount of a pool that a run could use, including what it uses now, and the amount that it uses now.
 
-    The fields `least_...` are what the attempt that would start next needs; zero if that is unknown.
+    The fields `least_...` are the needs of the next attempt to start; zero if it is unknown.
     """
 
     pool: str

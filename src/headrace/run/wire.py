@@ -78,7 +78,7 @@ class Tell(Struct, frozen=True, array_like=True, tag="tell"):
 
 
 class Drop(Struct, frozen=True, array_like=True, tag="drop"):
-    """Do not begin this attempt, which waits behind another one: another worker runs it."""
+    """Do not begin this attempt, which waits in the worker's queue: another worker runs it."""
 
     task: str
     attempt: int

@@ -25,8 +25,8 @@ class Named(Struct, frozen=True, kw_only=True):
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """A task that the model was made with, or that judged the model.
-    `run` is where it ran, which may be an earlier run.
+    """A task that helped to make the model, or that judged the model. `run` is the run in which the task really ran,
+    which may be an earlier one.
 
     `arguments` are the values that the pipeline passed to it, and `needs` the tasks whose outputs it took. `rows` and
     `columns` are those of its output if that is a table that can be counted. If the output has several tables, `tables`

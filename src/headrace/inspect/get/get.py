@@ -79,7 +79,8 @@ def get(project: Project, run: str, task: str | None, to: Path | None, columns: 
 
 
 def artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
-    """Return the artifact that is named, the name for its file, and the beginning of a command that names a part of it.
+    """Return the named artifact, the name for its file, and the beginning of a command that gets a part of the
+    artifact.
 
     Raises:
         NotFoundError: there is no such artifact.

@@ -27,7 +27,7 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     overwrite a file.
 
     Raises:
-        UsageError: the file can't be written, or another one with the artifact's own name exists already.
+        UsageError: the file can't be written, or another file with the artifact's own name exists already.
     """
     _check_path(to)
     is_told = to is not None and not to.is_dir()

@@ -108,8 +108,8 @@ def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, st
 
 
 def _single(values: Mapping[str, float]) -> Iterator[Markup]:
-    """Yield names with the same endings (`auc.low`, `auc.high`, `brier.low`, ...) as one table, and the other names as
-    rows of another."""
+    """Yield up to two tables: one for names with the same endings (`auc.low`, `auc.high`, `brier.low`, ...), and one
+    for all other names."""
     groups: dict[str, dict[str, float]] = {}
     for name, value in values.items():
         stem, _, leaf = name.rpartition(".")

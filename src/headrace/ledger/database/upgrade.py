@@ -49,7 +49,8 @@ def migrate(address: Address) -> Migrated:
 
 @contextmanager
 def begin_shared(url: str) -> Iterator[Connection]:
-    """Return a transaction on a server that locks out others who change tables; changes of tables are part of it."""
+    """Return a transaction on a server that can also change tables. Other processes that change tables wait until it
+    ends."""
     import psycopg  # noqa: PLC0415  (an optional dependency)
 
     from headrace.ledger.database.postgres_opening import LOCK  # noqa: PLC0415  (it imports psycopg)

@@ -198,7 +198,7 @@ class Checker:
                     yield self._from_equal(equal, (digest, nonce), wrong, repair=repair)
 
     def _equal(self, named: Inventory, digest: str, nonce: str, size: int) -> tuple[str, str] | None:
-        """Return another generation of the same bytes that is whole, and the region that has it, or None."""
+        """Return a whole generation with the same bytes, and the region that has it, or None."""
         for other in named.nonces(digest):
             for region, store in self._stores.items() if other != nonce else ():
                 found = store.size(digest, other)
@@ -251,8 +251,8 @@ class Checker:
     def _from_equal(
         self, equal: tuple[str, str], generation: Generation, wrong: Mapping[str, str], *, repair: bool
     ) -> Problem:
-        """Return the problem of a blob that no region has whole, but whose bytes another generation has; with `repair`,
-        copy those bytes to where the blob was."""
+        """Return the problem that no region has a blob whole, although another generation has the same bytes. With
+        `repair`, copy these bytes to where the blob was."""
         (digest, nonce), (other, region) = generation, equal
         why, mended = next(iter(wrong.values()), MISSING), None
         if repair:

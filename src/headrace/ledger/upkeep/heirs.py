@@ -14,9 +14,9 @@ from headrace.ledger.inventory import room, scratch
 
 
 class Heirs:
-    """For each result of the forgotten runs, the newest kept run that used it, and the task that did.
+    """For each result of the forgotten runs, the newest kept run that used the result, and the task of that run.
 
-    They are kept in a private temporary database on disk, as in `Inventory`.
+    The data is kept in a private temporary database on disk, as in `Inventory`.
     """
 
     def __init__(self, db: Database, lease: Lease, past: Container[int], kept: Iterable[int]) -> None:

@@ -315,7 +315,7 @@ def _digests(ref: Ref) -> tuple[str, ...]:
 
 
 def _stored(ref: Ref) -> frozenset[str]:
-    """Return the digests of those artifacts, among this one and its parts, that have bytes in the store."""
+    """Return the digests of an artifact and of its parts, without those that have no bytes in the store."""
     return frozenset(each.digest for each in within(ref) if blobs(each))
 
 

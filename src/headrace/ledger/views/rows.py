@@ -89,7 +89,7 @@ class StageView(Struct, frozen=True, kw_only=True):
 
 
 class StageLine(Struct, frozen=True, kw_only=True):
-    """The tasks of one stage that are in one state. `first` is the index in the run of the first of them."""
+    """The tasks of one stage that are in the same state. `first` is the first task's index in the run."""
 
     stage: str
     kind: str

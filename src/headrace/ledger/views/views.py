@@ -88,8 +88,8 @@ class Views:
         return self._view(self._query.run(name))
 
     def runs(self, *, limit: int = 1000, pipeline: str | None = None, before: int | None = None) -> RunsView:
-        """Return the newest runs, without their tasks: those older than run number `before`, if given, and of one
-        pipeline, if given."""
+        """Return the newest runs, without their tasks. With `before`, only runs older than the run of this number are
+        returned; with `pipeline`, only runs of this pipeline."""
         first = NO_END if before is None else before
         if pipeline is None:
             lines = self._query.read(RUN_LINES, self._sql.RUN_LINES, first, limit)
@@ -223,7 +223,8 @@ class Views:
             yield decode_event(body)
 
     def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
-        """Yield a run's events up to the one in which its latest driver took it. Later events aren't decoded."""
+        """Yield a run's events up to the last `Taken`, in which its latest driver took the run. Later events aren't
+        decoded."""
         # An event is encoded as an array of fewer than 16 items, so its tag is after one byte.
         last = self._query.all(self._sql.LAST_OF_KIND, self._query.run(run).number, len(_TAKEN), _TAKEN)[0][0]
         return islice(self.events(run), max(0, last) + 1)

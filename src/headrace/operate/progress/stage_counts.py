@@ -117,7 +117,8 @@ class StageCounts:
         return task in self._maps
 
     def _leave_out(self, row: TaskRow) -> None:
-        """Remove a task that `--only` leaves out from the counts, and its stage if it has no other task."""
+        """Remove from the counts a task that `--only` leaves out. Also remove its stage if the stage has no other
+        task."""
         stage = self._stages.get(row.stage)
         if stage is not None:
             self._count(stage, row.name, None)

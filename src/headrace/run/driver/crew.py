@@ -101,7 +101,8 @@ class Crew:
             self._dismiss(worker)
 
     def adopt(self, job: Job, attempts: Sequence[tuple[str, int]], *, done: int, fresh: bool) -> None:
-        """Add a worker that an earlier driver started, with the attempts that it has not finished, oldest first."""
+        """Add a worker that an earlier driver started. `attempts` are those that the worker has not finished, oldest
+        first."""
         kind = job.resources, job.environment
         count = self._counts.setdefault(kind, Count(*kind))
         worker = self.workers[job.worker] = Worker(job.worker, count, fresh=fresh)

@@ -58,8 +58,8 @@ class Advances:
 
 
 class Journal:
-    """Numbers events and commits them with all that changes with them.
-    A run is open once its first events are stored."""
+    """Numbers events, and commits them together with the rows that they change. A run is open once its first events are
+    stored."""
 
     def __init__(self, ledger: Ledger, next_seq: int) -> None:
         self._ledger = ledger

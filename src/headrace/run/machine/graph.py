@@ -132,7 +132,7 @@ class Graph:
         self.free.clear()
 
     def free_again(self) -> None:
-        """Count again how many tasks each blocked task waits for, after tasks that had ended were reset."""
+        """Count again how many tasks each blocked task waits for. Call this after ended tasks were reset."""
         self.free.clear()
         tasks = self._phases.tasks
         for task in tasks.values():

@@ -24,7 +24,7 @@ def check(machine: Machine) -> None:
 
 
 def violations(machine: Machine) -> Iterator[str]:
-    """Yield in words each condition that does not hold between two steps."""
+    """Yield a description of each condition that does not hold. All conditions hold before and after a step."""
     yield from _of_counts(machine)
     yield from _of_progress(machine)
     for task in machine.tasks.values():

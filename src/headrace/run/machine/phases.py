@@ -38,8 +38,8 @@ class Phases:
         self._ordinal = 0
 
     def current(self, name: str, attempt: int) -> Task | None:
-        """Return the task if this attempt of it is the one that runs, otherwise None.
-        Late reports of older attempts do not count."""
+        """Return the task if this is its running attempt, otherwise None. Late reports of older attempts do not
+        count."""
         task = self.tasks.get(name)
         return task if task is not None and task.phase == "running" and task.attempt == attempt else None
 

@@ -53,8 +53,8 @@ _SHOWN: dict[Phase, TaskState] = {
 
 
 class Spread:
-    """The lists that a mapped task is spread over, and the arguments that its elements share,
-    resolved once for all of them."""
+    """The lists whose items become the elements of a mapped task, and the arguments that all elements share. Both are
+    resolved once for all elements."""
 
     __slots__ = ("_lists", "_names", "_shared")
 

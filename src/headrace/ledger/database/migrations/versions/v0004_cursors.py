@@ -13,5 +13,5 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the column. It is NULL for existing versions of cursors, all of which tasks have set."""
+    """Add the column. It is NULL for existing versions of cursors, which were all set by tasks."""
     op.add_column("cursors", sa.Column("by", TEXT))

@@ -62,7 +62,9 @@ def test_the_file_of_a_model_is_one_that_its_library_reads(tmp_path: Path) -> No
         assert "hint: get one of its parts: `headrace get latest lightgbm.model`\n" in wrong.err
         assert skops.io.load(project.root / "straight.skops").classes_.tolist() == [0, 1]
 
-        check_error(project.headrace("get", "latest", "raw"), 2, "the model `raw` isn't fitted", hint="fit the model first")
+        check_error(
+            project.headrace("get", "latest", "raw"), 2, "the model `raw` isn't fitted", hint="fit the model first"
+        )
         whole = project.headrace("get", "latest", "lightgbm")
         hint = "get it alone: `headrace get latest lightgbm.model`"
         check_error(whole, 2, "`lightgbm.model` is a `lightgbm.basic.Booster`", hint=hint)

@@ -90,8 +90,8 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
 
 
 def sources_kept(views: Views, run: str) -> list[str]:
-    """Return the names of sources that a resumed run will not read again, since they succeeded,
-    though tasks after them failed."""
+    """Return the names of sources that a resumed run will not read again: they succeeded, and tasks that depend on them
+    failed."""
     story = views.story(run)
     nodes = list(story.nodes.values())
     states = {row.name: row.state for row in views.rows(run)}

@@ -31,7 +31,7 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
     name, version, value = wanted.name, wanted.version, _encode_ref(wanted.value)
 
     def work(db: Database) -> None:
-        lock(db)  # so that a collector that would remove the last reference to the value waits
+        lock(db)  # so that a collector waits before it removes the last reference to the value
         latest, _ = db.execute(db.sql.CURSOR, (name,)).fetchone() or (0, b"")
         if latest != version:
             raise _moved(name, version)

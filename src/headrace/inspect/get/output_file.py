@@ -33,7 +33,7 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     is_told = to is not None and not to.is_dir()
     path = to if to is not None and is_told else (to or Path()) / plain_name(name)
     is_device = is_told and path.exists() and not path.is_file()  # a pipe such as `/dev/stdout` can't be replaced
-    target = path.resolve() if is_told and not is_device else path  # for a link that was named, the file it leads to
+    target = path.resolve() if is_told and not is_device else path  # if a link was named, the file that it leads to
     beside = Path(tempfile.gettempdir()) if is_device else target.parent
     aside = beside / f".{target.name[:100]}.{secrets.token_hex(4)}"
     try:

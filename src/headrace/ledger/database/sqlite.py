@@ -171,7 +171,7 @@ def connect_to_read(path: Path, *, project: str = "") -> SqliteDatabase:
         found.execute("PRAGMA cache_size=-2048")
         return found
     with Troubles(path):
-        # SQLite would create its log beside the file. `immutable` says that the file never changes: then it doesn't.
+        # SQLite would create its log beside the file, but not if `immutable` says that the file never changes.
         db = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
         return _checked(db, path, project)
 

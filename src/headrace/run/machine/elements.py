@@ -33,7 +33,7 @@ class Elements:
         for index, name in enumerate(names):
             element = known.pop(name, None)
             if element is None and (element := phases.tasks.get(name)) is not None:
-                self._revival.reset(element, moved=True)  # an earlier list had this element, and a later one did not
+                self._revival.reset(element, moved=True)  # an earlier list had this element, and the last list did not
             if element is None:
                 element = phases.add(name, task.node, task.stage, task, index)
             task.elements.append(element)

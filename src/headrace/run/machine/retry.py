@@ -23,7 +23,7 @@ class Rule(Struct, frozen=True):
 
 
 RULES: dict[FailureKind, Rule] = {
-    "user": Rule(0, True, True),  # the same input is likely to raise again soon: wait for a change outside
+    "user": Rule(0, True, True),  # an immediate retry would probably fail again; the cause may go away later
     "timeout": Rule(0, True, False),  # the attempt has waited long enough
     "memory": Rule(0, True, True),  # other processes may free memory meanwhile
     "crash": Rule(0, True, False),  # a segfault is as likely now as later

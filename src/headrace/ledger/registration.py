@@ -33,7 +33,7 @@ def put(
     """Register a version, if it isn't registered yet, and point its aliases at it. The caller's transaction must hold
     the lock.
 
-    A registered version that has no preparation yet gets the wanted one.
+    A registered version that has no preparation yet gets the preparation in `wanted`.
     """
     kind, name, identity = wanted.kind, wanted.name, wanted.out.identity
     out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))

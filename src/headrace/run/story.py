@@ -37,7 +37,7 @@ class Written(Struct):
 
 
 class Story(Struct, kw_only=True):
-    """The facts that the events of a run state.
+    """The facts that are in a run's events.
 
     `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
     code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written` is by

@@ -84,7 +84,7 @@ def _newer(count: int, of: str = "") -> str:
 
 
 def _ago(age_s: float) -> str:
-    """Return an age as text, in the greatest unit of which it has at least two.
+    """Return an age as text, in the largest unit that gives a number of at least 2.
 
     >>> _ago(40), _ago(600), _ago(8 * 3600), _ago(55.1 * DAY_S)
     ('40 seconds', '10 minutes', '8.0 hours', '55.1 days')

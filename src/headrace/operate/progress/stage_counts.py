@@ -60,7 +60,7 @@ class Stage:
     def counts(self) -> str:
         """The numbers of tasks that run, were reused, failed, were skipped or cancelled, as text.
 
-        If there are none, the text is the stage's state and, if known, what it waits for.
+        If there are no such tasks, the text is the stage's state and, if known, what the stage waits for.
         """
         states = ("running", "reused", "failed", "skipped", "cancelled")
         counts = [f"{self.states[state]} {state}" for state in states if self.states[state]]

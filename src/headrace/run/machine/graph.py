@@ -89,8 +89,8 @@ class Graph:
     def begin(self, only: Sequence[str], asked_for: str | None) -> None:
         """Free the tasks that wait for nothing, since the trace has been good so far.
 
-        If `only` is not empty, tasks that the tasks in `only` don't need so far wait until the trace has ended: a node
-        that is traced later may need them.
+        If `only` is not empty, a task that isn't needed by the tasks in `only` so far waits until the trace has ended,
+        because a node that is traced later may need it.
         """
         self.begun = True
         if only:

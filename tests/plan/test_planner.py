@@ -95,6 +95,18 @@ def test_a_map_that_is_never_reused_is_expected_to_be_as_wide_as_it_was() -> Non
         assert (each.decision, each.width, each.expected_s, each.expected_usd) == ("run", 3, 3.0, 3.0)
 
 
+def test_a_maps_list_comes_from_what_it_is_mapped_over_and_from_nothing_else() -> None:
+    sketch = Sketch()
+    table, many, more = (sketch.node(name) for name in ("table", "many", "more"))
+    sketch.node("one", over=["x"], x=many, y=table)
+    sketch.node("two", over=["x", "y"], x=many, y=more, z=table)
+    sketch.node("same", over=["x", "y"], x=Out("many", (0,)), y=Out("many", (1,)), z=table)
+    reasons = {name: task.reason for name, task in plan(sketch, Taught()).items()}
+    assert reasons["one"] == "its list comes from `many`"
+    assert reasons["two"] == "its lists come from `many`, `more`"
+    assert reasons["same"] == "its lists come from `many`"
+
+
 def test_what_can_not_do_without_a_skipped_task_is_skipped() -> None:
     sketch = Sketch()
     for name in ("mapped", "takes"):

@@ -18,7 +18,7 @@ from headrace.errors import listed
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.needs import names_needed, needed_by
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
-from headrace.plan.reuse import NOTHING_STORED, Before, Change, ChangedGiven, barred, told_change, why_run
+from headrace.plan.reuse import NOTHING_STORED, Before, Change, ChangedGiven, barred, made_by, told_change, why_run
 from headrace.plan.times import Beside, Times, Took
 from headrace.plan.transfers import Source, Transfers
 from headrace.spec.artifact import Ref, gather
@@ -273,18 +273,18 @@ class Planner:
         names = self._elements(node)
         width = len(names) if names is not None else self._history.width(node.name)
         unknown = [
-            f"`{name}`"
+            name
             for name in names_needed(node)
             if self._fates[name].out is None and self._fates[name].decision != "skip"
         ]
-        waits = ", ".join(unknown)
+        waits = ", ".join(f"`{name}`" for name in unknown)
         decision: Decision = "run"
         expected: Mapping[str, tuple[Ref, str]] = {}
         why = barred(stage, self._policy, always=node.always)
         if why is None:
             expected, is_lost = self._foreseen(node, stage)
             if not expected and not self._may_be_there(node, stage):
-                why = f"its list comes from {waits}" if names is None else self._why_surely(node, stage, names)
+                why = made_by(node, unknown) if names is None else self._why_surely(node, stage, names)
                 why = why or (NOTHING_STORED if is_lost else None)
             elif not expected:
                 decision = "reuse_if_unchanged"

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from headrace.errors import listed
 from headrace.plan.keys import told
-from headrace.spec.graph import Node
+from headrace.spec.graph import Node, outs
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
 
@@ -66,6 +66,14 @@ def told_change(param: str, parts: Sequence[str]) -> str:
     """Return words which say that an input has changed. If the input is or contains code, name the `parts` that have
     changed."""
     return f"`{param}` changed: {listed(parts, 3)}" if parts else f"`{param}` changed"
+
+
+def made_by(node: Node, unknown: Sequence[str]) -> str:
+    """Return the words that a map's lists aren't known yet, with those of the `unknown` tasks that make them."""
+    args = dict(node.args)
+    needed = [{out.task for out in outs(args[param])}.intersection(unknown) for param in node.over]
+    names = ", ".join(f"`{name}`" for name in unknown if any(name in tasks for tasks in needed))
+    return f"its lists come from {names}" if sum(map(bool, needed)) > 1 else f"its list comes from {names}"
 
 
 def why_run(

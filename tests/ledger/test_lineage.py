@@ -36,6 +36,7 @@ NODES = (
     node("report", models=Many("list", (Out("fit", (0,)), Out("fit", (1,)))), table=Out("features")),
     node("apart", month=Const(MONTH)),
 )
+NAMES = {"load": RAW, "features": TABLE, "fit": REPORT}
 ROWS = [
     task_row("load", out=RAW),
     task_row("features", ordinal=1, out=TABLE),
@@ -135,6 +136,38 @@ def test_whichever_run_is_asked_a_result_stands_once_with_all_that_reused_it(led
     for trail in (*(lineage.of_task(run, "load") for run in (one, *later)), lineage.of_artifact(RAW.digest)):
         assert [(step.run, step.origin, step.again) for step in trail.made] == [(one, None, newest)]
         assert [(step.run, step.task, step.again) for step in trail.down] == [(one, "features", newest)]
+
+
+def test_a_result_has_the_same_number_of_reuses_whatever_is_asked_for(ledger: Ledger, lineage: Lineage) -> None:
+    nodes = node("load"), node("features", raw=Out("load")), node("fit", table=Out("features"))
+    one = store(
+        ledger,
+        [task_row("load", out=RAW), task_row("features", ordinal=1, out=TABLE), task_row("fit", ordinal=2, out=REPORT)],
+        traced(*nodes),
+    )
+    # The first run reuses all three; in the second `load` gave other bytes, yet `features` the same; in the third
+    # `load` alone was reused.
+    shared = {name: Reused(task=name, key=f"key of {name}", out=RAW, run=one, why="same", inputs=b"") for name in NAMES}
+    all_three = [task_row(name, "reused", ordinal=n, out=out) for n, (name, out) in enumerate(NAMES.items())]
+    two = store(ledger, all_three, traced(*nodes), *shared.values())
+    new_load = [task_row("load", key="new", out=blob("new")), *all_three[1:]]
+    three = store(ledger, new_load, traced(*nodes), shared["features"], shared["fit"])
+    new_features = [
+        all_three[0],
+        task_row("features", key="new", ordinal=1, out=blob("new")),
+        task_row("fit", key="new", ordinal=2, out=blob("model")),
+    ]
+    four = store(ledger, new_features, traced(*nodes), shared["load"])
+    wanted = {"load": (four, two), "features": (three, two), "fit": (three, two)}
+    for asked in NAMES:
+        for run in (one, two):
+            trail = lineage.of_task(run, asked)
+            counted = {
+                step.task: {step.origin or step.run, step.run, *step.again}
+                for step in (*trail.made, *trail.up, *trail.down)
+                if step.key != "new"
+            }
+            assert counted == {task: {one, *runs} for task, runs in wanted.items()}, (run, asked)
 
 
 def test_a_result_of_a_forgotten_run_is_counted_by_the_others(ledger: Ledger, lineage: Lineage) -> None:

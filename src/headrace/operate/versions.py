@@ -343,7 +343,7 @@ def _judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]
     """
     if kind == "model":
         with suppress(NotFoundError):
-            made = Lineage(views).of_artifact(ref.digest).made
+            made = Lineage(views).makers(ref.digest)
             return [each for step in made for each in _judging_task(material(views, step.run), step.task)]
     return []
 

@@ -681,6 +681,15 @@ SELECT name, out FROM tasks WHERE run = :run AND out IS NOT NULL
 -- The tasks whose outputs' digests lie between two texts.
 SELECT run, name FROM tasks WHERE digest >= :first AND digest < :past ORDER BY run DESC
 
+--- reused_tasks
+-- The tasks that reused an output whose digest is in a JSON list. One scan of the table finds all of them.
+SELECT run, digest, key FROM tasks WHERE state = 'reused' AND digest IN (SELECT value FROM json_each(:digests))
+
+--- reused_tasks (postgresql)
+-- An index finds the digests.
+SELECT run, digest, key FROM tasks
+WHERE state = 'reused' AND digest IN (SELECT json_array_elements_text(CAST(:digests AS json)))
+
 --- runs_by_blob
 -- The runs that name blobs whose digests lie between two texts.
 SELECT DISTINCT run, digest FROM blobs WHERE digest >= :first AND digest < :past ORDER BY run DESC

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 
 import msgspec
 from msgspec import Struct
@@ -63,7 +63,7 @@ class Step(Struct, frozen=True, kw_only=True):
     again: tuple[str, ...] = ()
 
 
-class Trail(Struct, frozen=True, kw_only=True):
+class Trail(Struct, frozen=True):
     """The lineage of an artifact, as the tasks that made it, the tasks before them, and the tasks after them.
 
     `made` are the tasks that produced the artifact, newest run first. `up` are the tasks that these needed, directly or
@@ -84,6 +84,7 @@ class Lineage:
         self._views = views
         self._run = cache(self._load)
         self._had = cache(self._reused)
+        self._numbered = cache(lambda number: self._run(views.run_id(number)))
 
     def of_task(self, run: str | None, task: str, part: Ref | None = None) -> Trail:
         """Return the trail of a task's output, or of a part of that output.
@@ -108,8 +109,7 @@ class Lineage:
                 first = [each for names in below for each in names] + other.taking(stored)
                 down += other.tried(other.walk(first, other.below))
         up = [made.step(name) for name in made.walk(made.above(task), made.above)]
-        newest = [run.id for run in holding]
-        return Trail(made=(_whole(steps, newest),), up=tuple(up), down=_once(down, newest))
+        return self._counted([_whole(steps)], up, _once(down))
 
     def of_artifact(self, digest: str) -> Trail:
         """Return the trail of an artifact, given its digest or the beginning of the digest.
@@ -117,33 +117,57 @@ class Lineage:
         Raises:
             NotFoundError: no task produced the artifact.
         """
-        runs = self._holding((digest,))
-        found = {run: run.giving(digest) for run in runs}
-        stored = frozenset(each for run, names in found.items() for each in run.stored(names, digest))
-        makers = {run: run.first(names) if stored else names for run, names in found.items() if names}
-        if not makers:
-            raise NotFoundError(
-                f"no task gave an artifact `{digest}`", hint="`headrace show RUN --json` lists the digests of outputs"
-            )
+        found, stored, makers = self._giving(digest)
         down = []
         for run, names in found.items():
             first = [each for name in names for each in run.fed(name, digest)] + run.taking(stored)
             down += run.tried(run.walk(first, run.below))
         latest, names = next(iter(makers.items()))
         up = latest.walk([each for name in names for each in latest.above(name)], latest.above)
-        newest = [run.id for run in runs]
-        return Trail(
-            made=_once([run.step(name) for run, names in makers.items() for name in names], newest),
-            up=tuple(latest.step(name) for name in up),
-            down=_once(down, newest),
-        )
+        made = _once(run.step(name) for run, names in makers.items() for name in names)
+        return self._counted(made, map(latest.step, up), _once(down))
+
+    def makers(self, digest: str) -> list[Step]:
+        """Return the tasks that made an artifact, newest run first, without counting the runs that reused it.
+
+        Raises:
+            NotFoundError: no task produced the artifact.
+        """
+        return _once(run.step(name) for run, names in self._giving(digest)[-1].items() for name in names)
+
+    def _giving(self, digest: str) -> tuple[Mapping[_Run, list[str]], frozenset[str], Mapping[_Run, list[str]]]:
+        """Return by run the names of the tasks whose output has an artifact, the digests of the artifact in the store,
+        and by run the names of those tasks that made it."""
+        found = {run: run.giving(digest) for run in self._holding((digest,))}
+        stored = frozenset(each for run, names in found.items() for each in run.stored(names, digest))
+        makers = {run: run.first(names) if stored else names for run, names in found.items() if names}
+        if not makers:
+            raise NotFoundError(
+                f"no task gave an artifact `{digest}`", hint="`headrace show RUN --json` lists the digests of outputs"
+            )
+        return found, stored, makers
+
+    def _counted(self, *sides: Iterable[Step]) -> Trail:
+        """Return the trail of these steps, each with the runs that reused its result. Such a run may have nothing else
+        of the trail, so each step's output is looked up."""
+        lists = [list(steps) for steps in sides]
+        reuses = self._views.reuses({digest for steps in lists for step in steps for digest in self._digest(step)})
+        return Trail(*(tuple(replace(step, again=self._again(step, reuses)) for step in steps) for steps in lists))
+
+    def _again(self, step: Step, reuses: Mapping[tuple[str, str | None], Sequence[int]]) -> tuple[str, ...]:
+        result = self._run(step.run).result(step.task)
+        numbers = [number for digest in self._digest(step) for number in reuses.get((digest, step.key), ())]
+        runs = map(self._numbered, numbers[:RUNS])
+        return tuple(run.id for run in runs if run.id != step.run and result in run.reused)
+
+    def _digest(self, step: Step) -> Sequence[str]:
+        return self._run(step.run).digests(step.task)[:1]
 
     def _holding(self, digests: Iterable[str]) -> list[_Run]:
         numbers: set[int] = set()
         for digest in digests:
             numbers |= self._views.runs_holding(digest)
-        newest = sorted(numbers, reverse=True)[:RUNS]
-        return [self._run(self._views.run_id(number)) for number in newest]
+        return [self._numbered(number) for number in sorted(numbers, reverse=True)[:RUNS]]
 
     def _load(self, run: str) -> _Run:
         story = self._views.story(run)
@@ -283,6 +307,15 @@ class _Run:
             return tuple(self.result(each) for each in elements)
         return self._origins.get(name, self.id) if row.state == "reused" else self.id, row.key or name
 
+    @cached_property
+    def reused(self) -> frozenset[tuple[object, ...]]:
+        """The results that this run reused from other runs, as `result` returns them."""
+        return frozenset(self.result(name) for name in self.rows if self.origin(name) not in (None, self.id))
+
+    def origin(self, name: str) -> str | None:
+        """Return the run that made a task's output, if the task reused it."""
+        return self._origins.get(name) if self.rows[name].state == "reused" else None
+
     def step(self, name: str) -> Step:
         row = self.rows[name]
         node = self._node(name)
@@ -295,7 +328,7 @@ class _Run:
             code=row.code,
             needs=() if node is None else tuple(_need(param, arg) for param, arg in node.args),
             outputs=outputs(row.out, _value),
-            origin=self._origins.get(name) if row.state == "reused" else None,
+            origin=self.origin(name),
         )
 
     def _node(self, name: str) -> Node | None:
@@ -319,22 +352,18 @@ def _stored(ref: Ref) -> frozenset[str]:
     return frozenset(each.digest for each in within(ref) if blobs(each))
 
 
-def _once(steps: Iterable[Step], newest: Sequence[str]) -> tuple[Step, ...]:
-    """Return each result once: the step of the run that made it, with the runs that reused it in the order of
-    `newest`."""
+def _once(steps: Iterable[Step]) -> list[Step]:
+    """Return each result once: the step of the run that made it."""
     found: dict[tuple[str, str, tuple[str, ...]], list[Step]] = {}
     for step in steps:
         place = step.origin or step.run, step.task, tuple(each.digest for each in step.outputs)
         found.setdefault(place, []).append(step)
-    return tuple(_whole(same, newest) for same in found.values())
+    return [_whole(same) for same in found.values()]
 
 
-def _whole(same: Sequence[Step], newest: Sequence[str]) -> Step:
-    """Return one step for several that have the same result: that of the run that made it, otherwise the first. Steps
-    whose task has another name only add their runs to `again`."""
-    first = next((step for step in same if step.origin is None and step.task == same[0].task), same[0])
-    reused = {step.run for step in same if step.origin not in (None, step.run)} - {first.run}
-    return replace(first, again=tuple(run for run in newest if run in reused))
+def _whole(same: Sequence[Step]) -> Step:
+    """Return one step for several that have the same result: that of the run that made it, otherwise the first."""
+    return next((step for step in same if step.origin is None and step.task == same[0].task), same[0])
 
 
 def _need(param: str, arg: Arg) -> Need:

@@ -23,7 +23,7 @@ from headrace.ledger.database.reader import Reader
 from headrace.ledger.records import ALIASES, METRICS, VERSIONS, VersionRecord
 from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RUN_LINES, RunView
-from headrace.ledger.views.views import Views
+from headrace.ledger.views.views import Views, run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
 from headrace.run.events import Logged, decode_event
 from headrace.spec.artifact import Ref
@@ -193,7 +193,8 @@ class TrackingViews(Views):
                 best[number] = value, task
         found = []
         for number, (value, task) in sorted(best.items(), key=lambda each: each[1][0], reverse=descending):
-            view = self._view(self._query.read(RUN_LINES, self._sql.RUN_LINE_BY_NUMBER, number)[0])
+            line = self._query.read(RUN_LINES, self._sql.RUN_LINE_BY_NUMBER, number)[0]
+            view = run_view(line, self._db.leases)
             if pipeline in (None, view.pipeline):
                 found.append(RankedView(run=view, task=task, value=value))
             if len(found) == limit:

@@ -11,7 +11,7 @@ go on between two calls.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, Self
@@ -21,6 +21,7 @@ import msgspec
 from headrace.errors import NotFoundError, listed
 from headrace.ledger.database.address import Address
 from headrace.ledger.database.database import NO_END
+from headrace.ledger.database.leases import Leases
 from headrace.ledger.database.opening import connect_to_read
 from headrace.ledger.records import TASK_ROWS
 from headrace.ledger.views.query import FEW, Query, near
@@ -85,7 +86,7 @@ class Views:
         Raises:
             NotFoundError: no run matches, or several do; the message lists similar ids.
         """
-        return self._view(self._query.run(name))
+        return run_view(self._query.run(name), self._db.leases)
 
     def runs(self, *, limit: int = 1000, pipeline: str | None = None, before: int | None = None) -> RunsView:
         """Return the newest runs, without their tasks. With `before`, only runs older than the run of this number are
@@ -96,14 +97,14 @@ class Views:
         else:
             lines = self._query.read(RUN_LINES, self._sql.RUN_LINES_OF, pipeline, first, limit)
         return RunsView(
-            runs=tuple(self._view(line) for line in lines),
+            runs=tuple(run_view(line, self._db.leases) for line in lines),
             more=lines[-1].number if lines and len(lines) == limit else None,
         )
 
     def show(self, name: str | None = None) -> RunView:
         """Return a run with all of its tasks, in their order."""
         line = self._query.run(name)
-        view = self._view(line)
+        view = run_view(line, self._db.leases)
         gone, now = view.why == GONE, time.time() if view.state in LIVE else None
         with self._db.troubles():
             # Converted row by row, so that only one row at a time is in memory beside the views.
@@ -129,7 +130,7 @@ class Views:
         ):
             found.setdefault((line.stage, line.kind), []).append(line)
         running: dict[tuple[str, str], list[float]] = {}
-        if (view := self._view(run)).state in LIVE and view.why != GONE:
+        if (view := run_view(run, self._db.leases)).state in LIVE and view.why != GONE:
             now = time.time()
             for stage, kind, started in self._query.all(self._sql.RUNNING_LINES, run.number):
                 running.setdefault((stage, kind), []).append(max(0.0, now - started))
@@ -167,6 +168,14 @@ class Views:
         span = digest, digest + "\U0010ffff"
         statements = self._sql.RUNS_BY_BLOB, self._sql.TASKS_BY_DIGEST
         return {run for statement in statements for run, _ in self._query.all(statement, *span)}
+
+    def reuses(self, digests: Iterable[str]) -> Mapping[tuple[str, str | None], list[int]]:
+        """Return the numbers of the runs that reused outputs with these digests, newest first, by digest and key."""
+        found: dict[tuple[str, str | None], list[int]] = {}
+        wanted = msgspec.json.encode(list(digests)).decode()
+        for run, digest, key in self._query.all(self._sql.REUSED_TASKS, wanted):
+            found.setdefault((digest, key), []).append(run)
+        return {of: sorted(set(runs), reverse=True) for of, runs in found.items()}
 
     def artifact(self, digest: str) -> Ref:
         """Return a task's output, or a part of one, given its digest or the beginning of its digest.
@@ -250,15 +259,17 @@ class Views:
         found = self._query.all(self._sql.MADE_OF, pipeline, first, last, code, MADE + 1)
         return None if len(found) > MADE else [inputs for (inputs,) in found]
 
-    def _view(self, line: RunLine) -> RunView:
-        gone = line.state in LIVE and self._db.leases.holder(line.id) is None
-        return RunView(
-            run=line.id,
-            pipeline=line.pipeline,
-            state="waiting" if gone else line.state,
-            created=line.created,
-            seconds=line.seconds,
-            usd=line.usd,
-            params=_decode_params(line.params),
-            why=GONE if gone else line.why,
-        )
+
+def run_view(line: RunLine, leases: Leases) -> RunView:
+    """Return the view of a run. A run whose driver is gone is shown as waiting."""
+    gone = line.state in LIVE and leases.holder(line.id) is None
+    return RunView(
+        run=line.id,
+        pipeline=line.pipeline,
+        state="waiting" if gone else line.state,
+        created=line.created,
+        seconds=line.seconds,
+        usd=line.usd,
+        params=_decode_params(line.params),
+        why=GONE if gone else line.why,
+    )

@@ -18,11 +18,11 @@
     ├── RunFailed                 exit 1   a run failed; has the run as an attribute
     ├── RunCancelled              exit 3   a run was cancelled; has the run as an attribute
     ├── StoreError                exit 5   a store can't be read or written
-    │   ├── StoreUnreachable      exit 2   its server can't be reached, or refuses access; 5 once a run has begun
+    │   ├── StoreUnreachable      exit 2   its server or folder can't be reached, or refuses access; 5 in a run
     │   ├── BlobMissing                    the store has no such blob
     │   └── BlobDamaged                    the bytes don't match the digest
     ├── LedgerError               exit 5   the ledger can't be read or written
-    │   ├── LedgerUnreachable     exit 2   its server can't be reached, or refuses access; 5 once a run has begun
+    │   ├── LedgerUnreachable     exit 2   its server or file can't be reached, or refuses access; 5 in a run
     │   ├── LedgerDamaged                  its file was damaged after it was written
     │   ├── LedgerVersionError    exit 2   another version of Headrace wrote it
     │   ├── LeaseHeld             exit 2   another driver holds the run
@@ -35,8 +35,21 @@ Each error has a `message` (what is wrong, names in backticks) and a `hint` (wha
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import Any
+
+NO_ACCESS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+NO_PLACE = NO_ACCESS | {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
+"""The operating system's numbers for a path that can't be made or written to, whatever room there is: someone must
+change the path or its mode."""
 
 _HERE = __file__.removesuffix("errors.py")
 
@@ -178,7 +191,8 @@ class StoreError(HeadraceError):
 
 
 class StoreUnreachable(StoreError):
-    """The store's server can't be reached or refuses access: wrong address, bucket, region, credentials or rights."""
+    """The store's server or folder can't be reached or refuses access: wrong address, path, bucket, region, credentials
+    or rights."""
 
     exit_code = 2
 
@@ -196,7 +210,8 @@ class LedgerError(HeadraceError):
 
 
 class LedgerUnreachable(LedgerError):
-    """The ledger's server can't be reached or refuses access: wrong address, database, password or rights."""
+    """The ledger's server or file can't be reached or refuses access: wrong address, path, database, password or
+    rights."""
 
     exit_code = 2
 

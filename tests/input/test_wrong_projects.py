@@ -19,6 +19,16 @@ def flow(text: str = "") -> None:
     one()
 """
 
+FULL = """\
+import errno, pathlib
+make = pathlib.Path.mkdir
+def mkdir(path, *args, **more):
+    if path.name == "full" or path.parent.parent.name == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    return make(path, *args, **more)
+pathlib.Path.mkdir = mkdir
+"""
+
 SETTINGS = {
     "a bracket left open": ("[project\n", "headrace.toml:1: not valid TOML", "key = value"),
     "lists without an end": ("a = " + "[" * 5000, "headrace.toml` has lists or tables nested too deep", "no setting"),
@@ -128,3 +138,31 @@ def test_a_state_folder_that_is_read_only_is_told_and_can_be_looked_at(project: 
     for words in (["run", "flow"], ["gc"], ["backup", "kept"]):
         check_error(project.headrace(*words), 2, "state folder", "it is read-only", hint="HEADRACE_HOME")
     assert project.headrace("show").code == 0
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "headrace.toml/x"])
+def test_a_path_that_can_not_be_made_is_a_wrong_setting(project: Project, place: str) -> None:
+    project.write("pipelines.py", PIPELINES)
+    project.write("headrace.toml", "")
+    project.headrace("run", "flow")
+    path = (project.root / place).resolve()
+    for settings in (
+        {"HEADRACE__STORE__URL": str(path)},
+        {"HEADRACE__LEDGER__URL": f"sqlite:///{path}.db"},
+        {"HEADRACE_HOME": str(path)},
+    ):
+        for command in ("run", "plan"):
+            done = project.headrace(command, "flow", also=settings)
+            check_error(done, 2, f"`{path}", hint="")
+    check_error(project.headrace("backup", str(path)), 2, "", hint="folder")
+
+
+@pytest.mark.parametrize("setting", ["HEADRACE__STORE__URL", "HEADRACE__LEDGER__URL"])
+def test_a_disk_that_is_full_is_no_wrong_setting(project: Project, setting: str) -> None:
+    project.write("pipelines.py", PIPELINES)
+    project.write("headrace.toml", "")
+    project.write("sitecustomize.py", FULL)
+    kind = "sqlite:///" if "LEDGER" in setting else ""
+    also = {"PYTHONPATH": str(project.root), setting: f"{kind}{project.root}/full/x"}
+    done = project.headrace("run", "flow", also=also)
+    check_error(done, 5, "full", hint="")

@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from headrace.errors import BlobDamaged, BlobMissing, StoreError
+from headrace.errors import NO_ACCESS, BlobDamaged, BlobMissing, StoreError, StoreUnreachable
 
 Place = Literal["store", "cache"]
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 FULL_BELOW_BYTES = 1 << 20
 
 
@@ -29,8 +28,8 @@ def trouble(error: BaseException, path: Path, place: Place = "store") -> StoreEr
             if place == "store"
             else "free some space there, lower `cache_gib` of the store, or move the cache with HEADRACE_HOME",
         )
-    if code in CLOSED and isinstance(error, OSError) and _is_ours(error, path):
-        return StoreError(
+    if code in NO_ACCESS and isinstance(error, OSError) and _is_ours(error, path):
+        return StoreUnreachable(
             f"the {place} `{path.parent.parent}` can't be written to: {error.strerror}",
             hint="check its owner, its mode and how it is mounted",
         )

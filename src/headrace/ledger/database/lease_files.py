@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.errors import LeaseHeld, LedgerError
+from headrace.errors import NO_PLACE, LeaseHeld, LedgerError, LedgerUnreachable
 from headrace.ledger.database.leases import Holder, refusal
 from headrace.spec.noun import UNREADABLE
 
@@ -70,7 +70,8 @@ class FileLeases:
                     return FileLease(path, descriptor)
                 os.close(descriptor)  # the previous holder has removed this file meanwhile
         except OSError as error:
-            raise LedgerError(
+            kind = LedgerUnreachable if error.errno in NO_PLACE else LedgerError
+            raise kind(
                 f"the lock `{path}` can't be taken: {error.strerror}",
                 hint="check that the folder can be written to and that its disk has room",
             ) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from headrace.errors import LedgerDamaged, LedgerError, LedgerVersionError
+from headrace.errors import NO_PLACE, LedgerDamaged, LedgerError, LedgerUnreachable, LedgerVersionError
 from headrace.ledger.database.address import refuse_other
 from headrace.ledger.database.database import Unmet
 from headrace.ledger.database.lease_files import FileLeases
@@ -238,7 +238,8 @@ class Troubles:
         if isinstance(error, _UNREADABLE):
             raise trouble(error, self._path) from error
         if isinstance(error, OSError):
-            raise LedgerError(
+            kind = LedgerUnreachable if error.errno in NO_PLACE else LedgerError
+            raise kind(
                 f"the ledger `{self._path}` can't be opened: {error.strerror}",
                 hint="check that its folder is there and can be written to",
             ) from error
@@ -258,7 +259,8 @@ def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerErro
             hint="restore it from a backup (`headrace restore`); `headrace fsck` names what can't be read",
         )
     what, hint = _TROUBLES.get(code, (f"failed: {error}", "`headrace fsck` checks it"))
-    return LedgerError(f"the ledger `{path}` {what}", hint=hint)
+    kind = LedgerUnreachable if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) else LedgerError
+    return kind(f"the ledger `{path}` {what}", hint=hint)
 
 
 _NO_TEXT = "decode"

@@ -22,7 +22,7 @@ from typing import BinaryIO, cast
 
 from blake3 import blake3
 
-from headrace.errors import StoreError
+from headrace.errors import NO_PLACE, StoreError, StoreUnreachable
 from headrace.spec.address import StoreAddress
 from headrace.store.blob import Blob, Found, Stray
 from headrace.store.bucket.bucket import PATIENCE_S, Absent, Bucket
@@ -232,7 +232,8 @@ class ObjectStore:
         try:
             return self._cache.aside()
         except OSError as error:
-            raise trouble(error, self._cache.tmp / "draft", "cache") or StoreError(
+            kind = StoreUnreachable if error.errno in NO_PLACE else StoreError
+            raise trouble(error, self._cache.tmp / "draft", "cache") or kind(
                 f"the cache `{self._cache.folder}` can't be made: {error.strerror}",
                 hint="check that its path is a folder, or can become one",
             ) from error

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from headrace.errors import StoreError
+from headrace.errors import NO_PLACE, StoreError, StoreUnreachable
 from headrace.store.blob import Blob, Found, Stray
 from headrace.store.digest import digest_of
 from headrace.store.draft import Draft
@@ -189,7 +189,8 @@ class FolderStore:
             sync(self.root)
             sync(self.root.parent)
         except OSError as error:
-            raise trouble(error, self._tmp / "draft") or StoreError(
+            kind = StoreUnreachable if error.errno in NO_PLACE else StoreError
+            raise trouble(error, self._tmp / "draft") or kind(
                 f"the store `{self.root}` can't be made: {error.strerror}",
                 hint="check that its path is a folder, or can become one",
             ) from error

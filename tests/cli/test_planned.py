@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
+import pytest
+
 from tests.cli.conftest import Shell
 
 PIPELINES = """
@@ -198,6 +203,19 @@ def test_a_forecast_behind_a_value_says_what_was_held_back_in_the_run_before(pro
     first = project("run", "flow", "--json").json["run"]
     why = f"forecast from run {first}: the pipeline asks for a value before it"
     assert planned(project)["publish"] == ("skip_if_unchanged", why)
+
+
+def test_the_time_of_a_task_includes_loading_and_saving_also_in_a_forecast(project: Shell) -> None:
+    for text in (GATED, GATED.replace("found = rows()", "found = rows()\n    found.value()")):
+        project.write("pipelines.py", text)
+        project("run", "flow", "--force", "enough")
+        with closing(sqlite3.connect(project.folder / ".headrace" / "ledger.db")) as db:
+            last = "run = (select max(number) from runs) and attempts > 0"
+            took = dict(db.execute(f"select name, load_s + seconds + save_s from tasks where {last}"))
+        tasks = project("plan", "flow", "--force", "rows", "--json").json["tasks"]
+        expected = {task["name"]: task["expected_s"] for task in tasks if task["decision"] == "run"}
+        assert expected.keys() >= ({"rows", "enough"} if "value()" in text else {"rows"})
+        assert expected == {name: pytest.approx(took[name]) for name in expected}
 
 
 SHEETS = """

@@ -262,7 +262,9 @@ def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask
         return ()
     story = views.story(runs[0].run)
     known = {node.name for node in graph.nodes}
-    past: Mapping[str, float] = {view.task: view.seconds or 0.0 for view in views.history(pipeline, runs=1)}
+    past: Mapping[str, float] = {
+        view.task: (view.seconds or 0.0) + (view.moving_s or 0.0) for view in views.history(pipeline, runs=1)
+    }
     skipped = {row.name for row in views.rows(runs[0].run) if row.state == "skipped"}
     return [
         PlannedTask(

@@ -42,6 +42,9 @@ def command(
     the same inputs, as far as they are known. Else it says `reuse if unchanged`: the task is reused unless the source's
     output has changed.
 
+    A task's time includes importing its module, loading its inputs and saving its output. `headrace show` prints the
+    time of the task's function alone.
+
     The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
     run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with its
     longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start workers,

@@ -190,6 +190,19 @@ def test_a_value_that_changes_its_type_within_a_file_is_named() -> None:
     assert "column `v` is a string in row 1, and `v` is `int64` in `schema=`" in told
 
 
+def test_a_missing_text_of_a_csv_is_empty_unless_texts_can_be_null() -> None:
+    write("t.csv", "n,plan\n1,\n2,a\n3,NA\n4,-\n")
+    pq.write_table(pa.table({"n": [5], "plan": pa.array([None], pa.string())}), "u.parquet")
+    for options, plans in (
+        ({}, ["", "a", "NA", "-"]),
+        ({"null_values": ["-"]}, ["", "a", "NA", "-"]),
+        ({"strings_can_be_null": True}, [None, "a", None, "-"]),
+        ({"strings_can_be_null": True, "null_values": [""]}, [None, "a", "NA", "-"]),
+    ):
+        assert ingest.files("t.csv", **options)["plan"].to_pylist() == plans
+    assert ingest.files("u.parquet")["plan"].to_pylist() == [None]
+
+
 def test_a_schema_chooses_columns_and_has_missing_ones_be_null() -> None:
     schema = pa.schema([("b", pa.string()), ("c", pa.float32())])
     for name in ("t.csv", "t.jsonl", "t.json", "t.parquet"):

@@ -159,8 +159,8 @@ def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
 def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
     """Return the earlier task to compare a task with, or None.
 
-    For a reused task, it is the task in the run that made the output,
-    otherwise the same task in the last run before.
+    For a reused task, it is the task in the run that made the output, otherwise the same task in the last run before
+    this one.
     """
     if row.key is None:
         return None

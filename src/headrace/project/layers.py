@@ -88,9 +88,9 @@ class Layers:
         return self._origins.get(path)
 
     def nearest_origin(self, *path: str, above: bool = True) -> str | None:
-        """Return where a setting or a part of it was set, else, with `above`, where a table around it was set.
+        """Return the place where a setting or a part of it was set, or None.
 
-        It is None if none of them was set.
+        If neither was set, `above` asks for the place where a table around the setting was set.
         """
         below = (origin for known, origin in self._origins.items() if known[: len(path)] == path)
         lengths = range(len(path), 0, -1) if above else ()

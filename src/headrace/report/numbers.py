@@ -59,7 +59,8 @@ def value_of(fact: Fact) -> str:
 
 
 def told_from(value: float, bound: float, decimals: int | None) -> str:
-    """Return a number as text, with as many decimals as show on which side of a bound it is, and at least `decimals`.
+    """Return a number as text, with as many decimals as are needed to show on which side of a bound it is, and at least
+    `decimals`.
 
     >>> told_from(0.1004, 0.1, 2), told_from(0.1, 0.1, 2), told_from(0.2, 0.1, 2), told_from(1.000001e20, 1e20, 0)
     ('0.1004', '0.10', '0.20', '1.000001e+20')

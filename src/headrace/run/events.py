@@ -265,8 +265,8 @@ class Failed(Struct, frozen=True, array_like=True, gc=False, tag="failed"):
 class Checkpointed(Struct, frozen=True, array_like=True, gc=False, tag="checkpointed"):
     """An attempt saved a checkpoint, from which the next attempt starts.
 
-    `number` counts the checkpoints of an attempt from 1, so that one reported twice is recognised. It is 0 in events
-    from workers of older versions.
+    `number` counts the checkpoints of an attempt from 1, so that a checkpoint that is reported twice is recognised. It
+    is 0 in events from workers of older versions.
     """
 
     task: str

@@ -62,7 +62,8 @@ class Training(Struct, frozen=True, kw_only=True):
     """The facts about the model's training. `peak_gib` is the peak of the worker's memory. `seeds` are arguments with
     seed names.
 
-    If the run of the training is forgotten, times and counts are None, and what only that run knew is empty.
+    If the run of the training is forgotten, times and counts are None, and fields that only that run could fill are
+    empty.
     """
 
     task: Made

@@ -17,8 +17,8 @@ SEARCHED = 500
 
 
 class Ranked(Struct, frozen=True, kw_only=True):
-    """A run with its metric, or None if it has none. If several tasks have the metric, the best counts, or the last if
-    it is unknown which direction is better."""
+    """A run with its metric, which is None if the run has none. If several tasks have the metric, the best counts, or
+    the last if it is unknown which direction is better."""
 
     run: RunView
     reading: Reading | None

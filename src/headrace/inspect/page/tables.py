@@ -93,7 +93,7 @@ def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, st
     """Return a value and the ends of its interval (`auc.value`, `auc.low`, `auc.high`) as one entry:
     the value and a text.
 
-    If the interval is only the value itself, as for a count, it is left out.
+    If the interval is only the value itself, as for a count, the interval is left out.
     """
     entries: dict[str, float | tuple[float, str]] = {}
     for name, value in values.items():

@@ -199,7 +199,7 @@ class Collector:
         """Make runs name one of several equal generations, and record the others for deletion. Return whether there
         were any.
 
-        A run that has not ended keeps its names: its workers know them, and may outlive its driver.
+        A run that has not ended keeps its names: the run's workers know these names, and may outlive the driver.
         """
         driven = set(self._drivers())
         numbers = {run.number for run in kept if run.id in driven or not run.has_ended}

@@ -181,8 +181,8 @@ class Lineage:
         return _Run(run, {row.name: row for row in rows}, story.nodes, origins)
 
     def _maker(self, run: str, key: str) -> str:
-        """Return the run that made a result which this run reused. The search follows a chain of reuse, since the
-        result may have been reused from a run that reused it too."""
+        """Return the run that made a result which this run reused. The search follows a chain of reuse, since the run
+        from which the result came may itself have reused it."""
         seen = set()
         while run not in seen:
             seen.add(run)
@@ -287,7 +287,8 @@ class _Run:
     def first(self, names: Iterable[str]) -> list[str]:
         """Return the names of the tasks that made an artifact themselves.
 
-        `names` are tasks that produced the same artifact. Those that got it from another one of them are left out.
+        `names` are tasks that produced the same artifact. A task that got the artifact from another one of these tasks
+        is left out.
         """
         rest = list(names)
         later = set(self.walk([each for name in rest for each in self.below(name)], self.below))
@@ -404,8 +405,7 @@ def _plain(ref: Ref) -> str | None:
 
 
 def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
-    """Return what each call of an evaluation stage evaluated, such as `fit[1].model`, for the stages with several calls
-    in a run.
+    """For each evaluation stage with several calls in a run, return what each call evaluated, such as `fit[1].model`.
 
     If calls evaluate the same model, the text also has the next arguments in which the calls differ.
     """

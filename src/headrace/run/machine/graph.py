@@ -22,9 +22,9 @@ from headrace.spec.stage import Stage
 class Graph:
     """The stages and nodes that were traced.
 
-    `whole` is True once the pipeline's body has returned. `failure` is set if it raised. `begun` is True once tasks may
-    begin: the trace has been good so far, and has ended or waits for a value that it asked for. `free` are tasks that
-    wait for no other task, only for the trace. `freed` are tasks that may go on.
+    `whole` is True once the pipeline's body has returned. `failure` is set if the body raised an exception. `begun` is
+    True once tasks may begin: the trace has been good so far, and has ended or waits for a value that it asked for.
+    `free` are tasks that wait for no other task, only for the trace. `freed` are tasks that may go on.
     """
 
     def __init__(self, phases: Phases) -> None:

@@ -91,8 +91,8 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
 def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
     """Yield what is wrong with a task's region and transfers.
 
-    A task that is ready or runs must have its inputs in the run's region. A task that waits for transfers must wait for
-    ones that have not ended.
+    A task that is ready or runs must have its inputs in the run's region. A task that waits for transfers must wait
+    only for transfers that have not ended.
     """
     if task.move is None and task.phase in ("ready", "running") and task.region != machine.phases.region:
         yield f"is {task.phase}, and its inputs were last seen in `{task.region}`"

@@ -58,7 +58,7 @@ NOTEBOOKS = [
         UNREAD,
         [UNREAD[0], UNREAD[1].replace("= 1", "= 2"), UNREAD[2]],
         True,
-        "counts as written",
+        "source text counts",
     ),
     Notebook(
         "a lambda",

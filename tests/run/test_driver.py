@@ -168,7 +168,7 @@ def test_a_stage_that_ran_past_its_timeout_is_ended_and_one_behind_it_is_lost() 
     assert bed.driver().drive().state == "failed"
     [failed] = bed.events(Failed)
     assert failed.failure.kind == "timeout"
-    assert failed.failure.hint == "raise `timeout`, or let it do less"
+    assert failed.failure.hint == "raise `timeout`, or let the stage do less"
     assert bed.cluster.clock.monotonic() == pytest.approx(10, abs=2)
 
 

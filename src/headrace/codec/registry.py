@@ -141,8 +141,8 @@ class Registry:
 
     @cached_property
     def _offered(self) -> list[Codec]:
-        """The codecs that installed packages offer; an entry point is a codec, or a class that is called to make
-        one."""
+        """The codecs that installed packages offer; an entry point is a codec, or a class that makes a codec when it is
+        called."""
         from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms, and few processes need it
 
         codecs: list[Codec] = []

@@ -181,7 +181,7 @@ def user_line() -> str:
 def stands_for(value: object) -> Any:
     """Return the type of a handle's value, `Any` for a secret, file or folder, and None for all other values.
 
-    A secret or a file reaches the stage as another type, so it can't be checked before.
+    A secret or a file reaches the stage as another type, so its type can't be checked in the call.
     """
     if isinstance(value, Handle):
         return value._headrace_hint
@@ -189,8 +189,8 @@ def stands_for(value: object) -> Any:
 
 
 def mapped_over(bound: Sequence[tuple[str, Any]], hints: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the arguments that a call is mapped over. Arguments gathered by `*name` never are: every call
-    gets all of them."""
+    """Return the names of the arguments that a call is mapped over. Arguments gathered by `*name` are never mapped
+    over: every call gets all of them."""
     return tuple(
         name for name, value in bound if not name.startswith("*") and _is_mapped(value, hints.get(name, UNKNOWN))
     )

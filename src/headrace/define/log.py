@@ -165,6 +165,6 @@ def whole(name: str, step: Any) -> int:
 
 
 def counts(name: str, rank: int) -> bool:
-    """Return whether a value with this name is logged when the process has this rank: rank 0, or the name begins with
-    `rank`."""
+    """Return whether a value with this name is logged when the process has this rank. That is so for rank 0, and for
+    names that begin with `rank`."""
     return rank == 0 or name.startswith("rank")

@@ -114,7 +114,7 @@ class Attempt(Protocol):
         ...
 
     def ref(self, parameter: str) -> Ref | None:
-        """Return the artifact of an argument. It is None if the argument wasn't given or isn't a single artifact, and
+        """Return the artifact of an argument; None if the argument wasn't given, if it isn't a single artifact, or
         outside a run."""
         ...
 

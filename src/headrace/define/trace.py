@@ -209,7 +209,7 @@ def _names(after: Any, stage: str) -> tuple[str, ...]:
     handles = [after] if isinstance(after, Handle) else list(after or ())
     for handle in handles:
         if not isinstance(handle, Handle):
-            raise TraceError(f"`after=` of `{stage}` holds {handle!r} ({user_line()})", hint="give handles")
+            raise TraceError(f"`after=` of `{stage}` contains {handle!r} ({user_line()})", hint="give handles")
     return tuple(dict.fromkeys(handle._headrace_out.task for handle in handles))
 
 

@@ -2,8 +2,9 @@
 
 A task that has to run has no output yet, so the inputs of the tasks after it aren't known. For such a later task, the
 planner assumes that the tasks before it have the same outputs as in one of the latest runs. If there is a result for
-those inputs, it will be reused if the assumption holds. The outputs may also be those of a still earlier run. So the
-plan says that a task surely runs only if no run had the same code and the same known inputs.
+the inputs that follow from this assumption, the plan says that the result is reused if the assumption holds. But the
+outputs may also be the same as in a run before the latest runs. So the plan says that a task surely runs only if no run
+had the same code and the same known inputs.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ class History(Protocol):
 class _Fate(Struct):
     """What the plan expects of a task.
 
-    `out` is its output, or None if it isn't known. `expected` maps earlier runs, newest first, to the output that the
-    task will have if the tasks before have the same outputs as in that run, with the run that made the output. `open`
-    is true if the task may still be skipped.
+    `out` is its output, or None if it isn't known. `expected` maps each earlier run, newest first, to a pair: the
+    output that the task will have if the tasks before it have the same outputs as in that run; and the run that made
+    this output. `open` is true if the task may still be skipped.
     """
 
     decision: Decision

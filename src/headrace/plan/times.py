@@ -1,10 +1,10 @@
 """Estimates how long a run takes, as a range, from the times of the latest runs. Pure.
 
-The lower end assumes that only the tasks that surely run do so, each as fast as it ever was. The upper end assumes that
-all tasks that may run do so, each as slow as it ever was.
+The lower end assumes that a task runs only if it surely runs, and as fast as it ever was. The upper end assumes that
+every task that may run does run, as slow as it ever was.
 
 A run also needs time besides its tasks: to trace, to start workers, to import. That time grows with the number of
-tasks. So for the lower end, only those earlier runs count in which no task ran besides those that surely run now.
+tasks. So for the lower end, only those earlier runs count that ran no other tasks than those that surely run now.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Times:
         return low * (1 - ROOM[0]), high * (1 + ROOM[1])
 
     def _alike(self) -> Sequence[Beside]:
-        """Return the earlier runs that are most like a run in which all tasks run that may run."""
+        """Return the earlier runs that are most like a run in which every task that may run does run."""
         same = [run for run in self._beside if run.ran == self._may]
         more = [run for run in self._beside if run.ran >= self._may]
         return same or more or self._beside

@@ -161,7 +161,7 @@ class MemoryRun:
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
         """Return the number and the encoded artifact of a version, or None if there is no such version.
 
-        For a cursor, it is the latest version; for a model or dataset, the version that `name` means.
+        For a cursor, this is the latest version; for a model or dataset, the version that `name` means.
 
         Raises:
             UsageError: `name` is no valid name of a version.

@@ -67,8 +67,8 @@ class Arguments:
                 raise HeadraceError(f"an argument of `{order.task}` is not known")
 
     def _given(self, ref: Ref, order: Do, folder: Path) -> object:
-        """Load an argument. If other code may have changed it, its bytes are checked against its digest first, unless
-        its files have not changed since they were last checked."""
+        """Load an argument. If other code may have changed the argument's files, their bytes are first compared with
+        the digest. Files that are unchanged since their last comparison are not compared again."""
         needed = blobs(ref)
         if not needed or not (self._guarded or any(blob.digest in order.verify for blob in needed)):
             return self._load(ref, scratch=folder)

@@ -17,7 +17,7 @@ def failure_of(error: BaseException, bundle: Path) -> Failure:
     elif isinstance(error, MemoryError):
         kind = "memory"
     if isinstance(error, BlobDamaged | BlobMissing) and error.generation:
-        hint = "run again, which makes it again; `headrace fsck --deep` checks whether other artifacts are damaged too"
+        hint = "run again to replace it; `headrace fsck --deep` checks whether other artifacts are damaged too"
         return Failure(kind, error.message, hint=hint, damaged=(error.generation,))
     if isinstance(error, HeadraceError):
         message = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)
@@ -37,7 +37,7 @@ def _is_lasting(error: BaseException) -> bool:
 
 def _hint(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
-        return "raise `memory_gib` in its resources, or let it work on less at a time"
+        return "raise `memory_gib` in the stage's resources, or let the stage work on less at a time"
     if isinstance(error, FileNotFoundError):
         return "a stage runs in an empty folder of its own: give it data as `hr.File(path)` from the pipeline"
     return None

@@ -65,8 +65,8 @@ def _gathered(value: Any) -> Any:
 
 
 def _check_table(value: Any, name: str, stage: StageFunction[..., Any]) -> None:
-    """Refuse a value that isn't a table, for a ready-made stage. It may come from a stage whose return type isn't
-    annotated."""
+    """Raise an error if a ready-made stage gets a value that isn't a table. Such a value may come from a stage whose
+    return type isn't annotated."""
     if hasattr(stage.function, "__headrace_version__") and not is_table(type(value)):
         raise UsageError(
             f"parameter `{name}` of `{stage.declaration.name}` takes a `pyarrow.Table`, and was given a"

@@ -38,7 +38,7 @@ class Absent:
         fresh = [name for name, place in self._asked.items() if place and name not in self._told]
         self._told.update(fresh)
         return [
-            f"{self._asked[name]} asks for `{name}`, which is set here and which stages and pipelines don't see:"
+            f"{self._asked[name]} asks for `{name}`, which is set here but isn't visible to stages and pipelines:"
             " name it under `[run] variables`, or pass it with `hr.secret` if it is secret"
             for name in fresh
         ]

@@ -17,8 +17,8 @@ _LONGEST = 1 << 16
 
 
 class Meeting:
-    """Exchanges texts between the workers of a run on different nodes. It goes through the store, which may be all that
-    every node can reach."""
+    """Exchanges texts between the workers of a run on different nodes. The texts go through the store, since it may be
+    the only thing that every node can reach."""
 
     def __init__(self, run: str, logs: Logs, folder: Path) -> None:
         self._run = run

@@ -100,7 +100,7 @@ class Asker:
         imported = find_function(stage.function, self._bundle)
         if imported.function is not function:
             raise ProjectError(
-                f"`{stage.function}` is another function than the stage that is called",
+                f"`{stage.function}` names another function than the stage that is called",
                 hint="give each stage a name of its own in its module",
             )
         if stage.environment is not None:

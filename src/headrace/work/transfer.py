@@ -91,7 +91,7 @@ class Mover:
         return self._sources[address]
 
     def _teller(self, order: Move) -> Callable[[int], None]:
-        """Return a function that sends the driver this transfer's progress, at most every `TELL_S` seconds."""
+        """Return a function that sends the driver this transfer's progress, at most once in `TELL_S` seconds."""
         last = time.monotonic()
 
         def tell(done: int) -> None:

@@ -875,7 +875,7 @@ ROWS = [
     """,
         ("DEPTH = 3", "DEPTH = 4"),
         changes="fit",
-        note="counts as written",
+        note="source text counts",
     ),
     row(
         "who makes a constant that counts as written",
@@ -894,7 +894,7 @@ ROWS = [
     """,
         ("local.depth = depth", "local.depth = depth + 1"),
         changes="fit",
-        note="counts as written",
+        note="source text counts",
     ),
     # Defaults
     row("a default argument of the stage", DEFAULTS, ("STEP = 2", "STEP = 3"), changes="fit", keeps="score"),

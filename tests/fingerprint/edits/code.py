@@ -1402,7 +1402,7 @@ ROWS = [
     """,
         ("make(local(1))", "make(local(2))"),
         changes="fit",
-        note="counts as written",
+        note="source text counts",
     ),
     row(
         "a lambda as a constant",

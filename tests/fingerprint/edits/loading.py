@@ -33,7 +33,7 @@ USES_PACKAGE = """
 """
 
 CLI = "import commands\nfrom cli import app\n\ndef fit(x):\n    return app\n"
-WRITTEN = "counts as written"
+WRITTEN = "source text counts"
 
 ROWS = [
     # Packages that import their own modules

@@ -546,7 +546,7 @@ ROWS = [
         ("config.py", "DEPTH = 2", "DEPTH = 3"),
         files={"config.py": "DEPTH = 2\nSIZE = DEPTH * 2\n"},
         changes="fit",
-        note="`config` is imported while a function runs: its constants count as written",
+        note="`config` is imported while a function runs: the source text of its constants counts",
     ),
     row(
         "a star import behind an import inside of the stage",
@@ -970,7 +970,7 @@ ROWS = [
             "site-packages/lib/__init__.py": "class Model:\n    def __init__(self, depth):\n        self.depth = depth\n",
         },
         changes="fit",
-        note="`pipelines.MODEL` has no readable value (lib.Model): it counts as written",
+        note="`pipelines.MODEL` has no readable value (lib.Model): its source text counts",
     ),
     row(
         "what is done to an object of a distribution while its module is loaded",
@@ -989,7 +989,7 @@ ROWS = [
             "site-packages/lib/__init__.py": "class Model:\n    def __init__(self, depth):\n        self.depth = depth\n",
         },
         changes="fit",
-        note="counts as written",
+        note="source text counts",
     ),
     row(
         "a function that a distribution made",
@@ -1007,7 +1007,7 @@ ROWS = [
             "site-packages/lib/__init__.py": "def maker(n):\n    def add(x):\n        return x + n\n    return add\n",
         },
         changes="fit",
-        note="counts as written",
+        note="source text counts",
     ),
     row(
         "an object of a distribution that can't even be looked at",
@@ -1046,7 +1046,7 @@ ROWS = [
             """,
         },
         changes="fit",
-        note="counts as written",
+        note="source text counts",
     ),
     row(
         "a class with a base of a distribution",

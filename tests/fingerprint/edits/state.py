@@ -447,7 +447,7 @@ ROWS = [
         IDLE,
         keeps="fit",
         uncached="a random generator",
-        note="counts as written",
+        note="source text counts",
     ),
     row(
         "a random generator of the stage's own",
@@ -473,7 +473,7 @@ ROWS = [
         IDLE,
         keeps="fit",
         uncached="while",
-        note="counts as written",
+        note="source text counts",
     ),
     row(
         "a decorator that fills a registry while modules are loaded",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from tests.fingerprint.edits.row import row
 
 WRITTEN = "has no readable value"
-MADE = "it counts by its attributes"
+MADE = "its attributes count"
 
 
 def pandas(name: str, constant: str, *edit: str) -> object:

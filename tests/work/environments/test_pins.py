@@ -198,7 +198,7 @@ def test_a_group_that_is_not_there_is_told_with_those_that_are(file: str) -> Non
 @pytest.mark.parametrize("file", ["uv.lock", "pylock.toml"])
 def test_another_python_than_a_lock_allows_is_told(file: str) -> None:
     text = 'requires-python = "<3.4"\n' + TEXTS[file].replace('requires-python = ">=3.11"', "")
-    with pytest.raises(EnvironmentFailed, match=r"`.*` is for Python <3.4, and this machine's is 3\.") as caught:
+    with pytest.raises(EnvironmentFailed, match=r"`.*` is for Python <3.4, and this machine has 3\.") as caught:
         read_pins({file: text}, file, None)
     assert "requires-python" in str(caught.value.hint)
 

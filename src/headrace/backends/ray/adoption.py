@@ -24,7 +24,7 @@ _POLL_S = 0.02
 def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle, Taken]]:
     """Take over the actors of a run that answer, and return each by name, with its handle and its state.
 
-    Actors that don't answer, whose worker is leaving, or that run a tracer are ended. An actor that a newer driver has
+    An actor is ended if it doesn't answer, if its worker is leaving, or if it runs a tracer. An actor of a newer driver
     is left alone.
     """
     handles = cluster.find(run)

@@ -282,7 +282,7 @@ class RayBackend:
             weakref.finalize(self, self._watch.stop)  # a driver that forgets its backend leaves no thread behind
 
     def _look(self) -> None:
-        """Add notices about workers that wait to start, and for what.
+        """Add notices that say which workers wait to start, and what they wait for.
 
         Raises:
             BackendError: the cluster's head has not answered for `headless_s`.

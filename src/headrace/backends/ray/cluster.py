@@ -165,7 +165,7 @@ class Cluster:
         return ""
 
     def size(self) -> tuple[int, Mapping[str, float]]:
-        """Return the number of living nodes, and the sum of their resources by Ray's names of them."""
+        """Return the number of living nodes, and the sum of the nodes' resources, by Ray's names of the resources."""
         return sum(node["Alive"] for node in ray.nodes()), {"CPU": 0.0, **ray.cluster_resources()}
 
     def ask(

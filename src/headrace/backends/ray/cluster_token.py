@@ -1,7 +1,7 @@
 """The token of a Ray cluster that Headrace starts. It is in a temporary file for as long as the cluster exists.
 
-Without it, Ray would make a token in the user's home and leave it there. A cluster that the user starts later would
-then require that token.
+Without this file, Ray would make a token in the user's home and leave the token there. A cluster that the user starts
+later would then require that token.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def _is_sound(text: str) -> bool:
 
 
 def _has_parameters(text: str) -> bool:
-    """Return whether LightGBM knows the name in each line of the parameters; it would accept unknown names
+    """Return whether LightGBM knows the name in each line of the parameters; LightGBM would accept unknown names
     unchecked."""
     _, is_there, rest = text.partition("\nparameters:\n")
     parameters, is_whole, _ = rest.partition("\nend of parameters\n")

@@ -151,7 +151,7 @@ def _check(node: Node) -> None:
 
 def _check_shared(node: Node, first: dict[int, Node]) -> None:
     """Raise `CodecError` if a node has the number of an earlier node but another content. skops uses the earlier object
-    for both, so an object could be checked here that is not the one used."""
+    for both, so the object that is checked might not be the object that is used."""
     number = node.get("__id__")
     if number is None:
         return

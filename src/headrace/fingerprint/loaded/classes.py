@@ -98,7 +98,7 @@ def _unwritten(follow: Follow, node: Node, cls: type, scope: Scope) -> str:
     the statements that make it."""
     names = sorted(name for name, value in scope.items() if value is cls)
     if not names:
-        follow.reach.note(f"`{node.name}` is made while its module is loaded: it counts by its attributes")
+        follow.reach.note(f"`{node.name}` is made while its module is loaded: its attributes count")
         return follow.values_of(node, fields(cls), "fields", node.name).digest
     return " ".join(follow.written(node, name, scope) for name in names)
 
@@ -145,7 +145,7 @@ def _entry(follow: Follow, node: Node, name: str, value: object, found: list[tup
         return name
     encoded = follow.values_of(node, value, f"entry {name}", f"{node.name}.{name}")
     if encoded.unread and _is_written(name, found):
-        follow.reach.note(f"`{node.name}.{name}` has no readable value: it counts as written")
+        follow.reach.note(f"`{node.name}.{name}` has no readable value: its source text counts")
     return f"{name} {encoded.digest}"
 
 
@@ -172,7 +172,7 @@ def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[S
 
 
 def _is_generated(follow: Follow, function: types.FunctionType) -> bool:
-    """Return whether a decorator such as `dataclass` made a method; then the text of the class covers it."""
+    """Return whether a decorator such as `dataclass` made a method; the text of the class covers such methods."""
     if not function.__name__.startswith("__"):
         return False
     while is_a(inner := function.__dict__.get("__wrapped__"), types.FunctionType):

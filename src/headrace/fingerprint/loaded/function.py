@@ -46,7 +46,7 @@ def _fill_without_source(follow: Follow, node: Node, function: types.FunctionTyp
     if source is not None or follow.reach.sources.has_text(function.__code__, function.__globals__):
         follow.reach.never(node, f"the source of `{node.name}` changed since it was imported")
     else:
-        follow.reach.note(f"`{node.name}` has no source: it counts as compiled")
+        follow.reach.note(f"`{node.name}` has no source: its compiled code counts")
     node.own = digest("code", code_text(function.__code__))
     names = global_names(function.__code__).read
     follow.chains(node, [(name,) for name in sorted(names)], function.__globals__)
@@ -62,7 +62,7 @@ def carried(follow: Follow, node: Node, function: types.FunctionType, prefix: st
         if encoded is not None and encoded.unread:
             unread.add(label)
             kinds = ", ".join(sorted(set(encoded.unread)))
-            follow.reach.note(f"`{node.name}.{prefix}{name}` has no readable value ({kinds}): it counts as written")
+            follow.reach.note(f"`{node.name}.{prefix}{name}` has no readable value ({kinds}): its source text counts")
     return unread
 
 

@@ -2,8 +2,7 @@
 changes.
 
 The output of such a function depends on what ran before in the same process, so it may not be reused. A global
-dictionary that is only filled by plain stores (`CACHE[key] = value`) is taken to be a cache: its value at import
-counts.
+dictionary that is only filled by plain stores (`CACHE[key] = value`) is treated as a cache: its value at import counts.
 """
 
 from __future__ import annotations
@@ -224,8 +223,8 @@ def _content(cell: types.CellType) -> object:
 
 
 def _is_real(change: Change) -> bool:
-    """Return whether a change of a parameter counts. A plain store deeper inside doesn't: it is taken to be a cache, as
-    in `self._x[key] = x`."""
+    """Return whether a change of a parameter counts. A plain store deeper inside, as in `self._x[key] = x`, doesn't: it
+    is treated as a cache."""
     return not (change.how == "put" and (change.attribute is not None or len(change.base) > 1))
 
 

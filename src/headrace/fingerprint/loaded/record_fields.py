@@ -19,7 +19,7 @@ def lists_fields(cls: Any) -> bool:
 
 
 def fields(cls: Any) -> list[object]:
-    """Return everything that a class lists about its fields; used for a class without a `class` statement."""
+    """Return everything that a class lists about its fields. This is for classes that no `class` statement made."""
     facts: list[object] = [getattr(cls, name, None) for name in ("_fields", "__struct_fields__")]
     inside = vars(cls)
     annotations = inside.get("__annotations__") if sys.version_info < (3, 14) else getattr(cls, "__annotations__", None)

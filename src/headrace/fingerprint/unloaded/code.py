@@ -94,7 +94,7 @@ class Static:
             node.text = ast.unparse(statements[0])[:200]
             if not _is_literal(statements):
                 self.reach.note(
-                    f"`{self._title(path)}` is imported while a function runs: its constants count as written"
+                    f"`{self._title(path)}` is imported while a function runs: the source text of its constants counts"
                 )
         self._check_loaded(node, source, path, name)
         self._add(node, source, path, statements)

@@ -61,7 +61,7 @@ class Loading:
         return [(file, statements) for file, statements in acting if statements]
 
     def elsewhere(self, importer: str, home: str) -> Iterator[tuple[str, ast.stmt]]:
-        """Yield file and statement for each statement that acts on names of the module `home`, in the other modules
+        """Yield, each with its file, the statements that act on names of the module `home` and are in other modules
         that `importer` loads."""
         for file in self._loaded([importer]):
             for act in self._of(file):

@@ -105,7 +105,7 @@ class Supervision:
         """Return a hint for failures of this kind, or None."""
         words = shlex.join([self._run, task])
         return {
-            "memory": "raise `memory_gib` in its resources, or let it work on less at a time",
-            "timeout": "raise `timeout`, or let it do less",
+            "memory": "raise `memory_gib` in the stage's resources, or let the stage work on less at a time",
+            "timeout": "raise `timeout`, or let the stage do less",
             "crash": f"`headrace logs {words}` has its last output; `headrace debug {words}` runs it in one process",
         }.get(kind)

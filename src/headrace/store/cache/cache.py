@@ -144,7 +144,8 @@ class Cache:
         return [entry.path for entry in scan(self.folder) if entry.name not in known]
 
     def _adopt(self, digest: str, place: str) -> Path | None:
-        """Return a file of an earlier boot if its bytes still have the digest, moved to its place, or None.
+        """If a file of an earlier boot still has the digest, move it to `place` and return this path; otherwise return
+        None.
 
         A loss of power may have damaged the file.
         """
@@ -155,7 +156,8 @@ class Cache:
         return None
 
     def _checked(self, path: str, place: str, digest: str) -> Path | None:
-        """Return a file, moved to `place`, if its bytes have the digest; otherwise delete it and return None."""
+        """If a file's bytes have the digest, move it to `place` and return this path; otherwise delete it and return
+        None."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

@@ -44,8 +44,8 @@ _decode_name = msgspec.msgpack.Decoder(str).decode
 
 
 class Envoys:
-    """Requests the code of stages in their environments, from one process in each. The driver is told if an environment
-    must be built first."""
+    """Requests the code of stages from processes in the stages' environments, one in each. The driver is told if an
+    environment must be built first."""
 
     def __init__(self, hello: Hello, channel: Channel) -> None:
         self._hello = hello

@@ -166,7 +166,7 @@ def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
         return " ".join([f"{name} @ {package['archive']['url']}", *hashes])
     raise EnvironmentFailed(
         f"`{file}` has `{name}` from a file that other machines don't have",
-        hint="publish it to an index, or make it an editable dependency: then its code goes with the project's",
+        hint="publish it to an index, or make it an editable dependency: then its code is sent with the project's code",
     )
 
 
@@ -225,8 +225,8 @@ def _check_python(file: str, wanted: str | None) -> None:
         return
     if not fits:
         raise EnvironmentFailed(
-            f"`{file}` is for Python {wanted}, and this machine's is {here}",
-            hint="run Headrace on such a Python there, or widen `requires-python` and lock again",
+            f"`{file}` is for Python {wanted}, and this machine has {here}",
+            hint="run Headrace on such a Python version there, or widen `requires-python` and lock again",
         )
 
 

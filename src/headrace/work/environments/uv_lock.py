@@ -84,7 +84,7 @@ def line(package: Table) -> tuple[str | None, str | None]:
         return None, None
     raise EnvironmentFailed(
         f"`uv.lock` has `{name}` from `{next(iter(source.values()))}`, which other machines don't have",
-        hint="publish it to an index, or make it an editable dependency: then its code goes with the project's",
+        hint="publish it to an index, or make it an editable dependency: then its code is sent with the project's code",
     )
 
 

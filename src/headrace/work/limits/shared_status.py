@@ -1,5 +1,5 @@
-"""A page of memory that a worker and its parent share. In it, the parent reads what the worker's attempts do, however
-busy the worker is, or why the worker didn't start."""
+"""A page of memory that a worker and its parent share. The parent reads in it how many attempts have ended and since
+when the present one runs, however busy the worker is; or why the worker didn't start."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ class Sieve:
         return b"".join((*sifted, data[at:end]))
 
     def rest(self) -> bytes:
-        """Return the bytes that were held back, when no more will come; if they are half of a secret or more, they are
-        masked."""
+        """Return the bytes that were held back, when no more will come; if they are the first half of a secret or more,
+        they are masked."""
         held, self._held = self._held, b""
         is_cut = any(secret.startswith(held) and 2 * len(held) >= len(secret) for secret in self._secrets)
         return STARS if held and is_cut else self._pattern.sub(STARS, held)

@@ -93,7 +93,7 @@ class Local:
         project = attempt().project
         if project is None and not os.path.isabs(self._pattern):
             raise SourceError(
-                f"`{look.pattern}` is a path of the project's folder, which is not on this host",
+                f"`{look.pattern}` is relative to the project's folder, and this host doesn't have that folder",
                 hint="give an absolute path, put the files in a bucket (`s3://`), or pass them as `hr.Folder`",
             )
         self._base = project or Path("/")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from headrace.ledger.views.lineage import judged as judged
+from headrace.ledger.views.evaluated import judged as judged
 from headrace.ledger.views.rows import (
     GONE,
     AttemptView,

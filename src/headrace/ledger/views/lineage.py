@@ -12,7 +12,6 @@ by reuse.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 
@@ -24,7 +23,7 @@ from headrace.errors import NotFoundError
 from headrace.ledger.views.rows import OutputView, outputs
 from headrace.ledger.views.views import Views
 from headrace.run.ports import TaskRow
-from headrace.spec.artifact import Ref, blobs, part_names, within
+from headrace.spec.artifact import Ref, blobs, within
 from headrace.spec.graph import Arg, Const, Node, Out, Secret, constants, outs
 
 RUNS = 30
@@ -94,7 +93,7 @@ class Lineage:
         """
         made = self._run(self._views.find(run).run)
         row = self._views.task(made.id, task)
-        ref = _ref(row) if part is None else part
+        ref = ref_of(row) if part is None else part
         first = made.below(task) if part is None else made.fed(task, part.digest)
         down = [made.step(name) for name in made.walk(first, made.below)]
         stored: frozenset[str] = frozenset() if ref is None else _stored(ref)
@@ -216,7 +215,7 @@ class _Run:
         for node in nodes.values():
             for name in _needed(node):
                 self._below.setdefault(name, []).append(node.name)
-        self.digests = cache(lambda name: () if (ref := _ref(rows[name])) is None else _digests(ref))
+        self.digests = cache(lambda name: () if (ref := ref_of(rows[name])) is None else _digests(ref))
 
     def above(self, name: str) -> list[str]:
         """Return the names of the tasks whose outputs a task needs."""
@@ -261,7 +260,7 @@ class _Run:
 
     def _handed(self, out: Out) -> tuple[str, ...]:
         """Return the digests of the artifact that a handle names, and of its parts."""
-        ref = _ref(self.rows[out.task]) if out.task in self.rows else None
+        ref = ref_of(self.rows[out.task]) if out.task in self.rows else None
         for place in out.path:
             ref = ref.parts[place] if ref is not None and ref.parts and place < len(ref.parts) else None
         return () if ref is None else _digests(ref)
@@ -296,7 +295,7 @@ class _Run:
 
     def stored(self, names: Iterable[str], digest: str) -> frozenset[str]:
         """Return the digests of stored artifacts in these tasks' outputs that begin with `digest`."""
-        refs = [ref for name in names if (ref := _ref(self.rows[name])) is not None]
+        refs = [ref for name in names if (ref := ref_of(self.rows[name])) is not None]
         return frozenset(each for ref in refs for each in _stored(ref) if each.startswith(digest))
 
     def result(self, name: str) -> tuple[object, ...]:
@@ -327,7 +326,7 @@ class _Run:
             state=row.state,
             key=row.key,
             code=row.code,
-            needs=() if node is None else tuple(_need(param, arg) for param, arg in node.args),
+            needs=() if node is None else tuple(need_of(param, arg) for param, arg in node.args),
             outputs=outputs(row.out, _value),
             origin=self.origin(name),
         )
@@ -340,7 +339,8 @@ def _needed(node: Node) -> list[str]:
     return list(dict.fromkeys(out.task for _, arg in node.args for out in outs(arg)))
 
 
-def _ref(row: TaskRow) -> Ref | None:
+def ref_of(row: TaskRow) -> Ref | None:
+    """Return a task's output, or None if it has none."""
     return None if row.out is None else _decode_ref(row.out)
 
 
@@ -367,7 +367,8 @@ def _whole(same: Sequence[Step]) -> Step:
     return next((step for step in same if step.origin is None and step.task == same[0].task), same[0])
 
 
-def _need(param: str, arg: Arg) -> Need:
+def need_of(param: str, arg: Arg) -> Need:
+    """Return where a parameter's value comes from."""
     tasks = tuple(dict.fromkeys(out.task for out in outs(arg)))
     match arg:
         case Const(ref=ref):
@@ -402,51 +403,3 @@ def _plain(ref: Ref) -> str | None:
     if ref.names:
         return f"{{{', '.join(f'{name}: {text}' for name, text in zip(ref.names, found, strict=True))}}}"
     return f"[{', '.join(text for text in found if text is not None)}]"
-
-
-def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
-    """For each evaluation stage with several calls in a run, return what each call evaluated, such as `fit[1].model`.
-
-    If calls evaluate the same model, the text also has the next arguments in which the calls differ.
-    """
-    bases = dict.fromkeys(_CALL.sub("", each) for each in tasks)
-    twice = [  # elements of a map are not separate calls
-        each
-        for each in bases
-        if not each.endswith("]") and views.has(run, f"{each}[1]") and views.task(run, f"{each}[1]").kind == "evaluate"
-    ]
-    found: dict[str, str] = {}
-    nodes = views.story(run).nodes if twice else {}
-    for base in twice:
-        found |= _apart(views, run, [node for node in nodes.values() if _CALL.sub("", node.name) == base])
-    return found
-
-
-def _apart(views: Views, run: str, calls: Sequence[Node]) -> dict[str, str]:
-    given = [dict(call.args) for call in calls]
-    params = sorted(dict.fromkeys(param for each in given for param in each), key=lambda each: each != "model")
-    words: list[str] = [""] * len(calls)
-    for param in params:
-        told = ["" if param not in each else _told(views, run, param, each[param]) for each in given]
-        if len(set(told)) > 1:
-            words = [", ".join(filter(None, each)) for each in zip(words, told, strict=True)]
-        if len(set(words)) == len(words):
-            break
-    return {call.name: each for call, each in zip(calls, words, strict=True) if each}
-
-
-def _told(views: Views, run: str, param: str, arg: Arg) -> str:
-    if isinstance(arg, Out):
-        return f"`{_part(views, run, arg)}`"
-    need = _need(param, arg)
-    return f"`{param}` of {', '.join(f'`{each}`' for each in need.tasks)}" if need.tasks else f"{param}={need.text}"
-
-
-def _part(views: Views, run: str, out: Out) -> str:
-    """Return the name of what a handle refers to, such as `fit.model`, as far as the ledger records it."""
-    ref = _ref(views.task(run, out.task)) if out.path and views.has(run, out.task) else None
-    return ".".join([out.task, *part_names(ref, out.path)])
-
-
-_CALL = re.compile(r"\[\d+\]$")
-"""The number that follows the stage's name in the names of its second and later calls."""

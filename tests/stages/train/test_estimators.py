@@ -133,6 +133,27 @@ def boost(table: pa.Table = TABLE, **options: object) -> train.Boosted:
     return train.lightgbm(params, table, target="late", features=["a", "b", "kind"], **options)  # type: ignore[arg-type]
 
 
+def test_a_text_with_about_one_level_a_row_is_a_warning_unless_it_is_named_as_a_category(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    notes = pa.array([f"note {place}" for place in range(400)])
+    table = TABLE.append_column("note", notes).append_column("who", notes.dictionary_encode())
+    params = {"objective": "binary", "num_leaves": 4}
+    train.lightgbm(params, table, target="late", features=["a", "kind", "note"], num_boost_round=2)
+    told = capsys.readouterr().err
+    assert "`note` (400 different texts in 400 rows) is taken as a category" in told
+    train.lightgbm(params, table, target="late", features=["a", "note", "who"], num_boost_round=2)
+    told = capsys.readouterr().err
+    assert told.count("warning") == 1
+    assert "`who` (400 different texts in 400 rows) are taken as categories" in told
+    named = ["a", "note"]
+    train.lightgbm(params, table, target="late", features=named, categorical_feature="note", num_boost_round=2)
+    towns = table.append_column("town", pa.array([f"town {place % 90}" for place in range(400)]))
+    train.lightgbm(params, towns, target="late", features=["a", "kind", "town"], num_boost_round=2)
+    train.lightgbm(params, table.slice(0, 29), target="late", features=["a", "note"], num_boost_round=2)
+    assert "taken as" not in capsys.readouterr().err
+
+
 def test_boosted_trees_stop_when_they_get_no_better() -> None:
     found = boost(TABLE.slice(0, 200), valid=TABLE.slice(200), num_boost_round=200, stopping_rounds=5)
     assert found.rounds < 200

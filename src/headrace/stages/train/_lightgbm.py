@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from headrace.define.log import warn
 from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
@@ -30,6 +31,11 @@ classify."""
 METRIC = ("metric", "metrics", "metric_types")
 RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
 """The beginnings of the objectives that rank the rows of a group."""
+
+MANY_LEVELS = 30
+LEVELS_A_ROW = 0.5
+"""A category of text with at least so many levels, and at least so many a row, is probably no category."""
+MOST_NAMED = 5
 
 _PLACE = re.compile(r" at \S+, line \d+ ?\.")
 """Matches the place in LightGBM's source code that an error of LightGBM names. It doesn't help the user."""
@@ -296,7 +302,26 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
             f"the feature `{odd[0]}` holds times, bytes or nested values, and LightGBM takes numbers and texts",
             hint="convert it to numbers in an earlier stage, or name other columns by `features=`",
         )
-    return found._replace(features=frame.astype(dict.fromkeys([*texts, *names], "category")))
+    taken = frame.astype(dict.fromkeys([*texts, *names], "category"))
+    _warn_of_many_levels([taken[name] for name in taken.columns if name not in names])
+    return found._replace(features=taken)
+
+
+def _warn_of_many_levels(columns: Sequence[Any]) -> None:
+    """Warn of categories of text with about one level a row, such as IDs or free texts."""
+    many = []
+    for column in columns:
+        if str(column.dtype) == "category" and column.cat.categories.dtype.kind not in "iufb":
+            levels, known = column.nunique(), int(column.notna().sum())
+            if levels >= MANY_LEVELS and levels >= LEVELS_A_ROW * known:
+                many.append(f"`{column.name}` ({levels:,} different texts in {known:,} rows)")
+    if many:
+        more = f" and {len(many) - MOST_NAMED:,} more" if len(many) > MOST_NAMED else ""
+        kind, it = ("is taken as a category", "it") if len(many) == 1 else ("are taken as categories", "them")
+        warn(
+            f"{', '.join(many[:MOST_NAMED])}{more} {kind}, and other rows will hardly have these texts: leave {it} out"
+            f" (`features=`), or make numbers of {it}"
+        )
 
 
 def _is_odd(column: Any) -> bool:

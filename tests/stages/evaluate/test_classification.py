@@ -580,6 +580,18 @@ def test_slices_have_names_that_tell_them_apart(people: pa.Table) -> None:
     assert not [each for each in names["distance"] if "nan" in each]
 
 
+def test_a_slice_of_an_empty_text_has_a_name_that_is_seen(people: pa.Table) -> None:
+    sources = np.array(["", '""', " ", "x"])[np.arange(600) % 4]
+    table = people.append_column("source", pa.array(sources))
+    found = judged(table, slices=["source", "sex"], sensitive=["source"], gates="")
+    names = {each["slice"] for each in found.slices.to_pylist() if each["by"] == "source"}
+    assert names == {'("")', '""', '" "', "x"}
+    assert {each["group"] for each in found.bias.to_pylist()} == names
+    alone = table.set_column(table.column_names.index("source"), "source", pa.array(["", "x"] * 300))
+    names = {each["slice"] for each in judged(alone, slices=["source"], gates="").slices.to_pylist()}
+    assert names == {'""', "x"}
+
+
 def test_of_many_slices_those_that_can_be_compared_are_shown(people: pa.Table) -> None:
     table = people.append_column("shop", pa.array([f"shop {place % 15}" for place in range(600)]))
     found = judged(table, slices=["shop", "day"], gates="")

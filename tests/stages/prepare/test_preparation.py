@@ -104,7 +104,7 @@ def test_each_row_is_prepared_or_put_aside_with_the_reason() -> None:
     assert out.table.to_pylist() == [{"n": 1, "w": "a"}, {"n": 2, "w": None}, {"n": 1, "w": "d"}]
     assert out.quarantine["broken_rules"].to_pylist() == [["2 drop: n > 5"], ["1 cast: n"]]
     assert out.quarantine["n"].to_pylist() == ["9", "x"]
-    assert [said.split(" is ")[0] for said in made.left_out] == ["Rule 3 deduplicate", "Rule 4 drop", "Rule 5 fill"]
+    assert [said.split(" isn't ")[0] for said in made.left_out] == ["Rule 3 deduplicate", "Rule 4 drop", "Rule 5 fill"]
     assert set(made.left_out) <= set(out.report.limits)
 
 

@@ -158,11 +158,24 @@ def _missing(others: Any) -> str:
 
 
 def _written(different: Any) -> Any:
-    """Return different values as texts. Floats have six digits where six are enough to tell them apart."""
+    """Return different values as texts that can be seen. Floats have six digits where six tell them apart."""
     found = [f"{each:g}" if isinstance(each, float) else str(each) for each in different]
     if len(set(found)) < len(found):
         found = [str(each) for each in different]
-    return np.array(found, dtype=object)
+    return np.array(_visible(found), dtype=object)
+
+
+def _visible(names: Sequence[str]) -> list[str]:
+    """Return names with quotes around those that are empty or blank, so that they can be seen. All stay different."""
+    found, seen = list(names), set(names)
+    for place, name in enumerate(names):
+        if not name.strip():
+            quoted = f'"{name}"'
+            while quoted in seen:
+                quoted = f"({quoted})"
+            seen.add(quoted)
+            found[place] = quoted
+    return found
 
 
 def codes(table: pa.Table, name: str) -> Any:

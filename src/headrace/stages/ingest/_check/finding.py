@@ -78,5 +78,10 @@ def value_of(scalar: pa.Scalar) -> Any:
 
 
 def cell(value: object) -> str:
-    """Return the text of a value for a cell of a report."""
-    return "null" if value is None else shown(value)
+    """Return the text of a value for a cell of a report. Empty and blank texts are in quotes, so that they are seen.
+
+    >>> cell(""), cell(None), cell("a")
+    ('""', 'null', 'a')
+    """
+    text = "null" if value is None else shown(value)
+    return text if text.strip() else f'"{text}"'

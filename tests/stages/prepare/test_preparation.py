@@ -121,6 +121,18 @@ def test_values_that_were_not_there_are_counted_by_category() -> None:
     assert prepare.apply(coded, made).unseen == {"carrier": 3}
 
 
+def test_new_names_of_files_are_counted_without_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["in/a.csv", "in/b.csv.gz", "logs/access.log", "logs/access.log.1.gz"]
+    table = pa.table({"file": files * 2, "site": ["a.org", "b.org"] * 4})
+    made = preparation_of([prepare.Trim(columns="*")], table)
+    others = pa.table({"file": ["in/c.csv"] * 3, "site": ["c.org", "a.org", "b.org"]})
+    out = prepare.apply(others, made)
+    assert out.unseen == {"file": 3, "site": 1}
+    told = capsys.readouterr().err
+    assert "`site` that wasn't there" in told
+    assert "`file`" not in told
+
+
 def test_a_column_that_is_missing_is_told_and_one_that_may_be_is_not() -> None:
     with pytest.raises(DataError, match=r"rule 3 fill of the preparation is for a column `age`") as caught:
         PREPARATION.apply(pa.table({"pay": [1.0], "sex": ["f"], "born": ["2020-01-01"], "ages": [1]}))

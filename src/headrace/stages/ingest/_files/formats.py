@@ -18,33 +18,14 @@ from headrace.codec.builtin.arrow import look_into
 from headrace.codec.builtin.arrow_metadata import GROWTH, claims_of
 from headrace.errors import DefinitionError, SourceError
 from headrace.stages.ingest._files.pictures import picture
+from headrace.stages.ingest._files.suffixes import BY_SUFFIX, PACKED
 from headrace.stages.ingest._files.texts import CHUNK_BYTES, LINE_BYTES, Utf8
 
 Promote = Literal["none", "default", "permissive"]
 Pairs = Sequence[tuple[str, pa.DataType]]
 """A schema as pairs of a column's name and its type."""
 
-BY_SUFFIX = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".txt": "text",
-    ".md": "text",
-    ".png": "image",
-    ".jpg": "image",
-    ".jpeg": "image",
-    ".gif": "image",
-    ".webp": "image",
-}
 FORMATS = ("csv", "jsonl", "json", "parquet", "arrow", "text", "image")
-_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _OPTIONS = (pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions)
 LEAST_LIMIT_BYTES = 1 << 30
 """A file may unpack to this many bytes, or to `GROWTH` times its size if that is more.
@@ -75,7 +56,7 @@ def format_of(name: str) -> str:
     ('csv', 'parquet')
     """
     path = Path(name.lower())
-    suffix = Path(path.stem).suffix if path.suffix in _PACKED else path.suffix
+    suffix = Path(path.stem).suffix if path.suffix in PACKED else path.suffix
     found = BY_SUFFIX.get(suffix)
     if found is None:
         raise SourceError(
@@ -402,7 +383,7 @@ def _size(file: BinaryIO) -> int:
 
 
 def _unpacked(file: BinaryIO, name: str, most_bytes: int) -> Any:
-    kind = _PACKED.get(Path(name.lower()).suffix)
+    kind = PACKED.get(Path(name.lower()).suffix)
     if kind is None:
         return file
     return io.BufferedReader(_Unpacked(pa.CompressedInputStream(pa.PythonFile(file, "r"), kind), name, most_bytes))

@@ -21,6 +21,7 @@ from headrace.errors import DataError
 from headrace.spec.noun import Document, Noun
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import cell
+from headrace.stages.ingest._files.suffixes import is_file_name
 from headrace.stages.prepare._clean.report import report_of
 from headrace.stages.prepare._clean.rules import ALL, AnyRule, Deduplicate, Drop, OnColumns, Rename, Without
 from headrace.stages.prepare._clean.steps import Work, on_column, rename, take_away, without
@@ -125,7 +126,8 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
     """Prepare rows in the same way as `prepare.clean` cleaned others. This is `preparation.apply(table)` as a stage.
 
     `without` names columns that these rows don't have, such as the target. The run warns of values of categories that
-    didn't occur when the preparation was made, and counts them.
+    didn't occur when the preparation was made, and counts them. It doesn't warn of a column whose values all were names
+    of files: those of other rows are new by nature.
 
     Raises:
         DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it can't
@@ -133,7 +135,7 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
     """
     prepared = preparation.apply(table, without=without)
     for name, count in prepared.unseen.items():
-        if count:
+        if count and not all(map(is_file_name, preparation.categories[name])):
             grid = next(each for each in prepared.report.grids if each.title.startswith(f"Values of {name} that"))
             shown = ", ".join(f"`{value}`" for value, _ in grid.rows[:SHOWN])
             warn(f"{rows_have(count)} a `{name}` that wasn't there when the preparation was made, such as {shown}")

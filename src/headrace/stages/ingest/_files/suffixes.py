@@ -1,0 +1,38 @@
+"""The suffixes of the names of files: which format each stands for, and how to recognise the name of a file."""
+
+from __future__ import annotations
+
+import re
+
+BY_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".txt": "text",
+    ".md": "text",
+    ".png": "image",
+    ".jpg": "image",
+    ".jpeg": "image",
+    ".gif": "image",
+    ".webp": "image",
+}
+PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_NAME = re.compile(
+    rf"({'|'.join(map(re.escape, BY_SUFFIX))}|\.log)(\.\d+)?({'|'.join(map(re.escape, PACKED))})?$", re.IGNORECASE
+)
+
+
+def is_file_name(text: str) -> bool:
+    """Return whether a text is the name of a data file or a log, which may be rotated or packed.
+
+    >>> is_file_name("in/a.csv"), is_file_name("access.log.1.gz"), is_file_name("example.org")
+    (True, True, False)
+    """
+    return _NAME.search(text) is not None

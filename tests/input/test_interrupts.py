@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -21,6 +22,24 @@ from tests.servers.s3 import S3
 SEED = int(os.environ.get("SEED", "1"))
 ROUNDS = int(os.environ.get("ROUNDS", "12"))
 OURS = str(Path(hr.__file__).parent)
+
+MAIN = Path(OURS, "cli", "main.py").read_text()
+FIRST_LINES = {
+    "cli/main.py": MAIN[: MAIN.index("_signal.signal(")].count("\n") + 1,
+    **{name: Path(OURS, name).read_text().count("\n") for name in ("__init__.py", "cli/__init__.py")},
+}
+"""By file, the last line at which Python itself may still answer ^C."""
+
+WITNESS = """\
+import _signal, sys
+change = _signal.signal
+def signal(number, handler):
+    if number == _signal.SIGINT and callable(handler) and handler is not _signal.default_int_handler:
+        _signal.signal = change
+        print(*sys.modules, file=open("modules", "w"))
+    return change(number, handler)
+_signal.signal = signal
+"""
 
 PIPELINES = """\
 import time
@@ -86,12 +105,31 @@ def interrupt(process: subprocess.Popen[str], whole: bool) -> None:
 
 
 def check_quiet(done: Done) -> None:
-    """Check that nothing of ours was unwound. Before our first line has run, Python itself answers, and dies of it."""
+    """Check that nothing of ours was unwound.
+
+    Until our first lines have run, Python itself answers ^C, and dies of it. Its traceback may show the lines of `main`
+    that set the handler, and those of the packages that hold `main`. It may show no later line, and no other file.
+    """
     if done.code == -signal.SIGINT or "Fatal Python error: init" in done.err:
-        assert OURS not in done.err, done
+        shown = re.findall(rf'File "{re.escape(OURS)}/(.+?)", line (\d+)', done.err)
+        late = [(file, line) for file, line in shown if int(line) > FIRST_LINES.get(file, 0)]
+        assert not late, done
     else:
         assert done.code in (0, 3), done
         assert "Traceback" not in done.err, done
+
+
+def test_the_interrupt_is_handled_before_anything_else_is_imported(project: Project) -> None:
+    project.write("sitecustomize.py", WITNESS)
+    done = project.headrace("--version", also={"PYTHONPATH": str(project.root)})
+    assert done.code == 0, done
+    modules = set((project.root / "modules").read_text().split())
+    assert {name for name in modules if name.startswith("headrace")} == {
+        "headrace",
+        "headrace.cli",
+        "headrace.cli.main",
+    }
+    assert modules.isdisjoint({"select", "signal"})
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -1,16 +1,24 @@
-"""The entry point of `headrace`. It imports almost nothing before it handles ^C."""
+"""The entry point of `headrace`. It imports nothing before it handles ^C."""
 
 from __future__ import annotations
 
+# These three are in every Python process already. The module `signal` takes up to 10 ms to import, `_signal` nothing.
+import _signal  # type: ignore[import-not-found]  # typeshed lacks it
 import os
-import signal
 import sys
 
-from headrace.cli.interrupts import INTERRUPTED, leave_at_once, watch
+# This stands here and not in `main`, because the imports that follow take a while. Until it has run, Python answers ^C
+# with a traceback. A run installs its own handler for ^C. A program that only imports this module (a test, a
+# documentation generator) keeps its own handlers.
+IS_COMMAND = os.path.basename(sys.argv[0]) in ("headrace", "main.py")
+if IS_COMMAND:
+    _signal.signal(_signal.SIGINT, lambda *_: os._exit(3))  # 3 is `INTERRUPTED`, which isn't imported yet
 
-# This code is here and not in `main`, because the imports that follow take a while. A run installs its own handler for
-# ^C. A program that only imports this module (a test, a documentation generator) keeps its own handlers.
-if os.path.basename(sys.argv[0]) in ("headrace", "main.py"):
+import signal  # noqa: E402  see above
+
+from headrace.cli.interrupts import INTERRUPTED, leave_at_once, watch  # noqa: E402
+
+if IS_COMMAND:
     signal.signal(signal.SIGINT, leave_at_once)
     watch()
 

@@ -50,9 +50,9 @@ KEPT = {
     "Part": "headrace.stages.ingest._files.files",
     "Reading": "headrace.stages.ingest._files.files",
 }
-"""Classes that stored artifacts name, and that only Headrace creates.
+"""Classes whose names are stored in artifacts. Only Headrace creates their objects.
 
-Their names in this module must not change, even when a class moves to another file.
+The names in this module must not change, even when a class moves to another file.
 """
 __all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, made from the one table of names
 __getattr__ = lazily(__name__, PLACES | KEPT)

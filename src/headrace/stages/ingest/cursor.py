@@ -13,8 +13,8 @@ HELD = "headrace.stages.ingest.Held"
 def reached(ref: Ref, load: Callable[[Ref], object]) -> str | None:
     """Return in words how far a source has been read, such as `3 files`.
 
-    None means that the value was not set by a stage of this package, or that it no longer exists. Only small parts of
-    the value are loaded, not the rows.
+    Return None if the value was not set by a stage of this package, or no longer exists. Only small parts of the value
+    are loaded, not the rows.
     """
     parts = dict(zip(ref.names or (), ref.parts or (), strict=True))
     if ref.type == HELD:

@@ -40,9 +40,9 @@ class Checked(NamedTuple):
     """The result of checking a table against a contract.
 
     `table` holds the rows that may go on. `quarantine` holds the other rows, with two more columns: `row`, the row's
-    place in the input table, and `broken_rules`, the list of rules that the row breaks. `report` has a verdict for
-    each rule, with examples of the rows that break it. `passed` is True if every rule holds, not counting the rules
-    that only warn.
+    place in the input table, and `broken_rules`, the list of rules that the row breaks. `report` has a verdict for each
+    rule, with examples of the rows that break the rule. `passed` is True if every rule holds, apart from the rules that
+    only warn.
     """
 
     table: pa.Table
@@ -77,7 +77,7 @@ def check(
         contract: the contract.
         now: the current time in Unix seconds, such as `hr.now()`; needed for rules on freshness.
         history: the numbers of rows of earlier versions, or a cursor (`hr.cursor("flights/rows")`) that keeps these
-            numbers. The number of rows of `table` is added to the cursor, unless `table` breaks a rule that stops.
+            numbers. The number of rows of `table` is added to the cursor, unless the check stops.
         fail: False to succeed even if a rule that says `stop` is broken. The broken rule is reported, and the rows that
             break it are quarantined. Use False in a pipeline that reads `checked.passed`.
         tables: the tables that the contract's references name.
@@ -108,7 +108,7 @@ def check(
 
 
 def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quarantined: int) -> None:
-    """Log the result's counts on the run, and warn of broken rules that don't stop the task."""
+    """Log the counts of the result in the run, and a warning if rules are broken that don't stop the task."""
     log("contract/rows", len(table))
     log("contract/quarantined", quarantined)
     log("contract/broken_rules", sum(finding.breaks for finding in findings))
@@ -249,8 +249,8 @@ def _volume(count: int, rows: Rows, contract: Contract, history: Sequence[int]) 
 
 
 def _of_whole(told: Action | None, contract: Contract) -> Action:
-    """Return the action of a rule about the whole table: such a rule has no rows to quarantine, so `quarantine` means
-    `stop` for it."""
+    """Return the action of a rule about the whole table: `told`, or the contract's `otherwise` if `told` is None. Such
+    a rule has no rows to quarantine, so `quarantine` becomes `stop`."""
     action = told or contract.otherwise
     return "stop" if action == "quarantine" else action
 
@@ -260,7 +260,8 @@ def _stops(finding: Finding) -> bool:
 
 
 def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.Table]:
-    """Return the rows that may go on, and the rows to quarantine with their places and the rules they break."""
+    """Return two tables: the rows that may go on, and the rows to quarantine, with their places and the rules that they
+    break."""
     sorting = [finding for finding in findings if finding.action != "warn" and len(finding.rows)]
     names = pa.array([finding.rule for finding in sorting], pa.string())
     places = np.concatenate([finding.rows for finding in sorting]) if sorting else np.empty(0, np.int64)
@@ -296,7 +297,7 @@ def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
 
 
 def _help(stopping: Sequence[Finding]) -> str:
-    """Return the hint for rules that stop. It offers quarantine only for rules about single rows."""
+    """Return the hint for rules that stop. The hint proposes `quarantine` only if there are rules about single rows."""
     if all(finding.rule == MOST for finding in stopping):
         return "mend the source or these rules; a higher `most_quarantined` quarantines more rows and continues"
     ways = []

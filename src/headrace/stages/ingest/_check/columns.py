@@ -64,7 +64,8 @@ def _said(error: Exception) -> str:
 def _numbers(
     name: str, column: Column, values: pa.ChunkedArray, otherwise: Action, plain: pa.DataType
 ) -> Iterator[Finding]:
-    """Yield the findings on NaN and on values out of range; numbers and times need only one pass for both."""
+    """Yield the findings on NaN and on values out of range. For columns of numbers and times, one pass finds both kinds
+    of findings."""
     want_nan = not column.nan and pa.types.is_floating(plain)
     low = high = None
     outside: Rows | None = None
@@ -89,8 +90,8 @@ def _numbers(
 
 
 def _nothing(values: pa.ChunkedArray, column: Column) -> tuple[pa.ChunkedArray, pa.DataType]:
-    """Return a column of Arrow's type `null` after casting it to a type that its rules can check. Return that type
-    too."""
+    """Cast a column of Arrow's type `null` to a type that its rules can check. Return the cast column and its new
+    type."""
     told = [each for each in (column.min, column.max, *column.allowed) if each is not None]
     textual = column.pattern is not None or column.min_length is not None or column.max_length is not None
     kind = pa.scalar(told[0]).type if told else pa.string() if textual else pa.float64()
@@ -155,7 +156,8 @@ def viewed(kind: pa.DataType) -> bool:
 def view(chunk: pa.Array) -> Rows:
     """Return a chunk's values as a NumPy array, without a copy.
 
-    Times are returned as the whole numbers by which Arrow stores them. The places of nulls hold arbitrary values.
+    A time is returned as the whole number that Arrow stores for it. Where the chunk has a null, the array has an
+    arbitrary value.
     """
     kind = chunk.type
     if len(chunk) == 0:
@@ -165,7 +167,8 @@ def view(chunk: pa.Array) -> Rows:
 
 
 def valid(chunk: pa.Array, start: int, stop: int) -> Rows | None:
-    """Return a mask of the values from `start` to `stop` that aren't null; None if none of them is null."""
+    """Return a mask of the values from `start` to `stop`, True for each value that isn't null. Return None if there are
+    no nulls among these values."""
     if chunk.null_count == 0:
         return None
     piece = chunk.slice(start, stop - start)
@@ -228,8 +231,8 @@ def _joined(found: list[Rows]) -> Rows:
 
 
 def _raw(value: Any, kind: pa.DataType) -> Any:
-    """Return a bound as a value of the column's NumPy view: a number. For a time, it is the whole number by which Arrow
-    stores the time."""
+    """Return a bound as a number that can be compared with the column's NumPy view. For a time, this is the whole
+    number that Arrow stores for it."""
     if value is None:
         return None
     if pa.types.is_temporal(kind):
@@ -282,10 +285,10 @@ def _misshapen(values: pa.ChunkedArray, column: Column) -> Rows:
 
 
 def _broken_rows(values: pa.ChunkedArray, broken: Callable[[pa.Array], pa.Array]) -> Rows:
-    """Return the rows for which `broken` is true; `broken` takes a block of values and returns a mask.
+    """Return the rows where the mask that `broken` returns for a block of values is True.
 
-    If a block of text repeats its values, each distinct text is tested only once. A test of a text is slower than
-    finding which distinct text a row has.
+    If a block of text repeats its values, each distinct text is tested only once, because testing a text takes longer
+    than finding equal texts.
     """
     found: list[Rows] = []
     start = 0

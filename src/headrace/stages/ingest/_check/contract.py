@@ -41,9 +41,10 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
         pattern: a regular expression (RE2) that the whole text must match.
         min_length: the least number of characters of a text.
         max_length: the largest number of characters of a text.
-        unique: whether each value may occur in one row only; nulls may repeat.
+        unique: True if no value may occur in more than one row. Nulls may still repeat.
         otherwise: what happens when a rule is broken: `warn`, `quarantine` (the rows go to a separate table) or `stop`.
-            None: the contract's `otherwise`. A missing column and a wrong type stop, unless `actions` says otherwise.
+            None: the contract's `otherwise`. A missing column and a wrong type stop the check, unless `actions` names
+            another action.
         actions: what happens when a single rule is broken, by the rule's name.
     """
 
@@ -94,7 +95,8 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
 
 
 class Unique(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rule that no two rows have the same values in these columns. A row with a null in one of them is ignored."""
+    """The rule that no two rows have the same values in these columns. A row with a null in one of the columns is
+    ignored."""
 
     columns: tuple[str, ...]
     otherwise: Action | None = None
@@ -187,8 +189,8 @@ class Rows(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_f
 class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All the rules for a table.
 
-    `otherwise` is the action for each broken rule that has no action of its own. A rule about the whole table
-    (freshness, number of rows, a missing column) has no rows to quarantine, so `quarantine` means `stop` for it.
+    `otherwise` is the action for each broken rule that doesn't name its own action. A rule about the whole table
+    (freshness, number of rows, a missing column) has no rows to quarantine, so its action `quarantine` means `stop`.
     `extra` is the action for columns that the contract doesn't name. `most_quarantined` is a share from 0 to 1: the
     check stops if a larger share of the rows is quarantined.
     """

@@ -1,4 +1,4 @@
-"""Drafts a contract from data: rules that the data keep, with some slack, as TOML for people to edit."""
+"""Drafts a contract from data, as TOML for people to edit. The data keep its rules with some slack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from headrace.stages.ingest._check.shapes import pattern_of
 from headrace.stages.tables.types import is_text, plain_type
 
 FEW = 20
-"""A column with at most this many different values lists them all, if each has ten rows on average."""
+"""The contract lists all values of a column if there are at most this many different values, with ten rows each on
+average."""
 FULL = 1000
 """A range of at most this many whole numbers gets no slack if the data hold every one of them."""
 SLACK = 0.1
@@ -123,7 +124,8 @@ def _text(values: pa.ChunkedArray) -> Iterator[str]:
 
 
 def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterator[str]:
-    """Yield the lines with the bounds of a column. Times, and whole numbers with `grows` True, get no upper bound."""
+    """Yield the lines with the bounds of a column. There is no upper bound for times, and none for whole numbers if
+    `grows` is True."""
     if pa.types.is_floating(kind):
         values = values.cast(pa.float64())
         if pc.any(pc.is_inf(values)).as_py():
@@ -156,8 +158,9 @@ def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterat
 def _is_full(values: pa.ChunkedArray, low: Any, high: Any) -> bool:
     """Return whether a column holds every whole number of a small range, as months and minutes do.
 
-    The column must have ten rows per number on average, and each end of the range must be at least a quarter as common
-    as the average number. A column of counts isn't full: its highest values are rare, and higher ones may come.
+    The column must have ten rows per number on average, and the lowest and the highest number must each occur at least
+    a quarter as often as the average number. A column of counts isn't full: its highest values are rare, and higher
+    ones may come.
     """
     span = high - low + 1
     if span > FULL or span * 10 > len(values) or distinct(values) != span:

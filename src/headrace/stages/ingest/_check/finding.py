@@ -17,7 +17,7 @@ NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A rule, whether it holds (None: it couldn't be checked), and why.
+    """A rule, whether a table keeps the rule (`holds`; None if this couldn't be checked), and the reason (`why`).
 
     `rows` are the places of the rows that break the rule, in ascending order. `rows` is empty for a rule about the
     whole table. `columns` are the columns to show in examples.
@@ -32,7 +32,8 @@ class Finding:
 
     @property
     def breaks(self) -> bool:
-        """Whether the rule is broken. A rule that couldn't be checked counts as broken, unless it only warns."""
+        """Whether the rule is broken. A rule that couldn't be checked counts as broken, unless the rule's action is
+        `warn`."""
         return self.holds is False or (self.holds is None and self.action != "warn")
 
 
@@ -41,8 +42,8 @@ def of_rows(
 ) -> Finding:
     """Return the finding of a rule about single rows.
 
-    `rows` are the places of the rows that break the rule, `total` is the number of all rows. `wanted` says in words
-    what each row should be.
+    `rows` are the places of the rows that break the rule, and `total` is the number of all rows of the table. `wanted`
+    says in words what the rule requires of a row.
     """
     count = len(rows)
     if count:
@@ -70,7 +71,8 @@ def shown(value: object) -> str:
 
 
 def value_of(scalar: pa.Scalar) -> Any:
-    """Return an Arrow value as a Python value, or as text if Python has no such value (a time in the year 10000)."""
+    """Return an Arrow value as a Python value, or as text if Python can't represent the value, such as a time in the
+    year 10000."""
     try:
         return scalar.as_py()
     except (OverflowError, ValueError):
@@ -78,7 +80,8 @@ def value_of(scalar: pa.Scalar) -> Any:
 
 
 def cell(value: object) -> str:
-    """Return the text of a value for a cell of a report. Empty and blank texts are in quotes, so that they are seen.
+    """Return the text of a value for a cell of a report. Empty and blank texts are put in quotes, so that a reader sees
+    them.
 
     >>> cell(""), cell(None), cell("a")
     ('""', 'null', 'a')

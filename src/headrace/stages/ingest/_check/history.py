@@ -20,7 +20,8 @@ def earlier(history: Cursor) -> Sequence[int]:
 def add(history: Cursor, rows: int) -> None:
     """Add `rows` to the cursor: the number of rows of the table that is being checked.
 
-    If the same table was added last, the cursor doesn't change, so the task's result can be reused.
+    If the cursor's last number came from this same table, the cursor isn't changed, so that the task's result can be
+    reused.
     """
     kept, digest = _kept(history), _digest()
     if not kept or kept[-1][0] != digest:

@@ -1,4 +1,4 @@
-"""Keys of a table: rows that repeat a key, and rows whose key another table lacks.
+"""Keys of a table: rows that repeat a key, and rows whose key doesn't occur in another table.
 
 NumPy finds whether a column of whole numbers has repeated values: if the range is small, it marks each value as seen;
 if not, it sorts the values. DuckDB does the rest: it finds the rows, and writes to disk what doesn't fit in memory.
@@ -19,7 +19,8 @@ from headrace.stages.ingest._check.finding import NONE
 from headrace.stages.tables import engine
 
 DENSE = 8
-"""Values are marked as seen, one byte each, if their range has at most this many values per row."""
+"""A column's values are marked as seen if their range has at most this many possible values per row. A mark takes one
+byte per possible value."""
 
 
 def repeated_rows(columns: Sequence[pa.ChunkedArray]) -> Rows:
@@ -79,7 +80,8 @@ def _places(database: duckdb.DuckDBPyConnection, sql: str) -> Rows:
 def _all_differ(values: pa.ChunkedArray) -> bool:
     """Return True if a column surely has no repeated value.
 
-    False means that a value repeats, or that the column isn't one of whole numbers, dates or times without nulls.
+    False means that a value repeats, that the column has nulls, or that its values aren't whole numbers, dates or
+    times.
     """
     if not viewed(values.type) or pa.types.is_floating(values.type) or values.null_count:
         return False
@@ -100,7 +102,8 @@ def _all_differ(values: pa.ChunkedArray) -> bool:
 
 
 def _ascends(parts: Iterable[Rows]) -> bool:
-    """Return whether each value is above the one before. Most unsorted columns are found in the first block."""
+    """Return whether each value is greater than the value before it. For most unsorted columns, the first block already
+    shows that they don't ascend."""
     last: Any = None
     for block in _blocks(parts):
         if (last is not None and block[0] <= last) or not (block[1:] > block[:-1]).all():

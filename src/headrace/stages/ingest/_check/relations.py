@@ -31,7 +31,7 @@ def check_conditions(relations: Sequence[Relation]) -> None:
 
 
 def check_relations(table: pa.Table, relations: Sequence[Relation], otherwise: Action) -> list[Finding]:
-    """Return the finding of each relation in a table; `otherwise` is the action of a relation that has none."""
+    """Return the finding of each relation in a table; `otherwise` is the action of a relation that names no action."""
     found: dict[int, Finding] = {}
     rest: list[int] = []
     for place, relation in enumerate(relations):

@@ -32,7 +32,7 @@ from headrace.stages.ingest._files.locations import Look, Place, cursor_name_of,
 from headrace.stages.ingest._files.texts import check_encoding, line_bytes_of
 
 TRIES = 3
-"""How often a file is read before giving up, if it changes while it is read."""
+"""How many times a file is read if it changes during each reading. After the last one, the task fails."""
 
 
 Vanished = Literal["drop", "keep", "refuse"]
@@ -46,7 +46,7 @@ class Listing(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A file's rows, and the file's stamp when they were read."""
+    """A file's rows, and the stamp that the file had when the rows were read."""
 
     rows: pa.Table
     stamp: str
@@ -96,7 +96,8 @@ def files(
             `.bz2` or `.zst` are unpacked.
         schema: the columns to read; other columns are left out. None: found from all rows of each file.
         promote: what to do if the files' columns differ, as in pyarrow's `concat_tables`. `"none"`: raise an error.
-            `"default"`: a column that a file lacks is null for its rows. `"permissive"`: numbers widen too.
+            `"default"`: a column that a file lacks is null for its rows. `"permissive"`: the same, and number types may
+            also become wider.
         new_only: return only the rows of files that are new or changed since the last run that succeeded.
         vanished: what to do with the rows of a file that no longer exists. `"drop"`: leave them out of the table.
             `"keep"`: keep them as they were read last. `"refuse"`: raise an error. Ignored with `new_only`.
@@ -222,7 +223,7 @@ def kept(
     known: Cursor,
     rule: Vanished,
 ) -> pa.Table:
-    """Return the rows of all files as one table, with the rows of files that no longer exist.
+    """Return the rows of all files as one table, including the rows of files that no longer exist.
 
     Raises:
         SourceError: a file no longer exists, and `rule` is `"refuse"`; or there is no file at all.

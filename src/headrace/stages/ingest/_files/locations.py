@@ -1,4 +1,4 @@
-"""Lists, stamps and opens files, in a folder of this machine or in a bucket."""
+"""Lists files, returns their stamps, and opens them, in a folder of this machine or in a bucket."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from headrace.spec.noun import Noun
 _MAGIC = re.compile(r"[*?[]")
 _UNFIT = re.compile(r"[^A-Za-z0-9_./:@-]+")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""The memory address in the text of a Python object. It differs from run to run."""
+"""The memory address in the text of a Python object. This address differs from run to run."""
 
 PART_BYTES = 8 << 20
 
 
 class Found(NamedTuple):
-    """A file: its path as shown in errors and rows, and its stamp, a text that changes when its bytes change."""
+    """A file: its path as shown in errors and rows, and its stamp, a text that changes when the file's bytes change."""
 
     path: str
     stamp: str
@@ -37,7 +37,8 @@ class Found(NamedTuple):
 class Look(Noun, frozen=True):
     """The files to look for: a pattern of paths, and how to reach them.
 
-    `endpoint` and `region` belong to a bucket. `links` is whether symbolic links may lead out of the pattern's folder.
+    `endpoint` and `region` are those of a bucket. `links` is whether symbolic links may lead out of the pattern's
+    folder.
     """
 
     pattern: str
@@ -248,8 +249,8 @@ class _Told:
 def cursor_name_of(kind: str, pattern: str, told: str, *, once: bool) -> str:
     """Return a readable and unique name for a cursor, made from `kind`, `pattern` and a digest of `told`.
 
-    `told` is a text of all options that make one reading different from another. With `once`, rows are returned only
-    once, so the name includes the pipeline: each pipeline then gets all rows.
+    `told` is a text of all options that change what is read. `once` is True if the cursor makes sure that each row is
+    returned only once. The name then includes the pipeline's name, so that each pipeline gets all rows.
     """
     told = _ADDRESS.sub("", told)
     trace = tracing.get()

@@ -1,4 +1,4 @@
-"""The suffixes of the names of files: which format each stands for, and how to recognise the name of a file."""
+"""The suffixes of file names: the format that each suffix stands for, and a test whether a text is a file name."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def line_bytes_of(line_mib: float) -> int:
     """Return the longest line allowed, in bytes.
 
     Raises:
-        DefinitionError: `line_mib` isn't above 0 and below 2**30.
+        DefinitionError: `line_mib` is 0 or less, or is 2**30 or more.
     """
     if not 0 < line_mib < 2**30:
         raise DefinitionError(f"line_mib={line_mib!r} is not a size", hint="give a number of MiB")

@@ -25,7 +25,7 @@ METADATA = frozenset({"100.100.100.200", "168.63.129.16", "169.254.169.254", "19
 In order: Alibaba, Azure, most other clouds, Oracle, and AWS by IPv6.
 """
 _GIVEN_OUT = ipaddress.ip_network("2000::/3")
-"""All IPv6 addresses of the public Internet. The others are private or reserved."""
+"""All IPv6 addresses of the public Internet. All other IPv6 addresses are private or reserved."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -36,8 +36,8 @@ def resolve(host: str, port: int) -> list[str]:
 def is_public(text: str) -> bool:
     """Return whether an address belongs to the public Internet.
 
-    Private, loopback, link-local, multicast and reserved addresses don't, nor do the metadata services of clouds. If an
-    IPv6 address contains an IPv4 address, both addresses must be public.
+    Private, loopback, link-local, multicast and reserved addresses aren't public. The addresses of clouds' metadata
+    services aren't public either. If an IPv6 address contains an IPv4 address, both addresses must be public.
 
     >>> [is_public(each) for each in ("93.184.216.34", "10.0.0.1", "127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1")]
     [True, False, False, False, False]
@@ -52,7 +52,7 @@ def is_public(text: str) -> bool:
 
 
 def _is_metadata(text: str) -> bool:
-    """Return whether an address, or the IPv4 address in it, is that of a cloud's metadata service."""
+    """Return whether an address, or the IPv4 address in it, belongs to a cloud's metadata service."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return str(_carried(address) or address) in METADATA
 
@@ -71,8 +71,8 @@ class Guard(httpx.BaseTransport):
     """A transport that connects only to addresses that it has checked.
 
     Each host has its own connections, because a certificate was checked for one name only. The hosts in `allowed` may
-    have private addresses. All others, including targets of redirects, must be public. With `proxied`, the proxy
-    resolves the names, and only addresses written in URLs are checked.
+    have private addresses. All other hosts, including targets of redirects, must have public addresses. With `proxied`,
+    the proxy resolves the names, and only addresses written in URLs are checked.
     """
 
     def __init__(

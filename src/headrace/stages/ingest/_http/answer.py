@@ -16,7 +16,7 @@ from headrace.spec.noun import Noun
 from headrace.stages.ingest._http.urls import shown
 
 TIMEOUTS = 20
-"""A response must be complete within this many times the timeout for one piece of it."""
+"""The time limit for a whole response, as a multiple of the timeout for one piece of the response."""
 _ZLIB = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
@@ -65,7 +65,7 @@ def refuse_status(answer: Answer, *, secret: bool) -> None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait by the `Retry-After` header; None if it has no valid one.
+    """Return how many seconds the `Retry-After` header asks to wait; None if there is no valid header.
 
     A date in the header is compared with the server's own `Date` header, if there is one.
 
@@ -100,9 +100,10 @@ def unpacked(
     within_s: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
 ) -> bytes:
-    """Return the body of a response, unpacked. The body is unpacked here, piece by piece, so that the limit holds.
+    """Return the body of a response, unpacked.
 
-    Even one small packed piece can unpack to a vast size.
+    The body is unpacked here, piece by piece, to stop at `limit`: even one small packed piece can unpack to a vast
+    size.
 
     Raises:
         SourceError: the body has more than `limit` bytes, isn't complete after `within_s` seconds, or is packed in an

@@ -38,8 +38,8 @@ _NEVER = ("image/", "video/", "audio/", "font/", "application/pdf")
 class Body(Noun, frozen=True):
     """The body of one page.
 
-    `data` are the rows as bytes (JSON as JSON Lines), and `rows` is their number (-1: not counted yet). For JSON,
-    `said` is the decoded body and `items` are the decoded rows. `doubt` is a warning to log, or empty.
+    `data` has the rows as bytes (JSON as JSON Lines), and `rows` is their number (-1: not counted yet). For JSON,
+    `said` is the decoded body, and `items` are the decoded rows. `doubt` is a warning to log, or an empty text.
     """
 
     data: bytes
@@ -149,8 +149,8 @@ def _rows(said: object, path: str | None, answer: Answer) -> list[Any]:
 
 
 def _doubt(said: object, path: str | None, answer: Answer) -> str:
-    """Return a warning if one object was read as the only row although the body has lists of rows too; else an empty
-    text."""
+    """Return a warning if one object was read as the only row although the body also has lists of rows. Otherwise
+    return an empty text."""
     if not path or not isinstance(find(said, path), dict):
         return ""
     beside = [each for each in _lists(said) if not each.startswith(f"{path}.") and _has_objects(find(said, each))]

@@ -73,8 +73,8 @@ class Caller:
     ) -> Answer:
         """Send a request, and return the response. Statuses such as 429 or 503 and network errors are retried.
 
-        A response with any other status is returned. If `body` is False, only its headers are read. With `once`,
-        nothing is retried.
+        A response with any other status is returned. If `body` is False, only the response's headers are read. With
+        `once`, the request is never retried.
 
         Raises:
             SourceError: the retries are used up, or the response is refused (too large, a wrong redirect, ...).
@@ -175,7 +175,8 @@ class Caller:
         return Answer(url=url, status=response.status_code, headers=headers, body=content)
 
     def _trouble(self, url: str, error: httpx.HTTPError) -> str:
-        """Return the message for a network error that a retry may solve; raise SourceError for any other error."""
+        """Return a message for a network error after which a retry may succeed; raise SourceError for any other
+        error."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):

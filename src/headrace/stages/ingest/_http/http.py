@@ -29,7 +29,7 @@ from headrace.stages.ingest._http.request import LATER, check_words, sent, telli
 from headrace.stages.ingest._http.urls import checked, shown
 
 RESTARTS = 3
-"""How often the pages are read before giving up, if they change while they are read."""
+"""How many times all pages are read if they change during each reading. After the last one, the task fails."""
 
 Probe = Literal["auto", "first", "always"]
 _ALWAYS = "asked at "
@@ -80,17 +80,18 @@ def http(
             own host only.
         format: the format of the responses.
         schema: the columns to read. None: found from all rows.
-        key: one or more fields that identify a row, to find a row that comes twice. For JSON only.
+        key: one or more fields that identify a row. An error is raised if a row comes twice. For JSON only.
         version: how to see whether the data changed. `"auto"`: by the page's ETag or Last-Modified, or a digest of its
-            bytes; with several pages the data are always read, because the first page may stay the same when others
-            change. `"first"`: by the first page, even with several pages. `"always"`: read the data each time.
+            bytes. If there are several pages, the data are always read, because the first page may stay the same when
+            others change. `"first"`: by the first page, even with several pages. `"always"`: read the data each time.
         rate: the highest rate of requests, such as `"10/s"` or `"600/m"`. None: no limit.
         retries: how often a request is sent again after a network error or a status such as 429 or 503.
         timeout: the longest time that the server may send nothing. A whole response may take twenty times as long.
         patience: the longest wait that the server may ask for (`Retry-After`); a longer one is an error.
         limit_mib: the largest size of a page, unpacked, in MiB.
         max_pages: the largest number of pages.
-        allow_private: whether the host of `url` may be in a private network. A host to which it redirects may not.
+        allow_private: whether the host of `url` may be in a private network. A host that `url` redirects to must be
+            public.
         verify: a file of certificates (PEM) to trust in addition to the usual ones. False: trust any certificate.
         proxy: the URL of a proxy, which then resolves host names. None: no proxy.
 
@@ -161,7 +162,8 @@ def http_version(
     auth: str | tuple[str, str] | None,
     manner: dict[str, Any],
 ) -> str:
-    """Return the version of a service's data: from a HEAD request if its headers tell it, else by reading the page."""
+    """Return the version of a service's data: from the response to a HEAD request if that has a version, else by
+    reading the page."""
     if probe == "always" or (pages is not None and probe == "auto"):
         return _ALWAYS + datetime.now(UTC).isoformat()
     params, headers, auth = _told(params, headers, auth)

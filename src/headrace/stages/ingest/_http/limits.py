@@ -83,7 +83,7 @@ def _check(retries: Any, limit_mib: Any, verify: Any, proxy: Any) -> None:
 
 
 def rate_of(text: str | float | None) -> float | None:
-    """Return a rate such as `10/s` as requests a second; a number is a rate a second already.
+    """Return a rate such as `10/s` as requests a second; a number already means requests a second.
 
     >>> rate_of("10/s"), rate_of("30/m"), rate_of(None)
     (10.0, 0.5, None)

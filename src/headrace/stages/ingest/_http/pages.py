@@ -32,8 +32,8 @@ class Pages(Noun, metaclass=Declared, frozen=True):
         at: the path of the URL or cursor in the body, such as `meta.next`. Empty: the usual paths are tried.
         param: the name of the parameter for the cursor, page number or offset. Empty: the value of `by`.
         first: the number of the first page.
-        total: the path in the body of the number of all rows. That number must be the same on all pages, and equal the
-            number of rows read. Empty: no check.
+        total: the path, in the body, of the field that holds the number of all rows. This number must be the same on
+            all pages, and must equal the number of rows read. Empty: the number isn't checked.
     """
 
     by: By

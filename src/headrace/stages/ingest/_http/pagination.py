@@ -22,7 +22,8 @@ from headrace.stages.ingest._http.redaction import Veil
 from headrace.stages.ingest._http.urls import shown
 
 KEEP_SHARE = 0.2
-"""The largest share of time, roughly, for saving pages. If small pages come fast, several are saved together."""
+"""Roughly the largest share of the time that is spent on saving pages. If small pages come fast, several pages are
+saved together."""
 
 _SCHEMA = pa.schema(
     [
@@ -43,7 +44,8 @@ _decode_lines = msgspec.json.Decoder().decode_lines
 class Changed(Exception):
     """Raised if the data seem to have changed between two pages; the message says how.
 
-    `otherwise` is the hint for the user if the same happens at each reading, because then the data didn't change.
+    `otherwise` is the hint for the user if the same problem occurs at each reading. In that case, the cause isn't a
+    change of the data.
     """
 
     def __init__(self, how: str, *, otherwise: str = "") -> None:
@@ -52,9 +54,10 @@ class Changed(Exception):
 
 
 class Page(Noun, frozen=True):
-    """A page that was read: its rows as bytes, the next request, and the server's headers for its version.
+    """A page that was read: its rows as bytes, the request for the next page, and the headers that tell its version.
 
-    `after` is None for the last page. `total` is the number of all rows that the page reports, or None.
+    `after` is the request for the next page, or None for the last page. `total` is the number of all rows that the page
+    reports, or None.
     """
 
     after: Request | None
@@ -70,7 +73,7 @@ class Wanted(Noun, frozen=True):
     """The data to read from a service.
 
     `key` are the fields that identify a row, and `limit` is the largest number of pages. `secret` is whether requests
-    carry credentials. `veiled` are texts that may be secret, so they aren't saved.
+    carry credentials. `veiled` are texts that may be secret; they are removed from the pages that are saved.
     """
 
     url: str
@@ -87,8 +90,8 @@ class Wanted(Noun, frozen=True):
 class Walk:
     """One reading of all pages of a service.
 
-    `keep` is called with a list of tables to save: all tables of the last call, as the same objects, and a new one.
-    `kept` is a table of pages that an interrupted reading saved that way, or None.
+    `keep` is a function that saves a list of tables. At each call, the list has all tables of the call before (the same
+    objects) and a new table. `kept` is a table of pages that an interrupted reading saved with `keep`, or None.
     """
 
     def __init__(
@@ -182,8 +185,8 @@ class Walk:
     def _check_only(self, page: Page, pages: Pages) -> None:
         """Check a first page that has no field for the next page.
 
-        A warning is logged that the page was treated as the only page, unless the next URL may come in the `Link`
-        header.
+        The page is treated as the only page, and a warning says so. There is no warning if the next URL may come in the
+        `Link` header.
 
         Raises:
             SourceError: the page reports more or fewer rows in all than it has.
@@ -227,7 +230,7 @@ class Walk:
         self._asked[mark] = number
 
     def _check(self, page: Page, number: int, items: Sequence[Any] | None) -> None:
-        """Check that a page reports the same total as the first page, and repeats no row's key.
+        """Check that a page reports the same total as the first page, and that no row has the key of another row.
 
         `items` are the page's decoded rows; None to decode them from the page.
 
@@ -258,7 +261,7 @@ class Walk:
     def _refuse_twice(self, row: str, other: int, number: int) -> None:
         """Raise the error for a row on page `number` whose key came before on page `other`.
 
-        Rows don't move within one page, so a key that repeats there doesn't identify rows.
+        Rows don't move within one page. So if a key occurs twice on one page, the key doesn't identify rows.
 
         Raises:
             Changed: the pages differ.
@@ -286,7 +289,8 @@ class Walk:
             )
 
     def _confirm_kept(self, start: Request) -> None:
-        """Raise Changed if the first page isn't the saved one, by its ETag or Last-Modified, or else by its rows."""
+        """Raise Changed if the first page is no longer the same as the saved one. Its ETag or Last-Modified is
+        compared, or its rows if it has neither header."""
         page = self._pages[0]
         if page.etag or page.modified:
             self._confirm(start)
@@ -324,12 +328,12 @@ class Walk:
 
 
 def validator(answer: Answer) -> str:
-    """Return a response's version by its ETag or Last-Modified header; an empty text if it has neither."""
+    """Return a response's version: its ETag or Last-Modified header, or an empty text if it has neither."""
     return _validator(answer.headers.get("etag", ""), answer.headers.get("last-modified", ""))
 
 
 def version_of(answer: Answer) -> str:
-    """Return a response's version: by its ETag or Last-Modified header, or else the digest of its body."""
+    """Return a response's version: its ETag or Last-Modified header, or the digest of its body if it has neither."""
     return validator(answer) or f"digest {blake3(answer.body).hexdigest()}"
 
 

@@ -9,8 +9,8 @@ import msgspec
 
 
 class Veil:
-    """Hides secret words in JSON. `hide` replaces the words by marks, also words that are encoded as in a URL. `show`
-    replaces the marks by the words again.
+    """Hides secret words in JSON. `hide` replaces each word by a mark, even where the word is encoded as in a URL.
+    `show` puts the words back in place of the marks.
 
     >>> veil = Veil(["s3 cret"])
     >>> hidden = veil.hide(b'{"url": "https://a.example?key=s3%20cret&page=2"}')

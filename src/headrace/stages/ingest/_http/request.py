@@ -15,7 +15,7 @@ from headrace.define.secret import Secret
 from headrace.errors import DefinitionError, SourceError
 
 LATER = Handle | Secret
-"""Arguments whose value is known only in the worker, where it is checked."""
+"""The types of arguments whose values are known only in the worker. These values are checked in the worker."""
 
 _PLAIN = str | Real | Decimal | UUID | dt.date | dt.time | None
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -84,7 +84,8 @@ def _check_parameter(name: str, value: Any) -> None:
 
 
 def _is_truth(value: Any) -> bool:
-    """Return whether a value is a NumPy boolean. NumPy isn't imported, as most workers don't need it."""
+    """Return whether a value is a NumPy boolean. This function doesn't import NumPy, because most workers don't need
+    it."""
     kind = type(value)
     return kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")
 

@@ -1,4 +1,4 @@
-"""Splits a log into complete lines with the offset of their end, or joins several lines to one event."""
+"""Splits a log into complete lines, each with the offset of its end, and joins lines that belong to one event."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
 def together(
     events: Iterable[Event], begins: Callable[[list[bytes]], list[bool]], *, limit: int, final: bool
 ) -> Iterator[Event]:
-    """Join lines to events, and yield the events. An event begins with a line for which `begins` is True, and ends
-    before the next such line.
+    """Join lines to events, and yield the events. `begins` returns for each line whether an event begins with that
+    line. The event ends before the next line that begins an event.
 
     The last event is yielded only if the log is `final`, because more of its lines may still come. An event of
     `limit` bytes or more is cut.

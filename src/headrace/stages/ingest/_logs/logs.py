@@ -29,10 +29,11 @@ from headrace.stages.ingest._logs.rotation import Broken, Known, Log, Moving, as
 from headrace.stages.ingest._logs.table import LogTable, extended
 
 PASSES = 5
-"""How often all logs are read before giving up, if they are renamed or truncated while they are read."""
+"""How many times all logs are read if one is renamed or truncated during each reading. After the last one, the task
+fails."""
 
 FORGOTTEN = 1000
-"""The number of vanished logs that the cursor still remembers, because they may come back packed."""
+"""The number of logs that the cursor remembers although they no longer exist, because they may come back packed."""
 
 _decode_known = msgspec.json.Decoder(list[Known]).decode
 
@@ -91,15 +92,17 @@ def logs(
             line. It is matched by RE2 in time proportional to the line's length. RE2 has no look-around and no back
             references, and its `\d`, `\w` and `\s` match only ASCII.
         multiline: a regular expression that matches the first line of an event of several lines. The last event of a
-            log is left for a later run, until the next event begins. None: each line is an event.
+            log is left for a later run, because its lines may not be complete until the next event begins. None: each
+            line is an event.
         schema: the types of columns, as a schema or as pairs of a name and a type. Other columns are text, or have the
             types found in JSON.
         times: the names of columns that are times, each with its format as for `strptime`.
         new_only: return only the lines that are new since the last run that succeeded.
-        cursor: the name of the cursor that remembers what was read. None: made from the pattern and all options. With
-            other options the name is another one, so all logs that still exist are read from the beginning.
-        encoding: the encoding of the text, or several to try in turn. A line that fits none goes to the quarantine.
-        line_mib: the longest line (or event) allowed, in MiB. A longer one is cut and goes to the quarantine.
+        cursor: the name of the cursor that remembers what was read. None: made from the pattern and all options. If the
+            options change, this name changes too, so all logs that still exist are read from the beginning.
+        encoding: the encoding of the text, or several to try in turn. A line that isn't valid in any of them goes to
+            the quarantine.
+        line_mib: the longest line (or event) allowed, in MiB. A longer line is cut and goes to the quarantine.
         file_column: the name of a column to add, with the file that a row was read from. None: no such column.
         line_column: the name of a column to add, with the number of the line in its log, from 1. None: no such column.
         links: whether symbolic links may lead out of the pattern's folder.
@@ -141,7 +144,7 @@ def _check_columns(
     """Check the names of columns; `told` are the columns of a line, or None if each line names its own columns.
 
     Raises:
-        DefinitionError: two columns would have one name, or `schema` or `times` names a column that no line has.
+        DefinitionError: two columns would have the same name, or `schema` or `times` names a column that no line has.
     """
     named = [each for each in own if each is not None]
     if twice := [each for each in named if each in (told or ()) or named.count(each) > 1]:
@@ -287,7 +290,7 @@ class _Reading:
         return found if self._begins is None else together(found, self._begins, limit=limit, final=log.packed)
 
     def _take(self, events: Sequence[Event], path: str) -> None:
-        """Add lines to the rows, or to the quarantine with the reason."""
+        """Add each line to the rows. If a line can't be used, add it to the quarantine, with the reason."""
         read = [self._read(each) for each in events if each.long or not (not each.data or each.data.isspace())]
         parsed = iter(self._parse([text for _, text, why in read if not why]))
         for event, _, why in read:
@@ -307,7 +310,8 @@ class _Reading:
                 self._refuse(event, path, misfit)
 
     def _read(self, event: Event) -> tuple[Event, str, str]:
-        """Return an event, its text, and the reason why it can't be decoded; either the text or the reason is empty."""
+        """Return an event, its text, and an empty reason. If the event is too long or can't be decoded, the text is
+        empty, and the reason says why."""
         if event.long:
             limit = self._how.line_bytes / 2**20
             return event, "", f"it is {event.long:,} bytes long, over the limit of {limit:,.3g} MiB"

@@ -73,7 +73,7 @@ def _each(parse: Parse, times: Mapping[str, str]) -> ParseAll:
 
 
 def _told(row: dict[str, Any], times: Mapping[str, str]) -> dict[str, Any] | str:
-    """Return a row with the columns in `times` parsed as times, or the reason why one can't be parsed."""
+    """Return a row with the columns in `times` parsed as times, or the reason why a time can't be parsed."""
     for name, form in times.items():
         if row.get(name) is not None:
             try:

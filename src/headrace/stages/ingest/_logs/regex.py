@@ -1,8 +1,8 @@
 """Matches a user's regular expression in time proportional to the length of the text.
 
-Python's engine tries one way to match after another: with a pattern of ten characters, one line can take it years. RE2,
-which comes with Arrow, follows all ways at once. It has no look-around and no back references, and its `\\d`, `\\w` and
-`\\s` match only ASCII.
+Python's engine tries one way to match after another. Even with a pattern of ten characters, it can need years for one
+line. RE2, which comes with Arrow, follows all ways at once. It has no look-around and no back references, and its
+`\\d`, `\\w` and `\\s` match only ASCII.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Linear:
         return found
 
     def begins(self, texts: list[bytes]) -> list[bool]:
-        """Return for each text whether the pattern matches at its beginning."""
+        """Return for each text whether the pattern matches the beginning of the text."""
         found: Any = pc.match_substring_regex(pa.array(texts, pa.binary()), rf"\A(?s:{self._inner})")
         return list(found.to_pylist())
 

@@ -38,15 +38,15 @@ _OPENERS: dict[str, Any] = {
 }
 _NUMBERED = re.compile(r"[._-]\d[\dT:_-]*(?=\.|$)")
 BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)
-"""The exceptions of unpacking a file that is cut off or isn't packed in that format."""
+"""The exceptions that unpacking raises if the file is cut off, or isn't packed in the expected format."""
 
 
 class Moving(Exception):
-    """Raised if a log was renamed or truncated while the logs were read; all of them must be read again."""
+    """Raised if a log was renamed or truncated while the logs were read; all logs must then be read again."""
 
 
 class Broken(Exception):
-    """Raised if a packed log can't be unpacked: it is still being written, or isn't in that format."""
+    """Raised if a packed log can't be unpacked: it is still being written, or isn't in the expected format."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(path, why)
@@ -150,7 +150,8 @@ class Log:
         return self.at == offset
 
     def is_as_it_was(self) -> bool:
-        """Return whether the log still holds the bytes that were read: it wasn't truncated or overwritten since."""
+        """Return whether the log still holds the bytes that were read, so it hasn't been truncated or overwritten
+        since."""
         if self.packed:
             return True
         same = os.pread(self._raw.fileno(), len(self.head), 0) == self.head

@@ -19,8 +19,8 @@ class LogTable:
     Args:
         schema: columns with fixed types. A row with a value that doesn't fit is refused.
         more: more columns with known types.
-        before: the columns of earlier rows. A row that doesn't fit is refused here too, but a column of integers may
-            become floats, or text if a number is too large for a float.
+        before: the columns of earlier rows. A row that doesn't fit these columns is refused too. But a column of
+            integers may become floats, or text if a number is too large for a float.
         told: columns that the table has even if no row is added.
 
     The type of any other column is that of all its values, or text if they differ.
@@ -91,9 +91,9 @@ class LogTable:
 def extended(parts: Sequence[pa.Table], new: pa.Table) -> list[pa.Table]:
     """Return the parts of a table with a new part added at the end, all with one schema.
 
-    A part that has less than twice the rows of the part after it is joined with that part. So the number of parts, and
-    how often a row is written again, grow only with the logarithm of the number of rows. Parts that aren't joined stay
-    the same objects.
+    A part that has less than twice the rows of the part after it is joined with that part. Therefore there are few
+    parts, and a row is seldom written again: both numbers grow only with the logarithm of the number of rows. Parts
+    that aren't joined stay the same objects.
     """
     if not parts:
         return [new]

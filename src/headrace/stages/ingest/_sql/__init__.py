@@ -1,2 +1,2 @@
-"""`ingest.sql`: reads rows of a database, all rows or only new ones. Start reading at `sql`, then `stages`. Each
-database has its own file. `session` has what all databases have in common."""
+"""`ingest.sql`: reads rows of a database, either all rows or only new rows. Start reading at `sql`, then `stages`. The
+code for each database is in a file of its own. `session` has the code that all databases share."""

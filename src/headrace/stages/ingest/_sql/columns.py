@@ -11,13 +11,13 @@ from headrace.stages.ingest._sql.statement import Statement
 
 
 def in_order(statement: Statement, found: list[str], held: list[str], cursor: str) -> Statement:
-    """Return a query that gives the columns in the order of the rows that the cursor holds.
+    """Return the query with its columns in the order of the columns that the cursor holds.
 
     `found` are the names of the query's columns, and `held` the names of the held columns.
 
     Raises:
-        SourceError: the names differ; or several columns have one name and the order changed, so the columns can't be
-            matched.
+        SourceError: the names differ; or the order changed and several columns have the same name, so the columns can't
+            be matched.
     """
     _check_names(found, held, cursor)
     if found == held:
@@ -54,8 +54,8 @@ def _check_names(found: list[str], held: list[str], cursor: str) -> None:
     """Check that the names of the columns are those of the last read.
 
     Raises:
-        SourceError: a column was added or removed; or the order changed, and the names of two columns differ at most in
-            capitals. The error names the columns.
+        SourceError: a column was added or removed; or the order changed, and two columns have names that are equal
+            apart from capital letters. The error names the columns.
     """
     gone, new = Counter(held) - Counter(found), Counter(found) - Counter(held)
     told = [

@@ -28,7 +28,8 @@ def shown_of(url: str) -> str:
 
 @contextmanager
 def session(url: str, secrets: Mapping[str, str], driver: str | None, project: Path | None) -> Iterator[Session]:
-    """Open a database, begin a transaction, and close both at the end of the `with` block.
+    """Open a database, and begin a transaction. At the end of the `with` block, end the transaction and close the
+    database.
 
     `url` may hold `secret('NAME')`; its value is taken from `secrets`. `driver` is the name of an ADBC driver, or None
     to take it from the URL. `project` is the folder where relative paths start.
@@ -96,7 +97,8 @@ def _path(url: str, shown: str, project: Path | None) -> Path:
 
 
 def secrets_of(url: Any) -> dict[str, Any]:
-    """Return the secrets that a URL refers to, by name: as `Secret` in a pipeline, outside of a pipeline as values.
+    """Return the secrets that a URL refers to, by name: as `Secret` objects in a pipeline, or as their values outside
+    of a pipeline.
 
     Raises:
         DefinitionError: the URL has a password in it, or isn't text; or a secret isn't set.

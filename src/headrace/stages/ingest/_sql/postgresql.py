@@ -55,7 +55,8 @@ class PostgresSession(Session):
         super().__init__(database, shown)
 
     def version(self) -> str | None:
-        """Return a name for the snapshot, made from its transactions: each transaction that writes changes the name."""
+        """Return a name for the snapshot, made from the transactions that it sees. Each transaction that writes changes
+        the name."""
         snapshot, may_ask = self.one(_STATE)
         server = self.one(_SERVER) if may_ask else []  # some hosting services don't allow it
         return f"{'.'.join(map(str, server))}:{snapshot}"
@@ -73,7 +74,8 @@ class PostgresSession(Session):
         return statement.written(places.__getitem__) + "\n", ()  # the query may end with a comment
 
     def options(self, rows: int | None) -> dict[str, str]:
-        """Return the driver's option for larger batches than its default: this saves a sixth of the time."""
+        """Return the driver's option for batches that are larger than its default. Larger batches save a sixth of the
+        time."""
         del rows
         return {StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)}
 
@@ -84,8 +86,8 @@ class PostgresSession(Session):
         precision becomes a decimal.
 
         Raises:
-            SourceError: a column's type doesn't exist in Arrow. The function that converts raises it too, for an
-                infinite time.
+            SourceError: a column's type doesn't exist in Arrow. The returned function also raises SourceError, if a
+                time is infinite.
         """
         fields = [pa.field(each.name, _type(each)) for each in schema]
         wanted = pa.schema(fields)

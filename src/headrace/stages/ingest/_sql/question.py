@@ -1,4 +1,4 @@
-"""The query and options whose rows a cursor of `ingest.sql` holds, and how another query differs from them."""
+"""The query, with its options, whose rows a cursor of `ingest.sql` holds; and the differences between two queries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.stages.ingest._sql.statement import Statement
 
 _SHORT = 70
 _BEFORE = 20
-"""The number of characters that are shown of a long query before its first difference."""
+"""The number of characters that are shown of a long query before the first character that differs."""
 
 
 class Question(Noun, frozen=True):
@@ -45,7 +45,8 @@ def digest_of(
 def differences(held: Question, asked: Question) -> Iterator[str]:
     """Yield a text for each difference between a query (`asked`) and the query whose rows a cursor holds (`held`).
 
-    Call it only if their digests differ. If all parts are equal, the values of parameters must differ.
+    Call this function only if the digests of `held` and `asked` differ. Then, if all their fields are equal, the values
+    of parameters must differ.
 
     >>> from msgspec.structs import replace
     >>> one = Question(query="select 1", mode="increment", watermark="at", key=["id"], parameters=["m"])

@@ -19,8 +19,8 @@ _FROM, _NONE = "headrace_from", "headrace_none"
 def version_of(session: Session, statement: Statement, values: Mapping[str, Any], probe: str | None) -> str | None:
     """Return the version of the data that a query reads; None if it is unknown.
 
-    With `probe` None this is the database's own version. Otherwise it is the value of `probe`: an expression over the
-    query's rows (`max(updated_at)`; `count` means `count(*)`), or a separate query.
+    If `probe` is None, the version is the one that the database has. Otherwise it is the value of `probe`: an
+    expression over the query's rows (`max(updated_at)`; `count` means `count(*)`), or a separate query.
     """
     if probe is None:
         return session.version()
@@ -35,11 +35,11 @@ def version_of(session: Session, statement: Statement, values: Mapping[str, Any]
 def since(
     session: Session, statement: Statement, values: Mapping[str, Any], watermark: str, mark: Any
 ) -> tuple[Statement, dict[str, Any]]:
-    """Return a query for the rows whose watermark is at least `mark` or is null, and the values to bind to it.
+    """Return a query for the rows whose watermark is at least `mark` or is null, and the values to bind to that query.
 
-    Rows with a null are included because they would never be read otherwise. For SQLite the null is a bound value: if
-    the column is declared `not null`, SQLite drops a literal `is null` and then scans the whole table instead of an
-    index.
+    Rows with a null are included because they would never be read otherwise. For SQLite, the null in the query is a
+    bound value: if the column is declared `not null`, SQLite drops a literal `is null` and then scans the whole table
+    instead of an index.
     """
     column = quoted(watermark)
     around = statement.inside("select * from (", f") as headrace_rows where {column} >= ")
@@ -51,8 +51,8 @@ def since(
 
 
 def behind(session: Session, statement: Statement, values: Mapping[str, Any], watermark: str, mark: Any) -> int:
-    """Return the number of a query's rows whose watermark is below `mark`. A read from `mark` on doesn't see these
-    rows."""
+    """Return the number of a query's rows whose watermark is below `mark`. A read that begins at `mark` doesn't see
+    these rows."""
     around = statement.inside("select count(*) from (", f") as headrace_rows where {quoted(watermark)} < ")
     asked = Statement(texts=(*around.texts, ""), places=(*around.places, _FROM))
     return int(session.one(asked, {**values, _FROM: mark})[0])
@@ -61,7 +61,8 @@ def behind(session: Session, statement: Statement, values: Mapping[str, Any], wa
 def parts_of(
     session: Session, statement: Statement, values: Mapping[str, Any], *, rows: int | None, like: Any = None
 ) -> list[Any]:
-    """Return a query's rows as a list of at least one table. If there are several, they are in the store.
+    """Return a query's rows as a list of at least one table. If there are several tables, they are already in the
+    store.
 
     `rows` is the number of rows of a table; None for about 64 MiB. `like` is the schema wanted, for a database whose
     columns have no fixed types (SQLite).

@@ -31,7 +31,7 @@ _DRIVER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def dialect_of(url: str, driver: str | None) -> Dialect:
-    """Return the SQL dialect of the database at a URL; `driver`, if given, counts instead of the URL's scheme."""
+    """Return the SQL dialect of the database at a URL; If `driver` is given, the URL's scheme is ignored."""
     return SCHEMES.get(driver or url.partition(":")[0], "other")
 
 
@@ -75,8 +75,8 @@ class Session:
     ) -> Iterator[tuple[Any, Any]]:
         """Open a query's result: its schema, and an iterator of its record batches of about `rows` rows each.
 
-        `rows` None leaves the size to the driver. `like` is the schema wanted, for a database whose columns have no
-        fixed types (SQLite).
+        If `rows` is None, the driver chooses the size. `like` is the schema wanted, for a database whose columns have
+        no fixed types (SQLite).
 
         Raises:
             SourceError: the database refuses the query, loses the connection, has a type that Arrow lacks, or has a
@@ -96,7 +96,8 @@ class Session:
             return [value for batch in batches for row in batch.to_pylist() for value in row.values()]
 
     def columns(self, statement: Statement, values: Mapping[str, Any], expected: list[str]) -> list[str]:
-        """Return the names of a query's columns without reading its rows. `expected` are the names of the last read."""
+        """Return the names of a query's columns without reading its rows. `expected` are the names that the last read
+        found."""
         del expected
         with self.rows(statement.inside("select * from (", ") as headrace_rows where 1 = 0"), values) as (schema, _):
             return list(schema.names)
@@ -117,7 +118,8 @@ class Session:
         raise unbindable(name, value)
 
     def options(self, rows: int | None) -> dict[str, str]:
-        """Return the driver's options for a statement whose batches should have `rows` rows; None for the default."""
+        """Return the driver's options for a statement whose batches should have `rows` rows. None means the driver's
+        default."""
         del rows
         return {}
 

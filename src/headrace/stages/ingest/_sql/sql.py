@@ -74,15 +74,15 @@ def sql(
         query: one `select`, with parameters as `:name`. The parameters' values are bound, never put into the text.
         version: how to see whether the source changed. None: by the database (SQLite: the state of the file;
             PostgreSQL: the visible transactions; other databases are read each time). Or an expression over the query's
-            rows: `"count"`, `"max(updated_at)"`, `"max(updated_at), count(*)"`. Or a separate query. A change that
-            leaves the value of the expression or query the same isn't seen.
-        mode: `"table"`: return the current rows. `"increment"`: return all rows so far, but read only those from the
+            rows: `"count"`, `"max(updated_at)"`, `"max(updated_at), count(*)"`. Or a separate query. A change isn't
+            noticed if the value of the expression or query stays the same.
+        mode: `"table"`: return the current rows. `"increment"`: return all rows so far, but read only the rows from the
             last watermark on. `"snapshot"`: return the current rows, and the rows that are new or gone since the last
             read.
         watermark: for increments, a column that only grows: each added or changed row must get a higher value.
         key: the column or columns that identify a row. None: for increments, the watermark.
-        overlap: how far before the last watermark to start, for rows that became visible late: a number, or a duration
-            such as `"15m"` for dates and times.
+        overlap: how far before the last watermark to start reading, so that rows that became visible late are read too:
+            a number, or a duration such as `"15m"` for dates and times.
         cursor: the name of the cursor that keeps the state between runs. None: made from the query and its options.
         batch_rows: the number of rows of a stored part. None: about 64 MiB of rows.
         driver: the name of an ADBC driver. None: the URL's scheme.

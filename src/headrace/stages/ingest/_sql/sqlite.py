@@ -27,7 +27,8 @@ BATCH_ROWS = 8192
 
 TRIES = 20
 RACY_S = 0.02
-"""Two writes further apart than this, in seconds, give a file different times: kernel ticks are 1 to 10 ms."""
+"""If two writes to a file are further apart than this, in seconds, the file's time differs after them: the kernel's
+clock ticks every 1 to 10 ms."""
 
 
 _OTHER_FILES = re.compile(
@@ -49,10 +50,10 @@ class SqliteSession(Session):
         super().__init__(database, shown)
 
     def begin(self) -> None:
-        """Begin the transaction, and note the state of the file that it sees.
+        """Begin the transaction, and note the state of the file that the transaction sees.
 
-        The states before and after the begin are compared, up to `TRIES` times. If they are never equal, the noted
-        state is a unique text, so the file counts as changed.
+        The file's states before and after the beginning are compared, up to `TRIES` times. If the two are never equal,
+        the noted state is a unique text, so the file counts as changed.
         """
         self._run(f"PRAGMA busy_timeout = {BUSY_MS}")
         for _ in range(TRIES):
@@ -125,8 +126,8 @@ class SqliteSession(Session):
     def columns(self, statement: Statement, values: Mapping[str, Any], expected: list[str]) -> list[str]:
         """Return the names of a query's columns, which should be `expected`.
 
-        SQLite renames some columns of a query inside another query (`name:1`). If the names found that way aren't
-        `expected`, the query itself is run.
+        The names are first taken from a query with this query inside it. SQLite renames some columns of such an inner
+        query (`name:1`). So if the names aren't `expected`, the query itself is run, and its names are returned.
         """
         found = super().columns(statement, values, expected)
         if sorted(found) == sorted(expected):
@@ -158,7 +159,8 @@ def _after_first(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _type_of(name: str, kinds: str, before: Any) -> Any:
-    """Return the Arrow type for values of these SQLite types, or `before`, the type of the last read, if it fits."""
+    """Return the Arrow type for values of these SQLite types, or `before`, the type that the last read found, if
+    `before` can hold them."""
     match sorted(set(kinds.split(",")) - {"null", ""}):
         case []:
             return before or pa.int64()
@@ -198,8 +200,8 @@ def state_of(path: Path) -> str | None:
 
 
 def prototype(schema: Any) -> str:
-    """Return a query of one row with values of the schema's types. If this query is put before another query, it sets
-    the types of the result.
+    """Return a query of one row with values of the schema's types. If its row is put before the rows of another query,
+    it sets the types of the result.
 
     Raises:
         SourceError: SQLite has no values of one of the types.

@@ -1,4 +1,5 @@
-"""The stages behind `ingest.sql`: one asks for the source's version, one reads all rows, one reads new rows."""
+"""The stages behind `ingest.sql`: the first asks for the source's version, the second reads all rows, and the third
+reads new rows."""
 
 from __future__ import annotations
 
@@ -53,14 +54,16 @@ class Held(Noun, frozen=True):
     question: str
     reached: Any
     parts: list[Any]
-    """The rows so far, as `Later` values; as tables if an earlier version of Headrace saved them."""
+    """The rows so far, as `Later` values, or as tables if an earlier version of Headrace saved them."""
     ends: list[Any]
-    """The lowest and the highest key of each part. With these keys, most parts needn't be opened if there are few new
-    rows."""
+    """The lowest and the highest key of each part. Because of these keys, most parts needn't be opened if there are few
+    new rows."""
     asked: Question | None = None
-    """The query and options of which `question` is the digest. None if an earlier version of Headrace saved it."""
+    """The query and its options; `question` is their digest. None if an earlier version of Headrace saved the cursor's
+    value."""
     state: str | None = None
-    """The source of the rows, and its version at the last read. None if an earlier version of Headrace saved it."""
+    """The source of the rows, and its version at the last read. None if an earlier version of Headrace saved the
+    cursor's value."""
 
 
 @ready("ingest.sql.version", version=1, on=_DRIVERS, kind="ingest", cache=False)
@@ -73,7 +76,8 @@ def sql_version(
     probe: str | None = None,
     driver: str | None = None,
 ) -> str:
-    """Return the version of the data that a query reads; a new text each time if the database has no version."""
+    """Return the version of the data that a query reads; if the database has no version, return a new text each
+    time."""
     statement = _statement(url, query, driver, parameters)
     with session(url, secrets, driver, attempt().project) as opened:
         found = version_of(opened, statement, parameters, probe)
@@ -92,8 +96,8 @@ def read(
     driver: str | None = None,
     batch_rows: int | None = None,
 ) -> pa.Table:
-    """Return a query's rows. `version` is the version that `sql_version` saw; the source may have changed since
-    then."""
+    """Return a query's rows. `version` is the version that `sql_version` returned; the source may have changed
+    since."""
     statement = _statement(url, query, driver, parameters)
     with session(url, secrets, driver, attempt().project) as opened:
         attempt().saw(version=version_of(opened, statement, parameters, probe) or version)
@@ -160,7 +164,8 @@ def _fresh(
     overlap: str | float | None,
     rows: int | None,
 ) -> tuple[list[Any], int | None]:
-    """Return the source's rows from the last watermark minus `overlap` on, and the number of rows below that.
+    """Return the source's rows whose watermark is null or is at least the last watermark minus `overlap`. Also return
+    the number of rows with a lower watermark.
 
     If no watermark has been reached yet, return all rows and None.
     """
@@ -176,12 +181,13 @@ def _fresh(
 
 
 def _schema_of(held: Held) -> Any:
-    """Return the schema of the rows that a cursor holds; None if it holds none."""
+    """Return the schema of the rows that a cursor holds; None if the cursor holds no rows."""
     return table_of(held.parts[-1]).schema if held.parts else None
 
 
 def _holding(held: Held, parts: list[Any], key: list[str]) -> Held:
-    """Return a cursor's value with other parts. The key ranges of parts that stay aren't computed again."""
+    """Return the cursor's value `held` with `parts` in place of its parts. If a part was in `held` already, its key
+    range isn't computed again."""
     known = {id(part): ends for part, ends in zip(held.parts, held.ends, strict=True)}
     ends = [known[id(each)] if id(each) in known else ends_of(each, key) for each in parts]
     return replace(held, parts=[each if isinstance(each, Later) else Later.of(each) for each in parts], ends=ends)
@@ -198,7 +204,8 @@ def _state(url: str, probe: str | None, version: str) -> str:
 
 
 def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
-    """Return the rows that a cursor holds as the result, without reading a source whose version didn't change."""
+    """Return the rows that a cursor holds. This is the result if the source's version didn't change, so that it isn't
+    read."""
     nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
     report = _report(url, query, [], held.parts, nothing, complete=complete)
     unread = "The source's version is still the one that these rows were read from, so it was not read again."
@@ -247,7 +254,8 @@ def _report(
     """Return a report of the numbers of rows.
 
     `at_source` is the number of the source's rows below the watermark where the read began; None if there was no
-    watermark. If the cursor holds fewer such rows, a warning is logged, because no later read will see the others.
+    watermark. If the cursor holds fewer such rows than the source, a warning is logged, because no later read will see
+    the missing rows.
     """
     counts = {
         "rows read": _rows(fresh),
@@ -280,5 +288,6 @@ def _rows(tables: Sequence[Any]) -> int:
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Return tables as one value. A single table is returned unchanged, to be the same artifact as an equal table."""
+    """Return tables as one value. A single table is returned unchanged, so that it is the same artifact as an equal
+    table."""
     return table_of(parts[0]) if len(parts) == 1 else Joined(parts)

@@ -20,7 +20,8 @@ _QUOTES = {"'": "a text", '"': "a name", "`": "a name"}
 class Statement(Row, frozen=True):
     """One query, cut at its parameters.
 
-    `texts` are the pieces between the parameters, and `places` the name of the parameter after each piece but the last.
+    `texts` are the pieces between the parameters. `places` has, for each piece but the last, the name of the parameter
+    that follows the piece.
     """
 
     texts: tuple[str, ...]

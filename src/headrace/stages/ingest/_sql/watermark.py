@@ -19,15 +19,16 @@ from headrace.stages.tables.arrays import floats, numbers
 from headrace.stages.tables.columns import rows_have
 
 AHEAD = 10
-"""How far the highest watermark must be above the others to count as far ahead of them.
+"""How far the highest watermark must be above the others before a warning is logged.
 
-It counts as far ahead if it exceeds the 99th percentile of the watermarks by more than this many times the distance
-from their median to that percentile.
+There is a warning if the highest watermark is above the 99th percentile of the watermarks by more than this many times
+the distance from their median to that percentile.
 """
 FEW = 20
 """With fewer rows than this, watermarks are not compared with each other."""
 SLACK = dt.timedelta(days=1)
-"""How far after now a watermark may be without a warning: times without a zone may be in any zone."""
+"""How far in the future a watermark may be before a warning is logged. A time without a zone may be in any zone, so it
+may seem to be in the future."""
 _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d(?::\d\d)?))?")
 
 
@@ -60,9 +61,10 @@ def highest(column: Any, reached: Any, name: str) -> Any:
 
 
 def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
-    """Return a warning if the highest watermarks are far ahead of the others, or in the future; else an empty text.
+    """Return a warning if the highest watermarks are far above the others, or in the future; else an empty text.
 
-    `column` is a chunked array. The next read begins at the highest watermark, so it misses new rows with a lower one.
+    `column` is a chunked array. The next read begins at the highest watermark, so it misses new rows with a lower
+    watermark.
     """
     values = _numbers(column)
     if values is None or not len(values):
@@ -88,7 +90,7 @@ def _is_time(kind: Any, shown: Any) -> bool:
 
 
 def _numbers(column: Any) -> Any:
-    """Return watermarks as numbers, times as seconds; None if they are texts that aren't times."""
+    """Return watermarks as numbers (times in seconds). Return None if the watermarks are texts that aren't times."""
     kind, column = column.type, column.drop_null()
     try:
         if pa.types.is_string(kind):

@@ -24,7 +24,8 @@ _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
 def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.ChunkedArray]:
-    """Return the columns with these names. `what` names in errors what needs the columns, such as `a unique key`.
+    """Return the columns with these names. `what` says in errors what the columns are needed for, such as `a unique
+    key`.
 
     Raises:
         DataError: the table has no column with one of the names, or has two.
@@ -94,7 +95,7 @@ def without_decimals(table: pa.Table) -> pa.Table:
 
 def with_missing_truths(table: pa.Table) -> pa.Table:
     """Return the table, in which each boolean column that has nulls is cast to 64-bit floats. Without the cast, pandas
-    would make objects of such a column, and LightGBM would treat these as categories."""
+    would turn such a column into Python objects, and LightGBM would treat the objects as categories."""
     for place, field in enumerate(table.schema):
         if pa.types.is_boolean(field.type) and table.column(place).null_count:
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
@@ -152,8 +153,8 @@ def metadata(made: pa.Schema, given: pa.Schema) -> dict[bytes, bytes] | None:
 
 
 def _by_chosen(table: pa.Table, choose: Callable[[pa.Table], pa.Table]) -> pa.Table:
-    """Return the rows that `choose` selects. Arrow can't select from text views and run-end encoded columns yet, so
-    these are converted first and converted back afterwards."""
+    """Return the rows that `choose` selects. Arrow can't select from text views and run-end encoded columns yet. Such
+    columns are converted before the selection, and converted back after it."""
     plain = table
     for place, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type):

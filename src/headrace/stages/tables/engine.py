@@ -21,13 +21,13 @@ from headrace.errors import DataError, UsageError
 OTHERS_GIB = 0.3
 """The part of the stage's memory, in GiB, for Python, its libraries, and tables in transit."""
 SHARE = 0.6
-"""The share of the remaining memory that is DuckDB's limit. DuckDB uses more memory than it counts against the
+"""DuckDB's memory limit, as a share of the remaining memory. DuckDB uses more memory than it counts against the
 limit."""
 LEAST_GIB = 0.06
 
 
 def cpus() -> int:
-    """Return how many CPUs this process should use: in a worker those of the stage, otherwise one."""
+    """Return how many CPUs this process should use: in a worker as many as the stage has, otherwise one."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdecimal() and int(told) > 0 else 1
 
@@ -165,8 +165,8 @@ WRITTEN = "mend it where the message points; it is DuckDB's SQL: 'text' in singl
 def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageError | DataError:
     """Return our error for a DuckDB exception, with a message and the line of the SQL that is wrong.
 
-    `tables` are the tables that the SQL may name. If the SQL names a missing table, the hint lists them, since DuckDB
-    itself might suggest one of its own system views.
+    `tables` are the names of the tables that the SQL may use. If the SQL names a missing table, the hint lists them,
+    since DuckDB itself might suggest one of its own system views.
     """
     text = str(error).strip()
     message, _, _ = text.partition("\n\nLINE ")

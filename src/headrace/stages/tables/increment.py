@@ -24,9 +24,9 @@ _NOT_IN_PYTHON = (pa.ArrowNotImplementedError, OverflowError, ValueError)
 
 
 class Merged(NamedTuple):
-    """The result of a merge. `kept` are the held parts without the rows that were replaced or are gone. `new` are the
-    fresh tables without the rows that were already held. `gone` are tables of the rows that no longer exist. `replaced`
-    and `unchanged` are numbers of rows."""
+    """The result of a merge. `kept` has the parts that were read before, without the rows that were replaced or are
+    gone. `new` has the freshly read tables, without the rows that had been read before. `gone` are tables of the rows
+    that no longer exist. `replaced` and `unchanged` are numbers of rows."""
 
     kept: list[Any]
     """A part that lost no row is the same object that was passed in."""
@@ -49,8 +49,8 @@ def merged(
 
     A fresh row that equals a held row is not new. A fresh row that has the key of a held row but other values replaces
     that row. With `complete`, the fresh rows are all rows that exist, so held rows whose keys aren't among them are
-    gone. `ends` are the least and greatest keys of each held part, if known. A part outside the range of the fresh keys
-    isn't searched; if the part is a `Later`, it isn't even opened.
+    gone. `ends` has the least and the greatest key of each held part, if they are known. If a part's keys are all
+    outside the range of the fresh keys, the part isn't searched. Such a part isn't even opened if it is a `Later`.
     """
     fresh_ends = [ends_of(each, key) for each in fresh]
     kept: list[Any] = []
@@ -105,7 +105,8 @@ def _may_be_a_run(chosen: Any) -> bool:
 
 
 def ends_of(table: Any, key: Sequence[str]) -> Ends:
-    """Return the least and the greatest value of the key's first column, or None if it has no values or no order."""
+    """Return the least and the greatest value of the key's first column, or None if the column has no values, or values
+    without an order."""
     try:
         found = pc.min_max(_storage(table[key[0]]))
         return (found["min"].as_py(), found["max"].as_py()) if found["min"].is_valid else None
@@ -144,7 +145,7 @@ def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
 
 def _within(theirs: Any, ours: Any) -> Any:
     """Return the indices of the values in `theirs` that lie between the least and the greatest value of `ours`. Often
-    there are none, so this is a quick first test."""
+    there are no such values, so this is a quick first test."""
     try:
         ends = pc.min_max(ours)
         inside = pc.and_(pc.greater_equal(theirs, ends["min"]), pc.less_equal(theirs, ends["max"]))
@@ -200,8 +201,8 @@ def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
 
 
 def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
-    """Return the parts after casting each column that has no value at all to its type in the schema. All else is
-    unchanged."""
+    """Return the parts after casting each column that has no value at all to its type in the schema. The other columns
+    are unchanged."""
     before = table_of(parts[-1]).schema if parts else schema
     if before.equals(schema) or before.names != schema.names:
         return list(parts)
@@ -223,9 +224,9 @@ def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
 
 
 def compacted(parts: Sequence[Any], rows: int) -> list[Any]:
-    """Return the parts, with small ones joined if there are many. If more than `SMALL_PARTS` parts have less than half
-    of `rows` rows, these parts are joined in their order, into parts of `rows` rows. The parts that were large already
-    come first."""
+    """Return the parts, after joining small parts if there are many of them. If more than `SMALL_PARTS` parts have less
+    than half of `rows` rows, these parts are joined in their order, into parts of `rows` rows. The parts that were
+    large already come first."""
     small = [each for each in parts if each.num_rows * 2 < rows]
     if len(small) <= SMALL_PARTS:
         return list(parts)

@@ -18,8 +18,8 @@ _HEAD = "headrace.rows"
 
 
 class Sketch(NamedTuple):
-    """A sample of a table's rows: the number of rows, the number of different rows, and the smallest of their
-    digests."""
+    """A sample of a table's rows: the number of rows, the number of different rows, and the smallest digests of
+    rows."""
 
     rows: int
     different: int

@@ -112,8 +112,8 @@ def kind_named(text: str) -> pa.DataType | None:
 
 def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
     """Return a column cast to another type of its family, or None if a value doesn't fit or the types are too
-    different. This corrects types that were guessed from a few rows of JSON: integer if the rows only had numbers like
-    `5`, text for dates, and no type at all for nulls.
+    different. This corrects types that were guessed from a few rows of JSON: an integer type if all numbers were like
+    `5`, text for dates, and no type if all values were null.
 
     >>> in_type(pa.chunked_array([[5, None]]), pa.float64()).to_pylist()
     [5.0, None]

@@ -1,2 +1,3 @@
-"""Ready-made stages: user code that we wrote. Begin with the package you need (`ingest`, `prepare`, `train`,
-`evaluate`): each stage is in the file of its name. Ready-made stages know neither runs nor ledgers."""
+"""Ready-made stages: stages that come with Headrace. They are written like a user's own stages, and don't depend on
+runs or ledgers. Begin with the package you need (`ingest`, `prepare`, `train`, `evaluate`): each stage is in the file
+that has its name."""

@@ -22,14 +22,15 @@ T = TypeVar("T")
 
 
 class Declared(StructMeta):
-    """The metaclass of nouns that users also create in Python. It checks that the fields exist and have the right
-    types, as for a TOML file, and for a misspelled field it suggests the right one."""
+    """The metaclass of nouns that users create in Python too, not only in TOML files. When a noun is created in Python,
+    the fields' names and types are checked as they are for a TOML file. If a field's name is misspelled, the error
+    suggests the right name."""
 
     def __call__(self, *args: Any, **given: Any) -> Any:
         """Create the noun.
 
         Raises:
-            DefinitionError: there is no such field, a field is missing, or a value has the wrong type.
+            DefinitionError: the noun has no field of a given name, a field is missing, or a value has the wrong type.
         """
         known = self.__struct_fields__
         strange = [name for name in given if name not in known]
@@ -71,7 +72,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise if a text is no regular expression.
+    """Raise if `pattern` isn't a regular expression.
 
     The pattern will be used by RE2, which comes with Arrow. Arrow takes long to import, so RE2 is asked only if
     Python's `re` can't read the pattern.
@@ -140,7 +141,8 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
 
 
 def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
-    """Return msgspec's message with the real keys of tables in place of `[...]`. This empties the tables in `told`."""
+    """Return msgspec's message `said`, with the real keys of tables in place of `[...]`. The function empties the
+    tables in `told`."""
     head, _, path = said.rpartition(" - at `$")
     inner: Any = told
     shown = ""
@@ -154,8 +156,8 @@ def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
 
 
 def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
-    """Return where in a table of nouns the fault is, or an empty text if the message already says where. This empties
-    the tables in `told`."""
+    """Return where in a table of nouns the fault is, or an empty text if the message already says where. The function
+    empties the tables in `told`."""
     for name, table in told.items():
         if isinstance(table, dict) and all(isinstance(each, dict) for each in table.values()):
             key = _refused(table, str(error), told, kind)
@@ -228,6 +230,6 @@ def _infos(info: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
 
 
 def meant_by(word: str, words: Collection[str]) -> str:
-    """Return a hint for an unknown word: the most similar word, or else all words."""
+    """Return a hint for an unknown word. It names the most similar of `words`, or all `words` if none is similar."""
     near = difflib.get_close_matches(word, words, 1)
     return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(words)}"

@@ -41,11 +41,12 @@ Check = Callable[[str, Any], None]
 class Option(NamedTuple):
     """The declaration of an option, beside its type and default.
 
-    `doc` is its line of the docs. `check` raises for bad values. None is accepted without a check if the type allows
-    it. For a `Literal`, only its own values are accepted. `before` names the option before which this one is listed.
-    Without `before`, the options of a noun are listed before those of the noun that it extends. An option is `later` if
-    it was added when results already existed: at its default value it is left out of the task's arguments, so that the
-    keys stay the same.
+    `doc` is the option's line in the docs. `check` raises for bad values. If the type allows None, None is accepted
+    without a check. If the type is a `Literal`, only its values are accepted. `before` names another option, and this
+    option is listed right before that one. Without `before`, the options of a noun are listed before those of the noun
+    that it extends. `later` is True for an option that was added when results of the stage already existed. If such an
+    option has its default value, it is left out of the task's arguments, so that the keys of these results stay the
+    same.
     """
 
     doc: str
@@ -66,8 +67,8 @@ class Declared(NamedTuple):
         return self.parameter.annotation
 
     def is_left_out(self, value: Any) -> bool:
-        """Return whether a value is left out of a task's arguments: a `later` option at its default, which older
-        results lack."""
+        """Return whether `value` is left out of a task's arguments. The default of a `later` option is left out,
+        because the option didn't exist when older results were made."""
         return self.option.later and not isinstance(value, Handle) and bool(value == self.parameter.default)
 
     def refuse(self, name: str, value: Any) -> None:
@@ -88,8 +89,8 @@ class Declared(NamedTuple):
 
 @functools.cache
 def declared(noun: Any) -> dict[str, Declared]:
-    """Return the options of a noun by name, in the order of the signature. If a field is declared again, what the new
-    declaration leaves out stays as it was."""
+    """Return the options of a noun by name, in the order of the signature. If a subclass declares a field again without
+    an `Option`, the field's earlier `Option` stays valid."""
     options: dict[str, Option] = {}
     types: dict[str, Any] = {}
     order: list[str] = []
@@ -110,8 +111,8 @@ def declared(noun: Any) -> dict[str, Declared]:
 
 
 class Options(Noun, frozen=True):
-    """The base class of nouns with options. Values are checked when the noun is created, and outputs of other stages as
-    soon as they exist."""
+    """The base class of nouns with options. Values are checked when the noun is created. If a value is the output of
+    another stage, it is checked as soon as the output exists."""
 
     def __post_init__(self) -> None:
         refuse(type(self), {name: getattr(self, name) for name in self.__struct_fields__})
@@ -167,7 +168,7 @@ def takes(noun: Callable[P, N]) -> Callable[[Callable[[N], R]], Callable[P, R]]:
     """Return a decorator that turns a function of one noun into the function that users call, with the noun's fields as
     parameters.
 
-    The new function's docs list the options, above what it raises.
+    In the new function's docs, the list of options comes before the list of errors.
     """
     options = declared(noun)
 
@@ -189,10 +190,10 @@ def takes(noun: Callable[P, N]) -> Callable[[Callable[[N], R]], Callable[P, R]]:
 
 
 def _bound(name: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments by the names of their parameters.
+    """Return the values of `args` and `kwargs` by the names of their parameters.
 
     Raises:
-        TraceError: an argument is missing, or has no parameter.
+        TraceError: a required argument is missing, or there is no parameter for an argument.
     """
     known = list(signature.parameters)
     strange = [each for each in kwargs if each not in known]
@@ -230,7 +231,7 @@ def above_0(name: str, value: Any) -> None:
     """A check that a value is a number above 0. It is used for options that may be None.
 
     Raises:
-        UsageError: the value is no number above 0.
+        UsageError: the value isn't a number above 0.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise UsageError(f"`{name}` is {value!r}", hint="give a number above 0, or None")

@@ -88,7 +88,7 @@ def model(
     nothing is registered.
 
     Raises:
-        UsageError: (1) the name or an alias is invalid; (2) `preparation` is no preparation; or (3) `model` is no
+        UsageError: (1) the name or an alias is invalid; (2) `preparation` isn't a preparation; or (3) `model` isn't a
             model, but a text, a number, a table, a report, a page, a result of an evaluation, a named tuple without a
             field `model`, or a list of several artifacts.
     """
@@ -110,8 +110,8 @@ def dataset(name: str, dataset: Any, *, report: Any = None, aliases: str | Seque
     """Register a dataset as the next version under a name, and point `aliases` at it. A dataset that is already
     registered under this name keeps its version.
 
-    `report` is any value that says how good the dataset is, such as the result of a contract. All else is as for
-    `model`.
+    `report` is any value that says how good the dataset is, such as the result of a contract. The other parameters mean
+    the same as for the stage `model`.
 
     Raises:
         UsageError: the name or an alias is invalid, or the dataset is a model, a report, or made of several artifacts.
@@ -162,7 +162,8 @@ def _given(parameter: str) -> Ref | None:
 
 
 def _preparation_in(ref: Ref) -> Ref:
-    """Return the preparation: the artifact itself, or the one among a stage's several outputs."""
+    """Return the artifact `ref` if it is a preparation; otherwise return the preparation among its parts (a stage's
+    several outputs)."""
     for each in (ref, *(ref.parts or ())):
         if each.type == PREPARATION:
             return each
@@ -173,7 +174,8 @@ def _preparation_in(ref: Ref) -> Ref:
 
 
 def _model_in(ref: Ref) -> Ref:
-    """Return the model among a stage's several outputs, or the artifact itself if it is a single one."""
+    """Return the model in the artifact `ref`: the field `model` if `ref` is a stage's several outputs, otherwise `ref`
+    itself."""
     if ref.codec != "record" or not ref.names or not ref.parts:
         return ref
     try:

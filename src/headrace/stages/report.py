@@ -1,4 +1,4 @@
-"""The former name of `headrace.report`. It is kept for pipelines that import this name."""
+"""The former name of `headrace.report`. This module is kept for pipelines that still import it."""
 
 from __future__ import annotations
 

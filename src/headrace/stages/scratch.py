@@ -1,4 +1,4 @@
-"""The folder in which a stage writes files that it returns."""
+"""The folder where a stage writes the files that it returns."""
 
 from __future__ import annotations
 

@@ -46,15 +46,15 @@ GRACE_S = 5.0
 TRIES = 3
 AWAKE_S = 0.0001
 """How long the driver polls for news before it sleeps, in seconds. A short task ends within this time, and waking up
-would take as long."""
+from a sleep takes about as long."""
 
 
 class LocalBackend:
     """The workers of one run on this machine. A zygote for each environment forks the workers and watches them.
 
     `spool` is the spool of the region's store. `prefix` are the arguments that start a namespace (empty: no namespace).
-    `spawned` is a zygote that was started before, to be used first (None: there is none). `grace_s` is how long an
-    attempt may take to stop, in seconds.
+    `spawned` is a zygote that is already started and is used for the first environment (None: there is no such zygote).
+    `grace_s` is how long an attempt may take to stop, in seconds.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class LocalBackend:
     # -- the port ------------------------------------------------------------------------------------------------
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Start workers. Also start the zygote of an environment with its first worker, and again if it has died.
+        """Start workers. If an environment has no living zygote, first start one.
 
         Raises:
-            BackendError: this machine allows no more processes or open files, or zygotes die at once.
+            BackendError: this machine allows no more processes or open files, or new zygotes die at once.
         """
         for job in jobs:
             try:
@@ -113,7 +113,8 @@ class LocalBackend:
         self._listen(worker, line)
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Return what has happened to workers since the last call; if nothing has, wait up to `timeout_s` for it."""
+        """Return what has happened to workers since the last call. If nothing has happened, wait up to `timeout_s` for
+        news."""
         if not self._parents and not self._notices:
             time.sleep(timeout_s)
             return []
@@ -150,7 +151,7 @@ class LocalBackend:
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
         """End the given workers, or (None) all workers and the zygotes.
 
-        If `now` is false, an attempt is asked to stop first, and is killed after `grace_s`.
+        If `now` is false, running attempts are asked to stop. Those that haven't stopped after `grace_s` are killed.
         """
         for worker in list(self._lines if workers is None else workers):
             if worker in self._lines:
@@ -202,7 +203,7 @@ class LocalBackend:
     def _use(self, environment: str | None) -> Parent | None:
         """Return a zygote for the workers of an environment, or None if it died at once.
 
-        The zygote that was started before is used first. After that, a new one is started.
+        The first call uses the zygote `spawned`, if there is one. All other calls start a new zygote.
         """
         spawned, self._begun = self._begun or spawn(seen(os.environ, self._hello.variables), self._prefix), None
         try:
@@ -221,7 +222,7 @@ class LocalBackend:
         return parent
 
     def _patience(self, timeout_s: float) -> float:
-        """Return how long to wait for events: `timeout_s`, or less if a zygote must have started before that."""
+        """Return how long to wait for events: until the next zygote must have started, but at most `timeout_s`."""
         due = [parent.ready_by for parent in self._parents.values() if parent.ready_by is not None]
         return min(timeout_s, max(0.0, min(due) - time.monotonic())) if due else timeout_s
 
@@ -259,7 +260,7 @@ class LocalBackend:
             self._selector.modify(line.socket, mask, worker)
 
     def _ready(self, timeout_s: float) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return the sockets that are ready to be read or written, after at most `timeout_s`.
+        """Wait until sockets can be read or written, at most for `timeout_s`, and return these sockets.
 
         For the first `AWAKE_S`, poll without sleeping, and let other processes use the cpu between two polls.
         """
@@ -278,7 +279,7 @@ class LocalBackend:
     def _take(self, worker: int, line: Channel) -> None:
         """Add the messages that have arrived from a worker to the notices.
 
-        Kill the worker if its code has written something to the channel that is no message.
+        If the worker's code has written something to the channel that isn't a message, kill the worker.
         """
         try:
             for body in line.read():
@@ -306,7 +307,10 @@ class LocalBackend:
             self._lose(parent)
 
     def _delay(self, parent: Parent, why: str) -> None:
-        """Add a notice for each worker of a zygote that says what the worker waits for (empty: it no longer waits)."""
+        """If what a zygote's workers wait for has changed, add a notice for each of these workers.
+
+        `why` says what the workers wait for (empty: they no longer wait).
+        """
         if parent.waits != why:
             parent.waits = why
             self._notices += [Delayed(worker, why) for worker in parent.workers]
@@ -340,7 +344,8 @@ class LocalBackend:
             self._dismiss(parent)
 
     def _dismiss(self, parent: Parent) -> None:
-        """End a zygote whose workers can't start. The next worker gets a new zygote, with which it may succeed."""
+        """End a zygote whose workers can't start. The next worker gets a new zygote, and may be able to start from
+        it."""
         del self._parents[parent.environment]
         self._selector.unregister(parent.control.socket)
         parent.spawned.leave()

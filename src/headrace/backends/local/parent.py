@@ -15,13 +15,13 @@ START_S = 60.0
 """How long a zygote may take to start, in seconds. A zygote may fail to start because its namespace was killed while it
 was being set up."""
 SILENT_S = 30.0
-"""How long a running zygote may be silent, in seconds, before the driver gives up on it. It sends a message each
-second."""
+"""How long a running zygote may be silent, in seconds. After that, the driver gives up on the zygote. A zygote sends a
+message each second."""
 QUIET_S = 3.0
 """How long a zygote may be silent, in seconds, after it was told to end a worker and its grace time has passed."""
 LOOK_S = 1.0
-"""The most seconds between two calls of `events` that count as silence of a zygote. If more time passed, the driver was
-stopped, as by ^Z (and the zygote with it), or was busy and could not read messages."""
+"""The longest silence of a zygote that is counted between two calls of `events`, in seconds. If more time has passed,
+the driver could not read messages: it was busy, or it was stopped together with the zygote, as by ^Z."""
 
 
 class Parent:
@@ -29,9 +29,10 @@ class Parent:
 
     `ready_by` is the time (by `time.monotonic`) by which the zygote must have started. It is None once the zygote has
     started, and while the zygote waits for its environment. `waits` says what the zygote waits for, or is empty. `pid`
-    is the process id of the zygote, or 0 before it has started. In a namespace, the spawned process is another one: the
-    namespace's own process, whose child is the zygote. `silent_s` is how long the zygote has sent nothing since it
-    started, in seconds. A zygote that is stopped or hangs sends nothing.
+    is the process id of the zygote, or 0 before it has started. In a namespace, `spawned` is not the zygote but the
+    namespace's own process, and the zygote is a child of that process. `silent_s` is how long the zygote has sent
+    nothing, in seconds. The time before the zygote has started doesn't count. A zygote that is stopped or hangs sends
+    nothing.
     """
 
     def __init__(self, spawned: Spawned, environment: str | None) -> None:
@@ -45,14 +46,15 @@ class Parent:
         self.silent_s = 0.0
 
     def listened(self, past_s: float) -> None:
-        """Add `past_s` seconds, in which messages could have been read, to the time that the zygote has been silent."""
+        """Add `past_s`, the seconds since messages were last read, to `silent_s`, but no more than `LOOK_S`."""
         if self.pid:
             self.silent_s += min(past_s, LOOK_S)
 
     def order(self, order: Fork | Kill, hear: Callable[[Parent], None], beside: socket.socket | None = None) -> None:
         """Send an order to the zygote, with the socket `beside` if it isn't None.
 
-        While the zygote can't take the order, call `hear` to read its messages: the zygote may be waiting for that.
+        While the zygote can't take the order, call `hear`, which reads the zygote's messages. The zygote may not read
+        orders until its messages have been read.
 
         Raises:
             OSError: the zygote is dead, or has read nothing for `SILENT_S` seconds.

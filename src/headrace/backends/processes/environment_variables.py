@@ -1,7 +1,7 @@
 """The environment variables that the processes of a run see.
 
 A stage sees the variables that programs commonly need, and those that `[run] variables` names. So a secret key in the
-driver's environment isn't visible to every stage. A pattern that ends with `*` matches all names with that beginning.
+driver's environment isn't visible to every stage. A pattern such as `LC_*` matches all names that begin with `LC_`.
 This module imports little, because every start of Headrace loads it.
 """
 
@@ -29,28 +29,30 @@ SEEN = (
     *("HF_DATASETS_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NLTK_DATA", "SCIKIT_LEARN_DATA"),
     *("MPLBACKEND", "MPLCONFIGDIR", "JAVA_HOME", "SPARK_HOME", "R_HOME", "PROJ_DATA", "GDAL_DATA", "HEADRACE_CACHE"),
 )
-"""The variables that every stage sees. The URL of a proxy may contain a password, which programs need to use it."""
+"""The variables that every stage sees. The URLs of proxies are among them, although such a URL may contain a password:
+without the password, programs can't use the proxy."""
 
 KEYS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS")
-"""The endings of names of secrets. Stages don't see such a variable, even if a pattern above matches its name, as with
-`NVIDIA_API_KEY`."""
+"""The endings of the names of variables that hold secrets. Stages don't see such a variable even if a pattern of `SEEN`
+matches its name, as with `NVIDIA_API_KEY`. They see it if the user has named it."""
 
 OWN = (
     *("AWS_*", "GOOGLE_*", "AZURE_*", "MSI_*", "IDENTITY_*"),  # for stores
     *("UV_*", "PIP_*", "NETRC", "SSH_AUTH_SOCK", "GIT_*"),  # for building environments
 )
-"""The variables that Headrace's own code needs on a worker's machine. The code gets them in a message; they are not in
-the worker's environment."""
+"""The variables that Headrace's own code needs on a worker's machine. The code gets these variables in a message. They
+aren't in the worker's environment."""
 
 
 def seen(environment: Mapping[str, str], more: Sequence[str] = ()) -> dict[str, str]:
-    """Return the variables of an environment that a run's processes see: the usual ones and those that `more` names."""
+    """Return those variables of an environment that a run's processes see: those of `SEEN`, and those that `more`
+    names."""
     hidden = {*withheld(environment, more)}
     return {name: value for name, value in environment.items() if name not in hidden}
 
 
 def own(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of an environment that Headrace's own code needs on a worker's machine."""
+    """Return those variables of an environment that Headrace's own code needs on a worker's machine."""
     return _named(environment, OWN)
 
 
@@ -63,7 +65,7 @@ def told(environment: Mapping[str, str], more: Sequence[str]) -> dict[str, str]:
 
 
 def withheld(environment: Iterable[str], more: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the names of the environment variables that stages don't see; those in `more` are seen."""
+    """Return those names in `environment` that stages don't see. Stages see all variables that `more` names."""
     usual, named = _matcher(SEEN), _matcher(more)
     return tuple([name for name in environment if not named(name) and (name.endswith(KEYS) or not usual(name))])
 

@@ -18,8 +18,9 @@ _SIGNALS = {
 def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_words: str) -> Died:
     """Return the notice that a worker has ended, with the cause.
 
-    `babbled` is true if the worker wrote something to its channel that is no message. `doomed` is true if the backend
-    ended it. `quitting` is true if it had been told to leave. `last_words` is the last line that it printed on stderr.
+    `babbled` is true if the worker wrote something to its channel that isn't a message. `doomed` is true if the backend
+    ended the worker. `quitting` is true if the worker had been told to leave. `last_words` is the last line that the
+    worker printed on stderr.
     """
     worker = ended.worker
     if ended.unfit:
@@ -39,7 +40,8 @@ def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_wor
 
 
 def with_words(what: str, words: str) -> str:
-    """Return what happened to a process, followed by the last line that the process printed, if there is one."""
+    """Return `what` (which says what happened to a process), followed by `words` (the last line that the process
+    printed) unless this is empty."""
     return f"{what}: {words}" if words else what
 
 

@@ -25,12 +25,13 @@ _ACCELERATORS = ("nvidia", "dri", "kfd", "dxg", "accel", "vfio", "infiniband", "
 
 
 class Namespace(Struct, frozen=True, kw_only=True):
-    """A namespace that hides folders, and if wanted the network, from workers.
+    """A namespace that hides folders from workers, and on request also the network.
 
     Each folder of `hidden` looks empty, except for folders of `shown` and `readable` inside it. Workers can't write to
-    folders of `readable`. They have process ids of their own, and see only their own processes. If `network` is false,
-    they reach no network address except their own. If `closed` is true, a worker of root has no more rights than one
-    of another user, and it sees only the devices that programs commonly need, and accelerators.
+    folders of `readable`. Process ids in the namespace are separate, and workers see only the namespace's own
+    processes. If `network` is false, workers can only connect to processes of the same namespace. If `closed` is true,
+    a worker that runs as root has no more rights than a worker of any other user. It then sees only accelerators and
+    the devices that programs commonly need.
     """
 
     hidden: tuple[Path, ...] = ()
@@ -42,7 +43,8 @@ class Namespace(Struct, frozen=True, kw_only=True):
     def command(self) -> list[str]:
         """Return the arguments to put before a command, so that the command runs inside the namespace.
 
-        The command gets process id 1 there. So when it ends, all processes inside the namespace end.
+        The command has process id 1 inside the namespace. So when the command ends, all processes inside the namespace
+        end.
         """
         words = [bubblewrap() or "bwrap", *(_devices() if self.closed else ("--dev-bind", "/", "/"))]
         words += ["--unshare-pid", "--as-pid-1", "--proc", "/proc", "--cap-drop", "ALL"]
@@ -65,7 +67,8 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
 
 def _devices() -> list[str]:
-    """Return the arguments by which the whole file system is seen, but only the devices that programs need.
+    """Return the arguments that let a process see the whole file system, but of the devices only those that programs
+    need.
 
     The kernel's settings in `/sys` can be read, but not changed.
     """
@@ -83,7 +86,8 @@ def bubblewrap() -> str | None:
 
 
 def works(*, closed: bool = False) -> bool:
-    """Return whether this machine can make a namespace. Some systems have bubblewrap, but forbid what it does."""
+    """Return whether this machine can make a namespace. Some systems have bubblewrap, but forbid it to make
+    namespaces."""
     program = bubblewrap()
     if program is None:
         return False
@@ -103,9 +107,11 @@ def works(*, closed: bool = False) -> bool:
 
 
 def circumstances() -> str:
-    """Return a text that changes when the result of `works` may change: a cached result is valid for the same text.
+    """Return a text that changes whenever the result of `works` may change. A cached result is valid as long as the
+    text is the same.
 
-    The text names bubblewrap's file, the user, the kernel's rules and the container: what can be read in 0.1 ms.
+    The text names bubblewrap's file, the user, the kernel's rules and the container. All of these can be read within
+    0.1 ms.
     """
     facts = [f"user {os.geteuid()}", "with numbers of its own"]  # so that cached results of older versions don't count
     with suppress(OSError):

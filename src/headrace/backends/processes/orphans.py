@@ -1,10 +1,11 @@
 """Finds and ends the processes that an earlier driver of a run left on this machine.
 
-There are three ways to find them, and none of them matches another process by chance:
+A process is found in one of three ways. None of these ways matches another process by chance:
 
 - a worker's process id together with the time at which the process began;
-- the mark of the zygote that they come from: an environment variable that all processes started by a stage inherit;
-- if a stage started a process without that variable: the worker's log that the process writes to, or the worker's
+- the mark of the zygote that the process comes from: an environment variable that all processes started by a stage
+  inherit;
+- if a stage started the process without that variable: the worker's log, to which the process writes, or the worker's
   session together with the worker's folder.
 
 A note is a file about one process. Notes are in one folder for each run.
@@ -25,9 +26,9 @@ PATIENCE_S = 2.0
 PARENT = "parent-"
 """The beginning of the file name of a zygote's note. A worker's note is named by its process id only."""
 MARKED = "mark-"
-"""The beginning of the file name of the note of a zygote's mark, which the process that starts the zygote writes.
+"""The file name of a note about a zygote's mark begins with this. The process that starts the zygote writes this note.
 
-Inside a namespace, processes have other process ids. So for a zygote in a namespace this is the only note.
+Inside a namespace, processes have other process ids than outside. So a zygote in a namespace has only this note.
 """
 _POLL_S = 0.02
 _WORKER = b"headrace.work"
@@ -45,8 +46,9 @@ def note_mark(folder: Path, spawned: Spawned) -> None:
 def end_leftovers(folder: Path, patience_s: float = PATIENCE_S, *, of: tuple[int, str] | None = None) -> None:
     """Wait `patience_s` for the processes noted in a folder to end, then kill the rest and all that they started.
 
-    Workers are killed first: their zygote ends after its last worker, and ends the processes that workers left. `of` is
-    the process id and the mark of the one zygote whose processes are meant (None: those of all zygotes).
+    Workers are killed first, because a zygote without workers ends by itself, and first ends the processes that its
+    workers left. `of` is the process id and the mark of a zygote: only its processes are ended (None: those of all
+    zygotes).
     """
     number, marks = (None, _marks(folder)) if of is None else (of[0], {of[1]})
     if not marks and not _notes(folder, number):
@@ -80,7 +82,7 @@ def end_orphans(folder: Path) -> None:
 def process_began(pid: int) -> str:
     """Return when a process began, in clock ticks since boot, or "" if it has ended.
 
-    A process id may be used again. Together with this time, it identifies a process uniquely.
+    A process id may be used again after its process has ended. A process id together with this time is unique.
     """
     fields = _stat(pid)
     return "" if not fields or fields[0] == "Z" else fields[19]
@@ -112,7 +114,8 @@ def _living(folder: Path, of: int | None) -> list[Path]:
 def _read(note: Path) -> list[str]:
     """Return the fields of a note: when the process began, and a process id.
 
-    In a worker's or zygote's note, it is the id of the parent process. In the note of a mark, it is the zygote's own.
+    In the note of a worker or zygote, this is the id of the parent process. In the note of a mark, this is the zygote's
+    own id.
     """
     try:
         return note.read_text().split(" ")
@@ -121,7 +124,7 @@ def _read(note: Path) -> list[str]:
 
 
 def _lives(note: Path) -> bool:
-    """Return whether the process that a note is about is alive: not another process with the same process id."""
+    """Return whether the process of a note is alive. A later process with the same process id doesn't count."""
     began, *numbers = _read(note)
     if not began:
         return False
@@ -138,7 +141,7 @@ def _pid(note: Path) -> int:
 def _end_strays(folder: Path, marks: Collection[str], workers: Collection[int]) -> None:
     """Kill all processes with one of the marks, and all processes without a mark that one of these workers started.
 
-    It doesn't matter whether their parents have ended. Processes that they start during the killing are killed too.
+    Processes whose parents have ended are killed too, and so are processes that are started during the killing.
     """
     local = folder.resolve().parent.parent
     logs, scratch = f"{local}/logs/{folder.name}/", f"{local}/scratch/{folder.name}/"
@@ -186,7 +189,7 @@ def _is_worker(pid: int) -> bool:
 def _shows(pid: int, logs: str, scratch: str, workers: Collection[int]) -> bool:
     """Return whether one of these workers started a process.
 
-    That is so if the process is in the worker's session and folder, or if it writes to the worker's log.
+    A worker started the process if the process is in the worker's session and folder, or writes to the worker's log.
     """
     fields = _stat(pid)
     if not workers or not fields or fields[0] == "Z":
@@ -227,7 +230,7 @@ def _kill_tree(pid: int) -> None:
 
 
 def _kill(pid: int, is_ours: Callable[[int], bool]) -> None:
-    """Kill a process if `is_ours` is still true for it: its process id may belong to another process by now."""
+    """Kill the process `pid` if `is_ours(pid)` is still true: the process id may belong to another process by now."""
     with suppress(OSError):
         handle = os.pidfd_open(pid)
         try:

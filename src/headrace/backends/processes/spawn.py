@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 MARK = "HEADRACE_MARK"
-"""The environment variable that marks a zygote's processes. Each zygote has a value of its own, and all processes that
-its workers start inherit the value. So processes that outlive their worker can be found."""
+"""The name of the environment variable that marks a zygote's processes. Its value differs for each zygote, and all
+processes that a zygote's workers start inherit the value. So processes that outlive their worker can be found."""
 _LONGEST = 4096
 
 LEAVE_S = 10.0
@@ -19,7 +19,8 @@ LEAVE_S = 10.0
 
 
 class Spawned:
-    """A zygote that has been started: its process id, our end of the socket to it, its mark, and its stderr."""
+    """A zygote that has been started: its process id, our end of the socket between the zygote and us, its mark, and
+    its stderr."""
 
     def __init__(self, pid: int, control: socket.socket, errors: int, mark: str) -> None:
         self.pid = pid
@@ -31,7 +32,7 @@ class Spawned:
     def last_words(self) -> str:
         """Return the last line on the zygote's stderr since the last call of this method, or "" if there is none.
 
-        A worker also writes there until its first attempt begins.
+        A worker writes to the same stderr until its first attempt begins.
         """
         size = os.fstat(self._errors).st_size
         start, self._heard = max(self._heard, size - _LONGEST), size
@@ -39,7 +40,7 @@ class Spawned:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def let_go(self) -> None:
-        """Close the socket to the zygote, without waiting for its end. A second call does nothing."""
+        """Close the socket to the zygote, without waiting until the zygote has ended. A second call does nothing."""
         if self._errors < 0:
             return  # it is closed already, and its file descriptor may have another use by now
         self.control.close()
@@ -47,7 +48,8 @@ class Spawned:
         self._errors = -1
 
     def leave(self, within_s: float = LEAVE_S) -> None:
-        """Close the socket to the zygote and wait until it has ended; kill it after `within_s` seconds.
+        """Close the socket to the zygote, and wait until the zygote has ended. If it hasn't ended after `within_s`
+        seconds, kill it.
 
         A second call does nothing.
         """
@@ -79,7 +81,8 @@ def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned
     start a namespace (empty: no namespace). Python's option `-P` keeps the current folder off the import path, because
     the project's modules come from the bundle only.
     """
-    # The zygote may outlive this process by the length of an attempt, so it must not keep its terminal or pipes open.
+    # The zygote may outlive this process by the length of an attempt. So the zygote must not keep this process's
+    # terminal or pipes open.
     null, errors = os.open(os.devnull, os.O_RDWR), _memory()
     actions = [(os.POSIX_SPAWN_DUP2, one, other) for one, other in ((null, 0), (null, 1), (errors, 2))]
     ours, theirs = socket.socketpair()

@@ -3,11 +3,11 @@
 The actor runs in Ray's own Python process. The worker is a separate process of Headrace, forked by a zygote as on any
 machine, and the worker's outputs go to the region's store.
 
-An actor outlives its driver. It keeps all reports that no driver has acknowledged for the next driver. The next driver
-takes the actor over with a higher epoch; from then on, the actor ignores drivers with a lower epoch.
+An actor outlives its driver. For the next driver, it keeps all reports that no driver has acknowledged. The next driver
+takes the actor over with a higher epoch. From then on, the actor ignores drivers with a lower epoch.
 
-If no driver calls an actor for a while, it lets its worker leave as soon as the worker is idle. The worker then spills
-its unacknowledged reports to the store.
+If no driver calls an actor for a while, the actor lets its worker leave as soon as the worker is idle. The worker then
+spills its unacknowledged reports to the store.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ LEAVE_S = 60.0
 
 
 class Actor:
-    """The Ray actor of one worker and its zygote. Its methods run on one event loop, so only one runs at a time."""
+    """The Ray actor of one worker and its zygote. Its methods run on one event loop, so only one method runs at a
+    time."""
 
     def __init__(self, needed: str, charge: bytes) -> None:
         self._loop = asyncio.get_running_loop()
@@ -111,7 +112,8 @@ class Actor:
     # -- what the driver calls -----------------------------------------------------------------------------------
 
     async def hear(self, epoch: int, after: int, wait_s: float) -> bytes | None:
-        """Return the worker's messages after the number `after`, as soon as there is one, or after `wait_s` seconds.
+        """Return the worker's messages whose number is higher than `after`. If there is none, wait up to `wait_s`
+        seconds.
 
         Return None if a newer driver has taken over the actor.
         """
@@ -122,7 +124,8 @@ class Actor:
         return encode(self._backlog.news(after)) if self._heeds(epoch) else None
 
     async def tell(self, epoch: int, number: int, data: bytes) -> bool | None:
-        """Pass messages on to the worker, in the order of their numbers; ignore a number that was passed on before.
+        """Pass messages on to the worker, in the order of their numbers. Ignore messages whose `number` was passed on
+        before.
 
         Return None if a newer driver has taken over the actor.
         """
@@ -136,8 +139,8 @@ class Actor:
         return True
 
     async def take(self, epoch: int) -> bytes | None:
-        """Switch to a new driver: return the state of the actor, or None if a driver with a higher epoch has the
-        actor."""
+        """Switch to a new driver and return the state of the actor. If a driver with a higher epoch has the actor,
+        return None."""
         if epoch < self._epoch:
             return None
         self._epoch = epoch
@@ -162,7 +165,8 @@ class Actor:
         return True
 
     async def leave(self, epoch: int) -> None:
-        """End the worker if it is alive, and then this actor; do nothing if a newer driver has taken over the actor."""
+        """End the worker if it is alive, and then end this actor. Do nothing if a newer driver has taken over the
+        actor."""
         if self._heeds(epoch):
             self._doomed = True
             self._signal(signal.SIGKILL)
@@ -343,8 +347,8 @@ class Actor:
     # -- its own end ---------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Make the worker leave once it is idle, if no driver has called for `patience_s` seconds. This runs every
-        `LOOK_S` seconds."""
+        """If no driver has called for `patience_s` seconds, make the worker leave as soon as it is idle. This check
+        runs every `LOOK_S` seconds."""
         self._loop.call_later(LOOK_S, self._look)
         if time.monotonic() - self._heard_at < self._charge.patience_s:
             return
@@ -357,7 +361,7 @@ class Actor:
             self._loop.call_later(LEAVE_S, self._signal, signal.SIGKILL)
 
     def _bury(self) -> None:
-        """Wait for the zygote to end, and delete the notes that it and the worker left on the node's disk."""
+        """Wait for the zygote to end. Then delete the notes about the zygote and the worker from the node's disk."""
         if self._zygote is None:
             return
         if self._control is not None:
@@ -422,8 +426,8 @@ def _prefix(charge: Charge, local: str) -> list[str]:
 def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
     """Return the folders that workers may read but not write: the bundle's code, and the notes about processes.
 
-    Fetch the bundle first if it isn't here. If that fails, return no folders: then the worker can't start either, and
-    reports the reason.
+    If the bundle isn't on this node, fetch it first. If fetching fails, return no folders: the worker can't start
+    without the bundle either, and reports the reason.
     """
     folders = Path(local, "bundles"), Path(local, "workers")
     with suppress(OSError, subprocess.SubprocessError):

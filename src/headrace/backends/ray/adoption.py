@@ -22,7 +22,7 @@ _POLL_S = 0.02
 
 
 def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle, Taken]]:
-    """Take over the actors of a run that answer, and return each by name, with its handle and its state.
+    """Take over those actors of a run that answer, and return the handle and the state of each actor, by its name.
 
     An actor is ended if it doesn't answer, if its worker is leaving, or if it runs a tracer. An actor of a newer driver
     is left alone.

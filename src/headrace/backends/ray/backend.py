@@ -28,8 +28,8 @@ from headrace.run.wire import Down, Hello, Report, Up, decode_up, frame
 from headrace.spec.fleet import Pool
 
 AHEAD_S = 0.050
-"""How many seconds of work a worker should have queued. A call to an actor takes some ms, or more if all cpus are
-busy."""
+"""How many seconds of work should wait in a worker's queue. The next work arrives by a call to the actor, which takes
+some ms, or more if all cpus are busy."""
 GRACE_S = 5.0
 PATIENCE_S = 60.0
 CLOSE_S = 10.0
@@ -43,11 +43,11 @@ HEADLESS_S = 20.0
 class RayBackend:
     """The workers of one run on a Ray cluster.
 
-    `epoch` is the epoch of the run's lease: actors obey only the driver with the highest epoch. `hidden` are folders
-    that no worker may see, except for the folders of `shown` inside them. `needs` are the labels and custom resources
-    that nodes must have. `grace_s` is how long an attempt may take to stop, `patience_s` how long an idle worker waits
-    for a driver, and `headless_s` how long the cluster's head may be unreachable, all in seconds. `release` is the
-    version of Headrace that nodes must have (None: the version of this process).
+    `epoch` is the epoch of the run's lease: actors obey only the driver with the highest epoch. No worker may see the
+    folders of `hidden`, except for folders of `shown` inside them. `needs` are the labels and custom resources that
+    nodes must have. `grace_s` is how long an attempt may take to stop, `patience_s` how long an idle worker waits for a
+    driver, and `headless_s` how long the cluster's head may be unreachable, all in seconds. `release` is the version of
+    Headrace that nodes must have (None: the version of this process).
     """
 
     def __init__(
@@ -90,7 +90,8 @@ class RayBackend:
     # -- the port ------------------------------------------------------------------------------------------------
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Start an actor for each worker. Messages to a worker whose actor hasn't started are kept for it."""
+        """Start an actor for each worker. Messages to a worker whose actor hasn't started are kept until the actor has
+        started."""
         self._unbegun += jobs
         self._begin()
         self._begin_watch()
@@ -104,7 +105,8 @@ class RayBackend:
             line.send(b"".join([frame(message) for message in messages]))
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Return what has happened to workers since the last call; if nothing has, wait up to `timeout_s` for it.
+        """Return what has happened to workers since the last call. If nothing has happened, wait up to `timeout_s` for
+        news.
 
         Raises:
             BackendError: the cluster's head can't be reached.
@@ -129,8 +131,8 @@ class RayBackend:
     def adopt(self) -> Iterator[Heard | Alive]:
         """Take over the workers that an earlier driver left alive.
 
-        Yield their reports that no driver has stored, and each worker that is alive, after its reports. Then yield the
-        reports that other workers spilled.
+        For each of these workers, yield its reports that no driver has stored. If the worker stays, then yield the
+        worker. At the end, yield the reports that other workers spilled.
         """
         actors = take_over(self._cluster, self._hello.run, self._epoch)
         heard: dict[int, int] = {}
@@ -154,7 +156,7 @@ class RayBackend:
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
         """End the given workers, or (None) all workers and the connection to the cluster.
 
-        If `now` is false, an attempt is asked to stop first, and is killed after `grace_s`.
+        If `now` is false, running attempts are asked to stop. Those that haven't stopped after `grace_s` are killed.
         """
         if self._headless:
             return self.abandon()  # no actor can be reached
@@ -194,7 +196,7 @@ class RayBackend:
     def _begin(self) -> None:
         """Start the actors of all workers that wait for one, unless the cluster's head can't be reached.
 
-        If the head can't be reached, Ray would block, and then end this process.
+        With an unreachable head, Ray would block, and then end this process.
         """
         if not self._unbegun or not self._cluster.answers():
             return
@@ -262,7 +264,8 @@ class RayBackend:
         return messages
 
     def _bury(self, line: Channel, kind: DeathKind, why: str, hint: str | None = None) -> None:
-        """Add the notice that a worker has ended. If it was lost, first add the reports that it may have spilled."""
+        """Add the notice that a worker has ended. If the worker was lost, first add the reports that it has spilled, if
+        there are any."""
         worker = line.job.worker
         del self._lines[worker]
         if kind == "lost" and line.up:
@@ -359,9 +362,9 @@ EVERY_S = 1.0
 
 
 class Watch:
-    """A background thread that asks the cluster each second whether it answers and what workers wait for.
+    """A background thread that asks the cluster each second whether its head answers, and what workers wait for.
 
-    It is a thread of its own because such questions may take long.
+    The questions are asked in a separate thread because the answers may take long.
     """
 
     def __init__(self, cluster: Cluster, labels: Mapping[str, str]) -> None:
@@ -376,7 +379,7 @@ class Watch:
 
     @property
     def unheard_s(self) -> float:
-        """How long the cluster's head has not answered, in seconds.
+        """The number of seconds since the cluster's head last answered.
 
         A head that is stopped still accepts connections, but doesn't answer.
         """
@@ -384,14 +387,15 @@ class Watch:
         return now - self._answered_at
 
     def ask(self, needs: Mapping[int, Mapping[str, float]]) -> None:
-        """Set the questions of the thread: what each of these workers waits for.
+        """From now on, ask what each of these workers waits for.
 
         `needs` maps a worker's number to the amounts of Ray's resources that it needs.
         """
         self._asked = needs
 
     def told(self) -> dict[int, str]:
-        """Return the answers since the last call: for each worker, what it waits for, or "" if there is enough."""
+        """Return the answers since the last call. The answer for a worker says what the worker waits for; it is "" if
+        the cluster has enough resources."""
         answers, self._told = self._told, {}
         return answers
 

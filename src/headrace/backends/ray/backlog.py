@@ -1,4 +1,5 @@
-"""The backlog of a worker on Ray: messages that its driver has not received, or not stored, yet."""
+"""The backlog of a worker on Ray: the messages that its driver has not yet received, and the reports that its driver
+has not yet stored."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ BEAT_S = 0.5
 
 
 class Backlog:
-    """The numbered messages of a worker that its driver hasn't received yet, or that the driver hasn't acknowledged.
+    """The numbered messages of a worker that its driver hasn't received, and its reports that the driver hasn't
+    acknowledged.
 
     Reports are kept until the driver acknowledges them, because the next driver may need them. `acknowledged` is the
     number of the last acknowledged report. `died` says how the worker ended, or is None while it is alive.
@@ -56,9 +58,11 @@ class Backlog:
         self._bell.set()
 
     async def wait(self, after: int, wait_s: float) -> bool:
-        """Drop the messages up to number `after`, which the driver has, and wait up to `wait_s` for further messages.
+        """Drop the messages up to number `after`, which the driver has received. Then wait up to `wait_s` for further
+        messages.
 
-        A report is dropped only if it is acknowledged. Return whether this had to wait.
+        A report is dropped only if it is acknowledged. Return False if there were further messages already, and True if
+        this method had to wait.
         """
         while self._said and self._said[0][0] <= after and self._said[0][1] <= self.acknowledged:
             self._said.popleft()
@@ -77,7 +81,8 @@ class Backlog:
             await self._bell.wait()
 
     def news(self, after: int) -> Heard:
-        """Return the messages after number `after`, the last heartbeat if it wasn't returned before, and the death."""
+        """Return the messages after number `after`, the last heartbeat unless it was returned before, and the worker's
+        death if the worker has died."""
         messages = [(number, body) for number, _, body in self._said if number > after]
         beat, self._beat = self._beat, None
         self._beaten = time.monotonic() if beat is not None else self._beaten

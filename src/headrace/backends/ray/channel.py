@@ -26,7 +26,8 @@ class Answered(Struct, frozen=True):
     """The result of a call to the actor of the channel `line`.
 
     `number` is the number of the messages that the call carried, or 0 (`HEARING`) for a call that asked for messages.
-    `given` is the actor's answer; it is None if the actor has another driver, or if the call failed with `error`.
+    `given` is the actor's answer. It is None if the actor has another driver, or if the call failed with the exception
+    `error`.
     """
 
     line: Channel
@@ -39,8 +40,9 @@ class Channel:
     """The channel to one actor. Messages are numbered, and sent again if it isn't known whether they arrived.
 
     `up` is true once the actor has started. `heard` is the number of the last message from the worker, and `seq` the
-    number of its last report. `delayed` says what the worker waits for to start (empty: nothing is known), and
-    `delayed_at` when that was reported. `told` is the number of the last messages that an earlier driver sent.
+    number of its last report. As long as the worker hasn't started, `delayed` says what it waits for (empty: this isn't
+    known), and `delayed_at` is when `delayed` was reported. `told` is the number of the last messages that an earlier
+    driver sent.
     """
 
     def __init__(
@@ -65,13 +67,14 @@ class Channel:
         self._again_at: float | None = None
 
     def hear(self) -> None:
-        """Ask the actor for new messages. The first call returns at once: it shows that the actor has started."""
+        """Ask the actor for new messages. The actor answers the first such call at once. Its answer shows that the
+        actor has started."""
         wait_s = WAIT_S if self.up else 0.0
         self._listens = True
         self._call(HEARING, lambda: self.handle.hear.remote(self._epoch, self.heard, wait_s))
 
     def send(self, data: bytes) -> None:
-        """Send messages: now, or with a later call if too many calls are unanswered."""
+        """Send messages now. If too many calls are unanswered, send the messages with a later call."""
         self._unsent.append(data)
         self._flush()
 
@@ -95,9 +98,9 @@ class Channel:
                 self._flush()
 
     def retry(self, error: BaseException) -> bool:
-        """Return whether a failed call will be repeated, and schedule that.
+        """Schedule the repetition of a failed call, and return True. Return False if the call won't be repeated.
 
-        It is repeated as long as the actor has been unreachable for less than `LOST_S` seconds.
+        Calls are repeated as long as the actor has been unreachable for less than `LOST_S` seconds.
         """
         if not isinstance(error, ActorUnavailableError | ConnectionError):
             return False
@@ -107,7 +110,7 @@ class Channel:
         return now - self._out_of_reach_since < LOST_S
 
     def go_on(self) -> None:
-        """Repeat the failed calls, if the time for that has come."""
+        """Repeat the failed calls if the scheduled time has come."""
         if self._again_at is not None and time.monotonic() >= self._again_at:
             self._again_at = None
             for number, data in self._under_way.items():

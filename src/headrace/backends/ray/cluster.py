@@ -1,4 +1,5 @@
-"""A connection to a Ray cluster: an existing cluster, or one started on this machine that ends with this process."""
+"""A connection to a Ray cluster. This is an existing cluster, or a new one on this machine that ends with this
+process."""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ OBJECTS_BYTES = 100_000_000
 class Cluster:
     """A Ray cluster: starts and finds actors, and reports which resources are free.
 
-    `pool` is the name of the pool for error messages. `address` is the address of an existing cluster; the connection
-    is tried for `reach_s` seconds. If `address` is None, a cluster is started on this machine, with `cpu` cpus,
+    `pool` is the name of the pool for error messages. `address` is the address of an existing cluster. Connecting to it
+    is tried for up to `reach_s` seconds. If `address` is None, a cluster is started on this machine, with `cpu` cpus,
     `memory_gib` GiB of memory (None: as much as the machine has) and `gpus` gpus.
     """
 
@@ -140,7 +141,7 @@ class Cluster:
         return True
 
     def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
-        """Return why an actor with these needs must wait: what it needs and what is free. Return "" if there is enough.
+        """Return why an actor with these needs must wait: what it needs and what is free. If enough is free, return "".
 
         `needs` maps names of Ray's resources to amounts; `labels` are the labels that its node must have.
         """
@@ -183,7 +184,7 @@ class Cluster:
         return time.perf_counter() - start
 
     def leave(self) -> None:
-        """Disconnect from the cluster. A cluster that we started ends, with all that runs there.
+        """Disconnect from the cluster. A cluster that we started ends, and so does everything that runs on it.
 
         A connection that the user's program made stays open.
         """
@@ -305,7 +306,8 @@ def _translated(pool: str, address: str, error: Exception) -> BackendError | Con
 
 
 def _token_hint() -> str:
-    """Return a hint that says how to set the cluster's token. A token in the user's home only has to be enabled."""
+    """Return a hint that says how to set the cluster's token. If the user's home holds a token, the hint says how to
+    enable it."""
     if (path := home_token()) is not None and not any(name in os.environ for name in (MODE, TOKEN, PATH)):
         return (
             f"set {MODE}=token: Ray then uses `{path}`; "
@@ -359,8 +361,8 @@ def _reaches(target: tuple[str, int], within_s: float) -> bool:
 
 
 def _has(there: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Return whether a node has the wanted labels. A label that is an expression of Ray, such as `!x` or `in(...)`, is
-    not checked here: Ray does that."""
+    """Return whether a node has the wanted labels. A value that is an expression, such as `!x` or `in(...)`, isn't
+    checked here, because Ray itself checks it."""
     return all(not value[:1].isalnum() or "(" in value or there.get(name) == value for name, value in wanted.items())
 
 
@@ -383,8 +385,11 @@ _OTHER = "No module named 'headrace."
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """The answer of one node: `given`, or the reason `why` there is none. `late` is true if the node did not answer in
-    time."""
+    """The answer of one node to a question.
+
+    `given` is the answer. If there is no answer, `why` is the reason. `late` is true if the node did not answer within
+    the time limit.
+    """
 
     node: str
     given: Any = None

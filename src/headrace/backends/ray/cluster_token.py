@@ -18,8 +18,8 @@ MODE, TOKEN, PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
 def is_wanted() -> bool:
-    """Return whether a new cluster gets a token from us: only if the user has set no environment variable about
-    tokens."""
+    """Return whether we make the token of a new cluster. We do so only if the user has set no environment variable
+    about tokens."""
     return not any(name in os.environ for name in (MODE, TOKEN, PATH))
 
 
@@ -51,7 +51,8 @@ class OwnToken:
 def _look_again() -> None:
     """Make Ray read the environment variables again.
 
-    The mode is read first: if it asked for a token while there is none, a thread of Ray would end this process.
+    The mode is read before the token: if the old mode required a token and there were none, a thread of Ray would end
+    this process.
     """
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()

@@ -18,9 +18,9 @@ NAMESPACE = "headrace"
 class Charge(Struct, frozen=True, kw_only=True):
     """What an actor is to do: which worker it starts, and how.
 
-    `hidden` are folders that workers must not see, except for the folders of `shown` inside them. `namespace` is the
-    pool's setting of that name. `grace_s` is how long an attempt may take to stop, and `patience_s` how long the actor
-    waits for a driver before it ends an idle worker, both in seconds.
+    Workers must not see the folders of `hidden`, except for folders of `shown` inside them. `namespace` is the pool's
+    setting of that name. `grace_s` is how long an attempt may take to stop, and `patience_s` how long the actor waits
+    for a driver before it ends an idle worker, both in seconds.
     """
 
     job: Job
@@ -50,9 +50,9 @@ class Heard(Struct, frozen=True):
 class Taken(Struct, frozen=True):
     """The state of an actor, for a new driver that takes it over.
 
-    `attempts` are the attempts (task and number) that its worker was ordered to do and has not ended. `done` counts the
-    ended attempts, and `told` the calls that carried messages to the worker. `leaving` is true if the worker is about
-    to end. `heard` holds the messages that no driver has acknowledged.
+    `attempts` are the attempts (task and number) that its worker was ordered to run and has not ended. `done` is the
+    number of ended attempts, and `told` is the number of calls that carried messages to the worker. `leaving` is true
+    if the worker is about to end. `heard` holds the messages that no driver has acknowledged.
     """
 
     job: Job

@@ -11,7 +11,8 @@ from headrace.run.ports import Job
 
 
 class Needs(Struct, frozen=True, kw_only=True):
-    """The needs of each worker of a pool besides its stage's resources: labels of its node, and custom resources."""
+    """What each worker of a pool needs besides the resources of its stage: labels that its node must have, and custom
+    resources."""
 
     labels: dict[str, str] = {}
     resources: dict[str, float] = {}

@@ -21,8 +21,8 @@ PATIENCE_S = 2.0
 class SimulatedBackend:
     """The connection of one driver to a simulated cluster.
 
-    The next driver of the same run gets a connection of its own to the same cluster. `events` returns all events within
-    `grain_s` seconds of the first one together, as a busy driver would see them.
+    The next driver of the same run gets a connection of its own to the same cluster. A call of `events` returns the
+    first event and all events within the next `grain_s` seconds, as a busy driver would see them.
     """
 
     def __init__(self, pool: Pool, cluster: Cluster, *, grain_s: float = 0.0) -> None:
@@ -44,7 +44,8 @@ class SimulatedBackend:
                 receiver.hear(message)
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Advance the time until something happens to workers, by `timeout_s` at most, and return all that happened."""
+        """Advance the time until something happens to workers, but at most by `timeout_s`. Return all that has
+        happened."""
         cluster = self.cluster
         now = cluster.clock.monotonic()
         cluster.run(now, stop=lambda: False)
@@ -64,8 +65,10 @@ class SimulatedBackend:
         return sorted(cluster.spool, key=lambda heard: heard.worker)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
-        """End the given workers, or (None) all. If `now` is false, an attempt is asked to stop first, and is killed
-        after `GRACE_S`."""
+        """End the given workers, or (None) all workers.
+
+        If `now` is false, running attempts are asked to stop. Those that haven't stopped after `GRACE_S` are killed.
+        """
         cluster = self.cluster
         numbers = list(cluster.workers) if workers is None else workers
         for number in numbers:

@@ -6,9 +6,9 @@
         yield Wait(1800)
         return number(2)                 # the output
 
-An exception that the generator raises is an error of the stage; `Death` ends the worker's process. A graceful stop
-raises `Stopped` at the attempt's current `yield`. So `finally` blocks run, and a generator that catches `Stopped` goes
-on.
+If the generator raises `Death`, the worker's process ends. Any other exception is an error of the stage. A graceful
+stop raises `Stopped` at the attempt's current `yield`. So `finally` blocks run, and a generator that catches `Stopped`
+goes on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Keep(Struct, frozen=True):
 
 
 class Say(Struct, frozen=True):
-    """A step that reports an event. A tracer reports the graph with it."""
+    """A step that reports an event. With such steps, a tracer reports the graph."""
 
     event: Event
 
@@ -48,14 +48,14 @@ class Say(Struct, frozen=True):
 class Ask(Struct, frozen=True):
     """A step that asks the driver a question and waits for the answer. The `yield` returns the answer.
 
-    A tracer may use it too.
+    Both attempts and tracers may ask.
     """
 
     question: Asked | Question
 
 
 class Decline(Struct, frozen=True):
-    """A step by which a tracer refuses to trace the pipeline."""
+    """The step of a tracer that refuses to trace the pipeline."""
 
     refused: Refused
 
@@ -65,7 +65,8 @@ class Stopped(BaseException):
 
 
 class Death(BaseException):
-    """The end of the worker's process: a script raises it. `kind` is the kind of failure, `why` the reason."""
+    """A script raises this exception to end the worker's process. `kind` is the kind of failure, and `why` is the
+    reason."""
 
     def __init__(self, kind: Literal["crash", "memory", "lost"], why: str = "it died") -> None:
         super().__init__(why)
@@ -85,9 +86,9 @@ Moving = Callable[[Move], Behaviour]
 
 
 def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Ref]) -> Script:
-    """Return a script by which each attempt takes `seconds` of virtual time and returns `out`.
+    """Return a script for attempts that take `seconds` of virtual time and return `out`.
 
-    Both may be functions of the attempt's order.
+    Both `seconds` and `out` may be functions of the attempt's order.
     """
 
     def script(order: Do) -> Behaviour:
@@ -98,7 +99,7 @@ def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Re
 
 
 def moving(bits_per_s: float = 1e9, arrive: Callable[[Move], None] | None = None) -> Moving:
-    """Return a behaviour of transfers that takes the time of sending the bytes at `bits_per_s`.
+    """Return a behaviour of transfers. A transfer takes the time that sending its bytes at `bits_per_s` would take.
 
     `arrive` is called with the order of each transfer when its bytes have arrived (None: no call).
     """

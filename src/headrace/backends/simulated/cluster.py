@@ -17,11 +17,11 @@ BEAT_S = 0.2
 class Cluster:
     """A cluster of simulated workers (implements `simulated.worker.Place`).
 
-    `script` is the behaviour of attempts, `tracer` that of the tracer, `mover` that of transfers. `start_s` is how long
-    a worker takes to start, in seconds, or a function that returns it; if the function returns None, the worker can't
-    start. Workers are placed on the nodes in turn; the tracer is on no node. If `beats` is true, all workers send a
-    heartbeat five times a second. Otherwise they send one when an attempt with a timeout begins, and then only
-    after that timeout has passed.
+    `script` is the behaviour of attempts, `tracer` is the behaviour of the tracer, and `mover` is the behaviour of
+    transfers. `start_s` is how long a worker takes to start, in seconds, or a function that returns it; if the function
+    returns None, the worker can't start. Workers are placed on the nodes in turn; the tracer is on no node. If `beats`
+    is true, all workers send a heartbeat five times a second. If `beats` is false, a worker sends a heartbeat only when
+    an attempt with a timeout begins, and again after this timeout has passed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Cluster:
     def run(self, until: float, *, stop: Callable[[], bool]) -> None:
         """Run the scheduled calls and advance the time, up to `until` or until `stop()` is true.
 
-        All calls that are scheduled for one instant are run before `stop` ends the loop.
+        If `stop()` becomes true, the other calls that are scheduled for the same instant are still run.
         """
         while self._agenda and self._agenda[0][0] <= until:
             if stop() and self._agenda[0][0] > self.clock.monotonic():
@@ -93,7 +93,7 @@ class Cluster:
             worker.unheard()
 
     def lose_worker(self, number: int, why: str = "its machine went away") -> None:
-        """End a worker with the kind `lost`: through no fault of its task."""
+        """End a worker with the kind `lost`, which means that its task is not at fault."""
         worker = self.workers.get(number)
         if worker is not None:
             worker.die(Died(number, "lost", why))
@@ -115,8 +115,8 @@ class Cluster:
         return self.clock.now()
 
     def later(self, worker: Worker, seconds: float) -> None:
-        """Schedule a call of `worker.wake` in `seconds`. The call is dropped if the worker has acted in the
-        meantime."""
+        """Schedule a call of `worker.wake` after `seconds`. The call is dropped if the worker has acted before that
+        time."""
         turn = worker.turn
 
         def wake() -> None:
@@ -126,7 +126,7 @@ class Cluster:
         self.at(self.clock.monotonic() + seconds, wake)
 
     def say(self, worker: Worker, message: Up) -> None:
-        """Deliver a worker's message to the driver, if the worker's driver is there."""
+        """Deliver a worker's message to the worker's driver. If this driver is gone, drop the message."""
         if self.workers.get(worker.number) is worker:
             self.notices.append(Heard(worker.number, message))
 
@@ -140,7 +140,8 @@ class Cluster:
             self._beat(worker, worker.done, order.timeout_s + BEAT_S)
 
     def gone(self, worker: Worker, died: Died) -> None:
-        """Handle the end of a worker: notify its driver, or keep its spilled reports for the next driver."""
+        """Handle the end of a worker: notify its driver. If the driver is gone, keep the worker's spilled reports for
+        the next driver."""
         if self.workers.get(worker.number) is worker:
             del self.workers[worker.number]
             self.notices.append(died)

@@ -43,7 +43,7 @@ class Place(Protocol):
 
 
 class Worker:
-    """A simulated worker. It acts when it gets a message, and when the time that it waits for has come.
+    """A simulated worker. It acts when it gets a message, and when a time has come for which it was waiting.
 
     `turn` counts its actions, so that a scheduled wake-up of an earlier action can be recognized and dropped.
     """
@@ -126,7 +126,7 @@ class Worker:
                 self.go_on()
 
     def wake(self) -> None:
-        """Continue: the worker has started, or the time that its attempt waited for has come."""
+        """Continue, because the worker has started, or because the time has come for which its attempt was waiting."""
         self.ready = True
         self._act(None)
         self.go_on()
@@ -187,7 +187,8 @@ class Worker:
             self.go_on()
 
     def _act(self, stop: Stopped | None) -> None:
-        """Run the behaviour up to its next step that takes time or waits. Raise `stop` in it, if that isn't None."""
+        """Run the behaviour up to its next step that takes time or waits. If `stop` isn't None, raise it in the
+        behaviour."""
         self.turn += 1  # wake-ups that were scheduled before are dropped
         while self._play is not None:
             step = self._step(self._play, stop)

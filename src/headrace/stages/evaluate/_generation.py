@@ -1,4 +1,4 @@
-"""The stage `evaluate.generation`: it judges texts that a model wrote, by reference texts."""
+"""The stage `evaluate.generation`: it judges texts that a model wrote by comparing them with reference texts."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _column(rows: Cases, name: str) -> list[str]:
 def _written(
     model: Any, rows: Cases, texts: str | None, prompt: str | None, generate: Callable[..., Any] | None
 ) -> list[str]:
-    """Return the texts of the model: from a column, or written now by `generate`.
+    """Return the texts of the model: those in the column `texts`, or those that `generate` writes now.
 
     Raises:
         UsageError: `generate` doesn't return a text for each prompt.

@@ -34,7 +34,8 @@ class Paired(NamedTuple):
     """The difference between two models: the second minus the first.
 
     `differences` is a table with a row for each metric. Its columns are `metric`, `first`, `second`, `difference`,
-    `low`, `high` and `better` (the direction that is an improvement). `report` shows the table.
+    `low`, `high` and `better` (which says whether a higher or a lower value is an improvement). `report` shows the
+    table.
     """
 
     differences: pa.Table
@@ -151,7 +152,7 @@ def _parts(
 
 
 def _are_numbers(table: pa.Table) -> bool:
-    """Return whether a regression predicted the table: its predictions are floats, and it has no score columns."""
+    """Return whether the table holds predictions of a regression: these are floats, and there are no score columns."""
     is_scored = any(name == SCORE or name.startswith(SCORE_OF) for name in table.column_names)
     return pa.types.is_floating(table[PREDICTED].type) and not is_scored
 
@@ -173,8 +174,8 @@ def _told(metrics: Sequence[Metric], parts: Sequence[Part]) -> list[Metric]:
 def _many(
     one: pa.Table, other: pa.Table, words: Any, names: Sequence[str], *, probabilities: bool
 ) -> tuple[ManyPart, ManyPart]:
-    """Return the rows of both models, scored by their decisions. If both models have a score for each class, the rows
-    are scored by these scores too."""
+    """Return the rows of both models, scored by each model's decisions. If both models have a score for each class, the
+    rows are scored by these scores too."""
     scored = [each.removeprefix(SCORE_OF) for each in one.column_names if each.startswith(SCORE_OF)]
     has_scores = {*names} <= {*scored} and {f"{SCORE_OF}{each}" for each in scored} <= {*other.column_names}
     place = {name: number for number, name in enumerate(scored if has_scores else names)}

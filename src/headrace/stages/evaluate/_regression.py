@@ -52,9 +52,9 @@ SCHEMA = pa.schema(
 class Regression(NamedTuple):
     """The results of judging a model that predicts numbers.
 
-    `passed` is True if the gates hold. `metrics` has the value of each metric that is defined. `slices`, `bias` and
-    `predictions` are tables with a row for each slice, each group of people and each judged row. `report` holds all
-    results, and `page` shows them as HTML.
+    `passed` is True if the gates hold. `metrics` has the value of each metric that is defined. `slices` is a table with
+    a row for each slice, `bias` one with a row for each group of people, and `predictions` one with a row for each
+    judged row. `report` holds all results, and `page` shows them as HTML.
     """
 
     passed: bool
@@ -151,7 +151,7 @@ def _numbers(table: pa.Table, name: str) -> Any:
 
 
 def _bounded(values: Any, what: str) -> Any:
-    """Return the numbers, and refuse those whose squares are too large for a float.
+    """Return the numbers unchanged. Refuse them if the square of one is too large for a float.
 
     Raises:
         UsageError: a number is too large. The error names it.
@@ -167,10 +167,10 @@ def _bounded(values: Any, what: str) -> Any:
 
 
 def _claims(judge: Judge, call: RegressionCall, rows: Cases, truth: Any) -> tuple[dict[str, Any], str]:
-    """Return the predictions by name, and the name of the rows whose mean is the baseline.
+    """Return the predictions of the model, the baseline and the previous version, and the name of the rows whose mean
+    is the baseline.
 
-    The predictions are those of the model, the baseline and the previous version. The name is empty where a baseline
-    was given.
+    The name is empty if the user gave a baseline.
     """
     check_judged(judge.model, call.scores)
     mine = _said(call.scores if call.scores is not None else judge.model, rows, call.predict)
@@ -215,7 +215,7 @@ def _difference(
     """Return the widest difference of a metric between two groups that are large enough.
 
     `absent` says which groups are too small to be judged. If there are such groups, the difference has no upper end,
-    since these groups may make the difference any greater.
+    since they may increase the difference by any amount.
     """
     large = [(part, drawn) for part, drawn in told if part.size >= least]
     if len(large) < 2:
@@ -234,7 +234,7 @@ def _difference(
 
 
 def _not_judged(groups: Sequence[Slice], least: int, by: str) -> str:
-    """Return words that say which groups of a column are too small to be judged, and what would be enough."""
+    """Return words that say which groups of a column are too small to be judged, and how many rows would be enough."""
     few = [f"`{each.name}` ({len(each.rows):,} rows)" for each in groups if len(each.rows) < least]
     return too_small(few, by, f"{least} rows")
 

@@ -35,7 +35,7 @@ MEASURED = (
     *(Metric(f"{rate} {kind}", "", 0, 1) for rate in RATES for kind in ("difference", "ratio")),
     Metric(f"{ODDS} difference", "", 0, 1),
 )
-"""The metrics that compare groups of people, each measured by column."""
+"""The metrics that compare groups of people. Each is measured for each column."""
 
 
 class Group(NamedTuple):
@@ -49,11 +49,11 @@ class Group(NamedTuple):
 class Bias(NamedTuple):
     """The groups of people by column, and the differences and ratios between them.
 
-    An intersection of columns counts as a column in `groups`; `columns` has only the single ones. `least` is the number
-    of rows that a group needs to be judged. A smaller group may have any rate, so a difference may be as large as 1 and
-    a ratio as small as 0. `told` is True if the user gave that number: then smaller groups are simply left out. `of`
-    says in words what a positive prediction means. `drawn` has, for each row, the number of the group (such as a day)
-    that the row is resampled with. `drawn` is None if rows are resampled one by one.
+    In `groups`, an intersection of columns counts as a column. `columns` has only the single columns. `least` is the
+    number of rows that a group needs to be judged. A smaller group may have any rate, so a difference may be as large
+    as 1 and a ratio as small as 0. If the user gave `least`, `told` is True, and smaller groups are simply left out.
+    `of` says in words what a positive prediction means. `drawn` has, for each row, the number of the group (such as a
+    day) that the row is resampled with. `drawn` is None if rows are resampled one by one.
     """
 
     groups: Mapping[str, Sequence[Group]]
@@ -79,16 +79,17 @@ class Bias(NamedTuple):
     def _widest(self, rate: str, level: float, *, ratio: bool) -> Fact:
         """Return the widest difference, or the smallest ratio, over the single columns.
 
-        Its ends are the widest of the columns' ends. The columns' ends have a confidence at which they all hold at once
-        (Bonferroni). So a column of few people counts too, even if its own value is smaller: that column may be the one
-        that breaks a bound.
+        For a difference, each end of the interval is the greatest such end of all columns. For a ratio, each end is the
+        smallest. The columns' ends have a confidence at which they all hold at once (Bonferroni). So a column of few
+        people counts too, even if its own value is smaller, because that column may be the one that breaks a bound.
         """
         sure = 1 - (1 - level) / len(self.columns)
         alone = [self._one(rate, by, sure, ratio=ratio) for by in self.columns]
         known = [each for each in alone if each.value is not None]
         if not known:
             return alone[0]
-        # the difference in a column without ends may truly be the widest, so it counts; groups that are left out don't
+        # The difference in a column whose interval has no ends may truly be the widest. So this column counts, unless
+        # the groups that are too small are left out.
         absent = ". ".join(dict.fromkeys(each.why for each in (known if self.told else alone) if each.why))
         widest_of = min if ratio else max
         value = widest_of(each.value for each in known if each.value is not None)
@@ -109,7 +110,7 @@ class Bias(NamedTuple):
             yield f"{ODDS} difference by {by}"
 
     def overall(self) -> Iterator[str]:
-        """Yield the names of the facts that are the widest over the columns."""
+        """Yield the names of the facts about the widest differences, and the smallest ratios, over the columns."""
         for rate in RATES if self.groups else ():
             yield f"{rate} difference"
             yield f"{rate} ratio"
@@ -152,7 +153,8 @@ class Bias(NamedTuple):
         return too_small([*few.values()], by, " and ".join(f"{self.least} {OF[rate]}" for rate in rates))
 
     def words(self, name: str) -> str:
-        """Return sentences that name the two groups that a difference or ratio is between, with their rates."""
+        """Return sentences that name the two groups whose difference or ratio this is, with the rates of these
+        groups."""
         measured, _, by = name.partition(" by ")
         rate = measured.removesuffix(" difference").removesuffix(" ratio")
         rates = ("recall", "FPR") if rate == ODDS else (rate,)
@@ -173,7 +175,7 @@ class Bias(NamedTuple):
         return f"{WORDS[rate].format(of=self.of)}: {told(low)}, {told(high)}."
 
     def _large(self, rate: str, by: str) -> list[Group]:
-        """Return the groups of a column that have enough rows for a rate, also in the rate's denominator."""
+        """Return the groups of a column that have enough rows, and enough rows in the denominator of the rate."""
         return [
             each
             for each in self.groups[by]
@@ -184,7 +186,8 @@ class Bias(NamedTuple):
         return f"fewer than two groups by `{by}` have {self.least} {OF[rate]}"
 
     def _spread(self, rate: str, groups: Sequence[Group], level: float) -> Spread | str:
-        """Return a rate's values by group, with replicates and interval ends; or the reason why a group has no ends."""
+        """Return a rate's values by group, with replicates and interval ends. If a group has no ends, return the
+        reason."""
         point = np.array([each.part.point[rate] for each in groups])
         drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
         errors = share_error(point, np.array([each.part.sizes[rate] for each in groups]))
@@ -224,7 +227,7 @@ class Bias(NamedTuple):
 def _frame(rate: str, names: tuple[str, ...], cells: tuple[tuple[float, ...], ...]) -> Any:
     """Return fairlearn's frame of a rate by group.
 
-    The frame is cached, since making one takes 30 ms, and the same groups are used for a difference, for a ratio, and
+    The frame is cached, since making a frame takes 30 ms, and the same frame is used for a difference, for a ratio, and
     for the widest difference of several columns.
     """
     from fairlearn import metrics  # noqa: PLC0415  the import takes a second, which the tracer saves
@@ -234,8 +237,8 @@ def _frame(rate: str, names: tuple[str, ...], cells: tuple[tuple[float, ...], ..
         "recall": metrics.true_positive_rate,
         "FPR": metrics.false_positive_rate,
     }
-    # Each group has four rows (true or not, predicted or not), weighted by the number of such people, because
-    # fairlearn goes over rows one by one.
+    # Fairlearn goes over rows one by one. So each group has only four rows here (true or not, predicted or not). Each
+    # row is weighted by the number of people that it stands for.
     return metrics.MetricFrame(
         metrics=own[rate],
         y_true=np.tile([True, True, False, False], len(names)),
@@ -266,8 +269,8 @@ def _difference(spreads: Mapping[str, Spread], level: float) -> Interval:
 def _ratio(groups: Sequence[Group], rate: str, spread: Spread, level: float) -> Interval:
     """Return the interval of the smallest ratio between the rates of two groups.
 
-    The interval is computed from logarithms, in which a rate of 0 counts as half a row. If a rate is 0, the ratio is 0,
-    and so is the lower end.
+    The interval is computed from logarithms. For the logarithm, a rate of 0 counts as half a row. If a rate is 0, both
+    the ratio and its lower end are 0.
     """
     point, drawn, error, lows, highs = spread
     least = 0.5 / np.array([each.part.sizes[rate] for each in groups])
@@ -285,7 +288,8 @@ def _renamed(fact: Fact, name: str, better: str) -> Fact:
 
 
 def too_small(groups: Sequence[str], by: str, needed: str) -> str:
-    """Return words that say which groups of a column were not judged, and the size needed; empty for no groups."""
+    """Return words that say which groups of a column were not judged, and which size is needed. The result is empty if
+    there are no such groups."""
     if not groups:
         return ""
     were = "was" if len(groups) == 1 else "were"

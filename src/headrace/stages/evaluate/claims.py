@@ -23,16 +23,16 @@ from headrace.stages.tables.columns import rows_at
 
 LIKELY_TARGETS = ("target", "label", "y")
 EXACT = 2**53
-"""Up to this size, each whole number has a float of its own."""
+"""Up to this size, floats can represent all whole numbers exactly."""
 ROUNDED = 0.00501
-"""The largest rounding error of a probability that is given to two digits."""
+"""The largest rounding error of a probability that is rounded to two digits."""
 
 
 class Cases(NamedTuple):
     """The judged rows: those that have a target.
 
-    `places` are the row numbers in the table that was given, and `given` is that table's number of rows. `features` are
-    the columns that the model is shown. `spare` are the columns that no option uses, apart from `features=`.
+    `places` are the rows' numbers in the given table, and `given` is the number of all rows of that table. `features`
+    are the columns that the model gets. `spare` are the columns that no option other than `features=` uses.
     """
 
     table: pa.Table
@@ -51,8 +51,8 @@ class Cases(NamedTuple):
 class Claim(NamedTuple):
     """The predictions of one model, baseline or column.
 
-    `chances` is an array of n rows by k classes with the score of each class, or None where there are only decisions.
-    `probable` is True if the scores are probabilities. `decided` holds n class numbers. Where one of two classes is
+    `chances` is an array of n rows by k classes with the score of each class, or None if there are only decisions.
+    `probable` is True if the scores are probabilities. `decided` holds n class numbers. If one of two classes is
     positive, `chances[:, 1]` is the score that ranks the rows.
     """
 
@@ -67,7 +67,7 @@ def cases(
 ) -> Cases:
     """Return the rows that have a target.
 
-    `apart` are columns that aren't features unless the model says that it takes them.
+    The columns in `apart` are features only if the model itself names them as features.
 
     Raises:
         UsageError: a column is missing, no row has a target, or the target column is unknown.
@@ -101,7 +101,8 @@ def with_target(table: pa.Table, target: str) -> Any:
 
 
 def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str]) -> str:
-    """Return the name of the target: the column with a usual name, or the only column that the model doesn't take."""
+    """Return the name of the target: the column that has a usual name of targets, or the only column that the model
+    doesn't take."""
     usual = [each for each in table.column_names if each.lower() in LIKELY_TARGETS]
     taken = {*(features or table.column_names), *apart}
     rest = [each for each in table.column_names if each not in taken]
@@ -122,7 +123,7 @@ def labels(cases: Cases) -> Any:
 
 
 def classes_told(scores: Scores, values: Any, known: Sequence[Any] = ()) -> list[Any]:
-    """Return the classes, in the order of the model's score columns where the model names its classes.
+    """Return the classes. If the model names its classes, they are in the order of its score columns.
 
     Raises:
         UsageError: the target holds a class that the model doesn't know, or values that can't be classes.
@@ -191,7 +192,7 @@ def _numbers(table: pa.Table, name: str) -> Any:
 def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | None) -> Claim:
     """Return scores as a claim, with one column per class.
 
-    If a positive class is given, the two columns are that class and all others.
+    If `positive` is given, there are two columns: one for all other classes, and one for the positive class.
     """
     decided = None
     if scores.values is None:

@@ -31,7 +31,7 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
     recalled = Chart(Axis("recall"), Axis("precision", high=1.01), lines=lines)
     for (_, colour, constant), score in zip(lines, scores.values(), strict=True):
         false, true, _ = roc_curve(positive, score)
-        # a constant score lies on the dashed line, so its curve is dashed too
+        # The curve of a constant score lies on the dashed line, so the curve is dashed too.
         roc.line(*_thinned(false, true), colour, dashed=constant)
         recalled.line(*_thinned(*found(positive, score)), colour, dashed=constant)
     roc.dashed((0, 1), (0, 1))
@@ -54,8 +54,9 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
 def found(positive: Any, score: Any) -> tuple[Any, Any]:
     """Return the recalls and precisions of a score, the highest recall first.
 
-    scikit-learn ends a curve at recall 0 with a precision of 1, where no row is predicted positive. Here the last
-    precision is that of the highest score. So the curve of a constant score is flat, at the share of positive rows.
+    scikit-learn adds a last point to the curve where no row is predicted positive, with recall 0 and precision 1. Here,
+    the precision of this point is that of the highest score. So the curve of a constant score is flat, at the share of
+    positive rows.
     """
     from sklearn.metrics import precision_recall_curve  # noqa: PLC0415  the import takes a second, as above
 
@@ -65,7 +66,8 @@ def found(positive: Any, score: Any) -> tuple[Any, Any]:
 
 
 def calibration(predicted: Any, came: Any, low: Any, high: Any, score: Any, of: str) -> Drawing:
-    """Return a drawing of predicted probabilities against observed shares with their intervals, by bins.
+    """Return a drawing that shows, for each bin, the mean predicted probability and the observed share with its
+    interval.
 
     A histogram of the probabilities is below the drawing.
     """
@@ -163,7 +165,7 @@ def residuals(truth: Any, predicted: Any, seed: int) -> list[Drawing]:
 
 
 def _most(label: str, counts: Any) -> Axis:
-    """Return an axis for counts that has room for the highest."""
+    """Return an axis for counts that has room for the highest count."""
     return Axis(label, 0, max(1.0, float(counts.max()) * 1.05))
 
 

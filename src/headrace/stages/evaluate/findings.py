@@ -1,4 +1,4 @@
-"""Findings: the numbers of a model on all rows and on slices, and beside those of other models.
+"""Findings: the numbers of a model on all rows and on slices, compared with the numbers of other models.
 
 All numbers come from one set of resamples.
 """
@@ -28,8 +28,8 @@ GAP = "worst-slice gap"
 TINY = 1e-9
 """A number smaller than this share of the numbers beside it is shown as 0: it is a rounding error."""
 SHOWN, FEW = 60, 20
-"""The most slices of a column that are shown. If a column has more than `FEW` slices, only those that could be compared
-are shown.
+"""The most slices of a column that are shown. If a column has more than `FEW` slices, only the slices that could be
+compared with all rows are shown.
 """
 SCHEMA = pa.schema(
     [
@@ -48,8 +48,9 @@ class Findings:
     """The measured numbers of an evaluation.
 
     `wholes` has all rows as a part for each model, scored by that model: first the judged model under the name `model`,
-    then the models with which it is compared. `parts` belong to `slices`, in the same order. A slice is judged if it
-    has at least `least` rows. `more` are further parts by name; their bootstrap replicates are in `replicates`.
+    then the models with which it is compared. `parts` are the parts of `slices`, in the same order. A slice is judged
+    if it has at least `least` rows. `more` are further parts by name. The bootstrap replicates of these parts are in
+    `replicates`.
     """
 
     def __init__(
@@ -109,7 +110,8 @@ class Findings:
                 self.catalogue.add(f"{shown.name} less {absent}", partial(_absent, shown.name, absent))
 
     def facts(self) -> Iterator[Fact]:
-        """Yield the model's numbers, the main metric's differences from other models, and the widest gap of a slice."""
+        """Yield the model's numbers, the differences from other models in the main metric, and the widest gap of a
+        slice."""
         for metric in self.metrics:
             yield self.catalogue.fact(metric.name, self.level)
         for other in self.wholes:
@@ -169,7 +171,8 @@ class Findings:
         return [drawn for _, drawn in every.values()]
 
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
-        """Return how much worse each slice is than all rows: values, replicates and least standard errors."""
+        """Return how much worse a metric is on each slice than on all rows: the values, their replicates and their
+        least standard errors."""
         sign = -1.0 if metric.better == "lower" else 1.0
         whole = self.wholes[MODEL].point[metric.name]
         point = np.array([self.parts[place].point[metric.name] for place in places])
@@ -199,9 +202,9 @@ class Findings:
     def _gap_ends(self, metric: Metric, places: Sequence[int], values: Any, level: float) -> tuple[Any, str]:
         """Return the upper end of each slice's gap. If a slice's gap has no upper end, return the reason.
 
-        A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the rest, which are
-        independent. So the squares of their possible errors are added (Zou & Donner 2008). The possible error of the
-        slice comes from its own interval.
+        A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the other rows, and
+        these two sets are independent. So the squares of the two possible errors are added (Zou & Donner 2008). The
+        possible error of the slice comes from the slice's own interval.
         """
         *sliced, whole = self.sliced(metric.name, places)
         off = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(whole[metric.name]))
@@ -232,7 +235,8 @@ class Findings:
     def table(self) -> pa.Table:
         """Return a table with a row for each slice.
 
-        A row has the main metric, how much worse it is than on all rows, and whether the slice stands out.
+        Each row has the main metric on the slice, how much worse the metric is there than on all rows, and whether the
+        slice stands out.
         """
         metric = next(each for each in self.metrics if each.name == self.main)
         rows: list[dict[str, Any]] = [
@@ -311,11 +315,12 @@ class Findings:
 WHOLE = -1
 """The number that stands for all rows where a slice's number is expected."""
 LEAST_OF_A_CLASS = 10
-"""The fewest rows in the denominator of a share for which the share of a slice is shown."""
+"""The share of a slice is shown if the denominator of the share has at least this many rows."""
 
 
 def _without_sums(part: Part, metrics: Sequence[Metric]) -> Iterator[str]:
-    """Yield the metrics of a part that have no sums over rows, so that their intervals need bootstrap replicates."""
+    """Yield the metrics of a part that aren't computed from sums over rows, so that their intervals need bootstrap
+    replicates."""
     for metric in metrics:
         if metric.name in part.point and not isinstance(part.sums(metric.name), Ratio):
             yield metric.name
@@ -330,7 +335,7 @@ def _absent(metric: str, other: str, _level: float) -> Fact:
 
 
 def _left(rows: Sequence[Mapping[str, Any]], left: int) -> str:
-    """Return the reasons why `left` slices of a column are not shown."""
+    """Return words that say why `left` slices of a column are not shown."""
     unknown = sum(each["gap"] is None for each in rows)
     why = f"{unknown} too small or undefined" if unknown else ""
     rest = f"{left - unknown} that do better" if left > unknown else ""

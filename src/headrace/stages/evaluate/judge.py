@@ -64,8 +64,8 @@ class Judge:
     def cases(self, target: str | None, features: Sequence[str] | None, said: Iterable[Any] = ()) -> Cases:
         """Return the rows that have a target.
 
-        `said` are the call's values that may name columns of predictions. Columns named there are no features by
-        default.
+        `said` are the values of the call that may name columns of predictions. By default, the columns that they name
+        aren't features.
         """
         texts = [each for each in (*said, self.baseline, self.previous) if isinstance(each, str)]
         apart = [*texts, *self._groups, *self.slices, *self.people, *self._key]
@@ -116,7 +116,7 @@ class Judge:
     def count(self, overlap: Overlap | None = None) -> None:
         """Count the judged rows, the rows without a target, and the judged rows that the model has seen.
 
-        A model has seen a row if it was trained on it, or if the row helped to choose how long to train.
+        A model has seen a row if it was trained on the row, or if the row was used to choose how long to train.
         """
         rows, train = self._rows, self._call.train
         leak = None if train is None else leaks(rows.table, train, self._key or None)
@@ -146,8 +146,8 @@ class Judge:
     ) -> Judged:
         """Check the gates, write the report and its page, and log the metrics.
 
-        `default` is the gate if none was given. In the report, `grids` are above the grids of the slices, and `more`
-        are below them.
+        `default` is the gate that applies if the user gave none. In the report, `grids` come before the grids of the
+        slices, and `more` come after the grids of the slices.
         """
         catalogue, sliced = self._catalogue, found.table()
         if self._call.gates is None and default:
@@ -197,9 +197,9 @@ class Judge:
     def _ask_of_leak(self) -> None:
         """Warn if the model has seen judged rows, and add rules against such rows to the gates.
 
-        No rule is added if the gates already have a rule on the number of these rows, or are empty. Without a key, rows
-        that are equal in all columns may be different rows, so equal rows are allowed up to 1% of the judged rows.
-        Nothing is said if most rows of a table are equal to others anyway.
+        No rule is added if the gates are empty, or already have a rule on the number of these rows. Without a key,
+        equal rows may be different cases. So without a key, up to 1% of the judged rows may be equal to seen rows. If
+        most rows of a table are equal to other rows anyway, there is no warning and no rule.
         """
         leak, overlap, chance = self._leak, self._overlap, self._rows.rows // 100
         if leak is not None and leak.tells:
@@ -212,7 +212,8 @@ class Judge:
             self._demand(CHOSE, chance)
 
     def _demand(self, name: str, most: int) -> None:
-        """Add the rule that a count is at most `most`, unless the gates already have a rule on it, or are empty."""
+        """Add the rule that the count `name` is at most `most`. Add no rule if the gates are empty, or already have a
+        rule on this count."""
         asked = [plain(each.metric) for each in comparisons(self.rule)] if self.rule is not None else []
         if self._call.gates != "" and name not in asked:
             unseen = Comparison(metric=name, operator="<=", bound=most)
@@ -223,7 +224,7 @@ class Judge:
         assert self._leak is not None
         count = len(self._leak.rows)
         sure = "was" if count == 1 else "were"
-        # without a key, equal rows needn't be the same row
+        # without a key, equal rows may be different cases
         told = sure if self._leak.is_by_key else "may have been"
         return f"{count:,} of the {self._rows.rows:,} rows judged {told} trained on."
 
@@ -234,8 +235,8 @@ class Judge:
         return [leak._replace(rows=self._rows.places[leak.rows]).grid()]
 
     def _warning(self) -> str:
-        """Return the warning, for the head of the report, that the model has seen judged rows. It is empty if the model
-        hasn't."""
+        """Return the warning at the head of the report: the model has seen judged rows. The warning is empty if the
+        model has seen none."""
         chose = self._overlap is not None and self._overlap.judged > self._rows.rows // 100
         told = f"{_chose(self._overlap, self._rows.rows)} " if chose and self._overlap is not None else ""
         if self._leak is None or not len(self._leak.rows) or not self._leak.tells:
@@ -252,7 +253,7 @@ class Judge:
 
 
 def _by_heart(leak: Leak) -> str:
-    """Return a sentence on what it means for the numbers that judged rows are in the training data too."""
+    """Return a sentence that says how the numbers are affected because judged rows are in the training data too."""
     count = len(leak.rows)
     if not count:
         return ""
@@ -269,8 +270,7 @@ def _by_heart(leak: Leak) -> str:
 
 
 def _chose(overlap: Overlap, rows: int) -> str:
-    """Return a sentence on what it means for the numbers that judged rows may have been used to choose how long to
-    train."""
+    """Return a sentence that says how the numbers are affected if judged rows were used to choose how long to train."""
     if not overlap.judged:
         return ""
     count = f"{overlap.judged:,}" if overlap.is_counted else f"About {overlap.judged:,}"
@@ -286,7 +286,8 @@ def counted(name: str, count: int, better: str = "") -> Callable[[float], Fact]:
 
 
 def unwrapped(given: Any) -> Any:
-    """Return the model in the output of a training stage or of `registry.find`; None if no version is registered."""
+    """Return the model from the output of a training stage or of `registry.find`. Return None if no version is
+    registered."""
     model = given.value if isinstance(given, Version) else given
     return getattr(model, "model", model) if isinstance(model, tuple) else model
 

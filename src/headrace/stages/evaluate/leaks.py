@@ -18,16 +18,15 @@ SHOWN = 10
 
 
 DISTINCT = 0.5
-"""The smallest share of different rows in a table for which equal rows count as the same row."""
+"""Equal rows count as the same row if at least this share of a table's rows are different."""
 
 
 class Leak(NamedTuple):
     """The judged rows that the model was trained on.
 
     `rows` has their numbers, and `seen` has for each of them the number of the first equal row in the training data.
-    `by` are the compared columns. With `is_by_key`, these columns identify a row. Without `is_by_key`, rows may be
-    equal by chance. `different` is the share of different rows in the judged table or in the training table, whichever
-    share is lower.
+    `by` are the compared columns. If `is_by_key`, these columns identify a row. Otherwise, rows may be equal by chance.
+    `different` is the share of different rows, in the judged table or in the training table: the lower of both shares.
     """
 
     rows: Any
@@ -81,9 +80,9 @@ def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
 class Overlap(NamedTuple):
     """How many judged rows were used to choose how long a model was trained.
 
-    `judged` is that number, and `rows` the number of all rows that were used to choose. `is_counted` is True if the
-    model's sketch holds all of its rows. If not, the sketch holds a sample of its rows, and `judged` is estimated from
-    the sample.
+    `judged` is the number of these judged rows, and `rows` is the number of all rows that were used to choose.
+    `is_counted` is True if the model's sketch holds all rows that were used. If `is_counted` is False, the sketch holds
+    a sample of these rows, and `judged` is an estimate from the sample.
     """
 
     judged: int
@@ -94,9 +93,9 @@ class Overlap(NamedTuple):
 def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | None:
     """Return how many rows of a table were used to choose a model's number of training rounds.
 
-    For this, the model has a sketch: digests of the features of the rows that were used. The result is None if the
-    model has no sketch, or if the table lacks a feature. If most rows are equal to others anyway, rows count only if
-    the table has all of the sketch's rows and is as large.
+    These rows are found by the model's sketch, which holds digests of the features of the rows that were used. The
+    result is None if the model has no sketch, or if the table lacks a feature. If most rows are equal to other rows
+    anyway, the result is 0 unless the table has all rows of the sketch and is as large as the table that was used.
     """
     theirs = read(_chosen_on(model)) if {*features} <= {*table.column_names} else None
     mine = sketch(table, features) if theirs is not None else None
@@ -115,7 +114,7 @@ def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | N
 def _chosen_on(model: Any) -> object:
     """Return the sketch that a model carries, as text.
 
-    In a LightGBM model, the sketch is in the place for the name of the validation data.
+    A LightGBM model carries its sketch as the name of its validation data.
     """
     if is_a(model, BOOSTER):
         named = model.params.get("valid")

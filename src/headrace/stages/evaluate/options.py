@@ -25,7 +25,7 @@ LEAST = 30
 
 
 class DrawnOptions(Options, frozen=True, kw_only=True):
-    """Options of the bootstrap: they decide how wide intervals are."""
+    """Options of the bootstrap. They decide how wide intervals are."""
 
     groups: Annotated[
         str | None,
@@ -55,7 +55,7 @@ class DrawnOptions(Options, frozen=True, kw_only=True):
 
 
 class EvaluationCall(DrawnOptions, frozen=True):
-    """The model and the table, which each evaluation takes."""
+    """The arguments that every evaluation takes: the model and the table."""
 
     model: Annotated[
         Any,

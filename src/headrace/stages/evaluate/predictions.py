@@ -30,10 +30,10 @@ NETWORK = "headrace.stages.train._torch.network.Network"
 class Scores(NamedTuple):
     """The predictions of a classifier for n rows.
 
-    `values` is an array of n scores, or of n by k scores; None if the model only decides. One score per row belongs to
-    the second of two classes, or, with `of_sought`, to whichever class is the positive one. `classes` has the class of
-    each column; None if the model doesn't name its classes. `probable` is True if the scores are probabilities.
-    `decided` has the model's own decisions, or None.
+    `values` is an array of n scores, or of n by k scores. It is None if the model returns only decisions. If each row
+    has one score, this is the score of the second of two classes. With `of_sought`, it is the score of the positive
+    class instead. `classes` has the class of each column, or is None if the model doesn't name its classes. `probable`
+    is True if the scores are probabilities. `decided` has the model's own decisions, or None.
     """
 
     values: Any
@@ -44,7 +44,8 @@ class Scores(NamedTuple):
 
 
 def features_of(model: Any, table: pa.Table) -> list[str] | None:
-    """Return the names of the columns of a table that a model takes, or None where the model doesn't name them."""
+    """Return the names of those columns of a table that a model takes, or None if the model doesn't name its
+    columns."""
     if is_a(model, BOOSTER):
         written = {lightgbm_name(each): each for each in table.column_names}
         there = set(table.column_names)
@@ -136,7 +137,8 @@ def _categories(model: Any, frame: Any) -> list[str]:
     ranges = told[1].split(" ") if told is not None else []
     if len(ranges) != len(frame.columns):  # LightGBM's own error says which columns are too many, or missing
         return texts
-    # LightGBM keeps the range of a number, as `[0:5]`; of a column that never changes, `none`
+    # For a column of numbers, LightGBM keeps the range, such as `[0:5]`. For a column with only one value, it keeps
+    # `none`.
     numeric = [name for name, each in zip(frame.columns, ranges, strict=True) if each.startswith("[")]
     strange = [name for name in texts if name in numeric]
     if strange:
@@ -167,7 +169,7 @@ def _first(column: Any) -> Any:
 
 
 def checked(values: Any, rows: int) -> Any:
-    """Return the predictions, and refuse them if they aren't a finite number for each row.
+    """Return the predictions unchanged. Refuse them unless there is a finite number for each row.
 
     Raises:
         UsageError: the shape is wrong, or a number is missing or infinite.
@@ -201,7 +203,7 @@ def check_column(table: pa.Table, name: str) -> None:
     """Refuse the name of a column that a table doesn't have.
 
     Raises:
-        UsageError: there is no such column, or two. The error says which columns there are.
+        UsageError: the table has no such column, or has two of this name. The error says which columns the table has.
     """
     there = len(table.schema.get_all_field_indices(name))
     if there == 1:

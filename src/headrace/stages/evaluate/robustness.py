@@ -20,7 +20,7 @@ from headrace.stages.tables.columns import rows_at
 ROWS = 5_000
 FEATURES = 20
 REASONS = 3
-"""The most reasons for refused rows that are shown."""
+"""At most this many of the reasons why rows were refused are shown."""
 Predict = Callable[[Any, pa.Table], Any]
 Measure = Callable[[pa.Table, Any, Predict | None], float | None]
 
@@ -32,8 +32,8 @@ def robustness(
 
     `measure` takes the changed table, the numbers of its rows, and the function that predicts. It returns the metric,
     or None where the metric is undefined. It raises a `UsageError` if the model refuses the rows. `predict` is the
-    user's function or None, and `features` are the features that the user named or None. Features that the model names
-    and the table lacks aren't disturbed: only `predict` can make them.
+    user's function, or None. `features` are the features that the user named, or None. If the table lacks features that
+    the model names, these aren't disturbed, since only `predict` can make them.
 
     Raises:
         UsageError: the table has no column of a name in `features`.
@@ -79,10 +79,10 @@ def robustness(
 
 
 def _careful(predict: Predict) -> Predict:
-    """Return the user's function, changed to raise a `UsageError` in place of any other exception, as a model's methods
-    do.
+    """Return a function that calls the user's function, and raises a `UsageError` in place of any other exception.
 
-    It is for disturbed rows only: the user's function may well refuse rows that the data doesn't have.
+    This is done only for disturbed rows, since the user's function may rightly refuse rows that don't occur in the
+    data.
     """
 
     def predicted(model: Any, table: pa.Table) -> Any:
@@ -103,7 +103,7 @@ def _change(value: float | None, plain: float | None) -> str:
 
 
 def _refused(reasons: Sequence[str]) -> str:
-    """Return a sentence with the reasons why disturbed rows were refused; empty if none was."""
+    """Return a sentence with the reasons why disturbed rows were refused. It is empty if no row was refused."""
     if not reasons:
         return ""
     more = f"; and {len(reasons) - REASONS} more reasons" if len(reasons) > REASONS else ""
@@ -111,7 +111,8 @@ def _refused(reasons: Sequence[str]) -> str:
 
 
 def _not_disturbed(absent: Sequence[str], *, is_guess: bool) -> str:
-    """Return sentences on the model's features that the table lacks; empty if there are none."""
+    """Return sentences on the model's features that the table lacks. The result is empty if the table has all
+    features."""
     if not absent:
         return ""
     instead = " The columns without another use were disturbed instead." if is_guess else ""
@@ -128,7 +129,7 @@ def _is_number(column: Any) -> bool:
 def _shifted(column: Any) -> Any:
     """Return numbers moved up by one standard deviation.
 
-    Whole numbers move by a whole number, and no further than their type allows.
+    Whole numbers are moved by a whole number, and only as far as their type allows.
     """
     values = column.to_pandas()
     spread = float(values.std(skipna=True))

@@ -14,10 +14,10 @@ from headrace.stages.evaluate.predictions import check_values, column
 from headrace.stages.tables.columns import rows_have
 
 MOST_VALUES = 20
-"""The most slices of a column. A column of texts keeps its most frequent values as slices, and all other values form
-one slice.
+"""The most slices of a column. In a column of texts, each of the most frequent values is a slice, and all other values
+together are one slice.
 
-Numbers with more different values are cut at their quartiles.
+A column of numbers with more different values is cut at its quartiles.
 """
 MOST_PAIRS = 60
 OTHERS, MISSING = "all others", "missing"
@@ -35,7 +35,7 @@ class Slice(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A column cut into values: a code for each row, and the name of each code."""
+    """A column cut into named values. `codes` has a number for each row, and `names` has the name of each number."""
 
     codes: Any
     names: list[str]
@@ -101,7 +101,7 @@ def group_key(by: str, place: int) -> str:
 def _crossed(cuts: Sequence[Cut]) -> Cut:
     """Return the combination of several cuts.
 
-    Only values that occur together in a row get a name: six columns can have millions of combinations.
+    Only combinations of values that occur in a row get a name, because six columns can have millions of combinations.
     """
     made = cuts[0]
     for each in cuts[1:]:
@@ -136,7 +136,7 @@ def _quartiles(values: Any, missing: Any) -> Cut:
 
 
 def _told_apart(edges: Any) -> list[str]:
-    """Return numbers as different texts, with as few digits as possible (four or more).
+    """Return numbers as texts that all differ, with as few digits as possible, but at least four.
 
     Whole numbers below a million are written in full.
     """
@@ -150,7 +150,7 @@ def _told_apart(edges: Any) -> list[str]:
 
 
 def _missing(others: Any) -> str:
-    """Return a name for the rows without a value. It is not the name of any value."""
+    """Return a name for the rows without a value. It differs from the names of all values."""
     name = MISSING
     while (others == name).any():
         name = f"({name})"
@@ -158,7 +158,8 @@ def _missing(others: Any) -> str:
 
 
 def _written(different: Any) -> Any:
-    """Return different values as texts that can be seen. Floats have six digits where six tell them apart."""
+    """Return different values as texts, none of which looks empty. Floats have six digits if these are enough to tell
+    the values apart."""
     found = [f"{each:g}" if isinstance(each, float) else str(each) for each in different]
     if len(set(found)) < len(found):
         found = [str(each) for each in different]
@@ -166,7 +167,8 @@ def _written(different: Any) -> Any:
 
 
 def _visible(names: Sequence[str]) -> list[str]:
-    """Return names with quotes around those that are empty or blank, so that they can be seen. All stay different."""
+    """Return the names, with quotes around names that are empty or blank, so that such names can be seen. Names that
+    differ still differ afterwards."""
     found, seen = list(names), set(names)
     for place, name in enumerate(names):
         if not name.strip():
@@ -179,8 +181,8 @@ def _visible(names: Sequence[str]) -> list[str]:
 
 
 def codes(table: pa.Table, name: str) -> Any:
-    """Return for each row the number of its group, which are the rows with the same value in a column. So groups can be
-    drawn whole.
+    """Return the group number of each row, so that whole groups can be drawn. Rows with the same value in a column are
+    one group.
 
     Raises:
         UsageError: the column is missing or has missing values, or all rows have the same value.

@@ -37,11 +37,11 @@ from headrace.stages.tables.columns import rows_at, to_codes
 class Answers(NamedTuple):
     """The predictions of the model, the baseline and the previous version for the judged rows.
 
-    `truth` is an array of class numbers, and `classes` has the class of each number. Where there are two classes, the
-    positive one is the second. `known` has all classes, in the order of the columns of the model's scores. `claims` has
-    one claim per predictor, the model's first. `threshold` is None if decisions don't come from a threshold. `rates_of`
-    names the rows in which the baseline's class frequencies were counted; `rates_of` is empty if the user gave a
-    baseline. With two classes and scores, rows are in the order of the model's score.
+    `truth` is an array of class numbers. `classes[n]` is the class with number n. Of two classes, the second is the
+    positive class. `known` has all classes, in the order of the columns of the model's scores. `claims` has one claim
+    per predictor, the model's first. `threshold` is None if decisions don't come from a threshold. `rates_of` names the
+    rows in which the baseline's class frequencies were counted. It is empty if the user gave a baseline. If there are
+    two classes and scores, rows are in the order of the model's score.
     """
 
     cases: Cases
@@ -72,7 +72,7 @@ class Answers(NamedTuple):
         return self._part(claim, None, whole=True, ranked=True)
 
     def part(self, rows: Any, *, ranked: bool = False) -> Part:
-        """Return some rows, scored by the model's claim. `ranked` says whether to compute metrics of ranking."""
+        """Return some rows, scored by the model's claim. If `ranked`, metrics of ranking are computed too."""
         return self._part(self.mine, rows, whole=False, ranked=ranked)
 
     def two_sided(self, rows: Any) -> BinaryPart:
@@ -144,7 +144,7 @@ def answers_of(judge: Judge, call: ClassificationCall, cases: Cases) -> Answers:
 def _check_numbered(values: Any, target: str) -> None:
     """Refuse a target of texts for a LightGBM model.
 
-    Such a model learned classes that are numbers, and doesn't store which text each number stands for.
+    A LightGBM model has learned class numbers. It doesn't store which text each number stands for.
 
     Raises:
         UsageError: the target holds texts. The error names the column and a step that turns texts into numbers.
@@ -160,7 +160,8 @@ def _check_numbered(values: Any, target: str) -> None:
 def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
     """Return the positive class, or None if there are more than two classes and `asked` is None.
 
-    Of two classes, the positive one is the last in sorted order, whatever the order of the score columns.
+    If `asked` is None, the positive class of two classes is the last in sorted order, whatever the order of the score
+    columns.
     """
     if asked is not None:
         matching = [each for each in classes if each == asked or str(each) == str(asked)]
@@ -205,7 +206,8 @@ def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequen
     if valid is None or not isinstance(call.threshold, str):
         return threshold_of(call.threshold, None, None)
     leak = leaks(valid, cases.table, None)
-    # in a table of few categories every row has an equal row elsewhere, so only an equal table counts as the same rows
+    # In a table of few categories, every row has an equal row elsewhere. So tables have the same rows only if the whole
+    # tables are equal.
     is_same = leak.tells or valid.equals(cases.table)
     if valid.num_rows and len(leak.rows) == valid.num_rows and is_same:
         raise UsageError(
@@ -235,10 +237,10 @@ def _rates(
     positive: Any | None,
     truth: Any,
 ) -> tuple[Any, str]:
-    """Return how frequent each class is, and the name of the rows in which this was counted.
+    """Return how frequent each class is, and the name of the rows in which the classes were counted.
 
-    These are the training rows or else the validation rows. If neither of these have a target, the judged rows are
-    used.
+    The classes are counted in the training rows if these have a target, or else in the validation rows. If neither have
+    a target, the classes are counted in the judged rows.
     """
     counted, of = truth, "the rows judged"
     for rows, name in ((valid, "the validation rows"), (train, "the training rows")):

@@ -35,9 +35,9 @@ from headrace.stages.tables.columns import rows_at
 class Classification(NamedTuple):
     """The results of judging a classifier.
 
-    `passed` is True if the gates hold. `metrics` has the value of each metric that is defined. `slices`, `bias` and
-    `predictions` are tables with a row for each slice, each group of people and each judged row. `report` holds all
-    results, and `page` shows them as HTML.
+    `passed` is True if the gates hold. `metrics` has the value of each metric that is defined. `slices` is a table with
+    a row for each slice, `bias` one with a row for each group of people, and `predictions` one with a row for each
+    judged row. `report` holds all results, and `page` shows them as HTML.
     """
 
     passed: bool
@@ -59,8 +59,8 @@ OF_MANY = Promises(multiclass.METRICS, multiclass.MAIN, classes=multiclass.OF_CL
 def _promises(given: Mapping[str, Any]) -> Promises:
     """Return what an evaluation with these arguments will measure.
 
-    If the arguments don't tell how many classes there are, these are both the metrics of two classes and those of more
-    classes.
+    If the arguments don't tell how many classes there are, the result has both the metrics of two classes and the
+    metrics of more classes.
     """
     scores = given.get("scores")
     if given.get("positive") is not None or isinstance(scores, str):
@@ -152,7 +152,7 @@ def _measured(judge: Judge, answers: Answers) -> tuple[Findings, Bias]:
 
 
 def _people(answers: Answers, sensitive: Sequence[str]) -> dict[str, list[Slice]]:
-    """Return the groups of people by column. The result is empty where there are no decisions between two classes."""
+    """Return the groups of people by column. The result is empty if the model doesn't decide between two classes."""
     comparable = answers.is_binary and answers.mine.decided is not None
     return groups_of(answers.cases.table, sensitive) if comparable else {}
 
@@ -257,9 +257,9 @@ def _decided(answers: Answers, decided: Any, kind: pa.DataType) -> pa.Array:
     """Return the predicted class of each row, in the type of the target if possible, so that both columns can be
     compared.
 
-    There are two exceptions. (1) If one class is judged against the rest, the rest is the text `not X`, so the column
-    holds texts. (2) If the target's classes are whole numbers that are stored as floats, the column holds integers,
-    since predicted floats are the sign of a regression.
+    There are two exceptions. (1) If one class X is judged against all others, `not X` stands for all other classes. So
+    the column holds texts. (2) If the target's classes are whole numbers that are stored as floats, the column holds
+    integers, because `evaluate.paired` takes predicted floats for predictions of a regression.
     """
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     numbers = [each for each in answers.classes if isinstance(each, int | float) and each % 1 == 0]

@@ -29,7 +29,7 @@ class Threshold(NamedTuple):
 class Rule(NamedTuple):
     """A rule for choosing a threshold.
 
-    `name` is the name of the rule. `aim` is the share to reach, or None where the rule has none.
+    `name` is the name of the rule. `aim` is the share that the rule must reach, or None if the rule has no such share.
     """
 
     name: str
@@ -50,7 +50,7 @@ def read(asked: str | float | None) -> float | Rule:
     None means 0.5.
 
     Raises:
-        UsageError: the text can't be read, or the threshold would be chosen on the rows that it is judged by.
+        UsageError: the text can't be read, or the threshold would be chosen on the rows on which the model is judged.
     """
     if asked is None:
         return 0.5
@@ -78,7 +78,8 @@ def read(asked: str | float | None) -> float | Rule:
 
 
 def _unquoted(asked: object) -> str:
-    """Return a hint on how to write a number that was given as a text. The hint is empty if the text is no number."""
+    """Return a hint on how to write a number that was given as a text. If the text isn't a number, the hint is
+    empty."""
     try:
         return f"write `threshold={float(str(asked)):g}`, without quotes; else " if isinstance(asked, str) else ""
     except ValueError:
@@ -91,8 +92,8 @@ def threshold_of(asked: str | float | None, positive: Any | None, score: Any | N
     `positive` and `score` belong to the validation rows. They are None if there are no validation rows.
 
     Raises:
-        UsageError: `asked` can't be read; or a threshold must be chosen, and there are no validation rows or all of
-            them are of one class.
+        UsageError: `asked` can't be read. Or a threshold must be chosen, but there are no validation rows, or all
+            validation rows are of one class.
     """
     rule = read(asked)
     if not isinstance(rule, Rule):

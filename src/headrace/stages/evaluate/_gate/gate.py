@@ -2,7 +2,7 @@
 
 If a rule has a confidence, the *whole* two-sided interval must satisfy the comparison. With 95%, the chance that a rule
 passes although it is false is 2.5%. If the whole interval violates the comparison, the rule fails. If the bound lies
-inside the interval, the data don't decide, and an undecided rule doesn't pass.
+inside the interval, the data don't decide whether the rule holds. Such a rule doesn't pass either.
 
 Any part of an `or` may hold by chance. So each of the k parts of an `or` gets 1/k of that chance of 2.5% (Bonferroni;
 Dunn 1961). All parts of an `and` must hold, so an `and` needs no correction (Berger 1982).
@@ -34,14 +34,15 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 
 LEAST = 0.5
-"""The confidence that is used if a rule compares the value alone. No report has intervals of a lower confidence."""
+"""The confidence that is used if a rule compares only the value. No report has intervals of a lower confidence."""
 
 ROUNDING = 1e-12
-"""Two numbers count as equal if they differ by less than this share, since sums of floats have rounding errors."""
+"""Two numbers count as equal if they differ by less than this share of their size, since sums of floats have rounding
+errors."""
 
 MOST_TIMES = 1000
-"""If at least this many times the present number of rows would be needed to decide, the verdict doesn't say how many
-rows are needed."""
+"""The verdict on an undecided rule says how many rows would decide it, but only if these are fewer than this many times
+the present rows."""
 
 HOLDS = {True: "holds", False: "fails", None: "undecided"}
 
@@ -75,8 +76,8 @@ def gate(report: Report, rule: str) -> bool:
         report: the report of an evaluation.
         rule: a rule such as `"AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence"`.
 
-    False means that the rule fails or that the data don't decide. `headrace show` and the task's log say which, and
-    why.
+    False means that the rule fails, or that the data don't decide whether it holds. `headrace show` and the task's log
+    say which of these is the case, and why.
 
     Raises:
         UsageError: the rule can't be read, or asks for a number that the report doesn't hold.
@@ -121,8 +122,9 @@ def _has_choice(rule: Rule) -> bool:
 def parts_of(rule: Rule, parts: int = 1) -> dict[str, int]:
     """Return, for each comparison, how many alternatives share the allowed chance of a wrong verdict.
 
-    The alternatives are those of each `or` around the comparison; with nested `or`s, their numbers multiply. An
-    alternative without a confidence isn't counted. A comparison that occurs several times gets the largest number.
+    The alternatives are the parts of each `or` around the comparison. If one `or` is inside another, their numbers of
+    parts are multiplied. A part without a confidence isn't counted. A comparison that occurs several times gets the
+    largest number.
 
     >>> parts_of(parse("A > 1 with 95% confidence and (B > 1 or C > 1 and (D > 1 or E > 1)) with 95% confidence"))
     {...'A > 1 with 95% confidence': 1, 'B > 1 with 95% confidence': 2, ...'D > 1 with 95% confidence': 4, ...}
@@ -144,7 +146,8 @@ def asked_of(comparison: Comparison) -> str:
 
 
 def _holds(rule: Rule, verdicts: dict[str, Verdict]) -> bool | None:
-    """Return whether a rule holds; None where the known comparisons don't decide it (three-valued logic, Kleene)."""
+    """Return whether a rule holds. Return None if the known comparisons don't decide this (three-valued logic,
+    Kleene)."""
     match rule:
         case Comparison():
             return verdicts[str(rule)].holds
@@ -207,7 +210,7 @@ def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdic
 def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sure: bool) -> Verdict:
     """Return the verdict on a number for which not everyone was judged.
 
-    The people who were not judged may raise the number; if higher is better, they may lower it.
+    If lower is better, the people who were not judged may raise the number. If higher is better, they may lower it.
     """
     holds = OPERATORS[comparison.operator]
     value = fact.value or 0.0
@@ -224,10 +227,10 @@ def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sur
 
 
 def _rows_needed(fact: Fact, comparison: Comparison) -> str:
-    """Return words on how many more rows might decide the rule; empty where more rows wouldn't help.
+    """Return words on how many more rows might decide the rule. The result is empty if more rows wouldn't help.
 
-    An interval narrows with the square root of the number of rows. More rows don't help where the value itself is on
-    the wrong side of the bound. The result is also empty where too many rows are needed.
+    An interval narrows with the square root of the number of rows. More rows don't help if the value itself is on the
+    wrong side of the bound. The result is also empty if `MOST_TIMES` the present rows or more would be needed.
     """
     assert fact.value is not None
     room = abs(fact.value - comparison.bound)
@@ -239,7 +242,8 @@ def _rows_needed(fact: Fact, comparison: Comparison) -> str:
 
 
 def _on(bound: float, fact: Fact) -> Fact:
-    """Return the fact, in which each number that differs from the bound only by a rounding error is set to the bound.
+    """Return the fact with rounding errors removed: each number that differs from the bound only by a rounding error is
+    set to the bound.
 
     For example, 0.4 - 0.3 isn't exactly 0.1 in floats.
     """

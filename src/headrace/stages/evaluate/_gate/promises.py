@@ -21,10 +21,10 @@ _PROBABLE = ("log loss", "brier score", "ece")
 class Promises(NamedTuple):
     """The numbers that an evaluation will measure, as far as they are known before there are data.
 
-    `main` is the name of the main metric. `people` are the differences and ratios between groups of people, each
-    measured by column. With `overall`, the widest over all columns is measured too. `counts` are the names of row
-    counts. If `own_baseline` is False, there is a baseline only where one is given. `classes` are metrics of one class,
-    such as `recall of red`.
+    `main` is the name of the main metric. `people` are the differences and ratios between groups of people, which are
+    measured for each column. If `overall`, the widest over all columns is measured too. `counts` are the names of row
+    counts. If `own_baseline` is False, there is a baseline only if the user gives one. `classes` are metrics of one
+    class, such as `recall of red`.
     """
 
     metrics: Sequence[Metric]
@@ -39,8 +39,8 @@ class Promises(NamedTuple):
         """Refuse gates that can't be right.
 
         Raises:
-            UsageError: the gates can't be read, ask for a number that won't be measured, or hold or fail whatever is
-                measured.
+            UsageError: the gates can't be read, ask for a number that won't be measured, or have the same result
+                whatever is measured.
         """
         gates = given.get("gates")
         if isinstance(gates, str) and gates:
@@ -104,7 +104,7 @@ class Promises(NamedTuple):
     def _people(self, name: str, asked: Comparison, given: Mapping[str, Any]) -> dict[str, Metric]:
         """Return the metrics of groups of people, by name.
 
-        Where the columns aren't known yet, only the metric that the gate asks for is returned.
+        If the columns aren't known yet, only the metric that the gate asks for is returned.
         """
         measured = {plain(each.name): each for each in self.people}
         start, _, by = name.partition(" by ")
@@ -136,7 +136,7 @@ def _check_bound(asked: Comparison, metric: Metric) -> None:
     """Refuse a bound outside a metric's range, such as `accuracy >= 90`.
 
     Raises:
-        UsageError: the rule holds, or fails, whatever is measured.
+        UsageError: the rule has the same result, whatever is measured.
     """
     if metric.lowest <= asked.bound <= metric.highest:
         return

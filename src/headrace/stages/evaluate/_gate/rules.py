@@ -22,8 +22,8 @@ from headrace.spec.noun import Noun
 class Comparison(Noun, frozen=True):
     """A comparison of a metric with a bound.
 
-    `against` is `baseline` or `previous` where the bound is another model's metric; `bound` is then 0. `confidence` is
-    a share from 0.5 to 1, or None where the value alone is compared.
+    If the bound is another model's metric, `against` is `baseline` or `previous`, and `bound` is 0. `confidence` is a
+    share from 0.5 to 1, or None if only the value is compared.
     """
 
     metric: str
@@ -74,7 +74,7 @@ def parse(text: str) -> Rule:
     'AUC >= 0.7 with 95% confidence and worst-slice gap <= 0.1 with 95% confidence'
 
     Raises:
-        UsageError: the text can't be read. The error marks the place.
+        UsageError: the text can't be read. The error marks the place in the text.
     """
     if not isinstance(text, str):
         raise UsageError(f"a gate is a text, and this is {text!r}", hint=f"write a rule, such as {EXAMPLE}")
@@ -135,9 +135,9 @@ class _Reader:
         return self.tokens[self.place - 1]
 
     def either(self) -> Rule:
-        """Return the rule up to the closing parenthesis or the end.
+        """Return the rule up to the closing parenthesis or the end of the text.
 
-        A confidence applies to all comparisons before it that have none.
+        A confidence applies to all earlier comparisons that have no confidence yet.
         """
         parts: list[list[Rule]] = [[self.one()]]
         told: float | None = self.confidence()
@@ -153,7 +153,7 @@ class _Reader:
         return rules[0] if len(rules) == 1 else Either(rules=tuple(rules))
 
     def _spread(self, parts: list[list[Rule]], since: int, level: float) -> int:
-        """Set a confidence on the rules from number `since` on, and return the number of rules."""
+        """Set the confidence `level` on the rules from number `since` on, and return the number of all rules."""
         count = 0
         for every in parts:
             for place, rule in enumerate(every):
@@ -219,7 +219,7 @@ class _Reader:
 
 
 def _sure(rule: Rule, level: float) -> Rule:
-    """Return the rule with this confidence in each comparison that has none."""
+    """Return the rule with the confidence `level` in each comparison that has no confidence yet."""
     if isinstance(rule, Comparison):
         if rule.confidence is not None:
             return rule

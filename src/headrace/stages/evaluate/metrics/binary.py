@@ -1,7 +1,8 @@
 """Metrics of two classes, on resampled rows.
 
-All metrics but the ranking ones follow from sums over rows. One matrix product computes such sums for many resamples.
-Definitions are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) over bins of equal count.
+All metrics except those of ranking follow from sums over rows. One matrix product computes such sums for many
+resamples. Definitions are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) over bins of equal
+count.
 """
 
 from __future__ import annotations
@@ -41,9 +42,8 @@ class BinaryPart:
     """Rows of two classes, with their metrics.
 
     `positive` and `decided` are arrays of n booleans, `score` is an array of n numbers. Metrics of decisions are
-    undefined where `decided` is None. Metrics of probabilities are undefined where the scores aren't `probable`.
-    `ranked` says whether to compute AUC and average precision, `whole` whether to compute ECE and average precision
-    too.
+    undefined where `decided` is None. Metrics of probabilities are undefined where the scores aren't `probable`. AUC is
+    computed only if `ranked`, ECE only if `whole`, and average precision only if both.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class BinaryPart:
         }
 
     def sums(self, name: str) -> Ratio | None:
-        """Return a metric as a ratio of sums over rows; None for ECE and others that have no such form."""
+        """Return a metric as a ratio of sums over rows. Return None for metrics that have no such form, such as ECE."""
         yes, said, every = self.truth, self.sides, np.ones(self.size, bool)
         shares = {
             "accuracy": (yes == said, every),
@@ -136,7 +136,8 @@ class BinaryPart:
     def _balanced(self) -> Ratio:
         """Return the balanced accuracy as a ratio of sums over rows.
 
-        The ratio is computed from each row of a class together with the share of right rows in the other class.
+        For each row, the mean of two numbers is summed: whether the row is right (1 or 0), and the share of right rows
+        in the other class.
         """
         yes, right = self.truth, self.truth == self.sides
         recall, passed = float(right[yes].mean()), float(right[~yes].mean())
@@ -147,7 +148,7 @@ class BinaryPart:
     def _losses(self, loss: Callable[[Any, Any], Any]) -> Ratio:
         """Return the mean of a loss as a ratio of sums over rows.
 
-        One more row may have any probability that was predicted, and either class.
+        The added row of an interval may have any of the predicted probabilities, and either class.
         """
         chance = self.chance
 
@@ -166,8 +167,8 @@ class BinaryPart:
     def placed(self, units: Any, *, shared: bool) -> Self:
         """Return this part for resamples of units: row n counts as often in a resample as the unit `units[n]`.
 
-        With `shared`, rows share units, such as a day. The rows of a unit are then summed once, and not again for each
-        resample.
+        If `shared`, several rows may have the same unit, such as a day. The rows of a unit are then summed only once
+        for all resamples.
         """
         made = copy(self)
         made.ranking = None if self.ranking is None else self.ranking.placed(units, shared=shared)
@@ -183,7 +184,7 @@ class BinaryPart:
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
         """Return each metric for each resample, NaN where it is undefined.
 
-        If `only` isn't empty, metrics that aren't in `only` are left out if that is quicker.
+        If `only` isn't empty, metrics that aren't in `only` may be left out to save time.
         """
         ranked = [each for each in only if each in _RANKED and self.ranking is not None]
         if only and len(ranked) == len(only):

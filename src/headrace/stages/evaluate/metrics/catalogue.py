@@ -47,10 +47,10 @@ class Entry(NamedTuple):
 class Catalogue:
     """The measured numbers of an evaluation, by name.
 
-    A name is found in any case, with spaces, hyphens or underscores, or by an alias. Where several names match, as by
-    the columns `Sex` and `sex`, the exact spelling decides. `least` is the lowest confidence of an interval: in a
-    report, all intervals have the same confidence. `most` is the highest confidence that may be asked for; None if any
-    confidence may be asked for.
+    A name may be written in upper or lower case, with spaces, hyphens or underscores, or as an alias. If several names
+    match, as with the columns `Sex` and `sex`, the exact spelling decides. `least` is the lowest confidence of an
+    interval: in a report, all intervals have the same confidence. `most` is the highest confidence that may be asked
+    for, or None if there is no limit.
     """
 
     def __init__(self, least: float = 0.0, most: float | None = None) -> None:
@@ -74,11 +74,11 @@ class Catalogue:
     def fact(self, name: str, level: float, parts: int = 1) -> Fact:
         """Return a number as a fact, with its interval at a confidence.
 
-        `parts` is the number of alternatives in a rule that share the allowed chance of error. It is only used in the
-        error message.
+        `parts` is the number of alternatives in a rule that share the allowed chance of error. It is used only in the
+        message of the error.
 
         Raises:
-            UsageError: the confidence is higher than the catalogue's intervals have.
+            UsageError: the confidence is higher than that of the catalogue's intervals.
         """
         if self._most is not None and level > self._most + 1e-9:
             asked = f"{1 - (1 - level) * parts:.5g}"
@@ -94,7 +94,7 @@ class Catalogue:
         return self._entries[self.name(name)].fact(level)
 
     def sure(self, level: float) -> float:
-        """Return the confidence of the interval that is shown for this confidence: the same or a higher one."""
+        """Return the confidence of the interval that is shown for the confidence `level`. It is `level` or higher."""
         return max(level, self._least)
 
     def words(self, name: str) -> str:

@@ -1,7 +1,7 @@
-"""Intervals of metrics: from what one more row might add, and from bootstrap replicates.
+"""Intervals of metrics. They are computed from what one more row might add, or from bootstrap replicates.
 
 A bootstrap only knows the rows that were seen. With ten positive rows, or forty errors of which few are large, it
-misses the worse rows that could have been drawn, so its intervals are too narrow. `one_more` adds one row that is as
+misses the worse rows that could have been drawn. So its intervals are too narrow. `one_more` adds one row that is as
 bad (or as good) as a row can be, and gives each row a random weight from an exponential distribution (Gaffke 2005,
 "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable"; Learned-Miller &
 Thomas 2020, "A new confidence interval for the mean of a bounded random variable"). For a share, this is the interval
@@ -26,8 +26,8 @@ UNDEFINED_AT_MOST = 0.05
 FARTHER = 8.0
 """How much farther out one more row may be than the farthest seen row, if the values of rows have no bound.
 
-With n rows, it is 1 + 8 / sqrt(n) times as far out. The number 8 comes from simulations with errors up to a lognormal
-of sigma 1.5: `make proofs` shows them.
+With n rows, one more row may be 1 + 8 / sqrt(n) times as far out. The number 8 comes from simulations with errors up to
+a lognormal of sigma 1.5: `make proofs` shows them.
 """
 FEWEST, FEWEST_GROUPS = 10, 8
 """The fewest rows from which the size of unbounded errors can be judged, and the fewest groups for groups of rows."""
@@ -39,7 +39,7 @@ _NORMAL = NormalDist()
 
 
 class Interval(NamedTuple):
-    """The two ends of an interval, or None for both and the reason why there is no interval."""
+    """The two ends of an interval. If there is no interval, both ends are None, and `why` is the reason."""
 
     low: float | None
     high: float | None
@@ -54,10 +54,10 @@ class Interval(NamedTuple):
 class Ratio(NamedTuple):
     """A number that is a ratio of two sums over rows: the sum of `above` divided by the sum of `below`.
 
-    `lowest` and `highest` bound the `above` of one more row whose `below` is 1. They are None where there is no bound.
-    `might` returns an array of rows by labels: the `above` of each row under each label that the row could have had.
-    Differences get a tighter bound from `might`. With `squared`, the number is the square root of the ratio, as RMSE
-    is. `power` is the power of the errors that are summed.
+    `lowest` and `highest` are the bounds of `above` for one more row whose `below` is 1. They are None if there is no
+    bound. `might` returns an array of rows by labels. It holds what `above` would be for each row if the row had that
+    label. With `might`, the bounds of differences are tighter. If `squared`, the number is the square root of the
+    ratio, as RMSE is. `power` is the power of the errors that are summed.
     """
 
     above: Any
@@ -75,10 +75,10 @@ class Ratio(NamedTuple):
         return math.sqrt(max(0.0, found)) if self.squared else found
 
     def less(self, other: Ratio | Middle) -> Ratio | None:
-        """Return the difference from another number on the same rows; None where the other is a median.
+        """Return the difference from another number on the same rows, or None if the other number is a median.
 
-        Where both have the same `below`, the difference is a ratio too. Otherwise both are replaced by the mean of how
-        far each row moves them (the infinitesimal jackknife: Jaeckel 1972).
+        If both numbers have the same `below`, the difference is a ratio too. Otherwise both numbers are first replaced
+        by those of `linear` (the infinitesimal jackknife: Jaeckel 1972).
         """
         if isinstance(other, Middle):
             return None
@@ -100,7 +100,7 @@ class Ratio(NamedTuple):
         return one_more(self, level, groups)
 
     def linear(self) -> Ratio:
-        """Return the number as a mean over rows, where each row stands for how far it moves the number."""
+        """Return the number as a mean over rows. The value of each row says how far the row moves the number."""
         value, unit = self.value, float(np.mean(self.below))
         ratio = value**2 if self.squared else value
         slope = (1 / (2 * value) if value else 0.0) if self.squared else 1.0
@@ -113,7 +113,8 @@ class Ratio(NamedTuple):
 
 
 def share(some: Any, of: Any) -> Ratio:
-    """Return a share as a ratio: the rows in `some` among the rows in `of`. Both are arrays of booleans."""
+    """Return a share as a ratio: the share of the rows in `of` that are also in `some`. Both `some` and `of` are arrays
+    of booleans."""
     return Ratio((some & of).astype(np.float64), of.astype(np.float64), 0.0, 1.0)
 
 
@@ -121,10 +122,10 @@ def two_sided(placed: Any, positive: Any, ends: tuple[float, float] | None = Non
     """Return a mean over the positive rows as a ratio to which the negative rows contribute too.
 
     The mean of `placed` over the negative rows must be the same as over the positive rows. The denominator counts the
-    rows of the rarer class. `ends` bound the value of one more such row. By default, the bounds lie halfway between the
-    most extreme value seen and 0 (or 1). Two simpler choices fail when 1% of the rows are positive, or when part of a
-    class is never found: a bound of the variance (Newcombe 2006) is exceeded too often, and one more row at 0 is too
-    strict (`make proofs`).
+    rows of the rarer class. `ends` are the bounds of `placed` for one more row of the rarer class. By default, the
+    bounds lie halfway between the most extreme value seen and 0 (or 1). Two simpler choices fail when 1% of the rows
+    are positive, or when part of a class is never found: a bound of the variance (Newcombe 2006) is exceeded too often,
+    and one more row at 0 is too strict (`make proofs`).
     """
     rare = positive if 2 * np.count_nonzero(positive) <= len(positive) else ~positive
     own = placed[rare]
@@ -138,8 +139,8 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
     """Return an interval for a ratio that allows for one more row, or for one more group of dependent rows.
 
     `groups` has a whole number from 0 for each row, or is None. One more group is assumed to be farther out than the
-    farthest group seen, by the factor that `FARTHER` gives. The added group has at least one row that is the worst
-    possible, and is never farther out than if all of its rows were.
+    farthest group seen, by the factor that `FARTHER` gives. At least one row of the added group is the worst possible
+    row. The added group is never farther out than a group of only such rows.
 
     >>> one_more(Ratio(np.ones(30), np.ones(30), 0.0, 1.0), 0.95).low  # Clopper & Pearson: 0.025 ** (1 / 30)
     0.8837...
@@ -158,7 +159,7 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
     value = float(above.sum() / below.sum())
     moved = above - value * below
     above, below, times = _gathered(above, below, moved)
-    # a bound holds for one more group too, and sums over groups are less skewed than errors
+    # The bound of one row also holds for one more group, and sums over groups are less skewed than the errors of rows.
     reach = (1 + (FARTHER / 2 if is_bound else FARTHER) / math.sqrt(count)) ** ratio.power
     ends = []
     for sign, bound in ((1.0, ratio.lowest), (-1.0, ratio.highest)):
@@ -177,8 +178,8 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
 def _gathered(above: Any, below: Any, moved: Any) -> tuple[Any, Any, Any]:
     """Return `above`, `below` and a count for each row, after binning the rows in the middle.
 
-    Rows are binned by how far they move the number. A bin has the means of its rows, and their number as its count. The
-    rows at both ends stay single, with a count of 1.
+    Rows are binned by how far they move the number. A bin has the means of its rows, and its count is the number of its
+    rows. The rows at both ends stay single, with a count of 1.
     """
     if len(moved) <= MANY:
         return above, below, np.ones(len(moved))
@@ -197,9 +198,11 @@ def _gathered(above: Any, below: Any, moved: Any) -> tuple[Any, Any, Any]:
 
 
 def _end(above: Any, below: Any, times: Any, value: float, chance: float) -> float:
-    """Return the lower end of an interval: the greatest number under which the observed result has at most this chance.
+    """Return the lower end of an interval: the greatest number for which the observed result has at most the
+    probability `chance`.
 
-    The normal deviate of the chance rises nearly linearly with the number, so secant steps within a bracket find it.
+    The normal deviate of the probability rises nearly linearly with the number. So secant steps within a bracket find
+    the number.
     """
     aim = _NORMAL.inv_cdf(chance)
 
@@ -269,7 +272,8 @@ class Middle(NamedTuple):
     def interval(self, level: float, groups: Any = None) -> Interval:
         """Return the interval of the median: from the lowest to the highest value that may be the median.
 
-        Its ends are order statistics (Thompson 1936). With groups, the interval of a share gives them (Woodruff 1952).
+        The ends are order statistics (Thompson 1936). If there are groups, the ends come from the interval of a share
+        (Woodruff 1952).
         """
         ordered, ones = np.unique(self.values), np.ones(len(self.values))
 
@@ -304,10 +308,11 @@ def percentile(replicates: Any, level: float) -> Interval:
 def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Interval:
     """Return the interval of a sum of distances, such as ECE.
 
-    Chance alone raises such a sum above 0, and resampling raises it again. `noise` are replicates of what chance adds
-    where there is no distance. If chance explains the value, the lower end is 0. Otherwise the lower end is that of the
-    basic bootstrap, which removes the bias (Davison & Hinkley 1997, chapter 5). The upper end is that of the percentile
-    interval. This end is a little too high, so no gate claims a smaller distance than there is.
+    Chance alone raises such a sum above 0, and resampling raises the sum again. `noise` are replicates of the sum for
+    true distances of 0, so chance alone makes them. If chance explains the value, the lower end is 0. Otherwise the
+    lower end is that of the basic bootstrap, which removes the bias (Davison & Hinkley 1997, chapter 5). The upper end
+    is that of the percentile interval. The upper end is a little too high, so a gate never passes because of a distance
+    that is too small.
     """
     low, high, why = percentile(replicates, level)
     if low is None or high is None:
@@ -319,7 +324,7 @@ def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Inte
 class Spread(NamedTuple):
     """k numbers with their replicates (an array of resamples by k).
 
-    `errors` has the least standard error of each number. `low` and `high` are the ends of its interval.
+    `errors` has the least standard error of each number. `low` and `high` have the ends of each number's interval.
     """
 
     point: Any
@@ -338,13 +343,13 @@ class Widest(NamedTuple):
 
 
 def widest(values: Any, replicates: Any, errors: Any, highest: Any, level: float) -> Widest:
-    """Return the largest of k values, with an interval that allows for having looked at all of them.
+    """Return the largest of k values, with an interval that takes into account that it was chosen from k values.
 
     `values` has k numbers. `replicates` is an array of resamples by k. `errors` has the least standard error of each
-    value, and `highest` the upper end of each value's own interval. The lower end is the largest of the k simultaneous
-    lower ends, from the largest studentised deviation over the resamples (max-t bootstrap: Romano & Wolf 2005). So one
-    of many small slices doesn't stand out by chance alone. The upper end is the largest of `highest`. It is wrong only
-    if the upper end of the truly largest value is wrong.
+    value, and `highest` the upper end of each value's own interval. The lower end is the largest of k lower ends that
+    hold simultaneously. These come from the largest studentised deviation in each resample (max-t bootstrap: Romano &
+    Wolf 2005). So one of many small slices doesn't stand out by chance alone. The upper end is the largest of
+    `highest`. It is too low only if the upper end of the truly largest value is too low.
     """
     spread = np.maximum(np.nanstd(replicates, axis=0), errors)
     which = int(np.argmax(values))
@@ -359,13 +364,14 @@ def widest(values: Any, replicates: Any, errors: Any, highest: Any, level: float
 
 
 def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval]:
-    """Return the widest difference between two members of one block, with an interval that allows for all pairs.
+    """Return the widest difference between two members of one block, with an interval that takes into account that it
+    was chosen from all pairs.
 
     The lower end is that of `widest` over all pairs. It is computed from one member's differences at a time, to save
-    memory: 300 groups have 45,000 pairs, each with a thousand resamples. The upper end needs no correction for many
-    pairs: it is wrong only if the upper end of the truly widest pair is wrong. It is the largest of all pairs' upper
-    ends. A pair's upper end adds the squares of both members' own errors (Newcombe 1998, method 10; Zou & Donner 2008),
-    so it isn't too low for few or rare rows.
+    memory: 300 groups have 45,000 pairs, each with a thousand resamples. The upper end is the largest of all pairs'
+    upper ends. It needs no correction for many pairs, because it is too low only if the upper end of the truly widest
+    pair is too low. A pair's upper end adds the squares of both members' own errors (Newcombe 1998, method 10; Zou &
+    Donner 2008). So it isn't too low if rows are few or rare.
     """
     values, spreads, most, farthest = [], [], np.zeros(len(blocks[0].replicates)), 0.0
     for point, drawn, errors, lowest, highest in blocks:

@@ -1,6 +1,7 @@
 """Metrics of three or more classes, on resampled rows.
 
-Definitions are scikit-learn's. Averages are over classes (`macro`), and AUC is that of one class against the rest.
+Definitions are scikit-learn's. Averages are over classes (`macro`). AUC is averaged too: for each class, the AUC of
+this class against all others.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ _PROBABLE = ("log loss", "Brier score", "ECE")
 class ManyPart:
     """Rows of k classes, with their metrics.
 
-    `truth` and `decided` are arrays of n class numbers. `chances` is an array of n by k scores, or None where there are
-    none. Scores that are not `probable` only rank rows: log loss, Brier score and ECE are then undefined. ECE compares
-    how often the predicted class is right with its probability (Guo et al. 2017).
+    `truth` and `decided` are arrays of n class numbers. `chances` is an array of n by k scores, or None if there are no
+    scores. Scores that aren't `probable` only rank rows, so log loss, Brier score and ECE are then undefined. ECE
+    compares the probability of the predicted class with how often this class is right (Guo et al. 2017).
     """
 
     sizes: Mapping[str, float]
@@ -75,8 +76,8 @@ class ManyPart:
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
 
     def _compare(self, truth: Any, chances: Any, decided: Any) -> None:
-        """Compute each row's losses. For ECE, compute 1 (right) or 0 (wrong) minus the probability of the predicted
-        class."""
+        """Compute each row's losses, and for ECE the difference between 1 (right) or 0 (wrong) and the probability of
+        the predicted class."""
         each = np.arange(self.size)
         given = np.clip(chances[each, truth], np.finfo(np.float64).eps, 1)
         squares = ((chances - np.eye(self.classes)[truth]) ** 2).sum(axis=1)
@@ -88,7 +89,7 @@ class ManyPart:
             self.bins = bins_of(confidence)
 
     def sums(self, name: str) -> Ratio | None:
-        """Return a metric as a ratio of sums over rows; None for ECE, which has no such form."""
+        """Return a metric as a ratio of sums over rows. Return None for ECE, which has no such form."""
         every = np.ones(self.size, bool)
         word, _, place = name.rpartition(" ")
         if name == "accuracy":
@@ -111,8 +112,10 @@ class ManyPart:
         return None
 
     def _averaged(self, name: str) -> Ratio:
-        """Return a mean over classes as a ratio, by how far each row moves the mean. A row moves the mean through its
-        true class and through its predicted class.
+        """Return a mean over classes as a ratio of sums over rows. The value of each row says how far the row moves the
+        mean.
+
+        A row moves the mean through its true class and through its predicted class.
         """
         actual, chosen = (np.bincount(each, minlength=self.classes) for each in (self.truth, self.decided))
         caught = np.bincount(self.truth, weights=self.right, minlength=self.classes)
@@ -133,7 +136,8 @@ class ManyPart:
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
         """Return each metric for each resample, NaN where it is undefined.
 
-        AUC passes over the rows for each class. If `only` isn't empty, AUC is computed only if it is in `only`.
+        AUC is slow, because it takes one pass over the rows for each class. If `only` isn't empty, AUC is left out
+        unless it is in `only`.
         """
         caught, actual, chosen = (np.stack(each) for each in zip(*map(self._tally, counts), strict=True))
         rows = actual.sum(axis=1)

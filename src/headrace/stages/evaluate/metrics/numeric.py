@@ -54,7 +54,7 @@ class NumericPart:
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
         """Return each metric for each resample, NaN where it is undefined.
 
-        The median is slow. If `only` isn't empty, the median is computed only if it is in `only`.
+        The median is slow. If `only` isn't empty, the median is left out unless it is in `only`.
         """
         rows, sizes, squares, errors, offs, offs2, shares = (counts.astype(np.float64) @ self.added).T
         around = offs2 - divided(offs, rows) * offs
@@ -73,7 +73,8 @@ class NumericPart:
         return found
 
     def sums(self, name: str) -> Ratio | Middle | None:
-        """Return a metric as a ratio of sums over rows, or as a median. The error of one more row has no bound."""
+        """Return a metric as a ratio of sums over rows, or as a median. The ratios have no bounds for one more row,
+        since its error may be of any size."""
         ones, sizes, squares, errors, _, off2, shares = self.added.T
         match name:
             case "MAE":

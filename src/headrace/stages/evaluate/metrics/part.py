@@ -15,7 +15,7 @@ from headrace.stages.evaluate.metrics.intervals import Interval, Middle, Ratio, 
 from headrace.stages.evaluate.metrics.resamples import CHUNK, Resamples
 
 NOISE = "noise of "
-"""The prefix of a metric's name under which replicates hold the effect of chance alone on a distance."""
+"""A prefix before a metric's name. Under such a name, replicates hold the effect of chance alone on a distance."""
 
 
 BINS = 10
@@ -42,8 +42,8 @@ class Metric(NamedTuple):
 class Part(Protocol):
     """Some rows with their predictions, scored.
 
-    `rows` are their row numbers among all rows, or None if the part has all rows. `point` holds the value of each
-    metric that is defined; `why` returns the reason why a metric is undefined. `sizes` holds the denominator of each
+    `rows` are the numbers of these rows among all rows, or None if the part has all rows. `point` has the value of each
+    metric that is defined. `why` returns the reason why a metric is undefined. `sizes` has the denominator of each
     share, by the metric's name.
     """
 
@@ -55,14 +55,13 @@ class Part(Protocol):
     def sizes(self) -> Mapping[str, float]: ...
 
     def sums(self, name: str) -> Ratio | Middle | None:
-        """Return a metric as a ratio of sums over rows, or as a median; None where it has no such form."""
+        """Return a metric as a ratio of sums over rows, or as a median. Return None if the metric has no such form."""
         ...
 
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
         """Return each metric for each resample, NaN where it is undefined.
 
-        If `only` isn't empty, a part may leave out slow metrics that aren't in it. If `only` is empty, all metrics are
-        returned.
+        If `only` is empty, all metrics are returned. Otherwise, slow metrics that aren't in `only` may be left out.
         """
         ...
 
@@ -74,8 +73,8 @@ class Part(Protocol):
 class Found(NamedTuple):
     """A metric's value with its replicates, one per resample.
 
-    `value` is None where the metric is undefined, and `why` is the reason. The interval comes from `sums` if there are
-    any, else from the replicates. The interval is cut at the metric's least and greatest value. `noise` are replicates
+    `value` is None where the metric is undefined, and `why` is the reason. The interval comes from `sums`, or from
+    `replicates` if `sums` is None. It is cut at the metric's least and greatest possible value. `noise` are replicates
     of the effect of chance alone on a distance. `groups` has the number of each row's group, or is None.
     """
 
@@ -123,7 +122,8 @@ class Found(NamedTuple):
 
 @runtime_checkable
 class Placeable(Protocol):
-    """A part that computes its rows' counts from a resample itself, and sums rows that share a unit."""
+    """A part that can itself convert the counts of a resample's units to counts of its rows. It sums the rows that
+    share a unit."""
 
     def placed(self, units: Any, *, shared: bool) -> Part:
         """Return this part for resamples of units: row n counts as often in a resample as the unit `units[n]`."""
@@ -135,7 +135,7 @@ def resample(
 ) -> dict[str, dict[str, Any]]:
     """Return the replicates of each part's metrics, all from the same resamples.
 
-    `only` has, for a part of which only some metrics are needed, the names of these metrics.
+    If only some metrics of a part are needed, `only` has their names under the name of the part.
     """
     asked = only or {}
     replicates = {name: _over(part, resamples) for name, part in parts.items() if part.size}
@@ -150,7 +150,7 @@ def resample(
 def _over(part: Part, resamples: Resamples) -> Callable[[Any, Collection[str]], Mapping[str, Any]]:
     """Return a function that computes a part's replicates from counts of rows.
 
-    If rows were drawn by groups, the counts are those of the groups.
+    The function takes counts of groups instead if rows were drawn by groups.
     """
     groups = resamples.groups
     if groups is None and part.rows is None:
@@ -166,8 +166,8 @@ def _over(part: Part, resamples: Resamples) -> Callable[[Any, Collection[str]], 
 
 
 def _row_by_row(part: Part, units: Any, width: int, counts: Any, only: Collection[str]) -> Mapping[str, Any]:
-    """Return replicates from the counts of units: each row gets the count of its unit. `width` resamples are done at a
-    time."""
+    """Return replicates from the counts of units: each row gets the count of its unit. `width` resamples are computed
+    at a time."""
     pieces = [part.replicates(counts[at : at + width, units], only) for at in range(0, len(counts), width)]
     return {metric: np.concatenate([each[metric] for each in pieces]) for metric in pieces[0]}
 

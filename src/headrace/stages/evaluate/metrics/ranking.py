@@ -23,7 +23,7 @@ class Ranking:
     `positive` and `score` are arrays of n values. AUC is the chance that a positive row has a higher score than a
     negative one (Hanley & McNeil 1982); a tie counts half. Average precision is the sum of precisions weighted by the
     gain in recall; a tie is one step. Both are defined as in scikit-learn. AUC comes from sums of whole and half
-    numbers, so it is the same to the bit in whatever order they are summed.
+    numbers. So all bits of the AUC are the same, whatever the order in which the numbers are summed.
     """
 
     def __init__(self, positive: Any, score: Any) -> None:
@@ -45,8 +45,8 @@ class Ranking:
     def placed(self, units: Any, *, shared: bool) -> Self:
         """Return this ranking for resamples of units: row n counts as often in a resample as the unit `units[n]`.
 
-        With `shared`, rows share units, such as a day. If there are few units, AUC is computed by units and not by
-        rows.
+        If `shared`, several rows may have the same unit, such as a day. If there are few units, AUC is then computed
+        from units and not from rows.
         """
         made = copy(self)
         made.units = units[self.units]
@@ -57,7 +57,7 @@ class Ranking:
     def auc(self, counts: Any) -> Any:
         """Return the area under the ROC curve for each resample.
 
-        It is NaN where a class is missing or all scores are equal.
+        The area is NaN if the resample lacks a class or all its scores are equal.
         """
         if self.constant:
             return np.full(len(counts), np.nan)
@@ -71,7 +71,8 @@ class Ranking:
     def _of_units(self) -> tuple[Any, Any]:
         """Return a matrix of wins between units, and the numbers of positive and negative rows of each unit.
 
-        A win is a positive row of the first unit with a higher score than a negative row of the second.
+        A win is a pair of rows in which the positive row, of the first unit, has a higher score than the negative row,
+        of the second unit.
         """
         count = int(self.units.max()) + 1
         own = self.units[self.places]
@@ -103,7 +104,8 @@ class Ranking:
         return _in_blocks(some, counts, len(self.units))
 
     def average_precision(self, counts: Any) -> Any:
-        """Return the average precision for each resample; NaN where no row is positive or all scores are equal."""
+        """Return the average precision for each resample. It is NaN if no row of the resample is positive, or if all
+        its scores are equal."""
         found = np.full(len(counts), np.nan)
         for place, drawn in enumerate(counts if not self.constant else ()):
             row = drawn[self.units]
@@ -118,8 +120,10 @@ class Ranking:
         return found
 
     def placements(self) -> Any:
-        """Return, for each row, the share of the other class's rows that are ranked right compared with it; ties count
-        half.
+        """Return a number for each row: of the rows of the other class, the share that are ranked right compared with
+        this row.
+
+        A tie counts half.
 
         Rows are in the order in which they were given. The mean over the rows of either class is the AUC.
         """
@@ -131,9 +135,9 @@ class Ranking:
     def precisions(self) -> tuple[Any, float, float]:
         """Return how far each row moves the sum of the positive rows' precisions, and the limits for one more row.
 
-        The first value is an array, with the rows in the order in which they were given. The other two say how far a
-        negative row above all others would move the sum, and how far a positive one would. All are derivatives: a row
-        changes the precision of each positive row whose score is not higher.
+        The first value is an array, with the rows in the order in which they were given. The second value says how far
+        one more negative row with the highest score would move the sum. The third says the same of a positive row. All
+        values are derivatives: a row changes the precision of each positive row whose score is not higher than its own.
         """
         caught = _sums(self.positive)
         flagged = len(self.positive) - self.starts

@@ -1,12 +1,12 @@
 """The bootstrap: how often each row is in each resample.
 
-All numbers of a report come from the same resamples, so differences between them are paired. There are three ways to
-draw. Each gives counts per row or group, so no row is copied:
+All numbers of a report come from the same resamples, so differences between numbers are paired. A resample is given as
+counts of rows or groups, so no row is copied. There are three ways to draw:
 
-- by group (a day, a customer): as many groups as there are, with replacement, each with all of its rows;
-- up to 20,000 rows: as many rows as there are, with replacement (Efron 1979);
+- by group (a day, a customer): as many groups as the data have, with replacement, each group with all of its rows;
+- up to 20,000 rows: as many rows as the data have, with replacement (Efron 1979);
 - more rows: each row's count is a draw from Poisson(1) (Chamandy et al. 2012, "Estimating uncertainty for massive data
-  streams"). For many rows this is the same, and needs only a table of 65,536 entries.
+  streams"). For many rows, this has nearly the same result as drawing rows, and needs only a table of 65,536 entries.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ FEW = 20_000
 CHUNK = 4_000_000
 """The number of counts that are in memory at a time."""
 FEW_GROUPS = 30
-"""With fewer groups than this, resamples differ less than new samples would."""
+"""If there are fewer groups than this, resamples differ less than new samples would."""
 
 
 class Resamples:
     """`count` bootstrap resamples of `rows` rows.
 
-    Iterating yields the counts of some resamples at a time, the same ones each time. `groups` has a whole number from 0
-    for each row: the group that the row is drawn with. It is None if rows are drawn one by one.
+    An iteration yields the counts of some resamples at a time. Every iteration yields the same counts. `groups` has a
+    whole number from 0 for each row: the number of the group with which the row is drawn. It is None if rows are drawn
+    one by one.
     """
 
     def __init__(self, rows: int, *, count: int, seed: int, groups: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""Metrics of texts, on resampled rows. Each follows from sums of the counts that `wording` makes."""
+"""Metrics of texts, on resampled rows. Each metric follows from sums of the counts that `wording` returns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TextPart:
     def sums(self, name: str) -> Ratio:
         """Return a metric as a ratio of sums over texts.
 
-        For BLEU and chrF, each text stands for how far it moves the metric.
+        For BLEU and chrF, the value of each text says how far the text moves the metric.
         """
         means = {"exact match": 1, "token F1": 2, "ROUGE-L": 3}
         if name in means:
@@ -73,10 +73,11 @@ class TextPart:
 
 
 def _bleu(counts: Any) -> Any:
-    """Return BLEU from 0 to 100, with zeros smoothed by halving, order by order (`exp` in sacreBLEU).
+    """Return BLEU from 0 to 100. Orders without matches count as 1/2, 1/4, ... matches, one after another (`exp` in
+    sacreBLEU).
 
-    BLEU is undefined where no text has as many words as the longest n-gram, since there is no share of right n-grams.
-    sacreBLEU returns 0 there, even for a perfect text.
+    BLEU is undefined if no text has as many words as the longest n-gram, since there is no share of right n-grams then.
+    In this case, sacreBLEU returns 0, even for a perfect text.
     """
     matches, totals = counts[:, :TOKENS], counts[:, TOKENS : 2 * TOKENS]
     mine, theirs = counts[:, -2], counts[:, -1]

@@ -1,14 +1,15 @@
-"""How close a text comes to its references: for each row, the counts from which the scores of any set of rows follow.
+"""How similar a text is to its references. Each row gets counts, and the scores of any set of rows follow from the sums
+of these counts.
 
 - Exact match and token F1 as in SQuAD (Rajpurkar et al. 2016): lower case, no punctuation, no articles.
 - BLEU (Papineni et al. 2002) with n-grams of up to four tokens, tokens as in `mteval-v13a`, and zeros smoothed by
   halving, as in sacreBLEU (Post 2018).
-- chrF (Popović 2015): character n-grams of up to six, with recall counting twice, as in sacreBLEU.
-- ROUGE-L (Lin 2004): the longest common subsequence of words, with precision and recall counting alike.
+- chrF (Popović 2015): character n-grams of up to six. Recall has twice the weight, as in sacreBLEU.
+- ROUGE-L (Lin 2004): the longest common subsequence of words. Precision and recall have equal weight.
 
-If a text has several references, the best one counts. The libraries return scores and not counts, but each bootstrap
-resample is a sum of counts. So the counts are our own, and tests compare the scores with those of sacreBLEU and
-rouge-score.
+If a text has several references, the best one counts. The libraries return only scores, but for each bootstrap
+resample, counts must be summed. So the counts are computed here, and tests compare the scores with those of sacreBLEU
+and rouge-score.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def wording(text: str, references: Sequence[str]) -> Wording:
 
 
 def normal(text: str) -> str:
-    """Return a text in the form in which exact match compares it."""
+    """Return a text in the form that is compared for an exact match."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 

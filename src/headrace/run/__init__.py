@@ -1,3 +1,3 @@
-"""Runs: their events, the state machine that computes what follows from them, and the driver that stores events and
-acts. Begin with `events`, then `machine.machine` and `driver.driver`. `ports` declares what the driver needs from
-outside. Values never enter this package, only references to them."""
+"""Runs: their events, the state machine that computes what follows from the events, and the driver, which stores the
+events and carries out what follows from them. Begin with `events`, then `machine.machine` and `driver.driver`. `ports`
+declares the interfaces that the driver needs. This package never sees values, only references to values."""

@@ -25,7 +25,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     """The summary of what a task logged under one name: a row of the ledger's table `metrics`.
 
     `least` and `greatest` ignore NaN, and are None if all values are NaN. `last` is None if the last value is NaN. For
-    texts and figures these three are None. `at` is when the last item was logged (Unix seconds).
+    texts and figures, `least`, `greatest` and `last` are None. `at` is when the last item was logged (Unix seconds).
     """
 
     task: str
@@ -142,8 +142,7 @@ class Name(NamedTuple):
 
 
 class Curves:
-    """All that was logged in a run. `changed` holds the keys of the curves and series whose summary is not stored
-    yet."""
+    """All that was logged in a run. `changed` holds the names whose present summary is not stored yet."""
 
     def __init__(self) -> None:
         self.numbers: dict[Name, Curve] = {}
@@ -186,7 +185,7 @@ class Curves:
                 self.changed[name] = None
 
     def end(self, task: str) -> None:
-        """Forget the points of a task that has succeeded, and keep their summaries."""
+        """Forget what a task logged, except for its summaries, because the task has succeeded."""
         self._taken.pop(task, None)
         for name in self._of.pop(task, ()):
             self._ended[name] = self._summary(name)

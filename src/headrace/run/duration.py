@@ -11,8 +11,8 @@ from headrace.run.events import Cancelled, Closed, Failed, Launched, Logged, Mov
 class Duration:
     """Computes from a run's events how long drivers worked on it. Times are Unix seconds.
 
-    A driver that died recorded no end: its time counts up to the last moment that its events mention. If an attempt
-    outlived its driver, the attempt's time until the next driver counts too.
+    If a driver died, no end of its time is recorded: the time counts up to the last moment that its events mention. If
+    an attempt outlived its driver, the attempt's time until the next driver counts too.
     """
 
     def __init__(self) -> None:
@@ -42,14 +42,14 @@ class Duration:
                 self.sessions[place] = since, max(to, min(ended, taken))
 
     def seconds(self, until: float | None = None) -> float:
-        """Return the seconds worked up to a moment (Unix seconds),
-        or up to the last moment in the events if it is None."""
+        """Return how many seconds drivers worked up to the moment `until` (Unix seconds). If it is None, this is the
+        last moment in the events."""
         end = self._heard if until is None else until
         return sum(max(0.0, to - since) for since, to in self.sessions) + max(0.0, end - self.since)
 
     def at(self, moment: float) -> float:
-        """Return how many seconds the run had been worked on at a moment (Unix seconds). A moment between two drivers
-        counts as the end of the first one."""
+        """Return how many seconds drivers had worked on the run at a moment (Unix seconds). If the moment is between
+        two drivers, this is the time up to the end of the first driver."""
         total = 0.0
         for since, to in self.sessions:
             if moment < to:

@@ -1,7 +1,8 @@
 """The events of a run: what happened, in the order that counts.
 
-A run is its events. The state machine processes them one by one, the ledger stores each event before it has an effect,
-and rows are only a view of the events. Events are stored by position, so a new field goes last and has a default.
+A run consists of its events. The state machine processes them one by one, the ledger stores each event before it has an
+effect, and rows are only a view of the events. Events are stored by position, so a new field goes last and has a
+default.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
     """A driver took the run's lease. If `again` is True,
     tasks that had failed or been skipped or cancelled are tried again.
 
-    From now on attempts start in the pool `pool`, which is in the region `region`. Both are empty if unknown.
+    From now on attempts start in the pool `pool`, which is in the region `region`. `pool` and `region` are empty if
+    unknown.
     """
 
     epoch: int
@@ -78,8 +80,8 @@ class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
 class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
     """The run goes on with other code: its graph is traced again from the start.
 
-    If `counted` is True, the time and cost of tasks so far stay counted under the tasks' names. It is False in runs
-    that an older Headrace recorded.
+    If `counted` is True, the time and cost of earlier tasks are still counted, under the tasks' names. `counted` is
+    False in runs that an older Headrace recorded.
     """
 
     bundle: Bundle
@@ -88,10 +90,10 @@ class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
 
 
 class Traced(Struct, frozen=True, array_like=True, gc=False, tag="traced"):
-    """The tracer met these calls of stages. `stages` are the stages not yet declared in this trace.
+    """The tracer met these calls of stages. `stages` are the stages that were not declared earlier in this trace.
 
-    `codes` hold the code of functions and classes that are arguments of the nodes. The reference of such an argument
-    has the digest of that code as its `content`. `codes` serve explanations only: no key is made of them.
+    `codes` holds the code of functions and classes that are arguments of the nodes. The reference of such an argument
+    has the digest of its code in the field `content`. `codes` is used only for explanations, not for keys.
     """
 
     stages: tuple[Stage, ...]
@@ -124,10 +126,10 @@ class Noted(Struct, frozen=True, array_like=True, gc=False, tag="noted"):
 
 
 class Pointed(Struct, frozen=True, array_like=True, gc=False, tag="pointed"):
-    """`hr.cursor()` was answered with this version of the cursor and its value, or None if it has no value yet.
+    """The body asked for a cursor, or for a version of a model or dataset, and got this version and value as the
+    answer. `value` is None if there is no value yet.
 
-    Another trace of the same run gets the same answer.
-    `about` says whether it was a cursor or the version of a model or dataset.
+    Another trace of the same run gets the same answer. `about` says what the body asked for.
     """
 
     question: int
@@ -138,7 +140,8 @@ class Pointed(Struct, frozen=True, array_like=True, gc=False, tag="pointed"):
 
 
 class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
-    """A task was given an output that already existed under its key, made by `run` (empty: this run).
+    """A task was given an output that already existed under its key. `run` is the run that made the output; an empty
+    `run` means this run.
 
     `inputs` are the encoded identities from which the key was made.
     """
@@ -152,11 +155,11 @@ class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
 
 
 class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
-    """An attempt is about to be sent to its workers (more than one if it spans nodes).
+    """An attempt is about to be sent to its worker, or to several workers if it spans nodes.
 
-    The key, and the identities from which it was made (`inputs`), are stored so that a replay does not depend on how
-    another version makes them. `queued_s` is how many seconds the pool had no room for the attempt, since this driver
-    first looked for room.
+    The key, and the identities from which it was made (`inputs`), are stored because another version of Headrace may
+    compute them in another way: a replay uses the stored ones. `queued_s` is how many seconds the pool had no room for
+    the attempt, since this driver first looked for room.
     """
 
     task: str
@@ -181,8 +184,8 @@ class Awaits(Struct, frozen=True, array_like=True, gc=False, tag="awaits"):
 
 
 class Lacked(Struct, frozen=True, array_like=True, gc=False, tag="lacked"):
-    """A blob is missing in the store of the region where a task is to run.
-    The transfer named `task` is to copy it there.
+    """A blob is missing in the store of the region where a task is to run. The transfer named `task` is to copy the
+    blob there.
 
     `usd` is the price of the copy on the link between the regions. `cpu` is how many cores the pool gives to an attempt
     of the transfer.
@@ -228,9 +231,9 @@ class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
 class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded"):
     """An attempt saved its task's output. `seconds` is the time of the user's code.
 
-    `unreusable` says why no other run may reuse the output, or is None. `saw` are identities of inputs that turned out
-    to differ from those in the key: the output is stored for reuse under a key made with these. `intents` are applied
-    in the transaction that stores this event.
+    `unreusable` says why no other run may reuse the output; None means that other runs may. `saw` are the identities of
+    inputs that turned out to differ from those in the key. The output is stored for reuse under a key that is made with
+    the identities in `saw`. `intents` are applied in the transaction that stores this event.
     """
 
     task: str
@@ -310,7 +313,7 @@ class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
 
 
 class Woke(Struct, frozen=True, array_like=True, gc=False, tag="woke"):
-    """The time `at` (Unix seconds) has come: retries that were due by then go on."""
+    """The time `at` (Unix seconds) has come: tasks whose retry was due by then go on."""
 
     at: float
 
@@ -325,8 +328,8 @@ class Cancelled(Struct, frozen=True, array_like=True, gc=False, tag="cancelled")
 
 
 class Told(Struct, frozen=True, array_like=True, gc=False, tag="told"):
-    """Somebody asked an attempt to end early, with the result that it has by then. The stage's code decides whether it
-    does."""
+    """Somebody asked an attempt to end early, with the result that it has by then. The stage's code decides whether the
+    attempt does so."""
 
     task: str
     attempt: int

@@ -41,7 +41,7 @@ class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
 class TaskRow(TaskLine, frozen=True, kw_only=True):
     """The ledger's row of one task, written again whenever the task's state changes.
 
-    `ordinal` is its place in the run. `out` is an encoded `Ref`. `inputs` are the encoded parts of the key,
+    `ordinal` is the task's place in the run. `out` is an encoded `Ref`. `inputs` are the encoded parts of the key,
     `((parameter, identity), ...)`: a later run compares them to say what differs. `parent` is the mapped task that this
     task is an element of, or None.
     """
@@ -99,9 +99,9 @@ class Batch(Struct, kw_only=True):
     damaged. If `renewed` is True, the run's task rows are from an older trace, and are deleted before the new ones are
     written. `intents` are pairs of a task and an intent that the task asked for.
 
-    `metrics` are summaries of what tasks have logged so far. `logged` are pairs of a task and the number of an
-    event with what that task logged. `inherited` are pairs of a reused task and its key, for outputs whose
-    maker logged something.
+    `metrics` are summaries of what tasks have logged so far. `logged` are pairs of a task and the number of an event
+    that holds values which the task logged. `inherited` are pairs of a task and its key: the task reused an output, and
+    the task that made this output logged something.
     """
 
     first: int
@@ -159,7 +159,7 @@ class Grant(Struct, frozen=True, kw_only=True):
 class Want(Struct, frozen=True, kw_only=True):
     """The amount of a pool that a run could use, including what it uses now, and the amount that it uses now.
 
-    The fields `least_...` are the needs of the next attempt to start; zero if it is unknown.
+    The fields `least_...` are the needs of the next attempt to start; they are zero if this attempt is unknown.
     """
 
     pool: str
@@ -192,9 +192,10 @@ class Ledger(Protocol):
 
 
 class Blobs(Protocol):
-    """The store, as seen by the driver: it returns the size in bytes of a generation, or None if it is not there.
+    """The store, as seen by the driver. `size` returns the size in bytes of a generation, or None if the store doesn't
+    have it.
 
-    `sizes` may ask for many generations at the same time.
+    `sizes` returns the sizes of many generations, and may ask for all of them at the same time.
     """
 
     def size(self, digest: str, nonce: str) -> int | None: ...
@@ -235,8 +236,8 @@ class Heard(Struct, frozen=True):
 
 
 class Died(Struct, frozen=True):
-    """A worker's process has ended, and everything that it sent was received before.
-    `kind` is a kind of `FailureKind`."""
+    """A worker's process has ended. Everything that it sent has been received before this event. `kind` is one of
+    `FailureKind`."""
 
     worker: int
     kind: Literal["crash", "memory", "lost", "timeout", "cancelled", "refused"]
@@ -293,8 +294,8 @@ class Backend(Protocol):
     - `close`: ends some workers, or all if `workers` is None, with all processes that they started. Unless `now` is
       True, attempts are first asked to stop and get a little time. Once all workers are closed, nothing of the run is
       alive.
-    - `abandon`: drops everything without a message, as when a driver is killed. Running attempts end by themselves, and
-      the next driver adopts them.
+    - `abandon`: forgets all workers and sends them nothing, as if the driver had been killed. Running attempts end by
+      themselves, and the next driver adopts them.
     """
 
     pool: Pool

@@ -42,7 +42,8 @@ def run_row(machine: Machine, now: float) -> RunRow:
 
 
 def kept_by(event: Event) -> list[Ref]:
-    """Return the artifacts that an event names. From then on the ledger keeps their generations in the store."""
+    """Return the artifacts that an event names. Once the event is stored, the generations of these artifacts are kept
+    in the store."""
     match event:
         case Succeeded(out=out, intents=()) | Reused(out=out) | Checkpointed(out=out):
             return [out]
@@ -61,7 +62,7 @@ def kept_by(event: Event) -> list[Ref]:
 
 
 def result_of(machine: Machine, event: Succeeded) -> ResultRow | None:
-    """Return the output that later runs may reuse once this event is stored, or None if they may not reuse it."""
+    """Return the output that later runs may reuse once this event is stored, or None if they may not reuse any."""
     task = machine.tasks[event.task]
     if task.key and event.unreusable is None and task.stage.cache == "always" and within_run(task.stage):
         key = task.key

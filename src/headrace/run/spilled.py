@@ -1,4 +1,4 @@
-"""The reports that workers wrote to the spool while no driver listened, read back."""
+"""Reads back the reports that workers wrote to the spool while no driver listened."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Written(Struct):
 
     @property
     def rest(self) -> tuple[str, int] | None:
-        """The attempt that wrote what follows the spans, or None if there is none."""
+        """The attempt that wrote the rest of the log, after all spans, or None if there is no such attempt."""
         return self.turn[0] if self.turn else self.died
 
 
@@ -40,8 +40,8 @@ class Story(Struct, kw_only=True):
     """The facts that are in a run's events.
 
     `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
-    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written` is by
-    worker.
+    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written` has
+    one record for each worker.
     """
 
     opened: Opened | None = None
@@ -126,7 +126,7 @@ class Story(Struct, kw_only=True):
         return {event.task: event.run for event in self.reused}
 
     def uses(self, task: str | None = None) -> Iterator[Use]:
-        """Yield what each attempt used, of one task or of all tasks if `task` is None."""
+        """Yield the resources that each attempt of a task used. If `task` is None, do this for all tasks."""
         for event in self.ended:
             if event.use is not None and task in (None, event.task):
                 yield event.use

@@ -188,14 +188,15 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     `environment` says whether they may use the present interpreter's environment, must use it, or always use one that
     is built from the lock.
 
-    `project` is the path of the project's folder on the driver's host, empty if workers are not to see it. By
-    `project_inode`, its inode number, a worker checks that the folder at this path is the same folder.
+    `project` is the path of the project's folder on the driver's host, empty if workers are not to see it.
+    `project_inode` is the inode number of this folder: a worker uses it to check that the path leads to the same folder
+    on its own host.
 
     If `guarded` is True, each attempt checks the bytes of its inputs against their digests again, since the code of
     other stages may have changed them. `variables` are names of environment variables that stages see in addition to
-    the usual ones, and `told` are their values on the driver's host. `withheld` are names of variables that are set
-    there and that no stage sees. `own` are values for Headrace's own code only, such as credentials for stores; they
-    are in no environment.
+    the usual ones, and `told` are their values on the driver's host. `withheld` are names of variables that are set on
+    the driver's host but that no stage sees. `own` are values for Headrace's own code only, such as credentials for
+    stores; stages don't have them as environment variables.
     """
 
     run: str
@@ -285,7 +286,7 @@ def frame(message: Struct) -> bytes:
 
 
 class Frames:
-    """Splits a stream of bytes into the bodies of frames, in whatever pieces the bytes arrive."""
+    """Splits a stream of bytes into the bodies of frames. The bytes may arrive in pieces of any length."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

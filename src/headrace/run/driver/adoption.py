@@ -14,11 +14,11 @@ from headrace.run.wire import Report
 from headrace.spec.failure import Failure
 
 SHOWN = 5
-"""The number of tasks that a note names."""
+"""A note names at most this many tasks."""
 
 
 class Adoption:
-    """Takes over the reports and workers that an earlier driver left. This is done once, before the first tick.
+    """Takes over the reports and workers that an earlier driver left. `Adoption` is used once, before the first tick.
     `_alive` holds the workers that go on working."""
 
     def __init__(
@@ -44,11 +44,11 @@ class Adoption:
         self._alive: dict[int, Alive] = {}
 
     def adopt(self, *, keep: bool, left: Left | None) -> None:
-        """Store the reports that were left, then add the living workers to the crew.
-        Attempts that no living worker has are lost.
+        """Store the reports that were left, then add the living workers to the crew. An attempt is lost unless all its
+        workers are alive and still have it.
 
-        If `keep` is False, the workers are ended instead. `left` is what the run left in another pool: its workers are
-        always ended.
+        If `keep` is False, the workers are ended instead. `left` gives the reports and workers that the run left in
+        another pool: those workers are always ended.
         """
         if left is not None:
             self._hear(left, keep=False)
@@ -83,13 +83,12 @@ class Adoption:
         return known is not None and known.stage.isolation == "fresh"
 
     def _is_held(self, task: str, attempt: int, workers: tuple[int, ...]) -> bool:
-        """Return whether each worker of an attempt is alive and has the attempt."""
+        """Return whether each worker of an attempt is alive and still has the attempt to finish."""
         alive = self._alive
         return all(worker in alive and (task, attempt) in alive[worker].attempts for worker in workers)
 
     def _is_over(self, task: str, attempt: int) -> bool:
-        """Return whether an attempt no longer counts and its task has no output,
-        so that its workers work for nothing."""
+        """Return whether an attempt is useless: it no longer counts, and its task has no output."""
         known = self._machine.tasks.get(task)
         return not self._machine.expects(task, attempt) and not (known is not None and known.good)
 

@@ -13,7 +13,7 @@ Rows = Callable[[Sequence[TaskRow]], None]
 
 
 class Stored(Struct, frozen=True, gc=False):
-    """What a tick has stored: rows of tasks, and whether the run was opened or closed."""
+    """The changes that a tick has stored: rows of tasks, and whether the run was opened or closed."""
 
     rows: list[TaskRow]
     opened: bool
@@ -46,7 +46,7 @@ class Audience:
             self.note(text)
 
     def tell(self, stored: Stored, tasks: Mapping[str, Task]) -> None:
-        """Pass on what was stored. `tasks` are the run's tasks now."""
+        """Pass `stored` to the callbacks. `tasks` are all tasks of the run by name."""
         if stored.opened:
             self._opened()
         if self._before:  # nobody needs these before the first launch

@@ -1,4 +1,4 @@
-"""The courier: all messages of a tick to workers. They are sent only after the events that caused them are stored."""
+"""The courier: all messages of a tick to workers. A message is sent only after the events that caused it are stored."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Courier:
         self._loud.add(worker)
 
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
-        """End a worker because of the attempt that it runs. The worker gets no other attempt. If it is ended twice, the
-        first reason stays."""
+        """End a worker because of the attempt that it runs. The worker gets no other attempt. If this is called twice
+        for a worker, the first reason stays."""
         self._verdicts.setdefault(worker, Verdict(kind, why, self._crew.present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)
         self._crew.retire(worker)
@@ -77,7 +77,8 @@ class Courier:
         return self._verdicts.pop(worker, None)
 
     def dispatch(self) -> None:
-        """Send everything: start workers that were hired, send the messages, and let dismissed workers quit."""
+        """Carry out everything that this tick asked for: start workers that were hired, send the messages, and let
+        dismissed workers quit."""
         jobs, leaving = self._crew.drain()
         if jobs:
             self._backend.start(jobs)
@@ -92,7 +93,7 @@ class Courier:
             self._backend.close([worker], now=now)
 
     def _whispers(self, worker: int, messages: Sequence[Down]) -> Iterator[Whisper]:
-        """Yield the secrets that these messages to a worker need and that were not sent to this worker before."""
+        """Yield the secrets that `messages` need, except those that `worker` was sent before."""
         for message in messages:
             if isinstance(message, Do):
                 known = self._whispered.setdefault(worker, set())

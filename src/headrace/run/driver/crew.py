@@ -1,10 +1,10 @@
-"""The crew: a run's workers in one pool, with the attempts of each and the time that its queue will take.
+"""The crew: a run's workers in one pool. For each worker, the crew knows its attempts and how long its queue will take.
 
 Short attempts are queued behind another attempt on the same worker, so that no worker waits for the driver. Attempts on
-one worker share its part of the grant. By measured times, a queue holds some milliseconds of work, or more if messages
-take longer. A stage that has not been measured gets one attempt per worker.
+one worker share its part of the grant. A queue holds some milliseconds of work, or more if messages take longer. This
+is computed from measured times, so attempts of a stage that has not been measured are never queued behind others.
 
-All answers come from counts kept for each kind of need, so a crew of thousands costs no more than a crew of four.
+All methods use counts that are kept for each kind of need, so they are as fast for thousands of workers as for four.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class Crew:
                 self._dismiss(worker)
 
     def recall(self, number: int) -> list[tuple[str, int]]:
-        """Take the attempts that wait behind a worker's present attempt out of its queue, and return them. The present
-        attempt takes long, so no more attempts are queued behind it."""
+        """Remove from a worker's queue all attempts but the present one, and return them. Because the present attempt
+        takes long, no attempt is queued behind it any more."""
         worker = self.workers.get(number)
         if worker is None or len(worker.queue) < 2:
             return []
@@ -163,7 +163,7 @@ class Crew:
         return [] if worker is None else [(task, attempt) for task, attempt, _ in worker.queue]
 
     def present(self, number: int) -> tuple[str, int] | None:
-        """Return the attempt that a worker runs, as far as its reports say, or None."""
+        """Return the attempt that a worker runs according to its reports so far, or None if it has none."""
         worker = self.workers.get(number)
         return worker.queue[0][:2] if worker is not None and worker.queue else None
 
@@ -196,7 +196,8 @@ class Crew:
         )
 
     def drain(self) -> tuple[list[Job], list[int]]:
-        """Return the workers to start and the numbers of those to dismiss, each once."""
+        """Return the workers to start, and the numbers of the workers to dismiss. Only one call returns each of
+        them."""
         jobs, leaving = self.jobs, self.leaving
         self.jobs, self.leaving = [], []
         return jobs, leaving
@@ -208,8 +209,8 @@ class Crew:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _choose(self, count: Count, *, fresh: bool) -> list[Worker]:
-        """Return the workers of an attempt: idle ones first, then new ones,
-        for which idle workers of other needs are dismissed."""
+        """Return workers for an attempt: idle ones first, then new ones. To make room for new workers, idle workers
+        with other needs are dismissed."""
         need = count.need
         if need.nodes == 1 and count.idle and not fresh:
             return [count.idle.popitem()[1]]
@@ -229,8 +230,9 @@ class Crew:
         return chosen
 
     def _behind(self, count: Count, mean: float | None) -> Worker | None:
-        """Return the worker whose queue takes least time. Return None if that time, or the time of the attempt to queue
-        (`mean`), is long or unknown."""
+        """Return the worker whose queue takes least time, or None if the attempt should not be queued. `mean` is the
+        expected time of the attempt. The attempt isn't queued if this time, or the time of each queue, is long or
+        unknown."""
         if mean is None or mean > self._ahead_s or self._is_held_from(count):
             return None
         return count.least_ahead(self._ahead_s, self.workers)
@@ -252,8 +254,8 @@ class Crew:
         self.leaving.append(worker.number)
 
     def _fits(self, count: Count) -> bool:
-        """Return whether the grant covers one more attempt, in addition to the running attempts and the attempt that
-        room is reserved for."""
+        """Return whether the grant covers one more attempt. The running attempts, and the attempt for which room is
+        reserved, must be covered too."""
         held = self._held
         amount = plus(busy(self._counts.values()), count.times(count.need.nodes))
         if not covers(self.grant, amount):

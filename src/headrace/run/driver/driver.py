@@ -1,8 +1,9 @@
-"""The drive loop: the one process that holds a run's lease receives what happened, steps the state machine, stores,
-then acts.
+"""The drive loop. It is run by the one process that holds a run's lease. It receives what happened, steps the state
+machine, stores the events, and then acts.
 
-One tick: receive what happened; step the state machine with it, answering probes from the ledger; propose launches;
-store all of it in one transaction; and only then send. An event that isn't stored has no effect.
+One tick has five steps: (1) receive what happened; (2) step the state machine with these events, and answer its probes
+from the ledger; (3) propose launches; (4) store everything in one transaction; (5) send messages. An event that isn't
+stored has no effect.
 """
 
 from __future__ import annotations
@@ -59,17 +60,17 @@ def _unknown(_run: str, _stage: Stage) -> Sequence[str]:
 
 
 class Driver:
-    """Drives one run to its end. If `machine` has already processed events, the run is a resumed one.
+    """Drives one run to its end. If `machine` has already processed events, the run is resumed.
 
     - `beat_s`: how often, in seconds, the driver reads the inbox and requests its grant again.
     - `store`: the store of the region that the backend's pool is in.
     - `elsewhere`: the other regions, from which transfers copy the blobs that the run's own region lacks.
-    - `far`: True if the store takes a while to answer, so that it is asked about many blobs at once.
+    - `far`: True if the store takes a while to answer, so that the driver asks it about many blobs at once.
     - `files`: makes an artifact of a file or folder of the project.
-    - `secret`: returns the value of a secret. It is sent only to the workers that need it.
+    - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
-    - `opens_s`: a run is opened once its first trace is good, or after this many seconds. Once the run is open, an
-      error in the pipeline fails the run instead of raising.
+    - `opens_s`: the run is opened once its first trace is good, but after this many seconds at the latest. Once the run
+      is open, an error in the pipeline fails the run instead of raising.
     - `run`: the name by which hints refer to the run.
     """
 
@@ -160,11 +161,12 @@ class Driver:
         return self._journal.is_open
 
     def adopt(self, *, keep: bool = True, left: Left | None = None) -> None:
-        """Take over what an earlier driver left, before anything else:
-        reports that nobody has stored, and living workers.
+        """Take over the unstored reports and the living workers that an earlier driver left. Call this before all other
+        methods.
 
-        Attempts that no living worker has are lost. If `keep` is False, as when the code is about to change, the
-        workers are ended too. The workers of `left`, the pool that the run was in before, are ended in any case.
+        An attempt is lost unless all its workers are alive. If `keep` is False, because the code of the run is about to
+        change, the living workers are ended. The workers of `left`, the pool that the run was in before, are ended in
+        any case.
         """
         Adoption(
             machine=self._machine,
@@ -178,8 +180,7 @@ class Driver:
         ).adopt(keep=keep, left=left)
 
     def open(self, first: Iterable[Event]) -> None:
-        """Take in the first events of this lease: `Opened` and `Taken` for a new run,
-        `Taken` for one that is resumed."""
+        """Process the first events of this lease: `Opened` and `Taken` for a new run, `Taken` for a resumed run."""
         for event in first:
             self._steps.absorb(event)
         if self._journal.is_open:
@@ -231,10 +232,10 @@ class Driver:
                 self._audience.note(dropped)
 
     def interrupt(self) -> None:
-        """Note that the user wants to stop.
+        """Note that the user wants to stop the run.
 
-        The first call cancels the run and lets its attempts stop by themselves. A second call ends them at once.
-        Safe to call from a signal handler.
+        The first call cancels the run and lets its attempts stop by themselves. A second call ends the attempts at
+        once. A signal handler may call this method.
         """
         self._inbox.interrupt()
 
@@ -290,9 +291,9 @@ class Driver:
                 self._courier.post(worker, order)
 
     def _commit(self) -> Stored | None:
-        """Store what this tick gathered. Return what was stored, or None if there was nothing to store.
+        """Store what this tick gathered. Return what was stored, or None if nothing was.
 
-        The first commit opens the run. It waits for the first good trace, or until `opens_s` seconds have passed.
+        The first commit opens the run. It waits until the first trace is good, but at most `opens_s` seconds.
         """
         machine, journal = self._machine, self._journal
         first = not journal.is_open
@@ -314,7 +315,8 @@ class Driver:
     # -- what the loop needs -------------------------------------------------------------------------------------
 
     def _stored_before(self) -> dict[str, Task]:
-        """Return the tasks of a resumed run whose rows the ledger has already, and mark them as unchanged."""
+        """Return the tasks that have a row in the ledger already, if the run is resumed. Mark these tasks as
+        unchanged."""
         if not self._journal.is_open:
             return {}
         tasks = dict(self._machine.changed)

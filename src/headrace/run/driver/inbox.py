@@ -47,16 +47,16 @@ class Inbox:
 
     @property
     def ends_at(self) -> float | None:
-        """The time on the monotonic clock when this driver's time is over, or None if there is no limit. The time of
-        earlier drivers does not count."""
+        """The time on the monotonic clock at which this driver reaches the run's time limit, or None if there is no
+        limit. Time that earlier drivers took does not count."""
         limit = self._limit_s
         return None if limit is None else self._began + limit
 
     def interrupt(self) -> None:
-        """Note that the user wants to stop.
+        """Note that the user wants to stop the run.
 
-        The first call cancels the run and lets its attempts stop by themselves. A second call ends them at once.
-        Safe to call from a signal handler.
+        The first call cancels the run and lets its attempts stop by themselves. A second call ends the attempts at
+        once. A signal handler may call this method.
         """
         self._interrupts += 1
 
@@ -67,7 +67,7 @@ class Inbox:
             self._cancel("the user", "interrupted", now=self._interrupts > 1)
 
     def watch(self, now: float) -> None:
-        """Cancel the run if its time is over."""
+        """Cancel the run if its time limit is reached."""
         limit = self._limit_s
         if limit is not None and now - self._began >= limit:
             self._cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)

@@ -28,8 +28,8 @@ class Advances:
         self._asked += ((task, each) for each in intents if isinstance(each, Advance))
 
     def dropped(self) -> list[str]:
-        """Return a note for each advance that came too late, and forget all advances.
-        Call this after they were stored."""
+        """Return a note for each advance that came too late, and forget all advances. Call this after the advances were
+        stored."""
         if not self._asked:
             return []
         notes = [
@@ -74,11 +74,11 @@ class Journal:
         return not self._bodies and not self._absorbed
 
     def note(self, event: Event, body: bytes | None = None) -> None:
-        """Add an event. `body` are its encoded bytes if it came as bytes, otherwise None."""
+        """Add an event. `body` are the event's encoded bytes if the driver received it as bytes, otherwise None."""
         self._bodies.append(encode_event(event) if body is None else body)
 
     def keep(self, refs: Iterable[Ref]) -> None:
-        """Name these artifacts in the run, so that the store keeps them."""
+        """Record that the run names these artifacts, so that the store keeps them."""
         self._kept.extend(refs)
 
     def offer(self, result: ResultRow) -> None:
@@ -140,7 +140,7 @@ class Journal:
         self._clear()
 
     def dropped(self) -> list[str]:
-        """Return, once, a note for each cursor advance that was dropped.
+        """Return a note for each cursor advance that was dropped since the last call.
 
         An advance is dropped if another task or a person moved the cursor first.
         """

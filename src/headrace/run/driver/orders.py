@@ -1,4 +1,4 @@
-"""Orders: the `Do` and `Move` messages that begin an attempt, one for each of its workers."""
+"""Orders: the `Do` and `Move` messages that begin an attempt, one message for each worker of the attempt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Orders:
         """Return the workers of an attempt, each with the message that begins the attempt there.
 
         Raises:
-            ConfigError: a blob is to come from a region that is no longer in the settings.
+            ConfigError: a blob has to be copied from a region that is no longer in the settings.
         """
         task = self._machine.tasks[launch.task]
         if task.move is not None:
@@ -64,6 +64,6 @@ class Orders:
         return Move(launch.task, launch.attempt, ref.digest, ref.nonce or "", ref.size, source, lacked.usd)
 
     def _to_verify(self, inputs: tuple[tuple[str, Arg], ...]) -> tuple[str, ...]:
-        """Return the digests of inputs that other runs made, which are checked when they are read."""
+        """Return the digests of the inputs that other runs made: a worker checks these inputs when it reads them."""
         digests = {ref.digest for _, arg in inputs for each in constants(arg) for ref in blobs(each)}
         return tuple(digests & self._machine.outputs.foreign)

@@ -1,4 +1,5 @@
-"""The prober: finds out by a task's key whether its output exists already, and if not, why the task has to run."""
+"""The prober: finds out from a task's key whether the task's output exists already, and if not, why the task has to
+run."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ ChangedCode = Callable[[str, Stage], Sequence[str]]
 
 class _Key(NamedTuple):
     """A task's key, and the encoded inputs from which the key is made (`told`). `found` is the result that the ledger
-    holds under the key, or None if there is none or the ledger wasn't asked."""
+    holds under the key, or None if the ledger has no result or wasn't asked."""
 
     key: str
     told: bytes
@@ -55,8 +56,8 @@ class Prober:
         self._barred.clear()
 
     def foresee(self, names: Sequence[str]) -> None:
-        """Look up together what the tasks that are probed next may reuse,
-        since the ledger and the store may be far away."""
+        """Look up, in one query, what the tasks in `names` may reuse: these tasks are probed next. One query is faster
+        than many if the ledger and the store are far away."""
         keys = {name: self._key(name) for name in names}
         asked = {each.key for name, each in keys.items() if self._bar(self._machine.tasks[name]) is None}
         results = self._ledger.results(list(asked))
@@ -65,7 +66,7 @@ class Prober:
             self._foreseen[name] = each._replace(found=results.get(each.key))
 
     def foresees(self, name: str) -> bool:
-        """Return whether the next probe of a task has been looked up."""
+        """Return whether `foresee` has already looked up what a task may reuse at its next probe."""
         return name in self._foreseen
 
     def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
@@ -92,8 +93,8 @@ class Prober:
         return reused.key in self._logged
 
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
-        """Return the transfers to start for blobs of a value that the region lacks,
-        and the names of all transfers to wait for."""
+        """Look for blobs of a value that the run's region lacks. Return the transfers to start for them, and the names
+        of all transfers to wait for."""
         lacks = self._places.lacks((ref,), self._machine.tasks)
         return [lack for lack in lacks if self._machine.transfers.is_wanted(lack)], tuple([lack.task for lack in lacks])
 

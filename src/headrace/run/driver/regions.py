@@ -1,4 +1,4 @@
-"""The other regions as a driver sees them: which blobs they hold that the run's own region lacks."""
+"""The other regions, as a driver sees them: they may hold blobs that the run's own region lacks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from headrace.spec.artifact import Ref, blobs
 from headrace.spec.fleet import Link, Pool
 
 LONG_S = 60.0
-"""An attempt that took at least this many seconds may have stored some blobs so early that the collector has already
-deleted them."""
+"""If an attempt took at least this many seconds, the collector may already have deleted blobs that the attempt stored
+early."""
 
 
 class Elsewhere(Struct, frozen=True):
@@ -31,11 +31,11 @@ class Elsewhere(Struct, frozen=True):
 
 
 class Places:
-    """Finds blobs, first in the region of the run's pool, then in other regions.
-    With one region, others are never asked.
+    """Finds blobs, first in the region of the run's pool, then in other regions. If there is only one region, no other
+    store is asked.
 
-    If `far` is True, the store of this region takes a while to answer,
-    and is asked about many blobs at once if possible.
+    If `far` is True, the store of this region takes a while to answer, so it is asked about many blobs at once if
+    possible.
     """
 
     def __init__(self, pool: Pool, here: Blobs, elsewhere: Sequence[Elsewhere], *, far: bool = False) -> None:
@@ -55,7 +55,8 @@ class Places:
         return next((each.address for each in self._elsewhere if each.region == region), None)
 
     def look(self, outs: Iterable[Ref]) -> None:
-        """If the store is far, ask it about the blobs of many outputs at once, so that later calls need not ask."""
+        """If the store is far, ask it about the blobs of many outputs at once, so that later calls need not ask the
+        store."""
         if not self._far:
             return
         wanted = {generation(each): each for out in outs for each in blobs(out)}
@@ -74,7 +75,7 @@ class Places:
         """Return a blob of an attempt's outputs that no store has any more, or None. The attempt took `took_s` seconds.
 
         Only an old blob can have been deleted by the collector. Therefore a far store is asked only after a long
-        attempt, for which the wait is negligible. If the store can't be asked, the blobs count as not lost.
+        attempt, because the attempt took much longer than the question takes. If the store can't be asked, return None.
         """
         if self._far and took_s < LONG_S:
             return None

@@ -1,4 +1,4 @@
-"""Reports of workers about their attempts. A report counts only if its attempt is the one that its task runs now."""
+"""Reports of workers about their attempts. A report counts only if it is about the attempt that runs now."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Reports:
         """Handle a report of a worker or of the tracer.
 
         Raises:
-            BackendError: a worker may not send such a report.
+            BackendError: the report is of a kind that this worker may not send.
             TraceError, PlacementError: what the tracer traced is refused.
         """
         event = decode_event(body)
@@ -92,7 +92,7 @@ class Reports:
                 raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which a worker may not report")
 
     def inherited(self, worker: int, body: bytes) -> None:
-        """Handle a report of a worker that the earlier driver did not store."""
+        """Handle a worker's report that the earlier driver did not store."""
         event = decode_event(body)
         if isinstance(event, Failed) and self._counts(worker, event):
             self._steps.fail(event)
@@ -104,7 +104,7 @@ class Reports:
             self._steps.absorb(event, body)
 
     def progress(self, progress: Progress) -> None:
-        """Show how many bytes a transfer has copied. This is not stored."""
+        """Show how many bytes a transfer has copied. The number is not stored."""
         if self._machine.expects(progress.task, progress.attempt):
             task = self._machine.tasks[progress.task]
             size = 0 if task.move is None else task.move.ref.size
@@ -112,7 +112,8 @@ class Reports:
             self._audience.show([replace(task.row(), reason=reason)])
 
     def waits(self, worker: int, why: str) -> None:
-        """Note what a worker waits for. For the tracer, show it as a note, since it has no task."""
+        """Note what a worker waits for. If the worker is the tracer, show the reason as a note, since the tracer has no
+        task."""
         if worker == TRACER and why:
             self._audience.note(why)
         for task, attempt in self._crew.queued(worker):
@@ -124,13 +125,13 @@ class Reports:
         return "" if known is None else known.stage.function
 
     def _logged(self, event: Logged, body: bytes) -> None:
-        """Take in what a running attempt has logged. Each worker of an attempt that spans nodes may log."""
+        """Handle what a running attempt has logged. Each worker of an attempt that spans nodes may log."""
         if self._machine.expects(event.task, event.attempt) and not self._machine.curves.knows(event):
             self._steps.absorb(event, body)
 
     def _succeeded(self, event: Succeeded, body: bytes) -> None:
-        """Handle a success. It counts if the store has all blobs that it names. If a blob was deleted meanwhile, the
-        attempt is lost."""
+        """Handle a success. The success counts if the store has all blobs that it names. If one of these blobs was
+        deleted in the meantime, the attempt counts as lost."""
         now = self._clock.now()
         took_s = max(event.seconds + event.load_s + event.save_s, now - self._machine.tasks[event.task].started)
         if (lost := self._places.lost(kept_by(event), took_s)) is None:
@@ -149,8 +150,8 @@ class Reports:
     def _counts(self, worker: int, event: Succeeded | Moved | Failed | Checkpointed) -> bool:
         """Return whether a report counts.
 
-        It must be about the attempt that runs. A success must come from the first worker of the attempt, a failure from
-        any. A checkpoint must not have been reported before.
+        The report must be about the attempt that runs now. A failure may come from any worker of the attempt, every
+        other report only from the first worker. A checkpoint must not have been reported before.
         """
         if not self._machine.expects(event.task, event.attempt):
             return False

@@ -49,8 +49,8 @@ class Steps:
         self._clock = clock
 
     def absorb(self, event: Event, body: bytes | None = None) -> None:
-        """Step the state machine with an event, which is stored by the end of this tick. `body` are the bytes in which
-        the event came, or None."""
+        """Step the state machine with an event, which is stored by the end of this tick. `body` are the event's encoded
+        bytes if the driver received it as bytes, otherwise None."""
         self._journal.note(event, body)
         self._journal.keep(kept_by(event))
         match event:
@@ -76,7 +76,7 @@ class Steps:
         """Step the state machine with a failure. Its time is set by this driver's clock, since retries are timed by
         that clock.
 
-        If the attempt was cancelled and the run was not, somebody else ended the worker, so the failure counts as lost.
+        If the attempt was cancelled and the run was not, somebody else ended the worker, so the attempt counts as lost.
         """
         failure = event.failure
         if failure.kind == "cancelled" and self._machine.cancelled is None:

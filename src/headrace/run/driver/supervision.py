@@ -14,16 +14,16 @@ from headrace.run.wire import Drop
 from headrace.spec.failure import Failure, FailureKind
 
 RECALL_S = 0.5
-"""Attempts are queued behind one that is expected to be short. If that one keeps them waiting for more than this many
-seconds, they are queued again for other workers."""
+"""Attempts are queued behind another attempt that is expected to be short. If the other attempt keeps them waiting for
+more than this many seconds, the waiting attempts are queued again for other workers."""
 
 
 class Supervision:
     """Watches how long each worker has run its attempt, and decides what happens to the attempts of a worker that dies.
 
-    `_since` holds two values for each worker: the number of attempts that it had finished when its present attempt was
-    first seen, and the time of that moment (seconds of the monotonic clock). `run` is the name by which hints refer to
-    the run.
+    `_since` tells when the present attempt of each worker was first seen. It holds two values for each worker: how many
+    attempts it had finished by then, and the time (seconds of the monotonic clock). `run` is the name by which hints
+    refer to the run.
     """
 
     def __init__(self, *, machine: Machine, steps: Steps, crew: Crew, courier: Courier, clock: Clock, run: str) -> None:
@@ -72,8 +72,8 @@ class Supervision:
             self._recall(beat.worker)
 
     def look(self) -> None:
-        """End attempts past their timeout even if no beats arrive:
-        the process that sends the beats may be stopped itself."""
+        """End attempts past their timeout even if no beats arrive: the process that sends the beats may have been
+        stopped too."""
         now = self._clock.monotonic()
         for worker, (at, since) in list(self._since.items()):
             present = self._crew.present(worker)
@@ -94,8 +94,8 @@ class Supervision:
         return True
 
     def _recall(self, worker: int) -> None:
-        """Queue again the attempts that wait behind one that takes longer than expected, so that other workers run
-        them."""
+        """Queue again the attempts that wait behind a worker's present attempt. The present attempt takes longer than
+        expected, so other workers are to run these attempts."""
         for task, attempt in self._crew.recall(worker):
             if self._machine.expects(task, attempt):
                 self._courier.post(worker, Drop(task, attempt))

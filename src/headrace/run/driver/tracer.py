@@ -1,7 +1,7 @@
 """The dialogue with the tracer: what it traces is compared and stored, and its questions are answered.
 
-The tracer is a process of the backend, like a worker. If it dies, it is started again and traces the same graph: the
-earlier answers to its questions are in the events.
+The tracer is a process of the backend, like a worker. If it dies, it is started again. It then traces the same graph,
+because it gets the same answers to its questions: the events have them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from headrace.spec.stage import Resources
 TRIES = 3
 
 Files = Callable[[str, str], Ref]
-"""Makes an artifact of a file or folder of the project: from (`about`, `path`) to its reference."""
+"""A function that makes an artifact of a file or folder of the project. It takes `about` and `path`, and returns the
+reference of the artifact."""
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Tracer:
-    """Runs one tracer after another; each one traces from the start.
+    """Runs the tracer. If it dies, another one is started and traces from the start.
 
     If `late` is True, the run was opened before anything was traced, so an error in the pipeline fails the run.
     """
@@ -73,8 +74,8 @@ class Tracer:
         self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:
-        """Handle an event of the tracer. If a task fits in no pool, a run that is already open is refused. (A run may
-        be open while it is traced, because its body waited for a value.)
+        """Handle an event of the tracer. If a task fits in no pool and the run is already open, the run fails. (A run
+        is open before its trace ends if its body waits for a value.)
 
         Raises:
             TraceError: the trace differs from an earlier one.
@@ -127,7 +128,7 @@ class Tracer:
         """Start the tracer again after it died, at most `TRIES` - 1 times.
 
         Raises:
-            UsageError, BackendError: it died each time, and the run is not open.
+            UsageError, BackendError: the tracer died each time, and the run is not open.
         """
         self._courier.bury(TRACER)  # the next tracer has the same number, and must not get this one's messages
         if self._machine.trace_ended or self._machine.closed is not None:
@@ -174,8 +175,8 @@ class Tracer:
                 self._steps.absorb(event, body)
 
     def _point(self, number: int, about: PointKind, name: str) -> Answer:
-        """Return the answer about a cursor, model or dataset:
-        the run's earlier answer if there is one, otherwise the present state."""
+        """Return the answer about a cursor, model or dataset: the run's earlier answer if there is one, otherwise the
+        present state in the ledger."""
         answer = self._machine.dialogue.told(number, about, name)
         if answer is None:
             try:
@@ -196,7 +197,8 @@ class Tracer:
 
 
 def check_places(pool: Pool, traced: Traced) -> None:
-    """Raise PlacementError if the pool can never hold one of the traced stages, before anything runs."""
+    """Raise PlacementError if one of the traced stages needs more than the pool can ever give. This is checked before
+    anything runs."""
     for stage in traced.stages:
         why = pool.holds(stage.resources)
         if why is not None:
@@ -207,8 +209,8 @@ def check_places(pool: Pool, traced: Traced) -> None:
 
 
 def refusal(refused: Refused) -> HeadraceError:
-    """Return the tracer's error as an exception. It has the class that it had in the tracer if that is one of
-    Headrace's; otherwise it is a UsageError."""
+    """Return the tracer's error as an exception. The exception has the same class as in the tracer if Headrace defines
+    that class; otherwise it is a UsageError."""
     kind = getattr(errors, refused.error, UsageError)
     known = isinstance(kind, type) and issubclass(kind, HeadraceError)
     return (kind if known else UsageError)(refused.message, hint=refused.hint)

@@ -20,9 +20,9 @@ Three = tuple[float, float, float]
 class Worker:
     """One worker process: its kind, and its queue of attempts, oldest first.
 
-    `ahead_s` is how long the queued attempts will take, as far as that is known. `unknown` is how many of them have an
-    unknown time. `done` is how many attempts have ended. If `fresh` is True, the worker gets no more attempts, and
-    leaves after those in its queue.
+    `ahead_s` is the sum of the known times of the queued attempts, in seconds. `unknown` is the number of queued
+    attempts whose time is unknown. `done` is the number of attempts that have ended. If `fresh` is True, the worker
+    gets no more attempts, and leaves after those in its queue.
     """
 
     __slots__ = ("ahead_s", "count", "done", "fresh", "gang", "number", "queue", "unknown")
@@ -38,7 +38,7 @@ class Worker:
         self.unknown = 0
 
     def add(self, task: str, attempt: int, mean: float | None) -> None:
-        """Queue an attempt. `mean` is the seconds that it is expected to take, or None if unknown."""
+        """Queue an attempt. `mean` is its expected time in seconds, or None if unknown."""
         self.queue.append((task, attempt, mean))
         if mean is None:
             self.unknown += 1
@@ -81,7 +81,8 @@ class Count:
         return self.cpu * workers, self.memory_gib * workers, self.gpus * workers
 
     def note_ahead(self, worker: Worker, workers: Mapping[int, Worker]) -> None:
-        """Note how long a worker's queue takes now, if that is known. `workers` are the living workers."""
+        """Note how long a worker's queue takes now, if the times of all queued attempts are known. `workers` are the
+        living workers."""
         if worker.unknown or worker.gang or worker.fresh:
             return
         if len(self.short) > 8 * self.all + 64:
@@ -92,7 +93,8 @@ class Count:
         heapq.heappush(self.short, (worker.ahead_s, worker.number))
 
     def least_ahead(self, most_s: float, workers: Mapping[int, Worker]) -> Worker | None:
-        """Return the worker whose queue takes least time, or None if that time is unknown or above `most_s` seconds."""
+        """Return the worker whose queue takes least time, or None if no time is known or the least time is above
+        `most_s` seconds."""
         while self.short:
             ahead_s, number = self.short[0]
             worker = workers.get(number)
@@ -134,8 +136,7 @@ def plus(one: Three, other: Three, sign: int = 1) -> Three:
 
 
 def shared(held: Resources, need: Resources) -> Three:
-    """Return the part of `held` that competes with `need`: amounts of those resources that both use.
-    Others count as zero."""
+    """Return the amounts in `held` of those resources that `need` uses too. All other amounts are zero."""
     nodes = held.nodes
     return (
         held.cpu * nodes if need.cpu else 0.0,

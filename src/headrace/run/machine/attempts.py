@@ -83,7 +83,7 @@ class Attempts:
         return f"; {names} had changed by the time it was read, so it is reused by what it read"
 
     def failed(self, event: Failed) -> None:
-        """Handle the failure of an attempt: try again, at once or after a pause, or end the task as failed."""
+        """Handle the failure of an attempt: try again at once, try again after a pause, or end the task as failed."""
         phases = self._phases
         task = phases.current(event.task, event.attempt)
         if task is None:

@@ -12,7 +12,8 @@ from headrace.spec.artifact import Ref
 class Probe(Struct, frozen=True, gc=False):
     """Find out whether this task's output already exists; answer with `Reused`, `Missed` or `Deferred`.
 
-    For each blob that the task needs and its region lacks, send `Lacked` first if `Transfers.is_wanted` is true for it.
+    For each blob that the task needs and its region lacks, send `Lacked` first if `Transfers.is_wanted` is true for
+    that blob.
     """
 
     task: str
@@ -30,7 +31,7 @@ class Answer(Struct, frozen=True):
 
 
 class Stop(Struct, frozen=True):
-    """End this attempt on these workers. If `now` is False, it is asked to stop first."""
+    """End this attempt on these workers. If `now` is False, the attempt is asked to stop first."""
 
     task: str
     attempt: int
@@ -49,7 +50,8 @@ Command = Probe | Answer | Stop | Finish
 
 
 class Missed(Struct, frozen=True, gc=False):
-    """No output exists under this key, so the task has to run. This is not stored, because `Launched` implies it."""
+    """No output exists under this key, so the task has to run. `Missed` is not stored, because the later `Launched`
+    implies it."""
 
     task: str
     key: str
@@ -58,8 +60,8 @@ class Missed(Struct, frozen=True, gc=False):
 
 
 class Awaited(Struct, frozen=True, gc=False):
-    """A value that the tracer asked for is in another region, so the answer waits for these transfers.
-    This is not stored."""
+    """A value that the tracer asked for is in another region, so the answer waits for these transfers. `Awaited` is not
+    stored."""
 
     question: int
     transfers: tuple[str, ...]

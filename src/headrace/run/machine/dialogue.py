@@ -14,15 +14,15 @@ from headrace.spec.intent import Advance, Intent, PointKind
 
 
 class Dialogue:
-    """The answers that a run's body got, so that another trace gets the same,
-    and the value that the body waits for now.
+    """The answers that a run's body got, and the value that the body waits for now. The answers are kept so that
+    another trace gets the same ones.
 
     The answers to this trace are kept by the number of the question: times (Unix seconds) in `notes`, cursors and
     versions in `pointed`. `_advanced` are the names of cursors that tasks of this run have advanced. `_before` are the
     answers to earlier traces about these cursors, by name, in the order of the questions.
 
-    The body waits for at most one value at a time. `question` is the open question. Once it is answered, it moves to
-    `_answered`, because the answer may still have to wait for the transfers in `awaited`.
+    The body waits for at most one value at a time. `question` is the open question. Once answered, the question moves
+    to `_answered`, because the answer may still have to wait for the transfers in `awaited`.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Dialogue:
         return None if self.question is None else self.question.out.task
 
     def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
-        """Return the earlier answer of this trace to the same question, or None.
+        """Return the answer that this trace already got to the same question, or None.
 
         For a cursor that a task of this run has advanced, answers to an earlier trace count too: the new code processes
         the same rows again instead of skipping them.
@@ -71,8 +71,8 @@ class Dialogue:
         self.awaited.clear()
 
     def renew(self) -> None:
-        """Forget the answers, since other code is traced.
-        Only answers about cursors that this run has advanced stay."""
+        """Forget the answers, since other code is traced. Only answers about cursors that this run has advanced are
+        kept."""
         for name in self._advanced:
             asked = self._asked_of(name)
             self._before[name] = [*asked, *self._before.get(name, ())[len(asked) :]]
@@ -94,8 +94,8 @@ class Dialogue:
             return Answer(asked.question, error=f"`{task.name}`: {problem}")
 
     def wait(self, event: Awaited, transfers: Collection[Task]) -> Answer | None:
-        """Delay the last answer until its transfers are done.
-        If one of them failed, return an error as the new answer, otherwise None."""
+        """Delay the last answer until its transfers are done. If one of these transfers has failed already, return an
+        error as the new answer, otherwise None."""
         asked = self._answered
         if asked is None or asked.question != event.question:
             return None
@@ -115,7 +115,7 @@ class Dialogue:
         return None if transfer.good else self._leave_unanswered(self.question, transfer)
 
     def _leave_unanswered(self, asked: Asked, transfer: Task) -> Answer:
-        """Return the answer that the value can't be copied to this region, and close the question."""
+        """Return an answer which says that the value can't be copied to this region, and close the question."""
         self.question = None
         self.awaited.clear()
         error = f"the value of `{asked.out.task}` can't be brought here: `{transfer.name}`: {transfer.reason}"

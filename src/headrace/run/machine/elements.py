@@ -17,9 +17,10 @@ class Elements:
         self._revival = revival
 
     def spread(self, task: Task, labels: int) -> None:
-        """Make the elements of a mapped task, now that its lists are known. Elements that it already has stay.
+        """Make the elements of a mapped task, now that its lists are known. Elements that the task already has are
+        kept.
 
-        `labels` is the version of the rules by which this run names elements.
+        `labels` is the version of the rules for naming elements that this run uses.
 
         Raises:
             Unmappable: the task has no lists of one length.

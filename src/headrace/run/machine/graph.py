@@ -24,7 +24,8 @@ class Graph:
 
     `whole` is True once the pipeline's body has returned. `failure` is set if the body raised an exception. `begun` is
     True once tasks may begin: the trace has been good so far, and has ended or waits for a value that it asked for.
-    `free` are tasks that wait for no other task, only for the trace. `freed` are tasks that may go on.
+    `free` are tasks that wait only for the trace. `freed` are tasks that no longer wait for the trace or for another
+    task.
     """
 
     def __init__(self, phases: Phases) -> None:
@@ -89,8 +90,8 @@ class Graph:
     def begin(self, only: Sequence[str], asked_for: str | None) -> None:
         """Free the tasks that wait for nothing, since the trace has been good so far.
 
-        If `only` is not empty, a task that isn't needed by the tasks in `only` so far waits until the trace has ended,
-        because a node that is traced later may need it.
+        If `only` is not empty, some tasks wait until the trace has ended: those that no task in `only` has needed so
+        far. A node that is traced later may need them.
         """
         self.begun = True
         if only:
@@ -122,11 +123,11 @@ class Graph:
                     self.let_go(dependent)
 
     def leaves_out(self, task: Task) -> bool:
-        """Return whether a task is left out because the run is to make other tasks only."""
+        """Return whether a task is left out because the run was asked to make only other tasks."""
         return self._wanted is not None and task.name not in self._wanted
 
     def fail(self, failure: Failure) -> None:
-        """Handle an exception of the body: running attempts may end, and nothing else begins."""
+        """Handle an exception of the body: running attempts may go on to their end, but no other attempt begins."""
         self.failure = failure
         self._phases.end_waiting("the pipeline's body raised")
         self.free.clear()

@@ -48,8 +48,8 @@ def _of_counts(machine: Machine) -> Iterator[str]:
 def _of_progress(machine: Machine) -> Iterator[str]:
     """Yield what is wrong with a run's progress.
 
-    If the graph is complete and the run is not closed, some task must move.
-    If the run is closed, all tasks must have ended.
+    If the graph is complete and the run is not closed, at least one task must be in a phase that ends without waiting
+    for another task. If the run is closed, all tasks must have ended.
     """
     moving = any(task.phase in _MOVING for task in machine.tasks.values())
     if machine.closed is not None and machine.phases.living:

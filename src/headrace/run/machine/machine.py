@@ -2,11 +2,11 @@
 random number.
 
 Invariants (`headrace.run.machine.invariants` checks them):
-- a task ends once and then never changes, except that a driver with a new lease may try again the tasks that failed or
-  were cancelled, and with them the tasks that depend on them;
-- a task is launched only after all that it waits for has ended, and never while another attempt of it runs;
-- a task is launched only once its inputs are known to be in its region, and no two transfers copy the same blob there
-  at the same time;
+- a task ends once and then never changes. There is one exception: a driver with a new lease may again try tasks that
+  failed or were cancelled, and the tasks that depend on these;
+- a task is launched only after all tasks that it waits for have ended, and never while another attempt of it runs;
+- a task is launched only once its inputs are known to be in its region, and two transfers never copy the same blob to
+  that region at the same time;
 - a replay of the stored events gives the same state, whatever version of the state machine wrote them.
 """
 
@@ -250,10 +250,10 @@ class Machine:
         self.graph.begin(self.policy.only, self.dialogue.asked_for)
 
     def _taken(self, event: Taken) -> None:
-        """Handle a new driver: its tracer, if it needs one, asks its questions again,
-        and failed tasks may be tried again.
+        """Handle a driver that took the lease. If it needs a tracer, the tracer asks its questions again. Failed tasks
+        may be tried again.
 
-        Attempts of an earlier driver were adopted before: each either counts or is lost.
+        The attempts of the earlier driver were already adopted: each of them either counts or is lost.
         """
         self.dialogue.forget_question()
         if event.region != self.phases.region:
@@ -326,7 +326,7 @@ class Machine:
             self.phases.end(task, "failed", str(problem))
 
     def _say(self, answer: Answer | None) -> None:
-        """Add the answer to the commands, so that the driver sends it to the tracer. Do nothing if it is None."""
+        """If there is an answer for the tracer, append it to the list of commands."""
         if answer is not None:
             self.phases.commands.append(answer)
 

@@ -21,7 +21,7 @@ class Outputs:
         self.damaged: set[str] = set()
 
     def reused(self, key: str, out: Ref, *, of_other_run: bool) -> None:
-        """Note the output that a task was given instead of running."""
+        """Note the output that a task reuses instead of running."""
         if of_other_run:
             self.foreign.update(ref.digest for ref in blobs(out))
         self.made.setdefault(key, out)
@@ -36,7 +36,7 @@ class Outputs:
             self.kept[task.name, task.key] = task.out
 
     def forget_damaged(self, task: Task) -> None:
-        """Remove a task's output if it can't be read, so that no task is given it."""
+        """Remove a task's output if it can't be read, so that no task reuses it."""
         if task.key and self.is_damaged(task):
             self.made.pop(task.key, None)
             for at in [at for at, out in self.kept.items() if at[0] == task.name and out == task.out]:

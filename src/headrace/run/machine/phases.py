@@ -18,9 +18,9 @@ class Phases:
     so that queues and counts agree.
 
     `changed` are the tasks whose rows are to be written again. `ready` are the tasks that wait for room. `due` are the
-    tasks that wait for a time: (Unix seconds, ordinal, name). `ended` are tasks whose end has not been passed on yet.
-    `living` is the number of tasks that have not ended. `commands` are those that follow from the present step.
-    `region` is where the run is. Nothing begins once `cancelled` is set.
+    tasks that wait for a time: (Unix seconds, ordinal, name). `ended` are tasks that have ended, while the tasks that
+    wait for them do not know it yet. `living` is the number of tasks that have not ended. `commands` are the commands
+    that follow from the present step. `region` is where the run is. Nothing begins once `cancelled` is set.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,8 @@ class Phases:
         return task
 
     def move(self, task: Task, phase: Phase) -> None:
-        """Set a task's phase, for phases that need no further step. A ready task is taken out of its queue."""
+        """Set a task's phase, and take a ready task out of its queue. Other methods are needed for phases that require
+        more than this."""
         if task.phase == "ready":
             self.ready.remove(task)
         self.living += task.ended - (phase in ENDED)
@@ -157,7 +158,7 @@ class Phases:
                 self.end(element, phase, reason)
 
     def end_waiting(self, why: str) -> None:
-        """End all tasks that do not run. A mapped task ends with the last of its elements."""
+        """End all tasks that do not run. A mapped task ends when its last element ends."""
         for task in self.tasks.values():
             if task.phase in ("blocked", "probing", "fetching", "ready", "resting"):
                 self.end(task, "cancelled", why)
@@ -170,8 +171,8 @@ class Phases:
         self.end_waiting(event.why)
 
     def renew(self, *, counted: bool) -> None:
-        """Forget all tasks, but keep how often each was tried: a task's output and metrics are stored by attempt
-        number.
+        """Forget all tasks, but keep how often each was tried, because a task's output and metrics are stored under the
+        number of the attempt.
 
         If `counted` is True, also keep the times and costs of the attempts.
         """

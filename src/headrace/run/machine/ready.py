@@ -10,7 +10,8 @@ from headrace.run.machine.task import Task
 from headrace.spec.stage import Resources, Stage
 
 PATIENCE = 64
-"""If there is no room for a task, and this many younger attempts have started before it, room is reserved for it."""
+"""The number of younger attempts that may start before a task for which there is no room. After that, room is reserved
+for the task."""
 
 
 class Room(Protocol):
@@ -78,9 +79,9 @@ class Ready:
     def propose(self, room: Room, at: float) -> list[Launched]:
         """Return a proposed attempt for each task that there is room for, oldest first among tasks of equal needs.
 
-        Younger tasks with other needs may start before a task that there is no room for. After `PATIENCE` such starts,
-        room is reserved for that task, so that many small tasks can't starve a big one. Tasks stay in their queues
-        until they are taken out.
+        Younger tasks with other needs may start before a task for which there is no room. After `PATIENCE` such starts,
+        room is reserved for that task, so that many small tasks can't starve a big one. A proposed task stays in its
+        queue until `remove` is called.
         """
         self._since |= dict.fromkeys(self._new, at)
         self._new.clear()

@@ -13,8 +13,8 @@ LONGEST_PAUSE_S = 300.0
 class Rule(Struct, frozen=True):
     """The rule for trying again after one kind of failure.
 
-    If `counted` is True, these failures count against the stage's own `retries`; otherwise `free` is how many retries
-    there are. If `pauses` is True, the next attempt waits, twice as long each time.
+    If `counted` is True, these failures count against the stage's own `retries`; otherwise the task is tried again
+    `free` times. If `pauses` is True, there is a pause before each retry, twice as long as the pause before.
     """
 
     free: int

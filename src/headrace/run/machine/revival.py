@@ -23,7 +23,7 @@ class Revival:
         self._outputs = outputs
 
     def revive(self) -> None:
-        """Reset the tasks that failed or were cancelled, and the tasks that went on without their outputs."""
+        """Reset the tasks that failed or were cancelled, and the tasks that went on without the outputs of those."""
         revived: set[str] = set()
         for task in list(self._phases.tasks.values()):
             if task.failures:
@@ -58,7 +58,7 @@ class Revival:
                 self.reset(element, moved=moved)
 
     def _revive_elements(self, task: Task) -> None:
-        """Try failed elements of a mapped task again while other elements of it have not ended."""
+        """Try the failed elements again of a mapped task that has not ended."""
         for element in task.elements or ():
             if element.ended and not element.good:
                 self.reset(element, moved=False)

@@ -53,8 +53,8 @@ _SHOWN: dict[Phase, TaskState] = {
 
 
 class Spread:
-    """The lists whose items become the elements of a mapped task, and the arguments that all elements share. Both are
-    resolved once for all elements."""
+    """The lists whose items become the elements of a mapped task, and the arguments that all elements share. The lists
+    and these arguments are resolved once for all elements."""
 
     __slots__ = ("_lists", "_names", "_shared")
 
@@ -93,15 +93,15 @@ class Task(Struct, eq=False):
     - `elements`: for a mapped task, its elements.
     - `waits`: for a mapped task, how many of its elements have not ended; for a blocked task, how many of the tasks
       that it waits for have not ended.
-    - `args`: its resolved arguments, from when they are known until it ends.
-    - `spread`: for a mapped task, the arguments of its elements, while these are alive.
+    - `args`: its resolved arguments, from the time when these are known until the task ends.
+    - `spread`: for a mapped task, the arguments of its elements, until all elements have ended.
     - `why`: the reason why it has to run; `reason` is the reason for its present phase.
     - `awaits`: what keeps its worker from beginning.
     - `failures`: the number of failed attempts by kind.
-    - `by_when`: True if it was skipped because its own or an earlier `when=` was false.
+    - `by_when`: True if it was skipped because its own `when=`, or that of a task before it, was false.
     - `checkpoint`, `earlier`: the last checkpoint that was kept, and the one before it.
     - `kept`: the attempt that kept the last checkpoint, and the number of that checkpoint within the attempt.
-    - `region`: where its inputs are known to be.
+    - `region`: the region in which its inputs are known to be.
     - `fetches`: the names of transfers that copy missing inputs to that region.
     - `move`: for a transfer, which blob it copies; None for other tasks.
     - `missed`: the key, code and inputs that it had before its last `Missed`. They are kept until the task is launched,
@@ -176,9 +176,10 @@ class Task(Struct, eq=False):
         return kept.number > 0 and (kept.attempt, kept.number) <= self.kept
 
     def forget_miss(self) -> None:
-        """Restore the key, code and inputs from before the last miss, if the task was missed and never launched.
+        """If the task had a `Missed` and was not launched after that, restore the key, code and inputs from before the
+        `Missed`.
 
-        No event records the key of a miss, so a replay would not have it.
+        A `Missed` is not stored, so a replay would not have its key.
         """
         if self.missed is not None:
             (self.key, self.code, self.inputs), self.missed = self.missed, None
@@ -246,6 +247,6 @@ class Task(Struct, eq=False):
 
 
 def _sum(numbers: Sequence[float | None]) -> float | None:
-    """Return the sum of the numbers that are known, or None if none is."""
+    """Return the sum of the numbers that are known, or None if no number is known."""
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None

@@ -18,14 +18,15 @@ TRIES = 3
 
 
 class Transfers:
-    """Starts transfers and lets tasks wait for them. `waiting` holds the waiting tasks by the name of the transfer."""
+    """Starts transfers, and makes tasks wait for them. `waiting` has, for the name of each transfer, the tasks that
+    wait for it."""
 
     def __init__(self, phases: Phases) -> None:
         self._phases = phases
         self.waiting: dict[str, list[Task]] = {}
 
     def is_wanted(self, lack: Lacked) -> bool:
-        """Return whether a blob's transfer is to begin. It is not if the transfer is under way, or has failed under
+        """Return whether a blob's transfer is to begin. Return False if the transfer is under way, or has failed under
         this lease."""
         transfer = self._phases.tasks.get(lack.task)
         return transfer is None or transfer.phase in ("succeeded", "skipped")

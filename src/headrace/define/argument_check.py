@@ -1,4 +1,5 @@
-"""The check of arguments of Headrace's own stages and functions against their types, with messages in plain words."""
+"""Checks the arguments of Headrace's own stages and functions against the types of the parameters, with messages in
+plain words."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def check_arguments(
 def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F]:
     """Return a decorator that checks a function's arguments against their types before the function runs.
 
-    It is for functions that call stages. `named` is the function's name for messages. Parameters in `apart`
+    The decorator is for functions that call stages. `named` is the function's name for messages. Parameters in `apart`
     aren't checked: the function checks them itself, or they may hold secrets, which no error may show.
     """
 

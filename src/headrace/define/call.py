@@ -37,8 +37,8 @@ class Callee(Protocol):
 def bind(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str) -> list[tuple[str, Any]]:
     """Return the arguments of a call as pairs of parameter name and value, without defaults.
 
-    Arguments gathered by `*name` are one pair, `("*name", values)`. Those gathered by `**name` are a pair each. `line`
-    is the file and line of the call, for messages.
+    Arguments gathered by `*name` are one pair, `("*name", values)`. Each argument gathered by `**name` is a pair of its
+    own. `line` is the file and line of the call, for messages.
 
     Raises:
         TraceError: an argument is missing, or there is no parameter for it.
@@ -90,7 +90,8 @@ def _text(signature: inspect.Signature) -> str:
 
 
 def awaited(value: Any) -> bool:
-    """Return whether an argument is a handle, or a container that `holds_handle`: its value isn't known yet."""
+    """Return whether an argument's value isn't known yet: the argument is a handle, or `holds_handle` is true for
+    it."""
     return isinstance(value, Handle) or (type(value) in (list, tuple, dict) and holds_handle(value))
 
 
@@ -154,7 +155,8 @@ def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
 
 
 def laid_out(signature: inspect.Signature, bound: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return bound arguments as a call takes them: a list by position and a dictionary by name.
+    """Return bound arguments as a call takes them: a list of arguments by position, and a dictionary of arguments by
+    name.
 
     The list has the values of positional-only parameters and of `*name`. If `*name` has values, the list also has the
     values of all parameters before it. The dictionary has all other values.

@@ -13,12 +13,13 @@ from headrace.spec.intent import Advance
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:@-]*")
 OURS = "headrace."
-"""Names of cursors that Headrace itself uses begin with this."""
+"""The prefix of the names of cursors that Headrace itself uses."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Cursor(Late):
-    """A cursor with the version and value that a run has read. Version 0 has no value yet: None.
+    """A cursor with the version and value that a run has read. In version 0, the cursor has no value yet: `value` is
+    None.
 
     A stage takes the cursor as an argument, so the cursor is part of the key. The stage sets the next value by
     `hr.advance`. In a pipeline's body, `value` is loaded when the body reads it.
@@ -54,10 +55,10 @@ def cursor(name: str) -> Cursor:
 
 
 def advance(cursor: Cursor, value: object) -> None:
-    """Set a cursor's next value when the calling stage succeeds, in the same transaction as its success.
+    """Set a cursor's next value when the calling stage succeeds. One transaction stores the value and the success.
 
-    If another run has set the cursor in the meantime, that value stays, and this run shows a note: nothing is
-    overwritten. If an attempt calls this several times, the last call counts. Outside of a run, nothing is done.
+    If another run has set the cursor in the meantime, the other run's value stays, and this run shows a note. If an
+    attempt calls this function several times, the last call counts. Outside of a run, the function does nothing.
     """
     attempt = current()
     if attempt is not None:

@@ -17,7 +17,8 @@ UNKNOWN = typing.Any
 
 
 class Handle:
-    """A placeholder for a task's output or a part of it. Pass it to other stages. Its fields are handles too."""
+    """A placeholder for a task's output or a part of it. Pass a handle to other stages. Each field of a handle is a
+    handle too."""
 
     __slots__ = ("_headrace_hint", "_headrace_kind", "_headrace_out", "_headrace_stage")
 
@@ -132,7 +133,7 @@ def measured(handle: object) -> str | None:
 
 
 def value(handle: T) -> T:
-    """Return the value of a handle, as `handle.value()` does but with its type known to type checkers.
+    """Return the value of a handle. This is `handle.value()`, but type checkers know the type of the result.
 
     An argument that isn't a handle is returned unchanged.
     """

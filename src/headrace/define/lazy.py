@@ -1,4 +1,4 @@
-"""Records that a pipeline's body asks for by name, whose values are loaded only when they are used."""
+"""Records that a pipeline's body asks for by name. The values in such a record are loaded only when they are used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ L = TypeVar("L", bound="Late")
 
 
 class Late:
-    """The base of a record whose last fields may be late: in a pipeline's body, they are loaded when they are first
+    """The base of a record whose last fields may be late. In a pipeline's body, a late field is loaded when it is first
     read. A stage gets the record with all fields loaded."""
 
     __slots__ = ("__dict__", "_headrace_late")  # no field: only a record's fields are saved
@@ -29,7 +29,8 @@ class Late:
 
 
 def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -> L:
-    """Return a new record. `fields` are set now; `values` are its late fields, each an artifact to load or None."""
+    """Return a new record. `fields` are set now; `values` are its late fields: for each, the artifact to load, or
+    None."""
     made = object.__new__(kind)
     for field, value in {**fields, "_headrace_late": values}.items():
         object.__setattr__(made, field, value)

@@ -33,13 +33,13 @@ def log(name: str, value: object, step: int | None = None) -> None:
     matplotlib figure is stored as it is at the time of the call. A text named `warning` is also shown when the run
     ends. `step` is the number of the batch, round or epoch; without it, the values of each name are numbered from 0.
 
-    If an attempt starts again from a checkpoint, its points replace earlier ones from its first step on. If an attempt
-    spans several nodes, only values from rank 0 count, except names that begin with `rank`. The function may be called
-    in threads, in any code that a stage calls, and in processes that the stage starts. Such processes can log numbers
-    and texts only, and their rank is the environment variable `RANK`.
+    If a new attempt starts from a checkpoint, its points replace the earlier attempts' points from its first step on.
+    If an attempt spans several nodes, a value counts only if it is from rank 0 or its name begins with `rank`. The
+    function may be called in threads, in any code that a stage calls, and in processes that the stage starts. These
+    processes can log only numbers and texts. Their rank is the environment variable `RANK`.
 
     Raises:
-        UsageError: the value is none of these, the name isn't allowed, or the step isn't a whole number.
+        UsageError: the value is of another kind, the name isn't allowed, or the step isn't a whole number.
     """
     attempt = current()
     if attempt is not None:
@@ -51,7 +51,7 @@ def log(name: str, value: object, step: int | None = None) -> None:
 def warn(text: str) -> None:
     """Log a warning for the user who runs the pipeline, and print it on stderr.
 
-    It is shown when the run ends, by `headrace show`, and in the task's log. The task doesn't fail.
+    The warning is shown at the end of the run, by `headrace show`, and in the task's log. The task doesn't fail.
     """
     sys.stderr.write(f"warning: {text}\n")
     log(WARNING, text)
@@ -165,6 +165,6 @@ def whole(name: str, step: Any) -> int:
 
 
 def counts(name: str, rank: int) -> bool:
-    """Return whether a value with this name is logged when the process has this rank. That is so for rank 0, and for
-    names that begin with `rank`."""
+    """Return whether a process of this rank logs values under this name: yes if `rank` is 0 or the name begins with the
+    word `rank`."""
     return rank == 0 or name.startswith("rank")

@@ -19,7 +19,7 @@ def options(**given: Any) -> Iterator[None]:
     overrides an outer one.
 
     Raises:
-        DefinitionError: there is no such option. A wrong value is found only when a stage is called.
+        DefinitionError: there is no such option. A wrong value is reported only when a stage is called.
     """
     check_known("hr.options", given, without=("name",))
     token = declared.set({**(declared.get() or {}), **given})

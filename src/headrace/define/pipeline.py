@@ -30,7 +30,8 @@ class Launcher(Protocol):
 
 
 class Launching:
-    """The place where a pipeline's `run` and `plan` methods find the `Launcher`. The package's facade sets it."""
+    """The place where a pipeline's `run` and `plan` methods find the `Launcher`. The package's facade puts the launcher
+    there."""
 
     launcher: Callable[[], Launcher] | None = None
 
@@ -39,7 +40,8 @@ launching = Launching()
 
 
 class PipelineFunction(Generic[P]):
-    """A pipeline. `run` runs it. A call inside another pipeline adds its stages to that pipeline."""
+    """A pipeline. The method `run` runs it. If a pipeline is called inside another one, its stages are added to the
+    other pipeline."""
 
     def __init__(self, function: Callable[P, Any], name: str, triggers: Sequence[object]) -> None:
         functools.update_wrapper(self, function)
@@ -128,7 +130,7 @@ class PipelineFunction(Generic[P]):
     def trace(self, trace: Tracer, raw: Sequence[tuple[str, str]]) -> None:
         """Call the pipeline's function so that `trace` records its stage calls.
 
-        `raw` are the parameters: names, and values as the user wrote them.
+        `raw` are the parameters: pairs of a name and the value as the user wrote it.
         """
         params = convert(self, raw)
         token = tracing.set(trace)
@@ -218,8 +220,8 @@ def convert(
 ) -> dict[str, Any]:
     """Return a pipeline's parameters, converted from text to the types of its annotations.
 
-    `written` returns an example of how to give a parameter, from its name and type, for hints. By default the example
-    is a command line option.
+    `written` takes a parameter's name and type, and returns an example of how to give the parameter, for hints. By
+    default the example is a command line option.
 
     Raises:
         UsageError: a parameter is missing, unknown or invalid.
@@ -292,7 +294,7 @@ def _brief(text: str) -> str:
 def _as_option(name: str, hint: Any) -> str:
     """Return an example of a parameter on a command line: `--month 3`.
 
-    A parameter with the name of one of the command's own options is written `--param NAME=VALUE`.
+    If one of the command's own options has the same name, the example is `--param NAME=VALUE`.
     """
     if name in OURS:
         return f"--param {name}={_example(hint)}"

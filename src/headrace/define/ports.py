@@ -1,4 +1,5 @@
-"""The interfaces by which a trace and user code reach the process that runs them. Context variables hold them."""
+"""The interfaces through which a trace and users' code reach the process that runs them. The present objects with these
+interfaces are in context variables."""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ class Resolver(Protocol):
         """Return the version number and the artifact of a cursor, model or dataset. Each trace of a run gets the same
         answer.
 
-        For a cursor it is the latest version, for a model or dataset the version that `name` means. If there is no
-        version, the answer is 0 and None.
+        For a cursor, the answer is the latest version; for a model or dataset, the version that `name` means. If there
+        is no version, the answer is 0 and None.
         """
         ...
 
@@ -85,15 +86,15 @@ class Attempt(Protocol):
         If that checkpoint is missing or damaged in the store, the one before it is returned.
 
         Raises:
-            BlobMissing, BlobDamaged: that earlier checkpoint is missing or damaged too.
+            BlobMissing, BlobDamaged: the checkpoint before the last one is missing or damaged too.
         """
         ...
 
     def keep(self, checkpoint: object) -> None:
         """Keep a checkpoint for the next attempt, in case this one fails.
 
-        The checkpoint is a value, or the result of `artifact` for it. For a large one, call `artifact` in another
-        thread while the stage goes on, then call `keep` in the stage's own thread.
+        `checkpoint` is a value, or the reference that `artifact` returned for a value. If the value is large, call
+        `artifact` in another thread while the stage goes on, then call `keep` in the stage's own thread.
         """
         ...
 
@@ -114,8 +115,8 @@ class Attempt(Protocol):
         ...
 
     def ref(self, parameter: str) -> Ref | None:
-        """Return the artifact of an argument; None if the argument wasn't given, if it isn't a single artifact, or
-        outside a run."""
+        """Return the artifact of an argument; None if the argument wasn't given, if it isn't a single artifact, or if
+        the stage is called outside a run."""
         ...
 
     @property
@@ -137,7 +138,7 @@ class Attempt(Protocol):
         """Store a value now, and return it as loaded from the store: a table is then memory-mapped.
 
         Use this for a table that is too large for memory: make it piece by piece, store each piece, and return a
-        `Joined` of the pieces. They aren't written a second time.
+        `Joined` of the pieces. The pieces aren't written a second time.
         """
         ...
 
@@ -172,7 +173,8 @@ declared: ContextVar[Mapping[str, Any] | None] = ContextVar("headrace_options", 
 
 
 class Present:
-    """The holder of this process's attempt for threads that the stage starts: they don't inherit context variables."""
+    """Holds this process's attempt for threads that the stage starts, because such threads don't inherit context
+    variables."""
 
     attempt: Attempt | None = None
 

@@ -158,7 +158,7 @@ class StageFunction(Generic[P, R]):
 
     def _as_declared_around(self) -> StageFunction[P, R]:
         """Return the stage with the options of the `hr.options` blocks around its call. Options that were set by
-        `with_options` stay."""
+        `with_options` are kept."""
         around = {name: value for name, value in (declared_around.get() or {}).items() if name not in self._options}
         return self.with_options(**around) if around else self
 
@@ -218,7 +218,8 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
         isolation: `"fresh"` runs each attempt in a new process.
         portable: True if the output is the same on every platform.
         environment: a group or extra of the project's lock that the stage needs besides the project's dependencies. The
-            stage's attempts run in an environment with both. Stages that don't name the group run without it.
+            stage's attempts run in an environment that has the group and these dependencies. Stages that don't name the
+            group run without it.
         name: the name of the stage's tasks; by default the function's name.
 
     Raises:
@@ -262,7 +263,7 @@ def _declare(function: Callable[..., Any], **declared: Any) -> StageFunction[...
 
 
 def _mark_named(function: Any) -> None:
-    """Mark a function, and the functions that it wraps, so that their names aren't part of the key."""
+    """Mark a function, and the functions that it wraps, so that the names of these functions aren't part of the key."""
     while function is not None:
         inside = getattr(function, "__dict__", {})
         inside[NAMED] = True
@@ -357,11 +358,11 @@ def _parameters(function: Callable[..., Any], name: str) -> Sequence[inspect.Par
 
 
 def _check_module(function: Callable[..., Any], name: str) -> None:
-    """Raise an error if the function's module has a stage of this name already. In a notebook this is allowed, since a
-    cell may be run again.
+    """Raise an error if the function's module already has a stage with this name. In a notebook, a second stage with
+    the same name is allowed, since a cell may be run again.
 
     Raises:
-        DefinitionError: there are two stages of one name in a file.
+        DefinitionError: two stages in a file have the same name.
     """
     space = getattr(function, "__globals__", {})
     qualname = getattr(function, "__qualname__", "")
@@ -392,11 +393,11 @@ def ready(
         name: the stage's name in `headrace.stages`. It never changes.
         version: a number that is raised whenever the stage returns another output for the same inputs.
         on: the modules that the stage uses. The versions of their distributions are part of the key.
-        unread: parameters whose values the stage doesn't read. It gets None for them, and their artifacts by
-            `attempt().ref()`.
-        check: a function that is called while a pipeline is traced, before any task runs. It gets the arguments that
-            are known then, with defaults. Values that a task will produce are left out, except handles for `unread`
-            parameters. It raises a `UsageError` if the arguments can't be right.
+        unread: parameters whose values the stage doesn't read. The stage gets None for these parameters;
+            `attempt().ref()` returns their artifacts.
+        check: a function that is called while a pipeline is traced, before any task runs. The function gets the
+            arguments that are known then, with defaults. Values that a task will produce are left out, except handles
+            for `unread` parameters. The function raises a `UsageError` if the arguments can't be right.
         declared: the options of `@stage`.
     """
     declare = stage(**declared)

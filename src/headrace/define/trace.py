@@ -121,7 +121,7 @@ class Trace:
         """Raise an error if an argument doesn't fit the type of its parameter.
 
         Raises:
-            EdgeTypeError: it doesn't fit. The message names both types.
+            EdgeTypeError: the argument doesn't fit. The message names its type and the parameter's type.
         """
         wanted = stage.hints.get(name.lstrip("*"), UNKNOWN)
         if wanted is UNKNOWN:

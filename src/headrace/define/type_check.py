@@ -1,4 +1,4 @@
-"""The check whether a value or an output fits a parameter, by their types."""
+"""Checks by type whether a value or an output fits a parameter."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a n
 def fits(given: Any, wanted: Any) -> bool:
     """Return whether a value of type `given` may be passed to a parameter of type `wanted`.
 
-    Types that can't be compared fit. The rules are those of type checkers: a bare `dict` is a `dict[Any, Any]`, and
-    `Any` fits everything, also inside other types. A table and a stream of record batches fit each other: the worker
-    converts between them.
+    If two types can't be compared, they count as fitting. The rules are those of type checkers: a bare `dict` is a
+    `dict[Any, Any]`, and `Any` fits everything, also inside other types. A table and a stream of record batches fit
+    each other: the worker converts between them.
     """
     given, wanted = _unaliased(given), _unaliased(wanted)
     if _is_open(given) or _is_open(wanted) or given == wanted or _tabular(given, wanted):
@@ -54,7 +54,8 @@ def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _
     fits.
 
     The part is the value itself or an element inside it: every element is checked. `given` returns the type of a
-    placeholder for a value, such as a handle, and None for a real value. Types that can't be compared fit.
+    placeholder for a value, such as a handle, and None for a real value. If two types can't be compared, they count as
+    fitting.
     """
     stands_for = given(value)
     if stands_for is not None:
@@ -81,7 +82,8 @@ def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _
 
 
 def admits(value: object, wanted: Any) -> bool:
-    """Return whether a value may be passed to a parameter of type `wanted`. Types that can't be compared fit."""
+    """Return whether a value may be passed to a parameter of type `wanted`. If its type can't be compared with
+    `wanted`, return True."""
     return misfit(value, wanted) is None
 
 

@@ -13,12 +13,12 @@ from headrace.spec.intent import RegistryKind, wanted, without_preparation
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Version(Late):
-    """A version of a registered model or dataset. If there is none, `version` is 0 and `value` is None.
+    """A version of a registered model or dataset. If no version is registered, `version` is 0 and `value` is None.
 
     `preparation` is the preparation of rows that was registered with a model, or None.
 
-    A stage takes the version as an argument, so it is part of the key. In a pipeline's body, `value` and `preparation`
-    are loaded when the body reads them.
+    A stage takes the version as an argument, so the version is part of the key. In a pipeline's body, `value` and
+    `preparation` are loaded when the body reads them.
     """
 
     kind: RegistryKind

@@ -61,7 +61,8 @@ def identity(arg: Arg) -> str:
 
 
 def differing(before: bytes, after: bytes) -> list[str]:
-    """Return the parameters whose identities differ, between the encoded inputs of two keys of the same task."""
+    """Return the parameters whose identities differ between `before` and `after`: the encoded inputs of two keys of one
+    task."""
     then = told(before)
     return [name for name, now in told(after).items() if then.get(name) != now]
 

@@ -3,8 +3,8 @@
 A task that has to run has no output yet, so the inputs of the tasks after it aren't known. For such a later task, the
 planner assumes that the tasks before it have the same outputs as in one of the latest runs. If there is a result for
 the inputs that follow from this assumption, the plan says that the result is reused if the assumption holds. But the
-outputs may also be the same as in a run before the latest runs. So the plan says that a task surely runs only if no run
-had the same code and the same known inputs.
+outputs may also be the same as in a run before the latest runs. So a task is planned to run for certain only if no
+earlier run had the same code and the same known inputs.
 """
 
 from __future__ import annotations
@@ -184,7 +184,8 @@ class Planner:
                     yield "skip_if_unchanged", why
 
     def _must_have(self, node: Node, stage: Stage) -> Iterator[str]:
-        """Yield the names of the tasks that must not be skipped: if one of them is skipped, so is this task."""
+        """Yield the names of the tasks that a task needs in any case: if one of them is skipped, the task is skipped
+        too."""
         for name, arg in node.args:
             if name not in stage.defaults or name in node.over:
                 yield from (out.task for out in outs(arg))
@@ -244,7 +245,8 @@ class Planner:
         return rows
 
     def _look_up(self, keys: Sequence[str]) -> Sequence[tuple[Ref, str] | None]:
-        """Return the output of each key, with the run that made it, or None. Results are kept for later calls."""
+        """Return, for each key, the stored output and the run that made it, or None. What was found is kept for later
+        calls."""
         unknown = [key for key in dict.fromkeys(keys) if key not in self._there]
         results = self._history.results(unknown) if unknown else {}
         self._there.update((key, results.get(key)) for key in unknown)
@@ -303,7 +305,7 @@ class Planner:
     def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
         """Return, by earlier run, the stored output for the inputs that the task would have if all is as in that run.
 
-        The second value is true if such outputs were looked for, but none is stored.
+        The second value that is returned is true if such outputs were looked for, but none is stored.
         """
         by_run: dict[str, tuple[Ref, str]] = {}
         is_lost = False
@@ -355,7 +357,8 @@ class Planner:
         return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
-        """Return the names of a mapped task's elements (None: not known yet), or the own name of another task."""
+        """Return the names of a mapped task's elements, or None if they aren't known yet. For a task that isn't mapped,
+        return a list with its own name."""
         if not node.over:
             return [node.name]
         args = dict(node.args)
@@ -443,7 +446,8 @@ class Planner:
 
 
 def _says_no(ref: Ref, path: tuple[int, ...]) -> bool:
-    """Return whether the part of a gate's earlier output at `path` is false. If there is no such part, return false."""
+    """Return whether the part at `path` of the earlier output `ref` is the value False. If there is no such part,
+    return False."""
     try:
         return truth(follow(ref, path)) is False
     except Unmappable:

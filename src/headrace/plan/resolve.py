@@ -96,10 +96,12 @@ def columns(
 def labels(name: str, columns: Mapping[str, Sequence[Arg]], how: int = LABELS) -> list[str]:
     """Return the names of a mapped task's elements, such as `fit[depth=4]` or `fit[#0]`.
 
-    An element is named by its values in the first list. If the names aren't unique then, the next lists are added, one
-    by one. An element is named by its number if its values are too long for a name, or equal those of another element.
+    An element is named by its values in the first list. If these names aren't unique, the values in the next list are
+    added to all names, and so on. An element is named by its number if its values are too long for a name, or are the
+    same as those of another element.
 
-    `how` is the naming scheme. In the older scheme 1, all elements are named by number if one of them has no name.
+    `how` is the naming scheme. In the older scheme 1, all elements are named by number if one of them can't be named by
+    its values.
     """
     if how == 1:
         return _all_alike(name, columns)

@@ -59,7 +59,7 @@ class Change(NamedTuple):
 
 ChangedGiven = Callable[[str, Node, Change], Sequence[str]]
 """A function that takes an earlier run, a node and a changed input, and returns the parts of code that have changed in
-that input. It is about functions and classes that are passed to a stage as arguments."""
+that input. The code is that of functions and classes that are passed to a stage as arguments."""
 
 
 def told_change(param: str, parts: Sequence[str]) -> str:
@@ -69,7 +69,7 @@ def told_change(param: str, parts: Sequence[str]) -> str:
 
 
 def made_by(node: Node, unknown: Sequence[str]) -> str:
-    """Return the words that a map's lists aren't known yet, with those of the `unknown` tasks that make them."""
+    """Return words which say from which of the `unknown` tasks the lists of a map come."""
     args = dict(node.args)
     needed = [{out.task for out in outs(args[param])}.intersection(unknown) for param in node.over]
     names = ", ".join(f"`{name}`" for name in unknown if any(name in tasks for tasks in needed))
@@ -87,7 +87,8 @@ def why_run(
     """Return why there is no output to reuse: the differences from the same task in an earlier run, in words.
 
     `before` is the task in the earlier run (None: there is none). `changed_code` names the parts of the stage's code
-    that have changed (None or empty: not known). `changed_given` returns those of a changed argument.
+    that have changed (None or empty: not known). `changed_given` returns the parts of code that have changed in an
+    argument.
     """
     if before is None:
         return "no earlier result"

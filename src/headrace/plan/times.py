@@ -1,10 +1,11 @@
 """Estimates how long a run takes, as a range, from the times of the latest runs. Pure.
 
-The lower end assumes that a task runs only if it surely runs, and as fast as it ever was. The upper end assumes that
-every task that may run does run, as slow as it ever was.
+The lower end counts only the tasks that surely run, each with its shortest time so far. The upper end counts all tasks
+that may run, each with its longest time so far.
 
 A run also needs time besides its tasks: to trace, to start workers, to import. That time grows with the number of
-tasks. So for the lower end, only those earlier runs count that ran no other tasks than those that surely run now.
+tasks. So the lower end takes this time only from earlier runs in which no other tasks ran than those that surely run
+now.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Times:
         """Add a task that runs `rounds` times, one after another.
 
         `took` is the time of one attempt (None: not known). `cpu` is the number of cpus of all its attempts together.
-        `is_sure` is false if it may turn out that the task doesn't run.
+        `is_sure` is true if the task surely runs.
         """
         self._may.add(task)
         self._sure |= {task} if is_sure else set()

@@ -11,11 +11,12 @@ from headrace.spec.plan import PlannedTask
 STAGE = "transfer"
 
 Source = Callable[[Ref], Link | None]
-"""A function from a blob to the link over which it would be copied, or None if it needn't or can't be copied."""
+"""A function from a blob to the link over which it would be copied, or None if the blob needn't be copied or can't be
+copied."""
 
 
 def transfer_name(digest: str, source: str, target: str, nonce: str = "") -> str:
-    """Return the name of a transfer task, `transfer[ab12cd34 eu->us]`. The blob's nonce is added if it is given."""
+    """Return the name of a transfer task, `transfer[ab12cd34 eu->us]`. If `nonce` is given, it is added."""
     return f"{STAGE}[{digest[:8]}{'.' if nonce else ''}{nonce} {source}->{target}]"
 
 

@@ -9,12 +9,12 @@ grant: the amount that it may use until it asks again. The rules:
    smallest dominant share (the largest of its shares of cpus, memory and gpus). Among equal runs, the one whose grant
    last grew longest ago comes first, then the oldest run. This is dominant resource fairness (Ghodsi et al., 2011). If
    only one resource is scarce, it is max-min fairness.
-3. If the neediest run uses nothing and its attempt doesn't fit into the free resources, the free resources that it
-   needs are reserved for it, and no later run gets them. There is one exception: nothing is reserved if a run that came
-   before it in the order got something this time. So an attempt that is larger than its run's share starts once the
-   attempts of others have ended. After that, its run is the last that got something, so the other runs fill the pool
-   before its next attempt.
-4. A run that is alone gets the whole pool at once.
+3. The neediest run may use nothing, while its attempt doesn't fit into the free resources. Then the free resources that
+   the attempt needs are reserved for this run, so that no later run gets them. There is one exception: nothing is
+   reserved if, in the same computation, something was handed out to a run that came before this run in the order of
+   rule 2. So an attempt that is larger than its run's share starts once the attempts of other runs have ended. After
+   that, this run is the one that got resources last, so the other runs fill the pool before its next attempt.
+4. If no other run claims anything, a run gets the whole pool at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from headrace.spec.claim import Amount, Claim
 
 SLACK = 1e-9
-"""Two amounts that differ by no more than this count as equal: it absorbs rounding errors."""
+"""Two amounts that differ by no more than this count as equal, because of rounding errors."""
 STEPS = 256
 """The resources that a run wants are handed out in about this many steps at most, so that the computation for a large
 pool takes no longer than for a small one."""
@@ -83,10 +83,11 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
 
 
 def _step(unit: Sequence[float], rest: Sequence[float], free: Sequence[float], total: Sequence[float]) -> list[float]:
-    """Return the resources to hand out in one step: those of as many attempts as keep the number of steps small.
+    """Return the resources to hand out in one step: the needs of one or more attempts, so that there are few steps.
 
-    The step is no larger than what fits into `free`, but covers one attempt at least. `unit` is what one attempt needs,
-    `rest` what the run still wants, `total` the capacity of the pool. Each list holds cpus, GiB of memory and gpus.
+    A step covers only as many attempts as fit into `free`. If not even one fits, it covers one attempt. `unit` is what
+    one attempt needs, `rest` what the run still wants, `total` the capacity of the pool. Each list holds cpus, GiB of
+    memory and gpus.
     """
     if not any(unit[r] > SLACK and rest[r] > SLACK for r in range(3)):
         return list(rest)
@@ -99,7 +100,8 @@ def _step(unit: Sequence[float], rest: Sequence[float], free: Sequence[float], t
 def _unit(claim: Claim) -> list[float]:
     """Return the cpus, GiB of memory and gpus that the run's next attempt needs.
 
-    If the claim doesn't say, return one cpu's worth of what the run still wants.
+    If the claim doesn't say what the attempt needs, assume that each attempt takes one cpu, and divide the resources
+    that the run still wants by the number of cpus among them.
     """
     least = _three(claim.least)
     if any(least):

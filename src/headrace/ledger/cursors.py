@@ -1,4 +1,4 @@
-"""Moves a cursor outside of runs, for a user: adds a version, as a task does when it advances the cursor."""
+"""Advances a cursor outside of runs, for a user. The cursor gets a new version, as when a task advances it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
     """Add the next version of a cursor outside of runs, if `wanted.version` is still its latest version.
 
-    If a run has read that version and a task of it advances the cursor later, the task succeeds, but its value is
-    dropped, and the run shows a note.
+    If a run has read the earlier version, a task of that run may still advance the cursor. Then the task succeeds, but
+    the value that it sets is dropped, and the run shows a note.
 
     Raises:
         UsageError: the cursor has a newer version by now.

@@ -1,5 +1,5 @@
-"""Work that only one process may do at a time: it deletes blobs that no row names, or it relies on no blob being
-deleted."""
+"""A lease for work that only one process may do at a time: to delete blobs that no row names, or work during which no
+blob may be deleted."""
 
 from __future__ import annotations
 

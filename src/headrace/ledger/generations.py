@@ -24,24 +24,26 @@ from headrace.spec.artifact import Ref, blobs, within
 from headrace.spec.noun import UNREADABLE
 
 SPILL = -1
-"""Replaces the run's number for a generation named by a worker's report that no driver has read yet."""
+"""Used in place of a run's number if a worker's report, which no driver has read yet, names the generation."""
 
 STANDING = -2
-"""Replaces the run's number for a generation named by a cursor or a registered version."""
+"""Used in place of a run's number if a cursor or a registered version names the generation."""
 
 SEEN = 100_000
-"""How many of a run's generations are remembered, to leave out duplicates. Beyond that, some are yielded twice."""
+"""How many generations of a run are remembered, so that each is yielded only once. If a run has more, some are yielded
+twice."""
 
 RESTORE = "restore it from a backup: `headrace restore`"
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
-"""The first bytes of a `Reused` event, after its length byte. They show which events need decoding: only a few."""
+"""The first bytes of a `Reused` event after its length byte. Only the few events with these bytes need to be
+decoded."""
 
 
 def of_run(db: Database, run: int) -> Iterator[Naming]:
-    """Yield the generations that a run names: those in the run's list, then those of its tasks' outputs that the list
-    lacks (normally none)."""
+    """Yield the generations that a run names: first those in the run's list of blobs, then those that its tasks'
+    outputs need but the list lacks (normally none)."""
     seen: set[Generation] = set()
     for digest, nonce, size, _ in scan.blobs(db, run):
         if len(seen) < SEEN:
@@ -116,8 +118,8 @@ def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
 def pinned(db: Database) -> frozenset[str]:
     """Return the ids of the runs to keep because cursors or registered versions rely on them.
 
-    These are the runs that set a cursor's newest value, the runs that versions were registered in or from, and the runs
-    that made a registered artifact which such a run reused.
+    These are (1) the runs that set a cursor's newest value; (2) the runs in which a version was registered, or from
+    which a user registered one; (3) if a run of (2) reused a registered artifact, the runs from which it was reused.
     """
     numbers = {run.id: run.number for run in records.runs(db)}
     newest = {cursor.name: cursor.run for cursor in records.cursors(db)}
@@ -141,9 +143,8 @@ def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
 
 
 def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
-    """Yield the runs from which these runs reused results under the wanted keys; then the runs from which those runs
-    reused them, and so on. The whole chain is needed because a run may have reused the result of a run that was
-    forgotten later."""
+    """Yield the runs from which the runs in `wanted` reused results under the wanted keys, directly or through other
+    runs. The runs in between are needed because the run that made a result may be forgotten."""
     seen = set()
     while wanted:
         number, keys = wanted.popitem()
@@ -168,8 +169,8 @@ def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Nam
 
 
 def unnamed_bundles(named: Inventory, runs: Iterable[RunRecord]) -> Container[str]:
-    """Return the digests of bundles that runs name by digest only, without a nonce: every generation of these is
-    needed."""
+    """Return the digests of bundles that runs name by digest only, without a nonce: all generations with these digests
+    are needed."""
     return {run.bundle for run in runs if not named.holds(run.bundle, run.number)}
 
 

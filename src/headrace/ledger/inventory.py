@@ -74,11 +74,11 @@ class Inventory:
         self.close()
 
     def close(self) -> None:
-        """Free its memory and temporary file."""
+        """Free the set's memory and its temporary file."""
         self._db.close()
 
     def add(self, rows: Iterable[Naming]) -> None:
-        """Add generations that runs name. Those that are already there stay as they are.
+        """Add generations that runs name. A generation that is already in the set stays as it is.
 
         Raises:
             LedgerError: there is no space left for temporary files.
@@ -153,8 +153,8 @@ class Inventory:
         return self._db.execute(text, parameters)
 
     def _sort(self) -> None:
-        """Merge the added rows into the sorted table. They are sorted first, since inserting at random places in a tree
-        is slow."""
+        """Merge the added rows into the sorted table. The rows are sorted before they are inserted, since it is slow to
+        insert at random places in a tree."""
         if self._is_open:
             with room():
                 self._db.execute(

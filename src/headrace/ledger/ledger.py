@@ -26,15 +26,16 @@ from headrace.run.ports import LIVE
 from headrace.spec.fleet import Pool
 
 MANY_DRAWS = 100
-"""If this many drawn ids in a row belong to other runs, nearly all ids of this length are in use. The next ids are
-longer."""
+"""If this many ids, drawn one after another, all belong to other runs, nearly all ids of this length are in use. The
+next ids to be drawn are longer."""
 
 
 class Ledger:
     """A project's ledger, at a file's path or a URL.
 
     If `project` is given, the ledger must belong to that project. The ledger's runs share the capacity of `pools` by
-    the rule `share`, which is `place.share.grant`. `clock` replaces the clock, in Unix seconds.
+    the rule `share`, which is `place.share.grant`. `clock`, if it is given, is called for the time in Unix seconds
+    instead of the real clock.
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class Ledger:
         return connect(self.address)
 
     def open_run(self, pipeline: str, *, holder: str = "") -> RunLedger:
-        """Return the ledger of a new run, with a new id and a held lease. The run has no row until its first commit,
-        which must carry one.
+        """Return the ledger of a new run, with a new id and a held lease. The run has no row yet: its first commit must
+        contain the row.
 
-        If another run has the drawn id, the next id is drawn. Among 300 runs of one pipeline on one day, the
-        probability that two draw the same id is about one half.
+        If another run has the drawn id, another id is drawn. Among 300 runs of one pipeline on one day, the probability
+        that two draw the same id is about one half.
         """
         db = self.connect()
         try:
@@ -111,7 +112,8 @@ class Ledger:
             raise
 
     def take(self, run_id: str, holder: str = "") -> RunLedger:
-        """Take the lease of an existing run and return its ledger. An earlier driver of the run can't write any more.
+        """Take the lease of an existing run and return its ledger. After that, an earlier driver of the run can't write
+        any more.
 
         Raises:
             NotFoundError: there is no such run.
@@ -135,8 +137,8 @@ class Ledger:
             raise
 
     def _taken(self, db: Database, run_id: str, held: Lease, holder: str) -> tuple[int, str, int, int]:
-        """Raise the run's epoch by one; return the run's number, its pipeline, the new epoch, and its next event's
-        number."""
+        """Raise the run's epoch by one; return the run's number, its pipeline, the new epoch, and the number of the
+        run's next event."""
         held.check()
         found = db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone()
         if found is None:

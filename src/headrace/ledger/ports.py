@@ -10,7 +10,7 @@ from headrace.spec.claim import Amount, Claim
 
 
 class Blobs(Protocol):
-    """One region's store, as the code that merges generations with equal bytes needs it."""
+    """One region's store, with only the methods that are needed to merge generations with equal bytes."""
 
     def size(self, digest: str, nonce: str) -> int | None: ...
     def verify(self, digest: str, nonce: str) -> None: ...
@@ -23,7 +23,7 @@ class Spills(Protocol):
 
 
 class Share(Protocol):
-    """The rule that says how much of a pool one run may use. `asks` is the index of that run's claim. Claims are
-    ordered by arrival (`place.share.grant`)."""
+    """The rule that says how much of a pool one run may use. `asks` is the index of that run's claim in `claims`, which
+    are in the order of their arrival (`place.share.grant`)."""
 
     def __call__(self, capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount: ...

@@ -1,4 +1,4 @@
-"""The rows of a ledger as structs, with a field for each column that is read, under the column's name.
+"""The rows of a ledger as structs. A struct has a field for each column that is read; the field has the column's name.
 
 `run.ports` has the rows that a driver writes. `ledger.views.rows` has the rows that are shown to people.
 """
@@ -20,7 +20,7 @@ from headrace.spec.intent import RegistryKind
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """A run's row: the columns that decide how long the run's blobs are kept."""
+    """The columns of a run's row that decide how long the run's blobs are kept."""
 
     number: int
     id: str
@@ -49,8 +49,8 @@ class ResultRecord(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class CursorRecord(Struct, frozen=True, kw_only=True):
-    """A version of a cursor, and what set it: a task of a run (`run` is an id), or a user (`by`). `value` is
-    encoded."""
+    """A version of a cursor. It was set by a task (`run` is the id of the task's run) or by a user (`by`). `value` is
+    an encoded artifact."""
 
     name: str
     version: int
@@ -106,8 +106,9 @@ class MetricRecord(Summary, frozen=True, kw_only=True):
 
 
 class GrantRecord(Struct, frozen=True, kw_only=True):
-    """A run's claim on a pool: what it wants, uses, needs at least, and is granted. `arrived` and `served` are numbers
-    of the pool's decisions: the one at which the run arrived, and the last one that gave the run more."""
+    """A run's claim on a pool: what it wants, uses, needs at least, and is granted. The decisions about a pool are
+    numbered: `arrived` is the number of the decision at which the run arrived, and `served` that of the last decision
+    that gave the run more."""
 
     run: str
     arrived: int

@@ -14,8 +14,9 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def lock(db: Database) -> None:
-    """Lock the registry until this transaction ends: other processes that register a version, or move a cursor outside
-    of runs, wait. This is only needed on a server, where several processes may write at the same time."""
+    """Lock the registry until this transaction ends. Until then, other processes can't register a version or move a
+    cursor outside of runs; they wait. The lock is only needed on a server, where several processes may write at the
+    same time."""
     db.execute(db.sql.LOCK_REGISTRY)
 
 
@@ -33,7 +34,7 @@ def put(
     """Register a version, if it isn't registered yet, and point its aliases at it. The caller's transaction must hold
     the lock.
 
-    A registered version that has no preparation yet gets the preparation in `wanted`.
+    If the version is already registered, but has no preparation yet, it gets the preparation in `wanted`.
     """
     kind, name, identity = wanted.kind, wanted.name, wanted.out.identity
     out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))

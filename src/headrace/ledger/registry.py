@@ -18,11 +18,11 @@ from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 
 
 def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = None, why: str | None = None) -> int:
-    """Register an artifact outside of runs and return its version. If it is already registered, its version stays the
-    same.
+    """Register an artifact outside of runs and return its version. If the artifact is already registered under this
+    name, its version number stays the same.
 
-    The artifact must already be in the store, and is kept there from now on. `origin` says where it came from. `why`
-    says why the aliases point at it although its report advises against it.
+    The artifact must already be in the store, and is kept there from now on. `origin` says where the artifact came
+    from. `why` says why the aliases point at the artifact although its report advises against that.
 
     Raises:
         NotFoundError: the garbage collector no longer keeps the artifact, and may be deleting it.
@@ -69,7 +69,7 @@ def point(
 
 
 def unpoint(ledger: Ledger, kind: RegistryKind, name: str, alias: str) -> None:
-    """Remove an alias. The version that it points at stays. If there is no such alias, nothing is done."""
+    """Remove an alias, but not the version that it points at. If there is no such alias, do nothing."""
     with closing(ledger.connect()) as db, db.troubles():
         db.execute(db.sql.FORGET_ALIAS, (kind, name, alias))
 

@@ -34,7 +34,7 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class _Head(Struct, frozen=True, array_like=True):
-    """The first fields of an encoded `Ref`: all that a task's row needs."""
+    """The first fields of an encoded `Ref`. A task's row needs only these."""
 
     digest: str
     size: int
@@ -148,15 +148,16 @@ class RunLedger:
     def earlier(self, task: str) -> Earlier | None:
         """Return how a task's key was made in an earlier run, or None.
 
-        The earlier run is the pipeline's latest one that has the task and had ended before this run began.
+        The earlier run is the pipeline's latest run that has the task and that had ended before this run began.
         """
         while (found := self._earlier.get(task)) is None and self._read_earlier():
             pass
         return found
 
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
-        """Return the version that a name means, with its encoded artifact, or None if there is none. For a cursor this
-        is the latest version; for a model or dataset it is the version that the name selects.
+        """Return the version that a name means, with the version's encoded artifact, or None if there is no such
+        version. For a cursor this is the latest version; for a model or dataset it is the version that the name
+        selects.
 
         Raises:
             UsageError: the name of a model or dataset is malformed.
@@ -173,7 +174,7 @@ class RunLedger:
 
     def set_here(self, name: str, version: int) -> tuple[bool, bytes] | None:
         """Return whether this run has set a version of a cursor, and the version's encoded value. Return None if the
-        version doesn't exist."""
+        cursor has no such version."""
         db = self._db
         with db.troubles():
             db.end_reading()
@@ -182,8 +183,8 @@ class RunLedger:
 
     def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
         """Return the version of a model or dataset that `NAME`, `NAME:3` or `NAME@ALIAS` selects, with its encoded
-        artifact. The artifact includes the preparation of rows for it, if there is one. Return None if there is no such
-        version.
+        artifact. If a model has a preparation of rows, the artifact includes the preparation. Return None if there is
+        no such version.
 
         Raises:
             UsageError: the name has none of these forms.
@@ -218,7 +219,8 @@ class RunLedger:
         return [Signal(id=id, kind=kind, by=by, body=body) for id, kind, by, body in rows]
 
     def share(self, pool: Pool) -> None:
-        """Replace a pool's description by what its backend found: a cluster may differ in size from the settings."""
+        """Replace the description of a pool by `pool`, as the pool's backend has found it: a cluster's size may differ
+        from the size in the settings."""
         self._pools = {**self._pools, pool.name: pool}
 
     def grant(self, want: Want) -> Grant:
@@ -267,8 +269,8 @@ class RunLedger:
         return number
 
     def _stored(self, batch: Batch) -> int | None:
-        """Return the run's number if a tick was committed although its answer was lost. Return None if it wasn't, or if
-        the tick has no events by which to find out."""
+        """Find out whether a tick was committed when the server's answer was lost. Return the run's number if it was,
+        and None if it wasn't. Return None too if the tick has no events, since then it can't be found out."""
         db = self._db
         found = db.execute(db.sql.RUN_BY_ID, (self.run,)).fetchone()
         if found is None or not batch.bodies or found[1] != self.epoch:
@@ -336,7 +338,7 @@ class RunLedger:
 
     def _apply(self, intents: Sequence[tuple[str, Intent]]) -> None:
         """Apply the changes of Headrace's own state that tasks have asked for. The intents are sorted, so that runs
-        which write at once don't deadlock."""
+        that write at the same time don't deadlock."""
         db, now = self._db, self._clock()
         registered = False
         for task, intent in sorted(intents, key=lambda each: (type(each[1]).__name__, each[1].name)):
@@ -353,7 +355,7 @@ class RunLedger:
                     registration.put(db, intent, run=self.run, task=task, by=self._holder, at=now)
 
     def _read_earlier(self) -> bool:
-        """Read the tasks of the next earlier run that is not read yet; return whether there was one."""
+        """Read the tasks of the next earlier run that is not read yet; return whether there was such a run."""
         if self._earlier_runs == []:
             return False
         db, sql = self._db, self._db.sql

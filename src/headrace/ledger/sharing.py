@@ -1,8 +1,9 @@
-"""How the runs of a ledger share a pool: each run's claim is a row, and a rule (`place.share`) decides.
+"""Shares a pool among the runs of a ledger: each run's claim is a row, and a rule (`place.share`) decides how much each
+run gets.
 
 Each decision is one transaction, which first locks the pool's row. The pool's epoch counts the decisions. A claim
-counts while its run's lease is held, whatever the clock says. Claims mean nothing after the machine crashes, so these
-transactions don't wait for the disk.
+counts as long as its run's lease is held, no matter how much time has passed. Claims mean nothing after the machine
+crashes, so these transactions don't wait for the disk.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ TERM_S = 10.0
 
 
 Check = Callable[[], None]
-"""Checks, within the transaction, that this driver still holds the run; raises `Unmet` if it doesn't."""
+"""A function that checks, within the transaction, that this driver still holds the run, and raises `Unmet` if the
+driver doesn't."""
 
 
 def grant(db: Database, check: Check, pool: Pool, share: Share, want: Want, *, run: str, now: float) -> Grant:

@@ -1,2 +1,2 @@
-"""The databases below the ledger, an SQLite file or a PostgreSQL server: connections, tables, statements, leases. Begin
-with `database`, the port. The modules above this package give the rows their meaning."""
+"""The database in which a ledger is stored, an SQLite file or a PostgreSQL server: connections, tables, statements,
+leases. Begin with `database`, the port. This package doesn't know what the rows mean."""

@@ -37,7 +37,7 @@ def file_of(address: Address) -> Path:
 
 
 def unknown(address: Address) -> ConfigError:
-    """Return the error for an address whose kind of ledger doesn't exist."""
+    """Return the error for an address that belongs to no known kind of ledger."""
     return ConfigError(
         f"`[ledger] url` is `{masked(address)}`, and there is no such kind of ledger",
         hint="give postgresql://user@host/name or sqlite:///path/to/ledger.db, or leave it out",

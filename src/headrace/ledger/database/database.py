@@ -26,8 +26,8 @@ class Unmet(Exception):
 
 
 class Rows(Protocol):
-    """The rows that a statement returned. `description` has one tuple for each column, which begins with the column's
-    name."""
+    """The rows that a statement returned. `description` has one tuple for each column. Each tuple begins with the
+    column's name."""
 
     @property
     def description(self) -> Any: ...
@@ -39,7 +39,8 @@ class Rows(Protocol):
 class Database(Protocol):
     """A connection to a ledger's database.
 
-    `name` is the database's name to show to people, without a password. `sql` holds the statements in its dialect.
+    `name` is the database's name to show to people, without a password. `sql` holds the statements in the database's
+    dialect.
     """
 
     @property
@@ -53,8 +54,8 @@ class Database(Protocol):
         """Run a statement, in the open transaction if there is one, otherwise in a transaction of its own."""
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a query once for each row of parameters; return the first row of each result, or None where it is
-        empty."""
+        """Run a query once for each row of parameters. Return the first row of each result, or None for a result
+        without rows."""
 
     def executemany(self, text: str, rows: Iterable[Sequence[Any]], /) -> object:
         """Run a statement once for each row of parameters."""
@@ -63,8 +64,8 @@ class Database(Protocol):
         """Run a statement that must find or change a row.
 
         Raises:
-            Unmet: the statement found or changed no row. This is raised at the latest when the transaction ends, and
-                the transaction then stores nothing.
+            Unmet: the statement found or changed no row. The error may be raised only when the transaction ends. The
+                transaction stores nothing.
         """
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
@@ -76,8 +77,8 @@ class Database(Protocol):
     ) -> T:
         """Run `work` in a transaction and return its value; try again after a conflict or a broken connection.
 
-        After a broken connection the transaction may have been committed. So `done` is called before the next try, and
-        returns the transaction's value if it was committed, or None if it wasn't.
+        If the connection breaks, the transaction may have been committed or not. So `done` is called before the next
+        try. It returns the transaction's value if the transaction was committed; otherwise it returns None.
         """
 
     def snapshot(self) -> AbstractContextManager[None]:
@@ -87,7 +88,7 @@ class Database(Protocol):
         """Begin a series of lookups that may share one snapshot. `end_reading` ends the series."""
 
     def end_reading(self) -> None:
-        """End the shared snapshot: later reads see what others have stored since."""
+        """End the shared snapshot: later reads also see what other processes have stored since the snapshot began."""
 
     def troubles(self) -> AbstractContextManager[None]:
         """Return a context that turns the database's exceptions into a `LedgerError` with a hint."""
@@ -96,15 +97,14 @@ class Database(Protocol):
         """Return whether the database still exists: False if its file was removed while the connection was open."""
 
     def now(self) -> float:
-        """Return the time by which leases are judged, in Unix seconds: the server's clock, or this machine's clock if
-        there is no server."""
+        """Return the time in Unix seconds by the server's clock, or by this machine's clock if there is no server."""
 
     def problems(self, *, deep: bool) -> list[str]:
         """Return a description of each fault in the database itself, such as a damaged page. The contents of rows are
         not judged."""
 
     def hurry(self) -> None:
-        """Stop waiting for a slow or broken connection from now on: the work is done, or was given up."""
+        """From now on, wait only briefly for a slow or broken connection: the work is done, or was given up."""
 
     def close(self) -> None:
         """Close the connection."""

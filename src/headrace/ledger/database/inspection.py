@@ -21,7 +21,8 @@ extract(epoch FROM clock_timestamp())::double precision
 
 
 class Inspected(Struct, frozen=True, kw_only=True):
-    """Measurements of a ledger's server. `offset_s` is how many seconds its clock is ahead of ours."""
+    """Measurements of a ledger's server. `offset_s` is how many seconds the server's clock is ahead of this
+    machine's."""
 
     version: str
     bytes: int

@@ -1,8 +1,8 @@
 """The lease of a run on one machine: a lock on a file, which the kernel frees when the driver's process ends.
 
-Clocks play no part, so a clock that jumps ends nobody's lease. The lock keeps two drivers from one run. If the lock
-fails, the run's epoch protects the run: every write checks the epoch. A process that is forked from the driver after
-the lock was taken, and doesn't call `exec`, holds the lock too until that process ends.
+No clock is used, so a clock that jumps ends no lease. The lock prevents two drivers from driving the same run. If the
+lock fails, the run's epoch protects the run: every write checks the epoch. If the driver forks a process after it took
+the lock, and that process doesn't call `exec`, that process also holds the lock until it ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from headrace.ledger.database.leases import Holder, refusal
 from headrace.spec.noun import UNREADABLE
 
 PATIENCE_S = 0.1
-"""How long a driver tries to take a lock: a process that only checks the lock also holds it, for microseconds."""
+"""How many seconds a driver tries to take a lock. One try isn't enough, since a process that only checks a lock also
+holds it, for some microseconds."""
 
 
 class FileLease:
@@ -144,7 +145,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _write(descriptor: int, holder: Holder) -> None:
-    """Write the holder into its lock file. On a full disk the lock stays held without a name: `headrace gc`, which
+    """Write the holder into its lock file. If the disk is full, write nothing, but keep the lock: `headrace gc`, which
     frees space, needs a lock too."""
     os.ftruncate(descriptor, 0)
     try:

@@ -1,9 +1,10 @@
-"""Leases as rows on a server. The server's clock judges them: a lease lasts `TERM_S` and is renewed well before that.
+"""Leases as rows on a server. A lease expires `TERM_S` after its last renewal, by the server's clock, and is renewed
+well before it expires.
 
-The holder renews its lease with its ordinary writes. While the holder is busy with something else for long, a thread
-renews the lease over a connection of its own. A process that is stopped renews nothing, so another process may take its
-lease. Then all later writes of the stopped process fail: each holder has its own token, and each of its transactions
-checks that token.
+The holder renews its lease with its ordinary writes. If the holder writes nothing for some time, a thread renews the
+lease over a separate connection. A stopped process doesn't renew its lease, so another process may take the lease. Then
+all later writes of the stopped process fail: each holder has its own token, and each transaction of a holder checks
+that token.
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ from headrace.ledger.database.statements import Statements
 
 TERM_S = 10.0
 RENEW_S = 1.0
-"""The shortest time between two renewals. A waiting driver needs about as long to see that the holder is alive."""
+"""The shortest time between two renewals. A driver that waits for the lease needs about this time to see that the
+holder is alive."""
 LOOK_S = 0.1
 JOIN_S = 1.0
-"""How long `release` waits for the renewing thread to end. If that thread waits for the server, it ends later alone."""
+"""How many seconds `release` waits for the renewing thread to end. If that thread is waiting for the server, it may end
+after `release` has returned."""
 FORGOTTEN_S = 45.0
-"""A lease that expired this long ago is deleted. A holder that was only stopped, not dead, can't write after that."""
+"""A lease that expired this many seconds ago is deleted. If its holder was only stopped and goes on after the deletion,
+the holder can't write any more."""
 
 
 class Sessions(Protocol):
-    """A server session as leases need it: it runs statements, repeats them after a broken connection, and opens more
-    connections."""
+    """The methods of a server session that leases use. They run statements, repeat a statement if the connection broke,
+    and open more connections."""
 
     @property
     def sql(self) -> Statements: ...
@@ -110,8 +114,9 @@ class RowLeases:
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> RowLease:
         """Take a lease and return it.
 
-        If another process holds the lease, wait for at most one term: if that process is alive, it renews the lease,
-        and `LeaseHeld` is raised; otherwise its lease expires. If `is_patient` is False, raise at once.
+        If another process holds the lease, wait for at most `TERM_S`. If that process renews the lease meanwhile, it is
+        alive, and `LeaseHeld` is raised. Otherwise the lease expires, and is taken. If `is_patient` is False, raise
+        `LeaseHeld` without waiting.
         """
         token = secrets.randbits(62)
         asks = run, token, os.getpid(), os.uname().nodename, name, TERM_S
@@ -137,8 +142,7 @@ class RowLeases:
         return None if row is None else _holder(row)
 
     def held(self, runs: Iterable[str]) -> set[str]:
-        """Return which of the given runs have a held lease. Within a transaction, errors are left to the
-        transaction."""
+        """Return which of the given runs have a held lease. Errors of the database are raised unchanged."""
         names = list(runs)
         return {name for (name,) in self._db.execute(self._sql.HELD_LEASES, (names,))} if names else set()
 

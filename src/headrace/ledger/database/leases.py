@@ -1,4 +1,4 @@
-"""Leases: the right to drive a run, or to collect garbage. At most one process holds each."""
+"""Leases: the right to drive a run, or to collect garbage. At most one process at a time holds a lease."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from headrace.errors import LeaseHeld
 
 
 class Holder(Struct, frozen=True):
-    """The holder of a lease, for people: its process id, its host, since when (Unix seconds), and the name that it
-    gave."""
+    """The holder of a lease, as messages describe it: the process id, the host, the time since when it has held the
+    lease (Unix seconds), and the name that it gave."""
 
     pid: int
     host: str
@@ -28,9 +28,9 @@ class Holder(Struct, frozen=True):
 class Lease(Protocol):
     """A held lease.
 
-    `renew` says that the holder is alive; it may be called often, and writes only now and then. `check` raises `Unmet`
-    if the lease is no longer held; otherwise the lease stays held until the current transaction has ended. `release`
-    gives the lease back, and does nothing if the lease was already released or lost.
+    `renew` records that the holder is alive. It may be called often, since most calls write nothing. `check` raises
+    `Unmet` if the lease is no longer held; otherwise the lease stays held until the current transaction has ended.
+    `release` gives the lease back, and does nothing if the lease was already released or lost.
     """
 
     def renew(self) -> None: ...
@@ -44,8 +44,8 @@ class Leases(Protocol):
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> Lease:
         """Take a lease for this process and return it.
 
-        If another process holds the lease, this may wait to see whether that process is alive. If `is_patient` is
-        False, it doesn't wait.
+        If another process holds the lease and `is_patient` is True, this method may wait to see whether that process is
+        alive.
 
         Raises:
             LeaseHeld: another process holds the lease; the message names it.
@@ -59,11 +59,12 @@ class Leases(Protocol):
         """Return which of the given runs have a held lease."""
 
     def all(self) -> Iterator[str]:
-        """Yield the names of all leases whose holder may still write: held leases, and those a stopped holder could
-        renew."""
+        """Yield the names of all leases whose holder may still write: held leases, and expired leases that a stopped
+        holder could still renew."""
 
     def tidy(self) -> None:
-        """Delete the leases of holders that have ended. A holder that was only stopped can't write after that."""
+        """Delete the leases of holders that have ended. If a holder was only stopped, it can't write any more after its
+        lease is deleted."""
 
 
 def refusal(run: str, holder: Holder | None) -> LeaseHeld:

@@ -1,9 +1,8 @@
 """Brings an older ledger to this version's tables, with Alembic.
 
 The migrations are in `migrations/versions`, one for each change of the tables. The revision of a migration is its
-number; SQLite also keeps that number as `user_version`. A new ledger is created with all tables at once, and is at the
-last revision. A migration is one transaction, so a crash leaves the ledger at the old or at the new version, never
-between.
+number; SQLite also keeps that number as `user_version`. A new ledger is created with all tables, at the last revision.
+A migration is one transaction, so after a crash the ledger has either the old or the new version.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ SCRIPTS = Path(__file__).with_name("migrations")
 
 
 def migrate_file(path: Path, schema: int = SCHEMA) -> None:
-    """Bring the ledger at `path` to the version `schema`. If two processes try at once, the second does nothing."""
+    """Bring the ledger at `path` to the version `schema`. If two processes try at the same time, the second one changes
+    nothing."""
     with begin(path) as connection:
         upgrade(connection, revision(schema))
         connection.execute(text(f"PRAGMA user_version={schema}"))
@@ -34,7 +34,7 @@ def migrate_file(path: Path, schema: int = SCHEMA) -> None:
 
 @contextmanager
 def begin(path: Path) -> Iterator[Connection]:
-    """Return a transaction that holds the write lock from its start; changes of tables are part of it too."""
+    """Return a transaction that holds the write lock from its start, and that also covers changes of tables."""
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
 
     @event.listens_for(engine, "begin")

@@ -11,13 +11,15 @@ from headrace.ledger.database.database import Database
 def connect(address: Address, *, project: str = "") -> Database:
     """Return a connection to a ledger, and create the ledger if it is missing.
 
-    An older ledger is migrated, unless others may have it open with older code. `project` is the name of the project
-    that must own the ledger. A ledger without an owner becomes this project's.
+    An older ledger is migrated if it is a file. On a server it isn't, since drivers with an older Headrace may use it.
+    `project` is the name of the project that must own the ledger. If the ledger has no owner, this project becomes its
+    owner.
 
     Raises:
         ConfigError: there is no such kind of ledger, or the ledger belongs to another project.
-        LedgerVersionError: a newer Headrace wrote the ledger, or an older one wrote it and others may still use it.
-        LedgerError: the ledger can't be read or created, or the database holds something else.
+        LedgerVersionError: a newer Headrace wrote the ledger, or the ledger is on a server and has the tables of an
+            older Headrace.
+        LedgerError: the ledger can't be read or created, or the database isn't a ledger.
     """
     if is_shared(address):
         check_driver()

@@ -1,8 +1,9 @@
 """The ledger on a PostgreSQL server, which drivers on several machines share.
 
-If the connection breaks outside of a transaction, the statement runs again on a new connection. The work of
-`atomically` does the same. So a server that restarts within `PATIENCE_S` costs only time. The statements of a
-transaction go to the server in one round trip, as long as no result is read in between (libpq's pipeline mode).
+If the connection breaks outside of a transaction, the statement runs again on a new connection. If it breaks within
+`atomically`, the whole transaction runs again. So if the server restarts within `PATIENCE_S`, the work only takes
+longer. The statements of a transaction go to the server in one round trip, as long as no result is read in between
+(libpq's pipeline mode).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ T = TypeVar("T")
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of errors that are also raised, and handled
 
 PATIENCE_S = 60.0
-"""How long a process that was connected waits for a server that can't be reached, in seconds."""
+"""How many seconds a process that has lost its connection tries to connect again."""
 
 TRIES = 30
-"""How many times a transaction that conflicts with others is tried."""
+"""How many times a transaction is tried, at most, if it conflicts with others."""
 
 
 class PostgresDatabase:
@@ -63,8 +64,8 @@ class PostgresDatabase:
         return self._again(lambda: self._link.execute(text.encode(), parameters, binary=True))
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a query once for each row of parameters, all in one round trip; return the first row of each result, or
-        None."""
+        """Run a query once for each row of parameters, all in one round trip. Return the first row of each result, or
+        None for a result without rows."""
         if len(rows) == 1:
             return [self.execute(text, rows[0]).fetchone()]
 
@@ -84,8 +85,8 @@ class PostgresDatabase:
                 cursor.executemany(text.encode(), rows)
 
     def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
-        """Run a statement that must find or change a row. The statement is written so that it divides by zero if there
-        is no such row."""
+        """Run a statement that must find or change a row. If there is no such row, the statement divides by zero, so
+        the server reports an error."""
         try:
             self.execute(text, parameters)
         except errors.DivisionByZero:
@@ -144,7 +145,8 @@ class PostgresDatabase:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Return a context in which all reads see the database at one moment. It locks nothing, so it may last long."""
+        """Return a context in which all reads see the database at one moment. The snapshot locks nothing, so it may be
+        kept for a long time."""
         self._again(lambda: self._link.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         self._is_open = True
         try:
@@ -166,7 +168,7 @@ class PostgresDatabase:
         return troubles(self.name, self._patience_s)
 
     def is_there(self) -> bool:
-        """Return True: if a table was dropped, the next statement raises."""
+        """Return True without a check: if the tables were dropped, the next statement raises an error."""
         return True
 
     def now(self) -> float:
@@ -184,7 +186,7 @@ class PostgresDatabase:
         return link_to(self.url)
 
     def hurry(self) -> None:
-        """Stop waiting for a slow or broken connection from now on: the work is done, or was given up."""
+        """From now on, wait only briefly for a slow or broken connection: the work is done, or was given up."""
         self._patience_s = 0.0
         self._link.hurries = True
 

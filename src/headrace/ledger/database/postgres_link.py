@@ -1,8 +1,8 @@
-"""One session with a PostgreSQL server, in which every wait has an end.
+"""One session with a PostgreSQL server, in which every wait has a time limit.
 
-A statement may take long, and then the server says nothing. A server that is stopped or unreachable says nothing
-either. So after each `LOOK_S` of waiting, a second connection checks whether the server answers at all. If no answer
-can be expected any more, the session is closed, as if its connection had broken.
+While a long statement runs, the server sends nothing. A server that is stopped or unreachable sends nothing either. So
+after each `LOOK_S` of waiting, a second connection checks whether the server answers at all. If no answer can be
+expected any more, the session is closed, as if its connection had broken.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ LOOK_S = 20.0
 """After this many seconds without an answer, a second connection checks whether the server is alive."""
 
 REACH_S = 10
-"""How long that check may take, in whole seconds."""
+"""How many seconds the check whether the server is alive may take, as a whole number."""
 
 ANSWER_S = 1800.0
-"""How long to wait for an answer from a server that is alive: a single session of it may hang."""
+"""How many seconds to wait for an answer if the server is alive. The limit is needed because a single session may
+hang."""
 
 HURRY_S = 2.0
-"""How long a process that is about to exit waits for an answer."""
+"""How many seconds a process that is about to exit waits for an answer."""
 
 SETTINGS = """
 SELECT set_config('idle_in_transaction_session_timeout', '10s', false), set_config('lock_timeout', '30s', false),
 set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE
 current_setting('synchronous_commit') END, false)
 """
-"""Limits for each session: a driver that is stopped within a transaction must not lock its rows for ever, and must not
-wait for ever for the locks of others. A commit returns only when it is on the server's disk."""
+"""Limits for each session. A driver that is stopped within a transaction must not lock its rows for ever, and no driver
+may wait for ever for a lock. A commit returns only when its data are on the server's disk."""
 
 
 class Link(psycopg.Connection[Any]):
-    """A connection to the server in which every wait has an end."""
+    """A connection to the server in which every wait has a time limit."""
 
     url = ""
     hurries = False
@@ -81,8 +82,8 @@ class Link(psycopg.Connection[Any]):
             waits.end(wait)
 
     def _look(self, now: float, began: float, looked: float) -> float:
-        """Return when the server was last known to be alive; raise if it doesn't answer, or if the time to wait is
-        over."""
+        """Return the time when the server was last known to be alive. Raise if the server doesn't answer, or if the
+        wait has reached its time limit."""
         waited_s = now - began
         if (self.hurries or waits.is_hurried()) and waited_s > HURRY_S:
             raise psycopg.errors.ConnectionTimeout(f"no answer within {waited_s:.0f} s")

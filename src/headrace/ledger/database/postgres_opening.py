@@ -19,8 +19,8 @@ SELECT coalesce(bool_or(tablename = 'alembic_version'), false), coalesce(bool_or
 current_setting('server_version_num')::integer, current_setting('server_encoding')
 FROM pg_catalog.pg_tables WHERE schemaname = ANY(current_schemas(false))
 """
-"""The query doesn't use `to_regclass`, which may remember that a table was missing before another session created
-it."""
+"""The query that finds out which tables there are. It doesn't use `to_regclass`, which may still report that a table is
+missing after another session has created it."""
 
 
 def connect(url: str, *, project: str = "") -> PostgresDatabase:
@@ -28,8 +28,9 @@ def connect(url: str, *, project: str = "") -> PostgresDatabase:
 
     Raises:
         ConfigError: the ledger belongs to another project.
-        LedgerVersionError: a newer Headrace wrote the ledger, or an older one wrote it and others may still use it.
-        LedgerError: the ledger can't be reached or created, or the database holds something else.
+        LedgerVersionError: a newer Headrace wrote the ledger, or the ledger has the tables of an older Headrace, which
+            other drivers may still use.
+        LedgerError: the ledger can't be reached or created, or the database isn't a ledger.
     """
     with ExitStack() as exits:
         db = exits.enter_context(closing(PostgresDatabase(url)))

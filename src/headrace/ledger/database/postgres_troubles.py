@@ -1,4 +1,4 @@
-"""Errors of a PostgreSQL server, or of the connection to it, as messages with a hint."""
+"""Turns errors of a PostgreSQL server, or of the connection to it, into messages with a hint."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def options(url: str) -> dict[str, Any]:
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Return whether a failed connection may succeed soon. It won't if the server refuses the user, database or
-    settings."""
+    """Return whether a failed connection may succeed if it is tried again soon. If the server refused the user, the
+    database or the settings, return False."""
     return isinstance(error, psycopg.OperationalError) and not any(
         re.search(pattern, str(error)) for pattern, _, _ in REFUSALS
     )
@@ -130,7 +130,7 @@ REFUSALS = (
 """Refusals to connect: a pattern of the server's message (libpq gives no code), our message, and a hint."""
 
 NOT_LET = ("25006", "42501")
-"""The codes below that mean that a permission is missing."""
+"""The codes in `STATES` that mean that a permission is missing."""
 
 STATES = {
     "23505": ("already holds what was to be added: another process was first", "try again"),

@@ -18,8 +18,9 @@ T = TypeVar("T")
 class Reader(Generic[T]):
     """Makes structs of one type from rows.
 
-    A field that is not a column is given in `made`: a function, and the names of the columns that it takes. Columns
-    without a field of their name are ignored. A field with neither a column nor a default is an error.
+    `made` describes each field that is not a column, by a function that makes the field and the names of the columns
+    that the function takes. Columns without a field of their name are ignored. A field with neither a column nor a
+    default is an error.
     """
 
     def __init__(self, kind: type[T], **made: tuple[Any, ...]) -> None:
@@ -55,8 +56,8 @@ class Reader(Generic[T]):
         return make
 
     def _compiled(self, names: tuple[str, ...], beside: tuple[str, ...]) -> Callable[[Any], Any]:
-        """Compile the function with `eval`, as `namedtuple` does: looking up the fields for each row takes 1.5 times as
-        long."""
+        """Compile the function with `eval`, as `namedtuple` does: a function that looks up the fields for each row
+        takes 1.5 times as long."""
         places = {name: f"row[{place}]" for place, name in enumerate(names)}
         fields: tuple[str, ...] = self._kind.__struct_fields__  # type: ignore[attr-defined]
         values = {field: places[field] for field in fields if field in places}

@@ -1,6 +1,6 @@
 """Reads large tables in pages, in the order of their keys, so that memory doesn't grow with the number of rows.
 
-Within `db.snapshot()`, all pages are of the same moment.
+Within `db.snapshot()`, all pages show the database at the same moment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def events(db: Database, run: int) -> Iterator[tuple[int, bytes]]:
 
 
 def tasks(db: Database, run: int, reader: Reader[T]) -> Iterator[T]:
-    """Yield the rows of a run's tasks, with all columns, as the reader makes them."""
+    """Yield the rows of a run's tasks, with all columns, as the objects that `reader` makes."""
     return _pages(db, reader, db.sql.TASKS_FROM, (run,), name="")
 
 
@@ -43,12 +43,13 @@ def outs(db: Database, run: int) -> Iterator[tuple[str, str | None, bytes]]:
 
 
 def blobs(db: Database, run: int) -> Iterator[tuple[str, str, int, float]]:
-    """Yield the generations that a run names: digest, nonce, size in bytes, and since when (Unix seconds)."""
+    """Yield the generations that a run names: digest, nonce, size in bytes, and the time since when the run has named
+    it (Unix seconds)."""
     return _pages(db, PLAIN, db.sql.BLOBS_FROM, (run,), digest="", nonce="")
 
 
 def results(db: Database, reader: Reader[T]) -> Iterator[T]:
-    """Yield the rows of all results, with all columns, as the reader makes them."""
+    """Yield the rows of all results, with all columns, as the objects that `reader` makes."""
     return _pages(db, reader, db.sql.RESULTS_FROM, (), key="")
 
 
@@ -70,8 +71,8 @@ def _pages(
     but: Callable[..., bool] | None = None,
     **after: object,
 ) -> Iterator[T]:
-    """Yield rows page by page, in the order of the key columns in `after`. Rows for whose key `but` returns True are
-    left out."""
+    """Yield rows page by page, in the order of the key columns in `after`. A row is left out if `but` returns True for
+    its key."""
     while True:
         with db.troubles():  # around the query only, so that errors of the caller pass unchanged
             found = db.execute(text, (*fixed, *after.values(), PAGE))

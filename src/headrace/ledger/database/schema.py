@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 SCHEMA = 6
-"""The version of `ledger.sql`. SQLite also keeps it as `user_version`, so it can be read without SQLAlchemy."""
+"""The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
+SQLAlchemy."""
 
 SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     3: {"cursors": ("run", "task", "at"), "metrics": (), "logged": (), "versions": (), "aliases": ()},

@@ -1,7 +1,7 @@
 """The ledger in an SQLite file: opens and creates it, checks its version, and turns SQLite's errors into ours.
 
 SQLAlchemy and Alembic take 0.2 s and more to import. So an empty ledger is created with the statements of `ledger.sql`,
-and the two are imported only to migrate an older ledger.
+and SQLAlchemy and Alembic are imported only to migrate an older ledger.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from headrace.ledger.database.statements import statements
 T = TypeVar("T")
 
 TIMEOUT_S = 10.0
-"""How long a write waits for another process's transaction. Ours take milliseconds, except an import, which is one
-transaction: 200,000 rows take 0.4 s of processor time (`docs/upkeep.md`)."""
+"""How many seconds a write waits for another process's transaction. Transactions of Headrace take milliseconds, except
+an import, which is one transaction: 200,000 rows take 0.4 s of processor time (`docs/upkeep.md`)."""
 
 APPLICATION = 0x48524C47  # "HRLG" in the file's header
 
@@ -46,12 +46,12 @@ class SqliteDatabase:
         self._troubles = Troubles(path)
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a query once for each row of parameters; return the first row of each result, or None where it is
-        empty."""
+        """Run a query once for each row of parameters. Return the first row of each result, or None for a result
+        without rows."""
         return [self._db.execute(text, row).fetchone() for row in rows]
 
     def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
-        """Run a statement that must find or change a row; raise `Unmet` if it doesn't."""
+        """Run a statement; raise `Unmet` if it finds or changes no row."""
         found = self._db.execute(text, parameters)
         if found.rowcount < 1 and found.fetchone() is None:
             raise Unmet
@@ -64,8 +64,8 @@ class SqliteDatabase:
     def atomically(
         self, work: Callable[[], T], *, durable: bool = True, done: Callable[[], T | None] | None = None
     ) -> T:
-        """Run `work` in a transaction and return its value. It is run only once: the connection to a file doesn't
-        break."""
+        """Run `work` in a transaction and return its value. `work` runs only once, since the connection to a file
+        doesn't break."""
         del done
         with _Transaction(self._db, durable=durable):
             return work()
@@ -81,7 +81,8 @@ class SqliteDatabase:
             self.end_reading()
 
     def begin_reading(self) -> None:
-        """Begin a transaction that lookups share. With a transaction for each, lookups would take twice as long."""
+        """Begin a transaction that lookups share. If each lookup had its own transaction, lookups would take twice as
+        long."""
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
 
@@ -95,7 +96,7 @@ class SqliteDatabase:
         return self._troubles
 
     def is_there(self) -> bool:
-        """Return whether the file still exists. A removed file that is still open would keep no data."""
+        """Return whether the file still exists. What is written to a removed file that is still open would be lost."""
         return self.path.exists()
 
     def now(self) -> float:
@@ -153,7 +154,7 @@ def connect(path: Path, *, project: str = "") -> SqliteDatabase:
 
     Raises:
         LedgerVersionError: a newer Headrace wrote the ledger.
-        LedgerError: the ledger can't be read or created, or the file is something else.
+        LedgerError: the ledger can't be read or created, or the file isn't a ledger.
     """
     with Troubles(path):
         if not path.exists():
@@ -163,21 +164,21 @@ def connect(path: Path, *, project: str = "") -> SqliteDatabase:
 
 
 def connect_to_read(path: Path, *, project: str = "") -> SqliteDatabase:
-    """Return a connection to read the ledger at `path`, even if this user can't write the file and no process writes
-    it."""
+    """Return a connection to read the ledger at `path`. This also works if the user may not write the file, even if no
+    other process has it open."""
     if (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or path.with_name(f"{path.name}-wal").exists():
         found = connect(path, project=project)
         # A small cache: most pages are read once, and getting fresh memory for a page takes longer than reading it.
         found.execute("PRAGMA cache_size=-2048")
         return found
     with Troubles(path):
-        # SQLite would create its log beside the file, but not if `immutable` says that the file never changes.
+        # Without `immutable`, which says that the file never changes, SQLite would create its log beside the file.
         db = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
         return _checked(db, path, project)
 
 
 def nothing(path: Path = Path()) -> SqliteDatabase:
-    """Return an empty ledger in memory, to stand for one that doesn't exist."""
+    """Return an empty ledger in memory, to be shown in place of a ledger that doesn't exist."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     for statement in statements("sqlite").create:
         db.execute(statement)
@@ -196,7 +197,8 @@ def _checked(db: sqlite3.Connection, path: Path, project: str) -> SqliteDatabase
 
 
 def unreadable(path: Path) -> list[str]:
-    """Return, for a damaged ledger, which tables can't be read to their end, and why."""
+    """Return a text for each table of a damaged ledger that can't be read to its end; the text names the table and the
+    reason."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
@@ -264,7 +266,8 @@ def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerErro
 
 
 _NO_TEXT = "decode"
-"""A word of Python's message, which has no error code, about stored text that can't be decoded any more."""
+"""A word in the message of the exception that Python raises if stored text can't be decoded. This exception has no
+error code."""
 
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: (
@@ -359,8 +362,8 @@ def _create(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log. SQLite doesn't wait for other processes in this statement, so it is repeated
-    here."""
+    """Switch to a write-ahead log. SQLite doesn't wait for other processes in this statement, so the statement is
+    repeated here."""
     end = time.monotonic() + TIMEOUT_S
     while True:
         try:

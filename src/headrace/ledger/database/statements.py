@@ -4,9 +4,9 @@
     db.execute(sql.RUN_BY_ID, (run,))
 
 The file is read once, when the first ledger is opened. A statement is put together when it is first used. SQLAlchemy
-could check the statements, but takes longer to import than a small pipeline takes to run. So the names are not checked
-here: `tests/ledger/test_statements.py` finds names that are missing or unused, and has each database prepare each
-statement.
+could check the statements, but takes longer to import than a small pipeline takes to run. So the statements and their
+names are not checked here. `tests/ledger/test_statements.py` finds names that are missing or unused, and lets each
+database prepare each statement.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Statements:
         return text
 
     def names(self) -> list[str]:
-        """Return the names of all statements, in the order in which they are written."""
+        """Return the names of all statements, in the order of the file."""
         return list(self._written)
 
     def parameters(self, name: str) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Statements:
 
     @property
     def create(self) -> list[str]:
-        """The statements that create the tables of an empty ledger, in the order to run them."""
+        """The statements that create the tables of an empty ledger, in the order in which they must run."""
         return [getattr(self, name) for name in self._written if name.startswith("CREATE_")]
 
     def _plain(self, name: str) -> str:
@@ -88,5 +88,5 @@ class Statements:
 
 @cache
 def statements(dialect: Dialect) -> Statements:
-    """Return a dialect's statements. They are read once."""
+    """Return a dialect's statements. The file is read only once."""
     return Statements(dialect)

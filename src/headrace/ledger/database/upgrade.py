@@ -1,8 +1,8 @@
 """Migrates a ledger, in a file or on a server, to this version's tables.
 
-All drivers of a ledger in a file are on one machine and use this Headrace, so the ledger is migrated when it is opened.
-A ledger on a server may have drivers with an older Headrace, so it is migrated only when a person calls
-`headrace ledger migrate`.
+All drivers of a ledger in a file are on one machine and use the same Headrace, so such a ledger is migrated when it is
+opened. A ledger on a server may have drivers with an older Headrace, so it is migrated only when a user runs `headrace
+ledger migrate`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def migrate(address: Address) -> Migrated:
     Raises:
         NotFoundError: there is no ledger yet.
         LedgerVersionError: a newer Headrace wrote the ledger.
-        LedgerError: the ledger can't be read or written, or the database holds something else.
+        LedgerError: the ledger can't be read or written, or the database isn't a ledger.
     """
     before = _migrate_shared(str(address)) if is_shared(address) else _file_version(file_of(address))
     connect(address).close()  # migrates a file, and raises if the ledger can't be used
@@ -49,8 +49,8 @@ def migrate(address: Address) -> Migrated:
 
 @contextmanager
 def begin_shared(url: str) -> Iterator[Connection]:
-    """Return a transaction on a server that can also change tables. Other processes that change tables wait until it
-    ends."""
+    """Return a transaction on a server that can also change tables. Other processes that want to change tables wait
+    until the transaction ends."""
     import psycopg  # noqa: PLC0415  (an optional dependency)
 
     from headrace.ledger.database.postgres_opening import LOCK  # noqa: PLC0415  (it imports psycopg)

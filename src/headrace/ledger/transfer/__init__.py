@@ -1,2 +1,2 @@
-"""Moves a ledger elsewhere: archives, imports, backups, another database. Begin with `transfer`. All data from outside
-is checked before the first row is written."""
+"""Copies a ledger to another place: archives, imports, backups, moves to another database. Begin with `transfer`. All
+data from outside is checked before the first row is written."""

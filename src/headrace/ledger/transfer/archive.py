@@ -11,10 +11,10 @@
     end.json               the digest of the head and of each part of rows, and the blobs that are missing
     end.digest             the digest of `end.json`
 
-Each row is a record of its table's name and its values; the record's length stands before it. An archive without
-`end.json` is refused: the process that wrote it was killed. Archives of version 1 have no digests of the head and of
-`end.json`. Their important contents are checked in another way: they must agree with the form of the rows
-(`ledger.transfer.archive_check`).
+Each row is stored as a record, which has the table's name and the row's values. The length of the record is stored
+before the record. An archive without `end.json` is refused: the process that wrote it was killed. Archives of version 1
+have no digests of the head and of `end.json`. In these archives, the important contents of the two files are checked in
+another way: they must agree with the form of the rows (`ledger.transfer.archive_check`).
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class End(Struct, frozen=True, kw_only=True):
-    """The contents of an archive: the digest of each part of rows, the numbers of runs, blobs and bytes, and the blobs
-    that it lacks. `head` is the digest of the first file."""
+    """A summary of an archive's contents: the digest of each part of rows, the numbers of runs, blobs and bytes, and
+    the blobs that the archive lacks. `head` is the digest of the archive's first file."""
 
     parts: dict[str, str]
     runs: int
@@ -78,7 +78,7 @@ class End(Struct, frozen=True, kw_only=True):
 
 
 class ArchivedBlob(Struct, frozen=True):
-    """A blob in an archive. Its `file` can be read until the next blob is asked for."""
+    """A blob in an archive. `file` can be read until the next blob is requested."""
 
     digest: str
     nonce: str
@@ -141,8 +141,8 @@ class Writer:
         return self._add(name, len(data), io.BytesIO(data))
 
     def _add(self, name: str, size: int, file: IO[bytes]) -> str:
-        """Add a file of exactly `size` bytes and return its digest. The size is already written, so a shorter file is
-        filled with zeros."""
+        """Add a file of exactly `size` bytes and return its digest. The size is written before the bytes, so if the
+        file is shorter than `size`, zeros are added."""
         member = tarfile.TarInfo(name)
         member.size = size
         member.mode = 0o644
@@ -163,7 +163,7 @@ class Archive:
     Raises:
         UsageError: the file doesn't exist, is no archive, or is incomplete.
         LedgerVersionError: a newer Headrace wrote the archive.
-        LedgerError: a part of the archive is damaged. For a part of rows, this is raised while the part is read.
+        LedgerError: a part of the archive is damaged. If the part has rows, the error is raised while the part is read.
     """
 
     def __init__(self, path: Path, *, schema: int) -> None:
@@ -232,10 +232,10 @@ class Archive:
             raise self._damaged(name)
 
     def check(self) -> None:
-        """Check each part of rows against its digest, before any of them is used.
+        """Check each part of rows against its digest, before any row is used.
 
         Raises:
-            LedgerError: a part is damaged or missing, or is in the archive although the writer didn't list it.
+            LedgerError: a part is damaged or missing, or the archive has a part that its writer didn't list.
         """
         for name in self._places.keys() - self.end.parts.keys() - {END, SEAL}:
             raise self._damaged(name)
@@ -252,7 +252,7 @@ class Archive:
                 raise self._damaged(name)
 
     def blobs(self) -> Iterator[ArchivedBlob]:
-        """Yield the blobs that the archive holds complete."""
+        """Yield the blobs that are complete in the archive."""
         lacking = set(self.end.lacking)
         self._file.seek(0)
         for member in _members(self._file):
@@ -262,7 +262,8 @@ class Archive:
                 yield ArchivedBlob(digest, nonce, member.size, io.BufferedReader(file, PIECE_BYTES))
 
     def named(self) -> Iterator[tuple[str, str, int]]:
-        """Yield the blobs that belong to the archived ledger, in the archive or not: digest, nonce, size in bytes."""
+        """Yield the digest, nonce and size in bytes of each blob of the archived ledger, whether or not the archive has
+        the blob."""
         return ((digest, nonce, size) for _, (digest, nonce, size) in self.rows(NAMED))
 
     def missing(self, wanted: Container[tuple[str, str]]) -> Iterator[ArchivedBlob]:
@@ -344,7 +345,8 @@ class Archive:
         )
 
     def changed(self, what: str = "some of its bytes aren't what was written") -> LedgerError:
-        """Return the error for an archive with contents that no Headrace can have written; `what` describes them."""
+        """Return the error for an archive whose contents no Headrace can have written. `what` describes these
+        contents."""
         return LedgerError(
             f"the archive `{self.path}` is damaged, or forged: {what}",
             hint="copy it again, or export it again; nothing was imported",

@@ -2,7 +2,8 @@
 
 An archive's digests show that its bytes are as they were written, but not who wrote them. So each row is checked
 against its table's columns. The names of artifacts must have the right form, since they become file names. Each event
-is decoded. A key that is unique in a ledger must be unique in the archive. An archive that passes can be inserted.
+is decoded. A key that is unique in a ledger must be unique in the archive. If an archive passes these checks, its rows
+can be inserted into a ledger.
 """
 
 from __future__ import annotations
@@ -67,13 +68,14 @@ ONCE = {
     "versions": ("kind", "name", "version"),
     "aliases": ("kind", "name", "alias"),
 }
-"""The columns that identify a row of each table. `events` isn't listed: its rows are in the order of their numbers."""
+"""For each table, the columns that together identify a row. `events` isn't listed, because its rows are in the order of
+their numbers."""
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 def columns(schema: int = SCHEMA) -> dict[str, list[str]]:
-    """Return the columns of the archived tables, as a version of the tables has them."""
+    """Return the columns of each archived table in the version `schema` of the tables."""
     later = [item for version, tables in SINCE.items() if version > schema for item in tables.items()]
     gone = {name for name, lacking in later if not lacking}
     lacking = {(name, column) for name, those in later for column in those}
@@ -248,7 +250,7 @@ class Arrival:
 
 
 OF_TABLES = intent.TABLES - {"joined"}  # a joined table has no bytes of its own
-"""Codecs of tables, whose bytes hold offsets that a reader follows without checking."""
+"""The codecs for tables. The bytes of such a table have offsets, which a reader follows without a check."""
 
 
 class _Wrong(Exception):
@@ -278,7 +280,7 @@ class _Row:
 
 
 class _Column(NamedTuple):
-    """A column of a table in SQLite: its name, its type, and whether it may not be NULL (`is_filled`)."""
+    """A column of a table in SQLite: its name and its type. `is_filled` is True if NULL is not allowed."""
 
     name: str
     type: str

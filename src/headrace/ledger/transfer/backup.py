@@ -6,9 +6,8 @@
     with backups.archive(backups.find(), schema=SCHEMA) as archive: ...
 
 A snapshot is an archive without blobs, and is stored as a blob itself. A snapshot counts only if the store's spool has
-a note about it. The note is written last, when everything that the snapshot needs is durable. So a backup that is
-killed leaves earlier snapshots intact, and the next backup finds the blobs that were already copied. Blobs that the
-store has are not copied again.
+a note about it. The note is written last, when everything that the snapshot needs is durable. So if a backup is killed,
+the earlier snapshots stay intact. A blob that the store already has is not copied again.
 """
 
 from __future__ import annotations
@@ -39,9 +38,10 @@ NOTE = "snapshot"
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """A backup of one moment. `digest` and `nonce` name its archive; `bytes` is the total size of its blobs.
+    """A backup of a ledger at one moment. `digest` and `nonce` name its archive; `bytes` is the total size of its
+    blobs.
 
-    The blobs in `lacking` were damaged or in no store at that moment.
+    At that moment, the blobs in `lacking` were damaged, or in no store.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Backups:
         """Return the snapshot whose name begins with `name`, or the newest snapshot if `name` is None.
 
         Raises:
-            NotFoundError: there is no such snapshot, or several names begin so.
+            NotFoundError: there is no such snapshot, or the names of several snapshots begin with `name`.
         """
         found = self.snapshots()
         if not found:
@@ -118,7 +118,7 @@ class Backups:
         return Archive(self.store.path(snapshot.digest, snapshot.nonce), schema=schema)
 
     def blobs(self, missing: Inventory) -> Iterator[ArchivedBlob]:
-        """Yield those of the missing blobs that the backups have."""
+        """Yield each blob in `missing` that the backups have."""
         return have({"backup": self.store}, missing, lambda *_: None)
 
     def add(
@@ -131,8 +131,8 @@ class Backups:
         deep: bool = False,
         progress: Progress = lambda *_: None,
     ) -> BackedUp:
-        """Make a snapshot, also while runs go on. With `deep`, blobs that were copied earlier are read too, and damaged
-        ones are copied again."""
+        """Make a snapshot. Runs may go on meanwhile. With `deep`, blobs that were copied earlier are read and checked,
+        and are copied again if they are damaged."""
         with Inventory() as named, Inventory() as missing, self.store.draft() as draft:
             writer = Writer(draft.file, head)
             with closing(ledger.connect()) as db:
@@ -185,8 +185,8 @@ class Backups:
         return tuple(each.name for each in past), deleted
 
     def _names(self, snapshot: Snapshot, into: Inventory, *, schema: int, is_kept: bool) -> None:
-        """Add the blobs that a snapshot needs to an inventory. A damaged snapshot raises if it is to be kept, and is
-        skipped if not."""
+        """Add the blobs that a snapshot needs to `into`. If the snapshot is damaged, raise if `is_kept` is True;
+        otherwise skip the snapshot."""
         try:
             with self.archive(snapshot, schema=schema) as archive:
                 into.add((digest, nonce, 0, size) for digest, nonce, size in archive.named())

@@ -12,8 +12,8 @@ from headrace.store.store import Store
 
 
 def have(stores: Mapping[str, Store], wanted: Inventory, lacks: Callable[[str, str], object]) -> Iterator[ArchivedBlob]:
-    """Yield the wanted blobs, each from the first store that has it with the right size; call `lacks` for those that no
-    store has."""
+    """Yield the wanted blobs, each from the first store that has it with the right size; call `lacks` for each blob
+    that no store has."""
     for page in wanted.pages():
         places: dict[tuple[str, str], Store] = {}
         for store in stores.values():

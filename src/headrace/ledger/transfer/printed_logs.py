@@ -1,6 +1,7 @@
-"""The printed output of attempts, in an archive: kept beside a run's rows, for reading where the archive is imported.
+"""Writes what attempts printed to an archive, beside the runs' rows, so that it can be read where the archive is
+imported.
 
-It is not part of the run's record: if some output is missing, the rest is still archived.
+Printed output is not part of a run's record: if some output is missing, the rest is still archived.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Logs
 
 Read = Callable[[str, Span], Iterator[bytes]]
-"""Yields the output that an attempt of a run printed: called with the run's id and the place in its logs."""
+"""A function that yields what an attempt printed. Its arguments are the run's id and the place of the output in the
+run's logs."""
 
 Sizes = Callable[[str], Mapping[str, int]]
-"""Returns the sizes in bytes of a run's worker logs that are on this machine, by name."""
+"""A function that returns, by name, the sizes in bytes of those worker logs of a run that are on this machine."""
 
 
 def write_printed(db: Database, writer: Writer, written: Iterable[RunRecord], read: Read, sizes: Sizes) -> None:
@@ -33,8 +35,8 @@ def write_printed(db: Database, writer: Writer, written: Iterable[RunRecord], re
 def _records(db: Database, run: RunRecord, read: Read, sizes: Sizes) -> Iterator[Record]:
     """Yield the contents of a run's worker logs, log by log, each in order from its beginning.
 
-    This includes the output of attempts that reported its place, and the rest of each log, from attempts that died or
-    still run.
+    This includes the output of attempts that have reported where their output is. It also includes the rest of each
+    log, which comes from attempts that died or still run.
     """
     here = sizes(run.id)
     told: dict[str, set[tuple[int, int]]] = {log: set() for log in here}
@@ -64,8 +66,8 @@ def _whole(spans: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, i
 
 
 def bring_printed(archive: Archive, part: str, places: Sequence[Logs]) -> None:
-    """Store the printed output of one run, whose rows are in `part`. The first of the places gets all of it. The others
-    get each log only up to its first gap."""
+    """Store the printed output of one run, whose rows are in `part`. The first of `places` gets all of the output. The
+    other places get each log only up to the log's first gap."""
     name = f"{LOGS}{part.removeprefix(RUNS)}"
     if not archive.has(name):
         return

@@ -3,10 +3,10 @@
     with Archive(path, schema=SCHEMA) as archive:
         Importer(ledger, archive, store, lease).bring(archive.missing)
 
-All rows are checked, then written in one transaction, so an import is complete or has no effect. Rows that are already
-there are skipped if they are equal, so an import can be repeated. If they differ, the import is refused before anything
-is written. Runs are compared by their events: a run that has gone on in the receiving ledger begins with the archive's
-events, counts as equal, and stays as it is.
+All rows are checked, then written in one transaction, so an import is complete or has no effect. If the receiving
+ledger already has an equal row, the row is skipped, so an import can be repeated. If it has a row that differs, the
+import is refused before anything is written. Runs are compared by their events. If a run has gone on in the receiving
+ledger, its events begin with the archive's events: such a run counts as equal, and stays as it is.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ CHUNK = 1000
 BATCH_BLOBS, BATCH_BYTES = 500, 256 << 20
 SHOWN = 3
 Progress = Callable[[str, int, int], None]
-"""Called with the current step (`runs` or `blobs`), the amount done, and the total, in runs or in bytes."""
+"""Called with the current step (`runs` or `blobs`), and with the amount done and the total in runs or bytes."""
 
 Look = Callable[[Ref], None]
-"""Checks the bytes of an imported table, whose offsets readers would follow without checking."""
+"""Checks the bytes of an imported table, since readers follow the offsets in these bytes blindly."""
 
 Source = Callable[[Inventory], Iterable[ArchivedBlob]]
 """A function that is given the missing blobs, and returns those that the source has."""
@@ -67,8 +67,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Imported(Struct, frozen=True, kw_only=True):
-    """The result of an import. `runs` counts new runs, `known` counts runs that were already here. `lacking` names
-    blobs that are neither here nor in the source."""
+    """The result of an import. `runs` counts new runs, `known` counts runs that the ledger already had. `lacking` names
+    blobs that are neither in the store nor in the source."""
 
     runs: int
     known: int
@@ -123,7 +123,7 @@ def _of_ref(run: int, out: bytes) -> list[Naming]:
 
 
 class Importer:
-    """Copies an archive into a ledger and its store. The lease keeps the garbage collector away meanwhile."""
+    """Copies an archive into a ledger and its store. As long as the lease is held, the garbage collector can't run."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Importer:
         """Import blobs, then rows. Without a `source`, only rows are imported.
 
         Raises:
-            UsageError: a row is already here and differs; nothing was written.
+            UsageError: a row of the archive differs from the ledger's row; nothing was written.
             LedgerError: the archive is damaged, or forged; no row was written.
         """
         with closing(self._ledger.connect()) as db, db.troubles():
@@ -173,10 +173,10 @@ class Importer:
     # -- rows that are already here -------------------------------------------------------------------------------
 
     def _compare(self, db: Database) -> tuple[list[str], int]:
-        """Return the parts of runs that are new here, and the number of runs that are already here.
+        """Return the parts of runs that the ledger lacks, and the number of runs that the ledger already has.
 
         Raises:
-            UsageError: a run, a cursor or a version is already here, and differs.
+            UsageError: a run, a cursor or a version in the archive differs from the ledger's.
         """
         fresh, known, differing = [], 0, []
         for part in self._archive.runs():
@@ -201,10 +201,10 @@ class Importer:
         return fresh, known
 
     def _compare_named(self, db: Database) -> None:
-        """Compare the archive's cursors and versions with those that are already here.
+        """Compare the archive's cursors and versions with those that the ledger already has.
 
         Raises:
-            UsageError: a cursor or a version is already here, and differs.
+            UsageError: a cursor or a version in the archive differs from the ledger's.
         """
         for _, row in self._archive.rows(CURSORS):
             name, version, value, *_ = self._shape["cursors"].values(row)
@@ -226,7 +226,7 @@ class Importer:
                     )
 
     def _goes_on(self, db: Database, part: str, number: int) -> bool:
-        """Return whether a run's events here begin with the events that the archive has of the run."""
+        """Return whether a run's events in the ledger begin with the archive's events of the run."""
         here = scan.events(db, number)
         for table, row in self._archive.rows(part):
             if table == "events":
@@ -316,8 +316,8 @@ class Importer:
         return self._written
 
     def _there(self, db: Database, fresh: Sequence[str]) -> Imported | None:
-        """Return what was written if the transaction was committed although its answer was lost; return None if it
-        wasn't."""
+        """Find out whether the transaction was committed when the server's answer was lost. Return what was written if
+        it was, otherwise None."""
         if not fresh:
             return None
         _, run_id, *_ = self._shape["runs"].values(next(self._archive.rows(fresh[0]))[1])
@@ -348,8 +348,8 @@ class Importer:
         return number, here
 
     def _bring_results(self, db: Database, numbers: Mapping[int, int]) -> int:
-        """Import results that may be reused; return their number. A usable result that is already here under the same
-        key is kept."""
+        """Import results that may be reused; return their number. If the ledger already has a usable result under the
+        same key, that result is kept."""
         count = 0
         for chunk in _chunks(self._shape["results"].values(row) for _, row in self._archive.rows(RESULTS)):
             self._lease.renew()
@@ -380,7 +380,7 @@ class Importer:
         """Import versions, and the aliases that don't exist here; return the number of versions.
 
         Raises:
-            UsageError: a live run has taken a version's number since the check.
+            UsageError: since the check, a live run has registered a version with the same number.
         """
         count = 0
         here = {(row.kind, row.name, row.alias) for row in ALIASES.read(db.execute(db.sql.ALL_ALIASES))}
@@ -426,8 +426,8 @@ class _Any(dict[tuple[str, str], str]):
 
 
 def _is_same(one: bytes, other: bytes) -> bool:
-    """Return whether two events are equal. Generations of the same bytes count as equal: the collector may have kept
-    another one here."""
+    """Return whether two events are equal. Generations of the same bytes count as equal: the garbage collector may have
+    kept another generation in this ledger than in the archived one."""
     return one == other or _bare(one) == _bare(other)
 
 

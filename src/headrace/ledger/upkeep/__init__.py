@@ -1,2 +1,2 @@
-"""Keeps ledger and stores in order: garbage collection, checks, replays, rebuilding. Begin with `gc`. All of it runs
-beside drivers, under leases."""
+"""Keeps ledger and stores in order: garbage collection, checks, replays, rebuilding. Begin with `gc`. All of this may
+run while drivers work, protected by leases."""

@@ -1,13 +1,13 @@
-"""The checker: finds faults in the ledger and the stores, each with its reason, and repairs those that it can.
+"""The checker: finds faults in the ledger and the stores, each with its reason, and repairs those that can be repaired.
 
     found = Checker(ledger, stores).check(repair=True)
     [problem.what for problem in found.problems]
 
 Repair copies a blob that is damaged in one region from another region. A blob that no region has whole is copied from
-another generation with the same bytes, for example one that the task made when it ran again. If there is none, the
-results that need the blob are marked as not reusable, so that their tasks run again. The rows of the runs that name the
-blob stay as they are, since nobody can restore it. A blob that may be in a region without a description here is
-reported and left alone. Rows that differ from their run's events are written again.
+another generation with the same bytes, for example one that the task made when it ran again. If there is no such
+generation, the results that need the blob are marked as not reusable, so that their tasks run again. The rows of the
+runs that name the blob stay as they are, since nobody can restore the blob. If the blob may be in a region that isn't
+described here, it is only reported. Rows that differ from their run's events are written again.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ _CURSOR = (
     "`headrace restore --merge` brings it from a backup, if there is one; else set the cursor back: `headrace rewind {}"
     " --to-version N`, or to nothing without that"
 )
-"""A lost cursor value can't be made again by running its task: the task would have to read that value first."""
+"""The advice for a lost value of a cursor. The task that set the value can't make it again, since it would have to read
+the cursor first."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """A fault that the checker found. `about` is `ledger`, `run`, `blob` or `result`; `mended` says how it was
+    """A fault that the checker found. `about` is `ledger`, `run`, `blob` or `result`; `mended` says how the fault was
     repaired, or is None."""
 
     about: str
@@ -60,10 +61,10 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class Bad(Struct):
-    """A generation that no store has whole: why, and the regions without a description here that may hold it
-    (`elsewhere`).
+    """A generation of which no store has a whole copy, and the reason. `elsewhere` lists the regions that may have the
+    generation but aren't described here.
 
-    `is_lone` is False if all generations that the ledger names are missing: then the store is probably the wrong one.
+    `is_lone` is False if all generations that the ledger names are missing: then this is probably the wrong store.
     """
 
     why: str
@@ -107,15 +108,16 @@ class Checked(Struct, frozen=True, kw_only=True):
 
 
 class Checker:
-    """Checks a ledger and the stores of all regions. Drivers may go on meanwhile, but the garbage collector may not."""
+    """Checks a ledger and the stores of all regions. Drivers may run during the check, but the garbage collector may
+    not."""
 
     def __init__(self, ledger: Ledger, stores: Mapping[str, Store]) -> None:
         self._ledger = ledger
         self._stores = stores
 
     def check(self, *, deep: bool = False, repair: bool = False, now: float) -> Checked:
-        """Check that the ledger is consistent, and that each blob it names is stored with its size. With `deep`, also
-        check all blobs against their digests, and each run's rows against its events.
+        """Check that the ledger is consistent, and that each blob that the ledger names is stored with its size. With
+        `deep`, also check all blobs against their digests, and each run's rows against its events.
 
         Raises:
             LedgerError: the garbage collector is at work.
@@ -198,7 +200,7 @@ class Checker:
                     yield self._from_equal(equal, (digest, nonce), wrong, repair=repair)
 
     def _equal(self, named: Inventory, digest: str, nonce: str, size: int) -> tuple[str, str] | None:
-        """Return a whole generation with the same bytes, and the region that has it, or None."""
+        """Return the nonce of a whole generation with the same bytes, and the region that has it, or None."""
         for other in named.nonces(digest):
             for region, store in self._stores.items() if other != nonce else ():
                 found = store.size(digest, other)
@@ -207,8 +209,8 @@ class Checker:
         return None
 
     def _look_elsewhere(self, db: Database, named: Inventory, bad: dict[Generation, Bad]) -> None:
-        """Record for each missing generation which regions may hold it although they have no description here. Also
-        record whether all generations are missing."""
+        """Record for each missing generation which regions may have it that aren't described here. Also record whether
+        all generations are missing."""
         regions: dict[int, set[str]] = {}
         is_all = len(bad) == len(named) > 1 and all(each.is_missing for each in bad.values())
         for (digest, nonce), each in bad.items():
@@ -231,8 +233,8 @@ class Checker:
         return None
 
     def _replica(self, region: str, other: str, digest: str, nonce: str, why: str, *, repair: bool) -> Problem:
-        """Return the problem of a damaged replica whose blob another region has whole; with `repair`, copy the blob
-        from there."""
+        """Return the problem that a region's replica is damaged, while the region `other` has a whole copy. With
+        `repair`, copy the blob from `other`."""
         mended = None
         if repair:
             try:

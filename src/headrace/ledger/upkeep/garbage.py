@@ -35,7 +35,7 @@ class Reason(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A run that has not ended, so all unnamed blobs younger than the run are kept: they may belong to it.
+    """A run that has not ended. Unnamed blobs that are younger than the run are kept, since they may belong to the run.
 
     `ahead_s` is how far the run's start lies in the future by a store's clock, in seconds. If it is not 0, no unnamed
     blob is deleted.
@@ -50,9 +50,10 @@ class Held(Struct, frozen=True, kw_only=True):
 class Collected(Struct, frozen=True, kw_only=True):
     """The result of a pass: what it deleted, or with `dry_run` would delete.
 
-    `bytes` is the size of `count` blobs and `drafts` unfinished writes. `later_bytes` will be deleted by the next pass.
-    `young_bytes` are unnamed but too young to delete. `runs` were forgotten, each for the reason in `why`. `blobs`
-    lists the first of the deleted blobs. `held` are the runs for which unnamed blobs are kept.
+    The pass deleted `count` blobs and `drafts` unfinished writes, of `bytes` bytes in all. The next pass will delete
+    `later_bytes`. `young_bytes` is the size of unnamed blobs that are too young to delete. `runs` lists the forgotten
+    runs, and `why` the reason for each. `blobs` lists the first of the deleted blobs. `held` are the runs for which
+    unnamed blobs are kept.
     """
 
     runs: tuple[str, ...]
@@ -71,7 +72,7 @@ class Collected(Struct, frozen=True, kw_only=True):
 class Out(Struct, frozen=True, kw_only=True):
     """A run with an attempt in progress, and the generations of its bundle.
 
-    `age_s` is how long its driver has held the run, in seconds; it is None if the start is known as a time in `held`.
+    `age_s` is how many seconds the run's driver has held the run. It is None if `held` has the time of the start.
     """
 
     held: Held
@@ -83,8 +84,9 @@ class Pass(Struct, kw_only=True):
     """The state of a pass of the garbage collector: the facts that its decisions need, and what it has found to delete
     so far.
 
-    `lost` holds the generations that forgotten runs named. `spilled` holds those in workers' reports that no driver has
-    read yet. `edge` is a time by the clock of the store that is being listed: unnamed blobs that are newer are kept.
+    `lost` holds the generations that forgotten runs named. `spilled` holds the generations named by workers' reports
+    that no driver has read yet. `edge` is a time by the clock of the store that is being listed: unnamed blobs that are
+    newer are kept.
     """
 
     dry_run: bool

@@ -13,9 +13,9 @@ A run's age is the age of its bundle in that store, since nothing of the run is 
 the age counts from the start of the run's attempt by its driver's clock. While that start lies in the future, no
 unnamed blob is deleted.
 
-A driver may look up a result just before its row is deleted, and name the result's blobs just after, within one tick.
-So a blob that loses its last name in this pass is kept until a later pass. If no driver is alive, the blob is deleted
-at once: a driver that starts later finds no such row.
+Within one tick, a driver may look up a result just before the result's row is deleted, and name the result's blobs just
+after that. So a blob that loses its last name in this pass is kept until a later pass. If no driver is alive, the blob
+is deleted at once: a driver that starts later doesn't find the deleted row.
 
 Names of blobs are collected and sorted on disk (`Inventory`), and the stores' listings are read as streams, so memory
 doesn't grow with either.
@@ -53,12 +53,12 @@ CLOCKS_S = 600.0
 attempts."""
 
 TICK_S = 120.0
-"""No driver's tick takes this many seconds. A driver that is stopped within a tick loses its lease earlier if a
-server keeps the leases (`Leases.tidy`). If files keep the leases, the driver may later name blobs that were deleted
-meanwhile."""
+"""Each tick of a driver takes less than this many seconds. A driver that is stopped within a tick loses its lease
+earlier if a server keeps the leases (`Leases.tidy`). If files keep the leases, the driver may later name blobs that
+were deleted meanwhile."""
 
 LEFT = "headrace.collector"
-"""The cursor that holds the time when a pass last left blobs to a later pass."""
+"""The cursor that holds the time when a pass last kept blobs for a later pass to delete."""
 
 DELETED = 1000
 """How many blobs are deleted in one call."""
@@ -105,8 +105,8 @@ class Collector:
             return pass_.result()
 
     def _look(self, pass_: Pass, keep: Keep, now: float) -> None:
-        """Forget runs and merge equal generations; then read which generations are still named. The order matters: a
-        driver that saw a row before its deletion is then still among the drivers that are listed."""
+        """Forget runs and merge equal generations; then read which generations are still named. The drivers are listed
+        after the rows are deleted: so a driver that saw a row before its deletion is in the list."""
         with self._db.snapshot():
             before = records.runs(self._db)
             keep = replace(keep, pinned=keep.pinned | generations.pinned(self._db))
@@ -134,9 +134,10 @@ class Collector:
         pass_.waits = pass_.lives and self._has_just_left(dry_run=pass_.dry_run)
 
     def _settle(self) -> None:
-        """Wait for transactions that register a version or move a cursor outside of runs. They may have seen an
-        artifact before its last name was deleted, so the rows that are read next must include theirs. Later
-        transactions see that the artifact is gone, and are refused."""
+        """Wait for transactions that register a version or move a cursor outside of runs. Before the last row that
+        names an artifact was deleted, such a transaction may have found that the artifact is named. So the
+        transaction's own row must be written before the rows are read. Transactions that begin later see that no row
+        names the artifact, and are refused."""
         self._db.atomically(partial(lock, self._db))
 
     # -- forgetting runs ------------------------------------------------------------------------------------------
@@ -155,8 +156,8 @@ class Collector:
             return [each for each in found if self._forget(pass_, each.run, heirs)]
 
     def _forget(self, pass_: Pass, run: RunRecord, heirs: Heirs) -> bool:
-        """Delete a run's rows, unless a driver holds the run; return whether it did. A result that a kept run uses
-        becomes that run's result."""
+        """Delete a run's rows, unless a driver holds the run; return whether the rows were deleted. A result that a
+        kept run uses becomes that run's result."""
         self._lease.renew()
         try:
             held = self._leases.acquire(run.id, COLLECTOR, is_patient=False)
@@ -197,7 +198,7 @@ class Collector:
 
     def _merge(self, pass_: Pass, kept: Sequence[RunRecord]) -> bool:
         """Make runs name one of several equal generations, and record the others for deletion. Return whether there
-        were any.
+        were equal generations.
 
         A run that has not ended keeps its names: the run's workers know these names, and may outlive the driver.
         """
@@ -260,13 +261,13 @@ class Collector:
         return tuple(found)
 
     def _bundles(self, run: RunRecord) -> tuple[Generation, ...]:
-        """Return the generations of its bundle that a run names."""
+        """Return the generations of a run's bundle, if the run names any."""
         rows = self._db.execute(self._db.sql.BLOBS_FROM, (run.number, run.bundle, "", scan.PAGE)).fetchall()
         return tuple([(digest, nonce) for digest, nonce, *_ in rows if digest == run.bundle])
 
     def _has_just_left(self, *, dry_run: bool) -> bool:
-        """Return whether an earlier pass left blobs to a later one within the last `TICK_S`. A time in the future, from
-        before the clock was set back, counts as now."""
+        """Return whether an earlier pass kept blobs for a later pass to delete within the last `TICK_S`. If the time of
+        that pass is in the future, because the clock was set back, it counts as now."""
         row = self._db.execute(self._db.sql.CURSOR, (LEFT,)).fetchone()
         left, now = float(row[1]) if row else 0.0, self._ledger.now()
         if left > now and not dry_run:
@@ -276,8 +277,8 @@ class Collector:
     # -- age ------------------------------------------------------------------------------------------------------
 
     def _edge(self, pass_: Pass, store: Store, now: float, grace_s: float) -> float:
-        """Return the time, by a store's clock, before which an unnamed blob belongs to nobody. `now` is by that clock
-        too."""
+        """Return the time, by a store's clock, before which an unnamed blob belongs to nobody. `now` is a time by the
+        same clock."""
         edges = [now - grace_s]
         for out in pass_.out:
             ahead_s = 0.0 if out.age_s is not None else out.held.since - now
@@ -321,8 +322,8 @@ def _since(out: Out, store: Store, now: float) -> float:
 
 
 def _now(store: Store) -> float:
-    """Return the time by a store's clock. A full store can't tell it, so the time of the store's newest blob is
-    returned."""
+    """Return the time by a store's clock. If the store is full, that time can't be read, so return the time of the
+    store's newest blob."""
     try:
         return store.now()
     except StoreError:

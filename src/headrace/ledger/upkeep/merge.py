@@ -1,7 +1,7 @@
 """Merges equal generations: rows that name a duplicate are changed to name the generation that stays.
 
-The store never reuses existing bytes on a write, so equal outputs of two attempts are stored twice. An event that is
-rewritten here keeps its meaning, and the digests of blobs in it: only the nonces of generations change.
+The store never reuses existing bytes on a write, so equal outputs of two attempts are stored twice. If an event is
+rewritten here, only the nonces of generations change: the event's meaning and the digests in it stay the same.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ MOST = 20_000
 """The largest number of generations to replace in one pass; the rest wait for the next pass."""
 
 FEW = 8
-"""Up to this many moves, encoded rows are searched for the nonces first, and decoded only if they contain one."""
+"""If there are at most this many moves, each encoded row is first searched for the nonces to replace, and is decoded
+only if it contains one."""
 
 
 class Plan(Struct):
@@ -62,10 +63,10 @@ class Plan(Struct):
 def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] = (), limit: int = MOST) -> Plan:
     """Return which of the generations that runs name can be replaced by an equal one.
 
-    Of several equal generations, one stays. If a run in `driven` names one of them, that one stays, since a driver
-    holds the run and its rows can't be changed; otherwise the one that most runs name stays. Its bytes are verified
-    first. It must be in every region where the replaced one is, so that no region loses its replica. Generations beyond
-    `limit` are left for another pass.
+    Of several equal generations, one stays. If a run in `driven` names a generation, that generation stays, since a
+    driver holds the run and its rows can't be changed. Otherwise the generation that most runs name stays. The bytes of
+    the generation that stays are verified first. It must be in every region that has the replaced generation, so that
+    no region loses its replica. Generations beyond `limit` are left for another pass.
     """
     found = Plan()
     for equal in named.equal():
@@ -195,7 +196,7 @@ def _moved_arg(arg: Arg, moves: Moves) -> Arg:
 
 
 def _mentioning(moves: Moves) -> Callable[[bytes], bool]:
-    """Return a quick test for whether bytes may contain a generation that is to be replaced."""
+    """Return a function that quickly checks whether bytes may contain a generation that is to be replaced."""
     if len(moves) > FEW:
         return lambda _: True
     nonces = [nonce.encode() for _, nonce in moves]

@@ -5,7 +5,7 @@
         print(difference.subject, difference.field)
 
 Values that no event records are not compared. An example is the key of a task that waits, or was cancelled before its
-launch: it comes from a look-up that found nothing, and such a look-up isn't stored.
+launch: the key comes from a look-up that found nothing, and such a look-up isn't stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from headrace.spec.intent import Intent
 from headrace.spec.noun import UNREADABLE
 
 TOLD = 60
-"""The most characters of a value to show."""
+"""How many characters of a value are shown, at most."""
 
 OUTCOMES = frozenset(("running", "succeeded", "reused", "failed"))
 """The states that an event records. In any other state, a task's key may come from a look-up."""
@@ -52,7 +52,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 class Rows(Struct, frozen=True, kw_only=True):
     """The rows of one run: the run's row, its tasks, and the sizes of the generations that it names (`kept`).
 
-    `results` are those under its tasks' keys, as far as they were asked for. `metrics` are the summaries of what its
+    `results` are the results under those keys of its tasks that were requested. `metrics` are the summaries of what its
     tasks logged, and `logged` holds the task and event number of each event with logged values.
     """
 

@@ -26,7 +26,7 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
-    """The result of a replay. `mended` says what was repaired, or why nothing was; it is None if no repair was
+    """The result of a replay. `mended` says what was repaired, or why nothing was repaired; it is None if no repair was
     tried."""
 
     run: str
@@ -78,7 +78,8 @@ def _stored(db: Database, number: int, keys: Iterable[str]) -> Rows:
 
 
 def _own(db: Database, number: int) -> list[Summary]:
-    """Return what a run's own tasks have logged, without what reused tasks logged in their original run."""
+    """Return the summaries of what tasks have logged in this run. What reused tasks logged in an earlier run is left
+    out."""
     rows = SUMMARIES.beside(db.execute(db.sql.METRICS, (number,)), "source_task")
     return [summary for summary, source in rows if source is None]
 

@@ -15,9 +15,9 @@ DAY_S = 86400.0
 class Keep(Struct, frozen=True, kw_only=True):
     """The rules for keeping runs. A run is kept if any rule keeps it; without rules, all runs are kept.
 
-    `runs` keeps this many of the newest runs, and `per_pipeline` this many of each pipeline. `seconds` keeps runs that
-    ended at most this long ago. None means no such rule. Runs in `pinned`, and runs that have not ended, are always
-    kept.
+    `runs` is how many of the newest runs are kept, and `per_pipeline` is how many of each pipeline's newest runs are
+    kept. `seconds` keeps the runs that ended at most this many seconds ago. None means that there is no such rule. Runs
+    in `pinned`, and runs that have not ended, are always kept.
     """
 
     runs: int | None = None

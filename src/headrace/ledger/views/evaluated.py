@@ -1,4 +1,4 @@
-"""Says what each call of an evaluation stage evaluated, where a run calls the stage several times."""
+"""Finds what each call of an evaluation stage evaluated, if a run calls the stage several times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headrace.spec.graph import Arg, Node, Out
 def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
     """For each evaluation stage with several calls in a run, return what each call evaluated, such as `fit[1].model`.
 
-    If calls evaluate the same model, the text also has the next arguments in which the calls differ.
+    If calls evaluate the same model, the text also has the other arguments that are needed to distinguish the calls.
     """
     bases = dict.fromkeys(_CALL.sub("", each) for each in tasks)
     twice = [  # elements of a map are not separate calls

@@ -4,10 +4,10 @@
     trail = lineage.of_task("latest", "fit")
     [step.task for step in trail.up]
 
-Within a run, only the traced graph says which task needs which; equal outputs of two tasks don't connect them. Another
-run is connected if it reused the result, or if one of its tasks produced or received the same stored artifact. Values
-that are small enough for the ledger's row (`True`, 0, an empty list) may be equal by chance, so they connect runs only
-by reuse.
+Within a run, only the traced graph says which task needs which: two tasks aren't connected by having equal outputs.
+Another run is connected if it reused the result, or if one of its tasks produced or received the same stored artifact.
+Values that are small enough for the ledger's row (`True`, 0, an empty list) may be equal by chance, so they connect
+runs only by reuse.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Need(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """A task of a run in a trail. If its output was reused, `origin` is the run that made the output.
+    """A task in a trail, with its run. If its output was reused, `origin` is the run that made the output.
 
     A result appears in a trail once; `again` lists the other runs that reused it, newest first.
     """
@@ -65,9 +65,9 @@ class Step(Struct, frozen=True, kw_only=True):
 class Trail(Struct, frozen=True):
     """The lineage of an artifact, as the tasks that made it, the tasks before them, and the tasks after them.
 
-    `made` are the tasks that produced the artifact, newest run first. `up` are the tasks that these needed, directly or
-    through others, nearest first. `down` are the tasks that needed the artifact, in every run, directly or through
-    others. Skipped tasks are listed only for the requested run.
+    `made` are the tasks that produced the artifact, newest run first. `up` are the tasks that the tasks in `made`
+    needed, directly or through others, nearest first. `down` are the tasks that needed the artifact, in every run,
+    directly or through others. Skipped tasks are listed only for the requested run.
     """
 
     made: tuple[Step, ...]
@@ -135,8 +135,8 @@ class Lineage:
         return _once(run.step(name) for run, names in self._giving(digest)[-1].items() for name in names)
 
     def _giving(self, digest: str) -> tuple[Mapping[_Run, list[str]], frozenset[str], Mapping[_Run, list[str]]]:
-        """Return by run the names of the tasks whose output has an artifact, the digests of the artifact in the store,
-        and by run the names of those tasks that made it."""
+        """Return (1) by run, the names of the tasks whose output is or contains an artifact; (2) the digests of the
+        artifact in the store; (3) by run, the names of those tasks that made the artifact themselves."""
         found = {run: run.giving(digest) for run in self._holding((digest,))}
         stored = frozenset(each for run, names in found.items() for each in run.stored(names, digest))
         makers = {run: run.first(names) if stored else names for run, names in found.items() if names}
@@ -147,8 +147,8 @@ class Lineage:
         return found, stored, makers
 
     def _counted(self, *sides: Iterable[Step]) -> Trail:
-        """Return the trail of these steps, each with the runs that reused its result. Such a run may have nothing else
-        of the trail, so each step's output is looked up."""
+        """Return the trail of these steps, each with the runs that reused its result. A run that reused the result may
+        contain nothing else of the trail, so these runs are looked up for each step."""
         lists = [list(steps) for steps in sides]
         reuses = self._views.reuses({digest for steps in lists for step in steps for digest in self._digest(step)})
         return Trail(*(tuple(replace(step, again=self._again(step, reuses)) for step in steps) for steps in lists))
@@ -189,7 +189,7 @@ class Lineage:
         return run
 
     def _reused(self, run: str) -> dict[str, str]:
-        """Return, by key, the run from which each reused result came. Empty for a run that was forgotten."""
+        """Return, by key, the run from which each reused result came. If the run was forgotten, the dict is empty."""
         try:
             reused = self._views.story(run).reused
         except NotFoundError:
@@ -277,8 +277,8 @@ class _Run:
                     rest.append(each)
 
     def giving(self, digest: str) -> list[str]:
-        """Return the names of the tasks whose output is or contains an artifact. If that is an element of a map, the
-        mapped task itself is left out."""
+        """Return the names of the tasks whose output is or contains an artifact. If such a task is an element of a map,
+        the mapped task itself is left out."""
         found = [name for name in self.rows if any(each.startswith(digest) for each in self.digests(name))]
         parents = {self.rows[name].parent for name in found}
         return [name for name in found if name not in parents]
@@ -300,8 +300,8 @@ class _Run:
 
     def result(self, name: str) -> tuple[object, ...]:
         """Return a value that is equal for two tasks of different runs only if their output is the same result. It
-        consists of the key and the run that made the output. For a map, which has no key, it consists of the values of
-        its elements."""
+        consists of the key and the run that made the output. For a map, which has no key, it consists of these values
+        for the map's elements."""
         row = self.rows[name]
         if row.key is None and (elements := self._elements.get(name)):
             return tuple(self.result(each) for each in elements)
@@ -313,7 +313,7 @@ class _Run:
         return frozenset(self.result(name) for name in self.rows if self.origin(name) not in (None, self.id))
 
     def origin(self, name: str) -> str | None:
-        """Return the run that made a task's output, if the task reused it."""
+        """Return the run that made a task's output if the task reused it, otherwise None."""
         return self._origins.get(name) if self.rows[name].state == "reused" else None
 
     def step(self, name: str) -> Step:
@@ -354,7 +354,7 @@ def _stored(ref: Ref) -> frozenset[str]:
 
 
 def _once(steps: Iterable[Step]) -> list[Step]:
-    """Return each result once: the step of the run that made it."""
+    """Return one step for each result: the step of the run that made the result."""
     found: dict[tuple[str, str, tuple[str, ...]], list[Step]] = {}
     for step in steps:
         place = step.origin or step.run, step.task, tuple(each.digest for each in step.outputs)
@@ -363,7 +363,8 @@ def _once(steps: Iterable[Step]) -> list[Step]:
 
 
 def _whole(same: Sequence[Step]) -> Step:
-    """Return one step for several that have the same result: that of the run that made it, otherwise the first."""
+    """Of several steps with the same result, return the step of the run that made the result, or else the first
+    step."""
     return next((step for step in same if step.origin is None and step.task == same[0].task), same[0])
 
 
@@ -386,7 +387,7 @@ def _text(ref: Ref) -> str:
 
 
 def _value(ref: Ref) -> str | None:
-    """Return a value that is stored in the ledger's row as readable text, or None for any other value."""
+    """Return the readable text of a value that is stored in the ledger's row. For any other value, return None."""
     text = _plain(ref)
     return text if text is None or len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 

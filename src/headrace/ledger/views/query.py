@@ -12,7 +12,7 @@ from headrace.ledger.views.rows import RUN_LINES, RunLine
 T = TypeVar("T")
 
 FEW = 5
-"""The most names in a hint."""
+"""How many names a hint has, at most."""
 _ALL = 1 << 31
 
 
@@ -24,18 +24,18 @@ class Query:
         self._sql = db.sql
 
     def read(self, reader: Reader[T], statement: str, *parameters: object) -> list[T]:
-        """Return the rows of a statement, each as the reader makes it."""
+        """Run a statement and return its rows, as the objects that `reader` makes."""
         with self._db.troubles():
             return list(reader.read(self._db.execute(statement, parameters)))
 
     def all(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement."""
+        """Run a statement and return its rows."""
         with self._db.troubles():
             return self._db.execute(statement, parameters).fetchall()
 
     def run(self, name: str | None) -> RunLine:
-        """Return a run by its id, the beginning of its id, or the last part of its id; or the newest run for None, `""`
-        or `latest`.
+        """Return a run. `name` is its id, the beginning of its id, or the last part of its id. For None, `""` or
+        `latest`, return the newest run.
 
         Raises:
             NotFoundError: no run matches, or several do; the message lists similar ids.

@@ -24,7 +24,7 @@ PARTS_SHOWN = 64
 
 
 class _Head(Struct, frozen=True, array_like=True, gc=False):
-    """The first fields of an encoded `Ref`: all that most views show of it."""
+    """The first fields of an encoded `Ref`. Most views show only these."""
 
     digest: str
     size: int
@@ -54,7 +54,7 @@ class TaskView(TaskLine, frozen=True, kw_only=True):
 
 
 class RunView(Struct, frozen=True, kw_only=True):
-    """A run. `tasks` is unset in lists of runs. `why` is the reason for its end, or what the user must do."""
+    """A run. `tasks` is unset in lists of runs. `why` says why the run ended, or what the user must do."""
 
     run: str
     pipeline: str
@@ -68,7 +68,8 @@ class RunView(Struct, frozen=True, kw_only=True):
 
 
 class RunsView(Struct, frozen=True, kw_only=True):
-    """Runs, newest first. Pass `more` as `before` to get the next older runs; it is None at the end."""
+    """Runs, newest first. Pass `more` as `before` to get the next older runs. `more` is None if there are no older
+    runs."""
 
     runs: tuple[RunView, ...]
     more: int | None = None
@@ -104,8 +105,8 @@ class StageLine(Struct, frozen=True, kw_only=True):
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
-    """One attempt of a task: its pool and why that pool, its state (`running` `succeeded` `failed`), and the place of
-    its printed output (`log`)."""
+    """One attempt of a task: its pool and why that pool was chosen, its state (`running` `succeeded` `failed`), and the
+    place of its printed output (`log`)."""
 
     task: str
     attempt: int
@@ -122,8 +123,8 @@ class PastView(Struct, frozen=True, kw_only=True):
     """The time and size of a task in one of the latest runs. The elements of a map are counted together, under their
     task.
 
-    `seconds` and `moving_s` (load and save) are means over the elements that ran, and `bytes` over all that have a key.
-    They are None if there are no such elements.
+    `seconds` and `moving_s` (load and save) are means over the elements that ran, and `bytes` is the mean over all
+    elements that have a key. A mean is None if there are no such elements.
     """
 
     run: int
@@ -181,7 +182,8 @@ PAST_VIEWS = Reader(PastView)
 
 
 def now_of(task: TaskView, started: float, *, gone: bool, now: float | None) -> TaskView:
-    """Return a running task as it is at the time `now`: its row has the values of the last change of its state."""
+    """Return a running task with its seconds up to `now`; its row has the seconds only up to the last change of its
+    state. If `gone` is True, the task is waiting for another driver."""
     if gone:
         return replace(task, state="waiting", reason=GONE)
     return replace(task, seconds=max(0.0, now - started)) if started and now is not None else task

@@ -37,7 +37,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 class MetricView(Summary, frozen=True, kw_only=True, gc=False):
     """The summary of what a task has logged under a name.
 
-    `run` and `source` are the run and the task that logged the values: for a reused task, those that made its output.
+    `run` and `source` are the run and the task that logged the values: for a reused task, the run and task that made
+    its output.
     """
 
     run: str
@@ -56,7 +57,8 @@ class SeriesView(Struct, frozen=True, kw_only=True):
 
 
 class ShownView(Struct, frozen=True, kw_only=True):
-    """A logged text or figure. `out` is its artifact, with codec `text` or `svg`; a small artifact holds its bytes."""
+    """A logged text or figure. `out` is its artifact, with codec `text` or `svg`; a small artifact has its bytes in
+    `out` itself."""
 
     task: str
     name: str
@@ -77,9 +79,9 @@ class VersionView(Struct, frozen=True, kw_only=True):
     """A version of a model or dataset: its artifact, its report, its aliases, and who registered it, when, and with
     which note.
 
-    A task (`run` and `task`) registered it, or a user on the command line (`by`). In the latter case `origin` says
-    where it came from. `preparation` is the preparation of rows for a model. If an alias points at this version
-    although the report advises against it, `forced` has the alias and the reason.
+    A task (`run` and `task`) registered it, or a user on the command line (`by`). If a user registered it, `origin`
+    says where the artifact came from. `preparation` is the preparation of rows for a model. If an alias points at this
+    version although the report advises against it, `forced` has the alias and the reason.
     """
 
     kind: RegistryKind
@@ -99,10 +101,11 @@ class VersionView(Struct, frozen=True, kw_only=True):
 
 
 class CursorView(Struct, frozen=True, kw_only=True):
-    """A version of a cursor: its value's artifact, and the run, task and time that set it, or None where these aren't
-    known.
+    """A version of a cursor: the artifact of its value, the run and task that set it, and the time. What isn't known is
+    None.
 
-    `by` is the user who set it outside of runs, or None. `kept` is False if the garbage collector may delete the value.
+    `by` is the user who set the cursor outside of runs, or None. `kept` is False if the garbage collector may delete
+    the value.
     """
 
     name: str
@@ -154,7 +157,7 @@ class TrackingViews(Views):
 
     def logged(self, run: str | None = None, *, after: int = -1) -> list[tuple[int, Logged]]:
         """Return the run's events with logged values after the event numbered `after`, each with its number. To follow
-        a live run, call this again with the last number."""
+        a live run, call this method again with the last number as `after`."""
         rows = self._query.all(self._sql.LOGGED_SINCE, self._query.run(run).number, after)
         return [(seq, decode_event(body)) for seq, body in rows]
 
@@ -171,8 +174,9 @@ class TrackingViews(Views):
         pipeline: str | None = None,
         limit: int = 1000,
     ) -> list[RankedView]:
-        """Return the runs that logged a number under this name, sorted by it: greatest first, or least first. NaN is
-        left out. If several tasks of a run logged it, the one that sorts first counts.
+        """Return the runs that logged a number under `name`, sorted by that number: the greatest first, or the least
+        first if `descending` is False. NaN is left out. If several tasks of a run logged the name, the number that
+        comes first in this order counts.
 
         Raises:
             NotFoundError: no run has logged the name; the hint lists similar names.
@@ -211,7 +215,7 @@ class TrackingViews(Views):
     def _logged(
         self, kind: LoggedKind, run: str | None, task: str | None, name: str | None
     ) -> Iterator[tuple[MetricView, Curves]]:
-        """Yield each metric, with all curves of the task that logged it, read from its events."""
+        """Yield each metric, with all curves of the task that logged it. The curves are read from the run's events."""
         read: dict[tuple[str, str], Curves] = {}
         for metric in self.metrics(run, kind=kind):
             if task not in (None, metric.task) or name not in (None, metric.name):

@@ -4,8 +4,8 @@
     views.show("latest").state
     views.runs(limit=20)
 
-A run whose driver died is shown as waiting for another driver. Each call sees the ledger at its own moment, so runs may
-go on between two calls.
+A run whose driver died is shown as waiting for another driver. Each call reads the ledger anew, so runs may have gone
+on between two calls.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from headrace.spec.artifact import Ref, within
 HISTORY_RUNS = 10
 
 MADE = 1000
-"""The most earlier outputs of a task that are searched for one to reuse."""
+"""How many earlier outputs of a task are searched, at most, for an output to reuse."""
 LOOKED_THROUGH = 1000
 """How many of the latest runs are searched for an artifact that no index knows."""
 
@@ -89,7 +89,7 @@ class Views:
         return run_view(self._query.run(name), self._db.leases)
 
     def runs(self, *, limit: int = 1000, pipeline: str | None = None, before: int | None = None) -> RunsView:
-        """Return the newest runs, without their tasks. With `before`, only runs older than the run of this number are
+        """Return the newest runs, without their tasks. With `before`, only runs older than the run with this number are
         returned; with `pipeline`, only runs of this pipeline."""
         first = NO_END if before is None else before
         if pipeline is None:
@@ -181,7 +181,7 @@ class Views:
         """Return a task's output, or a part of one, given its digest or the beginning of its digest.
 
         Raises:
-            NotFoundError: no task produced such an artifact, or several digests begin so.
+            NotFoundError: no task produced such an artifact, or several digests begin with `digest`.
         """
         found: dict[str, Ref] = {}
         # an artifact that is made of parts, or is stored in the ledger's row, has no blob, so no index finds its runs
@@ -207,8 +207,8 @@ class Views:
         return found
 
     def earlier(self, run: str | None, task: str) -> Earlier | None:
-        """Return how a task's key was made in an earlier run, or None. The earlier run is the pipeline's latest one
-        that has a key for the task and had ended when this run began."""
+        """Return how a task's key was made in an earlier run, or None. The earlier run is the pipeline's latest run
+        that has a key for the task and that had ended when this run began."""
         line = self._query.run(run)
         for before, run_id in self._query.all(
             self._sql.EARLIER_RUNS, line.pipeline, line.number, line.number, HISTORY_RUNS
@@ -250,10 +250,10 @@ class Views:
         return sorted(self._query.read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
 
     def made_of(self, pipeline: str, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return the encoded inputs of the keys of a task's outputs, from all runs of the pipeline in which the task's
-        code was `code`.
+        """Return the encoded inputs from which the keys of a task's outputs were made, in all runs of the pipeline in
+        which the task's code was `code`.
 
-        For a map, these are the inputs of its elements. Return None if there are more than `MADE`.
+        For a map, these are the inputs of its elements. Return None if there are more than `MADE` outputs.
         """
         first, last = (f"{task}[", f"{task}\\") if is_map else (task, task)
         found = self._query.all(self._sql.MADE_OF, pipeline, first, last, code, MADE + 1)

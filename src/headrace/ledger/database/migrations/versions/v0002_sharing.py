@@ -1,4 +1,4 @@
-"""Tables for a shared ledger: the project that owns it, and leases judged by the server's clock."""
+"""Tables for a shared ledger: the project that owns it, and leases that expire by the server's clock."""
 
 from __future__ import annotations
 

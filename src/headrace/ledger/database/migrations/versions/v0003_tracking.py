@@ -1,4 +1,5 @@
-"""Tables for logged metrics, for versions of models and datasets, and columns that say which task set a cursor."""
+"""Adds tables for logged metrics and for versions of models and datasets, and columns that name the task that set a
+version of a cursor."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Create the tables, and add the cursors' columns. They are NULL for existing cursors, whose task isn't known."""
+    """Create the tables, and add the columns to `cursors`. In existing rows the new columns are NULL, since it isn't
+    known which task set the version."""
     for name, kind in (("run", TEXT), ("task", TEXT), ("at", sa.Float)):
         op.add_column("cursors", sa.Column(name, kind))
     op.create_table(

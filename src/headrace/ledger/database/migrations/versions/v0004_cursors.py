@@ -13,5 +13,5 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the column. It is NULL for existing versions of cursors, which were all set by tasks."""
+    """Add the column `by` to `cursors`. In existing rows it is NULL, since tasks set all of these versions."""
     op.add_column("cursors", sa.Column("by", TEXT))

@@ -1,5 +1,5 @@
-"""Columns for a registered model's preparation, and for why an alias points at a version whose report advises against
-it."""
+"""Adds columns for the preparation of a registered model, and for the reason why an alias points at a version although
+the version's report advises against that."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the columns. They are NULL in existing rows."""
+    """Add the columns. In existing rows the new columns are NULL."""
     op.add_column("versions", sa.Column("preparation", sa.LargeBinary))
     op.add_column("aliases", sa.Column("why", TEXT))

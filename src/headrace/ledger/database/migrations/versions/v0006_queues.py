@@ -10,5 +10,6 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the column. It is NULL for existing tasks, whose waiting time isn't known."""
+    """Add the column `queued_s` to `tasks`. In existing rows it is NULL, since the waiting time of these tasks isn't
+    known."""
     op.add_column("tasks", sa.Column("queued_s", sa.Float))

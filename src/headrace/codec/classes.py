@@ -1,4 +1,4 @@
-"""Classes by name: find out what a value is without importing its library, and find a class again by its name."""
+"""Names of classes: tell a value's class without importing its library, and find a class by its name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "PyYAML",
 }
-"""Module name -> name to install, for modules where these two differ (`sklearn` on PyPI is another project)."""
+"""Module name -> name to install, for modules where these two names differ. For example, scikit-learn's module is
+`sklearn`, but on PyPI `sklearn` is another project."""
 
 
 def describe(kind: type) -> str:
@@ -38,8 +39,8 @@ def describe(kind: type) -> str:
 def public_name(module: str, qualname: str) -> str:
     """Return the name that a class or function has in keys and artifacts.
 
-    For code of Headrace, the module in this name is the nearest package that offers the class or function, so that its
-    code may move to another file.
+    For code of Headrace, the module in this name is the nearest package from which the class or function can be
+    imported. So the code can move to another file without changing the name.
 
     >>> public_name("headrace.codec.classes", "resolve")
     'headrace.codec.classes.resolve'
@@ -88,8 +89,8 @@ def _roots(kind: Any) -> tuple[str, ...]:
 
 
 def is_importable(kind: Any, module: str | None = None) -> bool:
-    """Return whether another process can import a class or function by its name: False for one made inside a
-    function."""
+    """Return whether another process can import a class or function by its name. A class or function that was made
+    inside a function can't be imported."""
     value: object = sys.modules.get(module or kind.__module__)
     for name in kind.__qualname__.split("."):
         value = getattr(value, name, None)
@@ -97,14 +98,14 @@ def is_importable(kind: Any, module: str | None = None) -> bool:
 
 
 def name_of(kind: type) -> str:
-    """Return a class's name as artifacts record it."""
+    """Return the name under which artifacts record a class."""
     return public_name(kind.__module__, kind.__qualname__)
 
 
 def resolve(name: str) -> type:
     """Return the class that an artifact names, importing its module.
 
-    A suffix `@` with digits of the class's code digest is ignored.
+    If the name ends in `@` and digits of the class's code digest, this suffix is ignored.
 
     >>> resolve("decimal.Decimal")
     <class 'decimal.Decimal'>
@@ -152,7 +153,9 @@ def distribution(module: str) -> str:
 
 
 def library_named(name: str) -> ModuleType:
-    """Import and return an optional library. If it isn't installed, the `CodecError` says how to install it."""
+    """Import and return an optional library. If it isn't installed, raise a `CodecError` that says how to install
+    it.
+    """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

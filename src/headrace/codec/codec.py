@@ -1,7 +1,7 @@
 """A codec turns values of some class into bytes or parts, and loads them again.
 
-Codecs are an extension point. Your own package can offer a codec under the entry point group `headrace.codecs`; see
-`docs/codecs.md`, and `headrace.testing.codec_contract` for the tests that a codec should pass.
+Your own package can offer a codec under the entry point group `headrace.codecs`: see `docs/codecs.md`. The tests that a
+codec should pass are in `headrace.testing.codec_contract`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from headrace.codec.source import Source
 class Codec(Protocol):
     """Saves and loads values of some class.
 
-    `name` is stored in each artifact, and the codec is found by it later, so it must never change. When the format
-    changes, the codec must read both formats, or take a new name. `safe` is True if loading runs no code that the bytes
-    choose: servers and pages load only safe artifacts. Equal values should be saved as equal bytes. A codec that can't
-    do so may also be a `HasContent`; if it isn't, its docstring says so.
+    `name` is stored in each artifact. The codec is later found by this name, so the name must never change. When the
+    format changes, the codec must read both formats, or the new codec must have a new name. `safe` is True if loading
+    runs no code that the bytes choose: servers and pages load only safe artifacts. Equal values should be saved as
+    equal bytes. A codec that saves equal values as different bytes can be a `HasContent` too. If it isn't, its
+    docstring must say so.
     """
 
     @property
@@ -64,6 +65,6 @@ class HasColumns(Protocol):
     """A codec of tables that can load some columns without reading the others."""
 
     def load_columns(self, source: Source, names: Sequence[str]) -> object:
-        """Return a table of the saved class with only these columns, in this order; read it with the source's
-        `reader`."""
+        """Return a table of the saved class with only the columns `names`, in this order. Read the bytes through
+        `source.reader`."""
         ...

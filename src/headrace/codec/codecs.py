@@ -20,11 +20,11 @@ from headrace.spec.artifact import Ref
 from headrace.spec.artifact import blobs as blobs_of
 
 PREFETCH_BYTES = 1 << 24
-"""Parts smaller than this are fetched at the same time; a bigger part is fetched alone, with many requests."""
+"""Parts smaller than this are fetched at the same time as others. A bigger part is fetched alone, by many requests."""
 
 
 class Codecs:
-    """Saves and loads any value that some codec takes; codecs in `extra` are asked before the builtin ones."""
+    """Saves and loads any value that some codec takes. The codecs in `extra` are asked before Headrace's own codecs."""
 
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
         self._registry = Registry(extra)
@@ -39,12 +39,12 @@ class Codecs:
         describe: Callable[[type], str] = name_of,
         digest: Callable[[object], str] | None = None,
     ) -> Ref:
-        """Save a value and return its artifact. A small value's bytes are in the reference itself; the bytes of a
-        larger value are in the store, durably.
+        """Save a value and return its artifact. The bytes of a small value are in the reference itself. Those of a
+        larger value are in the store, where they are already durable.
 
         `describe` returns the name that the artifact records for a class. `digest` returns the digest of a function's
-        or class's code; if it is given, functions and classes can be saved too, by their names (this is done for
-        arguments of stages). Raises `CodecError` if no codec takes the value, or a value inside it.
+        or class's code. If `digest` is given, as for arguments of stages, functions and classes are saved by their
+        names. Raises `CodecError` if no codec takes the value or a value inside it.
         """
         scalar = SCALARS.get(type(value))
         if scalar is not None and (ref := scalar(value)) is not None:
@@ -72,14 +72,14 @@ class Codecs:
         resolve: Callable[[str], type] = class_of,
         columns: Sequence[str] | None = None,
     ) -> object:
-        """Return the value of an artifact; with `columns`, only these columns of a table.
+        """Return the value of an artifact. If `columns` is given, return only these columns of the table.
 
-        With `verify`, the bytes are first checked against their digest (not with `columns`, since the digest is that of
-        the whole table). Forms that run code when they are read are refused, in parts too, unless `safe_only` is False.
-        False is for callers that run the project's code anyway (stages, pipelines, `headrace.load`). Files that need
-        their own name are linked in the folder `scratch`; None means a temporary folder that lasts as long as the
-        process. `resolve` finds a class by the name that `describe` returned when the value was saved. Raises
-        `CodecError`, `BlobMissing`, `BlobDamaged`.
+        With `verify`, the bytes are first checked against their digest. With `columns`, this check isn't possible,
+        since the digest is that of the whole table. Artifacts and parts that run code when they are loaded are refused,
+        unless `safe_only` is False. Only callers that run the project's code anyway pass False (stages, pipelines,
+        `headrace.load`). Files that need their own name are linked in the folder `scratch`. If `scratch` is None, a
+        temporary folder is used that lasts as long as the process. `resolve` finds a class by the name that `describe`
+        returned when the value was saved. Raises `CodecError`, `BlobMissing`, `BlobDamaged`.
         """
         loading = self._loading(
             blobs,
@@ -97,7 +97,7 @@ class Codecs:
         return loading.value(ref)
 
     def check(self, ref: Ref, blobs: Blobs) -> None:
-        """Check the bytes of a table that came from elsewhere: all offsets and lengths must point inside of them.
+        """Check the bytes of a table that came from elsewhere: no offset or length may point outside of them.
 
         Raises:
             CodecError: an offset or length points outside of the bytes, so a reader would read other memory.
@@ -106,7 +106,7 @@ class Codecs:
         self._loading(blobs).check(ref)
 
     def forget(self) -> None:
-        """Forget which tables are already artifacts, since their blobs may be deleted from now on."""
+        """Forget which tables are already artifacts. From now on, the blobs of these artifacts may be deleted."""
         self._origins.forget()
 
     def _loading(

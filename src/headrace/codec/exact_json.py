@@ -1,8 +1,9 @@
-"""Exact JSON: plain values as plain JSON; values that JSON would change (tuples, NaN, keys that aren't text, dates)
-under a tag.
+"""Exact JSON: plain values are written as plain JSON. Values that JSON would change (tuples, NaN, dates, dictionaries
+with keys that aren't text) are written with a tag.
 
 A tagged value is an object with the single key `$`: `(1, 2)` is `{"$": ["tuple", [1, 2]]}`. Any JSON parser reads
-values without a tag. Only exact builtin and standard classes are taken: a subclass would not be restored.
+values without a tag. Only values of exactly the builtin and standard classes are taken, since the class of a subclass's
+value would be lost.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ from headrace.codec.misfit import Declined
 MARK = "$"
 MARK_BYTES = b'{"$":'
 BYTES_LIMIT = 1024
-"""Longer bytes inside a value become an artifact of their own, since base64 makes them a third longer."""
+"""A `bytes` object with more bytes than this, inside a value, becomes an artifact of its own. In JSON, base64 would
+make it a third longer."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
 def is_plain(kind: type) -> bool:
-    """Return whether values of exactly this class can be plain; a container is plain only if the values in it are plain
-    too."""
+    """Return whether values of exactly this class can be plain. A container is plain only if all values in it are
+    plain."""
     return kind in _TAGGERS or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
 
 
 def encode(value: object) -> bytes:
-    """Return a value as exact JSON; raise `Declined` if the value, or a value inside it, isn't plain."""
+    """Return a value as exact JSON. Raise `Declined` if the value or a value inside it isn't plain."""
     try:
         return _encode(_tag(value))
     except (UnicodeEncodeError, RecursionError) as error:  # a lone surrogate, not valid in UTF-8; a value inside itself
@@ -84,7 +86,7 @@ def _dict(value: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _set(value: set[Any] | frozenset[Any]) -> object:
-    """Return a set's tagged form, sorted by the encoded elements, because the order of a set differs between
+    """Return a set's tagged form. The encoded elements are sorted, because the order of a set differs between
     processes."""
     return _mark(type(value).__name__, sorted(map(_tag, value), key=_encode))
 
@@ -163,8 +165,8 @@ _NUMPY = {
 
 
 def _tag_numpy(value: Any) -> object:
-    """Return the tagged form of a NumPy scalar (metrics hold many of them), without importing NumPy (most workers don't
-    use it)."""
+    """Return the tagged form of a NumPy scalar; metrics hold many of these. NumPy isn't imported, since most workers
+    don't use it."""
     kind = type(value)
     plain = _NUMPY.get(kind.__name__) if kind.__module__ == "numpy" else None
     if plain is None:

@@ -1,4 +1,5 @@
-"""Tables made of tables: the tables of a `Joined`, and the pieces of a `Streamed`, which is saved while it is made."""
+"""Tables that are made of several tables: a `Joined` of given tables, and a `Streamed` of pieces that are saved as they
+are made."""
 
 from __future__ import annotations
 
@@ -14,12 +15,14 @@ from headrace.errors import CodecError, listed
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, init=False)
 class Joined:
-    """Tables of one schema, one below the other, saved as parts; a stage that takes it gets one `pyarrow.Table`.
+    """Tables of one schema, one below the other. Each is saved as a part. A stage that takes the `Joined` gets one
+    `pyarrow.Table`.
 
-    This is for tables that grow. A part that was itself loaded from an artifact (a cursor's value, an input), and is
-    returned as the same object, isn't written again: the artifact refers to it. So a run that adds a little to a large
-    table writes only a little. Parts with equal rows, cut at the same places, make the same artifact. A stage that
-    returns a `Joined` is annotated `-> pyarrow.Table`, and `table` is what the next stage gets.
+    This is for tables that grow. A part may have been loaded from an artifact, such as a cursor's value or an input. If
+    it is still the same object, it isn't written again: the new artifact refers to the old one. So a run that adds a
+    little to a large table writes only a little. Parts with equal rows, cut at the same places, make the same artifact.
+    A stage that returns a `Joined` is annotated `-> pyarrow.Table`; the next stage gets the table that the property
+    `table` returns.
 
     >>> Joined([pa.table({"a": [1, 2]}), pa.table({"a": [3]})]).table["a"].to_pylist()
     [1, 2, 3]
@@ -49,7 +52,7 @@ class Joined:
 
     @property
     def table(self) -> Any:
-        """The whole as one `pyarrow.Table`; nothing is copied."""
+        """All parts as one `pyarrow.Table`. No data is copied."""
         return pa.concat_tables(map(table_of, self.tables))
 
 
@@ -65,12 +68,12 @@ def _difference(one: Any, other: Any) -> str:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Streamed:
-    """Pieces of a table, saved one by one as they are made; loading returns one `pyarrow.Table`.
+    """Pieces of a table, which are saved one by one as they are made. Loading returns one `pyarrow.Table`.
 
-    Each piece is a table with as many rows as the codec `arrow` writes at once (`batch_rows` of the schema), or a
-    multiple of this number; the last piece may have any number of rows. So the bytes are the same as those of the whole
-    table, but the whole table needn't be in memory. Columns of dictionary types aren't possible, since their
-    dictionaries are merged over the whole table.
+    The number of rows in each piece is a multiple of the number that the codec `arrow` writes at once (`batch_rows` of
+    the schema). The last piece may have any number of rows. So the same bytes are written as for the whole table, but
+    the whole table needn't be in memory. Columns of dictionary types are not possible, since a table's dictionaries are
+    merged before any batch is written.
     """
 
     schema: Any

@@ -10,23 +10,23 @@ from headrace.spec.artifact import Ref
 
 
 class KnownTables:
-    """Remembers tables that were loaded or saved, and the artifact of each, by identity and for as long as the table
-    lives.
+    """Remembers the artifact of each table that was loaded or saved. A table is recognized only as the same object, and
+    remembered only while the object exists.
 
-    Only values that can't change may be remembered. `forget` is called after each attempt: later, the blobs of
-    artifacts that no run refers to may be gone.
+    Only values that can't change may be remembered. `forget` is called after each attempt, since blobs that no run
+    refers to may be deleted after it.
     """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[weak[Any], Ref, Blobs]] = {}
 
     def note(self, value: object, artifact: Ref, blobs: Blobs) -> None:
-        """Remember that a value is saved as this artifact in this store."""
+        """Remember that `value` is saved as `artifact` in the store `blobs`."""
         place = id(value)
         self._known[place] = (weak(value, lambda gone: self._drop(place, gone)), artifact, blobs)
 
     def find(self, value: object, blobs: Blobs) -> Ref | None:
-        """Return the artifact of a value in this store, or None if it isn't known."""
+        """Return the artifact of `value` in the store `blobs`, or None if no such artifact is known."""
         known = self._known.get(id(value))
         if known is None or known[0]() is not value or known[2] is not blobs:
             return None

@@ -11,13 +11,13 @@ from typing import Any, Self
 class Later:
     """A table that is opened only when it is needed, such as one of the many tables in a cursor's value.
 
-    Loading its artifact returns a `Later` again. If a stage returns this `Later`, alone or in a `Joined`, the table
-    isn't opened: the new artifact refers to the old one.
+    A `Later` is loaded as a `Later` again. If a stage returns a loaded `Later`, alone or in a `Joined`, its table isn't
+    opened: the new artifact refers to the old one.
     """
 
     num_rows: int
     open: Callable[[], Any]
-    """Returns the table, the same one each time."""
+    """Returns the table; each call returns the same object."""
 
     @classmethod
     def of(cls, table: Any) -> Self:
@@ -26,5 +26,5 @@ class Later:
 
 
 def table_of(table: Any) -> Any:
-    """Return the table itself; a `Later` is opened."""
+    """Return the table of a `Later`, or the given table itself if it isn't a `Later`."""
     return table.open() if isinstance(table, Later) else table

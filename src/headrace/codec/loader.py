@@ -1,4 +1,4 @@
-"""Loads one value from its artifact, and the parts of the value from their artifacts."""
+"""Loads one value from its artifact. The parts of the value are loaded from their own artifacts."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ HELD_BYTES = 1 << 16
 """A store may give blobs up to this size as bytes in memory, instead of as a file."""
 
 TABLES = frozenset({"pyarrow.lib.Table", "headrace.codec.later.Later"})
-"""Classes of Arrow tables. They can't be changed, so a loaded table that is returned again is still the same
-artifact."""
+"""Classes of Arrow tables. Such tables can't be changed. So if a stage returns a table that it loaded, the table's
+artifact is still valid."""
 
 OUR_CLASSES = ("headrace.spec.", "headrace.stages.")
-"""Modules of Headrace whose records may always be loaded: making one only checks its fields."""
+"""Modules of Headrace whose records may always be loaded, since making such a record only checks its fields."""
 
 _decode = msgspec.json.Decoder().decode
 
 
 class Loader:
-    """One call of `load`: the store, what is checked and refused, and how classes are found."""
+    """One call of `load`, with its options: the store, what is checked, what is refused, and how classes are found."""
 
     def __init__(
         self,
@@ -126,7 +126,8 @@ class Loader:
         return value
 
     def _codec(self, ref: Ref) -> Codec:
-        """Return the codec that may read an artifact. Whether an artifact may be read is decided only here."""
+        """Return the codec for an artifact, or raise an error if the artifact may not be read. No other function
+        decides this."""
         codec = self._registry.named(ref.codec)
         if self._safe_only and not (codec.safe or self._is_ours(ref)):
             raise CodecError(

@@ -1,5 +1,5 @@
-"""Exceptions for a value that can't be saved; `Misfit` collects the path to the value while the exception passes up
-through nested values."""
+"""Exceptions for a value that can't be saved. While a `Misfit` passes up through nested values, it collects the path to
+the value."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Misfit(Exception):
         self.where: list[str] = []
 
     def inside(self, step: str) -> Misfit:
-        """Add one step of the path from the whole value to this value (innermost step first), and return this
-        exception."""
+        """Add one step to the path from the whole value to this value, and return this exception. Inner steps are added
+        before outer ones."""
         self.where.append(step)
         return self
 
@@ -30,7 +30,7 @@ class Misfit(Exception):
 
 
 class Declined(Exception):
-    """Raised by a codec that finds, while saving, that it doesn't take a value after all; the value is then pickled."""
+    """Raised by a codec that finds only while saving that it can't save a value. The value is then pickled."""
 
 
 class CallerFailed(Exception):

@@ -20,8 +20,8 @@ class Kept(Protocol):
 
 
 class Draft(Protocol):
-    """Bytes being written to a temporary file: through `file`, or by a library to `path`. On exit they are deleted,
-    unless `keep` was called."""
+    """A temporary file of bytes: they are written through `file`, or by a library to `path`. On exit the file is
+    deleted, unless `keep` was called."""
 
     @property
     def path(self) -> Path: ...
@@ -46,7 +46,7 @@ class Batch(Protocol):
 
 
 class Blobs(Protocol):
-    """The store for values that are too big for a ledger's row. `path` raises `BlobMissing` and `BlobDamaged`."""
+    """The store for values that are too big for a row of the ledger. `path` raises `BlobMissing` or `BlobDamaged`."""
 
     def batch(self) -> Batch: ...
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path: ...

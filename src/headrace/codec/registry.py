@@ -1,4 +1,5 @@
-"""The codecs that there are: Headrace's own, those for libraries, and those that installed packages offer."""
+"""All available codecs: Headrace's codecs for plain values and for libraries, and the codecs that installed packages
+offer."""
 
 from __future__ import annotations
 
@@ -54,15 +55,15 @@ OURS = {
 """Headrace's own class that needs a library -> name of its codec."""
 
 ITERATORS = {"builtins.generator", "builtins.map", "builtins.filter", "itertools.chain", "itertools.islice"}
-"""Classes of iterators that may yield record batches. Only running an iterator shows whether it does; without pyarrow
-loaded, none does."""
+"""Classes of iterators that may yield record batches. Whether an iterator does is known only when it runs. If pyarrow
+isn't loaded, no iterator yields record batches."""
 
 
 class Registry:
     """Finds the codec for a value, and the codec that an artifact names.
 
     Codecs in `extra` are asked first. Installed packages are searched for codecs only when no codec of Headrace fits,
-    since the search is slow. Pickle comes last, and takes everything else.
+    since the search is slow. Pickle is asked last, for all other values.
     """
 
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
@@ -105,8 +106,8 @@ class Registry:
         return self.named("pickle")
 
     def of_mapping(self, value: Mapping[object, object]) -> Codec | None:
-        """Return a library's codec that takes a whole dictionary of this library's objects, or None. The first value
-        decides which library."""
+        """Return the codec of a library that takes a whole dictionary of this library's objects, or None. The library
+        is that of the dictionary's first value."""
         for first in value.values():
             return next((codec for codec in self._of_library(first) if codec.takes(value)), None)
         return None
@@ -125,8 +126,8 @@ class Registry:
         return self._named[name]
 
     def _of_library(self, value: object) -> Iterator[Codec]:
-        """Yield the codecs for the libraries that a value's class comes from. If a codec needs a package that is
-        missing, warn instead of yielding the codec."""
+        """Yield the codecs for the libraries that define a value's class and its base classes. If a codec needs a
+        missing package, warn instead of yielding the codec."""
         for root in roots(value):
             if root in LIBRARIES:
                 try:
@@ -141,8 +142,8 @@ class Registry:
 
     @cached_property
     def _offered(self) -> list[Codec]:
-        """The codecs that installed packages offer; an entry point is a codec, or a class that makes a codec when it is
-        called."""
+        """The codecs that installed packages offer. An entry point is either a codec, or a class that is called to make
+        a codec."""
         from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms, and few processes need it
 
         codecs: list[Codec] = []

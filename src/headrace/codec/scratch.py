@@ -1,4 +1,4 @@
-"""Scratch: files that loaded values need outside the store, with their own names and suffixes."""
+"""Scratch files: the files that loaded values need outside the store, with their own names and suffixes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from headrace.errors import CodecError
 
 
 class Scratch:
-    """A folder that is made when it is first needed: the attempt's own, or a temporary one that is deleted when this
-    process ends."""
+    """A folder that is made when it is first needed. It is the attempt's own folder, or a temporary folder that is
+    deleted when this process ends."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -24,8 +24,8 @@ class Scratch:
         return Path(tempfile.mkdtemp(prefix=f"{digest[:12]}-", dir=self._root()))
 
     def lay(self, folder: Path, name: str, content: Path | bytes) -> Path:
-        """Put a read-only file with this name into a folder and return its path: a link to a file of the store, or
-        bytes.
+        """Put a read-only file called `name` into a folder, and return its path. If `content` is a file of the store,
+        the new file is a link to it; else it contains the bytes `content`.
 
         A hard link is used where possible, since a file may be evicted from the cache while the attempt still needs it.
         """

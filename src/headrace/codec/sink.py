@@ -1,4 +1,4 @@
-"""A sink: a codec writes one value into it."""
+"""A sink takes one value that a codec writes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from headrace.errors import CodecError
 from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref, gather
 
 PARTS_LIMIT = 100_000
-"""The most artifacts that one value may consist of; a longer value is saved as one artifact. Nested lists share this
-limit."""
+"""The most artifacts that one value may consist of. A value of more parts is saved as one artifact. Nested lists count
+together."""
 
 
 def inline(codec: str, kind: str, data: bytes, content: str | None = None) -> Ref:
@@ -27,14 +27,14 @@ def inline(codec: str, kind: str, data: bytes, content: str | None = None) -> Re
 
 
 SPILL_BYTES = 1 << 16
-"""More bytes than this are written to a file of the store instead of memory."""
+"""If a value has more bytes than this, they are written to a file of the store instead of memory."""
 
 
 class Sink:
     """Takes a value as bytes (with `write`, `file` or `path`, whichever suits the library), or as parts (with `part`).
 
-    A small value ends up inside the artifact's row in either case. A codec sets `kind` if loading returns another class
-    than it saved.
+    In either case, a small value ends up inside the artifact's row. A codec sets `kind` if loading returns a value of
+    another class than the saved one.
     """
 
     def __init__(self, batch: Callable[[], Batch], save: Callable[[object], Ref]) -> None:
@@ -97,10 +97,10 @@ class Sink:
             self._names.append(name)
 
     def spread(self, value: object, codec: str, inside: str = "") -> None:
-        """Add a value as a part. If the codec named `codec` saves the value, the parts of its artifact are added
+        """Add a value as a part. If the value is saved by the codec named `codec`, add the parts of its artifact
         instead.
 
-        If the codec named `inside` saves the value, the first part of its artifact counts as the value.
+        If the value is saved by the codec named `inside`, treat the first part of its artifact as if it were the value.
         """
         ref = self._save(value)
         if ref.codec == inside and ref.parts:
@@ -117,8 +117,8 @@ class Sink:
         self._names.append(name)
 
     def ref(self, codec: str, kind: str, content: str | None) -> Ref:
-        """Return the artifact of the value that was written. Its bytes are in the artifact itself, or durable once the
-        batch is left."""
+        """Return the artifact of the value that was written. The value's bytes are in the artifact itself, or in the
+        store; those in the store are durable when the batch has ended."""
         if self._composed:
             if self._draft is not None or self._pieces or len(self._names) not in {0, len(self._parts)}:
                 raise CodecError(
@@ -138,7 +138,7 @@ class Sink:
         return self._draft
 
     def _small(self) -> bytes | None:
-        """Return the bytes that were written if they are in memory, or few enough for the artifact's row; else None."""
+        """Return the bytes that were written. Return None if they are in a file and too many for the artifact's row."""
         if self._draft is None:
             return b"".join(self._pieces)
         if self._opened:

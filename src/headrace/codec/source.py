@@ -1,4 +1,4 @@
-"""A source: a codec loads one value from it."""
+"""A source gives a codec the bytes or parts of one value."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from headrace.spec.artifact import Ref
 
 
 class Source:
-    """The bytes of an artifact (with `inline`, `read` or `path`, whichever suits the library), or its parts.
+    """Gives the bytes of an artifact (with `inline`, `read` or `path`, whichever suits the library), or its parts.
 
-    `is_foreign` is True if the bytes may come from elsewhere: then a codec checks offsets that its library would trust.
+    `is_foreign` is True if the bytes may come from elsewhere. In that case, a codec must check the offsets that its
+    library would trust.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class Source:
 
     @property
     def kind(self) -> builtins.type:
-        """The value's class itself, imported. A safe codec doesn't use it, or checks what class it gets."""
+        """The value's class itself, imported. A safe codec either doesn't use this property, or checks which class it
+        gets."""
         return self._resolve(self._ref.type)
 
     @property
@@ -62,19 +64,19 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """A read-only file with the bytes; its name has no meaningful suffix."""
+        """The path of a read-only file with the bytes. The file's name has no meaningful suffix."""
         if self._stored is None:
             return self._scratch.lay(self._scratch.folder(self._ref.digest), "value", self.read())
         return self._stored
 
     def reader(self) -> BinaryIO:
-        """Return the bytes as a file that can seek. With an object store, only what is read is fetched, and it isn't
-        checked against the digest."""
+        """Return the bytes as a file that supports `seek`. From an object store, only the bytes that are read are
+        fetched, and these aren't checked against the digest."""
         return io.BytesIO(self.read()) if self._fetch is None else self._reader()
 
     def folder(self) -> Path:
-        """Write the parts as files under their names into a new folder and return it; it lasts as long as the
-        attempt."""
+        """Write the parts as files under their names into a new folder, and return this folder. The folder lasts as
+        long as the attempt."""
         folder = self._scratch.folder(self._ref.digest)
         for name, ref in zip(self.names or (), self._parts, strict=True):
             self._scratch.lay(folder, name, self._enter(ref).content)

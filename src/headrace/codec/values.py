@@ -1,5 +1,5 @@
-"""Values that Headrace has a class for: files, folders, pictures. All user code imports this module, so it imports
-little."""
+"""Headrace's own classes of values: files, folders, pictures. All user code imports this module, so the module itself
+imports little."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headrace.spec.noun import Noun
 
 @dataclass(frozen=True, slots=True, init=False)
 class File(os.PathLike[str]):
-    """A file as a value: its bytes and its name. It is passed from stage to stage without reading it into memory.
+    """A file as a value: its bytes and its name. A file is passed from stage to stage without being read into memory.
 
     A stage that returns a file gives a path that it wrote (`File("model.gguf")`); the file is copied into the store
     when the stage ends. A stage that takes a file gets a read-only path with the same name, valid while the stage runs.
@@ -40,10 +40,11 @@ class File(os.PathLike[str]):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Folder(os.PathLike[str]):
-    """A folder as a value: the files in it and their relative names. Empty folders and file modes are not kept.
+    """A folder as a value: the files in it and their relative names. Empty folders and the modes of files are not kept.
 
-    A folder is passed on like a `File`: copied into the store when the stage ends, and read-only for the stage that
-    takes it. Equal files in two versions of a folder are stored twice at first; the collector merges them later.
+    A folder is passed on like a `File`: it is copied into the store when the stage ends, and the stage that takes it
+    can only read it. If two versions of a folder contain equal files, these are stored twice at first, and merged later
+    by the collector.
     """
 
     path: Path
@@ -73,7 +74,7 @@ class Folder(os.PathLike[str]):
 
 
 class Picture(Noun, frozen=True):
-    """A drawing as SVG. Notebooks and pages show it as an image, so that scripts in it don't run."""
+    """A drawing as SVG. Notebooks and pages show it as an image, so scripts in the SVG don't run."""
 
     svg: str
 

@@ -19,20 +19,21 @@ from headrace.errors import CodecError
 BATCH_BYTES = 1 << 24
 """The approximate size of one record batch of a table.
 
-Chunked data is copied to write it, so this size limits the copy. The allocator reuses memory for copies of this size;
-memory for 64 MiB would be requested from the system each time, which takes twice the CPU time.
+Chunked data is copied before it is written, one batch at a time, so a copy is at most this big. The allocator reuses
+the memory of copies of this size. Copies of 64 MiB would take twice the CPU time, since their memory is requested from
+the system each time.
 """
 
 SMALL_BYTES = 1 << 16
-"""Smaller data is written in memory first, since most of it ends up in the artifact's row."""
+"""Data with fewer bytes than this is written in memory first, since most such data ends up in the artifact's row."""
 
 
 class ArrowCodec:
-    """A table, record batch, array, chunked array or schema, as an Arrow IPC file; metadata is kept.
+    """A table, record batch, array, chunked array or schema, as an Arrow IPC file. Metadata is kept.
 
-    A table's chunks are not part of its value: it is cut into batches by its schema and length alone, so equal tables
-    make equal bytes, unless they differ in the values under nulls, in the order of a dictionary, or in the buffers of
-    view types.
+    A table's chunks are not part of its value: only its schema and length decide where the table is cut into batches.
+    So equal tables make equal bytes, unless they differ in the values under nulls, in the order of a dictionary, or in
+    the buffers of view types.
     """
 
     name = "arrow"
@@ -84,7 +85,7 @@ class ArrowCodec:
 class ArrowStreamCodec:
     """Record batches from a reader or a generator, one by one, as an Arrow IPC stream; loading returns a reader.
 
-    The batches are kept as they came: where a batch ends is part of the value.
+    The batches are saved as they are: the places where batches end are part of the value.
     """
 
     name = "arrow-stream"
@@ -131,7 +132,8 @@ def read_table(source: Source) -> Any:
 
 
 def check_table(source: Source) -> None:
-    """Check a table that came from elsewhere. Types that only polars can read are skipped: polars copies them."""
+    """Check a table that came from elsewhere. Columns of types that only polars can read are skipped, since polars
+    copies their data."""
     with suppress(pa.ArrowNotImplementedError):
         read_table(source)
 
@@ -149,7 +151,7 @@ def _all_checked(reader: Any, source: Source) -> Iterator[Any]:
 
 
 def checked(data: Any, source: Source) -> Any:
-    """Return a table or batch, fully checked first if it came from elsewhere.
+    """Return the table or batch `data`. If it came from elsewhere, check all of it first.
 
     Raises:
         CodecError: an offset or length in the data points outside of its own bytes.
@@ -188,14 +190,14 @@ def _broken(error: Exception) -> CodecError:
 
 
 def read_columns(source: Source, names: Sequence[str], also: Callable[[Any], Sequence[str]] = lambda _: ()) -> Any:
-    """Return a table of the columns `names`, and of the columns that `also` returns for the schema, reading nothing
-    else.
+    """Return a table of the columns `names` and of the columns that `also` returns for the schema. Other columns aren't
+    read.
 
-    The columns of a local file are memory-mapped. From an object store, only the file's end (where Arrow records the
-    position of each column) and the ranges of these columns are fetched.
+    The columns of a local file are memory-mapped. From an object store, only these columns and the file's end are
+    fetched; at the file's end, Arrow records the position of each column.
 
     Raises:
-        CodecError: the table has no column of that name, or two.
+        CodecError: the table has no column with one of these names, or two of them.
     """
     file = _seekable(source)
     schema = pa.ipc.open_file(file).schema
@@ -230,8 +232,8 @@ def _open(source: Source, *, is_stream: bool = False) -> Any:
 
 
 def _weighed(file: Any, source: Source, *, is_stream: bool = False) -> Any:
-    """Return the file. If it came from elsewhere, check first that it unpacks to no more bytes than it has: Headrace
-    compresses no table.
+    """Return the file. If it came from elsewhere, check first that it doesn't unpack to more bytes than it has, since
+    Headrace compresses no table.
 
     Raises:
         CodecError: the file is compressed, or has far more values than bytes.
@@ -263,10 +265,10 @@ def _write(sink: Sink, schema: Any, batches: Iterable[Any], size: int) -> None:
 
 
 def _cut(table: Any) -> Iterator[Any]:
-    """Cut a table into batches, with a number of rows that only its schema decides.
+    """Yield the batches of a table. The number of rows in a batch depends only on the table's schema.
 
-    Arrow would fill the gap behind some columns with the bytes that follow in memory. These columns (values of varying
-    length, and the end of the table) are copied.
+    Arrow would fill the gap behind some columns with the bytes that follow in memory. So these columns are copied:
+    those whose values vary in length, and all columns at the table's end.
     """
     rows = batch_rows(table.schema)
     for start in range(0, table.num_rows, rows):
@@ -294,14 +296,15 @@ def batch_rows(schema: Any) -> int:
 
 
 def _width(kind: Any) -> int:
-    """Return about how many bytes a value of this type takes; a guess where lengths vary."""
+    """Return about how many bytes a value of this type takes. For types whose lengths vary, this is a guess."""
     return max(1, int(kind.bit_width) // 8) if _is_fixed(kind) else 64
 
 
 def refuse_broken(value: object, columns: Iterable[tuple[str, Any]]) -> None:
     """Raise `Misfit` if a column has impossible lengths or offsets: writing it could crash the process.
 
-    Only both ends of each column are checked (4 us for 20 chunks), so an error in the middle isn't found.
+    Only the beginning and the end of each column are checked (4 us for 20 chunks), so an error in the middle isn't
+    found.
     """
     for name, column in columns:
         try:
@@ -323,7 +326,8 @@ def _is_fixed(kind: Any) -> bool:
 
 
 def _batches(value: Any) -> Iterator[Any]:
-    """Yield the record batches of the user's iterator; its exceptions are raised as `CallerFailed`."""
+    """Yield the record batches of the user's iterator. If the iterator raises an exception, raise `CallerFailed` with
+    it."""
     values = iter(value)
     while True:
         try:

@@ -1,8 +1,8 @@
 """What an Arrow file or stream claims to hold, read before pyarrow unpacks any of it.
 
-Each batch begins with a flatbuffer that lists the lengths of its columns and its buffers; a compressed buffer begins
-with its unpacked size. pyarrow doesn't show these sizes, and allocates memory for them. The field numbers below are
-those of Arrow's `Message.fbs` and `File.fbs`; pyarrow itself verifies the rest of a flatbuffer.
+Each batch begins with a flatbuffer that lists the lengths of the batch's columns and buffers. A compressed buffer
+begins with its unpacked size. pyarrow allocates memory for these sizes without showing them first. The field numbers
+below are those of Arrow's `Message.fbs` and `File.fbs`; pyarrow itself verifies the rest of a flatbuffer.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pyarrow as pa
 
 GROWTH = 200
 LEAST_BARE = 1 << 27
-"""The most values that may have no bytes (untyped nulls, run-length encoding), or `GROWTH` for each byte of the file if
-that is more."""
+"""The most values without bytes (untyped nulls, run-length encoding) that a file may claim. For large files, the limit
+is `GROWTH` values for each byte of the file, if that is more."""
 
 _MAGIC_BYTES = 6
 _CONTINUED = b"\xff\xff\xff\xff"
@@ -26,8 +26,9 @@ _DICTIONARY, _BATCH = 2, 3
 
 
 class Claims(NamedTuple):
-    """The size that a file or stream of `size` bytes claims to unpack to: `data` bytes of buffers, and `values` in its
-    columns. `values` includes those inside lists, and the rows of a table without columns."""
+    """What a file or stream of `size` bytes claims to unpack to: buffers of `data` bytes in all, and the number
+    `values` of values in its columns. Values inside lists count too; in a table without columns, each row counts as a
+    value."""
 
     size: int
     data: int
@@ -36,16 +37,16 @@ class Claims(NamedTuple):
 
     @property
     def is_bare(self) -> bool:
-        """True if there are far more values than bytes for them."""
+        """True if there are far more values than bytes that could hold them."""
         return self.values - self.data > max(LEAST_BARE, GROWTH * self.size)
 
 
 def claims_of(file: Any, *, is_stream: bool) -> Claims:
-    """Return what an IPC file or stream claims to hold, and set `file` back to its start. Of each buffer, at most the
-    first eight bytes are read.
+    """Return what the IPC file or stream `file` claims to hold. `file` is then set back to its start. At most the first
+    eight bytes of each buffer are read.
 
     Raises:
-        pyarrow.ArrowInvalid: an offset or length in it points outside of the file.
+        pyarrow.ArrowInvalid: an offset or length in `file` points outside of it.
     """
     size = file.seek(0, 2)
     data, values, is_packed, read = 0, 0, False, 0
@@ -76,8 +77,8 @@ def claims_of(file: Any, *, is_stream: bool) -> Claims:
 
 
 def _in_file(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield, for each message that the file's end lists: where its flatbuffer is, the flatbuffer's length, and where
-    the body is."""
+    """Yield three numbers for each message that the file's end lists: the position of its flatbuffer, the flatbuffer's
+    length, and the position of its body."""
     end = size - _MAGIC_BYTES - 4
     length = _I32.unpack(_read(file, end, 4, size))[0]
     footer = _Table.root(_read(file, end - length, length, size))
@@ -90,7 +91,8 @@ def _in_file(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _in_stream(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield, for each message of a stream: where its flatbuffer is, the flatbuffer's length, and where the body is."""
+    """Yield three numbers for each message of a stream: the position of its flatbuffer, the flatbuffer's length, and
+    the position of its body."""
     place = 0
     while place + 8 <= size:
         start, length = _start(_read(file, place, 8, size), place)
@@ -105,15 +107,15 @@ def _in_stream(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _start(head: bytes, place: int) -> tuple[int, int]:
-    """Return where a message's flatbuffer begins, and its length. Before Arrow 0.15, only the length was written before
-    it."""
+    """Return the position of a message's flatbuffer, and the flatbuffer's length. `head` is the first eight bytes of
+    the message, at position `place`: a mark and the length. Arrow before 0.15 wrote no mark."""
     is_old = head[:4] != _CONTINUED
     return (place + 4, _I32.unpack(head[:4])[0]) if is_old else (place + 8, _I32.unpack(head[4:])[0])
 
 
 def _is_packed_of_old(message: _Table) -> bool:
-    """Return whether a message's buffers are compressed as in Arrow 0.17, which recorded the compression in the
-    message's own metadata. pyarrow still reads this form."""
+    """Return whether a message's buffers are compressed in the way of Arrow 0.17, which recorded the compression in the
+    message's own metadata. pyarrow still reads such messages."""
     return message.number(0, _I16) < 4 and any(True for _ in message.structs(4, _U32))
 
 

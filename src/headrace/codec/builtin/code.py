@@ -1,7 +1,7 @@
 """Code as an argument of a stage: a function, a class or a partial, saved by its name.
 
-Only arguments may be code. A worker finds it in the bundle by its name. The digest of all code that it reaches is part
-of the task's key, since the artifact alone doesn't show what the code does.
+Only arguments may be code. A worker finds the code in the bundle by its name. The artifact doesn't show what the code
+does, so the digest of all code that the argument reaches is part of the task's key.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class CodeCodec:
 
 
 def _name(value: Any) -> str:
-    """Return the name by which another process can import a function or class, `module:qualname`; else raise
-    `Misfit`."""
+    """Return the name `module:qualname` under which another process can import a function or class. If there is no such
+    name, raise `Misfit`."""
     owner = getattr(value, "__self__", None)
     module = getattr(owner if isinstance(owner, type) else value, "__module__", None) or ""
     qualname = getattr(value, "__qualname__", "")

@@ -17,7 +17,7 @@ from headrace.spec.noun import Document
 
 OURS = ("headrace.spec.", "headrace.stages.")
 AS_THEY_ARE = (bytes, bytearray, date, datetime, time, timedelta, Decimal, UUID)
-"""Classes that exact JSON has a form for; msgspec alone would turn their values into text."""
+"""Classes whose values exact JSON writes in a form of its own. msgspec alone would turn these values into text."""
 
 
 class JsonCodec:
@@ -40,7 +40,8 @@ class JsonCodec:
 
 
 class DocumentCodec:
-    """A document of Headrace's own, such as a `Preparation`: one JSON object, which msgspec makes and checks.
+    """A document of Headrace's own, such as a `Preparation`, as one JSON object. msgspec makes the JSON, and checks it
+    on loading.
 
     An artifact that names any other class is refused before anything is imported for it.
     """
@@ -72,7 +73,8 @@ class DocumentCodec:
 
 
 def _listed(value: Any) -> Any:
-    """Return a value with its tuples as lists, since JSON has only lists; the class knows which fields are tuples."""
+    """Return a value with its tuples as lists, since JSON has only lists. On loading, the class says which fields are
+    tuples."""
     if isinstance(value, dict):
         return {key: _listed(item) for key, item in value.items()}
     return [_listed(item) for item in value] if isinstance(value, list | tuple) else value

@@ -19,11 +19,11 @@ MODELS = ("LGBMClassifier", "LGBMRanker", "LGBMRegressor")
 
 
 class LightGbmCodec:
-    """A booster, classifier, regressor or ranker: the model as text with all its trees, and what the text leaves out
-    (parameters, classes, scores).
+    """A booster, classifier, regressor or ranker. It is saved as the model's text with all trees, together with what
+    this text leaves out (parameters, classes, scores).
 
-    Predictions of the loaded model are equal to the last digit. Training data is not kept, nor is the order of keys in
-    scores. A model that holds a function (a custom objective) is pickled instead. Equal models make equal bytes.
+    The loaded model makes exactly the same predictions. Training data and the order of keys in scores are not kept. A
+    model that holds a function (a custom objective) is pickled instead. Equal models make equal bytes.
     """
 
     name = "lightgbm"
@@ -64,7 +64,8 @@ CODECS = (LightGbmCodec(),)
 
 
 def _estimator(model: Any) -> dict[str, Any]:
-    """Return a model's attributes without its booster; the label encoder is replaced by its labels in their order."""
+    """Return a model's attributes without its booster. The label encoder is replaced by the list of its labels, in
+    order."""
     state = {key: None if key == "_Booster" else _plain(attribute) for key, attribute in vars(model).items()}
     if isinstance(encoder := state.get("_le"), LabelEncoder):
         state["_le"] = encoder.classes_
@@ -100,8 +101,8 @@ def _booster(text: str, state: dict[str, Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with every dictionary in it as a plain one: LightGBM's own dictionaries have default factories,
-    which only pickle can save."""
+    """Return a value with plain dictionaries instead of LightGBM's own ones. Those have default factories, which only
+    pickle can save."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return value

@@ -1,7 +1,7 @@
 """Checks the text of a LightGBM model before LightGBM reads it.
 
-LightGBM trusts the indices in a tree, and ends the process where a list has an unexpected length. So a forged text
-could read foreign memory, or crash the process that loads it.
+LightGBM trusts the indices in a tree, and ends the process if a list has an unexpected length. So a forged text could
+read foreign memory, or crash the process that loads it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ INNER = (
     "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child",
     "internal_value", "internal_weight", "internal_count",
 )  # fmt: skip
-"""Lists with one number for each inner node; the lists of `LEAVES` have one for each leaf."""
+"""The fields of a tree that are lists with one number for each inner node. Those in `LEAVES` have one number for each
+leaf."""
 
 LEAVES = ("leaf_value", "leaf_weight", "leaf_count")
 PARAMETER = re.compile(r"\[(\w+): [^\n]*\]")
 TREE = re.compile(r"Tree=(\d+)\n((?:[a-z_]+=[-+.0-9a-z ]*\n)+)\n*", re.ASCII)
-"""A tree as LightGBM writes it. Text that LightGBM would read differently from this module doesn't match, such as
-`1_0`, or lines after a blank one."""
+"""A tree as LightGBM writes it. Text such as `1_0`, or lines after a blank line, doesn't match: LightGBM would read it
+differently from this module."""
 COUNT = re.compile(r"\d{1,9}", re.ASCII)
 CATEGORICAL = 1
 """The bit of a node's `decision_type` that marks a test for a category."""
 
 
 def check_text(text: str) -> None:
-    """Raise `CodecError` if a tree of a model points outside itself, back to an earlier node, or beyond its
-    features."""
+    """Raise `CodecError` if a node of a tree points outside the tree, back to an earlier node, or to a feature that the
+    model doesn't have."""
     try:
         is_sound = _is_sound(text)
     except (KeyError, ValueError, OverflowError):
@@ -66,8 +67,9 @@ def _is_sound(text: str) -> bool:
 
 
 def _has_parameters(text: str) -> bool:
-    """Return whether LightGBM knows the name in each line of the parameters; LightGBM would accept unknown names
-    unchecked."""
+    """Return whether LightGBM knows every name in the list of parameters. LightGBM itself would accept unknown
+    names.
+    """
     _, is_there, rest = text.partition("\nparameters:\n")
     parameters, is_whole, _ = rest.partition("\nend of parameters\n")
     lines = [PARAMETER.fullmatch(line) for line in parameters.split("\n") if line]
@@ -76,7 +78,7 @@ def _has_parameters(text: str) -> bool:
 
 
 def _trees(text: str, sizes: str) -> Iterator[dict[str, str]]:
-    """Yield the fields of each tree, after checking that the sizes in the header match the trees."""
+    """Yield the fields of each tree. Check first that the trees have the sizes `sizes`, which the header gives."""
     blocks = re.split(r"(?=^Tree=)", text[: text.index("\nend of trees\n") + 1], flags=re.MULTILINE)[1:]
     if [_count(size) for size in sizes.split(" ")] != [len(block) for block in blocks]:
         raise ValueError("the trees have other sizes")
@@ -88,8 +90,8 @@ def _trees(text: str, sizes: str) -> Iterator[dict[str, str]]:
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """Return the text before and after the first `=` of each line, as a dictionary. A line without a name, or with a
-    repeated one, is a `ValueError`."""
+    """Return the text before and after the first `=` of each line, as a dictionary. Raise `ValueError` if a line has no
+    name, or the name of another line."""
     pairs: dict[str, str] = {}
     for line in filter(None, text.split("\n")):
         key, _, value = line.partition("=")
@@ -100,7 +102,8 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _count(text: str) -> int:
-    """Return the number in a text of digits, as LightGBM reads it: Python's `int` would accept more forms."""
+    """Return the number that a text consists of. The text may contain only digits, as LightGBM expects: Python's `int`
+    alone would accept more forms."""
     if COUNT.fullmatch(text) is None:
         raise ValueError(f"`{text}` is not a count")
     return int(text)
@@ -141,8 +144,8 @@ def _has_categories(tree: Mapping[str, str]) -> bool:
 
 
 def _has_coefficients(tree: Mapping[str, str], features: int) -> bool:
-    """Return whether the linear models in a tree's leaves, if there are any, have lists of the right length and known
-    features."""
+    """Return whether the linear models in a tree's leaves have lists of the right length, and only known features. True
+    if the tree has no linear models."""
     if int(tree.get("is_linear", "0")) == 0:
         return True
     counts, asks, leaves = _whole(tree, "num_features"), _whole(tree, "leaf_features"), int(tree["num_leaves"])
@@ -157,7 +160,7 @@ def _has_coefficients(tree: Mapping[str, str], features: int) -> bool:
 
 
 def _has(tree: Mapping[str, str], name: str, count: int) -> bool:
-    """Return whether a list of a tree has this many numbers."""
+    """Return whether the list `name` of a tree has `count` numbers."""
     return len(np.array(tree[name].split(), dtype=float)) == count
 
 

@@ -11,14 +11,16 @@ from headrace.codec.sink import Sink
 from headrace.codec.source import Source
 
 SMALL_BYTES = 1 << 16
-"""A smaller array is written in memory first, since most of these end up in the artifact's row."""
+"""An array with fewer bytes than this is written in memory first, since most such arrays end up in the artifact's
+row.
+"""
 
 
 class NumpyCodec:
-    """An array, or a scalar that JSON can't hold. A loaded array is read-only: copy it to change it.
+    """An array, or a scalar that JSON can't hold. A loaded array is read-only; a copy of it can be changed.
 
     Equal arrays with the same memory order make equal bytes. Arrays of objects and subclasses (masked arrays, matrices)
-    are pickled instead. A memory map is saved as an array, and loaded as one.
+    are pickled instead. A memory map is saved and loaded as a plain array.
     """
 
     name = "numpy"
@@ -50,7 +52,7 @@ CODECS = (NumpyCodec(),)
 
 
 def _is_raw(dtype: np.dtype[np.generic]) -> bool:
-    """Return whether an array of this type is completely described by its memory."""
+    """Return whether the bytes in memory describe an array of this type completely."""
     return not dtype.hasobject and dtype.kind != "T" and not dtype.metadata
 
 

@@ -23,8 +23,8 @@ KEY = b"headrace"
 
 
 class Recipe(msgspec.Struct, frozen=True, array_like=True):
-    """What Arrow's own metadata leaves out: which columns hold Python objects, the index's frequency, a series'
-    name."""
+    """What Arrow's own metadata leaves out: the positions of the columns that hold Python objects, the index's
+    frequency, and a series' name."""
 
     objects: list[int]
     freq: str | None
@@ -34,9 +34,9 @@ class Recipe(msgspec.Struct, frozen=True, array_like=True):
 class PandasCodec:
     """A frame or series as an Arrow IPC file. Its values, index, columns, types and `attrs` are kept exactly.
 
-    The codec checks that Arrow keeps them: types on an empty copy, and single values only in columns of Python objects.
-    What Arrow doesn't keep (mixed objects, lists, sparse or complex numbers, two columns of one name) is pickled
-    instead. Equal frames make equal bytes.
+    The codec checks that Arrow keeps the frame exactly: it checks the types with an empty copy of the frame. Single
+    values are checked only in columns of Python objects. What Arrow doesn't keep (mixed objects, lists, sparse or
+    complex numbers, two columns of one name) is pickled instead. Equal frames make equal bytes.
     """
 
     name = "pandas"
@@ -87,7 +87,7 @@ def _to_arrow(value: Any) -> Any:
 
 
 def _arrow_columns(frame: Any) -> Iterable[tuple[str, Any]]:
-    """Yield label and data of each column that pandas itself keeps as Arrow data, such as text."""
+    """Yield the label and the data of each column that pandas itself holds as Arrow data, such as text."""
     for label, column in frame.items():
         if isinstance(column.array, pd.arrays.ArrowExtensionArray):
             yield str(label), column.array.__arrow_array__()
@@ -114,7 +114,7 @@ def _index_fields(schema: Any) -> list[str]:
 
 
 def _chosen(table: Any, names: Sequence[str]) -> Any:
-    """Return the table of some columns, with the recipe changed to fit only these columns."""
+    """Return `table` with its recipe changed, so that the recipe describes only the columns `names`."""
     recipe = _recipe(table)
     index = _index_fields(table.schema)
     labels = [column["field_name"] for column in json.loads(table.schema.metadata[b"pandas"])["columns"]]
@@ -149,7 +149,7 @@ def _freq(index: Any) -> str | None:
 
 
 def _check_labels(frame: Any) -> None:
-    """Raise `Declined` for labels and values that pyarrow would change with only a warning."""
+    """Raise `Declined` if there are labels or values that pyarrow would change without an error."""
     mixed = frame.columns.inferred_type.startswith("mixed") and frame.columns.nlevels == 1
     if mixed or not frame.columns.is_unique or getattr(frame.columns, "freq", None) is not None:
         raise Declined("columns that Arrow would rename")
@@ -161,7 +161,8 @@ def _check_labels(frame: Any) -> None:
 
 
 def _check_types(given: Any, found: Any) -> None:
-    """Raise `Declined` unless types, labels and attributes of the given frame and of the one read back are the same."""
+    """Raise `Declined` unless the frame `found`, which was read back, has the same types, labels and attributes as
+    `given`."""
     kept = (
         given.dtypes.tolist() == found.dtypes.tolist()
         and type(given.columns) is type(found.columns)

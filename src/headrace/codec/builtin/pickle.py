@@ -40,15 +40,15 @@ REFUSED: dict[str, str] = {
     "pyarrow._dataset.Dataset": "return its `.to_table()`, or its path as `headrace.Folder`",
     "matplotlib.axes._axes.Axes": "return its `.figure`",
 }
-"""Class that has no meaning in another process, or runs code there -> hint that says what to return instead."""
+"""Class whose values mean nothing in another process, or run code there -> hint that says what to return instead."""
 
 
 class PickleCodec:
     """Any value that pickle takes; classes of `__main__` are saved with their code. Loading runs code, so servers and
-    pages refuse it.
+    pages refuse to load pickles.
 
-    Equal values may make different bytes (these depend on which parts are the same object), and there is no content
-    digest: a task that makes such a value again makes a new artifact.
+    Equal values may make different bytes, since the bytes depend on which parts of the value are the same object. There
+    is no content digest either, so a task that makes an equal value again makes a new artifact.
     """
 
     name = "pickle"
@@ -79,15 +79,15 @@ CODECS = (PickleCodec(),)
 
 
 def refuse(value: object) -> None:
-    """Raise `Misfit` for a value that should not leave this process at all, pickled or not."""
+    """Raise `Misfit` for a value that should not leave this process, not even pickled."""
     for name, hint in REFUSED.items():
         if is_a(value, name):
             raise Misfit(describe(type(value)), "it means nothing in another process", hint)
 
 
 def _culprit(value: object) -> Misfit | None:
-    """Return a `Misfit` for the innermost value that can't be pickled, searching attributes and elements up to ten
-    levels deep; None if none is found."""
+    """Return a `Misfit` for the innermost value that can't be pickled, or None if no such value is found. Attributes
+    and elements are searched up to ten levels deep."""
     misfit: Misfit | None = None
     way: list[str] = []
     while len(way) < 10:

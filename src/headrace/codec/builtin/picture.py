@@ -13,9 +13,9 @@ from headrace.codec.values import Picture
 
 
 class PictureCodec:
-    """A matplotlib figure as SVG. It is loaded as a `Picture`: it can be shown, but not drawn on.
+    """A matplotlib figure as SVG. It is loaded as a `Picture`, which can be shown but not drawn on.
 
-    Equal figures make equal bytes: no date is written, and ids come from a fixed salt.
+    Equal figures make equal bytes: no date is written, and the ids in the SVG are computed with a fixed salt.
     """
 
     name = "svg"

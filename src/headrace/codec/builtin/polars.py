@@ -17,10 +17,12 @@ from headrace.codec.source import Source
 from headrace.errors import CodecError
 
 SMALL_BYTES = 1 << 16
-"""A smaller frame is written in memory first, since most of these end up in the artifact's row."""
+"""A frame with fewer bytes than this is written in memory first, since most such frames end up in the artifact's
+row.
+"""
 
 ROWS = 1 << 20
-"""The number of rows in a record batch, however the frame is chunked."""
+"""The number of rows in a record batch. It doesn't depend on the frame's chunks."""
 
 
 class PolarsCodec:
@@ -78,7 +80,7 @@ CODECS = (PolarsCodec(),)
 
 
 def _is_coded(dtype: pl.DataType) -> bool:
-    """Return whether Arrow doesn't hold all of this type, so that polars itself must read the file."""
+    """Return whether polars itself must read a column of this type, because Arrow loses a part of the type."""
     return isinstance(dtype, pl.Categorical | pl.Enum | pl.Struct | pl.List | pl.Array)
 
 
@@ -91,8 +93,8 @@ def _holds_objects(dtype: pl.DataType) -> bool:
 
 
 def _map(path: Path) -> pl.DataFrame:
-    """Memory-map a file with pyarrow, since polars would copy it; files with types that only polars reads are read by
-    polars."""
+    """Return the frame in a file. The file is memory-mapped with pyarrow, since polars would copy it. If it has types
+    that only polars can read, polars reads it."""
     try:
         frame = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
     except pa.ArrowNotImplementedError:

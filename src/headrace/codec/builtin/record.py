@@ -1,5 +1,5 @@
-"""Values with named or keyed parts: dataclasses, msgspec structs, named tuples; dictionaries whose keys aren't all
-text; enums."""
+"""Codecs for values with named parts (dataclasses, msgspec structs, named tuples), for dictionaries whose keys aren't
+all text, and for enums."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from headrace.errors import CodecError
 class RecordCodec:
     """A dataclass, msgspec struct or named tuple: each field is an artifact of its own.
 
-    Loading imports the class, so it isn't safe. Fields are set to the saved values without calling `__init__` (a
-    struct's `__post_init__` runs). An object is pickled instead if its class can't be imported, if its class has its
-    own way of pickling, or if it holds more than its fields.
+    Loading imports the class, so it isn't safe. Fields are set to the saved values without calling `__init__`; only a
+    struct's `__post_init__` is called. An object is pickled instead if its class can't be imported, if its class has
+    its own way of pickling, or if it holds more than its fields.
     """
 
     name = "record"
@@ -123,8 +123,8 @@ def _fields(kind: Any) -> tuple[str, ...]:
 def _takes_fields(kind: Any, names: tuple[str, ...]) -> bool:
     """Return whether a class has the fields that were saved.
 
-    Headrace's own classes, such as reports, may have got new fields later: these come last and have a default, which is
-    None for a named tuple.
+    Headrace's own classes, such as reports, may have got new fields since the value was saved. New fields come last and
+    have a default; in a named tuple, this default is None.
     """
     fields = _fields(kind)
     is_ours = kind.__module__.startswith("headrace.")

@@ -23,9 +23,9 @@ from headrace.errors import CodecError
 class SklearnCodec:
     """An estimator in skops' format. Equal estimators make equal bytes: ids of this process and dates are removed.
 
-    It reads estimators of scikit-learn, the objects in them that `skops_check` knows, and scores. Trees are checked
-    before use, since scikit-learn trusts their indices. An estimator that holds anything else (a function or class of
-    the project) is pickled instead.
+    The codec takes estimators of scikit-learn that hold only scores and objects that `skops_check` knows. Trees are
+    checked before they are used, since scikit-learn trusts their indices. An estimator that holds anything else (a
+    function or class of the project) is pickled instead.
     """
 
     name = "skops"
@@ -58,21 +58,21 @@ CODECS = (SklearnCodec(),)
 
 
 def _check_size(data: io.BytesIO) -> None:
-    """Refuse an archive that unpacks to more bytes than it has: `save` compresses nothing."""
+    """Raise an error if an archive unpacks to more bytes than it has, since `save` compresses nothing."""
     with ZipFile(data) as archive:
         if sum(info.file_size for info in archive.infolist()) > len(data.getbuffer()):
             raise CodecError("its files unpack to more bytes than they have", hint="the artifact is damaged, or forged")
 
 
 def _trusted(data: io.BytesIO) -> list[str]:
-    """Return the names that a file holds; raise `CodecError` unless all of them can be trusted."""
+    """Return the names of classes and functions in a file. Raise `CodecError` unless all of them can be trusted."""
     with ZipFile(data) as archive:
         return vet(json.loads(archive.read("schema.json")))
 
 
 def _renumber(made: io.BytesIO, sink: Sink) -> None:
-    """Write the archive again, with objects numbered in their order instead of by memory address, and files without
-    dates."""
+    """Write the archive again to `sink`: its objects are numbered in order instead of by memory address, and its files
+    have no dates."""
     with ZipFile(made) as old, ZipFile(sink.file, "w", ZIP_STORED) as new:
         schema = json.loads(old.read("schema.json"))
         numbers: dict[int, int] = {}
@@ -89,8 +89,8 @@ def _renumber(made: io.BytesIO, sink: Sink) -> None:
 
 
 def _without_gaps(data: bytes) -> bytes:
-    """Return the array with zeros in the gaps between the fields of its records; trees leave old memory contents
-    there."""
+    """Return the array `data` with zeros in the gaps between the fields of its records. In arrays of trees, these gaps
+    contain whatever was in memory before."""
     if b"'|V" not in data[:1024]:
         return data
     array: Any = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)

@@ -1,8 +1,8 @@
 """Checks the indices in a model (trees, supports, vocabularies, sparse matrices) before they are used.
 
 The compiled parts of scikit-learn, SciPy and NumPy trust such numbers, so a forged one could read or write foreign
-memory. `PARTS` are checked one by one. `PROBES` then run one row through a checked model, where only this shows how
-wide a table is.
+memory. First, the parts of a model are checked one by one (`PARTS`). Then one row is passed through some models
+(`PROBES`), because only the result shows how many columns their tables have.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from headrace.codec.classes import describe
 from headrace.errors import CodecError
 
 THREADS = 1024
-"""The most threads of a model. No real model needs more, and a runtime that can't start its threads ends the
-process."""
+"""The most threads that a model may ask for. No real model needs more. If a library can't start the threads that it was
+asked for, it may end the process."""
 
 HASHED = 2**31 - 1
-"""The most columns of a table that texts are hashed into."""
+"""The most columns that a table of hashed texts may have."""
 
 
 def check_bounds(model: object) -> None:
-    """Raise `CodecError` if an index in a model points outside itself, back to an earlier node, or beyond its
-    features."""
+    """Raise `CodecError` if an index in a model points outside the model's tables, back to an earlier node, or to a
+    feature that the model doesn't have."""
     parts = list(_parts(model))
     for checks, checked in ((PARTS, parts), (PROBES, reversed(parts))):  # the innermost parts are probed first
         for part in checked:
@@ -119,8 +119,8 @@ def _takes_its_features(model: Any) -> bool:
 
 
 def _is_sound_forest(model: Any) -> bool:
-    """Return whether all trees of a forest take the forest's number of features; the compiled code doesn't check a
-    tree's table."""
+    """Return whether all trees of a forest take as many features as the forest. The compiled code doesn't check the
+    table that a tree gets."""
     return all(tree.tree_.n_features == model.n_features_in_ for tree in getattr(model, "estimators_", ()))
 
 
@@ -217,7 +217,9 @@ def _is_sound_clustering(model: Any) -> bool:
 
 
 def _is_sound_machine(model: Any) -> bool:
-    """Return whether a support vector machine is sound: `libsvm` trusts its counts and array sizes."""
+    """Return whether the counts and array sizes of a support vector machine fit together, since `libsvm` trusts
+    them.
+    """
     if not hasattr(model, "support_"):
         return True
     vectors, counts, rows = model.support_vectors_, model.n_support_, len(model.support_)
@@ -248,8 +250,8 @@ def _is_sound_machine(model: Any) -> bool:
 
 
 def _is_kernel(function: Any) -> bool:
-    """Return whether a function returns a row for each row of its first table, and a column for each row of its
-    second."""
+    """Return whether `function` is a kernel of scikit-learn. A kernel takes two tables. It returns a table with one row
+    for each row of the first, and one column for each row of the second."""
     if isinstance(function, partial):
         return not function.args and _is_kernel(function.func)
     return str(function.__name__).endswith("_kernel") and function.__module__ == "sklearn.metrics.pairwise"
@@ -283,8 +285,8 @@ def _is_sound_encoder(model: Any) -> bool:
 
 
 def _is_ordered(values: Any) -> bool:
-    """Return whether categories are sorted, for binary search; texts and objects needn't be, since they are looked
-    up."""
+    """Return whether categories are sorted, as a binary search needs. Texts and objects needn't be sorted, since they
+    are looked up in another way."""
     if values.dtype.kind in "OUS":
         return bool(values.ndim == 1)
     rest = values[:-1] if values.dtype.kind in "fc" and len(values) and np.isnan(values[-1]) else values
@@ -302,8 +304,8 @@ def _is_sound_labelling(model: Any) -> bool:
 
 
 def _is_sound_rest(model: Any) -> bool:
-    """Return whether each estimator of a one-vs-rest model returns one number for each row, if the model may return
-    several labels."""
+    """Return whether each estimator of a one-vs-rest model returns one result for each row. A model that returns only
+    one label for a row needs no check."""
     if not hasattr(model, "estimators_") or model.label_binarizer_.y_type_ == "multiclass":
         return True
     last = [estimator[-1] if hasattr(estimator, "steps") else estimator for estimator in model.estimators_]
@@ -378,7 +380,7 @@ PARTS: dict[str, Callable[[Any], bool]] = {
     "sklearn.tree._classes.BaseDecisionTree": _takes_its_features,
     "sklearn.tree._tree.Tree": _is_sound,
 }
-"""Class whose compiled code trusts its numbers -> function that returns whether an object of it is sound."""
+"""Class whose compiled code trusts the numbers in an object -> function that returns whether these numbers are safe."""
 
 PROBES: dict[str, Callable[[Any], bool]] = {
     "sklearn.ensemble._gb.BaseGradientBoosting": _is_sound_boosting,

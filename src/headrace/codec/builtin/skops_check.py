@@ -2,8 +2,8 @@
 
 skops asks its caller for the names to trust, and resolves them with `getattr(import_module(module), name)`. So a name
 isn't safe because it begins like a trusted name: the module `sklearn.metrics._dist_metrics`, for example, also contains
-`os`, and a second node could call a function of `os`. Here a node passes only if it is of a known type, and if it names
-a class or function that is defined under exactly this name and fits such a node.
+`os`, and a second node could call a function of `os`. Here a node is accepted only under two conditions: its type is
+known, and its name is the exact name under which a class or function is defined that fits this type of node.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ HELD = {
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
 }
 """Classes of scikit-learn whose objects may be made without calling the class: estimators, and objects inside
-estimators. Subclasses of these count too."""
+estimators. Their subclasses may be made in this way too."""
 
 LOSSES = {"sklearn._loss._loss.CyHalfMultinomialLoss", "sklearn._loss._loss.CyLossFunction"}
 
@@ -67,8 +67,8 @@ OTHERS = {
     "lightgbm.sklearn.LGBMRanker",
     "lightgbm.sklearn.LGBMRegressor",
 }
-"""Such classes of other libraries. The distributions of scipy.stats are left out: they execute text that is part of
-their state."""
+"""Classes of other libraries whose objects may be made without calling the class. The distributions of scipy.stats are
+left out, since they execute text that is part of their state."""
 
 SPARSE = {f"scipy.sparse._{each}.{each}_{kind}" for each in ("csc", "csr") for kind in ("array", "matrix")}
 TUPLES = {
@@ -88,8 +88,8 @@ FUNCTIONS = {
     "sklearn.utils.validation.check_array",
 }
 SCORES = ("sklearn.feature_selection.", "sklearn.metrics.")
-"""Modules whose public functions an estimator may hold: scores and kernels, nothing that reads or writes files. Only
-functions written in Python are taken, since compiled ones don't check their arguments."""
+"""Modules whose public functions an estimator may hold: scores and kernels. None of these functions reads or writes
+files. Compiled functions are refused, since they don't check their arguments."""
 
 UFUNCS = {
     "numpy",
@@ -100,14 +100,14 @@ UFUNCS = {
     "scipy.special._ufuncs",
 }
 ABROAD = frozenset(("__main__", "conftest", "datasets", "externals", "tests"))
-"""Parts of scikit-learn that no estimator comes from: their modules aren't even imported."""
+"""Parts of scikit-learn in which no estimator is defined. Their modules aren't even imported."""
 
 
 def vet(schema: object) -> list[str]:
     """Return the names in a skops schema, after checking that all of them may be trusted.
 
     Raises:
-        CodecError: a node of the schema is of an unknown type, or names something that isn't known to be safe.
+        CodecError: a node of the schema has an unknown type, or a name that isn't known to be safe.
     """
     if not isinstance(schema, dict) or type(schema.get("protocol")) is not int or schema["protocol"] < 1:
         raise CodecError("its schema has a form that isn't known to be safe")  # no code here checks old forms
@@ -150,8 +150,8 @@ def _check(node: Node) -> None:
 
 
 def _check_shared(node: Node, first: dict[int, Node]) -> None:
-    """Raise `CodecError` if a node has the number of an earlier node but another content. skops uses the earlier object
-    for both, so the object that is checked might not be the object that is used."""
+    """Raise `CodecError` if a node has the same number as an earlier node, but other contents. skops uses the earlier
+    object for both, so the object that is checked might not be the object that is used."""
     number = node.get("__id__")
     if number is None:
         return
@@ -160,9 +160,10 @@ def _check_shared(node: Node, first: dict[int, Node]) -> None:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Return whether two nodes have the same types and names throughout.
+    """Return whether two nodes, with all nodes inside them, have the same types and names.
 
-    Files and numbers of inner nodes may differ: each inner node is compared with the first one of its own number.
+    The files and the numbers of inner nodes may differ, since each inner node is itself compared with the first node
+    that has its number.
     """
     pairs = [(one, other)]
     while pairs:
@@ -209,8 +210,8 @@ def _is_held(node: Node, name: str) -> bool:
 
 
 def _is_booster(node: Node) -> bool:
-    """Return whether a LightGBM model is plain text in a plain dictionary, and check the text: LightGBM reads it as
-    soon as the object is made."""
+    """Return whether a LightGBM model is plain text in a plain dictionary. Also check the text, since LightGBM reads it
+    as soon as the object is made."""
     from headrace.codec.builtin.lightgbm_text import check_text  # noqa: PLC0415  LightGBM is optional
 
     state = node.get("content")
@@ -247,7 +248,7 @@ def _is_function(node: Node, name: str) -> bool:
 
 
 def _defined(name: str) -> object:
-    """Return the object with this name in scikit-learn, if it was defined there under this name; else None."""
+    """Return the object that scikit-learn defines under exactly this name, or None if there is no such object."""
     module, _, inner = name.rpartition(".")
     if not ABROAD.isdisjoint(module.split(".")):
         return None
@@ -260,7 +261,7 @@ def _defined(name: str) -> object:
 
 
 def _has_plain_keys(node: Node, name: str) -> bool:
-    """Return whether the types of a dictionary's keys only read a number or a text."""
+    """Return whether all types of a dictionary's keys are types of numbers or texts, which run no other code."""
     types = node.get("key_types")
     kinds = types.get("content") if isinstance(types, dict) and types.get("__loader__") == "ListNode" else None
     return (
@@ -291,8 +292,8 @@ def _is_partial(node: Node, name: str) -> bool:
 
 
 def _is_generator(node: Node, name: str) -> bool:
-    """Return whether a random generator uses one of NumPy's bit generators: skops looks it up by its name and calls
-    it."""
+    """Return whether a random generator uses one of NumPy's bit generators. This matters because skops looks up the bit
+    generator by its name and calls it."""
     try:
         bits = node["content"]["bit_generator"]["content"]["bit_generator"]
         is_text = bits["__loader__"] == "JsonNode"
@@ -326,5 +327,6 @@ LOADERS: dict[str, Callable[[Node, str], bool]] = {
     "TupleNode": _one_of(TUPLES),
     "TypeNode": _is_type,
 }
-"""Type of node that is allowed -> function that returns whether the name in such a node can be trusted. Methods,
-operators and objects made by calling their class are left out, since loading them runs code."""
+"""Type of node that is allowed -> function that returns whether the name in such a node can be trusted. Nodes for
+methods, for operators, and for objects that are made by calling their class are not allowed, since loading them runs
+code."""

@@ -16,7 +16,7 @@ from headrace.errors import CodecError
 
 
 class LaterCodec:
-    """A `Later`: its table is one part, and the number of its rows another. Loading doesn't open the table."""
+    """A `Later`, saved as two parts: its table, and the number of rows. Loading doesn't open the table."""
 
     name = "later"
     safe = True
@@ -37,10 +37,11 @@ class LaterCodec:
 
 
 class JoinedCodec:
-    """A `Joined`: each of its tables is a part, written only if it isn't an artifact yet; loading returns one table.
+    """A `Joined`, with each of its tables as a part. A table that is already an artifact isn't written again. Loading
+    returns one table.
 
-    Parts without rows are left out, and a part that itself has parts is replaced by them. So adding no rows changes
-    nothing. Equal parts make the same artifact; the same rows cut at other places make another one.
+    Parts without rows are left out, so adding no rows changes nothing. A part that itself has parts is replaced by its
+    parts. Equal parts make the same artifact, but the same rows cut at other places make another artifact.
     """
 
     name = "joined"

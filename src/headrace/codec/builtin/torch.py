@@ -21,8 +21,8 @@ KEY = "headrace"
 
 
 class Note(msgspec.Struct, frozen=True, array_like=True):
-    """What safetensors leaves out: the order of the names; which names share a tensor, are parameters, or require
-    gradients; and the module versions in a `state_dict`."""
+    """What safetensors leaves out: the order of the names; which names share a tensor; which tensors are parameters or
+    require gradients; and the module versions in a `state_dict`."""
 
     names: list[str]
     same: dict[str, str]
@@ -34,9 +34,9 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
 class TorchCodec:
     """A tensor, or a dictionary of names to tensors such as `model.state_dict()`, as a safetensors file.
 
-    Loaded tensors are on the CPU, even if they were saved from another device; names that shared one tensor share it
-    again. Sparse and quantized tensors, and modules, are pickled instead: better save a module's `state_dict()`, and
-    load it into a new module. Equal tensors make equal bytes.
+    Loaded tensors are on the CPU, even if they were saved from another device. Names that shared one tensor share it
+    again after loading. Sparse tensors, quantized tensors and modules are pickled instead. It is better to save a
+    module's `state_dict()`, and to load this dictionary into a new module. Equal tensors make equal bytes.
     """
 
     name = "safetensors"
@@ -86,7 +86,9 @@ CODECS = (TorchCodec(),)
 
 
 def _flatten(given: dict[str, Any]) -> tuple[dict[str, Any], Note]:
-    """Return each tensor once, contiguous and on the CPU, and the `Note` that restores the rest on loading."""
+    """Return each tensor once, contiguous and on the CPU. Also return a `Note` of all else that loading must
+    restore.
+    """
     tensors: dict[str, Any] = {}
     same: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}

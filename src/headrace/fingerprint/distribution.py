@@ -1,7 +1,8 @@
-"""The distribution that an installed module belongs to, its version, and the versions of all that it requires.
+"""Finds the distribution that an installed module belongs to, its version, and the versions of all distributions that
+it requires.
 
-`importlib.metadata` has this information too, but takes 20 ms to import and 70 ms to list all modules. So this module
-reads the folders next to the installed module, and uses `importlib.metadata` only where these folders don't have the
+`importlib.metadata` has this information too, but it takes 20 ms to import and 70 ms to list all modules. So the code
+here reads the folders next to the installed module. It uses `importlib.metadata` only if these folders don't have the
 answer.
 """
 
@@ -75,7 +76,9 @@ class _Info:
 
     @cached_property
     def direct(self) -> dict[str, object]:
-        """The content of `direct_url.json`: where the distribution was installed from, if not from an index."""
+        """The content of `direct_url.json`. It names the source of a distribution that was not installed from an
+        index.
+        """
         text = self.text("direct_url.json")
         try:
             return msgspec.json.decode(text, type=dict[str, object]) if text else {}
@@ -94,8 +97,8 @@ class _Info:
 
     @property
     def content(self) -> str:
-        """A text that identifies this distribution's content: its version, plus a digest of its files where the version
-        isn't enough."""
+        """A text that identifies this distribution's content: its version, and also a digest of its files if the
+        version alone doesn't identify them."""
         if not self.direct or self.editable:
             return self.version
         lines = [line for line in self.record.splitlines() if _is_content(line)]
@@ -134,7 +137,7 @@ def _holds_here(marker: str) -> bool:
 
 
 def normal_name(name: str) -> str:
-    """Return a distribution's name in the normal form that package indexes compare."""
+    """Return a distribution's name in the normal form in which package indexes compare names."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -159,8 +162,8 @@ class Distributions:
         return self._describe(info) if info is not None else None
 
     def of_top(self, name: str) -> Distribution | None:
-        """Return the distribution that declares a top-level module, or None. This is for modules that are in no list of
-        files."""
+        """Return the distribution that declares a top-level module, or None. This is for modules whose files are not in
+        any distribution's list of files."""
         return next(filter(None, map(self.named, self._by_top.get(name, ()))), None)
 
     @cached_property

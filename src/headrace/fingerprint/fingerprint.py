@@ -16,8 +16,8 @@ from headrace.spec.code import Code, digest
 
 
 def fingerprint(function: Callable[..., Any], project: Project) -> Code:
-    """Return the digest of all code that a stage's function reaches, with its parts, notes for the user, and the reason
-    why the stage can't be cached, if there is one."""
+    """Return the code that a stage's function reaches: the digest of all of it, its parts, notes for the user, and the
+    reason why the stage can't be cached, if there is one."""
     root, reach = _reached(function, project, signature=True)
     root.edges["~environment"] = _environment()
     order = in_order(root)
@@ -31,8 +31,8 @@ def fingerprint(function: Callable[..., Any], project: Project) -> Code:
 
 
 def fingerprint_class(cls: type, project: Project) -> str | None:
-    """Return twelve hex digits of the digest of a project's class and all code that it reaches; None for any other
-    class."""
+    """Return the first twelve hex digits of the digest of a class of the project and all code that it reaches. Return
+    None for any other class."""
     if project.homes.of_module(cls.__module__) != "project":
         return None
     root, _ = _reached(cls, project, signature=False)
@@ -40,8 +40,8 @@ def fingerprint_class(cls: type, project: Project) -> str | None:
 
 
 def fingerprint_argument(value: object, project: Project) -> Code:
-    """Return the digest, with its parts, of all code that an argument of a stage reaches. The argument is a function,
-    class or partial. The code may belong to the project or to any library."""
+    """Return all code that an argument of a stage reaches, with its digest and its parts. The argument is a function,
+    class or partial, of the project or of any library."""
     root, _ = _reached(value, project, signature=True)
     order = in_order(root)
     return Code(digest=graph_digest(order), parts=parts(order))
@@ -49,7 +49,7 @@ def fingerprint_argument(value: object, project: Project) -> Code:
 
 def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node, ReachedCode]:
     """Return the graph of all code that a value reaches. If some of this code reads docstrings or annotations, the
-    graph is built again with them included."""
+    graph is built a second time, with the docstrings or annotations included."""
     acting: frozenset[Aside] = frozenset()
     while True:
         reach = ReachedCode(project, acting)

@@ -13,12 +13,11 @@ SEPARATOR = "\x1f"
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One object that is reached. `own` is the text or digest of the object alone; `edges` lead from its names to other
-    nodes.
+    """One object that is reached. `own` is the text or digest of the object alone. `edges` lead from the names in it to
+    other nodes.
 
     A node without a kind (a name of the standard library) isn't shown to the user as a part. `never` holds the reasons
-    why an output that depends on this node may not be reused. `files` are the parts of a node that stands for many
-    files.
+    why outputs that depend on this node may not be reused. If the node stands for many files, `files` are its parts.
     """
 
     name: str
@@ -32,7 +31,8 @@ class Node:
 
 
 class Graph:
-    """All nodes that are reached from a root, each made once. They are filled from a list, not by recursion."""
+    """All nodes that are reached from a root. Each node is made only once. New nodes wait in a list to be filled, so no
+    recursion is needed."""
 
     def __init__(self) -> None:
         self._nodes: dict[Hashable, Node] = {}
@@ -42,8 +42,8 @@ class Graph:
     def node(
         self, key: Hashable, name: str, kind: PartKind | None, fill: Callable[[Node], None], keep: object = None
     ) -> Node:
-        """Return the node of a key; a new node is filled later. `keep` is an object to keep alive, so that its id isn't
-        given to another object."""
+        """Return the node of a key. If the key has no node yet, a new node is made, to be filled later by `fill`.
+        `keep` is an object to keep alive, so that Python doesn't give its id to another object."""
         if key not in self._nodes:
             node = self._nodes[key] = Node(name, kind)
             self._unfilled.append((node, fill))
@@ -51,21 +51,21 @@ class Graph:
         return self._nodes[key]
 
     def leaf(self, key: Hashable, name: str, kind: PartKind | None, own: str, text: str | None = None) -> Node:
-        """Return the node of a key; this node has no edges."""
+        """Return the node of a key, for an object without edges."""
         if key not in self._nodes:
             self._nodes[key] = Node(name, kind, own=own, text=text)
         return self._nodes[key]
 
     def fill(self) -> None:
-        """Fill every node, and the nodes that are added meanwhile."""
+        """Fill every new node, also those that are added while others are filled."""
         while self._unfilled:
             node, fill = self._unfilled.pop()
             fill(node)
 
 
 def in_order(root: Node, *, without: str = "") -> list[Node]:
-    """Return the nodes that a root reaches, sorted by the names of the edges. Edges that begin with `without` aren't
-    followed."""
+    """Return the nodes that a root reaches: first the root, then the nodes nearest to it. The edges of a node are
+    followed in the order of their names. Edges whose names begin with `without` aren't followed."""
     order = [root]
     seen = {id(root)}
     for node in order:
@@ -79,8 +79,8 @@ def in_order(root: Node, *, without: str = "") -> list[Node]:
 def graph_digest(order: list[Node]) -> str:
     """Return the digest of a whole graph.
 
-    Each node is numbered by the order in which edges lead to it. An edge enters the digest as its name and the number
-    of its target. So cycles are no problem, and the digest changes if two names swap their targets.
+    Each node is numbered by its place in `order`. In the digest, an edge is its name and the number of the node that it
+    leads to. So cycles are no problem, and the digest changes if two names swap their targets.
     """
     number = {id(node): str(index) for index, node in enumerate(order)}
     texts = []
@@ -93,7 +93,8 @@ def graph_digest(order: list[Node]) -> str:
 def parts(order: list[Node]) -> tuple[Part, ...]:
     """Return the parts to show to the user: the root first, then the others sorted by kind and name.
 
-    A part's digest includes the names of the objects that its names refer to, so a swap of two names changes the part.
+    A part's digest includes the names of the objects that the names in it refer to. So the part changes if two names
+    swap their objects.
     """
     by_name: dict[tuple[str, str], Part] = {}
     for node in order:

@@ -1,4 +1,4 @@
-"""The owner of a module: the project, Headrace, the standard library, or another distribution."""
+"""Finds the owner of a module: the project, Headrace, the standard library, or another distribution."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class ModuleOwners:
         return owner
 
     def of_code(self, code: CodeType, module_globals: dict[str, object]) -> Home:
-        """Return the owner of a function, by its code. A function made by `exec` belongs to its module's owner."""
+        """Return the owner of a function, by its code. A function that was made by `exec` has the same owner as its
+        module."""
         path = code_path(code, module_globals)
         if path in self._roots.extra_sources or self._roots.place(path) is not None:
             return "project"
@@ -56,7 +57,8 @@ class ModuleOwners:
         return "project" if self._roots.place(path) is not None else "other"
 
     def module_name(self, name: str) -> str:
-        """Return the name under which a module would be imported: for `__main__`, the name that its file gives it."""
+        """Return the name under which a module would be imported. For `__main__`, this is the name that follows from
+        its file."""
         module = sys.modules.get(name) if name == "__main__" else None
         path = file_of(module) if module is not None else None
         if module is None or path is None:
@@ -81,7 +83,7 @@ class ModuleOwners:
         return self._without_file(module)
 
     def _without_file(self, module: ModuleType | None) -> Home:
-        """Return the owner of a namespace package, found by its folders."""
+        """Return the owner of a module without a file, such as a namespace package, which is found by its folders."""
         folders = list(getattr(module, "__path__", ()))
         inside = [folder for folder in folders if self._roots.place(os.path.join(os.path.abspath(folder), "_.py"))]
         return "project" if inside else "other"
@@ -99,7 +101,7 @@ def _is_standard(path: str) -> bool:
 
 
 def _import_folder(path: str) -> str:
-    """Return the folder on the import path that a file was imported from."""
+    """Return the folder of the import path from which a file was imported."""
     folders = [os.path.abspath(folder) for folder in sys.path if folder]
     holding = [folder for folder in folders if path.startswith(folder.rstrip(os.sep) + os.sep)]
     return max(holding, key=len, default=os.path.dirname(path))

@@ -1,5 +1,5 @@
-"""The objects that names refer to in a loaded module: which names in code are global, and where a chain of attributes
-leads."""
+"""Finds the objects that names refer to in a loaded module: which names in code are global, and to which object a chain
+of attributes leads."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _arguments(code: CodeType, operator: int) -> Iterator[int]:
 
 
 def rebound_cells(code: CodeType) -> set[str]:
-    """Return the variables of enclosing functions that a function, or a function inside it, rebinds (`nonlocal`)."""
+    """Return the variables of outer functions that `code`, or a function inside it, rebinds (`nonlocal`)."""
     rebound: set[str] = set()
     rest = [code]
     while rest:
@@ -82,15 +82,15 @@ def rebound_cells(code: CodeType) -> set[str]:
 
 
 def _local_names(code: CodeType) -> tuple[str, ...]:
-    """Return the names of a frame's variables in the order of the numbers that instructions use; a cell that is also an
-    argument is listed once."""
+    """Return the names of a frame's variables, in the order of the numbers by which instructions refer to them. A cell
+    that is also an argument is listed only once."""
     cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
     return code.co_varnames + cells + code.co_freevars
 
 
 class Resolved(NamedTuple):
-    """The object that a chain refers to: `used` is the part of the chain that led to it; it was found in the module
-    globals `scope` under `name`."""
+    """The object that a chain refers to. The part `used` of the chain led to this object. It was found under `name` in
+    `scope`, the globals of a module."""
 
     used: Chain
     value: object
@@ -99,8 +99,8 @@ class Resolved(NamedTuple):
 
 
 def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
-    """Follow a chain through loaded modules to the first object that isn't a module; None if its first name isn't
-    bound.
+    """Follow a chain through loaded modules, and return the first object that isn't a module. Return None if the
+    chain's first name isn't bound.
 
     Attributes are read from the modules' dictionaries, so no user code runs; Headrace's own lazy attributes are loaded.
     """
@@ -126,7 +126,7 @@ def follow(chain: Chain, at: Resolved) -> Resolved:
 
 
 class LiveNames:
-    """The names of a loaded module, as far as normal forms depend on them."""
+    """Tells what the names of a loaded module refer to, as far as normal forms depend on this."""
 
     def __init__(self, scope: dict[str, Any], homes: ModuleOwners) -> None:
         self._scope = scope
@@ -157,7 +157,7 @@ class LiveNames:
 
 
 class StaticNames:
-    """The names of an unloaded module, as far as normal forms depend on them."""
+    """Tells what the names of an unloaded module refer to, as far as normal forms depend on this."""
 
     def __init__(self, top: TopLevel) -> None:
         self._top = top

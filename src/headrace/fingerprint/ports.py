@@ -1,4 +1,4 @@
-"""The port between the code that fills a node and the code that follows the node's names to other nodes."""
+"""The interface between the code that fills a node and the code that follows the node's names to other nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Scope = dict[str, Any]
 """A module's globals, or a function's cells by name."""
 
 IMPORT_TIME = "@"
-"""Prefix of edge names that are used only while a module is loaded, not when the stage runs."""
+"""Prefix of the names of edges that matter only while a module is loaded, not while the stage runs."""
 
 
 class Follow(Protocol):
@@ -30,18 +30,18 @@ class Follow(Protocol):
         """Return a value's digest, and add an edge for each function, class and module in the value."""
 
     def value(self, node: Node, label: str, value: object, title: str) -> Encoded | None:
-        """Add an edge to a value without a global name, and return its digest; None if it is a function, class or
-        module."""
+        """Add an edge to a value without a global name, and return the value's digest. For a function, class or module,
+        return None."""
 
     def uses(self, node: Node, piece: Piece, scope: Scope, names: Globals, cells: Scope) -> None:
         """Add an edge for each name that a piece's own code uses."""
 
     def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
-        """Add an edge for each chain, starting from a module's globals."""
+        """Add an edge for each chain, followed from the module's globals `scope`."""
 
     def written(self, node: Node, name: str, scope: Scope) -> str:
-        """Return the text of the statements that bind a global name or use it at import, and add an edge for each of
-        their names."""
+        """Return the text of the statements that bind a global name or use it at import. Add an edge for each name in
+        these statements."""
 
     def scope_module(self, scope: Scope) -> Node:
-        """Return the node of a whole module of the project, by its globals."""
+        """Return the node of the whole module of the project whose globals are `scope`."""

@@ -1,4 +1,5 @@
-"""The folders whose code belongs to the project, and names for its files that don't depend on where the checkout is."""
+"""The folders whose code belongs to the project, and names for the files in them. The names don't depend on the folder
+of the checkout."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 
 
 class Place(NamedTuple):
-    """A file of the project: the root that contains it, its path under the root, and the module name that this path
-    gives."""
+    """The place of a file in the project: the root that contains the file, the file's path under this root, and the
+    module name that follows from this path."""
 
     root: str
     relative: str
@@ -27,7 +28,8 @@ class ProjectRoots:
     """The folders whose Python files belong to the project; `extra_sources` maps names to code without a file (cells).
 
     Installed code (anything under `site-packages`, or an environment inside a root) doesn't belong to the project.
-    `loose(folder)` adds the folder of an editable install, whose files then count like those under a root.
+    `loose(folder)` adds the folder of an editable install. Its files then belong to the project like those under a
+    root.
     """
 
     def __init__(self, roots: Sequence[Path], *, extra_sources: Mapping[str, str] = NO_SOURCES) -> None:
@@ -45,15 +47,15 @@ class ProjectRoots:
         return self._places[path]
 
     def loose(self, folder: str) -> None:
-        """Add a folder outside the roots: its Python files belong to the project too."""
+        """Add a folder outside the roots, whose Python files then belong to the project too."""
         if folder not in self._loose:
             self._loose.append(folder)
             self._prefixes = None
             self._places = {path: place for path, place in self._places.items() if place is not None}
 
     def neutral(self, text: str) -> str:
-        """Return a text with the root removed from each path into the project, so that the digest stays the same when
-        the checkout moves."""
+        """Return a text with the root removed from each path of the project in it. So the digest stays the same if the
+        checkout is moved."""
         if self._prefixes is None:
             self._prefixes = self._pattern()
         return self._prefixes.sub("\0root\0", text.replace("\0", "\0\0"))
@@ -110,8 +112,8 @@ class ProjectRoots:
 def file_of(module: ModuleType) -> str | None:
     """Return the absolute path of a module's file, or None if it has none.
 
-    A module may have replaced itself with an object of its own; its file is then found by the module of that object's
-    class.
+    A module may have replaced itself with another object. In this case, the file is that of the module that defines the
+    object's class.
     """
     if not issubclass(type(module), ModuleType):
         return _file_upon_path(type(module).__module__)

@@ -1,5 +1,5 @@
-""" "Things" are functions, classes and modules: their code is followed, while other values are encoded by their
-content."""
+"""Tells "things" (functions, classes and modules) from other values. The code of things is followed; other values are
+encoded by their content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeGuard, TypeVar, overload
 T = TypeVar("T")
 
 OURS = "__headrace_function__"
-"""The attribute of a stage or pipeline object that holds its plain function."""
+"""The name of the attribute in which a stage or pipeline object holds its plain function."""
 
 
 @overload
@@ -17,7 +17,8 @@ def is_a(value: object, kind: type[T]) -> TypeGuard[T]: ...
 @overload
 def is_a(value: object, kind: types.UnionType | tuple[type, ...]) -> bool: ...
 def is_a(value: object, kind: Any) -> bool:
-    """Return what `isinstance` would return, without using the value's own code: it may be a proxy without a target."""
+    """Return whether a value is an instance of `kind`, without running the value's own code as `isinstance` does. The
+    value may be a proxy without a target."""
     return issubclass(type(value), kind)
 
 
@@ -58,13 +59,13 @@ def thing_name(value: object) -> str:
 
 
 def module_of(value: object) -> str | None:
-    """Return the name of the module that an object says it is defined in, or None."""
+    """Return the name of the module that an object gives as its own, or None."""
     module = _read(value, "__module__")
     return module if isinstance(module, str) else None
 
 
 def qualname_of(value: object) -> str:
-    """Return the name that an object has in its module; "?" if it has none."""
+    """Return the qualified name that an object gives as its own, or "?" if it gives none."""
     name = _read(value, "__qualname__") or _read(value, "__name__")
     return name if isinstance(name, str) else "?"
 

@@ -1,5 +1,5 @@
-"""The state of one walk over the code that a stage reaches: the graph, the notes, and the nodes for code outside the
-project."""
+"""Keeps what one walk over a stage's code has found: the graph of nodes, and notes. Also makes the nodes for code
+outside the project."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BUNDLE = {
     "sys": ("modules",),
     "gc": ("get_objects", "get_referrers"),
 }
-"""Module -> its names that can reach any code by a computed name."""
+"""Module -> those of its names through which code can reach any other code by a computed name."""
 
 NAME: frozenset[Aside] = frozenset({"name"})
 READS_DOC = frozenset({"__doc__", "getdoc", "getsource", "getcomments"})
@@ -45,8 +45,8 @@ READS_ANNOTATIONS = frozenset(
 class ReachedCode:
     """The code reached so far, and the notes about it.
 
-    `acting` are the kinds of asides (docstrings, annotations) that count; `read` are the kinds that some reached code
-    reads.
+    `acting` are the kinds of asides (docstrings, annotations) that are part of the digest. `read` are the kinds that
+    some of the reached code reads.
     """
 
     def __init__(self, project: Project, acting: frozenset[Aside]) -> None:
@@ -66,18 +66,18 @@ class ReachedCode:
         }
 
     def note(self, text: str) -> None:
-        """Add a note for the user about a place where the digest covers more or less than the reached code."""
+        """Add a note for the user about code for which the digest covers more or less than is reached."""
         self.notes[text] = None
 
     def never(self, node: Node, reason: str) -> None:
-        """Record a reason why an output that depends on this node may not be reused."""
+        """Record a reason why outputs that depend on `node` may not be reused."""
         node.never.append(reason)
 
     def text(self, piece: Piece, *, signature: bool = False, docs: bool = False, name: bool = True) -> str:
-        """Return a piece's normal form with the asides that count, and record which asides of other code the piece
-        reads.
+        """Return the normal form of a piece, with those asides that are part of the digest. Also record which kinds of
+        asides the piece itself reads.
 
-        `name=False` leaves out the function's name: for a stage that is declared under another name.
+        `name=False` leaves out the function's name. This is for a stage that is declared under another name.
         """
         if not piece.words.isdisjoint(READS_DOC):
             self.read.add("doc")
@@ -89,8 +89,8 @@ class ReachedCode:
         return piece.text(kinds | {"doc"} if docs else kinds)
 
     def reads_docs(self, value: object) -> bool:
-        """Return whether an object of a distribution may read docstrings: whether the file of its module contains
-        `__doc__`."""
+        """Return whether an object of a distribution may read docstrings. This is assumed if the file of the object's
+        module contains `__doc__`."""
         module = value.__name__ if is_a(value, ModuleType) else module_of(value)
         loaded = sys.modules.get(module) if isinstance(module, str) else None
         path = file_of(loaded) if loaded is not None and self.homes.of_module(module) == "other" else None
@@ -152,8 +152,8 @@ class ReachedCode:
     # Functions that can reach any code
 
     def widens(self, value: object) -> Special | None:
-        """Return how far an object of the standard library can reach code by a computed name: the whole project
-        (`bundle`), its own module (`module`), or not at all (None)."""
+        """Return which code an object of the standard library can reach by a computed name: the whole project
+        (`bundle`), only the module that uses the object (`module`), or none (None)."""
         if id(value) in self._wide:
             return "bundle"
         return "module" if value is globals else None
@@ -167,8 +167,8 @@ class ReachedCode:
         return self.graph.node("bundle", "the project's Python", "bundle", self._fill_bundle)
 
     def note_subclasses(self, node: Node, piece: Piece) -> None:
-        """Add an edge to the whole project if a piece asks a class for its subclasses, since they may be defined
-        anywhere in it."""
+        """Add an edge to the whole project if a piece asks a class for its subclasses: these may be defined anywhere in
+        the project."""
         if "__subclasses__" in piece.words:
             node.edges["__subclasses__"] = self.bundle()
             self.note_whole(node, node.edges["__subclasses__"], "__subclasses__")
@@ -193,8 +193,8 @@ class ReachedCode:
         node.own = digest("bundle", *texts)
 
     def _bundle_import(self, node: Node, module: str) -> None:
-        """Add an edge to the distribution of an imported module, loaded or not, if it is installed and isn't the
-        project's."""
+        """Add an edge to the distribution of an imported module, if the module is installed and isn't the project's.
+        The module needn't be loaded."""
         top = module.partition(".")[0]
         if not top or top == "headrace" or top in sys.stdlib_module_names:
             return
@@ -205,7 +205,8 @@ class ReachedCode:
                 node.edges[f"distribution {target.name}"] = target
 
     def file_digest(self, path: object) -> str:
-        """Return the digest of a file's bytes, for an extension module of the project; "" if it can't be read."""
+        """Return the digest of a file's bytes, or "" if the file can't be read. This is for extension modules of the
+        project."""
         if not isinstance(path, str):
             return ""
         try:
@@ -224,8 +225,8 @@ class ReachedCode:
             self.note(f"`{label or 'a computed import'}` in `{node.name}`: all Python of the project counts")
 
     def title(self, source: Source | None, scope: dict[str, object], qualname: str) -> str:
-        """Return the dotted name of an object, by its file: `pipelines.clean` if `__main__` was run from
-        `pipelines.py`."""
+        """Return the dotted name of an object, beginning with the module name of its file. If `__main__` was run from
+        `pipelines.py`, an example is `pipelines.clean`."""
         place = source.place if source is not None else None
         if place is not None:
             return f"{place.module}.{qualname}"
@@ -234,7 +235,8 @@ class ReachedCode:
 
 
 def installed_path(module: str) -> str | None:
-    """Return the file of a module that isn't loaded, or None; the packages above it aren't imported."""
+    """Return the file of a module that isn't loaded, or None. The packages that contain the module aren't imported
+    either."""
     top, *inner = module.split(".")
     try:
         spec = importlib.util.find_spec(top)

@@ -49,8 +49,8 @@ def fill_class(follow: Follow, node: Node, cls: type) -> None:
 
 
 def _definitions(follow: Follow, cls: type, scope: Scope) -> list[tuple[Source, Found]]:
-    """Return where a class is defined. If its name is defined twice, the line numbers of its methods show which
-    definition it is."""
+    """Return where a class is defined. If two classes with its name are defined, the line numbers of its methods show
+    which of the two it is."""
     sources = dict.fromkeys(
         source
         for function in _own_functions(cls)
@@ -94,8 +94,8 @@ def scope_of(cls: type) -> Scope:
 
 
 def _unwritten(follow: Follow, node: Node, cls: type, scope: Scope) -> str:
-    """Return a text for a class that no `class` statement made (a `namedtuple`, an `Enum` made by a call): the text of
-    the statements that make it."""
+    """Return the text of the statements that make a class without a `class` statement, such as a `namedtuple` or an
+    `Enum` made by a call."""
     names = sorted(name for name, value in scope.items() if value is cls)
     if not names:
         follow.reach.note(f"`{node.name}` is made while its module is loaded: its attributes count")
@@ -112,7 +112,7 @@ def _entries(cls: type) -> list[tuple[str, Any]]:
 
 
 def _is_made(name: str, value: object) -> bool:
-    """Return whether Python or a base class made an attribute, not the class's own code."""
+    """Return whether an attribute was made by Python or by a base class, and not by the class's own code."""
     if is_a(value, DESCRIPTORS) or type(value).__name__ == "_tuplegetter":
         return True
     if name in ("_abc_impl", "_fields", "_field_defaults"):
@@ -121,7 +121,8 @@ def _is_made(name: str, value: object) -> bool:
 
 
 def functions_in(value: Any) -> list[types.FunctionType]:
-    """Return the plain functions in a method, a property (also a cached one), or a static or class method."""
+    """Return the plain functions inside a method, a property (also a cached property), a static method or a class
+    method."""
     inner: list[Any] = [value]
     if is_a(value, staticmethod | classmethod):
         inner = [value.__func__]
@@ -172,7 +173,8 @@ def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[S
 
 
 def _is_generated(follow: Follow, function: types.FunctionType) -> bool:
-    """Return whether a decorator such as `dataclass` made a method; the text of the class covers such methods."""
+    """Return whether a method was made by a decorator such as `dataclass`. Such a method needs no text of its own,
+    since it follows from the text of the class."""
     if not function.__name__.startswith("__"):
         return False
     while is_a(inner := function.__dict__.get("__wrapped__"), types.FunctionType):

@@ -54,8 +54,8 @@ def _fill_without_source(follow: Follow, node: Node, function: types.FunctionTyp
 
 
 def carried(follow: Follow, node: Node, function: types.FunctionType, prefix: str = "") -> set[str]:
-    """Add an edge for each value that a function object holds besides its code: cells, defaults, attributes. Return
-    which of these three kinds can't be read."""
+    """Add an edge for each value that a function object holds besides its code: in cells, defaults and attributes.
+    Return those of these three kinds that have values that can't be read."""
     unread = set()
     for label, name, value in _carried(function):
         encoded = follow.value(node, f"{prefix}{label} {name}", value, f"{node.name}.{prefix}{name}")
@@ -93,10 +93,11 @@ def cells_of(function: types.FunctionType) -> Scope:
 
 
 def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: types.CodeType | None) -> None:
-    """Add an edge for each global name in decorators and bases, which the surrounding code evaluates, and in
-    annotations.
+    """Add an edge for each global name in a piece's decorators, bases and annotations. Decorators and bases are
+    evaluated by the code `around` the piece.
 
-    Inside a function, such a name may be a local variable. Its value is found through closures.
+    If the piece is inside a function, such a name may be a local variable and not a global name. Values of local
+    variables are found through closures instead.
     """
     inside = around is not None and around.co_name != "<module>"
     names = global_names(around).read if inside and around is not None else None
@@ -106,13 +107,13 @@ def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: 
 
 
 def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ...]]:
-    """Return the chains whose first name the module binds."""
+    """Return the chains that begin with a name of the module."""
     return [chain for chain in chains if chain[0] in scope]
 
 
 def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
-    """Return whether a distribution's decorator or base may read the docstring, which is assumed if its module contains
-    `__doc__`."""
+    """Return whether a decorator or base that belongs to a distribution may read the docstring. This is assumed if the
+    module of the decorator or base contains `__doc__`."""
     for chain in piece.outer:
         resolved = resolve(chain, scope)
         if resolved is not None and follow.reach.reads_docs(resolved.value):
@@ -121,7 +122,9 @@ def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
 
 
 def _around_edges(follow: Follow, node: Node, source: Source, found: Found, scope: Scope) -> None:
-    """Add an edge to the text of the function around a closure, if a value of the closure can't be read."""
+    """Add an edge to the text of the function around a closure. This is done if a value of the closure can't be
+    read.
+    """
     around = source.node(found.around) if found.around is not None else None
     if around is None or found.around is None:
         return

@@ -1,8 +1,9 @@
-"""Finds state that changes while a stage runs: values that a function shares with other calls, and that some code
+"""Finds state that changes while a stage runs: values that several calls of a function share, and that some code
 changes.
 
-The output of such a function depends on what ran before in the same process, so it may not be reused. A global
-dictionary that is only filled by plain stores (`CACHE[key] = value`) is treated as a cache: its value at import counts.
+The output of such a function depends on what ran before in the same process, so the output may not be reused. A global
+dictionary that is only filled by plain stores (`CACHE[key] = value`) is treated as a cache: only the value that it has
+after import counts.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ FIXED = (
     types.BuiltinFunctionType,
 )
 MEMO = frozenset({"setdefault", "update", "__setitem__", "setitem", "subtract"})
-"""Calls that fill a dictionary as a plain store does."""
+"""Names of functions and methods that, like a plain store, only fill a dictionary."""
 AT_IMPORT = frozenset({"__init_subclass__", "__set_name__"})
-"""Methods that run while classes are made."""
+"""Methods that run while a class is being made."""
 Scope = dict[str, Any]
 
 
@@ -47,7 +48,7 @@ class Changing:
 
     def check(self, node: Node, function: types.FunctionType, source: Source, found: Found, piece: Piece) -> None:
         """Record a reason against reuse if a function changes its globals, its default arguments or the values that it
-        closes over. Other functions that share these values are checked too."""
+        closes over. Also check other functions that share these values."""
         code, scope = function.__code__, function.__globals__
         self.check_globals(node, piece, code, scope)
         self._check_defaults(node, piece, function)
@@ -90,7 +91,9 @@ class Changing:
                 self._say(node, name, ", a default argument,")
 
     def check_class(self, node: Node, piece: Piece, cls: type) -> None:
-        """Record a reason against reuse if methods change attributes of their class, which all instances share."""
+        """Record a reason against reuse if a class's methods change attributes of the class, which all instances
+        share.
+        """
         own = {change.attribute for change in piece.changes if change.base == ("self",) and change.how != "call"}
         for change in piece.changes:
             if change.function in AT_IMPORT or (issubclass(cls, type) and change.function in ("__new__", "__init__")):
@@ -125,7 +128,7 @@ class Changing:
         self._check_given(node, piece, scope, {name: cells[name] for name in shared}, closes_over)
 
     def _steps(self, found: Resolved, change: Change) -> bool:
-        """Return whether a change to a global can make a later output depend on what ran before it."""
+        """Return whether a change to a global value can make the output of a later call depend on earlier calls."""
         if change.how == "bind" or not self._is_project(found.scope.get("__name__")):
             return False
         value = _inner(found.value, change.base[len(found.used) :])
@@ -148,7 +151,7 @@ class Changing:
         return self.reach.homes.of_module(module) == "project"
 
     def _method_steps(self, value: object, rest: Chain) -> bool:
-        """Return whether a method of a project's object changes this object in place."""
+        """Return whether `rest` names a method that changes `value`, an object of a class of the project, in place."""
         if not rest or is_a(value, (*FIXED, type, types.ModuleType)):
             return False
         if not self._is_project(type(value).__module__) or plain_function(value) is not None:
@@ -159,7 +162,8 @@ class Changing:
         return is_a(method, types.FunctionType) and self._changes_parameter(method, 0)
 
     def _check_given(self, node: Node, piece: Piece, scope: Scope, values: Scope, how: str) -> None:
-        """Record a reason against reuse if a value is passed to a function of the project that changes it."""
+        """Record a reason against reuse if one of `values` is passed to a function of the project that changes the
+        value."""
         for argument in piece.given:
             value = values.get(argument.name)
             if is_a(value, (*FIXED, type, types.ModuleType)):
@@ -170,8 +174,8 @@ class Changing:
                 self._say(node, argument.name, how)
 
     def _changes_parameter(self, function: types.FunctionType, slot: int | str) -> bool:
-        """Return whether a function changes a parameter in place, itself or through functions to which it passes the
-        parameter."""
+        """Return whether a function changes a parameter in place, either by its own code or through functions to which
+        it passes the parameter."""
         rest = [(function, slot)]
         seen = set()
         while rest:
@@ -204,7 +208,8 @@ class Changing:
 
 
 def _inner(value: object, rest: Chain) -> object:
-    """Return the value to which a chain of attributes of a class or object leads, without running any code."""
+    """Follow the attributes `rest` of a class or object, without running any code, and return the value that they lead
+    to."""
     for name in rest:
         kinds = value.__mro__ if is_a(value, type) else type(value).__mro__
         inside: list[Any] = [] if is_a(value, type) else [instance_dict(value)]
@@ -223,8 +228,8 @@ def _content(cell: types.CellType) -> object:
 
 
 def _is_real(change: Change) -> bool:
-    """Return whether a change of a parameter counts. A plain store deeper inside, as in `self._x[key] = x`, doesn't: it
-    is treated as a cache."""
+    """Return whether a change of a parameter counts. A plain store into an attribute, as in `self._x[key] = x`, doesn't
+    count, since it is treated as a cache."""
     return not (change.how == "put" and (change.attribute is not None or len(change.base) > 1))
 
 
@@ -237,7 +242,8 @@ def _parameter(function: types.FunctionType, slot: int | str) -> str | None:
 
 
 def _sharing(source: Source, found: Found) -> Iterator[types.CodeType]:
-    """Yield a function's code, and the code of each function next to it, which may close over the same variables."""
+    """Yield a function's code, and the code of each other function inside the same outer function: these may close over
+    the same variables."""
     yield found.code
     around = found.around
     while around is not None and source.is_class(around):

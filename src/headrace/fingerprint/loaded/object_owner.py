@@ -1,4 +1,5 @@
-"""The owners of loaded functions, classes and other objects, and the names that stand for such objects in a digest."""
+"""Finds the owners of loaded functions, classes and other objects, and the names under which a digest includes such
+objects."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ class Owners:
         self._homes = homes
 
     def of_class(self, cls: type) -> Owner:
-        """Return the owner of a class. Headrace's classes count as those of a distribution (`other`)."""
+        """Return the owner of a class. Classes of Headrace are treated like those of any distribution (`other`)."""
         home = self._homes.of_module(cls.__module__)
         return "other" if home == "ours" else home
 
@@ -31,7 +32,7 @@ class Owners:
         return is_a(thing, type) and self.of_class(thing) == "project"
 
     def holds_project(self, value: object) -> bool:
-        """Return whether a value is a function or class of the project, or a function that closes over anything."""
+        """Return whether a value is a function or class of the project, or any function with a closure."""
         plain = plain_function(value) or value
         if is_a(plain, types.FunctionType):
             is_ours = self._homes.of_code(plain.__code__, plain.__globals__) == "project"
@@ -45,8 +46,8 @@ class Owners:
         return callable(value) and self._homes.of_module(module_of(value) or "") == "other"
 
     def is_symbol(self, value: object) -> bool:
-        """Return whether a callable counts by its name only: it isn't the project's, and its module holds it under this
-        name."""
+        """Return whether only the name of a callable counts, not its code. This is so if it isn't the project's, and is
+        found in its module under its own name."""
         kind = type(value)
         if self._homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
             return False
@@ -64,8 +65,8 @@ class Owners:
         return f"{self._homes.module_name(module_of(plain) or module)}.{name}"
 
     def wrapped(self, value: object) -> list[tuple[str, object]]:
-        """Return the project's functions and classes inside a distribution's object, such as a wrapper, each with a
-        name."""
+        """Return the functions and classes of the project that a distribution's object, such as a wrapper, holds. Each
+        is returned with the name under which the object holds it."""
         inside = dict(instance_dict(value))
         if is_a(value, types.FunctionType):
             inside.update((f"cell {name}", item) for name, item in cells_of(value).items())
@@ -79,7 +80,8 @@ class Owners:
 
 
 def is_at_home(value: object) -> bool:
-    """Return whether a function or class is found in the module and under the name that it gives as its own."""
+    """Return whether a function or class is found where it says that it is defined: in its own module, under its own
+    name."""
     owner: object = sys.modules.get(module_of(value) or "builtins")
     for name in qualname_of(value).split("."):
         inside = vars(owner) if is_a(owner, type | types.ModuleType) else {}

@@ -1,5 +1,5 @@
-"""The fields and defaults of classes that list them: named tuples, dataclasses, msgspec structs, attrs and pydantic
-classes."""
+"""Reads the fields and defaults of classes that list their fields: named tuples, dataclasses, msgspec structs, attrs
+and pydantic classes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fields(cls: Any) -> list[object]:
 
 
 def defaults(cls: Any) -> dict[str, object]:
-    """Return the defaults of a class's fields by name; a default factory is returned as the function itself."""
+    """Return the defaults of a class's fields by name. For a default factory, the factory itself is returned."""
     values: dict[str, object] = dict(getattr(cls, "_field_defaults", {}))
     names = getattr(cls, "__struct_fields__", ())
     values.update(zip(names[::-1], getattr(cls, "__struct_defaults__", ())[::-1], strict=False))
@@ -46,12 +46,13 @@ def defaults(cls: Any) -> dict[str, object]:
 
 
 def _known(value: object) -> object:
-    """Return a default, or None for a library's marker for "no default"."""
+    """Return a default. If the value is a library's marker for "no default", return None."""
     return None if type(value).__name__ in ("_MISSING_TYPE", "PydanticUndefinedType") else value
 
 
 def computes_defaults(definition: ast.AST) -> bool:
-    """Return whether a class's body computes a default, so that its text doesn't show the value."""
+    """Return whether the body of a class computes a default, so that the text of the class doesn't show the default's
+    value."""
     body = definition.body if isinstance(definition, ast.ClassDef) else []
     values = [each.value for each in body if isinstance(each, ast.AnnAssign | ast.Assign)]
     return any(_is_computed(each) for value in values if value is not None for each in ast.walk(value))

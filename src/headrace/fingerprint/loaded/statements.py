@@ -1,4 +1,6 @@
-"""The statements that make a value that can't be read, and the project's code that a library's object holds."""
+"""Finds the statements that make a value that can't be read, and the code of the project that a library's object
+holds.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from headrace.spec.code import digest
 
 
 class Statements:
-    """Reads the statements that bind a name or change its value while modules are loaded; `root_file` is the file of
+    """Reads the statements that bind a name, or change its value while modules are loaded. `root_file` is the file of
     the stage."""
 
     def __init__(self, follow: Follow, owners: Owners, static: Static) -> None:
@@ -33,8 +35,8 @@ class Statements:
         self.root_file: str | None = None
 
     def add(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
-        """Add to a node the statements that make a value that can't be read. If a decorator made the value from a
-        function of the project, an edge to this function is enough."""
+        """Add to a node the text of the statements that make a value that can't be read. If a decorator made the value
+        from a function of the project, only an edge to this function is added."""
         statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
         wrapped = self._owners.wrapped(value)
         for label, each in wrapped:
@@ -51,8 +53,8 @@ class Statements:
             )
 
     def written(self, node: Node, name: str, scope: Scope) -> str:
-        """Return the text of the statements that bind a global name or use it at import, and add an edge for each of
-        their names."""
+        """Return the text of the statements that bind a global name or use it at import. Add an edge for each name in
+        these statements."""
         source = self._follow.reach.sources.of_globals(scope)
         if source is None:
             source = next(iter(self._follow.reach.sources.cells_that_bind(name)[-1:]), None)
@@ -64,8 +66,8 @@ class Statements:
         return " ".join(self._statement(node, statement, source, scope, {name}) for statement in statements)
 
     def _add_held(self, node: Node, value: object) -> None:
-        """Add an edge for each function and class of the project anywhere in a distribution's object, such as
-        registered handlers."""
+        """Add an edge for each function and class of the project that is anywhere inside a distribution's object, such
+        as a registered handler."""
         known = {id(each) for each in node.edges.values()}
         targets = [self._follow.thing(each, signature=True) for each in held(value, self._owners.is_project)]
         for index, target in enumerate(targets):
@@ -73,8 +75,8 @@ class Statements:
                 node.edges[f"holds {index}"] = target
 
     def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
-        """Yield the text of statements in other modules that use a value while they are loaded, and add an edge for
-        each name."""
+        """Yield the text of statements in other modules that use a value while these modules are loaded. Add an edge
+        for each name in the statements."""
         if at.source is None or self.root_file is None:
             return
         for file, statement in self._static.loading.elsewhere(self.root_file, at.source.path):
@@ -88,7 +90,8 @@ class Statements:
                     yield self._statement(node, statement, source, scope, names)
 
     def _statement(self, node: Node, statement: ast.stmt, source: Source, scope: Scope, names: set[str]) -> str:
-        """Return the text of a statement that makes or changes a value, and add an edge for each other name in it."""
+        """Return the text of a statement that makes or changes a value. Add an edge for each name in the statement,
+        except for `names`."""
         piece = source.piece([statement], LiveNames(scope, self._follow.reach.homes))
         code = source.code_of(statement) if isinstance(statement, DEFINITIONS) else None
         if code is not None:
@@ -108,8 +111,8 @@ PLAIN = (str, bytes, int, float, complex, bool, type(None), types.ModuleType)
 
 
 def held(value: object, is_wanted: Callable[[object], bool]) -> Iterator[object]:
-    """Yield the functions and classes inside an object, and the classes of instances in it, for which `is_wanted` is
-    true."""
+    """Yield the functions and classes inside an object, and the classes of the instances inside it. Leave out those for
+    which `is_wanted` returns False."""
     seen: set[int] = set()
     rest = deque(_inside(value))
     while rest and len(seen) < MOST_HELD:
@@ -126,7 +129,9 @@ def held(value: object, is_wanted: Callable[[object], bool]) -> Iterator[object]
 
 
 def _inside(value: Any) -> Iterator[object]:
-    """Yield the values that an object holds, as far as they can be read without running code of its class."""
+    """Yield the values that an object holds. Values that can't be read without running code of its class are left
+    out.
+    """
     if is_a(value, dict):
         yield from dict.values(value)
     elif is_a(value, list | tuple):

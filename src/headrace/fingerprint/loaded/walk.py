@@ -1,4 +1,4 @@
-"""Follows loaded objects: from a name to the object that it refers to, and from this object to all that it reaches."""
+"""Follows loaded objects: from a name to its object, and from this object to all others that it reaches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from headrace.spec.code import digest
 OWN_NAMES = frozenset(
     {"__spec__", "__loader__", "__builtins__", "__cached__", "__annotations__", "__conditional_annotations__"}
 )
-"""Names in a module that the import system sets, and that don't describe the code."""
+"""Names that the import system sets in each module. They say nothing about the module's code."""
 
 
 class Walk:
@@ -55,8 +55,8 @@ class Walk:
         )
 
     def root(self, root: Node, value: object) -> None:
-        """Add an edge to a stage's function, and to each function that it wraps; their signatures count too. A
-        ready-made stage counts by its version, so what it wraps isn't followed."""
+        """Add an edge to a stage's function, and to each function that it wraps. The signatures of all these functions
+        count too. A ready-made stage counts by its version, so the function that it wraps isn't followed."""
         plain: Any = plain_function(value) or value
         if is_a(plain, types.FunctionType):
             self.statements.root_file = code_path(plain.__code__, plain.__globals__)
@@ -75,8 +75,8 @@ class Walk:
     # Functions, classes and modules
 
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
-        """Return the node of a function, class or module. For a builtin function, this is the node of its name, or of
-        the project's module that defines it."""
+        """Return the node of a function, class or module. For a builtin function, return the node of its name; if a
+        module of the project defines the function, return the node of this module."""
         plain = plain_function(value)
         if plain is not None and is_thing(plain):
             return self.thing(plain, signature=signature)
@@ -106,8 +106,8 @@ class Walk:
         return self.reach.graph.node(("function", id(function), signature), title, "function", fill, function)
 
     def _ours(self, function: types.FunctionType) -> Node:
-        """Return the node of a function of Headrace. It counts by its public name, wherever its code is; a ready-made
-        stage also by its version and the libraries it uses."""
+        """Return the node of a function of Headrace. Only the function's public name counts, not the place of its code.
+        For a ready-made stage, its version and the libraries that it uses count too."""
         version = function.__dict__.get("__headrace_version__")
         if version is None:
             return self.reach.symbol(public_name(function.__module__, function.__qualname__), "headrace")
@@ -121,8 +121,8 @@ class Walk:
         return self.reach.graph.node(("ours", name), name, "function", fill, function)
 
     def _foreign(self, function: types.FunctionType) -> Node:
-        """Return the node of a distribution's function. It counts by its name, and by the project's functions that it
-        wraps."""
+        """Return the node of a distribution's function. Only the function's name counts, and the functions of the
+        project that it wraps."""
         name = f"{function.__module__}.{function.__qualname__}"
         module = str(function.__globals__.get("__name__", ""))
 
@@ -151,7 +151,7 @@ class Walk:
         return self.scope_module(vars(module))
 
     def scope_module(self, scope: Scope) -> Node:
-        """Return the node of a whole module of the project, by its globals."""
+        """Return the node of the whole module of the project whose globals are `scope`."""
         source = self.reach.sources.of_globals(scope)
         title = source.place.module if source is not None and source.place else str(scope.get("__name__"))
         key = ("module", id(scope))
@@ -195,8 +195,8 @@ class Walk:
         self._given(node, piece, scope)
 
     def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
-        """Add functions that are passed to a distribution's function, with their signatures: the distribution's
-        function may read their annotations."""
+        """Add an edge for each function that is passed to a distribution's function. Signatures count here, since the
+        distribution's function may read the annotations."""
         for argument in piece.given:
             value = plain_function(scope.get(argument.name)) or scope.get(argument.name)
             if is_a(value, types.FunctionType) and self.owners.holds_project(value):
@@ -217,7 +217,7 @@ class Walk:
             self._chain(node, function, scope, "")
 
     def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
-        """Add an edge for each chain, starting from a module's globals."""
+        """Add an edge for each chain, followed from the module's globals `scope`."""
         for chain in chains:
             self._chain(node, chain, scope, prefix)
 
@@ -256,8 +256,8 @@ class Walk:
         return widened is not None
 
     def written(self, node: Node, name: str, scope: Scope) -> str:
-        """Return the text of the statements that bind a global name or use it at import, and add an edge for each of
-        their names."""
+        """Return the text of the statements that bind a global name or use it at import. Add an edge for each name in
+        these statements."""
         return self.statements.written(node, name, scope)
 
     # Values
@@ -279,7 +279,7 @@ class Walk:
         return self.reach.graph.node(key, title, "constant", lambda node: self._fill_named(node, at, value), value)
 
     def _is_defined(self, value: object) -> bool:
-        """Return whether a value is a function or class that is completely described by its definition."""
+        """Return whether a value is a function or class, and its definition describes it completely."""
         plain = plain_function(value) or value
         if not is_thing(plain):
             return self.owners.is_symbol(plain)
@@ -293,8 +293,8 @@ class Walk:
         return not any(self.read.encode(cell).unread for cell in cells_of(function).values() if not is_thing(cell))
 
     def _own_name(self, scope: Scope, name: str, value: object) -> Node:
-        """Return the node of a name that every module has. `__name__` counts as the name under which the module's file
-        would be imported."""
+        """Return the node of a name that every module has, such as `__name__`. The value of `__name__` is taken to be
+        the name under which the module's file would be imported."""
         if name == "__name__" and is_a(value, str):
             value = self.homes.module_name(value)
         elif name == "__file__" and is_a(value, str):
@@ -332,8 +332,8 @@ class Walk:
         return encoded
 
     def value(self, node: Node, label: str, value: object, title: str) -> Encoded | None:
-        """Add an edge to a value without a global name, and return its digest; None if it is a function, class or
-        module."""
+        """Add an edge to a value without a global name, and return the value's digest. For a function, class or module,
+        return None."""
         if is_thing(value):
             target = self.thing(value)
             if target is not None:
@@ -351,13 +351,13 @@ class Walk:
 
 
 def _is_loose(value: object) -> bool:
-    """Return whether a name in a string can't refer to this value: no library looks up functions or modules in
-    strings."""
+    """Return whether names in strings never refer to this value. This is so for functions and modules, which no library
+    looks up by names in strings."""
     return is_a(value, types.FunctionType | types.ModuleType) or plain_function(value) is not None
 
 
 def _file_of_module(name: str) -> str | None:
-    """Return the file of a top-level module, loaded or not, without importing it: the result must be the same in tracer
-    and worker."""
+    """Return the file of a top-level module without importing the module. The result doesn't depend on whether the
+    module is loaded, since it must be the same in tracer and worker."""
     spec = importlib.util.find_spec(name)
     return spec.origin if spec is not None else None

@@ -1,2 +1,2 @@
-"""Source files as text: each is parsed once, and written in a normal form without comments and formatting, with the
-names that it uses. Begin with `files`. Nothing here imports the files that it reads."""
+"""Reads source files as text. Each file is parsed once. Pieces of it are written in a normal form, without comments and
+formatting, together with the names that they use. Begin with `files`. Nothing here imports the files that it reads."""

@@ -1,5 +1,5 @@
-"""The in-place changes that a piece of code makes to the values of names, itself or by passing them to calls, as far as
-the text of the code shows."""
+"""Finds the values that a piece of code changes in place, by itself or by passing them to calls. Values are known by
+their names, and only changes that the text of the code shows are found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTERS = frozenset({"setattr", "delattr", "setitem", "delitem"})
 
 
 class Changes:
-    """Records in a piece what it changes and which names it passes to calls. `function` is the name of the function
+    """Records which values a piece changes, and which names it passes to calls. `function` is the name of the function
     whose body is being read."""
 
     def __init__(self, piece: Piece) -> None:
@@ -35,8 +35,8 @@ class Changes:
         self.function = ""
 
     def called(self, function: Chain | None, node: ast.Call) -> None:
-        """Record what a call changes, and the names passed to it; `function` is the called name, or None if the call
-        has no plain name."""
+        """Record what a call changes, and which names are passed to it. `function` is the name that is called, or None
+        if no plain name is called."""
         if function is not None:
             self._called(function, node)
         elif isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
@@ -57,7 +57,7 @@ class Changes:
                 self.changed(current, "step" if reads else "put")
 
     def changed(self, target: ast.expr, how: Literal["put", "step"]) -> None:
-        """Record that an item, an attribute or a name is set or deleted."""
+        """Record that `target` (an item, an attribute or a name) is set or deleted."""
         if isinstance(target, ast.Attribute):
             self._base(target.value, how, target.attr)
         elif isinstance(target, ast.Subscript):
@@ -90,7 +90,7 @@ class Changes:
 
 
 def root_of(node: ast.expr) -> str | None:
-    """Return the name at the root of `a.b[c].d(e)`: here `a`; None if there is none."""
+    """Return the name at the root of an expression, or None if there is no such name. In `a.b[c].d(e)`, it is `a`."""
     inner: ast.AST = node
     while True:
         match inner:

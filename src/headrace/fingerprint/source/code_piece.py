@@ -12,12 +12,12 @@ Chain = tuple[str, ...]
 """A name and the attributes read from it: `helpers.clean` is `("helpers", "clean")`."""
 
 Aside = Literal["doc", "signature", "annotation", "name"]
-"""Kinds of text that count only where some code reads them: a docstring, the annotations of the piece's own signature,
-other annotations inside it, and the piece's own name if it is a function."""
+"""Kinds of text in a piece that count only if some code reads them: docstrings, the annotations of the piece's own
+signature, the other annotations inside the piece, and, if the piece is a function, its own name."""
 
 
 def chain_of(node: ast.AST) -> Chain | None:
-    """Return the chain that an expression consists of; None if it is anything else."""
+    """If an expression consists of nothing but a chain, return this chain; else return None."""
     attributes = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -26,7 +26,7 @@ def chain_of(node: ast.AST) -> Chain | None:
 
 
 class Names(Protocol):
-    """Tells what a piece's names refer to, as far as its normal form depends on it."""
+    """Tells what the names in a piece refer to, as far as the piece's normal form depends on this."""
 
     def ours(self, chain: Chain) -> bool:
         """Return whether a decorator is Headrace's."""
@@ -38,7 +38,7 @@ class Names(Protocol):
 
 
 class Segment(NamedTuple):
-    """A part of the normal form that counts only if its kind of aside counts."""
+    """A part of a normal form that is an aside, so that it counts only if this kind of aside counts."""
 
     kind: Aside
     text: str
@@ -47,9 +47,10 @@ class Segment(NamedTuple):
 class Change(NamedTuple):
     """A place where a piece of code changes the value of a name in place.
 
-    `base` is what is changed. `how`: `put` stores an item or attribute; `step` stores one that is computed from its old
-    value; `call` calls a method or function that is known to change it; `bind` rebinds the name itself, as `+=` does.
-    `attribute` is the attribute stored, or the method. `function` is the name of the function that makes the change.
+    `base` is what is changed. `how` is the way: `put` stores an item or attribute; `step` stores an item or attribute
+    that is computed from its old value; `call` calls a method or function that is known to change `base`; `bind`
+    rebinds the name itself, as `+=` does. `attribute` is the attribute stored, or the method. `function` is the name of
+    the function that makes the change.
     """
 
     base: Chain
@@ -59,7 +60,7 @@ class Change(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A name that is passed to a function: the function, the position or keyword of the argument, and the name."""
+    """A name that is passed to a function: the function, the argument's position or keyword, and the name itself."""
 
     function: Chain
     slot: int | str
@@ -68,13 +69,13 @@ class Given(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """The normal form of a piece of code, and what it uses.
+    """The normal form of a piece of code, and the names, strings and imports that the code uses.
 
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
-    surrounding code evaluates all of these). `kept` are used by annotations that are part of the normal form,
-    `signature` and `annotations` by annotations that are asides. `words` are all names and attributes, and strings that
-    begin with two underscores. `late` are the `imports` that run only when a function runs. `texts` are the strings
-    passed to calls, which may contain names too.
+    surrounding code evaluates decorators, bases and default arguments). `kept` are used by annotations that are part of
+    the normal form, `signature` and `annotations` by annotations that are asides. `words` are all names and attributes,
+    and all strings that begin with two underscores. `late` are those of the `imports` that run only when a function
+    runs. `texts` are the strings that are passed to calls, since they may contain names.
     """
 
     segments: list[str | Segment] = field(default_factory=list)

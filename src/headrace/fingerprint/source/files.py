@@ -1,4 +1,5 @@
-"""Source files, each read, parsed and compiled once; finds the definition that a loaded code object came from."""
+"""Source files. Each is read, parsed and compiled only once. The definition that a loaded code object came from is
+found in them."""
 
 from __future__ import annotations
 import __future__
@@ -22,8 +23,8 @@ FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all
 
 
 class Found(NamedTuple):
-    """The definition of a code object: its syntax, the code object that the source compiles to now, and the code object
-    around it."""
+    """The definition of a code object: the definition's syntax, the code object that it compiles to now, and the code
+    object that contains this one."""
 
     node: Definition
     code: CodeType
@@ -33,7 +34,7 @@ class Found(NamedTuple):
 class Source:
     """The source of one file or notebook cell.
 
-    `path` is the file name in its code objects; `place` is None for code without a file.
+    `path` is the file name that the code objects of this source have. `place` is None for code without a file.
     """
 
     def __init__(self, path: str, text: str, place: Place | None, flags: int = 0) -> None:
@@ -53,8 +54,9 @@ class Source:
 
     @property
     def _apart(self) -> list[CodeType]:
-        """The statements of a cell, compiled one by one as IPython does. This matters: Python compiles a call of a
-        module's attribute differently if the module is imported in the same unit."""
+        """The statements of a cell, compiled one by one as IPython does. The result differs from that of the whole
+        cell: Python compiles a call of a module's attribute in another way if the module is imported in the same unit.
+        """
         flags = self._flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         units = [ast.Module([unit], []) for unit in self.tree.body]
         return [compile(unit, self.path, "exec", flags=flags, dont_inherit=True) for unit in units]
@@ -103,7 +105,8 @@ class Source:
         return None
 
     def classes(self, qualname: str) -> list[Found]:
-        """Return each definition of a class with this name (two, if a condition chooses between them)."""
+        """Return all definitions of classes with this name. There are two, for example, if a condition chooses between
+        them."""
         by_node: dict[int, Found] = {}
         for code, around in self._codes.get(qualname, ()):
             node = self.node(code)
@@ -112,7 +115,7 @@ class Source:
         return list(by_node.values())
 
     def node(self, code: CodeType) -> Definition | None:
-        """Return the syntax of a code object that this source compiled to, or None."""
+        """Return the syntax of the definition that compiled to the code object `code` of this source, or None."""
         if code.co_name != "<lambda>":
             return self._definitions.get((code.co_name, code.co_firstlineno))
         spans = [span for span in code.co_positions() if span[0] is not None and span[1] is not None and span[3]]
@@ -128,8 +131,8 @@ class Source:
         return isinstance(self.node(code), ast.ClassDef)
 
     def evaluated_in(self, found: Found) -> CodeType | None:
-        """Return the code that evaluates a definition's decorators: the code around it, skipping the code of type
-        parameters."""
+        """Return the code that evaluates a definition's decorators. This is the code around the definition, but not the
+        code that Python generates for type parameters."""
         around = found.around
         while around is not None and around.co_name.startswith("<generic parameters"):
             around = self.around(around)
@@ -140,7 +143,7 @@ class Source:
         return next((around for candidate, around in self._codes.get(code.co_qualname, ()) if candidate is code), None)
 
     def piece(self, nodes: Sequence[ast.AST], names: Names) -> Piece:
-        """Return the normal form of some nodes of this source; it is made once and kept."""
+        """Return the normal form of some nodes of this source. It is computed once, and then kept."""
         key = (type(names), *map(id, nodes))
         if key not in self._pieces:
             self._pieces[key] = piece(nodes, names)
@@ -172,7 +175,7 @@ class Source:
 
 
 class Sources:
-    """The source files and cells of a process, by the file name in their code objects."""
+    """Finds the source files and cells of a process, by the file names that their code objects have."""
 
     def __init__(self, roots: ProjectRoots) -> None:
         self._roots = roots
@@ -187,11 +190,12 @@ class Sources:
         return self.at(path, flags, module_globals)
 
     def has_text(self, code: CodeType, module_globals: dict[str, object]) -> bool:
-        """Return whether the file or cell that a code object names has a text, Python or not."""
+        """Return whether the file or cell that a code object names can be read as text, even if it isn't Python."""
         return self.text(code_path(code, module_globals), module_globals) is not None
 
     def of_globals(self, module_globals: dict[str, object]) -> Source | None:
-        """Return the source of a loaded module, by its globals; None for a notebook, which has many."""
+        """Return the source of the loaded module with the globals `module_globals`. Return None for a notebook, which
+        has a source for each cell."""
         path = module_globals.get("__file__")
         return self.at(os.path.abspath(path)) if isinstance(path, str) and path.endswith(".py") else None
 
@@ -203,7 +207,7 @@ class Sources:
         return self._read[key]
 
     def is_cell(self, path: str) -> bool:
-        """Return whether a file name in code objects is that of a notebook cell."""
+        """Return whether `path`, a file name from a code object, is the name of a notebook cell."""
         if path in self._roots.extra_sources:
             return True
         entry = linecache.cache.get(path)
@@ -237,7 +241,7 @@ class Sources:
 
 
 def read_python(path: str) -> str | None:
-    """Return the text of a Python file in its declared encoding; None if it can't be read."""
+    """Return the text of a Python file, decoded as the file declares. Return None if the file can't be read."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -267,7 +271,8 @@ def code_path(code: CodeType, module_globals: dict[str, object]) -> str:
 
 
 def bare(code: CodeType) -> tuple[object, ...]:
-    """Return what a code object does, without its line numbers: equal for the same code on other lines."""
+    """Return the contents of a code object without its line numbers. The result is the same for the same code on other
+    lines."""
     return (
         code.co_code,
         code.co_exceptiontable,
@@ -294,7 +299,7 @@ def _bare_constant(value: object) -> object:
 
 
 def definitions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
-    """Yield every function and class that a tree defines with a statement."""
+    """Yield every function and class that is defined by a `def` or `class` statement in a tree."""
     rest: list[ast.AST] = [tree]
     while rest:
         node = rest.pop()

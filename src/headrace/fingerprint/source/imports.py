@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 
 class Imported(NamedTuple):
-    """An import inside a piece: `name` is the name that it binds. `attribute` is None for a module, `*` for all of its
-    names."""
+    """An import in a piece. `name` is the name that the import binds. `attribute` is the name that is imported from
+    `module`: None if the module itself is imported, `*` if all of its names are."""
 
     name: str
     module: str
@@ -34,7 +34,7 @@ def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
 
 
 def absolute(module: str, level: int, package: str) -> str:
-    """Return the absolute name of a module that is imported inside a package."""
+    """Return the absolute name of a module that code in `package` imports with `level` leading dots."""
     if not level:
         return module
     base = package.split(".") if package else []

@@ -1,7 +1,7 @@
-"""Names in strings that are passed to calls: some libraries look them up in the code that calls them.
+"""Finds names in strings that are passed to calls. Some libraries look up such names in the code that calls them.
 
-Such names are a type (`TypeAdapter("list[Row]")`), a variable in an expression (`frame.query("x > @LIMIT")`), a table
-in SQL.
+Such a name may be a type (`TypeAdapter("list[Row]")`), a variable in an expression (`frame.query("x > @LIMIT")`), or a
+table in SQL.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def named(texts: Iterable[str]) -> Iterator[Chain]:
 
 @lru_cache(maxsize=10_000)
 def _of_type(text: str) -> tuple[Chain, ...]:
-    """Return the names in a type such as `list[Row]`. A single word has none: it is mostly a column's name."""
+    """Return the names in a type such as `list[Row]`. For a text of a single word, return no names: most such texts are
+    names of columns."""
     if not _TYPE.fullmatch(text) or not ("[" in text or "|" in text):
         return ()
     try:

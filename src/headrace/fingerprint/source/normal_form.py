@@ -1,5 +1,5 @@
-"""Writes a piece of code in normal form, with the names that it uses. Comments and formatting are left out; docstrings
-and annotations are separate segments.
+"""Writes a piece of code in normal form, and collects the names that the code uses. Comments and formatting are left
+out.
 
 Two pieces of code have the same normal form only if they certainly do the same. Docstrings and annotations are separate
 segments because they matter only if some code reads them.
@@ -18,8 +18,8 @@ from headrace.fingerprint.source.code_piece import Chain, Names, Piece, Segment,
 from headrace.fingerprint.source.imports import imports_of
 
 ANY_DEPTH = 50_000
-"""The recursion limit while a tree is visited. The parser has already limited the tree's depth, and Python frames are
-cheap and don't use the C stack."""
+"""Python's recursion limit while a tree is visited. So high a limit is safe: the parser has already limited the tree's
+depth, and Python frames don't use the C stack."""
 
 IMPORTERS = frozenset({"import_module", "__import__"})
 
@@ -37,7 +37,7 @@ def piece(nodes: Sequence[ast.AST], names: Names) -> Piece:
 
 
 def _joined(segments: list[str | Segment]) -> list[str | Segment]:
-    """Return the segments with neighbouring texts joined, so that only asides are separate."""
+    """Return the segments with neighbouring texts joined, so that only asides remain segments of their own."""
     joined: list[str | Segment] = []
     texts: list[str] = []
     for segment in segments:
@@ -51,7 +51,7 @@ def _joined(segments: list[str | Segment]) -> list[str | Segment]:
 
 @contextmanager
 def deep() -> Iterator[None]:
-    """Allow functions to recurse as deep as a syntax tree is nested."""
+    """Within this context, allow functions to recurse as deep as a syntax tree may be nested."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, ANY_DEPTH))
     try:
@@ -282,7 +282,8 @@ class _Writer:
         self._sink = sink
 
     def _aside(self, annotation: ast.expr | None, keep: bool, is_top: bool) -> None:
-        """Write an annotation: into the normal form if it is kept, else as a segment of its own."""
+        """Write an annotation. With `keep`, it becomes part of the normal form; else it becomes an aside, a segment of
+        its own."""
         if annotation is None:
             return
         sink, out = self._sink, self._out
@@ -364,8 +365,8 @@ class _Writer:
 
 
 def _strings_in(annotation: ast.expr) -> list[ast.expr]:
-    """Return the expressions in an annotation's strings: `list["Row"]` names `Row`. Strings that aren't expressions are
-    left out."""
+    """Return the expressions that the strings in an annotation contain. For `list["Row"]`, this is `Row`. Strings that
+    aren't expressions are left out."""
     expressions = []
     for node in ast.walk(annotation):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -382,7 +383,7 @@ def _is_ours(decorator: ast.expr, names: Names) -> bool:
 
 
 def _literal_import(function: Chain, node: ast.Call) -> str | None:
-    """Return the name in `import_module("name")`; None for any other call."""
+    """Return the name in a call such as `import_module("name")`. Return None for any other call."""
     first = node.args[0] if node.args else None
     if function[-1] not in IMPORTERS or len(node.args) + len(node.keywords) != 1:
         return None
@@ -390,7 +391,8 @@ def _literal_import(function: Chain, node: ast.Call) -> str | None:
 
 
 def _literal_getattr(node: ast.Call) -> Chain | None:
-    """Return the chain that `getattr(name, "attribute")` reads; None if the attribute isn't a literal."""
+    """Return the chain that a call such as `getattr(name, "attribute")` reads. Return None if the attribute isn't a
+    literal."""
     if len(node.args) < 2:
         return None
     base, attribute = chain_of(node.args[0]), node.args[1]

@@ -1,4 +1,5 @@
-"""The top level of a module: which statements bind a name, which use it, and what the module imports."""
+"""The top level of a module: for each name, the statements that bind it and those that use it; and the module's
+imports."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from headrace.fingerprint.source.imports import Imported, imports_of
 
 
 class TopLevel:
-    """An index of a module's statements by the names that they bind and use."""
+    """An index of a module's statements, by the names that they bind or use."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.binders: dict[str, list[ast.stmt]] = {}
@@ -25,14 +26,16 @@ class TopLevel:
             self._add(statement)
 
     def imported(self, name: str) -> list[Imported] | None:
-        """Return the imports that bind a name, or None if the name isn't imported or anything else binds it too."""
+        """Return the imports that bind a name. Return None if the name isn't imported, or is also bound in another
+        way.
+        """
         return None if name in self._made else self.imports.get(name)
 
     def statements(self, name: str) -> list[ast.stmt]:
         """Return the statements that bind a name, and those that use it at import, since they may change its value.
 
-        A definition decorated with `@name.register` counts as such a use. One decorated with `@name` counts only if the
-        name is bound by an assignment.
+        A definition with the decorator `@name.register` uses the name in this sense. A definition with the decorator
+        `@name` does so only if the name is bound by an assignment.
         """
         binders = self.binders.get(name, [])
         others = [*self._users.get(name, []), *self._registered.get(name, [])] if binders else []
@@ -95,7 +98,7 @@ class TopLevel:
 
 
 def executed(statement: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a statement that run when its module is imported: none from inside functions."""
+    """Yield the nodes of a statement that run when its module is imported. Nodes inside functions don't."""
     rest = [statement]
     while rest:
         node = rest.pop()
@@ -111,7 +114,7 @@ def executed(statement: ast.AST) -> Iterator[ast.AST]:
 
 
 def is_type_checking(test: ast.expr) -> bool:
-    """Return whether a condition is `TYPE_CHECKING`, or an attribute with this name."""
+    """Return whether a condition consists of the name `TYPE_CHECKING`, or of an attribute with this name."""
     return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
         isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
     )

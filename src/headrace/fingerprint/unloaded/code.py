@@ -1,7 +1,7 @@
-"""Code that an import inside a function reaches, read from its source without importing it.
+"""Reads the code that an import inside a function reaches, from its source and without importing it.
 
-Whether such a module is already loaded depends on what ran before in the process. So it is always read as if unloaded,
-and the digest is the same everywhere. Its constants count by their source text.
+Whether the imported module is already loaded depends on what ran before in the process. So that the digest is the same
+everywhere, the module is always read as if it weren't loaded. Its constants count by their source text.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Static:
     # Nodes
 
     def follow(self, chain: Chain, at: Target) -> tuple[str, Node | None]:
-        """Return the part of a chain that was followed, and the node that it leads to; `at` is the target of the
-        chain's first name."""
+        """Follow a chain as far as possible. Return, as a text, the part that was followed, and the node that it leads
+        to. `at` is the target of the chain's first name."""
         used = 1
         while at.name is None and used < len(chain) and at.is_project:
             at = self.targets.inside(at, chain[used])
@@ -47,7 +47,7 @@ class Static:
         return ".".join(chain[:used]), self.node(at, chain[used:])
 
     def node(self, at: Target, rest: Chain = ()) -> Node | None:
-        """Return the node of an import's target, or None; `rest` are the names read from it."""
+        """Return the node of the target `at`, or None. `rest` are the attributes that are read from the target."""
         if not at.is_project:
             return self._elsewhere(at, rest)
         if at.path is None:
@@ -100,8 +100,8 @@ class Static:
         self._add(node, source, path, statements)
 
     def _fill_unbound(self, node: Node, source: Source | None, path: str, name: str) -> None:
-        """Fill the node of a name that a module doesn't bind by a statement: it comes from `import *`, or is made in
-        some other way."""
+        """Fill the node of a name that no statement of its module binds. Such a name comes from `import *`, or is made
+        in some other way."""
         node.kind = None
         node.own = digest("unbound", name)
         stars = source.top.stars if source is not None else []
@@ -124,8 +124,8 @@ class Static:
         self._add(node, source, path, source.tree.body)
 
     def _check_loaded(self, node: Node, source: Source, path: str, name: str) -> None:
-        """If the module is already loaded, check that the source still compiles to the loaded function; if not, the
-        output may not be reused."""
+        """If the module is already loaded, check that its source still compiles to the loaded function. If it doesn't,
+        record that outputs may not be reused."""
         for scope in self.loaded.get(path, ()):
             value = scope.get(name)
             is_here = isinstance(value, FunctionType) and value.__code__.co_filename == path
@@ -244,8 +244,8 @@ class Static:
             self.reach.note_whole(node, target)
 
     def imports(self, node: Node, piece: Piece, local: dict[str, list[Target]]) -> None:
-        """Add an edge for each use of a name that a piece imports. A module that is imported but not used counts as a
-        whole."""
+        """Add an edge for each use of a name that a piece imports. If the piece imports a module but doesn't use its
+        name, the whole module counts."""
         chains = {**piece.names, **piece.outer, **piece.defaults}
         dotted = {".".join(chain[:length]) for chain in chains for length in range(1, len(chain) + 1)}
         importers = {function[0] for function, _ in piece.import_calls}
@@ -263,8 +263,8 @@ class Static:
                         self.reach.note_whole(node, target_node)
 
     def loads(self, node: Node, imported: Iterable[Imported], source: Source | None) -> None:
-        """Add an edge to the statements that run when modules are imported while a function runs, as far as they affect
-        other code."""
+        """For modules that are imported while a function runs, add an edge to those statements of the modules that
+        affect other code."""
         targets = [at for name in imported for at in self.targets.all(name, source)]
         importer = source.path if source is not None and source.place is not None else None
         for index, (path, statements) in enumerate(self.loading.acting(targets, importer) if targets else ()):
@@ -287,7 +287,8 @@ class Static:
 
 
 GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft", "popitem", "clear", "remove", "add"})
-"""Methods that change a list, set or dictionary, for values of unknown type."""
+"""Methods that change a list, set or dictionary. A call of such a method counts as a change if the value's type is
+unknown."""
 
 
 def imports_by_name(function: Chain, local: dict[str, list[Target]]) -> bool:
@@ -305,7 +306,7 @@ def _kind(statements: list[ast.stmt]) -> PartKind:
 
 
 def _is_literal(statements: list[ast.stmt]) -> bool:
-    """Return whether a constant is bound once, to a literal, so that its text is its value."""
+    """Return whether a constant is bound only once, and to a literal, so that its text determines its value."""
     if len(statements) != 1 or not isinstance(statements[0], ast.Assign | ast.AnnAssign):
         return False
     value = statements[0].value
@@ -324,7 +325,9 @@ def _is_literal(statements: list[ast.stmt]) -> bool:
 
 
 def _global_names(source: Source, statements: list[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the module's names that statements read, and the global names that functions in them bind."""
+    """Return the module's names that `statements` read, and the global names that functions in these statements
+    bind.
+    """
     read: set[str] = set()
     bound: set[str] = set()
     for statement in statements:

@@ -1,7 +1,8 @@
-"""What a module does while it is loaded, besides binding its own names: registering, patching, calling.
+"""Finds what a module does while it is loaded, besides binding its own names: registering, patching, calling.
 
-An import inside a function runs the module's body, the bodies of the packages around it, and of all modules that these
-import. Such modules are read, not loaded, so what their bodies do to each other is read as well.
+An import inside a function runs the bodies of the module, of the packages around it, and of all modules that these
+import. Such modules are only read, not loaded. So the effects of their bodies on each other must be read from the
+source too.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ METACLASSES = frozenset({"type", "ABCMeta", "EnumMeta", "EnumType"})
 class Act:
     """A statement in a module's body that may change values of other modules.
 
-    `touches` are the files of the modules whose names it calls or stores into. `own` is True if it calls code of its
-    own module, which may do anything.
+    `touches` are the files of the modules that define what the statement calls or stores into. `own` is True if the
+    statement calls code of its own module, which may do anything.
     """
 
     statement: ast.stmt
@@ -47,10 +48,11 @@ class Loading:
         self._imports: dict[str, list[str]] = {}
 
     def acting(self, targets: Sequence[Target], importer: str | None) -> list[tuple[str, list[ast.stmt]]]:
-        """Return the statements that act when these targets are imported, by file, in the order of loading.
+        """Return the statements that act when `targets` are imported, grouped by file, in the order in which the files
+        are loaded.
 
-        The modules that `importer` loads are loaded earlier. Of the statements in them, only those that may have
-        changed the targets are returned.
+        The modules that `importer` itself loads come first. Of their statements, only those that may have changed the
+        targets are returned.
         """
         files = self._loaded([file for each in targets for file in self._files(each)])
         before = [each for each in self._loaded([importer] if importer is not None else []) if each not in files]
@@ -61,8 +63,8 @@ class Loading:
         return [(file, statements) for file, statements in acting if statements]
 
     def elsewhere(self, importer: str, home: str) -> Iterator[tuple[str, ast.stmt]]:
-        """Yield, each with its file, the statements that act on names of the module `home` and are in other modules
-        that `importer` loads."""
+        """Yield the statements that act on names of the module `home` from other modules. Only modules that `importer`
+        loads are searched. Each statement is yielded with its file."""
         for file in self._loaded([importer]):
             for act in self._of(file):
                 if home in act.touches and file != home:
@@ -74,8 +76,8 @@ class Loading:
         )
 
     def _loaded(self, files: Sequence[str]) -> dict[str, None]:
-        """Return these files and those that their modules import while they are loaded, in the order in which loading
-        ends."""
+        """Return `files`, and the files that are imported while these are loaded. A file comes after those that it
+        imports."""
         done: dict[str, None] = {}
         seen: set[str] = set()
         rest = [(file, False) for file in reversed(files)]
@@ -146,8 +148,8 @@ class Loading:
         return act
 
     def _uses(self, act: Act, source: Source, name: str | None, *, stores: bool = False) -> None:
-        """Record in `act` the modules that `name` comes from; `name` is the root of what a statement calls or stores
-        into."""
+        """Record in `act` the modules from which the value of `name` comes. `name` is the root of the expression that a
+        statement calls or stores into."""
         rest, seen = [name], set[str | None]()
         while rest:
             name = rest.pop()
@@ -166,14 +168,15 @@ class Loading:
                 act.touches.update(at.path for at in stars if at.path is not None)
 
     def _given(self, act: Act, source: Source, call: ast.Call) -> None:
-        """Record the owners of values that are passed to a library, such as a function that the library will call
-        later."""
+        """Record in `act` the modules from which the arguments of a library call come, such as a function that the
+        library will call later."""
         for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
             for name in _read(argument):
                 self._uses(act, source, name)
 
     def _widens(self, source: Source, call: ast.Call) -> bool:
-        """Return whether a call may import or run anything: `import_module` of a computed name, `exec`."""
+        """Return whether a call may import or run any code at all, such as `exec`, or `import_module` with a computed
+        name."""
         chain = chain_of(call.func)
         if chain is None or _literal_import(call) is not None:
             return False
@@ -187,7 +190,7 @@ class Loading:
         return chain is not None and StaticNames(source.top).ours(chain)
 
     def _registering_bases(self, source: Source, statement: ast.ClassDef) -> Iterator[str]:
-        """Yield the files of the project's classes whose code runs when a class is derived from them."""
+        """Yield the files of those bases and metaclasses of a class whose code runs when the class is made."""
         rest: list[tuple[Source, ast.expr]] = [(source, base) for base in _made_from(statement)]
         seen: set[int] = set()
         while rest:
@@ -200,7 +203,7 @@ class Loading:
                         yield inner.path
 
     def _definitions(self, source: Source, expression: ast.expr) -> Iterator[tuple[Source, ast.ClassDef]]:
-        """Yield the definitions of a class that an expression names, following imports."""
+        """Yield the definitions of the class that an expression names. Imports are followed to find them."""
         chain = chain_of(expression)
         rest = [(source, chain)] if chain is not None else []
         seen: set[tuple[str, tuple[str, ...]]] = set()

@@ -1,4 +1,4 @@
-"""The module that binds a global name, found by following imports from module to module."""
+"""Finds the module that binds a global name, by following imports from module to module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scope = dict[str, Any]
 
 
 class Origin(NamedTuple):
-    """A name in the globals of the module that binds it; `source` is None if this module has no source."""
+    """A global name, and the module that binds it. `source` is None if this module has no source."""
 
     scope: Scope
     name: str
@@ -27,8 +27,8 @@ class Origin(NamedTuple):
 
 
 def origin(sources: Sources, scope: Scope, name: str, value: object) -> Origin:
-    """Follow `from ... import` back to the module that binds a value, while each module on the way holds the same
-    value."""
+    """Return the module that binds a value, found by following `from ... import` from module to module. A module is
+    followed only if it holds the same value."""
     seen = set()
     while True:
         source = sources.of_globals(scope)

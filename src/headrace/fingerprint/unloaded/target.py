@@ -14,8 +14,8 @@ from headrace.fingerprint.source.imports import Imported, absolute
 
 
 class Target(NamedTuple):
-    """The target of an import: a module, or a `name` in it. Targets in the project have a `path`, and a `folder` if
-    they are packages."""
+    """The target of an import: a module, or the name `name` in a module. A target in the project has a `path`, and if
+    it is a package, a `folder`."""
 
     module: str
     path: str | None = None
@@ -43,8 +43,8 @@ class Targets:
         return by_name
 
     def all(self, imported: Imported, source: Source | None) -> list[Target]:
-        """Return the targets of an import. If a package imports a name from itself, the targets are the submodule of
-        this name and anything else that the package binds to the name."""
+        """Return the targets of an import. If a package imports a name from itself, there may be two targets: the
+        submodule of this name, and another object that the package binds to the name."""
         at = self.locate(absolute(imported.module, imported.level, package_of(source)))
         name = imported.attribute
         if name is None or name == "*":
@@ -54,8 +54,8 @@ class Targets:
         return [bound] if inner in (None, bound) else [inner, bound]
 
     def inside(self, at: Target, name: str) -> Target:
-        """Return the target of a name in a module: the object that the module binds to the name, or else the submodule
-        of this name."""
+        """Return the target of a name in a module. This is the object that the module binds to the name, or, if there
+        is none, the submodule of this name."""
         source = self.reach.sources.at(at.path) if at.path is not None else None
         if source is not None and name in source.top.binders and not self._is_submodule(at, source, name):
             return at._replace(name=name)
@@ -65,7 +65,7 @@ class Targets:
         return None if at.folder is None else self._in_folder(at.folder, name, f"{at.module}.{name}")
 
     def _is_submodule(self, at: Target, source: Source, name: str) -> bool:
-        """Return whether a package binds a name only by importing it from itself: `from . import name`."""
+        """Return whether a package binds a name only by importing its own submodule: `from . import name`."""
         imported = source.top.imported(name)
         if imported is None:
             return False
@@ -75,8 +75,8 @@ class Targets:
         )
 
     def locate(self, module: str) -> Target:
-        """Return the target of a module, by the module's name. Outside the project, it has no path. The result is the
-        same whether or not the module is loaded."""
+        """Return the target for the module named `module`. If the module is outside the project, the target has no
+        path. The result doesn't depend on whether the module is loaded."""
         loaded = sys.modules.get(module)
         path = file_of(loaded) if loaded is not None else None
         if path is not None and self.reach.homes.of_module(module) == "project" and path.endswith(".py"):
@@ -90,8 +90,8 @@ class Targets:
         return self._loose(module) if loaded is None else Target(module)
 
     def _loose(self, module: str) -> Target:
-        """Return the target of a module outside the project's folders. If the module is of an editable install, the
-        target has a path."""
+        """Return the target for a module outside the project's folders. The target has a path only if the module
+        belongs to an editable install."""
         is_standard = module.partition(".")[0] in sys.stdlib_module_names
         path = installed_path(module) if not is_standard and module else None
         if path is not None and path.endswith(".py") and self.reach.homes.of_file(path) == "project":
@@ -115,7 +115,7 @@ class Targets:
 
 
 def package_of(source: Source | None) -> str:
-    """Return the package from which a source's relative imports start."""
+    """Return the package to which the relative imports in a source refer."""
     if source is None or source.place is None:
         return ""
     if source.place.relative.endswith("__init__.py"):

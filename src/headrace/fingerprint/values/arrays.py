@@ -1,4 +1,4 @@
-"""Reads arrays and tables by their content, if the library that made them is already loaded."""
+"""Reads the content of arrays and tables, if the library that made them is already loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Read(NamedTuple):
 
 
 def read_array(value: Any, kind: type) -> Read | None:
-    """Return the content of a value of NumPy, pandas or Arrow; None for any other value, or one that can't be read."""
+    """Return the content of a value of NumPy, pandas or Arrow. Return None for any other value, and for a value that
+    can't be read."""
     for library, read in (("numpy", _numpy), ("pandas", _pandas), ("pyarrow", _arrow)):
         if library in sys.modules and any(base.__module__.partition(".")[0] == library for base in kind.__mro__):
             return read(value, sys.modules[library])
@@ -67,7 +68,8 @@ def _pandas(value: Any, pandas: Any) -> Read | None:
 
 
 def _column(column: Any) -> list[object]:
-    """Return a column or index as its type and an array; for an extension type, as its type and a list of elements."""
+    """Return the type of a column or index, and its elements: as an array, or as a list if the type is an extension
+    type."""
     import numpy as np  # noqa: PLC0415  pandas is loaded, so NumPy is too
 
     if isinstance(column.dtype, np.dtype):
@@ -76,8 +78,8 @@ def _column(column: Any) -> list[object]:
 
 
 def _categories(dtype: Any) -> list[object]:
-    """Return the categories of a categorical type, and whether they are ordered, since the type's name doesn't show
-    them; unused ones count too. The list is empty for other types."""
+    """Return the categories of a categorical type, also unused ones, and whether they are ordered. The type's name
+    doesn't show these. For other types, the list is empty."""
     categories = getattr(dtype, "categories", None)
     if str(dtype) != "category":
         return []
@@ -89,7 +91,7 @@ def _categories(dtype: Any) -> list[object]:
 
 
 def _beside(index: Any, *, named: bool = True) -> list[object]:
-    """Return what an index holds besides its elements: names, a frequency, categories of its levels."""
+    """Return what an index holds besides its elements: its names, its frequency, and the categories of its levels."""
     facts: list[object] = []
     if named and any(each is not None for each in index.names):
         facts += ["names", list(index.names)]
@@ -121,7 +123,8 @@ def _arrow(value: Any, arrow: Any) -> Read | None:
 
 
 def _dictionaries(column: Any, arrow: Any) -> list[object]:
-    """Return the dictionaries of a dictionary-encoded column: their order counts, and also entries that no row uses."""
+    """Return the dictionaries of a dictionary-encoded column. The order of the entries matters, and also entries that
+    no row uses."""
     if not arrow.types.is_dictionary(column.type):
         return []
     chunks = column.chunks if isinstance(column, arrow.ChunkedArray) else [column]

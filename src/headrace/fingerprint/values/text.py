@@ -1,4 +1,4 @@
-"""A short text of a constant, for people."""
+"""Makes a short text that shows a constant to people."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LONGEST = 200
 
 
 class _Short(reprlib.Repr):
-    """Shows plain values, and some elements of each container. Of other values only the type is shown, since `repr` may
-    run user code."""
+    """Shows plain values, and some elements of each container. Other values are shown only by their type, since `repr`
+    may run user code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ _SHORT = _Short()
 
 
 def shown(value: object, roots: ProjectRoots) -> str:
-    """Return a text of a value in up to 200 characters, the same in every process."""
+    """Return a text that shows a value in up to 200 characters. The text is the same in every process."""
     try:
         text = _SHORT.repr(value)
     except Exception:  # noqa: BLE001  the user's class may raise anything while it is shown

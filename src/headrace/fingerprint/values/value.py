@@ -2,8 +2,8 @@
 different digests.
 
 Pickle and marshal aren't used: their bytes depend on which parts of a value are the same object. A value is written as
-a stream of marks and contents. A container first writes the number of its elements, so the stream can be read in only
-one way.
+a stream of marks and contents. For a container, the number of its elements is written first, so the stream can be read
+in only one way.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ RANDOM = frozenset(
     {"random.Random", "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "torch._C.Generator"}
 )
 COPIED = frozenset({"datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta", "decimal.Decimal"})
-"""Types whose instances show their content only in the form in which they are copied."""
+"""Types whose instances show their content only in the form that Python uses to copy them (`__reduce__`)."""
 MOST_SETS = 4
-"""How deep sets may be nested in sets. This also stops sets that contain themselves through objects."""
+"""How deep sets may be nested in sets. This limit also stops the reading of sets that contain themselves, through
+objects."""
 MOST_STEPS = 1_000_000
-"""A value with more elements than this isn't read, since reading it would take seconds: only its source text counts."""
+"""A value with more elements than this isn't read, since that would take seconds. Only its source text counts."""
 
 
 @dataclass(slots=True)
@@ -54,8 +55,8 @@ class Encoded:
     """A value's digest.
 
     `things` are the functions, classes and modules in the value, which enter the digest only by their position.
-    `unread` holds the type names of objects that could not be read. `changing` says what in the value changes while it
-    is used; None if nothing does.
+    `unread` holds the type names of objects that could not be read. `changing` says which part of the value changes
+    while the value is used. It is None if no part changes.
     """
 
     digest: str = ""
@@ -67,9 +68,9 @@ class Encoded:
 class Values:
     """Encodes values.
 
-    `owner` returns the owner of a class; `name` returns the name of a function, class or module, to sort sets of them;
-    `module` returns the name under which a module is imported; `symbol` returns whether a value counts by its name
-    only, like a distribution's function.
+    `owner` returns the owner of a class. `name` returns the name of a function, class or module, by which these are
+    sorted in sets. `module` returns the name under which a module is imported. `symbol` returns whether only the name
+    of a value counts, as for a distribution's function.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Values:
         self._known: dict[int, tuple[object, Encoded]] = {}
 
     def encode(self, value: object) -> Encoded:
-        """Return a value's digest; the number of steps for all values together is limited too."""
+        """Return a value's digest. The number of steps is limited for each value, and for all values together."""
         known = self._known.get(id(value))
         if known is None:
             # the value is kept with its digest: while it lives, no other object gets its id
@@ -105,21 +106,23 @@ class Values:
 
 
 class _Leave:
-    """An entry of the reading stack: here the reading of a container ends."""
+    """An entry of the reading stack. It marks the place where the reading of a container ends."""
 
     def __init__(self, key: int) -> None:
         self.key = key
 
 
 class _Mark:
-    """An entry of the reading stack: bytes that are written unchanged."""
+    """An entry of the reading stack. It holds bytes that are written unchanged."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
 
 
 class _Encoder:
-    """Reads one value, with its own stack: values may be nested deeper than Python can recurse."""
+    """Reads one value. It uses a stack instead of recursion, since values may be nested deeper than Python can
+    recurse.
+    """
 
     def __init__(self, values: Values, sets_around: int = 0) -> None:
         self._values = values
@@ -160,7 +163,7 @@ class _Encoder:
         self._write(f"{mark}{text}".encode("utf-8", "surrogatepass"))
 
     def _put(self, value: object, mark: str, inner: Iterable[object]) -> None:
-        """Write a container: its mark, its size, then its elements."""
+        """Write a container: first its mark, then its size, then its elements."""
         elements = list(inner)
         self._text(mark, str(len(elements)))
         self._path[id(value)] = len(self._path)
@@ -231,8 +234,8 @@ class _Encoder:
         return _Encoder(self._values, self._sets_around + 1).encode(value).digest
 
     def _all_plain(self, value: object, elements: Iterable[object]) -> bool:
-        """Write a container in one step if all its elements are plain, and return whether it was written; `repr`
-        differs for different plain values."""
+        """If all elements of a container are plain, write the container's `repr`, which differs for different plain
+        values. Return whether the container was written."""
         kinds = set(map(type, elements))
         if not kinds <= PLAIN:
             return False
@@ -244,8 +247,8 @@ class _Encoder:
         return True
 
     def _known(self, value: Any, kind: type) -> bool:
-        """Write a value if it is of a known type of the standard library, or an array or table; return whether it was
-        written."""
+        """Write a value if its type is a known type of the standard library, or if it is an array or table. Return
+        whether the value was written."""
         if isinstance(value, Enum):
             self._put(value, "enum", [kind, value.name, value.value])
         elif isinstance(value, functools.partial):
@@ -302,7 +305,8 @@ class _Encoder:
         return True
 
     def _object(self, value: Any, kind: type) -> bool:
-        """Write an instance as its class and its state, if the state can be read; return whether it was written."""
+        """If the state of an instance can be read, write its class and its state. Return whether the instance was
+        written."""
         if is_random(kind):
             self._found.changing = f"a random generator (`{kind.__name__}`)"
             return False
@@ -326,7 +330,7 @@ class _Encoder:
         return True
 
     def _fields(self, value: Any, kind: type) -> list[object] | None:
-        """Return the state of an instance whose class lists its fields; None for any other."""
+        """Return the state of an instance whose class lists its fields. Return None for any other instance."""
         if hasattr(kind, "__struct_fields__"):
             return [getattr(value, name, None) for name in kind.__struct_fields__]
         if hasattr(kind, "_fields") and isinstance(value, tuple):
@@ -352,13 +356,13 @@ def kind_name(value: object) -> str:
 
 
 def is_random(kind: type) -> bool:
-    """Return whether a class is a random number generator, whose state each draw changes."""
+    """Return whether a class is one of random number generators, whose state changes with each draw."""
     names = {type_name(base) for base in kind.__mro__}
     return bool(names & RANDOM) and "random.SystemRandom" not in names
 
 
 def base_content(value: Any) -> list[object]:
-    """Return the content that an instance of a builtin type's subclass has as an instance of the builtin type."""
+    """Return the content of an instance of a builtin type's subclass, as the builtin type alone sees it."""
     if isinstance(value, dict):
         factory = [value.default_factory] if isinstance(value, defaultdict) else []
         return [{key: dict.__getitem__(value, key) for key in dict.__iter__(value)}, *factory]
@@ -384,7 +388,7 @@ def base_content(value: Any) -> list[object]:
 
 
 def attributes(value: Any, kind: type) -> list[object]:
-    """Return an instance's attributes as a flat list of names and values, including those in slots."""
+    """Return an instance's attributes, including those in slots, as a flat list of names and values."""
     values: dict[str, object] = {}
     for each in reversed(kind.__mro__):
         slots = each.__dict__.get("__slots__", ())
@@ -405,8 +409,8 @@ def attributes(value: Any, kind: type) -> list[object]:
 
 
 def reduced(value: Any) -> list[object] | None:
-    """Return the state of an instance of a standard type in the form in which it would be copied; None if it can't be
-    copied."""
+    """Return the state of an instance of a standard type, in the form that Python uses to copy the instance. Return
+    None if it can't be copied."""
     try:
         parts = value.__reduce_ex__(2)
     except Exception:  # noqa: BLE001  a type may raise anything to refuse copying

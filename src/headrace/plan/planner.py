@@ -184,8 +184,7 @@ class Planner:
                     yield "skip_if_unchanged", why
 
     def _must_have(self, node: Node, stage: Stage) -> Iterator[str]:
-        """Yield the names of the tasks that a task needs in any case: if one of them is skipped, the task is skipped
-        too."""
+        """Yield the names of the tasks that `node` can't do without: if one is skipped, `node` is skipped too."""
         for name, arg in node.args:
             if name not in stage.defaults or name in node.over:
                 yield from (out.task for out in outs(arg))
@@ -245,7 +244,7 @@ class Planner:
         return rows
 
     def _look_up(self, keys: Sequence[str]) -> Sequence[tuple[Ref, str] | None]:
-        """Return, for each key, the stored output and the run that made it, or None. What was found is kept for later
+        """For each key, return the stored output and the run that made it, or None. Answers are kept for later
         calls."""
         unknown = [key for key in dict.fromkeys(keys) if key not in self._there]
         results = self._history.results(unknown) if unknown else {}
@@ -357,8 +356,7 @@ class Planner:
         return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
-        """Return the names of a mapped task's elements, or None if they aren't known yet. For a task that isn't mapped,
-        return a list with its own name."""
+        """Return the names of a mapped task's elements, or None if not known yet; for other tasks, `[node.name]`."""
         if not node.over:
             return [node.name]
         args = dict(node.args)
@@ -446,8 +444,7 @@ class Planner:
 
 
 def _says_no(ref: Ref, path: tuple[int, ...]) -> bool:
-    """Return whether the part at `path` of the earlier output `ref` is the value False. If there is no such part,
-    return False."""
+    """Return whether the part of a gate's output `ref` at `path` is False. If there is no such part, return False."""
     try:
         return truth(follow(ref, path)) is False
     except Unmappable:

@@ -113,7 +113,8 @@ def _check_parameters(sql: str, parameters: Mapping[str, Any]) -> None:
 def _placed(error: duckdb.Error, sql: str, tables: Mapping[str, Any], parameters: Mapping[str, Any]) -> duckdb.Error:
     """Return an error with its line number.
 
-    A relation's error has no line number, so the query is run with `explain`, whose error has one.
+    DuckDB's error for a relation has no line number. So the query is run again with `explain`, because that error has a
+    line number.
     """
     if "LINE " in str(error):
         return error

@@ -1,6 +1,7 @@
 """The stage `prepare.clean`: it applies declared rules to a table.
 
-It reports what the rules changed, and returns the rows that they quarantined and a preparation for other tables.
+The stage reports what the rules changed. It returns the cleaned table, the quarantined rows, and a preparation, which
+cleans other tables.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ LONGEST = 200
 class Cleaned(NamedTuple):
     """The results of cleaning a table.
 
-    `table` has the rows that stay, cleaned. `quarantine` has the rows that were put aside, with their original values,
-    their row number (`row`) and the rules that they broke (`broken_rules`, a list). `report` says what each rule lost
-    and changed. `preparation` cleans other tables in the same way, with the values that were learned from this one.
+    `table` has the rows that stay, cleaned. `quarantine` has the quarantined rows, with their original values, their
+    row number (`row`) and the rules that they broke (`broken_rules`, a list). `report` says what each rule lost and
+    changed. `preparation` cleans other tables in the same way, with the values that were learned from this table.
     """
 
     table: pa.Table
@@ -98,7 +99,7 @@ def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     by the preparation that this stage returns.
 
     Raises:
-        DataError: a column is missing, or a rule with `otherwise = "stop"` met a value that it can't handle.
+        DataError: a column is missing, or there is a value that a rule with `otherwise = "stop"` can't handle.
         DefinitionError: a rule makes no sense, or doesn't fit its column.
         UsageError: a condition can't be read.
     """
@@ -212,8 +213,8 @@ def _meant(table: pa.Table, rule: OnColumns, name: str) -> Sequence[str]:
 
 
 def _asks(where: str, database: duckdb.DuckDBPyConnection) -> set[str] | None:
-    """Return the columns that a condition names, in lower case; None if it has a window or a subquery, by which it
-    looks at other rows too.
+    """Return the columns that a condition names, in lower case; None if the condition has a window or a subquery,
+    because then it reads other rows too.
     """
     ((text,),) = database.execute("select json_serialize_sql(?)", [f"select ({where}\n) from t"]).fetchall()
     names: set[str] = set()

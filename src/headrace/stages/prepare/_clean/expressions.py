@@ -140,7 +140,8 @@ def _typed(value: Any, kind: pa.DataType) -> str:
 def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool, strict: bool) -> str:
     """Return the SQL that makes some values null.
 
-    A value that the column can't hold is an error if `strict`. Otherwise it is skipped, since no row has it.
+    A value that the column can't hold is an error if `strict`. Otherwise the value is skipped, since no row can have
+    it.
     """
     same = []
     for each in values:
@@ -229,9 +230,10 @@ def _number(text: str, decimal: str, thousands: str) -> str:
 
 
 def _in_one_way(number: str, bare: str, decimal: str, thousands: str) -> str:
-    """Return the SQL of a number, which is null if the text has a point and neither of the two signs is a point.
+    """Return the SQL `number`, made null for a text (`bare`) with a point if neither `decimal` nor `thousands` is a
+    point.
 
-    So `1.234` isn't read as 1.234 where the decimal sign is a comma.
+    So the text `1.234` isn't read as the number 1.234 if the decimal sign is a comma.
     """
     return number if "." in (decimal, thousands) else f"case when not contains({bare}, '.') then {number} end"
 

@@ -65,7 +65,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     The result for a row depends on that row alone, so a single row is prepared as it would be among many. `columns` has
     the types of the columns of the first table. `categories` has the values of each text column with few different
-    values. `left_out` names the rules that look at more than one row. They aren't part of the preparation.
+    values. `left_out` names the rules that look at more than one row. These rules aren't part of the preparation.
     """
 
     columns: dict[str, str]
@@ -123,11 +123,12 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @ready("prepare.apply", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[str] = ()) -> Prepared:
-    """Prepare rows in the same way as `prepare.clean` cleaned others. This is `preparation.apply(table)` as a stage.
+    """Prepare rows in the same way as `prepare.clean` cleaned other rows. This is `preparation.apply(table)` as a
+    stage.
 
-    `without` names columns that these rows don't have, such as the target. The run warns of values of categories that
-    didn't occur when the preparation was made, and counts them. It doesn't warn of a column whose values all were names
-    of files: those of other rows are new by nature.
+    `without` names columns that these rows don't have, such as the target. If a column of categories has values that
+    didn't occur when the preparation was made, a warning is logged that counts them. There is no warning for a column
+    whose earlier values were all file names, because other rows always have new file names.
 
     Raises:
         DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it can't
@@ -143,7 +144,7 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
 
 
 def _put(work: Work, step: Step, absent: set[str], database: duckdb.DuckDBPyConnection) -> list[str]:
-    """Apply a step, and return a sentence if it was skipped.
+    """Apply a step. If the step was skipped, return sentences that say so.
 
     If a step renames an absent column, the column's new name is added to `absent`.
     """

@@ -27,11 +27,11 @@ class Example(NamedTuple):
 
 
 class Change(Noun, frozen=True, kw_only=True):
-    """What a rule did to a column, or to rows.
+    """The effects of a rule on a column, or on whole rows.
 
-    The counts are of values that were made null (`nulled`), filled, changed, or read as another type (such as a text as
-    a number), and of rows that were dropped or quarantined (`aside`). A row with a value that the rule couldn't read
-    may be quarantined too. Among the examples, losses come first.
+    `nulled`, `filled`, `changed` and `read` count the values that were made null, filled, changed, or read as another
+    type (such as a text as a number). `dropped` and `aside` count the rows that were dropped or quarantined. Rows may
+    also be quarantined because the rule couldn't read a value. Examples of losses come before other examples.
     """
 
     rule: str
@@ -109,7 +109,7 @@ def _unseen(name: str, values: Sequence[tuple[str, int]]) -> Grid:
 
 
 def _seen(value: Any) -> str:
-    """Return a value as the text of a cell, with visible signs for blanks that pages and terminals hide."""
+    """Return a value as the text of a cell. Blanks that pages and terminals hide are replaced by visible signs."""
     if not isinstance(value, str):
         return cell(value)
     return _SWALLOWED.sub(lambda blanks: "␣" * len(blanks[0]), cell(value))

@@ -1,4 +1,5 @@
-"""The rules of `prepare.clean`, as data: in Python, or as the `[[rules]]` of a TOML file, each with its `do`."""
+"""The rules of `prepare.clean`, as data: in Python, or as `[[rules]]` in a TOML file, where `do` names the kind of each
+rule."""
 
 from __future__ import annotations
 
@@ -193,8 +194,8 @@ class Numbers(Written, frozen=True, kw_only=True, tag="numbers"):
 
     Currency signs and signs between thousands are removed. `decimal` is the decimal sign, and `thousands` the sign
     between thousands, `""` for none. A text with such a sign in the wrong place, such as `1,5` or `1.234,50`, can't be
-    read: another number may be meant. Its value becomes null (`otherwise="null"`), its row moves to the quarantine
-    (`"quarantine"`), or it is an error (`"stop"`).
+    read: another number may be meant. A text that can't be read becomes null (`otherwise="null"`), moves its row to the
+    quarantine (`"quarantine"`), or is an error (`"stop"`).
     """
 
 
@@ -202,8 +203,8 @@ class Units(Written, frozen=True, kw_only=True, tag="units"):
     """Read numbers with a unit, such as `1,234.5 lb`, and convert them to one unit.
 
     `units` has each unit's size in the common unit: `{"kg": 1, "g": 0.001, "lb": 0.45359237}`. `unit` is the unit of a
-    number without one; None means that such a number can't be read. `decimal`, `thousands` and `otherwise` are those of
-    `Numbers`.
+    number without one; None means that such a number can't be read. `decimal`, `thousands` and `otherwise` mean the
+    same as for `Numbers`.
     """
 
     units: dict[str, float]
@@ -224,9 +225,10 @@ class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
     """Read times from texts, by the first of `formats` that fits, such as `%d.%m.%Y` (as in strptime).
 
     With a `zone`, such as `Europe/Paris`, the texts are times of that zone, and the results are in UTC. Without a zone,
-    the results have no zone. If a format has `%z`, the results are in UTC. With `day=True`, the results are dates: the
-    day as written, whatever the zone (with `%z`, that day in UTC). A text that can't be read becomes null
-    (`otherwise="null"`), moves its row to the quarantine (`"quarantine"`), or is an error (`"stop"`).
+    the results have no zone. If a format has `%z`, the results are in UTC. With `day=True`, the results are dates. A
+    date is the day as written, whatever the zone. Only if the format has `%z`, it is the day in UTC. A text that can't
+    be read becomes null (`otherwise="null"`), moves its row to the quarantine (`"quarantine"`), or is an error
+    (`"stop"`).
     """
 
     formats: tuple[str, ...]
@@ -364,7 +366,7 @@ def read_rules(path: Path) -> tuple[AnyRule, ...]:
 
 
 def told(rule: Rule) -> str:
-    """Return the name of a rule, as it is written in TOML."""
+    """Return the name of a rule's kind, as TOML files write it."""
     return str(msgspec.inspect.type_info(type(rule)).tag)  # type: ignore[attr-defined]
 
 

@@ -28,7 +28,7 @@ PLACE, REASONS = "row", "broken_rules"
 class Work:
     """A table during cleaning, with the original row number of each row (`places`).
 
-    `taken` is the table as it was given; quarantined rows are copied from it. `aside` has the broken rules of each
+    `taken` is the table before cleaning; quarantined rows are copied from `taken`. `aside` has the broken rules of each
     quarantined row, by row number.
     """
 
@@ -40,7 +40,7 @@ class Work:
 
     @classmethod
     def on(cls, table: pa.Table) -> Work:
-        """Return the work on a table that no rule has changed yet."""
+        """Return a `Work` for a table that no rule has changed yet."""
         return cls(table, np.arange(len(table)), table)
 
     def quarantine(self) -> pa.Table:
@@ -136,8 +136,8 @@ def _outcome(before: pa.ChunkedArray, after: pa.ChunkedArray, *, maps: bool) -> 
 
 
 def _differs(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Any:
-    """Return which values have changed. If the type has changed too, return which values differ as texts. Nulls never
-    count."""
+    """Return a mask of the values that have changed. If the type has changed, values are compared as texts. A value
+    that is null before or after never counts as changed."""
     if pa.types.is_null(before.type):
         return np.zeros(len(before), dtype=bool)
     if pa.types.is_dictionary(before.type):
@@ -160,7 +160,7 @@ def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def made(
     before: pa.ChunkedArray, rule: OnColumns, name: str, column: str, database: duckdb.DuckDBPyConnection
 ) -> pa.ChunkedArray:
-    """Return the column that a rule makes from a column."""
+    """Return the new column that a rule makes from the column `before`."""
     with telling(name, column):
         sql = expression(rule, before.type)
         # a window returns its rows in any order, so they are sorted back

@@ -1,4 +1,4 @@
 """The stages `prepare.label`, `to_label` and `labels`: labels from rules and from people.
 
-Begin with `label` or `labels`, the stages. How far the labels agree is measured, and never assumed.
+Begin with `label` or `labels`, the stages. The agreement of the labels is measured, and never assumed.
 """

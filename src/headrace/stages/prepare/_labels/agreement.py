@@ -78,7 +78,7 @@ def _alphas(paired: Counts, weights: Counts | None) -> Counts | None:
 def fleiss(counts: Counts) -> float | None:
     """Return Fleiss' kappa (1971); None where it isn't defined.
 
-    It is defined if the same number of annotators labelled each row.
+    The kappa is defined if the same number of annotators labelled each row.
     """
     width = counts.sum(axis=1)
     if len(counts) < 2 or width.min() < 2 or width.min() != width.max():
@@ -91,7 +91,8 @@ def fleiss(counts: Counts) -> float | None:
 
 
 def facts(labels: Sequence[Mapping[str, int]], classes: int) -> list[Fact]:
-    """Return the agreement of all annotators as facts. A fact that has no value gives the reason."""
+    """Return the agreement of all annotators as facts. If a measure can't be computed, its fact has no value and gives
+    the reason."""
     counts = counted([each for each in labels if len(each) >= 2], classes)
     found = []
     why = FEW if len(counts) < 2 else ONE
@@ -111,9 +112,10 @@ def facts(labels: Sequence[Mapping[str, int]], classes: int) -> list[Fact]:
 
 
 def pairs(labels: Sequence[Mapping[str, int]]) -> Grid:
-    """Return a grid with a row for each pair of annotators.
+    """Return a grid with a line for each pair of annotators.
 
-    A row has the number of rows that both labelled, the share with the same label, and Cohen's kappa (1960).
+    A line has the number of rows that both annotators labelled, the share of these rows with the same label, and
+    Cohen's kappa (1960).
     """
     names = sorted({name for each in labels for name in each})
     rows: list[tuple[Cell, ...]] = []

@@ -31,9 +31,10 @@ Codes = np.ndarray[Any, np.dtype[np.int8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 TRUST = 0.7
-"""How often a function is right, as assumed before its votes are looked at: more often than by chance."""
+"""The share of right votes that is assumed for each function before its votes are looked at. It is higher than by
+chance."""
 WEIGHT = 10.0
-"""The number of votes that this assumption counts as."""
+"""The assumption `TRUST` counts as much as this number of votes."""
 
 
 COPY = 0.6
@@ -45,8 +46,8 @@ class Consensus(Noun, frozen=True):
 
     `scores` is an array of functions by votes by classes: the log likelihood of a vote under each class.
     `probabilities` is an array of rows by classes. A row on which all functions abstain has the classes' shares.
-    `parts` is the share of a vote that each function has: less than 1 if it shares a vote with its copies. `copies` is
-    an array of functions by functions that says which ones are copies.
+    `parts` has, for each function, the part of a vote that it has: less than 1 if the function shares a vote with its
+    copies. `copies` is an array of functions by functions that says which functions are copies of each other.
     """
 
     scores: Floats
@@ -69,7 +70,7 @@ class Consensus(Noun, frozen=True):
 def combine(codes: Codes, classes: int, balance: Floats | None = None) -> Consensus:
     """Return the probabilities of classes that follow from votes (an array of rows by functions, -1 for an abstention).
 
-    `balance` has the classes' shares in reality. None means that they are equal.
+    `balance` has the classes' shares in reality. None means equal shares.
     """
     prior = np.log(np.full(classes, 1 / classes) if balance is None else balance)
     even = np.log(np.where(np.eye(classes, dtype=bool), TRUST, (1 - TRUST) / max(classes - 1, 1)))
@@ -94,9 +95,9 @@ def agreement(codes: Codes, probabilities: Floats) -> Floats:
     """Return how far each pair of functions agrees beyond what the classes explain, as an array of functions by
     functions.
 
-    0 is no such agreement, and 1 is full agreement. An abstention counts as an answer, so that functions which vote for
-    only one label are detected too. The measure is Cohen's kappa (1960). Its agreement by chance is replaced by the
-    agreement of functions that are independent given the class.
+    0 means no agreement beyond that, and 1 means full agreement. An abstention counts as an answer, so that the
+    agreement of functions which vote for only one label is measured too. The measure is Cohen's kappa (1960). Its
+    agreement by chance is replaced by the agreement of functions that are independent given the class.
     """
     shares = probabilities.mean(axis=0)
     answers = [codes == each for each in range(-1, probabilities.shape[1])]
@@ -111,8 +112,8 @@ def agreement(codes: Codes, probabilities: Floats) -> Floats:
 def majority(codes: Codes, classes: int) -> Floats:
     """Return the plain majority vote as probabilities.
 
-    The winner has 1. If several classes tie, these classes have equal parts. If all functions abstain, all classes have
-    equal parts.
+    The class with the most votes has probability 1. If several classes tie, these classes have equal parts. If all
+    functions abstain, all classes have equal parts.
     """
     counts = np.stack([(codes == each).sum(axis=1) for each in range(classes)], axis=1)
     winners = counts == counts.max(axis=1, keepdims=True)
@@ -131,7 +132,8 @@ def right(probabilities: Floats, truth: np.ndarray[Any, np.dtype[np.int64]]) -> 
 def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], covered: Mask, others: Floats) -> Floats:
     """Return the log likelihoods of a function's votes under each class, judged by the vote of the other functions.
 
-    `others` has the others' vote as logits. `covered` says in which rows any of them voted.
+    `others` has the vote of the other functions as logits. `covered` says in which rows at least one other function
+    voted.
     """
     classes = others.shape[1]
     reference = _softmax(others[covered])
@@ -151,7 +153,7 @@ def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], covered: Mask, others: Fl
 
 
 def _said(votes: np.ndarray[Any, np.dtype[np.int8]], scores: Floats) -> Floats:
-    """Return what one function's votes add to the logits of each row. An abstention adds nothing."""
+    """Return the numbers that one function's votes add to the logits of each row. An abstention adds nothing."""
     padded = np.vstack([scores, np.zeros(scores.shape[1])])  # the code of an abstention, -1, is the last line
     found: Floats = padded[votes]
     return found

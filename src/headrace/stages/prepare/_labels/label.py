@@ -1,4 +1,5 @@
-"""The stage `prepare.label`: labels from labelling functions by a label model, with a report on both."""
+"""The stage `prepare.label`: it labels a table with labelling functions and a label model, and reports on the functions
+and the model."""
 
 from __future__ import annotations
 
@@ -72,8 +73,8 @@ def label(
 
     `classes` are the possible labels; by default, all labels that the functions return. `balance` has the share of each
     class in reality, in the same order; by default, the shares are equal. `known` names a column of true labels, null
-    where unknown. True labels don't change the result: the report compares them with the labels and with the plain
-    majority vote.
+    where the true label is unknown. True labels don't change the result. They are only for the report, which compares
+    them with the new labels and with the plain majority vote.
 
     Raises:
         DefinitionError: there are no functions, or `into`, `balance` or `known` isn't valid.
@@ -215,7 +216,7 @@ def _judged(
 ) -> tuple[list[Fact], Verdict]:
     """Return the accuracy of the label model and of the majority vote, with a verdict on which is better.
 
-    Both are compared with true labels, on rows with at least one vote.
+    The accuracy is that on rows with a true label and at least one vote.
     """
     chosen = (truth >= 0) & (codes >= 0).any(axis=1)
     rule = "the label model is right more often than the majority vote (95% interval)"
@@ -247,7 +248,8 @@ def _fact(name: str, found: Share) -> Fact:
 def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dtype[np.int64]] | None) -> Grid:
     """Return a grid with a row for each function.
 
-    A row says how often the function votes, how often others vote too or vote differently, and how often it is right.
+    The grid says how often a function votes, how often other functions vote on the same rows, how often they vote
+    differently, and how often the function is right.
     """
     voted = votes.codes >= 0
     borne = consensus.borne_out(votes.codes)

@@ -41,9 +41,9 @@ NUMBER = re.compile(r"[+-]?\d{1,18}")
 class Judged(NamedTuple):
     """A table with the labels that people gave.
 
-    `table` is the given table with two more columns. For `into="label"`, `label` is null where nobody gave one, or
+    `table` is the given table with two more columns. For `into="label"`, `label` is null where nobody gave a label, or
     where people disagree and the rule gives no label; `label_votes` is the number of people who labelled the row.
-    `conflicts` has a row for each table row on which people disagree: each person's label, and the `chosen` one.
+    `conflicts` has a row for each table row on which people disagree: each person's label, and the `chosen` label.
     `malformed` has a row for each line of the files that can't be used, with the `reason`. `report` says how far people
     agree.
     """
@@ -136,7 +136,7 @@ def labels(
 
     Raises:
         DefinitionError: a column is missing, or the adjudicator labelled nothing.
-        SourceError: a file isn't one of labels, or no label in the files can be used.
+        SourceError: a file isn't a file of labels, or no label in the files can be used.
     """
     if into in table.column_names:
         raise DefinitionError(f"the table has a column `{into}` already", hint="name the new column by `into=`")
@@ -258,7 +258,8 @@ def _refused(each: Given, reason: str) -> Malformed:
 
 
 def _read_label(text: str, classes: Sequence[Label]) -> Label | None:
-    """Return the class that a text names, in capital or small letters if only one class fits; None if no class fits."""
+    """Return the class that a text names. If no class has exactly this text, capital and small letters count as equal.
+    Return None if no class fits, or several."""
     exact = [each for each in classes if str(each) == text]
     near = exact or [each for each in classes if str(each).casefold() == text.casefold()]
     if not near and NUMBER.fullmatch(text):  # spreadsheets may write 1 as `+1` or `01`
@@ -267,7 +268,8 @@ def _read_label(text: str, classes: Sequence[Label]) -> Label | None:
 
 
 def _known(given: Sequence[Given], classes: Sequence[Label] | None) -> list[Any]:
-    """Return the classes: the allowed labels, or all given ones. Labels that differ only in case are one class."""
+    """Return the classes: the allowed labels (`classes`), or else all labels in `given`. Labels that differ only in
+    case are one class."""
     if classes is not None:
         return list(classes)
     spelled: dict[str, Counter[str]] = {}

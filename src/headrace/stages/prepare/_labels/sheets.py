@@ -23,7 +23,7 @@ from headrace.spec.noun import Noun
 
 ID, LABEL, ANNOTATOR = "id", "label", "annotator"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""The first characters by which a spreadsheet recognises a formula (OWASP, "CSV injection")."""
+"""The first characters of a cell that a spreadsheet takes for a formula (OWASP, "CSV injection")."""
 LONGEST_SHOWN = 200
 LONGEST_FIELD = 1 << 30
 
@@ -50,7 +50,7 @@ class Malformed(Noun, frozen=True):
 class Sheet(Noun, frozen=True):
     """The content of a file of labels.
 
-    `unfilled` counts the lines without a label, and `foreign` the lines that were read as Windows-1252.
+    `unfilled` is the number of lines without a label, and `foreign` the number of lines that were read as Windows-1252.
     """
 
     given: tuple[Given, ...]
@@ -170,7 +170,8 @@ def decode(data: bytes) -> tuple[str, int]:
 
 
 def _csv_lines(text: str, name: str) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Yield the lines below the header: the line's number, its cells, and what is wrong with it."""
+    """Yield the lines below the header: the line's number, its cells, and what is wrong with the line (an empty text if
+    it is right)."""
     with _long_fields():
         delimiter, header = _header(text, name)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

@@ -199,7 +199,7 @@ def checked(classes: Sequence[Any]) -> tuple[Label, ...]:
 
 
 def _found(said: list[list[Any]], names: tuple[str, ...]) -> tuple[Label, ...]:
-    """Return all labels that a function returned, sorted."""
+    """Return all labels that the functions returned, sorted."""
     first: dict[type, tuple[str, int, Any]] = {}
     labels: set[Any] = set()
     for place, votes in enumerate(said):

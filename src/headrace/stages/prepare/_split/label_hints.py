@@ -19,11 +19,12 @@ CORRELATED = 0.995
 FEWEST = 20
 """The fewest rows from which a hint is made."""
 ENOUGH = 10
-"""The fewest rows outside the most frequent class from which a hint is sure: few rows are ranked right by chance."""
+"""A hint is sure only if at least this many rows are outside the most frequent class. Fewer rows may be ranked right by
+chance."""
 IN_ORDER = 0.9
 """The least rank correlation of a sure hint. A few huge values can raise any correlation except a rank correlation."""
 MOST_VALUES = 0.05
-"""The most different values of a column, as a share of the rows. A column with more values predicts the target by
+"""The most different values of a column, as a share of the rows. A column with more values would predict the target by
 accident."""
 Numbers = np.ndarray[Any, Any]
 
@@ -31,7 +32,7 @@ Numbers = np.ndarray[Any, Any]
 class Hint(NamedTuple):
     """A column from which the target can be read off, and a sentence on how.
 
-    `is_sure` is False if a few rows may be the cause, by chance.
+    `is_sure` is False if the hint may come from a few rows by chance.
     """
 
     column: str
@@ -40,9 +41,9 @@ class Hint(NamedTuple):
 
 
 def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iterator[Hint]:
-    """Yield the columns from which the target can be read off. Each is a hint, not a proof.
+    """Yield a hint for each column from which the target can be read off. A hint proves nothing.
 
-    At most about 50,000 rows are used, evenly spread.
+    At most about 50,000 rows are used, spread evenly over the table.
     """
     step = max(1, len(table) // LOOKED_AT)
     some = rows_at(table, np.arange(0, len(table), step)) if step > 1 else table
@@ -76,7 +77,7 @@ def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> tuple[str, bool]:
     """Return a sentence on how a column tells the target, or an empty text.
 
-    The second value is False if a few huge values may be the only cause.
+    The second value is False if a few huge values may be the only reason for the sentence.
     """
     if column.null_count:
         gaps = column.is_valid().to_numpy()

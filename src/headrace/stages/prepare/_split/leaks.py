@@ -17,10 +17,11 @@ from headrace.stages.tables.types import is_text, plain_type
 FEW = 10
 """Whole numbers with at most this many different values are codes: they are equal or not, but never near."""
 SLIGHT = 1e-4
-"""If at most this share of the rows is like others, there is a warning and no error, since results hardly change."""
+"""If at most this share of the rows is equal or near to others, there is a warning and no error, since results hardly
+change."""
 SLIGHT_KINDS = ("equal rows", "near rows", "near texts")
 DISTINCT = 0.5
-"""Equal rows count as leaks only if at least this share of the table's rows is different from each other."""
+"""Equal rows count as leaks only if the number of different rows is at least this share of the number of rows."""
 MANY = 100
 """With more columns than this, rows are hardly ever equal by chance."""
 MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -32,9 +33,9 @@ NONE = np.empty(0, dtype=np.int64)
 class Leak:
     """One kind of leak.
 
-    `rows` are rows of later parts, and `others` has, for each of them, a row of an earlier part that is equal or near.
-    `earlier` are all rows that must be removed to stop the leak. `judged` is False if such rows don't prove a leak, and
-    `why` is the reason.
+    `rows` are rows of later parts, and `others` has, for each of them, an equal or near row of an earlier part.
+    `earlier` are all rows of earlier parts that must be removed to stop the leak. `judged` is False if these rows don't
+    prove a leak, and `why` is the reason.
     """
 
     kind: str
@@ -46,16 +47,17 @@ class Leak:
     why: str = ""
 
     def is_slight(self, total: int) -> bool:
-        """Return whether so few of the table's `total` rows are like others that there is only a warning."""
+        """Return whether the leak needs only a warning: results hardly change if so few of the table's `total` rows
+        leak. Leaks of some kinds are never slight."""
         return self.kind in SLIGHT_KINDS and len(self.rows) <= SLIGHT * total
 
 
 class Crossing(NamedTuple):
     """The rows whose digest is in several parts.
 
-    `rows` are rows of later parts, and `others` has, for each, a row of the earliest part with the same digest.
-    `earlier` are all rows of earlier parts whose digest is in a later part too. `different` is the share of digests
-    that are different.
+    `rows` are rows of later parts, and `others` has, for each of them, a row of the earliest part with the same digest.
+    `earlier` are all rows of earlier parts whose digest is also in a later part. `different` is the number of different
+    digests, divided by the number of rows.
     """
 
     rows: Numbers
@@ -67,8 +69,9 @@ class Crossing(NamedTuple):
 def crossing(digests: Numbers, parts: Numbers, there: Numbers | None = None) -> Crossing:
     """Return the rows whose digest is in several parts.
 
-    `there` says which rows count. Rows that are in no part never count. One sort finds the digests that are in several
-    parts; their rows are looked up only if there are such digests. 62 of a digest's 64 bits are compared.
+    `there` says which rows are compared; None means all. Rows that are in no part are never compared. One sort finds
+    the digests that are in several parts; their rows are looked up only if there are such digests. 62 of a digest's 64
+    bits are compared.
     """
     counts = parts != LEFT_OUT if there is None else (parts != LEFT_OUT) & there
     places = np.flatnonzero(counts)
@@ -105,7 +108,7 @@ def of_digests(
 ) -> Leak:
     """Return the leaks among rows with the same digest.
 
-    With `anyway`, the leaks aren't judged if most rows of the table are equal to another row anyway.
+    With `anyway`, the leaks aren't judged if fewer than half of the compared rows are different from each other.
     """
     found = crossing(digests, parts, there)
     judged = not anyway or found.different >= DISTINCT
@@ -143,14 +146,15 @@ def digests_each(table: pa.Table, names: Sequence[str]) -> dict[str, Numbers]:
 
 
 def _in_strips(table: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield these columns a few at a time, with new and different names that the engine accepts."""
+    """Yield tables with a few of these columns each. The columns get new and different names that the engine
+    accepts."""
     for start in range(0, len(names), STRIP):
         some = names[start : start + STRIP]
         yield pa.table([table.column(name) for name in some], [f"c{place}" for place in range(len(some))])
 
 
 def complete(table: pa.Table, names: Sequence[str]) -> Numbers:
-    """Return which rows have no null in these columns."""
+    """Return a mask of the rows that have no null in these columns."""
     there = np.ones(len(table), dtype=bool)
     for name in names:
         column = table.column(name)
@@ -166,9 +170,9 @@ def _near(name: str, kind: pa.DataType) -> str:
 
 
 def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target: str | None) -> list[Leak]:
-    """Return the rows that are also in an earlier part: the equal ones and the near ones.
+    """Return the leaks among rows of different parts: rows that are equal, and rows that are near.
 
-    The columns in `left_out` (the key) are ignored. The target is ignored for near rows.
+    The columns in `left_out` (the key) are ignored. The target is ignored when near rows are searched for.
     """
     names = [name for name in table.column_names if name not in left_out]
     if not names or not len(table):

@@ -4,9 +4,9 @@ Two rows are near if all their numbers are within a tolerance of each other and 
 pairs are near by chance, so near pairs count only if there are more of them than chance gives. The number by chance is
 estimated from pairs that are farther apart. As the tolerance shrinks, the number of pairs by chance falls as a power of
 the tolerance, but the number of copies doesn't. The power is the number of columns if the columns are independent, and
-less if one follows from others. It is the correlation dimension (Grassberger and Procaccia 1983, "Measuring the
-strangeness of strange attractors"). It is measured and not assumed, so a column that is computed from others changes
-nothing.
+lower if a column follows from others. This power is called the correlation dimension (Grassberger and Procaccia 1983,
+"Measuring the strangeness of strange attractors"). The power is measured and not assumed, so a column that is computed
+from other columns does no harm.
 
 Pairs are found on several grids with random origins: rows that share a cell are compared.
 """
@@ -64,9 +64,9 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 class Near(NamedTuple):
     """Rows of later parts that are near to rows of earlier parts; none where chance gives as many pairs.
 
-    `rows` are rows of later parts, and `others` has, for each, a near row of an earlier part. `earlier` are all rows of
-    earlier parts that are near to a row of a later part. `found` is the number of near pairs, and `chance` about how
-    many would be near by chance. `within` is the tolerance that was used, in words.
+    `rows` are rows of later parts, and `others` has, for each of them, a near row of an earlier part. `earlier` are all
+    rows of earlier parts that are near to a row of a later part. `found` is the number of near pairs. `chance` is about
+    the number of pairs that would be near by chance. `within` is the tolerance that was used, in words.
     """
 
     rows: Numbers
@@ -88,7 +88,8 @@ class Scaled(NamedTuple):
 
 
 def scaled(values: Numbers, *, whole: bool) -> Scaled:
-    """Return a column scaled. The tolerance is a share of the column's spread, but at least 1 for whole numbers."""
+    """Return a column's numbers, scaled. The tolerance is a share of the column's spread, but at least 1 for whole
+    numbers."""
     some = values[:: max(1, len(values) // DRAWN)]
     low, middle, high = np.percentile(some, [25, 50, 75]) if len(some) else (0.0, 0.0, 0.0)
     spread = (high - low) or float(np.std(some)) or 1.0
@@ -133,7 +134,8 @@ def near_rows(columns: Sequence[Scaled], exact: Numbers, parts: Numbers, known: 
 
 
 class _Limits(NamedTuple):
-    """The greatest distance of numbers (`scale`), and of whole numbers whose tolerance is a step (`step`)."""
+    """The greatest distances that count as near: of numbers (`scale`), and of whole numbers whose tolerance is a step
+    (`step`)."""
 
     scale: float
     step: float
@@ -142,9 +144,9 @@ class _Limits(NamedTuple):
 class _Pool(NamedTuple):
     """Pairs of rows with the distances of their numbers.
 
-    `distance` is the largest distance of a pair's numbers, without those that are steps; `stepped` is the largest
-    distance of the steps. `weight` is the number of pairs that a pair stands for. `reach` is the distance up to which
-    there are enough pairs.
+    `distance` is, for each pair, the largest distance in columns whose tolerance isn't a step. `stepped` is the largest
+    distance in columns whose tolerance is a step. `weight` is the number of pairs that a pair stands for. `reach` is
+    the distance up to which there are enough pairs.
     """
 
     distance: Numbers
@@ -162,7 +164,7 @@ def _pool(apart: Numbers, steps: Numbers, weight: Numbers, reach: float) -> _Poo
 
 
 class _Apart(NamedTuple):
-    """The distances of each column's numbers in random pairs of rows, sorted."""
+    """For each column, the sorted distances of its numbers in random pairs of rows."""
 
     ranked: Numbers
     steps: Numbers
@@ -177,8 +179,8 @@ class _Apart(NamedTuple):
 class _Rung(NamedTuple):
     """A tolerance with the pairs within it.
 
-    `near` says which pairs are within the tolerance. `found` is their number, and `chance` the number that chance
-    gives. `within` is the tolerance in words.
+    `near` says which pairs are within the tolerance. `found` is the number of these pairs, and `chance` the number of
+    pairs that chance gives. `within` is the tolerance in words.
     """
 
     found: float
@@ -188,10 +190,10 @@ class _Rung(NamedTuple):
 
 
 def _rungs(pools: tuple[_Pool, _Pool], columns: _Apart, has_steps: bool, top: float) -> Iterator[_Rung]:
-    """Yield the tolerances from the widest down, with and without steps of whole numbers.
+    """Yield the tolerances, the widest first, with and without steps of whole numbers.
 
-    The first pool has pairs that are equal in all else. The second has pairs of any rows; it estimates the number by
-    chance where the first has too few pairs.
+    The first pool has pairs that are equal in all other columns. The second pool has pairs of any rows. The number by
+    chance is estimated from the second pool if the first has too few pairs.
     """
     mixed = bool(columns.steps.any())
     only_steps = has_steps and not mixed
@@ -234,7 +236,7 @@ def _candidates(
 ) -> tuple[float, tuple[Numbers, Numbers] | None]:
     """Return the width of the cells, and the pairs of rows of different parts that share a cell.
 
-    The pairs are None if there are too many.
+    The pairs are None if there are too many of them.
     """
     draw = np.random.default_rng(0)
     origins = draw.random((grids, numbers.shape[1]))
@@ -331,11 +333,12 @@ def _drawn(numbers: Numbers, parts: Numbers) -> Numbers:
 
 
 def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -> float:
-    """Return the number of pairs that chance gives within limits, estimated from pairs that are farther apart.
+    """Return the number of pairs that chance gives within the limits `small`, estimated from pairs that are farther
+    apart.
 
-    The pairs that are used are farther apart in the numbers that aren't steps. If there are too few of these, pairs
-    that are farther apart in any number are used; if there are too few of those, pairs that differ in other columns are
-    used.
+    First, pairs are used that are farther apart in the numbers whose tolerance isn't a step. If there are too few such
+    pairs, pairs that are farther apart in any number are used. If these are too few as well, pairs that differ in other
+    columns are used.
     """
     pool, rare = pools
     for pairs, fixed in ((pool, True), (pool, False), (rare, False)):
@@ -356,11 +359,13 @@ def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -
 
 
 def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, limits: Sequence[_Limits]) -> float:
-    """Return the number of pairs that chance gives within the first limits, from the numbers within two wider ones.
+    """Return the number of pairs that chance gives within the first of the `limits`, from `counts` of pairs within two
+    wider limits.
 
     The number is a power of the product of the columns' own shares. The power is 1 if the columns are independent, and
     1/2 if each column follows from another. In the column that is measured most finely, pairs become rarer in
-    proportion to their distance. Pairs within the first limits may be copies, so they aren't counted but solved for.
+    proportion to their distance. Pairs within the first limits may be copies, so their count isn't used: the number
+    that chance gives there is found by iteration.
     """
     inner, outer = counts
     small, middle, large = (columns.shares(each) for each in limits)
@@ -377,7 +382,7 @@ def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, li
 
 
 def is_more(there: float, chance: float, sure: float = SURE) -> bool:
-    """Return whether there are clearly more pairs than chance gives, and by a large factor."""
+    """Return whether there are clearly more pairs (`there`) than chance gives, by a large factor."""
     if there < max(1.0, TIMES * chance):
         return False
     if chance > MANY_BY_CHANCE:

@@ -1,9 +1,9 @@
 """Texts that are nearly the same, found by MinHash.
 
-A text counts as its set of shingles, which are runs of three words. Under a random order of all shingles, two sets have
-the same least shingle as often as they overlap (Broder, On the resemblance and containment of documents, 1997). 64 such
-orders form 16 bands of 4. Two texts are compared if they agree in all 4 orders of a band. At a similarity of 0.8, a
-pair of texts is missed once in 5,000 times.
+A text is compared by its set of shingles, which are runs of three words. Under a random order of all shingles, two sets
+have the same least shingle as often as they overlap (Broder, On the resemblance and containment of documents, 1997). 64
+such orders form 16 bands of 4. Two texts are compared if they agree in all 4 orders of a band. At a similarity of 0.8,
+a pair of texts is missed once in 5,000 times.
 
 The work grows in proportion to the number of texts. Only the first words of a text count. Of the texts that agree in a
 band, each is compared with the first one only.
@@ -31,7 +31,8 @@ Numbers = np.ndarray[Any, Any]
 
 
 def near_texts(texts: pa.ChunkedArray, parts: Numbers, similar: float = SIMILAR) -> tuple[Numbers, Numbers]:
-    """Return the rows of later parts whose text is nearly that of a row of an earlier part, and those earlier rows.
+    """Return the rows of later parts whose text is nearly the same as that of a row of an earlier part. Also return
+    these earlier rows.
 
     The similarity is the number of shingles that both texts have, divided by the number that at least one has
     (Jaccard).
@@ -107,7 +108,7 @@ def _shingles(texts: pa.ChunkedArray) -> tuple[Numbers, Numbers, Numbers]:
 
 
 def _is_blank(words: pa.Array, lengths: Numbers) -> Numbers:
-    """Return which texts have no word: splitting such a text gives one empty word."""
+    """Return a mask of the texts that have no word. Splitting such a text gives one empty word."""
     flat = pc.list_flatten(words)
     blank = pc.equal(pc.utf8_length(flat), 0).to_numpy(zero_copy_only=False)
     found = np.zeros(len(lengths), dtype=bool)

@@ -1,4 +1,4 @@
-"""The part of a split that each row goes to: by the digest of its key, or by its time."""
+"""Finds the part of a split that each row goes to: by the digest of the row's key, or by the row's time."""
 
 from __future__ import annotations
 
@@ -111,10 +111,11 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
 
 
 def instant(value: object, kind: pa.DataType) -> Any:
-    """Return a boundary as a number that can be compared with those of `instants`. A time without a zone counts as UTC.
+    """Return a boundary as a number that can be compared with the numbers that `instants` returns. A time without a
+    zone counts as UTC.
 
     Raises:
-        UsageError: the value isn't a time of such a column.
+        UsageError: the value isn't a time that a column of this type can have.
     """
     timed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if isinstance(value, str) and timed:

@@ -51,8 +51,9 @@ def report_of(
 ) -> Report:
     """Return the report of a split.
 
-    `offered` are the fixed boundaries that the report proposes if the boundaries come from shares; or an empty text.
-    `wanted` says which parts should have rows. `hints` are the columns that tell the target by themselves.
+    `offered` is a text with the fixed boundaries that the report proposes if the boundaries come from shares. Otherwise
+    it is empty. `wanted` says which parts should have rows. `hints` are hints on columns that predict the target by
+    themselves.
     """
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
@@ -252,7 +253,7 @@ def _ends(table: pa.Table, ends: Sequence[Any], roles: Roles) -> str:
 
 
 def written(table: pa.Table, ends: Sequence[Any], time: str) -> list[str]:
-    """Return boundaries as texts in the form in which `until` takes them."""
+    """Return boundaries as texts in the form that the argument `until` takes."""
     kind = table.schema.field(time).type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return [str(value_of(pa.scalar(int(end), pa.timestamp("us")))) for end in ends]

@@ -45,8 +45,8 @@ class Split(NamedTuple):
     """The parts of a table: `train`, `valid` and `test`.
 
     `report` has the sizes of the parts, and a verdict for each kind of leak that was looked for. `leaks` has a row for
-    each leak: its kind; the part and the row number of the row that leaks; and the part and the row number of the
-    earlier row that is equal or near. Row numbers are those of the given table.
+    each leak: its kind; the part and the row number of the row in the later part; and the part and the row number of
+    the equal or near row in the earlier part. Row numbers are those of the given table.
     """
 
     train: pa.Table
@@ -116,18 +116,18 @@ def split(
 
     `train`, `valid` and `test` are shares that add up to 1. `seed` changes the digests.
 
-    These are leaks: a key or a group in two parts; a time in an earlier part that isn't before those of the later part;
-    rows that are equal except for the key; rows whose numbers are within 2% of the column's spread (or within less,
-    where 2% is much) and whose texts have the same letters; and texts that share 80% of their shingles (MinHash). Equal
-    and near rows count where there are more than chance gives.
+    These are leaks: a key or a group in two parts; a time in an earlier part that isn't before all times of the later
+    part; rows that are equal except for the key; rows whose numbers are within 2% of the column's spread (or within a
+    smaller share, if many rows are within 2% by chance) and whose texts have the same letters; and texts that share 80%
+    of their shingles (MinHash). Equal and near rows count only if there are more of them than chance gives.
 
     `leak="stop"` raises an error that names the leaks; if at most one row in 10,000 is like another, it only warns of
     these rows. `"warn"` reports the leaks. `"drop"` removes the rows of the earlier part, so that the test rows stay
     the same.
 
-    The report also names columns that predict the target by themselves. The run warns of these columns, unless chance
-    may explain it. It also warns if a part has no row, or lacks a class of the target. And it warns if time boundaries
-    come from shares, since they move when rows are added; then it proposes an `until` that fixes them.
+    The report also names columns that predict the target by themselves. A warning names these columns, unless chance
+    may explain the prediction. There is also a warning if a part has no row, or lacks a class of the target. If time
+    boundaries come from shares, they move when rows are added, so a warning proposes an `until` that fixes them.
 
     Raises:
         DataError: there is a leak and `leak="stop"`, a column is missing, or a row has no time.
@@ -262,7 +262,7 @@ def _leaks(table: pa.Table, parts: Numbers, roles: Roles) -> list[Leak]:
 def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
     """Return the rows of later parts that aren't later than the last row of the earlier parts.
 
-    Each of them is returned together with that last row.
+    Each of these rows is returned together with that last row.
     """
     rows, others = [], []
     for later in range(1, len(PARTS)):

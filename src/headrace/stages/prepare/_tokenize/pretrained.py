@@ -21,7 +21,7 @@ def installed(name: str) -> Path:
     The package is not imported.
 
     Raises:
-        NotFoundError: there is neither.
+        NotFoundError: there is no such path, and no such folder in a package.
     """
     if (path := Path(name)).exists():
         return path

@@ -61,8 +61,8 @@ def tokenize(
     pieces, to save memory.
 
     Raises:
-        DefinitionError: the column is missing or isn't text, `length` is too small for any text, or there is no token
-            `end`.
+        DefinitionError: the column is missing or isn't text, `length` is too small for any text, or the tokenizer has
+            no token `end`.
         SourceError: there is no tokenizer, or it can't be read.
         UsageError: there are too few tokens for one block.
     """

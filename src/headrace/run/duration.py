@@ -42,14 +42,14 @@ class Duration:
                 self.sessions[place] = since, max(to, min(ended, taken))
 
     def seconds(self, until: float | None = None) -> float:
-        """Return how many seconds drivers worked up to the moment `until` (Unix seconds). If it is None, this is the
-        last moment in the events."""
+        """Return how many seconds drivers worked up to the moment `until` (Unix seconds). If `until` is None, count up
+        to the last moment in the events."""
         end = self._heard if until is None else until
         return sum(max(0.0, to - since) for since, to in self.sessions) + max(0.0, end - self.since)
 
     def at(self, moment: float) -> float:
         """Return how many seconds drivers had worked on the run at a moment (Unix seconds). If the moment is between
-        two drivers, this is the time up to the end of the first driver."""
+        two drivers, count up to the end of the first driver."""
         total = 0.0
         for since, to in self.sessions:
             if moment < to:

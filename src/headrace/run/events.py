@@ -1,4 +1,4 @@
-"""The events of a run: what happened, in the order that counts.
+"""The events of a run: what happened, in the order in which it is processed.
 
 A run consists of its events. The state machine processes them one by one, the ledger stores each event before it has an
 effect, and rows are only a view of the events. Events are stored by position, so a new field goes last and has a
@@ -251,8 +251,8 @@ class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded")
 
 
 class Failed(Struct, frozen=True, array_like=True, gc=False, tag="failed"):
-    """An attempt failed. `jitter` is a random number from 0 to 1, drawn by the writer of this event,
-    that spreads retries."""
+    """An attempt failed. `jitter` is a random number from 0 to 1 that spreads retries over time. The process that
+    writes this event draws the number."""
 
     task: str
     attempt: int
@@ -301,8 +301,8 @@ class Shown(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
-    """The values that an attempt logged with `hr.log` since its previous event of this type. `at` is when that time
-    began (Unix seconds)."""
+    """The values that an attempt logged with `hr.log` since its previous event of this type. `at` is the beginning of
+    the time that this event covers (Unix seconds)."""
 
     task: str
     attempt: int

@@ -120,7 +120,8 @@ class Batch(Struct, kw_only=True):
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """A result that the ledger holds under a key. `has_logged` is True if the task that made it logged something."""
+    """A result that the ledger holds under a key. `has_logged` is True if the task that made the result logged
+    something."""
 
     out: Ref
     run: str
@@ -157,7 +158,7 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Want(Struct, frozen=True, kw_only=True):
-    """The amount of a pool that a run could use, including what it uses now, and the amount that it uses now.
+    """Two amounts of a pool: what a run could use, including what it uses now; and what it uses now.
 
     The fields `least_...` are the needs of the next attempt to start; they are zero if this attempt is unknown.
     """
@@ -248,7 +249,7 @@ class Died(Struct, frozen=True):
 class Beat(Struct, frozen=True):
     """A sign that a worker is alive.
 
-    `at` is the place of its present attempt among those that it was given, counted from 0, or -1 if it has none.
+    `at` is the place of its present attempt among the attempts that it was given, counted from 0, or -1 if it has none.
     `since` is when that attempt began (Unix seconds). `pss_gib` is the worker's memory and `cpu_s` its cpu time.
     """
 

@@ -1,4 +1,4 @@
-"""The messages between the driver and workers: frames, each a length and a msgpack body.
+"""The messages between the driver and workers. Each message is a frame: a length and a msgpack body.
 
 The driver tells a worker what to do. The worker reports events under consecutive numbers, as the bytes that the driver
 stores unchanged. The driver acknowledges a number once it has stored everything up to it. Until then the worker keeps
@@ -161,7 +161,7 @@ class Progress(Struct, frozen=True, array_like=True, tag="progress"):
 
 
 class Waiting(Struct, frozen=True, array_like=True, tag="waiting"):
-    """Something takes long before the requested work can begin, such as the build of an environment.
+    """The requested work can't begin yet, because something else takes long, such as the build of an environment.
 
     `why` says what it is. An empty `why` means that the wait is over.
     """
@@ -220,7 +220,7 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Fork(Struct, frozen=True, array_like=True, tag="fork"):
-    """Start a worker. The socket for its messages comes along with this message."""
+    """Start a worker. The socket for the worker's messages is sent along with this message."""
 
     worker: int
     tracer: bool

@@ -48,12 +48,13 @@ class Courier:
         self._outbox.setdefault(worker, []).append(message)
 
     def heard(self, worker: int, seq: int) -> None:
-        """Note that a worker's reports up to this number are to be acknowledged once they are stored."""
+        """Note that the reports of a worker up to number `seq` have come. They are acknowledged once this tick has
+        stored them."""
         self._heard[worker] = seq
         self._loud.add(worker)
 
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
-        """End a worker because of the attempt that it runs. The worker gets no other attempt. If this is called twice
+        """End a worker because of the attempt that it runs. The worker gets no other attempt. If `end` is called twice
         for a worker, the first reason stays."""
         self._verdicts.setdefault(worker, Verdict(kind, why, self._crew.present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)

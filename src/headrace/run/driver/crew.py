@@ -101,8 +101,9 @@ class Crew:
             self._dismiss(worker)
 
     def adopt(self, job: Job, attempts: Sequence[tuple[str, int]], *, done: int, fresh: bool) -> None:
-        """Add a worker that an earlier driver started. `attempts` are those that the worker has not finished, oldest
-        first."""
+        """Add a worker that an earlier driver started. `attempts` are the attempts that the worker was given and has
+        not finished, oldest first. `done` is how many it has finished. If `fresh` is True, the worker gets no more
+        attempts."""
         kind = job.resources, job.environment
         count = self._counts.setdefault(kind, Count(*kind))
         worker = self.workers[job.worker] = Worker(job.worker, count, fresh=fresh)
@@ -117,7 +118,7 @@ class Crew:
             count.idle[job.worker] = worker
 
     def lost(self, number: int) -> list[tuple[str, int]]:
-        """Forget a worker that died; return the attempts that it had, oldest first."""
+        """Forget a worker that died; return the attempts that it had not finished, oldest first."""
         worker = self.workers.pop(number, None)
         if worker is None:
             return []
@@ -196,8 +197,7 @@ class Crew:
         )
 
     def drain(self) -> tuple[list[Job], list[int]]:
-        """Return the workers to start, and the numbers of the workers to dismiss. Only one call returns each of
-        them."""
+        """Return the workers to start and the numbers of the workers to dismiss, and forget both lists."""
         jobs, leaving = self.jobs, self.leaving
         self.jobs, self.leaving = [], []
         return jobs, leaving

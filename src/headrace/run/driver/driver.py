@@ -1,5 +1,5 @@
-"""The drive loop. It is run by the one process that holds a run's lease. It receives what happened, steps the state
-machine, stores the events, and then acts.
+"""The drive loop, which runs in the one process that holds a run's lease. The driver receives what happened, steps the
+state machine, stores the events, and then acts.
 
 One tick has five steps: (1) receive what happened; (2) step the state machine with these events, and answer its probes
 from the ledger; (3) propose launches; (4) store everything in one transaction; (5) send messages. An event that isn't
@@ -279,7 +279,7 @@ class Driver:
             self._ask_grant()
 
     def _launch(self) -> None:
-        """Launch the tasks that there is room for."""
+        """Launch the tasks for which there is room."""
         machine = self._machine
         if not machine.may_launch or not machine.ready:
             return

@@ -70,8 +70,8 @@ class Prober:
         return name in self._foreseen
 
     def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
-        """Return the events for the state machine, in order, that decide about a task: reuse its output, run it, or
-        wait for transfers."""
+        """Decide about a task: reuse its output, run it, or wait for transfers. Return the events that tell the state
+        machine so, in the order in which it must process them."""
         decision = self._find(name)
         if isinstance(decision, Reused):
             return [decision]

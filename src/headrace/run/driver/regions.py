@@ -88,12 +88,13 @@ class Places:
         return next((each for each in missed if self._holder(each) is None), None)
 
     def link(self, ref: Ref) -> Link | None:
-        """Return the link over which a blob would be copied here, or None if it is here already or no region has it."""
+        """Return the link over which a blob would be copied to this region. Return None if this region has the blob
+        already, or if no region has it."""
         holder = None if self._is_here(ref) else self._holder(ref)
         return None if holder is None else holder.link
 
     def lacks(self, refs: Iterable[Ref], tasks: Mapping[str, Task]) -> list[Lacked]:
-        """Return the blobs of artifacts that this region lacks and another region has, each once.
+        """Return, without duplicates, the blobs of artifacts that this region lacks and another region has.
 
         Blobs that no region has are left out: the attempt that reads such a blob reports the error.
         """

@@ -73,8 +73,8 @@ class Steps:
         self.obey(self._machine.step(event))
 
     def fail(self, event: Failed) -> None:
-        """Step the state machine with a failure. Its time is set by this driver's clock, since retries are timed by
-        that clock.
+        """Step the state machine with a failure. The time of the failure is set by this driver's clock, since retries
+        are timed by that clock.
 
         If the attempt was cancelled and the run was not, somebody else ended the worker, so the attempt counts as lost.
         """
@@ -107,7 +107,7 @@ class Steps:
                     rest.extend(reversed(self._machine.step(closed)))
 
     def _foresee(self, name: str, rest: Sequence[Command]) -> None:
-        """Ask the ledger once about all tasks that are probed next."""
+        """Ask the ledger, in one query, about all tasks that are probed next."""
         if rest and isinstance(rest[-1], Probe) and not self._prober.foresees(name):
             others = takewhile(lambda command: isinstance(command, Probe), reversed(rest))
             self._prober.foresee([name, *(command.task for command in others if isinstance(command, Probe))])

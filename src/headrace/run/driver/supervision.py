@@ -57,7 +57,8 @@ class Supervision:
             self._steps.fail(Failed(task, attempt, failure, now, started=started, seconds=took_s, jitter=jitter))
 
     def beat(self, beat: Beat) -> None:
-        """Check how long a worker has run its attempt."""
+        """Check how long a worker has run its attempt. End the attempt if it is past its timeout. If other attempts
+        have waited behind it for too long, queue them again."""
         present = self._crew.present(beat.worker)
         if present is None or self._courier.ends(beat.worker) or beat.at != self._crew.workers[beat.worker].done:
             return

@@ -1,7 +1,7 @@
 """The dialogue with the tracer: what it traces is compared and stored, and its questions are answered.
 
 The tracer is a process of the backend, like a worker. If it dies, it is started again. It then traces the same graph,
-because it gets the same answers to its questions: the events have them.
+because its questions get the same answers as before: the answers are stored in events.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Worker:
 
     `ahead_s` is the sum of the known times of the queued attempts, in seconds. `unknown` is the number of queued
     attempts whose time is unknown. `done` is the number of attempts that have ended. If `fresh` is True, the worker
-    gets no more attempts, and leaves after those in its queue.
+    gets no more attempts, and leaves after the attempts in its queue.
     """
 
     __slots__ = ("ahead_s", "count", "done", "fresh", "gang", "number", "queue", "unknown")

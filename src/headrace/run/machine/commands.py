@@ -20,7 +20,7 @@ class Probe(Struct, frozen=True, gc=False):
 
 
 class Answer(Struct, frozen=True):
-    """Send the tracer the value it asked for, or the reason why there is none.
+    """Send the tracer the value that it asked for, or the reason why there is no value.
 
     If the value is missing in the tracer's region, the driver sends `Awaited` to the state machine instead.
     """

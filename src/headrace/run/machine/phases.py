@@ -102,7 +102,7 @@ class Phases:
             self.enqueue(task)
 
     def reuse(self, event: Reused) -> bool:
-        """End a task with an output that already exists; return whether the task still needed one."""
+        """End a task with an output that already exists; return whether the task still needed an output."""
         task = self.tasks[event.task]
         if task.phase not in ("probing", "ready"):
             return False

@@ -42,9 +42,9 @@ class Retry(Struct, frozen=True):
 
 
 def retry(stage: Stage, kind: FailureKind, failures: dict[FailureKind, int], jitter: float) -> Retry:
-    """Return whether to try again after a failure of this kind, the pause before that, and the reason.
+    """Return whether a task is tried again after a failure of this kind, after what pause, and why.
 
-    `failures` are counted by kind, this one included.
+    `failures` has the number of the task's failures of each kind, including this failure.
 
     The pause is `backoff` x 2^(n-1) for the n-th failure of the kind. It is made longer by up to half of itself
     (`jitter` from 0 to 1), so that many retries do not come at once.

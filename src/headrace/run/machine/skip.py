@@ -28,7 +28,7 @@ def why_skip(task: Task, tasks: Mapping[str, Task]) -> Skip | None:
     default.
 
     Raises:
-        Unmappable: the output that `when=` names has no such part.
+        Unmappable: `when=` names a part that the output doesn't have.
     """
     node = task.node
     for param, arg in node.args:

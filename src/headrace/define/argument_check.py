@@ -26,7 +26,7 @@ def check_arguments(
 ) -> None:
     """Raise an error if an argument isn't of its parameter's type.
 
-    `named` is the function's name for messages. A handle counts as the type of its value; secrets and files always
+    `named` is the function's name for messages. A handle is checked by the type of its value; secrets and files always
     fit. Arguments gathered by `*names` and `**names`, and parameters named in `apart`, aren't checked.
 
     Raises:

@@ -90,8 +90,8 @@ def _text(signature: inspect.Signature) -> str:
 
 
 def awaited(value: Any) -> bool:
-    """Return whether an argument's value isn't known yet: the argument is a handle, or `holds_handle` is true for
-    it."""
+    """Return whether an argument's value isn't known yet: the argument is a handle, or `holds_handle(value)` is
+    true."""
     return isinstance(value, Handle) or (type(value) in (list, tuple, dict) and holds_handle(value))
 
 

@@ -1,5 +1,5 @@
-"""The interfaces through which a trace and users' code reach the process that runs them. The present objects with these
-interfaces are in context variables."""
+"""The interfaces through which a trace and users' code reach the process that runs them. Context variables hold the
+objects that have these interfaces now."""
 
 from __future__ import annotations
 

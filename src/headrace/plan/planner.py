@@ -231,7 +231,7 @@ class Planner:
         """Return the name and the inputs of each element of a mapped task, or of the single task itself.
 
         Raises:
-            Unmappable: an output has no such part, or can't be mapped over.
+            Unmappable: an output lacks a requested part, or can't be mapped over.
         """
         if not node.over:
             return [(node.name, tuple((name, value(arg, output)) for name, arg in args))]
@@ -244,8 +244,7 @@ class Planner:
         return rows
 
     def _look_up(self, keys: Sequence[str]) -> Sequence[tuple[Ref, str] | None]:
-        """For each key, return the stored output and the run that made it, or None. Answers are kept for later
-        calls."""
+        """Return for each key the stored output, with the run that made it, or None. Answers are kept for later."""
         unknown = [key for key in dict.fromkeys(keys) if key not in self._there]
         results = self._history.results(unknown) if unknown else {}
         self._there.update((key, results.get(key)) for key in unknown)

@@ -24,7 +24,7 @@ _TRUTHS = {
 
 
 class Unmappable(ValueError):
-    """The argument of `.map()` can't be mapped over, or an output has no such part. The message says why."""
+    """The argument of `.map()` can't be mapped over, or an output lacks a requested part. The message says why."""
 
 
 def follow(ref: Ref, path: tuple[int, ...]) -> Ref:

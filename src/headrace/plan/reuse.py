@@ -18,7 +18,7 @@ NOTHING_STORED = "there is no stored output to reuse"
 
 
 class Before(Struct, frozen=True):
-    """The key of the same task in an earlier run, with the digest of its code and its encoded inputs."""
+    """The key that a task had in an earlier run, with the digest of the task's code and its encoded inputs."""
 
     run: str
     key: str

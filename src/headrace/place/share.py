@@ -1,7 +1,7 @@
 """How runs share a pool.
 
-A run claims resources: how much of the pool it wants, how much it uses, and how much its next attempt needs. It gets a
-grant: the amount that it may use until it asks again. The rules:
+A run claims resources: how much of the pool it wants, how much it uses, and how much its next attempt needs. The run
+gets a grant: the amount that it may use until it asks again. The rules:
 
 1. A run keeps the resources that it uses. It also keeps its whole grant until it asks again. So the sum of all grants
    never exceeds the capacity of the pool.

@@ -49,8 +49,8 @@ KEPT = {
     "Lesson": "headrace.stages.train._torch.target",
     "Made": "headrace.stages.train._torch.module",
 }
-"""Classes that stored artifacts name, and that only Headrace creates. Their names in this module must not change, even
-when a class moves to another file."""
+"""Classes whose names are in stored artifacts, and that only Headrace creates. Their names in this module must not
+change, even if a class moves to another file."""
 __all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
 __getattr__ = lazily(__name__, PLACES | KEPT)
 

@@ -26,34 +26,36 @@ the number of threads (see `deterministic` in LightGBM's documentation)."""
 
 OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
 CLASSIFIES = ("binary", "multiclass", "softmax")
-"""`OBJECTIVE` are the names of the parameter for the objective. `CLASSIFIES` are the beginnings of the objectives that
-classify."""
+"""`OBJECTIVE` has all names of the parameter for the objective. `CLASSIFIES` has the objectives that classify: their
+names begin with one of these texts."""
 METRIC = ("metric", "metrics", "metric_types")
 RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
-"""The beginnings of the objectives that rank the rows of a group."""
+"""The objectives that rank the rows of a group: their names begin with one of these texts."""
 
 MANY_LEVELS = 30
 LEVELS_A_ROW = 0.5
-"""A category of text with at least so many levels, and at least so many a row, is probably no category."""
+"""`MANY_LEVELS` and `LEVELS_A_ROW`: a column of text with at least this many different texts, and at least this many
+for each row, probably doesn't hold categories."""
 MOST_NAMED = 5
 
 _PLACE = re.compile(r" at \S+, line \d+ ?\.")
-"""Matches the place in LightGBM's source code that an error of LightGBM names. It doesn't help the user."""
+"""The part of LightGBM's error messages that names a place in LightGBM's source code. This part doesn't help the
+user."""
 _OTHERWISE = {
     "seed": ("random_seed", "random_state"),
     "verbosity": ("verbose",),
     "force_row_wise": ("force_col_wise",),
 }
-"""Other names of the parameters in `REPRODUCIBLE`, and a parameter that contradicts one of them. If `params` has such a
-name, our parameter isn't set, since ours would silently win."""
+"""For parameters in `REPRODUCIBLE`: other names of the parameter, or a parameter that contradicts it. If `params` has
+one of these, our own value isn't set, since it would silently override the user's."""
 
 
 class Boosted(NamedTuple):
-    """The output of `train.lightgbm`. `model` is the booster, cut to its best round; `rounds` is the number of that
-    round, from 1.
+    """The output of `train.lightgbm`.
 
-    `history` has a row for each round that was tried: `round`, and a column for each metric of each table, such as
-    `valid/binary_logloss`. `report` says what the model was fitted to, and how.
+    `model` is the booster, cut to its best round. `rounds` is the number of that round, from 1. `history` has a row for
+    each round that was tried: `round`, and a column for each metric of each table, such as `valid/binary_logloss`.
+    `report` says what the model was fitted to, and how.
     """
 
     model: Any
@@ -63,7 +65,7 @@ class Boosted(NamedTuple):
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Raise if options don't go together, as far as their values are known.
+    """Raise an error if options contradict each other, as far as their values are known.
 
     Raises:
         UsageError: for the same reasons as in `lightgbm`.
@@ -94,19 +96,19 @@ def lightgbm(
     num_boost_round: int = 100,
     stopping_rounds: int | None = None,
 ) -> Boosted:
-    """Fit boosted trees to a table; return the booster, its metrics by round, and a report.
+    """Fit boosted trees to a table. Return the booster, its metrics by round, and a report.
 
     Args:
         params: LightGBM's own parameters, such as `{"objective": "binary", "num_leaves": 31}`. By default the seed is
             0, and the trees don't depend on the number of threads.
         table: the rows to learn from. Columns of text or dictionaries are categories.
-        target: the column to predict; no value of it may be missing.
+        target: the column to predict, in which no value may be missing.
         features: the columns to predict from; by default all other columns.
         categorical_feature: more columns that are categories, such as codes kept as numbers.
         weight: a column with the weight of each row, from 0.
         group: for an objective that ranks, such as `lambdarank`: the column with the group of each row, such as its
             query. The rows of a group are ranked against each other, and needn't be next to each other.
-        valid: rows to compute the metrics on. These are logged each round, as `valid/METRIC`.
+        valid: rows on which the metrics are computed. In each round, the metrics are logged as `valid/METRIC`.
         num_boost_round: the largest number of rounds.
         stopping_rounds: stop when the first metric on `valid` has not improved for this many rounds.
 
@@ -171,13 +173,16 @@ def lightgbm(
 
 
 def _chosen_on(text: str, rows: Sketch | None) -> str:
-    """Return a model's text with a sketch of the rows that chose the round, written in the place for the name of the
-    validation data. By the sketch, an evaluation sees whether it uses the same rows."""
+    """Return a model's text with a sketch of the rows that were used to choose the round.
+
+    The sketch is written as the name of the validation data. From it, an evaluation sees whether it judges the same
+    rows.
+    """
     return text if rows is None else text.replace("\n[valid: ]\n", f"\n[valid: {rows.text()}]\n", 1)
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Raise if two features have the same name in LightGBM."""
+    """Raise an error if two features have the same name in LightGBM."""
     seen: dict[str, str] = {}
     for name in names:
         kept = lightgbm_name(name)
@@ -188,7 +193,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _dataset(found: Examples, target: str, sizes: Any, learned: Any = None) -> Any:
-    """Return examples as a LightGBM dataset, with the bins of the `learned` dataset if there is one."""
+    """Return examples as a LightGBM dataset. If `learned` is given, use the bins of that dataset."""
     import lightgbm as lgb  # noqa: PLC0415  see above
 
     named = found.features.set_axis([lightgbm_name(each) for each in found.features], axis=1)
@@ -207,7 +212,8 @@ def _dataset(found: Examples, target: str, sizes: Any, learned: Any = None) -> A
 
 
 def _check_held(values: Any, what: str) -> None:
-    """Raise if a number is too large for LightGBM, which stores it in 32 bits and would treat it as infinite.
+    """Raise an error if a number is too large for LightGBM, which stores numbers in 32 bits and would treat this one as
+    infinite.
 
     Raises:
         DataError: a number is too large; the message names the largest.
@@ -227,15 +233,15 @@ def _objective_is(params: Mapping[str, Any], kinds: tuple[str, ...]) -> bool:
 def _examples(
     table: pa.Table, target: str, features: str | Sequence[str] | None, weight: str | None, group: str | None
 ) -> Examples:
-    """Return features, target and weights of a table. The column of groups is a feature only if `features` names it."""
+    """Return features, target and weights of a table. The column `group` is a feature only if `features` names it."""
     if features is None and group is not None:
         features = [each for each in table.column_names if each not in (target, weight, group)]
     return examples(table, target, features, weight)
 
 
 def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
-    """Return a table sorted so that the rows of each group are together, as LightGBM requires, and the sizes of the
-    groups."""
+    """Return the table and the sizes of its groups. The table is sorted so that the rows of each group are together, as
+    LightGBM requires."""
     if group is None:
         return table, None
     there(table, group)
@@ -260,20 +266,21 @@ _NO_METRIC = ("", "none", "null", "na", "custom")
 
 
 def _check_measured(env: Any) -> None:
-    """Raise if LightGBM knows none of the metrics: it would train without measuring anything."""
+    """Raise an error if LightGBM knows none of the metrics, since it would then train without measuring anything."""
     if not env.evaluation_result_list:
         asked = next(env.params[name] for name in METRIC if name in env.params)
         raise UsageError(f"LightGBM knows no metric `{asked}`", hint="its documentation lists them, such as `auc`")
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters, with our defaults where they set nothing."""
+    """Return `params`, with our own defaults for parameters that it doesn't set."""
     silent = [name for name in REPRODUCIBLE if not any(each in params for each in _OTHERWISE.get(name, ()))]
     return {**{name: REPRODUCIBLE[name] for name in silent}, **params}
 
 
 def _check_known(params: Mapping[str, Any]) -> None:
-    """Raise if `params` has a name that is no parameter of LightGBM, which would ignore the name with a warning."""
+    """Raise an error if `params` has a name that LightGBM doesn't know. LightGBM itself would only warn, and ignore the
+    parameter."""
     import lightgbm as lgb  # noqa: PLC0415  see above
 
     aliases = lgb.basic._ConfigAliases._get_all_param_aliases()  # the library's own list; it has no public name
@@ -308,7 +315,7 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
 
 
 def _warn_of_many_levels(columns: Sequence[Any]) -> None:
-    """Warn of categories of text with about one level a row, such as IDs or free texts."""
+    """Warn of columns of categories in which nearly every row has its own text, such as IDs or free texts."""
     many = []
     for column in columns:
         if str(column.dtype) == "category" and column.cat.categories.dtype.kind not in "iufb":
@@ -336,8 +343,8 @@ _TEXT = ("str", "string", "large_string")
 
 
 def _like(held: Examples, learned: Examples) -> Examples:
-    """Return examples with the column types of the examples that were learned from. Categories that were not learned
-    count as missing.
+    """Return the examples `held` with the column types of the examples `learned`, which the model has learned from.
+    Categories that the model hasn't learned count as missing.
 
     Raises:
         DataError: a column has values that can't be converted.
@@ -373,8 +380,8 @@ def _labels(found: Examples, target: str) -> Any:
 
 
 def _check_two(found: Examples, target: str) -> None:
-    """Raise unless the target has two classes for `binary`: LightGBM would silently treat all values above 0 as one
-    class."""
+    """Raise an error unless the target has two classes, for the objective `binary`. LightGBM would silently treat all
+    values above 0 as one class."""
     values = np.unique(_labels(found, target))
     if len(values) != 2 or values[0] > 0 or values[1] <= 0:
         shown = ", ".join(f"{each:g}" for each in values[:3]) + (", ..." if len(values) > 3 else "")

@@ -22,15 +22,16 @@ from headrace.spec.stage import Resources
 Objective = Callable[..., float]
 Direction = Literal["minimize", "maximize"]
 SEEDS = 1_000_003
-"""Trial n of a search with seed s samples with seed s * SEEDS + n. It is a prime, so that searches don't share
+"""Trial n of a search with seed s samples with seed s * SEEDS + n. SEEDS is a large prime, so that searches don't share
 seeds."""
 
 
 class Study(NamedTuple):
-    """A search so far, as plain data. `record["trials"]` has one dictionary for each trial, in order. `direction` says
-    whether a lower (`minimize`) or higher value is better.
+    """The trials of a search so far, as plain data.
 
-    `to_optuna(study)` returns it as an Optuna study, for Optuna's own plots and analyses.
+    `record["trials"]` has one dictionary for each trial, in order. `direction` says whether a lower (`minimize`) or a
+    higher value (`maximize`) is better. `to_optuna(study)` converts the study to an Optuna study, for Optuna's own
+    plots and analyses.
     """
 
     direction: Direction
@@ -69,9 +70,9 @@ def search(
 ) -> Found:
     """Return the parameters with the best value, found by a search.
 
-    Each trial is a task of its own. The trials of a round run in parallel, and the next round samples from their
-    results. So an interrupted search continues with the trial that it had reached. A search that is called again with
-    more trials reuses the trials that it already has.
+    Each trial is a separate task. The trials of a round run in parallel, and the next round samples parameters from
+    their results. So a search that was interrupted continues where it stopped. If a search is called again with more
+    trials, it reuses its earlier trials.
 
     Args:
         objective: a function as Optuna expects, `objective(trial, **given) -> float`. It asks the trial for parameters
@@ -144,7 +145,7 @@ def trial(
     pruner: Callable[..., Any] | None,
     given: dict[str, Any],
 ) -> dict[str, Any]:
-    """Run one trial with parameters that the sampler proposes from the study so far; return the trial as plain data."""
+    """Run one trial with parameters that the sampler proposes from the study so far. Return the trial as plain data."""
     import optuna  # noqa: PLC0415  0.3 s, which the tracer saves
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -216,8 +217,8 @@ def _valueless(trials: Sequence[Mapping[str, Any]], objective: str) -> DataError
 
 
 class Live:
-    """The running trial, as the objective sees it: an Optuna trial that also logs its reports, and stops if the driver
-    says so."""
+    """The running trial, as the objective sees it. It is an Optuna trial that also logs the reported values, and that
+    stops if the driver says so."""
 
     def __init__(self, inner: Any, number: int) -> None:
         self._inner = inner
@@ -229,7 +230,7 @@ class Live:
         return getattr(self._inner, name)
 
     def words(self) -> str:
-        """Return the parameters so far, as text."""
+        """Return the parameters that the objective has asked for so far, as text."""
         return _words(self._inner.params)
 
     @property
@@ -281,8 +282,8 @@ def to_optuna(study: Study, *, sampler: Any | None = None, pruner: Callable[...,
 
 
 def _check_choices(distributions: Mapping[str, Any]) -> None:
-    """Raise if a choice isn't text, a number, a boolean or None. Other values would change in the study, which is
-    stored as JSON: a tuple would become a list."""
+    """Raise an error if a choice isn't text, a number, a boolean or None. The study is stored as JSON, in which other
+    values would change: a tuple would become a list."""
     for name, each in distributions.items():
         odd = [one for one in getattr(each, "choices", ()) if not isinstance(one, str | int | float | bool | None)]
         if odd:
@@ -309,7 +310,8 @@ def _number(found: Any, live: Live, number: int) -> float:
 
 
 def _refused(error: Exception, live: Live, number: int) -> UsageError:
-    """Print the traceback of an objective's exception; return our error for it, with the trial and its parameters."""
+    """Print the traceback of an exception that the objective raised. Return our error for it, which names the trial and
+    its parameters."""
     traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)[1:]
     where = f" ({frames[0].filename.rpartition('/')[2]}:{frames[0].lineno})" if frames else ""

@@ -31,8 +31,11 @@ are logged."""
 
 
 class Fitted(NamedTuple):
-    """The output of `train.sklearn`. `model` is the fitted estimator. `report` says to which rows and columns the model
-    was fitted, and which scores it has on these rows."""
+    """The output of `train.sklearn`.
+
+    `model` is the fitted estimator. `report` says to which rows and columns the model was fitted, and which scores the
+    model has on these rows.
+    """
 
     model: Any
     report: Report
@@ -55,14 +58,14 @@ def sklearn(
     valid: pa.Table | None = None,
     scoring: str | Sequence[str] | None = None,
 ) -> Fitted:
-    """Fit an estimator to a table; return the fitted estimator and a report.
+    """Fit an estimator to a table. Return the fitted estimator and a report.
 
     Args:
         estimator: an estimator that isn't fitted, such as `LogisticRegression(C=0.5)` or a `Pipeline`; or a function or
             class that returns one when called without arguments. The estimator gets the features as a pandas
             `DataFrame`.
         table: the rows to learn from.
-        target: the column to predict; no value of it may be missing.
+        target: the column to predict, in which no value may be missing.
         features: the columns to predict from; by default all other columns.
         sample_weight: a column with the weight of each row, from 0.
         valid: more rows to score the model on.
@@ -119,7 +122,8 @@ def _no_estimator(given: Any) -> UsageError:
 
 
 def _mend(problem: str, features: Any) -> str:
-    """Return what to do about an error of scikit-learn, which doesn't name the columns at fault."""
+    """Return a hint on what to do about an error of scikit-learn. The error itself doesn't name the columns that caused
+    it."""
     times = [name for name in features if features[name].dtype.kind in "mM"][:MOST_NAMED]
     if times:
         return f"{_ticked(times)} holds times: make numbers of them, such as days since a date, in `prepare.transform`"
@@ -144,8 +148,8 @@ def _ticked(names: Sequence[str]) -> str:
 
 
 def _weights(model: Any, found: Examples) -> dict[str, Any]:
-    """Return the weights as the argument for the step that learns. For a pipeline, the argument's name begins with the
-    last step's name."""
+    """Return the weights as an argument of the estimator's `fit`. For a pipeline, the argument's name begins with the
+    name of the last step."""
     if found.weight is None:
         return {}
     steps = getattr(model, "steps", None)

@@ -1,4 +1,5 @@
-"""Callbacks that log the progress of a library's training: pass one in the library's own `callbacks`."""
+"""Callbacks that log the progress of a library's training. Pass one of them as the argument that the library has for
+callbacks."""
 
 from __future__ import annotations
 
@@ -10,8 +11,10 @@ from headrace.define.log import log
 
 
 class EachRound:
-    """The callback that `lightgbm` returns. `cut` says where the driver ended the training early, and is empty if it
-    didn't."""
+    """The callback that `lightgbm` returns.
+
+    `cut` says where the driver ended the training early. It is empty if the training wasn't ended early.
+    """
 
     def __init__(self) -> None:
         # LightGBM calls its callbacks in this order: after `record_evaluation` (20), so that it records the last round,
@@ -21,7 +24,7 @@ class EachRound:
         self._here = attempt()
 
     def __call__(self, env: Any) -> None:
-        """Log a round, and end the training if the driver says so and it isn't the last round."""
+        """Log a round. End the training if the driver says so, unless this is the last round anyway."""
         from lightgbm.callback import EarlyStopException  # noqa: PLC0415  the caller has LightGBM loaded
 
         for part, metric, value, *_ in env.evaluation_result_list:
@@ -36,7 +39,8 @@ def lightgbm() -> EachRound:
     """Return a callback for `lightgbm.train` that logs `TABLE/METRIC` each round, and ends the training if the driver
     says so.
 
-    Then the current round is the last one. The trees so far are the output, which other runs don't reuse.
+    If the driver ends the training, the current round is the last one. The trees so far are the output, and other runs
+    don't reuse this output.
     """
     return EachRound()
 
@@ -59,8 +63,8 @@ def torch(*, every: int = 1) -> Callable[..., bool]:
     """Return a function to call after each step of your own training loop, as `done(step, loss=..., lr=...)`. It logs
     the values as `train/NAME`, and returns True if the driver wants the loop to end.
 
-    If it has returned True, other runs don't reuse the stage's output. Values are logged, and tensors are read, only
-    once in `every` steps.
+    After the function has returned True, other runs don't reuse the stage's output. Values are logged, and tensors are
+    read, only once in `every` steps.
     """
     here = attempt()
 
@@ -81,8 +85,8 @@ def transformers() -> Any:
     """Return a callback for a Hugging Face `Trainer` that logs its metrics, ends the training if the driver says so,
     and saves a checkpoint if the driver asks for one.
 
-    The trainer's names are changed to ours: `eval_loss` becomes `valid/loss`, and all others `train/NAME`.
-    `train_loss`, the mean over all steps that the trainer reports at the end, becomes `train/mean_loss`.
+    The trainer's names are changed to ours: `eval_loss` becomes `valid/loss`, and other names become `train/NAME`. At
+    the end, the trainer reports the mean loss of all steps as `train_loss`, which becomes `train/mean_loss`.
     """
     from transformers import TrainerCallback  # noqa: PLC0415  seconds; the caller has it loaded
 

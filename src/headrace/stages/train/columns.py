@@ -21,12 +21,12 @@ class Layout:
         self.one = len(starts) <= 1
 
     def split(self, rows: Any) -> list[tuple[int, Any, Any]]:
-        """Return the rows grouped by chunk: for each chunk its number, the positions of its rows among `rows`, and the
-        rows within the chunk."""
+        """Return the rows grouped by chunk. For each chunk, this is its number, the positions of its rows in `rows`,
+        and the row numbers counted from the start of the chunk."""
         if self.one:
             return [(0, slice(None), rows)]
         chunk = np.searchsorted(self.starts, rows, "right") - 1
-        # a stable sort of 16-bit numbers is a radix sort, several times faster than one of 64-bit numbers
+        # a stable sort of 16-bit numbers is a radix sort, which is several times faster than a sort of 64-bit numbers
         narrow = chunk.astype(np.uint16) if len(self.starts) < 1 << 16 else chunk
         order = np.argsort(narrow, kind="stable")
         bounds = np.searchsorted(chunk[order], np.arange(len(self.starts) + 1))
@@ -38,7 +38,7 @@ class Layout:
 
 
 class Column:
-    """A column of numbers. Each row holds one number, a fixed number of them, or a list of any length.
+    """A column of numbers. Each row holds one number, a fixed count of numbers, or a list of any length.
 
     `shape` is the shape of one row: `()` or `(width,)`. If `is_ragged`, rows are lists, and the lists of a batch are
     padded to the longest one.
@@ -58,12 +58,14 @@ class Column:
         self.shape: tuple[int, ...] = () if self.is_ragged else tuple(self._chunks[0].shape[1:])
 
     def take(self, split: list[tuple[int, Any, Any]], out: Any) -> None:
-        """Copy rows into `out`, an array with one entry for each of them. `split` is from the column's layout."""
+        """Copy rows into `out`, an array with one entry for each row. `split` is what `Layout.split` returned for these
+        rows."""
         for number, places, rows in split:
             out[places] = self._chunks[number].take(rows, axis=0)
 
     def take_lists(self, split: list[tuple[int, Any, Any]], count: int) -> list[Any]:
-        """Return the lists of `count` rows, each as an array. `split` is from the column's layout."""
+        """Return the lists of `count` rows, each as an array. `split` is what `Layout.split` returned for these
+        rows."""
         found: list[Any] = [None] * count
         for number, places, rows in split:
             offsets, values = self._chunks[number]
@@ -89,7 +91,7 @@ def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
 
 
 def _array(name: str, chunk: Any) -> Any:
-    """Return a chunk as an array, without a copy if it holds numbers without nulls. Nulls become NaN."""
+    """Return a chunk as an array, in which nulls become NaN. A chunk of numbers without nulls isn't copied."""
     kind = chunk.type
     if pa.types.is_fixed_size_list(kind):
         if chunk.null_count:

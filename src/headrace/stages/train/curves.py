@@ -21,11 +21,13 @@ def training_report(
     cut: str = "",
     limits: Sequence[str] = (),
 ) -> Report:
-    """Return the report of a training from its history, which has one entry for each epoch. Equal trainings have equal
-    reports: no times are shown.
+    """Return the report of a training from its history, which has one entry for each epoch.
 
-    The numbers are those of the epoch whose weights are the output (`given_epoch`, from 1), under the names under which
-    they were logged. `cut` says where the driver ended the training early, and is empty if it didn't.
+    The report shows no times, so that equal trainings have equal reports.
+
+    The numbers are those of the epoch whose weights are the output (`given_epoch`, from 1). They have the names under
+    which they were logged. `cut` says where the driver ended the training early. It is empty if the training wasn't
+    ended early.
     """
     given = history[given_epoch - 1] if history else {}
     shown = [_fact("epochs", float(len(history))), _fact("best epoch", float(best_epoch), why="no loss was finite")]

@@ -1,4 +1,4 @@
-"""Splits a table into features and target, and checks for faults that the libraries report badly."""
+"""Splits a table into features and target, and checks for faults that the libraries don't report clearly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def examples(
     Dictionary-encoded columns become pandas categories, and decimals become floats.
 
     Raises:
-        DataError: a column is missing, the table is empty, or targets or weights can't be learned from.
+        DataError: a column is missing, the table is empty, or a target or weight is missing or invalid.
     """
     chosen = (
         [each for each in table.column_names if each not in (target, weight)] if features is None else listed(features)
@@ -75,7 +75,7 @@ def _weights(table: pa.Table, name: str) -> Any:
     """Return the weight of each row.
 
     Raises:
-        DataError: a weight is missing, infinite or negative, or all are 0.
+        DataError: a weight is missing, infinite or negative, or all weights are 0.
     """
     kind = table.schema.field(name).type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
@@ -97,7 +97,7 @@ def _weights(table: pa.Table, name: str) -> Any:
 
 
 def check_classes(found: Examples, target: str) -> None:
-    """Raise if a target has only one class.
+    """Raise an error if a target has only one class.
 
     Raises:
         DataError: all values of the target are equal.
@@ -111,7 +111,7 @@ def check_classes(found: Examples, target: str) -> None:
 
 
 def there(table: pa.Table, *names: str) -> None:
-    """Raise if a table lacks a column of one of these names.
+    """Raise an error if a table lacks one of these columns.
 
     Raises:
         DataError: a column is missing.

@@ -1,4 +1,5 @@
-"""The loader: batches of a stored table, shuffled, split among ranks, read ahead, and resumed at the exact row."""
+"""The loader: it yields batches of a stored table. It can shuffle the rows, split batches among ranks, read ahead, and
+continue at the exact row."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from headrace.stages.train.columns import Layout, numbers
 from headrace.stages.train.order import Order, Shuffle
 
 SLAB_BYTES = 1 << 21
-"""How many bytes of rows are gathered at a time, before they are cut into batches. This spreads the cost of a call over
-many batches, and fits in a processor's cache."""
+"""How many bytes of rows (a slab) are gathered at a time, before they are cut into batches. So one call serves many
+batches, and a slab fits in a processor's cache."""
 AHEAD = 4
 """How many slabs are gathered ahead."""
 
@@ -29,23 +30,23 @@ _End = object()
 class Loader:
     """Yields a table's rows as batches of NumPy arrays, epoch after epoch.
 
-    An iteration yields the rest of the current epoch; the next iteration begins the next epoch. A thread gathers rows
-    ahead, directly from the table's memory, which for a stored table is a memory map.
+    An iteration yields the rest of the current epoch. The next iteration begins the next epoch. A thread gathers rows
+    ahead, directly from the table's memory. The memory of a stored table is a memory map.
 
     Args:
         table: an Arrow table of numbers. Nulls become NaN, and categories become their codes. Columns of lists are
             padded to the longest list of a batch.
-        batch_size: rows in a batch, over all ranks together.
-        columns: the names of the columns, each of which becomes an array. Or a mapping from names of arrays to a column
-            or a list of columns; a list is stacked to one matrix of float32 (`{"x": ["age", "income"], "y": "paid"}`).
-            By default all columns.
+        batch_size: the number of rows in a batch, over all ranks together.
+        columns: the names of columns, each of which becomes an array. Or a mapping from names of arrays to a column or
+            a list of columns, such as `{"x": ["age", "income"], "y": "paid"}`. A list of columns becomes one matrix of
+            float32. By default all columns.
         shuffle: see `Order`; `False` keeps the table's order.
-        seed: the seed of the order, together with the epoch's number.
+        seed: the order of an epoch depends on this seed and on the epoch's number.
         rank: the number of this process, from 0. Each rank gets its part of each batch, in the order of the ranks.
         world: the number of processes that share each batch.
         drop_last: leave out the rows at the end of an epoch that don't fill a batch.
-        pad: the values that fill up lists, by array name; by default 0.
-        never_empty: if a batch has fewer rows than there are ranks, a rank without rows gets the first row.
+        pad: the value that fills up the lists of an array, by the array's name; by default 0.
+        never_empty: if a batch has fewer rows than there are ranks, a rank without rows gets the batch's first row.
 
     `input_wait_s` is how many seconds the caller has waited for batches since the loader was created.
 
@@ -119,7 +120,8 @@ class Loader:
         return {"epoch": self.epoch, "position": self.position, "seed": self._seed, "rows": self.rows}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Continue from another loader's state, for the same table. The batch size and the number of ranks may differ.
+        """Continue from the state of another loader of the same table. The batch size and the number of ranks may
+        differ.
 
         Raises:
             UsageError: the state is from a table with another number of rows, from another seed, or not from a loader.
@@ -135,8 +137,8 @@ class Loader:
         self.epoch, self.position = state["epoch"], state["position"]
 
     def _slabs(self, epoch: int, position: int) -> Iterator[list[tuple[int, Batch]]]:
-        """Yield the rest of an epoch, a few batches at a time. Each batch comes with its number of rows over all
-        ranks."""
+        """Yield the batches that are left of an epoch, a few at a time. Each batch comes with its number of rows over
+        all ranks."""
         order = Order(self.rows, self._shuffle, self._seed, epoch)
         width = sum(each.dtype.itemsize * int(np.prod(each.shape)) for each in self._columns.values())
         step = max(1, SLAB_BYTES // max(1, width * self.batch_size // self._world)) * self.batch_size
@@ -182,7 +184,7 @@ class Loader:
         return slab
 
     def _padded(self, name: str, part: Any) -> Any:
-        """Return a batch of lists as a matrix that is as wide as the longest list; return any other batch unchanged."""
+        """Return a batch of lists as a matrix that is as wide as the longest list. Return any other batch unchanged."""
         column = self._columns[self._arrays[name][0]]
         if not column.is_ragged:
             return part
@@ -203,8 +205,8 @@ class Loader:
 
 
 class _Ahead:
-    """Reads from an iterator in a thread, a few items ahead of the caller. An error is raised at its place among the
-    items."""
+    """Reads from an iterator in a thread, a few items ahead of the caller. If reading an item fails, the caller gets
+    the error in place of this item."""
 
     def __init__(self, slabs: Iterator[Any]) -> None:
         self._found: queue.Queue[Any] = queue.Queue(AHEAD)

@@ -30,8 +30,8 @@ def _task(name: str, value: Any) -> None:
 
 
 class TrainingOptions(Retried, frozen=True, kw_only=True):
-    """The options for how, and how long, to train. To add an option, declare it here, and read it in the training
-    code."""
+    """The options that say how and for how long to train. To add an option, declare it here, and read it in the
+    training code."""
 
     optimizer: Annotated[
         Any,
@@ -80,12 +80,12 @@ class TrainingOptions(Retried, frozen=True, kw_only=True):
 
     @property
     def checkpoint_steps(self) -> int | None:
-        """The number of steps between checkpoints, or None if the interval isn't in steps."""
+        """The number of steps between checkpoints, or None if the interval isn't given in steps."""
         return self.checkpoint_every if isinstance(self.checkpoint_every, int) else None
 
     @property
     def checkpoint_s(self) -> float | None:
-        """The number of seconds between checkpoints, or None if the interval isn't a time."""
+        """The number of seconds between checkpoints, or None if the interval isn't given as a time."""
         every = self.checkpoint_every
         return seconds(every, name="checkpoint_every") if isinstance(every, str) else None
 

@@ -9,18 +9,18 @@ import numpy as np
 Shuffle = Literal["whole", "blocks"] | bool
 
 WHOLE_ROWS = 1 << 20
-"""The most rows that are shuffled as a whole: a permutation of this many takes 8 MB and 20 ms."""
+"""The most rows that are shuffled as a whole. A permutation of this many rows takes 8 MB and 20 ms."""
 BLOCK_ROWS = 1 << 12
 WINDOW_BLOCKS = 1 << 8
 
 
 class Order:
-    """The order of a table's rows in one epoch. It is the same for the same seed, epoch and number of rows, on any
-    machine.
+    """The order of a table's rows in one epoch. On all machines, the order is the same for the same seed, epoch and
+    number of rows.
 
     `"whole"` is a permutation of all rows. `"blocks"` draws blocks of 4,096 consecutive rows, and mixes the rows of 256
-    blocks at a time. This bounds memory, and reads a table that is larger than memory in long runs. `True` chooses
-    between these two by the number of rows, and `False` keeps the table's order.
+    blocks at a time. So little memory is needed, and a table that is larger than memory is read in long consecutive
+    pieces. `True` chooses between these two by the number of rows, and `False` keeps the table's order.
     """
 
     def __init__(self, rows: int, shuffle: Shuffle, seed: int, epoch: int) -> None:
@@ -37,7 +37,7 @@ class Order:
             self._starts = np.concatenate([[0], np.cumsum(sizes)[WINDOW_BLOCKS - 1 :: WINDOW_BLOCKS], [rows]])
 
     def at(self, start: int, stop: int) -> Any:
-        """Return the rows at the places from `start` up to, but without, `stop`."""
+        """Return the rows at the places from `start` to `stop`, without `stop` itself."""
         stop = min(stop, self.rows)
         if self._kind == "whole":
             return self._all[start:stop]
@@ -53,7 +53,7 @@ class Order:
         return np.concatenate(pieces) if pieces else np.arange(0)
 
     def _mixed(self, number: int) -> Any:
-        """Return the rows of a window, mixed. The last window is cached."""
+        """Return the rows of window `number` (256 blocks), mixed. The last window is cached."""
         if self._window[0] != number:
             blocks = self._blocks[number * WINDOW_BLOCKS : (number + 1) * WINDOW_BLOCKS]
             rows = (blocks[:, None] * BLOCK_ROWS + np.arange(BLOCK_ROWS)).ravel()

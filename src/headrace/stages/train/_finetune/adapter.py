@@ -25,8 +25,8 @@ _TYPES = {"classify": "SEQ_CLS", "continue": "CAUSAL_LM"}
 
 
 class Notes(Noun, frozen=True):
-    """How an adapter was trained: its task, columns, classes and text length. It is stored with the adapter, so that
-    texts are read in the same way when the adapter is used."""
+    """How an adapter was trained: the task, the columns, the classes and the maximum length of texts. These notes are
+    stored with the adapter, so that texts are read in the same way when the adapter is used."""
 
     task: Task
     text: str
@@ -63,7 +63,7 @@ class Tuned(torch.nn.Module):  # type: ignore[misc]
 
 
 def tuned(base: Folder | File, task: Task, classes: int, config: Mapping[str, Any]) -> Tuned:
-    """Return a model with a new adapter. `config` holds parameters of peft's `LoraConfig`, by their names there.
+    """Return a model with a new adapter. `config` holds parameters of peft's `LoraConfig`, by their names in peft.
 
     Raises:
         UsageError: the model can't be loaded, or peft refuses the parameters.
@@ -100,7 +100,7 @@ def read_notes(adapter: Folder) -> Notes:
     """Return how an adapter was trained.
 
     Raises:
-        UsageError: the folder is no adapter made by `finetune`.
+        UsageError: the folder isn't an adapter that `finetune` made.
     """
     try:
         return Notes(**json.loads((adapter / NOTES).read_text(encoding="utf-8")))

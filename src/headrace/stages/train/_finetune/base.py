@@ -13,8 +13,8 @@ from headrace.stages.prepare._tokenize.pretrained import GGUF, installed, offlin
 
 
 def base_model(model: Folder | File | str, gguf_file: str | None) -> Folder | File:
-    """Return a model's folder or GGUF file: a given folder, a GGUF file in it, or a folder of an installed package by
-    name.
+    """Return a model's folder or GGUF file. This is the given folder, a GGUF file in this folder, or the folder of an
+    installed package that `model` names.
 
     Raises:
         NotFoundError: the folder or file doesn't exist.
@@ -30,8 +30,7 @@ def base_model(model: Folder | File | str, gguf_file: str | None) -> Folder | Fi
 
 
 def sequence_classifier(base: Folder | File, classes: int) -> Any:
-    """Load the model with a new head for this many classes. The head's weights are drawn from PyTorch's random
-    generator."""
+    """Load the model with a new head for `classes` classes. The head's weights come from PyTorch's random generator."""
     with offline() as transformers:
         return _loaded(transformers.AutoModelForSequenceClassification, base, num_labels=classes)
 
@@ -68,7 +67,7 @@ def _loaded(kind: Any, base: Folder | File, **more: Any) -> Any:
 
 
 def _check(path: Path) -> None:
-    """Raise if a folder holds no model, or has weights only as pickles, which can run code."""
+    """Raise an error if a folder holds no model, or if its weights are only stored as pickles, which can run code."""
     there = sorted(each.name for each in path.iterdir()) if path.is_dir() else []
     told = listed(there, 8) or "nothing"
     if "config.json" not in there:

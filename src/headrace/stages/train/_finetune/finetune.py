@@ -19,8 +19,9 @@ class Finetuned(NamedTuple):
     """The output of `train.finetune`.
 
     `adapter` is a folder that peft can read: weights in safetensors, the configuration, and `task.json`, which says how
-    the adapter was trained. `history` is a table with one row for each epoch: `epoch`, `step`, `train_loss`,
-    `valid_loss` and other measures, `lr`. `report` has curves, and the share of the model that was trained.
+    the adapter was trained. `history` is a table with one row for each epoch. Its columns are `epoch`, `step`,
+    `train_loss`, `lr`, and one for each measure on `valid`, such as `valid_loss`. `report` has curves, and the share of
+    the model that was trained.
     """
 
     adapter: Folder
@@ -30,8 +31,8 @@ class Finetuned(NamedTuple):
 
 @takes(FinetuneCall)
 def finetune(call: FinetuneCall) -> Finetuned:
-    """Fine-tune a pretrained model by LoRA: small matrices beside some of its layers are trained, and the model's own
-    weights don't change.
+    """Fine-tune a pretrained model by LoRA: small matrices beside some layers are trained, and the model's own weights
+    don't change.
 
     Nothing is downloaded, none of the model's own code is run, and weights are read only from safetensors or GGUF. A
     training that is killed continues from its last checkpoint, as in `train.torch`.

@@ -34,8 +34,8 @@ def predict(call: PredictCall) -> pa.Table:
     """Return the table with the class that a model with its adapter predicts for each text, and with the probability of
     each class.
 
-    The new columns are `into`, and for each class `into_CLASS` with the probability. `evaluate.classification` takes
-    the columns of probabilities as `scores=`.
+    The new columns are `into` with the predicted class, and a column `into_CLASS` for each class, with its probability.
+    `evaluate.classification` takes the columns of probabilities as `scores=`.
 
     Raises:
         UsageError: the adapter was made for another model or another task, or the table lacks the column of texts.
@@ -51,8 +51,8 @@ class ForetellCall(PredictCall, frozen=True, kw_only=True):
 
 @takes(ForetellCall)
 def foretell(call: ForetellCall) -> pa.Table:
-    """Return the same as `predict`, but under its former stage name and column name, so that existing results are
-    reused.
+    """Return the same table as `predict`, but with the former names of the stage and the column, so that existing
+    results are reused.
 
     Raises:
         UsageError: for the same reasons as `predict`.

@@ -1,4 +1,4 @@
-"""Converts a table's texts to the input of a language model: tokens, a mask, and what is to be predicted."""
+"""Converts a table's texts to the input of a language model: tokens, a mask, and the target of each row."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Reading:
         return lesson.prepared(self.tokens(table, what).append_column(lesson.target, table[lesson.target]), what)
 
     def tokens(self, table: pa.Table, what: str) -> pa.Table:
-        """Return a table with the tokens and the mask of each text. Texts are cut to the maximum length; a column
-        `input_ids` isn't."""
+        """Return a table with the tokens and the mask of each text. Texts are cut to the maximum length. The tokens of
+        a column `input_ids` aren't cut."""
         if IDS in table.column_names:
             ids = [np.asarray(each, dtype=np.int32) for each in table[IDS].to_numpy(zero_copy_only=False)]
         else:
@@ -55,8 +55,9 @@ class Reading:
         return pa.table({IDS: _lists(ids), MASK: _lists([np.ones(len(each), np.int32) for each in ids])})
 
     def continued(self, table: pa.Table, what: str) -> pa.Table:
-        """Return a table with the tokens, the mask, and a mark for each token that is learned. These are the tokens of
-        the target, or all tokens if there is no target.
+        """Return a table with the tokens of each row, the mask, and a mark for each token that is learned.
+
+        The tokens of the target are learned, or all tokens if there is no target.
 
         If a row is too long, the beginning of its text is cut off, and the target is kept.
         """
@@ -80,8 +81,8 @@ class Reading:
         return pa.table({IDS: _lists(ids), MASK: mask, LEARNED: _lists(learned)})
 
     def prompts(self, table: pa.Table, what: str, room: int) -> list[np.ndarray[Any, Any]]:
-        """Return the tokens of each text that is to be continued. Texts are cut so that `room` more tokens fit within
-        the maximum length."""
+        """Return the tokens of each text that is to be continued. The beginning of a text is cut off if `room` more
+        tokens wouldn't fit within the maximum length."""
         most = max(self._notes.length - room, 1)
         return [ids[-most:] for batch in self._texts(table, what) for ids, _ in self._reader.read(batch, None)]
 
@@ -120,13 +121,14 @@ def texts(table: pa.Table, name: str, what: str) -> Iterator[list[str]]:
 
 
 def classify_objective(lesson: Lesson) -> Callable[[Any, dict[str, Any]], tuple[Any, dict[str, float]]]:
-    """Return a function that gives a batch's mean cross entropy, and the share of classes predicted correctly."""
+    """Return a function that returns a batch's mean cross entropy, and the share of rows whose class is predicted
+    correctly."""
     return lesson.objective(lambda scores, target: torch.nn.functional.cross_entropy(scores.float(), target))
 
 
 def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, float]]:
-    """Return the mean cross entropy of the tokens to learn, each predicted from the tokens before it. Return 0 if there
-    are no tokens to learn."""
+    """Return the mean cross entropy of the tokens to learn, or 0 if there are no tokens to learn. Each token is
+    predicted from the tokens before it."""
     scores = module(input_ids=batch[IDS], attention_mask=batch[MASK])[:, :-1]
     target = torch.where(batch[LEARNED] == 1, batch[IDS], -100)[:, 1:].long()
     total = torch.nn.functional.cross_entropy(
@@ -136,7 +138,8 @@ def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[st
 
 
 def learned_tokens(batch: dict[str, Any]) -> float:
-    """Return how many tokens of a batch are predicted. The first token of a row isn't predicted."""
+    """Return how many tokens to learn a batch has. The first token of a row doesn't count, because it can't be
+    predicted."""
     return float((batch[LEARNED][:, 1:] == 1).sum())
 
 

@@ -98,7 +98,7 @@ class Training:
 
 
 def _lesson(table: pa.Table, target: str, task: str) -> Lesson | None:
-    """Return what is to be learned if the target is a class, or None if texts are to be continued."""
+    """Return what is to be learned if the task is to predict classes, or None if the task is to continue texts."""
     if task not in ("classify", "continue"):
         raise UsageError(f"`task` is {task!r}", hint='give "classify" or "continue"')
     if not table.num_rows:

@@ -1,6 +1,6 @@
-"""Stores checkpoints while training goes on: the loop copies the state, and a thread writes the copy.
+"""Stores checkpoints while the training continues: the loop copies the state, and a thread writes the copy.
 
-In a checkpoint, the tensors are stored as a flat dictionary, and all else as plain values.
+In a checkpoint, the tensors are stored as a flat dictionary, and all other values as plain values.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ MARK = "\0tensor"
 class Keeper:
     """Stores checkpoints, one at a time. The loop stops only while the state is copied.
 
-    `stalled_s` is how long the loop has stopped in total, in seconds, and `longest_s` is the longest single stop.
+    `stalled_s` is how long the loop has been stopped in total, and `longest_s` is its longest single stop, both in
+    seconds.
     """
 
     def __init__(self, host: Host) -> None:
@@ -34,7 +35,7 @@ class Keeper:
         self.kept = 0
 
     def reserve(self, state: Callable[[], Any]) -> None:
-        """Allocate the memory for a copy of the state, in a thread: allocating new pages takes five times as long as
+        """Allocate the memory for a copy of the state in a thread. Allocating new pages takes five times as long as
         copying."""
         if self._reserving is None:
             self._reserving = self._thread.submit(self._packer.reserve, state())
@@ -45,13 +46,13 @@ class Keeper:
         return self._saving is not None and not self._saving.done()
 
     def is_free(self, within_s: float = 0.0) -> bool:
-        """Return whether the last checkpoint is written, after waiting at most `within_s` seconds for it."""
+        """Wait until the last checkpoint is written, but at most `within_s` seconds. Return whether it is written."""
         if self._saving is not None and within_s:
             wait([self._saving], within_s)
         return not self.is_busy
 
     def begin(self, state: Callable[[], Any]) -> None:
-        """Wait until an earlier checkpoint is written, copy the state, and begin to write the copy in a thread."""
+        """Wait until the earlier checkpoint is written, copy the state, and begin to write the copy in a thread."""
         began = time.perf_counter()
         self.settle()
         if self._reserving is not None:
@@ -63,7 +64,7 @@ class Keeper:
         self.longest_s = max(self.longest_s, took)
 
     def look(self) -> None:
-        """Report the last checkpoint if it is written by now; raise if writing it failed."""
+        """If the last checkpoint is written by now, report it. If writing it has failed, raise the error."""
         if self._saving is not None and self._saving.done():
             self.settle()
 
@@ -80,9 +81,9 @@ class Keeper:
 
 
 class Packer:
-    """Copies a state's tensors into memory that it reuses, so only the first copy allocates pages.
+    """Copies a state's tensors into memory that is reused, so only the first copy allocates pages.
 
-    A copy is overwritten by the next one.
+    The next copy overwrites the last one.
     """
 
     def __init__(self) -> None:
@@ -97,8 +98,8 @@ class Packer:
         return {"tensors": {name: self._copy(name, each) for name, each in tensors.items()}, "rest": rest}
 
     def reserve(self, state: Any) -> None:
-        """Allocate the memory into which `pack` will copy such a state. A thread may call this while the state
-        changes."""
+        """Allocate the memory into which `pack` will copy a state with tensors of the same shapes. A thread may call
+        this while the state changes."""
         tensors: dict[str, Any] = {}
         _replace(state, tensors, {}, "")
         for name, each in tensors.items():

@@ -25,7 +25,7 @@ from headrace.errors import HeadraceError
 from headrace.stages.train._torch.host import Host
 
 RESTARTS = 3
-"""How often the processes of a node start again from the last checkpoint after one of them died."""
+"""If a process of a node dies, the node's processes start again from the last checkpoint, at most this many times."""
 LOOK_S = 0.05
 PATIENCE_S = 10.0
 CHECKPOINT, FITTED, TRAINING = "checkpoint.pt", "fitted.pt", "training.pkl"
@@ -37,8 +37,8 @@ class RankFailed(HeadraceError):
 
 
 class Gang:
-    """The training processes of this node. Values and checkpoints of rank 0 go to the host. A failure in one process
-    ends all processes."""
+    """The training processes of this node. The values and checkpoints of rank 0 go to the host. If one process fails,
+    all processes end."""
 
     def __init__(self, host: Host, folder: Path, procs: int) -> None:
         self._host = host
@@ -51,7 +51,7 @@ class Gang:
         self._cut_off = ""
 
     def train(self) -> Any:
-        """Train on all ranks; return the result of rank 0, or None if rank 0 is on another node.
+        """Train on all ranks. Return the result of rank 0, or None if rank 0 is on another node.
 
         Raises:
             RankFailed: a rank raised an exception, or processes died more than `RESTARTS` times.
@@ -80,7 +80,7 @@ class Gang:
         return torch.load(fitted, weights_only=False) if fitted.exists() else None
 
     def _serve(self, agent: subprocess.Popen[bytes]) -> None:
-        """Handle the messages of the ranks, and pass on the driver's words, until torchrun has ended."""
+        """Until torchrun has ended, handle the messages of the ranks, and pass the driver's words on to them."""
         while agent.poll() is None or not self._heard.empty():
             self._report_saved()
             if (word := self._host.told()) is not None:
@@ -102,7 +102,7 @@ class Gang:
                     raise _of_rank(rank, error)
 
     def _save(self, path: str) -> None:
-        """Write a checkpoint to the store. If an earlier one is still being written, skip this one."""
+        """Write a checkpoint to the store. If an earlier checkpoint is still being written, don't write this one."""
         if self._saving is None:
             # memory-mapped, since the next checkpoint may replace the file before this one is read
             packed = torch.load(path, weights_only=False, mmap=True)
@@ -151,8 +151,8 @@ class Gang:
 
     @contextmanager
     def _listening(self) -> Iterator[tuple[str, bytes]]:
-        """Return a context that listens for ranks, with the address and the key that they need. When the context ends,
-        the ranks end."""
+        """Return a context that listens for ranks. It yields the address and the key that ranks need. When the context
+        ends, the ranks end."""
         # a socket's path may have 100 characters at most, and paths in the attempt's folder are longer
         with tempfile.TemporaryDirectory(prefix="hr-", ignore_cleanup_errors=True) as folder:
             address, key = os.path.join(folder, "line"), secrets.token_bytes(32)
@@ -185,8 +185,8 @@ _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
 def _of_rank(rank: int, error: BaseException) -> BaseException:
-    """Return the error that a rank raised. An error that isn't written for the user is wrapped in one that names the
-    rank."""
+    """Return the error that a rank raised. If the error isn't written for the user, return one that names the rank and
+    has the text of the original error."""
     if isinstance(error, HeadraceError | MemoryError):
         return error
     return RankFailed(f"rank {rank} raised {type(error).__name__}: {error}", hint="`headrace logs` has the traceback")
@@ -207,7 +207,7 @@ def _end(agent: subprocess.Popen[bytes]) -> None:
 
 
 def _own_address() -> str:
-    """Return the address by which other machines reach this one: that of the default network route."""
+    """Return the address at which other machines reach this machine: the address of the default network route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         try:
             out.connect(("10.255.255.255", 1))  # sends nothing
@@ -223,8 +223,8 @@ def _free_port() -> int:
 
 
 def _agent() -> None:
-    """Run `torchrun`, and end it when this process's standard input is closed. That happens when the process that
-    started this one is gone."""
+    """Run `torchrun`, and end it when the standard input of this process is closed. The input is closed when the parent
+    process is gone."""
     from torch.distributed.run import main  # noqa: PLC0415  0.1 s, needed only in this process
 
     def watch() -> None:

@@ -1,4 +1,5 @@
-"""The interface through which a training reports and stores its checkpoints, and the implementation for an attempt."""
+"""The interface through which a training reports values and stores checkpoints, and its implementation for an
+attempt."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ class Host(Protocol):
 
 
 class AttemptHost:
-    """The host of a training in an attempt: checkpoints go to the attempt's store. Outside of a run, none are
+    """The host of a training in an attempt: checkpoints go to the attempt's store. Outside of a run, no checkpoints are
     stored."""
 
     def __init__(self) -> None:
@@ -58,8 +59,8 @@ class AttemptHost:
         return self._attempt.told()
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """Return the last checkpoint, or None. A damaged one is ignored: training from the start gives the same
-        weights."""
+        """Return the last checkpoint, or None. A damaged checkpoint is ignored, since training from the start gives the
+        same weights."""
         try:
             found = self._attempt.checkpoint()
         except (BlobDamaged, BlobMissing) as error:

@@ -1,4 +1,5 @@
-"""A network with all state that changes in training. It learns one step at a time, and its whole state is a value."""
+"""A network with all state that changes in training. It learns one step at a time, and all of its state can be saved
+and loaded."""
 
 from __future__ import annotations
 
@@ -69,14 +70,16 @@ class Learner:
 
     @property
     def _warmth(self) -> float:
-        """The share of the full learning rate that the last step used: below 1 only during a warm-up, and never 0."""
+        """The share of the full learning rate that the last step used. It is below 1 only during a warm-up, and is
+        never 0."""
         return min(1.0, max(1, self._steps) / max(1, self.options.warmup_steps))
 
     def step(self, batch: dict[str, Any], weight: float = 1.0) -> float:
-        """Learn from a batch; return its mean loss. If the loss isn't finite, raise an error; but with
-        `on_nonfinite="skip"`, learn nothing and return NaN.
+        """Learn from a batch, and return its mean loss.
 
-        `weight` scales the gradient for the number of this rank's rows: 1 if all ranks have the same number.
+        If the loss isn't finite, `on_nonfinite` decides: `"fail"` raises an error, and `"skip"` learns nothing and
+        returns NaN. `weight` scales the gradient by this rank's number of rows. It is 1 if all ranks have the same
+        number of rows.
 
         Raises:
             UsageError: the loss is not finite, or has no gradient.
@@ -103,7 +106,8 @@ class Learner:
         return value
 
     def _take_step(self) -> None:
-        """Make the optimizer's step. In a warm-up it uses a lower rate, which the schedulers don't see."""
+        """Make the optimizer's step. During a warm-up, this step uses a lower learning rate. Schedulers don't see the
+        lower rate."""
         self._steps += 1
         groups = self.optimizer.param_groups if self._warmth < 1 else []
         rates = [group["lr"] for group in groups]
@@ -115,7 +119,8 @@ class Learner:
             group["lr"] = rate
 
     def end_epoch(self, loss: float) -> None:
-        """Make the scheduler's step, if it makes one each epoch. A scheduler that watches the loss gets `loss`."""
+        """Make the scheduler's step, if the scheduler makes a step each epoch. A scheduler that watches the loss gets
+        `loss`."""
         if self.scheduler is None or self.options.scheduler_every != "epoch":
             return
         if self._watches_loss:
@@ -131,8 +136,8 @@ class Learner:
         return {"loss": float(loss.item()), **measures}
 
     def on_device(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return a batch as tensors on the device, copied into new memory: the alignment of memory may change the last
-        bit of results."""
+        """Return a batch as tensors on the device, copied into new memory, since the alignment of memory may change the
+        last bit of results."""
         return {name: _own(torch.from_numpy(np.asarray(each)), self.device) for name, each in batch.items()}
 
     def weights(self) -> dict[str, Any]:

@@ -24,21 +24,20 @@ from headrace.stages.train._torch.target import TARGET
 from headrace.stages.train.loader import Loader
 
 TOGETHER_EVERY = 8
-"""The number of steps after which rank 0 shares the driver's words with the other ranks. Sharing them costs a message
-each time."""
+"""Rank 0 passes the driver's words on to the other ranks once in this many steps, because each time costs a message."""
 PATIENCE_S = 0.2
-"""If a checkpoint is due while the previous one is being written, the step waits this long for the previous one. So
-small checkpoints are stored on time."""
+"""If a checkpoint is due while the previous checkpoint is being written, the step waits up to this many seconds for the
+previous one. So small checkpoints are stored on time."""
 LOOK_S = 1.0
-"""The time between two measurements of a GPU's utilisation."""
+"""The time between two measurements of a GPU's utilisation, in seconds."""
 _WORDS: tuple[Word | None, ...] = (None, "checkpoint", "stop", "prune")
 
 
 class Fitted(Noun, frozen=True):
     """The result of a training: the weights, one entry of `history` for each epoch, and how it ended.
 
-    The weights are those of epoch `given_epoch`, from 1. `cut` says where the driver ended the training early, and is
-    empty if the driver didn't.
+    The weights are those of epoch `given_epoch`, from 1. `cut` says where the driver ended the training early. It is
+    empty if the training wasn't ended early.
     """
 
     weights: dict[str, Any]
@@ -52,7 +51,8 @@ class Fitted(Noun, frozen=True):
 class Fitting:
     """One training, as one of the `world` ranks that train together.
 
-    `counts` returns the number of items over which a batch's loss is the mean. By default that is the number of rows.
+    A batch's loss is a mean over items, and `counts` returns the number of these items. By default, the items are the
+    rows.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Fitting:
         self._began = self._saved_at = time.perf_counter()
 
     def run(self) -> Fitted:
-        """Train to the end, or until the driver ends it; return the result.
+        """Train to the end, or until the driver ends the training. Return the result.
 
         Raises:
             UsageError: the loss is not finite, or the model can't use its input.
@@ -108,8 +108,8 @@ class Fitting:
         return self._fitted()
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], int, int]]:
-        """Yield the rest of the epoch: this rank's part of each batch, its number of rows, and the number over all
-        ranks."""
+        """Yield the batches that are left of the epoch: for each batch this rank's part, the number of rows in this
+        part, and the number of rows over all ranks."""
         before = self._loader.position
         for batch in self._loader:
             size = self._loader.position - before
@@ -139,7 +139,7 @@ class Fitting:
         self._heed(self._word())
 
     def _word(self) -> Word | None:
-        """Return what to do now; it is the same on all ranks."""
+        """Return what to do now. All ranks return the same word."""
         if self._world > 1 and self._step % TOGETHER_EVERY and not self._is_due_by_step():
             return None
         word = self._own_word() if self._rank == 0 else None
@@ -160,7 +160,7 @@ class Fitting:
             self._keeper.reserve(self._learner.state)
         due = self._is_due_by_step()
         self._owed = self._owed or due or (every_s is not None and passed_s >= every_s)
-        # a checkpoint that is due is put off while the previous one is being written: training doesn't wait
+        # While the previous checkpoint is being written, a checkpoint that is due must wait, but the training goes on.
         if self._owed and self._keeper.is_free(within_s=PATIENCE_S if due else 0.0):
             self._owed = False
             return "checkpoint"
@@ -183,7 +183,7 @@ class Fitting:
         self._ending = word
 
     def _end_epoch(self) -> None:
-        """Record the epoch's measures: the losses, and those on `valid` if there is one."""
+        """Record the measures of the epoch: the losses, and the measures on `valid` if this is given."""
         total, count = self._together(self._sum, self._count)
         self._sum = self._count = 0.0
         entry = {"epoch": float(len(self._history) + 1), "step": float(self._step)}
@@ -249,8 +249,8 @@ class Fitting:
         return f"it was told to {self._ending}, and {where}"
 
     def _state(self) -> dict[str, Any]:
-        """Return all state that the rest of the training depends on. All ranks must call it together, since each has
-        its own random state."""
+        """Return all state that the rest of the training depends on. All ranks must call this method together, since
+        each rank has its own random state."""
         own = {"random": random_state(), "sums": [self._sum, self._count]}
         everyone: list[Any] = [own]
         if self._world > 1:
@@ -304,7 +304,7 @@ class Fitting:
         }
 
     def _log_going(self) -> None:
-        """Log the totals over all attempts, such as times. Such totals differ between equal trainings, so they are no
+        """Log the totals over all attempts, such as times. Such totals differ between equal trainings, so they aren't
         part of the output."""
         facts = self._facts()
         facts["mean_samples_per_s"] = facts["samples"] / max(facts["seconds"], 1e-9)
@@ -376,8 +376,8 @@ def part(size: int, rank: int, world: int) -> int:
 
 
 def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception | None:
-    """Return our error for a failure in the user's model, with the shapes of its input. Return None if the original
-    error should be raised."""
+    """Return our error for a failure in the user's model, with the shapes of the model's input. Return None if the
+    original error should be raised."""
     if not first or is_short_of_memory(error) or "CUDA error" in str(error):  # not the model's fault
         return None
     given = ", ".join(f"{_shown(name)} {each.dtype}{list(each.shape)}" for name, each in batch.items())

@@ -12,7 +12,7 @@ _WORDS = ("can't allocate memory", "not enough memory")
 
 
 def is_short_of_memory(error: BaseException) -> bool:
-    """Return whether an error of the model means that there is not enough memory."""
+    """Return whether an error that the model raised means that there is not enough memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(each in str(error) for each in _WORDS)

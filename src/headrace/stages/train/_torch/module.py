@@ -1,4 +1,4 @@
-"""How to make a module, as a value: the name of its class or function, and the arguments."""
+"""How to make a module, as data that can be stored: the name of the module's class or function, and the arguments."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Made(Noun, frozen=True):
         return self.module_of(_found(self.factory))
 
     def module_of(self, model: Any) -> Any:
-        """Return a new module, made by `model`: the class or function that `factory` names, which the caller already
-        has."""
+        """Return a new module, made by `model`, which is the class or function that `factory` names. The caller has
+        imported it already."""
         args = [_found(each.name) if isinstance(each, Named) else each for each in self.args]
         kwargs = {key: _found(each.name) if isinstance(each, Named) else each for key, each in self.kwargs.items()}
         while isinstance(model, functools.partial):
@@ -51,8 +51,8 @@ class Made(Noun, frozen=True):
 
 
 def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
-    """Return how a model is made. If the model has parameters `inputs` and `outputs`, they get the numbers of features
-    and of scores."""
+    """Return how a model is made. If the model has a parameter `inputs`, this gets the number of features. If it has a
+    parameter `outputs`, this gets the number of scores."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     while isinstance(model, functools.partial):
@@ -71,7 +71,7 @@ def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
 
 
 def check_maker(model: Any) -> None:
-    """Raise if `model` can't make a module: it is a module already, or can't be called.
+    """Raise an error if `model` can't make a module because it is a module already, or can't be called.
 
     Raises:
         UsageError: `model` is neither a class nor a function.
@@ -90,8 +90,8 @@ def _name(code: Any) -> str:
 
 
 def _is_module(value: Any) -> bool:
-    """Return whether a value is a PyTorch module. Its classes' names are compared, since importing PyTorch takes 2 s
-    and readers don't need it."""
+    """Return whether a value is a PyTorch module. The names of its classes are compared, since importing PyTorch takes
+    2 s and readers don't need PyTorch."""
     return any(f"{each.__module__}.{each.__name__}" == "torch.nn.modules.module.Module" for each in type(value).__mro__)
 
 

@@ -18,10 +18,11 @@ BATCH_ROWS = 4096
 
 
 class Network(Noun, frozen=True):
-    """The model that `train.torch` trained. `state` is the module's `state_dict()`, stored as safetensors.
+    """The model that `train.torch` trained.
 
-    `made` says how to make the module. `lesson` says what its input and output mean. `chosen_on` is a sketch of the
-    rows that chose the epoch, or empty if none did.
+    `state` is the module's `state_dict()`, stored as safetensors. `made` says how to make the module. `lesson` says
+    what the module's input and output mean. `chosen_on` is a sketch of the rows that were used to choose the epoch. It
+    is empty if no rows were used.
     """
 
     made: Made
@@ -68,7 +69,7 @@ class Network(Noun, frozen=True):
 
     @property
     def classes_(self) -> Any:
-        """The classes, in the order of `predict_proba`. The name is that of scikit-learn."""
+        """The classes, in the order of the columns of `predict_proba`. scikit-learn uses the same name."""
         return np.asarray(self.lesson.classes or ())
 
     def _answers(self, table: Any) -> Any:

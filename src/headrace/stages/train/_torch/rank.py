@@ -23,7 +23,7 @@ from headrace.stages.train._torch.training import Training
 
 
 class RankHost:
-    """The host of a rank: it reaches the attempt over a socket. Checkpoints are files in the attempt's folder."""
+    """The host of a rank. It talks to the attempt over a socket. Checkpoints are files in the attempt's folder."""
 
     def __init__(self, line: Connection, folder: Path, rank: int) -> None:
         self._line = line
@@ -42,7 +42,8 @@ class RankHost:
         return None if self._words.empty() else self._words.get()
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """Return the last checkpoint, on all ranks. It is read on the first node, which has the file."""
+        """Return the last checkpoint. All ranks return the same one: rank 0 reads the file, and sends the checkpoint to
+        the others."""
         found: list[Any] = [None]
         if self._rank == 0 and self._path.exists():
             found = [torch.load(self._path, weights_only=False)]
@@ -50,8 +51,10 @@ class RankHost:
         return found[0]  # type: ignore[no-any-return]
 
     def save(self, checkpoint: dict[str, Any]) -> Any:
-        """Write a checkpoint to a new file, and return its path. This file is enough to start again after a rank died;
-        if the node is lost, the copy in the store is needed."""
+        """Write a checkpoint to a new file, and return its path.
+
+        If a rank dies, this file is enough to start again. If the node is lost, the copy in the store is needed.
+        """
         aside = self._path.with_suffix(".new")
         torch.save(checkpoint, aside)
         return aside
@@ -97,10 +100,11 @@ def main() -> None:
 
 
 def _store(rank: int, world: int) -> Any:
-    """Return the store in which the ranks find each other. Its keys have a prefix for each start of the ranks.
+    """Return the store in which the ranks find each other. Its keys have a different prefix for each start of the
+    ranks.
 
-    torchrun keeps one store over all starts: without the prefix, restarted ranks would look for the ranks of the first
-    start.
+    torchrun uses the same store for all starts. Without the prefix, restarted ranks would look for the ranks of the
+    first start.
     """
     is_mine = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     store = torch.distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, is_mine)
@@ -108,7 +112,8 @@ def _store(rank: int, world: int) -> Any:
 
 
 def _is_anothers(error: BaseException | None) -> bool:
-    """Return whether an error was caused by the end of another rank. torchrun then starts all ranks again."""
+    """Return whether an error was caused by the end of another rank. After such an error, torchrun starts all ranks
+    again."""
     while error is not None:
         if isinstance(error, torch.distributed.DistError) or _CUT_OFF.search(str(error)):
             return True

@@ -25,10 +25,12 @@ _OF_LOGIT = {"BCEWithLogitsLoss", "binary_cross_entropy_with_logits"}
 
 
 class Lesson(Noun, frozen=True):
-    """What a network learns. `columns` are its input as the loader takes it: only `x`, or several arrays by name.
+    """What a network learns.
 
-    `classes` are the target's values, in the order of the model's scores; None if the target is a number. `categories`
-    are the values of dictionary-encoded columns, in the order of their codes: another table may have other codes.
+    `columns` names the input columns of each array that the network gets: only `x`, or several arrays by name.
+    `classes` are the target's values, in the order of the model's scores. They are None if the target is a number.
+    `categories` are the values of dictionary-encoded columns, in the order of their codes. They are kept because
+    another table may have other codes.
     """
 
     target: str
@@ -39,13 +41,13 @@ class Lesson(Noun, frozen=True):
 
     @property
     def shown(self) -> list[str]:
-        """The model's input columns, each once."""
+        """The names of the model's input columns, each once."""
         wanted = [name for each in self.columns.values() for name in ([each] if isinstance(each, str) else each)]
         return list(dict.fromkeys(wanted))
 
     @property
     def inputs(self) -> int | None:
-        """The number of columns in `x` if it is a matrix of single columns, otherwise None."""
+        """The number of columns in `x` if `x` is a matrix made of several columns, otherwise None."""
         x = self.columns.get(INPUT)
         return len(x) if isinstance(x, list) else None
 
@@ -55,8 +57,8 @@ class Lesson(Noun, frozen=True):
         return len(self.classes or ()) if self.answer == "classes" else 1
 
     def prepared(self, table: Any, what: str) -> Any:
-        """Return the input columns, and the target in the form that the loss needs: class numbers for classes, and
-        float32 for all else.
+        """Return the input columns, and the target in the form that the loss needs: class numbers if the target is
+        classes, otherwise float32.
 
         Raises:
             UsageError: the table is empty or lacks a column, or its target can't be learned.
@@ -133,7 +135,7 @@ def _places(column: Any, values: Sequence[Any], name: str, what: str) -> Any:
 
 
 def _decoded(column: Any) -> Any:
-    """Return a column with its plain values, in a type that can be searched."""
+    """Return a column with its values instead of codes, in a type in which Arrow can search."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
@@ -158,9 +160,9 @@ def _numbered(column: Any, target: str) -> Any:
 def lesson(
     table: Any, target: str, features: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None, loss: str | None
 ) -> Lesson:
-    """Return what to learn, from the training table and the loss's name.
+    """Return what to learn, from the training table and the name of the loss.
 
-    Without a loss, a target of floats or decimals is a value, and any other target is classes.
+    Without a loss, a target of floats or decimals is learned as a value, and any other target as classes.
 
     Raises:
         UsageError: there is no such column, no input column, or only one class.

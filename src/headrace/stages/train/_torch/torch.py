@@ -22,8 +22,8 @@ class Trained(NamedTuple):
     """The output of `train.torch`.
 
     `model` has the weights and methods to use them (`predict`, `predict_proba`, `module()`). `history` is a table with
-    one row for each epoch: `epoch`, `step`, `train_loss`, `valid_loss` and other measures, `lr`. `report` has the
-    curves.
+    one row for each epoch. Its columns are `epoch`, `step`, `train_loss`, `lr`, and one for each measure on `valid`,
+    such as `valid_loss`. `report` has the curves.
     """
 
     model: Network
@@ -33,10 +33,10 @@ class Trained(NamedTuple):
 
 @takes(TorchCall)
 def torch(call: TorchCall) -> Trained:
-    """Train a network on a table; return its weights, its history by epoch, and a report.
+    """Train a network on a table. Return its weights, its history by epoch, and a report.
 
-    A training that is killed continues from its last checkpoint. On a CPU it then ends with exactly the same weights as
-    one that was not interrupted.
+    A training that is killed continues from its last checkpoint. On a CPU, it then ends with exactly the same weights
+    as a training that was not interrupted.
     """
     check_maker(call.model)
     _check_sharing(call)
@@ -47,10 +47,10 @@ def torch(call: TorchCall) -> Trained:
 
 
 def _check_sharing(call: TorchCall) -> None:
-    """Raise if this number of processes can't train together.
+    """Raise an error if this number of processes can't train together.
 
     Raises:
-        UsageError: a number is only known at run time, or a batch has fewer rows than there are processes.
+        UsageError: `procs` or `nodes` is only known at run time, or a batch has fewer rows than there are processes.
     """
     for name in ("procs", "nodes"):
         declared(TorchCall)[name].refuse(name, getattr(call, name))

@@ -52,9 +52,8 @@ class Training:
         self._chosen_on = sketch(valid, self._lesson.shown) if chose else None
 
     def train(self, procs: int) -> Any:
-        """Train with `procs` processes on each of the attempt's nodes; return the network, its history and the report.
-
-        Return None on all nodes except the first, whose result counts.
+        """Train with `procs` processes on each of the attempt's nodes. On the first node, return the network, its
+        history and the report. On all other nodes, return None.
         """
         fitted: Fitted | None
         if procs == 1 and attempt().nodes == 1:
@@ -74,7 +73,7 @@ class Training:
 
     def pack(self, folder: Path) -> None:
         """Write this object to a folder, from which other processes read it with `unpacked`. Tables are written as
-        files that those processes memory-map."""
+        files, which the other processes memory-map."""
         for name, table in (("table", self._table), ("valid", self._valid)):
             if table is not None:
                 with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
@@ -95,7 +94,7 @@ class Training:
 
     @memory_errors()
     def fit(self, host: Host, *, rank: int = 0, world: int = 1) -> Fitted:
-        """Train as one of the ranks that train together; return the result.
+        """Train as rank `rank` of the `world` ranks that train together. Return the result.
 
         Raises:
             MemoryError: there is not enough memory.

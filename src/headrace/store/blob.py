@@ -1,4 +1,4 @@
-"""A blob: one stored copy (generation) of some bytes in a store."""
+"""A blob: one stored copy of some bytes in a store. Such a copy is called a generation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from headrace.spec.noun import Row
 
 
 class Blob(Row, frozen=True):
-    """A blob in a store: the BLAKE3 hex digest of its bytes, their number, and the nonce of this generation."""
+    """A blob in a store: the BLAKE3 hex digest of its bytes, the number of its bytes, and the nonce of this
+    generation."""
 
     digest: str
     size: int
@@ -14,7 +15,7 @@ class Blob(Row, frozen=True):
 
 
 class Found(Row, frozen=True):
-    """A blob in a listing of a store. `modified` is when it was written, in Unix seconds by the store's clock."""
+    """A blob in a listing of a store. `modified` is when the blob was written, in Unix seconds by the store's clock."""
 
     digest: str
     nonce: str
@@ -23,9 +24,9 @@ class Found(Row, frozen=True):
 
 
 class Stray(Row, frozen=True):
-    """An unfinished file of a store: its writer is still at work, or has died.
+    """An unfinished file of a store: its writer is still writing, or has died.
 
-    `modified` is when it was last written, in Unix seconds.
+    `modified` is when the file was last written, in Unix seconds.
     """
 
     name: str

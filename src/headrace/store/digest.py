@@ -1,6 +1,6 @@
 """Computes the digest of a file, which is read in pieces.
 
-A memory map isn't used: its pages would count as memory of the process (2.3 times the file's size as PSS).
+A memory map isn't used, because its pages would count as memory of the process (2.3 times the file's size as PSS).
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from headrace.store.blob import Blob
 from headrace.store.errors import Place, trouble
 
 STEP_BYTES = 1 << 20
-"""The most bytes of one call of `write`. For larger writes, Linux allocates memory in blocks of 2 MiB. A virtual
-machine may have returned such blocks to its host, and getting them back took ten times as long as the write itself
+"""The most bytes that are written at once. For larger writes, Linux allocates memory in blocks of 2 MiB. A virtual
+machine may have returned such blocks to its host. In a measurement, getting them back made the write ten times as slow
 (256 MB: 0.53 s instead of 0.055 s)."""
 
 
@@ -55,8 +55,8 @@ class Draft:
         return self._file
 
     def keep(self) -> Blob:
-        """Make the draft a blob and return it. A draft of a batch is durable when the batch ends, any other draft at
-        once."""
+        """Make the draft a blob and return it. A draft of a batch is durable when the batch has ended. Any other draft
+        is durable when this method returns."""
         if self._file is not None:
             self._file.close()
         if not self.path.exists():

@@ -15,10 +15,11 @@ FULL_BELOW_BYTES = 1 << 20
 
 
 def trouble(error: BaseException, path: Path, place: Place = "store") -> StoreError | None:
-    """Return our error if `error`, raised while `path` was written, means that the store is full or can't be written.
+    """Return our error if `error` means that the store is full or can't be written. `error` was raised while `path` was
+    written.
 
     Return None if the error has another cause. Libraries report a full disk in different ways (a short write, or a
-    message without an error number), so the free space of the file system is checked too.
+    message without an error number). So the free space of the file system is checked too.
     """
     code = error.errno if isinstance(error, OSError) else None
     if code in FULL or (not isinstance(error, StoreError) and code is None and _is_full(path)):
@@ -45,7 +46,8 @@ def _is_full(path: Path) -> bool:
 
 
 def _is_ours(error: OSError, path: Path) -> bool:
-    """Return whether the error is about a file of the store, not about another file that the caller was reading."""
+    """Return whether the error is about a file of the store, rather than about another file that the caller was
+    reading."""
     return error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(path.parent.parent)
 
 
@@ -59,7 +61,7 @@ def missing(digest: str, nonce: str, url: str) -> BlobMissing:
 
 
 def damaged(digest: str, nonce: str, why: str) -> BlobDamaged:
-    """Return the error for a blob whose bytes don't have its digest. `why` says how that was found."""
+    """Return the error for a blob whose bytes don't have its digest. `why` says how the damage was found."""
     return BlobDamaged(
         f"the blob `{digest[:12]}` (generation `{nonce}`) is damaged: {why}",
         hint="`headrace fsck --deep --repair` keeps it from being reused; after that, run again",

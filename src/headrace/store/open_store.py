@@ -16,7 +16,7 @@ from headrace.store.store import Store
 def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping[str, str] | None = None) -> Store:
     """Return the store at an address.
 
-    `local` is the store's folder on this machine, for caches and logs; if `local` is None, a folder store uses its own
+    `local` is the store's folder on this machine, for caches and logs. If `local` is None, a folder store uses its own
     folder. `own` are variables, such as credentials, that are used in addition to the environment.
 
     Raises:
@@ -36,12 +36,13 @@ def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping
 
 
 def folder_of(address: StoreAddress) -> Path:
-    """Return the folder of a folder store's address."""
+    """Return the folder that the address of a folder store names."""
     return Path(unquote(urlsplit(address.url).path) if address.url.startswith("file://") else address.url)
 
 
 def prepare(address: StoreAddress) -> None:
-    """Import the modules that opening this store needs, so that forked processes have them. This starts no thread."""
+    """Import the modules that opening this store needs, so that forked processes have these modules. This starts no
+    thread."""
     if address.is_remote:
         import headrace.store.bucket.object_store  # noqa: F401, PLC0415  100 ms that a folder store doesn't need
 

@@ -14,7 +14,7 @@ from headrace.store.store import Batch, Logs, Spool, Store
 class Everywhere:
     """Several stores used as one (implements `store.Store`). The first of them is the home store.
 
-    Replicas of a blob have the same name in all stores, so each of them can be read.
+    The replicas of a blob have the same name in all stores, so any replica can be read.
     """
 
     def __init__(self, stores: Sequence[Store]) -> None:
@@ -42,15 +42,17 @@ class Everywhere:
         return self._home.logs
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Return the path of a file on this machine with a blob's bytes. With `verify`, the bytes have been checked."""
+        """Return the path of a file on this machine with a blob's bytes. If `verify`, the bytes have been compared with
+        the digest."""
         return self._having(digest, nonce).path(digest, nonce, verify=verify)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Return the bytes of a small blob if its store keeps small blobs in memory, or None."""
+        """Return the bytes of a blob if it is small and its store keeps small blobs in memory. Otherwise return
+        None."""
         return self._having(digest, nonce).held(digest, nonce)
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
-        """Do nothing: the store that has a blob is only known when the blob is read."""
+        """Do nothing, because it isn't known which store has a blob until the blob is read."""
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
         """Return a blob as an open file that can seek."""
@@ -61,12 +63,13 @@ class Everywhere:
         return next((size for store in self._stores if (size := store.size(digest, nonce)) is not None), None)
 
     def modified(self, digest: str, nonce: str) -> float | None:
-        """Return when a blob was written, in Unix seconds by the clock of the store that has it, or None."""
+        """Return when a blob was written, in Unix seconds by the clock of the store that has the blob. Return None if
+        no store has it."""
         return self._having(digest, nonce).modified(digest, nonce)
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs (each digest and nonce) in the given order; None for a blob that no store
-        has."""
+        """Return the sizes of many blobs (each digest and nonce) in the given order. The size is None if no store has
+        the blob."""
         asked = list(generations)
         sizes: list[int | None] = [None] * len(asked)
         for store in self._stores:
@@ -76,7 +79,8 @@ class Everywhere:
         return sizes
 
     def verify(self, digest: str, nonce: str) -> None:
-        """Read a whole blob and compare its bytes with its digest; raise `BlobMissing` or `BlobDamaged`."""
+        """Read a whole blob and compare its bytes with its digest. Raise `BlobMissing` or `BlobDamaged` if the blob
+        isn't right."""
         self._having(digest, nonce).verify(digest, nonce)
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
@@ -123,5 +127,6 @@ class Everywhere:
         return self._home.now()
 
     def _having(self, digest: str, nonce: str) -> Store:
-        """Return the first store that has a blob, or else the home store, which then raises the error."""
+        """Return the first store that has a blob. If no store has it, return the home store, which then raises the
+        error."""
         return next((store for store in self._stores if store.size(digest, nonce) is not None), self._home)

@@ -20,7 +20,8 @@ def new_nonce() -> str:
 
 
 class Batch(Protocol):
-    """A batch of blobs. When it ends, all its blobs are durable; if it ends with an error, none of them is kept."""
+    """A batch of blobs. When the batch has ended, all its blobs are durable. If it ends with an error, no blob is
+    kept."""
 
     def draft(self) -> Draft:
         """Return a draft, a file to write to. As a context manager, it deletes its file unless `keep` was called."""
@@ -50,7 +51,7 @@ class Spool(Protocol):
     """The reports that the workers of a run write to the store (spill) while they have no driver."""
 
     def spill(self, run: str, name: str, data: bytes) -> None:
-        """Append bytes to the spill `name` of a run. On return they are durable."""
+        """Append bytes to the spill `name` of a run. When this method returns, the bytes are durable."""
         ...
 
     def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
@@ -85,9 +86,9 @@ class Logs(Protocol):
 class Store(Protocol):
     """A store of immutable blobs.
 
-    Each put writes a generation of its own, named by the BLAKE3 digest of the bytes and a nonce. It never reuses a blob
-    that the store has. A method raises `BlobMissing` for a blob that the store doesn't have, `BlobDamaged` for bytes
-    that don't have their digest, and `StoreError` if the store can't be read or written.
+    Each put writes a new generation, named by the BLAKE3 digest of the bytes and a nonce. A put never reuses a blob
+    that the store already has. A method raises `BlobMissing` for a blob that the store doesn't have, `BlobDamaged` for
+    bytes that don't have their digest, and `StoreError` if the store can't be read or written.
     """
 
     @property
@@ -123,14 +124,15 @@ class Store(Protocol):
         ...
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Return the path of a file on this machine with a blob's bytes. Read it at once: it may be deleted later.
+        """Return the path of a file on this machine with a blob's bytes. Read the file at once, because it may be
+        deleted later.
 
         The bytes have been compared with the digest if `verify` is true, or if they were fetched from a server.
         """
         ...
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Return the bytes of a small blob if this store keeps small blobs in memory, or None.
+        """Return the bytes of a blob if it is small and this store keeps small blobs in memory. Otherwise return None.
 
         The bytes have been compared with the digest.
         """
@@ -144,7 +146,8 @@ class Store(Protocol):
         ...
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Return a blob as an open file that can seek. From a server, only the ranges that are read are fetched."""
+        """Return a blob as an open file that can seek. If the store is on a server, only the ranges that are read are
+        fetched."""
         ...
 
     def size(self, digest: str, nonce: str) -> int | None:
@@ -156,7 +159,8 @@ class Store(Protocol):
         ...
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs (each digest and nonce) in the given order. A missing blob has the size None.
+        """Return the sizes of many blobs (each digest and nonce) in the given order. The size of a missing blob is
+        None.
 
         A store on a server makes parallel requests.
         """
@@ -175,7 +179,8 @@ class Store(Protocol):
         ...
 
     def delete_all(self, generations: Sequence[tuple[str, str]]) -> None:
-        """Delete blobs (each digest and nonce), a few thousand at most, with few requests if the store allows that."""
+        """Delete blobs (each digest and nonce), at most a few thousand. If the store can delete many blobs in one
+        request, it does."""
         ...
 
     def blobs(self) -> Iterator[Found]:
@@ -185,8 +190,8 @@ class Store(Protocol):
     def strays(self, now: float | None = None) -> Iterator[Stray]:
         """Return an iterator over the unfinished files: files that are being written, or whose writer has died.
 
-        `now` is a time that the method `now` returned. If it is given, the times of the files are by that method's
-        clock.
+        `now` is a time that the method `now` has returned. If it is given, the times of the files are by the clock of
+        that method.
         """
         ...
 

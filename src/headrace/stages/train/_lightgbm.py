@@ -315,7 +315,7 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
 
 
 def _warn_of_many_levels(columns: Sequence[Any]) -> None:
-    """Warn of columns of categories in which nearly every row has its own text, such as IDs or free texts."""
+    """Warn of columns of categories with many different texts for their number of rows, such as IDs or free texts."""
     many = []
     for column in columns:
         if str(column.dtype) == "category" and column.cat.categories.dtype.kind not in "iufb":

@@ -25,24 +25,24 @@ from headrace.store.bucket.refusal import GONE, Act, code_of, is_missing, is_pas
 from headrace.waits import waiting
 
 PATIENCE_S = 60.0
-"""How long requests to a server that doesn't answer, or answers with an error, are repeated, in seconds. The server may
-be restarting."""
+"""If a server doesn't answer, or answers with an error, requests are repeated for this many seconds. The server may be
+restarting."""
 
 PART_BYTES = 8 << 20
-"""The size of one part, when a large object is sent or fetched in parts."""
+"""The size of one part, if a large object is sent or fetched in parts."""
 
 PARTS_AT_ONCE = 8
-"""How many parts are sent or fetched at once. So a transfer holds `PARTS_AT_ONCE * PART_BYTES` bytes in memory."""
+"""How many parts are sent or fetched at once. So a transfer needs `PARTS_AT_ONCE * PART_BYTES` bytes of memory."""
 
 PARTS_LIMIT = 9_000
 """The most parts of an upload. Amazon allows 10,000."""
 
 TRIES = 6
-"""How many times an object is requested if its bytes arrive incomplete. Requests without an answer are repeated by
-obstore itself."""
+"""How many times an object is requested if its bytes arrive incomplete. If there is no answer at all, obstore itself
+repeats the request."""
 
 TROUBLES = (BaseError, OSError)
-"""The exceptions that obstore raises: its own, and `FileNotFoundError` and similar ones of Python."""
+"""The exceptions that obstore raises: exceptions of its own, and Python's `FileNotFoundError` and similar ones."""
 
 READ_S, REQUEST_S, CONNECT_S = 60, 600, 5
 
@@ -54,7 +54,8 @@ class Absent(Exception):
 class Object(Struct, frozen=True):
     """An object in a listing of a bucket.
 
-    `modified` is in Unix seconds by the server's clock. `tag` is the server's identifier of the bytes (ETag), or empty.
+    `modified` is in Unix seconds by the server's clock. `tag` is the server's identifier of the bytes (ETag), or empty
+    if the server gives none.
     """
 
     name: str
@@ -89,8 +90,8 @@ class Bucket:
         """The client of obstore.
 
         Raises:
-            StoreError: this process was forked from one that had used a client. Threads don't survive a fork, so a
-                request without obstore's threads would wait forever.
+            StoreError: this process was forked from a process that had used a client. Obstore's threads don't survive a
+                fork, and without them, a request would wait forever.
         """
         if Bucket._used_in not in (None, os.getpid()):
             raise StoreError(
@@ -124,7 +125,7 @@ class Bucket:
         self._tags_are_digests = False  # as with some encryption; the request's signature has covered the bytes
 
     def put_file(self, name: str, path: Path, size: int) -> None:
-        """Write an object with the bytes of a large file, in parts sent in parallel.
+        """Write an object with the bytes of a large file, in parts that are sent in parallel.
 
         The object appears only when all parts have arrived.
         """
@@ -143,7 +144,7 @@ class Bucket:
             )
 
     def range(self, name: str, start: int, length: int) -> Any:
-        """Return `length` bytes of an object from position `start`, as a buffer.
+        """Return `length` bytes of an object, from position `start` on, as a buffer.
 
         Raises:
             Absent: there is no such object.
@@ -167,7 +168,7 @@ class Bucket:
     def begin(self, name: str, length: int) -> tuple[Any, int]:
         """Return the first `length` bytes of an object, as a buffer, and the size of the whole object.
 
-        A small object needs only this one request.
+        For a small object, this is the only request that is needed.
         """
         until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
@@ -236,7 +237,8 @@ class Bucket:
             return
 
     def _waiting(self) -> AbstractContextManager[None]:
-        """Record a wait for an answer of the server. Obstore ends a request if no bytes arrive for `READ_S`."""
+        """Return a context that records a wait for the server's answer. The wait ends in any case, because obstore ends
+        a request if no bytes arrive for `READ_S` seconds."""
         return waiting(f"an answer of the store `{self.url}`", self._patience_s + READ_S)
 
     def _absent(self, error: Exception) -> Exception:
@@ -263,14 +265,15 @@ def _object(meta: Any) -> Object:
 
 
 _OWN = {S3Store: ("AWS_",), GCSStore: ("GOOGLE_", "SERVICE_ACCOUNT"), AzureStore: ("AZURE_", "IDENTITY_", "MSI_")}
-"""The beginnings of the environment variables that obstore takes as options, by the kind of store."""
+"""The environment variables that obstore takes as options, by the kind of store: their names begin with one of these
+texts."""
 
 
 def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, str]) -> Any:
-    """Return obstore's options, with those added that only `environment` has.
+    """Return `options`, and add the options of obstore that only `environment` has.
 
-    Obstore reads the environment of the process by itself. `environment` may hold more variables, such as credentials,
-    which are kept out of the process's environment so that no stage finds them.
+    Obstore itself reads the environment of the process. `environment` may have more variables, such as credentials.
+    These are kept out of the process's environment so that no stage finds them.
     """
     config = dict(options)
     for name in environment:
@@ -280,7 +283,7 @@ def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, s
 
 
 def _takes(kind: Any, names: list[str]) -> bool:
-    """Return whether obstore knows all of these options, and no two of them are names of the same option."""
+    """Return whether obstore knows all of these option names, and each of them stands for a different option."""
     try:
         kind("any", config=dict.fromkeys(names, ""))
     except UnknownConfigurationKeyError:

@@ -1,8 +1,8 @@
 """Reads Amazon credentials from the shared files `~/.aws/credentials` and `~/.aws/config`.
 
 Amazon's tools look for credentials in this order: the environment, a web identity, the shared files, the container, the
-instance. Obstore itself knows all of these except the shared files. So the files are read here, if the environment has
-no credentials that come first.
+instance. Obstore itself looks in all of these places except the shared files. So this module reads the files, unless
+the environment has credentials that come first.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ BEFORE = (
     "AWS_SKIP_SIGNATURE",
 )
 AGAIN = timedelta(minutes=5)
-"""How long credentials from the files are used before the files are read again. Another program may renew them."""
+"""How long credentials from the files are used before the files are read again. Another program may renew the
+credentials."""
 
 PROCESS_S = 60.0
 
 
 class Credential(Struct, frozen=True):
-    """An access key with its secret, valid until `until`. Its `repr` doesn't show the secret."""
+    """An access key with its secret, which is valid until `until`. Its `repr` doesn't show the secret."""
 
     key: str
     secret: str

@@ -1,4 +1,4 @@
-"""Downloads: the ranges of an object are fetched in parallel, and its digest is computed as they arrive."""
+"""Downloads: the ranges of an object are fetched in parallel, and its digest is computed while the ranges arrive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from headrace.store.bucket.bucket import PART_BYTES, PARTS_AT_ONCE, Bucket
 
 
 def download(bucket: Bucket, name: str, path: Path | None) -> tuple[str, int]:
-    """Fetch an object and return the digest and the number of its bytes. Write it to `path`, unless that is None.
+    """Fetch an object, and return the digest and the number of its bytes. If `path` isn't None, also write the bytes to
+    `path`.
 
     At most `PARTS_AT_ONCE` ranges are in memory at any time.
 

@@ -19,16 +19,17 @@ class ObjectLogs:
         self._bucket = bucket
 
     def keep(self, run: str, name: str, start: int, data: Iterable[bytes]) -> None:
-        """Write an attempt's output, one object for each piece in `data`.
+        """Write an attempt's output, with one object for each piece in `data`.
 
-        `start` is the position of the first piece in the log `name`. All pieces but the last have `PIECE_BYTES` bytes.
+        `start` is the position of the first piece in the log `name`. All pieces except the last have `PIECE_BYTES`
+        bytes.
         """
         for piece in data:
             self._bucket.put(_name(run, name, start), piece, replace=True)
             start += len(piece)
 
     def read(self, run: str, name: str, start: int, end: int) -> Iterator[bytes]:
-        """Yield the bytes from `start` to `end` of a log, in pieces. Stop at a piece that wasn't kept."""
+        """Yield the bytes of a log from `start` to `end`, in pieces. Stop at a piece that wasn't kept."""
         while start < end:
             length = min(PIECE_BYTES, end - start)
             try:

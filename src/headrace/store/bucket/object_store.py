@@ -1,12 +1,13 @@
-"""A store in a bucket, by Amazon's protocol, or by Google's or Azure's with the same code (not tested yet).
+"""A store in a bucket. It uses Amazon's protocol. The same code can use Google's or Azure's protocol (not tested yet).
 
     blobs/ab/abcdef….NONCE        the blobs; each put writes a generation of its own
     spool/RUN/NAME/NUMBER         reports that workers spill while they have no driver
     logs/RUN/NAME/START           the output of attempts
 
 All transfers are checked. Each request is signed with the SHA-256 digest of its bytes, which the server checks. If a
-blob was sent in one request, the server's tag must be the MD5 digest of the bytes; otherwise the blob is read back. If
-it was sent in parts, its size must be right. Fetched bytes are compared with their BLAKE3 digest before they are used.
+blob was sent in one request, the server's tag must be the MD5 digest of the bytes. If the tag is another one, the blob
+is read back and compared. If a blob was sent in parts, its size must be right. Fetched bytes are compared with their
+BLAKE3 digest before they are used.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ from headrace.store.store import new_nonce
 
 GIB = 1 << 30
 UPLOAD = "upload"
-"""The beginning of the name of a stray that is an upload in parts."""
+"""The name of a stray begins with this if the stray is an upload in parts."""
 
 
 class ObjectStore:
     """A store of blobs in a bucket, with a cache of the recently used blobs in the folder `local`.
 
-    Opening the store makes no request. It can't be used in both the parent and the child of a fork.
+    Opening the store makes no request. The same store can't be used in both the parent and the child of a fork.
     """
 
     def __init__(
@@ -96,7 +97,8 @@ class ObjectStore:
             return self._fetch(name, digest, nonce)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Return the bytes of a small blob, from memory or fetched now, or None if the blob is too big.
+        """Return the bytes of a small blob, or None if the blob is too big. The bytes are in memory already, or are
+        fetched now.
 
         The bytes have been compared with the digest.
         """
@@ -128,9 +130,10 @@ class ObjectStore:
             self.path(digest, nonce)
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Return a blob as an open file: the file in the cache, or else one that fetches each range when it is read.
+        """Return a blob as an open file. If the blob isn't in the cache, each range of the file is fetched when it is
+        read.
 
-        Ranges that are fetched are not compared with the digest.
+        Ranges that are fetched this way aren't compared with the digest.
         """
         name = _name(digest, nonce)
         if (cached := self._cache.find(digest)) is not None:
@@ -151,7 +154,8 @@ class ObjectStore:
         return None if head is None else head.modified
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs in the given order, by parallel requests. A missing blob has the size None."""
+        """Return the sizes of many blobs in the given order, with parallel requests. The size of a missing blob is
+        None."""
         names = [_name(digest, nonce) for digest, nonce in generations]
         if len(names) < 2:
             return [self._bucket.head(name) for name in names]
@@ -173,14 +177,15 @@ class ObjectStore:
             raise damaged(digest, nonce, f"its bytes have the digest `{actual[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> None:
-        """Return None: reading a file in the cache changes the file's times, so these say nothing about writes."""
+        """Return None, because there is no reliable stamp: reading a file in the cache changes the file's times, so the
+        times say nothing about writes."""
 
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob. It is no error if the store doesn't have it."""
         self._bucket.delete(_name(digest, nonce))
 
     def delete_all(self, generations: Sequence[tuple[str, str]]) -> None:
-        """Delete blobs, with one request for each thousand of them."""
+        """Delete blobs, with one request for each thousand blobs."""
         if generations:
             self._bucket.delete(*(_name(*generation) for generation in generations))
 
@@ -216,7 +221,7 @@ class ObjectStore:
         (self._cache.tmp / stray.name).unlink(missing_ok=True)
 
     def now(self) -> float:
-        """Return the time in Unix seconds by the server's clock. To learn it, write an object and read its date."""
+        """Return the time in Unix seconds by the server's clock. To find it out, write an object and read its date."""
         name = f"clock/{new_nonce()}{new_nonce()}"
         self._bucket.put(name, b"")
         try:

@@ -1,4 +1,4 @@
-"""A blob in a bucket as a file that can seek. Only the ranges that are read, and little more, are fetched."""
+"""A blob in a bucket as a file that can seek. Little more than the ranges that are read is fetched."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 from headrace.store.bucket.bucket import PART_BYTES, PARTS_AT_ONCE, Bucket
 
 AHEAD_BYTES = 1 << 16
-"""The least number of bytes that a read fetches, because the next read often begins where this one ends. The number
-doubles with each read that does so."""
+"""The least number of bytes that are fetched at once, because the next read often begins where the last one ended. Each
+time a read does begin there, the number is doubled."""
 
 AT_MOST_BYTES = PART_BYTES * PARTS_AT_ONCE
 
 
 class RangeFile(io.RawIOBase):
-    """A read-only file of known size that fetches ranges of an object. `fetched` counts the fetched bytes."""
+    """A read-only file of known size that fetches ranges of an object. `fetched` is the number of bytes fetched so
+    far."""
 
     def __init__(self, bucket: Bucket, name: str, size: int) -> None:
         super().__init__()

@@ -43,15 +43,16 @@ _IDENTITY = re.compile(r"169\.254\.169\.254|metadata\.google|/token|sts\.|[Cc]re
 
 
 def is_missing(error: BaseException) -> bool:
-    """Return whether the error says that the object doesn't exist. False if it says that the whole bucket doesn't."""
+    """Return whether the error says that the object doesn't exist. If it says that the whole bucket doesn't exist,
+    return False."""
     return isinstance(error, FileNotFoundError) and code_of(error) not in GONE
 
 
 def is_passing(error: BaseException) -> bool:
     """Return whether repeating the request may help.
 
-    It may help after an incomplete answer, no answer, or an error of the server, unless obstore has already repeated
-    the request until its time limit.
+    Repeating may help if the answer was incomplete, if there was no answer, or if the server had an error. It doesn't
+    help if obstore has already repeated the request until its time limit.
     """
     if isinstance(error, FileNotFoundError) or _is_spent(error):
         return False
@@ -70,7 +71,7 @@ def _seconds(text: str) -> float:
 
 
 def code_of(error: BaseException) -> str:
-    """Return the server's code for the error, such as `NoSuchBucket`, or "" if the answer has none."""
+    """Return the server's code for the error, such as `NoSuchBucket`, or "" if the answer has no code."""
     matched = _CODE.search(str(error))
     return matched[1] if matched else ""
 
@@ -82,7 +83,8 @@ def status_of(error: BaseException) -> int | None:
 
 
 def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> StoreError:
-    """Return our error for an error that obstore raised in a request to read, write, list or delete (`act`)."""
+    """Return our error for an error that obstore raised. `act` says what the request was for: to read, write, list or
+    delete."""
     bucket = url.partition("://")[2].partition("/")[0]
     text, code, status = str(error), code_of(error), status_of(error)
     if code in GONE or (isinstance(error, FileNotFoundError) and act in ("list", "write")):

@@ -8,7 +8,8 @@ from headrace.store.bucket.bucket import Absent, Bucket
 from headrace.store.folder.spool import plain
 
 DIGITS = 8
-"""The digits of an object's number in its name. With leading zeros, the names sort in the order of the numbers."""
+"""How many digits an object's number has in the object's name. Because of leading zeros, names sort in the order of
+their numbers."""
 
 
 class ObjectSpool:
@@ -19,7 +20,7 @@ class ObjectSpool:
         self._next: dict[tuple[str, str], int] = {}
 
     def spill(self, run: str, name: str, data: bytes) -> None:
-        """Add bytes to the spill of this name. On return they are in the bucket."""
+        """Add bytes to the spill `name`. When this method returns, the bytes are in the bucket."""
         key = plain(run), plain(name)
         folder = f"spool/{run}/{name}"
         if key not in self._next:
@@ -29,7 +30,7 @@ class ObjectSpool:
         self._next[key] += 1
 
     def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
-        """Yield each name of a run's spills with its bytes, in the order of the names."""
+        """Yield the spills of a run in the order of their names: each name with all its bytes."""
         names: dict[str, list[str]] = {}
         for entry in self._bucket.objects(f"spool/{plain(run)}/"):
             names.setdefault(entry.name.split("/")[-2], []).append(entry.name)

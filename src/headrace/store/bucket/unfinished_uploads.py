@@ -1,9 +1,9 @@
-"""Finds unfinished uploads in parts, and ends them. Until an upload ends, its parts are in the bucket, invisible but
-paid for.
+"""Finds unfinished uploads in parts, and ends them. Until an upload is ended, its parts are in the bucket. They are
+invisible, but cost money.
 
-Obstore has no call for this, so this module makes the S3 requests itself, signed as Amazon describes ("Signature
-Version 4"). That doesn't work with credentials that only obstore can get (an instance's role, a web identity). For
-those, set the bucket's lifecycle rule `AbortIncompleteMultipartUpload`.
+Obstore has no call for this. So this module makes the S3 requests itself, and signs them as Amazon describes
+("Signature Version 4"). It can't do so with credentials that only obstore can get (an instance's role, a web identity).
+With such credentials, set the bucket's lifecycle rule `AbortIncompleteMultipartUpload`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Uploads:
         self._environment = environment
 
     def begun(self) -> Iterator[Upload]:
-        """Yield the unfinished uploads, or nothing if the credentials don't allow to list them."""
+        """Yield the unfinished uploads, or nothing if the credentials don't permit listing them."""
         marker: dict[str, str] = {}
         while (answer := self._ask("GET", "", {"uploads": "", "prefix": self._prefix, **marker})) is not None:
             for upload in answer.iter("Upload"):
@@ -66,7 +66,8 @@ class Uploads:
             }
 
     def end(self, key: str, number: str) -> None:
-        """End the upload with id `number` of object `key`, and delete its parts. It is no error if it has ended."""
+        """End the upload with id `number` of object `key`, and delete its parts. It is no error if the upload has
+        already ended."""
         self._ask("DELETE", key, {"uploadId": number})
 
     def _last(self, key: str, number: str, initiated: str) -> float:
@@ -134,7 +135,8 @@ def _plain(body: bytes) -> ET.Element | None:
 
 
 def _seconds(text: str) -> float:
-    """Return a time in Unix seconds, or infinity if the text is no time: such an upload must not count as old."""
+    """Return a time in Unix seconds. If the text isn't a time, return infinity, so that the upload doesn't count as
+    old."""
     try:
         return dt.datetime.fromisoformat(text).timestamp()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Uploads: a batch of blobs that are sent in parallel."""
+"""Uploads: batches of blobs that are sent in parallel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ HELD = 1 << 10
 """The most small blobs whose bytes wait in memory until the batch ends. The bytes of further blobs wait in files."""
 
 BIG_BYTES = 2 * PART_BYTES
-"""A blob of at least this size is sent in parts as soon as it is kept. Smaller blobs are sent when the batch ends."""
+"""A blob of at least this size is sent in parts as soon as it is added to a batch. Smaller blobs are sent when the
+batch ends."""
 
 
 def upload(bucket: Bucket, name: str, path: Path, size: int, *, replace: bool) -> None:
@@ -44,8 +45,8 @@ def upload(bucket: Bucket, name: str, path: Path, size: int, *, replace: bool) -
 class ObjectBatch:
     """A batch of blobs for an object store.
 
-    When the batch ends, its blobs are in the bucket and in this machine's cache. If it ends with an error, they are in
-    neither.
+    After the batch has ended, its blobs are in the bucket and in this machine's cache. If the batch ends with an error,
+    its blobs are in neither of the two.
     """
 
     def __init__(
@@ -86,7 +87,8 @@ class ObjectBatch:
         return Draft(self._aside(), self.keep, "cache")
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Add these bytes to the batch and return their blob. Small ones wait in memory until the batch ends."""
+        """Add these bytes to the batch and return their blob. The bytes of small blobs wait in memory until the batch
+        ends."""
         if len(data) <= SMALL_BYTES and len(self._held) < HELD:
             data = bytes(data)
             blob = Blob(digest=blake3(data).hexdigest(), size=len(data), nonce=new_nonce())

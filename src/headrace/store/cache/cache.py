@@ -4,9 +4,9 @@
     cache/tmp/               unfinished downloads, and drafts that become blobs
     cache/locks/ab           held while one process downloads, so that others don't download the same blob
 
-Files are never synced to the disk. So a file from an earlier boot of the machine is compared with its digest before it
-is used again. Any number of processes can share the cache: a rename brings in complete files, and a file that is
-evicted while it is read stays until its last reader closes it.
+Files are never synced to the disk. So a file from an earlier boot of the machine may be damaged. It is compared with
+its digest before it is used again. Any number of processes can share the cache: only complete files are moved in, by a
+rename. A file that is evicted while it is read stays until its last reader closes it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from headrace.store.digest import digest_of
 from headrace.store.folder.digest_folders import scan
 
 SPARED_S = 60.0
-"""A file that was used within this time, in seconds, isn't evicted: its reader may not have opened it yet."""
+"""A file that was used within the last `SPARED_S` seconds isn't evicted, because its reader may not have opened it
+yet."""
 
 STALE_S = 86_400.0
-"""An unfinished file that is older than this, in seconds, has no writer any more and is deleted."""
+"""An unfinished file that is older than this, in seconds, is deleted, because its writer must be gone."""
 
 LOOK_SHARE = 64
-"""The size of the cache is computed again whenever this process has added 1/64 of the limit."""
+"""The size of the cache is computed again each time this process has added 1/64 of the size limit."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -67,7 +68,7 @@ class Cache:
     def find(self, digest: str, *, verify: bool = False) -> Path | None:
         """Return the path of the file with this digest and mark it as used, or None if the cache doesn't have it.
 
-        With `verify`, its bytes are compared with the digest first, and a damaged file is deleted.
+        If `verify`, the file's bytes are compared with the digest first, and a damaged file is deleted.
         """
         path = self._place(digest)
         try:
@@ -77,7 +78,8 @@ class Cache:
         return Path(path) if self._boot and not verify else self._checked(path, path, digest)
 
     def take_in(self, aside: Path, digest: str) -> Path:
-        """Move a file whose bytes have this digest into the cache, evict others if needed, and return its new path."""
+        """Move the file `aside`, whose bytes have this digest, into the cache. Evict other files if needed. Return the
+        file's new path."""
         size = os.stat(aside).st_size
         path = self._place(digest)
         os.chmod(aside, 0o444)
@@ -93,9 +95,10 @@ class Cache:
 
     @contextmanager
     def alone(self, digest: str) -> Iterator[None]:
-        """Hold the lock of a digest, so that no other process or thread downloads the same blob at the same time.
+        """Return a context that holds the lock of a digest, so that no other process or thread downloads the same blob
+        at the same time.
 
-        On a disk without file locks, go on without the lock.
+        If the disk has no file locks, nothing is locked.
         """
         self.aside()
         lock = os.open(f"{self.folder}/locks/{digest[:2]}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -109,7 +112,7 @@ class Cache:
     def evict(self, *, down_to: int | None = None) -> None:
         """Delete the least recently used files until at most `down_to` bytes are left (None: the limit of the cache).
 
-        Also delete unfinished files that have no writer any more.
+        Also delete unfinished files whose writers are gone.
         """
         limit = self.limit_bytes if down_to is None else down_to
         self._added = 0
@@ -139,13 +142,13 @@ class Cache:
 
     @cached_property
     def _earlier(self) -> list[str]:
-        """The folders of earlier boots of the machine. Their list can't grow while this process lives."""
+        """The folders of earlier boots of the machine. No folder can be added to them while this process lives."""
         known = ("tmp", "locks", self._boot or "unknown")
         return [entry.path for entry in scan(self.folder) if entry.name not in known]
 
     def _adopt(self, digest: str, place: str) -> Path | None:
-        """If a file of an earlier boot still has the digest, move it to `place` and return this path; otherwise return
-        None.
+        """If a file of an earlier boot still has the digest, move the file to `place`, and return this path. Otherwise
+        return None.
 
         A loss of power may have damaged the file.
         """
@@ -156,8 +159,8 @@ class Cache:
         return None
 
     def _checked(self, path: str, place: str, digest: str) -> Path | None:
-        """If a file's bytes have the digest, move it to `place` and return this path; otherwise delete it and return
-        None."""
+        """If a file's bytes have the digest, move the file to `place`, and return this path. Otherwise delete the file
+        and return None."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

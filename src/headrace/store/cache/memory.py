@@ -1,4 +1,5 @@
-"""The small blobs that an object store keeps in memory. A file for each would cost more than fetching it again."""
+"""The small blobs that an object store keeps in memory. A file for each small blob would cost more than fetching the
+blob again."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ SMALL_BYTES = 1 << 16
 """Blobs up to this size are kept in memory. Larger blobs are files of the cache."""
 
 LIMIT_BYTES = 1 << 25
-"""The limit for all small blobs together, in each process."""
+"""The size limit for all small blobs together, in each process."""
 
 
 class Memory:

@@ -20,7 +20,7 @@ class DigestFolders:
         self._known: set[str] = set()  # folders whose own directory entry is known to be durable
 
     def place(self, digest: str, nonce: str) -> Path:
-        """Return the path of a blob's file; raise `StoreError` if the digest or the nonce isn't valid."""
+        """Return the path of a blob's file. Raise `StoreError` if the digest or the nonce isn't valid."""
         if not is_named(digest, nonce):
             raise StoreError(f"`{digest}.{nonce}` names no blob")
         return self.path / digest[:2] / f"{digest}.{nonce}"
@@ -42,7 +42,7 @@ class DigestFolders:
     def size(self, path: Path, *, patience_s: float = 0.0) -> int | None:
         """Return the size of a blob's file, or None if there is no such file.
 
-        On a shared file system, a file that seems missing is looked for again, for `patience_s` seconds.
+        On a shared file system, a file that seems missing is looked for again, for up to `patience_s` seconds.
         """
         size = size_of(path)
         if size is None and is_shared(self.path) and appears(path, patience_s=patience_s):
@@ -67,7 +67,8 @@ class DigestFolders:
     def _make(self, folder: str) -> None:
         """Make a folder and wait until its name has reached the disk.
 
-        Even a folder that exists may not have reached the disk yet, if another process has just made it.
+        This is done even if the folder exists: if another process has just made it, its name may not have reached the
+        disk.
         """
         if folder in self._known:
             return

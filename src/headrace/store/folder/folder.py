@@ -5,7 +5,8 @@
     spool/RUN/NAME           reports that workers spill while they have no driver
     logs/RUN/NAME            the output of attempts
 
-A put never reuses a blob that is in `blobs/`: an equal blob may be incomplete, damaged, or about to be deleted.
+A put never reuses a blob that is already in `blobs/`, even if the bytes are equal. That blob may be incomplete,
+damaged, or about to be deleted.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from headrace.store.folder.spool import Spool
 from headrace.store.folder.write_batch import Batch
 
 SETTLED_NS = 50_000_000
-"""The time between two writes, in nanoseconds, after which the second one certainly has a later time in the file
-system."""
+"""If at least this many nanoseconds pass between two writes, the file system certainly gives the second write a later
+time."""
 
 
 class FolderStore:
     """A store of blobs in a folder, by digest and nonce. The folder is made at the first write.
 
-    `local` is a folder of this machine for logs, scratch files and the like (None: the store's folder).
+    `local` is a folder on this machine for logs, scratch files and similar files (None: the store's folder).
     """
 
     def __init__(self, path: str | os.PathLike[str], *, local: Path | None = None) -> None:
@@ -67,11 +68,11 @@ class FolderStore:
             return batch.put(data)
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Return the path of a blob's file, for reading. With `verify`, compare its bytes with its digest first.
+        """Return the path of a blob's file, for reading. If `verify`, first compare the file's bytes with the digest.
 
         Raises:
             BlobMissing: the store doesn't have the blob.
-            BlobDamaged: the bytes have another digest (with `verify`).
+            BlobDamaged: `verify` is true, and the bytes have another digest.
         """
         path = self._folders.place(digest, nonce)
         if self._folders.size(path, patience_s=LAG_S) is None:
@@ -81,7 +82,7 @@ class FolderStore:
         return path
 
     def held(self, digest: str, nonce: str) -> None:
-        """Return None: a folder store keeps no blobs in memory, because their files are on this machine."""
+        """Return None, because a folder store keeps no blobs in memory: their files are on this machine."""
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
         """Do nothing: the files of a folder store need no fetching."""
@@ -104,7 +105,7 @@ class FolderStore:
             raise
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs in the given order. A missing blob has the size None."""
+        """Return the sizes of many blobs in the given order. The size of a missing blob is None."""
         return [self.size(digest, nonce) for digest, nonce in generations]
 
     def verify(self, digest: str, nonce: str) -> None:
@@ -132,8 +133,8 @@ class FolderStore:
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
         """Return a stamp that changes with each write to a blob's file, or None if there is no reliable stamp.
 
-        There is none if the file doesn't exist, or if it was written a moment ago: a second write could get the same
-        time.
+        There is no stamp if the file doesn't exist. There is no reliable stamp if the file was written a moment ago,
+        because a second write could get the same time.
         """
         try:
             state = os.stat(self._folders.place(digest, nonce))
@@ -156,7 +157,8 @@ class FolderStore:
         return self._folders.blobs()
 
     def strays(self, now: float | None = None) -> Iterator[Stray]:
-        """Yield the unfinished drafts. `now` isn't needed: drafts and blobs have times by the same clock."""
+        """Yield the unfinished drafts. `now` isn't needed, because the times of drafts and blobs are by the same
+        clock."""
         del now
         for entry in scan(self._tmp):
             if entry.name.startswith(SILLY):

@@ -16,8 +16,8 @@ THREADS = 8
 after another, and 0.2 s in parallel."""
 
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
-"""The command of `fcntl` that syncs a file on macOS, where `fsync` leaves the bytes in the disk's own cache. None on
-other systems."""
+"""The command of `fcntl` that syncs a file on macOS, because `fsync` leaves the bytes in the disk's own cache there.
+None on other systems."""
 
 
 def sync(path: Path) -> None:
@@ -71,7 +71,7 @@ class Syncing(Thread):
                 self._error = error
 
     def finish(self) -> None:
-        """Wait for the end of the thread, and raise its error if it had one."""
+        """Wait for the end of the thread. If a sync failed, raise its error."""
         self.join()
         if self._error is not None:
             raise self._error

@@ -1,4 +1,4 @@
-"""The logs of a folder store: the printed output of attempts, in a folder that other machines may see too."""
+"""The logs of a folder store: the printed output of attempts. Other machines may see the folder of the logs too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headrace.store.errors import trouble
 from headrace.store.folder.spool import plain
 
 PIECE_BYTES = 8 << 20
-"""The size of the pieces in which the output of an attempt is copied from the worker's log."""
+"""The output of an attempt is copied from the worker's log in pieces of this size."""
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:
@@ -53,7 +53,7 @@ class FolderLogs:
             raise trouble(error, path) or StoreError(f"can't write `{path}`: {error.strerror}") from error
 
     def read(self, run: str, name: str, start: int, end: int) -> Iterator[bytes]:
-        """Yield the bytes from `start` to `end` of a log, in pieces, or nothing if there is no such log."""
+        """Yield the bytes of a log from `start` to `end`, in pieces. Yield nothing if there is no such log."""
         path = self._root / plain(run) / plain(name)
         try:
             with path.open("rb", buffering=0) as file:

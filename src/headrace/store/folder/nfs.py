@@ -1,17 +1,17 @@
-"""The differences of a shared file system, and how a folder store handles them.
+"""How a shared file system differs from a local disk, and how a folder store handles the differences.
 
 Written for the NFS client of Linux, from its manual (nfs(5), "Data and metadata coherence"). On a local disk, all of
 this costs nothing, because no existing file ever seems missing there.
 
-- A client caches for up to a minute (`acdirmax`) which files a folder has. So a file that another machine made may seem
-  missing. A client reads a folder again after it has changed the folder itself. So `refresh` makes a change in the
-  folder, and then the missing file is looked for again, for up to `LAG_S`.
-- A file that another machine deleted may raise `ESTALE`. That is treated like a missing file.
-- A client repeats a rename whose answer was lost, and the second rename fails because the file is gone. Names are
-  unique, so a file at the target is the right one.
-- Some servers can't sync folders (`EINVAL`, `ENOTSUP`). They make names durable before they answer.
-- A file that is open in one process and deleted by another process of the same machine stays as `.nfs…` until it is
-  closed.
+- For up to a minute (`acdirmax`), a client caches which files a folder has. So a file that another machine made may
+  seem missing. A client reads a folder again after the client itself has changed the folder. So `refresh` makes a
+  change in the folder. Then the missing file is looked for again, for up to `LAG_S` seconds.
+- Using a file that another machine deleted may raise `ESTALE`. This error is treated like that of a missing file.
+- If the answer to a rename is lost, a client repeats the rename, and this fails because the file is gone. Names are
+  unique, so a file at the target is the right file.
+- Some servers can't sync folders (`EINVAL`, `ENOTSUP`). But such servers make names durable before they answer.
+- If one process has a file open, and another process of the same machine deletes it, the file stays as `.nfs…` until it
+  is closed.
 
 The store relies neither on locks nor on appending from two machines: each file of the spool or the logs has only one
 writer.
@@ -71,7 +71,8 @@ def remove(path: Path) -> None:
 
 
 def refresh(folder: Path) -> None:
-    """Make this machine's NFS client drop its cached list of a folder, by making and deleting a file in the folder.
+    """Make this machine's NFS client drop its cached list of the files in a folder. To do so, make and delete a file in
+    the folder.
 
     Do nothing if this process may not write to the folder.
     """
@@ -82,7 +83,8 @@ def refresh(folder: Path) -> None:
 
 
 def appears(path: Path, *, patience_s: float = LAG_S, wait: Callable[[float], None] = time.sleep) -> bool:
-    """Return whether a file of a shared file system that seemed missing appears within `patience_s` seconds."""
+    """Wait up to `patience_s` seconds for a file of a shared file system that seemed missing. Return whether it has
+    appeared."""
     rest = patience_s
     while True:
         for folder in (path.parent.parent, path.parent):
@@ -96,7 +98,7 @@ def appears(path: Path, *, patience_s: float = LAG_S, wait: Callable[[float], No
 
 
 def is_shared(folder: Path, mounts: Path = MOUNTS) -> bool:
-    """Return whether a folder is on a file system that other machines may change, by the list of mounts."""
+    """Return whether other machines may change the file system on which a folder is. The list `mounts` tells."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:

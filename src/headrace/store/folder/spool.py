@@ -24,7 +24,7 @@ class Spool:
         self._root = path
 
     def spill(self, run: str, name: str, data: bytes) -> None:
-        """Append bytes to the file `name` of a run. On return they have reached the disk."""
+        """Append bytes to the file `name` of a run. When this method returns, the bytes have reached the disk."""
         path = self._path(run, name)
         try:
             try:
@@ -79,12 +79,13 @@ class Spool:
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the sorted names in a folder, without hidden files, which `nfs.refresh` makes there for a moment."""
+    """Return the names in a folder, sorted. Hidden files are left out, because `nfs.refresh` makes such files for a
+    moment."""
     return sorted(entry.name for entry in scan(folder) if not entry.name.startswith("."))
 
 
 def plain(name: str) -> str:
-    """Return `name` if it is valid as the name of one file or folder; raise `StoreError` otherwise."""
+    """Return `name` if it is valid as the name of one file or folder. Otherwise raise `StoreError`."""
     if not name or name in {".", ".."} or "/" in name or "\0" in name:
         raise StoreError(f"`{name}` is not a name for a file of the spool")
     return name

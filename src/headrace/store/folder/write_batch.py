@@ -26,7 +26,8 @@ COPY_BYTES = 1 << 20
 
 
 class Batch:
-    """A batch of blobs for a folder store. When it ends, they are durable; if it ends with an error, none is kept."""
+    """A batch of blobs for a folder store. When the batch has ended, its blobs are durable. If it ends with an error,
+    no blob is kept."""
 
     def __init__(self, tmp: Path, folders: DigestFolders) -> None:
         self._tmp = tmp

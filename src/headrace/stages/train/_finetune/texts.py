@@ -138,7 +138,7 @@ def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[st
 
 
 def learned_tokens(batch: dict[str, Any]) -> float:
-    """Return how many tokens to learn a batch has. The first token of a row doesn't count, because it can't be
+    """Return the number of tokens to learn in a batch. The first token of a row doesn't count, because it can't be
     predicted."""
     return float((batch[LEARNED][:, 1:] == 1).sum())
 

@@ -158,7 +158,7 @@ def arguments(call: Called) -> dict[str, Any]:
 
 
 def add_task(stage: StageFunction[..., R], call: Called, given: Mapping[str, Any]) -> R:
-    """Call a stage with these arguments and with the options of the call; return its output."""
+    """Call `stage` with the arguments `given` and with the options in `call`; return the stage's output."""
     made = stage.with_options(**{name: getattr(call, name) for name in DECLARED if hasattr(call, name)})
     around = {"when": call.when, "after": call.after, "always": call.always or None}
     return made(**given, **{name: value for name, value in around.items() if value is not None})

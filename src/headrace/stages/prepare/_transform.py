@@ -127,7 +127,7 @@ def _placed(error: duckdb.Error, sql: str, tables: Mapping[str, Any], parameters
 
 
 def through(schema: pa.Schema, batches: Iterable[pa.RecordBatch], steps: Sequence[Step]) -> pa.Table:
-    """Return the table that the steps make of the batches, each step from the output of the previous one.
+    """Return the table that the steps make from the batches. Each step gets the output of the previous step.
 
     Raises:
         DataError: a step returned something that isn't a batch, or batches with different schemas.

@@ -170,7 +170,8 @@ def files_new(paths: list[str], stamps: list[str], known: Cursor) -> Listing:
 
 @ready("ingest.files.one", version=1, on=("pyarrow",), kind="ingest")
 def file(path: str, stamp: str, look: Look, reading: Reading) -> Part:
-    """Return one file's rows with the stamp that it had when they were read, which may differ from `stamp`.
+    """Return one file's rows, with the stamp that the file had when the rows were read. This stamp may differ from
+    `stamp`.
 
     Raises:
         SourceError: the file changed during each attempt to read it.

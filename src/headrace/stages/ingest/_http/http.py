@@ -80,7 +80,7 @@ def http(
             own host only.
         format: the format of the responses.
         schema: the columns to read. None: found from all rows.
-        key: one or more fields that identify a row. An error is raised if a row comes twice. For JSON only.
+        key: one or more fields that identify a row. With a key, a row that comes twice is noticed. For JSON only.
         version: how to see whether the data changed. `"auto"`: by the page's ETag or Last-Modified, or a digest of its
             bytes. If there are several pages, the data are always read, because the first page may stay the same when
             others change. `"first"`: by the first page, even with several pages. `"always"`: read the data each time.
@@ -90,8 +90,8 @@ def http(
         patience: the longest wait that the server may ask for (`Retry-After`); a longer one is an error.
         limit_mib: the largest size of a page, unpacked, in MiB.
         max_pages: the largest number of pages.
-        allow_private: whether the host of `url` may be in a private network. A host that `url` redirects to must be
-            public.
+        allow_private: whether the host of `url` may be in a private network. Another host that `url` redirects to must
+            be public.
         verify: a file of certificates (PEM) to trust in addition to the usual ones. False: trust any certificate.
         proxy: the URL of a proxy, which then resolves host names. None: no proxy.
 

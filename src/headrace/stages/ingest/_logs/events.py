@@ -30,8 +30,8 @@ class Event(NamedTuple):
 
 
 def lines(read: _Read, *, offset: int, line: int, limit: int, final: bool) -> Iterator[Event]:
-    """Yield the lines that `read` returns, as events. `line` is the number of the first line, and `offset` is where
-    that line begins.
+    """Yield the lines in the bytes that `read` returns, as events. `line` is the number of the first line, and `offset`
+    is where that line begins.
 
     A last line without a line break is yielded only if the log is `final`, because a program may still be writing the
     line. At most one chunk and one line of `limit` bytes are in memory, however long a line is.
@@ -82,7 +82,7 @@ def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
 def together(
     events: Iterable[Event], begins: Callable[[list[bytes]], list[bool]], *, limit: int, final: bool
 ) -> Iterator[Event]:
-    """Join lines to events, and yield the events. `begins` returns for each line whether an event begins with that
+    """Join lines into events, and yield the events. `begins` returns for each line whether an event begins with that
     line. The event ends before the next line that begins an event.
 
     The last event is yielded only if the log is `final`, because more of its lines may still come. An event of

@@ -86,8 +86,8 @@ class PostgresSession(Session):
         precision becomes a decimal.
 
         Raises:
-            SourceError: a column's type doesn't exist in Arrow. The returned function also raises SourceError, if a
-                time is infinite.
+            SourceError: a column's type doesn't exist in Arrow. The returned function raises SourceError if a time is
+                infinite.
         """
         fields = [pa.field(each.name, _type(each)) for each in schema]
         wanted = pa.schema(fields)

@@ -31,7 +31,7 @@ _DRIVER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def dialect_of(url: str, driver: str | None) -> Dialect:
-    """Return the SQL dialect of the database at a URL; If `driver` is given, the URL's scheme is ignored."""
+    """Return the SQL dialect of the database at a URL. If `driver` is given, the URL's scheme is ignored."""
     return SCHEMES.get(driver or url.partition(":")[0], "other")
 
 

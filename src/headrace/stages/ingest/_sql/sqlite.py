@@ -52,8 +52,8 @@ class SqliteSession(Session):
     def begin(self) -> None:
         """Begin the transaction, and note the state of the file that the transaction sees.
 
-        The file's states before and after the beginning are compared, up to `TRIES` times. If the two are never equal,
-        the noted state is a unique text, so the file counts as changed.
+        The file's states before and after the transaction began are compared, up to `TRIES` times. If the two are never
+        equal, the noted state is a unique text, so the file counts as changed.
         """
         self._run(f"PRAGMA busy_timeout = {BUSY_MS}")
         for _ in range(TRIES):

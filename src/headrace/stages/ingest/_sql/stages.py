@@ -204,8 +204,8 @@ def _state(url: str, probe: str | None, version: str) -> str:
 
 
 def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
-    """Return the rows that a cursor holds. This is the result if the source's version didn't change, so that it isn't
-    read."""
+    """Return the rows that a cursor holds. This is the result of a read if the source's version didn't change. The
+    source isn't read then."""
     nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
     report = _report(url, query, [], held.parts, nothing, complete=complete)
     unread = "The source's version is still the one that these rows were read from, so it was not read again."

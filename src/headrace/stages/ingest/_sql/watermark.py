@@ -61,7 +61,8 @@ def highest(column: Any, reached: Any, name: str) -> Any:
 
 
 def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
-    """Return a warning if the highest watermarks are far above the others, or in the future; else an empty text.
+    """Return a warning if the highest watermarks are far above the other watermarks, or in the future. Otherwise return
+    an empty text.
 
     `column` is a chunked array. The next read begins at the highest watermark, so it misses new rows with a lower
     watermark.

@@ -63,7 +63,8 @@ class Cleaned(NamedTuple):
 
 
 class _Learned(NamedTuple):
-    """The steps that a rule adds to the preparation, and a sentence for each part that can't become a step."""
+    """The steps that a rule adds to the preparation, and a sentence for each part of the rule that can't become a
+    step."""
 
     steps: Sequence[Step] = ()
     left_out: Sequence[str] = ()

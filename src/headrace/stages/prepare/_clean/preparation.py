@@ -127,8 +127,8 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
     stage.
 
     `without` names columns that these rows don't have, such as the target. If a column of categories has values that
-    didn't occur when the preparation was made, a warning is logged that counts them. There is no warning for a column
-    whose earlier values were all file names, because other rows always have new file names.
+    didn't occur when the preparation was made, a warning counts these values. There is no warning for a column whose
+    earlier values were all file names, because other rows always have new file names.
 
     Raises:
         DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it can't

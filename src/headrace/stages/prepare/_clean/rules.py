@@ -46,7 +46,8 @@ class Rule(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class OnColumns(Rule, frozen=True, kw_only=True):
-    """A rule on each of the named columns. `"*"` stands for all columns that the rule fits, such as all texts."""
+    """A rule on each of the named columns. `"*"` stands for all columns to which the rule can be applied, such as all
+    text columns."""
 
     columns: tuple[str, ...] | str
 
@@ -226,9 +227,9 @@ class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
 
     With a `zone`, such as `Europe/Paris`, the texts are times of that zone, and the results are in UTC. Without a zone,
     the results have no zone. If a format has `%z`, the results are in UTC. With `day=True`, the results are dates. A
-    date is the day as written, whatever the zone. Only if the format has `%z`, it is the day in UTC. A text that can't
-    be read becomes null (`otherwise="null"`), moves its row to the quarantine (`"quarantine"`), or is an error
-    (`"stop"`).
+    date is the day as written, whatever the zone. If the format has `%z`, the date is the day in UTC instead. A text
+    that can't be read becomes null (`otherwise="null"`), moves its row to the quarantine (`"quarantine"`), or is an
+    error (`"stop"`).
     """
 
     formats: tuple[str, ...]

@@ -58,7 +58,7 @@ def alpha_interval(counts: Counts, *, seed: int = 0) -> tuple[float, float] | No
 
 
 def _alphas(paired: Counts, weights: Counts | None) -> Counts | None:
-    """Return alpha for each resample, or for all rows once if `weights` is None.
+    """Return alpha for each resample. If `weights` is None, return one alpha, for all rows.
 
     A line of `weights` is a resample: it says how often each row is drawn.
     """

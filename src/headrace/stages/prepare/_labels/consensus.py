@@ -46,8 +46,8 @@ class Consensus(Noun, frozen=True):
 
     `scores` is an array of functions by votes by classes: the log likelihood of a vote under each class.
     `probabilities` is an array of rows by classes. A row on which all functions abstain has the classes' shares.
-    `parts` has, for each function, the part of a vote that it has: less than 1 if the function shares a vote with its
-    copies. `copies` is an array of functions by functions that says which functions are copies of each other.
+    `parts` has each function's part of a vote: less than 1 if the function shares a vote with its copies. `copies` is
+    an array of functions by functions that says which functions are copies of each other.
     """
 
     scores: Floats

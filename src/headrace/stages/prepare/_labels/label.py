@@ -216,7 +216,7 @@ def _judged(
 ) -> tuple[list[Fact], Verdict]:
     """Return the accuracy of the label model and of the majority vote, with a verdict on which is better.
 
-    The accuracy is that on rows with a true label and at least one vote.
+    Only rows with a true label and at least one vote are counted.
     """
     chosen = (truth >= 0) & (codes >= 0).any(axis=1)
     rule = "the label model is right more often than the majority vote (95% interval)"
@@ -286,7 +286,7 @@ def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dty
 
 
 def _dependent(votes: Votes, consensus: Consensus) -> list[str]:
-    """Return sentences that name the pairs of functions that depend on each other most, five at most."""
+    """Return at most five sentences. They name the pairs of functions that depend on each other most."""
     together = agreement(votes.codes, consensus.probabilities)
     pairs = sorted(combinations(range(len(votes.names)), 2), key=lambda pair: -together[pair])
     return [

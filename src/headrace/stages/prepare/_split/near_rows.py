@@ -1,12 +1,12 @@
 """Rows that are near to rows of an earlier part, and how many pairs would be near by chance.
 
-Two rows are near if all their numbers are within a tolerance of each other and all else is equal. Among many rows, some
-pairs are near by chance, so near pairs count only if there are more of them than chance gives. The number by chance is
-estimated from pairs that are farther apart. As the tolerance shrinks, the number of pairs by chance falls as a power of
-the tolerance, but the number of copies doesn't. The power is the number of columns if the columns are independent, and
-lower if a column follows from others. This power is called the correlation dimension (Grassberger and Procaccia 1983,
-"Measuring the strangeness of strange attractors"). The power is measured and not assumed, so a column that is computed
-from other columns does no harm.
+Two rows are near if all their numbers are within a tolerance of each other and all other values are equal. Among many
+rows, some pairs are near by chance, so near pairs count only if there are more of them than chance gives. The number by
+chance is estimated from pairs that are farther apart. As the tolerance shrinks, the number of pairs by chance falls as
+a power of the tolerance, but the number of copies doesn't. The power is the number of columns if the columns are
+independent, and lower if a column follows from others. This power is called the correlation dimension (Grassberger and
+Procaccia 1983, "Measuring the strangeness of strange attractors"). The power is measured and not assumed, so a column
+that is computed from other columns does no harm.
 
 Pairs are found on several grids with random origins: rows that share a cell are compared.
 """
@@ -62,7 +62,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Near(NamedTuple):
-    """Rows of later parts that are near to rows of earlier parts; none where chance gives as many pairs.
+    """Rows of later parts that are near to rows of earlier parts. There are none if chance gives as many near pairs.
 
     `rows` are rows of later parts, and `others` has, for each of them, a near row of an earlier part. `earlier` are all
     rows of earlier parts that are near to a row of a later part. `found` is the number of near pairs. `chance` is about
@@ -256,7 +256,7 @@ def _candidates(
 
 
 def _first_width(numbers: Numbers, exact: Numbers, parts: Numbers, origin: Numbers) -> float:
-    """Return the widest cells worth trying, estimated from some of the rows."""
+    """Return the width of the widest cells that are worth trying, estimated from some of the rows."""
     some = slice(None, None, max(1, len(parts) // PROBED))
     times = (len(parts) / max(1, len(parts[some]))) ** 2
     width = WIDEST

@@ -99,7 +99,7 @@ def split(
     seed: int = 0,
     leak: Literal["stop", "warn", "drop"] = "stop",
 ) -> Split:
-    """Split a table into `train`, `valid` and `test`, and check whether a part leaks into a later one.
+    """Split a table into `train`, `valid` and `test`, and check whether a part leaks into a later part.
 
     The columns have these roles: `key` identifies a row; rows with the same `group` belong together (a person, a
     device); `time` is when a row happened; `stratum` is to be spread evenly over the parts; `target` is to be

@@ -163,7 +163,7 @@ class Progress(Struct, frozen=True, array_like=True, tag="progress"):
 class Waiting(Struct, frozen=True, array_like=True, tag="waiting"):
     """The requested work can't begin yet, because something else takes long, such as the build of an environment.
 
-    `why` says what it is. An empty `why` means that the wait is over.
+    `why` says what takes long. An empty `why` means that the wait is over.
     """
 
     why: str

@@ -103,7 +103,7 @@ class LocalBackend:
                 ) from error
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
-        """Send messages to a worker; do nothing if the worker has ended."""
+        """Send messages to a worker. Do nothing if the worker has ended."""
         line = self._lines.get(worker)
         if line is None:
             return
@@ -201,7 +201,7 @@ class LocalBackend:
         )
 
     def _use(self, environment: str | None) -> Parent | None:
-        """Return a zygote for the workers of an environment, or None if it died at once.
+        """Return a zygote for the workers of an environment, or None if the zygote died at once.
 
         The first call uses the zygote `spawned`, if there is one. All other calls start a new zygote.
         """

@@ -27,9 +27,9 @@ the driver could not read messages: it was busy, or it was stopped together with
 class Parent:
     """A zygote and its workers.
 
-    `ready_by` is the time (by `time.monotonic`) by which the zygote must have started. It is None once the zygote has
-    started, and while the zygote waits for its environment. `waits` says what the zygote waits for, or is empty. `pid`
-    is the process id of the zygote, or 0 before it has started. In a namespace, `spawned` is not the zygote but the
+    The zygote must have started before `ready_by` (a time of `time.monotonic`). `ready_by` is None after the zygote has
+    started, and while it waits for its environment. `waits` says what the zygote waits for, or is empty. `pid` is the
+    process id of the zygote, or 0 before it has started. In a namespace, `spawned` is not the zygote but the
     namespace's own process, and the zygote is a child of that process. `silent_s` is how long the zygote has sent
     nothing, in seconds. The time before the zygote has started doesn't count. A zygote that is stopped or hangs sends
     nothing.

@@ -44,7 +44,8 @@ def note_mark(folder: Path, spawned: Spawned) -> None:
 
 
 def end_leftovers(folder: Path, patience_s: float = PATIENCE_S, *, of: tuple[int, str] | None = None) -> None:
-    """Wait `patience_s` for the processes noted in a folder to end, then kill the rest and all that they started.
+    """Wait up to `patience_s` for the processes noted in a folder to end. Then kill those that haven't ended, and all
+    processes that they started.
 
     Workers are killed first, because a zygote without workers ends by itself, and first ends the processes that its
     workers left. `of` is the process id and the mark of a zygote: only its processes are ended (None: those of all

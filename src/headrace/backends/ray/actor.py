@@ -386,7 +386,7 @@ def _mismatch(needed: str, here: str) -> Died:
 def _local(hello: Hello) -> str:
     """Return the folder for logs, scratch files and bundles on this node.
 
-    It is the driver's folder if the node can see that folder, and otherwise a temporary folder of this node.
+    This is the driver's folder if the node can see it. Otherwise it is a temporary folder on this node.
     """
     if Path(hello.local).is_dir():
         return hello.local

@@ -61,7 +61,7 @@ def end_all(cluster: Cluster, run: str) -> None:
 
 
 def _end(cluster: Cluster, run: str, ending: Mapping[str, Handle], patience_s: float = LEAVE_S) -> None:
-    """Wait up to `patience_s` for actors to leave, then kill the rest and wait until they are gone."""
+    """Wait up to `patience_s` for actors to leave. Then kill those that haven't left, and wait until they are gone."""
     due = time.monotonic() + patience_s
     while ending and not ending.keys().isdisjoint(cluster.names(run)) and time.monotonic() < due:
         time.sleep(_POLL_S)

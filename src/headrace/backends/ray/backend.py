@@ -97,7 +97,7 @@ class RayBackend:
         self._begin_watch()
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
-        """Send messages to a worker; do nothing if the worker has ended."""
+        """Send messages to a worker. Do nothing if the worker has ended."""
         line = self._lines.get(worker)
         if line is None and any(job.worker == worker for job in self._unbegun):
             self._early.setdefault(worker, []).extend(messages)

@@ -33,13 +33,15 @@ class Backlog:
         self._beaten = 0.0
 
     def say(self, body: bytes, seq: int = 0) -> None:
-        """Add the body of a worker's message; `seq` is its number if it is a report, and 0 otherwise."""
+        """Add the body of a worker's message. If the message is a report, `seq` is the number of the report, otherwise
+        0."""
         self._numbers += 1
         self._said.append((self._numbers, seq, body))
         self._bell.set()
 
     def beat(self, done: int, since: float, memory_gib: float) -> None:
-        """Keep the worker's last heartbeat. It is sent with the next messages, or alone after `BEAT_S`.
+        """Keep the worker's last heartbeat. The heartbeat is sent with the next messages, or without messages after
+        `BEAT_S`.
 
         `done` counts the attempts that have ended, `since` is when the current one began (Unix seconds), and
         `memory_gib` is the memory in use.

@@ -41,7 +41,7 @@ REACH_S = 5.0
 HEAD_S = 30.0
 """How long the head may take to answer a call, in seconds."""
 OBJECTS_BYTES = 100_000_000
-"""The size of Ray's own object store in a cluster that we start. We put nothing large there."""
+"""The size of Ray's own object store in a cluster that we start. We put nothing large into this store."""
 
 
 class Cluster:
@@ -104,9 +104,9 @@ class Cluster:
         self._in_time(lambda: ray.kill(handle, no_restart=True))
 
     def _in_time(self, call: Callable[[], T]) -> T:
-        """Return the result of a call to the cluster's head, made in a thread of its own.
+        """Call the cluster's head in a separate thread, and return the result.
 
-        A thread is needed because Ray would wait forever for a head that is stopped.
+        The thread is needed because Ray would wait forever for a head that is stopped.
 
         Raises:
             BackendError: there was no answer within `HEAD_S`.
@@ -269,7 +269,7 @@ def _check(pool: str, address: str) -> None:
 
 
 def _check_same(pool: str, address: str) -> None:
-    """Check that the cluster at `address` is the one that the user's program has connected to.
+    """Check that the user's program is connected to the cluster at `address` and not to another one.
 
     Ray can be connected to only one cluster at a time.
 

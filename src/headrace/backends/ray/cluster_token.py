@@ -1,4 +1,4 @@
-"""The token of a Ray cluster that Headrace starts. It is in a temporary file for as long as the cluster exists.
+"""The token of a Ray cluster that Headrace starts. The token is in a temporary file for as long as the cluster exists.
 
 Without this file, Ray would make a token in the user's home and leave the token there. A cluster that the user starts
 later would then require that token.

@@ -21,8 +21,8 @@ PATIENCE_S = 2.0
 class SimulatedBackend:
     """The connection of one driver to a simulated cluster.
 
-    The next driver of the same run gets a connection of its own to the same cluster. A call of `events` returns the
-    first event and all events within the next `grain_s` seconds, as a busy driver would see them.
+    The next driver of the same run gets a new connection to the same cluster. A call of `events` returns the first
+    event and all events within the next `grain_s` seconds, as a busy driver would see them.
     """
 
     def __init__(self, pool: Pool, cluster: Cluster, *, grain_s: float = 0.0) -> None:
@@ -37,7 +37,7 @@ class SimulatedBackend:
             self.cluster.begin(job)
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
-        """Send messages to a worker; do nothing if the worker has ended."""
+        """Send messages to a worker. Do nothing if the worker has ended."""
         receiver = self.cluster.workers.get(worker)
         if receiver is not None:
             for message in messages:

@@ -78,7 +78,7 @@ Step = Wait | Listen | Keep | Say | Ask | Decline
 Behaviour = Generator[Step, Word | Answer | None, Ref | None]
 Script = Callable[[Do], Behaviour]
 """A function from an attempt's order to the behaviour of the attempt. If an attempt runs on several nodes, each of its
-workers gets an order of its own."""
+workers gets a separate order."""
 Tracing = Callable[[Trace], Behaviour]
 """A function from a tracer's order to the behaviour of the tracer."""
 Moving = Callable[[Move], Behaviour]

@@ -31,5 +31,5 @@ class VirtualClock:
         return self._chance.random()
 
     def advance(self, to: float) -> None:
-        """Set the time to `to` seconds since the simulation began; do nothing if that time has passed."""
+        """Set the time to `to` seconds since the simulation began. Do nothing if that time has passed."""
         self._passed = max(self._passed, to)

@@ -18,10 +18,10 @@ class Cluster:
     """A cluster of simulated workers (implements `simulated.worker.Place`).
 
     `script` is the behaviour of attempts, `tracer` is the behaviour of the tracer, and `mover` is the behaviour of
-    transfers. `start_s` is how long a worker takes to start, in seconds, or a function that returns it; if the function
-    returns None, the worker can't start. Workers are placed on the nodes in turn; the tracer is on no node. If `beats`
-    is true, all workers send a heartbeat five times a second. If `beats` is false, a worker sends a heartbeat only when
-    an attempt with a timeout begins, and again after this timeout has passed.
+    transfers. `start_s` is how long a worker takes to start, in seconds, or a function that returns these seconds. If
+    the function returns None, the worker can't start. Workers are placed on the nodes in turn. The tracer is on no
+    node. If `beats` is true, all workers send a heartbeat five times a second. If `beats` is false, a worker sends a
+    heartbeat only when an attempt with a timeout begins, and again after this timeout has passed.
     """
 
     def __init__(

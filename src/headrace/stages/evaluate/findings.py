@@ -313,7 +313,7 @@ class Findings:
 
 
 WHOLE = -1
-"""The number that stands for all rows where a slice's number is expected."""
+"""A number that stands for all rows and is used in place of a slice's number."""
 LEAST_OF_A_CLASS = 10
 """The share of a slice is shown if the denominator of the share has at least this many rows."""
 

@@ -1,4 +1,4 @@
-"""Robustness: how much worse a model is where a feature is missing, shifted or shuffled."""
+"""Robustness: how much worse a model is if a feature is missing, shifted or shuffled."""
 
 from __future__ import annotations
 

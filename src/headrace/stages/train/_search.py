@@ -1,4 +1,4 @@
-"""`train.search`: searches for the best parameters with Optuna, round by round; the trials of a round run in
+"""`train.search`: searches for the best parameters with Optuna, round by round. The trials of a round run in
 parallel."""
 
 from __future__ import annotations
@@ -344,7 +344,7 @@ def _table(study: Study) -> pa.Table:
 
 
 def _column(values: Sequence[Any]) -> pa.Array:
-    """Return a parameter's values as a column; values of several types become text."""
+    """Return a parameter's values as a column. If the values are of several types, they become text."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):

@@ -237,7 +237,7 @@ class _Ahead:
             self._put(error)
 
     def _put(self, slab: Any) -> bool:
-        """Put an item into the queue; return False if the caller wants no more."""
+        """Put an item into the queue. Return False if the caller wants no more items."""
         while not self._closed.is_set():
             with suppress(queue.Full):
                 self._found.put(slab, timeout=0.1)

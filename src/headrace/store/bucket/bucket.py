@@ -222,7 +222,7 @@ class Bucket:
                     raise self._refusal(error, "list") from error
 
     def delete(self, *names: str) -> None:
-        """Delete objects. It is no error if one of them doesn't exist."""
+        """Delete objects. It is no error if an object doesn't exist."""
         until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
             try:

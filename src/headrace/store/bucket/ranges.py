@@ -70,7 +70,7 @@ class RangeFile(io.RawIOBase):
         return self._window[begin : begin + length]
 
     def _fetch(self, start: int, length: int) -> memoryview:
-        """Return a range of the object; a large one is fetched in parallel parts."""
+        """Return a range of the object. A large range is fetched in parallel parts."""
         if length <= PART_BYTES:
             return memoryview(self._bucket.range(self._name, start, length))
         whole = memoryview(bytearray(length))

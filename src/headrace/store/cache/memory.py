@@ -31,7 +31,7 @@ class Memory:
         return data
 
     def keep(self, data: bytes, digest: str) -> None:
-        """Keep bytes in memory; `digest` must be their digest."""
+        """Keep bytes in memory. `digest` must be the digest of these bytes."""
         with self._lock:
             if digest not in self._held:
                 self._held[digest] = data

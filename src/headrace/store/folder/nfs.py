@@ -62,7 +62,7 @@ def is_gone(error: OSError) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Delete a file. It is no error if it doesn't exist."""
+    """Delete a file. It is no error if the file doesn't exist."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

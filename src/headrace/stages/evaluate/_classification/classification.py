@@ -184,7 +184,7 @@ def _robustness(answers: Answers, model: Any, call: ClassificationCall, metric: 
 
 
 def _classes(answers: Answers, found: Findings) -> Iterator[Grid]:
-    """Yield a grid with the metrics of each class, where there are more than two classes."""
+    """Yield a grid with the metrics of each class, if there are more than two classes."""
     part = found.wholes[MODEL]
     if isinstance(part, multiclass.ManyPart):
         yield multiclass.class_grid(part, answers.names, found.level, found.groups)

@@ -50,7 +50,7 @@ HOLDS = {True: "holds", False: "fails", None: "undecided"}
 class Judgement(NamedTuple):
     """The result of judging a rule.
 
-    `holds` says whether the rule holds; None means that the data don't decide. `verdicts` has a verdict for each
+    `holds` says whether the rule holds. It is None if the data don't decide this. `verdicts` has a verdict for each
     comparison.
     """
 

@@ -1,6 +1,6 @@
 """Intervals of metrics. They are computed from what one more row might add, or from bootstrap replicates.
 
-A bootstrap only knows the rows that were seen. With ten positive rows, or forty errors of which few are large, it
+A bootstrap only knows the rows that were seen. If there are ten positive rows, or forty errors but few large ones, it
 misses the worse rows that could have been drawn. So its intervals are too narrow. `one_more` adds one row that is as
 bad (or as good) as a row can be, and gives each row a random weight from an exponential distribution (Gaffke 2005,
 "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable"; Learned-Miller &
@@ -367,11 +367,11 @@ def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval
     """Return the widest difference between two members of one block, with an interval that takes into account that it
     was chosen from all pairs.
 
-    The lower end is that of `widest` over all pairs. It is computed from one member's differences at a time, to save
-    memory: 300 groups have 45,000 pairs, each with a thousand resamples. The upper end is the largest of all pairs'
-    upper ends. It needs no correction for many pairs, because it is too low only if the upper end of the truly widest
-    pair is too low. A pair's upper end adds the squares of both members' own errors (Newcombe 1998, method 10; Zou &
-    Donner 2008). So it isn't too low if rows are few or rare.
+    The lower end is the same as that of `widest` for all pairs. To save memory, it is computed from one member's
+    differences at a time: 300 groups have 45,000 pairs, each with a thousand resamples. The upper end is the largest of
+    all pairs' upper ends. It needs no correction for many pairs, because it is too low only if the upper end of the
+    truly widest pair is too low. A pair's upper end adds the squares of both members' own errors (Newcombe 1998, method
+    10; Zou & Donner 2008). So it isn't too low if rows are few or rare.
     """
     values, spreads, most, farthest = [], [], np.zeros(len(blocks[0].replicates)), 0.0
     for point, drawn, errors, lowest, highest in blocks:

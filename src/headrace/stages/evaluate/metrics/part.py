@@ -197,7 +197,7 @@ def divided(above: Any, below: Any) -> Any:
 
 
 def bins_of(score: Any) -> list[slice]:
-    """Return slices that cut the ordered rows into bins of about equal count; rows of the same score stay together."""
+    """Return slices that cut the ordered rows into bins of about equal count. Rows of the same score stay together."""
     ordered = np.sort(score)
     cuts = {0, len(ordered)}
     for each in np.array_split(np.arange(len(ordered)), BINS)[1:]:

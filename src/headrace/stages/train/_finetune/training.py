@@ -53,7 +53,7 @@ class Training:
 
     @memory_errors()
     def train(self) -> tuple[Folder, pa.Table, Report]:
-        """Train; return the adapter, the history and the report."""
+        """Train, and return the adapter, the history and the report."""
         seed_all(self._options.seed)
         classes = len(self._notes.classes or ())
         module = tuned(self._base, self._notes.task, classes, dict(self._options.peft or {}))

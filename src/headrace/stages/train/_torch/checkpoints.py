@@ -90,7 +90,7 @@ class Packer:
         self._memory: dict[str, Any] = {}
 
     def pack(self, state: Any) -> dict[str, Any]:
-        """Return `{"tensors": ..., "rest": ...}`. A tensor that appears in several places of the state is copied
+        """Return `{"tensors": ..., "rest": ...}`. A tensor that appears in several places of the state is copied only
         once."""
         tensors: dict[str, Any] = {}
         names: dict[int, str] = {}

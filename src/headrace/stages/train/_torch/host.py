@@ -13,7 +13,7 @@ Word = Literal["stop", "prune", "checkpoint"]
 
 
 class Host(Protocol):
-    """What a training needs from the process that runs it. `save` may be called in any thread; all other methods are
+    """What a training needs from the process that runs it. `save` may be called in any thread. All other methods are
     called in the loop's own thread."""
 
     def log(self, name: str, value: float, step: int) -> None:
@@ -37,7 +37,8 @@ class Host(Protocol):
         ...
 
     def keep(self, saved: Any) -> None:
-        """Make a saved checkpoint the one from which an interrupted training continues."""
+        """From now on, let an interrupted training continue from a saved checkpoint. `saved` is what `save`
+        returned."""
         ...
 
 

@@ -200,7 +200,7 @@ def _made(what: str, maker: Callable[[Any], Any], of: Any) -> Any:
 
 
 def pick_device(name: str) -> Any:
-    """Return the device with this name; `auto` is a GPU if this process may use one.
+    """Return the device with this name. `auto` stands for a GPU if this process may use one, and otherwise for the CPU.
 
     Raises:
         UsageError: there is no such device.

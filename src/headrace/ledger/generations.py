@@ -71,8 +71,8 @@ def of_output(run: int, out: bytes) -> Iterator[Naming]:
 
 
 def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
-    """Yield all generations to keep while these runs are kept: those that the runs name, those of their reusable
-    results, and those of cursors and registered versions."""
+    """Yield all generations that must be kept as long as these runs are kept: those that the runs name, those that the
+    runs' reusable results need, and those that cursors and registered versions need."""
     for run in runs:
         yield from of_run(db, run.number)
     numbers = {run.number for run in runs}
@@ -103,7 +103,7 @@ def is_named(db: Database, blob: Ref) -> bool:
 
 
 def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
-    """Return for each artifact whether rows name all of its blobs. Each blob is looked up once."""
+    """Return for each artifact whether rows name all of its blobs. Each blob is looked up only once."""
     known: dict[Generation, bool] = {}
     found = []
     for ref in refs:

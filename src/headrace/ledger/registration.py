@@ -14,9 +14,9 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def lock(db: Database) -> None:
-    """Lock the registry until this transaction ends. Until then, other processes can't register a version or move a
-    cursor outside of runs; they wait. The lock is only needed on a server, where several processes may write at the
-    same time."""
+    """Lock the registry until this transaction ends. Other processes that want to register a version, or to move a
+    cursor outside of runs, wait until then. The lock is only needed on a server, where several processes may write at
+    the same time."""
     db.execute(db.sql.LOCK_REGISTRY)
 
 

@@ -21,8 +21,8 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
     """Register an artifact outside of runs and return its version. If the artifact is already registered under this
     name, its version number stays the same.
 
-    The artifact must already be in the store, and is kept there from now on. `origin` says where the artifact came
-    from. `why` says why the aliases point at the artifact although its report advises against that.
+    The artifact must already be in the store, and is kept in the store from now on. `origin` says where the artifact
+    came from. `why` says why the aliases point at the artifact although its report advises against that.
 
     Raises:
         NotFoundError: the garbage collector no longer keeps the artifact, and may be deleting it.
@@ -51,7 +51,8 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
 def point(
     ledger: Ledger, kind: RegistryKind, name: str, alias: str, version: int, *, by: str, why: str | None = None
 ) -> None:
-    """Point an alias at a version, and away from its previous version if it has one. `why` is stored with the alias.
+    """Point an alias at a version. If the alias exists, it no longer points at its previous version. `why` is stored
+    with the alias.
 
     Raises:
         UsageError: the alias is invalid.

@@ -134,7 +134,7 @@ class RunLedger:
             seq = found[-1][0] + 1
 
     def result(self, key: str) -> Found | None:
-        """Return the stored output under a key, or None if there is none."""
+        """Return the stored output under a key, or None if there is no such output."""
         return self.results((key,)).get(key)
 
     def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
@@ -269,8 +269,8 @@ class RunLedger:
         return number
 
     def _stored(self, batch: Batch) -> int | None:
-        """Find out whether a tick was committed when the server's answer was lost. Return the run's number if it was,
-        and None if it wasn't. Return None too if the tick has no events, since then it can't be found out."""
+        """After the server's answer was lost, find out whether a tick was committed. If the tick was committed, return
+        the run's number. Otherwise return None, as for a tick without events, for which this can't be found out."""
         db = self._db
         found = db.execute(db.sql.RUN_BY_ID, (self.run,)).fetchone()
         if found is None or not batch.bodies or found[1] != self.epoch:
@@ -311,7 +311,7 @@ class RunLedger:
         if batch.results or batch.kept:
             now = self._clock()
             if batch.results:
-                # Several runs may store results under the same keys at once. The same order prevents deadlocks.
+                # Several runs may store results under the same keys at the same time. Sorted keys prevent deadlocks.
                 made = sorted((row.key, number, row.task, now, None, _encode_ref(row.out)) for row in batch.results)
                 db.executemany(sql.PUT_RESULT, made)
             # A result is usually in `kept` too, so the dict removes duplicates.

@@ -94,8 +94,8 @@ class PostgresDatabase:
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """Return a context in which all statements take effect together or not at all. They are sent without waiting
-        for answers, as far as possible."""
+        """Return a context in which all statements take effect together or not at all. As far as possible, the
+        statements are sent without waiting for answers."""
         link = self._link
         self._is_open = True
         try:

@@ -61,7 +61,7 @@ def connect_to_read(url: str, *, project: str = "") -> PostgresDatabase | None:
 
 
 def version(db: PostgresDatabase) -> int | None:
-    """Return the version of a ledger's tables, or None if there are none.
+    """Return the version of a ledger's tables, or None if there are no tables.
 
     Raises:
         LedgerError: the tables belong to another program, or the server doesn't meet a ledger's needs.
@@ -115,7 +115,7 @@ def _check(db: PostgresDatabase, found: int) -> None:
 
 
 def _create(db: PostgresDatabase) -> None:
-    """Create the tables. If several processes try at once, only the first one creates them."""
+    """Create the tables. If several processes try at the same time, only the first one creates the tables."""
     db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
     if version(db) is None:
         for statement in db.sql.create:

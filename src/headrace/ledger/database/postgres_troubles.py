@@ -26,11 +26,11 @@ DEFAULTS: dict[str, Any] = {
 
 
 def options(url: str) -> dict[str, Any]:
-    """Return the connection options that Headrace adds to those in the URL.
+    """Return the connection options that Headrace adds to the options in the URL.
 
     Raises:
-        ConfigError: the text is no URL of a PostgreSQL server. The message doesn't quote the wrong part, which may be
-            secret.
+        ConfigError: `url` is not the URL of a PostgreSQL server. The message doesn't quote the wrong part of the URL,
+            which may be secret.
     """
     try:
         given = conninfo_to_dict(url)

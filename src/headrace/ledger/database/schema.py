@@ -12,8 +12,8 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     5: {"versions": ("preparation",), "aliases": ("why",)},
     6: {"tasks": ("queued_s",)},
 }
-"""For each version, the columns that it added to each table; an empty tuple means that it added the whole table.
-Archives of earlier versions lack these columns."""
+"""For each version, the columns that this version added to each table; an empty tuple means that the version added the
+whole table. Archives of earlier versions lack these columns."""
 
 
 def revision(schema: int = SCHEMA) -> str:

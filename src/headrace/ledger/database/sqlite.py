@@ -343,7 +343,8 @@ def _check_project(db: sqlite3.Connection, path: Path, project: str) -> None:
 
 
 def _create(db: sqlite3.Connection, path: Path) -> None:
-    """Create the tables of an empty ledger. If several processes try at once, only the first one creates them."""
+    """Create the tables of an empty ledger. If several processes try at the same time, only the first one creates the
+    tables."""
     _use_wal(db)
     db.execute("BEGIN IMMEDIATE")
     try:

@@ -3,7 +3,7 @@
     headrace-ledger.json   the head: the archive's version, the tables' version, and the tables' columns
     runs/NUMBER.rows       a run's rows, compressed: the run's row, its events, tasks, blobs and signals
     named.rows             the blobs that belong to the ledger, sorted: digest, nonce, size
-    results.rows           outputs that may be reused; not in a run's file, since many runs may share one
+    results.rows           outputs that may be reused; not in a run's file, since many runs may share an output
     cursors.rows
     registry.rows          versions of models and datasets, and aliases; missing in archives of older tables
     logs/NUMBER.rows       the printed output of the run's attempts
@@ -267,7 +267,7 @@ class Archive:
         return ((digest, nonce, size) for _, (digest, nonce, size) in self.rows(NAMED))
 
     def missing(self, wanted: Container[tuple[str, str]]) -> Iterator[ArchivedBlob]:
-        """Yield those blobs of the archive that are wanted."""
+        """Yield the blobs in the archive that are in `wanted`."""
         return (blob for blob in self.blobs() if (blob.digest, blob.nonce) in wanted)
 
     def _look(self, schema: int) -> tuple[Head, End]:

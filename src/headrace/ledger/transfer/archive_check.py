@@ -47,7 +47,7 @@ FORMS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("versions", "kind"): lambda kind: kind in ("model", "dataset"),
     ("aliases", "kind"): lambda kind: kind in ("model", "dataset"),
 }
-"""Checks of a value beyond its column's type."""
+"""For a table and a column, a check of the column's values in addition to the check of their type."""
 
 ENCODED = (
     ("tasks", "out"),
@@ -102,7 +102,7 @@ def shapes(archive: Archive) -> dict[str, Shape]:
     """Return, for each table, how to convert the archive's rows to our columns.
 
     Raises:
-        LedgerError: the archive's columns aren't those of its version of the tables.
+        LedgerError: the archive's columns don't match the version of its tables.
     """
     told = archive.head.columns
     if archive.head.schema < 1 or {name: sorted(each) for name, each in told.items()} != {
@@ -250,7 +250,7 @@ class Arrival:
 
 
 OF_TABLES = intent.TABLES - {"joined"}  # a joined table has no bytes of its own
-"""The codecs for tables. The bytes of such a table have offsets, which a reader follows without a check."""
+"""The codecs for tables. A table's bytes have offsets, which a reader follows without a check."""
 
 
 class _Wrong(Exception):

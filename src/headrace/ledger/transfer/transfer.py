@@ -58,7 +58,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the current step (`runs` or `blobs`), and with the amount done and the total in runs or bytes."""
 
 Look = Callable[[Ref], None]
-"""Checks the bytes of an imported table, since readers follow the offsets in these bytes blindly."""
+"""Checks the bytes of an imported table, since readers don't check the offsets in these bytes."""
 
 Source = Callable[[Inventory], Iterable[ArchivedBlob]]
 """A function that is given the missing blobs, and returns those that the source has."""
@@ -316,8 +316,8 @@ class Importer:
         return self._written
 
     def _there(self, db: Database, fresh: Sequence[str]) -> Imported | None:
-        """Find out whether the transaction was committed when the server's answer was lost. Return what was written if
-        it was, otherwise None."""
+        """After the server's answer was lost, find out whether the transaction was committed. If so, return what was
+        written, otherwise None."""
         if not fresh:
             return None
         _, run_id, *_ = self._shape["runs"].values(next(self._archive.rows(fresh[0]))[1])

@@ -266,7 +266,7 @@ class _Run:
         return () if ref is None else _digests(ref)
 
     def walk(self, first: Iterable[str], step: Callable[[str], list[str]]) -> Iterator[str]:
-        """Yield these tasks and all tasks that `step` reaches from them, nearest first, each once."""
+        """Yield these tasks and all tasks that `step` reaches from them, nearest first, each task once."""
         rest = [name for name in dict.fromkeys(first) if name in self.rows]
         seen = set(rest)
         for name in rest:
@@ -294,7 +294,7 @@ class _Run:
         return [name for name in rest if name not in later and self.rows[name].parent not in later]
 
     def stored(self, names: Iterable[str], digest: str) -> frozenset[str]:
-        """Return the digests of stored artifacts in these tasks' outputs that begin with `digest`."""
+        """Of the stored artifacts in these tasks' outputs, return the digests that begin with `digest`."""
         refs = [ref for name in names if (ref := ref_of(self.rows[name])) is not None]
         return frozenset(each for ref in refs for each in _stored(ref) if each.startswith(digest))
 

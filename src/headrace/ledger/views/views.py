@@ -170,7 +170,8 @@ class Views:
         return {run for statement in statements for run, _ in self._query.all(statement, *span)}
 
     def reuses(self, digests: Iterable[str]) -> Mapping[tuple[str, str | None], list[int]]:
-        """Return the numbers of the runs that reused outputs with these digests, newest first, by digest and key."""
+        """For each output with one of these digests, return the numbers of the runs that reused the output, newest
+        first, by digest and key."""
         found: dict[tuple[str, str | None], list[int]] = {}
         wanted = msgspec.json.encode(list(digests)).decode()
         for run, digest, key in self._query.all(self._sql.REUSED_TASKS, wanted):

@@ -10,11 +10,11 @@ from headrace.spec.graph import Node, constants
 
 
 def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str = "") -> Code | None:
-    """Return the code that the functions in an argument reach, joined; None if it has no functions, or their code is
-    unknown.
+    """Return all code that the functions in an argument reach, as one `Code`. Return None if the argument has no
+    functions, or if the code of a function is unknown.
 
-    If the argument is a list that is mapped over, and its element with this `identity` is a function itself,
-    only that element counts.
+    If the argument is a list that is mapped over, and the element with this `identity` is itself a function, return
+    only that function's code.
     """
     if not codes:
         return None  # as in most runs; the argument isn't searched, since it may be a list of many thousands
@@ -24,8 +24,8 @@ def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str 
 
 
 def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
-    """Return the code that the functions in some values reach, joined; None if the values have no functions, or the
-    code of one is unknown."""
+    """Return all code that the functions in some values reach, as one `Code`. Return None if the values have no
+    functions, or if the code of a function is unknown."""
     reached: list[Code] = []
     rest = list(refs)
     while rest:
@@ -41,7 +41,7 @@ def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
 
 
 def together(codes: Iterable[Code]) -> Code:
-    """Return the code of several functions as one, with each part once."""
+    """Return the code of several functions as one `Code`, which has each part only once."""
     parts: dict[tuple[str, str], Part] = {}
     digests = []
     for code in codes:

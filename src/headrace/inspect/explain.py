@@ -43,7 +43,8 @@ class Difference(Struct, frozen=True, kw_only=True):
     """One difference: its kind and name, a short form of the value before and after,
     and the lines of code that changed.
 
-    `before` is None if the thing was not there before, or has no short form; `after` likewise.
+    `before` is None if the thing did not exist before, or if its value had no short form. `after` is None in the same
+    cases afterwards.
     """
 
     kind: Literal["input", "function", "class", "constant", "module", "file", "bundle", "package", "python", "platform"]
@@ -56,11 +57,11 @@ class Difference(Struct, frozen=True, kw_only=True):
 class Explanation(Struct, frozen=True, kw_only=True):
     """The decision about a task, its reason, and the differences from the same task in the run `against`.
 
-    `notes` say where the key covers more code than the task uses. `elements` are the tasks of a map, which have reasons
-    and differences of their own: those that ran, or all if none ran.
+    `notes` say where the key covers more code than the task uses. `elements` are the names of a map's elements that
+    ran, or of all elements if none ran; each element has its own explanation.
 
     If the task was skipped because a `when=` was false, `gate` is the task that gave the false value, and `rules` are
-    the rules of its report that do not hold.
+    the rules of the gate's report that do not hold.
     """
 
     run: str
@@ -79,7 +80,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
 def explain(project: Project, run: str, task: str) -> Explanation:
     """Return what was decided about a task of a run, why, and what differs from an earlier run.
 
-    The earlier run is the last one that had ended before this run began; for a reused task, it is the run that made the
+    The earlier run is the last run that had ended before this run began. For a reused task, it is the run that made the
     output.
 
     Raises:
@@ -129,8 +130,8 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
 
 
 def _stage(story: Story, name: str) -> Stage | None:
-    """Return the stage that a task of a run was an instance of, or None.
-    Its function may have had another name then."""
+    """Return the stage that a task of a run was an instance of, or None. In that run, the stage's function may have had
+    another name."""
     node = story.nodes.get(name)
     return None if node is None else story.stages.get(node.stage)
 
@@ -159,8 +160,8 @@ def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
 def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
     """Return the earlier task to compare a task with, or None.
 
-    For a reused task, it is the task in the run that made the output, otherwise the same task in the last run before
-    this one.
+    For a reused task, it is the task that made the output. For any other task, it is the same task in the last run
+    before this run.
     """
     if row.key is None:
         return None
@@ -171,7 +172,7 @@ def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
 
 class _CodeDifferences:
     """Finds what differs between the code of two runs, with the lines. A part that several functions reach is returned
-    once."""
+    only once."""
 
     def __init__(self, views: Views, store: Store, run: str, before: str) -> None:
         self._new = cache(lambda: _sources(views, store, run))
@@ -179,7 +180,7 @@ class _CodeDifferences:
         self._told: set[tuple[str, str]] = set()
 
     def between(self, then: Code, now: Code) -> Iterator[Difference]:
-        """Yield the differences between the code that a function reached then and reaches now."""
+        """Yield the differences between `then` and `now`, the code that a function reached in the two runs."""
         if then.digest == now.digest:
             return
         for part, was in differing(then, now):
@@ -237,8 +238,8 @@ def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) 
 
 
 class _Given(NamedTuple):
-    """The short form of an input, and its lines if it is readable text.
-    `is_whole` is True if the short form is all of it."""
+    """The short form of an input, and the input's lines if the input is readable text. `is_whole` is True if the short
+    form shows the whole input."""
 
     brief: str
     lines: Sequence[str] = ()
@@ -273,7 +274,7 @@ def _given(views: Views, load: Load, run: str, task: str, param: str, identity: 
 
 
 def _at(ref: Ref | None, path: tuple[int, ...]) -> Ref | None:
-    """Return the part at a path, or None if there is no such part or no artifact."""
+    """Return the part of an artifact at a path. Return None if there is no such part, or if `ref` is None."""
     try:
         return None if ref is None else follow(ref, path)
     except Unmappable:

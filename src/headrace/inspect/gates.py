@@ -58,8 +58,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """A rule in a report of `task` that does not hold, and why.
-    `holds` is None if the data are not enough to decide it."""
+    """A rule that does not hold, in a report of `task`, and the reason. `holds` is None if the data are not enough to
+    decide it."""
 
     task: str
     rule: str
@@ -80,7 +80,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
-        """What the gate said, as a text."""
+        """A text that names the gate and the tasks that were skipped because of it."""
         return f"`{self.gate}` says no: {', '.join(self.tasks)} skipped"
 
 
@@ -91,7 +91,7 @@ class Held(Refusal, frozen=True, kw_only=True):
 
 
 def refusals(views: Views, run: str) -> list[Refusal]:
-    """Return the gates of a run whose value is false, in the order of the graph."""
+    """Return a run's gates that have a false value, in the order of the graph."""
     tasks_by_gate: dict[str, list[str]] = {}
     for node in views.story(run).nodes.values():
         if node.when is not None and _said_no(views, run, node):
@@ -100,7 +100,7 @@ def refusals(views: Views, run: str) -> list[Refusal]:
 
 
 def held(views: Views, run: str, load: Load) -> tuple[Held, ...]:
-    """Return the gates of a run whose value is false, with their rules that do not hold, in the order of the graph."""
+    """Return a run's gates that have a false value, in the order of the graph, each with its rules that do not hold."""
     return tuple(
         Held(gate=each.gate, tasks=each.tasks, rules=tuple(rules(views, run, each.gate, load)))
         for each in refusals(views, run)
@@ -108,8 +108,8 @@ def held(views: Views, run: str, load: Load) -> tuple[Held, ...]:
 
 
 def refusal(views: Views, run: str, task: str) -> Refusal | None:
-    """Return the gate that caused a task to be skipped, or None. The gate may belong to a task that this task depends
-    on."""
+    """Return the gate that caused a task to be skipped, or None. If the task was skipped because a task that it depends
+    on was skipped, return the gate of that task."""
     nodes = views.story(run).nodes
     rest, seen = [task], {task}
     for name in rest:
@@ -127,8 +127,8 @@ def refusal(views: Views, run: str, task: str) -> Refusal | None:
 def rules(views: Views, run: str, gate: str, load: Load) -> list[Rule]:
     """Return the rules of a gate that do not hold.
 
-    They are the rules that the gate checked, or else those in its own reports. If it has none, they are those in the
-    reports of the tasks whose outputs it takes.
+    If it is known which rules the gate checked, only these are searched. Otherwise the gate's own reports are searched.
+    If no such rule is found in them, the reports of the tasks whose outputs the gate takes are searched.
     """
     node = views.story(run).nodes.get(gate)
     report = asked(node, lambda task: _out(views, run, task), load)

@@ -68,8 +68,8 @@ class PastCode:
 def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
     """Return each part of the code that differs, paired with its earlier version: code first, then packages and Python.
 
-    For a part that is gone, the first of the pair has no text, and the second is the old part. If both runs know the
-    project's files, the files that differ stand for the whole bundle.
+    If a part no longer exists, the first of its pair has no text, and the second is the old part. If both versions list
+    the project's files, the files that differ are returned in place of the whole bundle.
     """
     old = {(part.kind, part.name): part for part in before.parts}
     new = {(part.kind, part.name): part for part in after.parts}

@@ -52,8 +52,8 @@ def overtaken(views: Views, run: str) -> list[Overtaken]:
 
 
 def _has_set(version: CursorView, run: str, task: str, advance: Advance) -> bool:
-    """Return whether a version was set by this task. Old ledgers do not record who set a version:
-    then the answer is True."""
+    """Return whether a version was set by this task. Return True if the ledger is so old that it doesn't record who set
+    the version."""
     if version.run is None and version.by is None:
         return True
     return (version.run, version.task, version.value.digest) == (run, task, advance.value.digest)

@@ -1,8 +1,9 @@
-"""What the tasks of a run printed, read from the files of its workers while the workers write them.
+"""Reads the printed output of a run's tasks from the files of the run's workers, also while the workers write the
+files.
 
 A worker's file is named `WORKER-PID` and holds the output of its attempts one after another. For an attempt that
-reported its end, the ledger knows which bytes are its output. The bytes after the last of these belong to the attempt
-that runs, or to the one during which the worker died.
+reported its end, the ledger knows which bytes are its output. The bytes after the output of these attempts belong to
+the attempt that is running, or to the attempt during which the worker died.
 """
 
 from __future__ import annotations
@@ -66,10 +67,10 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
 
 
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
-    """Return the run and the task that made the output which a task reused, or None if the task ran itself.
+    """Return the run and the task that made the output that a task reused, or None if the task itself ran.
 
-    A task that ran itself before its run got new code counts as having run. The name of the task is empty if the run
-    that made the output is forgotten.
+    Return None also if the task ran before its run got new code. The name of the task is empty if the run that made the
+    output is forgotten.
 
     Raises:
         NotFoundError: there is no such run, or it has no such task.
@@ -102,8 +103,8 @@ def _ran(row: TaskRow, story: Story) -> bool:
 def follow(
     project: Project, views: Views, run: str, task: str | None = None, *, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[Piece | Told]:
-    """Yield what a run has printed so far, as `logs` does, and then what it prints and logs as it happens, until the
-    run has ended.
+    """Yield what a run has printed so far, as `logs` does. Then yield what the run prints and logs from now on, until
+    it has ended.
 
     Raises:
         NotFoundError: there is no such run.
@@ -153,7 +154,7 @@ def _told(event: Logged) -> Told:
 
 
 def _text(ref: Ref) -> str:
-    """Return a text that was logged, or its size in bytes if it is not in its event."""
+    """Return a text that was logged. If the event doesn't contain the text, return the text's size in bytes."""
     return f"({ref.size:,} bytes)" if ref.inline is None else ref.inline.decode(errors="replace")
 
 
@@ -188,8 +189,8 @@ def _so_far(
     read: dict[str, int],
     task: str | None,
 ) -> Iterator[Piece]:
-    """Yield what a run has printed, attempt by attempt in their order, and last what belongs to no attempt. `read` gets
-    how many bytes of each file were read, by worker."""
+    """Yield what a run has printed, attempt by attempt, and at the end the output that belongs to no attempt. The
+    number of bytes that were read of each worker's file is stored in `read`."""
     folders = _folders(stores, run)
     read.update((worker, max((end for end, _, _ in each.spans), default=0)) for worker, each in written.items())
     unfinished: dict[tuple[str, int], list[str]] = {}
@@ -211,8 +212,8 @@ def _grown(
     task: str | None,
     workers: Container[str] | None = None,
 ) -> Iterator[Piece]:
-    """Yield what was added to the log files of workers (None means all) since they were last read. `read` holds how
-    many bytes of each file were read, by worker."""
+    """Yield what was added to the log files of `workers` (None means all workers) since the files were last read.
+    `read` holds the number of bytes that were read of each worker's file."""
     for path in sorted((path for folder in folders if folder.is_dir() for path in folder.iterdir()), key=_by_worker):
         worker = path.name.partition("-")[0]
         if workers is not None and worker not in workers:
@@ -239,7 +240,8 @@ def _by_worker(path: Path) -> tuple[int, str]:
 
 
 def _divide(log: Written, at: int, data: bytes, worker: str) -> Iterator[Piece]:
-    """Yield the bytes that start at `at` in a worker's log, divided by the attempts that wrote them."""
+    """Yield the bytes that start at `at` in a worker's log, with a separate piece for each attempt that wrote some of
+    them."""
     while data:
         end, task, attempt = next((span for span in log.spans if span[0] > at), (None, "", 0))
         if end is None:

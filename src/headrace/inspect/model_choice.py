@@ -83,7 +83,7 @@ def _named(run: Material, words: str) -> Chosen:
 
 
 def _models(ref: Ref | None, path: str = "", depth: int = 2) -> Iterator[tuple[str, Ref]]:
-    """Yield what is saved as a model in an output, each with its path in the output."""
+    """Yield each artifact in an output that is saved as a model, with the artifact's path in the output."""
     if ref is None:
         return
     if ref.codec in MODELS or path.rpartition(".")[2] == "model":
@@ -96,8 +96,9 @@ def _models(ref: Ref | None, path: str = "", depth: int = 2) -> Iterator[tuple[s
 def trained(run: Material, chosen: Chosen) -> str:
     """Return the task that made a model.
 
-    It is the first training task that gave this very artifact, which later tasks may have passed on. If a later task
-    wrote the model anew, it is the first training task with the same report.
+    This is the first training task that returned exactly this artifact; later tasks may have returned it too. If a
+    later task saved the model again, so that the artifact differs, this is the first training task with the same
+    report.
     """
     candidates = (row for row in run.rows.values() if row.kind == "train" and row.name != chosen.task)
     rows = sorted(candidates, key=lambda row: row.ordinal)

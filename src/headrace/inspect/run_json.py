@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class RunObject(RunView, frozen=True, kw_only=True):
-    """A run, with the warnings and metrics of its tasks and with the gates whose value is false."""
+    """A run, with the warnings and metrics of its tasks, and with its gates that have a false value."""
 
     warnings: tuple[Warned, ...] = ()
     gates: tuple[Held, ...] = ()
 
 
 def run_object(project: Project, views: Views, name: str | None) -> RunObject:
-    """Return a run as one object. If it has not ended, its seconds count up to now.
+    """Return a run as one object. If the run has not ended, its seconds count up to now.
 
     Raises:
         NotFoundError: there is no such run.
@@ -38,7 +38,7 @@ def run_object(project: Project, views: Views, name: str | None) -> RunObject:
 
 
 def gates_that_refused(project: Project, views: Views, run: str) -> tuple[Held, ...]:
-    """Return the gates of a run whose value is false, with their rules that do not hold."""
+    """Return a run's gates that have a false value, each with its rules that do not hold."""
     from headrace.inspect.gates import held  # noqa: PLC0415  as below
     from headrace.inspect.metrics.metrics import loader  # noqa: PLC0415  0.2 s of codecs, which few runs need
     from headrace.project.state import reading_store  # noqa: PLC0415  as above

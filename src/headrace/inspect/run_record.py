@@ -21,7 +21,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Material(Struct, kw_only=True):
-    """A run: its view, its tasks' rows in order, and its story. `below` caches which tasks take the output of which."""
+    """A run: its view, its tasks' rows in order, and its story. `below` caches, for each task, the names of the tasks
+    that take its output."""
 
     view: RunView
     rows: dict[str, TaskRow]
@@ -29,7 +30,8 @@ class Material(Struct, kw_only=True):
     below: dict[str, list[str]] = {}
 
     def node(self, task: str) -> Node | None:
-        """Return the node of a task, or that of its map if it is an element; None if unknown."""
+        """Return the node of a task. If the task is an element of a map, return the node of the map. If there is no
+        such node, return None."""
         row = self.rows.get(task)
         return self.story.nodes.get(task) or (self.story.nodes.get(row.parent) if row and row.parent else None)
 
@@ -39,8 +41,8 @@ class Material(Struct, kw_only=True):
         return [] if node is None else list(dict.fromkeys(out.task for _, arg in node.args for out in outs(arg)))
 
     def needing(self, task: str) -> list[str]:
-        """Return the names of the tasks that take a task's output.
-        For an element, tasks that take its map's output count too."""
+        """Return the names of the tasks that take a task's output. For an element of a map, these include the tasks
+        that take the output of the whole map."""
         if not self.below:
             for each in self.story.nodes:
                 for need in self.needed(each):

@@ -1,4 +1,4 @@
-"""The lines of a stage's code in a run's bundle, and what changed between two versions of them."""
+"""The lines of a stage's code in a run's bundle, and what changed between two versions of these lines."""
 
 from __future__ import annotations
 

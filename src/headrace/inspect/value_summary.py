@@ -16,12 +16,13 @@ SPOKEN_FOR = (
     "headrace.stages.train.Network",
     "headrace.stages.train._torch.network.Network",
 )
-"""Types whose numbers are not results: a report is shown whole, and a network holds settings."""
+"""Types whose numbers are not results: a report is shown as a whole, and the numbers in a network are settings."""
 Load = Callable[[Ref], object]
 
 
 def numbers(ref: Ref, load: Load) -> dict[str, float]:
-    """Return the numbers in a dictionary or record by name. Numbers in an inner one are named `outer.inner`."""
+    """Return the numbers in a dictionary or record by name. A number in an inner dictionary or record is named
+    `outer.inner`."""
     if ref.codec not in ("json", "record", "parts"):
         return {}
     return {name: number for name, number in _numbers(ref, load, "", DEPTH) if name}

@@ -92,7 +92,7 @@ _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
 
 
 def maps(names: Iterable[str]) -> set[str]:
-    """Return which of these tasks are maps with elements among them, such as `fit` beside `fit[depth=4]`.
+    """Return the names of maps: those of which `names` also has an element, such as `fit[depth=4]` for `fit`.
 
     >>> maps(["fit", "fit[1]", "score", "score[#0]", "score[#1]"])
     {'score'}
@@ -124,12 +124,14 @@ def took_s(views: Views, run: RunView, now: float) -> float:
 
 
 def up_to_now(views: Views, run: RunView) -> RunView:
-    """Return a run with the seconds that it was worked on up to now. The ledger has the seconds at its latest event."""
+    """Return a run with the seconds that it was worked on up to now. The ledger has the seconds only up to the run's
+    latest event."""
     return replace(run, seconds=took_s(views, run, time.time()))
 
 
 def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:
-    """Return the sums of tasks by stage, in the order in which the stages appear. A map counts by its elements."""
+    """Return the sums of tasks by stage, in the order in which the stages appear. The elements of a map are counted,
+    not the map."""
     mapped = maps(task.name for task in tasks)
     stages: dict[tuple[str, str], list[TaskView]] = {}
     for task in tasks:

@@ -13,8 +13,8 @@ from headrace.report.measures import bytes_text
 
 
 class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task and a warning of it. `of` names the model that the task judged if the
-    run judged several, otherwise empty."""
+    """A task and one of its warnings. `of` names the model that the task judged if the run judged several, otherwise
+    empty."""
 
     task: str
     text: str
@@ -30,9 +30,9 @@ class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def warnings(views: Views, run: str) -> list[Warned]:
-    """Return the warnings of a run's tasks, also of reused ones, each once.
+    """Return each warning of a run's tasks once, including the warnings of reused tasks.
 
-    For a warning that is too long for the ledger, the text is the command that prints it.
+    If a warning is too long for the ledger, the text is a command that prints the warning.
     """
     by_text = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
     subjects = judged(views, run, [each.task for each in by_text.values()])

@@ -11,8 +11,8 @@ from headrace.inspect.reports import Judged, Logged
 class Named(Struct, frozen=True, kw_only=True):
     """A version of a model or dataset, with the aliases that point to it.
 
-    `preparation` is the digest of the preparation that its input rows need, or None. `forced` holds, for each alias
-    that was set although a report did not pass, the reason that was given.
+    `preparation` is the digest of the preparation that the model's input rows need, or None. `forced` holds, for each
+    alias that was set although a report did not pass, the reason that was given.
     """
 
     kind: str
@@ -28,10 +28,10 @@ class Made(Struct, frozen=True, kw_only=True):
     """A task that helped to make the model, or that judged the model. `run` is the run in which the task really ran,
     which may be an earlier one.
 
-    `arguments` are the values that the pipeline passed to it, and `needs` the tasks whose outputs it took. `rows` and
-    `columns` are those of its output if that is a table that can be counted. If the output has several tables, `tables`
-    holds their rows by name. If `run` is forgotten, `seconds`, `cpu_s` and `usd` are None, and an even earlier run may
-    have done the work.
+    `arguments` are the values that the pipeline passed to the task, and `needs` are the tasks whose outputs it took. If
+    the output is a table that can be counted, `rows` and `columns` are the numbers of its rows and columns. If the
+    output has several tables, `tables` holds the number of rows of each, by name. If `run` is forgotten, `seconds`,
+    `cpu_s` and `usd` are None, and an even earlier run may have done the work.
     """
 
     task: str
@@ -54,13 +54,13 @@ class Made(Struct, frozen=True, kw_only=True):
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether the run of the task is forgotten, and with it the time and cost."""
+        """Whether the run of the task is forgotten, so that the task's time and cost are unknown."""
         return self.seconds is None
 
 
 class Training(Struct, frozen=True, kw_only=True):
-    """The facts about the model's training. `peak_gib` is the peak of the worker's memory. `seeds` are arguments with
-    seed names.
+    """The facts about the model's training. `peak_gib` is the peak of the worker's memory. `seeds` are the arguments
+    whose names end like the name of a seed.
 
     If the run of the training is forgotten, times and counts are None, and fields that only that run could fill are
     empty.
@@ -84,9 +84,11 @@ class Training(Struct, frozen=True, kw_only=True):
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """The code of the training. `parts` are the names of the functions, classes and constants that it reaches.
+    """The code of the training. `parts` are the names of the functions, classes and constants that the training
+    function reaches.
 
-    `changed` are the parts that differ from the run `against`. `notes` say where the key covers more code than is used.
+    `changed` are the names of the parts that differ from the run `against`. `notes` say where the task's key covers
+    more code than the task uses.
     """
 
     bundle: str
@@ -97,11 +99,11 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 class Card(Struct, frozen=True, kw_only=True):
-    """A model card. `passed` is whether all reports on the model passed, or None if none had rules.
+    """A model card. `passed` is whether all reports on the model passed; it is None if no report has a rule.
 
-    `data` are the tasks that the model was made from, in order, and `checks` are their reports. `results` are the
-    reports on the model, and `numbers` are other numbers from its training and the tasks after it. `get` are ways to
-    get the model. The total time and cost are None if a run that did some of the work is forgotten.
+    `data` are the tasks before the training that the model depends on, in order, and `checks` are their reports.
+    `results` are the reports on the model, and `numbers` are other numbers from its training and the tasks after it.
+    `get` are ways to get the model. The total time and cost are None if a run that did some of the work is forgotten.
     """
 
     title: str

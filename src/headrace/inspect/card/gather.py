@@ -173,10 +173,10 @@ class CardMaker:
         return (self.run(found[0]), found[1]) if found[1] else found[0]
 
     def _took(self, run: Material, task: str) -> tuple[str, tuple[float, float, float] | tuple[None, None, None]]:
-        """Return the run in which a task really ran, and what it took there: seconds, cpu seconds and US dollars.
+        """Return the run in which a task really ran, and the task's seconds, cpu seconds and US dollars in that run.
 
-        For a map, the sum over its elements is returned. If a run that did some of the work is forgotten, that run is
-        returned without numbers.
+        For a map, each number is the sum over the map's elements. If a run that did some of the work is forgotten, that
+        run is returned without numbers.
         """
         took, runs = [], set()
         for each in [row.name for row in run.rows.values() if row.parent == task] or [task]:
@@ -218,8 +218,8 @@ class CardMaker:
         )
 
     def _shapes(self, ref: Ref) -> dict[str, tuple[int, int]]:
-        """Return the rows and columns of the tables in an output by name,
-        or nothing if reading them would take long."""
+        """Return, by name, the numbers of rows and columns of the tables in an output. Return an empty dict if it would
+        take long to read the tables."""
         named_parts = zip(ref.names, ref.parts, strict=True) if ref.names and ref.parts else ()
         tables = {name: part for name, part in (("", ref), *named_parts) if part.codec in TABLES}
         if sum(part.size for part in tables.values()) > (COUNTED_AFAR_BYTES if self._is_afar else COUNTED_BYTES):
@@ -228,8 +228,8 @@ class CardMaker:
         return {name: shape for name, shape in shapes.items() if isinstance(shape, tuple) and len(shape) == 2}
 
     def _judged(self, run: Material, tasks: Iterable[str]) -> Iterator[Judged]:
-        """Yield the reports of tasks. A report that a task only passes on is yielded for the first
-        task that gave it."""
+        """Yield the reports of tasks. If several tasks returned the same report, it is yielded only for the first of
+        them."""
         seen: list[Report] = []
         tasks = list(tasks)
         subjects = judged(self._views, run.view.run, tasks)
@@ -253,8 +253,8 @@ class CardMaker:
         ]
 
     def _seeds(self, run: Material, task: str) -> dict[str, str]:
-        """Return the seeds among a task's arguments, and those among the parameters in its report,
-        which the library used."""
+        """Return the seeds among a task's arguments, and the seeds among the library's parameters that the task's
+        report lists."""
         arguments = _arguments(run, task, self._load)
         seeds = {key: value for key, value in arguments.items() if key.endswith(SEEDS)}
         for ref in report_refs(run.out(task)):
@@ -350,7 +350,8 @@ def _sum(numbers: Iterable[float | None]) -> float | None:
 
 
 def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
-    """Yield a sentence for each forgotten run, with the tasks whose time and cost are lost with it."""
+    """Yield a sentence for each forgotten run, which names the tasks whose time and cost are unknown because the run is
+    forgotten."""
     by: dict[str, list[str]] = {}
     for each in tasks:
         if each.is_forgotten:
@@ -406,7 +407,8 @@ def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
 
 
 def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]:
-    """Yield warnings for users of the model, as far as the record has them. Reports have their own limits."""
+    """Yield the warnings for users of the model that follow from the record. The limits that reports state are not
+    among these."""
     if not results:
         yield "No report judges this model: nothing here says how good it is."
     elif all(each.report.passed is None for each in results):
@@ -422,8 +424,8 @@ def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]
 
 
 def _held_back(run: Material, below: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each task that depends on the model and was skipped, failed or cancelled, with the reason,
-    for example a gate."""
+    """Yield a sentence for each task that depends on the model and was skipped, failed or cancelled. The sentence has
+    the reason, for example a gate."""
     for row in (run.rows[name] for name in below):
         if row.state in ("skipped", "failed", "cancelled"):
             yield f"Task `{row.name}` after it was {row.state}: {row.reason}."

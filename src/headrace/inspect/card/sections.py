@@ -184,7 +184,7 @@ def _data(card: Card) -> Iterator[Report]:
 
 
 def _rows(made: Made) -> Cell:
-    """Return the number of rows, or for several tables the rows of each."""
+    """Return the number of rows of an output. If the output has several tables, return the number of rows of each."""
     return ", ".join(f"{name} {rows:,}" for name, rows in made.tables.items()) or made.rows
 
 

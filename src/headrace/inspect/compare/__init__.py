@@ -1,2 +1,2 @@
 """Runs side by side: how they differ in parameters, code, inputs and metrics. Begin with `gather`. What is equal in all
-of them is left out."""
+runs is left out, except numbers."""

@@ -1,4 +1,4 @@
-"""Runs side by side, as plain values. What is equal in all of them is left out, except numbers."""
+"""Runs side by side, as plain values. What is equal in all runs is left out, except numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Verdict = Literal["better", "worse", "same", ""]
 
 
 class Side(Struct, frozen=True, kw_only=True):
-    """A run with its time and cost. `cpu_s` is the cpu time in seconds that its attempts used."""
+    """A run with its time and cost. `cpu_s` is the cpu time of the run's attempts, in seconds."""
 
     run: str
     pipeline: str
@@ -29,8 +29,8 @@ class Side(Struct, frozen=True, kw_only=True):
 class Setting(Struct, frozen=True, kw_only=True):
     """A parameter or an input that differs between runs. It belongs to `task`, or to the pipeline if `task` is empty.
 
-    A value is None in a run that lacks it. If `follows` is True, the input comes from a task whose own parameters, code
-    or inputs differ.
+    If a run lacks the parameter or input, the run's value is None. If `follows` is True, the input comes from a task
+    whose own parameters, code or inputs differ.
     """
 
     task: str
@@ -51,12 +51,13 @@ class CodeChange(Struct, frozen=True, kw_only=True):
 
 
 class Number(Struct, frozen=True, kw_only=True):
-    """A metric in one run. `change` is its difference from the first run; `verdict` says whether it is better.
+    """A metric in one run. `change` is the difference from the metric in the first run; `verdict` says whether this
+    run's metric is better.
 
     `change_low` and `change_high` are the interval of the difference, if both runs judged the same rows. `sure` is True
     if that interval excludes zero. Without that interval, `sure` is True if the intervals of the two runs do not
-    overlap; an unknown end counts as infinite. It is None if there are no intervals. If the runs judged different rows,
-    `is_apart` is True and there is no verdict, since the difference may come from the rows.
+    overlap; an unknown end counts as infinite. `sure` is None if there are no intervals. If the runs judged different
+    rows, `is_apart` is True and there is no verdict, since the difference may come from the rows.
     """
 
     value: float | None
@@ -73,20 +74,19 @@ class Number(Struct, frozen=True, kw_only=True):
     is_apart: bool = False
 
     def text(self, value: float | None) -> str:
-        """Return a number related to this one as text, with as many digits as the interval leaves certain,
-        but at least two."""
+        """Return `value` as text, with as many digits as this number's interval leaves certain, but at least two."""
         return number(value, decimals_of_value(_fact(value, self.low, self.high)))
 
     def end(self, value: float | None) -> str:
-        """Return an end of the interval as text."""
+        """Return `value`, which is an end of the interval, as text."""
         return number(value, decimals_of(_fact(value, self.low, self.high)))
 
     @property
     def change_text(self) -> str:
         """The difference as text, with its interval if it has one.
 
-        Without an interval it has as many decimals as the number,
-        or two digits if those decimals would show only zeros.
+        Without an interval, the text has as many decimals as the number, or two digits if those decimals would show
+        only zeros.
         """
         change, low, high = self.change, self.change_low, self.change_high
         if change is None:
@@ -107,8 +107,8 @@ def _fact(value: float | None, low: float | None, high: float | None) -> Fact:
 
 
 class Metric(Struct, frozen=True, kw_only=True):
-    """A metric of a task in each run, or None for a run that lacks it. `of` names the model that the task judged, if a
-    run judged several."""
+    """A metric of a task: its number in each run, or None for a run that lacks the metric. `of` names the model that
+    the task judged, if a run judged several."""
 
     task: str
     name: str
@@ -148,9 +148,10 @@ class Took(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """Runs side by side. The others are compared with the first one. Tasks with the same name count as the same.
+    """Runs side by side. Every other run is compared with the first run, and tasks of the same name are compared with
+    each other.
 
-    `notes` are sentences about what the runs do not share, and what could not be read.
+    `notes` are sentences about what the runs do not share, and about what could not be read.
     """
 
     runs: tuple[Side, ...]

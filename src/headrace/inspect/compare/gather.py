@@ -61,7 +61,7 @@ def compare(
 
     Raises:
         NotFoundError: there is no such run, or none of the runs has a metric of that name.
-        UsageError: fewer than two runs are named, or one is named twice.
+        UsageError: fewer than two runs are named, or a run is named twice.
     """
     ids = [views.find(name).run for name in names]
     if len(ids) < 2:
@@ -158,7 +158,8 @@ def _side(run: Material) -> Side:
 
 
 def _settings(runs: Sequence[Material], store: Store) -> tuple[list[Setting], list[Setting]]:
-    """Return the parameters and the inputs that differ: values from the pipeline, and outputs of other tasks."""
+    """Return the parameters that differ (values from the pipeline), and the inputs that differ (outputs of other
+    tasks)."""
     changes = _differing(_parameters(runs, store))
     parameters = [Setting(task="", name=name, values=told_apart(values)) for name, values in changes]
     inputs: list[Setting] = []
@@ -181,8 +182,8 @@ def _settings(runs: Sequence[Material], store: Store) -> tuple[list[Setting], li
 def _marked(
     inputs: Sequence[Setting], runs: Sequence[Material], parameters: Sequence[Setting], code: Sequence[CodeChange]
 ) -> Iterator[Setting]:
-    """Yield the inputs; `follows` is set for an input that differs because the task that made it has other parameters,
-    code or inputs."""
+    """Yield the inputs. `follows` is set to True for an input that differs because the parameters, code or inputs of
+    the task that made it differ."""
     stages = {change.stage for change in code}
     moved = {each.task for each in (*parameters, *inputs)}
     rows = [row for run in runs for row in run.rows.values()]
@@ -236,8 +237,8 @@ def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | N
 
 
 def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
-    """Yield the parts of the code that differ, stage by stage. A part that several stages share comes with the first of
-    these stages."""
+    """Yield the parts of the code that differ, stage by stage. A part that several stages share is yielded only with
+    the first of these stages."""
     stages = _code_by_stage(runs)
     files: dict[int, Mapping[str, bytes]] = {}
     seen: set[tuple[str, str, tuple[str | None, ...]]] = set()
@@ -280,8 +281,8 @@ def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
 def _code_by_stage(runs: Sequence[Material]) -> list[dict[str, Code]]:
     """Return the code of stages by name, each joined with the code of functions that its tasks get as arguments.
 
-    If one run's trace lacks the code of these functions, as in runs of an earlier Headrace,
-    they are left out in all runs.
+    If the trace of one run lacks the code of these functions, as in runs of an earlier Headrace, this code is left out
+    for all runs.
     """
     given = [_given_by_stage(run) for run in runs]
     unknown = {stage for each in given for stage, codes in each.items() if None in codes}
@@ -327,7 +328,7 @@ def _metrics(found: Sequence[Sequence[Reading]], kept: set[tuple[str, str]]) -> 
 
 
 def _number(cell: Reading | None, first: Reading | None, better: str) -> Number | None:
-    """Return a number, compared with that of the first run if there is one."""
+    """Return a run's number. If the first run has the number too, compare the two."""
     if cell is None:
         return None
     number = Number(value=cell.value, low=cell.low, high=cell.high, best=cell.best, step=cell.step, why=cell.why)
@@ -346,8 +347,8 @@ def _verdict(change: float, better: str) -> Verdict:
 
 
 def _sure(cell: Reading, first: Reading) -> bool | None:
-    """Return whether two intervals do not overlap.
-    This is stricter than an interval of the difference that excludes zero.
+    """Return whether two intervals do not overlap. This test is stricter than the test whether the interval of the
+    difference excludes zero.
 
     An unknown end counts as infinite. Return None if no end is known.
     """

@@ -1,7 +1,7 @@
-"""Differences between metrics of two runs that were judged on the same rows, with intervals of the differences.
+"""Computes the differences between metrics that two runs have for the same rows, with intervals of the differences.
 
 Both numbers come from the same resamples (`evaluate.paired`), so the interval of their difference is far narrower than
-their own two intervals suggest.
+the interval of each number suggests.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from headrace.spec.intent import REPORT
 JUDGES = "headrace.stages.evaluate."
 PREDICTIONS, ROW = "predictions", "row"
 AUTO_ROWS = 100_000
-"""Predictions of more rows than this are paired only on request, since that takes seconds."""
+"""Predictions of more rows than this are paired only on request, since the pairing takes seconds."""
 LEAST_COLUMNS = 2
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """The difference between a metric and that of the first run, with its interval."""
+    """The difference between a metric in one run and in the first run, with the interval of the difference."""
 
     value: float
     low: float
@@ -36,8 +36,8 @@ class Gap(Struct, frozen=True, kw_only=True):
 
 
 class Pairing(Struct, frozen=True, kw_only=True):
-    """The differences of a task's metrics by name. `why` says why there are none;
-    it is empty if there was nothing to pair.
+    """The differences of a task's metrics by name. If there are no differences, `why` says why; `why` is empty if there
+    was nothing to pair.
 
     `is_apart` is True if the two runs judged different rows, so that an effect of the model can't be separated from an
     effect of the rows.
@@ -136,7 +136,7 @@ def _table(run: Material, task: str) -> str | None:
 
 
 def _asked(run: Material, task: str) -> dict[str, Any]:
-    """Return those arguments of an evaluation that the comparison needs as well."""
+    """Return the arguments of an evaluation that are also passed to the paired comparison."""
     node = run.node(task)
     args = {} if node is None else dict(node.args)
     arguments = {}

@@ -69,8 +69,8 @@ def must_be_address(word: str) -> Address:
 def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
     """Return the run and the task that made a version's artifact, or None if that is no longer known.
 
-    The run is the one in which, or from which, the version was registered. The task is the first task of that run whose
-    output is or contains the artifact.
+    The run is the run that registered the version. If a user registered it on the command line, it is the run that the
+    artifact was taken from. The task is the first task of that run whose output is or contains the artifact.
     """
     run = version.run or (version.origin or "").partition(" ")[0]
     try:

@@ -45,9 +45,9 @@ SUFFIXES = {
     "text": ".txt",
 }
 ALSO = {"lightgbm": (".lgb", ".model"), "pickle": (".pkl",)}
-"""Other suffixes of the same format."""
+"""For each codec, the other suffixes that files of its format may have."""
 ANY = ("bytes", "file", "text")
-"""Codecs whose format only the maker knows: any suffix may be right."""
+"""Codecs whose bytes may have any format, so that any suffix may be right."""
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
@@ -58,14 +58,15 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 def get(project: Project, run: str, task: str | None, to: Path | None, columns: Sequence[str] | None = None) -> Path:
     """Write an artifact to a file, and return the file's path.
 
-    The artifact is a task's output (`TASK`), a part of it (`TASK.PART`), or one named by its digest or by the address
-    of a version; with an address, `task` is a part of the version. With `columns`, only these columns of a table are
-    read. The suffix of `to` decides the format of a table or a report. Everything else is written in its own format.
+    If `run` is a run, `task` names a task's output (`TASK`) or a part of the output (`TASK.PART`). If `run` is an
+    artifact's digest, `task` is None. If `run` is the address of a version, `task` is a part of the version, or None.
+    With `columns`, only these columns of a table are read. The suffix of `to` decides the format of a table or a
+    report. Everything else is written in its own format.
 
     Raises:
         NotFoundError: there is no such artifact.
         CodecError: columns are named, and the artifact is not a table or has no such column.
-        UsageError: the file can't be written, or not in the format that the suffix of `to` names.
+        UsageError: the file can't be written, or the artifact doesn't fit the format that the suffix of `to` names.
     """
     with views(project) as found:
         ref, name, inside = artifact(found, run, task)
@@ -101,7 +102,7 @@ def by_digest(found: Views, word: str) -> Ref:
     """Return the artifact whose digest is, or begins with, this word.
 
     Raises:
-        NotFoundError: there is no such artifact, or the word is the name of a run, and no task is named.
+        NotFoundError: there is no such artifact, or `word` names a run, so that a task must be named too.
     """
     try:
         return found.artifact(word)
@@ -111,7 +112,7 @@ def by_digest(found: Views, word: str) -> Ref:
 
 
 def check_is_no_run(found: Views, word: str) -> None:
-    """Raise NotFoundError if the word names a run, with its tasks in the hint.
+    """Raise NotFoundError if the word names a run; the hint lists the run's tasks.
 
     Raises:
         NotFoundError: the word names a run.
@@ -128,7 +129,7 @@ def check_is_no_run(found: Views, word: str) -> None:
 
 
 def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path | None, name: str) -> Path:
-    """Write a table, or some columns of it, in the format of the file's suffix; return the path written."""
+    """Write a table, or some columns of it, in the format of the file's suffix; return the file's path."""
     form = form_of(to, table_file.SUFFIXES, "a table")
     if columns is None and ref.codec not in ("joined", "arrow-stream") and form == ".arrow":
         return write(ref, store, to, name)  # the artifact's own bytes are an Arrow file
@@ -139,10 +140,10 @@ def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path 
 
 
 def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
-    """Write a report as Markdown (`.md`), JSON (`.json`), a page (`.html`) or text (other suffixes);
-    return the path written.
+    """Write a report as Markdown (`.md`), JSON (`.json`), a page (`.html`) or text (other suffixes); return the file's
+    path.
 
-    JSON holds all of the report. Text and Markdown are without its drawings.
+    JSON has the whole report. Text and Markdown lack the report's drawings.
     """
     report = Codecs().load(ref, store, verify=True)
     if not isinstance(report, Report):
@@ -165,7 +166,7 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
 
 
 def _by_name(value: object) -> object:
-    """Return a report, or a part of one, as dictionaries by field name. It is stored by position."""
+    """Return a report, or a part of a report, with its structs converted to dictionaries by field name."""
     if isinstance(value, tuple):
         return [_by_name(each) for each in value]
     if isinstance(value, Row):
@@ -229,12 +230,12 @@ def part_of(ref: Ref, path: str, task: str) -> Ref:
 
 
 def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN TASK.") -> Path:
-    """Write an artifact to a file, or a folder to a folder, in its own format; return the path written.
+    """Write an artifact in its own format to a file, or to a folder if the artifact is a folder; return the path.
 
-    If `to` is None, the file goes to the current folder, under `name` with the suffix of its format. A LightGBM model
-    is written as the text that LightGBM reads, without what a scikit-learn model holds in addition to the trees. Any
-    other value with parts is written as JSON, if all its parts are plain. `inside` is the beginning of a `headrace get`
-    command that errors use to name a part.
+    If `to` is None, the file is written to the current folder; its name is `name` with the suffix of its format. A
+    LightGBM model is written as the text that LightGBM reads, without what a scikit-learn model holds in addition to
+    the trees. Any other value with parts is written as JSON, if all its parts are plain. `inside` is the beginning of a
+    `headrace get` command that errors use to name a part.
 
     Raises:
         UsageError: the file can't be written, or one of the parts has a format of its own.
@@ -264,8 +265,8 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
 
 
 def _alone(ref: Ref, to: Path | None, inside: str) -> str:
-    """Return a text about how to get a part of an artifact by itself:
-    parts with the format of `to` if any, else all parts."""
+    """Return a text that says how to get a part of an artifact by itself. It names the parts that have the format of
+    `to`, or all parts if no part has that format."""
     named_parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
     suffix = "" if to is None else to.suffix.lower()
     fit = [name for name, part in named_parts.items() if suffix and SUFFIXES.get(part.codec) == suffix]
@@ -274,7 +275,7 @@ def _alone(ref: Ref, to: Path | None, inside: str) -> str:
 
 
 def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:
-    """Return an artifact's own bytes, or a value with parts as JSON."""
+    """Return an artifact's own bytes. If the artifact is a value with parts, return the value as JSON."""
     if ref.codec == "lightgbm":
         ref = part_of(ref, "model", name)
         if ref.codec != "text":

@@ -15,7 +15,7 @@ from headrace.project.state import reading_store
 def get_logged(project: Project, run: str, task: str, name: str, step: int | None, to: Path | None) -> Path:
     """Write what a task has logged under a name to a file, and return the file's path.
 
-    For texts and figures this is the last one, or the one at `step`. For numbers it is all points, as CSV.
+    Of texts and figures, the last one is written, or the one at `step`. Of numbers, all points are written as CSV.
 
     Raises:
         NotFoundError: there is no such run or task, or it has logged nothing under that name.

@@ -1,4 +1,5 @@
-"""Files that a command writes for users: complete or not at all, and never over a file that the user did not name."""
+"""Writes files for users. A file is written completely or not at all. An existing file is overwritten only if the user
+named it."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from headrace.errors import UsageError
 
 PAGES = (".html", ".htm")
-"""Suffixes of a page."""
+"""Suffixes of an HTML page."""
 
 
 @contextmanager
@@ -22,9 +23,9 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     """Yield a file's final path and a temporary path. Write to the temporary path:
     the file is moved when the block ends.
 
-    If `to` names a file, it is overwritten. If `to` is a folder, or None for the current folder, the artifact's own
-    `name` is used. Anybody may have chosen that name, so it can't lead to another folder, be a hidden file, or
-    overwrite a file.
+    If `to` names an existing file, that file is overwritten. If `to` is a folder, or None for the current folder, the
+    artifact's own `name` is used. Anybody may have chosen that name, so it can't lead to another folder, be a hidden
+    file, or overwrite a file.
 
     Raises:
         UsageError: the file can't be written, or another file with the artifact's own name exists already.
@@ -88,8 +89,8 @@ def plain_name(name: str) -> str:
 
 
 def _pour(aside: Path, path: Path) -> None:
-    """Copy the temporary file to a device. It may be a pipe,
-    in which libraries could not seek if they wrote to it directly."""
+    """Copy the temporary file to a device, such as a pipe. Libraries can't write to a pipe directly, since they seek in
+    their files."""
     with aside.open("rb") as file, path.open("wb") as device:
         shutil.copyfileobj(file, device)
 

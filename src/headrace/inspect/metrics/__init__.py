@@ -1,2 +1,2 @@
-"""The numbers that tasks returned or logged: gathered, ranked, and as curves. Begin with `metrics`. The package
-`report` decides how a number is shown."""
+"""Gathers and ranks the numbers that tasks returned or logged, and reads their curves. Begin with `metrics`. The
+package `report` decides how a number is shown."""

@@ -20,7 +20,7 @@ class Line(Struct, frozen=True, kw_only=True):
 
     @property
     def is_curve(self) -> bool:
-        """Whether there is a line to draw: two finite numbers or more."""
+        """Whether a line can be drawn, which needs at least two finite numbers."""
         return sum(map(math.isfinite, self.values)) > 1
 
 

@@ -59,7 +59,8 @@ def direction(name: str) -> str:
 
 
 def _between_groups(words: list[str]) -> str:
-    """Return the direction of a difference, ratio or gap between groups, or an empty text if the words name none."""
+    """Return the direction of a difference, ratio or gap between groups, or an empty text if the words name no such
+    comparison."""
     for place, word in enumerate(words[1:], start=1):
         if word == "by" and words[place - 1] in _BETWEEN:
             return _BETWEEN[words[place - 1]]

@@ -35,9 +35,9 @@ Load = Callable[[Ref], object]
 class Reading(Struct, frozen=True, kw_only=True):
     """A number of a task. `low` and `high` are the ends of its interval; `better` is the direction of improvement.
 
-    For a number that was logged, `value` is the last one, at `step`, and `least` and `greatest` are those of all logged
-    values. `why` says why there is no value. `also` are other names of the same number: `test/AUC` for a number that a
-    report calls `AUC`.
+    For a number that was logged, `value` is the last logged value, at `step`, and `least` and `greatest` are the least
+    and the greatest logged value. `why` says why there is no value. `also` are other names of the same number:
+    `test/AUC` for a number that a report calls `AUC`.
     """
 
     task: str
@@ -57,8 +57,7 @@ class Reading(Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that it may be called by, its own first:
-        `NAME` and `TASK.NAME`, then the same for its other names."""
+        """All names of the number: `NAME` and `TASK.NAME` for its own name, then the same for its other names."""
         return tuple(word for name in (self.name, *self.also) for word in (name, f"{self.task}.{name}"))
 
     @property
@@ -105,8 +104,8 @@ def report_refs(ref: Ref | None, depth: int = _DEPTH) -> Iterator[Ref]:
 
 
 def readings(views: Views, run: str, load: Load) -> list[Reading]:
-    """Return all numbers of a run, task by task: those in reports first, then logged ones,
-    then those in other outputs."""
+    """Return all numbers of a run, task by task: first the numbers in reports, then logged numbers, then the numbers in
+    other outputs."""
     rows = views.rows(run)
     wide = maps(row.name for row in rows)
     logged: dict[str, list[Reading]] = {}
@@ -123,7 +122,8 @@ def readings(views: Views, run: str, load: Load) -> list[Reading]:
 
 
 def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[Reading]:
-    """Yield each number once. If a report has the same number, its name becomes another name of the report's number."""
+    """Yield each number once. If a report has the same number, only the report's number is yielded, and the other
+    number's name is added to its names."""
     also: dict[str, list[str]] = {name: [] for name in told}
     for name, each in its.items():
         fact = _fact_of(each, told)
@@ -235,10 +235,10 @@ def _without_reports(ref: Ref) -> Ref:
 
 
 def chosen(found: Sequence[Reading], names: Sequence[str]) -> list[Reading]:
-    """Return the readings with these names, `NAME` or `TASK.NAME`, or all if no name is given.
+    """Return the readings with these names (`NAME` or `TASK.NAME`), or all readings if `names` is empty.
 
     Raises:
-        NotFoundError: no reading has such a name; the hint lists similar ones.
+        NotFoundError: no reading has such a name; the hint lists similar names.
     """
     known = list(dict.fromkeys(word for each in found for word in each.names))
     for name in names:

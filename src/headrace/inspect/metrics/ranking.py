@@ -17,15 +17,16 @@ SEARCHED = 500
 
 
 class Ranked(Struct, frozen=True, kw_only=True):
-    """A run with its metric, which is None if the run has none. If several tasks have the metric, the best counts, or
-    the last if it is unknown which direction is better."""
+    """A run with its value of the metric, or None if the run lacks the metric. If several tasks have the metric, the
+    best value counts, or the last value if it is unknown which direction is better."""
 
     run: RunView
     reading: Reading | None
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
-    """Runs sorted by a metric, with those that lack it at the end. `more` is True if older runs were not searched."""
+    """Runs sorted by a metric. Runs that lack the metric are at the end. `more` is True if older runs were not
+    searched."""
 
     metric: str
     runs: tuple[Ranked, ...]
@@ -33,8 +34,8 @@ class Ranking(Struct, frozen=True, kw_only=True):
 
 
 def ranking(project: Project, views: Views, word: str, pipeline: str | None) -> Ranking:
-    """Return the newest runs sorted by a metric, `NAME` or `TASK.NAME`, least first.
-    With `-NAME`, the greatest is first.
+    """Return the newest runs, sorted by the metric `word` (`NAME` or `TASK.NAME`), the least value first. If `word`
+    begins with `-`, the greatest value is first.
 
     Raises:
         NotFoundError: none of the runs has such a metric.

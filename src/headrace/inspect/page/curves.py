@@ -11,7 +11,7 @@ from headrace.report.markup import Markup, tag
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 34
 HUGE = 1e300
-"""Numbers beyond this are left out, like those that are not finite: an axis that holds them would overflow."""
+"""Numbers with a greater magnitude are left out, like numbers that are not finite: an axis for them would overflow."""
 ALONE = (
     "text{font:12px sans-serif;fill:#5c6670}.grid{stroke:#e2e4e1}"
     ".curve{fill:none;stroke:#2f6aa8;stroke-width:1.8}.dot{fill:#2f6aa8}"
@@ -45,7 +45,8 @@ def curves(lines: Sequence[tuple[str, Line | None]], title: str) -> Markup:
 
 
 def picture(line: Line, title: str) -> str:
-    """Return one line as an SVG file of its own, to be an image in another page, dark on white."""
+    """Return a drawing of one line as the text of a separate SVG file, dark on white, to be used as an image in another
+    page."""
     return (
         curves([(title, line)], title)
         .replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" ', 1)
@@ -66,7 +67,7 @@ def legend(names: Sequence[str]) -> Markup:
 
 
 class _Axis:
-    """Maps values to places on the drawing, and has round ticks."""
+    """Maps values to places on the drawing, and has ticks at round numbers."""
 
     def __init__(self, values: Sequence[float], start: float, end: float, room: float = 0.0) -> None:
         self.low, self.high = min(values), max(values)

@@ -10,8 +10,8 @@ from headrace.run.ports import TaskLine
 
 
 class TaskFacts(TaskLine, frozen=True, kw_only=True):
-    """A task. `needs` are the tasks that it waits for.
-    `parent` is the mapped task that it is an element of, or None."""
+    """A task. `needs` are the tasks that this task waits for. If this task is an element of a map, `parent` is the
+    mapped task; otherwise it is None."""
 
     needs: tuple[str, ...] = ()
     parent: str | None = None
@@ -51,8 +51,8 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 class Text(Struct, frozen=True, kw_only=True):
-    """The last text that a task logged under a name, or its beginning.
-    `count` is how many it logged under that name."""
+    """The last text that a task logged under a name, or the beginning of that text. `count` is how many texts the task
+    logged under that name."""
 
     task: str
     name: str
@@ -64,8 +64,9 @@ class Text(Struct, frozen=True, kw_only=True):
 class RunFacts(Struct, frozen=True, kw_only=True):
     """A run, and all that a page shows of it.
 
-    `omitted` are sentences about what was left out, and why. `pauses` are pairs: the time when the run was resumed,
-    counted like the `start_s` of its attempts, and for how many seconds no driver had held it.
+    `omitted` are sentences about what was left out, and why. Each of the `pauses` is a pair: (1) the time when the run
+    was resumed, counted like the `start_s` of its attempts; (2) for how many seconds no driver had held the run before
+    that.
     """
 
     run: str

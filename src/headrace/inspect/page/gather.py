@@ -93,8 +93,8 @@ def _needs(node: Node) -> Iterator[str]:
 
 
 def _parent(name: str, nodes: dict[str, Node]) -> str | None:
-    """Return the mapped task that this task is an element of, or None: the longest part of its name before a `[` that
-    names a map."""
+    """If a task is an element of a map, return the name of the map, otherwise None. The map's name is the longest
+    beginning of the task's name that ends before a `[` and is the name of a map."""
     end = len(name) if name not in nodes else 0
     while (end := name.rfind("[", 0, end)) > 0:
         node = nodes.get(name[:end])
@@ -146,7 +146,8 @@ def _start(story: Story, event: Succeeded | Failed) -> float:
 
 
 def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
-    """Return how long an attempt took. One that died with its driver counts up to the last moment that is recorded."""
+    """Return how long an attempt took. If the attempt died with its driver, its time counts up to the last moment that
+    is recorded."""
     if isinstance(event, Succeeded):
         return event.seconds + event.load_s + event.save_s
     if event.failure.kind == "lost" and not event.seconds:
@@ -163,7 +164,8 @@ def _pauses(worked: Duration) -> Iterator[tuple[float, float]]:
 
 
 def _told(views: Views, run: str, store: Store) -> Iterator[Reading]:
-    """Yield the numbers that tasks logged or returned. Numbers that only a report has are shown with the report."""
+    """Yield the numbers that tasks logged or returned. Numbers that only a report has are left out, since they are
+    shown with the report."""
     logged = {(metric.task, metric.name) for metric in views.metrics(run)}
     for each in readings(views, run, loader(store)):
         if each.source != "report" or each.also or (each.task, each.name) in logged:

@@ -1,10 +1,9 @@
-"""The places at which to draw the nodes of a graph: in layers from top to bottom, with few crossings and straight
-edges.
+"""Computes where to draw the nodes of a graph: in layers from top to bottom, with few crossings and straight edges.
 
 The steps are those of Sugiyama et al. (1981). Nodes are ranked by the longest path. Each layer is ordered by the mean
 place of the nodes' neighbours. Then the nodes get their horizontal places. Edges that span several layers run through
-waypoints, which all edges from one source share. The places are the least squares fit to those of the neighbours, given
-the order (isotonic regression).
+waypoints, which all edges from one source share. The horizontal places are the least squares fit to the places of the
+neighbours, given the order (isotonic regression).
 """
 
 from __future__ import annotations
@@ -62,8 +61,8 @@ def draw(nodes: Sequence[str], edges: Iterable[tuple[str, str]], *, waypoint_wid
 
 
 def _ranks(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Return the layer of each node: one below the lowest node that it needs.
-    A node that needs none is right above its use."""
+    """Return the layer of each node. A node is one layer below the lowest node that it needs. If a node needs no other
+    node, it is one layer above the highest node that needs it."""
     below: dict[str, list[str]] = {name: [] for name in nodes}
     waits = dict.fromkeys(nodes, 0)
     for source, target in edges:
@@ -107,7 +106,7 @@ def _join(upper: _Vertex, lower: _Vertex) -> None:
 
 
 def _layers(vertices: Mapping[str, _Vertex], ways: Mapping[tuple[str, str], Sequence[_Vertex]]) -> list[list[_Vertex]]:
-    """Return the vertices of each layer, in the order in which they are met from above."""
+    """Return the vertices of each layer: first the nodes, then the waypoints."""
     every = {id(vertex): vertex for vertex in vertices.values()}
     every |= {id(vertex): vertex for way in ways.values() for vertex in way}
     layers: list[list[_Vertex]] = [[] for _ in range(max((each.rank for each in every.values()), default=-1) + 1)]

@@ -14,7 +14,8 @@ from headrace.report.numbers import bracketed
 MAX_ROWS = 2000
 MAX_COLUMNS = 12
 FEW = 4
-"""Up to this many tasks are columns beside each other if they have many numbers."""
+"""If there are at most this many tasks, the table has a column for each task as soon as there are more than
+`MAX_COLUMNS // 2` numbers."""
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
@@ -28,13 +29,13 @@ def state_badge(state: str) -> Markup:
 
 
 HEADS = {"time": "run"}
-"""Headings of a page that differ from those of a terminal: `run` instead of `time`, because `load` and `save` are next
-to it."""
+"""Headings that are different on a page and on a terminal: `run` instead of `time`, because `load` and `save` are
+beside that column."""
 
 
 def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:
-    """Return all tasks in a table that can be sorted by any column.
-    If there are too many elements, failed ones come first."""
+    """Return all tasks in a table that can be sorted by any column. If there are too many elements to show all of them,
+    elements that did not succeed are preferred."""
     shown = _most_telling(tasks)
     numbers = [each for each in TASK_NUMBERS if not each.is_rare or any(map(each.text, tasks))]
     names = [HEADS.get(each.head, each.head) for each in numbers]
@@ -46,10 +47,10 @@ def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup
 
 
 def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
-    """Return as many tasks as fit: first all that are not elements,
-    then elements that did not succeed, then the others.
+    """Choose as many tasks as fit into the table: first all tasks that are not elements, then elements that did not
+    succeed, then the other elements. Return the chosen tasks.
 
-    Elements follow their map.
+    In the result, the elements of a map come after the map.
     """
     ranked = sorted(
         range(len(tasks)),
@@ -76,8 +77,8 @@ def _task_row(task: TaskFacts, anchors: Mapping[str, str], numbers: Sequence[Tas
 
 
 def measured_tables(measured: Sequence[Measured]) -> Markup:
-    """Return the numbers of a stage as tables: one row for each of several tasks,
-    or as few rows as possible for one task."""
+    """Return the numbers of a stage's tasks as tables. Each of several tasks is a row, or a column if there are many
+    numbers. The numbers of a single task are put into as few rows as possible."""
     if len(measured) == 1:
         return tag("div", _single(measured[0].values), class_="tables")
     values_by_task = {each.task: _bracketed(each.values) for each in measured}

@@ -51,7 +51,8 @@ def timeline(
 
 
 def _lanes(attempts: Sequence[AttemptFacts]) -> list[int]:
-    """Return for each attempt the first lane that is free when it starts. Beyond the last lane, attempts overlap."""
+    """Return for each attempt the first lane that is free when it starts. If no lane is free, the attempt overlaps
+    others in the last lane."""
     free_at: list[float] = []
     lanes = []
     for attempt in attempts:

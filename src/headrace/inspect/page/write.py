@@ -26,7 +26,8 @@ def write_page(project: Project, views: Views, run_id: str | None, to: Path | No
 
 
 def write_text(to: Path, text: str, name: str) -> Path:
-    """Write a page or other text to a file, or under `name` into a folder; return the path written.
+    """Write a page or other text to the file `to`. If `to` is a folder, write the file `name` in that folder. Return
+    the file's path.
 
     Raises:
         UsageError: the file can't be written.

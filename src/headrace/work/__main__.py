@@ -7,7 +7,7 @@ import importlib
 
 
 def main() -> None:
-    """Import what workers need, then run the zygote, the parent of all workers."""
+    """Import the modules that workers need, then run the zygote, which is the parent of all workers."""
     gc.disable()  # imports make no garbage, and a search for garbage would take a tenth of their time
     zygote = importlib.import_module("headrace.work.zygote")
     gc.freeze()  # workers share this memory until they write to it, and a garbage collection writes to every object

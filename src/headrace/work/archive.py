@@ -45,7 +45,8 @@ def files_of(archive: bytes) -> dict[str, bytes]:
 
 
 def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
-    """Return the folder of a bundle's files, below `local`. The folder is written once, and never changes."""
+    """Return the folder of a bundle's files, which is below `local`. If the folder doesn't exist yet, write it. It
+    never changes afterwards."""
     folder = local / "bundles" / bundle.digest
     if folder.is_dir():
         return folder
@@ -78,8 +79,8 @@ def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
 
 
 def main() -> None:
-    """Unpack a bundle, given the run's `Hello` on stdin. This runs before the worker's namespace begins, since the
-    folder is read-only inside the namespace."""
+    """Read the run's `Hello` from stdin, and unpack its bundle. This is done before the workers' namespace is made,
+    since inside the namespace the bundle's folder is read-only."""
     hello = decode_order(sys.stdin.buffer.read())
     assert isinstance(hello, Hello)
     local = Path(hello.local)

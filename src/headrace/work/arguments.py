@@ -1,4 +1,4 @@
-"""The arguments of attempts: artifacts are loaded, secrets are filled in, and both are arranged for the call."""
+"""Prepares the arguments of attempts: loads artifacts, fills in secrets, and arranges both for the call."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Arguments:
         self._secrets: dict[str, str] = {}
 
     def learn(self, name: str, value: str) -> None:
-        """Keep a secret that the driver sent, for the attempts that use it."""
+        """Keep the value of a secret, which the driver has sent, for the attempts that use this secret."""
         self._secrets[name] = value
 
     def secrets(self, order: Do) -> list[str]:
@@ -67,8 +67,8 @@ class Arguments:
                 raise HeadraceError(f"an argument of `{order.task}` is not known")
 
     def _given(self, ref: Ref, order: Do, folder: Path) -> object:
-        """Load an argument. If other code may have changed the argument's files, their bytes are first compared with
-        the digest. Files that are unchanged since their last comparison are not compared again."""
+        """Load an argument. If other code may have changed the argument's files in the store, first check their bytes
+        against the digest. Files that haven't changed since their last check aren't checked again."""
         needed = blobs(ref)
         if not needed or not (self._guarded or any(blob.digest in order.verify for blob in needed)):
             return self._load(ref, scratch=folder)

@@ -90,7 +90,7 @@ class Desk:
 
     def run(self, order: Do) -> Succeeded | Failed:
         """Run one attempt and return its event, whatever the user's code raises. Only if the user's code ends the
-        process is there no event."""
+        process, no event is returned."""
         started = time.time()
         began = time.perf_counter()
         self._capture.begin()
@@ -131,7 +131,7 @@ class Desk:
         )
 
     def mask(self, text: str) -> str:
-        """Return a text without the secrets that were given to stages in this process."""
+        """Return a text in which the secrets that were given to stages in this process are masked."""
         return self._capture.mask(text)
 
     def clean(self) -> None:
@@ -163,7 +163,7 @@ class Desk:
         return ref
 
     def _remark(self) -> None:
-        """Send the driver the remarks for the user about an attempt, each remark once."""
+        """Send the remarks about an attempt to the driver, for the user. Each remark is sent only once."""
         for text in (*self._remarks, *self.absent.remarks()):
             self._channel.send(Remark(text))
         self._remarks.clear()
@@ -172,8 +172,8 @@ class Desk:
     def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:
         """Save an argument of a stage, and return its artifact. The argument may contain functions and classes.
 
-        The code of each function and class is added to `codes` by its digest. For a `functools.partial`, its function
-        and the functions among its arguments are added, not the partial itself.
+        The code of each function and class is added to `codes`, under the code's digest. For a `functools.partial`, the
+        code of its function and of the functions among its arguments is added, but no code for the partial itself.
         """
 
         def digest(code: object) -> str:
@@ -238,7 +238,8 @@ class Desk:
         return entry
 
     def _hide_secrets(self, order: Do) -> None:
-        """Mask the attempt's secrets before any user code runs, even the code of a module that is imported."""
+        """Mask the attempt's secrets in all output from now on. This is called before any user code runs, even before
+        user modules are imported."""
         with self._stop.shield:
             self._capture.hide(self.arguments.secrets(order))
 
@@ -258,7 +259,8 @@ class Desk:
         )
 
     def _masked(self, failure: Failure) -> Failure:
-        """Return a failure without secrets. If its cause is a missing environment variable, add a hint that says so."""
+        """Return a failure with the secrets in its texts masked. If the failure's cause is a missing environment
+        variable, add a hint that says so."""
         text = f"{failure.message}\n{failure.traceback or ''}"
         hint = (self.absent.hint(text) if failure.kind == "user" else None) or failure.hint
         mask = self._capture.mask
@@ -270,16 +272,16 @@ class Desk:
         )
 
     def _log(self, failure: Failure) -> Span | None:
-        """Write the traceback into the attempt's log, where people expect it, and close this attempt's part of the
-        log."""
+        """Write the traceback into the attempt's log, where people expect it. Then close this attempt's part of the
+        log, and return the part's span."""
         if failure.traceback:
             with suppress(OSError):  # the user's code closed stderr, or the disk is full: the event has the traceback
                 os.write(2, failure.traceback.encode())
         return self._capture.end()
 
     def _describe(self, kind: type) -> str:
-        """Return the name of a class as artifacts record it; for a class of the project, followed by the digest of the
-        class's code."""
+        """Return the name under which artifacts record a class. For a class of the project, the digest of its code is
+        appended."""
         known = self._types.get(kind)
         if known is None:
             code = fingerprint_class(kind, self._project)
@@ -304,13 +306,13 @@ class Here:
         self.nodes = order.nodes
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """Send a text to the other nodes of the attempt; once every node has sent one, return the texts of all nodes in
-        order of rank."""
+        """Send a text to the other nodes of the attempt. Wait until every node has sent a text, then return the texts
+        of all nodes in order of rank."""
         return self._desk.meeting.meet(self._order, said)
 
     def checkpoint(self) -> object | None:
-        """Return the last checkpoint that an earlier attempt kept, or the one before it if the last is damaged; None if
-        there is none."""
+        """Return the last checkpoint that an earlier attempt kept. If it is damaged, return the checkpoint before it.
+        If there is no checkpoint, return None."""
         last, earlier = self._order.checkpoint, self._order.earlier
         if last is None or earlier is None:
             return None if last is None else self._desk.load(last, verify=True)
@@ -334,8 +336,8 @@ class Here:
         self._log.add(self._desk.mask(name), value, step)
 
     def saw(self, **inputs: object) -> None:
-        """Record the value that each of these parameters really had. The output is then stored under the key with these
-        values."""
+        """Record the values that the parameters named in `inputs` really had. The output is then stored under the key
+        that is computed with these values."""
         for parameter, value in inputs.items():
             arg = self._given(parameter)
             if not isinstance(arg, Const):
@@ -346,11 +348,12 @@ class Here:
             self.seen[parameter] = self._desk.save_argument(value).identity
 
     def shortened(self, why: str) -> None:
-        """Record that the stage did less than it was asked to, and why. Its output is then not reused."""
+        """Record that the stage did less than it was asked to do, and why. The stage's output is then not reused."""
         self.cut = self._desk.mask(why)
 
     def ref(self, parameter: str) -> Ref | None:
-        """Return the artifact of an argument; None if it wasn't given, or isn't a single artifact."""
+        """Return the artifact of the argument for `parameter`. Return None if the argument wasn't given, or isn't a
+        single artifact."""
         arg = dict(self._order.args).get(parameter)
         return arg.ref if isinstance(arg, Const) else None
 
@@ -369,12 +372,12 @@ class Here:
         return self._desk.save(value)
 
     def stored(self, value: T) -> T:
-        """Save a value in the store now, and return it as loaded from there."""
+        """Save a value in the store now, load it from the store again, and return the loaded value."""
         return cast("T", self._desk.load(self._desk.save(value)))
 
     def intend(self, intent: Intent) -> None:
-        """Request a change of Headrace's own state, made once the attempt has succeeded. If one cursor has several
-        requests, only the last counts."""
+        """Request a change of Headrace's own state. The change is made when the attempt has succeeded. If the same
+        cursor is changed by several requests, only the last request counts."""
         if isinstance(intent, Register):
             intent = replace(intent, note=self._desk.mask(intent.note))
         if isinstance(intent, Advance):
@@ -384,7 +387,9 @@ class Here:
         self.intents.append(intent)
 
     def end(self) -> None:
-        """Report all logged values that haven't been reported yet, also those from other processes of the attempt."""
+        """Report all logged values that haven't been reported yet, also the values from other processes of the
+        attempt.
+        """
         self._log.close()
 
     def _given(self, parameter: str) -> Arg:

@@ -1,5 +1,5 @@
-"""A worker's channel to its driver: messages come from the driver, numbered reports go to it, and each report is kept
-until the driver acknowledges it."""
+"""A worker's channel to its driver. The worker gets messages from the driver, and sends numbered reports to it. Each
+report is kept until the driver acknowledges it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Gone(Exception):
 
 
 class Channel:
-    """Reads the driver's messages, and sends reports to it. When the driver is gone, `spill` writes the reports that it
-    never acknowledged to a file."""
+    """Reads the driver's messages, and sends reports to it. When the driver is gone, `spill` writes all unacknowledged
+    reports to a file."""
 
     def __init__(self, line: socket.socket, spill: Callable[[bytes], None], stop: Stop) -> None:
         self._line = line
@@ -57,7 +57,7 @@ class Channel:
                 return message
 
     def wait_for(self, other: socket.socket) -> None:
-        """Wait until the other socket has something to read, or its other side has closed.
+        """Wait until the socket `other` has something to read, or has been closed by its other side.
 
         Raises:
             Gone: the driver has left.
@@ -71,8 +71,8 @@ class Channel:
             self._take_in()
 
     def word(self, task: str, attempt: int) -> Word | None:
-        """Return the driver's next instruction for an attempt, even if other messages came before it; None if there is
-        none. Instructions for other attempts stay in the queue."""
+        """Return the driver's next instruction for an attempt, even if other messages came before this instruction. If
+        there is no instruction, return None. Instructions for other attempts stay in the queue."""
         with self._stop.shield, self._reading:
             self._take_in()
             for message in self._heard:
@@ -84,15 +84,16 @@ class Channel:
     def report(self, event: Event) -> None:
         """Report an event under the next number.
 
-        The event is sent at once, which has no measurable cost. If it were kept until the next event, the next attempt
-        could end the process before that. Then the driver would think that this event's attempt had ended the process.
+        The event is sent at once, which has no measurable cost. If the event were held back until the next one, the
+        next attempt could end the process before both are sent. The driver would then think that the attempt of this
+        event had ended the process.
         """
         with self._stop.shield:
             self.report_beside(event)
 
     def report_beside(self, event: Event) -> None:
-        """Report an event from a thread other than the main one. It needs no shield, since only the main thread gets
-        the signal to stop."""
+        """Report an event from a thread other than the main one. No shield is needed here, since only the main thread
+        gets the signal to stop."""
         body = encode_event(event)
         with self._reporting:
             self._seq += 1
@@ -104,7 +105,7 @@ class Channel:
         self._send(frame(message))
 
     def spill(self) -> None:
-        """Append every report that was never acknowledged to the spool."""
+        """Append all unacknowledged reports to the spool."""
         if self._unacknowledged:
             self._spill(b"".join(frame(Report(seq, body)) for seq, body in self._unacknowledged))
 
@@ -118,7 +119,7 @@ class Channel:
                 self.gone = True
 
     def _is_dropped(self, order: Do | Move) -> bool:
-        """Return whether the driver has taken back a `Do` or `Move` message since the message came."""
+        """Return whether the driver has taken back the message `order` after sending it."""
         self.look()
         attempt = order.task, order.attempt
         if attempt not in self._dropped:
@@ -131,7 +132,7 @@ class Channel:
             self._read(socket.MSG_DONTWAIT)
 
     def _end_forked(self) -> None:
-        """End this process if the user's code forked it: the connection belongs to its parent."""
+        """If this process was forked by the user's code, end it: the connection belongs to its parent."""
         if os.getpid() != self._pid:
             os._exit(0)
 

@@ -28,8 +28,8 @@ def failure_of(error: BaseException, bundle: Path) -> Failure:
 def _is_lasting(error: BaseException) -> bool:
     """Return whether the next attempt would fail in the same way.
 
-    This is True only for a `UsageError` or `DataError` that has no other error as its cause. Their subclasses don't
-    count: something that isn't found, or can't be built or read, may be there next time.
+    This is True only for a `UsageError` or `DataError` whose cause, if it has one, is such an error too. Their
+    subclasses don't count: something that isn't found, or can't be built or read, may be there next time.
     """
     cause = error.__cause__
     return type(error) in (UsageError, DataError) and (cause is None or _is_lasting(cause))

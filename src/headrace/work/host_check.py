@@ -1,4 +1,4 @@
-"""A check of a machine on which workers may start: whether it has the same Headrace, and can use the store."""
+"""Checks whether workers can start on a machine: it must have the same Headrace, and must be able to use the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ TRIAL = b"trial"
 
 
 def try_here(release: str, store: bytes) -> tuple[str, str | None] | None:
-    """Return why workers can't start on this machine, and what to do about it; None if they can.
+    """Return the reason why workers can't start on this machine, and what to do about it. Return None if they can
+    start.
 
     `release` is the Headrace version that the machine must have; `store` is the encoded address of the pool's store. A
     blob is stored there for a moment, and deleted again. This function runs on machines that may have another version

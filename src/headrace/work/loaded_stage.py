@@ -16,7 +16,7 @@ from headrace.fingerprint.project import Project
 
 
 class LoadedStage(Struct):
-    """A stage as a worker has it loaded: how to call it, and the digest of its code here."""
+    """A stage as a worker has it loaded: how to call it, and the digest of its code in this process."""
 
     stage: StageFunction[..., Any]
     code: str
@@ -59,7 +59,7 @@ def _is_stream(hint: Any) -> bool:
 
 
 def _gathered(value: Any) -> Any:
-    """Return a stream of batches as one table, whose data stays memory-mapped, and any other value unchanged."""
+    """Return a stream of batches as one table, whose data stays memory-mapped. Return any other value unchanged."""
     is_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "read_all")
     return value.read_all() if is_reader else value
 
@@ -76,6 +76,6 @@ def _check_table(value: Any, name: str, stage: StageFunction[..., Any]) -> None:
 
 
 def _streamed(value: Any) -> Any:
-    """Return an Arrow table as a stream of batches, and any other value unchanged."""
+    """Return an Arrow table as a stream of batches. Return any other value unchanged."""
     has_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "to_reader")
     return value.to_reader() if has_reader else value

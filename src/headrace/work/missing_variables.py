@@ -1,4 +1,5 @@
-"""Environment variables that are set where the driver runs, that stages don't see, and that code asks for anyway."""
+"""Finds missing environment variables: those that are set where the driver runs but are not passed to stages, although
+code asks for them."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ _BETWEEN = (os.__file__, "<frozen os>", "<frozen _collections_abc>")
 
 
 class Absent:
-    """Records which of these variables are asked for, and where in the project's code (the files in `folder`)."""
+    """Records which of the variables `names` are asked for, and at which places of the project's code (the files in
+    `folder`)."""
 
     def __init__(self, names: Collection[str], folder: Path) -> None:
         self._names = frozenset(names)
@@ -23,7 +25,7 @@ class Absent:
         self._told: set[str] = set()
 
     def watch(self) -> None:
-        """Record from now on which missing variables are read through `os.environ` and `os.getenv`."""
+        """Begin to record which missing variables are read through `os.environ` and `os.getenv`."""
         if not self._names or not hasattr(os.environ, "_data"):
             return
         environments: list[Any] = [os.environ, os.environb]
@@ -33,8 +35,8 @@ class Absent:
             environment._data = watched
 
     def remarks(self) -> list[str]:
-        """Return a remark for each variable that the project's code has asked for, each once. Without the remark, code
-        that has a default would go on silently."""
+        """Return a remark for each missing variable that the project's code has asked for. A variable gets only one
+        remark. Without the remark, code with a default value would go on, and nobody would notice."""
         fresh = [name for name, place in self._asked.items() if place and name not in self._told]
         self._told.update(fresh)
         return [
@@ -44,7 +46,8 @@ class Absent:
         ]
 
     def hint(self, text: str) -> str | None:
-        """Return what to do about an error with this text, if a missing variable is its cause; else None."""
+        """If a missing variable is the cause of an error with the message `text`, return what to do about it; else
+        return None."""
         names = [name for name in self._asked if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
         if not names:
             return None
@@ -56,7 +59,7 @@ class Absent:
         )
 
     def forget(self) -> None:
-        """Forget what was asked for, before another attempt."""
+        """Forget which variables were asked for. This is called before another attempt."""
         self._asked.clear()
 
     def _note(self, key: bytes) -> None:
@@ -82,7 +85,7 @@ class _Watched(dict[bytes, bytes]):
 
 
 def _asker() -> tuple[str, int]:
-    """Return the file and line of the code that asked, skipping the frames of `os` and of this module."""
+    """Return the file and line of the code that asked for a variable. Frames of `os` and of this module are skipped."""
     frame = sys._getframe(2)
     while frame.f_back is not None and (frame.f_code.co_filename in _BETWEEN or frame.f_code.co_filename == __file__):
         frame = frame.f_back

@@ -1,5 +1,5 @@
-"""A notebook in a bundle. There is no file to import, so its pipeline is pickled, together with the cells that it came
-from."""
+"""Loads the notebook of a bundle. A notebook can't be imported like a file. So its pipeline is pickled, together with
+the cells in which it is defined."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ CELLS = "__notebook__.json"
 
 
 def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
-    """Return the code object that `make` makes, with the name of the file or cell that it came from. By this name its
-    source is found."""
+    """Return the code object that `make` makes of `arguments`, with `file` as its file name: the file or cell that it
+    came from. This name is needed to find its source."""
     return make(*arguments).replace(co_filename=file)
 
 
 def enter_notebook(folder: Path) -> Mapping[str, str]:
-    """Make a bundle's notebook, if it has one, this process's `__main__`; return the source of its cells by file name.
+    """If a bundle has a notebook, make this notebook the `__main__` of this process. Return the sources of the
+    notebook's cells by file name.
 
     The pickle was made by the same user's driver from the same user's notebook, like all code of a bundle.
     """

@@ -1,4 +1,6 @@
-"""How the nodes of one attempt exchange texts: through files next to the logs in their region's store."""
+"""Exchanges texts between the nodes of one attempt, through files next to the logs in the store of the nodes'
+region.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,9 @@ class Meeting:
         self._folder = folder
 
     def meet(self, order: Do, said: str) -> tuple[str, ...]:
-        """Send a text; return the texts of all nodes by rank, once all are there.
+        """Send a text, wait until every node has sent a text, and return the texts of all nodes in order of rank.
 
-        If a node never comes, the attempt is ended, so no node waits forever.
+        If a node never sends a text, the attempt is ended, so that no other node waits forever.
         """
         if order.meeting is None:
             return (said,)
@@ -37,7 +39,8 @@ class Meeting:
         return tuple(self._await(f"{place}-{rank}") for rank in range(order.nodes))
 
     def _leave(self, name: str, data: bytes) -> None:
-        """Write the text to this machine's logs, and copy it to the store's logs if these are elsewhere."""
+        """Write `data`, the encoded text, to this machine's logs. If the store's logs are elsewhere, also copy it to
+        them."""
         self._folder.mkdir(parents=True, exist_ok=True)
         aside = self._folder / f"{name}.new"
         aside.write_bytes(data)

@@ -1,4 +1,4 @@
-"""How an attempt is told to stop."""
+"""Tells an attempt to stop, by an exception in the user's code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class StopAttempt(BaseException):
 class Stop:
     """Turns SIGTERM into `StopAttempt` in the user's code, and nowhere else.
 
-    Use it as a context manager around the user's code. If the signal comes during an attempt while Headrace's own code
-    runs, it is only recorded in `told`, and the worker leaves after its report. At any other time the signal ends the
-    process.
+    Use it as a context manager around the user's code. If the signal comes during an attempt but while Headrace's own
+    code runs, it is only recorded in `told`, and the worker ends after its report. If the signal comes outside of an
+    attempt, it ends the process.
     """
 
     def __init__(self) -> None:
@@ -58,18 +58,18 @@ class Stop:
             self.leave()
 
     def leave(self) -> NoReturn:
-        """End the process by the signal itself, so that its parent sees that the signal ended it: it wasn't asked to
-        quit, and it didn't fail."""
+        """End the process by the signal SIGTERM, so that its parent sees this reason: the process didn't fail, and
+        wasn't asked to quit by a message."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
         os._exit(0)  # the first process of a namespace survives that signal
 
 
 class _Shield:
-    """Delays `StopAttempt` while Headrace's own code runs inside the user's: half a message would corrupt the
-    connection.
+    """Delays `StopAttempt` while the user's code calls Headrace's own code, which could otherwise be stopped in the
+    middle of a message. Half a message would corrupt the connection.
 
-    In other threads it does nothing, since only the main thread gets signals.
+    In other threads than the main one, a shield does nothing, since only the main thread gets signals.
     """
 
     def __init__(self, stop: Stop) -> None:

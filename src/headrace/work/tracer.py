@@ -1,4 +1,4 @@
-"""The tracer: it runs a pipeline's body from the bundle, and reports to the driver which stages it calls."""
+"""The tracer runs the body of a pipeline in the bundle, and reports to the driver which stages the body calls."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from headrace.work.user_code import describe, find_function, find_pipeline, user
 def trace(
     order: Order, channel: Channel, desk: Desk, bundle: Path, roots: tuple[str, ...], project: Project, envoys: Envoys
 ) -> None:
-    """Trace a pipeline and report its graph. An error before the pipeline has got any value of a task refuses the run;
-    a later error fails the run."""
+    """Trace a pipeline and report its graph. If an error is raised before the pipeline has got any task's value, the
+    run is refused. If an error is raised later, the run fails."""
     asker = Asker(channel, desk, bundle, project, envoys)
     absent = desk.absent
     token = resolver.set(asker)
@@ -71,7 +71,8 @@ def _refusal(error: BaseException, bundle: Path) -> Refused:
 
 
 def _as_written(path: Path) -> str:
-    """Return a path as the user wrote it: a relative path was made absolute from this process's empty folder."""
+    """Return a path as the user wrote it. A relative path has been made absolute, starting from this process's empty
+    folder; this is undone."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
@@ -114,8 +115,8 @@ class Asker:
         self._channel.report(Traced(tuple(stages), tuple(nodes), codes))
 
     def keep(self, value: object) -> Ref:
-        """Save an argument, and return its artifact. A file or folder of the project is saved by the driver, which can
-        reach the project's folder."""
+        """Save an argument, and return its artifact. A file or folder of the project is saved by the driver, because
+        only the driver can surely reach the project's folder."""
         if isinstance(value, File | Folder):
             about: Literal["file", "folder"] = "file" if isinstance(value, File) else "folder"
             path = _as_written(value.path)
@@ -143,7 +144,9 @@ class Asker:
         return answer.now
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
-        """Return the version and the artifact of a cursor, or of a named model or dataset, from the driver."""
+        """Ask the driver for the version and the artifact of a cursor, or of a named model or dataset, and return
+        them.
+        """
         answer = self._ask(lambda number: self._channel.send(Question(number, about, name)))
         return answer.version, answer.ref
 
@@ -154,8 +157,8 @@ class Asker:
     def _keep_late(self, record: Late, late: Mapping[str, Ref | None]) -> Ref:
         """Return a record's artifact without loading its late values, which may be large or in another region.
 
-        Late fields after the first are left out if they have no artifact, so that keys stay as they were before a class
-        had these fields.
+        If a late field other than the first has no artifact, it is left out. So the keys of tasks don't change when a
+        class gets another late field.
         """
         kind: Any = type(record)
         values = [getattr(record, field.name) for field in fields(kind) if field.name not in late]

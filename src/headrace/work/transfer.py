@@ -1,4 +1,5 @@
-"""A transfer: a blob is copied from another region's store to the worker's own, under the same digest and nonce."""
+"""Makes transfers. In a transfer, a blob is copied from the store of another region to the worker's own store, under
+the same digest and nonce."""
 
 from __future__ import annotations
 
@@ -21,12 +22,13 @@ from headrace.work.channel import Channel
 from headrace.work.stop import Stop, StopAttempt
 
 TELL_S = 0.5
-"""Seconds between two messages about the progress of a transfer."""
+"""The least number of seconds between two messages about the progress of a transfer."""
 
 
 class Mover:
-    """Makes transfers into one store, one after another; the stores of other regions are opened when they are first
-    needed."""
+    """Makes transfers into one store, one after another. The store of another region is opened when it is first
+    needed.
+    """
 
     def __init__(self, store: Store, channel: Channel, stop: Stop, own: Mapping[str, str] | None = None) -> None:
         self._store = store
@@ -91,7 +93,9 @@ class Mover:
         return self._sources[address]
 
     def _teller(self, order: Move) -> Callable[[int], None]:
-        """Return a function that sends the driver this transfer's progress, at most once in `TELL_S` seconds."""
+        """Return a function that sends the progress of a transfer to the driver, but at most once in `TELL_S`
+        seconds.
+        """
         last = time.monotonic()
 
         def tell(done: int) -> None:
@@ -129,5 +133,6 @@ class _Counted(RawIOBase):
 
 
 def counted(file: BinaryIO, tell: Callable[[int], None]) -> BinaryIO:
-    """Return a file that reads another file, and after each read passes the number of bytes read so far to `tell`."""
+    """Return a file that has the contents of `file`. After each read, it calls `tell` with the number of bytes read so
+    far."""
     return cast(BinaryIO, _Counted(file, tell))

@@ -34,14 +34,14 @@ def enter_bundle(folder: Path, roots: Sequence[str]) -> None:
 
 
 def enter_project(folder: Path, roots: Sequence[str]) -> Project:
-    """Put the bundle's roots on the import path, and make its notebook `__main__`; return the project with this
-    code."""
+    """Put the bundle's roots on the import path, and make its notebook `__main__`. Return the project that consists of
+    this code."""
     enter_bundle(folder, roots)
     return Project([folder / root for root in roots], extra_sources=enter_notebook(folder))
 
 
 def module_of(file: str, roots: Sequence[str]) -> str:
-    """Return the module name of a bundle's file, relative to the longest root that holds it."""
+    """Return the module name of a file in a bundle. The name is relative to the longest root that contains the file."""
     holding = [root for root in roots if root == "." or file.startswith(f"{root}/")]
     root = max(holding, key=len, default=".")
     inner = file if root == "." else file[len(root) + 1 :]
@@ -52,7 +52,7 @@ def import_user(name: str, folder: Path) -> ModuleType:
     """Import and return a module of the bundle.
 
     Raises:
-        ProjectError: it can't be imported; the message says where and why.
+        ProjectError: the module can't be imported; the message says where and why.
     """
     try:
         return importlib.import_module(name)
@@ -95,10 +95,11 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
 
 
 def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
-    """Return the stage at `module:qualname`; a suffix after `#` distinguishes several declarations of one function.
+    """Return the stage whose name `function` is `module:qualname`. If one function is declared as several stages, a
+    suffix after `#` says which stage is meant.
 
     Raises:
-        ProjectError: it isn't there, or isn't a stage.
+        ProjectError: there is no object with this name, or it isn't a stage.
     """
     module, qualname = function_place(function)
     value: Any = import_user(module, folder)
@@ -113,7 +114,7 @@ def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
 
 
 def describe(error: BaseException, folder: Path) -> str:
-    """Return an exception as one line of text, with its place in the user's code."""
+    """Return one line of text that describes an exception and names its place in the user's code."""
     if isinstance(error, SyntaxError):
         where = f" ({os.path.basename(error.filename)}:{error.lineno})" if error.filename else ""
         return _readable(f"{error.msg}{where}", folder)
@@ -124,8 +125,8 @@ def describe(error: BaseException, folder: Path) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """Return an exception's message, cut to a length that people read. If the exception raises an error instead of
-    giving its message, another text is returned."""
+    """Return an exception's message, cut to `LONGEST` characters. If getting the message raises an error, return a text
+    that says so."""
     try:
         text = str(error)
     except BaseException as problem:  # noqa: BLE001  `__str__` is user code
@@ -134,15 +135,15 @@ def _said(error: BaseException) -> str:
 
 
 def placed(error: HeadraceError, folder: Path) -> HeadraceError:
-    """Return one of Headrace's errors with the place in the user's code that it comes from, unless its message has
-    one."""
+    """Return an error of Headrace with the place in the user's code added to its message, unless the message already
+    names a place."""
     message = error.message if _TELLS_PLACE.search(error.message) else f"{error.message}{place_of(error, folder)}"
     return type(error)(_readable(message, folder), hint=error.hint)
 
 
 def place_of(error: BaseException, folder: Path) -> str:
-    """Return the innermost place in the user's code that an exception went through, ` (file.py:3)`; "" if there is
-    none."""
+    """Return the innermost place in the user's code that an exception passed through, in the form ` (file.py:3)`. If it
+    passed through no user code, return ""."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith(f"{folder}/"):
             return f" ({os.path.relpath(frame.filename, folder)}:{frame.lineno})"
@@ -150,13 +151,14 @@ def place_of(error: BaseException, folder: Path) -> str:
 
 
 LONGEST = 2000
-"""The most characters of an exception's message that are kept. The traceback has the message too, and may be longer."""
+"""The most characters of an exception's message that are kept. The traceback contains the message too, and there it may
+be longer."""
 LONGEST_TRACEBACK = 50_000
 _TELLS_PLACE = re.compile(r"\([^()]+:\d+\)")
 
 
 def _readable(text: str, folder: Path) -> str:
-    """Return a text with paths as the user knows them, and with characters that can't be encoded escaped."""
+    """Return a text with paths as the user knows them. Characters that can't be encoded are escaped."""
     return text.replace(f"{folder}/", "").encode(errors="backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""A worker's process: the zygote forks it, and it runs attempts until it is told to quit or the driver is gone."""
+"""A worker's process. The zygote forks it, and it then runs attempts until it is told to quit or the driver is gone."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class _Place(NamedTuple):
 
 
 def work(line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus) -> None:
-    """Run a worker, or the tracer, until it ends. If it can't start, the reason is written to `board`, and the tracer
-    also sends it to the driver."""
+    """Run a worker, or the tracer, until it ends. If the process can't start its work, it writes the reason to `board`.
+    The tracer also sends the reason to the driver."""
     name = f"{fork.worker}-{os.getpid()}"
     try:
         at = _begin(line, hello, fork, name, board)
@@ -115,8 +115,8 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Shar
 
 
 def _folder(hello: Hello) -> Path | None:
-    """Return the project's folder, or None if this host doesn't have it. The inode is compared, since another host may
-    have another folder with the same name."""
+    """Return the project's folder, or None if this host doesn't have it. The folder's inode is compared with that on
+    the driver's host, since this host may have another folder with the same name."""
     with suppress(OSError):
         if hello.project and os.stat(hello.project).st_ino == hello.project_inode:
             return Path(hello.project)
@@ -134,7 +134,8 @@ def _refuse(line: socket.socket, fork: Fork, board: SharedStatus, error: Headrac
 
 
 def _keep(run: str, name: str, store: Store, capture: Capture, event: Event) -> None:
-    """Copy an attempt's output to the store's logs, unless it is already there, so that others can read it."""
+    """Copy an attempt's output to the store's logs, so that other machines can read it. If the output is already there,
+    do nothing."""
     if isinstance(event, Succeeded | Failed) and event.log is not None:
         with suppress(StoreError):  # the output is still in this machine's own log
             store.logs.keep(run, name, event.log.start, capture.printed(event.log))

@@ -1,8 +1,9 @@
-"""The zygote: a process that has imported what workers need, and forks workers in a fraction of a millisecond.
+"""The zygote is a process that has imported the modules that workers need. So it can fork a worker in a fraction of a
+millisecond.
 
-It is the parent of all workers of a run on this machine. It reports when they end, kills the processes that they leave
-behind, and watches their memory, so that a worker that takes too much fails with a clear reason and the machine
-survives. It imports no library that starts threads, since a fork would lose them.
+The zygote is the parent of all workers of a run on this machine. It reports when they end, and kills the processes that
+they leave behind. It also watches their memory: a worker that takes too much fails with a clear reason, and the machine
+survives. The zygote imports no library that starts threads, since threads are lost in a fork.
 """
 
 from __future__ import annotations
@@ -31,17 +32,18 @@ from headrace.work.worker import work
 
 WATCH_S = 0.05
 LOOK_S = 0.1
-"""Seconds between two checks whether a worker has begun an attempt: workers send no signal when they begin."""
+"""Seconds between two checks whether a worker has begun an attempt. The zygote must check, since workers send no signal
+when they begin."""
 PULSE_S = 0.2
 SAY_S = 1.0
 WRITE_S = 2.0
-"""Seconds that the process writing a worker's log may go on after the worker has ended; it needs only a moment, unless
-its disk hangs."""
+"""After a worker has ended, the process that writes the worker's log may go on for so many seconds. It needs only a
+moment, unless the disk hangs."""
 FREE_SHARE = 0.03
 PARENT = "parent-"
 _ENTRY = "headrace.work.__main__"
 _FIRST = 1
-"""The process id of the zygote in a namespace of its own."""
+"""The process id that the zygote has if it runs in a namespace of its own."""
 _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so that it can end them
 
 
@@ -66,8 +68,8 @@ class Zygote:
     """Forks workers when the driver orders it, and reports on them, until the driver is gone and the last worker has
     ended.
 
-    If `unfit` is given, the environment that the workers need isn't there: no worker is started, and each order is
-    answered with the reason.
+    If `unfit` is given, the environment that the workers need is not available. Then no worker is started, and each
+    order is answered with the reason.
     """
 
     def __init__(self, control: socket.socket, hello: Hello, unfit: Unfit | None = None) -> None:
@@ -105,8 +107,8 @@ class Zygote:
         _end_strays(())
 
     def _say_so(self) -> None:
-        """Tell the driver each second that this process lives. If the zygote is silent, it is stopped or hangs, and the
-        driver gives up on it."""
+        """Tell the driver each second that this process lives. If the driver hears nothing, it concludes that the
+        zygote has stopped or hangs, and gives up on it."""
         now = time.monotonic()
         if now - self._said >= SAY_S:
             self._said = now
@@ -144,7 +146,7 @@ class Zygote:
                     self._signal(worker, number)
 
     def _end_bound(self) -> None:
-        """Kill the workers if `hello.bound`: then nothing but the process that started this zygote knows of them."""
+        """If `hello.bound` is true, kill the workers, since only the process that started this zygote knows of them."""
         if self._hello.bound:
             for pid in self._children:
                 _signal_session(pid, signal.SIGKILL)
@@ -170,15 +172,16 @@ class Zygote:
             os._exit(code)
 
     def _refuse(self, fork: Fork, descriptor: int, unfit: Unfit) -> None:
-        """Start no worker, and report why. The tracer's connection gets the reason too, for errors before the run."""
+        """Report why no worker is started. If the order was for the tracer, also send the reason over the tracer's
+        connection, where errors before the run are expected."""
         with socket.socket(fileno=descriptor) as line, suppress(OSError):
             if fork.tracer:
                 line.sendall(frame(Refused(EnvironmentFailed.__name__, unfit.message, unfit.hint)))
         self._tell(frame(Ended(fork.worker, 1, unfit=unfit.message, hint=unfit.hint)))
 
     def _free_devices(self, count: int) -> Sequence[str]:
-        """Return `count` accelerators that this process may use and that no worker uses; the driver makes sure that
-        there are so many."""
+        """Return `count` accelerators that this process may use and that no worker uses. The driver makes sure that so
+        many are free."""
         taken = {device for child in self._children.values() for device in child.devices}
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         there = (str(number) for number in range(count + len(taken))) if visible is None else visible.split(",")
@@ -233,8 +236,8 @@ class Zygote:
             self._tell(frame(Ended(child.number, code, child.memory, unfit, hint)))
 
     def _watch(self) -> None:
-        """Kill a worker that takes more memory than its share, or the largest one when the machine runs out of
-        memory."""
+        """Kill each worker that takes more memory than its limit. If the machine runs out of memory, kill the largest
+        worker."""
         now = time.monotonic()
         pulse = now - self._pulsed >= PULSE_S
         busy = [(child, *child.board.read()) for child in self._children.values()]
@@ -281,7 +284,7 @@ def _become_subreaper() -> None:
 
 
 def _volunteer_for_oom() -> None:
-    """Ask the kernel to kill this worker before any other process if it runs out of memory."""
+    """Ask the kernel to kill this worker before any other process if the machine runs out of memory."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
@@ -292,7 +295,7 @@ def _signal_session(pid: int, number: int) -> None:
 
 
 def _wanted_gib() -> float:
-    """Return how many GiB of memory should be free, if fewer are free now; else 0."""
+    """Return how many GiB of memory should be free. If so many are free now, return 0."""
     try:
         text = Path("/proc/meminfo").read_bytes()
     except OSError:
@@ -306,7 +309,7 @@ def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
     """Write down a process id, so that a later driver of the run finds the processes that this one left behind.
 
     This isn't done inside a namespace, where process ids differ from those outside. In a namespace, all processes end
-    when the zygote ends, and the backend writes down the zygote.
+    when the zygote ends, and the backend writes down the zygote's id.
     """
     if os.getpid() == _FIRST:
         return
@@ -320,7 +323,8 @@ def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
 
 
 def _end_strays(workers: Container[int]) -> None:
-    """Kill the processes that ended workers left behind, in whatever session: this process is now their parent."""
+    """Kill the processes that workers left behind when they ended, whatever session they are in. They can be found,
+    since this process is now their parent."""
     me = os.getpid()
     for _ in range(10):
         strays = [pid for pid in _children_of(me) if pid not in workers]

@@ -1,4 +1,5 @@
-"""Builds an environment: in a temporary folder, filled by uv or pip from the lock, then renamed to its final place."""
+"""Builds an environment. uv or pip installs the packages of the lock into a temporary folder, which is then renamed to
+its final place."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ _WRONG_HASH = re.compile(r"hash(es)? mismatch|do not match the hashes|in --requi
 
 
 def build(pins: Pins, place: Path, *, uv: str | None) -> None:
-    """Build an environment at `place`, unless it is already there: with uv, or with pip if there is no uv.
+    """Build an environment at `place`, unless it already exists. If `uv` is None, pip is used.
 
     Raises:
         EnvironmentFailed: the installer failed, or there is none.
@@ -72,7 +73,8 @@ def _build(pins: Pins, ours: Iterable[Distribution], place: Path, uv: str | None
 
 
 def is_whole(place: Path) -> bool:
-    """Return whether a complete environment is at `place`: a build is renamed to `place` only when it is complete."""
+    """Return whether a complete environment is at `place`. Builds are renamed to `place` only when they are complete,
+    so no other kind can be there."""
     return python_of(place).exists()
 
 
@@ -83,8 +85,8 @@ def python_of(place: Path) -> Path:
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Wait for any other process of this machine that builds the same environment. Where files can't be locked, two
-    processes may build it, and one result is kept."""
+    """Wait for any other process of this machine that builds the same environment. If the disk doesn't support locks,
+    two processes may build the same environment; then only one of the two results is kept."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(place.with_name(f".{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -117,7 +119,7 @@ def _install(pins: Pins, aside: Path, uv: str | None) -> None:
 
 
 def find_uv() -> str | None:
-    """Return the path of uv: next to this interpreter, or else on PATH; None if there is none."""
+    """Return the path of uv, or None if uv isn't found. It is searched next to this interpreter, then on PATH."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
 

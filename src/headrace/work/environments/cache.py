@@ -1,5 +1,5 @@
-"""Remembers which interpreter was chosen for a lock on this machine. So a run for which nothing has to be built reads
-only one file."""
+"""Remembers which interpreter was chosen for a lock on this machine. So if nothing has to be built for a run, only one
+file is read."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Choice(Struct, frozen=True):
 
 
 class Memo:
-    """The stored choice for a lock's group. It is valid while neither the lock nor the installed packages change."""
+    """The stored choice for a lock's group. It is valid until the lock or the installed packages change."""
 
     def __init__(self, cache: Path, lock: str, group: str | None, policy: Policy) -> None:
         key = "\0".join([lock, group or "", policy, sys.executable, *_installed()])
         self._file = environments_folder(cache) / ".chosen" / blake3(key.encode()).hexdigest()
 
     def get(self) -> Choice | None:
-        """Return the stored choice; None if there is none, or if its interpreter is gone."""
+        """Return the stored choice. Return None if nothing is stored, or if the interpreter no longer exists."""
         try:
             text = self._file.read_text()
         except OSError:
@@ -54,7 +54,8 @@ class Memo:
         return Choice(python) if text and python.exists() else None
 
     def put(self, python: Path | None) -> None:
-        """Store the choice. If the choice can't be written, it is made again next time."""
+        """Store `python` as the choice. If the file can't be written, nothing is stored, and the interpreter is chosen
+        again next time."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             aside = self._file.with_name(f".{self._file.name}-{os.getpid()}")
@@ -65,7 +66,8 @@ class Memo:
 
 
 def _installed() -> list[str]:
-    """Return the modification times of the package folders: they change when a package is installed or removed."""
+    """Return the modification times of the folders of installed packages. These times change when a package is
+    installed or removed."""
     times = []
     for folder in sys.path:
         if folder.endswith("-packages"):

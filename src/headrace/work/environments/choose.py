@@ -1,5 +1,5 @@
-"""Chooses the interpreter that a stage runs on: the present one if it has all packages, else that of an environment
-that is built from the lock."""
+"""Chooses the interpreter that a stage runs on. This is the present interpreter if it has all packages of the lock,
+else the interpreter of an environment that is built from the lock."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _choose(pins: Pins, group: str | None, policy: Policy, cache: Path, tell: Ca
 
 
 def _lacking(pins: Pins) -> list[Pin]:
-    """Return the pins that the present environment lacks, or has in another version."""
+    """Return the pins whose packages are missing in the present environment, or installed in another version."""
     here = present()
     return [pin for pin in pins.pins if pin.name != NAME and not _fits(pin, here.get(pin.name))]
 
@@ -91,8 +91,8 @@ def _fits(pin: Pin, version: str | None) -> bool:
 
 
 def _digest(pins: Pins) -> str:
-    """Return the name of an environment: a digest of everything in it, which is the lock's pins, what Headrace needs
-    besides, and the interpreter."""
+    """Return the name of an environment. It is a digest of all that the environment contains: the lock's pins, the
+    other distributions that Headrace needs, and the interpreter."""
     ours = needed({pin.name: pin.version for pin in pins.pins})
     contents = [
         python_tag(),

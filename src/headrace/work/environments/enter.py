@@ -1,8 +1,8 @@
-"""Makes the process that starts workers run on the interpreter of their environment, before it starts any.
+"""Switches the process that starts workers to the interpreter of the workers' environment, before it starts any worker.
 
-The interpreter is found in a child process, since a process that forks workers must have neither a store library's
-threads nor the modules that read locks. If another interpreter is needed, this process switches to it (`exec`). The
-process keeps its id, its connection to the driver, and the messages that wait there.
+The interpreter is chosen in a child process: a process that forks workers must not contain the threads of a store's
+library or the modules that read locks. If another interpreter is needed, the process switches to it (`exec`). It keeps
+its process id, its connection to the driver, and the messages that are waiting in the connection.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from headrace.work.environments.cache import CACHE, Memo, cache_folder
 from headrace.work.environments.headrace_code import code_folder
 
 HELLO, ORIGIN = "hello=", "origin="
-"""Prefixes of two arguments of a process that has switched to another interpreter: the descriptor from which it reads
-its `Hello` again, and the interpreter that it had before the switch."""
+"""Prefixes of two arguments of a process that has switched to another interpreter. The first argument is the descriptor
+from which the process reads its `Hello` again; the second is the interpreter that it had before the switch."""
 BOOT = "import importlib, sys; sys.path.append(sys.argv.pop(1)); importlib.import_module(sys.argv.pop(1)).main()"
-"""The code that an interpreter is told to run. Headrace's own code is found by its path, see `headrace_install`."""
+"""The Python code that a new interpreter runs first. It finds Headrace's own code by a path: see `headrace_install`."""
 
 
 class Chosen(Struct, frozen=True, array_like=True, tag="chosen"):
-    """The interpreter to switch to, and the folder from which it loads Headrace's code. Both are empty if the present
-    interpreter is used."""
+    """The interpreter to switch to, and the folder from which it loads Headrace's code. If the present interpreter is
+    used, both are empty texts."""
 
     python: str
     code: str
@@ -54,10 +54,11 @@ _decode = msgspec.msgpack.Decoder(Waiting | Chosen | Unfit).decode
 
 
 def receive_hello(control: socket.socket, words: Sequence[str]) -> tuple[Hello, bool] | None:
-    """Return the driver's first message, and whether the interpreter is already chosen; None if the driver is gone.
+    """Return the driver's first message, and whether the interpreter is already chosen. Return None if the driver is
+    gone.
 
-    Exactly this message is read from the socket: the bytes after it may be for the interpreter to which this process
-    switches.
+    No byte after this message is read from the socket, since the next bytes may be for the interpreter to which this
+    process switches.
     """
     stored = next((word for word in words if word.startswith(HELLO)), None)
     if stored is not None:
@@ -76,9 +77,9 @@ def enter(
 ) -> Unfit | None:
     """Switch this process to the interpreter of a group's environment (`exec`).
 
-    The new interpreter calls `main` of `module`, with this process's arguments `words`. The function returns only if
-    there is no switch: None if the present interpreter is used; an `Unfit` with the reason if there is no such
-    environment.
+    The new interpreter calls `main` of `module` with this process's arguments `words`. If the process switches, this
+    function doesn't return. It returns None if the present interpreter is used, and an `Unfit` with the reason if no
+    environment is available.
     """
     if (
         hello.group is None
@@ -97,18 +98,20 @@ def enter(
 
 
 def origin() -> str:
-    """Return the interpreter that this process had before it switched to another one: Headrace is installed in its
-    environment."""
+    """Return the interpreter that this process had before it switched to another one. Headrace is installed in the
+    environment of the returned interpreter."""
     return next((word.removeprefix(ORIGIN) for word in sys.argv if word.startswith(ORIGIN)), sys.executable)
 
 
 def on(python: Path, code: Path | str, module: str, words: Sequence[str]) -> list[str]:
-    """Return a command that calls `main` of one of Headrace's modules with a built interpreter."""
+    """Return a command that runs `main` of Headrace's module `module` on `python`, the interpreter of a built
+    environment."""
     return [str(python), "-P", "-c", BOOT, str(code), module, *words]
 
 
 def environment_of(python: Path) -> dict[str, str]:
-    """Return the environment variables for a process on this interpreter; its own programs come first on PATH."""
+    """Return the environment variables for a process on the interpreter `python`. The folder of its programs comes
+    first on PATH."""
     programs = str(python.parent)
     return {
         **os.environ,
@@ -118,7 +121,7 @@ def environment_of(python: Path) -> dict[str, str]:
 
 
 def _known(hello: Hello) -> Chosen | None:
-    """Return the choice that was stored earlier, or None. This reads only one file."""
+    """Return the choice that an earlier run stored, or None. Only one file is read for this."""
     if hello.group is not None or not hello.bundle.lock:
         return None
     cache = cache_folder()
@@ -131,8 +134,8 @@ def _chosen(python: Path | None, cache: Path) -> Chosen:
 
 
 def _found_out(hello: Hello, control: socket.socket, tell: Callable[[Waiting], None]) -> Chosen | Unfit:
-    """Choose the interpreter in a child process, building an environment if needed. When the driver ends, both
-    processes end."""
+    """Choose the interpreter in a child process, which builds an environment if needed. If the driver ends meanwhile,
+    the child process and this process end too."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:

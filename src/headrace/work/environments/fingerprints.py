@@ -1,8 +1,8 @@
-"""Fingerprints of stages in another environment than the tracer's.
+"""Computes the fingerprints of stages that run in another environment than the tracer.
 
 A key includes the versions of the distributions that a stage's code reaches, and the worker must compute the same
-digest. So the code of a stage with an environment of its own is read in that environment, by a process that the tracer
-keeps there.
+digest. So if a stage has an environment of its own, its code is read in that environment, by a process that the tracer
+starts there and keeps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _READ_BYTES = 1 << 16
 
 
 class Told(Struct, frozen=True, array_like=True, tag="told"):
-    """The code of the requested stage."""
+    """The answer to a request: the code of the stage."""
 
     code: Code
 
@@ -44,8 +44,8 @@ _decode_name = msgspec.msgpack.Decoder(str).decode
 
 
 class Envoys:
-    """Requests the code of stages from processes in the stages' environments, one in each. The driver is told if an
-    environment must be built first."""
+    """Gets the code of stages from processes in the stages' environments. There is one process in each environment. If
+    an environment must be built first, the driver is told so."""
 
     def __init__(self, hello: Hello, channel: Channel) -> None:
         self._hello = hello

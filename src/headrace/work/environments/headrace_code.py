@@ -1,5 +1,5 @@
-"""Headrace's own code for a built environment, which finds the code by path, in the folder from which this process
-loaded it."""
+"""Makes Headrace's own code available to a built environment. The environment gets the path of the folder from which
+this process loaded the code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def code_folder(cache: Path) -> Path:
-    """Return a folder that holds only the code of this Headrace, to put on an import path."""
+    """Return a folder for an import path that contains nothing but the code of this Headrace."""
     folder = cache / "code" / str(_PACKAGE).strip("/").replace("/", "-")
     place = folder / NAME
     if not place.is_symlink():

@@ -1,9 +1,9 @@
 """Headrace in an environment that was built from a lock: its running code, and the distributions that this code needs.
 
-An index may not have this very Headrace (a development install has no release). The index may not be reachable, even if
-all packages of the lock are cached. And a lock need not name Headrace at all. So Headrace's code is never installed: a
-process in the environment finds it by path, the same code as the driver's. The distributions that it needs are linked
-from the present environment, file by file, unless the lock has a version that fits.
+An index may not have exactly this Headrace, since a development install has no release. The index may be unreachable,
+even if all packages of the lock are cached. And the lock may not contain Headrace at all. So Headrace is never
+installed there: a process in the environment finds the driver's own code by its path. The distributions that this code
+needs are linked from the present environment, file by file, unless the lock has a version that fits.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ def present() -> dict[str, str]:
 
 
 def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
-    """Return the distributions that Headrace needs and a lock doesn't have, by name, as installed here.
+    """Return by name, as installed here, the distributions that Headrace needs and that are not in `locked`.
 
     Raises:
-        EnvironmentFailed: the lock has one of them in a version that doesn't fit, or one isn't properly installed here.
+        EnvironmentFailed: the lock has a distribution that Headrace needs in a version that doesn't fit, or a
+            distribution isn't properly installed here.
     """
     distributions: dict[str, Distribution] = {}
     rest = [(NAME, _distribution(NAME, NAME))]
@@ -57,7 +58,8 @@ def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
 
 
 def link(distribution: Distribution, folder: Path) -> None:
-    """Put a distribution's files into another environment's package folder; on the same disk, no bytes are copied.
+    """Put a distribution's files into `folder`, the package folder of another environment. If both are on the same
+    disk, the files are linked and no bytes are copied.
 
     Raises:
         EnvironmentFailed: the distribution has no list of its files.
@@ -88,7 +90,8 @@ def packages_folder(environment: Path) -> Path:
 
 
 def python_tag() -> str:
-    """Return what an environment built here runs on: the interpreter, its version and path, and the platform."""
+    """Return a text that says what an environment built here runs on: the interpreter's name, version and path, and the
+    platform."""
     version = ".".join(map(str, sys.version_info[:2]))
     return f"{sys.implementation.name} {version} {sysconfig.get_platform()} {sys.base_prefix}"
 

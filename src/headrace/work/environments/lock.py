@@ -1,4 +1,5 @@
-"""Finds the lock of a project's or a group's environment, and reads its text and that of the files that it includes."""
+"""Finds the lock of the environment of a project or of a group, and reads the texts of the lock and of the files that
+it includes."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from blake3 import blake3
 LOCKS = ("uv.lock", "pylock.toml", "requirements.lock", "requirements.txt", "poetry.lock", "pdm.lock")
 """Files that count as a project's lock, next to its `headrace.toml`; the first that exists is used."""
 _OWN = ("pylock.{}.toml", "requirements-{}.txt", "requirements/{}.txt")
-"""Files that count as a group's own lock. Without one, the project's lock may contain the group."""
+"""Files that count as a group's own lock. If a group has no such file, the project's lock may contain it."""
 _INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S+)", re.MULTILINE)
 
 Read = Callable[[str], bytes | None]
@@ -19,13 +20,15 @@ Read = Callable[[str], bytes | None]
 
 
 def find_lock(read: Read, group: str | None) -> str | None:
-    """Return the path of the lock that an environment is built from, or None if the project has none."""
+    """Return the path of the lock from which an environment is built, or None if the project has no lock."""
     own = () if group is None else tuple(name.format(group) for name in _OWN)
     return next((name for name in (*own, *LOCKS) if read(name) is not None), None)
 
 
 def is_own(file: str, group: str | None) -> bool:
-    """Return whether a lock is a group's own, so that all of it belongs to this group's environment."""
+    """Return whether a lock is a group's own lock. In this case, all packages in it belong to the group's
+    environment.
+    """
     return group is not None and file in [name.format(group) for name in _OWN]
 
 
@@ -35,7 +38,7 @@ def own_locks(group: str) -> tuple[str, ...]:
 
 
 def lock_texts(read: Read, file: str) -> dict[str, str]:
-    """Return the text of a lock and of the files that it includes, by path; missing files are left out."""
+    """Return the texts of a lock and of the files that it includes, by path. Files that don't exist are left out."""
     texts: dict[str, str] = {}
     rest = [file]
     while rest:
@@ -58,7 +61,7 @@ def lock_digest(texts: Mapping[str, str]) -> str:
 
 
 def _beside(name: str, other: str) -> str:
-    """Return the path of the file `other`, which is given relative to the folder of the file `name`."""
+    """Return the path of the file `other`. `other` is given relative to the folder of the file `name`."""
     parts: list[str] = []
     for part in (*PurePosixPath(name).parent.parts, *PurePosixPath(other).parts):
         if part == ".." and parts:

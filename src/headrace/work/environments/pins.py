@@ -1,4 +1,4 @@
-"""The packages that a lock pins, with versions and hashes, whichever tool wrote the lock."""
+"""Reads the packages that a lock pins, with versions and hashes. Locks of several tools can be read."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Pin(Struct, frozen=True, kw_only=True):
 class Pins(Struct, frozen=True, kw_only=True):
     """All pins of an environment, from the lock `file`. `options` are options for the installer (indexes).
 
-    `loose` is None for a real lock. For another file it says why that isn't one; `pins` are then incomplete or not
-    exact.
+    `loose` is None for a real lock. For any other file, `loose` says why the file isn't a lock; `pins` are then
+    incomplete or not exact.
     """
 
     file: str
@@ -151,8 +151,8 @@ def _from_pylock(file: str, text: str, group: str | None) -> Pins:
 
 
 def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
-    """Return a package as a line for a requirements file. The line has the hashes of all the package's files; the
-    installer chooses one file."""
+    """Return a package as a line for a requirements file. The line has the hashes of all files of the package, since
+    the installer chooses one of them."""
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
     hashes = sorted({f"--hash={kind}:{value}" for file_entry in files for kind, value in file_entry["hashes"].items()})
     if files and "version" in package:
@@ -201,8 +201,8 @@ def _from_requirements(file: str, texts: Mapping[str, str]) -> Pins:
 
 
 def _lines(texts: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
-    """Yield each requirement or option in requirements files as (file, line number, text), joined to one line and
-    without comment."""
+    """Yield each requirement or option in requirements files as (file, line number, text). The text is joined to one
+    line, and has no comment."""
     for name, text in texts.items():
         start = 0
         parts: list[str] = []

@@ -19,7 +19,7 @@ def root(lock: Table) -> Table:
     """Return the package that is the project itself.
 
     Raises:
-        EnvironmentFailed: there is none.
+        EnvironmentFailed: the lock has no such package.
     """
     for package in lock.get("package", ()):
         if any(package["source"].get(kind) in _HERE for kind in ("virtual", "editable", "directory")):
@@ -89,7 +89,7 @@ def line(package: Table) -> tuple[str | None, str | None]:
 
 
 def _mark(start: Table, group: str | None) -> str:
-    """Return the name that stands for a group in the markers of conflicting dependencies."""
+    """Return the name that a group has in the markers of dependencies that conflict."""
     if group is None:
         return ""
     kind = "group" if group in start.get("dev-dependencies", ()) else "extra"
@@ -98,8 +98,8 @@ def _mark(start: Table, group: str | None) -> str:
 
 
 def _find(packages: list[Table], wanted: Table) -> Table:
-    """Return the package that a dependency refers to. If there are several of this name, the dependency gives the
-    version or source."""
+    """Return the package that a dependency refers to. If several packages have the same name, the dependency says which
+    version or source it means."""
     for package in packages:
         if all(package.get(key) == wanted[key] for key in ("version", "source") if key in wanted):
             return package

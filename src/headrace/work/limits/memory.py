@@ -10,11 +10,12 @@ CAREFUL_EVERY_S = 0.5
 
 
 class Scale:
-    """Measures the memory of one worker: first quickly, by each process's own pages (0.1 ms); then precisely, if the
-    first result is above the limit.
+    """Measures the memory of one worker. The first measurement is quick (0.1 ms) and counts each process's own pages.
+    Only if its result is above the limit, a precise measurement follows.
 
-    After a fork, parent and child each count the pages that they still share. The kernel's proportional count is right,
-    but it reads all pages: a tenth of a second for some GiB.
+    After a fork, parent and child each count the pages that they still share. So the quick result may be too large. The
+    kernel's proportional count is right, but the kernel reads all pages for it, which takes a tenth of a second for
+    some GiB.
     """
 
     def __init__(self, pid: int) -> None:

@@ -17,8 +17,9 @@ _BLOCK_BYTES = 512
 class Meter:
     """Measures what an attempt uses: the worker itself, and the processes that it started and waited for.
 
-    The peak of memory is that of the worker's own process since the attempt began, if the kernel allows resetting it.
-    The file for the reset stays open, since opening it takes four times as long as writing to it.
+    The peak of memory is that of the worker's own process. It is the peak since the attempt began, if the kernel allows
+    resetting the peak. The file for the reset stays open, since opening the file takes four times as long as writing to
+    it.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,8 @@ class Meter:
 
 
 def _taken() -> tuple[float, int, int]:
-    """Return seconds of CPU time, and blocks read and written, since this process began."""
+    """Return the seconds of CPU time, the number of blocks read, and the number of blocks written since this process
+    began."""
     own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return (
         own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime,

@@ -1,5 +1,6 @@
-"""A page of memory that a worker and its parent share. The parent reads in it how many attempts have ended and since
-when the present one runs, however busy the worker is; or why the worker didn't start."""
+"""A page of memory that a worker and its parent share. From this page the parent can read, however busy the worker is,
+how many attempts have ended, and since when the present attempt runs. If the worker couldn't start, the page says why.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +14,16 @@ _REFUSAL = struct.Struct("<H")
 _WRITER = struct.Struct("<q")
 _WRITER_AT = mmap.PAGESIZE - _WRITER.size
 _MOST = 500
-"""The most characters of a message or hint that are kept: both then fit in the page, in any script."""
+"""The most characters of a message or hint that are kept. So both fit in the page, whatever characters they consist
+of.
+"""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, str | None]).decode
 
 
 class SharedStatus:
-    """How many attempts a worker has finished, and since when the present one runs (0: none runs)."""
+    """A page with the number of attempts that a worker has finished, and the time since which the present attempt runs
+    (0 if no attempt runs)."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
@@ -35,7 +39,8 @@ class SharedStatus:
         _FORM.pack_into(self._page, 0, self._done, 0.0)
 
     def read(self) -> tuple[int, float]:
-        """Return how many attempts are finished, and since when the present one runs (Unix seconds; 0 if none runs)."""
+        """Return the number of finished attempts, and the time since which the present attempt runs (Unix seconds; 0 if
+        no attempt runs)."""
         done, since = _FORM.unpack_from(self._page)
         return done, since
 
@@ -47,8 +52,8 @@ class SharedStatus:
         _REFUSAL.pack_into(self._page, _FORM.size, len(body))
 
     def refusal(self) -> tuple[str, str | None] | None:
-        """Return why the worker could not start, with a hint; None if it did start, or ended without recording a
-        reason."""
+        """Return the reason why the worker could not start, and a hint. Return None if the worker did start, or if it
+        ended without recording a reason."""
         (size,) = _REFUSAL.unpack_from(self._page, _FORM.size)
         start = _FORM.size + _REFUSAL.size
         return _decode(self._page[start : start + size]) if size else None
@@ -58,6 +63,6 @@ class SharedStatus:
         _WRITER.pack_into(self._page, _WRITER_AT, pid)
 
     def writer(self) -> int:
-        """Return the id of the process that writes the worker's output; 0 if there is none."""
+        """Return the id of the process that writes the worker's output, or 0 if the worker writes it itself."""
         (pid,) = _WRITER.unpack_from(self._page, _WRITER_AT)
         return int(pid)

@@ -1,2 +1,2 @@
-"""What an attempt prints and logs: it is captured, secrets are masked, and it is written. Begin with `capture`. Values
-that a stage returns are saved by `codec`."""
+"""Captures what an attempt prints and logs, masks the secrets in it, and writes it. Begin with `capture`. Values that a
+stage returns are saved by `codec`."""

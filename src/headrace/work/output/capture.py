@@ -1,7 +1,8 @@
-"""What an attempt prints: the standard output and error of the worker's process, in one log file for each worker.
+"""Captures what an attempt prints, which is the standard output and error of the worker's process. There is one log
+file for each worker.
 
-Both are normally the file itself. Once the worker has been given a secret, they are a pipe to a process that masks
-secrets and writes the file, so the file never contains a secret.
+Normally, both descriptors are the log file itself. When the worker gets its first secret, they become a pipe to another
+process, which masks secrets and writes the file. So the file never contains a secret.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _STDOUT, _STDERR = 1, 2
 class Capture:
     """Points descriptors 1 and 2 to the log, and returns which bytes of the log each attempt wrote.
 
-    `note` is called with the id of the process that masks secrets, if one is started.
+    If a process that masks secrets is started, `note` is called with its id.
     """
 
     def __init__(self, folder: Path, name: str, note: Callable[[int], None]) -> None:
@@ -43,8 +44,8 @@ class Capture:
         self._point()
 
     def begin(self) -> None:
-        """Record where the next attempt's output begins, and restore standard output and error if an earlier attempt
-        closed or replaced them."""
+        """Record the place in the log where the next attempt's output begins. If an earlier attempt closed or replaced
+        standard output or error, restore both."""
         self._settle()
         # not restored if the masking process is gone: threads that know a secret might print it before `hide` starts
         # another
@@ -54,7 +55,7 @@ class Capture:
         self._start = os.fstat(self._file).st_size
 
     def end(self) -> Span | None:
-        """Return the span of the log written since `begin`, or None if nothing was written."""
+        """Return the span of the log that was written since `begin`, or None if nothing was written."""
         for stream in filter(None, self._streams):
             with suppress(ValueError, OSError):  # the user's code closed it, so the text in its buffer is lost
                 stream.flush()
@@ -70,7 +71,8 @@ class Capture:
             yield piece
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Mask these secrets, and those of earlier attempts, in everything printed. Call this before a stage gets them.
+        """From now on, mask `secrets` and the secrets of earlier attempts in everything that is printed. Call this
+        before a stage gets the secrets.
 
         Raises:
             HeadraceError: the process that masks secrets can't be started.
@@ -91,7 +93,8 @@ class Capture:
         return self._file if self._pipe is None else self._pipe.pipe
 
     def _settle(self) -> None:
-        """Wait until everything printed is in the log. If the masking process no longer answers, close its pipe."""
+        """Wait until everything that was printed is in the log. If the masking process no longer answers, close its
+        pipe."""
         if self._pipe is not None and not self._pipe.settle():
             self._pipe.leave()
             self._pipe = None

@@ -1,4 +1,4 @@
-"""The values that an attempt logs: they are collected as they come, and reported several times a second."""
+"""Collects the values that an attempt logs, and reports them several times a second."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from headrace.run.events import Logged, Points, Shown
 from headrace.spec.artifact import Ref
 
 EVERY_S = 0.5
-"""The most seconds that a value waits until it is reported."""
+"""The most seconds that pass between the logging of a value and its report."""
 
 LARGEST = 1 << 16
-"""The most points in one event."""
+"""The most points (logged numbers) in one event."""
 
 _Point = tuple[str, float, int, float]
 
@@ -33,9 +33,9 @@ _Point = tuple[str, float, int, float]
 class Log:
     """An attempt's log of values. `add` may be called from any thread; a separate thread reports the values.
 
-    `report` sends an event from any thread, `save` saves a value as an artifact, `mask` hides the secrets in a text,
-    `look` reads the driver's messages. `passed` is the file to which the attempt's child processes append what they
-    log; None if there is no such file.
+    `report` sends an event, from any thread. `save` saves a value as an artifact. `mask` hides the secrets in a text.
+    `look` reads the driver's messages. `passed` is the file to which the attempt's child processes append the values
+    that they log, or None.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Log:
             self._begin()
 
     def close(self) -> None:
-        """Report the values that have not been reported yet; later ones are ignored."""
+        """Report all values that have not been reported yet. Values that are added later are ignored."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
@@ -169,7 +169,7 @@ class Log:
 
 
 def _drain(queue: deque[Any]) -> list[Any]:
-    """Return all items of a queue and remove them, while other threads may append."""
+    """Remove all items from a queue, and return them. Other threads may append items at the same time."""
     return [queue.popleft() for _ in range(len(queue))]
 
 

@@ -16,13 +16,14 @@ SETTLE_S = 5.0
 
 
 class LogPipe:
-    """Bytes written to `pipe` are masked and soon in the log; after `settle`, all of them are."""
+    """Bytes that are written to `pipe` are masked, and a little later written to the log. When `settle` has returned
+    True, all of them are in the log."""
 
     def __init__(self, log: int, secrets: Sequence[str], note: Callable[[int], None]) -> None:
         """Start the masking process, and pass its id to `note`.
 
         Raises:
-            HeadraceError: it can't be started, so nothing may be printed.
+            HeadraceError: the process can't be started, so nothing may be printed.
         """
         import subprocess  # noqa: PLC0415  5 ms in the parent of all workers, few of which are given a secret
 
@@ -59,11 +60,12 @@ class LogPipe:
             raise _trouble("it doesn't answer")
 
     def settle(self) -> bool:
-        """Wait until everything written to the pipe is in the log; return whether it is."""
+        """Wait until everything that was written to the pipe is in the log, at most `SETTLE_S` seconds. Return whether
+        it is in the log now."""
         return self._ask((), SETTLE_S)
 
     def leave(self) -> None:
-        """Close the pipe. The process ends by itself when no process can write to the pipe any more."""
+        """Close the pipe. The masking process ends by itself when no other process can write to the pipe any more."""
         self._line.close()
         os.close(self.pipe)
 

@@ -1,9 +1,9 @@
-"""The process that writes the log of a worker that has been given secrets. It masks them before anything is written to
-disk.
+"""The process that writes a worker's log once the worker has been given a secret. It masks secrets before anything is
+written to disk.
 
-It outlives a worker that is killed, so the worker's last output is kept too, and masked. It is started as a script with
-only the standard library, which takes 30 ms. A fork of the worker would keep the worker's connections open and its
-memory in use.
+If the worker is killed, this process lives on, so the worker's last output is written and masked too. The process is
+started as a script that imports only the standard library, which takes 30 ms. It isn't a fork of the worker, since a
+fork would keep the worker's connections open and its memory in use.
 """
 
 from __future__ import annotations
@@ -20,24 +20,28 @@ from itertools import groupby
 STARS = b"*" * 8
 """The text that replaces a secret. It has a fixed length, so that it doesn't show the secret's length."""
 SETTLED = b"."
-"""The answer to an order (a line of secrets in hex, or an empty line): the order is done, and all that was in the pipe
-before the order is in the log."""
+"""The answer to an order. An order is a line of secrets in hex, or an empty line. The answer means that the order is
+done, and that all bytes that were in the pipe before the order are in the log."""
 _LINE, _LOG = 0, 1
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20
-"""The size of a pipe in bytes: at most so much of what was written before an order is still in the pipe."""
+"""The size of a pipe in bytes. When an order comes, the pipe holds at most this many bytes that were written before the
+order."""
 _HEAD_BYTES = 4
-"""How many bytes of each secret are searched for at the end of the data, where only a secret's beginning may have
-arrived."""
+"""At the end of the data, where perhaps only a part of a secret has arrived, this many bytes of each secret are
+searched for."""
 _NESTED = 20
-"""How deep a pattern may be nested; alternatives that would be deeper are listed side by side."""
+"""How deep groups in a pattern may be nested. Below this depth, alternatives are listed side by side, without
+groups.
+"""
 
 
 def any_of(words: Iterable[str]) -> str:
-    """Return a pattern that matches any of these words; if one begins with another, the longer one.
+    """Return a pattern that matches any of these words. If one word begins with another, the pattern matches the longer
+    one.
 
-    A beginning that several words share is in the pattern once. So at each place in a text only few alternatives are
-    tried, however many words there are.
+    If several words begin with the same letters, the pattern contains these letters only once. So at each place in a
+    text, only few alternatives are tried, however many words there are.
 
     >>> any_of(["abc", "abd", "x", "ab"])
     '(?:ab(?:c|d)?|x)'
@@ -46,12 +50,14 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def any_bytes_of(words: Iterable[bytes]) -> re.Pattern[bytes]:
-    """Return a compiled pattern that matches any of these byte strings; if one begins with another, the longer one."""
+    """Return a compiled pattern that matches any of these byte strings. If one byte string begins with another, the
+    pattern matches the longer one."""
     return re.compile(any_of(word.decode("latin-1") for word in words).encode("latin-1"))
 
 
 def _any_of(words: Sequence[str], start: int, depth: int) -> str:
-    """Return the pattern for these sorted words from index `start` on; before `start`, all of them are the same."""
+    """Return the pattern for the letters of these sorted words from index `start` on. The letters before `start` are
+    the same in all of them."""
     if not words:
         return ""
     end = len(os.path.commonprefix((words[0], words[-1])))  # noqa: RUF071  they aren't paths
@@ -67,14 +73,14 @@ def _any_of(words: Sequence[str], start: int, depth: int) -> str:
 
 
 class Sieve:
-    """Masks secrets in bytes that come in pieces: a secret may begin in one piece and end in a later one."""
+    """Masks secrets in bytes that come in pieces. A secret may begin in one piece and end in a later piece."""
 
     def __init__(self, secrets: Sequence[bytes] = ()) -> None:
         self._held = b""
         self.learn(secrets)
 
     def learn(self, secrets: Sequence[bytes]) -> None:
-        """Mask these secrets from now on; if one begins with another, the longer one first."""
+        """Mask only these secrets from now on. If one secret begins with another, the longer one is masked first."""
         self._secrets = sorted(secrets)
         self._longest = max(map(len, secrets), default=0)
         heads = any_bytes_of(secret[:_HEAD_BYTES] for secret in secrets)
@@ -82,8 +88,8 @@ class Sieve:
         self._pattern = any_bytes_of(secrets)
 
     def sift(self, piece: bytes) -> bytes:
-        """Return the bytes that came so far, masked, up to the first place where an unfinished secret may begin. The
-        rest, shorter than the longest secret, is held back."""
+        """Take a piece, and return the bytes that have come so far and were not returned yet, masked. If the last bytes
+        may be the beginning of a secret, hold them back. These are always fewer bytes than the longest secret has."""
         data = self._held + piece
         sifted, at, end = [], 0, self._doubt(data, 0)
         for match in self._pattern.finditer(data):
@@ -97,14 +103,15 @@ class Sieve:
         return b"".join((*sifted, data[at:end]))
 
     def rest(self) -> bytes:
-        """Return the bytes that were held back, when no more will come; if they are the first half of a secret or more,
-        they are masked."""
+        """Return the bytes that were held back. This is called when no more bytes will complete a secret. If the bytes
+        are at least the first half of a secret, they are masked."""
         held, self._held = self._held, b""
         is_cut = any(secret.startswith(held) and 2 * len(held) >= len(secret) for secret in self._secrets)
         return STARS if held and is_cut else self._pattern.sub(STARS, held)
 
     def _doubt(self, data: bytes, start: int) -> int:
-        """Return the first index, from `start` on, at which the rest of the data may be the beginning of a secret."""
+        """Return the first index, from `start` on, such that all bytes from this index to the end may be the beginning
+        of a secret. If there is no such index, return the length of the data."""
         first = max(start, len(data) - self._longest + 1)
         last = range(max(first, len(data) - _HEAD_BYTES + 1), len(data))
         places: set[int] = {*last, *(match.start() for match in self._heads.finditer(data, first))}
@@ -126,7 +133,7 @@ class _Writer:
         self._orders = b""
 
     def serve(self) -> None:
-        """Write until every process has closed the pipe: the worker, and all that it has started."""
+        """Write to the log until the worker and all processes that it has started have closed the pipe."""
         events = select.poll()
         events.register(self._pipe, select.POLLIN)
         events.register(_LINE, select.POLLIN)
@@ -139,7 +146,7 @@ class _Writer:
         _write(self._sieve.rest())
 
     def _obey(self) -> bool:
-        """Read and carry out orders; return whether there may be more."""
+        """Read orders, and carry them out. Return whether more orders may come."""
         try:
             data = os.read(_LINE, _READ_BYTES)
         except OSError:
@@ -156,7 +163,8 @@ class _Writer:
         return bool(data)
 
     def _pass(self, most: int) -> bool:
-        """Write what is in the pipe to the log, at most this many bytes; return whether there may be more."""
+        """Write the bytes that are in the pipe to the log, but at most `most` bytes. Return whether more bytes may
+        come."""
         while most > 0:
             try:
                 piece = os.read(self._pipe, min(most, _READ_BYTES))

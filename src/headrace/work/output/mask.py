@@ -1,4 +1,4 @@
-"""Masks secrets in texts and values: as they are, and in the forms in which they may be quoted or encoded."""
+"""Masks secrets in texts and values. Also masks the quoted and encoded forms in which secrets may appear."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from headrace.spec.artifact import Ref
 from headrace.work.output.log_writer import STARS, any_bytes_of, any_of
 
 _SHORTEST = 4
-"""Of a shorter secret only the text itself is masked: its quoted and encoded forms could occur anywhere by chance."""
+"""If a secret has fewer characters than this, only the secret itself is masked. Its quoted and encoded forms aren't,
+since they could occur anywhere by chance."""
 _LONG = 8
-"""The least length of a secret that is masked in values too: a shorter one may occur in data by chance."""
+"""The least length of a secret that is masked in values too. A shorter secret may occur in data by chance."""
 _LEFT_ALONE = ("", "/", " +", "!$&'()*+,;=")
-"""Characters that are not escaped in a URL: none; by Python's default; by SQLAlchemy in a password; by HTTPX."""
+"""Sets of characters that are left unescaped in a URL, in four ways to escape: no characters; Python's default;
+SQLAlchemy in a password; HTTPX."""
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 class Mask:
-    """Hides the secrets that were added, the longest first, since a shorter one may be a part of it."""
+    """Hides the secrets that were added. Longer secrets are hidden first, since a shorter secret may be a part of a
+    longer one."""
 
     def __init__(self) -> None:
         self.forms: tuple[str, ...] = ()
@@ -32,7 +35,7 @@ class Mask:
         self._bytes_pattern = re.compile(b"(?!)")
 
     def add(self, secret: str) -> bool:
-        """Hide this secret too from now on; return whether it is new."""
+        """From now on, hide this secret too. Return whether the secret is new."""
         made = set(_forms(secret))
         known = {*self.forms, *made}
         if len(known) == len(self.forms):
@@ -50,8 +53,8 @@ class Mask:
         return text if self._pattern is None else self._pattern.sub(STARS.decode(), text)
 
     def value(self, value: object) -> object:
-        """Return a value with the secrets in its texts masked, also inside plain containers and dataclasses. If it has
-        none, the same object is returned."""
+        """Return a value with the secrets in its texts masked, also in texts inside plain containers and dataclasses.
+        If there are no secrets in the value, return the same object."""
         if self._value_pattern is None:
             return value
         try:
@@ -60,7 +63,8 @@ class Mask:
             return value
 
     def finds_in(self, ref: Ref) -> bool:
-        """Return whether an artifact's row contains a secret: in its class, its names, or the inline value."""
+        """Return whether a secret is in an artifact's row: in the name of the class, in the names of the parts, or in
+        the inline value."""
         if self._value_pattern is None:
             return False
         texts = [ref.type, *(ref.names or ()), (ref.inline or b"").decode(errors="replace")]
@@ -100,8 +104,9 @@ def _is_same(one: object, other: object) -> bool:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield the texts in which a secret may appear: itself; its forms in `repr`, JSON, URLs, HTML and shell words; and
-    encoded. Each long line of a secret with several lines, such as a key, is treated like a secret.
+    """Yield the forms in which a secret may appear in a text: the secret itself; its forms in `repr`, JSON, URLs, HTML
+    and shell words; and its encoded forms. If a secret has several lines, as a key has, each long line is treated like
+    a secret.
 
     >>> sorted(set(_forms("it's/ü")))[:4]
     ['697427732FC3BC', '697427732fc3bc', 'NF2CO4ZPYO6A', 'aXQncy/Dv']
@@ -141,8 +146,8 @@ def _quoted(secret: str) -> Iterator[str]:
 
 
 def _encoded(secret: bytes) -> Iterator[str]:
-    """Yield a secret in hex, Base32 and Base64; of Base64 also the part that stays the same whatever bytes come before
-    and after the secret."""
+    """Yield a secret in hex, Base32 and Base64. For Base64, also yield the part that stays the same whatever bytes are
+    encoded before and after the secret."""
     import base64  # noqa: PLC0415  2 ms in the parent of all workers, and few are given a secret
 
     yield secret.hex()

@@ -338,7 +338,7 @@ class BackendContract:
 
 
 def assert_gone(stand: Stand) -> None:
-    """Check that no worker process is alive, within `GONE_S`: a process may exist for a moment after its end is
+    """Check that within `GONE_S` seconds no worker process is alive. A process may exist for a moment after its end is
     reported."""
     due = time.monotonic() + GONE_S
     while time.monotonic() < due:
@@ -349,7 +349,9 @@ def assert_gone(stand: Stand) -> None:
 
 
 def told(ear: Ear, worker: int) -> list[tuple[int, str]]:
-    """Return the number and the task of each report of a worker that the ear has received, spilled reports included."""
+    """Return the number and the task of each report that the ear has received from a worker, including spilled
+    reports.
+    """
     events = [(report.seq, decode_event(report.body)) for report in ear.reports(worker)]
     return [(seq, event.task) for seq, event in events if isinstance(event, Succeeded | Failed | Checkpointed)]
 

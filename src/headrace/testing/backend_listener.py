@@ -51,13 +51,15 @@ class Ear:
         return alive
 
     def listen(self, timeout_s: float = STEP_S) -> None:
-        """Read the backend's notices, check them and keep them. Wait up to `timeout_s` if there is none."""
+        """Read the backend's notices, check them and keep them. If there is no notice, wait up to `timeout_s` seconds
+        for one."""
         for notice in self.backend.events(timeout_s):
             self._check(notice)
             self.notices.append(notice)
 
     def until(self, holds: Callable[[], T], why: str) -> T:
-        """Listen until `holds` returns a true value, and return that value. After `PATIENCE_S`, fail with `why`."""
+        """Listen until `holds` returns a true value, and return that value. If this takes longer than `PATIENCE_S`
+        seconds, fail with the message `why`."""
         for _ in range(int(PATIENCE_S / STEP_S)):
             if result := holds():
                 return result

@@ -24,14 +24,17 @@ KEY = "00" * 32
 LIMIT_GIB = 0.4
 
 Deed = Literal["one", "fail", "leave", "eat", "wait", "deaf", "later", "rank", "hear", "keep", "size"]
-"""The names of the stages in `headrace.testing.contract_stages`. Their docstrings say what each does."""
+"""The names of the stages in `headrace.testing.contract_stages`. The docstring of each stage says what the stage
+does.
+"""
 
 
 class Stand(Protocol):
     """The setup that a test suite gets: it makes backends of one pool for one run, and messages for workers."""
 
     def backend(self) -> Backend:
-        """Return a new backend for the run. A second call returns the backend of the next driver of the same run.
+        """Return a new backend for the run. Each further call returns a backend as the next driver of the same run
+        would have it.
 
         An attempt that is asked to stop must be killed after a second at most.
         """
@@ -56,11 +59,12 @@ def tracing() -> Trace:
 
 
 class WorkerStand:
-    """A base class for stands of backends with real workers. It makes a project, and a store that holds the stages.
+    """A base class for the stands of backends with real workers. It makes a project, and a store that contains the
+    stages.
 
-    A subclass adds the methods `backend`, which starts workers with the message `self.hello` in a pool like
-    `self.pool`, and `living`. `hides` is true if workers see neither the ledger nor the project. `isolated` is true if
-    they reach no network address.
+    A subclass adds the methods `living` and `backend`. The backend starts workers with the message `self.hello`, in a
+    pool like `self.pool`. `hides` is true if workers see neither the ledger nor the project. `isolated` is true if
+    workers reach no network address.
 
     Workers may see the folder of the store and the folder `local`, which holds their logs, scratch files and notes.
     They may also read the folder `other`, the store of another region. All three folders are in `beside`, or in the

@@ -8,7 +8,7 @@ from headrace.spec.artifact import Ref, blobs
 
 
 class MemoryBlobs:
-    """The sizes of blobs (implements `run.ports.Blobs`). A blob that was never added doesn't exist."""
+    """Stores only the sizes of blobs (implements `run.ports.Blobs`). A blob that was never added doesn't exist."""
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], int] = {}

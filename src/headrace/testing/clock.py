@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 class FakeClock:
-    """A clock whose time passes only by `advance` (implements `run.ports.Clock`). `jitter` returns `chance`."""
+    """A clock whose time passes only when `advance` is called (implements `run.ports.Clock`). The method `jitter`
+    returns the number `chance`."""
 
     def __init__(self, now: float = 1_795_600_000.0, chance: float = 0.5) -> None:
         self._now = now

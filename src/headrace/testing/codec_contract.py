@@ -29,9 +29,9 @@ from headrace.store.folder.folder import FolderStore
 class CodecContract:
     """The test suite for codecs. A subclass must set `codec`, and the `values` that the tests save and load.
 
-    `library` is the name of a library that the codec's `takes` must not import (None: there is no such library). Set
-    `exact` to false if equal values may have different bytes and the codec gives no content digest. Override `same` if
-    `==` can't compare the values, and `spoil` to try to change a loaded value in place.
+    `library` is the name of a library that the codec's method `takes` must not import, or None if there is no such
+    library. Set `exact` to false if equal values may have different bytes and the codec gives no content digest.
+    Override `same` if `==` can't compare the values, and `spoil` to try to change a loaded value in place.
     """
 
     codec: ClassVar[Codec]
@@ -44,10 +44,10 @@ class CodecContract:
         return type(given) is type(found) and bool(given == found)
 
     def spoil(self, value: Any) -> None:
-        """Try to change a loaded value in place. It may raise an exception; the default does nothing."""
+        """Try to change a loaded value in place. The method may raise an exception. By default, it does nothing."""
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Make pytest run each test with the parameter `value` once for each of `values`."""
+        """Make pytest run each test that has the parameter `value` once for each of `values`."""
         if "value" in metafunc.fixturenames:
             metafunc.parametrize("value", self.values, ids=lambda each: type(each).__name__)
 
@@ -142,7 +142,7 @@ def _leaves(ref: Ref) -> list[Ref]:
 
 
 def _overwrite(folder: Path, ref: Ref, change: Any) -> None:
-    """Replace the file of a blob by a new file with changed bytes. Memory maps of the old file don't change."""
+    """Replace the file of a blob by a new file with changed bytes. Memory maps still show the bytes of the old file."""
     path = FolderStore(folder / "store").path(ref.digest, ref.nonce or "")
     data = path.read_bytes()
     path.unlink()

@@ -54,7 +54,7 @@ def eat() -> int:
 
 @stage
 def wait() -> int:
-    """Save a checkpoint, wait until the attempt is stopped, then save a second checkpoint."""
+    """Save a checkpoint. When the attempt is told to stop, save a second checkpoint."""
     try:
         attempt().keep(1)
         time.sleep(FOREVER_S)
@@ -117,7 +117,7 @@ def size(data: bytes) -> int:
 
 @pipeline
 def asks() -> None:
-    """Ask for the time and for the value of a task, and call a second task if that value is 1."""
+    """Ask for the time and for the value of a task. If the value is 1, call a second task."""
     now()
     first = one()
     if value(first) == 1:
@@ -152,7 +152,8 @@ def mute() -> int:
 
 @stage
 def look() -> dict[str, object]:
-    """Return the state that the attempt finds: the files in its folder, environment variables, import path and module.
+    """Return what the attempt finds when it begins: the files in its folder, environment variables, import path and
+    module.
 
     Then change the folder, the environment, the import path and the current folder, and leave them changed.
     """
@@ -213,18 +214,19 @@ def find(module: str) -> bool:
 
 @stage
 def fork() -> int:
-    """Fork, and return in both processes."""
+    """Fork the process, and return in the parent and in the child."""
     os.fork()
     return 1
 
 
 @stage
 def breed() -> list[str]:
-    """Start four processes that go on running, and return the last argument of each, by which a test can find it.
+    """Start four processes that go on running. Return the last command-line argument of each process, so that a test
+    can find the process.
 
     The first is a child process. The second is in a session of its own, and its parent has ended. The other two have no
-    environment variables: the third is in another session but writes to the worker's log, the fourth writes nothing but
-    stays in the worker's session.
+    environment variables. The third is in another session, but writes to the worker's log. The fourth writes nothing,
+    but is in the worker's session.
     """
     words = [f"{FOREVER_S + random.SystemRandom().random():.9f}" for _ in range(4)]
     child, daemon, bare, quiet = words

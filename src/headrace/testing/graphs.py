@@ -69,7 +69,8 @@ class Sketch:
         self._told = (0, 0)
 
     def declare(self, name: str, **declared: Any) -> Stage:
-        """Return the stage of this name; if it isn't declared yet, declare it with these fields of `Stage`."""
+        """Return the stage with this name. If it isn't declared yet, declare it first, with the fields `declared` of
+        `Stage`."""
         return self.stages.setdefault(name, stage(name, **declared))
 
     def node(
@@ -83,7 +84,8 @@ class Sketch:
         always: bool = False,
         **args: Arg,
     ) -> Out:
-        """Add a call of the stage `name`, and return its output. A stage that isn't declared yet is declared."""
+        """Add a call of the stage `name`, and return the call's output. If the stage isn't declared yet, declare it
+        first."""
         declared = self.declare(name)
         count = self._calls.get(name, 0)
         self._calls[name] = count + 1
@@ -108,7 +110,8 @@ class Sketch:
         return Traced(tuple(self.stages.values())[stages:], tuple(self.nodes[nodes:]))
 
     def events(self) -> list[Event]:
-        """Return the events that end a trace: the additions since the last call of `traced`, and the end itself."""
+        """Return the events at the end of a trace: the event with the stages and nodes added since the last call of
+        `traced`, and the event that the trace has ended."""
         return [self.traced(), TraceEnded()]
 
 
@@ -134,7 +137,8 @@ def fan(width: int) -> Sketch:
 
 
 def spread(width: int) -> Sketch:
-    """Return a graph of one task mapped over a list of `width` numbers, and a task that takes all its outputs."""
+    """Return a graph with a stage mapped over a list of `width` numbers, and a task that takes all outputs of this
+    stage."""
     sketch = Sketch()
     leaves = sketch.node("leaf", over=["i"], i=numbers(*range(width)))
     sketch.node("sink", xs=leaves)

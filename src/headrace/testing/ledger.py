@@ -25,7 +25,9 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Record:
-    """All stored data of one run. `kept` are the generations in the store (digest and nonce) that the run names."""
+    """All stored data of one run. `kept` are the generations (digest and nonce) in the store to which the run
+    refers.
+    """
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -45,7 +47,8 @@ class MemoryLedger:
         self.runs: dict[str, Record] = {}
         self.results: dict[str, Found] = {}
         self.cursors: dict[str, list[tuple[str | None, str | None, bytes]]] = {}
-        """For each cursor, its versions: the run and the task that set it (None if no run did), and the value."""
+        """The versions of each cursor. For each version: the run and the task that set it (both None if no run set it),
+        and the value."""
         self._signals = 0
 
     def open(self, run: str) -> MemoryRun:
@@ -69,7 +72,7 @@ class MemoryLedger:
         self.runs[run].inbox.append(Signal(id=self._signals, kind=kind, by=by, body=body))  # type: ignore[arg-type]
 
     def advance(self, wanted: Advance) -> None:
-        """Set the next value of a cursor, outside of runs, if its latest version is still `wanted.version`.
+        """Set the next value of a cursor, outside of runs. The cursor's latest version must still be `wanted.version`.
 
         Raises:
             UsageError: the cursor has another latest version.
@@ -108,7 +111,7 @@ class MemoryRun:
         return tuple(self._record.bodies)
 
     def commit(self, batch: Batch) -> None:
-        """Store a whole batch, or nothing of it.
+        """Store a batch: either all of it or, if an error is raised, nothing.
 
         Raises:
             LeaseLost: another driver has taken the run.
@@ -145,9 +148,10 @@ class MemoryRun:
         return {key: result for key in keys if (result := self._ledger.results.get(key)) is not None}
 
     def earlier(self, task: str) -> Earlier | None:
-        """Return how the key of a task was computed in the latest earlier run, or None if there is no such run.
+        """Return the record of how the key of a task was computed in the latest earlier run. Return None if there is no
+        such run.
 
-        An earlier run is one that ended before this run began, and that has the task.
+        An earlier run is a run with this task that ended before this run began.
         """
         before = [record for name, record in self._ledger.runs.items() if name != self._record.run]
         began = math.inf if self._record.row is None else self._record.row.created
@@ -169,12 +173,14 @@ class MemoryRun:
         return self.cursor(name) if about == "cursor" else self.registered(about, name)
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
-        """Return a cursor's latest version and the encoded value, or None if the cursor has no version."""
+        """Return the number and the encoded value of a cursor's latest version, or None if the cursor has no
+        version.
+        """
         moves = self._ledger.cursors.get(name, [])
         return (len(moves), moves[-1][-1]) if moves else None
 
     def set_here(self, name: str, version: int) -> tuple[bool, bytes] | None:
-        """Return whether this run has set a version of a cursor, and the version's encoded value.
+        """Return whether this run has set the version `version` of a cursor, and the encoded value of this version.
 
         Return None if there is no such version.
         """

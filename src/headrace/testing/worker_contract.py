@@ -268,13 +268,13 @@ def do(stand: WorkerStand, ear: Ear, *deeds: str) -> list[Succeeded]:
 
 
 def printed(stand: WorkerStand, event: Succeeded | Failed) -> bytes:
-    """Return the bytes that an attempt printed, by the event of its end."""
+    """Return the bytes that an attempt printed. `event` is the event that ended the attempt."""
     assert event.log is not None
     return stand.log(event.log.log)[event.log.start : event.log.end]
 
 
 def lives(word: str) -> bool:
-    """Return whether a process is alive whose last command-line argument is `word`."""
+    """Return whether there is a living process with the last command-line argument `word`."""
     for process in psutil.process_iter():
         try:
             if process.cmdline()[-1:] == [word]:

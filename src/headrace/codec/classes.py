@@ -154,8 +154,7 @@ def distribution(module: str) -> str:
 
 def library_named(name: str) -> ModuleType:
     """Import and return an optional library. If it isn't installed, raise a `CodecError` that says how to install
-    it.
-    """
+    it."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -53,7 +53,8 @@ class HasContent(Protocol):
 
 @runtime_checkable
 class HasCheck(Protocol):
-    """A codec that can check bytes before its library reads them, because the library trusts the offsets in them."""
+    """A codec that can check bytes before its library reads them, because the library trusts the offsets in these
+    bytes."""
 
     def check(self, source: Source) -> None:
         """Raise an error if an offset or length in the bytes points outside of them."""

@@ -30,7 +30,7 @@ class Distribution(NamedTuple):
 
 
 class _Info:
-    """A `.dist-info` or `.egg-info` folder; its files are read only when they are needed."""
+    """A `.dist-info` or `.egg-info` folder of a distribution. The files in it are read only when they are needed."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -77,8 +77,7 @@ class _Info:
     @cached_property
     def direct(self) -> dict[str, object]:
         """The content of `direct_url.json`. It names the source of a distribution that was not installed from an
-        index.
-        """
+        index."""
         text = self.text("direct_url.json")
         try:
             return msgspec.json.decode(text, type=dict[str, object]) if text else {}
@@ -174,7 +173,7 @@ class Distributions:
         return {top: sorted(names) for top, names in distributions.items()}
 
     def editable_folder(self, path: str) -> str | None:
-        """Return the folder of the editable install to which a file belongs, or None."""
+        """Return the folder of the editable install that a file belongs to, or None."""
         real = os.path.realpath(path)
         folders = [info.editable for info in self._by_name.values() if info.direct]
         return next((folder for folder in folders if folder and real.startswith(folder.rstrip("/") + "/")), None)

@@ -91,7 +91,7 @@ def graph_digest(order: list[Node]) -> str:
 
 
 def parts(order: list[Node]) -> tuple[Part, ...]:
-    """Return the parts to show to the user: the root first, then the others sorted by kind and name.
+    """Return the parts to show to the user: first the root, then the other parts, sorted by kind and name.
 
     A part's digest includes the names of the objects that the names in it refer to. So the part changes if two names
     swap their objects.

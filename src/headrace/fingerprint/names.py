@@ -89,8 +89,8 @@ def _local_names(code: CodeType) -> tuple[str, ...]:
 
 
 class Resolved(NamedTuple):
-    """The object that a chain refers to. The part `used` of the chain led to this object. It was found under `name` in
-    `scope`, the globals of a module."""
+    """The object that a chain refers to. The part `used` of the chain led to this object. The object was found under
+    `name` in `scope`, the globals of a module."""
 
     used: Chain
     value: object
@@ -151,7 +151,7 @@ class LiveNames:
         return self._homes.of_module(kind.__module__) == "ours"
 
     def type_checking(self, chain: Chain) -> bool:
-        """Return whether a chain refers to `typing.TYPE_CHECKING`, which is false when code runs."""
+        """Return whether a chain refers to `typing.TYPE_CHECKING`, which is always false when code runs."""
         resolved = resolve(chain, self._scope)
         return resolved is not None and (resolved.value is False or is_a(resolved.value, ModuleType))
 

@@ -25,8 +25,7 @@ LIMIT_GIB = 0.4
 
 Deed = Literal["one", "fail", "leave", "eat", "wait", "deaf", "later", "rank", "hear", "keep", "size"]
 """The names of the stages in `headrace.testing.contract_stages`. The docstring of each stage says what the stage
-does.
-"""
+does."""
 
 
 class Stand(Protocol):

@@ -26,8 +26,7 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 class Record:
     """All stored data of one run. `kept` are the generations (digest and nonce) in the store to which the run
-    refers.
-    """
+    refers."""
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -174,8 +173,7 @@ class MemoryRun:
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
         """Return the number and the encoded value of a cursor's latest version, or None if the cursor has no
-        version.
-        """
+        version."""
         moves = self._ledger.cursors.get(name, [])
         return (len(moves), moves[-1][-1]) if moves else None
 

@@ -37,7 +37,7 @@ class Arguments:
         self._secrets[name] = value
 
     def secrets(self, order: Do) -> list[str]:
-        """Return the values of an attempt's secrets, as far as they are known."""
+        """Return the values of an attempt's secrets. Secrets whose values the driver hasn't sent are left out."""
         names = set().union(*(secrets(arg) for _, arg in order.args))
         return [self._secrets[name] for name in names if self._secrets.get(name)]
 

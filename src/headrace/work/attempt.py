@@ -147,7 +147,7 @@ class Desk:
         """Save a value and return its artifact, with the secrets in its texts masked.
 
         Raises:
-            HeadraceError: a secret is in a place where it can't be masked, so it would be stored.
+            HeadraceError: a secret is in a place where it can't be masked, so that the secret would be stored.
         """
         hidden = self._capture.hidden
         kept = hidden.value(value)
@@ -388,8 +388,7 @@ class Here:
 
     def end(self) -> None:
         """Report all logged values that haven't been reported yet, also the values from other processes of the
-        attempt.
-        """
+        attempt."""
         self._log.close()
 
     def _given(self, parameter: str) -> Arg:

@@ -12,8 +12,7 @@ from typing import Any
 
 class CleanState:
     """Restores a worker's process to its original state after each attempt, when the attempt's end has been
-    reported.
-    """
+    reported."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch

@@ -1,6 +1,5 @@
 """Exchanges texts between the nodes of one attempt, through files next to the logs in the store of the nodes'
-region.
-"""
+region."""
 
 from __future__ import annotations
 

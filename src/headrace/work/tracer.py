@@ -145,8 +145,7 @@ class Asker:
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
         """Ask the driver for the version and the artifact of a cursor, or of a named model or dataset, and return
-        them.
-        """
+        them."""
         answer = self._ask(lambda number: self._channel.send(Question(number, about, name)))
         return answer.version, answer.ref
 

@@ -27,8 +27,7 @@ TELL_S = 0.5
 
 class Mover:
     """Makes transfers into one store, one after another. The store of another region is opened when it is first
-    needed.
-    """
+    needed."""
 
     def __init__(self, store: Store, channel: Channel, stop: Stop, own: Mapping[str, str] | None = None) -> None:
         self._store = store
@@ -94,8 +93,7 @@ class Mover:
 
     def _teller(self, order: Move) -> Callable[[int], None]:
         """Return a function that sends the progress of a transfer to the driver, but at most once in `TELL_S`
-        seconds.
-        """
+        seconds."""
         last = time.monotonic()
 
         def tell(done: int) -> None:

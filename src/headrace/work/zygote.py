@@ -37,7 +37,7 @@ when they begin."""
 PULSE_S = 0.2
 SAY_S = 1.0
 WRITE_S = 2.0
-"""After a worker has ended, the process that writes the worker's log may go on for so many seconds. It needs only a
+"""After a worker has ended, the process that writes the worker's log may go on for this many seconds. It needs only a
 moment, unless the disk hangs."""
 FREE_SHARE = 0.03
 PARENT = "parent-"
@@ -180,8 +180,8 @@ class Zygote:
         self._tell(frame(Ended(fork.worker, 1, unfit=unfit.message, hint=unfit.hint)))
 
     def _free_devices(self, count: int) -> Sequence[str]:
-        """Return `count` accelerators that this process may use and that no worker uses. The driver makes sure that so
-        many are free."""
+        """Return `count` accelerators that this process may use and that no worker uses. The driver makes sure that
+        enough accelerators are free."""
         taken = {device for child in self._children.values() for device in child.devices}
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         there = (str(number) for number in range(count + len(taken))) if visible is None else visible.split(",")
@@ -295,7 +295,7 @@ def _signal_session(pid: int, number: int) -> None:
 
 
 def _wanted_gib() -> float:
-    """Return how many GiB of memory should be free. If so many are free now, return 0."""
+    """Return how many GiB of memory should be free. If that many are free now, return 0."""
     try:
         text = Path("/proc/meminfo").read_bytes()
     except OSError:

@@ -83,7 +83,7 @@ class ArrowCodec:
 
 
 class ArrowStreamCodec:
-    """Record batches from a reader or a generator, one by one, as an Arrow IPC stream; loading returns a reader.
+    """Record batches from a reader or a generator, one by one, as an Arrow IPC stream. Loading returns a reader.
 
     The batches are saved as they are: the places where batches end are part of the value.
     """

@@ -68,8 +68,7 @@ def _is_sound(text: str) -> bool:
 
 def _has_parameters(text: str) -> bool:
     """Return whether LightGBM knows every name in the list of parameters. LightGBM itself would accept unknown
-    names.
-    """
+    names."""
     _, is_there, rest = text.partition("\nparameters:\n")
     parameters, is_whole, _ = rest.partition("\nend of parameters\n")
     lines = [PARAMETER.fullmatch(line) for line in parameters.split("\n") if line]

@@ -12,8 +12,7 @@ from headrace.codec.source import Source
 
 SMALL_BYTES = 1 << 16
 """An array with fewer bytes than this is written in memory first, since most such arrays end up in the artifact's
-row.
-"""
+row."""
 
 
 class NumpyCodec:

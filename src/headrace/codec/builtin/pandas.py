@@ -109,7 +109,8 @@ def _to_pandas(table: Any) -> Any:
 
 
 def _index_fields(schema: Any) -> list[str]:
-    """Return the names of the fields that hold the index; none if the index is a range."""
+    """Return the names of the fields that hold the index. If the index is a range, no field holds it, and the list is
+    empty."""
     return [column for column in json.loads(schema.metadata[b"pandas"])["index_columns"] if isinstance(column, str)]
 
 

@@ -139,7 +139,7 @@ _OWN_STATE = (getattr(object, "__getstate__", None), getattr(dataclasses, "_data
 
 
 def _is_only_fields(value: object) -> bool:
-    """Return whether a dataclass instance holds nothing but its fields, all of which are set."""
+    """Return whether a dataclass instance has a value for each of its fields, and no other attributes."""
     kind = type(value)
     fields = _fields(kind)
     return (

@@ -218,8 +218,7 @@ def _is_sound_clustering(model: Any) -> bool:
 
 def _is_sound_machine(model: Any) -> bool:
     """Return whether the counts and array sizes of a support vector machine fit together, since `libsvm` trusts
-    them.
-    """
+    them."""
     if not hasattr(model, "support_"):
         return True
     vectors, counts, rows = model.support_vectors_, model.n_support_, len(model.support_)

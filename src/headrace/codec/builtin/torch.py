@@ -87,8 +87,7 @@ CODECS = (TorchCodec(),)
 
 def _flatten(given: dict[str, Any]) -> tuple[dict[str, Any], Note]:
     """Return each tensor once, contiguous and on the CPU. Also return a `Note` of all else that loading must
-    restore.
-    """
+    restore."""
     tensors: dict[str, Any] = {}
     same: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}

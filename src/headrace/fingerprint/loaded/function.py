@@ -123,8 +123,7 @@ def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
 
 def _around_edges(follow: Follow, node: Node, source: Source, found: Found, scope: Scope) -> None:
     """Add an edge to the text of the function around a closure. This is done if a value of the closure can't be
-    read.
-    """
+    read."""
     around = source.node(found.around) if found.around is not None else None
     if around is None or found.around is None:
         return

@@ -92,8 +92,7 @@ class Changing:
 
     def check_class(self, node: Node, piece: Piece, cls: type) -> None:
         """Record a reason against reuse if a class's methods change attributes of the class, which all instances
-        share.
-        """
+        share."""
         own = {change.attribute for change in piece.changes if change.base == ("self",) and change.how != "call"}
         for change in piece.changes:
             if change.function in AT_IMPORT or (issubclass(cls, type) and change.function in ("__new__", "__init__")):

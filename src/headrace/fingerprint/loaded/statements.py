@@ -1,6 +1,5 @@
 """Finds the statements that make a value that can't be read, and the code of the project that a library's object
-holds.
-"""
+holds."""
 
 from __future__ import annotations
 
@@ -130,8 +129,7 @@ def held(value: object, is_wanted: Callable[[object], bool]) -> Iterator[object]
 
 def _inside(value: Any) -> Iterator[object]:
     """Yield the values that an object holds. Values that can't be read without running code of its class are left
-    out.
-    """
+    out."""
     if is_a(value, dict):
         yield from dict.values(value)
     elif is_a(value, list | tuple):

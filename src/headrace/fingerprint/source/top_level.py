@@ -27,8 +27,7 @@ class TopLevel:
 
     def imported(self, name: str) -> list[Imported] | None:
         """Return the imports that bind a name. Return None if the name isn't imported, or is also bound in another
-        way.
-        """
+        way."""
         return None if name in self._made else self.imports.get(name)
 
     def statements(self, name: str) -> list[ast.stmt]:

@@ -326,8 +326,7 @@ def _is_literal(statements: list[ast.stmt]) -> bool:
 
 def _global_names(source: Source, statements: list[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the module's names that `statements` read, and the global names that functions in these statements
-    bind.
-    """
+    bind."""
     read: set[str] = set()
     bound: set[str] = set()
     for statement in statements:

@@ -121,8 +121,7 @@ class _Mark:
 
 class _Encoder:
     """Reads one value. It uses a stack instead of recursion, since values may be nested deeper than Python can
-    recurse.
-    """
+    recurse."""
 
     def __init__(self, values: Values, sets_around: int = 0) -> None:
         self._values = values

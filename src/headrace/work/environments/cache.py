@@ -30,7 +30,7 @@ def environments_folder(cache: Path) -> Path:
 
 
 class Choice(Struct, frozen=True):
-    """The interpreter to use; None means the present one."""
+    """The interpreter to use. `python` is None for the present interpreter."""
 
     python: Path | None
 

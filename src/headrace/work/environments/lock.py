@@ -27,8 +27,7 @@ def find_lock(read: Read, group: str | None) -> str | None:
 
 def is_own(file: str, group: str | None) -> bool:
     """Return whether a lock is a group's own lock. In this case, all packages in it belong to the group's
-    environment.
-    """
+    environment."""
     return group is not None and file in [name.format(group) for name in _OWN]
 
 

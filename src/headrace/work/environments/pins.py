@@ -38,7 +38,7 @@ class Pin(Struct, frozen=True, kw_only=True):
 
     @property
     def hashed(self) -> bool:
-        """Whether the line has a hash by which the installer can check the file."""
+        """Whether the line has a hash, so that the installer can check the package's file."""
         return "--hash" in self.line
 
 

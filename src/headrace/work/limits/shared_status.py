@@ -15,8 +15,7 @@ _WRITER = struct.Struct("<q")
 _WRITER_AT = mmap.PAGESIZE - _WRITER.size
 _MOST = 500
 """The most characters of a message or hint that are kept. So both fit in the page, whatever characters they consist
-of.
-"""
+of."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, str | None]).decode
 

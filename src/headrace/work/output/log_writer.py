@@ -32,8 +32,7 @@ _HEAD_BYTES = 4
 searched for."""
 _NESTED = 20
 """How deep groups in a pattern may be nested. Below this depth, alternatives are listed side by side, without
-groups.
-"""
+groups."""
 
 
 def any_of(words: Iterable[str]) -> str:

@@ -155,8 +155,8 @@ class LedgerHistory:
         return None if out is None else _decode_ref(out)
 
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return the inputs from which the keys of a task's outputs were made, in all runs with this code; None if
-        there are too many."""
+        """Return the inputs from which the keys of a task's outputs were made, in all runs with this code. Return None
+        if there are too many outputs."""
         return self._made_of(task, code, is_map)
 
     def _outs_of(self, run: str) -> Mapping[str, bytes | None]:

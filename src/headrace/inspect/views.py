@@ -92,7 +92,7 @@ _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
 
 
 def maps(names: Iterable[str]) -> set[str]:
-    """Return the names of maps: those of which `names` also has an element, such as `fit[depth=4]` for `fit`.
+    """Return the names of maps. A name is a map if `names` also has an element of it, as `fit[depth=4]` is for `fit`.
 
     >>> maps(["fit", "fit[1]", "score", "score[#0]", "score[#1]"])
     {'score'}

@@ -143,8 +143,8 @@ def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
 
 
 def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
-    """Yield the runs from which the runs in `wanted` reused results under the wanted keys, directly or through other
-    runs. The runs in between are needed because the run that made a result may be forgotten."""
+    """For each run in `wanted`, follow the results that it reused under its wanted keys from run to run, back to the
+    run that made the result. Yield all runs on the way, because the run that made the result may be forgotten."""
     seen = set()
     while wanted:
         number, keys = wanted.popitem()

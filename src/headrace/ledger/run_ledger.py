@@ -269,8 +269,8 @@ class RunLedger:
         return number
 
     def _stored(self, batch: Batch) -> int | None:
-        """After the server's answer was lost, find out whether a tick was committed. If the tick was committed, return
-        the run's number. Otherwise return None, as for a tick without events, for which this can't be found out."""
+        """After the server's answer was lost, find out whether a tick was committed. If it was committed, return the
+        run's number. Return None if it wasn't, or if the tick has no events to look for."""
         db = self._db
         found = db.execute(db.sql.RUN_BY_ID, (self.run,)).fetchone()
         if found is None or not batch.bodies or found[1] != self.epoch:

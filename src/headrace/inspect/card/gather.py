@@ -65,7 +65,7 @@ class CardMaker:
         return self.card(made[0], self._words(*made, version.out), version)
 
     def _words(self, run: str, task: str, ref: Ref) -> str:
-        """Return the name by which a command refers to an artifact in a task's output."""
+        """Return the name that a command uses for an artifact in a task's output."""
         rest = [(task, self.run(run).out(task))]
         for words, each in rest:
             if each is not None and each.digest == ref.digest:
@@ -132,7 +132,7 @@ class CardMaker:
         )
 
     def _registered_by(self, run: Material) -> str | None:
-        """Return the name by which a command refers to the last model that a run has registered, or None."""
+        """Return the name that a command uses for the last model that a run has registered, or None."""
         versions = [each for each in self._views.versions("model") if each.run == run.view.run]
         newest = max(versions, key=lambda each: each.at, default=None)
         made = None if newest is None else named.maker(self._views, newest)

@@ -130,7 +130,7 @@ class Metric(Struct, frozen=True, kw_only=True):
 
 
 class Curve(Struct, frozen=True, kw_only=True):
-    """The curve that a task logged under a name, for each run; None for a run in which it logged nothing."""
+    """The curve that a task logged under a name, for each run, or None for a run in which the task logged nothing."""
 
     task: str
     name: str

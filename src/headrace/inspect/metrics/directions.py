@@ -1,4 +1,4 @@
-"""The direction in which a number improves: as its report says, or else as the words in its name say."""
+"""Finds the direction in which a number improves: from its report, or else from the words in its name."""
 
 from __future__ import annotations
 

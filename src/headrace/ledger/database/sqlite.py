@@ -225,8 +225,8 @@ _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
 class Troubles:
-    """A context that turns SQLite's exceptions into our errors, with a hint. It is used for every lookup, so one object
-    may be entered many times."""
+    """A context that turns SQLite's exceptions into our errors, with a hint. The context is used for every lookup, so
+    one object may be entered many times."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -61,7 +61,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class Bad(Struct):
-    """A generation of which no store has a whole copy, and the reason. `elsewhere` lists the regions that may have the
+    """A generation that no store has a whole copy of, and the reason. `elsewhere` lists the regions that may have the
     generation but aren't described here.
 
     `is_lone` is False if all generations that the ledger names are missing: then this is probably the wrong store.

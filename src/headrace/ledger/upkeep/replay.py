@@ -85,7 +85,8 @@ def _own(db: Database, number: int) -> list[Summary]:
 
 
 def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent]]:
-    """Return the changes that a run's tasks asked for but that aren't in the ledger, each with its task."""
+    """Return the changes that a run's tasks asked for but that the ledger lacks, each with the task that asked for
+    it."""
     found = []
     for task, intent in rebuilt.intents:
         match intent:

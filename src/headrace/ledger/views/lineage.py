@@ -181,7 +181,7 @@ class Lineage:
 
     def _maker(self, run: str, key: str) -> str:
         """Return the run that made a result which this run reused. The search follows a chain of reuse, since the run
-        from which the result came may itself have reused it."""
+        that the result came from may itself have reused it."""
         seen = set()
         while run not in seen:
             seen.add(run)

@@ -80,7 +80,7 @@ class Catalogue(click.Group):
 
 
 def command(name: str) -> click.Command:
-    """Import and return the command of this name. Its help begins with its line of `COMMANDS`."""
+    """Import and return the command of this name. The command's help begins with its line in `COMMANDS`."""
     imported: click.Command = importlib.import_module(f"headrace.cli.commands.{name}").command
     if imported.name != name:
         imported.name = name

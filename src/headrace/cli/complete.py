@@ -1,4 +1,5 @@
-"""Tab completion for the shell: functions that list the words on offer. On any error the list is empty."""
+"""Tab completion for the shell: functions that return the words which the user can choose from. If an error occurs,
+they return no words."""
 
 from __future__ import annotations
 
@@ -34,14 +35,16 @@ def pipelines(_context: click.Context, _parameter: click.Parameter, incomplete: 
 def parameters(words: Sequence[str]) -> list[str]:
     """Return the parameters of the pipelines that `words` name, written as options: `--month`.
 
-    A parameter with the name of one of the command's own options is left out: it is given by `--param`.
+    A parameter is left out if one of the command's own options has the same name. Such a parameter is given by
+    `--param`.
     """
     names = [name for each in named_pipelines(words) for name in each.parameters if name not in OURS]
     return [f"--{name.replace('_', '-')}" for name in names]
 
 
 def named_pipelines(words: Sequence[str]) -> list[Written]:
-    """Return the pipelines that `words` name: the project's pipelines by `NAME`, those of any file by `FILE:NAME`."""
+    """Return the pipelines that `words` name. `NAME` means a pipeline of the project, `FILE:NAME` a pipeline of any
+    file."""
     by_file = [each for word in dict.fromkeys(words) for each in written_as(word)]
     try:
         return by_file + [each for each in written(load()) if each.name in words]

@@ -1,5 +1,5 @@
-"""The check for empty arguments, such as those of an unset shell variable. No name is empty, and an empty prefix would
-match every run's id."""
+"""The check for empty arguments, as an unset shell variable gives them. They are always a mistake: no name is empty,
+and an empty prefix would match every run's id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _WORD = re.compile(r"[A-Z_|]+")
 
 
 def refuse_empty(command: click.Command) -> None:
-    """Make a command refuse empty arguments. A pipeline's own parameters are passed on: the pipeline checks them."""
+    """Make a command refuse empty arguments. A pipeline's parameters are passed on even if they are empty: the pipeline
+    checks them."""
     for each in command.params:
         if isinstance(each, click.Argument) and each.type is not click.UNPROCESSED:
             each.callback = _filled

@@ -11,8 +11,8 @@ from types import FrameType
 
 INTERRUPTED = 3
 LEAVE_S = 8.0
-"""Seconds after the second ^C or SIGTERM until this process ends in any case. It may be waiting for a peer that doesn't
-answer."""
+"""How many seconds after the second ^C or SIGTERM this process ends in any case, even if it is still waiting for a
+peer."""
 
 
 def leave_at_once(_number: int, _frame: FrameType | None) -> None:
@@ -26,10 +26,10 @@ def leave_at_once(_number: int, _frame: FrameType | None) -> None:
 
 
 def watch() -> None:
-    """Start a thread that ends this process after ^C or SIGTERM when no other code can.
+    """Start a thread that ends this process after ^C or SIGTERM if the main thread doesn't.
 
-    Python runs no signal handler while the main thread waits inside a library. Threads don't survive a fork, so a
-    forked process must call `watch` itself.
+    The main thread can't end the process while it waits inside a library, because Python then runs no signal handler.
+    Threads don't survive a fork, so a forked process must call `watch` itself.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -57,8 +57,8 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Replace each standard stream that is closed by the null device. Otherwise a file opened later would get its
-    number."""
+    """If a standard stream is closed, open the null device in its place. Otherwise, a file opened later would get the
+    stream's number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)

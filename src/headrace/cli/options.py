@@ -66,7 +66,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 
 def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Return the `--config` that was given after the command, or else the one before the command, or else None."""
+    """Return the value of `--config` after the command's name. If there is none, return the value before the name, or
+    else None."""
     file: Path | None = value or context.find_root().params.get("config")
     return file
 
@@ -118,7 +119,8 @@ _PIPELINE = (
 
 
 class PipelineCommand(click.Command):
-    """A command that also takes the parameters of the pipeline named in its arguments as options."""
+    """A command whose arguments name a pipeline. Besides its own options, it takes the pipeline's parameters as
+    options."""
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         names = complete.parameters(ctx.params.get("words") or ()) if incomplete.startswith("--") else []
@@ -127,10 +129,11 @@ class PipelineCommand(click.Command):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, and keep a copy of them for `--help`, which click handles before it has parsed them all.
+        """Parse the arguments. Keep a copy of them for `--help`, because click handles `--help` before it has parsed
+        all arguments.
 
         Raises:
-            UsageError: an argument is wrong, and a parameter of the pipeline may have been meant.
+            UsageError: an argument is wrong, but the user may have meant it as a parameter of the pipeline.
         """
         ctx.meta[_WORDS] = list(args)
         try:
@@ -141,7 +144,8 @@ class PipelineCommand(click.Command):
             raise UsageError(error.format_message(), hint=hint) from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Add the named pipeline's docstring and parameters to the help. They are read from its file without import."""
+        """Add the docstring and the parameters of the named pipeline to the help. They are read from the pipeline's
+        file without importing it."""
         super().format_epilog(ctx, formatter)
         words = [word for word in ctx.meta.get(_WORDS, ()) if word != "--help"]
         found = complete.named_pipelines(words)
@@ -182,7 +186,7 @@ class PipelineCommand(click.Command):
 
 
 def _is_ours(ctx: click.Context) -> str | None:
-    """Return a hint if an option was given whose name is also a parameter of the pipeline, else None."""
+    """Return a hint if an option was given and the pipeline has a parameter of the same name, else None."""
     words = ctx.meta[_WORDS]
     options = {word[2:].partition("=")[0] for word in words if word.startswith("--")} & OURS
     options -= {word.partition("=")[0] for before, word in pairwise(words) if before == "--param"}
@@ -215,7 +219,7 @@ def time_limit(timeout: str) -> float:
 def policy(
     project: Project, only: Sequence[str], force: Sequence[str], timeout: str | None, pool: str | None
 ) -> Policy:
-    """Return the policy of a run: the options, with the project's settings where an option isn't given."""
+    """Return the policy of a run. It has the options that were given and, for the others, the project's settings."""
     limit = project.timeout_s
     if timeout is not None:
         limit = time_limit(timeout)

@@ -22,7 +22,8 @@ def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tupl
     ('flights', {'month': '3', 'dry_run': 'true'})
 
     Raises:
-        UsageError: the pipeline's name is missing, a parameter is given twice or malformed, or an argument is neither.
+        UsageError: the pipeline's name is missing, a parameter is given twice or malformed, or an argument is neither
+            the name nor a parameter.
     """
     names: list[str] = []
     options: list[tuple[str, str]] = []

@@ -15,7 +15,7 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.operate.progress.wait_notice import looking_out
 
 _WORDS = {"a valid integer range": "a whole number", "a valid integer": "a whole number", "a valid float": "a number"}
-"""click's words for some types, and the words that our messages use in their place."""
+"""Words for some types: by click's words, the words that our messages use in their place."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _looking_out(arguments: Sequence[str]) -> AbstractContextManager[None]:
-    """Return a context that prints what the command waits for when a wait takes long.
+    """Return a context that prints what the command is waiting for if a wait takes long.
 
     For `run` and `resume` the context does nothing: these commands report their waits themselves.
     """
@@ -64,7 +64,8 @@ def _looking_out(arguments: Sequence[str]) -> AbstractContextManager[None]:
 
 
 def _complete(arguments: Sequence[str]) -> int:
-    """Print the completions that the shell asks for; on an error print nothing, since it would land in the prompt."""
+    """Print the completions that the shell asks for. If an error occurs, print nothing: a message would appear in the
+    user's prompt."""
     with suppress(Exception):
         group.main(list(arguments), prog_name="headrace", complete_var=COMPLETE)
     return 0

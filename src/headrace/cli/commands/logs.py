@@ -40,7 +40,8 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
 
 
 def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
-    """Return the run and task whose output to print: for a reused task those that made it, else the given ones.
+    """Return the run and the task whose printed output is shown. For a reused task, these are the run and task that
+    made its result, else `run` and `task`.
 
     For a reused task, a note on stderr says where the output comes from.
     """
@@ -58,9 +59,9 @@ def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
 def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
     """Print pieces of output on stdout, and logged values on stderr.
 
-    If a piece is from another attempt than the piece before it, a line names the task and the attempt. With `heads`
-    that line is on stdout, else on stderr, so that stdout has the tasks' own output only. Without `heads`, output that
-    begins with a task's first attempt needs no such line.
+    Where the output of another attempt begins, a head line names the task and the attempt. With `heads`, the line is
+    printed on stdout. Without `heads`, it is printed on stderr, so that stdout has only the task's own output; if the
+    output begins with a first attempt, that attempt has no head line.
     """
     before: tuple[str, int] | None = None
     ended = True

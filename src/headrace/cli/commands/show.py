@@ -24,9 +24,9 @@ from headrace.report.measures import bytes_text, seconds_text, usd_text
 
 MINOR = [number.head for number in TASK_NUMBERS if number.is_minor]
 SPARE = (*reversed(MINOR), "pool", "tries", "kind", "output", "cost", "time")
-"""Columns that are left out on a narrow terminal, the first of them first."""
+"""The columns that may be left out on a narrow terminal, in the order in which they are left out."""
 FEW = 200
-"""The most tasks of a run for which the table of stages shows reasons too."""
+"""If a run has more tasks than this, the table of stages shows no reasons."""
 
 
 @click.command()
@@ -107,15 +107,18 @@ def _stage_row(stage: StageView, reason: str) -> list[Cell]:
 
 
 def _state(states: dict[str, int]) -> str:
-    """Return the most important state among a stage's tasks: running first, then failed, then the others in order."""
+    """Return the most important state among a stage's tasks. `running` is the most important one, then come `failed`
+    and the others in `order`."""
     order = ("running", "failed", "cancelled", "waiting", "succeeded", "reused", "skipped")
     return next((state for state in order if states.get(state)), "waiting")
 
 
 def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
-    """Return for each stage why its tasks are in their most important state: failed first, reused last.
+    """Return, for each stage, the reason why tasks are in the stage's most important state (here, `failed` is the most
+    important state, and `reused` the least).
 
-    If these tasks have several reasons, the result is the first task's reason, and how many tasks have another one.
+    If tasks are in this state for different reasons, the text gives the first task's reason and says how many tasks
+    have another reason.
     """
     order = ("failed", "cancelled", "skipped", "running", "succeeded", "waiting", "reused")
     mapped = maps(task.name for task in tasks)

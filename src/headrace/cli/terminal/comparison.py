@@ -15,7 +15,7 @@ from headrace.report.numbers import number, with_unit
 from headrace.report.sparkline import sparkline
 
 SHOWN = 40
-"""How many metrics are shown when `--metric` isn't given. The page and `--json` have them all."""
+"""How many metrics are shown if `--metric` isn't given. The HTML page and `--json` show all metrics."""
 VERDICTS: dict[str, tuple[str, Style]] = {
     "better": (" ▲", "green"),
     "worse": (" ▼", "red"),
@@ -27,7 +27,8 @@ VERDICTS: dict[str, tuple[str, Style]] = {
 def say_comparison(found: Comparison, *, every: bool) -> None:
     """Print a comparison of runs: side by side, or one below the other if the terminal is too narrow.
 
-    With `every`, all metrics are printed, else the first `SHOWN`, those that differ before the others.
+    With `every`, all metrics are printed, else the first `SHOWN`. Metrics that differ between the runs come before the
+    others.
     """
     names = [run.run for run in found.runs]
     _say_table(["", "run", "pipeline", "state", "started", "took", "cpu", "cost"], map(_run_row, found.runs), (5, 6, 7))

@@ -13,7 +13,7 @@ from headrace.spec.redaction import masked
 
 INTERNAL = 5
 DAMAGED = 5
-"""The exit code when Headrace's state is damaged. It is the same as that of an internal error."""
+"""The exit code if Headrace's state is damaged. It is also the exit code of an internal error."""
 UNWRITTEN = 2
 
 
@@ -23,7 +23,7 @@ def show(error: HeadraceError, *, as_json: bool) -> int:
 
 
 def show_words(name: str, message: str, hint: str | None, code: int, *, as_json: bool) -> int:
-    """Print the `error:` line and then the `hint:` line, or both as one JSON object; return the exit code `code`."""
+    """Print an `error:` line and a `hint:` line, or one JSON object with both texts. Return `code`."""
     if as_json:
         say_json({"error": name, "message": message, "hint": hint})
         return code
@@ -34,7 +34,8 @@ def show_words(name: str, message: str, hint: str | None, code: int, *, as_json:
 
 
 def show_unwritten(error: OSError) -> int:
-    """Print on stderr that stdout can't be written, and return the exit code. With `--json` it is text too."""
+    """Print on stderr that stdout can't be written, and return the exit code. The message is plain text, even with
+    `--json`."""
     message = f"stdout can't be written: {error.strerror}"
     return show_words("UsageError", message, "free some space, or send it elsewhere", UNWRITTEN, as_json=False)
 
@@ -54,7 +55,8 @@ def show_internal(error: BaseException, *, as_json: bool) -> int:
 
 
 def _keep(text: str) -> Path | None:
-    """Write a traceback to the project's state folder, else to the temporary folder; return the file, or None."""
+    """Write a traceback to a file in the project's state folder or, if that fails, in the temporary folder. Return the
+    file, or None if both fail."""
     import tempfile  # noqa: PLC0415  as above
 
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"

@@ -16,9 +16,9 @@ from headrace.report.numbers import number
 from headrace.report.sparkline import sparkline
 
 SHOWN = 24
-"""How many metrics of a run are shown. `--tasks` shows all."""
+"""How many metrics of a run are shown. With `--tasks`, all are shown."""
 DRAWN = 200
-"""If a run has more metrics than this, no curves are drawn, since each curve is read from its points."""
+"""If a run has more metrics than this, no curves are drawn, because all points of each curve would have to be read."""
 WIDTH = 24
 BEGINS = 60
 
@@ -27,7 +27,8 @@ def say_metrics(views: Views, run: str, *, every: bool) -> None:
     """Print a run's metrics: the last and the best value of each and, on a terminal, its curve. Then print its logged
     texts and figures.
 
-    With `every`, all are printed, else the first `SHOWN` of each kind.
+    With `every`, all of these are printed. Else only the first `SHOWN` metrics are printed, and the first `SHOWN` of
+    the texts and figures.
     """
     metrics = sorted(views.metrics(run), key=lambda metric: metric.count == 1)  # those with a curve first
     if metrics:
@@ -50,7 +51,8 @@ def _say_numbers(views: Views, run: str, found: Sequence[MetricView], *, every: 
 
 
 def _say_shown(views: Views, run: str, *, every: bool) -> None:
-    """Print the names of the texts and figures that were logged, with the beginning of the last text of each name."""
+    """Print the names under which texts and figures were logged. For a text, also print the beginning of the one that
+    was logged last."""
     found = [metric for metric in views.metrics(run, kind=None) if metric.kind != "number"]
     if not found:
         return

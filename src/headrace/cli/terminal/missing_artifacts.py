@@ -11,12 +11,14 @@ SHOWN = 5
 
 
 def tell_lacking(lacking: Sequence[str], why: str) -> None:
-    """Print a warning that names the missing blobs, and why they are missing. If there are none, print nothing."""
+    """Print a warning that names the missing blobs and says why they are missing. If no blob is missing, print
+    nothing."""
     if lacking:
         more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
         tell(f"missing blobs: {', '.join(each[:12] for each in lacking[:SHOWN])}{more}: {why}", label="warning:")
 
 
 def code_of(lacking: Sequence[str]) -> int:
-    """Return the exit code of a command that had to leave out these blobs: 0 if there are none, else `DAMAGED`."""
+    """Return the exit code of a command that had to leave out the blobs `lacking`: 0 if `lacking` is empty, else
+    `DAMAGED`."""
     return DAMAGED if lacking else 0

@@ -84,8 +84,8 @@ class PlainObserver:
     def _is_news(self, row: TaskRow) -> bool:
         """Return whether a task gets a line now.
 
-        A waiting task gets one only if it was running before. Skipped tasks share a line. A running map gets none:
-        its elements get theirs.
+        A waiting task gets a line only if it was running before. A skipped task gets none here, because skipped tasks
+        share a line. A running map gets none, because each of its elements gets a line.
         """
         if row.state == "skipped" or (row.state == "running" and self._counts.is_map(row.name)):
             return False
@@ -95,7 +95,7 @@ class PlainObserver:
         return last is not None and last[0] == "running" and row.reason != ""
 
     def _tell_task(self, row: TaskRow) -> None:
-        """Print a task's line. The reason why the task waited isn't printed a second time."""
+        """Print a task's line. If the reason why the task waited was printed before, it isn't printed again."""
         state, reason = self._last.get(row.name, ("", ""))
         words = [row.name]
         if row.state == "succeeded":

@@ -13,7 +13,7 @@ from headrace.project.state import reading_store
 
 
 def say_refusals(project: Project, views: Views, run: str) -> None:
-    """Print for each gate of a run the tasks that it held back, and the rules that don't hold."""
+    """For each gate of a run, print the tasks that the gate held back, and the rules that don't hold."""
     load = loader(reading_store(project))
     for each in refusals(views, run):
         say()
@@ -22,7 +22,8 @@ def say_refusals(project: Project, views: Views, run: str) -> None:
 
 
 def say_rules(broken: Iterable[Rule], gate: str) -> None:
-    """Print the rules that don't hold, and why. A rule's task is named if it isn't `gate`."""
+    """Print the rules that don't hold, and why they don't. If a rule belongs to another task than `gate`, that task is
+    named."""
     for each in broken:
         say(f"  {each.verdict(gate)}", "red")
         say(f"    {each.why}")

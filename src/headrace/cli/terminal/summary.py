@@ -22,16 +22,17 @@ from headrace.spec.policy import NOT_ASKED, TOO_LONG, Policy
 
 SHOWN = 10
 MANY = 10_000
-"""If a run has more tasks than this, they aren't read to list those that can't be reused."""
+"""If a run has more tasks than this, tasks that can't be reused aren't listed, because all tasks would have to be
+read."""
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
 def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool, policy: Policy | None = None) -> int:
     """Print how a run ended, and return the exit code.
 
-    An error that `observer` has printed isn't printed again. If the ledger or store can't be read, only the state in
-    `ended` is printed, which the driver knew. It is no error if nobody reads stdout. With `policy`, a warning is
-    printed for each stage in it that the run didn't have.
+    An error that `observer` has printed isn't printed again. If the ledger or the store can't be read, only the state
+    in `ended` is printed. If stdout is a pipe whose reader has left, that isn't an error. With `policy`, a warning is
+    printed for each stage that `policy` names and that the run didn't have.
     """
     shown = False
     try:
@@ -99,7 +100,8 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
     """Print a warning for each stage that `--only` or `--force` names and that the run didn't have, and for each forced
     stage that `--only` left out.
 
-    This can't always be checked before the run: a pipeline that asks for values chooses its stages by them.
+    This can't always be checked before the run, because a pipeline that asks for values may choose its stages by these
+    values.
     """
     options = [("--only", name) for name in policy.only] + [("--force", name) for name in policy.force]
     if not options:
@@ -116,7 +118,7 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
 
 
 CONTRACT = "headrace.stages.ingest.contract.check:check"
-"""The stage function of `ingest.check`, by the name that it has in graphs."""
+"""The name that graphs use for the stage function of `ingest.check`."""
 
 
 def _again(views: Views, view: RunView) -> str:
@@ -133,8 +135,8 @@ def _again(views: Views, view: RunView) -> str:
 
 
 def _rows_read_by(views: Views, run: str) -> list[str]:
-    """Return the names of the cursors by which a run has read rows. The cursors of contracts are left out: they only
-    keep counts."""
+    """Return the names of the cursors that a run has used to read rows. The cursors of contracts are left out, because
+    they only keep counts."""
     nodes = views.story(run).nodes
     moved = [each for each in views.cursors() if each.run == run]
     return [each.name for each in moved if each.task not in nodes or nodes[each.task].stage != CONTRACT]

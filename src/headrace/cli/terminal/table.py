@@ -1,4 +1,5 @@
-"""Tables on a terminal. Each column is as wide as its longest cell, and the last one is wrapped to the space left."""
+"""Tables on a terminal. Each column is as wide as its longest cell. If the last column is too wide for the terminal,
+its text is wrapped."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from headrace.report.measures import one_line
 
 GAP = "  "
 LEAST = 24
-"""The least width in characters for the last column. If less is left, its text goes on a line of its own."""
+"""The least width of the last column, in characters. If less space is left, the column's text is printed on a line of
+its own."""
 ENDLESS = 10_000
 
 Cell = str | tuple[str, Style]
@@ -65,7 +67,8 @@ def fits(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, spare: Sequenc
 
 
 def _kept(heads: Sequence[str], rows: Sequence[Sequence[Cell]], spare: Sequence[str]) -> list[int]:
-    """Return the indexes of the columns to show. Empty columns are left out, and `spare` ones if there is no room."""
+    """Return the indexes of the columns to show. Empty columns are left out. If the terminal is too narrow, columns in
+    `spare` are left out too."""
     kept = [column for column in range(len(heads)) if any(_text(row[column]) for row in rows)]
     widths = {column: max(_width(_text(row[column])) for row in (heads, *rows)) + len(GAP) for column in kept}
     for name in spare:

@@ -28,7 +28,7 @@ def coloured(stream: TextIO) -> bool:
 
 
 def paint(text: str, *styles: Style, stream: TextIO) -> str:
-    """Return a text with the codes of these styles if the stream's output is coloured, else unchanged."""
+    """Return `text` with the codes of `styles` if output to `stream` is coloured. Else return `text` unchanged."""
     if not styles or not coloured(stream):
         return text
     return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"

@@ -25,9 +25,11 @@ FILE_LIMIT_BYTES = 1 << 20
 BUNDLE_LIMIT_BYTES = 64 << 20
 LARGEST = 3
 LOCK_LIMIT_BYTES = 16 << 20
-"""The most bytes of a lock file. Locks of large projects are larger than other source files may be."""
+"""The largest size of a lock file, in bytes. It is above the limit for other source files, because large projects have
+large lock files."""
 EDITABLE = "_editable"
-"""The folder of a bundle that holds the code of editable installs, each under its distribution's name."""
+"""The folder of a bundle that holds the code of editable installs. In it, each install has a folder with its
+distribution's name."""
 _SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages"))
 
 
@@ -217,5 +219,5 @@ def _inside(file: Path, root: Path) -> str:
 
 
 def names_of(project: Project) -> tuple[str, ...]:
-    """Return the files that may define pipelines, by their paths in the bundle."""
+    """Return the paths, in the bundle, of the files that may define pipelines."""
     return tuple(_inside(file, project.root) for file in project.files)

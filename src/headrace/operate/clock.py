@@ -9,7 +9,7 @@ _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # on Linux it a
 
 
 class SystemClock:
-    """The machine's clock (`run.ports.Clock`), read once when the object is created.
+    """A clock (`run.ports.Clock`) that reads the machine's clock once, when this object is created.
 
     From then on the time advances evenly, even if the machine's clock is set back or forward during a run. So timed
     waits keep their length.

@@ -54,8 +54,8 @@ def draft_from_file(path: Path) -> str:
 
 
 def _is_list(path: Path) -> bool:
-    """Return whether a JSON file holds one list, as `headrace get --to rows.json` writes it, and not one row on each
-    line."""
+    """Return whether a JSON file holds one list, as `headrace get --to rows.json` writes it. Other files have one row
+    on each line."""
     with suppress(OSError), path.open("rb") as file:
         return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
     return False

@@ -41,10 +41,11 @@ _TYPES = {describe(kind): kind for kind in (str, *_WRITTEN)}
 class CursorVersion(Struct, frozen=True, kw_only=True):
     """A version of a cursor, for display.
 
-    `value` is the value in JSON's types; None for a value without such a form (a table), for a large one, and if there
-    is none. `reached` says in words how far a stage of Headrace has read; None for other values. `kept` is False if the
-    value was deleted, so that the cursor can't be set back to it. The version was set by the task `task` of `run`, or
-    by the person `by`, at the time `at` (Unix seconds); each is None if not known.
+    `value` is the cursor's value in JSON's types. It is None if there is no value, if the value is large, or if JSON
+    has no form for it, as for a table. `reached` says in words how far a stage of Headrace has read its source; for
+    other values, it is None. `kept` is False if the value was deleted, so that the cursor can't be set back to the
+    value. The version was set by the task `task` of `run`, or by the person `by`, at the time `at` (Unix seconds). Each
+    of these is None if it isn't known.
     """
 
     name: str
@@ -105,7 +106,7 @@ def rewind(project: Project, name: str, *, to: str | None = None, version: int =
     if not dry_run:
         with open_ledger(project) as ledger:
             cursors.advance(ledger, Advance(name, newest.version, ref), by=user())
-        # The cursor is set already. If the new version can't be read, only its time isn't shown.
+        # The cursor is set already. If the new version can't be read, the only effect is that its time isn't shown.
         with suppress(LedgerError), read(project) as views:
             at = next(each.at for each in views.cursors(name) if each.version == after.version)
             done = replace(done, after=replace(done.after, at=at))
@@ -121,7 +122,7 @@ def _of(views: Views, name: str) -> list[CursorView]:
 
 
 def _value(found: list[CursorView], version: int) -> CursorView | None:
-    """Return the version of this number among a cursor's versions; None for version 0.
+    """Return the version with the number `version` among a cursor's versions `found`; None for the number 0.
 
     Raises:
         NotFoundError: there is no such version.

@@ -42,7 +42,7 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
 
     Raises:
         NotFoundError: there is no such task, or an input of it was never made.
-        UsageError: the task is a map: only its elements can be called. Or a secret that it takes isn't set here.
+        UsageError: the task is a map, not one of its elements, or a secret that the task takes isn't set here.
         TaskFailed: the stage raised an exception.
     """
     store = reading_store(project)
@@ -93,8 +93,8 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
 
 
 def _enter(project: Project, folder: Path, group: str | None, pool: str | None) -> None:
-    """Replace this process by the Python of the environment that a stage has in its pool, unless it runs there
-    already."""
+    """If this process doesn't run in a built environment yet, replace it by the same command in the environment that
+    the stage has in its pool."""
     cache = cache_folder().absolute()
     if Path(sys.prefix).is_relative_to(environments_folder(cache)):
         return

@@ -22,11 +22,13 @@ from headrace.spec.policy import Policy
 from headrace.spec.redaction import masked
 
 OPENS_S = 2.0
-"""Seconds that the command waits for the pipeline's trace. Errors of a trace that takes longer are shown by the run."""
+"""How many seconds the command waits for the pipeline's trace. If the trace takes longer, its errors are recorded in
+the run."""
 
 
 class Announcing(NoObserver):
-    """An observer that writes the run's id, once it is known, to a pipe that the starting command reads."""
+    """An observer that writes the run's id, as soon as the id is known, to a pipe. The command that started the run
+    reads the pipe."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -48,8 +50,8 @@ def run_detached(
 ) -> RunView:
     """Run a pipeline in a new process. Return the run as soon as it is traced, or after `OPENS_S` seconds.
 
-    The new process first calls `watch`, because threads of this process, such as the one that handles signals, aren't
-    copied to it.
+    The new process first calls `watch`, because threads of this process, such as the thread that handles signals,
+    aren't copied to the new process.
 
     Raises:
         HeadraceError: the run couldn't be started.
@@ -101,7 +103,7 @@ def detached(work: Callable[[Announcing], object], watch: Callable[[], None] = l
 
 
 def _leave(work: Callable[[Announcing], object], observer: Announcing, watch: Callable[[], None]) -> None:
-    """Leave the terminal and the command's session, call `work`, and end the process. This never returns."""
+    """Leave the terminal and the command's session, call `work`, and end the process. This function never returns."""
     code = 5
     try:
         os.setsid()

@@ -1,4 +1,5 @@
-"""Starts the zygote, the process that forks workers, before the driver imports anything. So both start in parallel.
+"""Starts the zygote, the process that forks workers, before the driver imports anything, so that the zygote and the
+driver start in parallel.
 
 The zygote is started as in the project's last run: with the same command for its namespace, and the same environment
 variables. If these have changed, the zygote is ended and another is started. This module imports nothing slow, not even
@@ -18,7 +19,8 @@ _begun: list[tuple[str, list[str], Spawned]] = []  # at most one zygote; a list,
 
 
 def begin(arguments: Sequence[str]) -> None:
-    """Start a zygote if a command with these arguments needs one, and a note of an earlier run says how."""
+    """If a command with these arguments needs a zygote, start one as the note of an earlier run says. Without a note,
+    do nothing."""
     if arguments[:1] not in (["run"], ["resume"], ["plan"]) or "--help" in arguments or "--detach" in arguments:
         return
     try:
@@ -34,10 +36,10 @@ def begin(arguments: Sequence[str]) -> None:
 
 
 def take(home: os.PathLike[str], prefix: Sequence[str], variables: Sequence[str]) -> Spawned | None:
-    """Return the zygote that was started early, if it was started for this project in the way that is needed now.
+    """Return the zygote that was started early, if it was started for this project with `prefix` and `variables`.
 
-    Else return None, and write a note of this way for the next run. `prefix` is the command that starts a process in
-    the namespace, and `variables` are the environment variables that stages see.
+    Else return None, and note `prefix` and `variables` in a file for the next run. `prefix` is the command that starts
+    a process in the namespace, and `variables` are the environment variables that stages see.
     """
     way = [*prefix, "", *variables]
     while _begun:
@@ -51,7 +53,7 @@ def take(home: os.PathLike[str], prefix: Sequence[str], variables: Sequence[str]
 
 
 def end() -> None:
-    """End a zygote that was started early and not taken."""
+    """If a zygote was started early but not taken, end it."""
     while _begun:
         _begun.pop()[2].discard()
 

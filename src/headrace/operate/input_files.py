@@ -18,15 +18,15 @@ from headrace.store.store import Store
 
 MEMORY = "inputs.msgpack"
 TYPES = {"file": "headrace.File", "folder": "headrace.Folder"}
-"""The types of the artifacts of files and folders. A remembered artifact of another type, from an older release, isn't
-used, since keys would differ."""
+"""The types of the artifacts of files and folders. If a remembered artifact has another type, an older release made it.
+Such an artifact isn't used, because keys depend on the type."""
 
 
 def keep_path(project: Project, region: str, store: Store, about: str, path: str) -> Ref:
     """Store a file or folder as it is now in a region's store, and return its artifact.
 
     `about` is `file` or `folder`. A relative path starts from the project's folder. If the file or folder was stored
-    before and hasn't changed since, that artifact is returned.
+    before and hasn't changed since, the earlier artifact is returned.
 
     Raises:
         ProjectError: there is no such file or folder.
@@ -77,9 +77,9 @@ class Inputs:
         return ref if all(self._renew(each) for each in blobs(ref)) else None
 
     def remember(self, path: Path, marks: list[Mark], ref: Ref) -> None:
-        """Remember the artifact of a file or folder. `marks` are its metadata from before it was read.
+        """Remember the artifact of a file or folder. `marks` are its metadata, taken before it was read.
 
-        Nothing is remembered if the file changed while it was read, or only just before.
+        Nothing is remembered if the file changed while it was read or shortly before.
         """
         newest = max((mark[3] for mark in marks), default=0) / 1e9
         if time.time() - newest < _FRESH_S or marks != marks_of(path):

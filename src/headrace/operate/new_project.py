@@ -9,8 +9,8 @@ from headrace.errors import ProjectError
 
 TEMPLATE = Path(__file__).with_name("template")
 FILES = ("headrace.toml", "pipelines.py", "test_pipelines.py", ".gitignore")
-"""The files of a new project. The package has each as `NAME.txt`, without a leading dot, so that no tool treats it as a
-part of the package."""
+"""The files of a new project. In the package, each file is called `NAME.txt`, without a leading dot, so that no tool
+treats it as a part of the package."""
 
 
 def make_project(folder: Path) -> tuple[Path, ...]:

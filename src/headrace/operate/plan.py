@@ -141,8 +141,8 @@ def trace(
 ) -> Graph:
     """Trace a pipeline up to its end, or to the first value that it asks for, and return the graph.
 
-    `order` says which pipeline, with its parameters. `now` is the answer to `hr.now()`, and `point` answers questions
-    for cursors, models and datasets. `note` is called with messages about what takes long.
+    `order` names the pipeline and its parameters. `now` is the answer to `hr.now()`, and `point` answers the pipeline's
+    questions for cursors, models and datasets. `note` is called with messages about what takes long.
 
     Raises:
         UsageError: the pipeline can't be traced.
@@ -239,9 +239,9 @@ def _plan(
 
 
 def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]]) -> Iterator[Beside]:
-    """Yield for each run that succeeded the time that it took besides its tasks, with the names of the tasks that ran.
+    """For each run that succeeded, yield the time in which none of its tasks ran, and the names of the tasks that ran.
 
-    That is the run's time minus the time in which at least one task ran.
+    This time is the run's whole time minus the time in which at least one task ran.
     """
     for run in runs:
         if run.state != "succeeded":
@@ -256,7 +256,8 @@ def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]])
 
 
 def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:
-    """Return planned tasks for what the pipeline's last run did after it had asked for a value."""
+    """Return planned tasks for the part of the pipeline that can't be traced yet: the tasks that its last run executed
+    after the body had asked for a task's value."""
     runs = views.runs(limit=1, pipeline=pipeline).runs
     if not runs:
         return ()

@@ -58,7 +58,7 @@ def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Poli
     """Run a pipeline, wait until the run ends, and return how it ended.
 
     Raises:
-        UsageError: the pipeline can't be traced. Then there is no run.
+        UsageError: the pipeline can't be traced. In this case, no run is created.
         RefusedError: no pool can hold one of its tasks.
     """
     return drive(project, pipeline, params, policy, observer)
@@ -75,9 +75,9 @@ def resume(
 ) -> Ended:
     """Go on with a run that was interrupted, failed or cancelled, wait until it ends, and return how it ended.
 
-    Tasks that succeeded don't run again. The run goes on in its previous pool unless `pool` names another. It gets
-    `timeout_s` seconds from now, or its own timeout again if `timeout_s` is None. With `new_code`, it goes on with the
-    project's present code.
+    Tasks that succeeded don't run again. The run goes on in its previous pool unless `pool` names another. The run may
+    take `timeout_s` seconds from now. If `timeout_s` is None, the run's own timeout starts again from zero. With
+    `new_code`, the run goes on with the project's present code.
 
     Raises:
         LeaseHeld: the run has a live driver.
@@ -118,8 +118,8 @@ def resume(
 def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
     """Cancel a run, and return a line that says what was done.
 
-    A live driver is told to end the run. If there is none, this process takes the lease and ends it. With `now`,
-    running attempts are ended at once. `by` is the person who cancels, by default the system's user.
+    A live driver is told to end the run. If the run has no live driver, this process takes the lease and ends the run.
+    With `now`, running attempts are ended at once. `by` is the person who cancels, by default the system's user.
     """
     run_id = _full_id(project, run_id)
     by = by or user()
@@ -336,8 +336,8 @@ def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[Callable[[], bool
     """Make ^C and SIGTERM call `interrupt` while the context lasts. A second signal ends all waits for servers that
     don't answer.
 
-    The context's value is a function that returns whether there was a second signal. In a thread other than the main
-    one, which gets no signals, nothing is changed.
+    The context's value is a function that returns whether there was a second signal. If the current thread isn't the
+    main thread, nothing is changed, because only the main thread handles signals.
     """
     count = 0
 

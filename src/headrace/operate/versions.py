@@ -33,10 +33,11 @@ DATA = ("ingest", "prepare")
 class Version(Struct, frozen=True, kw_only=True):
     """A version of a model or dataset, for display.
 
-    `run` and `task` made the artifact; None if not known. `origin` says where it comes from if a user registered it.
-    `at` is when it was registered (Unix seconds), `by` is who did it. `passed` is whether its report passed, and None
-    without a report or a verdict; `verdict` says the same in words. `preparation` is the digest of the preparation of
-    rows for a model. `forced` has, by alias, the reason why an alias points at it although its report says no.
+    `run` and `task` made the artifact; they are None if not known. If a user registered the version, `origin` says
+    where the artifact comes from. `at` is when the version was registered (Unix seconds), and `by` is who registered
+    it. `passed` is whether the version's report passed; it is None if there is no report or no verdict. `verdict` says
+    the same in words. `preparation` is the digest of the preparation of rows for a model. `forced` has, for each alias
+    that points at the version although the report says no, the reason for that.
     """
 
     kind: addresses.Kind
@@ -188,7 +189,7 @@ def register(
 def _as_it_is(project: Project, known: Version) -> Version:
     """Return a version as the ledger has it now, or `known` if the ledger or store can't be read.
 
-    That the version can't be read isn't an error here, since the change itself is already stored.
+    If the version can't be read, that isn't an error here, because the change itself is already stored.
     """
     try:
         with read(project) as views:
@@ -201,7 +202,8 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
     """Point an alias at the version that an address names, or with `remove`, remove the alias from it. Return the
     version.
 
-    `word` is the address. `forced` is the reason to point it although the version's report says no.
+    `word` is the address. `forced` is the reason to point the alias at the version although the version's report says
+    no.
 
     Raises:
         NotFoundError: there is no such version, or it has no such alias to remove.
@@ -236,7 +238,8 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
 
 
 def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str:
-    """Return a note for a version whose artifact can't be of this kind, with the reason; empty if it can.
+    """If the version's artifact can't be of this kind, return a note that says so and gives the reason `forced`. Else
+    return an empty text.
 
     Raises:
         UsageError: the artifact can't be of this kind, and `forced` is None.
@@ -255,7 +258,8 @@ def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str
 
 
 def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: Load, forced: str | None) -> str | None:
-    """Return `forced`, the reason to set aliases, if a report says no or can't be read; None if no reason is needed.
+    """If a report says no or can't be read, return `forced`, the reason to set aliases. Else no reason is needed:
+    return None.
 
     Raises:
         RefusedError: a report says no or can't be read, and `forced` is None.
@@ -338,8 +342,8 @@ def _judging_task(run: Material, task: str) -> list[Ref]:
 def _judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
     """Return the reports of all evaluations of a model, given by its artifact, in the runs that made it.
 
-    The result is empty for a dataset, and for a small artifact that is kept in the ledger's rows: its runs aren't
-    known.
+    The result is empty for a dataset, and for a small artifact that is kept in the ledger's rows, because the runs that
+    made it aren't known.
     """
     if kind == "model":
         with suppress(NotFoundError):
@@ -381,7 +385,8 @@ def _is_run(views: Views, word: str) -> bool:
 
 
 def _reports_of_data(run: Material, task: str) -> Iterator[Ref]:
-    """Yield the reports about a dataset: the task's own, then those of data stages after it, the last stage first."""
+    """Yield the reports about a dataset: the task's own, then those of data stages after the task, the latest stage
+    first."""
     yield from report_refs(run.out(task))
     for name in sorted(run.walk([task], run.needing), key=lambda name: -run.rows[name].ordinal):
         if run.rows[name].kind in DATA:
@@ -391,8 +396,8 @@ def _reports_of_data(run: Material, task: str) -> Iterator[Ref]:
 def _reports_of_model(run: Material, task: str) -> Iterator[Ref]:
     """Yield the reports about a model, the most relevant first.
 
-    These are the reports of evaluations after the task, the nearest first; then the task's own, which is about its
-    training data; then those of other tasks after it, the last first.
+    First come the reports of evaluations after the task, the nearest first. Then comes the task's own report, which is
+    about its training data. Last come the reports of other tasks after the task, the latest task first.
     """
     after = run.walk([task], run.needing)
     judges = [name for name in after if run.rows[name].kind == "evaluate"]

@@ -27,7 +27,7 @@ LEAST_BYTES, FEW_BYTES = 100 << 20, 2 << 30
 def examine(project: Project | None) -> Iterator[Finding]:
     """Yield a finding for each check of the machine and, if `project` isn't None, of the project.
 
-    A check that raises an error is a finding with the state `wrong` and the error's message.
+    If a check raises an error, its finding has the state `wrong` and the error's message.
     """
     checks: dict[str, Callable[[], Answer]] = dict(MACHINE)
     if project is not None:

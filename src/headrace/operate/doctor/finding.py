@@ -9,8 +9,8 @@ from msgspec import Struct
 State = Literal["well", "doubtful", "wrong"]
 
 SKEW_S = 5.0
-"""Clocks that differ by more than this many seconds are reported: times of runs and ages of blobs are compared across
-machines."""
+"""If two clocks differ by more than this many seconds, that is reported, because times of runs and ages of blobs are
+compared across machines."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):

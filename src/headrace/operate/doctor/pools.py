@@ -43,7 +43,8 @@ def _pool(project: Project, pool: Pool) -> Answer:
 
 
 def _troubled(found: str, troubles: Sequence[Trouble]) -> Answer:
-    """Return the answer for a cluster on whose nodes workers can't start. Nodes with the same trouble are grouped."""
+    """Return the answer for a cluster if workers can't start on some of its nodes. Nodes with the same trouble are
+    grouped."""
     nodes: dict[str, list[str]] = {}
     for trouble in troubles:
         nodes.setdefault(trouble.why, []).append(f"`{trouble.node}`")

@@ -1,4 +1,5 @@
-"""Checks of the stores, also of the backups' store: whether they can be read and written, how fast, and their clock."""
+"""Checks of the stores, including the backups' store: whether they can be read and written, how fast they are, and
+whether their clocks are right."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ SLOW_BYTES_PER_S = 5e6
 
 
 def store_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Return the checks of each region's store and, if the settings name it, of the backups' store, by name."""
+    """Return the checks, by name: one for the store of each region and, if the settings name it, one for the backups'
+    store."""
     found: dict[str, Callable[[], Answer]] = {
         "store" if region.name == HOME else f"store {region.name}": partial(_region, project, region.name)
         for region in project.regions()

@@ -21,7 +21,7 @@ from headrace.work.notebook import CELLS, NOTEBOOK, in_file
 
 
 def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
-    """Return the files, by name, that a bundle has for a notebook: the pickled pipeline, and the cells' sources.
+    """Return the files that a bundle has for a notebook, by file name: the pickled pipeline, and the cells' sources.
 
     Raises:
         ProjectError: the pipeline uses an object that can't be sent to another process.
@@ -40,7 +40,8 @@ def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
 def _beside(scope: Mapping[str, Any], cells: Iterable[str]) -> dict[str, Any]:
     """Return the globals, by name, that the cells use in decorators, base classes, annotations and defaults.
 
-    Functions don't read these when they run, but their fingerprint includes them, in a notebook as in a file.
+    Functions don't read these globals when they run. But a function's fingerprint includes them, whether the function
+    is in a notebook or in a file.
     """
     named: set[str] = set()
     for cell in cells:
@@ -79,7 +80,8 @@ def _code(code: CodeType) -> tuple[Any, ...]:
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
-    """A pickler that keeps the file name of code, which names its cell. cloudpickle 3.1.3 leaves it out."""
+    """A pickler that keeps the file name of code, because this name tells which cell the code is in. cloudpickle 3.1.3
+    leaves the name out."""
 
     dispatch_table: ClassVar[Any] = ChainMap({CodeType: _code}, cloudpickle.CloudPickler.dispatch_table)
 

@@ -183,8 +183,8 @@ def is_notebook() -> bool:
 
 
 def register() -> None:
-    """If IPython runs, register how it shows reports, plans and Arrow tables, whose classes have no HTML of their
-    own."""
+    """If IPython runs, register how IPython shows reports, plans and Arrow tables. The classes of these have no HTML of
+    their own."""
     shell = _shell()
     if shell is None:
         return
@@ -263,7 +263,7 @@ def _shell() -> Any:
 
 @cache
 def _style() -> Markup:
-    """Return the style sheet of reports, limited to elements inside `.headrace`."""
+    """Return the style sheet of reports, changed so that it applies only to elements inside `.headrace`."""
     text = STYLE.read_text(encoding="utf-8").replace(":root {", "& {").replace("body {", "& {")
     return tag("style", Markup(f".headrace {{\n{text}\n}}\n{EXTRA_STYLE}"))
 

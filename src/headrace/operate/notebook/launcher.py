@@ -100,8 +100,8 @@ class Run:
 
     @cached_property
     def warnings(self) -> tuple[Warned, ...]:
-        """The warnings of the run's tasks: `task`, `text`, and in `of` the model that the task judged if there are
-        several."""
+        """The warnings of the run's tasks. Each has the `task`, its `text` and, if the run judged several models, in
+        `of` the name of the model that the task judged."""
         with views(self._project) as found:
             return all_warnings(found, self.id)
 

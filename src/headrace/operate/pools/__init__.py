@@ -1,2 +1,2 @@
-"""Functions that open pools and regions by their settings, for a run. Begin with `pools`. The backends themselves are
-in `backends`."""
+"""Functions that open pools and regions for a run, as the settings describe them. Begin with `pools`. The backends
+themselves are in `backends`."""

@@ -6,8 +6,8 @@ from msgspec import Struct
 
 
 class Trouble(Struct, frozen=True, kw_only=True):
-    """The reason why workers can't start on a node, and a hint on what to do. `sure` is False when this is only
-    likely."""
+    """The reason why workers can't start on a node, and a hint on what to do. `sure` is False if it is only likely that
+    they can't start."""
 
     node: str
     why: str
@@ -18,8 +18,8 @@ class Trouble(Struct, frozen=True, kw_only=True):
 class ClusterState(Struct, frozen=True, kw_only=True):
     """A cluster's state: a description (`words`), the cpus and gpus of all its machines, and its round-trip time.
 
-    `unfit` says why the pool can use none of its nodes, and is empty if it can. `troubles` are nodes on which workers
-    can't start.
+    `unfit` says why the pool can't use any node of the cluster; it is empty if the pool can use some. `troubles` are
+    nodes on which workers can't start.
     """
 
     words: str

@@ -150,7 +150,7 @@ def _section(project: Project, pool: Pool) -> PoolSection:
 
 def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
     """Return the folders that workers need: the store if it is a folder, its local folder, and the cache of
-    environments if it would be hidden."""
+    environments if it would otherwise be hidden."""
     address = project.region(pool.region).store
     found = {store.local.resolve()}
     if not address.is_remote:
@@ -171,8 +171,9 @@ def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
 def _works(project: Project) -> bool:
     """Return whether workers can run in namespaces on this machine.
 
-    A positive result is noted in a file, because the test takes 20 ms. The note is valid as long as the system's
-    circumstances are the same. A negative result is tested again each time, since a user may have fixed the cause.
+    The test takes 20 ms, so if workers can run, that is noted in a file. The note is valid as long as the system's
+    circumstances are the same. If workers can't run, the test is repeated each time, because a user may have fixed the
+    cause.
     """
     if bubblewrap() is None:
         return False

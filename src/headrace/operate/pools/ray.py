@@ -28,7 +28,8 @@ from headrace.spec.fleet import Pool
 from headrace.work.host_check import try_here
 
 NODES, NODES_S = 8, 20.0
-"""How many nodes are tried at the same time, and for how many seconds. Nodes are alike on most clusters."""
+"""How many nodes are tried at the same time, and for how many seconds. It is enough to try some nodes, because on most
+clusters all nodes are alike."""
 
 
 def open_ray(
@@ -84,7 +85,7 @@ def look(section: PoolSection, pool: Pool, store: StoreAddress) -> ClusterState:
 
 
 def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tuple[Trouble, ...]:
-    """Return why workers can't start on some of up to `NODES` nodes. Each of these nodes tries it."""
+    """Try on up to `NODES` nodes whether workers can start, and return a trouble for each node on which they can't."""
     release = version("headrace")
     address = msgspec.msgpack.encode(store)
     answers = cluster.ask(try_here, release, address, labels=section.labels, most=NODES, within_s=NODES_S)

@@ -94,7 +94,8 @@ class LiveObserver:
 
 
 def _most_telling(stages: Sequence[Stage], room: int) -> list[Stage]:
-    """Return at most `room` stages, in their order. Running ones are preferred, then failed, waiting, and done ones."""
+    """Return at most `room` stages, in their order. If there are more, running stages are preferred, then failed,
+    waiting and done ones."""
     order = {"running": 0, "failed": 1, "cancelled": 1, "waiting": 2}
     kept = sorted(stages, key=lambda stage: order.get(stage.state, 3))[:room]
     return [stage for stage in stages if stage in kept]

@@ -12,7 +12,7 @@ from headrace.project.project import Project
 
 @contextmanager
 def logged(project: Project, observer: Observer) -> Iterator[Observer]:
-    """Yield an observer that passes everything to `observer` and, if the settings ask for a log, also writes it.
+    """Yield an observer that passes everything to `observer` and, if the settings ask for a log, also writes the log.
 
     An error that ends the driver is logged too.
 

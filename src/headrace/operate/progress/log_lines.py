@@ -46,12 +46,13 @@ class TextLine(logging.Formatter):
 
 
 class _Told(logging.Handler):
-    """A handler that reports once that log lines are lost, for example because the disk is full. The run goes on."""
+    """A handler that reports, but only once, that log lines are lost, for example because the disk is full. The run
+    goes on."""
 
     tell: Callable[[str], None] | None = None
 
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  named so by `logging`
-        """Report the error of `emit` by `tell`, but only the first one."""
+        """If this is the first error of `emit`, call `tell` with a message about it."""
         tell, self.tell = self.tell, None
         if tell is not None:
             tell(f"lines of the log are lost: {sys.exception()}")

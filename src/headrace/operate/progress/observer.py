@@ -11,7 +11,7 @@ __all__ = ["NoObserver", "Observer", "RunRow", "TaskRow"]
 
 
 class Observer(Protocol):
-    """An observer of a run. The drive loop calls it in its own thread, so it must return quickly and must not raise.
+    """An observer of a run. The drive loop waits for each call, so the methods must return quickly and must not raise.
 
     `opened` is called first and `closed` last. `tasks` is called with the rows that changed, after they were stored.
     """

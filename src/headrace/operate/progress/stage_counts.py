@@ -21,8 +21,8 @@ class Stage:
 
     `states` counts its tasks by state. Each element of a map counts, the map itself doesn't. `total` and `done` are the
     numbers of all tasks and of those that have ended. `started` is the earliest start of a task (Unix seconds).
-    `seconds` is the sum of the ended tasks' times. `awaits` is the latest reason for which a task that has begun must
-    wait. `began` and `ended` are when this process saw the first task begin and the last one end, by a monotonic clock.
+    `seconds` is the sum of the ended tasks' times. `awaits` is the latest reason why a task that has begun must wait.
+    `began` and `ended` are when this process saw the first task begin and the last one end, by a monotonic clock.
     """
 
     name: str
@@ -113,7 +113,7 @@ class StageCounts:
             self._time(self._stages[name])
 
     def is_map(self, task: str) -> bool:
-        """Return whether a task is a map of which elements have been seen."""
+        """Return whether a task is known to be a map, because elements of it have been seen."""
         return task in self._maps
 
     def _leave_out(self, row: TaskRow) -> None:

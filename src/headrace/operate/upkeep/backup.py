@@ -33,11 +33,12 @@ class Restored(Struct, frozen=True, kw_only=True):
 def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, progress: Progress) -> BackedUp:
     """Make a backup of the ledger and its blobs, and return what was copied. Runs may go on meanwhile.
 
-    With `keep`, or the settings' own number, all but the newest snapshots are deleted afterwards. With `deep`, blobs
-    copied earlier are read too, and damaged ones are copied again.
+    Afterwards, all but the newest `keep` snapshots are deleted. If `keep` is None, the number in the settings counts;
+    without a number there, no snapshots are deleted. With `deep`, blobs copied earlier are read too, and damaged ones
+    are copied again.
 
     Raises:
-        ConfigError: no place for backups is given or set.
+        ConfigError: `url` is None, and the settings have no place for backups.
         UsageError: backups can't be kept in this place.
     """
     backups, found = open_backups(project, url), stores(project)

@@ -35,7 +35,7 @@ __all__ = ["Exported", "Imported", "Migrated", "Progress", "export_ledger", "imp
 
 
 LOOKED_AT = {"arrow": "arrow", "arrow-stream": "arrow-stream", "pandas": "arrow", "polars": "arrow"}
-"""The codecs of tables, and for each the codec that checks the bytes of such a table."""
+"""For each codec of tables, the codec that checks the bytes of such a table."""
 
 
 class Exported(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,8 @@ class Exported(Struct, frozen=True, kw_only=True):
 
 
 def head(project: Project) -> Head:
-    """Return the head of an archive of the project's ledger: its format, versions, time and project."""
+    """Return the head of an archive of the project's ledger: the archive's format, the versions, the time and the
+    project."""
     return Head(
         format=FORMAT,
         version=VERSION,
@@ -65,7 +66,8 @@ def head(project: Project) -> Head:
 
 
 def export_ledger(project: Project, file: Path, *, blobs: bool, progress: Progress) -> Exported:
-    """Write the project's whole ledger to a file, with `blobs` also the blobs that it names; return what was written.
+    """Write the project's whole ledger to a file, and return what was written. With `blobs`, also write the blobs that
+    the ledger names.
 
     Runs may go on meanwhile: the file holds what was stored at one moment.
 
@@ -92,8 +94,8 @@ def export_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
 
 
 def import_ledger(project: Project, file: Path, *, blobs: bool, progress: Progress) -> Imported:
-    """Import an exported file into the project's ledger, with `blobs` also its blobs into the store; return what was
-    imported.
+    """Import an exported file into the project's ledger, and return what was imported. With `blobs`, also import the
+    file's blobs into the store.
 
     The blobs are copied before the rows.
 
@@ -135,7 +137,7 @@ def _printed(places: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
 
 
 def _sizes(places: Sequence[Store], run: str) -> dict[str, int]:
-    """Return the sizes, by file name, of the log files of a run's workers that are on this machine."""
+    """Return the sizes, by file name, of those log files of a run's workers that are on this machine."""
     sizes: dict[str, int] = {}
     for store in places:
         with suppress(OSError):  # there is no such folder, or it was deleted meanwhile
@@ -187,7 +189,7 @@ def _written(file: Path) -> Iterator[BinaryIO]:
 
 
 def _forget_torn(file: Path) -> None:
-    """Delete the temporary files of earlier exports to this file that were killed."""
+    """Delete the temporary files that earlier exports to `file` left when they were killed."""
     for path in file.parent.glob(f".{file.name}.*.part"):
         path.unlink(missing_ok=True)
 

@@ -67,8 +67,8 @@ def kept(
 ) -> Keep:
     """Return the rules by which runs are kept: the command's rules or, if it has none, those of the settings.
 
-    `runs` and `per_pipeline` are how many ended runs to keep. `keep_s` is for how many seconds after their end runs are
-    kept. None means no such rule. With `everything`, all runs are kept.
+    `runs` is how many ended runs are kept, and `per_pipeline` how many of each pipeline. `keep_s` is how many seconds a
+    run is kept after its end. None means that there is no such rule. With `everything`, all runs are kept.
     """
     if everything:
         return Keep()

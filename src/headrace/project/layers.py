@@ -1,4 +1,5 @@
-"""Settings read from files and the environment into a `Config`. The place where each value was set is kept.
+"""Settings read from files and the environment into a `Config`. For each value, the place where it was set is
+remembered.
 
 The sources are layers, and a later one overrides an earlier one: `headrace.toml`, then the file of `--config`, then
 environment variables `HEADRACE__SECTION__KEY`.
@@ -90,7 +91,7 @@ class Layers:
     def nearest_origin(self, *path: str, above: bool = True) -> str | None:
         """Return the place where a setting or a part of it was set, or None.
 
-        If neither was set, `above` asks for the place where a table around the setting was set.
+        If neither was set and `above` is true, return the place where the nearest table around the setting was set.
         """
         below = (origin for known, origin in self._origins.items() if known[: len(path)] == path)
         lengths = range(len(path), 0, -1) if above else ()
@@ -283,7 +284,7 @@ def _read_value(path: Keys, text: str) -> Any:
 def _length(path: Sequence[str]) -> int:
     """Return the number of words in a setting's path: 3 for `[pool.NAME]` and the like, else 2.
 
-    A setting that is itself a table has longer paths.
+    If a setting is itself a table, its entries have longer paths.
     """
     return 3 if path[0] in NAMED else 2
 

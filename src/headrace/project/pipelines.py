@@ -74,7 +74,8 @@ def pipelines_in(source: bytes, file: str) -> Iterator[Written]:
 
 
 def _enums(tree: ast.Module) -> Iterator[tuple[str, Choices]]:
-    """Yield the name and members of each enumeration in a file whose values are all constants."""
+    """For each enumeration in a file, yield its name and members. An enumeration is left out if one of its values isn't
+    a constant."""
     for node in tree.body:
         if not isinstance(node, ast.ClassDef) or not any(ast.unparse(base).endswith("Enum") for base in node.bases):
             continue

@@ -278,10 +278,10 @@ def _check_module(file: Path, name: str) -> None:
 def _root(here: Path, named: Path | None) -> Path:
     """Return the project's folder: the one with the nearest `headrace.toml` in or above the current folder.
 
-    If a file is named that isn't in that folder, it is the folder with the nearest `headrace.toml` above the file, or
-    else the file's folder. If no file is named and there is no `headrace.toml`, it is the nearest folder with the state
-    of earlier runs. Such state isn't used for a named file: the modules and files that the file finds must not depend
-    on runs in a folder above it.
+    If a file is named that isn't in that folder, the project's folder is the one with the nearest `headrace.toml` above
+    the file, or else the file's folder. If no file is named and there is no `headrace.toml`, the project's folder is
+    the nearest folder with the state of earlier runs. Such state doesn't count for a named file, because the modules
+    and files that the file finds must not depend on runs in a folder above it.
 
     Raises:
         ProjectError: there is no such folder.

@@ -27,7 +27,8 @@ def ledger_address(project: Project) -> str:
     """Return the ledger's URL, in which a SQLite file's path is relative to the project's folder or absolute.
 
     Raises:
-        ConfigError: the setting isn't a URL. A plain path would mean another file in each current folder.
+        ConfigError: the setting isn't a URL. A plain path isn't allowed, because it would mean a different file in each
+            current folder.
     """
     url = project.ledger_url
     if "://" not in url:
@@ -59,9 +60,10 @@ def open_ledger(project: Project) -> Ledger:
 
 
 def _owner(project: Project) -> str:
-    """Return the project's name, which a ledger named in the settings must know because other projects may use it.
+    """Return the name of the project that must own the ledger. If the settings name a ledger, that is this project's
+    name, because other projects may use the same ledger.
 
-    It is empty for the ledger in the state folder.
+    For the ledger in the state folder, the name is empty.
     """
     return project.name if project.config.ledger.url else ""
 

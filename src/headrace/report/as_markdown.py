@@ -17,8 +17,8 @@ _AT_START = re.compile(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)")
 def markdown(report: Report, *, level: int = 1, pictures: Mapping[str, str] | None = None) -> str:
     """Return a report as Markdown, with tables in GitHub's form.
 
-    `level` is the heading level of the title. A drawing is shown as its caption, since Markdown can't hold it, unless
-    `pictures` has the path of its file, by the drawing's title: `{"Calibration": "calibration.svg"}`.
+    `level` is the heading level of the title. Markdown can't contain a drawing. If `pictures` has a file's path for the
+    drawing's title, as in `{"Calibration": "calibration.svg"}`, that file is shown, else only the drawing's caption.
     """
     return "\n\n".join(_blocks(report, level, pictures or {})) + "\n"
 

@@ -113,8 +113,8 @@ class Chart:
         self.marks.append(_text(at, base + down, words, INK, "middle" if upright else "end", **turn))
 
     def _legend(self, lines: Iterable[tuple[str, str, bool]]) -> None:
-        """Draw a legend above the box, where it hides no mark. A line has its name, its colour, and whether it is
-        dashed."""
+        """Draw a legend above the box, where it hides no mark. Each of the `lines` is given by its name, its colour,
+        and whether it is dashed."""
         start, y = self.left, self.top
         for name, colour, dashed in lines:
             room = 23 + _wide([name])

@@ -11,7 +11,7 @@ from headrace.spec.report import Drawing
 
 INK, MUTED, FAINT = "#1f2933", "#66727f", "#e3e7eb"
 COLOURS = ("#0b6e8f", "#c8702a", "#8a94a0", "#5b8c5a", "#8f3d6e", "#b59a2e")
-"""Colours that also differ in shades of grey, and for people with red-green colour blindness."""
+"""Colours that can be told apart in shades of grey too, and by people with red-green colour blindness."""
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,

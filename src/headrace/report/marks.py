@@ -1,4 +1,5 @@
-"""The mark and the colour of each state (never a colour alone), and text made safe for a terminal."""
+"""The mark and the colour of each state, so that no state is shown by a colour alone. Also a function that makes text
+safe for a terminal."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ Value = str | float | bool | None
 def tag(name: str, /, *children: Child, **attributes: Value) -> Markup:
     """Return an HTML element with its children and attributes.
 
-    In the name of an attribute, `_` stands for a hyphen. A `_` at the end is dropped: `class_` is `class`, which is a
-    keyword in Python.
+    In the name of an attribute, `_` stands for a hyphen. A `_` at the end is dropped: `class_` stands for `class`,
+    which is a keyword in Python.
 
     >>> tag("p", "1 < 2 ", tag("b", "so"), class_="note", data_x='"')
     '<p class="note" data-x="&quot;">1 &lt; 2 <b>so</b></p>'

@@ -59,8 +59,8 @@ def value_of(fact: Fact) -> str:
 
 
 def told_from(value: float, bound: float, decimals: int | None) -> str:
-    """Return a number as text, with as many decimals as are needed to show on which side of a bound it is, and at least
-    `decimals`.
+    """Return `value` as text. It has at least `decimals` decimals, and more if they are needed to show on which side of
+    `bound` it is.
 
     >>> told_from(0.1004, 0.1, 2), told_from(0.1, 0.1, 2), told_from(0.2, 0.1, 2), told_from(1.000001e20, 1e20, 0)
     ('0.1004', '0.10', '0.20', '1.000001e+20')
@@ -114,8 +114,8 @@ def interval_name(report: Report) -> str:
 def decimals_of(fact: Fact) -> int | None:
     """Return how many decimals show two digits of the width of a fact's interval, at most `MOST_DECIMALS`.
 
-    It is None if the fact has no usable interval, or if the interval's ends are so small that this many decimals would
-    show zeros only.
+    The result is None if the fact has no usable interval, or if the interval's ends are so small that this many
+    decimals would show zeros only.
     """
     if fact.low is None or fact.high is None or not math.isfinite(fact.high - fact.low):
         return None

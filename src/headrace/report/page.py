@@ -83,7 +83,8 @@ def _verdict(verdict: Verdict) -> Markup:
 
 
 def _facts(report: Report) -> Markup:
-    """Return the facts as a table. The columns for intervals and for what is better are left out if they are empty."""
+    """Return the facts as a table. The column of intervals and the column that says what is better are left out if they
+    are empty."""
     intervals = any(interval_of(fact) for fact in report.facts)
     better = any(fact.better for fact in report.facts)
     names = ["", "value", *[interval_name(report)] * intervals, *["reads"] * better]

@@ -20,8 +20,8 @@ class StoreAddress(Row, frozen=True):
     `url` is the path of a folder, a `file://` URL, `s3://bucket/prefix`, `gs://bucket/prefix` or
     `az://container/prefix`. `endpoint` is the URL of the server (None: the cloud's own). `region` is the cloud's name
     for the bucket's region (None: the client's default). `options` are further options of the cloud's client, as pairs
-    of name and value, such as `virtual_hosted_style_request`. `cache_gib` is the maximal size in GiB of the cache of an
-    object store's blobs on each machine.
+    of name and value, such as `virtual_hosted_style_request`. `cache_gib` is the largest size, in GiB, of the cache in
+    which each machine keeps blobs of an object store.
     """
 
     url: str

@@ -19,12 +19,12 @@ class Ref(Row, frozen=True):
     """A reference to an artifact: its name, and how to read it.
 
     `digest` is the BLAKE3 hex digest of the bytes; for a value with parts, it is the digest of the parts' digests.
-    `size` is the number of bytes. `codec` names the codec that reads them. `type` is the class of the value,
+    `size` is the number of bytes. `codec` names the codec that reads the bytes. `type` is the class of the value,
     `module.Qualname`; for a class of the project, `@` and twelve hex digits of the digest of its code follow. `inline`
     holds the bytes of a small value. For a larger value, `nonce` names the generation in the store. Both are None for a
-    value that consists of parts only. `content` is the digest of the value itself; only codecs whose bytes differ
-    between equal values give it. `parts` are the artifacts of the elements. `names` are the names of the parts, if they
-    have names (fields of a record, or keys of a dictionary).
+    value that consists of parts only. `content` is the digest of the value itself. Only those codecs give it that may
+    save equal values as different bytes. `parts` are the artifacts of the elements. `names` are the names of the parts,
+    if they have names (fields of a record, or keys of a dictionary).
     """
 
     digest: str
@@ -44,7 +44,7 @@ class Ref(Row, frozen=True):
 
 
 def part_names(ref: Ref | None, path: Sequence[int]) -> list[str]:
-    """Return the name of each part along a path of positions within parts.
+    """Follow a path of positions into the parts of an artifact, and return the name of each part on the way.
 
     A part without a name is named by its position. The list ends early if the artifact has no part at a position.
     """
@@ -66,12 +66,12 @@ def within(ref: Ref) -> list[Ref]:
 
 
 def generations(ref: Ref) -> set[str]:
-    """Return the name of each generation in the store that an artifact needs, as `DIGEST.NONCE`, parts included."""
+    """Return the names (`DIGEST.NONCE`) of all generations in the store that an artifact and its parts need."""
     return {f"{blob.digest}.{blob.nonce}" for blob in blobs(ref)}
 
 
 def blobs(ref: Ref) -> list[Ref]:
-    """Return those references, among an artifact and its parts at any depth, whose bytes are in the store."""
+    """Of an artifact and its parts at any depth, return the references that have their bytes in the store."""
     return [part for part in within(ref) if part.nonce is not None]
 
 
@@ -81,7 +81,7 @@ def gather(
     """Return the reference of a value that consists of the given parts, without reading the parts' bytes.
 
     The digest covers the codecs and classes of the parts too, because `[1]` and `["1"]` have parts with the same bytes.
-    If a part has a content digest, so has the whole value.
+    If a part has a content digest, the whole value has one too.
     """
     texts = [f"{part.codec}:{part.type}:{part.digest}" for part in parts]
     content = None

@@ -12,7 +12,7 @@ SUFFIXES = frozenset((*_CODE, *_SETTINGS, *_PAGES))
 
 
 class Bundle(Row, frozen=True):
-    """The archive of a run's code in the store.
+    """The archive that holds a run's code, in the store.
 
     `digest` and `nonce` name the archive in the store, `size` is its number of bytes. `roots` are the folders of the
     archive that go on the import path. `lock` is the digest of the environment's lock file, or None if there is none.

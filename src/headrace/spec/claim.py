@@ -16,9 +16,10 @@ class Amount(Noun, frozen=True):
 class Claim(Noun, frozen=True):
     """A live run's claim on a pool.
 
-    `want` is all that the run would use, including `used`, which it uses now. `least` is what its next attempt needs;
-    zero means not known, and one cpu's worth of the amount wanted is assumed. `held` is the last grant. `served` orders
-    the runs by when their grants last grew: the later, the larger.
+    `used` is what the run uses now. `want` is all that it would use if it could, including `used`. `least` is what the
+    run's next attempt needs. If `least` is zero, the need isn't known: the attempt is then assumed to take one cpu and
+    its share of the other resources wanted. `held` is what the run was last granted. `served` orders the runs by when
+    their grants last grew: the later, the larger.
     """
 
     want: Amount

@@ -45,7 +45,7 @@ because its stage has a name of its own."""
 
 
 def digest(*texts: str, size: int = 16) -> str:
-    """Return the hex digest of texts, of `size` bytes. The length of each text is part of the digest."""
+    """Return a digest of `size` bytes of the texts, in hex. The length of each text also goes into the digest."""
     pieces = []
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")

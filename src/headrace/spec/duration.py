@@ -40,7 +40,7 @@ def seconds(text: str | float, *, name: str = "timeout") -> float:
 def _brief(value: str | float) -> str:
     """Return a value as an error message shows it, with a long value cut short.
 
-    Of a huge integer, only its number of bits is shown, because Python refuses to print more than 4,300 digits.
+    For a huge integer, only the number of its bits is shown, because Python refuses to print more than 4,300 digits.
     """
     if isinstance(value, int) and abs(value) > MOST_S:
         return f"a number of {value.bit_length():,} bits"

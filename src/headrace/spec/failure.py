@@ -13,7 +13,8 @@ FailureKind = Literal["user", "timeout", "memory", "crash", "lost", "refused", "
 - `timeout`: the attempt ran longer than its limit.
 - `memory`: the attempt used more memory than its share.
 - `crash`: the attempt's process died.
-- `lost`: the worker or node went away through no fault of the task, or the attempt waited behind another that died.
+- `lost`: the worker or node went away through no fault of the task, or the attempt waited behind another attempt that
+  died.
 - `refused`: an input could not be read, or an output could not be saved.
 - `cancelled`: the attempt was told to stop.
 """

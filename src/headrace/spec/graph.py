@@ -45,7 +45,7 @@ Arg = Const | Out | Many | Secret
 
 
 class Node(Row, frozen=True):
-    """One call of a stage in a pipeline: one task, or one mapped task whose width is the length of its lists.
+    """One call of a stage in a pipeline: one task, or one mapped task with as many elements as its lists have.
 
     `stage` is the `function` of the stage. `args` are pairs of a parameter's name and its argument. `over` names the
     parameters whose arguments are lists to map over. `when` is an output that must be true for the task to run. `after`

@@ -20,14 +20,14 @@ MODELS = frozenset({"lightgbm", "safetensors", "skops"})
 """Codecs of models and nothing else."""
 NOTHING = frozenset({"builtins.NoneType", "builtins.bool"})
 PLAIN = {"builtins.str": "a text", **dict.fromkeys(("builtins.int", "builtins.float", "builtins.complex"), "a number")}
-"""The types of values that are no model by themselves, with what they are called in a message. A field of a model may
-be one."""
+"""Types of plain values, with what a message calls them. A value of such a type isn't a model by itself, but may be a
+field of a model."""
 PAPERS = {
     **dict.fromkeys(("html", "htm", "md", "pdf"), "a page"),
     **dict.fromkeys(("png", "svg", "jpg", "jpeg"), "a figure"),
     **dict.fromkeys(("csv", "tsv", "parquet", "arrow", "feather", "xlsx"), "a table"),
 }
-"""The suffixes of files that are no model, with what such a file is called in a message."""
+"""The suffixes of files that aren't models, with what a message calls such a file."""
 MEASURED = frozenset({"file", "json", "parts", "text"})
 """Codecs of the results of an evaluation. A model that an evaluation returns is saved by another codec."""
 PointKind = Literal["cursor", "model", "dataset"]
@@ -42,7 +42,7 @@ class Advance(Struct, frozen=True, array_like=True, gc=False, tag="advance"):
     """A change of a cursor: set its next value, if its latest version is still `version`; otherwise change nothing.
 
     The new value is version `version + 1`. If the same task has already set that version earlier in the same run, the
-    new value is the version after it, unless another task has set a version in the meantime.
+    new value becomes the version after that one, unless another task has set a version in the meantime.
     """
 
     name: str
@@ -70,10 +70,10 @@ Intent = Advance | Register
 
 
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
-    """Return what an artifact is, such as "a report", if it is clearly no model (or no dataset); None if it may be one.
+    """If an artifact clearly isn't of the kind `kind`, return what it is instead, such as "a report". Else return None.
 
-    An artifact of several outputs is refused if none of them may be one. `judges` is true if an evaluation made the
-    artifact: then plain values in it are measurements, not a model.
+    An artifact of several outputs isn't of the kind `model` if none of the outputs may be a model. `judges` is true if
+    an evaluation made the artifact: then plain values in it are measurements, not a model.
     """
     if ref.type == REPORT:
         return "a report"

@@ -7,8 +7,8 @@ from typing import ClassVar
 from msgspec import MsgspecError, Struct
 
 UNREADABLE = (MsgspecError, UnicodeDecodeError, RecursionError)
-"""The exceptions that msgspec raises for bytes that it can't decode. Invalid UTF-8 and values that are nested too deep
-have exceptions of Python, which are no `MsgspecError`."""
+"""The exceptions that msgspec raises for bytes that it can't decode. For invalid UTF-8 and for values that are nested
+too deep, it raises exceptions of Python, which aren't subclasses of `MsgspecError`."""
 
 
 class Noun(Struct, frozen=True, kw_only=True):

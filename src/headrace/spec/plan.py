@@ -7,8 +7,8 @@ from typing import Literal
 from headrace.spec.noun import Noun
 
 Decision = Literal["reuse", "reuse_if_unchanged", "run", "skip", "skip_if_unchanged"]
-"""A decision that ends with `_if_unchanged` applies if the tasks before it have the same outputs as in an earlier
-run."""
+"""What a plan decides about a task. A decision that ends with `_if_unchanged` applies only if the tasks before this
+task have the same outputs as in an earlier run."""
 
 
 class PlannedTask(Noun, frozen=True):
@@ -40,9 +40,10 @@ class Plan(Noun, frozen=True):
     """All planned tasks in the order in which they were traced.
 
     `expected_s` is a range (low, high) in seconds, or None if a task never ran before. `expected_usd` is a range in US
-    dollars. For the low end, every task that may be cut off, held back or reused counts as such; for the high end, none
-    does. `bound_usd` is a lower bound for the cost of any plan. `gap` is how far `expected_usd` may be above that
-    bound. `partial` is true if the pipeline's body asked for a value, so that the tasks after it aren't known yet.
+    dollars. The low end assumes that every task that may be cut off, held back or reused will be; the high end assumes
+    that none will be. `bound_usd` is a lower bound for the cost of any plan. `gap` is how far `expected_usd` may be
+    above `bound_usd`. `partial` is true if the pipeline's body asked for a value, so that the tasks after it aren't
+    known yet.
     """
 
     pipeline: str

@@ -34,8 +34,8 @@ def _without_password(url: str) -> str:
 
     A password that isn't percent-encoded, though it should be, may contain `@` or `/`. So everything between the first
     `:` and the last `@` before the path counts as the password. If there is no `@` before the first `/`, the password
-    may contain that `/`: then everything up to the last `@` of the URL counts, unless a port number comes before the
-    `/`.
+    may contain that `/`. Then everything from the first `:` to the last `@` of the URL counts, unless a port number
+    comes before the `/`.
     """
     for part in (_AUTHORITY, _URL):
         matched = part.match(url)

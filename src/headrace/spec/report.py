@@ -14,9 +14,9 @@ Cell = str | int | float | bool | None
 class Fact(Row, frozen=True):
     """A number with a name.
 
-    `low` and `high` are the ends of its interval; both are None without one. `unit` is shown after the number (`s`,
-    `rows`, `%`). `better` says which direction is an improvement: `higher`, `lower`, or empty. `why` is the reason why
-    there is no number; it is required if `value` is None.
+    `low` and `high` are the ends of the number's interval; both are None if there is no interval. `unit` is shown after
+    the number (`s`, `rows`, `%`). `better` says which direction is an improvement: `higher`, `lower`, or empty. `why`
+    is the reason why there is no number; it is required if `value` is None.
     """
 
     name: str

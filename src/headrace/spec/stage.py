@@ -125,8 +125,8 @@ class Stage(Row, frozen=True):
     """The declaration of a stage, and the code that its function reaches.
 
     `function` is `module:qualname` within the bundle. `retries` is how often a failed task is tried again. `backoff_s`
-    is the pause before the first retry in seconds; it doubles with each further retry. `timeout_s` is the longest time
-    of an attempt in seconds (None: no limit). `defaults` names the parameters that have a default.
+    is the pause before the first retry in seconds; the pause doubles with each further retry. `timeout_s` is the
+    longest time of an attempt in seconds (None: no limit). `defaults` names the parameters that have a default.
     """
 
     name: str

@@ -62,8 +62,8 @@ PLACES = {
 KEPT = {
     "Version": "headrace.define.version",
 }
-"""Classes that stored artifacts name and that only Headrace creates. Their names in `headrace` stay valid when the
-classes move to another module."""
+"""The modules of some classes, by the class's name in `headrace`. Only Headrace creates objects of these classes, but
+stored artifacts name the classes. So each name stays valid, even if its class moves to another module."""
 __all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, and `PLACES` is the only table of the names
 
 
@@ -82,7 +82,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _meant(name: str) -> str:
-    """Return the end of an error message that suggests the public name most like an unknown `name`, or "".
+    """Return the end of an error message for the unknown `name`: it suggests the most similar public name. If there is
+    no similar one, return an empty text.
 
     A name that begins with `_` gets no suggestion: Python and its tools look for such names, users don't.
     """

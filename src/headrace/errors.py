@@ -48,8 +48,8 @@ NO_PLACE = NO_ACCESS | {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
-"""The operating system's numbers for a path that can't be made or written to, whatever room there is: someone must
-change the path or its mode."""
+"""The `errno` numbers which say that a path can't be created or written to, even if the disk has free space. Someone
+must change the path or its mode."""
 
 _HERE = __file__.removesuffix("errors.py")
 
@@ -60,8 +60,8 @@ class HeadraceError(Exception):
     exit_code: int = 5
     """The exit code of the command that fails with this error.
 
-    A subclass may have the code 2, which is only for errors before a run begins. The session sets the code of an
-    unreachable server's error to 5 when a run has begun.
+    Some subclasses have the code 2, which is only for errors before a run begins. If a server can't be reached after
+    that, the session changes the error's code from 2 to 5.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -77,7 +77,8 @@ class HeadraceError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the lines that a notebook shows for this error: the traceback, the message and the hint.
 
-        The traceback shows the user's code only. If the exit code is 5, a fault of Headrace itself, it shows all lines.
+        The traceback shows only the user's code. But if `exit_code` is 5, the fault is in Headrace itself, and the
+        traceback shows all lines.
         """
         import traceback  # noqa: PLC0415  it would add 2 ms to the start of every command
 
@@ -147,7 +148,7 @@ class DataError(HeadraceError):
 
 
 class TaskFailed(HeadraceError):
-    """The task whose value was asked for has failed or was skipped."""
+    """The value of a task was asked for, but the task has failed or was skipped."""
 
     exit_code = 1
 
@@ -181,8 +182,8 @@ class RunCancelled(HeadraceError):
 class StoreError(HeadraceError):
     """A store can't be read or written.
 
-    `generation` names the blob that the error is about, as `DIGEST.NONCE`. It is empty if the error is not about one
-    blob.
+    `generation` names the blob that the error is about, as `DIGEST.NONCE`. If the error isn't about a single blob,
+    `generation` is empty.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, generation: str = "") -> None:
@@ -202,7 +203,7 @@ class BlobMissing(StoreError):
 
 
 class BlobDamaged(StoreError):
-    """The bytes of a blob don't have the digest that is its name."""
+    """A blob is named by the digest of its bytes, but the stored bytes have another digest."""
 
 
 class LedgerError(HeadraceError):
@@ -233,7 +234,7 @@ class LeaseHeld(LedgerError):
 
 
 class LeaseLost(LedgerError):
-    """Another driver took the lease of the run, so this driver can record nothing more."""
+    """Another driver took the lease of the run, so this driver can't record anything more."""
 
 
 class BackendError(HeadraceError):
@@ -247,7 +248,7 @@ class PoolUnreachable(BackendError):
 
 
 def listed(names: Iterable[object], most: int = 10) -> str:
-    """Return names in backticks, joined by commas: at most `most` of them, then how many more there are.
+    """Return the first `most` names in backticks, joined by commas. If there are more names, say how many more.
 
     >>> listed(["fit", "judge", "page"]), listed("abcde", 2)
     ('`fit`, `judge`, `page`', '`a`, `b` and 3 more')

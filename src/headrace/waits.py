@@ -1,11 +1,13 @@
-"""The waits of this process at this moment: for the answer of a server, a store or a worker.
+"""A record of what this process waits for at this moment, such as the answer of a server, a store or a worker.
 
     with waiting("an answer of the ledger", within_s=60.0):
         ...
 
-This module only records waits; the code that waits ends each wait in time. The record serves two purposes. A progress
-display can show what takes so long. And after a second ^C, `is_hurried` is true, and the code that waits for a silent
-peer gives up.
+This module only records waits. It doesn't enforce `within_s`: the waiting code must stop by itself when the time is
+over. A progress display reads the record to show what takes so long.
+
+The module also tells waiting code that the user wants to leave. After a second ^C, `is_hurried` returns True, and code
+that waits for a peer which doesn't answer gives up.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _hurried = threading.Event()
 
 
 def begin(what: str, within_s: float) -> Wait:
-    """Record a wait that may last `within_s` seconds, and return it; `end` removes it from the record."""
+    """Record a wait that may last `within_s` seconds, and return the wait. `end` removes the wait from the record."""
     now = time.monotonic()
     wait = Wait(what, now, now + within_s)
     _now[id(wait)] = wait
@@ -60,7 +62,7 @@ def longest() -> Wait | None:
 
 
 def hurry() -> None:
-    """Make `is_hurried` return true: the user wants to leave, so waits for silent peers should end now."""
+    """Make `is_hurried` return True, because the user wants to leave."""
     _hurried.set()
 
 
@@ -70,5 +72,5 @@ def take_time() -> None:
 
 
 def is_hurried() -> bool:
-    """Return whether the user wants to leave, so that waits for silent peers should end now."""
+    """Return whether waits for peers that don't answer should end now, because the user wants to leave."""
     return _hurried.is_set()

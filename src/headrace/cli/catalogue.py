@@ -44,8 +44,8 @@ COMMANDS = {
     "ledger": "Export, import or migrate the project's record of runs.",
     "doctor": "Check this machine, the project and its state.",
 }
-"""Each command's name, and the first line of its help. The command itself is `headrace.cli.commands.NAME.command`, and
-its docstring is the rest of its help."""
+"""Each command's name, and the first line of the command's help. The command itself is the function
+`headrace.cli.commands.NAME.command`, and the function's docstring is the rest of the help."""
 
 COMPLETE = "_HEADRACE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")

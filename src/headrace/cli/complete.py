@@ -67,7 +67,7 @@ def artifacts(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 def tasks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the tasks whose names start with `incomplete`, of the run that is named earlier in the command."""
+    """Return those tasks of a run whose names start with `incomplete`. The run is named earlier in the command."""
     with _views() as views:
         try:
             found = views.show(context.params.get("run_id")).tasks if views else ()

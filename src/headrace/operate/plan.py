@@ -89,7 +89,7 @@ def plan(
 def _with_secrets(plan: Plan, graph: Graph, environment: Mapping[str, str]) -> Plan:
     """Return a plan with a note on each task that will run and takes a secret that isn't set.
 
-    This is only for local pools: on a cluster, the node may have the secret.
+    Call this only for a plan on a local pool. On a cluster, a node may have a secret that isn't set here.
     """
     needs = {node.name: {name for _, arg in node.args for name in secrets(arg)} for node in graph.nodes}
 

@@ -362,7 +362,7 @@ def _judging(views: Views, version: VersionView) -> list[Ref]:
 
 
 def _exactly(run: Material, task: str, kind: addresses.Kind) -> tuple[Ref, str]:
-    """Return the artifact that `TASK` or `TASK.PART` names, and its name in words.
+    """Return the artifact that `task` names (as `TASK` or `TASK.PART`), and the artifact's name in words.
 
     If a model is wanted and the output has several fields, the field `model` is returned.
     """

@@ -76,7 +76,7 @@ class PlainObserver:
             self._tell_task(row)
 
     def shorten(self, why: str) -> str:
-        """Return the text `why` without the error at its end, if that error was printed already."""
+        """Return the text `why`. If it ends with an error that was printed already, leave this error out."""
         for error in self._errors:
             why = why.removesuffix(f": {error}")
         return why

@@ -21,7 +21,7 @@ RUNS = 10_000
 
 
 def ledger_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Return the checks of the ledger by name. For a ledger in a file, they include its locks and the clock."""
+    """Return the checks of the ledger, by name. For a ledger in a file, file locks and the clock are checked too."""
     if ledger_is_shared(project):
         return {"ledger": partial(_server, project)}
     return {"locks": partial(_locks, project), "ledger": partial(_file, project), "clock": partial(_clock, project)}

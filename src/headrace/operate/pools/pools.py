@@ -162,7 +162,7 @@ def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
 
 
 def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
-    """Return the stores of other regions that are folders inside `hidden`. Workers read them for transfers."""
+    """Return the stores of other regions that are folders inside `hidden`. Workers read these stores for transfers."""
     addresses = [region.store for region in project.regions() if region.name != pool.region]
     folders = [folder_of(address).resolve() for address in addresses if not address.is_remote]
     return [path for path in folders if path.is_dir() and any(path.is_relative_to(each) for each in hidden)]

@@ -125,7 +125,8 @@ def _real(url: str) -> str:
 
 
 def _check_folder(project: Project, folder: Path) -> None:
-    """Raise an error if a path isn't a folder and can't become one, or if the folder holds other things than backups.
+    """Raise an error if backups can't be kept in `folder`: no folder can be created there, or the folder holds other
+    things than backups.
 
     Raises:
         UsageError: backups can't be kept there.

@@ -11,7 +11,8 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def cpus(groups: Path = _ROOT, membership: Path = Path("/proc/self/cgroup")) -> float:
-    """Return the number of cpus that this process may use. A control group's quota may make it a fraction."""
+    """Return the number of cpus that this process may use. If a control group sets a quota, the number may be a
+    fraction."""
     allowed = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     for folder in _folders(groups, membership, "cpu"):
         if (quota := _quota(folder)) is not None:

@@ -142,8 +142,8 @@ class Layers:
     def _named_path(self, path: Keys) -> Keys:
         """Return the path with the name of the pool, region or link that is wrong.
 
-        msgspec's message has `[...]` in place of the name. So each entry is converted alone, and the first that fails
-        is named.
+        msgspec's message has `[...]` in place of the name. So each entry is converted alone, and the path names the
+        first entry that fails.
         """
         for name, table in self._values.get(path[0], {}).items():
             try:

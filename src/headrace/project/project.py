@@ -26,8 +26,8 @@ LEDGER, STORE = "ledger.db", "store"
 class Project(Struct, frozen=True, kw_only=True):
     """A project: `root` is its folder, `home` the folder of its state, `files` the Python files with its pipelines.
 
-    `config_files` are the files that the settings were read from. `extra` are more files to put into bundles, as bytes
-    by path.
+    `config_files` are the files that the settings were read from. `extra` are more files to put into bundles: their
+    bytes, by path.
     """
 
     root: Path
@@ -137,7 +137,8 @@ class Project(Struct, frozen=True, kw_only=True):
         )
 
     def address(self, target: str) -> str:
-        """Return a pipeline's name, with the file of `FILE:NAME` made relative to the project's folder."""
+        """Return the address of a pipeline. If `target` is `FILE:NAME`, FILE is made relative to the project's
+        folder."""
         if ":" not in target:
             return target
         file, _, name = target.rpartition(":")

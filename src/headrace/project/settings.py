@@ -314,7 +314,7 @@ def hint(section: type[Section], key: str) -> Any:
 
 
 def backends_of(key: str) -> tuple[str, ...]:
-    """Return the backends whose pools take a key; empty if all do."""
+    """Return the backends whose pools take the setting `key`; empty if the pools of all backends take it."""
     metas = getattr(hint(PoolSection, key), "__metadata__", ())
     return next((meta.extra["backends"] for meta in metas if isinstance(meta, Meta) and meta.extra), ())
 

@@ -128,8 +128,8 @@ class Chart:
             start, self.top = start + room + 16, y + 14
 
     def _across(self) -> Sequence[tuple[float, str]]:
-        """Return the values to mark along the lower axis, with their names: its ticks, or round numbers that have
-        room."""
+        """Return the values to mark along the lower axis, with their names: the axis's own ticks, or as many round
+        numbers as there is room for."""
         if self.x.ticks is not None:
             return self.x.ticks
         for most in range(MOST, 2, -1):

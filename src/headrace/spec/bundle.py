@@ -15,8 +15,8 @@ class Bundle(Row, frozen=True):
     """The archive that holds a run's code, in the store.
 
     `digest` and `nonce` name the archive in the store, `size` is its number of bytes. `roots` are the folders of the
-    archive that go on the import path. `lock` is the digest of the environment's lock file, or None if there is none.
-    `platform` is the platform tag that the lock declares, or None.
+    archive that are put on the import path. `lock` is the digest of the environment's lock file, or None if there is
+    none. `platform` is the platform tag that the lock declares, or None.
     """
 
     digest: str

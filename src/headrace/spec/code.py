@@ -30,7 +30,7 @@ class Code(Row, frozen=True):
     """All code that a stage's function reaches: one digest, and the parts that explain the digest.
 
     `notes` say where the digest covers more than the function reaches, for example because a name is computed when the
-    code runs. `uncached` is the reason why outputs of this code may not be reused at all, or None if they may.
+    code runs. `uncached` is the reason why outputs of this code must never be reused, or None if they may be reused.
     """
 
     digest: str

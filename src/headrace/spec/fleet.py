@@ -50,7 +50,8 @@ class Pool(Noun, frozen=True):
             )
 
     def holds(self, need: Resources) -> str | None:
-        """Return why this pool can never hold an attempt with these needs, or None if it can."""
+        """Return why this pool can never hold an attempt that needs `need`, or None if the pool can hold such an
+        attempt."""
         nodes = need.nodes
         if nodes > self.nodes:
             return f"it has {self.nodes} node{'s' if self.nodes > 1 else ''}"

@@ -16,7 +16,8 @@ class Noun(Struct, frozen=True, kw_only=True):
 
 
 class Document(Noun, frozen=True, kw_only=True):
-    """A value that is kept as one JSON text, for years and for other programs. Reading it runs no user code.
+    """A value that is stored as one JSON text, so that later releases and other programs can read it. Reading the value
+    runs no user code.
 
     `form` is the number of the JSON format that the text was written in. `FORM` is the newest format of the class; the
     class reads that format and all earlier ones.

@@ -16,9 +16,9 @@ class PlannedTask(Noun, frozen=True):
 
     `expected_s` (seconds) and `expected_usd` (US dollars) are None if they aren't known. `expected_usd` is a range
     (low, high) if the cost depends on a cut-off or a gate. `width` is 1, or the number of elements of a mapped task; it
-    is None if that number isn't known before the run. `needs` names the tasks whose outputs it needs. `bytes` is the
-    size of a transfer, None for other tasks. `notes` say where the key covers more code than the task's function
-    reaches, and which secrets the task needs that aren't set.
+    is None if that number isn't known before the run. `needs` names the tasks whose outputs this task needs. `bytes` is
+    the number of bytes that a transfer moves, and None for other tasks. `notes` say where the key covers more code than
+    the task's function reaches, and which secrets the task needs that aren't set.
     """
 
     name: str

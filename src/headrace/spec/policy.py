@@ -8,7 +8,7 @@ NOT_ASKED = "not asked for (`--only`)"
 """The reason of a task that is skipped because of `only`. Plans and progress displays don't show such a task."""
 
 TOO_LONG = "the run took longer than"
-"""The beginning of the reason of a run that was ended because it took longer than `timeout_s`."""
+"""If a run was ended because it took longer than `timeout_s`, the reason begins with this text."""
 
 OURS = frozenset({"config", "detach", "force", "help", "json", "only", "param", "pool", "timeout"})
 """The options of the commands that take a pipeline. If a pipeline's parameter has one of these names, users pass it as

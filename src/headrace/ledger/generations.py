@@ -169,8 +169,8 @@ def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Nam
 
 
 def unnamed_bundles(named: Inventory, runs: Iterable[RunRecord]) -> Container[str]:
-    """Return the digests of bundles that runs name by digest only, without a nonce: all generations with these digests
-    are needed."""
+    """Return the digests of the bundles for which a run has stored the digest without a nonce. All generations with
+    these digests are needed."""
     return {run.bundle for run in runs if not named.holds(run.bundle, run.number)}
 
 

@@ -106,7 +106,7 @@ class RunLedger:
         """
         if batch.bodies and batch.first != self.next_seq:
             raise LedgerError(
-                f"run `{self.run}` would store event {batch.first} where {self.next_seq} is next",
+                f"run `{self.run}` tried to store event {batch.first}, but its next event is number {self.next_seq}",
                 hint="this is a fault of Headrace's: please report it",
             )
         if batch.run is not None:

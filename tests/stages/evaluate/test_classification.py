@@ -814,7 +814,7 @@ def test_one_class_against_the_rest_is_paired_only_if_it_is_told() -> None:
     random = np.random.default_rng(1)
     table = pa.table({"pet": random.choice(["cat", "dog", "eel"], 300), "p": random.random(300)})
     one = judged(table, target="pet", positive="cat").predictions
-    with pytest.raises(UsageError, match="which one isn't given"):
+    with pytest.raises(UsageError, match="the call doesn't say which class"):
         evaluate.paired(one, one, target="pet", resamples=100)
     assert evaluate.paired(one, one, target="pet", positive="cat", resamples=100).report.facts
 

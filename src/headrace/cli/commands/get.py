@@ -56,7 +56,9 @@ def command(
         say(str(get.get(found, run_id, task, to, columns.split(",") if columns else None)))
         return 0
     if task is None or columns is not None:
-        raise UsageError("`--logged` needs a task, and no columns", hint="`headrace get RUN TASK --logged NAME`")
+        raise UsageError(
+            "`--logged` needs a task, and can't be used with columns", hint="`headrace get RUN TASK --logged NAME`"
+        )
     get_logged = importlib.import_module("headrace.inspect.get.live_values").get_logged
     say(str(get_logged(found, run_id, task, logged, step, to)))
     return 0

@@ -89,8 +89,8 @@ def _trees(text: str, sizes: str) -> Iterator[dict[str, str]]:
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """Return the text before and after the first `=` of each line, as a dictionary. Raise `ValueError` if a line has no
-    name, or the name of another line."""
+    """Return the text before and after the first `=` of each line, as a dictionary. Raise `ValueError` if a line has
+    no name, or if two lines have the same name."""
     pairs: dict[str, str] = {}
     for line in filter(None, text.split("\n")):
         key, _, value = line.partition("=")

@@ -363,8 +363,8 @@ def _create(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log. SQLite doesn't wait for other processes in this statement, so the statement is
-    repeated here."""
+    """Switch to a write-ahead log. For the statement that does this, SQLite doesn't wait for other processes, so it is
+    tried again for up to `TIMEOUT_S`."""
     end = time.monotonic() + TIMEOUT_S
     while True:
         try:

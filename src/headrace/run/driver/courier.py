@@ -71,7 +71,7 @@ class Courier:
         return worker in self._verdicts
 
     def bury(self, worker: int) -> Verdict | None:
-        """Forget a worker that died. Return why it was ended, or None if it died by itself."""
+        """Forget a worker that died. Return why Headrace ended it, or None if it died by itself."""
         for known in (self._heard, self._acknowledged, self._doomed, self._outbox, self._whispered):
             known.pop(worker, None)
         self._loud.discard(worker)

@@ -36,7 +36,8 @@ class Supervision:
         self._since: dict[int, tuple[int, float]] = {}
 
     def died(self, notice: Died) -> None:
-        """Handle the death of a worker: the attempt that it ran fails, and those that waited behind it are lost."""
+        """Handle the death of a worker: its running attempt fails, and the attempts that waited behind that one are
+        lost."""
         queue = self._crew.lost(notice.worker)
         self._since.pop(notice.worker, None)
         verdict = self._courier.bury(notice.worker)

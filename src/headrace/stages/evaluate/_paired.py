@@ -139,7 +139,7 @@ def _parts(
     if len(names) > 2 and positive is None:
         if SCORE in one.column_names or not decided.isdisjoint(f"not {each}" for each in names):
             raise UsageError(
-                f"one class of `{target}` was judged against the rest, and which one isn't given",
+                f"one class of `{target}` was judged against the rest, but the call doesn't say which class",
                 hint="give `positive=`, as `classification` was given it",
             )
         many = _many(one, other, words, [*names, *sorted(decided - set(names))], probabilities=probabilities)

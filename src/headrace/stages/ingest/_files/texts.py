@@ -115,7 +115,7 @@ def _longest(piece: bytes, line: int, limit: int, name: str) -> int:
     if longest > limit:
         raise SourceError(
             f"`{name}` has a line of more than {limit / 2**20:,.3g} MiB",
-            hint="it may be damaged, or no text; if it is right, raise `line_mib`",
+            hint="it may be damaged, or not be a text file; if such long lines are right, raise `line_mib`",
         )
     return line
 

@@ -180,7 +180,8 @@ def _demand(names: Sequence[str], there: set[str], rule: str) -> None:
             meant = f"did you mean `{near[0]}`? " if near else ""
             raise DataError(
                 f"rule {rule} of the preparation is for a column `{name}`, which the rows don't have",
-                hint=f"{meant}if rows can't have it, such as a target that isn't known yet, say so: `without={name!r}`",
+                hint=f"{meant}if the rows can't have this column (such as a target that isn't known yet), give"
+                f" `without={name!r}`",
             )
 
 

@@ -88,8 +88,8 @@ class Scaled(NamedTuple):
 
 
 def scaled(values: Numbers, *, whole: bool) -> Scaled:
-    """Return a column's numbers, scaled. The tolerance is a share of the column's spread, but at least 1 for whole
-    numbers."""
+    """Return a column's numbers, scaled so that a difference of 1 is the tolerance: a share of the column's spread, or
+    for whole numbers at least 1."""
     some = values[:: max(1, len(values) // DRAWN)]
     low, middle, high = np.percentile(some, [25, 50, 75]) if len(some) else (0.0, 0.0, 0.0)
     spread = (high - low) or float(np.std(some)) or 1.0

@@ -130,7 +130,7 @@ def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keep
     assert project("logs", "latest", "slow").out == "attempt 1\n"
     done = project("resume", "latest")
     assert done.code == 0, done.err
-    assert "so they begin again, from the last checkpoint if there is one: `slow`" in done.err
+    assert "so they begin again: `slow` from the beginning" in done.err
     run = project("show", "latest", "--json").json["run"]
     assert project("ledger", "export", "runs.headrace").code == 0
     folder = project.folder / ".headrace"

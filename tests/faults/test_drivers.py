@@ -37,6 +37,22 @@ def piece(n: int, name: str, folder: str) -> int:
         file.write(f"end {name}\\n")
     return n
 
+@hr.stage(retries=1)
+def trains(folder: str) -> int:
+    at = hr.attempt()
+    begun = step = at.checkpoint() or 0
+    while at.number == 1:
+        step += 1
+        at.keep(step)
+        Path(folder, "new").write_text(str(step))
+        Path(folder, "new").rename(Path(folder, "step"))
+        time.sleep(0.02)
+    return begun
+
+@hr.pipeline
+def training(folder: str) -> None:
+    trains(folder)
+
 @hr.pipeline
 def slow(folder: str) -> None:
     after(waits(folder))
@@ -76,6 +92,23 @@ def test_a_stopped_driver_holds_its_run_and_a_killed_one_does_not(project: Proje
     done = project.headrace("resume", "latest", "--json")
     assert done.code == 0, done
     assert done.task["waits"]["attempts"] == 1
+
+
+def test_a_checkpoint_that_a_worker_kept_after_its_driver_was_killed_is_where_the_next_attempt_starts(
+    project: Project, tmp_path: Path
+) -> None:
+    step = tmp_path / "step"
+    driver = project.start("run", "training", "--folder", str(tmp_path))
+    wait_for(step.exists)
+    driver.kill()
+    finish(driver, 10)
+    last = int(step.read_text()) + 20
+    wait_for(lambda: int(step.read_text()) >= last)
+    done = project.headrace("resume", "latest")
+    assert done.code == 0, done
+    assert "so they begin again: `trains` from checkpoint " in done.err
+    assert project.headrace("get", "latest", "trains", "--to", "begun.json").code == 0
+    assert int((project.root / "begun.json").read_text()) >= last
 
 
 def test_of_several_that_resume_a_run_one_does(project: Project, tmp_path: Path) -> None:

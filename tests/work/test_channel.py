@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.run.wire import Quit, Tell, frame
+from headrace.errors import StoreError
+from headrace.run.events import Logged
+from headrace.run.wire import Frames, Quit, Report, Tell, decode_up, frame
 from headrace.work.channel import Channel
 from headrace.work.stop import Stop, StopAttempt
 
@@ -54,6 +56,41 @@ def test_messages_that_come_while_an_attempt_asks_for_a_word_are_taken_in_beside
         finally:
             sys.setswitchinterval(before)
             beside.join()
+
+
+def test_without_a_driver_each_report_is_written_at_once_and_only_once(stop: Stop) -> None:
+    ours, theirs = socket.socketpair()
+    written: list[bytes] = []
+    with theirs:
+        channel = Channel(theirs, written.append, stop)
+        channel.report(Logged("fit", 1, 1.0))
+        ours.close()
+        channel.report(Logged("fit", 1, 2.0))
+        assert written, "a report that waits until the end is lost if this process is killed"
+        channel.report(Logged("fit", 1, 3.0))
+        channel.spill()
+    reports = [decode_up(body) for body in Frames().feed(b"".join(written))]
+    assert [report.seq for report in reports if isinstance(report, Report)] == [1, 2, 3]
+
+
+def test_reports_that_can_not_be_written_are_kept_for_the_next_try(stop: Stop) -> None:
+    ours, theirs = socket.socketpair()
+    full = True
+    written: list[bytes] = []
+
+    def write(data: bytes) -> None:
+        if full:
+            raise StoreError("the disk is full")
+        written.append(data)
+
+    with theirs:
+        channel = Channel(theirs, write, stop)
+        ours.close()
+        channel.report(Logged("fit", 1, 1.0))
+        full = False
+        channel.report(Logged("fit", 1, 2.0))
+    reports = [decode_up(body) for body in Frames().feed(b"".join(written))]
+    assert [report.seq for report in reports if isinstance(report, Report)] == [1, 2]
 
 
 def test_our_code_is_shielded_from_the_signal_whatever_other_threads_do(stop: Stop) -> None:

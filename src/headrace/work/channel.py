@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from msgspec import Struct
 
+from headrace.errors import StoreError
 from headrace.run.events import Event, encode_event
 from headrace.run.wire import Ack, Do, Down, Drop, Frames, Move, Report, Tell, Word, decode_down, frame
 from headrace.work.stop import Stop
@@ -25,8 +26,8 @@ class Gone(Exception):
 
 
 class Channel:
-    """Reads the driver's messages, and sends reports to it. When the driver is gone, `spill` writes all unacknowledged
-    reports to a file."""
+    """Reads the driver's messages, and sends reports to it. When the driver is gone, each report is written to the
+    spool at once, with all that are unacknowledged: this process may be killed before its attempt ends."""
 
     def __init__(self, line: socket.socket, spill: Callable[[bytes], None], stop: Stop) -> None:
         self._line = line
@@ -99,6 +100,11 @@ class Channel:
             self._seq += 1
             self._unacknowledged.append((self._seq, body))
             self._send(frame(Report(self._seq, body)))
+            if self.gone:
+                with suppress(
+                    StoreError
+                ):  # the reports stay in memory, and are written with the next one or at the end
+                    self._write_reports()
 
     def send(self, message: Struct) -> None:
         """Send a message that isn't an event."""
@@ -106,11 +112,16 @@ class Channel:
 
     def spill(self) -> None:
         """Append all unacknowledged reports to the spool."""
+        with self._reporting:
+            self._write_reports()
+
+    def _write_reports(self) -> None:
         if self._unacknowledged:
             self._spill(b"".join(frame(Report(seq, body)) for seq, body in self._unacknowledged))
+            self._unacknowledged.clear()
 
     def _send(self, data: bytes) -> None:
-        """Send bytes. If the driver is gone, do nothing: `spill` writes the kept events later."""
+        """Send bytes, unless the driver is gone."""
         self._end_forked()
         if not self.gone:
             try:

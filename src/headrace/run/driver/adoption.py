@@ -9,6 +9,7 @@ from headrace.run.driver.reports import Reports
 from headrace.run.driver.steps import Steps
 from headrace.run.events import Failed
 from headrace.run.machine.machine import Machine
+from headrace.run.machine.task import Task
 from headrace.run.ports import Alive, Backend, Clock, Heard, Left
 from headrace.run.wire import Report
 from headrace.spec.failure import Failure
@@ -60,7 +61,7 @@ class Adoption:
                     self._courier.end(worker, "lost", "another node of this attempt is gone", now=True)
             failure = Failure("lost", "the driver that had launched it is gone")
             self._steps.absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
-        self._note([f"`{task.name}`" for task in lost])
+        self._note([f"`{task.name}` {_start(task)}" for task in lost])
         for worker in self._alive:
             if (present := self._crew.present(worker)) is not None and self._is_over(*present):
                 self._courier.end(worker, "lost", "its attempt no longer counts", now=True)
@@ -96,6 +97,14 @@ class Adoption:
         if lost:
             more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
             self._audience.note(
-                "attempts of these tasks had not finished when this driver took over the run, so they begin again, from"
-                f" the last checkpoint if there is one: {', '.join(lost[:SHOWN])}{more}"
+                "attempts of these tasks had not finished when this driver took over the run, so they begin again:"
+                f" {', '.join(lost[:SHOWN])}{more}"
             )
+
+
+def _start(task: Task) -> str:
+    """Return where the next attempt of a task starts."""
+    attempt, number = task.kept
+    if task.checkpoint is None:
+        return "from the beginning"
+    return f"from checkpoint {number} of attempt {attempt}" if number else "from the last checkpoint"

@@ -157,6 +157,29 @@ def test_an_error_in_a_notebook_shows_the_cell_and_the_hint_alone(tmp_path: Path
     assert "headrace/" not in shown
 
 
+def test_a_run_in_python_counts_its_tasks_as_the_command_does(tmp_path: Path) -> None:
+    (tmp_path / "maps.py").write_text(
+        "import headrace as hr\n\n@hr.stage\ndef square(n: int) -> int:\n    return n * n\n\n"
+        "@hr.stage\ndef add(ns: list[int]) -> int:\n    return sum(ns)\n\n"
+        "@hr.pipeline\ndef maps() -> None:\n    add(square.map([0, 1, 2]))\n\n"
+        "if __name__ == '__main__':\n    print(maps.run())\n",
+        encoding="utf-8",
+    )
+    printed = subprocess.run(
+        [sys.executable, "maps.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ": 4 succeeded" in printed.stdout
+    again = subprocess.run(
+        [sys.executable, "-m", "headrace.cli.main", "run", "maps.py:maps"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ": 4 reused" in again.stdout + again.stderr
+
+
 def test_a_program_on_a_terminal_shows_progress_and_elsewhere_nothing(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(f"{PIPELINE}\nif __name__ == '__main__':\n    flow.run(3)\n", encoding="utf-8")
     script = "import pty, sys; sys.exit(pty.spawn([sys.executable, 'flow.py']) >> 8)"

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from headrace.inspect.value_text import cut
+from headrace.inspect.views import maps
 from headrace.inspect.warnings import Warned
 from headrace.ledger.views.rows import RunView, TaskView
 from headrace.operate.plan import notes, sums
@@ -81,7 +82,8 @@ def run_text(run: RunView, warnings: Sequence[Warned] = (), gates: Sequence[Held
     left = len(tasks) - len(shown)
     more = [f"  {left:,} more tasks, all well"] if left else []
     why = [f"  {one_line(run.why)}"] if run.why else []
-    ended = ended_text(run, Counter(task.state for task in tasks))
+    mapped = maps(task.name for task in tasks)  # a map's elements are counted, and not the map itself
+    ended = ended_text(run, Counter(task.state for task in tasks if task.name not in mapped))
     told = [f"  {each}" for each in warnings[:ROWS]]
     if len(warnings) > ROWS:
         told.append(f"  {_more_warnings(run, warnings)}")

@@ -505,3 +505,4 @@ def test_a_column_of_which_a_rule_could_read_nothing_is_warned_of(capsys: pytest
     said = capsys.readouterr().err
     assert "could read none of the 2 values of `size`: all are lost" in said
     assert "`some`" not in said
+    assert "had no value of `size` to learn from: nulls stay null, in new rows too" in said

@@ -187,6 +187,7 @@ def _on_columns(work: Work, step: Step, rule: OnColumns, database: duckdb.DuckDB
         on_column(work, fitted or rule, step.name, column, database)
         if fitted is None:
             left_out.append(f"Rule {step.name} isn't part of the preparation: `{column}` had no value to learn from.")
+            warn(f"rule {step.name} had no value of `{column}` to learn from: nulls stay null, in new rows too")
         else:
             steps.append(msgspec.structs.replace(step, rule=fitted, columns=(column,)))
     return _Learned(steps, left_out)

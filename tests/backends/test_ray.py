@@ -298,7 +298,7 @@ def test_nodes_with_another_headrace_are_named(stand: RayStand) -> None:
     ear.backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
     died = ear.wait_for_death(TRACER)
     assert died.kind == "lost"
-    assert "and this is 9.9" in died.why
+    assert "but the driver has 9.9" in died.why
 
 
 def test_an_address_that_nothing_answers_at_is_named() -> None:

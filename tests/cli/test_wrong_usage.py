@@ -11,8 +11,8 @@ from tests.cli.conftest import Shell
 WRONG = {
     "an unknown command": (["rnu"], "there is no command `rnu`", "`headrace run`"),
     "an unknown option": (["show", "--htlm"], "there is no option `--htlm`", "--html"),
-    "no pipeline": (["run"], "which pipeline", "headrace run NAME"),
-    "a word too many": (["run", "good", "3"], "what is `3`?", "headrace run NAME"),
+    "no pipeline": (["run"], "the pipeline's name is missing", "headrace run NAME"),
+    "a word too many": (["run", "good", "3"], "`3` is not expected here", "headrace run NAME"),
     "an unknown pipeline": (["run", "god"], "there is no pipeline `god`", "`good`"),
     "a file without a pipeline": (
         ["run", "pipelines.py"],

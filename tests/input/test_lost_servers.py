@@ -133,9 +133,9 @@ def test_whichever_connection_fails_a_run_has_2_only_if_it_was_not_begun(
 @pytest.mark.parametrize(
     ("words", "query"),
     [
-        (["register", "latest", "reaches", "--model", "m{count}"], "select count(*) from versions"),
+        (["register", "latest", "reaches", "--dataset", "m{count}"], "select count(*) from versions"),
         (["rewind", "far", "--to", "{count}"], "select max(version) from cursors where name = 'far'"),
-        (["alias", "model:m", "a{count}"], "select count(*) from aliases"),
+        (["alias", "dataset:m", "a{count}"], "select count(*) from aliases"),
     ],
     ids=lambda each: each[0] if isinstance(each, list) else "",
 )
@@ -143,7 +143,7 @@ def test_whichever_connection_fails_a_command_has_2_only_if_it_changed_nothing(
     project: Project, line: Line, url: str, words: list[str], query: str
 ) -> None:
     assert project.headrace("run", "quick").code == 0
-    assert project.headrace("register", "latest", "reaches", "--model", "m").code == 0
+    assert project.headrace("register", "latest", "reaches", "--dataset", "m").code == 0
     seen: list[int] = []
     for count in range(100, 100 + MOST):
         before = rows(url, query)

@@ -72,7 +72,7 @@ def test_a_user_who_may_not_make_tables(project: Project, postgres: Postgres) ->
     postgres.query(f"create role guest_{name} login password 'guest'")
     postgres.query("revoke create on schema public from public", name)
     project.environment["HEADRACE__LEDGER__URL"] = postgres.url(name, user=f"guest_{name}", password="guest")
-    check_error(project.headrace("run", "flow"), 2, "ledger", hint="granted")
+    check_error(project.headrace("run", "flow"), 2, "ledger", hint="ask for the rights: CREATE on the schema")
 
 
 def test_a_ledger_of_a_newer_headrace(project: Project, postgres: Postgres) -> None:

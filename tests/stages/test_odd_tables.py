@@ -280,8 +280,8 @@ def of_batches(given: object) -> Any:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: prepare.label(PLAIN, [of_batches(None)]), "gave None for rows 0 to 39"),
-        (lambda: prepare.label(PLAIN, [of_batches("n" * ROWS)]), "gave 'nnn"),
+        (lambda: prepare.label(PLAIN, [of_batches(None)]), "returned None for rows 0 to 39"),
+        (lambda: prepare.label(PLAIN, [of_batches("n" * ROWS)]), "returned 'nnn"),
         (lambda: prepare.label(PLAIN, [lambda row: 2**70]), "which is not a label"),
         (lambda: prepare.label(NESTED, [lambda row: 1], known="nested"), "has \\[1\\] in row 0"),
         (lambda: prepare.label(TWICE, [lambda row: 1]), "two columns `x`"),

@@ -81,7 +81,7 @@ WRONG = [
     (judge(gates="worst-slice gap <= 0.1"), "compares slices, and none are given", "slices="),
     (judge(gates="worst-slice gap of F1 <= 0.1"), "compares slices", "slices="),
     (judge(gates="rows seen in training <= 0"), "aren't given", "`train=`"),
-    (judge(gates="log loss <= 0.4", probabilities=False), "needs probabilities", "probabilities=False"),
+    (judge(gates="log loss <= 0.4", probabilities=False), "but `probabilities=False`", "ask for AUC"),
     (judge(gates="AUC >= 90"), "can never hold: `AUC` is between 0 and 1", "0.9, or 90%"),
     (judge(gates="AUC > 0.6 or recall difference <= 5", sensitive="sex"), "always holds", "0.9, or 90%"),
     (judge(gates="AUC >= previous or AUC > 0.6"), "a previous model, and none is given", "`registry.find`"),

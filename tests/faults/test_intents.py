@@ -42,7 +42,7 @@ def flow(salt: int) -> None:
     last = salt
     for number in range(12):
         last = step(last, hr.cursor(f"c{number}"), salt)
-        registry.model(f"m{number}", last, aliases=["newest"])
+        registry.dataset(f"m{number}", last, aliases=["newest"])
 """
 
 
@@ -87,7 +87,7 @@ def check(project: Project, rounds: int, run: str) -> None:
             assert [each.version for each in versions] == list(range(rounds, 0, -1))
             parts = versions[0].value.parts or ()
             assert [int(each.inline or b"") for each in parts] == salts
-            models = views.versions("model", f"m{number}")
+            models = views.versions("dataset", f"m{number}")
             assert [each.version for each in models] == list(range(rounds, 0, -1))
             assert [each.aliases for each in models] == [("newest",), *[()] * (rounds - 1)]
         counts = {each.count for each in views.metrics(run)}

@@ -164,7 +164,7 @@ COMMANDS = [
     ["explain", "latest", "total"],
     ["logs", "latest"],
     ["card", "latest", "total"],
-    ["register", "latest", "total", "--model", "totals"],
+    ["register", "latest", "total", "--dataset", "totals"],
     ["models"],
 ]
 

@@ -135,7 +135,7 @@ class Saver:
         return ref
 
     def _batch(self) -> Batch:
-        """Return the batch that holds all blobs of this value. The batch begins with the first blob."""
+        """Return the batch that holds all blobs of this value. The batch is made when the first blob is saved."""
         if self._begun is None:
             self._begun = self._blobs.batch().__enter__()
         return self._begun

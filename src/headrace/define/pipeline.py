@@ -342,6 +342,7 @@ def _has(signature: inspect.Signature) -> str:
 def _launcher() -> Launcher:
     if launching.launcher is None:
         raise UsageError(
-            "nothing here can run a pipeline", hint="take `pipeline` from the package: `import headrace as hr`"
+            "the part of Headrace that runs pipelines isn't loaded",
+            hint="use `import headrace as hr` and `@hr.pipeline`",
         )
     return launching.launcher()

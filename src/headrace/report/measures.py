@@ -42,8 +42,8 @@ def bytes_text(size: float) -> str:
 
 
 def usd_text(usd: float | None) -> str:
-    """Return an amount of US dollars as text: to the cent, or with two digits below 10 cents. None gives an empty
-    text."""
+    """Return an amount of US dollars as text: to the cent, or, if it is below 10 cents, with two significant digits.
+    None gives an empty text."""
     if usd is None:
         return ""
     if usd == 0:

@@ -24,8 +24,8 @@ RATES = ("selection rate", "recall", "FPR")
 COLUMNS = {"selection rate": "selection_rate", "recall": "tpr", "FPR": "fpr"}
 WORDS = {
     "selection rate": "Of all, predicted {of}",
-    "recall": "Of those with {of}, predicted so",
-    "FPR": "Of those without {of}, predicted to have it",
+    "recall": "Of those with {of}, predicted {of}",
+    "FPR": "Of those without {of}, predicted {of}",
 }
 OF = {"selection rate": "rows", "recall": "positive rows", "FPR": "negative rows"}
 ODDS = "equalized odds"
@@ -340,7 +340,8 @@ def bias_grid(table: pa.Table, by: str) -> Grid:
         columns=("group", "rows", "selection rate", "true positive rate", "false positive rate", ""),
         rows=tuple(shown),
         note="Selection rate: the share that is predicted positive. True positive rate: of those who are positive, the"
-        f" share that is predicted so. False positive rate: the same of those who aren't.{left}",
+        f" share that is predicted positive. False positive rate: of those who are negative, the share that is predicted"
+        f" positive.{left}",
     )
 
 

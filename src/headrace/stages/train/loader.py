@@ -199,7 +199,7 @@ class Loader:
             column = self._columns[each]
             if column.is_ragged or column.shape:
                 raise UsageError(
-                    f"column `{each}` holds lists, and can't be stacked with others to `{name}`",
+                    f"column `{each}` holds lists, so it can't be stacked with other columns into the array `{name}`",
                     hint="give it as an array of its own",
                 )
 

@@ -217,8 +217,8 @@ def class_grid(part: ManyPart, names: Sequence[str], level: float, groups: Any) 
             )
             for place in order.tolist()[:SHOWN]
         ),
-        note="Recall: of the rows of a class, the share that is predicted so. Precision: of those that are predicted"
-        f" so, the share that is of the class. The lowest recall stands first.{left}",
+        note="Recall: of the rows of a class, the share that is predicted as this class. Precision: of the rows"
+        f" predicted as a class, the share that is of this class. The lowest recall stands first.{left}",
     )
 
 

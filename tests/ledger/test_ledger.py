@@ -78,7 +78,7 @@ def test_the_first_commit_has_to_carry_the_runs_row(ledger: Ledger) -> None:
 def test_an_event_out_of_turn_is_refused(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())
-        with pytest.raises(LedgerError, match="event 5 where 1 is next"):
+        with pytest.raises(LedgerError, match="tried to store event 5, but its next event is number 1"):
             run.commit(first([b"x"], first=5))
         assert list(run.events()) == [b"opened"]
 

@@ -30,11 +30,11 @@ id, or `latest`.
 
 | exit code | meaning |
 |---|---|
-| 0 | it succeeded |
+| 0 | success |
 | 1 | a task failed, or the run took longer than its `--timeout` |
 | 2 | wrong usage or configuration |
-| 3 | it was cancelled, for example by ^C |
-| 4 | it was refused: no pool can hold a task, `--timeout` ended before a task began, or a report forbids an alias |
+| 3 | cancelled, for example by ^C |
+| 4 | refused: no pool can hold a task, `--timeout` ended before a task began, or a report forbids an alias |
 | 5 | a server was lost during the run, the state is damaged, or Headrace has a bug (traceback: `.headrace/faults/`) |
 
 The tab key completes commands, options, pipelines, runs and tasks, if your shell's start-up file has the line
@@ -46,7 +46,8 @@ CONFIGURATION = """\
 
 <!-- Written by docs/_generate.py: change headrace/project/settings.py instead. -->
 
-A project is a folder with a `headrace.toml`, which may be empty. Commands look for it in the current folder and above.
+A project is a folder with a `headrace.toml`, which may be empty. Commands look for it in the current folder and in
+the folders above.
 
 ```toml
 [project]
@@ -61,8 +62,8 @@ memory_gib = 4
 single value: `HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`. If no pool is defined, there is one pool,
 `local`: this machine. The state of a project is in `.headrace/` in its folder. `HEADRACE_HOME` sets another place.
 
-`headrace run path/to/file.py:name` also works without a `headrace.toml`. The project's folder is then the folder of
-this file, and the state is in it. Commands that name no file, such as `headrace runs`, look in the current folder and
+`headrace run path/to/file.py:name` also works without a `headrace.toml`. Then the folder of this file is the project's
+folder, and `.headrace/` is in it. Commands that name no file, such as `headrace runs`, look in the current folder and
 the folders above it: first for a `headrace.toml`, then for a `.headrace/`. So call them in the file's folder.
 
 A run stores the project's source files, its **bundle**, so that each worker has the code as it was at the start. The

@@ -60,8 +60,8 @@ class HeadraceError(Exception):
     exit_code: int = 5
     """The exit code of the command that fails with this error.
 
-    Some subclasses have the code 2, which is only for errors before a run begins. If a server can't be reached after
-    that, the session changes the error's code from 2 to 5.
+    Some subclasses have the code 2, which is only for errors before a run begins. If a server can't be reached after a
+    run has begun, `operate.session` changes the error's code from 2 to 5.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -138,7 +138,7 @@ class RefusedError(HeadraceError):
 
 
 class PlacementError(RefusedError):
-    """No pool has the resources that this task needs, even when the pool is free."""
+    """No pool has the resources that this task needs, even if nothing else uses the pool."""
 
 
 class DataError(HeadraceError):

@@ -3,7 +3,7 @@
     with waiting("an answer of the ledger", within_s=60.0):
         ...
 
-This module only records waits. It doesn't enforce `within_s`: the waiting code must stop by itself when the time is
+This module only records waits. It doesn't enforce `within_s`: the waiting code must stop by itself when this time is
 over. A progress display reads the record to show what takes so long.
 
 The module also tells waiting code that the user wants to leave. After a second ^C, `is_hurried` returns True, and code
@@ -57,7 +57,7 @@ def waiting(what: str, within_s: float) -> Iterator[None]:
 
 
 def longest() -> Wait | None:
-    """Return the wait that began first among those of all threads of this process, or None if there is no wait."""
+    """Return the wait that began first in any thread of this process, or None if there is no wait."""
     return min(list(_now.values()), key=lambda wait: wait.since, default=None)
 
 
@@ -67,7 +67,7 @@ def hurry() -> None:
 
 
 def take_time() -> None:
-    """Make `is_hurried` return false again, so that waits may last their full time."""
+    """Make `is_hurried` return False again, so that waits may last their full time."""
     _hurried.clear()
 
 

@@ -150,7 +150,7 @@ def test_a_card_of_a_reused_model_names_the_run_that_made_it(judged: Shell) -> N
     assert card["passed"] is False
     text = judged("card", second).out
     assert "✗ fails" in text
-    assert "Task `ship` after it was skipped" in text
+    assert "Task `ship`, which depends on the model, has the state `skipped`" in text
 
 
 def test_the_run_that_made_a_registered_model_is_kept_from_gc_and_its_card_says_the_same(judged: Shell) -> None:

@@ -59,7 +59,12 @@ def test_a_text_becomes_what_the_annotation_says(name: str, text: str, value: An
         ("mode", "quick", "'quick', which is no", "give it as `--mode fast` or `slow`"),
         ("kind", "c", "which is no `Literal['a', 'b']`", "give it as `--kind a` or `b`"),
         ("trials", "x", "is 'x', which is no `int`", "give it as `--trials 3`"),
-        ("trials", "true", "is 'true', which is no `int`", "give it as `--trials 3`: alone, an option is `true`"),
+        (
+            "trials",
+            "true",
+            "is 'true', which is no `int`",
+            "give it as `--trials 3`: an option without a value is `true`",
+        ),
         ("when", "soon", "which is no `datetime.datetime`", "give it as `--when 2025-12-31T08:00:00`"),
         ("when", "2025-02-30T10:00", "which is no `datetime.datetime`", "give it as `--when 2025-12-31T08:00:00`"),
     ],

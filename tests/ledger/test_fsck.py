@@ -184,7 +184,7 @@ def test_what_may_lie_in_a_region_that_is_not_described_is_left_alone(ledger: Le
     store_run(ledger, [event if not isinstance(event, Taken) else far for event in events(out)])
     store.delete(out.digest, out.nonce or "")
     blob, reuse = check(ledger, store, repair=True).problems
-    assert "it may be in region `us`, not described here" in blob.what
+    assert "it may be in region `us`, which isn't in the settings" in blob.what
     assert blob.hint == "describe `[region.us]`, or give the `--config` that does"
     assert (reuse.about, reuse.mended) == ("result", None)
     with ledger.open_run("flights") as run:

@@ -14,7 +14,7 @@ from headrace.cli.empty_arguments import refuse_empty
 from headrace.errors import UsageError
 
 COMMANDS = {
-    "init": "Make a small project that runs at once.",
+    "init": "Make a small project that you can run at once.",
     "run": "Run a pipeline.",
     "plan": "Say what a run would do, and why, without running anything.",
     "show": "Show a run: its tasks, their states, times and reasons.",

@@ -11,8 +11,8 @@ from types import FrameType
 
 INTERRUPTED = 3
 LEAVE_S = 8.0
-"""How many seconds after the second ^C or SIGTERM this process ends in any case, even if it is still waiting for a
-peer."""
+"""After the second ^C or SIGTERM, this process ends within this many seconds in any case, even if it is still waiting
+for a peer."""
 
 
 def leave_at_once(_number: int, _frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.operate.progress.wait_notice import looking_out
 
 _WORDS = {"a valid integer range": "a whole number", "a valid integer": "a whole number", "a valid float": "a number"}
-"""Words for some types: by click's words, the words that our messages use in their place."""
+"""Some of click's words for types, each with the words that our messages use instead."""
 
 
 def run(arguments: Sequence[str]) -> int:

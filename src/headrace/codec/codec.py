@@ -20,7 +20,7 @@ class Codec(Protocol):
     format changes, the codec must read both formats, or the new codec must have a new name. `safe` is True if loading
     runs no code that the bytes choose: servers and pages load only safe artifacts. Equal values should be saved as
     equal bytes. A codec that saves equal values as different bytes can be a `HasContent` too. If it isn't, its
-    docstring must say so.
+    docstring must say that equal values may make different bytes.
     """
 
     @property

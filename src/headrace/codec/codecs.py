@@ -43,8 +43,8 @@ class Codecs:
         larger value are in the store, where they are already durable.
 
         `describe` returns the name that the artifact records for a class. `digest` returns the digest of a function's
-        or class's code. If `digest` is given, as for arguments of stages, functions and classes are saved by their
-        names. Raises `CodecError` if no codec takes the value or a value inside it.
+        or class's code. If `digest` is given (it is given for arguments of stages), functions and classes are saved by
+        their names. Raises `CodecError` if no codec takes the value or a value inside it.
         """
         scalar = SCALARS.get(type(value))
         if scalar is not None and (ref := scalar(value)) is not None:

@@ -112,7 +112,9 @@ class Loader:
             case "collections.OrderedDict":
                 return OrderedDict(zip(ref.names or (), values, strict=True))
             case other:
-                raise CodecError(f"no `{other}` is made of unnamed parts", hint="install a newer Headrace")
+                raise CodecError(
+                    f"this version of Headrace can't make a `{other}` from parts", hint="install a newer Headrace"
+                )
 
     def _by_codec(self, ref: Ref) -> object:
         try:

@@ -20,7 +20,7 @@ class Kept(Protocol):
 
 
 class Draft(Protocol):
-    """A temporary file of bytes: they are written through `file`, or by a library to `path`. On exit the file is
+    """A temporary file. Its bytes are written through `file`, or by a library to `path`. On exit the file is
     deleted, unless `keep` was called."""
 
     @property
@@ -35,7 +35,7 @@ class Draft(Protocol):
 
 
 class Batch(Protocol):
-    """Drafts that become durable together when the batch is left without an error."""
+    """Drafts that become durable together when the batch's `with` block ends without an error."""
 
     def draft(self) -> Draft: ...
     def put(self, data: bytes) -> Kept: ...

@@ -17,8 +17,8 @@ from headrace.errors import CodecError
 from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref, gather
 
 PARTS_LIMIT = 100_000
-"""The most artifacts that one value may consist of. A value of more parts is saved as one artifact. Nested lists count
-together."""
+"""The most artifacts that one value may consist of, with the elements of nested lists. A list or dictionary that would
+exceed the limit is saved as one artifact."""
 
 
 def inline(codec: str, kind: str, data: bytes, content: str | None = None) -> Ref:
@@ -33,7 +33,7 @@ SPILL_BYTES = 1 << 16
 class Sink:
     """Takes a value as bytes (with `write`, `file` or `path`, whichever suits the library), or as parts (with `part`).
 
-    In either case, a small value ends up inside the artifact's row. A codec sets `kind` if loading returns a value of
+    In either case, a small value ends up in a row of the ledger. A codec sets `kind` if loading returns a value of
     another class than the saved one.
     """
 
@@ -138,7 +138,8 @@ class Sink:
         return self._draft
 
     def _small(self) -> bytes | None:
-        """Return the bytes that were written. Return None if they are in a file and too many for the artifact's row."""
+        """Return the bytes that were written. Return None if they are in a file and too many for a row of the
+        ledger."""
         if self._draft is None:
             return b"".join(self._pieces)
         if self._opened:

@@ -17,8 +17,8 @@ from headrace.spec.artifact import Ref
 class Source:
     """Gives the bytes of an artifact (with `inline`, `read` or `path`, whichever suits the library), or its parts.
 
-    `is_foreign` is True if the bytes may come from elsewhere. In that case, a codec must check the offsets that its
-    library would trust.
+    `is_foreign` is True if the bytes may come from elsewhere than this project's stages. In that case, a codec must
+    check the offsets that its library would trust.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class Folder(os.PathLike[str]):
 
     A folder is passed on like a `File`: it is copied into the store when the stage ends, and the stage that takes it
     can only read it. If two versions of a folder contain equal files, these are stored twice at first, and merged later
-    by the collector.
+    by the garbage collector.
     """
 
     path: Path

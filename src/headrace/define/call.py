@@ -214,7 +214,7 @@ class _Something:
 
 
 def _of_something(hint: Any) -> Any:
-    """Return a list type with `_Something` in place of `Any` as its element; return all other types unchanged.
+    """Return a type such as `list[Any]` with `_Something` in place of `Any`; return all other types unchanged.
 
     Without this, a list of `Any` would fit every parameter that takes a list, and a call would never be mapped over
     such a list.

@@ -44,7 +44,8 @@ def cursor(name: str) -> Cursor:
     if not _NAME.fullmatch(str(name)) or name.startswith(OURS):
         raise UsageError(
             f"a cursor can't be called `{name}`",
-            hint="use letters, digits and `_ . / : @ -`, such as `orders/day`; `headrace.` as a beginning is reserved",
+            hint="use letters, digits and `_ . / : @ -`, such as `orders/day`; names that begin with `headrace.` are"
+            " reserved",
         )
     active = resolver.get()
     if active is None:

@@ -65,7 +65,7 @@ class Handle:
         position = index + len(items) if index < 0 else index
         if not 0 <= position < len(items):
             raise TraceError(
-                f"the output of `{self._headrace_stage}` has {len(items)} parts, so none at {index}",
+                f"the output of `{self._headrace_stage}` has {len(items)} parts, so there is no part {index}",
                 hint="count from 0",
             )
         return self._part(position, items[position])
@@ -123,8 +123,8 @@ class Handle:
 
 
 def measured(handle: object) -> str | None:
-    """Return the stage's name if a handle is the output of a stage of kind `evaluate` and its type is a plain value or
-    a file; else return None."""
+    """Return the name of a handle's stage if the stage is of kind `evaluate` and the handle's value is of a plain type
+    or a file; else return None."""
     if not isinstance(handle, Handle) or handle._headrace_kind != "evaluate":
         return None
     hint = handle._headrace_hint

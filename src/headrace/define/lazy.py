@@ -29,8 +29,8 @@ class Late:
 
 
 def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -> L:
-    """Return a new record. `fields` are set now; `values` are its late fields: for each, the artifact to load, or
-    None."""
+    """Return a new record. `fields` are set now. `values` has the late fields by name, each with the artifact from
+    which it will be loaded, or with None."""
     made = object.__new__(kind)
     for field, value in {**fields, "_headrace_late": values}.items():
         object.__setattr__(made, field, value)

@@ -273,7 +273,7 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any, written
             return inner.fromisoformat(text)  # it reads more forms of ISO 8601, such as a time without seconds
         return msgspec.json.decode(text, type=hint)
     except (msgspec.DecodeError, TypeError, ValueError):
-        alone = ": alone, an option is `true`" if text == "true" else ""
+        alone = ": an option without a value is `true`" if text == "true" else ""
         raise UsageError(
             f"`{name}` of pipeline `{pipeline}` is {_brief(text)}, which is no `{shown(inner)}`",
             hint=f"give it as `{written(name, inner)}`{alone}",

@@ -1,5 +1,5 @@
 """The interfaces through which a trace and users' code reach the process that runs them. Context variables hold the
-objects that have these interfaces now."""
+objects that have these interfaces at the moment."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ class Attempt(Protocol):
         ...
 
     def saw(self, **inputs: object) -> None:
-        """Report the values that parameters really had. The output is stored under the key with these values."""
+        """Report the values that parameters really had, such as the version of a source that was read. The output is
+        stored under the key with these values."""
         ...
 
     def shortened(self, why: str) -> None:

@@ -26,7 +26,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _GROUP = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 CHECK = "__headrace_check__"
-"""The attribute of a ready-made stage's function that holds its check of arguments while a pipeline is traced."""
+"""The attribute of a ready-made stage's function that holds the check of the stage's arguments. The check is called
+while a pipeline is traced."""
 _CACHES: dict[bool | str, spec.Cache] = {True: "always", False: "never", "run": "run"}
 
 
@@ -215,7 +216,7 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
         timeout: the longest time that one attempt may take, in seconds or text such as `"6h"`; None means no limit.
         cache: `True`: an output is reused as long as nothing that determines it changes. `"run"`: an output is reused
             within its run only. `False`: an output is never reused.
-        isolation: `"fresh"` runs each attempt in a new process.
+        isolation: `"fresh"` runs each attempt in a new process; with `"warm"`, a process may run many attempts.
         portable: True if the output is the same on every platform.
         environment: a group or extra of the project's lock that the stage needs besides the project's dependencies. The
             stage's attempts run in an environment that has the group and these dependencies. Stages that don't name the

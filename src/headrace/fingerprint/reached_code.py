@@ -225,8 +225,8 @@ class ReachedCode:
             self.note(f"`{label or 'a computed import'}` in `{node.name}`: all Python of the project counts")
 
     def title(self, source: Source | None, scope: dict[str, object], qualname: str) -> str:
-        """Return the dotted name of an object, beginning with the module name of its file. If `__main__` was run from
-        `pipelines.py`, an example is `pipelines.clean`."""
+        """Return the dotted name of an object, beginning with the module name of its file. For a
+        function `clean` in a `__main__` that was run from `pipelines.py`, this is `pipelines.clean`."""
         place = source.place if source is not None else None
         if place is not None:
             return f"{place.module}.{qualname}"

@@ -17,7 +17,7 @@ def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str 
     only that function's code.
     """
     if not codes:
-        return None  # as in most runs; the argument isn't searched, since it may be a list of many thousands
+        return None  # as in most runs: the argument, perhaps a list of many thousands, isn't searched
     if param in node.over and (alone := codes.get(identity.rpartition(":")[2])) is not None:
         return alone
     return code_in(constants(dict(node.args)[param]), codes) if param in dict(node.args) else None

@@ -43,8 +43,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     """One difference: its kind and name, a short form of the value before and after,
     and the lines of code that changed.
 
-    `before` is None if the thing did not exist before, or if its value had no short form. `after` is None in the same
-    cases afterwards.
+    `before` and `after` are each None if the thing did not exist at that time, or if its value had no short form.
     """
 
     kind: Literal["input", "function", "class", "constant", "module", "file", "bundle", "package", "python", "platform"]
@@ -198,7 +197,7 @@ class _CodeDifferences:
     def given(
         self, then: tuple[Story, bytes | None], now: tuple[Story, bytes | None], node: str, param: str
     ) -> Iterator[Difference]:
-        """Yield the differences between the functions in an argument of a task.
+        """Yield how the functions in an argument of a task differ between two runs.
 
         `then` and `now` are each a run's story with the task's encoded inputs.
         """

@@ -37,7 +37,7 @@ def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Re
         return None
     try:
         decision = judge(parse(rule), catalogue_of(report))
-    except HeadraceError:  # then the task has failed, and says so
+    except HeadraceError:  # then the gate's task has failed for the same reason
         return None
     return Report(title=f"Rules of `{node.name}`", about="", passed=decision.passed, verdicts=decision.verdicts)
 
@@ -58,7 +58,7 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """A rule that does not hold, in a report of `task`, and the reason. `holds` is None if the data are not enough to
+    """A rule in a report of `task` that does not hold, and the reason. `holds` is None if the data are not enough to
     decide it."""
 
     task: str

@@ -47,7 +47,7 @@ class PastCode:
         return known
 
     def changed_given(self, run: str, node: Node, codes: Mapping[str, Code], change: Change) -> Sequence[str]:
-        """Return the names of the parts that differ in the code of functions that are arguments of a task."""
+        """Return the names of the parts that differ from an earlier run in the code of a task's function arguments."""
         now = code_given(node, change.param, codes, change.after)
         if now is None:
             return ()

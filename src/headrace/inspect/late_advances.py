@@ -30,8 +30,8 @@ class Overtaken(Struct, frozen=True, kw_only=True):
 
 
 def overtaken(views: Views, run: str) -> list[Overtaken]:
-    """Return the advances of a run that were dropped. To find them, compare the values that tasks asked for with the
-    cursors' versions."""
+    """Return the advances of a run that were dropped. They are found by a comparison of the values that tasks asked for
+    with the cursors' versions."""
     if not views.cursors():
         return []  # so that the events of a large run are not read for nothing
     advances = {

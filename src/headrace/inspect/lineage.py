@@ -32,6 +32,6 @@ def trail(project: Project, run_or_digest: str, task: str | None) -> Trail:
             except NotFoundError as error:
                 check_is_no_run(views, run_or_digest)
                 raise error
-        run = views.find(run_or_digest).run  # once: a run that begins meanwhile would be `latest` then
+        run = views.find(run_or_digest).run  # only once: later, `latest` may be another run
         name, path = named_part(views, run, task)
         return lineage.of_task(run, name, find(views, run, task) if path else None)

@@ -96,9 +96,9 @@ def _models(ref: Ref | None, path: str = "", depth: int = 2) -> Iterator[tuple[s
 def trained(run: Material, chosen: Chosen) -> str:
     """Return the task that made a model.
 
-    This is the first training task that returned exactly this artifact; later tasks may have returned it too. If a
-    later task saved the model again, so that the artifact differs, this is the first training task with the same
-    report.
+    This is the first training task that returned exactly this artifact; later tasks may have returned it too. If no
+    training task did, because a later task saved the model again, this is the first training task that returned the
+    same report with its model.
     """
     candidates = (row for row in run.rows.values() if row.kind == "train" and row.name != chosen.task)
     rows = sorted(candidates, key=lambda row: row.ordinal)

@@ -67,8 +67,8 @@ class Material(Struct, kw_only=True):
         return None if node is None else self.story.stages.get(node.stage)
 
     def element(self, task: str, param: str, ref: Ref) -> Ref:
-        """Return the value that a task got for a constant argument:
-        if the argument is mapped over, the task's own element."""
+        """Return the value that a task got for a constant argument. If the argument is a list that is mapped over, this
+        is the element for this task."""
         row, node = self.rows.get(task), self.node(task)
         if row is None or node is None or row.inputs is None or row.parent is None or param not in node.over:
             return ref

@@ -16,7 +16,7 @@ SPOKEN_FOR = (
     "headrace.stages.train.Network",
     "headrace.stages.train._torch.network.Network",
 )
-"""Types whose numbers are not results: a report is shown as a whole, and the numbers in a network are settings."""
+"""Types whose numbers are not results: a report is shown as a whole, and the numbers in a `Network` are settings."""
 Load = Callable[[Ref], object]
 
 

@@ -80,8 +80,8 @@ def cut(text: str, limit: int = SHORT) -> str:
 
 
 def told_apart(texts: Sequence[str | None], limit: int = SHORT) -> tuple[str | None, ...]:
-    """Return texts cut to `limit` characters. If the beginnings of all texts are equal, each text begins a little
-    before the first difference.
+    """Return texts cut to `limit` characters. If the texts are equal up to that length, each text begins with an
+    ellipsis and the characters shortly before the first difference.
 
     >>> told_apart(["select a from x limit 1", "select a from x limit 2", None], limit=16)
     ('…rom x limit 1', '…rom x limit 2', None)

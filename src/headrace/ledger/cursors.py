@@ -53,7 +53,7 @@ def given_up(name: str, value: Ref) -> NotFoundError:
     """Return the error for a cursor's value that the garbage collector no longer keeps."""
     return NotFoundError(
         f"the value of cursor `{name}`, {value.digest[:12]}, is no longer kept: `headrace gc` deleted it",
-        hint=f"name a version that has one (`headrace cursors {name}` lists them), or give the value itself",
+        hint=f"name a version whose value is kept (`headrace cursors {name}` lists them), or give the value itself",
     )
 
 

@@ -1,5 +1,5 @@
-"""A lease for work that only one process may do at a time: to delete blobs that no row names, or work during which no
-blob may be deleted."""
+"""A lease for work that only one process may do at a time: deleting blobs that no row names, or work during which
+no blob may be deleted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 BEAT_ROWS = 1000
 
 COLLECTOR = "the-collector"
-"""The name of the lease for this work; the other leases are named after runs."""
+"""The name of the collector's lease; every other lease has the id of a run as its name."""
 
 
 def beating(lease: Lease, rows: Iterable[T]) -> Iterator[T]:

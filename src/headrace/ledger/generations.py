@@ -169,8 +169,8 @@ def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Nam
 
 
 def unnamed_bundles(named: Inventory, runs: Iterable[RunRecord]) -> Container[str]:
-    """Return the digests of the bundles for which a run has stored the digest without a nonce. All generations with
-    these digests are needed."""
+    """For each run that names no generation of its bundle, return the bundle's digest. All generations with these
+    digests must be kept."""
     return {run.bundle for run in runs if not named.holds(run.bundle, run.number)}
 
 

@@ -34,7 +34,7 @@ class Ledger:
     """A project's ledger, at a file's path or a URL.
 
     If `project` is given, the ledger must belong to that project. The ledger's runs share the capacity of `pools` by
-    the rule `share`, which is `place.share.grant`. `clock`, if it is given, is called for the time in Unix seconds
+    the rule `share`, which is `place.share.grant`. If `clock` is given, it is called for the time in Unix seconds
     instead of the real clock.
     """
 

@@ -25,7 +25,7 @@ from headrace.spec.fleet import Pool
 from headrace.spec.intent import Advance, Intent, PointKind, Register, RegistryKind, wanted, with_preparation
 
 EARLIER_RUNS = 5
-"""How many earlier runs are searched for the same task: the latest run may have ended before it reached that task."""
+"""In how many earlier runs `earlier` looks for a task: the latest run may have ended before it reached the task."""
 
 CHUNK = 1000
 
@@ -98,7 +98,7 @@ class RunLedger:
                 db.close()
 
     def commit(self, batch: Batch) -> None:
-        """Store all changes of one tick together, or none.
+        """Store all changes of one tick (one round of the driver's loop) together, or none.
 
         Raises:
             LeaseLost: another driver took the run.

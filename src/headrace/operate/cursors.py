@@ -42,10 +42,10 @@ class CursorVersion(Struct, frozen=True, kw_only=True):
     """A version of a cursor, for display.
 
     `value` is the cursor's value in JSON's types. It is None if there is no value, if the value is large, or if JSON
-    has no form for it, as for a table. `reached` says in words how far a stage of Headrace has read its source; for
-    other values, it is None. `kept` is False if the value was deleted, so that the cursor can't be set back to the
-    value. The version was set by the task `task` of `run`, or by the person `by`, at the time `at` (Unix seconds). Each
-    of these is None if it isn't known.
+    has no form for it, as for a table. If a ready-made stage has set the value, `reached` says in words how far that
+    stage has read its source; otherwise it is None. `kept` is False if the value was deleted, so that the cursor can't
+    be set back to the value. The version was set by the task `task` of `run`, or by the person `by`, at the time `at`
+    (Unix seconds). Each of these is None if it isn't known.
     """
 
     name: str

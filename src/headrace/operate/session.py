@@ -261,7 +261,7 @@ def _opened(project: Project, pool: Pool, run_id: str, observer: Observer) -> No
 def _note_changed(project: Project, bundle: Bundle, store: Store, observer: Observer) -> None:
     """Write a note that names the files which have changed since the run began. The resumed run uses the old versions
     of these files."""
-    settings = {path.name for path in project.config_files}  # the resumed run uses the new ones
+    settings = {path.name for path in project.config_files}  # the resumed run uses the settings as they are now
     names = [name for name in changed_files(project, bundle, store) if name not in settings]
     if names:
         verb = "have" if len(names) > 1 else "has"

@@ -136,8 +136,8 @@ def register(
         aliases: aliases to point at the version.
         preparation: the task, or `TASK.PART`, that made the preparation of rows for a model. None means the preparation
             that the model was made from, if it is the only one.
-        forced: the reason to do what would be refused: aliases for an artifact whose report says no, or an artifact of
-            another kind.
+        forced: the reason to do what would be refused otherwise: to point aliases at an artifact whose report says no,
+            or to register an artifact of another kind.
 
     Raises:
         NotFoundError: there is no such artifact.

@@ -9,8 +9,8 @@ gets a grant: the amount that it may use until it asks again. The rules:
    smallest dominant share (the largest of its shares of cpus, memory and gpus). Among equal runs, the one whose grant
    last grew longest ago comes first, then the oldest run. This is dominant resource fairness (Ghodsi et al., 2011). If
    only one resource is scarce, it is max-min fairness.
-3. The neediest run may use nothing, while its attempt doesn't fit into the free resources. Then the free resources that
-   the attempt needs are reserved for this run, so that no later run gets them. There is one exception: nothing is
+3. If the neediest run has nothing yet, and its attempt doesn't fit into the free resources, then the free resources
+   that the attempt needs are reserved for this run, so that no later run gets them. There is one exception: nothing is
    reserved if, in the same computation, something was handed out to a run that came before this run in the order of
    rule 2. So an attempt that is larger than its run's share starts once the attempts of other runs have ended. After
    that, this run is the one that got resources last, so the other runs fill the pool before its next attempt.

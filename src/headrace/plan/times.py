@@ -4,8 +4,7 @@ The lower end counts only the tasks that surely run, each with its shortest time
 that may run, each with its longest time so far.
 
 A run also needs time besides its tasks: to trace, to start workers, to import. That time grows with the number of
-tasks. So the lower end takes this time only from earlier runs in which no other tasks ran than those that surely run
-now.
+tasks. So the lower end takes this time only from those earlier runs whose tasks all surely run now.
 """
 
 from __future__ import annotations

@@ -59,6 +59,6 @@ def _check_region(layers: Layers, path: tuple[str, ...], name: str, known: Colle
 
 
 def _nearest(name: str, known: Collection[str]) -> str | None:
-    import difflib  # noqa: PLC0415  needed for an error only; every command would pay for it
+    import difflib  # noqa: PLC0415  needed only for an error; at the top, every command would pay for it
 
     return next(iter(difflib.get_close_matches(name, known, 1)), None)

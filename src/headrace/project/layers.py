@@ -248,7 +248,7 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
 
 def _unknown(what: str, name: str, known: Iterable[str], origin: str) -> ConfigError:
     known = list(known)
-    import difflib  # noqa: PLC0415  needed for an error only; every command would pay for it
+    import difflib  # noqa: PLC0415  needed only for an error; at the top, every command would pay for it
 
     near = difflib.get_close_matches(name, known, 1)
     homes = [section for section, fields in SECTIONS.items() if name in keys(fields)]

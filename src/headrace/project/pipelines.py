@@ -43,7 +43,7 @@ def written(project: Project) -> Iterator[Written]:
 
 
 def written_as(target: str) -> Iterator[Written]:
-    """Yield the pipeline that `FILE:NAME` names, or nothing if there is none. FILE starts from the current folder."""
+    """Yield the pipeline that `FILE:NAME` names, if there is one. FILE is relative to the current folder."""
     file, _, name = target.rpartition(":")
     if not file.endswith(".py"):
         return

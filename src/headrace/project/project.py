@@ -240,7 +240,8 @@ def _check_encoding(root: Path) -> None:
         str(root).encode()
     except UnicodeEncodeError:
         raise ProjectError(
-            f"the project's folder has a name that isn't UTF-8: {str(root)!r}", hint="rename it, or one above it"
+            f"the project's folder has a name that isn't UTF-8: {str(root)!r}",
+            hint="rename it, or the folder above it that has such a name",
         ) from None
 
 

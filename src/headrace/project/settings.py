@@ -33,7 +33,7 @@ class LedgerSection(Section, frozen=True):
         str | None,
         Meta(
             description="The ledger's address, such as `postgresql://user@host/name`; by default SQLite in the state "
-            "folder. Put a password into `PGPASSWORD` or `~/.pgpass`, not in here."
+            "folder. Put a password into `PGPASSWORD` or `~/.pgpass`, not into this address."
         ),
     ] = None
 
@@ -77,10 +77,13 @@ class RegionSection(PlaceSection, frozen=True):
 
     store: Annotated[
         str | None,
-        Meta(description="The address of its store, as in `[store] url`. The default for region `local` is `[store]`."),
+        Meta(
+            description="The address of the region's store, as in `[store] url`. For the region `local`, the default "
+            "is `[store]`."
+        ),
     ] = None
     jurisdiction: Annotated[
-        str | None, Meta(description="The law that applies to its data, such as `EU`. It has no effect yet.")
+        str | None, Meta(description="The law that applies to the region's data, such as `EU`. It has no effect yet.")
     ] = None
 
 
@@ -90,7 +93,7 @@ class LinkSection(Section, frozen=True):
     source: Annotated[str, Meta(description="The region that the bytes leave.")] = field(name="from")
     target: Annotated[str, Meta(description="The region that the bytes go to.")] = field(name="to")
     bits_per_s: Annotated[
-        float, Meta(gt=0, description="Its speed in bits per second, used to forecast transfers.")
+        float, Meta(gt=0, description="The link's speed in bits per second, used to forecast transfers.")
     ] = 1e9
     usd_per_gb: Annotated[
         float, Meta(ge=0, description="US dollars for a GB (10^9 bytes), used to price transfers.")
@@ -111,19 +114,19 @@ class PoolSection(Section, frozen=True):
     cpu: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
-            description="Cpus to use; by default all that this machine lets the process use (affinity, control "
-            "group), or all of the cluster."
+            description="The CPUs to use; by default all that this machine lets the process use (affinity, control "
+            "group), or all CPUs of the cluster."
         ),
     ] = None
     memory_gib: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
-            description="Memory to use, in GiB; by default all that this machine lets the process use, or all of the "
-            "cluster."
+            description="The memory to use, in GiB; by default all that this machine lets the process use, or all "
+            "memory of the cluster."
         ),
     ] = None
-    gpus: Annotated[int, Meta(ge=0, description="Accelerators to use.")] = 0
-    gpu_kind: Annotated[str | None, Meta(description="The kind of its accelerators, such as `A100`.")] = None
+    gpus: Annotated[int, Meta(ge=0, description="The number of accelerators to use.")] = 0
+    gpu_kind: Annotated[str | None, Meta(description="The kind of the accelerators, such as `A100`.")] = None
     nodes: Annotated[int, Meta(ge=1, description="The number of machines in the pool.")] = 1
     usd_per_hour: Annotated[
         float,
@@ -132,9 +135,9 @@ class PoolSection(Section, frozen=True):
             description="The price of the whole pool, in US dollars per hour. The cost of attempts follows from it.",
         ),
     ] = 0.0
-    provider: Annotated[str, Meta(description="Who owns its machines.")] = "local"
+    provider: Annotated[str, Meta(description="Who owns the pool's machines.")] = "local"
     region: Annotated[
-        str, Meta(description="The region that it is in: `local`, or one that `[region.NAME]` describes.")
+        str, Meta(description="The region that the pool is in: `local`, or one that `[region.NAME]` describes.")
     ] = "local"
     environment: Annotated[
         Literal["auto", "present", "lock"],
@@ -148,8 +151,8 @@ class PoolSection(Section, frozen=True):
         Literal["auto", "on", "off"],
         Meta(
             description="Whether workers run in a namespace (bubblewrap), in which they see the store but not the rest "
-            "of the state folder. `auto`: if namespaces work here. `on`: always; the project's folder is hidden too, "
-            "and workers of root have no more rights than other users. `off`: never.",
+            "of the state folder. `auto`: if namespaces work on the machine. `on`: always; the project's folder is "
+            "hidden too, and workers that run as root have no more rights than those of other users. `off`: never.",
             extra=only_for("local", "ray"),
         ),
     ] = "auto"
@@ -179,8 +182,8 @@ class PoolSection(Section, frozen=True):
     resources: Annotated[
         dict[str, float],
         Meta(
-            description="Other resources that each worker takes of a machine, besides cpus, memory and accelerators, "
-            "by the cluster's names for them.",
+            description="The amounts of other resources that each worker takes of a machine, besides cpus, memory and "
+            "accelerators, by the cluster's names for the resources.",
             extra=only_for("ray"),
         ),
     ] = {}
@@ -210,7 +213,7 @@ class RunSection(Section, frozen=True):
 
 
 class LogSection(Section, frozen=True):
-    """Headrace's own log of runs, one line per event. It doesn't have the output of tasks: see `headrace logs`."""
+    """Headrace's own log of runs, one line per event. For the printed output of tasks, see `headrace logs`."""
 
     file: Annotated[
         str | None,

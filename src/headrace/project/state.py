@@ -60,7 +60,7 @@ def open_ledger(project: Project) -> Ledger:
 
 
 def _owner(project: Project) -> str:
-    """Return the name of the project that must own the ledger. If the settings name a ledger, that is this project's
+    """Return the name of the project that must own the ledger. If the settings name a ledger, return this project's
     name, because other projects may use the same ledger.
 
     For the ledger in the state folder, the name is empty.

@@ -1,4 +1,4 @@
-"""Renderers of a report: as an HTML page, as Markdown, and as text for a terminal. All reports use the same ones."""
+"""Renderers of a report: as an HTML page, as Markdown, and as text for a terminal. All reports use these renderers."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SIZE = 9.5
 LETTER = 0.56
 """The approximate width of a letter, as a share of the text's size."""
 MOST = 7
-"""The most round numbers that are marked along an axis."""
+"""Up to this many round numbers are marked along an axis."""
 TICK = 0.34
 """The distance from a text's middle down to its baseline, as a share of the text's size."""
 

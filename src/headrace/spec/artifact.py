@@ -12,7 +12,7 @@ from headrace.spec.noun import Row
 _encode = msgspec.json.Encoder().encode
 
 INLINE_LIMIT_BYTES = 4096
-"""A value of at most this many bytes is kept in the ledger's row instead of the store."""
+"""A value of at most this many bytes is kept in a row of the ledger instead of the store."""
 
 
 class Ref(Row, frozen=True):
@@ -22,7 +22,7 @@ class Ref(Row, frozen=True):
     `size` is the number of bytes. `codec` names the codec that reads the bytes. `type` is the class of the value,
     `module.Qualname`; for a class of the project, `@` and twelve hex digits of the digest of its code follow. `inline`
     holds the bytes of a small value. For a larger value, `nonce` names the generation in the store. Both are None for a
-    value that consists of parts only. `content` is the digest of the value itself. Only those codecs give it that may
+    value that consists of parts only. `content` is the digest of the value itself. It is given only by codecs that may
     save equal values as different bytes. `parts` are the artifacts of the elements. `names` are the names of the parts,
     if they have names (fields of a record, or keys of a dictionary).
     """

@@ -17,9 +17,9 @@ class Claim(Noun, frozen=True):
     """A live run's claim on a pool.
 
     `used` is what the run uses now. `want` is all that it would use if it could, including `used`. `least` is what the
-    run's next attempt needs. If `least` is zero, the need isn't known: the attempt is then assumed to take one cpu and
-    its share of the other resources wanted. `held` is what the run was last granted. `served` orders the runs by when
-    their grants last grew: the later, the larger.
+    run's next attempt needs. If `least` is zero, the need isn't known: each attempt is then assumed to take one cpu,
+    and the memory and gpus that the run still wants are divided by the number of cpus that it still wants. `held` is
+    what the run was last granted. `served` is larger for runs whose grants last grew later.
     """
 
     want: Amount

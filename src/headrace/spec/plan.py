@@ -15,7 +15,7 @@ class PlannedTask(Noun, frozen=True):
     """The planned decision about one task, and the reason to show the user.
 
     `expected_s` (seconds) and `expected_usd` (US dollars) are None if they aren't known. `expected_usd` is a range
-    (low, high) if the cost depends on a cut-off or a gate. `width` is 1, or the number of elements of a mapped task; it
+    (low, high) if the task may still be skipped or reused. `width` is 1, or the number of elements of a mapped task; it
     is None if that number isn't known before the run. `needs` names the tasks whose outputs this task needs. `bytes` is
     the number of bytes that a transfer moves, and None for other tasks. `notes` say where the key covers more code than
     the task's function reaches, and which secrets the task needs that aren't set.
@@ -40,8 +40,8 @@ class Plan(Noun, frozen=True):
     """All planned tasks in the order in which they were traced.
 
     `expected_s` is a range (low, high) in seconds, or None if a task never ran before. `expected_usd` is a range in US
-    dollars. The low end assumes that every task that may be cut off, held back or reused will be; the high end assumes
-    that none will be. `bound_usd` is a lower bound for the cost of any plan. `gap` is how far `expected_usd` may be
+    dollars. The low end of a range counts only tasks that are sure to run; the high end also counts those that may be
+    skipped or reused. `bound_usd` is a lower bound for the cost of any plan. `gap` is how far `expected_usd` may be
     above `bound_usd`. `partial` is true if the pipeline's body asked for a value, so that the tasks after it aren't
     known yet.
     """

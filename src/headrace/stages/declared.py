@@ -203,7 +203,7 @@ def _alternatives(info: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
 
 
 def _choices(kind: Any, name: str) -> list[str]:
-    """Return the allowed values of all fields with this name, as far as their types list them."""
+    """Return the values that the fields called `name` may have. Only `Literal` types and tags list their values."""
     found: dict[str, None] = {}
     for info in _infos(msgspec.inspect.type_info(kind)):
         if not isinstance(info, msgspec.inspect.StructType):

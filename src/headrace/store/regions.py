@@ -79,8 +79,8 @@ class Everywhere:
         return sizes
 
     def verify(self, digest: str, nonce: str) -> None:
-        """Read a whole blob and compare its bytes with its digest. Raise `BlobMissing` or `BlobDamaged` if the blob
-        isn't right."""
+        """Read a whole blob and compare its bytes with its digest. Raise `BlobMissing` if no store has the blob, and
+        `BlobDamaged` if its bytes are damaged."""
         self._having(digest, nonce).verify(digest, nonce)
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:

@@ -26,8 +26,8 @@ class Gone(Exception):
 
 
 class Channel:
-    """Reads the driver's messages, and sends reports to it. When the driver is gone, each report is written to the
-    spool at once, with all that are unacknowledged: this process may be killed before its attempt ends."""
+    """Reads the driver's messages, and sends reports to it. When the driver is gone, each new report is appended at
+    once to the spool in the store, with all unacknowledged ones: this process may be killed before its attempt ends."""
 
     def __init__(self, line: socket.socket, spill: Callable[[bytes], None], stop: Stop) -> None:
         self._line = line

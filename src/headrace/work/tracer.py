@@ -154,7 +154,8 @@ class Asker:
         return self._desk.load(ref, verify=True)
 
     def _keep_late(self, record: Late, late: Mapping[str, Ref | None]) -> Ref:
-        """Return a record's artifact without loading its late values, which may be large or in another region.
+        """Return a record's artifact without loading its late fields (`define.lazy`): their values may be large, or in
+        another region.
 
         If a late field other than the first has no artifact, it is left out. So the keys of tasks don't change when a
         class gets another late field.

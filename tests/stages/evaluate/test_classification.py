@@ -244,7 +244,7 @@ def test_keys_too_great_for_floats_are_told_apart() -> None:
 def test_a_threshold_is_chosen_on_validation_rows_only(people: pa.Table) -> None:
     found = judged(people.slice(0, 300), valid=people.slice(300), threshold="valid:f1")
     assert "chosen on validation" in found.report.about
-    for threshold, told in {"test:f1": "rows that it is judged by", "valid:f2": "can't be read"}.items():
+    for threshold, told in {"test:f1": "rows on which the model is judged", "valid:f2": "can't be read"}.items():
         with pytest.raises(UsageError, match=told):
             judged(people.slice(0, 300), valid=people.slice(300), threshold=threshold)
     with pytest.raises(UsageError, match="needs validation rows"):

@@ -463,7 +463,7 @@ def test_logfmt_and_what_web_servers_write() -> None:
     assert (row["path"], row["status"], row["size"], row["ident"]) == ("/a", 200, 2326, None)
     assert row["time"].isoformat() == "2000-10-10T13:55:36-07:00"
     assert short["agent"] is None
-    assert bad == ["it doesn't match the pattern", "its time is none: '10/Foo/2000:13:55:36 -0700'"]
+    assert bad == ["it doesn't match the pattern", "its time can't be read: '10/Foo/2000:13:55:36 -0700'"]
 
 
 def test_an_event_of_several_lines_waits_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:

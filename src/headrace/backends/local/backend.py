@@ -52,9 +52,10 @@ from a sleep takes about as long."""
 class LocalBackend:
     """The workers of one run on this machine. A zygote for each environment forks the workers and watches them.
 
-    `spool` is the spool of the region's store. `prefix` are the arguments that start a namespace (empty: no namespace).
-    `spawned` is a zygote that is already started and is used for the first environment (None: there is no such zygote).
-    `grace_s` is how long an attempt may take to stop, in seconds.
+    `spool` is the spool of the region's store: workers that have no driver write their reports there. `prefix` are the
+    arguments that start a namespace (empty: no namespace). `spawned` is a zygote that is already started and is used
+    for the first environment (None: there is no such zygote). `grace_s` is how long an attempt may take to stop, in
+    seconds.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class LocalBackend:
         return notices
 
     def adopt(self) -> Iterable[Heard]:
-        """End an earlier driver's processes, after a short wait, and return the reports that they spilled."""
+        """End an earlier driver's processes, after a short wait, and return their reports from the spool."""
         end_leftovers(self._notes)
         return spilled(self._spool, self._hello.run)
 

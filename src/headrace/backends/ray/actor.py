@@ -7,7 +7,7 @@ An actor outlives its driver. For the next driver, it keeps all reports that no 
 takes the actor over with a higher epoch. From then on, the actor ignores drivers with a lower epoch.
 
 If no driver calls an actor for a while, the actor lets its worker leave as soon as the worker is idle. The worker then
-spills its unacknowledged reports to the store.
+writes (spills) its unacknowledged reports to the store.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from headrace.report.measures import bytes_text, count_text
 @click.command()
 @click.argument("place", required=False, metavar="[FOLDER_OR_URL]")
 @click.option("--keep", type=options.COUNT, metavar="N", help="Keep only the newest N snapshots; delete the others.")
-@click.option("--deep", is_flag=True, help="Also read the blobs copied earlier, and copy damaged ones again.")
+@click.option("--deep", is_flag=True, help="Also read the blobs of earlier backups, and copy damaged ones again.")
 @options.as_json
 @options.config
 def command(place: str | None, keep: int | None, deep: bool, as_json: bool, config: Path | None) -> int:
@@ -40,5 +40,5 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
     if result.forgotten:
         gone = f"{count_text(len(result.forgotten), 'older snapshot')} and {count_text(result.deleted, 'blob')}"
         say(f"    deleted {gone}", "dim")
-    tell_lacking(made.lacking, "no store described here has them whole")
+    tell_lacking(made.lacking, "none of the stores in the settings has them undamaged")
     return code_of(made.lacking)

@@ -29,7 +29,7 @@ from headrace.project import project
 @click.option(
     "--paired/--no-paired",
     default=None,
-    help="Compare reports on the same rows row by row, or don't. By default, this is done for up to 100,000 rows.",
+    help="Whether to compare reports on the same rows row by row; by default, if there are up to 100,000 rows.",
 )
 @click.option(
     "--to", type=options.FILE, metavar="FILE", help="Write one self-contained HTML page, with curves, to this file."
@@ -44,8 +44,8 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Shows parameters, code and inputs that differ, and metrics, curves, times and costs side by side. Each other run
-    is compared with the first RUN; tasks are compared with tasks of the same name.
+    """Shows parameters, code and inputs that differ, and metrics, curves, times and costs side by side. Each further
+    RUN is compared with the first, and each task with the task of the same name.
     """
     form_of(to, PAGES, "a comparison")
     found = project.load(overlay=config)

@@ -20,8 +20,8 @@ from headrace.project import project
 @options.config
 def command(run_id: str, task: str, use_pdb: bool, new_code: bool, config: Path | None) -> int:
     """Calls the stage in this process, so that a debugger can step through it. The output is printed, and nothing is
-    recorded. For a mapped task, name one element: `fit[depth=4]`. If the stage raises an exception on a terminal, the
-    debugger opens at that line.
+    recorded. For a mapped task, name one element: `fit[depth=4]`. If the stage raises an exception and you are at a
+    terminal, the debugger opens at the line that raised it.
     """
     value = debug.debug(project.load(overlay=config), run_id, task, use_pdb=use_pdb, new_code=new_code)
     say(repr(value))

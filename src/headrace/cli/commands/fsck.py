@@ -27,7 +27,7 @@ from headrace.report.measures import bytes_text, count_text
 @options.as_json
 @options.config
 def command(deep: bool, repair: bool, as_json: bool, config: Path | None) -> int:
-    """Checks the ledger's own integrity, and that each blob that the ledger names is in a store with the right size.
+    """Checks the ledger's own integrity, and that each blob that the ledger names is in a store and has the right size.
     With `--deep`, it also checks the bytes of each blob in each region, and the rows of each run against its events.
 
     The exit code is 0 if all is well or was repaired, and 5 if something is damaged.

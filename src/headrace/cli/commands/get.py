@@ -46,8 +46,8 @@ def command(
 
     The file has the artifact's own format: Arrow, JSON, SVG, or a model's format. Several outputs or a list are written
     as JSON if they hold plain values only. A table is written as Arrow, or as the suffix of `--to` says: `.csv`,
-    `.parquet`, `.json`, `.jsonl`. A report is written as text, or by suffix as `.md`, `.json`, `.html`. Other suffixes
-    are refused.
+    `.parquet`, `.json`, `.jsonl`. A report is written as text, or as the suffix of `--to` says: `.md`, `.json`,
+    `.html`. Other suffixes are refused.
     """
     found = project.load(overlay=config)
     if logged is None:

@@ -22,7 +22,7 @@ def command() -> None:
 
 @command.command("export")
 @click.argument("file", type=options.FILE, metavar="FILE")
-@click.option("--no-blobs", is_flag=True, help="Leave out the artifacts: the other ledger uses the same store.")
+@click.option("--no-blobs", is_flag=True, help="Leave out the artifacts, for a ledger that uses the same store.")
 @options.as_json
 @options.config
 def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
@@ -42,7 +42,7 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
         return code_of(exported.lacking)
     size = bytes_text(exported.bytes)
     say(f"{count_text(exported.runs, 'run')} and {count_text(exported.blobs, 'blob')} ({size}) in {file}")
-    tell_lacking(exported.lacking, "no store has them whole")
+    tell_lacking(exported.lacking, "no store has them undamaged")
     return code_of(exported.lacking)
 
 

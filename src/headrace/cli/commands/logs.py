@@ -25,7 +25,7 @@ from headrace.report.marks import printable
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
     """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, the output of all tasks
     is printed, with a line above each part that names its task. With TASK, only that task's output is printed, and a
-    line on stderr says when another attempt begins. A reused task has printed nothing in RUN: what it printed in the
+    line on stderr says when another attempt begins. A reused task has printed nothing in RUN, so its output from the
     run that made its result is shown.
 
     On a terminal, only text and colours are passed on; other control codes are shown as text. With `--follow`, values
@@ -41,9 +41,7 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
 
 def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
     """Return the run and the task whose printed output is shown. For a reused task, these are the run and task that
-    made its result, else `run` and `task`.
-
-    For a reused task, a note on stderr says where the output comes from.
+    made its result, and a note on stderr says so. For any other task, these are `run` and `task`.
     """
     made = maker(views, run, task)
     if made is None:

@@ -49,7 +49,7 @@ def command(
     preparation of `prepare.clean`, the preparation is registered with it.
 
     There are four ways to name the artifact. RUN and TASK mean the output of a run's task; add a part, `TASK.PART`, for
-    one of several outputs (without a part, a model is the field `model`). RUN alone means the run's model. DIGEST is
+    one of several outputs (for a model, the default is the part `model`). RUN alone means the run's model. DIGEST is
     the artifact's digest or the beginning of it. NAMED is the address of another version, such as `model:NAME:3`.
 
     If a report on the artifact says no or can't be read, no alias is pointed at the version, unless

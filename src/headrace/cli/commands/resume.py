@@ -28,8 +28,8 @@ def command(
     """Runs the tasks that failed, were skipped or were cancelled, or that haven't run yet. Tasks that succeeded don't
     run again. Without `--timeout`, the run's own timeout starts again from zero.
 
-    If a driver died and left attempts running, they are ended on this machine. On a Ray cluster they go on, and their
-    results are used. The exit codes are those of `headrace run`.
+    If a driver died and left attempts running, those on this machine are ended. Those on a Ray cluster go on, and
+    their results are used. The exit codes are those of `headrace run`.
     """
     limit = None if timeout is None else options.time_limit(timeout)
     found = project.load(overlay=config)

@@ -46,8 +46,9 @@ SPARE = ("cost", "took", "state")
 @options.config
 def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: bool, config: Path | None) -> int:
     """With `--json`: `{"runs": [...]}`, each run as in `headrace show --json`, without its tasks. With `--sort`, each
-    run also has its `metric`. Metrics are read from reports, logged values and dictionaries of the newest 500 runs. If
-    several tasks have the metric, the best value counts, or the last value if it isn't known whether more is better.
+    run also has its `metric`. Metrics are read from the reports, logged values and returned dictionaries of the newest
+    500 runs. If several tasks have the metric, the best value counts, or the last value if it isn't known whether more
+    is better.
     """
     found = project.load(overlay=config)
     again = partial(_again, pipeline, sort)

@@ -107,15 +107,14 @@ def _stage_row(stage: StageView, reason: str) -> list[Cell]:
 
 
 def _state(states: dict[str, int]) -> str:
-    """Return the most important state among a stage's tasks. `running` is the most important one, then come `failed`
-    and the others in `order`."""
+    """Return the most important state among a stage's tasks: the first state in `order` that one of the tasks has."""
     order = ("running", "failed", "cancelled", "waiting", "succeeded", "reused", "skipped")
     return next((state for state in order if states.get(state)), "waiting")
 
 
 def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
-    """Return, for each stage, the reason why tasks are in the stage's most important state (here, `failed` is the most
-    important state, and `reused` the least).
+    """Return, for each stage, the reason why tasks are in the stage's most important state. In this function (`order`),
+    `failed` is the most important state, and `reused` the least.
 
     If tasks are in this state for different reasons, the text gives the first task's reason and says how many tasks
     have another reason.

@@ -20,8 +20,8 @@ from headrace.project import project
 @options.config
 def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
     """Asks the attempt of TASK to stop early, on whatever machine it is. For a mapped task, all running elements are
-    asked. A training then stops after its current step, and the run goes on with the model that it has by then. The
-    result says that it was stopped early, and no other run reuses it.
+    asked. A training then stops after its current step, and the run goes on with the model that the training has by
+    then. The result says that it was stopped early, and no other run reuses it.
 
     These stages stop early: `train.torch`, `train.finetune`, `train.lightgbm`, trials of `train.search`, stages with
     `train.callbacks`, and your own that ask `hr.attempt().told()`. Other stages go on to their end; to end the whole

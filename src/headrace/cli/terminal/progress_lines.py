@@ -20,8 +20,8 @@ EVERY_S = 2.0
 
 
 class PlainObserver:
-    """An observer that prints a line on stderr when a task begins or ends, or, for a wide stage, one line every two
-    seconds.
+    """An observer that prints a line on stderr when a task begins or ends. For a wide stage, it prints one line every
+    two seconds instead.
 
     For a resumed run, it also prints which tasks had succeeded before.
     """

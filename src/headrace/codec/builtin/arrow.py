@@ -25,7 +25,7 @@ the system each time.
 """
 
 SMALL_BYTES = 1 << 16
-"""Data with fewer bytes than this is written in memory first, since most such data ends up in the artifact's row."""
+"""Data with fewer bytes than this is written in memory first, since most such data ends up in a row of the ledger."""
 
 
 class ArrowCodec:
@@ -268,7 +268,7 @@ def _cut(table: Any) -> Iterator[Any]:
     """Yield the batches of a table. The number of rows in a batch depends only on the table's schema.
 
     Arrow would fill the gap behind some columns with the bytes that follow in memory. So these columns are copied:
-    those whose values vary in length, and all columns at the table's end.
+    those whose values vary in length, and, in the table's last batch, all columns.
     """
     rows = batch_rows(table.schema)
     for start in range(0, table.num_rows, rows):

@@ -2,7 +2,7 @@
 
 Each batch begins with a flatbuffer that lists the lengths of the batch's columns and buffers. A compressed buffer
 begins with its unpacked size. pyarrow allocates memory for these sizes without showing them first. The field numbers
-below are those of Arrow's `Message.fbs` and `File.fbs`; pyarrow itself verifies the rest of a flatbuffer.
+below are those of Arrow's `Message.fbs` and `File.fbs`; pyarrow itself verifies all other fields.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from headrace.codec.sink import Sink
 from headrace.codec.source import Source
 
 SMALL_BYTES = 1 << 16
-"""An array with fewer bytes than this is written in memory first, since most such arrays end up in the artifact's
-row."""
+"""An array with fewer bytes than this is written in memory first, since most such arrays end up in a row of the
+ledger."""
 
 
 class NumpyCodec:

@@ -17,8 +17,8 @@ from headrace.codec.source import Source
 from headrace.errors import CodecError
 
 SMALL_BYTES = 1 << 16
-"""A frame with fewer bytes than this is written in memory first, since most such frames end up in the artifact's
-row."""
+"""A frame with fewer bytes than this is written in memory first, since most such frames end up in a row of the
+ledger."""
 
 ROWS = 1 << 20
 """The number of rows in a record batch. It doesn't depend on the frame's chunks."""

@@ -23,7 +23,7 @@ from headrace.errors import CodecError
 class SklearnCodec:
     """An estimator in skops' format. Equal estimators make equal bytes: ids of this process and dates are removed.
 
-    The codec takes estimators of scikit-learn that hold only scores and objects that `skops_check` knows. Trees are
+    The codec takes estimators of scikit-learn that hold only objects and functions that `skops_check` knows. Trees are
     checked before they are used, since scikit-learn trusts their indices. An estimator that holds anything else (a
     function or class of the project) is pickled instead.
     """

@@ -88,8 +88,8 @@ FUNCTIONS = {
     "sklearn.utils.validation.check_array",
 }
 SCORES = ("sklearn.feature_selection.", "sklearn.metrics.")
-"""Modules whose public functions an estimator may hold: scores and kernels. None of these functions reads or writes
-files. Compiled functions are refused, since they don't check their arguments."""
+"""Modules whose public functions an estimator may hold: functions that compute scores or kernels. None of these
+functions reads or writes files. Compiled functions are refused, since they don't check their arguments."""
 
 UFUNCS = {
     "numpy",

@@ -55,7 +55,7 @@ def _fill_without_source(follow: Follow, node: Node, function: types.FunctionTyp
 
 def carried(follow: Follow, node: Node, function: types.FunctionType, prefix: str = "") -> set[str]:
     """Add an edge for each value that a function object holds besides its code: in cells, defaults and attributes.
-    Return those of these three kinds that have values that can't be read."""
+    Return the kinds (`cell`, `default`, `attribute`) of the values that can't be read."""
     unread = set()
     for label, name, value in _carried(function):
         encoded = follow.value(node, f"{prefix}{label} {name}", value, f"{node.name}.{prefix}{name}")
@@ -112,8 +112,8 @@ def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ..
 
 
 def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
-    """Return whether a decorator or base that belongs to a distribution may read the docstring. This is assumed if the
-    module of the decorator or base contains `__doc__`."""
+    """Return whether a decorator or base that belongs to a distribution may read the piece's docstring. This is assumed
+    if the module of the decorator or base contains `__doc__`."""
     for chain in piece.outer:
         resolved = resolve(chain, scope)
         if resolved is not None and follow.reach.reads_docs(resolved.value):
@@ -122,8 +122,7 @@ def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
 
 
 def _around_edges(follow: Follow, node: Node, source: Source, found: Found, scope: Scope) -> None:
-    """Add an edge to the text of the function around a closure. This is done if a value of the closure can't be
-    read."""
+    """If a value of a closure can't be read, add an edge to the text of the function around the closure."""
     around = source.node(found.around) if found.around is not None else None
     if around is None or found.around is None:
         return

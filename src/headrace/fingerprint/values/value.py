@@ -355,7 +355,7 @@ def kind_name(value: object) -> str:
 
 
 def is_random(kind: type) -> bool:
-    """Return whether a class is one of random number generators, whose state changes with each draw."""
+    """Return whether the instances of a class are random number generators, whose state changes with each draw."""
     names = {type_name(base) for base in kind.__mro__}
     return bool(names & RANDOM) and "random.SystemRandom" not in names
 

@@ -30,8 +30,8 @@ class Made(Struct, frozen=True, kw_only=True):
 
     `arguments` are the values that the pipeline passed to the task, and `needs` are the tasks whose outputs it took. If
     the output is a table that can be counted, `rows` and `columns` are the numbers of its rows and columns. If the
-    output has several tables, `tables` holds the number of rows of each, by name. If `run` is forgotten, `seconds`,
-    `cpu_s` and `usd` are None, and an even earlier run may have done the work.
+    output has several tables, `tables` holds the number of rows of each, by name. If `run` is forgotten (deleted by
+    `headrace gc`), `seconds`, `cpu_s` and `usd` are None, and an even earlier run may have done the work.
     """
 
     task: str
@@ -60,7 +60,7 @@ class Made(Struct, frozen=True, kw_only=True):
 
 class Training(Struct, frozen=True, kw_only=True):
     """The facts about the model's training. `peak_gib` is the peak of the worker's memory. `seeds` are the arguments
-    whose names end like the name of a seed.
+    and parameters whose names end in `seed` or `random_state`.
 
     If the run of the training is forgotten, times and counts are None, and fields that only that run could fill are
     empty.

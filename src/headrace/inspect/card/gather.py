@@ -407,8 +407,8 @@ def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
 
 
 def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]:
-    """Yield the warnings for users of the model that follow from the record. The limits that reports state are not
-    among these."""
+    """Yield the warnings for users of the model that follow from the record. Limits that reports state are not
+    included."""
     if not results:
         yield "No report judges this model: nothing here says how good it is."
     elif all(each.report.passed is None for each in results):
@@ -428,7 +428,7 @@ def _held_back(run: Material, below: Iterable[str]) -> Iterator[str]:
     the reason, for example a gate."""
     for row in (run.rows[name] for name in below):
         if row.state in ("skipped", "failed", "cancelled"):
-            yield f"Task `{row.name}` after it was {row.state}: {row.reason}."
+            yield f"Task `{row.name}`, which depends on the model, has the state `{row.state}`: {row.reason}."
 
 
 def _ways(chosen: Chosen, run: Material, names: Sequence[Named]) -> Iterator[str]:

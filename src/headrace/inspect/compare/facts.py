@@ -40,8 +40,8 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 class CodeChange(Struct, frozen=True, kw_only=True):
-    """A part of a stage's code that differs: its text or digest in each run,
-    and how its lines differ from the first run."""
+    """A part of a stage's code that differs between the runs: its text or digest in each run, and how its lines differ
+    from those in the first run."""
 
     stage: str
     kind: str

@@ -90,7 +90,7 @@ def plain_name(name: str) -> str:
 
 def _pour(aside: Path, path: Path) -> None:
     """Copy the temporary file to a device, such as a pipe. Libraries can't write to a pipe directly, since they seek in
-    their files."""
+    the file that they write."""
     with aside.open("rb") as file, path.open("wb") as device:
         shutil.copyfileobj(file, device)
 

@@ -122,8 +122,8 @@ def readings(views: Views, run: str, load: Load) -> list[Reading]:
 
 
 def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[Reading]:
-    """Yield each number once. If a report has the same number, only the report's number is yielded, and the other
-    number's name is added to its names."""
+    """Yield each number of a task once. If the task's report has the same number, only the report's number is yielded,
+    with the other number's name in `also`."""
     also: dict[str, list[str]] = {name: [] for name in told}
     for name, each in its.items():
         fact = _fact_of(each, told)
@@ -136,8 +136,8 @@ def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[R
 
 
 def _fact_of(reading: Reading, told: Mapping[str, Reading]) -> str | None:
-    """Return the name of the number in a report that equals this one, or None:
-    `AUC` for `metrics.AUC` or `test/AUC`."""
+    """Return the name of the report's number that is the same number as this one, such as `AUC` for `metrics.AUC` or
+    `test/AUC`. Return None if the report has no such number."""
     if reading.name in told:
         return reading.name
     last = re.split(r"[./]", reading.name)[-1]

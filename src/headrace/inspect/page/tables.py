@@ -14,8 +14,8 @@ from headrace.report.numbers import bracketed
 MAX_ROWS = 2000
 MAX_COLUMNS = 12
 FEW = 4
-"""If there are at most this many tasks, the table has a column for each task as soon as there are more than
-`MAX_COLUMNS // 2` numbers."""
+"""If there are at most this many tasks, the table of their numbers has a column for each task, instead of a row, as
+soon as there are more than `MAX_COLUMNS // 2` numbers."""
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:

@@ -64,8 +64,8 @@ class Database(Protocol):
         """Run a statement that must find or change a row.
 
         Raises:
-            Unmet: the statement found or changed no row. The error may be raised only when the transaction ends. The
-                transaction stores nothing.
+            Unmet: the statement found or changed no row, and the transaction stores nothing. The error may come late,
+                at the end of the transaction.
         """
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
@@ -104,7 +104,7 @@ class Database(Protocol):
         not judged."""
 
     def hurry(self) -> None:
-        """From now on, wait only briefly for a slow or broken connection: the work is done, or was given up."""
+        """From now on, wait only briefly for a slow or broken connection: the caller's work is done or given up."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -158,10 +158,10 @@ class PostgresDatabase:
                 self._link.execute(b"ROLLBACK")
 
     def begin_reading(self) -> None:
-        """Do nothing: here each lookup sees what is stored when it runs."""
+        """Do nothing: on a server, each lookup sees what is stored when the lookup runs."""
 
     def end_reading(self) -> None:
-        """Do nothing: here each lookup sees what is stored when it runs."""
+        """Do nothing: on a server, each lookup sees what is stored when the lookup runs."""
 
     def troubles(self) -> AbstractContextManager[None]:
         """Return a context that turns exceptions of the server or the connection into our errors, with a hint."""
@@ -186,7 +186,7 @@ class PostgresDatabase:
         return link_to(self.url)
 
     def hurry(self) -> None:
-        """From now on, wait only briefly for a slow or broken connection: the work is done, or was given up."""
+        """From now on, wait only briefly for a slow or broken connection: the caller's work is done or given up."""
         self._patience_s = 0.0
         self._link.hurries = True
 

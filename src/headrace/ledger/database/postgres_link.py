@@ -25,7 +25,7 @@ LOOK_S = 20.0
 """After this many seconds without an answer, a second connection checks whether the server is alive."""
 
 REACH_S = 10
-"""How many seconds the check whether the server is alive may take, as a whole number."""
+"""The time limit in seconds, a whole number, for the check whether the server is alive."""
 
 ANSWER_S = 1800.0
 """How many seconds to wait for an answer if the server is alive. The limit is needed because a single session may

@@ -109,7 +109,7 @@ REFUSALS = (
     (
         r'role "(.*?)" does not exist',
         "has no user `{0}` on its server",
-        "name another in the URL, or have the server's administrator create it: CREATE ROLE ... LOGIN PASSWORD",
+        "name another user in the URL, or have the server's administrator create it: CREATE ROLE ... LOGIN PASSWORD",
     ),
     (
         r"(no pg_hba.conf entry .*)",
@@ -136,7 +136,7 @@ STATES = {
     "23505": ("already holds what was to be added: another process was first", "try again"),
     "25006": (
         "can't be written to: its server, or this user's session, is read-only",
-        "name the primary server in `[ledger] url`, and see to `default_transaction_read_only`",
+        "name the primary server in `[ledger] url`, and check `default_transaction_read_only`",
     ),
     "40001": ("had conflicts with other transactions for too long", "try again"),
     "40P01": ("had conflicts with other transactions for too long", "try again"),

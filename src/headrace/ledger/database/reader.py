@@ -18,9 +18,9 @@ T = TypeVar("T")
 class Reader(Generic[T]):
     """Makes structs of one type from rows.
 
-    `made` describes each field that is not a column, by a function that makes the field and the names of the columns
-    that the function takes. Columns without a field of their name are ignored. A field with neither a column nor a
-    default is an error.
+    For each field that is not a column, `made` has a tuple: a function that makes the field, then the names of the
+    columns that the function takes. Columns without a field of their name are ignored. A field with neither a column
+    nor a default is an error.
     """
 
     def __init__(self, kind: type[T], **made: tuple[Any, ...]) -> None:

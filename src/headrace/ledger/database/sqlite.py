@@ -164,8 +164,8 @@ def connect(path: Path, *, project: str = "") -> SqliteDatabase:
 
 
 def connect_to_read(path: Path, *, project: str = "") -> SqliteDatabase:
-    """Return a connection to read the ledger at `path`. This also works if the user may not write the file, even if no
-    other process has it open."""
+    """Return a connection to read the ledger at `path`. This works even if the user may not write the file and no other
+    process has it open."""
     if (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or path.with_name(f"{path.name}-wal").exists():
         found = connect(path, project=project)
         # A small cache: most pages are read once, and getting fresh memory for a page takes longer than reading it.
@@ -249,7 +249,7 @@ class Troubles:
 
 def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerError:
     """Return our error for an SQLite exception, with a message and a hint for the user."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it is detail
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the higher bits only add detail
     if code == sqlite3.SQLITE_ERROR:  # our statements are right, so a table is missing or has other columns
         return LedgerDamaged(
             f"the ledger `{path}` isn't in the expected form: {_said(error)}",
@@ -276,7 +276,7 @@ _TROUBLES = {
     ),
     sqlite3.SQLITE_READONLY: (
         "can't be written to",
-        "make the file and its folder writable, or move the state by HEADRACE_HOME",
+        "make the file and its folder writable, or set HEADRACE_HOME to a writable folder",
     ),
     sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "free some space there, then resume the run"),
     sqlite3.SQLITE_IOERR: (
@@ -319,7 +319,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         return
     if _number(db, "application_id") != APPLICATION:
         raise LedgerError(
-            f"`{path}` is a database of another program", hint="move it away, or the state by HEADRACE_HOME"
+            f"`{path}` is a database of another program", hint="move it away, or set HEADRACE_HOME to another folder"
         )
     if version > SCHEMA:
         raise LedgerVersionError(
@@ -363,8 +363,8 @@ def _create(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log. For the statement that does this, SQLite doesn't wait for other processes, so it is
-    tried again for up to `TIMEOUT_S`."""
+    """Switch to a write-ahead log. For the statement that does this, SQLite doesn't wait for other processes, so the
+    statement is tried again for up to `TIMEOUT_S`."""
     end = time.monotonic() + TIMEOUT_S
     while True:
         try:

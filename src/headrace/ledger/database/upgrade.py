@@ -66,7 +66,7 @@ def begin_shared(url: str) -> Iterator[Connection]:
 
 def _file_version(path: Path) -> int:
     if not path.exists():
-        raise NotFoundError(f"there is no ledger `{path}` yet", hint="the first run makes it, up to date")
+        raise NotFoundError(f"there is no ledger `{path}` yet", hint="the first run creates it with the newest tables")
     with Troubles(path), closing(sqlite3.connect(path)) as db:
         found: int = db.execute("PRAGMA user_version").fetchone()[0]
         return found
@@ -84,7 +84,9 @@ def _migrate_shared(url: str) -> int:
     with closing(PostgresDatabase(url)) as db, db.troubles():
         before = version(db)
     if before is None:
-        raise NotFoundError(f"there is no ledger at `{masked(url)}` yet", hint="the first run makes it, up to date")
+        raise NotFoundError(
+            f"there is no ledger at `{masked(url)}` yet", hint="the first run creates it with the newest tables"
+        )
     if before < SCHEMA:
         try:
             with begin_shared(url) as connection:

@@ -6,8 +6,8 @@
 Repair copies a blob that is damaged in one region from another region. A blob that no region has whole is copied from
 another generation with the same bytes, for example one that the task made when it ran again. If there is no such
 generation, the results that need the blob are marked as not reusable, so that their tasks run again. The rows of the
-runs that name the blob stay as they are, since nobody can restore the blob. If the blob may be in a region that isn't
-described here, it is only reported. Rows that differ from their run's events are written again.
+runs that name the blob stay as they are, since nobody can restore the blob. If the blob may be in a region that the
+settings don't have, it is only reported. Rows that differ from their run's events are written again.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ GOOD = frozenset(("succeeded", "reused"))
 SHOWN = 3
 EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export FILE`"
 MISSING = "it is missing from the store"
-_AGAIN = "run again the task that made it, and repair it from that by `headrace fsck --repair`"
+_AGAIN = "run again the task that made it; if its new output has the same bytes, `headrace fsck --repair` copies them"
 _CURSOR = (
     "`headrace restore --merge` brings it from a backup, if there is one; else set the cursor back: `headrace rewind {}"
-    " --to-version N`, or to nothing without that"
+    " --to-version N`, or without `--to-version` to no value"
 )
 """The advice for a lost value of a cursor. The task that set the value can't make it again, since it would have to read
 the cursor first."""
@@ -62,7 +62,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 class Bad(Struct):
     """A generation that no store has a whole copy of, and the reason. `elsewhere` lists the regions that may have the
-    generation but aren't described here.
+    generation but aren't in the settings.
 
     `is_lone` is False if all generations that the ledger names are missing: then this is probably the wrong store.
     """
@@ -75,7 +75,7 @@ class Bad(Struct):
     @property
     def what(self) -> str:
         """The message about this generation for a problem."""
-        return f"{self.why}; it may be in {self._regions}, not described here" if self.elsewhere else self.why
+        return f"{self.why}; it may be in {self._regions}, which isn't in the settings" if self.elsewhere else self.why
 
     @property
     def hint(self) -> str | None:
@@ -209,8 +209,8 @@ class Checker:
         return None
 
     def _look_elsewhere(self, db: Database, named: Inventory, bad: dict[Generation, Bad]) -> None:
-        """Record for each missing generation which regions may have it that aren't described here. Also record whether
-        all generations are missing."""
+        """For each missing generation, record the regions that may have it but aren't in the settings. Also record
+        whether all generations are missing."""
         regions: dict[int, set[str]] = {}
         is_all = len(bad) == len(named) > 1 and all(each.is_missing for each in bad.values())
         for (digest, nonce), each in bad.items():

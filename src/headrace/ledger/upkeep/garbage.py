@@ -70,9 +70,10 @@ class Collected(Struct, frozen=True, kw_only=True):
 
 
 class Out(Struct, frozen=True, kw_only=True):
-    """A run with an attempt in progress, and the generations of its bundle.
+    """A run that has an attempt in progress, or a driver but no row yet; and the generations of its bundle.
 
-    `age_s` is how many seconds the run's driver has held the run. It is None if `held` has the time of the start.
+    `age_s` is how many seconds the driver has held a run without a row. For all other runs it is None, and `held.since`
+    is when its attempt began.
     """
 
     held: Held

@@ -13,9 +13,9 @@ A run's age is the age of its bundle in that store, since nothing of the run is 
 the age counts from the start of the run's attempt by its driver's clock. While that start lies in the future, no
 unnamed blob is deleted.
 
-Within one tick, a driver may look up a result just before the result's row is deleted, and name the result's blobs just
-after that. So a blob that loses its last name in this pass is kept until a later pass. If no driver is alive, the blob
-is deleted at once: a driver that starts later doesn't find the deleted row.
+Within one tick (one round of its loop), a driver may look up a result just before the result's row is deleted, and name
+the result's blobs just after that. So a blob that loses its last name in this pass is kept until a later pass. If no
+driver is alive, the blob is deleted at once: a driver that starts later doesn't find the deleted row.
 
 Names of blobs are collected and sorted on disk (`Inventory`), and the stores' listings are read as streams, so memory
 doesn't grow with either.
@@ -134,10 +134,10 @@ class Collector:
         pass_.waits = pass_.lives and self._has_just_left(dry_run=pass_.dry_run)
 
     def _settle(self) -> None:
-        """Wait for transactions that register a version or move a cursor outside of runs. Before the last row that
-        names an artifact was deleted, such a transaction may have found that the artifact is named. So the
-        transaction's own row must be written before the rows are read. Transactions that begin later see that no row
-        names the artifact, and are refused."""
+        """Wait for transactions that register a version or move a cursor outside of runs. Such a transaction may have
+        checked that a row names its artifact just before this pass deleted the row. So its own row must be written
+        before the pass reads the rows. A transaction that begins later finds no row for its artifact, and is refused.
+        """
         self._db.atomically(partial(lock, self._db))
 
     # -- forgetting runs ------------------------------------------------------------------------------------------

@@ -46,8 +46,8 @@ class Heirs:
         self._db.close()
 
     def of(self, run: int) -> list[tuple[str, int | None, str | None]]:
-        """Return the keys of a run's results, each with the number of the run that inherits it and the task there, or
-        None for both."""
+        """Return the keys of a run's results, each with the number of the run that inherits it and the task there.
+        Both are None if no run inherits it."""
         found: list[tuple[str, int | None, str | None]] = self._db.execute(
             "SELECT key, heir, task FROM made WHERE run = ?", (run,)
         ).fetchall()

@@ -127,7 +127,7 @@ class Lineage:
         return self._counted(made, map(latest.step, up), _once(down))
 
     def makers(self, digest: str) -> list[Step]:
-        """Return the tasks that made an artifact, newest run first, without counting the runs that reused it.
+        """Return the tasks that made an artifact, newest run first. The field `again` of these steps is always empty.
 
         Raises:
             NotFoundError: no task produced the artifact.

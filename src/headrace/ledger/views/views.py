@@ -116,8 +116,8 @@ class Views:
         return msgspec.structs.replace(view, tasks=tuple(tasks))
 
     def states(self, name: str | None = None) -> dict[str, int]:
-        """Return how many of a run's tasks are in each state, in the order of first occurrence. A map counts as its
-        elements."""
+        """Return how many of a run's tasks are in each state, in the order of first occurrence. Once a
+        mapped task has elements, these are counted in its place."""
         number = self._query.run(name).number
         return dict(self._query.all(self._sql.TASK_STATES, number, number))
 

@@ -68,7 +68,7 @@ def _namespace() -> Answer:
     return (
         "doubtful",
         "bubblewrap may not work here",
-        "allow user namespaces; without, workers see the whole machine",
+        "allow user namespaces; without them, workers see the whole machine",
     )
 
 

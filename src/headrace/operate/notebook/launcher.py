@@ -100,15 +100,15 @@ class Run:
 
     @cached_property
     def warnings(self) -> tuple[Warned, ...]:
-        """The warnings of the run's tasks. Each has the `task`, its `text` and, if the run judged several models, in
-        `of` the name of the model that the task judged."""
+        """The warnings of the run's tasks. Each has the name of the `task` and the `text`. If the run judged several
+        models, `of` is the name of the model that the task judged."""
         with views(self._project) as found:
             return all_warnings(found, self.id)
 
     @cached_property
     def gates(self) -> tuple[Held, ...]:
-        """The gates that said no: `gate`, the `tasks` that were skipped because of it, and its `rules` that don't
-        hold."""
+        """The gates that said no. Each has its name as `gate`, the `tasks` that were skipped because of it, and its
+        `rules` that don't hold."""
         if all(task.state != "skipped" for task in self.tasks):
             return ()
         with views(self._project) as found:

@@ -93,8 +93,8 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
     inside the project's state would be lost together with that state.
 
     Raises:
-        UsageError: the place is, or is inside, one of the project's stores or its state folder, is the project's
-            folder, or has another project's backups.
+        UsageError: the place is one of the project's stores or its state folder, or is inside one of them; or the place
+            is the project's own folder, or has backups of another project.
     """
     place = _real(backups.store.url)
     for store in found:

@@ -151,7 +151,7 @@ def _logs(store: Store) -> tuple[Logs, ...]:
     """Return the places to which an import writes printed output: the store's logs, which all machines read, and this
     machine's log folder.
 
-    The output of attempts that didn't report their end is looked for in the log folder.
+    Commands look in the log folder for the output of attempts that didn't report their end.
     """
     beside = FolderLogs(store.local / "logs", own=False)
     return (beside,) if store.url == str(store.local) else (store.logs, beside)

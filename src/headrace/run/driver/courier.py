@@ -94,7 +94,7 @@ class Courier:
             self._backend.close([worker], now=now)
 
     def _whispers(self, worker: int, messages: Sequence[Down]) -> Iterator[Whisper]:
-        """Yield the secrets that `messages` need, except those that `worker` was sent before."""
+        """Yield the secrets that `messages` need, except those that were already sent to `worker`."""
         for message in messages:
             if isinstance(message, Do):
                 known = self._whispered.setdefault(worker, set())

@@ -1,8 +1,9 @@
 """The crew: a run's workers in one pool. For each worker, the crew knows its attempts and how long its queue will take.
 
 Short attempts are queued behind another attempt on the same worker, so that no worker waits for the driver. Attempts on
-one worker share its part of the grant. A queue holds some milliseconds of work, or more if messages take longer. This
-is computed from measured times, so attempts of a stage that has not been measured are never queued behind others.
+one worker share its part of the grant. A queue holds some milliseconds of work, or more if messages take longer. How
+long a queue takes is computed from measured times, so attempts of a stage that has not been measured are never queued
+behind others.
 
 All methods use counts that are kept for each kind of need, so they are as fast for thousands of workers as for four.
 """

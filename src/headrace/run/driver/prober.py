@@ -70,8 +70,8 @@ class Prober:
         return name in self._foreseen
 
     def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
-        """Decide about a task: reuse its output, run it, or wait for transfers. Return the events that tell the state
-        machine so, in the order in which it must process them."""
+        """Decide about a task: reuse its output, run it, or wait for transfers. Return the events with this decision,
+        in the order in which the state machine must process them."""
         decision = self._find(name)
         if isinstance(decision, Reused):
             return [decision]
@@ -104,7 +104,7 @@ class Prober:
         foreseen = self._foreseen.pop(name, None)
         key, inputs, _ = foreseen or self._key(name)
         if (out := machine.outputs.kept.get((name, key))) is not None:
-            return Reused(name, key, out, "", "it had succeeded in this run", inputs)
+            return Reused(name, key, out, "", "it succeeded earlier in this run", inputs)
         if within_run(task.stage) and not task.node.always and (out := machine.outputs.made.get(key)) is not None:
             return Reused(name, key, out, "", "another task of this run gave it, under the same key", inputs)
         bar = self._bar(task)

@@ -40,7 +40,7 @@ class Dialogue:
         return None if self.question is None else self.question.out.task
 
     def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
-        """Return the answer that this trace already got to the same question, or None.
+        """Return the answer that this trace already got to this question, or None.
 
         For a cursor that a task of this run has advanced, answers to an earlier trace count too: the new code processes
         the same rows again instead of skipping them.

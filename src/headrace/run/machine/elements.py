@@ -43,7 +43,7 @@ class Elements:
                 phases.probe(element)
         for element in known.values():
             element.index = -1
-            phases.end(element, "skipped", "the list has it no more")
+            phases.end(element, "skipped", "the list no longer has it")
         task.waits = sum(not element.ended for element in task.elements)
         if task.waits == 0:
             self._gather(task)

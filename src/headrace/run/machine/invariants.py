@@ -71,7 +71,7 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
     if task.phase == "blocked" and task.parent is None:
         yield from _of_blocked(machine, task, open_needs)
     if task.phase == "blocked" and task.parent is not None and task.parent.phase != "blocked":
-        yield f"is blocked, and what it is an element of is {task.parent.phase}"
+        yield f"is blocked, and its mapped task is {task.parent.phase}"
     if (task.phase == "ready") != (task in machine.phases.ready):
         yield f"is {task.phase}, and its queue says otherwise"
     if task.phase == "running" and not (task.workers and task.attempt and (task.key or task.move)):
@@ -83,7 +83,7 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
     if task.phase == "failed" and task.failure is None:
         yield "failed for no reason"
     if task.ended and not task.reason and task.phase != "succeeded":
-        yield f"is {task.phase} and says not why"
+        yield f"is {task.phase} and has no reason"
     yield from _of_elements(task)
     yield from _of_transfers(machine, task)
 

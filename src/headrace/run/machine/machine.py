@@ -267,7 +267,7 @@ class Machine:
 
     def _renew(self, event: Renewed) -> None:
         """Forget the graph, and keep the outputs of tasks that succeeded:
-        a task of the same name and key never runs again."""
+        a new task with the same name and key as one of them gets that output and doesn't run."""
         self.bundle, self.closed = event.bundle, None
         for task in self.tasks.values():
             self.outputs.keep(task)

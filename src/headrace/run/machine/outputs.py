@@ -31,7 +31,7 @@ class Outputs:
         return bool(self.damaged) and task.out is not None and not self.damaged.isdisjoint(generations(task.out))
 
     def keep(self, task: Task) -> None:
-        """Keep a task's output if it can be read, so that a task of the same name and key never runs again."""
+        """Keep a task's output if it can be read: a later task of the same name and key gets it and doesn't run."""
         if task.good and task.key and task.out is not None and not self.is_damaged(task):
             self.kept[task.name, task.key] = task.out
 

@@ -29,7 +29,7 @@ class Revival:
             if task.failures:
                 task.failures.pop("lost", None)  # the death of a driver counts against no task
             if task.move is not None and task.phase in ("failed", "cancelled"):
-                task.reason = "it is tried again where a task needs it"
+                task.reason = "it is tried again if a task needs it"
                 self._phases.move(task, "skipped")
             if task.move is not None or task.parent is not None or task.phase == "blocked":
                 continue
@@ -58,7 +58,7 @@ class Revival:
                 self.reset(element, moved=moved)
 
     def _revive_elements(self, task: Task) -> None:
-        """Try the failed elements again of a mapped task that has not ended."""
+        """Reset the failed elements of a mapped task that has not ended, so that they are tried again."""
         for element in task.elements or ():
             if element.ended and not element.good:
                 self.reset(element, moved=False)

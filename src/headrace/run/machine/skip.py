@@ -24,8 +24,8 @@ def why_skip(task: Task, tasks: Mapping[str, Task]) -> Skip | None:
     """Return why a task is not to run, or None if it is to run. All tasks that it waited for have ended.
 
     A task needs each output that it takes. An output may be missing if its parameter has a default and the task that
-    would make it was skipped by a `when=`. With `always`, an output of a failed task may be missing too if there is a
-    default.
+    would make it was skipped by a `when=`. In a call with `always=True`, an output of a failed task may be missing too
+    if the parameter has a default.
 
     Raises:
         Unmappable: `when=` names a part that the output doesn't have.

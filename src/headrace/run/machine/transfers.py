@@ -32,7 +32,7 @@ class Transfers:
         return transfer is None or transfer.phase in ("succeeded", "skipped")
 
     def lacked(self, event: Lacked) -> None:
-        """Start a transfer, or start it again after its blob was lost or after an earlier lease gave it up."""
+        """Start a transfer, or start it again after its blob was lost or after it failed under an earlier lease."""
         phases = self._phases
         task = phases.tasks.get(event.task)
         if task is None:

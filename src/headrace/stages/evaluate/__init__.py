@@ -29,7 +29,7 @@ PLACES = {
     "paired": "headrace.stages.evaluate._paired",
     "regression": "headrace.stages.evaluate._regression",
 }
-__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, and `PLACES` is the only table of the names
 __getattr__ = lazily(__name__, PLACES)
 
 

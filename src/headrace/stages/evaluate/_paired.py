@@ -112,7 +112,8 @@ def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.
     if not _is_same(one[target], other[target]):
         counts = f"{first.num_rows:,} and {second.num_rows:,} rows"
         raise UsageError(
-            f"the two tables ({counts}) differ in `{target}` in rows of the same number: other rows, or other targets",
+            f"the two tables ({counts}) differ in `{target}` in rows with the same number: the rows or the"
+            " targets aren't the same",
             hint="judge both on one table",
         )
     return one, other

@@ -340,8 +340,8 @@ def bias_grid(table: pa.Table, by: str) -> Grid:
         columns=("group", "rows", "selection rate", "true positive rate", "false positive rate", ""),
         rows=tuple(shown),
         note="Selection rate: the share that is predicted positive. True positive rate: of those who are positive, the"
-        f" share that is predicted positive. False positive rate: of those who are negative, the share that is predicted"
-        f" positive.{left}",
+        f" share that is predicted positive. False positive rate: of those who are negative, the share that is"
+        f" predicted positive.{left}",
     )
 
 

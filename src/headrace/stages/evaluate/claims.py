@@ -85,7 +85,7 @@ def cases(
     kept = with_target(table, name)
     if not len(kept):
         rows = f"none of the {table.num_rows:,} rows has a target" if table.num_rows else "there are no rows"
-        raise UsageError(f"{rows} (`{name}`)", hint="check the outputs of the stages before it")
+        raise UsageError(f"{rows} (`{name}`)", hint="check the outputs of the stages before this one")
     some = table if len(kept) == table.num_rows else rows_at(table, kept)
     return Cases(some, kept, name, list(features), table.num_rows, spare)
 

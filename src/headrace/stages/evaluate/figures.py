@@ -14,7 +14,7 @@ from headrace.spec.report import Drawing
 
 POINTS = 300
 SHOWN = 2000
-"""The number of points of a scatter plot that are drawn."""
+"""The most points that are drawn in a scatter plot."""
 MOST_CLASSES = 20
 """The most classes that a confusion table shows: a larger table can't be read."""
 
@@ -54,9 +54,9 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
 def found(positive: Any, score: Any) -> tuple[Any, Any]:
     """Return the recalls and precisions of a score, the highest recall first.
 
-    scikit-learn adds a last point to the curve where no row is predicted positive, with recall 0 and precision 1. Here,
-    the precision of this point is that of the highest score. So the curve of a constant score is flat, at the share of
-    positive rows.
+    scikit-learn adds a last point to the curve, at which no row is predicted positive: its recall is 0 and its
+    precision is 1. Here, the precision of this point is that of the highest score. So the curve of a constant score is
+    flat, at the share of positive rows.
     """
     from sklearn.metrics import precision_recall_curve  # noqa: PLC0415  the import takes a second, as above
 

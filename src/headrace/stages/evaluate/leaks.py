@@ -18,7 +18,7 @@ SHOWN = 10
 
 
 DISTINCT = 0.5
-"""Equal rows count as the same row if at least this share of a table's rows are different."""
+"""Equal rows count as the same row if at least this share of a table's rows differ from each other."""
 
 
 class Leak(NamedTuple):
@@ -26,7 +26,8 @@ class Leak(NamedTuple):
 
     `rows` has their numbers, and `seen` has for each of them the number of the first equal row in the training data.
     `by` are the compared columns. If `is_by_key`, these columns identify a row. Otherwise, rows may be equal by chance.
-    `different` is the share of different rows, in the judged table or in the training table: the lower of both shares.
+    `different` is the number of different rows as a share of all rows: of the judged table or of the training table,
+    whichever share is lower.
     """
 
     rows: Any

@@ -192,7 +192,7 @@ def codes(table: pa.Table, name: str) -> Any:
     missing = table[name].null_count
     if missing:
         raise UsageError(
-            f"{rows_have(missing)} no `{name}`, by which rows are drawn", hint="fill it in, or draw by another"
+            f"{rows_have(missing)} no `{name}`, by which rows are drawn", hint="fill it in, or draw by another column"
         )
     _, found = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
     if found.max(initial=0) == 0:

@@ -75,7 +75,7 @@ PLACES = {
     "tokenizer": "headrace.stages.prepare._tokenize.tokenizer",
     "transform": "headrace.stages.prepare._transform",
 }
-__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, made from the one table of names
 __getattr__ = lazily(__name__, PLACES)
 
 

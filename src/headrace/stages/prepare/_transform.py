@@ -54,9 +54,9 @@ def transform(
 
     In the SQL, the tables have the names of their arguments; the table without a name is `data`. `$name` stands for a
     value of `parameters`. The SQL has no access to files, the network or Python's variables. It uses the stage's CPUs,
-    and no more memory than the stage's `memory_gib` if that is declared. Larger data are written to the attempt's
-    folder. The rows are in the order of the SQL's `order by`. Without one, grouped or joined rows come in any order if
-    the stage has several CPUs.
+    and no more memory than the stage's `memory_gib` if that is declared. Data that don't fit in memory are written to
+    the attempt's folder. The rows are in the order of the SQL's `order by`. Without one, grouped or joined rows come in
+    any order if the stage has several CPUs.
 
     A step is a function that takes a record batch of at most `batch_rows` rows. It returns a batch, a table, several of
     these (a generator, for example), or None for no rows. All batches of a step must have the same schema. Batches stay

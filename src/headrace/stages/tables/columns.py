@@ -94,7 +94,7 @@ def without_decimals(table: pa.Table) -> pa.Table:
 
 
 def with_missing_truths(table: pa.Table) -> pa.Table:
-    """Return the table, in which each boolean column that has nulls is cast to 64-bit floats. Without the cast, pandas
+    """Return the table after casting each boolean column that has nulls to 64-bit floats. Without the cast, pandas
     would turn such a column into Python objects, and LightGBM would treat the objects as categories."""
     for place, field in enumerate(table.schema):
         if pa.types.is_boolean(field.type) and table.column(place).null_count:

@@ -51,7 +51,7 @@ KEPT = {
 }
 """Classes whose names are in stored artifacts, and that only Headrace creates. Their names in this module must not
 change, even if a class moves to another file."""
-__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, and `PLACES` is the only table of the names
 __getattr__ = lazily(__name__, PLACES | KEPT)
 
 

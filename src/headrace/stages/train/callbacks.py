@@ -17,8 +17,8 @@ class EachRound:
     """
 
     def __init__(self) -> None:
-        # LightGBM calls its callbacks in this order: after `record_evaluation` (20), so that it records the last round,
-        # and before `early_stopping` (30), so that the last round is logged.
+        # LightGBM calls callbacks in the order of this number. This one comes after `record_evaluation` (20), so that
+        # the last round is recorded, and before `early_stopping` (30), so that the last round is logged.
         self.order = 25
         self.cut = ""
         self._here = attempt()

@@ -95,7 +95,7 @@ def _array(name: str, chunk: Any) -> Any:
     kind = chunk.type
     if pa.types.is_fixed_size_list(kind):
         if chunk.null_count:
-            raise UsageError(f"column `{name}` holds lists that are missing", hint="drop or fill those rows first")
+            raise UsageError(f"column `{name}` has rows without a list", hint="drop or fill those rows first")
         return _array(name, chunk.flatten()).reshape(len(chunk), kind.list_size)
     if pa.types.is_dictionary(kind):
         chunk = chunk.indices  # the code of each category
@@ -112,6 +112,6 @@ def _array(name: str, chunk: Any) -> Any:
 def _ragged(name: str, chunk: Any) -> tuple[Any, Any]:
     """Return the offsets and the values of a chunk of lists."""
     if chunk.null_count:
-        raise UsageError(f"column `{name}` holds lists that are missing", hint="drop or fill those rows first")
+        raise UsageError(f"column `{name}` has rows without a list", hint="drop or fill those rows first")
     offsets = chunk.offsets.to_numpy()
     return offsets, _array(name, chunk.values)

@@ -50,7 +50,7 @@ def examples(
     if target in chosen:
         raise DataError(f"the target `{target}` is among the features", hint="leave it out: the model would read it")
     if table.num_rows == 0:
-        raise DataError("there are no rows to learn from", hint="check the outputs of the stages before it")
+        raise DataError("there are no rows to learn from", hint="check the outputs of the stages before this one")
     labels = table[target]
     missing = labels.null_count
     if pa.types.is_floating(labels.type):

@@ -18,8 +18,8 @@ from headrace.stages.train.columns import Layout, numbers
 from headrace.stages.train.order import Order, Shuffle
 
 SLAB_BYTES = 1 << 21
-"""How many bytes of rows (a slab) are gathered at a time, before they are cut into batches. So one call serves many
-batches, and a slab fits in a processor's cache."""
+"""How many bytes of rows (a slab) are gathered at a time, before they are cut into batches. A slab usually has the rows
+of many batches, and fits in a processor's cache."""
 AHEAD = 4
 """How many slabs are gathered ahead."""
 
@@ -130,8 +130,8 @@ class Loader:
             raise UsageError(f"the state has no `{absent[0]}`", hint="give what a loader's `state_dict()` returned")
         if (state["rows"], state["seed"]) != (self.rows, self._seed):
             raise UsageError(
-                f"the state is that of {state['rows']} rows with seed {state['seed']},"
-                f" this one has {self.rows} rows and seed {self._seed}",
+                f"the state is that of a loader with {state['rows']} rows and seed {state['seed']},"
+                f" but this loader has {self.rows} rows and seed {self._seed}",
                 hint="use the same table and seed, or start again",
             )
         self.epoch, self.position = state["epoch"], state["position"]

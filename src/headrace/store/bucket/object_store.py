@@ -5,9 +5,9 @@
     logs/RUN/NAME/START           the output of attempts
 
 All transfers are checked. Each request is signed with the SHA-256 digest of its bytes, which the server checks. If a
-blob was sent in one request, the server's tag must be the MD5 digest of the bytes. If the tag is another one, the blob
-is read back and compared. If a blob was sent in parts, its size must be right. Fetched bytes are compared with their
-BLAKE3 digest before they are used.
+blob was sent in one request, the server's tag (ETag) must be the MD5 digest of the bytes. If the tag is another one,
+the blob is read back and compared. If a blob was sent in parts, its size must be right. Fetched bytes are compared with
+their BLAKE3 digest before they are used.
 """
 
 from __future__ import annotations

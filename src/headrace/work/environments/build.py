@@ -74,7 +74,7 @@ def _build(pins: Pins, ours: Iterable[Distribution], place: Path, uv: str | None
 
 def is_whole(place: Path) -> bool:
     """Return whether a complete environment is at `place`. Builds are renamed to `place` only when they are complete,
-    so no other kind can be there."""
+    so an incomplete one can't be there."""
     return python_of(place).exists()
 
 

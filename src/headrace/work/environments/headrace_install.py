@@ -2,8 +2,8 @@
 
 An index may not have exactly this Headrace, since a development install has no release. The index may be unreachable,
 even if all packages of the lock are cached. And the lock may not contain Headrace at all. So Headrace is never
-installed there: a process in the environment finds the driver's own code by its path. The distributions that this code
-needs are linked from the present environment, file by file, unless the lock has a version that fits.
+installed in such an environment: a process in it finds the driver's own code by its path. The distributions that this
+code needs are linked from the present environment, file by file, unless the lock has a version that fits.
 """
 
 from __future__ import annotations

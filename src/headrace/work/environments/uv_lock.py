@@ -89,7 +89,8 @@ def line(package: Table) -> tuple[str | None, str | None]:
 
 
 def _mark(start: Table, group: str | None) -> str:
-    """Return the name that a group has in the markers of dependencies that conflict."""
+    """Return the name that the lock's markers use for a group. Dependencies that differ between conflicting groups have
+    such markers."""
     if group is None:
         return ""
     kind = "group" if group in start.get("dev-dependencies", ()) else "extra"

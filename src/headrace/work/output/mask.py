@@ -18,8 +18,8 @@ since they could occur anywhere by chance."""
 _LONG = 8
 """The least length of a secret that is masked in values too. A shorter secret may occur in data by chance."""
 _LEFT_ALONE = ("", "/", " +", "!$&'()*+,;=")
-"""Sets of characters that are left unescaped in a URL, in four ways to escape: no characters; Python's default;
-SQLAlchemy in a password; HTTPX."""
+"""The punctuation that stays unescaped in a URL, for each of four ways to escape: none; that of Python's default; that
+of SQLAlchemy for passwords; that of HTTPX."""
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
 

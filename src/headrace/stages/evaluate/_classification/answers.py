@@ -166,13 +166,13 @@ def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
     if asked is not None:
         matching = [each for each in classes if each == asked or str(each) == str(asked)]
         if not matching:
-            hint = f"they are {listed(classes, 20)}"
+            hint = f"the classes are {listed(classes, 20)}"
             raise UsageError(f"`positive={asked!r}` is not a class of the target", hint=hint)
         return matching[0]
     if len(classes) == 1:
         raise UsageError(
             f"all {len(values):,} rows are of class `{classes[0]}`, and no other is known",
-            hint="give `positive=`, the class to look for, or rows of both",
+            hint="give `positive=`, the class to look for, or rows of both classes",
         )
     return in_order(classes)[-1] if len(classes) == 2 else None
 
@@ -196,7 +196,7 @@ def _decisions(cases: Cases, name: str, classes: Sequence[Any], positive: Any | 
     if strange:
         raise UsageError(
             f"column `{name}` decides for `{strange[0]}`, which is not a class of the target",
-            hint=f"they are {', '.join(f'`{each}`' for each in classes[:20])}",
+            hint=f"the classes are {', '.join(f'`{each}`' for each in classes[:20])}",
         )
     return _numbers(values, classes, positive)
 
@@ -206,13 +206,13 @@ def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequen
     if valid is None or not isinstance(call.threshold, str):
         return threshold_of(call.threshold, None, None)
     leak = leaks(valid, cases.table, None)
-    # In a table of few categories, every row has an equal row elsewhere. So tables have the same rows only if the whole
-    # tables are equal.
+    # In tables with few different rows, a row of one table has equal rows in the other by chance. Then the rows count
+    # as the same only if the whole tables are equal.
     is_same = leak.tells or valid.equals(cases.table)
     if valid.num_rows and len(leak.rows) == valid.num_rows and is_same:
         raise UsageError(
             "all rows of `valid` are among those that are judged",
-            hint="a threshold chosen there would flatter the model: give others",
+            hint="a threshold chosen there would flatter the model: give other rows",
         )
     places = with_target(valid, cases.target)
     if not len(places):

@@ -62,7 +62,7 @@ def read(asked: str | float | None) -> float | Rule:
         raise UsageError(f"`threshold={asked!r}` can't be read", hint=f"{_unquoted(asked)}{told}")
     if match["rows"] != "valid":
         raise UsageError(
-            f"`threshold={asked!r}` would be chosen on the rows that it is judged by",
+            f"`threshold={asked!r}` would be chosen on the rows on which the model is judged",
             hint=f"that flatters the model: give other rows as `valid=`, and `valid:{match['name']}`",
         )
     name, told = match["name"], match["value"]

@@ -230,7 +230,8 @@ def _rows_needed(fact: Fact, comparison: Comparison) -> str:
     """Return words on how many more rows might decide the rule. The result is empty if more rows wouldn't help.
 
     An interval narrows with the square root of the number of rows. More rows don't help if the value itself is on the
-    wrong side of the bound. The result is also empty if `MOST_TIMES` the present rows or more would be needed.
+    wrong side of the bound. The result is also empty if `MOST_TIMES` times as many rows as now, or more, would be
+    needed.
     """
     assert fact.value is not None
     room = abs(fact.value - comparison.bound)

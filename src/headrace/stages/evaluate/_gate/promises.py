@@ -64,8 +64,9 @@ class Promises(NamedTuple):
         metric = self._metric(name, asked, given)
         if name in _PROBABLE and given.get("probabilities") is False:
             raise UsageError(
-                f"the gate `{asked}` needs probabilities, but `probabilities=False` says that the scores are none",
-                hint="leave that out, or ask for AUC, or for a metric of decisions",
+                f"the gate `{asked}` needs probabilities, but `probabilities=False` says that the scores aren't"
+                " probabilities",
+                hint="leave `probabilities=False` out, or ask for AUC, or for a metric of decisions",
             )
         if not asked.against:
             _check_bound(asked, metric.difference(asked.metric, "") if against else metric)

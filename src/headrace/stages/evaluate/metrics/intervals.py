@@ -30,7 +30,8 @@ With n rows, one more row may be 1 + 8 / sqrt(n) times as far out. The number 8 
 a lognormal of sigma 1.5: `make proofs` shows them.
 """
 FEWEST, FEWEST_GROUPS = 10, 8
-"""The fewest rows from which the size of unbounded errors can be judged, and the fewest groups for groups of rows."""
+"""`FEWEST`: the fewest rows or groups for an interval of values that lack a bound. `FEWEST_GROUPS`: the fewest groups
+for an interval of values with both bounds."""
 MANY, KEPT = 4_000, 400
 """If there are more than `MANY` rows, the rows in the middle are binned, and the `KEPT` rows at each end stay
 single."""
@@ -394,7 +395,8 @@ def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval
 
 
 def share_error(share: Any, of: Any) -> Any:
-    """Return the least standard error of shares, as if two more rows of each kind were seen (Agresti & Coull 1998)."""
+    """Return the least standard error of shares, as if four more rows were seen, two of them in the share (Agresti &
+    Coull 1998)."""
     drawn = (share * of + 2) / (of + 4)
     return np.sqrt(drawn * (1 - drawn) / (of + 4))
 

@@ -39,10 +39,10 @@ MOST = "most_quarantined"
 class Checked(NamedTuple):
     """The result of checking a table against a contract.
 
-    `table` holds the rows that may go on. `quarantine` holds the other rows, with two more columns: `row`, the row's
-    place in the input table, and `broken_rules`, the list of rules that the row breaks. `report` has a verdict for each
-    rule, with examples of the rows that break the rule. `passed` is True if every rule holds, apart from the rules that
-    only warn.
+    `table` holds the rows that aren't quarantined. `quarantine` holds the quarantined rows, with two more columns:
+    `row`, the row's place in the input table, and `broken_rules`, the list of rules that the row breaks. `report` has a
+    verdict for each rule, with examples of the rows that break the rule. `passed` is True if every rule holds, apart
+    from the rules that only warn.
     """
 
     table: pa.Table
@@ -83,7 +83,8 @@ def check(
         tables: the tables that the contract's references name.
 
     Raises:
-        DataError: a rule that says `stop` is broken. The report is then kept as the run's text `contract`.
+        DataError: a rule that says `stop` is broken. The report is then stored with the run, as a text with the name
+            `contract`.
         UsageError: the contract can't be checked against this table: DuckDB can't parse a condition, or `now` is
             missing.
     """
@@ -108,7 +109,7 @@ def check(
 
 
 def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quarantined: int) -> None:
-    """Log the counts of the result in the run, and a warning if rules are broken that don't stop the task."""
+    """Log the counts of the result in the run. Warn of broken rules whose action is `warn`, and of quarantined rows."""
     log("contract/rows", len(table))
     log("contract/quarantined", quarantined)
     log("contract/broken_rules", sum(finding.breaks for finding in findings))
@@ -184,11 +185,11 @@ def _uniqueness(table: pa.Table, contract: Contract) -> Iterator[Finding]:
         if column.unique and name in table.column_names:
             rows = repeated_rows([table.column(name)])
             action = column.action("unique", contract.otherwise)
-            yield of_rows(f"{name}: unique", action, rows, len(table), (name,), "the first of their value")
+            yield of_rows(f"{name}: unique", action, rows, len(table), (name,), "the first with their value")
     for key in contract.unique:
         rows = repeated_rows(columns(table, key.columns, "a unique key"))
         rule, action = f"unique: {', '.join(key.columns)}", key.otherwise or contract.otherwise
-        yield of_rows(rule, action, rows, len(table), key.columns, "the first of their key")
+        yield of_rows(rule, action, rows, len(table), key.columns, "the first with their key")
 
 
 def _references(table: pa.Table, contract: Contract, tables: dict[str, pa.Table]) -> Iterator[Finding]:
@@ -260,7 +261,7 @@ def _stops(finding: Finding) -> bool:
 
 
 def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.Table]:
-    """Return two tables: the rows that may go on, and the rows to quarantine, with their places and the rules that they
+    """Return two tables: the rows that stay, and the rows to quarantine, with their places and the rules that they
     break."""
     sorting = [finding for finding in findings if finding.action != "warn" and len(finding.rows)]
     names = pa.array([finding.rule for finding in sorting], pa.string())

@@ -285,7 +285,7 @@ def _misshapen(values: pa.ChunkedArray, column: Column) -> Rows:
 
 
 def _broken_rows(values: pa.ChunkedArray, broken: Callable[[pa.Array], pa.Array]) -> Rows:
-    """Return the rows where the mask that `broken` returns for a block of values is True.
+    """Return the rows that `broken` marks. `broken` takes a block of values, and returns a mask.
 
     If a block of text repeats its values, each distinct text is tested only once, because testing a text takes longer
     than finding equal texts.

@@ -45,7 +45,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
         otherwise: what happens when a rule is broken: `warn`, `quarantine` (the rows go to a separate table) or `stop`.
             None: the contract's `otherwise`. A missing column and a wrong type stop the check, unless `actions` names
             another action.
-        actions: what happens when a single rule is broken, by the rule's name.
+        actions: the actions for single rules, in place of `otherwise`, such as `{"range": "stop"}`.
     """
 
     type: str | None = None
@@ -81,7 +81,8 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
                 empty = bool(self.min > self.max)
             except TypeError as error:
                 raise DefinitionError(
-                    f"min={self.min!r} and max={self.max!r} don't compare", hint="one type"
+                    f"min={self.min!r} and max={self.max!r} can't be compared",
+                    hint="give both in the type of the column",
                 ) from error
             if empty:
                 raise DefinitionError(f"min={self.min!r} is above max={self.max!r}", hint="swap them")
@@ -177,7 +178,7 @@ class Rows(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_f
         if self.least is not None and self.most is not None and self.least > self.most:
             raise DefinitionError(f"least={self.least} rows is above most={self.most}", hint="swap them")
         if self.most is not None and self.most < 0:
-            raise DefinitionError(f"most={self.most} rows can't be", hint="give a whole number from 0")
+            raise DefinitionError(f"most={self.most} is not a number of rows", hint="give a whole number from 0")
         if self.shrink is not None and not 0 <= self.shrink <= 1:
             raise DefinitionError(
                 f"shrink={self.shrink!r}", hint="give a share from 0 to 1, of the usual number of rows"
@@ -209,7 +210,7 @@ class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unkno
     def __post_init__(self) -> None:
         _one_of_actions(self.otherwise)
         if self.extra not in ("allow", "warn", "stop"):
-            raise DefinitionError(f"extra={self.extra!r}", hint="one of allow, warn, stop")
+            raise DefinitionError(f"extra={self.extra!r}", hint="give one of allow, warn, stop")
         for name, column in self.columns.items():
             if column.type is not None and (hint := hint_of_type(column.type)) is not None:
                 raise DefinitionError(f"column `{name}`: there is no type `{column.type}`", hint=hint)
@@ -238,4 +239,4 @@ class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unkno
 
 def _one_of_actions(action: object) -> None:
     if action is not None and action not in ACTIONS:
-        raise DefinitionError(f"there is no action {action!r}", hint=f"one of {', '.join(ACTIONS)}")
+        raise DefinitionError(f"there is no action {action!r}", hint=f"give one of {', '.join(ACTIONS)}")

@@ -1,4 +1,5 @@
-"""Drafts a contract from data, as TOML for people to edit. The data keep its rules with some slack."""
+"""Drafts a contract from data, as TOML for people to edit. The rules hold for these data, and leave some slack for
+later data."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ from headrace.stages.ingest._check.shapes import pattern_of
 from headrace.stages.tables.types import is_text, plain_type
 
 FEW = 20
-"""The contract lists all values of a column if there are at most this many different values, with ten rows each on
-average."""
+"""The contract lists all values of a column if there are at most this many different values, and at least ten rows per
+value on average."""
 FULL = 1000
 """A range of at most this many whole numbers gets no slack if the data hold every one of them."""
 SLACK = 0.1
@@ -40,18 +41,18 @@ HEAD = """\
 name = {name}
 extra = "warn"            # columns that aren't named here: allow, warn, stop
 otherwise = "quarantine"  # what happens to rows that break a rule: warn, quarantine, stop
-most_quarantined = 0.05   # if more than this share of the rows would be, the contract no longer fits: the check stops
+most_quarantined = 0.05   # if a larger share of the rows is quarantined, the contract no longer fits: the check stops
 """
 
 
 def draft(table: pa.Table, called: str = "contract") -> str:
-    """Return a contract that the table keeps, as TOML with comments; `called` is the contract's name.
+    """Return a contract whose rules hold for the table, as TOML with comments; `called` is the contract's name.
 
     Raises:
         DataError: two columns of the table have the same name.
     """
     if len(set(table.column_names)) < table.num_columns:
-        raise DataError("two columns of the table have one name", hint="give one another name first")
+        raise DataError("two columns of the table have the same name", hint="rename one of them first")
     parts = [HEAD.format(rows=len(table), name=toml(called))]
     for name in table.column_names:
         parts += [f"\n[columns.{_key(name)}]\n", *(f"{line}\n" for line in _column(table.column(name)))]
@@ -158,9 +159,9 @@ def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterat
 def _is_full(values: pa.ChunkedArray, low: Any, high: Any) -> bool:
     """Return whether a column holds every whole number of a small range, as months and minutes do.
 
-    The column must have ten rows per number on average, and the lowest and the highest number must each occur at least
-    a quarter as often as the average number. A column of counts isn't full: its highest values are rare, and higher
-    ones may come.
+    The column must have at least ten rows per number on average. The lowest and the highest number must each occur in
+    at least a quarter as many rows as this average. A column of counts isn't full: its highest values are rare, and
+    higher ones may come.
     """
     span = high - low + 1
     if span > FULL or span * 10 > len(values) or distinct(values) != span:

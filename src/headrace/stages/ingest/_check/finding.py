@@ -17,7 +17,7 @@ NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A rule, whether a table keeps the rule (`holds`; None if this couldn't be checked), and the reason (`why`).
+    """A rule, whether it holds for a table (`holds`; None if it couldn't be checked), and the reason (`why`).
 
     `rows` are the places of the rows that break the rule, in ascending order. `rows` is empty for a rule about the
     whole table. `columns` are the columns to show in examples.

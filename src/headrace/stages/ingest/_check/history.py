@@ -34,7 +34,7 @@ def _kept(history: Cursor) -> Sequence[tuple[str, int]]:
         return [(str(digest), int(rows)) for digest, rows in kept]
     except (TypeError, ValueError) as error:
         raise UsageError(
-            f"cursor `{history.name}` keeps something else", hint="give contracts a cursor of their own"
+            f"cursor `{history.name}` doesn't hold numbers of rows", hint="give contracts a cursor of their own"
         ) from error
 
 

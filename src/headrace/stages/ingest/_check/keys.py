@@ -1,7 +1,8 @@
 """Keys of a table: rows that repeat a key, and rows whose key doesn't occur in another table.
 
 NumPy finds whether a column of whole numbers has repeated values: if the range is small, it marks each value as seen;
-if not, it sorts the values. DuckDB does the rest: it finds the rows, and writes to disk what doesn't fit in memory.
+if not, it sorts the values. DuckDB then finds the rows that repeat a key; it also finds keys that don't occur in
+another table. It writes data that don't fit in memory to disk.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from headrace.stages.tables.columns import rows_at
 def report_of(name: str, table: pa.Table, findings: Sequence[Finding], quarantined: int, passed: bool) -> Report:
     """Return the report of a contract; `name` is the contract's name.
 
-    Broken rules come first, then rules that couldn't be checked, then the rest. Within each of these three groups,
-    rules are in the contract's order.
+    Broken rules come first, then rules that couldn't be checked, then rules that hold. Within each of these three
+    groups, rules are in the contract's order.
     """
     broken = [finding for finding in findings if finding.breaks]
     findings = [

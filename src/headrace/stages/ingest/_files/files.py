@@ -32,7 +32,7 @@ from headrace.stages.ingest._files.locations import Look, Place, cursor_name_of,
 from headrace.stages.ingest._files.texts import check_encoding, line_bytes_of
 
 TRIES = 3
-"""How many times a file is read if it changes during each reading. After the last one, the task fails."""
+"""How many times a file is read if it changes during each reading. After the last reading, the task fails."""
 
 
 Vanished = Literal["drop", "keep", "refuse"]
@@ -96,8 +96,8 @@ def files(
             `.bz2` or `.zst` are unpacked.
         schema: the columns to read; other columns are left out. None: found from all rows of each file.
         promote: what to do if the files' columns differ, as in pyarrow's `concat_tables`. `"none"`: raise an error.
-            `"default"`: a column that a file lacks is null for its rows. `"permissive"`: the same, and number types may
-            also become wider.
+            `"default"`: a column that a file lacks is null for its rows. `"permissive"`: as with `"default"`, and
+            number types may also become wider.
         new_only: return only the rows of files that are new or changed since the last run that succeeded.
         vanished: what to do with the rows of a file that no longer exists. `"drop"`: leave them out of the table.
             `"keep"`: keep them as they were read last. `"refuse"`: raise an error. Ignored with `new_only`.
@@ -111,7 +111,8 @@ def files(
         links: whether symbolic links may lead out of the pattern's folder.
         endpoint: the bucket's server. None: the cloud provider's own.
         region: the bucket's region.
-        options: for CSV, options of pyarrow's `ReadOptions`, `ParseOptions` and `ConvertOptions`: `delimiter=";"`.
+        options: for CSV, options of pyarrow's `ReadOptions`, `ParseOptions` and `ConvertOptions`, such as
+            `delimiter=";"`.
 
     Raises:
         DefinitionError: an argument is wrong, or two don't go together.
@@ -132,7 +133,8 @@ def files(
     if not isinstance(source, str):
         if new_only or vanished != "drop":
             raise DefinitionError(
-                "`new_only` and `vanished` are for patterns of paths", hint="a folder counts by its content"
+                "`new_only` and `vanished` are for patterns of paths",
+                hint="leave them out for an `hr.Folder` or `hr.File`",
             )
         return folder(source, match=match, reading=reading, promote=promote)
     look = Look(pattern=source, endpoint=endpoint, region=region, links=links)
@@ -151,7 +153,8 @@ def files(
 
 @ready("ingest.files.version", version=1, kind="ingest", cache=False)
 def files_version(look: Look, *, needed: bool) -> Listing:
-    """Return the files that match a pattern, with their stamps; if `needed`, raise SourceError if there are none."""
+    """Return the files that match a pattern, with their stamps. If `needed` is True and there are none, raise
+    SourceError."""
     found = place_of(look).files()
     if not found and needed:
         raise SourceError(

@@ -266,7 +266,7 @@ def _tag(found: Any) -> str:
 def stamp_of(found: os.stat_result) -> str:
     if not stat.S_ISREG(found.st_mode):
         raise SourceError("it is not a regular file", hint="leave it out of the pattern")
-    # with the inode's change time: a copy that keeps file times may replace the bytes by others of the same size
+    # the inode's change time tells if a copy that keeps file times has replaced the bytes by others of the same size
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
@@ -286,7 +286,9 @@ def _is_mark(name: str, folders: Set[str]) -> bool:
 
 def _gone(path: str, error: OSError | None) -> SourceError:
     if isinstance(error, PermissionError):
-        return SourceError(f"`{path}` may not be read", hint="give the user who runs this the right to read it")
+        return SourceError(
+            f"`{path}` can't be read: permission denied", hint="give the user who runs this the right to read it"
+        )
     told = f": {error.strerror}" if error is not None and not isinstance(error, FileNotFoundError) else ""
     return SourceError(f"`{path}` no longer exists{told}", hint="run again: files are listed again then")
 

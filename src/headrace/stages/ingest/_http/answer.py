@@ -102,8 +102,8 @@ def unpacked(
 ) -> bytes:
     """Return the body of a response, unpacked.
 
-    The body is unpacked here, piece by piece, to stop at `limit`: even one small packed piece can unpack to a vast
-    size.
+    This function unpacks the body itself, piece by piece, so that it can stop at `limit`: even one small packed piece
+    can unpack to a vast size.
 
     Raises:
         SourceError: the body has more than `limit` bytes, isn't complete after `within_s` seconds, or is packed in an

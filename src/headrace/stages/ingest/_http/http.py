@@ -29,7 +29,7 @@ from headrace.stages.ingest._http.request import LATER, check_words, sent, telli
 from headrace.stages.ingest._http.urls import checked, shown
 
 RESTARTS = 3
-"""How many times all pages are read if they change during each reading. After the last one, the task fails."""
+"""How many times all pages are read if they change during each reading. After the last reading, the task fails."""
 
 Probe = Literal["auto", "first", "always"]
 _ALWAYS = "asked at "
@@ -66,8 +66,8 @@ def http(
 ) -> pa.Table:
     """Read a web service, and return its rows as a table.
 
-    In a pipeline these are two tasks. `http_version` asks for the version of the data. `http` reads the data, unless
-    that version has been read before.
+    In a pipeline, the call makes two tasks. `http_version` asks for the version of the data. `http` reads the data,
+    unless that version has been read before.
 
     Args:
         url: the address, with `http://` or `https://`.
@@ -86,7 +86,8 @@ def http(
             others change. `"first"`: by the first page, even with several pages. `"always"`: read the data each time.
         rate: the highest rate of requests, such as `"10/s"` or `"600/m"`. None: no limit.
         retries: how often a request is sent again after a network error or a status such as 429 or 503.
-        timeout: the longest time that the server may send nothing. A whole response may take twenty times as long.
+        timeout: the longest time during which the server may send nothing. A whole response may take twenty times as
+            long.
         patience: the longest wait that the server may ask for (`Retry-After`); a longer one is an error.
         limit_mib: the largest size of a page, unpacked, in MiB.
         max_pages: the largest number of pages.

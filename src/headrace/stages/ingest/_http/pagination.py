@@ -264,7 +264,7 @@ class Walk:
         Rows don't move within one page. So if a key occurs twice on one page, the key doesn't identify rows.
 
         Raises:
-            Changed: the pages differ.
+            Changed: the rows are on different pages.
             SourceError: both rows are on the same page.
         """
         keys = "set `key` to the fields that identify a row, or leave it out"
@@ -276,7 +276,7 @@ class Walk:
             )
         raise Changed(
             f"the row with {row} is on pages {other} and {number}",
-            otherwise=f"{keys}; if it does, the service answers other pages with the same rows: check `paginate`",
+            otherwise=f"{keys}; if `key` is right, the service gives the same rows on other pages: check `paginate`",
         )
 
     def _check_total(self) -> None:

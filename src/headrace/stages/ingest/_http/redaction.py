@@ -1,4 +1,4 @@
-"""Removes secrets from the data saved between attempts, because these files aren't encrypted."""
+"""Removes secrets from the data that an attempt saves for the next one, because the saved files aren't encrypted."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from headrace.stages.ingest._logs.rotation import Broken, Known, Log, Moving, as
 from headrace.stages.ingest._logs.table import LogTable, extended
 
 PASSES = 5
-"""How many times all logs are read if one is renamed or truncated during each reading. After the last one, the task
+"""How many times all logs are read if one is renamed or truncated during each reading. After the last reading, the task
 fails."""
 
 FORGOTTEN = 1000
@@ -356,7 +356,7 @@ class _Reading:
                 Fact(name="bytes", value=self._bytes, unit="B"),
             ),
             grids=tuple(grids),
-            limits=("What was written to a log and truncated before a run read it was never seen.",),
+            limits=("Lines that were truncated before a run could read them are missing.",),
         )
 
 

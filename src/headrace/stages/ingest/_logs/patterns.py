@@ -165,7 +165,7 @@ def _time(text: str) -> datetime:
     try:
         return datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z")
     except ValueError as error:
-        raise ValueError(f"its time is none: {text!r:.80}") from error
+        raise ValueError(f"its time can't be read: {text!r:.80}") from error
 
 
 def _combined(line: str) -> dict[str, Any]:

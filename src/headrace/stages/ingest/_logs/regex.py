@@ -31,7 +31,7 @@ class Linear:
         """Compile a pattern; `name` is the parameter's name in errors.
 
         Raises:
-            DefinitionError: the pattern isn't text, RE2 doesn't accept it, or two groups have one name.
+            DefinitionError: the pattern isn't text, RE2 doesn't accept it, or two groups have the same name.
         """
         self._inner = _without_nameless(pattern, name)
         self._whole = rf"\A(?s:{self._inner})\z"

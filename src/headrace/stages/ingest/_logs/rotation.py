@@ -58,7 +58,8 @@ class Known(Row, frozen=True):
     """How far a log has been read: `offset` bytes (unpacked) and `line` complete lines.
 
     `head` and `tail` are digests of its first `head_bytes` bytes and of the last `tail_bytes` bytes before `offset`.
-    `size` (packed), `modified` and `inode` show without reading the file whether it has changed since.
+    `size` (packed), `modified` and `inode` show whether the file has changed since it was read, so an unchanged file
+    isn't read again.
     """
 
     group: str
@@ -94,7 +95,11 @@ class Log:
         except FileNotFoundError as error:
             raise Moving(path) from error
         except OSError as error:
-            hint = "raise the limit by `ulimit -n`" if error.errno == errno.EMFILE else "give the user the right to"
+            hint = (
+                "raise the limit by `ulimit -n`"
+                if error.errno == errno.EMFILE
+                else "give the user the right to read it"
+            )
             raise SourceError(f"`{path}` can't be read: {error.strerror}", hint=hint) from error
         found = os.fstat(self._raw.fileno())
         self.path = path

@@ -23,7 +23,7 @@ class LogTable:
             integers may become floats, or text if a number is too large for a float.
         told: columns that the table has even if no row is added.
 
-    The type of any other column is that of all its values, or text if they differ.
+    Any other column has the type of its values, or text if their types differ.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ def extended(parts: Sequence[pa.Table], new: pa.Table) -> list[pa.Table]:
     """Return the parts of a table with a new part added at the end, all with one schema.
 
     A part that has less than twice the rows of the part after it is joined with that part. Therefore there are few
-    parts, and a row is seldom written again: both numbers grow only with the logarithm of the number of rows. Parts
-    that aren't joined stay the same objects.
+    parts, and a row is seldom written again: the number of parts, and how often a row is written again, grow only with
+    the logarithm of the number of rows. Parts that aren't joined stay the same objects.
     """
     if not parts:
         return [new]

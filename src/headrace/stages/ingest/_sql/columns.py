@@ -68,8 +68,9 @@ def _check_names(found: list[str], held: list[str], cursor: str) -> None:
         raise SourceError(" and ".join(told), hint=_anew(cursor))
     if found != held and len({name.lower() for name in found}) < len(found):
         raise SourceError(
-            f"the columns' order was {held} at the last read, and is {found}, and not each has a name of its own",
-            hint=f"give each its own name in the query with `as`; {_anew(cursor)}",
+            f"the columns' order was {held} at the last read, and is {found}, and two have the same name"
+            " (capital and small letters count as equal)",
+            hint=f"give each column its own name in the query with `as`; {_anew(cursor)}",
         )
 
 

@@ -31,7 +31,7 @@ _SERVER = parse(
 _SETTING = "headrace.p"
 _ENDLESS_TIME = -(2**63) + 946_684_800_000_000
 _ENDLESS_DAY = -(2**31) + 10_957
-"""The value that the driver returns for `-infinity`; for `infinity` it returns one less.
+"""The values that the driver returns for the time and the date `-infinity`; for `infinity` it returns one less.
 
 PostgreSQL counts from 2000. The driver adds the time from 1970 to 2000, and for `infinity` the sum overflows. No other
 time is as early.
@@ -111,7 +111,8 @@ def _address(url: str) -> str:
 
 
 def _written(name: str, value: Any) -> tuple[str, str | None]:
-    """Return a value's type in PostgreSQL, and the value as text that can be cast to this type; None for null."""
+    """Return a value's type in PostgreSQL, and the value as text that can be cast to this type. For null, the text is
+    None."""
     match value:
         case None:
             return "text", None

@@ -64,8 +64,8 @@ def sql(
 ) -> Any:
     """Read a query's rows from a database through ADBC. A source that didn't change isn't read again.
 
-    In a pipeline these are two tasks. `sql_version` asks for the version of the source. `sql` reads the rows and the
-    version from one snapshot, and its result is kept under that version.
+    In a pipeline, the call makes two tasks. `sql_version` asks for the version of the source. `sql` reads the rows and
+    the version from one snapshot, and its result is kept under that version.
 
     Args:
         url: `sqlite:///file.db` (relative to the project's folder; `sqlite:////folder/file.db` is absolute),
@@ -134,7 +134,9 @@ def _check_options(
     if mode == "increment" and watermark is None:
         raise DefinitionError('mode="increment" needs `watermark=`', hint="name a column that only grows, as text")
     if mode == "snapshot" and (watermark is not None or overlap is not None):
-        raise DefinitionError("a snapshot reads all rows, so it has no watermark", hint='leave it out, or "increment"')
+        raise DefinitionError(
+            "a snapshot reads all rows, so it has no watermark", hint='leave it out, or use mode="increment"'
+        )
     if mode == "snapshot" and not key:
         raise DefinitionError('mode="snapshot" needs `key=`', hint="name the columns that tell rows apart")
     if isinstance(overlap, str):

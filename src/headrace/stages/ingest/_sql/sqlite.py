@@ -27,8 +27,8 @@ BATCH_ROWS = 8192
 
 TRIES = 20
 RACY_S = 0.02
-"""If two writes to a file are further apart than this, in seconds, the file's time differs after them: the kernel's
-clock ticks every 1 to 10 ms."""
+"""Two writes to a file that are further apart than this, in seconds, give the file different times: the kernel's clock
+ticks every 1 to 10 ms."""
 
 
 _OTHER_FILES = re.compile(
@@ -113,7 +113,7 @@ class SqliteSession(Session):
 
         The driver takes the types from the first batch. With `like`, a row of the types in `like` is put before the
         query's rows, and is removed again. SQLite matches the columns by position, so `like` must have the query's
-        columns in its order.
+        columns in the query's order.
         """
         if like is None:
             with super().rows(statement, values, rows=rows) as found:

@@ -288,6 +288,6 @@ def _rows(tables: Sequence[Any]) -> int:
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Return tables as one value. A single table is returned unchanged, so that it is the same artifact as an equal
-    table."""
+    """Return tables as one value. A single table is returned unchanged, so that it is stored as the same artifact as an
+    equal table that isn't in parts."""
     return table_of(parts[0]) if len(parts) == 1 else Joined(parts)

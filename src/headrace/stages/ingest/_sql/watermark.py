@@ -21,8 +21,8 @@ from headrace.stages.tables.columns import rows_have
 AHEAD = 10
 """How far the highest watermark must be above the others before a warning is logged.
 
-There is a warning if the highest watermark is above the 99th percentile of the watermarks by more than this many times
-the distance from their median to that percentile.
+The unit is the distance from the watermarks' median to their 99th percentile. There is a warning if the highest
+watermark is more than this many units above that percentile.
 """
 FEW = 20
 """With fewer rows than this, watermarks are not compared with each other."""
@@ -75,7 +75,7 @@ def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
     top, near, middle = values[-1], values[rest], values[len(values) // 2]
     count = int(np.count_nonzero(values > near))
     shown = value_of(pc.max(column))
-    lost = "what comes with a lower one is not read any more"
+    lost = "rows that come later with a lower one are never read"
     if _is_time(column.type, shown) and top > (now + SLACK).timestamp():
         count = int(np.count_nonzero(values > (now + SLACK).timestamp()))
         return f"{rows_have(count)} a watermark in the future (`{name}` up to {shown}): {lost}"

@@ -43,9 +43,10 @@ from headrace.stages.tables.columns import columns, distinct
 from headrace.stages.tables.types import is_text, plain_type
 
 CATEGORIES = 1000
-"""The most different values of a column of categories. In such a column, a value occurs twice or more on average."""
+"""The largest number of different values in a column of categories. In such a column, a value occurs twice or more on
+average."""
 LONGEST = 200
-"""The most characters of a category."""
+"""The largest number of characters of a category."""
 
 
 class Cleaned(NamedTuple):

@@ -158,7 +158,8 @@ def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool, strict: boo
 
 
 def learned_by(rule: Fill, kind: pa.DataType) -> str:
-    """Return the SQL of the value that a fill rule learns from a column of this type, once for each row of `t`."""
+    """Return the SQL of the value that a fill rule learns from a column of this type. Every row of `t` gives the same
+    value."""
     numbers = "from t where not isnan(c)" if pa.types.is_floating(kind) else "from t"
     if rule.how == "most":
         return "(select c from t where c is not null group by c order by count(*) desc, c limit 1)"
@@ -208,7 +209,7 @@ def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool, strict: bool)
 def _is(value: Any, kind: pa.DataType) -> str:
     """Return the SQL that tests whether `c` equals a value, which has the column's type or is a text.
 
-    A text also matches a value of another type by its text form, since all keys in TOML are texts.
+    If the column isn't text, a text matches the values that are written like it, since all keys in TOML are texts.
     """
     if value is None:
         return "c is null"

@@ -64,8 +64,8 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The rules of `prepare.clean` with what they learned from a table, as data that is safe to load.
 
     The result for a row depends on that row alone, so a single row is prepared as it would be among many. `columns` has
-    the types of the columns of the first table. `categories` has the values of each text column with few different
-    values. `left_out` names the rules that look at more than one row. These rules aren't part of the preparation.
+    the types of that table's columns. `categories` has the values of each text column with few different values.
+    `left_out` names the rules that look at more than one row. These rules aren't part of the preparation.
     """
 
     columns: dict[str, str]
@@ -77,8 +77,8 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Prepare one row or many. `without` names columns that these rows don't have, such as the target.
 
         A column that no rule names may be missing. A column that the preparation doesn't know stays as it is. Columns
-        are cast to their earlier types as long as no value changes: a whole number may stand for a float, a text for a
-        date, and null for any value.
+        are cast to the types in `columns` as long as no value changes: a whole number may stand for a float, a text for
+        a date, and null for any value.
 
         Raises:
             DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it

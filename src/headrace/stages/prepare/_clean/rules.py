@@ -154,7 +154,9 @@ class Cast(OnColumns, frozen=True, kw_only=True, tag="cast"):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.type not in TYPES:
-            raise DefinitionError(f"values can't be cast to `{self.type}`", hint=f"one of {', '.join(sorted(TYPES))}")
+            raise DefinitionError(
+                f"values can't be cast to `{self.type}`", hint=f"give one of {', '.join(sorted(TYPES))}"
+            )
 
 
 class Map(OnColumns, frozen=True, kw_only=True, tag="map"):
@@ -219,7 +221,7 @@ class Units(Written, frozen=True, kw_only=True, tag="units"):
             fine = isinstance(factor, int | float) and math.isfinite(factor) and factor != 0
             _check(self, fine, f"has {factor!r} for a `{name}`", "give a number other than 0")
         if self.unit is not None and self.unit not in self.units:
-            raise DefinitionError(f"`{self.unit}` is none of the units", hint=f"one of {', '.join(self.units)}")
+            raise DefinitionError(f"`{self.unit}` is none of the units", hint=f"give one of {', '.join(self.units)}")
 
 
 class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):

@@ -5,9 +5,9 @@ model of the data is that of Dawid and Skene (1979, "Maximum likelihood estimati
 algorithm"): given the true class, functions vote independently, each with its own error rates. An abstention has no
 effect.
 
-Their EM algorithm was tried first, and fails here. There are few labelling functions, and several of them look at the
-same words. After some rounds, EM's classes are those of the functions that agree most, right or wrong. On film reviews,
-its accuracy was between that of the majority vote and a coin toss.
+The EM algorithm of Dawid and Skene was tried first, and fails for labelling functions. There are few labelling
+functions, and several of them look at the same words. After some rounds, EM's classes are those of the functions that
+agree most, right or wrong. On film reviews, its accuracy was between that of the majority vote and a coin toss.
 
 So this module uses the one-step weighted vote of Li and Yu (2014, "Error rate bounds and iterative weighted majority
 voting for crowdsourcing"), with two changes. Each function is judged by the vote of the *other* functions, so that none
@@ -31,14 +31,14 @@ Codes = np.ndarray[Any, np.dtype[np.int8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 TRUST = 0.7
-"""The share of right votes that is assumed for each function before its votes are looked at. It is higher than by
-chance."""
+"""The share of right votes that is assumed for each function before its votes are looked at. A guess by chance is right
+less often."""
 WEIGHT = 10.0
 """The assumption `TRUST` counts as much as this number of votes."""
 
 
 COPY = 0.6
-"""Two functions count as copies if they agree on more than this share of what the classes don't explain."""
+"""Two functions count as copies if their `agreement` is above this."""
 
 
 class Consensus(Noun, frozen=True):

@@ -20,8 +20,7 @@ from headrace.stages.prepare._labels.votes import Label, Votes, ask, checked, no
 from headrace.stages.tables.columns import described, distinct
 
 DEPENDENT = 0.2
-"""The report names two functions as dependent if they agree on more than this share of what the classes don't
-explain."""
+"""The report names two functions as dependent if their `agreement` (in `consensus`) is above this."""
 
 
 class Labelled(NamedTuple):

@@ -131,8 +131,9 @@ def labels(
     `columns` and `key` must be those that were given to `to_label`. `classes` are the allowed labels. By default, all
     given labels are allowed; if all of them are whole numbers, they are read as numbers. `rule` decides on the rows on
     which people disagree. With `"majority"`, the most frequent label counts, and a tie gives no label. With
-    `"unanimous"`, such a row has no label. The label of the `adjudicator` (a person's name) counts before the rule.
-    Lines that can't be used are returned with the reason, and aren't an error.
+    `"unanimous"`, such a row has no label. If the `adjudicator` (a person's name) labelled such a row, the
+    adjudicator's label counts, whatever the rule. Lines that can't be used are returned with the reason, and aren't an
+    error.
 
     Raises:
         DefinitionError: a column is missing, or the adjudicator labelled nothing.

@@ -70,7 +70,7 @@ def id_of(values: Sequence[Any]) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Return whether a column has the name of one of the file's own columns, in any case."""
+    """Return whether a column has the name of one of the file's own columns, in capital or small letters."""
     return name.strip().lower() in (ID, LABEL, ANNOTATOR)
 
 

@@ -24,8 +24,8 @@ chance."""
 IN_ORDER = 0.9
 """The least rank correlation of a sure hint. A few huge values can raise any correlation except a rank correlation."""
 MOST_VALUES = 0.05
-"""The most different values of a column, as a share of the rows. A column with more values would predict the target by
-accident."""
+"""The largest number of different values in a column, as a share of the rows. A column with more would predict the
+target by accident."""
 Numbers = np.ndarray[Any, Any]
 
 

@@ -223,7 +223,7 @@ def _is_measured(column: pa.ChunkedArray) -> bool:
 
 
 def _beyond_chance(leak: Leak, table: pa.Table, names: Sequence[str], parts: Numbers, *, near: bool = False) -> Leak:
-    """Return the leak, marked as not judged if chance gives as many equal rows.
+    """Return the leak, marked as not judged unless there are clearly more equal rows than chance gives.
 
     The number by chance is estimated for each column: the number of pairs that are equal in all other columns, times
     the odds that two values of the column are equal. The largest of these numbers counts.

@@ -24,9 +24,9 @@ from headrace.stages.prepare._split.parts import LEFT_OUT, PARTS
 Numbers = np.ndarray[Any, Any]
 NONE = np.empty(0, dtype=np.int64)
 TOLERANCE = 0.02
-"""Numbers are near within this share of their column's spread.
+"""Two numbers are near if they differ by at most this share of their column's spread.
 
-Far from the column's middle, they are near within this share of their distance from the middle.
+Far from the column's middle, they may differ by this share of their distance from the middle.
 """
 WIDEST, CELL = 128.0, 8.0
 """The widest cells of a grid, and the narrowest cells that miss hardly any near pair. Both are measured in
@@ -48,9 +48,9 @@ MANY_BY_CHANCE = 100
 """If chance gives more pairs than this, three times as many pairs are surely more than chance, so no probability is
 computed."""
 TIMES = 3.0
-"""Near rows count if there are this many times as many as by chance.
+"""Near pairs count only if there are at least this many times as many as chance gives.
 
-The estimate by chance may be wrong by such a factor.
+The estimate of what chance gives may be wrong by such a factor.
 """
 ENOUGH = 100
 """The power is measured at the smallest distance within which there are this many pairs."""
@@ -62,7 +62,8 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Near(NamedTuple):
-    """Rows of later parts that are near to rows of earlier parts. There are none if chance gives as many near pairs.
+    """Rows of later parts that are near to rows of earlier parts. There are none unless there are clearly more near
+    pairs than chance gives.
 
     `rows` are rows of later parts, and `others` has, for each of them, a near row of an earlier part. `earlier` are all
     rows of earlier parts that are near to a row of a later part. `found` is the number of near pairs. `chance` is about
@@ -382,7 +383,8 @@ def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, li
 
 
 def is_more(there: float, chance: float, sure: float = SURE) -> bool:
-    """Return whether there are clearly more pairs (`there`) than chance gives, by a large factor."""
+    """Return whether there are clearly more pairs (`there`) than chance gives: at least `TIMES` as many, and too many
+    for an accident."""
     if there < max(1.0, TIMES * chance):
         return False
     if chance > MANY_BY_CHANCE:

@@ -1,9 +1,9 @@
 """Texts that are nearly the same, found by MinHash.
 
-A text is compared by its set of shingles, which are runs of three words. Under a random order of all shingles, two sets
-have the same least shingle as often as they overlap (Broder, On the resemblance and containment of documents, 1997). 64
-such orders form 16 bands of 4. Two texts are compared if they agree in all 4 orders of a band. At a similarity of 0.8,
-a pair of texts is missed once in 5,000 times.
+A text is compared by its set of shingles, which are runs of three words. Under a random order of all shingles, the
+probability that two sets have the same least shingle is their similarity (Broder, On the resemblance and containment of
+documents, 1997). 64 such orders form 16 bands of 4. Two texts are compared if they agree in all 4 orders of a band. At
+a similarity of 0.8, a pair of texts is missed once in 5,000 times.
 
 The work grows in proportion to the number of texts. Only the first words of a text count. Of the texts that agree in a
 band, each is compared with the first one only.

@@ -177,7 +177,7 @@ def _parts_there(sizes: Numbers, wanted: Sequence[bool]) -> Iterator[Verdict]:
     reason = "it has none: the table is small, or all its rows went to other parts" if sizes.sum() else NO_ROWS
     for name, size, is_wanted in zip(PARTS, sizes.tolist(), wanted, strict=False):
         if not size:
-            why = reason if is_wanted else "it was to have none"
+            why = reason if is_wanted else "it should have none"
             yield Verdict(rule=f"{name} has rows", holds=False if is_wanted else None, why=why)
 
 

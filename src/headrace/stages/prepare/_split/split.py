@@ -66,7 +66,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
         _check_shares(*(given[name] for name in PARTS))
     by, until, gap = (given.get(name) for name in ("by", "until", "gap"))
     if by is not None and by not in ("row", *NEEDS):
-        raise UsageError(f"by={by!r}", hint="one of row, time, group, stratum")
+        raise UsageError(f"by={by!r}", hint="give one of row, time, group, stratum")
     if by in NEEDS and not given.get(by, True):
         raise UsageError(f"a split by {by} needs a column", hint=f'name it: `{by}="..."`')
     if by is not None and by != "time" and (until or gap is not None):
@@ -230,7 +230,7 @@ def _parted(
     if by == "time":
         assert roles.time is not None
         column = table.column(roles.time)
-        times = instants(column, roles.time)  # first, so that a column without times is the error that is raised
+        times = instants(column, roles.time)  # this comes first, so that a column without times raises its own error
         ends = [instant(each, column.type) for each in until]
         _check_order(ends)
         ends = [ends[0], ends[0]] if len(ends) == 1 else ends  # `valid` is empty: `test` begins where `train` ends

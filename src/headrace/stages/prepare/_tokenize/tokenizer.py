@@ -47,8 +47,8 @@ def tokenizer(
     """Train a tokenizer on a column of texts, and return its folder.
 
     The tokenizer uses byte pair encoding (BPE) on bytes, so it has no unknown tokens. `vocab_size` (in tokens) and
-    `min_frequency` (of a pair) mean the same as for the library's `BpeTrainer`. `tokenize` and Hugging Face's
-    `AutoTokenizer` can read the folder. `end` and `padding` are the special tokens.
+    `min_frequency` (of a pair) mean the same as for `BpeTrainer` of the library `tokenizers`. `tokenize` and Hugging
+    Face's `AutoTokenizer` can read the folder. `end` and `padding` are the special tokens.
 
     Raises:
         DefinitionError: the column is missing or isn't text, `min_frequency` is below 0, or `vocab_size` is too small

@@ -60,7 +60,7 @@ def _loaded(kind: Any, base: Folder | File, **more: Any) -> Any:
         words = sentence(error)
         raise UsageError(
             f"the model can't be loaded as {kind.__name__}: {words}",
-            hint="is it a folder that `save_pretrained` wrote, of an architecture that this transformers knows?",
+            hint="is it a folder that `save_pretrained` wrote, of an architecture that your transformers knows?",
         ) from error
     model.config.use_cache = False
     return model

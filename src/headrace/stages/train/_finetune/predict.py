@@ -25,7 +25,7 @@ class PredictCall(AnswerOptions, frozen=True):
     """The options and arguments of a call of `train.predict`."""
 
     model: Annotated[Folder | str, Option("the model that `train.finetune` was called with.")]
-    adapter: Annotated[Folder, Option("the adapter that it returned.")]
+    adapter: Annotated[Folder, Option("the adapter that `train.finetune` returned.")]
     table: Annotated[pa.Table, Option("the texts.")]
 
 
@@ -65,7 +65,11 @@ class CompleteOptions(AnswerOptions, frozen=True, kw_only=True):
     """The options of `train.complete`."""
 
     text: Annotated[
-        str, Option("without an adapter, the column of texts; an adapter knows its own.", before="batch_size")
+        str,
+        Option(
+            "the column of texts, if there is no adapter. An adapter stores the name of its column.",
+            before="batch_size",
+        ),
     ] = "text"
     batch_size: int = 8
     max_new_tokens: Annotated[int, Option("the most tokens of a continuation.", whole(1), before="into")] = 32
@@ -77,7 +81,9 @@ class CompleteCall(CompleteOptions, frozen=True):
     """The options and arguments of a call of `train.complete`."""
 
     model: Annotated[Folder | str, Option("the model that `train.finetune` was called with.")]
-    adapter: Annotated[Folder | None, Option("the adapter that it returned; None to use the model alone.")]
+    adapter: Annotated[
+        Folder | None, Option("the adapter that `train.finetune` returned; None to use the model alone.")
+    ]
     table: Annotated[pa.Table, Option("the texts.")]
 
 

@@ -102,7 +102,9 @@ def _lesson(table: pa.Table, target: str, task: str) -> Lesson | None:
     if task not in ("classify", "continue"):
         raise UsageError(f"`task` is {task!r}", hint='give "classify" or "continue"')
     if not table.num_rows:
-        raise UsageError("the table is empty", hint="check the output of the stage before it: `headrace show RUN`")
+        raise UsageError(
+            "the table is empty", hint="check the output of the stage before this one: `headrace show RUN`"
+        )
     if task == "continue":
         if target and IDS in table.column_names:
             raise UsageError(f"the table has `{IDS}`, and `{target}` is text", hint="give the texts themselves")

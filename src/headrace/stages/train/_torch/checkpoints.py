@@ -35,7 +35,7 @@ class Keeper:
         self.kept = 0
 
     def reserve(self, state: Callable[[], Any]) -> None:
-        """Allocate the memory for a copy of the state in a thread. Allocating new pages takes five times as long as
+        """In a thread, allocate the memory for a copy of the state. Allocating new pages takes five times as long as
         copying."""
         if self._reserving is None:
             self._reserving = self._thread.submit(self._packer.reserve, state())
@@ -64,12 +64,13 @@ class Keeper:
         self.longest_s = max(self.longest_s, took)
 
     def look(self) -> None:
-        """If the last checkpoint is written by now, report it. If writing it has failed, raise the error."""
+        """If the last checkpoint is written by now, report it to the host. If writing it has failed, raise the
+        error."""
         if self._saving is not None and self._saving.done():
             self.settle()
 
     def settle(self) -> None:
-        """Wait until the last checkpoint is written, and report it."""
+        """Wait until the last checkpoint is written, and report it to the host."""
         if self._saving is not None:
             saving, self._saving = self._saving, None
             self._host.keep(saving.result())

@@ -80,7 +80,7 @@ class Gang:
         return torch.load(fitted, weights_only=False) if fitted.exists() else None
 
     def _serve(self, agent: subprocess.Popen[bytes]) -> None:
-        """Until torchrun has ended, handle the messages of the ranks, and pass the driver's words on to them."""
+        """Until torchrun has ended, handle the messages of the ranks, and pass the driver's requests on to them."""
         while agent.poll() is None or not self._heard.empty():
             self._report_saved()
             if (word := self._host.told()) is not None:

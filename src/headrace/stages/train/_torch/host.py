@@ -25,7 +25,7 @@ class Host(Protocol):
         ...
 
     def told(self) -> Word | None:
-        """Return the next word from the driver, if there is one."""
+        """Return the driver's next request, or None if there is none."""
         ...
 
     def checkpoint(self) -> dict[str, Any] | None:

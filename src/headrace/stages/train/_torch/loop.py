@@ -24,7 +24,8 @@ from headrace.stages.train._torch.target import TARGET
 from headrace.stages.train.loader import Loader
 
 TOGETHER_EVERY = 8
-"""Rank 0 passes the driver's words on to the other ranks once in this many steps, because each time costs a message."""
+"""Rank 0 passes the driver's requests on to the other ranks once in this many steps, because each time costs a
+message."""
 PATIENCE_S = 0.2
 """If a checkpoint is due while the previous checkpoint is being written, the step waits up to this many seconds for the
 previous one. So small checkpoints are stored on time."""
@@ -139,7 +140,7 @@ class Fitting:
         self._heed(self._word())
 
     def _word(self) -> Word | None:
-        """Return what to do now. All ranks return the same word."""
+        """Return what to do after this step (None: just go on). All ranks return the same word."""
         if self._world > 1 and self._step % TOGETHER_EVERY and not self._is_due_by_step():
             return None
         word = self._own_word() if self._rank == 0 else None

@@ -17,7 +17,7 @@ def seed_all(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """Return the state of all these generators, as plain values and tensors."""
+    """Return the state of the generators of Python, NumPy and PyTorch, as plain values and tensors."""
     version, numbers, gauss = random.getstate()
     kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -29,7 +29,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random(state: dict[str, Any]) -> None:
-    """Set all these generators to an earlier state."""
+    """Set the generators to a state that `random_state` returned."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     kind, keys, place, has_gauss, cached = state["numpy"]

@@ -173,7 +173,7 @@ def lesson(
     if answer != "value":
         if pa.types.is_nested(column.type):
             raise UsageError(
-                f"the target `{target}` is `{column.type}`, which are no classes",
+                f"the target `{target}` is `{column.type}`, whose values can't be classes",
                 hint="give a column of texts or numbers",
             )
         classes = sorted(pc.unique(column).to_pylist())
@@ -223,7 +223,7 @@ def _columns(
     lists = [name for name in names if found[name].shape or found[name].is_ragged]
     if lists:
         raise UsageError(
-            f"column `{lists[0]}` holds lists, and stands among others",
+            f"column `{lists[0]}` holds lists, so it can't be in one matrix with other columns",
             hint="say which argument of the model each is: `features={'text': 'tokens', 'x': ['age', 'income']}`",
         )
     return {INPUT: names}
@@ -234,7 +234,7 @@ def _target(table: Any, target: str, what: str) -> Any:
         known = errors.listed(table.schema.names, 20)
         raise UsageError(f"{what} has no column `{target}`", hint=f"its columns are {known}")
     if not table.num_rows:
-        raise UsageError(f"{what} is empty", hint="check the output of the stage before it: `headrace show RUN`")
+        raise UsageError(f"{what} is empty", hint="check the output of the stage before this one: `headrace show RUN`")
     column = _decoded(table.column(target))
     bad = column.null_count
     if pa.types.is_floating(column.type):

@@ -1,8 +1,8 @@
 """Finds what a module does while it is loaded, besides binding its own names: registering, patching, calling.
 
-When a stage runs an import that stands inside a function, Python runs the bodies of the imported module, of the packages
-around it, and of all modules that these import. To compute a fingerprint, Headrace doesn't load these modules; it only
-reads their source. So the effects of their bodies on each other must be read from the source too.
+When a stage runs an import that stands inside a function, Python runs the bodies of the imported module, of the
+packages around it, and of all modules that these import. To compute a fingerprint, Headrace doesn't load these modules;
+it only reads their source. So the effects of their bodies on each other must be read from the source too.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ class CodecContract:
 
     `library` is the name of a library that the codec's method `takes` must not import, or None if there is no such
     library. Set `exact` to false if equal values may have different bytes and the codec gives no content digest.
-    Override `same` if `==` can't compare the values, and `spoil` to try to change a loaded value in place.
+    Override `same` if `==` can't compare the values. Override `spoil` with a method that tries to change a loaded value
+    in place; a test then checks that the stored value stays the same.
     """
 
     codec: ClassVar[Codec]

@@ -245,7 +245,7 @@ def _weighed(file: Any, source: Source, *, is_stream: bool = False) -> Any:
             raise _broken(error) from error
         if claims.is_packed or claims.data > claims.size or claims.is_bare:
             raise CodecError(
-                f"the table's {claims.size:,} bytes unpack to {claims.data:,}, for {claims.values:,} values",
+                f"the table's {claims.size:,} bytes claim to hold {claims.values:,} values in {claims.data:,} bytes",
                 hint="Headrace compresses no table: this one is damaged, or forged; fetch or make it again",
             )
     return file

@@ -58,10 +58,10 @@ CODECS = (SklearnCodec(),)
 
 
 def _check_size(data: io.BytesIO) -> None:
-    """Raise an error if an archive unpacks to more bytes than it has, since `save` compresses nothing."""
+    """Raise an error if an archive unpacks to more bytes than it has. `save` compresses nothing."""
     with ZipFile(data) as archive:
         if sum(info.file_size for info in archive.infolist()) > len(data.getbuffer()):
-            raise CodecError("its files unpack to more bytes than they have", hint="the artifact is damaged, or forged")
+            raise CodecError("the artifact unpacks to more bytes than it has", hint="it is damaged, or forged")
 
 
 def _trusted(data: io.BytesIO) -> list[str]:

@@ -1,5 +1,5 @@
-"""Source files. Each is read, parsed and compiled only once. The definition that a loaded code object came from is
-found in them."""
+"""Source files. Each is read, parsed and compiled only once. For a loaded code object, this module finds the definition
+in its source file."""
 
 from __future__ import annotations
 import __future__

@@ -34,7 +34,7 @@ def migrate_file(path: Path, schema: int = SCHEMA) -> None:
 
 @contextmanager
 def begin(path: Path) -> Iterator[Connection]:
-    """Return a transaction that holds the write lock from its start, and that also covers changes of tables."""
+    """Return a transaction that holds the write lock from its start, and that also covers changes to the schema."""
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
 
     @event.listens_for(engine, "begin")

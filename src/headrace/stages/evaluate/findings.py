@@ -200,11 +200,11 @@ class Findings:
         return Fact(name=name, value=worst.value, low=low, high=high, better="lower")
 
     def _gap_ends(self, metric: Metric, places: Sequence[int], values: Any, level: float) -> tuple[Any, str]:
-        """Return the upper end of each slice's gap. If a slice's gap has no upper end, return the reason.
+        """Return the upper end of the interval of each slice's gap. If an interval has no upper end, return the reason.
 
         A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the other rows, and
-        these two sets are independent. So the squares of the two possible errors are added (Zou & Donner 2008). The
-        possible error of the slice comes from the slice's own interval.
+        these two sets are independent. So the gap's margin of error is the root of the sum of the squares of the two
+        sets' margins (Zou & Donner 2008). The slice's margin is that of the slice's own interval.
         """
         *sliced, whole = self.sliced(metric.name, places)
         off = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(whole[metric.name]))

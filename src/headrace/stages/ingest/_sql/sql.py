@@ -142,7 +142,10 @@ def _check_options(
     if isinstance(overlap, str):
         seconds(overlap, name="overlap")
     elif overlap is not None and not overlap >= 0:
-        raise DefinitionError(f"overlap={overlap!r} would leave rows out", hint="give a number from 0, or a time")
+        raise DefinitionError(
+            f"overlap={overlap!r} would leave rows out",
+            hint="give a number that isn't negative, or a duration such as `2h`",
+        )
     if batch_rows is not None and (type(batch_rows) is not int or batch_rows < 1):
         raise DefinitionError(f"batch_rows={batch_rows!r} is not a number of rows", hint="give a whole number from 1")
 

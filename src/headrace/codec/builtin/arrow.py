@@ -245,7 +245,8 @@ def _weighed(file: Any, source: Source, *, is_stream: bool = False) -> Any:
             raise _broken(error) from error
         if claims.is_packed or claims.data > claims.size or claims.is_bare:
             raise CodecError(
-                f"the table's {claims.size:,} bytes claim to hold {claims.values:,} values in {claims.data:,} bytes",
+                "the table is compressed, or claims more than it holds: its"
+                f" {claims.size:,} bytes unpack to {claims.data:,}, for {claims.values:,} values",
                 hint="Headrace compresses no table: this one is damaged, or forged; fetch or make it again",
             )
     return file

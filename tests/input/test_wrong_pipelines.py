@@ -130,7 +130,7 @@ CASES: dict[str, Wrong] = {
         """,
         "flow -> other -> flow",
         ":7)",
-        hint="can't wire itself",
+        hint="can't call itself",
         error="TraceError",
     ),
     "two stages of one name": wrong(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.errors import NotFoundError
+from headrace.errors import LedgerError, NotFoundError
 from headrace.ledger import cursors
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.registry import register
@@ -69,7 +69,7 @@ def test_what_is_not_stored_registers_nothing(ledger: Ledger) -> None:
             run, b"wrong", intents=[("fit", Register("model", "m", out("a"))), ("fit", Advance("c", 0, out("a")))]
         )
         wrong.first += 7
-        with pytest.raises(Exception, match="is next"):
+        with pytest.raises(LedgerError, match="its next event is number 0"):
             run.commit(wrong)
         assert run.cursor("c") is None
         assert register(ledger, Register("model", "m", out("b")), by="ada") == 1

@@ -1,4 +1,4 @@
-"""Scratch files: the files that loaded values need outside the store, with their own names and suffixes."""
+"""Scratch files: some loaded values need a file outside the store, with the file's original name and suffix."""
 
 from __future__ import annotations
 

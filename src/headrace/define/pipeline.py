@@ -64,7 +64,10 @@ class PipelineFunction(Generic[P]):
             )
         if self.name in trace.pipelines:
             path = " -> ".join([*trace.pipelines, self.name])
-            raise TraceError(f"a cycle of pipelines: {path}", hint="a pipeline can't wire itself")
+            raise TraceError(
+                f"a cycle of pipelines: {path}",
+                hint="a pipeline can't call itself, directly or through another pipeline",
+            )
         trace.pipelines.append(self.name)
         try:
             return self.function(*args, **kwargs)

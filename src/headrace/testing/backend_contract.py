@@ -349,8 +349,8 @@ def assert_gone(stand: Stand) -> None:
 
 
 def told(ear: Ear, worker: int) -> list[tuple[int, str]]:
-    """Return the number and the task of each report that the ear has received from a worker, including spilled
-    reports."""
+    """Return the number and the task of each report that the ear has received from a worker, including
+    reports that the worker wrote to the store because no driver was there."""
     events = [(report.seq, decode_event(report.body)) for report in ear.reports(worker)]
     return [(seq, event.task) for seq, event in events if isinstance(event, Succeeded | Failed | Checkpointed)]
 

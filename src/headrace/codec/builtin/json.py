@@ -60,7 +60,8 @@ class DocumentCodec:
         kind: Any = source.kind if is_ours else object
         if not (issubclass(kind, Document) and kind.__module__.startswith(OURS)):
             raise CodecError(
-                f"`{source.type}` is not a document of Headrace", hint="run again the task that made the artifact"
+                f"Headrace has no type `{source.type}` for this artifact",
+                hint="run again the task that made the artifact",
             )
         document = exact_json.decode(source.read())
         form = document.get("form") if isinstance(document, dict) else None

@@ -222,7 +222,7 @@ class Importer:
                 if at.get(version, identity) != identity or by.get(identity, version) != version:
                     raise UsageError(
                         f"the ledger has other versions of {kind} `{name}` than the archive; nothing was imported",
-                        hint="import into a ledger where none of that name was registered",
+                        hint="import into a ledger that has no version of this name",
                     )
 
     def _goes_on(self, db: Database, part: str, number: int) -> bool:
@@ -397,7 +397,7 @@ class Importer:
                     raise UsageError(
                         f"a run has registered another version {number} of {kind} `{name}` here in the meantime, so the"
                         " archive's can't be added",
-                        hint="nothing was imported; import into a ledger where none of that name was registered",
+                        hint="nothing was imported; import into a ledger that has no version of this name",
                     )
                 count += 1
         return count

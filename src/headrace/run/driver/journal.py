@@ -28,8 +28,8 @@ class Advances:
         self._asked += ((task, each) for each in intents if isinstance(each, Advance))
 
     def dropped(self) -> list[str]:
-        """Return a note for each advance that came too late, and forget all advances. Call this after the advances were
-        stored."""
+        """Return a note for each cursor that another run moved first, so that the value asked for wasn't stored. Then
+        forget what was asked. Call this after the transaction has been committed."""
         if not self._asked:
             return []
         notes = [
@@ -140,9 +140,9 @@ class Journal:
         self._clear()
 
     def dropped(self) -> list[str]:
-        """Return a note for each cursor advance that was dropped since the last call.
+        """Return a note for each new cursor value that was dropped since the last call.
 
-        An advance is dropped if another task or a person moved the cursor first.
+        A value is dropped if another task or a person moved the cursor first.
         """
         return self._advances.dropped()
 

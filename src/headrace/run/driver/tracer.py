@@ -74,8 +74,8 @@ class Tracer:
         self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:
-        """Handle an event of the tracer. If a task fits in no pool and the run is already open, the run fails. (A run
-        is open before its trace ends if its body waits for a value.)
+        """Handle an event of the tracer. If a task fits in no pool and the run is already open, the run fails. (If the
+        pipeline's body waits for a value, the run is opened while it is still traced.)
 
         Raises:
             TraceError: the trace differs from an earlier one.

@@ -184,7 +184,9 @@ class Rows(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_f
                 f"shrink={self.shrink!r}", hint="give a share from 0 to 1, of the usual number of rows"
             )
         if self.grow is not None and not self.grow >= 1:
-            raise DefinitionError(f"grow={self.grow!r}", hint="give a multiple from 1, of the usual number of rows")
+            raise DefinitionError(
+                f"grow={self.grow!r}", hint="give a number from 1: how many times the usual number of rows is allowed"
+            )
 
 
 class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -245,6 +245,35 @@ def test_no_event_output_log_or_page_has_a_secret_in_whatever_form(project: Proj
     assert json.loads((project.root / "out.json").read_text())["url"] == "postgresql://ann:********@host/db"
 
 
+def test_a_task_whose_value_was_masked_warns_in_its_own_run_and_in_runs_that_reuse_it(project: Project) -> None:
+    project.write(
+        "flow.py",
+        """\
+    import headrace as hr
+
+    @hr.stage
+    def uses(secret: str) -> dict[str, str]:
+        hr.attempt().keep({"secret": secret})
+        return {"secret": secret}
+
+    @hr.pipeline
+    def flow() -> None:
+        uses(hr.secret("PASSWORD"))
+    """,
+    )
+    project.environment["PASSWORD"] = LETTERS
+    said = "a value contained a secret of its stage; it was saved with `********` instead"
+    done = project.headrace("run", "flow.py:flow")
+    assert done.err.count(said) == 1, done
+    assert said in project.headrace("logs", "latest", "uses").out
+    for _ in range(2):
+        assert f"`uses` warns: {said}" in project.headrace("show", "latest").out
+        (warned,) = project.headrace("show", "latest", "--json").json["warnings"]
+        assert warned["task"] == "uses"
+        assert warned["text"].startswith(said)
+        assert project.headrace("run", "flow.py:flow").code == 0
+
+
 def test_a_stage_that_is_given_no_secret_finds_it_nowhere(project: Project) -> None:
     project.write(
         "flow.py",

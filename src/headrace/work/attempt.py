@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
-from headrace.define.log import FILE
+from headrace.define.log import FILE, WARNING
 from headrace.define.ports import present, running
 from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
 from headrace.fingerprint.fingerprint import fingerprint_argument, fingerprint_class
@@ -45,6 +45,12 @@ from headrace.work.stop import Stop, StopAttempt
 from headrace.work.user_code import find_function
 
 T = TypeVar("T")
+
+MASKED = (
+    "a value contained a secret of its stage; it was saved with `********` instead. Pass `hr.secret` to each stage that"
+    " needs the secret"
+)
+"""The warning of a task that returned or kept a value with a secret in it."""
 
 
 class Desk:
@@ -85,7 +91,7 @@ class Desk:
         self.arguments = Arguments(store, self.load, guarded=guarded)
         self._entries: dict[str, LoadedStage] = {}
         self._types: dict[type, str] = {}
-        self._remarks: list[str] = []
+        self._has_masked = False
         self._pid = os.getpid()
 
     def run(self, order: Do) -> Succeeded | Failed:
@@ -113,6 +119,7 @@ class Desk:
             present.attempt = None
             if os.getpid() != self._pid:
                 os._exit(0)  # the user's code forked, and this is the child: the connection belongs to its parent
+            self._warn(here)
             here.end()
             self._remark()
         return Succeeded(
@@ -152,7 +159,7 @@ class Desk:
         hidden = self._capture.hidden
         kept = hidden.value(value)
         if kept is not value:
-            self._remarks.append("a value contained a secret of its stage; it was saved with `********` instead")
+            self._has_masked = True
         ref = self._codecs.save(kept, self._store, describe=self._describe)
         if hidden.finds_in(ref):
             raise HeadraceError(
@@ -162,11 +169,18 @@ class Desk:
             )
         return ref
 
+    def _warn(self, here: Here) -> None:
+        """Log a warning if a secret was masked in a value that the attempt saved."""
+        if self._has_masked:
+            self._has_masked = False
+            with suppress(OSError):  # the user's code closed stderr, or the disk is full
+                os.write(2, f"warning: {MASKED}\n".encode())
+            here.log(WARNING, MASKED)
+
     def _remark(self) -> None:
         """Send the remarks about an attempt to the driver, for the user. Each remark is sent only once."""
-        for text in (*self._remarks, *self.absent.remarks()):
+        for text in self.absent.remarks():
             self._channel.send(Remark(text))
-        self._remarks.clear()
         self.absent.forget()
 
     def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:

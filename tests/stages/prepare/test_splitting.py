@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import md5
 from typing import Any
 
@@ -132,10 +132,18 @@ def test_time_parts_by_share_and_by_date_and_leaves_a_gap() -> None:
     assert made.valid["at"].to_pylist()[-1] == datetime(2024, 2, 27, 23, tzinfo=UTC)
     assert next(fact.value for fact in made.report.facts if fact.name == "left out") == 96
     assert "valid begins at 2024-02-01 00:00:00, test at 2024-03-01 00:00:00" in made.report.about
-    only = prepare.split(PEOPLE, by="time", time="at", until=["2024-03-01"])
-    assert sizes(only) == (1440, 0, 560)
     same = PEOPLE.set_column(2, "at", pa.array([datetime(2024, 1, 1, tzinfo=UTC)] * COUNT))
     assert sorted(sizes(prepare.split(same, by="time", time="at", key="id"))) == [0, 0, COUNT]
+
+
+SINGLE = [["2024-03-01"], "2024-03-01", date(2024, 3, 1), datetime(2024, 3, 1, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("until", SINGLE, ids=["list", "text", "date", "time"])
+def test_a_single_time_as_until_leaves_valid_empty(until: Any) -> None:
+    assert sizes(prepare.split(PEOPLE, by="time", time="at", until=until)) == (1440, 0, 560)
+    numbers = PEOPLE.set_column(2, "at", pa.array(range(COUNT)))
+    assert sizes(prepare.split(numbers, by="time", time="at", until=0)) == (0, 0, COUNT)
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "date", "number"])
@@ -566,6 +574,8 @@ def test_nothing_and_next_to_nothing_can_be_parted() -> None:
         ({"until": ["2024-01-01"]}, "for a split by time"),
         ({"by": "time", "time": "at", "until": ["2024-02-01", "2024-01-01"]}, "goes back in time"),
         ({"by": "time", "time": "at", "until": ["soon"]}, "not a time"),
+        ({"by": "time", "time": "at", "until": "soon"}, "`until` has 'soon', which is not a time"),
+        ({"until": 0}, "for a split by time"),
         ({"by": "time", "time": "at", "until": [3, 4]}, "the column is `timestamp"),
         ({"by": "time", "time": "person"}, "`person` is `string`, not a time"),
         ({"text": "height"}, "not text"),

@@ -64,7 +64,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
     """
     if {*PARTS} <= {*given}:
         _check_shares(*(given[name] for name in PARTS))
-    by, until, gap = (given.get(name) for name in ("by", "until", "gap"))
+    by, until, gap = given.get("by"), _times(given.get("until", ())), given.get("gap")
     if by is not None and by not in ("row", *NEEDS):
         raise UsageError(f"by={by!r}", hint="give one of row, time, group, stratum")
     if by in NEEDS and not given.get(by, True):
@@ -94,7 +94,7 @@ def split(
     stratum: str | Sequence[str] | None = None,
     target: str | None = None,
     text: str | Sequence[str] | None = None,
-    until: Sequence[Any] = (),
+    until: str | date | float | Sequence[Any] = (),
     gap: str | float | None = None,
     seed: int = 0,
     leak: Literal["stop", "warn", "drop"] = "stop",
@@ -111,8 +111,9 @@ def split(
       else: not on its position, and not on other rows.
     - `"group"`: in the same way, by a digest of the group.
     - `"stratum"`: in the order of that digest within each stratum, so that the shares hold in each stratum.
-    - `"time"`: the earliest rows are for training. `until=(a, b)` says when `valid` and `test` begin. Without `until`,
-      the boundaries follow from the shares. With a `gap` (`"7d"`), the last rows before a boundary are left out.
+    - `"time"`: the earliest rows are for training. `until=(a, b)` says when `valid` and `test` begin. If `until` is a
+      single time, `test` begins then, and `valid` is empty. Without `until`, the boundaries follow from the shares.
+      With a `gap` (`"7d"`), the last rows before a boundary are left out.
 
     `train`, `valid` and `test` are shares that add up to 1. `seed` changes the digests.
 
@@ -136,6 +137,7 @@ def split(
     """
     roles = Roles(listed(key), listed(group), time, listed(stratum), target, listed(text))
     shares = train, valid, test
+    until = _times(until)
     _check_options({"by": by, **roles._asdict(), **dict(zip(PARTS, shares, strict=True)), "until": until, "gap": gap})
     _check(table, roles)
     parts, ends = _parted(table, by, roles, shares, until, gap, seed)
@@ -199,6 +201,11 @@ def _until(table: pa.Table, ends: Sequence[Any], time: str) -> str:
     timed = not pa.types.is_integer(kind := table.schema.field(time).type) and not pa.types.is_floating(kind)
     told = (f'"{each}"' if timed else each for each in written(table, ends, time))
     return f"until=({', '.join(told)})"
+
+
+def _times(until: str | date | float | Sequence[Any]) -> Sequence[Any]:
+    """Return the boundaries that `until` names: one time or several."""
+    return (until,) if isinstance(until, str | date | float | int) else until
 
 
 def _check_order(ends: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import time
@@ -416,6 +417,50 @@ def test_the_cursors_of_ready_made_stages_say_how_far_they_have_read(empty: Shel
     assert [each["reached"] for each in told] == ["a snapshot", "2 files", "2 files"]
     assert (found["logs"]["reached"], found["orders"]["reached"]) == ("2 logs", "changed <= 2026-11-25")
     assert "changed <= 2026-11-25" in empty("cursors").out
+
+
+FAILING = """
+import pyarrow as pa
+
+import headrace as hr
+from headrace.stages import ingest
+
+INCREMENT = {"mode": "increment", "watermark": "changed"}
+
+
+@hr.stage
+def fails(logs: pa.Table, new_logs: pa.Table, files: pa.Table, kept: pa.Table, rows: pa.Table, new: pa.Table) -> None:
+    raise ValueError
+
+
+@hr.pipeline
+def failing() -> None:
+    kept = ingest.files("in/*.csv", vanished="keep", cursor="kept")
+    ingest.check(kept, ingest.Contract(columns={"n": ingest.Column(type="int64")}), history=hr.cursor("counts"))
+    fails(
+        ingest.logs("in/*.csv", cursor="logs").rows,
+        ingest.logs("in/*.csv", cursor="only-logs", new_only=True).rows,
+        ingest.files("in/*.csv", cursor="only-files", new_only=True),
+        kept,
+        ingest.sql("sqlite:///shop.db", "select changed from orders", cursor="rows", **INCREMENT).table,
+        ingest.sql("sqlite:///shop.db", "select changed from orders", cursor="only-rows", **INCREMENT).new,
+    )
+"""
+
+
+def test_a_failed_run_names_only_the_cursors_whose_rows_a_new_run_does_not_get(empty: Shell) -> None:
+    with closing(sqlite3.connect(empty.folder / "shop.db")) as db, db:
+        db.execute("create table orders (changed text)")
+        db.execute("insert into orders values ('2026-11-24'), ('2026-11-25')")
+    (empty.folder / "in").mkdir()
+    empty.write("in/a.csv", "n\n1\n")
+    empty.write("one.py", FAILING)
+    failed = empty("run", "one.py:failing")
+    assert failed.code == 1, failed.err
+    assert len(empty("cursors", "--json").json["cursors"]) == 7
+    hint = failed.err.splitlines()[-1]
+    said = hint.partition("A new run doesn't get the rows that this one has read by cursor ")[2]
+    assert sorted(re.findall("`([^`]+)`", said)) == ["only-files", "only-logs", "only-rows"], hint
 
 
 def test_a_value_that_the_collector_has_given_up_is_marked_and_no_dry_run_says_yes_to_it(shell: Shell) -> None:

@@ -11,6 +11,7 @@ from headrace.inspect.argument_code import code_given
 from headrace.ledger.views.rows import PastView
 from headrace.ledger.views.views import Views
 from headrace.plan.needs import with_needs
+from headrace.plan.resolve import truth
 from headrace.plan.reuse import Before, Change
 from headrace.plan.times import Took
 from headrace.run.driver.regions import Places
@@ -18,10 +19,19 @@ from headrace.run.ports import Ledger, TaskRow
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref
 from headrace.spec.code import Code, Part
-from headrace.spec.graph import Node
-from headrace.spec.stage import Stage
+from headrace.spec.graph import Const, Node, Out, outs
+from headrace.spec.stage import Stage, function_name
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
+_LOGS = function_name("headrace.stages.ingest._logs.logs", "read")
+_SQL = function_name("headrace.stages.ingest._sql.stages", "read_on")
+_READ_WHOLE = {
+    function_name("headrace.stages.ingest._check.check", "check"),
+    function_name("headrace.stages.ingest._files.files", "kept"),
+}
+"""Stages whose cursors leave no row out: a new run gets all rows again."""
+_CHANGES = (1, 2)
+"""The positions of `new` and `gone` in what `ingest.sql` returns for an increment or a snapshot."""
 _SHOWN_FIRST = ("function", "class", "constant", "module", "file", "bundle", "distribution", "environment")
 
 
@@ -101,6 +111,32 @@ def sources_kept(views: Views, run: str) -> list[str]:
         for node in nodes
         if node.name in behind and states.get(node.name) == "succeeded" and story.stages[node.stage].cache == "never"
     ]
+
+
+def cursors_past_rows(views: Views, run: str) -> list[str]:
+    """Return the names of the cursors that a run has advanced past rows that a new run doesn't get again."""
+    story = views.story(run)
+    moved = [each for each in views.cursors() if each.run == run]
+    return [each.name for each in moved if each.task is None or _passes_rows(story.nodes.get(each.task), story)]
+
+
+def _passes_rows(node: Node | None, story: Story) -> bool:
+    """Return whether a task that advances a cursor returns rows that the task of a new run won't return.
+
+    This is also assumed of the user's own stages.
+    """
+    function = "" if node is None else node.stage.partition("#")[0]
+    if node is None or function not in (_LOGS, _SQL):
+        return function not in _READ_WHOLE
+    if function == _LOGS:
+        new_only = dict(node.args).get("new_only")
+        return not isinstance(new_only, Const) or truth(new_only.ref) is not False
+    taken = (out for other in story.nodes.values() for out in _taken(other) if out.task == node.name)
+    return any(not out.path or out.path[0] in _CHANGES for out in taken)
+
+
+def _taken(node: Node) -> list[Out]:
+    return [out for _, arg in node.args for out in outs(arg)]
 
 
 class LedgerHistory:

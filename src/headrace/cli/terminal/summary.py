@@ -9,7 +9,7 @@ import sys
 from headrace.cli.terminal.progress_lines import PlainObserver
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
-from headrace.inspect.history import sources_kept
+from headrace.inspect.history import cursors_past_rows, sources_kept
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import RunView, Views, read
 from headrace.inspect.warnings import warnings
@@ -117,29 +117,17 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
             tell(f"`--force {name}`: `--only` left this stage out", label="warning:")
 
 
-CONTRACT = "headrace.stages.ingest.contract.check:check"
-"""The name that graphs use for the stage function of `ingest.check`."""
-
-
 def _again(views: Views, view: RunView) -> str:
     """Return a hint that says how to resume a failed run, and when to start a new one."""
     run = view.run
     how = f"`headrace resume {run}` runs again what failed; add `--new-code` if you have fixed code or a file"
     if view.why.startswith(TOO_LONG):
         how = f"`headrace resume {run} --timeout TIME` goes on for a longer time"
-    if moved := _rows_read_by(views, run):
+    if moved := cursors_past_rows(views, run):
         how = f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
     elif kept := sources_kept(views, run):
         how = f"{how}. It doesn't ask {listed(kept, 3)} again; if you have fixed the data, start a new run"
     return how
-
-
-def _rows_read_by(views: Views, run: str) -> list[str]:
-    """Return the names of the cursors that a run has used to read rows. The cursors of contracts are left out, because
-    they only keep counts."""
-    nodes = views.story(run).nodes
-    moved = [each for each in views.cursors() if each.run == run]
-    return [each.name for each in moved if each.task not in nodes or nodes[each.task].stage != CONTRACT]
 
 
 def begun(view: RunView, *, as_json: bool) -> int:

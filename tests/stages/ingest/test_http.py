@@ -380,6 +380,26 @@ def test_a_service_that_knows_no_head_is_asked_by_get() -> None:
 # ---- where requests go
 
 
+@pytest.mark.parametrize(("status", "after"), [(429, "3600"), (501, "3600"), (503, "0")])
+def test_a_service_that_asks_by_head_to_wait_is_not_asked_by_get_before(status: int, after: str) -> None:
+    def answers(asked: Asked) -> Reply:
+        return Reply(b"", status, {"Retry-After": after}) if asked.method == "HEAD" else told([{"id": 1}])
+
+    with serving(answers) as web:
+        if status == 429:
+            with pytest.raises(SourceError, match="answered 429 Too Many Requests, and says to come back in 3,600 s"):
+                http(web)
+        else:
+            assert http(web).num_rows == 1
+        assert (web.times(method="HEAD"), web.times()) == (1, 0 if status == 429 else 2)
+
+
+def test_after_head_a_service_is_given_the_time_that_it_asks_for() -> None:
+    caller, time = calling(lambda _: answered(503, headers={"Retry-After": "7"}))
+    caller.heed(caller.ask("https://a.example", method="HEAD", once=True))
+    assert time.slept == [7.0]
+
+
 def test_redirects_are_followed_and_those_without_end_are_named() -> None:
     def answers(asked: Asked) -> Reply:
         if asked.path == "/rows":

@@ -74,7 +74,7 @@ class Caller:
         """Send a request, and return the response. Statuses such as 429 or 503 and network errors are retried.
 
         A response with any other status is returned. If `body` is False, only the response's headers are read. With
-        `once`, the request is never retried.
+        `once`, the request is never retried, and a response with any status is returned.
 
         Raises:
             SourceError: the retries are used up, or the response is refused (too large, a wrong redirect, ...).
@@ -90,9 +90,9 @@ class Caller:
             except httpx.HTTPError as error:
                 trouble = self._trouble(full, error)
             else:
-                if answer.status not in PASSING:
+                if once or answer.status not in PASSING:
                     return answer
-                trouble = f"`{shown(answer.url)}` answered {answer.said}"
+                trouble = _busy(answer)
                 told_s = retry_after(answer.headers)
             if not left:
                 break
@@ -102,6 +102,16 @@ class Caller:
             trouble + (f", asked {count} times" if count > 1 else ""),
             hint="check whether the service works, raise `retries`, or lower `rate`",
         )
+
+    def heed(self, answer: Answer) -> None:
+        """If a response is from a busy service that says by `Retry-After` when to come back, wait until then.
+
+        Raises:
+            SourceError: that is longer than `patience`.
+        """
+        told_s = retry_after(answer.headers)
+        if answer.status in PASSING and told_s is not None:
+            self._wait(0, told_s, _busy(answer))
 
     def _wait(self, tried: int, told_s: float | None, trouble: str) -> None:
         if told_s is not None and told_s > self._manners.patience_s:
@@ -192,6 +202,10 @@ class Caller:
         if isinstance(error, httpx.TimeoutException):
             return f"`{shown(url)}` gave no answer within {self._manners.timeout_s:g} s"
         return f"`{shown(url)}` can't be reached, or broke off: {error}"
+
+
+def _busy(answer: Answer) -> str:
+    return f"`{shown(answer.url)}` answered {answer.said}"
 
 
 def _plain(params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -170,10 +170,13 @@ def http_version(
     params, headers, auth = _told(params, headers, auth)
     start = first(url, params, pages)
     with _caller(url, headers, auth, manner) as caller:
+        head = None
         with suppress(SourceError):  # some services refuse HEAD in many ways; the GET below finds real errors
-            answer = caller.ask(start.url, start.params, method="HEAD", once=True)
-            if 200 <= answer.status < 300 and (found := validator(answer)):
+            head = caller.ask(start.url, start.params, method="HEAD", once=True)
+        if head is not None:
+            if 200 <= head.status < 300 and (found := validator(head)):
                 return found
+            caller.heed(head)
         answer = caller.ask(start.url, start.params)
         refuse_status(answer, secret=auth is not None)
         return version_of(answer)

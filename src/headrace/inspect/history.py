@@ -9,6 +9,7 @@ import msgspec
 from headrace.errors import NotFoundError
 from headrace.inspect.argument_code import code_given
 from headrace.ledger.views.rows import PastView
+from headrace.ledger.views.tracking import TrackingViews
 from headrace.ledger.views.views import Views
 from headrace.plan.needs import with_needs
 from headrace.plan.resolve import truth
@@ -113,7 +114,7 @@ def sources_kept(views: Views, run: str) -> list[str]:
     ]
 
 
-def cursors_past_rows(views: Views, run: str) -> list[str]:
+def cursors_past_rows(views: TrackingViews, run: str) -> list[str]:
     """Return the names of the cursors that a run has advanced past rows that a new run doesn't get again."""
     story = views.story(run)
     moved = [each for each in views.cursors() if each.run == run]

@@ -270,6 +270,26 @@ def test_what_judged_other_rows_is_told_and_nothing_is_called_better(project: Sh
     assert "worse, clear" not in page
 
 
+@pytest.mark.parametrize("words", [(), ("--paired",), ("--no-paired",)])
+def test_runs_judged_other_rows_where_one_table_is_the_beginning_of_the_other(
+    project: Shell, words: tuple[str, ...]
+) -> None:
+    project.write("pipelines.py", JUDGED.replace("np.arange(400) % 40})", "np.arange(400) % 40}).slice(0, ROWS)"))
+    with (project.folder / "pipelines.py").open("a") as file:
+        file.write("\n\nROWS = 400\n")
+    first = _run(project, "judge")
+    project.write("pipelines.py", (project.folder / "pipelines.py").read_text().replace("ROWS = 400", "ROWS = 300"))
+    second = _run(project, "judge")
+    found = project("compare", first, second, *words, "--json").json
+    numbers = [each["numbers"][1] for each in found["metrics"] if each["source"] == "report" and all(each["numbers"])]
+    changed = [each for each in numbers if each["change"]]
+    assert changed
+    assert {(each["verdict"], each["is_apart"], each["change_low"]) for each in changed} == {("", True, None)}
+    out = project("compare", first, second, *words).out
+    assert "(other rows)" in out
+    assert not {"▲", "▼"} & set(out)
+
+
 def test_a_name_that_show_has_means_the_number_of_the_report(judged: tuple[Shell, str, str]) -> None:
     project, first, second = judged
     assert "test/AUC" in project("show", first).out

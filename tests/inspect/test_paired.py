@@ -29,12 +29,14 @@ def predictions(rows: list[int], target: list[object], kind: pa.DataType | None 
 )
 def test_targets_of_every_type_are_told_from_others(targets: list[object]) -> None:
     mine = predictions([0, 1, 2], targets)
-    assert not are_apart(mine, predictions([2, 1, 7, 0], [targets[2], targets[1], targets[0], targets[0]]))
+    assert not are_apart(mine, predictions([0, 1, 2], list(targets)))
     assert are_apart(mine, predictions([0, 1, 2], [targets[1], targets[0], targets[2]]))
 
 
-def test_rows_of_no_common_number_are_others() -> None:
-    assert are_apart(predictions([0, 1], [1, 2]), predictions([5, 6], [1, 2]))
+@pytest.mark.parametrize("rows", [[5, 6, 7], [0, 1], [0, 2], [0, 1, 2, 3]])
+def test_rows_that_only_one_run_judged_make_them_other_rows(rows: list[int]) -> None:
+    targets = [5, 6, 7, 8]
+    assert are_apart(predictions([0, 1, 2], targets[:3]), predictions(rows, [targets[row % 4] for row in rows]))
 
 
 def test_the_type_of_a_target_tells_only_where_it_cannot_be_the_same() -> None:
@@ -46,7 +48,8 @@ def test_the_type_of_a_target_tells_only_where_it_cannot_be_the_same() -> None:
 
 def test_views_of_text_are_targets_as_texts_are() -> None:
     mine = predictions([0, 1], ["a", "b"], pa.string_view())
-    assert not are_apart(mine, predictions([1, 0], ["b", "a"], pa.string_view()))
+    assert not are_apart(mine, predictions([0, 1], ["a", "b"], pa.string_view()))
+    assert not are_apart(mine, predictions([0, 1], ["a", "b"]))
     assert are_apart(mine, predictions([0, 1], ["b", "a"]))
 
 

@@ -15,7 +15,6 @@ from msgspec import Struct
 from headrace.errors import HeadraceError
 from headrace.inspect.metrics.metrics import Load
 from headrace.inspect.run_record import Material
-from headrace.plan.keys import told
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const
 from headrace.spec.intent import REPORT
@@ -52,21 +51,23 @@ def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool
     """Return the differences between the metrics of a task in two runs.
 
     If `asked` is True, predictions of any number of rows are paired; if None, only up to `AUTO_ROWS`;
-    if False, none.
+    if False, none. Runs that judged different rows are found in any case.
     """
     refs = _predictions(first, task), _predictions(other, task)
-    if asked is False or refs[0] is None or refs[1] is None:
+    if refs[0] is None or refs[1] is None:
         return Pairing()
     mine: Any = load(refs[0])
     theirs: Any = load(refs[1])
     if not _is_told(mine) or not _is_told(theirs):
         return Pairing()
-    if _table(first, task) != _table(other, task) and are_apart(mine, theirs):
+    if are_apart(mine, theirs):
         judged = f"`{task}` judged other rows in `{other.view.run}` ({theirs.num_rows:,}) than in `{first.view.run}`"
         return Pairing(
             why=f"{judged} ({mine.num_rows:,}): a difference may come from the rows as well as from the model",
             is_apart=True,
         )
+    if asked is False:
+        return Pairing()
     rows = mine.num_rows
     if rows > AUTO_ROWS and not asked:
         return Pairing(why=f"`{task}` judged {rows:,} rows: `--paired` compares them row by row, which takes a while")
@@ -100,23 +101,17 @@ def _is_told(table: Any) -> bool:
 
 
 def are_apart(mine: Any, theirs: Any) -> bool:
-    """Return whether the predictions of two runs are for different rows:
-    no row number is in both, or their targets differ."""
+    """Return whether the predictions of two runs are for different rows: for rows of other numbers, or with other
+    targets."""
     import pyarrow as pa  # noqa: PLC0415  0.2 s, only where there are predictions
     import pyarrow.compute as pc  # noqa: PLC0415  likewise
 
     target = mine.column_names[1]
     if ROW not in mine.column_names or ROW not in theirs.column_names or target not in theirs.column_names:
         return False
-    places = pc.index_in(mine[ROW], value_set=theirs[ROW])
-    # Arrow can't filter texts of the string view type, which Polars makes.
-    targets = [
-        each[target].cast(pa.large_string()) if pa.types.is_string_view(each[target].type) else each[target]
-        for each in (mine, theirs)
-    ]
-    here, there = targets[0].filter(places.is_valid()), targets[1].take(places.drop_null())
-    if not len(here):
+    if not mine[ROW].equals(theirs[ROW]):  # an evaluation keeps the order of the rows
         return True
+    here, there = mine[target], theirs[target]
     try:
         there = there.cast(here.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
@@ -127,12 +122,6 @@ def are_apart(mine: Any, theirs: Any) -> bool:
     if pa.types.is_floating(here.type):
         here, there = (pc.if_else(pc.is_nan(each), None, each) for each in (here, there))
     return not here.equals(there)
-
-
-def _table(run: Material, task: str) -> str | None:
-    """Return the identity of the table that a task judged, or None if unknown."""
-    row = run.rows.get(task)
-    return None if row is None or row.inputs is None else told(row.inputs).get("table")
 
 
 def _asked(run: Material, task: str) -> dict[str, Any]:

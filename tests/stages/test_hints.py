@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -63,6 +64,16 @@ def regress(table: pa.Table) -> Any:
         (fit, replaced("a", [*[str(value) for value in X[1:]], "1,000"]), "a"),
         (fit, replaced("a", [*X[1:], None]), "a"),
         (judge(LINEAR), replaced("a", [*X[1:], None]), "a"),
+        *[
+            (call, replaced("a", values), "a")
+            for call in (fit, judge(LINEAR))
+            for values in (
+                [*X[1:], math.nan],
+                [*X[2:], None, math.nan],
+                [*range(len(X) - 1), None],
+                [*(X > 0)[1:], None],
+            )
+        ],
         (regress, replaced("y", [str(value) for value in Y]), "y"),
     ],
 )

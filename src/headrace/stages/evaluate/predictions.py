@@ -246,8 +246,10 @@ def _call(method: Callable[..., Any], frame: Any) -> Any:
             if times:
                 hint = f"`{times[0]}` holds times: give it as the model learned it, as numbers"
             elif gaps and "NaN" in str(error):
-                filled = f"{to_whole(gaps[:5])}, or the preparation does, with the model"
-                hint = f"values are missing in {listed(gaps, 5)}: {filled}"
+                instead = (
+                    "if `prepare.clean` filled the training rows, use `prepare.apply` with its `preparation` instead"
+                )
+                hint = f"values are missing in {listed(gaps, 5)}: {to_whole(frame, gaps[:5])}; {instead}"
         raise UsageError(f"the model can't predict these rows: {sentence(error)}", hint=hint) from error
 
 

@@ -64,10 +64,15 @@ def rows_have(count: int) -> str:
     return f"{count:,} {'row has' if count == 1 else 'rows have'}"
 
 
-def to_whole(names: Sequence[str]) -> str:
-    """Return a hint with the step that fills missing values in columns of numbers."""
+def to_whole(frame: Any, names: Sequence[str]) -> str:
+    """Return a hint with the steps that fill missing values in columns of a pandas frame.
+
+    In a frame, nulls of numbers are NaN. `prepare.Fill` fills only nulls, so the steps begin with `prepare.Nulls`.
+    """
     columns = names[0] if len(names) == 1 else tuple(names)
-    return f"`prepare.clean(table, [prepare.Fill(columns={columns!r}, how='median')])` fills them"
+    how = "median" if all(frame[name].dtype.kind == "f" for name in names) else "most"
+    steps = f"prepare.Nulls(columns={columns!r}, nan=True), prepare.Fill(columns={columns!r}, how={how!r})"
+    return f"`prepare.clean(table, [{steps}])` fills them"
 
 
 def to_numbers(names: Sequence[str]) -> str:

@@ -133,7 +133,7 @@ def _mend(problem: str, features: Any) -> str:
             return f"{_ticked(empty)} holds no value at all, so it can't be filled: check the earlier stages"
         gaps = [name for name in features if features[name].isna().any()][:MOST_NAMED]
         if gaps:
-            return f"values are missing in {_ticked(gaps)}: {to_whole(gaps)}"
+            return f"values are missing in {_ticked(gaps)}: {to_whole(features, gaps)}"
     if "string" in problem:
         texts = [name for name in features if features[name].dtype.kind == "O"][:MOST_NAMED]
         if texts:

@@ -308,6 +308,29 @@ def test_a_run_that_failed_is_resumed_with_new_code(project: Shell) -> None:
     assert done.json["run"] == run
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("import headrace", "x = (\nimport headrace", "can't import `pipelines`"),
+        ("def bad(", "def worse(", "there is no pipeline `bad`"),
+        ("def bad(month: int = 1) -> None:", "def bad(month: int = 1) -> None:\n    1 / 0", "ZeroDivisionError"),
+        ("def bad(month: int", "def bad(year: int", "month"),
+    ],
+)
+def test_a_run_stays_as_it_was_if_its_new_code_can_not_be_traced(project: Shell, old: str, new: str, told: str) -> None:
+    run = project("run", "bad", "--month", "1", "--json").json["run"]
+    before = project("show", run, "--json").json
+    text = (project.folder / "pipelines.py").read_text()
+    project.write("pipelines.py", text.replace(old, new, 1))
+    failed = project("resume", run, "--new-code")
+    assert (failed.code, told in failed.err) == (2, True), failed.err
+    assert project("show", run, "--json").json == before
+    project.write("pipelines.py", text)
+    assert project("resume", run).code == 1
+    project.write("pipelines.py", text.replace("depth == 13", "depth == 14"))
+    assert project("resume", run, "--new-code").code == 0
+
+
 def test_what_always_runs_cleans_up_after_every_run_that_fails(project: Shell) -> None:
     project.write(
         "pipelines.py",

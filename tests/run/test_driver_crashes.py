@@ -37,6 +37,28 @@ def test_a_run_whose_drivers_die_comes_to_what_an_undisturbed_one_comes_to(
 
 
 @settings(max_examples=100)
+@given(scenes(), FATES, CRASHES, st.lists(st.booleans(), min_size=7, max_size=7))
+def test_a_run_whose_drivers_die_comes_to_the_same_with_its_own_code_and_with_new_code(
+    scene: Scene, fates: dict[str, str], crashes: list[tuple[int, bool, float]], codes: list[bool]
+) -> None:
+    calm, world = World(scene, fates), World(scene, fates)
+    assert calm.drive()
+    for (dies_at, stored, pause), new_code in zip(crashes, codes, strict=False):
+        before = set(world.run.record.tasks)
+        if world.drive(dies_at, stored=stored, new_code=new_code):
+            break
+        if new_code and world.run.record.row is not None:
+            assert world.run.record.tasks or not before, "its tasks are gone, and no trace has come in their place"
+        world.lose_driver(pause)
+        if world.run.record.row is None:
+            world = World(scene, fates)
+    else:
+        assert world.drive(new_code=codes[-1])
+    world.check()
+    assert world.outcome() == calm.outcome()
+
+
+@settings(max_examples=100)
 @given(scenes(allows=0), FATES, st.lists(st.tuples(st.floats(0, 30), st.booleans()), min_size=1, max_size=3))
 def test_a_run_that_is_cancelled_and_resumed_comes_to_what_an_undisturbed_one_comes_to(
     scene: Scene, fates: dict[str, str], cancels: list[tuple[float, bool]]

@@ -6,22 +6,50 @@ from collections.abc import Iterable
 
 import pytest
 
-from headrace.backends.simulated.behaviour import Ask, Behaviour, Death, Decline, Say, Tracing, Wait
-from headrace.errors import PlacementError, ProjectError, TraceError, UsageError
+from headrace.backends.simulated.behaviour import Ask, Behaviour, Death, Decline, Say, Tracing, Wait, tracing
+from headrace.errors import PlacementError, ProjectError, RefusedError, TraceError, UsageError
+from headrace.run.driver.driver import Driver
 from headrace.run.events import (
     Asked,
     Event,
+    Launched,
     Noted,
+    Renewed,
     Succeeded,
     Taken,
     TraceEnded,
     TraceFailed,
+    encode_event,
 )
+from headrace.run.ports import Batch
 from headrace.run.wire import Answer, Question, Refused, Trace
 from headrace.spec.artifact import Ref
 from headrace.spec.stage import Resources
-from headrace.testing.graphs import Sketch, number
+from headrace.testing.graphs import BUNDLE, Sketch, chain, number
 from tests.run.bed import Bed, gives, until
+
+
+def renew(bed: Bed, body: Tracing, **more: object) -> Driver:
+    """Return a driver that goes on with the run with other code, whose body does this."""
+    bed.take()
+    bed.cluster.tracer = body
+    driver = bed.driver(**more)
+    driver.adopt(keep=False)
+    driver.open([Taken(2, "me", 0.0), Renewed(BUNDLE, 0.0, counted=True)])
+    driver.trace()
+    return driver
+
+
+def refused(order: Trace) -> Behaviour:
+    """Import nothing."""
+    yield Decline(Refused("ProjectError", "can't import `pipelines`", "fix the line"))
+    return None
+
+
+def endless(order: Trace) -> Behaviour:
+    """Trace without end."""
+    yield Wait(1e6)
+    return None
 
 
 def test_a_stage_that_no_pool_can_hold_is_refused_before_anything_runs() -> None:
@@ -149,3 +177,52 @@ def test_a_body_that_traces_otherwise_when_resumed_is_told_which_node_differs() 
     driver.trace()
     with pytest.raises(TraceError, match=r"traced `another` .* where it had traced `first`"):
         driver.drive()
+
+
+def test_a_run_stays_as_it_was_if_its_new_code_can_not_be_traced() -> None:
+    bed = Bed(gives, chain(3))
+    bed.driver().drive()
+    record, huge = bed.run.record, Sketch()
+    huge.declare("huge", resources=Resources(cpu=64))
+    huge.node("huge")
+    before = [*record.bodies], dict(record.tasks), record.row
+    told = (refused, ProjectError), (tracing(huge.events()), PlacementError), (endless, KeyboardInterrupt)
+    for body, problem in told:
+        driver = renew(bed, body)
+        if body is endless:
+            driver.interrupt()
+        with pytest.raises(problem):
+            driver.drive()
+        assert (record.bodies, record.tasks, record.row) == before
+        assert not bed.cluster.living
+    bed.cluster.clock.advance(1000.0)
+    with pytest.raises(RefusedError, match="the run took longer than 5 s"):
+        renew(bed, endless, timeout_s=5.0).drive()
+    assert (record.bodies, record.tasks, record.row) == before
+    assert renew(bed, tracing(chain(4).events())).drive().state == "succeeded"
+    assert len(bed.events(Launched)) == 4  # the first three tasks kept their outputs
+
+
+def test_what_was_finished_while_no_driver_lived_is_stored_even_if_the_new_code_can_not_be_traced() -> None:
+    bed = Bed(gives, chain(1))
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    with pytest.raises(ProjectError):
+        renew(bed, refused).drive()
+    assert len(bed.events(Succeeded)) == 1
+    assert not bed.events(Renewed)
+
+
+def test_a_run_that_an_older_headrace_left_with_broken_new_code_goes_on_with_code_that_works() -> None:
+    bed = Bed(gives, chain(2))
+    bed.driver().drive()
+    bed.take()
+    bodies = map(encode_event, [Taken(2, "me", 0.0), Renewed(BUNDLE, 0.0, counted=True)])
+    bed.run.commit(Batch(first=bed.run.next_seq, bodies=[*bodies], run=bed.run.record.row, tasks=[], renewed=True))
+    assert not bed.run.record.tasks
+    stored = len(bed.run.record.bodies)
+    with pytest.raises(ProjectError):
+        renew(bed, refused).drive()
+    assert len(bed.run.record.bodies) == stored
+    assert renew(bed, tracing(chain(2).events())).drive().state == "succeeded"
+    assert len(bed.events(Launched)) == 2

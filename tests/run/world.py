@@ -10,6 +10,7 @@ from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.driver import Driver
 from headrace.run.events import (
     Checkpointed,
+    Event,
     Launched,
     Logged,
     Opened,
@@ -87,8 +88,11 @@ class World:
                 yield Wait(2.0)
         return output(order.function, order.key)
 
-    def drive(self, dies_at: int | None = None, *, stored: bool = True) -> bool:
-        """Have a driver go on with the run; return whether it came to its end, or died at its n-th commit."""
+    def drive(self, dies_at: int | None = None, *, stored: bool = True, new_code: bool = False) -> bool:
+        """Have a driver go on with the run; return whether it came to its end, or died at its n-th commit.
+
+        With `new_code`, the run is traced again from the start.
+        """
         fragile = FragileRun(self.run, dies_at, stored=stored)
         self.machine = Machine()
         for body in self.run.events():
@@ -104,12 +108,17 @@ class World:
             next_seq=self.run.next_seq,
             beat_s=BEAT_S,
         )
-        taken = Taken(self.run.epoch, "world", clock.now(), again=self.run.next_seq > 0)
-        if self.run.next_seq:
-            driver.adopt()
-        if self.machine.closed is None or self.machine.closed.state != "succeeded":
-            driver.open([taken] if self.run.next_seq else [self.opened, taken])
+        new_code = new_code and self.run.next_seq > 0
+        first: list[Event] = [Taken(self.run.epoch, "world", clock.now(), again=self.run.next_seq > 0 and not new_code)]
+        if not self.run.next_seq:
+            first.insert(0, self.opened)
+        if new_code:
+            first.append(Renewed(BUNDLE, clock.now(), counted=True))
         try:
+            if self.run.next_seq:
+                driver.adopt(keep=not new_code)
+            if new_code or self.machine.closed is None or self.machine.closed.state != "succeeded":
+                driver.open(first)
             if not self.machine.trace_ended:
                 driver.trace()
             driver.drive()

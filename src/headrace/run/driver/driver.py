@@ -165,8 +165,8 @@ class Driver:
         methods.
 
         An attempt is lost unless all its workers are alive. If `keep` is False, because the code of the run is about to
-        change, the living workers are ended. The workers of `left`, the pool that the run was in before, are ended in
-        any case.
+        change, the living workers are ended, and their reports are stored even if the new code is refused. The workers
+        of `left`, the pool that the run was in before, are ended in any case.
         """
         Adoption(
             machine=self._machine,
@@ -178,6 +178,9 @@ class Driver:
             clock=self._clock,
             audience=self._audience,
         ).adopt(keep=keep, left=left)
+        if not keep:
+            self._commit()
+            self._is_new = True
 
     def open(self, first: Iterable[Event]) -> None:
         """Process the first events of this lease: `Opened` and `Taken` for a new run, `Taken` for a resumed run."""
@@ -197,7 +200,7 @@ class Driver:
         """Run ticks until the run has ended, and return the event that closed it.
 
         Raises:
-            UsageError: the pipeline can't be traced; no run was opened.
+            UsageError: the pipeline can't be traced; no run was opened, or the run stays as it was before `Renewed`.
             LeaseLost: another driver took the run.
         """
         try:
@@ -209,6 +212,8 @@ class Driver:
             raise
         except BaseException:
             if self._journal.is_open:
+                if self._journal.is_tentative:
+                    self._backend.close([TRACER], now=True)
                 self._backend.abandon()  # running attempts may end by themselves; the next driver adopts them
             else:
                 self._backend.close(now=True)
@@ -293,13 +298,14 @@ class Driver:
     def _commit(self) -> Stored | None:
         """Store what this tick gathered. Return what was stored, or None if nothing was.
 
-        The first commit opens the run. It waits until the first trace is good, but at most `opens_s` seconds.
+        The commit that opens the run, or gives it other code, waits until the first trace is good. An opening waits at
+        most `opens_s` seconds.
         """
         machine, journal = self._machine, self._journal
         first = not journal.is_open
-        traced = machine.may_launch or machine.trace_ended
-        overdue = first and not traced and self._clock.monotonic() >= self._opens_at
-        if journal.is_empty or (first and not traced and not overdue):
+        waits = journal.is_tentative and not machine.may_launch and not machine.trace_ended
+        overdue = first and waits and self._clock.monotonic() >= self._opens_at
+        if journal.is_empty or (waits and not overdue):
             return None
         self._tracer.late |= overdue
         rows = [task.row() for task in machine.changed.values()]
@@ -330,7 +336,7 @@ class Driver:
 
     def _patience(self) -> float:
         """Return how many seconds the driver may wait for events."""
-        if not self._courier.is_empty or (self._journal.is_open and not self._journal.is_empty):
+        if not self._courier.is_empty or not (self._journal.is_tentative or self._journal.is_empty):
             return 0.0
         pauses = [self._beat_s]
         if (due := self._machine.next_due) is not None:

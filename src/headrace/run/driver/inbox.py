@@ -101,9 +101,9 @@ class Inbox:
     def _cancel(self, by: str, why: str, *, now: bool) -> None:
         before = self._machine.cancelled
         if self._machine.closed is None and (before is None or (now and not before.now)):
-            if not self._journal.is_open and by == "policy":
+            if self._journal.is_tentative and by == "policy":
                 raise RefusedError(f"{why}, and no task had started", hint="give it more time with `--timeout`")
-            if not self._journal.is_open:
+            if self._journal.is_tentative:
                 raise KeyboardInterrupt
             self._steps.absorb(Cancelled(by, why, self._clock.now(), now))
 

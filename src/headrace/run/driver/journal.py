@@ -59,7 +59,7 @@ class Advances:
 
 class Journal:
     """Numbers events, and commits them together with the rows that they change. A run is open once its first events are
-    stored."""
+    stored. What is gathered is tentative if it opens the run or gives the run other code."""
 
     def __init__(self, ledger: Ledger, next_seq: int) -> None:
         self._ledger = ledger
@@ -72,6 +72,12 @@ class Journal:
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
         return not self._bodies and not self._absorbed
+
+    @property
+    def is_tentative(self) -> bool:
+        """Whether what is gathered may be stored only once its trace is good. If the trace is refused, nothing is
+        stored: there is no run, or the run stays as it was."""
+        return not self.is_open or self._renewed
 
     def note(self, event: Event, body: bytes | None = None) -> None:
         """Add an event. `body` are the event's encoded bytes if the driver received it as bytes, otherwise None."""

@@ -38,7 +38,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 class Tracer:
     """Runs the tracer. If it dies, another one is started and traces from the start.
 
-    If `late` is True, the run was opened before anything was traced, so an error in the pipeline fails the run.
+    If `late` is True, the run was opened before anything was traced, so an error in the pipeline fails the run. If what
+    is traced is tentative (`Journal.is_tentative`), an error is raised, and nothing is stored.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Tracer:
         self._ledger = ledger
         self._clock = clock
         self._files = files
-        self.late = journal.is_open and not machine.nodes
+        self.late = False
         self._seen = 0
         self._deaths = 0
 
@@ -70,21 +71,22 @@ class Tracer:
         opened = self._machine.opened
         assert opened is not None
         self._seen = 0
+        self.late |= not self._journal.is_tentative and not self._machine.nodes
         self._backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
         self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:
-        """Handle an event of the tracer. If a task fits in no pool and the run is already open, the run fails. (If the
-        pipeline's body waits for a value, the run is opened while it is still traced.)
+        """Handle an event of the tracer. If a task fits in no pool and the trace was already stored, the run fails. (If
+        the pipeline's body waits for a value, the trace is stored before it has ended.)
 
         Raises:
             TraceError: the trace differs from an earlier one.
-            PlacementError: a task fits in no pool, and the run is not open.
+            PlacementError: a task fits in no pool, and nothing of the trace was stored.
         """
         try:
             self._heard(event, body)
         except PlacementError as error:
-            if not self._journal.is_open:
+            if self._journal.is_tentative:
                 raise
             self._fail(error)
         except HeadraceError as error:
@@ -128,7 +130,7 @@ class Tracer:
         """Start the tracer again after it died, at most `TRIES` - 1 times.
 
         Raises:
-            UsageError, BackendError: the tracer died each time, and the run is not open.
+            UsageError, BackendError: the tracer died each time, and nothing of the trace was stored.
         """
         self._courier.bury(TRACER)  # the next tracer has the same number, and must not get this one's messages
         if self._machine.trace_ended or self._machine.closed is not None:
@@ -136,7 +138,7 @@ class Tracer:
         self._deaths += 1
         if self._deaths >= TRIES:
             problem = f"the process that traces the pipeline died: {notice.why}"
-            if not self._journal.is_open:
+            if self._journal.is_tentative:
                 if notice.kind == "lost":
                     raise BackendError(problem, hint="`headrace doctor` checks this machine")
                 raise UsageError(problem, hint="check what the pipeline's module does when it is imported")

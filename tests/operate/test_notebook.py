@@ -79,3 +79,29 @@ def test_a_traceback_from_a_notebook_has_its_lines(project: Project) -> None:
     told = project.headrace("show", "--json").json
     shown = project.headrace("logs", told["run"], "fail")
     assert "return helper(x) / 0" in shown.out, shown
+
+
+def test_new_code_of_a_notebook_comes_only_from_the_notebook(project: Project) -> None:
+    play(project.root, CODE, "failing.run()")
+    project.write("beside.py", "")
+    before = project.headrace("show", "--json").json
+    for command in (["resume", "latest"], ["debug", "latest", "numbers"]):
+        refused = project.headrace(*command, "--new-code")
+        assert refused.code == 2
+        assert "is defined in a notebook, so `--new-code` can't find its present code" in refused.err
+        assert "hint: run the pipeline again in the notebook; results that are still right are reused" in refused.err
+        assert project.headrace("show", "--json").json == before
+    project.write("pipelines.py", CODE + "# changed")
+    again = project.headrace("resume", "latest")
+    assert again.code == 1
+    assert "a new run from the notebook takes code and files as they are now" in again.err
+    assert "if you have fixed code or a file, run the pipeline again in the notebook" in again.err
+    assert "--new-code" not in again.err
+
+
+def test_a_stage_of_a_notebook_is_debugged_with_the_code_of_its_run(project: Project) -> None:
+    play(project.root, CODE, "failing.run()")
+    assert project.headrace("debug", "latest", "numbers").out == "[0, 2, 4]\n"
+    failed = project.headrace("debug", "latest", "fail")
+    assert failed.code == 1
+    assert "return helper(x) / 0" in failed.err

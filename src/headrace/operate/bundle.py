@@ -10,13 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.errors import ProjectError, StoreError
+from headrace.errors import ProjectError, StoreError, UsageError
 from headrace.project.editable import editable_roots
 from headrace.project.project import Project
+from headrace.run.events import Event, Opened
 from headrace.spec.bundle import SUFFIXES, Bundle
 from headrace.store.store import Store
 from headrace.work.archive import files_of, pack
 from headrace.work.environments.lock import LOCKS, find_lock, lock_digest, lock_texts
+from headrace.work.notebook import NOTEBOOK
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -71,6 +73,24 @@ def make_bundle(project: Project, store: Store) -> Bundle:
         lock=None if lock is None else lock_digest(lock_texts(files.get, lock)),
         platform=f"{sys.platform}-{platform.machine()}",
     )
+
+
+def is_of_notebook(opened: Event | None) -> bool:
+    """Return whether the pipeline of a run is defined in a notebook. `opened` is the run's first event."""
+    return isinstance(opened, Opened) and NOTEBOOK in opened.files
+
+
+def check_renewable(run_id: str, opened: Event | None) -> None:
+    """Check that the present code of a run's pipeline is in the project's files. `opened` is the run's first event.
+
+    Raises:
+        UsageError: the pipeline is defined in a notebook, and only the notebook has its present code.
+    """
+    if is_of_notebook(opened):
+        raise UsageError(
+            f"the pipeline of run `{run_id}` is defined in a notebook, so `--new-code` can't find its present code",
+            hint="run the pipeline again in the notebook; results that are still right are reused",
+        )
 
 
 def changed_files(project: Project, bundle: Bundle, store: Store) -> list[str]:

@@ -18,6 +18,7 @@ from headrace.codec.codecs import Codecs
 from headrace.define.attempt import Alone
 from headrace.errors import NotFoundError, TaskFailed, UsageError, listed
 from headrace.ledger.views.query import near
+from headrace.operate.bundle import check_renewable
 from headrace.project.project import Project
 from headrace.project.settings import PoolSection
 from headrace.project.state import reading_store, views
@@ -30,7 +31,7 @@ from headrace.work.environments.cache import cache_folder, environments_folder
 from headrace.work.environments.choose import environment_python
 from headrace.work.environments.enter import environment_of, on
 from headrace.work.environments.headrace_code import code_folder
-from headrace.work.user_code import describe, enter_bundle, find_function
+from headrace.work.user_code import describe, enter_project, find_function
 
 
 def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_code: bool = False) -> object:
@@ -42,7 +43,8 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
 
     Raises:
         NotFoundError: there is no such task, or an input of it was never made.
-        UsageError: the task is a map, not one of its elements, or a secret that the task takes isn't set here.
+        UsageError: the task is a map, not one of its elements, or a secret that the task takes isn't set here. Or
+            `new_code` is true, and the pipeline is defined in a notebook.
         TaskFailed: the stage raised an exception.
     """
     store = reading_store(project)
@@ -51,6 +53,8 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
         for event in past.events(run):
             machine.step(event)
     state = machine.tasks.get(task)
+    if new_code:
+        check_renewable(run, machine.opened)
     if state is None or machine.bundle is None:
         raise NotFoundError(f"the run has no task `{task}`", hint=near(task, [*machine.tasks], "its tasks are"))
     if state.move is not None:
@@ -67,7 +71,7 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
     environment = dict(os.environ)
     for name in withheld(environment, project.config.run.variables):
         del os.environ[name]  # so that the stage sees the same variables as in a worker
-    enter_bundle(folder, machine.bundle.roots)
+    enter_project(folder, machine.bundle.roots)
     stage = find_function(state.stage.function, folder)
     values: dict[str, Any] = {name: _value(arg, store, environment) for name, arg in machine.inputs(task)}
     missing = [name for name, _ in state.node.args if name not in values]

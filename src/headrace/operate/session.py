@@ -16,7 +16,7 @@ from headrace.errors import BackendError, HeadraceError, LeaseHeld, LedgerError,
 from headrace.inspect.history import PastCode
 from headrace.inspect.views import in_words
 from headrace.ledger.run_ledger import RunLedger
-from headrace.operate.bundle import changed_files, make_bundle, names_of
+from headrace.operate.bundle import changed_files, check_renewable, is_of_notebook, make_bundle, names_of
 from headrace.operate.clock import SystemClock
 from headrace.operate.input_files import keep_path
 from headrace.operate.pools.pools import Abandoned, open_backend
@@ -81,11 +81,15 @@ def resume(
 
     Raises:
         LeaseHeld: the run has a live driver.
+        UsageError: with `new_code`, the pipeline can't be traced, or is defined in a notebook. In both cases, the run
+            stays as it was.
     """
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)
         with ledger.take(run_id, holder=user()) as lease:
             machine = replay(lease)
+            if new_code:
+                check_renewable(run_id, machine.opened)
             if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
                 observer.note(f"run {run_id} has succeeded already")
                 return Ended(run_id, "succeeded")
@@ -99,7 +103,7 @@ def resume(
             bring_bundle(project, bundle, store)
             unpack(bundle, store, store.local)  # before the run goes on, so that the user sees an error
             if not new_code:
-                _note_changed(project, bundle, store, observer)
+                _note_changed(project, machine.opened, bundle, store, observer)
             else:
                 events.append(Renewed(bundle, clock.now(), counted=True))
             with _driver(project, place, lease, machine, store, bundle, observer, timeout_s) as driver:
@@ -258,16 +262,17 @@ def _opened(project: Project, pool: Pool, run_id: str, observer: Observer) -> No
         observer.note(f"in pool `{pool.name}`")
 
 
-def _note_changed(project: Project, bundle: Bundle, store: Store, observer: Observer) -> None:
+def _note_changed(project: Project, opened: Opened | None, bundle: Bundle, store: Store, observer: Observer) -> None:
     """Write a note that names the files which have changed since the run began. The resumed run uses the old versions
     of these files."""
     settings = {path.name for path in project.config_files}  # the resumed run uses the settings as they are now
     names = [name for name in changed_files(project, bundle, store) if name not in settings]
     if names:
         verb = "have" if len(names) > 1 else "has"
+        how = "a new run from the notebook" if is_of_notebook(opened) else "`--new-code`"
         observer.note(
             f"{listed(names, FEW)} {verb} changed since the run began, and the run goes on with the old content:"
-            " `--new-code` takes code and files as they are now"
+            f" {how} takes code and files as they are now"
         )
 
 

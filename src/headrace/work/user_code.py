@@ -27,16 +27,11 @@ from headrace.work.stop import StopAttempt
 _OURS = str(Path(__file__).parents[1])
 
 
-def enter_bundle(folder: Path, roots: Sequence[str]) -> None:
-    """Put the bundle's roots first on the import path."""
+def enter_project(folder: Path, roots: Sequence[str]) -> Project:
+    """Put the bundle's roots first on the import path, and make its notebook `__main__`. Return the project that
+    consists of this code."""
     sys.dont_write_bytecode = True  # the folder is shared, and never changes
     sys.path[:0] = [str((folder / root).resolve()) for root in roots]
-
-
-def enter_project(folder: Path, roots: Sequence[str]) -> Project:
-    """Put the bundle's roots on the import path, and make its notebook `__main__`. Return the project that consists of
-    this code."""
-    enter_bundle(folder, roots)
     return Project([folder / root for root in roots], extra_sources=enter_notebook(folder))
 
 

@@ -13,6 +13,7 @@ from headrace.inspect.history import cursors_past_rows, sources_kept
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import RunView, Views, read
 from headrace.inspect.warnings import warnings
+from headrace.operate.bundle import is_of_notebook
 from headrace.operate.progress.observer import Observer
 from headrace.operate.progress.stage_counts import ended_text
 from headrace.operate.session import Ended
@@ -120,7 +121,10 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
 def _again(views: Views, view: RunView) -> str:
     """Return a hint that says how to resume a failed run, and when to start a new one."""
     run = view.run
-    how = f"`headrace resume {run}` runs again what failed; add `--new-code` if you have fixed code or a file"
+    fixed = "; add `--new-code` if you have fixed code or a file"
+    if is_of_notebook(next(views.events(run))):
+        fixed = "; if you have fixed code or a file, run the pipeline again in the notebook"
+    how = f"`headrace resume {run}` runs again what failed{fixed}"
     if view.why.startswith(TOO_LONG):
         how = f"`headrace resume {run} --timeout TIME` goes on for a longer time"
     if moved := cursors_past_rows(views, run):

@@ -110,6 +110,29 @@ def test_a_plan_knows_results_under_another_name_of_the_task(project: Shell) -> 
     assert ran(project)["other"] == "reused"
 
 
+NAMED = PIPELINES.replace("@hr.stage\ndef scaled", '@hr.stage(name="scaled")\ndef multiplied')
+RETRIED = PIPELINES.replace("total(scaled(", "total(scaled.with_options(retries=1)(")
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        (NAMED.replace("total(scaled(", "total(multiplied("), "`pipelines.multiplied`, `pipelines.scaled`"),
+        (RETRIED.replace("each * x", "each + x"), "`pipelines.scaled`"),
+    ],
+    ids=["renamed", "with other options"],
+)
+def test_a_reason_names_what_changed_in_a_stage_that_is_declared_otherwise(
+    project: Shell, text: str, changed: str
+) -> None:
+    project.write("pipelines.py", PIPELINES)
+    ran(project)
+    project.write("pipelines.py", text)
+    assert planned(project)["scaled"] == ("run", f"code changed: {changed}")
+    done = project("run", "flow", "--json")
+    assert {task["name"]: task["reason"] for task in done.json["tasks"]}["scaled"] == f"code changed: {changed}"
+
+
 def test_a_reason_names_the_file_where_all_of_the_project_counts(project: Shell) -> None:
     project.write("other.py", "def clean(x):\n    return x\n")
     project.write("pipelines.py", PIPELINES.replace("return sum(rows)", "return eval('sum(rows)')"))

@@ -57,7 +57,7 @@ def planner(sketch: Sketch, history: History, **more: Any) -> Planner:
         policy=Policy(),
         pool=Pool(name="here", cpu=1, memory_gib=1, usd_per_hour=3600.0),
         history=history,
-        changed_code=lambda _run, _stage: (),
+        changed_code=lambda *_: (),
         **more,
     )
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from headrace.inspect.argument_code import code_given
 from headrace.inspect.gates import Rule, refusal, rules
-from headrace.inspect.history import differing
+from headrace.inspect.history import differing, stage_then
 from headrace.inspect.metrics.metrics import Load, loader
 from headrace.inspect.stage_code import changed_lines, lines_of, sources
 from headrace.inspect.value_text import READ_BYTES, holds_code, value_text
@@ -102,7 +102,7 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
         then = views.story(earlier.run)
         code = _CodeDifferences(views, store, view.run, earlier.run)
-        was = _stage(then, name) or then.stages.get(stage.function, stage)
+        was = stage_then(then, name, stage) or stage
         differences += code.between(was.code, stage.code)
         if not differences and was.code.digest != stage.code.digest:
             differences.append(Difference(kind="function", name=stage.name, before=None, after=None))
@@ -126,13 +126,6 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
         rules=() if held is None else tuple(rules(views, view.run, held.gate, load)),
         elements=_elements(views, view.run, row.name) if node is not None and node.over else (),
     )
-
-
-def _stage(story: Story, name: str) -> Stage | None:
-    """Return the stage that a task of a run was an instance of, or None. In that run, the stage's function may have had
-    another name."""
-    node = story.nodes.get(name)
-    return None if node is None else story.stages.get(node.stage)
 
 
 def _platform(views: Views, run: str, stage: Stage) -> str | None:

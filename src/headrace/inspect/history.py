@@ -44,17 +44,13 @@ class PastCode:
         self._stories: dict[str, Story] = {}
         self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
-    def stage(self, run: str, function: str) -> Stage | None:
-        """Return a stage as an earlier run had it, or None if the run had no such stage or is forgotten."""
-        return self._story(run).stages.get(function)
-
-    def changed(self, run: str, stage: Stage) -> Sequence[str]:
-        """Return the names of the parts of a stage's code that differ from those in an earlier run."""
-        known = self._changed.get((run, stage.function))
+    def changed(self, run: str, node: Node, stage: Stage) -> Sequence[str]:
+        """Return the names of the parts of the code of a node's stage that differ from those in an earlier run."""
+        known = self._changed.get((run, node.name))
         if known is None:
-            before = self.stage(run, stage.function)
+            before = stage_then(self._story(run), node.name, stage)
             known = () if before is None else [part.name for part, _ in differing(before.code, stage.code)]
-            self._changed[run, stage.function] = known
+            self._changed[run, node.name] = known
         return known
 
     def changed_given(self, run: str, node: Node, codes: Mapping[str, Code], change: Change) -> Sequence[str]:
@@ -74,6 +70,13 @@ class PastCode:
             except NotFoundError:  # the garbage collector deleted the run
                 self._stories[run] = Story()
         return self._stories[run]
+
+
+def stage_then(then: Story, task: str, stage: Stage) -> Stage | None:
+    """Return a task's stage as an earlier run had it, or None if that run had neither the task nor the stage. In that
+    run, the stage's function may have had another name."""
+    node = then.nodes.get(task)
+    return then.stages.get(stage.function if node is None else node.stage)
 
 
 def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:

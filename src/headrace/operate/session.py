@@ -309,7 +309,7 @@ def _driver(
         files=lambda about, path: keep_path(project, pool.region, store, about, path),
         opened=lambda: _opened(project, pool, lease.run, observer),
         rows=observer.tasks,
-        changed_code=lambda earlier, stage: past().changed(earlier, stage),
+        changed_code=lambda run, node, stage: past().changed(run, node, stage),
         changed_given=lambda run, node, change: past().changed_given(run, node, machine.codes, change),
         closed=observer.closed,
         note=observer.note,

@@ -99,7 +99,7 @@ class Planner:
         pool: Pool,
         history: History,
         platform: str | None = None,
-        changed_code: Callable[[str, Stage], Sequence[str]],
+        changed_code: Callable[[str, Node, Stage], Sequence[str]],
         changed_given: ChangedGiven = lambda *_: (),
         source: Source | None = None,
         beside: Sequence[Beside] = (),
@@ -263,7 +263,7 @@ class Planner:
     def _why_run(self, node: Node, name: str, stage: Stage, key: str, parts: bytes) -> str:
         before = self._history.before(name)
         differs = before is not None and before.code != stage.code.digest
-        changed = self._changed_code(before.run, stage) if before is not None and differs else ()
+        changed = self._changed_code(before.run, node, stage) if before is not None and differs else ()
         return why_run(stage, key, parts, before, changed, lambda change: self._given(before, node, change))
 
     def _given(self, before: Before | None, node: Node, change: Change) -> Sequence[str]:
@@ -350,7 +350,7 @@ class Planner:
         if before is None:
             return "no earlier result"
         if before.code != stage.code.digest:
-            changed = self._changed_code(before.run, stage)
+            changed = self._changed_code(before.run, node, stage)
             return f"code changed: {listed(changed, 3)}" if changed else "code changed"
         return self._differs(node, before)
 

@@ -57,6 +57,9 @@ class Change(NamedTuple):
     after: str
 
 
+ChangedCode = Callable[[str, Node, Stage], Sequence[str]]
+"""A function that takes an earlier run, a node and its stage, and returns the names of the parts of the stage's code
+that have changed."""
 ChangedGiven = Callable[[str, Node, Change], Sequence[str]]
 """A function that takes an earlier run, a node and a changed input, and returns the parts of code that have changed in
 that input. The code is that of functions and classes that are passed to a stage as arguments."""

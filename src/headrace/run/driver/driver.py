@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from headrace.errors import HeadraceError, LeaseLost
-from headrace.plan.reuse import ChangedGiven
+from headrace.plan.reuse import ChangedCode, ChangedGiven
 from headrace.run.driver.adoption import Adoption
 from headrace.run.driver.audience import Audience, Rows, Stored
 from headrace.run.driver.courier import Courier
@@ -20,7 +20,7 @@ from headrace.run.driver.crew import Crew
 from headrace.run.driver.inbox import Inbox
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.orders import Orders
-from headrace.run.driver.prober import ChangedCode, Prober
+from headrace.run.driver.prober import Prober
 from headrace.run.driver.regions import Elsewhere, Places
 from headrace.run.driver.reports import Reports
 from headrace.run.driver.steps import Steps
@@ -45,18 +45,12 @@ from headrace.run.ports import (
 )
 from headrace.run.projection import run_row
 from headrace.run.wire import Progress, Question, Refused, Remark, Report, Waiting
-from headrace.spec.stage import Stage
 
 BEAT_S = 0.2
 
 
 def _ignore(_: object) -> None:
     """The default callback: does nothing."""
-
-
-def _unknown(_run: str, _stage: Stage) -> Sequence[str]:
-    """The default for `changed_code`: returns no changes."""
-    return ()
 
 
 class Driver:
@@ -88,7 +82,7 @@ class Driver:
         opened: Callable[[], None] = lambda: None,
         rows: Rows = _ignore,
         closed: Callable[[RunRow], None] = _ignore,
-        changed_code: ChangedCode = _unknown,
+        changed_code: ChangedCode = lambda *_: (),
         changed_given: ChangedGiven = lambda *_: (),
         elsewhere: Sequence[Elsewhere] = (),
         far: bool = False,

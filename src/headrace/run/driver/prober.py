@@ -3,11 +3,11 @@ run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from headrace.plan.keys import key_of
-from headrace.plan.reuse import Before, ChangedGiven, barred, why_run, within_run
+from headrace.plan.reuse import Before, ChangedCode, ChangedGiven, barred, why_run, within_run
 from headrace.run.driver.regions import Places
 from headrace.run.events import Deferred, Lacked, Reused
 from headrace.run.machine.commands import Missed
@@ -16,10 +16,6 @@ from headrace.run.machine.task import Task
 from headrace.run.ports import Found, Ledger
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import constants
-from headrace.spec.stage import Stage
-
-ChangedCode = Callable[[str, Stage], Sequence[str]]
-"""Returns the names of the parts of a stage's code that differ from those in an earlier run."""
 
 
 class _Key(NamedTuple):
@@ -139,6 +135,6 @@ class Prober:
         if earlier is None:
             return "no earlier result"
         node, stage = self._machine.tasks[name].node, self._machine.tasks[name].stage
-        parts = self._changed_code(earlier.run, stage) if earlier.code != stage.code.digest else ()
+        parts = self._changed_code(earlier.run, node, stage) if earlier.code != stage.code.digest else ()
         before = Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
         return why_run(stage, key, inputs, before, parts, lambda change: self._changed_given(earlier.run, node, change))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_what_can_not_be_given_by_name_is_given_by_position() -> None:
 def test_a_map_gives_every_call_what_stands_for_a_rest_of_parameters() -> None:
     assert total.map([1, 2], 10, 20, times=2) == [62, 64]
     bound = bind(total, ([1, 2], 10, 20), {}, "pipelines.py:3")
-    assert mapped_over(bound, total.hints) == ("first",)
+    assert mapped_over(total, bound) == ("first",)
 
 
 @hr.stage
@@ -51,11 +52,22 @@ def count(words: list[str], options: dict[str, int]) -> int:
 def test_a_map_takes_what_may_be_a_list_of_lists_element_by_element(given: Any) -> None:
     many, one = Handle(Out("many"), given, "many"), Handle(Out("one"), dict, "one")
     bound = bind(count, (many, one), {}, "pipelines.py:3")
-    assert mapped_over(bound, count.hints) == ("words",)
+    assert mapped_over(count, bound) == ("words",)
+
+
+@hr.stage
+def rows_of(rows: list, **words: list[str]) -> int:  # type: ignore[type-arg]
+    return len(rows) + len(words)
 
 
 @pytest.mark.parametrize("given", [list[str], list[Any], list, Any])
 def test_a_map_gives_every_call_the_list_that_the_parameter_takes(given: Any) -> None:
     whole = Handle(Out("whole"), given, "whole")
-    assert mapped_over([("rows", whole)], {"rows": list}) == ()
-    assert given in (list, list[Any]) or mapped_over([("rows", whole)], {"rows": list[str]}) == ()
+    assert mapped_over(rows_of, [("rows", whole)]) == ()
+    for name in ("more", "words"):  # each is gathered by `**words`
+        assert given in (list, list[Any]) or mapped_over(rows_of, [(name, whole)]) == ()
+
+
+def test_a_field_is_known_by_its_name_though_its_type_can_not_be_read() -> None:
+    read = dataclasses.make_dataclass("Read", [("rows", "Nowhere")])
+    assert Handle(Out("read"), read, "read").rows._headrace_hint is Any

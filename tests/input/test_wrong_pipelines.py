@@ -247,6 +247,25 @@ CASES: dict[str, Wrong] = {
         hint="give one of its fields: `.rows`, `.more`",
         error="EdgeTypeError",
     ),
+    "an output where one of its fields is meant": wrong(
+        """\
+        from dataclasses import dataclass
+        @dataclass
+        class Read:
+            rows: int
+            name: str
+        @hr.stage
+        def read() -> Read: return Read(1, "a")
+        @hr.stage
+        def one(**n: int | None) -> int: return 1
+        @hr.pipeline
+        def flow() -> None:
+            one(first=read())
+        """,
+        ".Read`, but parameter `first` of `one` takes `",
+        hint="give its field `.rows`",
+        error="EdgeTypeError",
+    ),
     "a condition that is none": wired("one(1, when=3)", "`when=` of `one` is 3", ":27)", hint="plain `if`"),
     "a condition of another type": wired(
         "one(1, when=word())", "takes a boolean", "`word` gives `str`", ":27)", hint="boolean", error="EdgeTypeError"

@@ -3,6 +3,7 @@ columns, columns without a type, nested values. Each is dealt with, or told in o
 
 from __future__ import annotations
 
+import inspect
 import sqlite3
 import time
 from contextlib import closing
@@ -19,12 +20,15 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError, UsageError
+from headrace.fingerprint.project import Project
 from headrace.stages import evaluate, ingest, prepare, train
 from headrace.stages.ingest._check.draft import draft
 from headrace.stages.ingest._http.bodies import _TITLE
 from headrace.stages.ingest._logs.patterns import _logfmt
 from headrace.stages.prepare._split.parts import drawn
+from headrace.work.loaded_stage import LoadedStage
 from tests.projects import lent
+from tests.stages.test_public_names import ready_made
 
 ROWS = 40
 PLAIN = pa.table({"x": np.arange(ROWS) * 1.0, "y": np.arange(ROWS) % 2, "text": [f"text {n}" for n in range(ROWS)]})
@@ -216,26 +220,84 @@ def test_what_is_no_table_is_one_error_outside_of_a_run_too(call: Any, told: str
     assert hint in (error.value.hint or "")
 
 
-def test_what_a_stage_without_annotations_gives_is_no_table_and_that_is_said(tmp_path: Path) -> None:
+TABLES = {
+    f"{stage.name} {name}": (stage, name)
+    for stage in ready_made()
+    for name in stage.signature.parameters
+    if "pyarrow.lib.Table" in str(stage.hints.get(name))
+}
+"""Each parameter of a ready-made stage that takes a table. Stages inside of functions such as `train.torch` count."""
+
+
+def test_parameters_that_take_tables_are_found() -> None:
+    assert {"transform data", "transform tables", "check tables", "regression train", "paired second"} <= set(TABLES)
+
+
+@pytest.mark.parametrize(("stage", "name"), TABLES.values(), ids=TABLES)
+def test_every_parameter_that_takes_a_table_says_so_when_it_gets_something_else(
+    stage: Any, name: str, tmp_path: Path
+) -> None:
+    several = stage.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+    given = "more" if several else name
+    message = f"parameter `{given}` of `{stage.name}` takes a `pyarrow.Table`, and was given a `DataFrame`"
+    needed = {
+        each.name: PLAIN if "pyarrow.lib.Table" in str(stage.hints.get(each.name)) else None
+        for each in stage.signature.parameters.values()
+        if each.default is each.empty and each.kind is not each.VAR_KEYWORD
+    }
+    with pytest.raises(UsageError, match=message):
+        stage(**{**needed, given: PLAIN.to_pandas()})
+    loaded = LoadedStage.of(stage, Project([tmp_path]))
+    with pytest.raises(UsageError, match=message) as error:
+        loaded.fitted(given, PLAIN.to_pandas())
+    assert "`pyarrow.Table.from_pandas(frame)`" in (error.value.hint or "")
+    assert loaded.fitted(given, PLAIN) is PLAIN
+    assert loaded.fitted(given, PLAIN.to_reader()) == PLAIN
+    if not several and stage.signature.parameters[name].default is None:
+        assert loaded.fitted(given, None) is None
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("prepare.split(three())", "parameter `table` of `split` takes a `pyarrow.Table`, and was given a `int`"),
+        (
+            "prepare.transform(more=three(), sql='from more')",
+            "parameter `more` of `transform` takes a `pyarrow.Table`, and was given a `int`",
+        ),
+        (
+            "evaluate.regression(None, rows(), target='x', scores='x', train=three())",
+            "parameter `train` of `regression` takes a `pyarrow.Table`, and was given a `int`",
+        ),
+    ],
+)
+def test_what_a_stage_without_annotations_gives_is_no_table_and_that_is_said(
+    tmp_path: Path, call: str, told: str
+) -> None:
     with lent(tmp_path / "project") as project:
         project.write(
             "pipelines.py",
-            """\
+            f"""\
             import headrace as hr
-            from headrace.stages import prepare
+            import pyarrow as pa
+            from headrace.stages import evaluate, prepare
 
             @hr.stage
             def three():
                 return 3
 
+            @hr.stage
+            def rows() -> pa.Table:
+                return pa.table({{"x": [1.0]}})
+
             @hr.pipeline
             def odd() -> None:
-                prepare.split(three())
+                {call}
             """,
         )
         done = project.headrace("run", "odd")
     assert done.code == 1
-    assert "parameter `table` of `split` takes a `pyarrow.Table`, and was given a `int`" in done.err
+    assert told in done.err
     assert "Traceback" not in done.out + done.err
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from headrace.define.call import stands_for
-from headrace.define.type_check import in_words, misfit
+from headrace.define.handle import named_fields
+from headrace.define.type_check import in_words, is_union, misfit
 from headrace.errors import DefinitionError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,7 +73,12 @@ def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F
     return wrap
 
 
-def is_table(kind: Any) -> bool:
+def takes_table(hint: Any) -> bool:
+    """Return whether `hint` is `pyarrow.Table` or a union with it, such as `pyarrow.Table | None`."""
+    return _is_table(hint) or (is_union(hint) and any(map(_is_table, typing.get_args(hint))))
+
+
+def _is_table(kind: Any) -> bool:
     """Return whether a type is `pyarrow.Table`, without importing Arrow."""
     return getattr(kind, "__module__", "").startswith("pyarrow") and getattr(kind, "__name__", "") == "Table"
 
@@ -90,15 +96,30 @@ def check_tables(
     except TypeError:
         return  # the call itself will raise Python's own error
     for name, value in arguments.items():
-        kind, several = hints.get(name), signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
-        if is_table(kind) or any(is_table(each) for each in typing.get_args(kind)):
+        hint, several = hints.get(name), signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+        if takes_table(hint):
             for each_name, each in value.items() if several else [(name, value)]:
-                if not (is_table(type(each)) or (each is None and not is_table(kind))):
-                    raise UsageError(
-                        f"parameter `{each_name}` of `{stage}` takes a `pyarrow.Table`, and was given a"
-                        f" `{type(each).__name__}`",
-                        hint=_hint(each),
-                    )
+                check_table(stage, each_name, each, hint)
+
+
+def check_table(stage: str, name: str, value: object, wanted: Any, more: str = "") -> None:
+    """Raise an error if a value isn't a table. None is accepted too if `wanted`, the parameter's type, isn't a table
+    alone. `more` is added to the hint.
+
+    Raises:
+        UsageError: the value isn't a table. The message names the parameter.
+    """
+    if not (_is_table(type(value)) or (value is None and not _is_table(wanted))):
+        raise UsageError(
+            f"parameter `{name}` of `{stage}` takes a `pyarrow.Table`, and was given a `{type(value).__name__}`",
+            hint=_hint(value) + more,
+        )
+
+
+def one_of_its_fields(names: Sequence[str]) -> str:
+    """Return the hint for a value that was given instead of one of its fields."""
+    listed = ", ".join(f"`.{name}`" for name in names)
+    return f"give its field {listed}" if len(names) == 1 else f"give one of its fields: {listed}"
 
 
 def _hint(value: Any) -> str:
@@ -106,7 +127,5 @@ def _hint(value: Any) -> str:
         return "`pyarrow.Table.from_pandas(frame)` makes one"
     if hasattr(value, "to_arrow"):
         return "its `to_arrow()` makes one"
-    fields = [name for name in getattr(value, "_fields", ()) if is_table(type(getattr(value, name)))]
-    if fields:
-        return f"give one of its fields: {', '.join(f'`.{name}`' for name in fields)}"
-    return "give a table: `pyarrow.table({...})` makes one"
+    fields = [name for name in named_fields(type(value)) or () if _is_table(type(getattr(value, name)))]
+    return one_of_its_fields(fields) if fields else "give a table: `pyarrow.table({...})` makes one"

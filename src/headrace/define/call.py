@@ -130,6 +130,16 @@ def _holds_only_handle(value: Any) -> bool:
     return any(isinstance(item, Handle) for item in items)
 
 
+def hint_of(call: Callee, name: str) -> Any:
+    """Return the type that an argument must have, or `UNKNOWN`. `name` is the argument's name in `bind`: each argument
+    gathered by `**name` has the type that is written there."""
+    parameters = call.signature.parameters
+    own = name.lstrip("*")
+    if own not in parameters:
+        own = next((each.name for each in parameters.values() if each.kind is each.VAR_KEYWORD), own)
+    return call.hints.get(own, UNKNOWN)
+
+
 def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """Call a stage's function for each element of the mapped lists, and return the list of results.
 
@@ -139,7 +149,7 @@ def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
         TraceError: no list is mapped over, or the lists differ in length.
     """
     bound = bind(call, args, kwargs, user_line())
-    over = mapped_over(bound, call.hints)
+    over = mapped_over(call, bound)
     lengths = {len(value) for name, value in bound if name in over}
     if len(lengths) != 1:
         raise TraceError(
@@ -190,12 +200,10 @@ def stands_for(value: object) -> Any:
     return Any if isinstance(value, Secret | File | Folder) else None
 
 
-def mapped_over(bound: Sequence[tuple[str, Any]], hints: Mapping[str, Any]) -> tuple[str, ...]:
+def mapped_over(call: Callee, bound: Sequence[tuple[str, Any]]) -> tuple[str, ...]:
     """Return the names of the arguments that a call is mapped over. Arguments gathered by `*name` are never mapped
     over: every call gets all of them."""
-    return tuple(
-        name for name, value in bound if not name.startswith("*") and _is_mapped(value, hints.get(name, UNKNOWN))
-    )
+    return tuple(name for name, value in bound if not name.startswith("*") and _is_mapped(value, hint_of(call, name)))
 
 
 def _is_mapped(value: Any, wanted: Any) -> bool:

@@ -141,7 +141,8 @@ def value(handle: T) -> T:
 
 
 def named_fields(hint: Any) -> dict[str, Any] | None:
-    """Return the fields of a NamedTuple, dataclass or msgspec struct, with their types; None for other types."""
+    """Return the fields of a NamedTuple, dataclass or msgspec struct, with their types; None for other types. If the
+    annotations can't be evaluated, the types are `UNKNOWN`."""
     origin = typing.get_origin(hint) or hint
     if not isinstance(origin, type):
         return None
@@ -153,7 +154,10 @@ def named_fields(hint: Any) -> dict[str, Any] | None:
         names = list(origin.__struct_fields__)
     else:
         return None
-    hints = typing.get_type_hints(origin)
+    try:
+        hints = typing.get_type_hints(origin)
+    except Exception:  # noqa: BLE001  an annotation is user code: types that can't be read are not known
+        hints = {}
     return {name: hints.get(name, UNKNOWN) for name in names}
 
 

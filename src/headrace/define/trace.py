@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from headrace.define.call import OPTIONS, bind, holds_handle, mapped_over, stands_for, user_line
-from headrace.define.handle import UNKNOWN, Handle
+from headrace.define.argument_check import one_of_its_fields
+from headrace.define.call import OPTIONS, bind, hint_of, holds_handle, mapped_over, stands_for, user_line
+from headrace.define.handle import UNKNOWN, Handle, named_fields
 from headrace.define.ports import Resolver
 from headrace.define.secret import Secret
 from headrace.define.stage import StageFunction
@@ -102,7 +103,7 @@ class Trace:
         Raises:
             TraceError: there is no such list, or the lists differ in length.
         """
-        over = mapped_over(bound, stage.hints)
+        over = mapped_over(stage, bound)
         if not over:
             raise TraceError(
                 f"`{stage.declaration.name}.map()` was given no list to map over ({line})",
@@ -123,7 +124,7 @@ class Trace:
         Raises:
             EdgeTypeError: the argument doesn't fit. The message names its type and the parameter's type.
         """
-        wanted = stage.hints.get(name.lstrip("*"), UNKNOWN)
+        wanted = hint_of(stage, name)
         if wanted is UNKNOWN:
             return
         if mapped and isinstance(value, Handle):
@@ -224,9 +225,9 @@ def _allowance(count: Any, stage: str, *, mapped: bool) -> int:
 def _edge_error(handle: Handle, given: Any, takes: str, line: str, wanted: Any = UNKNOWN) -> EdgeTypeError:
     """Return the error for an output that doesn't fit a parameter. If fields of the output fit, the hint names them."""
     hint = "change one of the two annotations, or put a stage between them"
-    fitting = [name for name in getattr(given, "_fields", ()) if fits(getattr(handle, name)._headrace_hint, wanted)]
+    fitting = [name for name, field in (named_fields(given) or {}).items() if fits(field, wanted)]
     if fitting and wanted is not UNKNOWN:
-        hint = f"give one of its fields: {', '.join(f'`.{name}`' for name in fitting)}"
+        hint = one_of_its_fields(fitting)
     return EdgeTypeError(f"`{handle._headrace_stage}` gives `{shown(given)}`, but {takes} ({line})", hint=hint)
 
 

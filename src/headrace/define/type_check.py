@@ -36,9 +36,9 @@ def fits(given: Any, wanted: Any) -> bool:
         return True
     if _is_plain(given) and _is_plain(wanted):
         return issubclass(given, wanted) or (wanted is float and issubclass(given, int))
-    if typing.get_origin(given) in _UNIONS:
+    if is_union(given):
         return all(fits(each, wanted) for each in typing.get_args(given))
-    if typing.get_origin(wanted) in _UNIONS:
+    if is_union(wanted):
         return any(fits(given, each) for each in typing.get_args(wanted))
     origin = typing.get_origin(wanted)
     if _is_bare(given) and isinstance(origin, type):
@@ -68,7 +68,7 @@ def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _
     if typing.get_origin(wanted) is typing.Literal:
         good = any(value == each and type(value) is type(each) for each in typing.get_args(wanted))
         return None if good else (value, wanted)
-    if typing.get_origin(wanted) in _UNIONS:
+    if is_union(wanted):
         good = any(misfit(value, each, given) is None for each in typing.get_args(wanted))
         return None if good else (value, wanted)
     parts = _parts(value, wanted)
@@ -133,6 +133,11 @@ def element(hint: Any) -> Any:
     return None
 
 
+def is_union(hint: Any) -> bool:
+    """Return whether a type is a union, such as `int | None`."""
+    return typing.get_origin(hint) in _UNIONS
+
+
 def shown(hint: Any) -> str:
     """Return a type as text, as it is written in code: `pyarrow.Table`, `list[int]`."""
     if hint is inspect.Parameter.empty or hint is Any:
@@ -157,7 +162,7 @@ def in_words(hint: Any) -> str:
         return _WORDS[hint]
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(repr, args))
-    if typing.get_origin(hint) in _UNIONS:
+    if is_union(hint):
         return " or ".join(map(in_words, args))
     if typing.get_origin(hint) is tuple and args[-1] is not Ellipsis:
         return f"({', '.join(map(in_words, args))})"

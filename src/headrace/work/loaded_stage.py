@@ -8,11 +8,13 @@ from typing import Any, Self, get_origin
 
 from msgspec import Struct
 
-from headrace.define.argument_check import is_table
+from headrace.define.argument_check import check_table, takes_table
+from headrace.define.call import hint_of
 from headrace.define.stage import StageFunction
-from headrace.errors import UsageError
 from headrace.fingerprint.fingerprint import fingerprint
 from headrace.fingerprint.project import Project
+
+_ANNOTATE = "; if the stage that makes the value is annotated with a return type, this is found before anything runs"
 
 
 class LoadedStage(Struct):
@@ -20,8 +22,6 @@ class LoadedStage(Struct):
 
     stage: StageFunction[..., Any]
     code: str
-    streams: frozenset[str]
-    tables: frozenset[str]
     unread: frozenset[str]
     is_async: bool
 
@@ -31,8 +31,6 @@ class LoadedStage(Struct):
         return cls(
             stage=stage,
             code=fingerprint(stage.function, project).digest,
-            streams=frozenset(name for name, hint in stage.hints.items() if _is_stream(hint)),
-            tables=frozenset(name for name, hint in stage.hints.items() if is_table(hint)),
             unread=frozenset(getattr(stage.function, "__headrace_unread__", ())),
             is_async=inspect.iscoroutinefunction(stage.function),
         )
@@ -43,11 +41,13 @@ class LoadedStage(Struct):
         Raises:
             UsageError: a ready-made stage takes a table, and the value isn't one.
         """
-        if name in self.streams:
+        hint = hint_of(self.stage, name)
+        if _is_stream(hint):
             return _streamed(value)
-        if name in self.tables:
+        if takes_table(hint):
             value = _gathered(value)
-            _check_table(value, name, self.stage)
+            if hasattr(self.stage.function, "__headrace_version__"):
+                check_table(self.stage.name, name, value, hint, _ANNOTATE)
         return value
 
 
@@ -62,17 +62,6 @@ def _gathered(value: Any) -> Any:
     """Return a stream of batches as one table, whose data stays memory-mapped. Return any other value unchanged."""
     is_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "read_all")
     return value.read_all() if is_reader else value
-
-
-def _check_table(value: Any, name: str, stage: StageFunction[..., Any]) -> None:
-    """Raise an error if a ready-made stage gets a value that isn't a table. Such a value may come from a stage whose
-    return type isn't annotated."""
-    if hasattr(stage.function, "__headrace_version__") and not is_table(type(value)):
-        raise UsageError(
-            f"parameter `{name}` of `{stage.declaration.name}` takes a `pyarrow.Table`, and was given a"
-            f" `{type(value).__name__}`",
-            hint="annotate the return type of the stage that makes the value: then this is found before anything runs",
-        )
 
 
 def _streamed(value: Any) -> Any:

@@ -77,3 +77,13 @@ def test_a_column_that_is_not_there_is_said_with_those_that_are(store: FolderSto
 def test_what_has_no_columns_is_refused(value: object, store: FolderStore) -> None:
     with pytest.raises(CodecError, match="no columns"):
         columns(value, store, "a")
+
+
+def test_the_parts_that_have_columns_are_named(store: FolderStore) -> None:
+    table = pa.table({"a": [1]})
+    with pytest.raises(CodecError) as caught:
+        columns({"rows": table, "count": 1, "frame": table.to_pandas()}, store, "a")
+    assert caught.value.hint == "load it whole, or a part of it that is a table: `TASK.rows`, `TASK.frame`"
+    with pytest.raises(CodecError) as caught:
+        columns([1, [table]], store, "a")
+    assert caught.value.hint == "load it whole"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from headrace.operate.notebook.display import (
     runs_html,
     table_html,
 )
+from headrace.operate.notebook.launcher import RunTask
 from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.report import Report
 
@@ -178,6 +180,60 @@ def test_a_run_in_python_counts_its_tasks_as_the_command_does(tmp_path: Path) ->
         check=False,
     )
     assert ": 4 reused" in again.stdout + again.stderr
+
+
+def test_a_run_in_python_has_what_the_command_says_under_the_same_names(tmp_path: Path) -> None:
+    text = """
+@hr.stage
+def parted(n: int) -> tuple[pa.Table, int]:
+    return pa.table({"a": [n], "b": [n]}), n
+
+@hr.pipeline
+def parts(n: int = 3) -> None:
+    parted(n)
+
+def told(call):
+    try:
+        return call()
+    except Exception as error:
+        return f"{error} {getattr(error, 'hint', None)}"
+
+if __name__ == "__main__":
+    run = parts.run(n=3)
+    task = run["parted"]
+    print(json.dumps({
+        "run": {name: getattr(run, name) for name in dir(run) if name in sys.argv},
+        "task": {name: getattr(task, name) for name in dir(task) if name in sys.argv},
+        "part": run["parted.0"].value(columns=["b"]).column_names,
+        "no part": told(lambda: run["parted.2"]),
+        "no task": told(lambda: run["partde.0"]),
+        "no columns": told(lambda: task.value(columns=["b"])),
+        "no attribute": told(lambda: task.stat),
+        "table": list(pd.DataFrame([{"run": each.id, **each.params} for each in hr.runs()]).columns),
+    }, default=list))
+"""
+    (tmp_path / "flow.py").write_text(f"import json, sys\nimport pandas as pd\n{PIPELINE}\n{text}", encoding="utf-8")
+    (tmp_path / "headrace.toml").write_text('[project]\npipelines = ["flow.py"]\n', encoding="utf-8")
+    heads = ("pipeline", "params", "created", "state", "seconds", "usd", "why")
+    fields = [name for name in TaskView.__struct_fields__ if name != "outputs"]
+    assert set(TaskView.__struct_fields__) <= set(re.findall(r"`(\w+)`", RunTask.__doc__ or ""))
+    ran, shown = (
+        subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        for words in (
+            [sys.executable, "flow.py", *heads, *fields],
+            [sys.executable, "-m", "headrace.cli.main", "show", "latest", "--json"],
+        )
+    )
+    assert ran.returncode == 0, ran.stderr
+    told, known = json.loads(ran.stdout), json.loads(shown.stdout)
+    assert told["run"] == {name: known[name] for name in heads}
+    assert told["task"] == {name: known["tasks"][0][name] for name in fields}
+    assert told["part"] == ["b"]
+    assert told["no part"] == "the output of `parted` has no part `2` it has 0, 1"
+    assert "did you mean `parted`?" in told["no task"]
+    assert told["no columns"].endswith("or a part of it that is a table: `TASK.0`")
+    assert told["no attribute"].startswith("'RunTask' object has no attribute 'stat'")
+    assert told["table"] == ["run", "n"]
 
 
 def test_a_program_on_a_terminal_shows_progress_and_elsewhere_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
 from headrace.codec.scratch import Scratch
 from headrace.codec.source import Source
-from headrace.errors import BlobDamaged, CodecError, HeadraceError
+from headrace.errors import BlobDamaged, CodecError, HeadraceError, listed
 from headrace.spec.artifact import Ref
 from headrace.spec.noun import UNREADABLE
 
@@ -73,7 +73,7 @@ class Loader:
         if not isinstance(codec, HasColumns):
             raise CodecError(
                 f"an artifact of class `{ref.type}`, saved by codec `{ref.codec}`, has no columns to choose from",
-                hint="load it whole; if it is a list or several outputs, load the part that is a table",
+                hint=f"load it whole{self._or_a_table(ref)}",
             )
         try:
             return codec.load_columns(self._source(ref), names)
@@ -81,6 +81,17 @@ class Loader:
             raise
         except Exception as error:
             raise _unreadable(ref, error) from error
+
+    def _or_a_table(self, ref: Ref) -> str:
+        """Return words that name the parts of an artifact that are tables; empty if there are none."""
+        parts = ref.parts or ()
+        named = zip(ref.names or range(len(parts)), parts, strict=True)
+        tables = [
+            f"TASK.{name}"
+            for name, part in named
+            if part.codec != "parts" and isinstance(self._registry.named(part.codec), HasColumns)
+        ]
+        return f", or a part of it that is a table: {listed(tables, 3)}" if tables else ""
 
     def check(self, ref: Ref) -> None:
         """Check the bytes of an artifact, if its codec can check them."""

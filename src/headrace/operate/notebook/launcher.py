@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
@@ -41,16 +41,15 @@ if TYPE_CHECKING:
     from headrace.operate.progress.live_table import LiveObserver
 
 
-class RunTask:
-    """A task of a run, for Python programs. It also has the attributes of a `TaskView`."""
+class RunTask(TaskView, frozen=True, kw_only=True, eq=False):
+    """A task of a run, for Python programs.
 
-    def __init__(self, project: Project, run: str, view: TaskView) -> None:
-        self._project = project
-        self._run = run
-        self._view = view
+    Its attributes are those of `headrace show --json`: `name`, `stage`, `kind`, `state`, `reason`, `attempts`,
+    `seconds`, `load_s`, `save_s`, `usd`, `pool`, `queued_s` and `outputs`.
+    """
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._view, name)
+    _project: Project
+    _run: str
 
     def value(self, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
         """Load and return the task's output. With `columns`, only these columns of a table are read.
@@ -61,22 +60,39 @@ class RunTask:
             NotFoundError: the task has no output.
             CodecError: `columns` is given but the output isn't a table or lacks one of them, or the output isn't safe.
         """
-        ref = find(views(self._project), self._run, self._view.name)
+        with views(self._project) as found:
+            ref = find(found, self._run, self.name)
         return Codecs().load(ref, reading_store(self._project), verify=True, safe_only=safe, columns=columns)
 
     def __repr__(self) -> str:
-        return f"<task {self._view.name}: {self._view.state}>"
+        return f"<task {self.name}: {self.state}>"
 
 
 class Run:
-    """A run: `id`, `state`, `tasks`, and each task by its name: `run["fit"].value()`."""
+    """A run: `id`, `state`, `tasks`, and each task by its name: `run["fit"].value()`. `run["split.train"]` is the task
+    `split` with the part `train` of its output as its value."""
 
     def __init__(self, project: Project, view: RunView) -> None:
         self._project = project
         self.view = view
         self.id = view.run
-        self.tasks = [RunTask(project, view.run, task) for task in view.tasks or ()]
+        self.tasks = [RunTask(_project=project, _run=view.run, **structs.asdict(task)) for task in view.tasks or ()]
         self._shown_in: int | None = None
+
+    @property
+    def pipeline(self) -> str:
+        """The name of the pipeline."""
+        return self.view.pipeline
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that the run was given, as texts, as on the command line. Defaults aren't among them."""
+        return self.view.params
+
+    @property
+    def created(self) -> float:
+        """When the run began, in seconds since 1970."""
+        return self.view.created
 
     @property
     def state(self) -> str:
@@ -118,6 +134,10 @@ class Run:
         for task in self.tasks:
             if task.name == name:
                 return task
+            if name.startswith(f"{task.name}."):
+                with views(self._project) as found:
+                    find(found, self.id, name)
+                return structs.replace(task, name=name)
         hint = near(name, [task.name for task in self.tasks], "its tasks are")
         raise NotFoundError(f"run `{self.id}` has no task `{name}`", hint=hint)
 
@@ -267,5 +287,5 @@ def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
         project = projects.load()
     except ProjectError:
         project = Project(root=here, home=here / projects.STATE, files=())
-    project = replace(project, files=(project.root / NOTEBOOK,), extra=notebook_files(pipeline))
+    project = structs.replace(project, files=(project.root / NOTEBOOK,), extra=notebook_files(pipeline))
     return project, pipeline.name

@@ -132,6 +132,48 @@ def test_columns_of_sqlite_that_show_their_type_late_are_read(sqlite: Source) ->
     )
 
 
+@pytest.mark.parametrize("place", [0, 5, 9_000])
+@pytest.mark.parametrize(
+    ("value", "odd", "kinds"),
+    [
+        (1234567.891, "n/a", "real, text"),
+        (5, "n/a", "integer, text"),
+        ("n/a", 5.123456789, "real, text"),
+        (b"a", 5, "blob, integer"),
+        (b"a", "a", "blob, text"),
+        ("a", b"a", "blob, text"),
+    ],
+)
+def test_a_column_of_several_kinds_is_an_error_wherever_the_odd_value_is(
+    sqlite: Source, value: Any, odd: Any, kinds: str, place: int
+) -> None:
+    sqlite.run("create table orders (id integer, at integer, value)")
+    sqlite.run(
+        "insert into orders values (?, ?, ?)", [(each, each, odd if each == place else value) for each in range(10_000)]
+    )
+    told = f"column `value` holds values of several kinds: {kinds}"
+    query = "select *, at as value from orders where id >= :least -- two columns with one name"
+    assert told in refused(SourceError, sqlite.url, query, least=0)
+    with pytest.raises(SourceError, match=told):
+        increment(sqlite, None)
+    few = sql(sqlite.url, query, least=9_500)  # the rows of the query are of one kind
+    assert few.column(2).to_pylist() == [value] * 500
+
+
+def test_a_text_column_that_gets_numbers_is_an_error_of_the_next_increment(sqlite: Source) -> None:
+    sqlite.run("create table orders (id integer primary key, at integer, value)")
+    sqlite.run("insert into orders values (?, ?, ?)", [(1, 1, "much"), (5, 5, None)])
+    _, held = increment(sqlite, None)
+    sqlite.run("insert into orders values (?, ?, ?)", [(9, 9, 2.5)])
+    with pytest.raises(SourceError, match="column `value` was `string` at the last read, and is `double`"):
+        increment(sqlite, held)
+
+
+def test_a_pragma_can_be_read(sqlite: Source) -> None:
+    sqlite.make_orders(1)
+    assert sql(sqlite.url, "/* columns */ pragma table_info(orders)")["name"].to_pylist() == ["id", "at", "value"]
+
+
 def test_a_text_that_is_not_utf8_is_named_and_never_kept(sqlite: Source) -> None:
     sqlite.run("create table t (id integer, name text)")
     sqlite.run("insert into t values (?, ?)", [(each, f"name {each}") for each in range(20_000)])
@@ -514,7 +556,7 @@ def test_an_increment_of_few_rows_has_the_types_of_the_rest_in_sqlite(sqlite: So
     grown, held = increment(sqlite, held)
     assert rows(grown.table) == {1: (1, 0.5), 9: (9, 2.0)}
     sqlite.run("insert into orders values (?, ?, ?)", [(10, 10, "much")])
-    with pytest.raises(SourceError, match="column `value` was `double` at the last read, and is `string`"):
+    with pytest.raises(SourceError, match="column `value` holds values of several kinds: integer, text"):
         increment(sqlite, held)
 
 

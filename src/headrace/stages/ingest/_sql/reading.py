@@ -71,7 +71,9 @@ def parts_of(
         SourceError: the database refuses the query, loses the connection, or has a type that Arrow lacks.
     """
     try:
-        return _parts(session, statement, values, rows, like)
+        parts = _parts(session, statement, values, rows, like)
+        if session.fits(statement, values, parts[0].schema):
+            return parts
     except SourceError as error:
         if session.dialect != "sqlite" or not _MISMATCH.search(error.message):
             raise

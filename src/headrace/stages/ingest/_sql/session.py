@@ -123,6 +123,12 @@ class Session:
         del rows
         return {}
 
+    def fits(self, statement: Statement, values: Mapping[str, Any], schema: Any) -> bool:
+        """Return whether the values of a query's rows have the types of `schema`, for a database whose columns have no
+        fixed types. In other databases, they always have."""
+        del statement, values, schema
+        return True
+
     def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
         """Return a schema that fits all of a query's rows, for a database whose columns have no fixed types.
 

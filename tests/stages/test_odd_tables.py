@@ -210,6 +210,7 @@ def test_boosting_names_a_feature_that_it_can_not_take(values: Any) -> None:
         ),
         (lambda: evaluate.regression(None, "x", target="y"), "parameter `table` of `regression`", "makes"),
         (lambda: ingest.check(PLAIN, ingest.Contract(), other=3), "parameter `other` of `check`", "makes"),
+        (lambda: prepare.split.map([PLAIN, 3]), "parameter `table` of `split`", "makes"),
         (lambda: prepare.tokenizer(3), "parameter `table` of `tokenizer`", "makes"),
     ],
 )

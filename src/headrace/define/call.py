@@ -6,7 +6,7 @@ import difflib
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from headrace.codec.values import File, Folder
@@ -22,12 +22,11 @@ _PACKAGE = __file__.rpartition("/define/")[0]
 
 
 class Callee(Protocol):
-    """The function of a stage that is called, with its name, its parameters and their types."""
+    """A stage that is called, with its name, its parameters and their types."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     @property
     def name(self) -> str: ...
-    @property
-    def function(self) -> Callable[..., Any]: ...
     @property
     def signature(self) -> inspect.Signature: ...
     @property
@@ -141,7 +140,7 @@ def hint_of(call: Callee, name: str) -> Any:
 
 
 def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """Call a stage's function for each element of the mapped lists, and return the list of results.
+    """Call a stage for each element of the mapped lists, and return the list of results.
 
     This is `.map()` outside a pipeline.
 
@@ -160,7 +159,7 @@ def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
     for index in range(lengths.pop()):
         values = {name: value[index] if name in over else value for name, value in bound}
         by_position, by_name = laid_out(call.signature, values)
-        results.append(call.function(*by_position, **by_name))
+        results.append(call(*by_position, **by_name))
     return results
 
 

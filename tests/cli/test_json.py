@@ -84,6 +84,57 @@ def test_a_gate_that_said_no_is_named_with_its_rule_and_numbers(ran: tuple[Shell
     assert "0.7" in rule["why"]
 
 
+UNAWAITED = """
+import numpy as np
+import pyarrow as pa
+
+import headrace as hr
+from headrace.stages import evaluate
+
+
+@hr.stage(kind="ingest")
+def scored(seed: int = 0) -> pa.Table:
+    random = np.random.default_rng(seed)
+    truth = random.random(200) < 0.5
+    return pa.table({"hit": truth, "score": np.clip(0.3 * truth + 0.7 * random.random(200), 0, 1)})
+
+
+@hr.stage(kind="evaluate")
+def is_odd(table: pa.Table) -> bool:
+    return table.num_rows % 2 == 1
+
+
+@hr.pipeline
+def flow() -> None:
+    table = scored()
+    is_odd(table)
+    found = evaluate.classification(
+        None, table, target="hit", scores="score", gates="AUC >= 0.5 and AUC >= 0.99", resamples=200
+    )
+    evaluate.gate(found.report, "AUC >= 0.98")
+    evaluate.gate(found.report, "AUC >= 0.5")
+"""
+
+
+def test_a_gate_that_failed_is_named_with_its_rule_whether_or_not_a_task_waits_for_it(empty: Shell) -> None:
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", UNAWAITED)
+    done = empty("run", "flow")
+    assert done.code == 0, done.err
+    shown = empty("show", "latest").out
+    rules = {"classification": "fails: AUC >= 0.99", "gate": "fails: AUC >= 0.98"}
+    for gate, rule in rules.items():
+        assert f"`{gate}` said no: `headrace show" in done.err
+        assert f"`{gate}` says no: no task skipped\n  {rule}\n    AUC is 0." in shown
+    gates = empty("show", "latest", "--json").json["gates"]
+    assert [(each["gate"], each["tasks"], [rule["rule"] for rule in each["rules"]]) for each in gates] == [
+        ("classification", [], ["AUC >= 0.99"]),
+        ("gate", [], ["AUC >= 0.98"]),
+    ]
+    assert empty("show", "latest", "--to", "page.html").code == 0
+    assert "no task skipped" in (empty.folder / "page.html").read_text()
+
+
 def test_run_show_and_resume_print_one_object(ran: tuple[Shell, dict[str, Any]]) -> None:
     shell, run = ran
     assert shell("show", run["run"], "--json").json == run

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 from msgspec import Struct
 
 from headrace.errors import HeadraceError, NotFoundError
 from headrace.inspect.metrics.metrics import Load, reports
-from headrace.inspect.views import Views
+from headrace.inspect.views import EVALUATE, Views
 from headrace.plan.resolve import Unmappable, follow, truth
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const, Node, Out, outs
+from headrace.spec.intent import REPORT
 from headrace.spec.report import Report
 from headrace.spec.stage import function_name
 from headrace.stages.evaluate._gate.gate import judge
@@ -73,7 +74,7 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """A gate whose value is false, and the tasks that were skipped because of it."""
+    """A gate whose value is false, and the tasks that were skipped because of it. There may be no such task."""
 
     gate: str
     tasks: tuple[str, ...]
@@ -81,7 +82,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """A text that names the gate and the tasks that were skipped because of it."""
-        return f"`{self.gate}` says no: {', '.join(self.tasks)} skipped"
+        return f"`{self.gate}` says no: {', '.join(self.tasks) or 'no task'} skipped"
 
 
 class Held(Refusal, frozen=True, kw_only=True):
@@ -91,16 +92,24 @@ class Held(Refusal, frozen=True, kw_only=True):
 
 
 def refusals(views: Views, run: str) -> list[Refusal]:
-    """Return a run's gates that have a false value, in the order of the graph."""
-    tasks_by_gate: dict[str, list[str]] = {}
-    for node in views.story(run).nodes.values():
+    """Return a run's gates that have a false value, whether or not a task waits for them.
+
+    These are the tasks whose value caused a task to be skipped, calls of `evaluate.gate`, and evaluations.
+    """
+    rows = views.rows(run)
+    failed = [row for row in rows if row.kind == EVALUATE and _passed(row) is False]
+    if not failed and all(row.state != "skipped" for row in rows):
+        return []  # without reading the run's events
+    nodes = views.story(run).nodes
+    tasks_by_gate: dict[str, list[str]] = {row.name: [] for row in failed if _is_gate(row, nodes)}
+    for node in nodes.values():
         if node.when is not None and _said_no(views, run, node):
             tasks_by_gate.setdefault(node.when.task, []).append(node.name)
     return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in tasks_by_gate.items()]
 
 
 def held(views: Views, run: str, load: Load) -> tuple[Held, ...]:
-    """Return a run's gates that have a false value, in the order of the graph, each with its rules that do not hold."""
+    """Return a run's gates that have a false value, each with its rules that do not hold."""
     return tuple(
         Held(gate=each.gate, tasks=each.tasks, rules=tuple(rules(views, run, each.gate, load)))
         for each in refusals(views, run)
@@ -153,6 +162,25 @@ def _unmet(task: str, report: Report) -> Iterator[Rule]:
 def _out(views: Views, run: str, task: str) -> Ref | None:
     row = _row(views, run, task)
     return None if row is None or row.out is None else _decode_ref(row.out)
+
+
+def _passed(row: TaskRow) -> bool | None:
+    """Return the truth of a task's output `passed` if the task returned one with a report, else of its whole output.
+    Return None if this isn't a boolean."""
+    if row.out is None:
+        return None
+    ref = _decode_ref(row.out)
+    parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
+    if any(part.type == REPORT for part in parts.values()):
+        return truth(parts["passed"]) if "passed" in parts else None
+    return truth(ref)
+
+
+def _is_gate(row: TaskRow, nodes: Mapping[str, Node]) -> bool:
+    """Return whether a task that returned False in `_passed` is a gate: an evaluation, or a call of `evaluate.gate`."""
+    node = nodes.get(row.parent or row.name)
+    is_bare = row.out is not None and not _decode_ref(row.out).parts
+    return not is_bare or (node is not None and node.stage.partition("#")[0] == GATE)
 
 
 def _said_no(views: Views, run: str, node: Node) -> bool:

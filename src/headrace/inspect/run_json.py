@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.inspect.metrics.curves import with_metrics
-from headrace.inspect.views import RunView, Views, up_to_now
+from headrace.inspect.views import RunView, Views, may_have_refused, up_to_now
 from headrace.inspect.warnings import Warned, all_warnings
 from headrace.project.project import Project
 
@@ -29,16 +29,17 @@ def run_object(project: Project, views: Views, name: str | None) -> RunObject:
     view = up_to_now(views, views.show(name))
     fields = {field: getattr(view, field) for field in view.__struct_fields__}
     fields["tasks"] = with_metrics(view.tasks or (), views.metrics(view.run))
-    skips = any(task.state == "skipped" for task in view.tasks or ())
     return RunObject(
         **fields,
         warnings=all_warnings(views, view.run),
-        gates=gates_that_refused(project, views, view.run) if skips else (),
+        gates=gates_that_refused(project, views, view.run),
     )
 
 
 def gates_that_refused(project: Project, views: Views, run: str) -> tuple[Held, ...]:
     """Return a run's gates that have a false value, each with its rules that do not hold."""
+    if not may_have_refused(views, run):
+        return ()
     from headrace.inspect.gates import held  # noqa: PLC0415  as below
     from headrace.inspect.metrics.metrics import loader  # noqa: PLC0415  0.2 s of codecs, which few runs need
     from headrace.project.state import reading_store  # noqa: PLC0415  as above

@@ -16,7 +16,18 @@ from headrace.cli.terminal.metrics import say_metrics
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
 from headrace.inspect.run_json import run_object
-from headrace.inspect.views import TASK_NUMBERS, RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
+from headrace.inspect.views import (
+    TASK_NUMBERS,
+    RunView,
+    StageView,
+    TaskView,
+    Views,
+    maps,
+    may_have_refused,
+    read,
+    stages_of,
+    took_s,
+)
 from headrace.inspect.warnings import all_warnings
 from headrace.project import project
 from headrace.report.marks import MARKS, STYLES, printable
@@ -164,7 +175,7 @@ def _say_warnings(views: Views, run: str) -> None:
 
 
 def _say_refusals(found: project.Project, views: Views, run: str) -> None:
-    if views.states(run).get("skipped"):  # reports are read by the codecs, which tables don't need
+    if may_have_refused(views, run):  # reports are read by the codecs, which tables don't need
         importlib.import_module("headrace.cli.terminal.refusals").say_refusals(found, views, run)
 
 

@@ -11,7 +11,7 @@ from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
 from headrace.inspect.history import cursors_past_rows, sources_kept
 from headrace.inspect.run_json import run_object
-from headrace.inspect.views import RunView, Views, read
+from headrace.inspect.views import RunView, Views, may_have_refused, read
 from headrace.inspect.warnings import warnings
 from headrace.operate.bundle import is_of_notebook
 from headrace.operate.progress.observer import Observer
@@ -58,14 +58,15 @@ def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool,
 
 
 def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
-    """Print a run's warnings, what its gates held back, why it ended, and how to go on."""
+    """Print a run's warnings, which gates failed, why it ended, and how to go on."""
     tell_warnings(views, view.run)
     _tell_unreusable(views, view.run)
-    if view.state == "succeeded" and views.states(view.run).get("skipped"):
+    if view.state == "succeeded" and may_have_refused(views, view.run):
         refusals = importlib.import_module("headrace.inspect.gates").refusals  # it loads the codecs
         for each in refusals(views, view.run):
             held = ", ".join(f"`{task}`" for task in each.tasks)
-            tell(f"`{each.gate}` said no to {held}: `headrace show {view.run}` says why", label="hint:")
+            to = f" to {held}" if held else ""
+            tell(f"`{each.gate}` said no{to}: `headrace show {view.run}` says why", label="hint:")
     if view.why:
         tell(observer.shorten(view.why) if isinstance(observer, PlainObserver) else view.why)
     if view.state == "failed":

@@ -56,7 +56,11 @@ def _held(held: Held) -> Markup:
     """
     return tag(
         "div",
-        tag("p", tag("strong", ticked(f"`{held.gate}` says no")), ticked(f": {listed(held.tasks, 20)} skipped")),
+        tag(
+            "p",
+            tag("strong", ticked(f"`{held.gate}` says no")),
+            ticked(f": {listed(held.tasks, 20) or 'no task'} skipped"),
+        ),
         (_rule(each, held.gate) for each in held.rules),
         class_="failure",
     )

@@ -123,10 +123,8 @@ class Run:
 
     @cached_property
     def gates(self) -> tuple[Held, ...]:
-        """The gates that said no. Each has its name as `gate`, the `tasks` that were skipped because of it, and its
-        `rules` that don't hold."""
-        if all(task.state != "skipped" for task in self.tasks):
-            return ()
+        """The gates that said no. Each has its name as `gate`, the `tasks` that were skipped because of it (maybe
+        none), and its `rules` that don't hold."""
         with views(self._project) as found:
             return gates_that_refused(self._project, found, self.id)
 

@@ -117,6 +117,17 @@ def test_what_did_not_change_is_not_read_again(project: Project) -> None:
         assert "s3cret-word" not in first.out + first.err + third.out
 
 
+def test_pages_that_are_always_read_are_planned_so_and_say_why(project: Project) -> None:
+    with serving(numbered(3, 2)) as web:
+        made(project, web)
+        assert run(project, "pages").code == 0
+        planned = {each["name"]: each for each in project.headrace("plan", "pages", "--json").json["tasks"]}
+        assert (planned["http"]["decision"], planned["ids"]["decision"]) == ("run", "reuse_if_unchanged")
+        again = run(project, "pages")
+        assert planned["http"]["reason"] == again.task["http"]["reason"] == "never reused (`cache=False`)"
+        assert again.task["ids"]["state"] == "reused"
+
+
 def test_secrets_may_stand_wherever_a_service_wants_them(project: Project) -> None:
     def answers(asked: Asked) -> Reply:
         good = asked.headers["Authorization"] == "Basic " + b64encode(b"me:s3cret-word").decode()

@@ -28,6 +28,7 @@ from headrace.stages.ingest._sql.session import Session
 from headrace.stages.ingest._sql.stages import Held, read_on
 from headrace.stages.ingest._sql.statement import parse
 from headrace.stages.ingest._sql.watermark import ahead
+from tests.projects import Project
 from tests.servers.postgres import PASSWORD, Postgres
 from tests.stages.ingest.sources import Source, source_in
 
@@ -586,6 +587,26 @@ def test_a_column_keeps_its_type_while_another_gets_its_own_late(
     assert grown.table.table.schema.field("value").type == kind
     assert grown.table.table.schema.field("note").type == pa.string()
     assert grown.table.table.num_rows == 8_997
+
+
+def test_a_database_that_has_no_version_is_planned_to_be_read_in_each_run(project: Project) -> None:
+    project.write(
+        "other.py",
+        """\
+    import headrace as hr
+    from headrace.stages import ingest
+
+    @hr.pipeline
+    def other(probe: str = "") -> None:
+        ingest.sql("duckdb:///other.duckdb", "select 1 as n", version=probe or None)
+    """,
+    )
+    reasons = []
+    for words in ((), ("--probe", "count")):
+        tasks = project.headrace("plan", "other.py:other", "--json", *words).json["tasks"]
+        reasons.append({each["name"]: each["reason"] for each in tasks}["sql"])
+    assert reasons[0] == "never reused (`cache=False`)"
+    assert reasons[1] != reasons[0]
 
 
 def test_a_decimal_is_a_watermark_in_other_databases_too(folder: Path) -> None:

@@ -124,7 +124,8 @@ def http(
     check_words(params, headers, auth)
     asked = {"params": dict(params), "headers": dict(headers), "auth": auth, "manner": manner}
     told = http_version(url, pages=pages, probe=version, **asked)
-    return read(
+    take = read.with_options(cache=False) if _is_always_read(pages, version) else read
+    return take(
         url,
         told,
         pages=pages,
@@ -142,6 +143,10 @@ def _check_url(url: Any) -> None:
         checked(url)
     elif not isinstance(url, LATER):
         raise DefinitionError(f"the URL is a `{type(url).__name__}`", hint="give a text, such as `https://...`")
+
+
+def _is_always_read(pages: Pages | None, probe: str) -> bool:
+    return probe == "always" or (pages is not None and probe == "auto")
 
 
 def _pages(paginate: Any) -> Pages | None:
@@ -165,7 +170,7 @@ def http_version(
 ) -> str:
     """Return the version of a service's data: from the response to a HEAD request if that has a version, else by
     reading the page."""
-    if probe == "always" or (pages is not None and probe == "auto"):
+    if _is_always_read(pages, probe):
         return _ALWAYS + datetime.now(UTC).isoformat()
     params, headers, auth = _told(params, headers, auth)
     start = first(url, params, pages)

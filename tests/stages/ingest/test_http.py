@@ -300,6 +300,13 @@ def test_another_content_is_refused() -> None:
     assert "sent an empty answer" in refused(lambda _: Reply(b""))
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_does_not_have_is_named(number: str) -> None:
+    said = refused(lambda _: Reply(f'[{{"id": {number}}}]'.encode(), 200, {"Content-Type": "application/json"}))
+    assert f"answered with a number `{number.strip('-')}`, which JSON doesn't have" in said
+    assert "jsonl" not in said
+
+
 def test_where_the_rows_are_is_asked_for() -> None:
     answer = {"meta": {}, "result": {"rows": [{"a": 1}]}}
     assert 'rows="result.rows"' in refused(lambda _: told(answer))

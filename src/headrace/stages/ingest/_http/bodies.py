@@ -32,6 +32,8 @@ _CHARSETS = re.compile(
 Python's other codecs (`punycode`, `unicode_escape`, `idna`) aren't for text, and some take time that grows with the
 square of the length.
 """
+_PLACE = re.compile(r"\(byte (\d+)\)")
+_NO_NUMBER = re.compile(rb"NaN|Infinity")
 _NEVER = ("image/", "video/", "audio/", "font/", "application/pdf")
 
 
@@ -74,6 +76,11 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
     try:
         said = _decode(data)
     except UNREADABLE as error:
+        if number := _number_at(error, data):
+            raise SourceError(
+                f"`{shown(answer.url)}` answered with a number `{number}`, which JSON doesn't have: {error}",
+                hint="ask its operator to send null in its place, or read another format of the service by `format=`",
+            ) from error
         raise SourceError(
             f"`{shown(answer.url)}` answered with no JSON{f' ({kind})' if kind else ''}: {error}",
             hint='say which it is: `format="jsonl"`, `"csv"`, `"parquet"` or `"arrow"`',
@@ -82,6 +89,13 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
     return Body(
         data=_encode_lines(items), rows=len(items), said=said, items=tuple(items), doubt=_doubt(said, rows, answer)
     )
+
+
+def _number_at(error: Exception, data: bytes) -> str:
+    """Return `NaN` or `Infinity` if that is where decoding failed; otherwise an empty text."""
+    place = _PLACE.search(str(error))
+    found = _NO_NUMBER.match(data, int(place[1])) if place else None
+    return found[0].decode() if found else ""
 
 
 def table_of(pages: list[bytes], form: str, schema: pa.Schema | None, url: str) -> pa.Table:

@@ -227,6 +227,20 @@ def test_lines_that_do_not_fit_go_to_the_quarantine_with_the_reason(monkeypatch:
     assert watch.read().quarantine["line"].to_pylist() == [2, 3, 6, 8, 10]
 
 
+def test_lines_in_the_quarantine_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch = Watch(monkeypatch, how={"pattern": r"(?P<level>[A-Z]+)"})
+    append("app.log", "INFO\nWARN\n")
+    watch.read()
+    assert "warning" not in capsys.readouterr().err
+    append("app.log", b"what is this\n\xff\nor that\n")
+    for _ in range(2):  # the second read finds nothing new, and returns the same lines
+        watch.read()
+        said = "3 of 5 lines (60%) are in quarantine: 2 x it doesn't match the pattern; 1 x byte 0 of it"
+        assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("kind", "fine", "bad"),
     [

@@ -15,10 +15,12 @@ from headrace.define.argument_check import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
 from headrace.define.cursor import cursor as cursor_named
+from headrace.define.log import warn
 from headrace.define.ports import current
 from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError
 from headrace.spec.report import Fact, Grid, Report
+from headrace.stages.ingest._check.finding import share
 from headrace.stages.ingest._files.formats import Pairs, schema_of
 from headrace.stages.ingest._files.locations import Local, Look, cursor_name_of
 from headrace.stages.ingest._files.texts import check_encoding, line_bytes_of
@@ -217,8 +219,23 @@ def read(look: Look, version: str, known: Cursor, *, how: Lines, new_only: bool)
                 "quarantine": [] if new_only else quarantine_parts,
             },
         )
+    _warn(look.pattern, "lines" if how.multiline is None else "events", rows_parts, quarantine_parts)
     report = reading.report(look.pattern, rows.num_rows, quarantine)
     return Logs(_whole(rows_parts), _whole(quarantine_parts), report)
+
+
+def _warn(pattern: str, what: str, rows: Sequence[pa.Table], quarantine: Sequence[pa.Table]) -> None:
+    """Warn of lines or events that are in quarantine, with the most frequent reasons."""
+    reasons = pa.concat_tables(quarantine)["why"]
+    if len(reasons):
+        part = f"{len(reasons):,} of {(total := len(reasons) + sum(map(len, rows))):,} {what}"
+        warn(f"logs `{pattern}`: {part} ({share(len(reasons), total)}) are in quarantine: {_counted(reasons)}")
+
+
+def _counted(reasons: pa.ChunkedArray) -> str:
+    """Return the three most frequent reasons, each with its count."""
+    counts = sorted(reasons.value_counts().to_pylist(), key=lambda each: -each["counts"])
+    return "; ".join(f"{each['counts']:,} x {each['values']}" for each in counts[:3])
 
 
 class _Reading:
@@ -333,7 +350,6 @@ class _Reading:
 
     def report(self, pattern: str, rows: int, quarantine: pa.Table) -> Report:
         """Return a report of what was read."""
-        reasons = quarantine["why"].value_counts().to_pylist() if quarantine.num_rows else []
         examples = quarantine.slice(0, 5).to_pylist()
         grids = [
             Grid(title="Files read", columns=("file", "rows", "quarantined", "note"), rows=tuple(self._grid[:100])),
@@ -344,7 +360,7 @@ class _Reading:
                     title="Quarantined, for example",
                     columns=("file", "line", "text", "why"),
                     rows=tuple((e["file"], e["line"], e["text"][:120], e["why"]) for e in examples),
-                    note="; ".join(f"{each['counts']:,} x {each['values']}" for each in reasons[:3]),
+                    note=_counted(quarantine["why"]),
                 )
             )
         return Report(

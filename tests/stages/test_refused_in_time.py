@@ -104,6 +104,9 @@ WRONG = [
     (judge(seed=-1), "`seed=-1`", "from 0"),
     (lambda: evaluate.classification(None, rows()), "nothing to judge", "`scores=`"),
     (grade(gates="MAE >= -1"), "always holds: `MAE` is no less than 0", "correct"),
+    (grade(gates="MAE <= 5%"), "written with a percentage, and `MAE` isn't a share", "write the number itself"),
+    (grade(gates="MAE < baseline and worst-slice gap <= 5%", slices="region"), "isn't a share", "the number itself"),
+    (grade(gates="rows without a target <= 1%"), "isn't a share", "the number itself"),
     (grade(gates="R2 >= 1.1"), "can never hold: `R2` is no more than 1", "0.9"),
     (grade(gates="MAE difference by sex <= 3"), "none are given", 'sensitive=["sex"]'),
     (grade(gates="MAE difference <= 3", sensitive="sex"), "doesn't measure", "`MAE difference by sex`"),
@@ -194,6 +197,14 @@ RIGHT = [
     judge(gates="AUC >= 0 and AUC <= 1 and log loss <= 7 and Brier score <= 1.5 and AUC > previous", previous=3),
     judge(gates="rows >= 100 and rows without a target <= 10 and rows seen in validation <= 0"),
     grade(gates="R2 >= -3 and mean error >= -5 and MAE difference by sex <= 5", sensitive="sex"),
+    grade(
+        gates="MAPE <= 5% and R2 >= 70% and R2 less previous >= -1% and worst-slice gap of R2 <= 5%",
+        slices="a",
+        previous=3,
+    ),
+    judge(
+        gates="AUC less previous >= -1% and recall difference <= 10% and Brier score <= 5%", sensitive="a", previous=3
+    ),
     read(gates="chrF > baseline and empty texts <= 5", baseline="b"),
     read(gates="chrF > previous or BLEU >= 30", previous="p"),
     split(by="time", time="t", until=(date(2024, 2, 1), "2024-03-01"), gap="7d"),

@@ -69,6 +69,7 @@ class Promises(NamedTuple):
                 hint="leave `probabilities=False` out, or ask for AUC, or for a metric of decisions",
             )
         if not asked.against:
+            _check_percentage(asked, metric)
             _check_bound(asked, metric.difference(asked.metric, "") if against else metric)
 
     def _metric(self, name: str, asked: Comparison, given: Mapping[str, Any]) -> Metric:
@@ -131,6 +132,19 @@ class Promises(NamedTuple):
 
 def _columns(option: str, such: str) -> str:
     return f'name their columns, such as `{option}=["{such}"]`'
+
+
+def _check_percentage(asked: Comparison, metric: Metric) -> None:
+    """Refuse a percentage as the bound of a metric that isn't a share, such as `MAE <= 5%`.
+
+    Raises:
+        UsageError: the metric isn't a share.
+    """
+    if asked.is_percentage and not metric.is_share:
+        raise UsageError(
+            f"the gate `{asked}` was written with a percentage, and `{metric.name}` isn't a share",
+            hint="write the number itself, in the unit of the metric",
+        )
 
 
 def _check_bound(asked: Comparison, metric: Metric) -> None:

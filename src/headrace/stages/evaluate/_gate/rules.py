@@ -15,6 +15,8 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from headrace.errors import UsageError
 from headrace.spec.noun import Noun
 
@@ -23,7 +25,8 @@ class Comparison(Noun, frozen=True):
     """A comparison of a metric with a bound.
 
     If the bound is another model's metric, `against` is `baseline` or `previous`, and `bound` is 0. `confidence` is a
-    share from 0.5 to 1, or None if only the value is compared.
+    share from 0.5 to 1, or None if only the value is compared. `is_percentage` is whether the bound was written as a
+    percentage.
     """
 
     metric: str
@@ -31,6 +34,7 @@ class Comparison(Noun, frozen=True):
     bound: float
     against: str = ""
     confidence: float | None = None
+    is_percentage: bool = False
 
     def __str__(self) -> str:
         words = f"{self.metric} {self.operator} {self.against or f'{self.bound:.12g}'}"
@@ -196,7 +200,8 @@ class _Reader:
             return Comparison(metric=metric, operator=operator, bound=0.0, against=self.next().text.lower())
         if self.here.kind != "number":
             raise self.error("a number, `baseline` or `previous`")
-        return Comparison(metric=metric, operator=operator, bound=_number(self.next().text))
+        bound = self.next().text
+        return Comparison(metric=metric, operator=operator, bound=_number(bound), is_percentage=bound.endswith("%"))
 
     def confidence(self) -> float | None:
         if self.here.kind != "with":
@@ -223,9 +228,7 @@ def _sure(rule: Rule, level: float) -> Rule:
     if isinstance(rule, Comparison):
         if rule.confidence is not None:
             return rule
-        return Comparison(
-            metric=rule.metric, operator=rule.operator, bound=rule.bound, against=rule.against, confidence=level
-        )
+        return replace(rule, confidence=level)
     return type(rule)(rules=tuple(_sure(each, level) for each in rule.rules))
 
 

@@ -14,8 +14,8 @@ METRICS = (
     Metric("MAE", "lower", 0),
     Metric("RMSE", "lower", 0),
     Metric("median absolute error", "lower", 0),
-    Metric("R2", "higher", highest=1),
-    Metric("MAPE", "lower", 0),
+    Metric("R2", "higher", highest=1, is_relative=True),
+    Metric("MAPE", "lower", 0, is_relative=True),
     Metric("mean error", ""),
     Metric("mean target", ""),
 )

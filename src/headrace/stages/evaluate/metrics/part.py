@@ -25,18 +25,25 @@ BINS = 10
 class Metric(NamedTuple):
     """A metric: its name, its direction, and its least and greatest value.
 
-    `better` is the direction that is an improvement: `higher`, `lower`, or empty if neither is.
+    `better` is the direction that is an improvement: `higher`, `lower`, or empty if neither is. `is_relative` is
+    whether the metric is measured relative to something, such as the target, so that 0.05 may be called 5%.
     """
 
     name: str
     better: str
     lowest: float = -math.inf
     highest: float = math.inf
+    is_relative: bool = False
+
+    @property
+    def is_share(self) -> bool:
+        """Whether a bound of this metric may be a percentage."""
+        return self.is_relative or self.highest <= 2  # the Brier score of many classes goes up to 2
 
     def difference(self, name: str, better: str) -> Metric:
         """Return the metric of the difference between two numbers of this metric."""
         width = self.highest - self.lowest
-        return Metric(name, better, -width, width)
+        return Metric(name, better, -width, width, self.is_relative)
 
 
 class Part(Protocol):

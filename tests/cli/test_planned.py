@@ -226,6 +226,7 @@ def test_a_forecast_behind_a_value_says_what_was_held_back_in_the_run_before(pro
     first = project("run", "flow", "--json").json["run"]
     why = f"forecast from run {first}: the pipeline asks for a value before it"
     assert planned(project)["publish"] == ("skip_if_unchanged", why)
+    assert "tasks that it calls after that are forecast from its last run" in project("plan", "flow").out
 
 
 def test_the_time_of_a_task_includes_loading_and_saving_also_in_a_forecast(project: Shell) -> None:

@@ -116,7 +116,8 @@ def sums(plan: Plan) -> list[str]:
         cost = amount_text(plan.expected_usd, usd_text)
         texts.append(f"expected to cost {cost}, and at least {usd_text(plan.bound_usd)}")
     if plan.partial:
-        texts.append("the pipeline asks for a value; the tasks after that are not planned yet")
+        after = "tasks that it calls after that are forecast from its last run, or missing if there is none"
+        texts.append(f"the pipeline asks for a value; {after}")
     return texts
 
 

@@ -79,6 +79,18 @@ def test_a_traceback_from_a_notebook_has_its_lines(project: Project) -> None:
     told = project.headrace("show", "--json").json
     shown = project.headrace("logs", told["run"], "fail")
     assert "return helper(x) / 0" in shown.out, shown
+    assert "TypeError" in shown.out
+    assert 'File "In[1]", line ' in shown.out
+
+
+def test_an_error_in_a_notebook_names_the_cell(project: Project) -> None:
+    body = "@hr.pipeline\ndef broken() -> None:\n    1 / 0\n\n@hr.pipeline\ndef wrong() -> None:\n    numbers(n=[])\n"
+    *_, in_body, in_call, in_stage = play(project.root, CODE, body, "broken.run()", "wrong.run()", "failing.run()")
+    assert "the pipeline's body raised ZeroDivisionError: division by zero (In[2]:3)" in in_body[-1]["evalue"]
+    assert "(In[2]:7)" in in_call[-1]["evalue"]
+    line = CODE.strip().splitlines().index("    return helper(x) / 0") + 1
+    assert f"(In[1]:{line})" in in_stage[-1]["evalue"]
+    assert "for its tasks, `headrace logs" in "".join(in_stage[-1]["traceback"])
 
 
 def test_new_code_of_a_notebook_comes_only_from_the_notebook(project: Project) -> None:

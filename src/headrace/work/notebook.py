@@ -12,6 +12,8 @@ from typing import Any
 
 NOTEBOOK = "__notebook__.pickle"
 CELLS = "__notebook__.json"
+NAMES = "__notebook__.names.json"
+"""The bundle's file with the names by which the user knows the cells."""
 
 
 def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
@@ -43,3 +45,16 @@ def enter_notebook(folder: Path) -> Mapping[str, str]:
     setattr(main, pipeline.name, pipeline)
     sys.modules["__main__"] = main
     return cells
+
+
+def cell_names(folder: Path) -> Mapping[str, str]:
+    """Return the names by which the user knows the cells of a bundle's notebook, such as `In[3]`, by file name.
+
+    The names are missing if the bundle has no notebook, or was made by an older Headrace.
+    """
+    if not (folder / NAMES).exists():
+        return {}
+    import json  # noqa: PLC0415  as above
+
+    names: dict[str, str] = json.loads((folder / NAMES).read_text())
+    return names

@@ -21,7 +21,7 @@ from headrace.errors import HeadraceError, ProjectError
 from headrace.fingerprint.project import Project
 from headrace.spec.bundle import SUFFIXES
 from headrace.spec.stage import Resources, function_place
-from headrace.work.notebook import NOTEBOOK, enter_notebook
+from headrace.work.notebook import NOTEBOOK, cell_names, enter_notebook
 from headrace.work.stop import StopAttempt
 
 _OURS = str(Path(__file__).parents[1])
@@ -137,9 +137,12 @@ def placed(error: HeadraceError, folder: Path) -> HeadraceError:
 
 
 def place_of(error: BaseException, folder: Path) -> str:
-    """Return the innermost place in the user's code that an exception passed through, in the form ` (file.py:3)`. If it
-    passed through no user code, return ""."""
+    """Return the innermost place in the user's code that an exception passed through, in the form ` (file.py:3)`, or
+    ` (In[2]:3)` for a cell of a notebook. If it passed through no user code, return ""."""
+    cells = cell_names(folder)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in cells:
+            return f" ({cells[frame.filename]}:{frame.lineno})"
         if frame.filename.startswith(f"{folder}/"):
             return f" ({os.path.relpath(frame.filename, folder)}:{frame.lineno})"
     return ""
@@ -153,7 +156,10 @@ _TELLS_PLACE = re.compile(r"\([^()]+:\d+\)")
 
 
 def _readable(text: str, folder: Path) -> str:
-    """Return a text with paths as the user knows them. Characters that can't be encoded are escaped."""
+    """Return a text with paths and names of cells as the user knows them. Characters that can't be encoded are
+    escaped."""
+    for file, name in cell_names(folder).items():
+        text = text.replace(file, name).replace(os.path.basename(file), name)
     return text.replace(f"{folder}/", "").encode(errors="backslashreplace").decode()
 
 

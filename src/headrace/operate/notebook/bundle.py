@@ -17,11 +17,13 @@ import cloudpickle
 
 from headrace.define.pipeline import PipelineFunction
 from headrace.errors import ProjectError
-from headrace.work.notebook import CELLS, NOTEBOOK, in_file
+from headrace.operate.notebook.display import shell
+from headrace.work.notebook import CELLS, NAMES, NOTEBOOK, in_file
 
 
 def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
-    """Return the files that a bundle has for a notebook, by file name: the pickled pipeline, and the cells' sources.
+    """Return the files that a bundle has for a notebook, by file name: the pickled pipeline, and the sources and names
+    of the cells.
 
     Raises:
         ProjectError: the pipeline uses an object that can't be sent to another process.
@@ -34,7 +36,8 @@ def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
             f"pipeline `{pipeline.name}` reaches something that can't be sent to a worker: {error}",
             hint="make connections, locks and open files inside of stages",
         ) from error
-    return {NOTEBOOK: pickled.getvalue(), CELLS: json.dumps(cells).encode()}
+    names = {file: name for file in cells if (name := _name(file))}
+    return {NOTEBOOK: pickled.getvalue(), CELLS: json.dumps(cells).encode(), NAMES: json.dumps(names).encode()}
 
 
 def _beside(scope: Mapping[str, Any], cells: Iterable[str]) -> dict[str, Any]:
@@ -93,3 +96,10 @@ def _cells() -> dict[str, str]:
         for name, entry in list(linecache.cache.items())
         if len(entry) == 4 and ("ipykernel_" in name or name.startswith("<ipython-input"))
     }
+
+
+def _name(file: str) -> str | None:
+    """Return the name by which IPython's own tracebacks call a cell, such as `In[3]`. Return None if it is unknown."""
+    named = getattr(getattr(shell(), "compile", None), "format_code_name", None)
+    found = None if named is None else named(file)
+    return None if found is None else str(found[1])

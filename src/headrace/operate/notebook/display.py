@@ -175,22 +175,22 @@ def table_html(table: pa.Table) -> str:
 
 def cell() -> int | None:
     """Return the number of the notebook cell that is running; None outside a notebook."""
-    return getattr(_shell(), "execution_count", None) if is_notebook() else None
+    return getattr(shell(), "execution_count", None) if is_notebook() else None
 
 
 def is_notebook() -> bool:
     """Return whether this process is a notebook's kernel."""
-    shell = _shell()
-    return shell is not None and getattr(shell, "kernel", None) is not None
+    running = shell()
+    return running is not None and getattr(running, "kernel", None) is not None
 
 
 def register() -> None:
     """If IPython runs, register how IPython shows reports, plans and Arrow tables. The classes of these have no HTML of
     their own."""
-    shell = _shell()
-    if shell is None:
+    running = shell()
+    if running is None:
         return
-    html = shell.display_formatter.formatters["text/html"]
+    html = running.display_formatter.formatters["text/html"]
     for module, name, shown in (
         ("headrace.spec.report", "Report", report_html),
         ("headrace.spec.plan", "Plan", plan_html),
@@ -250,6 +250,8 @@ class NotebookObserver:
             stages = [_stage(stage, now) for stage in self._counts]
             notes = [tag("p", ticked(note), class_="note") for note in self._notes[-3:]]
         head = tag("p", "run ", tag("strong", self._run_id or "begins"), f" {seconds_text(now - self._began)}")
+        if self._left.is_set() and not self._run_id:  # the pipeline was refused, and the error tells why
+            return _fragment(notes) if notes else ""
         return _fragment(head, _table(["stage", "", "tasks", "", "time"], stages) if stages else None, notes)
 
     def _draw(self) -> None:
@@ -257,7 +259,7 @@ class NotebookObserver:
             self._shown.update(self._html(self.html()))
 
 
-def _shell() -> Any:
+def shell() -> Any:
     """Return IPython's shell, or None if this process has none."""
     module = sys.modules.get("IPython")
     return None if module is None else module.get_ipython()

@@ -207,7 +207,8 @@ class Launcher:
         if view.state == "cancelled":
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)
         if view.state != "succeeded":
-            raise RunFailed(f"run {view.run} {view.state}: {view.why}", hint=f"headrace show {view.run}", run=run)
+            see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
+            raise RunFailed(f"run {view.run} {view.state}: {view.why}", hint=see, run=run)
         return run
 
     def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Plan:

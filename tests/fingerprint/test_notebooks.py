@@ -32,6 +32,36 @@ MODEL = [
     "def fit(x):\n    return Model().apply(x)",
 ]
 UNREAD = ["import threading", "LOCAL = threading.local()\nLOCAL.depth = 1", "def fit(x):\n    return LOCAL.depth"]
+LINE = [
+    "from sklearn.linear_model import LinearRegression\nLINE = LinearRegression().fit([[0], [1]], [0, 1])",
+    "def fit(x):\n    return LINE.predict(x)",
+]
+HELD = [
+    LINE[0],
+    "class Scorer:\n    line = LINE\n\n    def __init__(self):\n        self.inner = {'line': LINE}",
+    "SCORER = Scorer()",
+    "def make(line):\n    return lambda x: line.predict(x)",
+    "scale = make(LINE)",
+]
+NET = [
+    "import torch\ntorch.manual_seed(0)",
+    """class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def forward(self, x):
+        return self.layer(x)
+""",
+    "NET = Net()",
+    "def fit(x):\n    return NET(x)",
+]
+TREES = [
+    "import lightgbm\nimport numpy as np",
+    "ROWS = lightgbm.Dataset(np.arange(100.0).reshape(50, 2), np.arange(50.0), free_raw_data=False)",
+    "TREES = lightgbm.train({'verbose': -1, 'num_threads': 1}, ROWS, 1, keep_training_booster=True)",
+    "def fit(x):\n    return TREES.predict(x)",
+]
 FUTURE = [
     "from __future__ import annotations",
     "import dataclasses\n@dataclasses.dataclass\nclass Model:\n    x: int = 1",
@@ -87,9 +117,60 @@ NOTEBOOKS = [
     ),
 ]
 
+LIBRARIES = [
+    Notebook("an estimator that a later cell fits again", LINE, [*LINE, "LINE.fit([[0], [1]], [0, 9])"], True),
+    Notebook("an estimator that is fitted again to the same", LINE, [*LINE, "LINE.fit([[0], [1]], [0, 1])"], False),
+    Notebook("an attribute of an estimator", LINE, [*LINE, "LINE.coef_ = LINE.coef_ * 2"], True),
+    Notebook(
+        "an estimator that a function fits again",
+        [*LINE, "def again(y):\n    LINE.fit([[0], [1]], y)"],
+        [*LINE, "def again(y):\n    LINE.fit([[0], [1]], y)", "again([0, 9])"],
+        True,
+    ),
+    Notebook(
+        "an estimator that holds a random generator",
+        [*LINE, "import random\nLINE.draws = random.Random(0)"],
+        [*LINE, "import random\nLINE.draws = random.Random(1)"],
+        True,
+    ),
+    *(
+        Notebook(
+            f"an estimator in {where}",
+            [*HELD, f"def fit(x):\n    return {read}.predict(x)"],
+            [*HELD, f"def fit(x):\n    return {read}.predict(x)", "LINE.fit([[0], [1]], [0, 9])"],
+            True,
+        )
+        for where, read in (("an instance", "SCORER.inner['line']"), ("a class", "Scorer.line"), ("a closure", "scale"))
+    ),
+    Notebook(
+        "an estimator as a default",
+        [LINE[0], "def fit(x, line=LINE):\n    return line.predict(x)"],
+        [LINE[0], "def fit(x, line=LINE):\n    return line.predict(x)", "LINE.fit([[0], [1]], [0, 9])"],
+        True,
+    ),
+    Notebook("a network whose weights change", NET, [*NET, "with torch.no_grad():\n    NET.layer.weight += 1"], True),
+    Notebook("a network whose weights are written again", NET, [*NET, "NET.load_state_dict(NET.state_dict())"], False),
+    Notebook("a booster that learns one more tree", TREES, [*TREES, "TREES.update()"], True),
+]
+
 
 def can_run(how: str) -> bool:
     return how != "ipython" or importlib.util.find_spec("IPython") is not None
+
+
+def play(how: str, notebooks: list[Notebook], folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return by name what each notebook has before and after its edit: the same in two folders and processes."""
+    cells = folder / "notebooks.json"
+    cells.write_text(json.dumps([each for notebook in notebooks for each in notebook[1:3]]), encoding="utf-8")
+    answers = []
+    for place in ("here", "there"):
+        (folder / place).mkdir()
+        script = [sys.executable, str(HERE / "edits" / "notebook.py"), how, str(cells), "results.json"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "IPYTHONDIR": str(folder / "ipython")}
+        subprocess.run(script, cwd=folder / place, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=100)
+        answers.append(json.loads((folder / place / "results.json").read_text(encoding="utf-8")))
+    assert answers[0] == answers[1]
+    return {each.name: answers[0][2 * index : 2 * index + 2] for index, each in enumerate(notebooks)}
 
 
 @pytest.fixture(scope="module", params=["ipython", "linecache", "sources"])
@@ -98,20 +179,7 @@ def results(
 ) -> dict[str, list[dict[str, Any]]]:
     if not can_run(request.param):
         pytest.skip("IPython is not installed")
-    folder = tmp_path_factory.mktemp("notebooks")
-    notebooks = folder / "notebooks.json"
-    notebooks.write_text(
-        json.dumps([cells for each in NOTEBOOKS for cells in (each.before, each.after)]), encoding="utf-8"
-    )
-    answers = []
-    for place in ("here", "there"):
-        (folder / place).mkdir()
-        script = [sys.executable, str(HERE / "edits" / "notebook.py"), request.param, str(notebooks), "results.json"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "IPYTHONDIR": str(folder / "ipython")}
-        subprocess.run(script, cwd=folder / place, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=100)
-        answers.append(json.loads((folder / place / "results.json").read_text(encoding="utf-8")))
-    assert answers[0] == answers[1]
-    return {each.name: answers[0][2 * index : 2 * index + 2] for index, each in enumerate(NOTEBOOKS)}
+    return play(request.param, NOTEBOOKS, tmp_path_factory.mktemp("notebooks"))
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.name)
@@ -125,3 +193,22 @@ def test_notebook(notebook: Notebook, results: dict[str, list[dict[str, Any]]]) 
     if notebook.before == MODEL:
         assert before["class"] != after["class"]
     assert "notebook.fit" in before["names"]
+
+
+@pytest.fixture(scope="module")
+def of_libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    for library in ("sklearn", "torch", "lightgbm"):
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+    return play("linecache", LIBRARIES, tmp_path_factory.mktemp("libraries"))
+
+
+@pytest.mark.parametrize("notebook", LIBRARIES, ids=lambda notebook: notebook.name)
+def test_a_librarys_object_in_a_notebook_counts_by_its_state(
+    notebook: Notebook, of_libraries: dict[str, list[dict[str, Any]]]
+) -> None:
+    before, after = of_libraries[notebook.name]
+    assert (before["digest"] != after["digest"]) == notebook.changes
+    for each in (before, after):
+        assert each["uncached"] is None
+        assert each["notes"] == []

@@ -18,6 +18,7 @@ class Node:
 
     A node without a kind (a name of the standard library) isn't shown to the user as a part. `never` holds the reasons
     why outputs that depend on this node may not be reused. If the node stands for many files, `files` are its parts.
+    `in_notebook` is True for an object of a notebook.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Node:
     text: str | None = None
     never: list[str] = field(default_factory=list)
     files: list[Part] = field(default_factory=list)
+    in_notebook: bool = False
 
 
 class Graph:

@@ -105,6 +105,11 @@ class ReachedCode:
             self._reads_docs[path] = text is not None and "__doc__" in text
         return self._reads_docs[path]
 
+    def is_notebook(self, scope: dict[str, object]) -> bool:
+        """Return whether the globals `scope` are those of a notebook. The values in a notebook may differ from what its
+        source makes, since cells may change them in any order."""
+        return scope.get("__name__") == "__main__" and self.sources.of_globals(scope) is None
+
     # Code outside the project
 
     def symbol(self, name: str, module: str, path: str | None = None) -> Node:

@@ -46,7 +46,8 @@ class Statements:
         is_decorated = bool(wrapped) and bool(statements) and all(isinstance(each, DEFINITIONS) for each in statements)
         if not is_decorated:
             kinds = ", ".join(sorted(set(encoded.unread))) or type(value).__qualname__
-            self._follow.reach.note(f"`{node.name}` has no readable value ({kinds}): its source text counts")
+            unseen = ", not what later cells change in it" if node.in_notebook else ""
+            self._follow.reach.note(f"`{node.name}` has no readable value ({kinds}): its source text counts{unseen}")
             node.own = digest(
                 node.own, self.written(node, at.name, at.scope), *self._written_elsewhere(node, at, value)
             )

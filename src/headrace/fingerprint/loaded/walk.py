@@ -101,6 +101,7 @@ class Walk:
         title = self.reach.title(source, function.__globals__, function.__code__.co_qualname)
 
         def fill(node: Node) -> None:
+            node.in_notebook = self.reach.is_notebook(function.__globals__)
             fill_function(self, node, function, source, signature=signature)
 
         return self.reach.graph.node(("function", id(function), signature), title, "function", fill, function)
@@ -141,7 +142,12 @@ class Walk:
             return self.reach.symbol(f"{cls.__module__}.{cls.__qualname__}", cls.__module__)
         scope = scope_of(cls)
         title = self.reach.title(self.reach.sources.of_globals(scope), scope, cls.__qualname__)
-        return self.reach.graph.node(("class", id(cls)), title, "class", lambda node: fill_class(self, node, cls), cls)
+
+        def fill(node: Node) -> None:
+            node.in_notebook = self.reach.is_notebook(scope)
+            fill_class(self, node, cls)
+
+        return self.reach.graph.node(("class", id(cls)), title, "class", fill, cls)
 
     # Modules
 
@@ -290,7 +296,9 @@ class Walk:
         return is_at_home(plain)
 
     def _reads_cells(self, function: types.FunctionType) -> bool:
-        return not any(self.read.encode(cell).unread for cell in cells_of(function).values() if not is_thing(cell))
+        states = self.reach.is_notebook(function.__globals__)
+        cells = [cell for cell in cells_of(function).values() if not is_thing(cell)]
+        return not any(self.read.encode(cell, states=states).unread for cell in cells)
 
     def _own_name(self, scope: Scope, name: str, value: object) -> Node:
         """Return the node of a name that every module has, such as `__name__`. The value of `__name__` is taken to be
@@ -309,6 +317,7 @@ class Walk:
         return node
 
     def _fill_named(self, node: Node, at: Origin, value: object) -> None:
+        node.in_notebook = self.reach.is_notebook(at.scope)
         encoded = self.values_of(node, value)
         node.own = encoded.digest
         node.text = shown(value, self.reach.project.roots)
@@ -321,7 +330,7 @@ class Walk:
 
     def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
         """Return a value's digest, and add an edge for each function, class and module in the value."""
-        encoded = self.read.encode(value)
+        encoded = self.read.encode(value, states=node.in_notebook)
         for index, thing in enumerate(encoded.things):
             target = self.thing(thing)
             if target is not None:
@@ -339,7 +348,7 @@ class Walk:
             if target is not None:
                 node.edges[label] = target
             return None
-        inner = Node(title, "constant", text=shown(value, self.reach.project.roots))
+        inner = Node(title, "constant", text=shown(value, self.reach.project.roots), in_notebook=node.in_notebook)
         encoded = self.values_of(inner, value)
         inner.own = encoded.digest
         node.edges[label] = inner

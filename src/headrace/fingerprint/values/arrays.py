@@ -22,6 +22,16 @@ def read_array(value: Any, kind: type) -> Read | None:
     return None
 
 
+def read_tensor(value: Any) -> Read | None:
+    """Return the content of a dense tensor of PyTorch. Return None for any other value."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:
+        return None
+    plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    described: list[object] = [str(value.dtype), tuple(value.shape), str(value.device), value.requires_grad]
+    return Read(described, [plain.reshape(-1).view(torch.uint8).numpy().tobytes()])
+
+
 def _numpy(value: Any, numpy: Any) -> Read | None:
     if isinstance(value, numpy.dtype):
         return Read([_dtype(value)], [])

@@ -8,6 +8,7 @@ in only one way.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import re
 import types
@@ -23,7 +24,7 @@ from blake3 import blake3
 from headrace.fingerprint.project_roots import ProjectRoots
 from headrace.fingerprint.python_objects import is_thing, plain_function
 from headrace.fingerprint.source.changes import MUTATORS
-from headrace.fingerprint.values.arrays import read_array
+from headrace.fingerprint.values.arrays import read_array, read_tensor
 
 Owner = Literal["project", "standard", "other"]
 
@@ -87,20 +88,27 @@ class Values:
         self.name = name
         self.module = module
         self.symbol = symbol
-        self.steps_left = 2 * MOST_STEPS
-        self._known: dict[int, tuple[object, Encoded]] = {}
+        self.steps_left = {False: 2 * MOST_STEPS, True: 2 * MOST_STEPS}
+        self._known: dict[tuple[int, bool], tuple[object, Encoded]] = {}
 
-    def encode(self, value: object) -> Encoded:
-        """Return a value's digest. The number of steps is limited for each value, and for all values together."""
-        known = self._known.get(id(value))
+    def encode(self, value: object, *, states: bool = False) -> Encoded:
+        """Return a value's digest. The number of steps is limited for each value, and for all values together.
+
+        With `states`, the instances of distributions' classes in it are read too: by the state that pickle would store.
+        If some of this state can't be read, they are left unread.
+        """
+        known = self._known.get((id(value), states))
         if known is None:
+            encoded = self._encode(value, states=states)
+            if states and encoded.unread:
+                encoded = self._encode(value, states=False)
             # the value is kept with its digest: while it lives, no other object gets its id
-            known = self._known[id(value)] = (value, self._encode(value))
+            known = self._known[id(value), states] = (value, encoded)
         return known[1]
 
-    def _encode(self, value: object) -> Encoded:
+    def _encode(self, value: object, *, states: bool) -> Encoded:
         try:
-            return _Encoder(self).encode(value)
+            return _Encoder(self, states=states).encode(value)
         except Exception as error:  # noqa: BLE001  reading a value may run code of its class, which may raise anything
             return Encoded(unread=[f"{type_name(type(value))}, which raises {type(error).__name__}"])
 
@@ -123,14 +131,16 @@ class _Encoder:
     """Reads one value. It uses a stack instead of recursion, since values may be nested deeper than Python can
     recurse."""
 
-    def __init__(self, values: Values, sets_around: int = 0) -> None:
+    def __init__(self, values: Values, *, states: bool, sets_around: int = 0) -> None:
         self._values = values
+        self._states = states
         self._sets_around = sets_around
         self._hasher = blake3()
         self._stack: list[object] = []
         self._path: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._kept: list[object] = []
+        self._foreign: set[int] = set()
         self._found = Encoded()
 
     def encode(self, value: object) -> Encoded:
@@ -139,8 +149,8 @@ class _Encoder:
         while self._stack:
             item = self._stack.pop()
             steps += 1
-            self._values.steps_left -= 1
-            if steps > MOST_STEPS or self._values.steps_left < 0:
+            self._values.steps_left[self._states] -= 1
+            if steps > MOST_STEPS or self._values.steps_left[self._states] < 0:
                 self._found.unread.append("a value that is too large to read")
                 break
             if isinstance(item, _Leave):
@@ -230,7 +240,8 @@ class _Encoder:
             self._put(value, mark, sorted(value, key=self._sort_key))
 
     def _sort_key(self, value: object) -> str:
-        return _Encoder(self._values, self._sets_around + 1).encode(value).digest
+        inner = _Encoder(self._values, states=self._states, sets_around=self._sets_around + 1)
+        return inner.encode(value).digest
 
     def _all_plain(self, value: object, elements: Iterable[object]) -> bool:
         """If all elements of a container are plain, write the container's `repr`, which differs for different plain
@@ -296,6 +307,8 @@ class _Encoder:
 
     def _array(self, value: object, kind: type) -> bool:
         read = read_array(value, kind)
+        if read is None and self._states:
+            read = read_tensor(value)
         if read is None:
             return False
         for data in read.blocks:
@@ -306,21 +319,25 @@ class _Encoder:
     def _object(self, value: Any, kind: type) -> bool:
         """If the state of an instance can be read, write its class and its state. Return whether the instance was
         written."""
-        if is_random(kind):
-            self._found.changing = f"a random generator (`{kind.__name__}`)"
-            return False
-        if hasattr(kind, "__next__"):
-            self._found.changing = f"an iterator (`{kind.__name__}`)"
-            return False
+        if self._foreign.isdisjoint(self._path):  # a generator inside a distribution's object is part of its state
+            if is_random(kind):
+                self._found.changing = f"a random generator (`{kind.__name__}`)"
+                return False
+            if hasattr(kind, "__next__"):
+                self._found.changing = f"an iterator (`{kind.__name__}`)"
+                return False
         state = self._fields(value, kind)
         if state is None and self._values.owner(kind) == "standard":
             state = reduced(value)
             fold: object = value.fold if hasattr(kind, "fold") else 0
             if state is not None and fold:
                 state.append(fold)
+        foreign = any(self._values.owner(base) == "other" for base in kind.__mro__)
+        if state is None and foreign and self._states:
+            state = reduced(value)
+            self._foreign.add(id(value))
         if state is None and self._values.owner(kind) == "project":
             state = [*base_content(value), *attributes(value, kind)]
-            foreign = [base for base in kind.__mro__ if self._values.owner(base) == "other"]
             if foreign:
                 self._found.unread.append(type_name(kind))
         if state is None:
@@ -408,10 +425,11 @@ def attributes(value: Any, kind: type) -> list[object]:
 
 
 def reduced(value: Any) -> list[object] | None:
-    """Return the state of an instance of a standard type, in the form that Python uses to copy the instance. Return
-    None if it can't be copied."""
+    """Return the state of an instance, in the form that Python uses to copy the instance. Return None if it can't be
+    copied."""
+    copied = copyreg.dispatch_table.get(type(value))
     try:
-        parts = value.__reduce_ex__(2)
+        parts: Any = value.__reduce_ex__(2) if copied is None else copied(value)
     except Exception:  # noqa: BLE001  a type may raise anything to refuse copying
         return None
     if isinstance(parts, str):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,65 @@ def test_a_stage_of_a_notebook_is_debugged_with_the_code_of_its_run(project: Pro
     failed = project.headrace("debug", "latest", "fail")
     assert failed.code == 1
     assert "return helper(x) / 0" in failed.err
+
+
+def test_a_librarys_object_reaches_workers_as_the_cells_left_it_and_counts_so(project: Project) -> None:
+    stage = "@hr.stage\ndef at(x: int) -> int:\n    return int(LINE(x))\n\n@hr.pipeline\ndef line() -> None:\n    at(2)"
+    look = "run = line.run()\nprint(run['at'].value(), run['at'].state)"
+    _, first, again, _, changed = play(
+        project.root,
+        f"import numpy as np\nimport headrace as hr\nLINE = np.poly1d([1, 0])\n\n{stage}",
+        look,
+        look,
+        "LINE.coeffs[:] = [9, 0]",
+        look,
+    )
+    assert said(first) == "2 succeeded\n"
+    assert said(again) == "2 reused\n"
+    assert said(changed) == "18 succeeded\n"
+
+
+SECRETS = """
+import os
+import headrace as hr
+
+os.environ["TOKEN"] = "text-of-the-token"
+KEY = "text-of-a-key"
+WORDS = ["text-of-words"]
+
+class Base:
+    limit = 3
+
+class Scaler(Base):
+    factor = 2
+
+def twice(x):  # text-of-a-comment
+    return x * Scaler.factor
+
+def other():
+    return KEY + "text-of-another"
+
+@hr.stage
+def sizes(token: str, note: str = "KEY and WORDS") -> list[int]:
+    return [twice(len(token)), Scaler.limit]
+
+@hr.pipeline
+def flow() -> None:
+    sizes(hr.secret("TOKEN"))
+"""
+
+
+def test_of_a_notebook_only_the_statements_that_the_pipeline_reaches_are_stored(project: Project) -> None:
+    project.write("pipelines.py", "")
+    *_, ran = play(project.root, 'PATIENTS = ["text-of-patients"]', SECRETS, "print(flow.run()['sizes'].value())")
+    assert said(ran) == "[34, 3]\n", ran
+    [cells] = project.root.glob(".headrace/store/bundles/*/__notebook__.json")
+    [text] = json.loads(cells.read_text()).values()
+    kept = [line for line in SECRETS.splitlines() if line in text.splitlines()]
+    assert [line for line in kept if line] == [
+        line
+        for line in SECRETS.splitlines()
+        if line and not any(word in line for word in ("import", 'token"', "KEY =", "WORDS =", "other", "KEY +"))
+    ]
+    stored = b"".join(path.read_bytes() for path in project.root.rglob(".headrace/**/*") if path.is_file())
+    assert set(re.findall(rb"text-of-[a-z-]+", stored)) == {b"text-of-a-comment"}

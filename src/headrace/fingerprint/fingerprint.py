@@ -47,6 +47,11 @@ def fingerprint_argument(value: object, project: Project) -> Code:
     return Code(digest=graph_digest(order), parts=parts(order))
 
 
+def counts_by_source(value: object, project: Project) -> bool:
+    """Return whether a global of a notebook counts by the statements that make it, since its value can't be read."""
+    return bool(Walk(ReachedCode(project, frozenset())).read.encode(value, states=True).unread)
+
+
 def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node, ReachedCode]:
     """Return the graph of all code that a value reaches. If some of this code reads docstrings or annotations, the
     graph is built a second time, with the docstrings or annotations included."""

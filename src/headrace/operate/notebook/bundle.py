@@ -1,4 +1,5 @@
-"""The bundle files of a pipeline in a notebook: the pickled pipeline, and the source of the notebook's cells."""
+"""The bundle files of a pipeline in a notebook: the pickled pipeline, and the source of the statements that it
+reaches."""
 
 from __future__ import annotations
 
@@ -7,51 +8,123 @@ import io
 import json
 import linecache
 import re
-from collections import ChainMap
+from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import CodeType
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import cloudpickle
 
 from headrace.define.pipeline import PipelineFunction
 from headrace.errors import ProjectError
+from headrace.fingerprint.fingerprint import counts_by_source
+from headrace.fingerprint.names import global_names
+from headrace.fingerprint.project import Project
+from headrace.fingerprint.python_objects import is_a
+from headrace.fingerprint.source.files import Source, first_line
+from headrace.fingerprint.source.names_in_strings import named
 from headrace.operate.notebook.display import shell
 from headrace.work.notebook import CELLS, NAMES, NOTEBOOK, in_file
 
+Statements = Mapping[str, list[ast.stmt]]
+"""Top-level statements by cell."""
 
-def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
+
+def notebook_files(pipeline: PipelineFunction[Any], root: Path) -> dict[str, bytes]:
     """Return the files that a bundle has for a notebook, by file name: the pickled pipeline, and the sources and names
-    of the cells.
+    of the cells. Of the sources, only the statements that the pipeline reaches are kept, since others may hold secrets
+    or data.
 
     Raises:
         ProjectError: the pipeline uses an object that can't be sent to another process.
     """
-    pickled, cells = io.BytesIO(), _cells()
-    try:
-        _Pickler(pickled).dump((pipeline, _beside(pipeline.function.__globals__, cells.values())))
-    except Exception as error:  # pickling runs code of the objects that it reaches
-        raise ProjectError(
-            f"pipeline `{pipeline.name}` reaches something that can't be sent to a worker: {error}",
-            hint="make connections, locks and open files inside of stages",
-        ) from error
-    names = {file: name for file in cells if (name := _name(file))}
-    return {NOTEBOOK: pickled.getvalue(), CELLS: json.dumps(cells).encode(), NAMES: json.dumps(names).encode()}
+    scope = pipeline.function.__globals__
+    cells = _Cells(Project([root], extra_sources=_executed()), scope)
+    beside: dict[str, Any] = {}
+    while True:
+        pickled = io.BytesIO()
+        pickler = _Pickler(pickled)
+        try:
+            pickler.dump((pipeline, beside))
+        except Exception as error:  # pickling runs code of the objects that it reaches
+            raise ProjectError(
+                f"pipeline `{pipeline.name}` reaches something that can't be sent to a worker: {error}",
+                hint="make connections, locks and open files inside of stages",
+            ) from error
+        reached = cells.reached(pickler, beside)
+        wider = _beside(scope, (statement for each in reached.values() for statement in each))
+        if wider.keys() == beside.keys():
+            break
+        beside = wider
+    sources = cells.only(reached)
+    names = {file: name for file in sources if (name := _name(file))}
+    return {NOTEBOOK: pickled.getvalue(), CELLS: json.dumps(sources).encode(), NAMES: json.dumps(names).encode()}
 
 
-def _beside(scope: Mapping[str, Any], cells: Iterable[str]) -> dict[str, Any]:
-    """Return the globals, by name, that the cells use in decorators, base classes, annotations and defaults.
+class _Cells:
+    """The cells that have run, and the statements in them that a pickled pipeline reaches."""
+
+    def __init__(self, project: Project, scope: Mapping[str, Any]) -> None:
+        self._project = project
+        self._scope = scope
+        self._by_source: dict[str, bool] = {}
+
+    def reached(self, pickler: _Pickler, beside: Iterable[str]) -> Statements:
+        """Return the statements that define the pickled functions and classes, and those that make or use a global
+        which counts by its source."""
+        found: dict[str, dict[int, ast.stmt]] = defaultdict(dict)
+        for cell, line in {(code.co_filename, code.co_firstlineno) for code in pickler.codes}:
+            found[cell].update((id(each), each) for each in self._at(cell, line))
+        classes = pickler.classes_without_code()
+        names = {*beside, *(name for code in pickler.codes for name in global_names(code).read)} & set(self._scope)
+        by_source = {
+            name for name in names if any(self._scope[name] is cls for cls in classes) or self._counts_by_source(name)
+        }
+        for name in {*by_source, *(cls.__qualname__.partition(".")[0] for cls in classes)}:
+            for source in self._project.sources.cells_that_bind(name)[-1:]:
+                found[source.path].update((id(each), each) for each in _makers(source, name))
+        return {cell: list(statements.values()) for cell, statements in found.items()}
+
+    def only(self, reached: Statements) -> dict[str, str]:
+        """Return the text of each cell that has statements in `reached`, by the file name that Python gave to the
+        cell's code. The lines of its other statements are empty, so that each line keeps its number."""
+        texts = {}
+        for cell, text in self._project.roots.extra_sources.items():
+            spans = [range(first_line(each), (each.end_lineno or 0) + 1) for each in reached.get(cell, ())]
+            if spans:
+                lines = enumerate(text.split("\n"), start=1)
+                texts[cell] = "\n".join(line if any(number in span for span in spans) else "" for number, line in lines)
+        return texts
+
+    def _at(self, cell: str, line: int) -> Iterator[ast.stmt]:
+        source = self._project.sources.at(cell) if cell in self._project.roots.extra_sources else None
+        for statement in source.tree.body if source is not None else ():
+            if first_line(statement) <= line <= (statement.end_lineno or 0):
+                yield statement
+
+    def _counts_by_source(self, name: str) -> bool:
+        if name not in self._by_source:
+            self._by_source[name] = counts_by_source(self._scope[name], self._project)
+        return self._by_source[name]
+
+
+def _makers(source: Source, name: str) -> list[ast.stmt]:
+    """Return the statements that make a class or value. If they are no definition, those that use it may change it."""
+    binders = source.top.binders[name]
+    return binders if all(isinstance(each, ast.ClassDef) for each in binders) else source.top.statements(name)
+
+
+def _beside(scope: Mapping[str, Any], statements: Iterable[ast.stmt]) -> dict[str, Any]:
+    """Return the globals, by name, that statements use in decorators, base classes, annotations and defaults.
 
     Functions don't read these globals when they run. But a function's fingerprint includes them, whether the function
     is in a notebook or in a file.
     """
-    named: set[str] = set()
-    for cell in cells:
-        with suppress(SyntaxError, ValueError):
-            named |= {name for node in ast.walk(ast.parse(cell)) for name in _names_beside(node)}
+    names = {name for statement in statements for node in ast.walk(statement) for name in _names_beside(node)}
     values = {}
-    for name in sorted(named & set(scope)):
+    for name in sorted(names & set(scope)):
         with suppress(Exception):  # pickling runs the object's own code; if it fails, the name counts as missing
             _Pickler(io.BytesIO()).dump(scope[name])
             values[name] = scope[name]
@@ -60,21 +133,32 @@ def _beside(scope: Mapping[str, Any], cells: Iterable[str]) -> dict[str, Any]:
 
 def _names_beside(node: ast.AST) -> Iterator[str]:
     beside: list[ast.expr | None] = []
+    hints: list[ast.expr | None] = []
     match node:
         case ast.FunctionDef(args=args) | ast.AsyncFunctionDef(args=args):
             given = (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg)
-            beside += [*node.decorator_list, node.returns, *args.defaults, *args.kw_defaults]
-            beside += [each.annotation for each in given if each is not None]
+            beside += [*node.decorator_list, *args.defaults, *args.kw_defaults]
+            hints += [node.returns, *(each.annotation for each in given if each is not None)]
         case ast.ClassDef():
             beside += [*node.decorator_list, *node.bases, *(each.value for each in node.keywords)]
         case ast.AnnAssign():
-            beside += [node.annotation]
-    for each in beside:
-        for inner in ast.walk(each) if each is not None else ():
-            if isinstance(inner, ast.Name):
-                yield inner.id
-            elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-                yield from re.findall(r"[^\W\d]\w*", inner.value)
+            hints += [node.annotation]
+    for inner in _inside(beside + hints):
+        if isinstance(inner, ast.Name):
+            yield inner.id
+    yield from (chain[0] for chain in named(_texts(beside)))
+    for text in _texts(hints):
+        yield from re.findall(r"[^\W\d]\w*", text)
+
+
+def _texts(expressions: Iterable[ast.expr | None]) -> list[str]:
+    constants = (each.value for each in _inside(expressions) if isinstance(each, ast.Constant))
+    return [value for value in constants if isinstance(value, str)]
+
+
+def _inside(expressions: Iterable[ast.expr | None]) -> Iterator[ast.AST]:
+    for expression in expressions:
+        yield from ast.walk(expression) if expression is not None else ()
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:
@@ -84,12 +168,31 @@ def _code(code: CodeType) -> tuple[Any, ...]:
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
     """A pickler that keeps the file name of code, because this name tells which cell the code is in. cloudpickle 3.1.3
-    leaves the name out."""
+    leaves the name out. `codes` is all code that was pickled."""
 
     dispatch_table: ClassVar[Any] = ChainMap({CodeType: _code}, cloudpickle.CloudPickler.dispatch_table)
 
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self.codes: list[CodeType] = []
+        self._classes: list[type] = []
 
-def _cells() -> dict[str, str]:
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how to pickle an object. The name is that of Python's hook."""
+        if is_a(obj, CodeType):
+            self.codes.append(obj)
+        elif is_a(obj, type) and obj.__module__ == "__main__":
+            self._classes.append(obj)
+        return super().reducer_override(obj)
+
+    def classes_without_code(self) -> list[type]:
+        """Return the notebook's classes that were pickled and have no functions. The statement that defines such a
+        class isn't found by its code."""
+        with_code = {code.co_qualname.rpartition(".")[0] for code in self.codes}
+        return [cls for cls in self._classes if cls.__qualname__ not in with_code]
+
+
+def _executed() -> dict[str, str]:
     """Return the sources of the cells that have run, by the file names that Python gave to their code."""
     return {
         name: "".join(entry[2])

@@ -286,5 +286,5 @@ def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
         project = projects.load()
     except ProjectError:
         project = Project(root=here, home=here / projects.STATE, files=())
-    project = structs.replace(project, files=(project.root / NOTEBOOK,), extra=notebook_files(pipeline))
+    project = structs.replace(project, files=(project.root / NOTEBOOK,), extra=notebook_files(pipeline, project.root))
     return project, pipeline.name

@@ -29,6 +29,8 @@ def seconds(text: str | float, *, name: str = "timeout") -> float:
             raise DefinitionError(f"`{name}` is {_brief(text)}", hint="give a number of seconds, 10,000 years at most")
         return float(text)
     terms = _TERM.findall(text) if len(text) <= MOST_TEXT else []
+    if text.lstrip().startswith("-"):
+        raise DefinitionError(f"`{name}` is {_brief(text)}", hint="give a time that isn't negative")
     if not terms or _TERM.sub("", text).strip():
         raise DefinitionError(f"`{name}` is {_brief(text)}", hint='give it with its unit, such as "90s", "1h30m", "7d"')
     total = sum(float(count) * _SECONDS[unit] for count, unit in terms)

@@ -156,7 +156,8 @@ def test_a_read_begins_before_the_watermark_by_the_overlap(reached: Any, overlap
 
 
 @pytest.mark.parametrize(
-    ("reached", "overlap"), [(dt.date(1, 1, 2), "10d"), (10, "1h"), ("abc", "1h"), (dt.date(2026, 1, 1), "soon")]
+    ("reached", "overlap"),
+    [(dt.date(1, 1, 2), "10d"), (10, "1h"), ("abc", "1h"), ("2026-99-99", "1h"), (dt.date(2026, 1, 1), "soon")],
 )
 def test_an_overlap_that_does_not_fit_is_refused(reached: Any, overlap: Any) -> None:
     with pytest.raises(DefinitionError) as caught:

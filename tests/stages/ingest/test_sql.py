@@ -463,22 +463,56 @@ def test_increments_have_each_row_once_in_its_latest_version(source: Source) -> 
         "rows held already": 3,
         "rows in all": 104,
         "rows behind the mark at the source": 96,
-        "rows never read": 0,  # the one that came late makes up for the one that was deleted
+        "rows behind the mark that were read": 96,  # the one that came late makes up for the one that was deleted
     }
+    assert "which deleted rows make up for" in " ".join(grown.report.limits)
 
 
+@pytest.mark.parametrize(
+    ("late", "told"),
+    [
+        (1, "at least 1 row at the source lies behind the mark and was never read: it came later"),
+        (3, "at least 3 rows at the source lie behind the mark and were never read: they came later"),
+    ],
+)
 def test_rows_that_came_behind_the_mark_are_counted_and_told(
+    source: Source, capsys: pytest.CaptureFixture[str], late: int, told: str
+) -> None:
+    source.make_orders(100)
+    _, held = increment(source, None)
+    source.run("insert into orders values (?, ?, ?)", [(500 + each, 10 + each, 1.0) for each in range(late)])
+    source.orders(1, start=100)
+    grown, _ = increment(source, held)
+    facts = {each.name: each.value for each in grown.report.facts}
+    assert facts["rows in all"] == 101
+    assert facts["rows behind the mark at the source"] == 97 + late
+    assert facts["rows behind the mark that were read"] == 97
+    assert told in capsys.readouterr().err
+
+
+def test_late_rows_that_deleted_rows_hide_are_not_said_to_be_none(
     source: Source, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source.make_orders(100)
     _, held = increment(source, None)
-    source.run("insert into orders values (?, ?, ?)", [(500 + each, 10 + each, 1.0) for each in range(3)])
-    source.orders(1, start=100)
+    source.run("insert into orders values (?, ?, ?)", [(500, 10, 1.0), (501, 11, 1.0)])
+    source.run("delete from orders where id in (7, 8)")
     grown, _ = increment(source, held)
-    facts = {each.name: each.value for each in grown.report.facts}
-    assert (facts["rows in all"], facts["rows never read"]) == (101, 3)
-    assert facts["rows behind the mark at the source"] == 100
-    assert "3 rows at the source lie behind the mark and were never read" in capsys.readouterr().err
+    assert not [each for each in grown.report.facts if "never" in each.name]
+    assert "which deleted rows make up for" in " ".join(grown.report.limits)
+    assert "behind the mark" not in capsys.readouterr().err
+
+
+def test_a_watermark_from_which_no_overlap_can_be_taken_is_refused_before_the_cursor_moves(source: Source) -> None:
+    source.run("create table visits (id integer primary key, at text)")
+    source.run("insert into visits values (?, ?)", [(1, "2026-01-01 10:00:00"), (2, "nonsense")])
+    with pytest.raises(DefinitionError, match="the watermark `at`, which is 'nonsense'") as caught:
+        increment(source, None, query="select * from visits", overlap="1d")
+    assert "correct its row at the source" in caught.value.hint
+    source.run("delete from visits where id = 2")
+    grown, held = increment(source, None, query="select * from visits", overlap="1d")
+    assert held is not None
+    assert grown.new.num_rows == 1
 
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -497,6 +531,7 @@ MINUTES = [f"2026-01-01 {minute // 60:02d}:{minute % 60:02d}:00" for minute in r
         ([float(each) for each in range(100)], ""),
         ([2**each for each in range(40)], ""),
         ([f"order {each}" for each in range(100)], ""),
+        ([*MINUTES, "nonsense"], "the highest watermark (`at` = nonsense) isn't a time, unlike others"),
         ([5] * 99 + [10**9], ""),
         ([1, 10**9], ""),
         ([], ""),

@@ -142,6 +142,8 @@ def read_on(
     if watermark is not None:
         marks = pa.concat_tables(fresh)[watermark]
         reached = highest(marks, reached, watermark)
+        if reached is not None:
+            begin(reached, overlap, watermark)  # raises if the next read couldn't start there
         if said := ahead(marks, watermark, now=dt.datetime.now(dt.UTC)):
             warn(said)
     result = merged(held.parts, fresh, key, complete=complete, ends=held.ends)
@@ -255,7 +257,8 @@ def _report(
 
     `at_source` is the number of the source's rows below the watermark where the read began; None if there was no
     watermark. If the cursor holds fewer such rows than the source, a warning is logged, because no later read will see
-    the missing rows.
+    the missing rows. The difference is the least number of missing rows: the cursor also holds rows that were deleted
+    at the source since.
     """
     counts = {
         "rows read": _rows(fresh),
@@ -266,20 +269,32 @@ def _report(
     }
     if complete:
         counts["rows gone"] = _rows(result.gone)
+    limits = () if complete else ("Rows deleted at the source are still held: a watermark doesn't show them.",)
     if at_source is not None:
-        missed = at_source - (_rows(parts) - _rows(fresh))
+        read_before = _rows(parts) - _rows(fresh)
         counts["rows behind the mark at the source"] = at_source
-        counts["rows never read"] = max(0, missed)
-        if missed > 0:
-            warn(
-                f"{missed:,} rows at the source lie behind the mark and were never read: they came later, with a lower"
-                " watermark; give a longer `overlap=`, or read all anew after `headrace rewind`"
-            )
+        counts["rows behind the mark that were read"] = read_before
+        limits += ("Late rows behind the mark show only as a higher count, which deleted rows make up for.",)
+        if at_source > read_before:
+            warn(_late(at_source - read_before))
     return Report(
         title="What was read",
         about=f"`{' '.join(query.split())}` from {shown_of(url)}",
         facts=tuple(Fact(name=name, value=float(count), unit="rows") for name, count in counts.items()),
-        limits=() if complete else ("Rows deleted at the source are still held: a watermark doesn't show them.",),
+        limits=limits,
+    )
+
+
+def _late(count: int) -> str:
+    """Return a warning of at least `count` rows that will never be read."""
+    several = (
+        "row at the source lies behind the mark and was never read: it"
+        if count == 1
+        else ("rows at the source lie behind the mark and were never read: they")
+    )
+    return (
+        f"at least {count:,} {several} came later, with a lower watermark; give a longer `overlap=`, or read all anew"
+        " after `headrace rewind`"
     )
 
 

@@ -61,13 +61,16 @@ def highest(column: Any, reached: Any, name: str) -> Any:
 
 
 def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
-    """Return a warning if the highest watermarks are far above the other watermarks, or in the future. Otherwise return
-    an empty text.
+    """Return a warning if the highest watermarks are far above the other watermarks, in the future, or a text above
+    times. Otherwise return an empty text.
 
     `column` is a chunked array. The next read begins at the highest watermark, so it misses new rows with a lower
     watermark.
     """
+    lost = "rows that come later with a lower one are never read"
     values = _numbers(column)
+    if values is None and _is_text_above_times(column):
+        return f"the highest watermark (`{name}` = {value_of(pc.max(column))}) isn't a time, unlike others: {lost}"
     if values is None or not len(values):
         return ""
     values = np.sort(values)
@@ -75,7 +78,6 @@ def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
     top, near, middle = values[-1], values[rest], values[len(values) // 2]
     count = int(np.count_nonzero(values > near))
     shown = value_of(pc.max(column))
-    lost = "rows that come later with a lower one are never read"
     if _is_time(column.type, shown) and top > (now + SLACK).timestamp():
         count = int(np.count_nonzero(values > (now + SLACK).timestamp()))
         return f"{rows_have(count)} a watermark in the future (`{name}` up to {shown}): {lost}"
@@ -88,6 +90,12 @@ def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
 
 def _is_time(kind: Any, shown: Any) -> bool:
     return bool(pa.types.is_temporal(kind)) or (isinstance(shown, str) and _TEXT.match(shown) is not None)
+
+
+def _is_text_above_times(column: Any) -> bool:
+    """Return whether the lowest of these texts is a time and the highest isn't."""
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is not None and bool(_TEXT.match(ends["min"])) and not _TEXT.match(ends["max"])
 
 
 def _numbers(column: Any) -> Any:
@@ -130,7 +138,7 @@ def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
     """
     if overlap is None or overlap == 0:
         return reached
-    with suppress(OverflowError):  # the result would be before the earliest time
+    with suppress(OverflowError, ValueError):  # before the earliest time; a text such as 2026-99-99
         match reached:
             case bool():
                 pass
@@ -147,9 +155,14 @@ def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
                 return _earlier_text(found, seconds(overlap, name="overlap"))
             case _:
                 pass
+    hint = 'give a number for numbers, a time such as "15m" for dates and times'
+    if isinstance(reached, str):
+        hint = (
+            "the highest text isn't a time: correct its row at the source, or leave `overlap=` out if none of the texts"
+            " is one; if the cursor has stored it already, set it back: `headrace rewind CURSOR --to-version N`"
+        )
     raise DefinitionError(
-        f"an overlap of {overlap!r} can't be taken from the watermark `{name}`, which is {reached!r}",
-        hint='give a number for numbers, a time such as "15m" for dates and times',
+        f"an overlap of {overlap!r} can't be taken from the watermark `{name}`, which is {reached!r:.80}", hint=hint
     )
 
 

@@ -29,6 +29,7 @@ WRONG = {
     "an unknown run": (["show", "nope"], "there is no run `nope`", ""),
     "no run at all": (["show"], "there is no run", "headrace run"),
     "a strange time": (["run", "good", "--timeout", "soon"], "`--timeout` is 'soon'", "90s"),
+    "a time below zero": (["run", "good", "--timeout", "-5s"], "`--timeout` is '-5s'", "isn't negative"),
     "no time": (["run", "good", "--timeout", "0"], "`--timeout` is '0'", ""),
     "a word for a number": (["runs", "--limit", "x"], "'--limit': 'x' is not a whole number", "--help"),
     "a missing overlay": (["run", "good", "--config", "x.toml"], "there is no file `x.toml`", "TOML"),

@@ -130,7 +130,7 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
         said = str(error)
         hint = f"see the docs on {docs} for the words that there are"
         if unknown := re.search(r"unknown field `(.+?)`", said):
-            hint = meant_by(unknown[1], _words(kind, said.rpartition(" - at `$")[2]))
+            hint = meant_by(unknown[1], _words(kind, told, said.rpartition(" - at `$")[2]))
         elif wrong := re.search(r"^Invalid (?:enum )?value '(.*)' - at `.*\.(\w+)(?:\[[^]]*\])*`$", said, re.DOTALL):
             choices = _choices(kind, wrong[2])
             near = difflib.get_close_matches(wrong[1], choices, 1)
@@ -183,11 +183,11 @@ def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | No
     return None
 
 
-def _words(kind: Any, path: str) -> list[str]:
-    """Return the names of a noun's fields at a path, such as `.columns[...]`. For a union, these are the fields of all
-    its members."""
+def _words(kind: Any, told: Any, path: str) -> list[str]:
+    """Return the names of a noun's fields at a path in `told`, such as `.rules[0]`. For a union, these are the fields
+    of the member whose tag stands there, or of all members if none does."""
     infos = _alternatives(msgspec.inspect.type_info(kind))
-    for name, _ in re.findall(r"\.(\w+)|(\[)", path):
+    for name, index in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path):
         inner = [
             [field.type for field in getattr(each, "fields", ()) if field.encode_name == name]
             if name
@@ -195,7 +195,9 @@ def _words(kind: Any, path: str) -> list[str]:
             for each in infos
         ]
         infos = [each for types in inner for type_ in types for each in _alternatives(type_)]
-    return sorted({field.encode_name for each in infos for field in getattr(each, "fields", ())})
+        told = {} if index == "..." else told[name or int(index)]
+    tagged = [each for each in infos if getattr(each, "tag_field", None) and told.get(each.tag_field) == each.tag]
+    return sorted({field.encode_name for each in tagged or infos for field in getattr(each, "fields", ())})
 
 
 def _alternatives(info: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:

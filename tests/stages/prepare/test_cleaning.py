@@ -474,6 +474,11 @@ def test_the_same_rules_stand_in_toml(tmp_path: Path) -> None:
     [
         ("[[rules]]\ndo = 'trimm'\ncolumns = '*'", "trimm", "did you mean `trim`?"),
         ("[[rules]]\ndo = 'trim'\ncolums = '*'", "no field `colums`", "did you mean `columns`"),
+        (
+            "[[rules]]\ndo='trim'\ncolumns='*'\n[[rules]]\ndo='map'\ncolumns='c'\nvalues={a='b'}\nelse='null'",
+            "no field `else`",
+            "there are columns, otherwise, values",
+        ),
         ("[[rules]]\ndo = 'cast'\ncolumns = '*'", "missing required field `type`", ""),
         ("rules = 3", "array", "see the docs on cleaning"),
         ("x", "not TOML", ""),
@@ -493,6 +498,16 @@ def test_rows_are_compared_whatever_their_columns_are_called() -> None:
     assert kept.column_names == table.column_names
     half = table.append_column("half", pa.array([1, 2, 3], pa.float16()))
     assert prepare.clean(half, [prepare.Deduplicate(columns="place")]).table.num_rows == 1
+
+
+def test_a_condition_that_drops_all_rows_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    table = pa.table({"a": [1, 2, 3]})
+    prepare.clean(table, [prepare.Drop(where="a < 3"), prepare.Drop(where="a > 3")])
+    assert capsys.readouterr().err == ""
+    prepare.clean(table, [prepare.Drop(where="a < 3"), prepare.Drop(where="a < 100"), prepare.Drop(where="a < 100")])
+    said = capsys.readouterr().err
+    assert "the condition `a < 100` of rule 2 drop removes every row: 1 before it, none after it" in said
+    assert "rule 3" not in said
 
 
 def test_a_column_of_which_a_rule_could_read_nothing_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,12 +145,15 @@ def _apply(work: Work, rule: Any, name: str, database: duckdb.DuckDBPyConnection
             take_away(work, rule, name, database, aside=rule.quarantine)
             return _Learned(left_out=[_table_wide(name, "which rows repeat")])
         case Drop():
+            known = len(work.table)
             take_away(work, rule, name, database, aside=rule.quarantine)
+            if known and not len(work.table) and not rule.quarantine:
+                warn(f"{rule.named(name)} removes every row: {known:,} before it, none after it")
             asks = _asks(rule.where, database)
             if asks is None:
                 return _Learned(left_out=[_table_wide(name, "its condition")])
-            known = [column for column in work.table.column_names if column.lower() in asks]
-            return _Learned([msgspec.structs.replace(step, asks=tuple(known))])
+            found = [column for column in work.table.column_names if column.lower() in asks]
+            return _Learned([msgspec.structs.replace(step, asks=tuple(found))])
         case Rename(names=names):
             columns(work.table, list(names), f"rule {name}")
             rename(work, names, name)

@@ -633,16 +633,16 @@ def test_a_database_that_has_no_version_is_planned_to_be_read_in_each_run(projec
     from headrace.stages import ingest
 
     @hr.pipeline
-    def other(probe: str = "") -> None:
-        ingest.sql("duckdb:///other.duckdb", "select 1 as n", version=probe or None)
+    def other(url: str = "duckdb:///other.duckdb", probe: str = "") -> None:
+        url = f"{hr.secret('URL')}" if url == "secret" else url
+        ingest.sql(url, "select 1 as n", version=probe or None)
     """,
     )
     reasons = []
-    for words in ((), ("--probe", "count")):
+    for words in ((), ("--probe", "count"), ("--url", "sqlite:///shop.db"), ("--url", "secret")):
         tasks = project.headrace("plan", "other.py:other", "--json", *words).json["tasks"]
         reasons.append({each["name"]: each["reason"] for each in tasks}["sql"])
-    assert reasons[0] == "never reused (`cache=False`)"
-    assert reasons[1] != reasons[0]
+    assert [each == "never reused (`cache=False`)" for each in reasons] == [True, False, False, False]
 
 
 def test_a_decimal_is_a_watermark_in_other_databases_too(folder: Path) -> None:

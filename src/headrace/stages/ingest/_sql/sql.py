@@ -108,7 +108,8 @@ def sql(
     source: dict[str, Any] = {"parameters": values, "secrets": secrets, "probe": version, "driver": driver}
     # every stage call takes common options too; a type checker rejects them when they are passed as a dictionary
     ask, take, grow = _any(sql_version), _any(read), _any(read_on)
-    if version is None and (driver is not None or type(url) is str) and dialect_of(url, driver) == "other":
+    scheme = driver or (url.partition(":")[0] if type(url) is str else "")  # a secret in its place is no driver's name
+    if version is None and is_driver(scheme) and dialect_of(scheme, None) == "other":
         take, grow = (each.with_options(cache=False) for each in (take, grow))  # such databases have no version
     found = ask(url, query, **source, **options)
     if mode == "table":

@@ -196,8 +196,9 @@ def _words(kind: Any, told: Any, path: str) -> list[str]:
         ]
         infos = [each for types in inner for type_ in types for each in _alternatives(type_)]
         told = {} if index == "..." else told[name or int(index)]
-    tagged = [each for each in infos if getattr(each, "tag_field", None) and told.get(each.tag_field) == each.tag]
-    return sorted({field.encode_name for each in tagged or infos for field in getattr(each, "fields", ())})
+    structs = [each for each in infos if isinstance(each, msgspec.inspect.StructType)]
+    tagged = [each for each in structs if each.tag_field and told.get(each.tag_field) == each.tag]
+    return sorted({field.encode_name for each in tagged or structs for field in each.fields})
 
 
 def _alternatives(info: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:

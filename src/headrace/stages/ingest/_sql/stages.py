@@ -269,19 +269,19 @@ def _report(
     }
     if complete:
         counts["rows gone"] = _rows(result.gone)
-    limits = () if complete else ("Rows deleted at the source are still held: a watermark doesn't show them.",)
+    limits = [] if complete else ["Rows deleted at the source are still held: a watermark doesn't show them."]
     if at_source is not None:
         read_before = _rows(parts) - _rows(fresh)
         counts["rows behind the mark at the source"] = at_source
         counts["rows behind the mark that were read"] = read_before
-        limits += ("Late rows behind the mark show only as a higher count, which deleted rows make up for.",)
+        limits.append("Late rows behind the mark show only as a higher count, which deleted rows make up for.")
         if at_source > read_before:
             warn(_late(at_source - read_before))
     return Report(
         title="What was read",
         about=f"`{' '.join(query.split())}` from {shown_of(url)}",
         facts=tuple(Fact(name=name, value=float(count), unit="rows") for name, count in counts.items()),
-        limits=limits,
+        limits=tuple(limits),
     )
 
 

@@ -165,19 +165,45 @@ def test_a_column_that_changes_its_type_in_the_third_file_is_named_with_both_fil
     for number, value in enumerate(("1", "2", "three")):
         write(f"t{number}.csv", f"id,v\n{number},{value}\n")
     assert "column `v` is `int64` in `t0.csv`, and `string` in `t2.csv`" in refused("*.csv")
-    assert "schema=" in refused("*.csv", promote="permissive")
+    for promote in ("default", "permissive"):
+        told = refused("*.csv", promote=promote)
+        assert "schema=" in told
+        assert "permissive" not in told  # texts and numbers don't combine
     text = pa.schema([("id", pa.int64()), ("v", pa.string())])
     assert ingest.files("*.csv", schema=text)["v"].to_pylist() == ["1", "2", "three"]
     numbers = pa.schema([("v", pa.int64())])
-    assert "`t2.csv` can't be read as `csv`" in (told := refused("*.csv", schema=numbers))
-    assert "three" in told
+    assert "`t2.csv`: column `v` is 'three' in row 2, which is no `int64`" in refused("*.csv", schema=numbers)
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_rows": 1}, {"column_names": ["a", "b", "my minutes"], "skip_rows": 2}])
+def test_a_value_of_a_csv_that_is_not_of_its_type_is_named_with_its_column_and_row(options: dict[str, Any]) -> None:
+    rows = "".join(f'{each},"a\nb",{"abc" if each == 90_000 else each}\n' for each in range(100_000))
+    write("t.csv", ("# about\n" if options else "") + "id,name,my minutes\n" + rows)
+    told = refused("t.csv", schema=[("my minutes", pa.float64())], **options)
+    assert f"`t.csv`: column `my minutes` is 'abc' in row {90_002 + bool(options):,}, which is no `double`" in told
+    assert "null_values=" in told
+    found = ingest.files("t.csv", schema=[("my minutes", pa.float64())], null_values=["abc"], **options)
+    assert found["my minutes"].null_count == 1
+
+
+def test_a_file_that_has_none_of_the_columns_of_the_schema_is_refused() -> None:
+    schema = pa.schema([("id", pa.int64()), ("v", pa.float64())])
+    write("t.csv", "id;v\n1;2\n")
+    told = refused("t.csv", schema=schema)
+    assert "`t.csv` has none of the columns of the schema" in told
+    assert "its columns are `id;v`" in told
+    assert ingest.files("t.csv", schema=schema, delimiter=";").to_pylist() == [{"id": 1, "v": 2.0}]
+    write("t.csv", "id;v\n")
+    assert ingest.files("t.csv", schema=schema).equals(schema.empty_table())
 
 
 def test_numbers_widen_and_columns_may_lack_only_where_that_is_allowed() -> None:
     write("a.csv", "x\n1\n")
     write("b.csv", "x\n1.5\n")
     write("c.csv", "y\n1\n")
-    assert "column `x` is `int64` in `a.csv`, and `double` in `b.csv`" in refused("[ab].csv")
+    told = refused("[ab].csv")
+    assert "column `x` is `int64` in `a.csv`, and `double` in `b.csv`" in told
+    assert 'or let numbers widen by `promote="permissive"`' in told
     assert ingest.files("[ab].csv", promote="permissive")["x"].to_pylist() == [1.0, 1.5]
     assert ingest.files("[ac].csv").to_pylist() == [{"x": 1, "y": None}, {"x": None, "y": 1}]
     assert "`a.csv` has no column `y`" in refused("[ac].csv", promote="none")

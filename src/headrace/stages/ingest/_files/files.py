@@ -17,12 +17,12 @@ from headrace.define.cursor import cursor as cursor_named
 from headrace.define.ports import current
 from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError
+from headrace.stages.ingest._files.csv import check_options
 from headrace.stages.ingest._files.formats import (
     FORMATS,
     Pairs,
     Promote,
     Source,
-    check_options,
     format_of,
     read_table,
     schema_of,

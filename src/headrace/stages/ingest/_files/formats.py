@@ -11,12 +11,12 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.json
 
 from headrace.codec.builtin.arrow import look_into
 from headrace.codec.builtin.arrow_metadata import GROWTH, claims_of
 from headrace.errors import DefinitionError, SourceError
+from headrace.stages.ingest._files.csv import read_csv, tabs_of
 from headrace.stages.ingest._files.pictures import picture
 from headrace.stages.ingest._files.suffixes import BY_SUFFIX, PACKED
 from headrace.stages.ingest._files.texts import CHUNK_BYTES, LINE_BYTES, Utf8
@@ -26,7 +26,6 @@ Pairs = Sequence[tuple[str, pa.DataType]]
 """A schema as pairs of a column's name and its type."""
 
 FORMATS = ("csv", "jsonl", "json", "parquet", "arrow", "text", "image")
-_OPTIONS = (pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions)
 LEAST_LIMIT_BYTES = 1 << 30
 """A file may unpack to this many bytes, or to `GROWTH` times its size if that is more.
 
@@ -34,6 +33,9 @@ A file that unpacks to more may be an attack that fills the memory.
 """
 COUNTED_BYTES = 64 << 20
 """For Parquet files up to this size, the unpacked size of texts and lists is counted before the file is read."""
+_CELL = re.compile(
+    r"In CSV column (`.*?`|#\d+): (?:Row #(\d+): )?CSV conversion error to (.+?): invalid value '(.*)'", re.DOTALL
+)
 _CHANGED = re.compile(r"Column\(/(.*?)\) changed from (\S+) to (\S+) in row (\d+)")
 
 
@@ -81,24 +83,6 @@ def schema_of(told: pa.Schema | Pairs | None) -> pa.Schema | None:
         ) from error
 
 
-def check_options(form: str | None, options: Mapping[str, Any]) -> None:
-    """Raise DefinitionError if an option is unknown, has a wrong value, or is given for a format other than CSV."""
-    known = {name for each in _OPTIONS for name in dir(each) if not name.startswith("_")}
-    for name in options:
-        if name not in known or form not in (None, "csv"):
-            raise DefinitionError(
-                f"`ingest.files` takes no `{name}`" + (f" for `{form}`" if form not in (None, "csv") else ""),
-                hint="for CSV it takes the options of pyarrow's ReadOptions, ParseOptions and ConvertOptions",
-            )
-    for name, value in options.items():
-        try:
-            _csv_options({name: value})
-        except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
-            raise DefinitionError(
-                f"`{name}` of `ingest.files` is {value!r:.80}: {error}", hint="see pyarrow's option of that name"
-            ) from error
-
-
 def read_table(
     source: Source,
     form: str,
@@ -115,7 +99,7 @@ def read_table(
         SourceError: the file isn't in the format `form`, or a column has values of several types.
     """
 
-    def read(block_bytes: int) -> pa.Table:
+    def read(block_bytes: int, **more: Any) -> pa.Table:
         with source.open() as raw:
             most_bytes = max(LEAST_LIMIT_BYTES, GROWTH * _size(raw))
             file = _unpacked(raw, source.name, most_bytes)
@@ -123,16 +107,19 @@ def read_table(
                 return _BINARIES[form](file if file is raw else io.BytesIO(file.read()), source.name, most_bytes)
             told = Utf8(file, source.name, encoding=encoding, line_bytes=line_bytes)
             text = io.BufferedReader(told, buffer_size=CHUNK_BYTES)
-            return _TEXTS[form](text, schema, {**_tabs(source.name), "block_size": block_bytes, **options})
+            return _TEXTS[form](text, schema, {**tabs_of(source.name), "block_size": block_bytes, **options, **more})
 
     try:
         try:
             # small blocks of CSV are read by many threads; in JSON, a column's type may change between blocks
             table = read(CHUNK_BYTES if form == "csv" and line_bytes > CHUNK_BYTES else line_bytes)
         except pa.ArrowInvalid as error:
-            if "straddling" not in str(error) or "block_size" in options:
+            if _CELL.search(str(error)):
+                table = read(line_bytes, use_threads=False)  # raises too, with the number of the row
+            elif "straddling" in str(error) and "block_size" not in options:
+                table = read(line_bytes)  # a row is longer than a block
+            else:
                 raise
-            table = read(line_bytes)  # a row is longer than a block
     except (
         pa.ArrowInvalid,
         pa.ArrowNotImplementedError,
@@ -181,7 +168,9 @@ def _agreed(tables: Sequence[tuple[str, pa.Table]], promote: str) -> pa.Schema:
             if merged is None:
                 raise SourceError(
                     f"column `{field.name}` is `{known[0]}` in `{known[1]}`, and `{field.type}` in `{name}`",
-                    hint='correct the file, say `schema=`, or let numbers widen by `promote="permissive"`',
+                    hint="correct the file, or say `schema=`"
+                    if _merged(known[0], field.type, "permissive") is None
+                    else 'correct the file, say `schema=`, or let numbers widen by `promote="permissive"`',
                 )
             if merged != known[0]:
                 fields[field.name] = (merged, name)
@@ -218,6 +207,12 @@ def _refuse_missing(tables: Sequence[tuple[str, pa.Table]], names: Sequence[str]
 def _conformed(name: str, table: pa.Table, wanted: pa.Schema, promote: str, *, given: bool) -> pa.Table:
     if table.schema.equals(wanted):
         return table
+    if given and table.num_rows and not set(wanted.names) & set(table.schema.names):
+        names = ", ".join(f"`{each}`" for each in table.schema.names)
+        raise SourceError(
+            f"`{name}` has none of the columns of the schema",
+            hint=f"its columns are {names:.400}: correct the schema, or the file; for a CSV, `delimiter=` may be wrong",
+        )
     columns = []
     for field in wanted:
         if table.schema.names.count(field.name) > 1:
@@ -240,25 +235,10 @@ def _conformed(name: str, table: pa.Table, wanted: pa.Schema, promote: str, *, g
     return pa.Table.from_arrays(columns, schema=wanted)
 
 
-def _tabs(name: str) -> dict[str, Any]:
-    return {"delimiter": "\t"} if ".tsv" in Path(name.lower()).suffixes else {}
-
-
 def _csv(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
     if not file.peek(1):  # type: ignore[attr-defined]  # a BufferedReader
         return _empty(schema)
-    typed = {} if schema is None else {"column_types": schema}
-    # without `newlines_in_values`, reading fails if a line break inside a value is at the end of a block
-    read, parse, convert = _csv_options({**typed, "newlines_in_values": True, **options})
-    return pa.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
-
-
-def _csv_options(options: Mapping[str, Any]) -> list[Any]:
-    """Return pyarrow's three objects of CSV options: `ReadOptions`, `ParseOptions` and `ConvertOptions`."""
-    found = [each(**{name: value for name, value in options.items() if hasattr(each, name)}) for each in _OPTIONS]
-    for each in found:
-        each.validate()
-    return found
+    return read_csv(file, schema, options)
 
 
 def _jsonl(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
@@ -410,6 +390,14 @@ class _Unpacked(io.RawIOBase):
 
 
 def _refusal(error: Exception, name: str, form: str, schema: pa.Schema | None) -> SourceError:
+    if (cell := _CELL.search(str(error))) is not None:
+        column, row, kind, value = cell.groups()
+        where = f" in row {int(row):,}" if row else ""
+        return SourceError(
+            f"`{name}`: column {column} is {value!r:.80}{where}, which is no `{kind}`",
+            hint="correct the file, or let the column be `string` in `schema=`; if the word means that a value is"
+            " missing, `ingest.files` takes it in `null_values=`",
+        )
     said = str(error).partition("\n")[0]
     if (changed := _CHANGED.search(said)) is not None:
         column, before, now, row = changed.groups()

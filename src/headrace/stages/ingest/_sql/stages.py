@@ -274,7 +274,7 @@ def _report(
         read_before = _rows(parts) - _rows(fresh)
         counts["rows behind the mark at the source"] = at_source
         counts["rows behind the mark that were read"] = read_before
-        limits.append("Late rows behind the mark show only as a higher count, which deleted rows make up for.")
+        limits.append("Late rows are found by comparing the two counts behind the mark, so deleted rows can hide them.")
         if at_source > read_before:
             warn(_late(at_source - read_before))
     return Report(

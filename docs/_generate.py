@@ -63,8 +63,9 @@ single value: `HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`. If no
 `local`: this machine. The state of a project is in `.headrace/` in its folder. `HEADRACE_HOME` sets another place.
 
 `headrace run path/to/file.py:name` also works without a `headrace.toml`. Then the folder of this file is the project's
-folder, and `.headrace/` is in it. Commands that name no file, such as `headrace runs`, look in the current folder and
-the folders above it: first for a `headrace.toml`, then for a `.headrace/`. So call them in the file's folder.
+folder, and `.headrace/` is in it. The same holds for a notebook, with the kernel's current folder. Commands that name
+no file, such as `headrace runs`, look in the current folder and the folders above it: first for a `headrace.toml`,
+then for a `.headrace/`. So call them in the file's or notebook's folder.
 
 A run stores the project's source files, its **bundle**, so that each worker has the code as it was at the start. The
 bundle has the files in the project's folder with a suffix of code, settings or parts of pages (`.py`, `.sql`, `.toml`,

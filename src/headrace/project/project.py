@@ -169,11 +169,17 @@ class Project(Struct, frozen=True, kw_only=True):
 
 
 def load(
-    *, target: str | None = None, overlay: Path | None = None, environment: Mapping[str, str] | None = None
+    *,
+    target: str | None = None,
+    notebook: bool = False,
+    overlay: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Project:
     """Return the project of the current folder, or of the file in `target` if it is `FILE:NAME`, with its settings.
 
-    `overlay` is the file of `--config`. `environment` are the environment variables; None means those of this process.
+    `notebook` is True for the project of a notebook's pipeline. Without a `headrace.toml` in or above the current
+    folder, this is the current folder, as for a file that lies in it. `overlay` is the file of `--config`.
+    `environment` are the environment variables; None means those of this process.
 
     Raises:
         ProjectError: there is no project.
@@ -182,7 +188,7 @@ def load(
     environment = os.environ if environment is None else environment
     here = _here()
     named = _named_file(target, here)
-    root = _root(here, named)
+    root = _upward(here, FILE) or here if notebook else _root(here, named)
     _check_encoding(root)
     layers = Layers()
     config_files = [file for file in (root / FILE, overlay) if file is not None and (file is overlay or file.exists())]

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
-from headrace.errors import LedgerError, NotFoundError, ProjectError, RunCancelled, RunFailed
+from headrace.errors import LedgerError, NotFoundError, RunCancelled, RunFailed
 from headrace.inspect.get.get import artifact, find
 from headrace.inspect.run_json import gates_that_refused
 from headrace.inspect.warnings import Warned, all_warnings
@@ -277,14 +277,7 @@ def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
 
 
 def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
-    """Return the current folder's project with the notebook's code added, and the pipeline's name.
-
-    If the folder has no project, the folder itself is the project, without settings.
-    """
-    here = Path.cwd()
-    try:
-        project = projects.load()
-    except ProjectError:
-        project = Project(root=here, home=here / projects.STATE, files=())
+    """Return the current folder's project with the notebook's code added, and the pipeline's name."""
+    project = projects.load(notebook=True)
     project = structs.replace(project, files=(project.root / NOTEBOOK,), extra=notebook_files(pipeline, project.root))
     return project, pipeline.name

@@ -137,6 +137,57 @@ def test_a_librarys_object_reaches_workers_as_the_cells_left_it_and_counts_so(pr
     assert said(changed) == "18 succeeded\n"
 
 
+AGAIN = """
+import dataclasses
+
+@dataclasses.dataclass
+class Line:
+    {field}: int = 1
+
+@hr.stage
+def first() -> Line:
+    return Line()
+"""
+SECOND = """
+@hr.stage
+def second(line: Line) -> int:
+    return 1
+
+@hr.pipeline
+def both() -> None:
+    second(first())
+"""
+
+
+def test_a_class_that_was_defined_again_is_named_as_the_reason_with_the_stage_that_has_the_older_one(
+    project: Project,
+) -> None:
+    new, old = AGAIN.format(field="new"), AGAIN.format(field="old")
+    *_, refused = play(project.root, "import headrace as hr", old, SECOND, new, "both.run()")
+    assert "`first` gives `__main__.Line`, but parameter `line` of `second` takes `__main__.Line`" in str(refused)
+    assert "the class was defined again in a notebook, and `second` has the older one: run its cell again" in str(
+        refused
+    )
+
+
+def test_a_notebook_without_settings_has_a_project_of_its_own_as_a_file_has(tmp_path: Path) -> None:
+    play(tmp_path, CODE, "flow.run(n='none')", "flow.run()")
+    assert (tmp_path / ".headrace/ledger.db").exists()
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    *_, ran, listed = play(inner, CODE, RUN, "print(len(hr.runs()))")
+    assert said(ran).startswith("succeeded")
+    assert said(listed) == "1\n"
+
+
+def test_an_object_of_a_notebooks_class_is_loaded_where_the_class_is_defined(project: Project) -> None:
+    _, ran = play(project.root, f"import headrace as hr\n{AGAIN.format(field='x')}\n{SECOND}", "print(both.run())")
+    assert "succeeded" in said(ran), ran
+    _, refused = play(project.root, "import headrace as hr", "hr.load('latest', 'first')")
+    assert "the class `__main__.Line` of an artifact isn't defined here" in str(refused)
+    assert "define the class before you load the artifact, or move it to a module" in str(refused)
+
+
 SECRETS = """
 import os
 import headrace as hr

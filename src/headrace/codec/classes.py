@@ -116,6 +116,11 @@ def resolve(name: str) -> type:
     for part in inner:
         value = getattr(value, part, None)
     if not isinstance(value, type):
+        if path.startswith("__main__."):
+            raise CodecError(
+                f"the class `{path}` of an artifact isn't defined here: it is a notebook's or script's own class",
+                hint="define the class before you load the artifact, or move it to a module of the project",
+            )
         raise CodecError(
             f"the class `{path}` of an artifact no longer exists",
             hint="it was renamed, moved, or can't be imported; run again the task that made the artifact",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from headrace.codec.classes import is_importable
 from headrace.define.argument_check import one_of_its_fields
 from headrace.define.call import OPTIONS, bind, hint_of, holds_handle, mapped_over, stands_for, user_line
 from headrace.define.handle import UNKNOWN, Handle, named_fields
@@ -130,16 +131,16 @@ class Trace:
         if mapped and isinstance(value, Handle):
             given = element(value._headrace_hint)
             if given is not None and not fits(given, wanted):
-                raise _edge_error(value, given, _takes(stage, name, wanted), line)
+                raise _edge_error(value, given, stage, name, wanted, line)
             return
         for each in value if mapped or name.startswith("*") else [value]:
             mismatch = misfit(each, wanted, stands_for)
             if mismatch is None:
                 continue
             part, need = mismatch
-            takes = _takes(stage, name, wanted)
             if isinstance(part, Handle):
-                raise _edge_error(part, part._headrace_hint, takes, line, need)
+                raise _edge_error(part, part._headrace_hint, stage, name, wanted, line, need)
+            takes = _takes(stage, name, wanted)
             inside = f", where its parts are `{shown(need)}`" if part is not each else ""
             raise EdgeTypeError(
                 f"{takes}, but was given `{_brief(part)}`, a `{shown(type(part))}`{inside} ({line})",
@@ -222,13 +223,23 @@ def _allowance(count: Any, stage: str, *, mapped: bool) -> int:
     return count
 
 
-def _edge_error(handle: Handle, given: Any, takes: str, line: str, wanted: Any = UNKNOWN) -> EdgeTypeError:
-    """Return the error for an output that doesn't fit a parameter. If fields of the output fit, the hint names them."""
+def _edge_error(
+    handle: Handle, given: Any, stage: StageFunction[..., Any], name: str, wanted: Any, line: str, part: Any = UNKNOWN
+) -> EdgeTypeError:
+    """Return the error for an output that doesn't fit a parameter, or doesn't fit `part` of the parameter's type. If
+    fields of the output fit, the hint names them."""
     hint = "change one of the two annotations, or put a stage between them"
-    fitting = [name for name, field in (named_fields(given) or {}).items() if fits(field, wanted)]
-    if fitting and wanted is not UNKNOWN:
+    fitting = [field for field, hint_of_field in (named_fields(given) or {}).items() if fits(hint_of_field, part)]
+    giver, taker = handle._headrace_stage, stage.declaration.name
+    if str(given) in (str(wanted), str(part)) and "__main__." in str(given):  # of equal names, yet not the same
+        old = giver if isinstance(given, type) and not is_importable(given) else taker
+        hint = f"the class was defined again in a notebook, and `{old}` has the older one: run its cell again"
+    elif fitting and part is not UNKNOWN:
         hint = one_of_its_fields(fitting)
-    return EdgeTypeError(f"`{handle._headrace_stage}` gives `{shown(given)}`, but {takes} ({line})", hint=hint)
+    return EdgeTypeError(
+        f"`{giver}` gives `{shown(given)}`, but {_takes(stage, name, wanted)} ({line})",
+        hint=hint,
+    )
 
 
 def _brief(value: Any) -> str:

@@ -56,6 +56,38 @@ def test_what_makes_no_sense_is_told(words: list[str], pairs: list[str], message
     assert caught.value.hint
 
 
+TEXTS = """
+from typing import Optional
+
+import headrace as hr
+
+
+@hr.stage
+def show(cursor: str | None, name: Optional[str], fast: bool) -> str:
+    return f"{cursor} {name} {fast}"
+
+
+@hr.pipeline
+def texts(cursor: str = "c", file_name: str | None = None, fast: bool = False) -> None:
+    show(cursor, file_name, fast)
+"""
+
+
+def test_a_text_without_a_value_is_refused(project: Shell) -> None:
+    project.write("pipelines.py", TEXTS)
+    for command, words, name in (
+        ("run", ["texts", "--cursor"], "cursor"),
+        ("plan", ["pipelines.py:texts", "--file-name", "--fast"], "file_name"),
+    ):
+        wrong = project(command, *words)
+        assert wrong.code == 2
+        assert f"parameter `{name}` of pipeline `texts` is a text, and is given without a value" in wrong.err
+        option = f"--{name.replace('_', '-')} VALUE"
+        assert f"hint: give it as `{option}`: an option without a value is `true`" in wrong.err
+    for words in (["--cursor", "true"], ["--cursor=true"], ["--fast"], ["--param", "cursor=true", "--fast"]):
+        assert project("plan", "texts", *words).code == 0
+
+
 CLASH = """
 import headrace as hr
 

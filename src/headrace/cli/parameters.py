@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from headrace.cli.complete import named_pipelines
 from headrace.errors import UsageError
 
 _OPTION = re.compile(r"--([A-Za-z_][\w-]*)(?:=(.*))?", re.DOTALL)
@@ -22,11 +23,12 @@ def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tupl
     ('flights', {'month': '3', 'dry_run': 'true'})
 
     Raises:
-        UsageError: the pipeline's name is missing, a parameter is given twice or malformed, or an argument is neither
-            the name nor a parameter.
+        UsageError: the pipeline's name is missing, a parameter is given twice or malformed, a parameter that is a text
+            has no value, or an argument is neither the name nor a parameter.
     """
     names: list[str] = []
     options: list[tuple[str, str]] = []
+    alone: list[str] = []
     rest = list(reversed(words))
     while rest:
         word = rest.pop()
@@ -34,16 +36,32 @@ def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tupl
         if option is None:
             names.append(word)
             continue
-        value = option.group(2)
-        if value is None:
-            value = rest.pop() if rest and not _is_option(rest[-1]) else "true"
-        options.append((option.group(1).replace("-", "_"), value))
+        name, value = option.group(1).replace("-", "_"), option.group(2)
+        if value is None and rest and not _is_option(rest[-1]):
+            value = rest.pop()
+        elif value is None:
+            value = "true"
+            alone.append(name)
+        options.append((name, value))
     options += [_pair(pair) for pair in pairs]
     if not names:
         raise UsageError("the pipeline's name is missing", hint=_FORM.format(command))
     if len(names) > 1:
         raise UsageError(f"`{names[1]}` is not expected here: it follows no option", hint=_FORM.format(command))
+    _refuse_texts(names[0], alone)
     return names[0], _unique(options)
+
+
+def _refuse_texts(pipeline: str, alone: Sequence[str]) -> None:
+    """Refuse options without a value that are texts. The types are read from the pipeline's file, without importing
+    it."""
+    for found in named_pipelines([pipeline]) if alone else ():
+        for name in alone:
+            if name in found.texts:
+                raise UsageError(
+                    f"parameter `{name}` of pipeline `{found.name}` is a text, and is given without a value",
+                    hint=f"give it as `--{name.replace('_', '-')} VALUE`: an option without a value is `true`",
+                )
 
 
 def _is_option(word: str) -> bool:

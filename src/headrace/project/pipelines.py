@@ -22,7 +22,7 @@ class Written(Struct, frozen=True, kw_only=True):
     """A pipeline as its source text defines it: name, file, parameters, and the first line of its docstring (`doc`).
 
     `about` has the type and default of each parameter, such as `int, 1 if not given`. `defaults` has the defaults by
-    parameter, as they would be written on a command line.
+    parameter, as they would be written on a command line. `texts` are the parameters that are texts (`str`).
     """
 
     name: str
@@ -31,6 +31,7 @@ class Written(Struct, frozen=True, kw_only=True):
     about: tuple[str, ...]
     doc: str
     defaults: dict[str, str] = {}
+    texts: tuple[str, ...] = ()
 
 
 def written(project: Project) -> Iterator[Written]:
@@ -70,6 +71,7 @@ def pipelines_in(source: bytes, file: str) -> Iterator[Written]:
                 about=about,
                 doc=(ast.get_docstring(node) or "").partition("\n")[0],
                 defaults=dict(_defaults(node.args, enums)),
+                texts=tuple(_texts(node.args)),
             )
 
 
@@ -97,6 +99,12 @@ def _defaults(args: ast.arguments, enums: Mapping[str, Choices]) -> Iterator[tup
     ):
         if default is not None:
             yield argument.arg, _text(default, enums)
+
+
+def _texts(args: ast.arguments) -> Iterator[str]:
+    for argument in (*args.posonlyargs, *args.args, *args.kwonlyargs):
+        if argument.annotation is not None and _last(_inner(argument.annotation)) == "str":
+            yield argument.arg
 
 
 def _text(default: ast.expr, enums: Mapping[str, Choices]) -> str:

@@ -102,6 +102,33 @@ def test_a_missing_version_of_a_model_is_named_so(ledger: Ledger, store: FolderS
     assert problem.what == f"it is missing from the store; named by model `delays:1`, run `{name}`"
 
 
+def test_a_version_that_needs_a_blob_twice_is_named_once(ledger: Ledger, store: FolderStore) -> None:
+    data = put(store, "data")
+    with ledger.open_run("flights") as run:
+        run.commit(first([], kept=[data], intents=[("fit", Register("dataset", "d", data, report=data))]))
+    store.delete(data.digest, data.nonce or "")
+    (problem,) = check(ledger, store).problems
+    assert problem.what == f"it is missing from the store; named by dataset `d:1`, run `{run.run}`"
+
+
+def test_lost_code_of_a_run_is_named_so_with_what_brings_it_back(ledger: Ledger, store: FolderStore) -> None:
+    def code_of_a_run() -> tuple[Ref, str]:
+        code = put(store, "code")
+        with ledger.open_run("flights") as run:
+            run.commit(first(run=run_row("running", bundle=code.digest), kept=[code]))
+            return code, run.run
+
+    code, run = code_of_a_run()
+    damage(store, code, b"cody")
+    problem = next(each for each in check(ledger, store, deep=True).problems if each.about == "blob")
+    assert problem.what.endswith(f"; the code of run `{run}`")
+    assert problem.hint.startswith("delete it from the store, then `headrace restore --merge` brings it from a backup")
+    assert "run the same code again, and `headrace fsck --deep --repair` copies it" in problem.hint
+    code_of_a_run()
+    check(ledger, store, deep=True, repair=True)
+    assert all(each.about != "blob" for each in check(ledger, store, deep=True).problems)
+
+
 def test_a_blob_of_another_size_is_found_without_reading_it(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "model")
     ended(ledger, out)

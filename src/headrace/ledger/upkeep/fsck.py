@@ -41,12 +41,12 @@ SHOWN = 3
 EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export FILE`"
 MISSING = "it is missing from the store"
 _AGAIN = "run again the task that made it; if its new output has the same bytes, `headrace fsck --repair` copies them"
-_CURSOR = (
-    "`headrace restore --merge` brings it from a backup, if there is one; else set the cursor back: `headrace rewind {}"
-    " --to-version N`, or without `--to-version` to no value"
-)
+_BACKUP = "`headrace restore --merge` brings it from a backup, if there is one; else "
+_CURSOR = "set the cursor back: `headrace rewind {} --to-version N`, or without `--to-version` to no value"
 """The advice for a lost value of a cursor. The task that set the value can't make it again, since it would have to read
 the cursor first."""
+_CODE = "run the same code again, and `headrace fsck --deep --repair` copies it. Without it, the run can't be resumed"
+"""The advice for lost code of a run, which no task made."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -85,6 +85,11 @@ class Bad(Struct):
             return "nothing that the ledger names is there: check `[store] url`; nothing was marked"
         sections = " and ".join(f"`[region.{name}]`" for name in sorted(self.elsewhere))
         return f"describe {sections}, or give the `--config` that does" if sections else None
+
+    @property
+    def backup(self) -> str:
+        """The beginning of the advice for a blob that a backup may have. A restore only brings blobs that are gone."""
+        return _BACKUP if self.is_missing else f"delete it from the store, then {_BACKUP}"
 
     @property
     def _regions(self) -> str:
@@ -386,16 +391,18 @@ def _blobs(
     ids = {run.number: run.id for run in runs}
     cursors = _cursors(db, bad)
     versions = _versions(db, bad) if bad else {}
+    bundles = {run.bundle for run in runs}
     for (digest, nonce), each in bad.items():
         of = cursors.get((digest, nonce), [])
         by = [f"run `{ids[number]}`" for number in named.runs(digest, nonce) if number in ids]
         by = [*(f"cursor `{name}`" for name in of), *versions.get((digest, nonce), ()), *by] or ["a run that is gone"]
         more = f" and {len(by) - SHOWN} more" if len(by) > SHOWN else ""
+        instead = _CURSOR.format(of[0]) if of else _CODE if digest in bundles else ""
         yield Problem(
             about="blob",
             subject=f"{digest}.{nonce}",
-            what=f"{each.what}; named by {', '.join(by[:SHOWN])}{more}",
-            hint=each.hint or (_CURSOR.format(of[0]) if of else _AGAIN),
+            what=f"{each.what}; {'the code of' if digest in bundles else 'named by'} {', '.join(by[:SHOWN])}{more}",
+            hint=each.hint or (each.backup + instead if instead else _AGAIN),
         )
 
 
@@ -410,15 +417,15 @@ def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, li
     return found
 
 
-def _versions(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
+def _versions(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, dict[str, None]]:
     """Return, for each bad generation, the versions of models and datasets that need it."""
-    found: dict[Generation, list[str]] = {}
+    found: dict[Generation, dict[str, None]] = {}
     for version in records.versions(db):
         for each in version.artifacts:
             for digest, nonce, *_ in names.of_output(names.STANDING, each):
                 if (digest, nonce) in bad:
                     told = f"{version.kind} `{version.name}:{version.version}`"
-                    found.setdefault((digest, nonce), []).append(told)
+                    found.setdefault((digest, nonce), {})[told] = None  # it may need a blob twice, as in its report
     return found
 
 

@@ -58,6 +58,12 @@ def test_the_file_of_a_model_is_one_that_its_library_reads(tmp_path: Path) -> No
             low, high = lightgbm.Booster(model_file=str(project.root / name)).predict(rows)
             assert low < high
         assert project.headrace("get", "latest", "straight").out == "straight.skops\n"
+        whole = project.headrace("register", "latest", "lightgbm", "--dataset", "d")
+        hint = "register it as that: `--model NAME`"
+        check_error(whole, 2, "is a `Boosted` of a model and more, so it isn't registered as a dataset", hint=hint)
+        wrong = project.headrace("get", "latest", "lightgbm.model", "--to", "m.csv")
+        hint = "`--to` takes `.txt`, `.lgb`, `.model`, or no suffix"
+        check_error(wrong, 2, "a `Booster` can't be written as `.csv`", hint=hint)
         wrong = project.headrace("get", "latest", "lightgbm", "--to", "m.txt")
         assert "hint: get one of its parts: `headrace get latest lightgbm.model`\n" in wrong.err
         assert skops.io.load(project.root / "straight.skops").classes_.tolist() == [0, 1]

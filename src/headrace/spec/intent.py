@@ -72,12 +72,15 @@ Intent = Advance | Register
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
     """If an artifact clearly isn't of the kind `kind`, return what it is instead, such as "a report". Else return None.
 
-    An artifact of several outputs isn't of the kind `model` if none of the outputs may be a model. `judges` is true if
+    An artifact of several outputs isn't of the kind `model` if none of the outputs may be a model, and isn't of the
+    kind `dataset` if one of them is a model. `judges` is true if
     an evaluation made the artifact: then plain values in it are measurements, not a model.
     """
     if ref.type == REPORT:
         return "a report"
     if kind == "dataset":
+        if ref.codec == "record" and any(part.type != REPORT and unlike(kind, part) for part in ref.parts or ()):
+            return f"a `{ref.type.partition('@')[0].rpartition('.')[2]}` of a model and more"
         return "a model" if ref.codec in MODELS else None
     if ref.type == PREPARATION:
         return "a preparation"

@@ -266,7 +266,9 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
 
 def _alone(ref: Ref, to: Path | None, inside: str) -> str:
     """Return a text that says how to get a part of an artifact by itself. It names the parts that have the format of
-    `to`, or all parts if no part has that format."""
+    `to`, or all parts if no part has that format. Return an empty text if the artifact has no such parts."""
+    if ref.codec in OPAQUE:
+        return ""
     named_parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
     suffix = "" if to is None else to.suffix.lower()
     fit = [name for name, part in named_parts.items() if suffix and SUFFIXES.get(part.codec) == suffix]

@@ -70,3 +70,20 @@ def test_a_part_of_an_output_has_a_trail_of_its_own_and_is_named_where_it_differ
     project.write("pipelines.py", (project.folder / "pipelines.py").read_text().replace("sum(table) / 7", "0.5"))
     assert project("run", "flow").code == 0
     assert "[0,1,2,3,4] (from `check.table`) -> true (from `check.passed`)" in project("explain", "latest", "learn").out
+
+
+def test_a_reused_result_comes_from_the_tasks_of_the_run_that_made_it(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    first = project("run", "flow", "--json").json["run"]
+    again = project("run", "flow", "--force", "check", "--json").json
+    assert [task["state"] for task in again["tasks"]] == ["succeeded", "reused", "reused"]
+    assert project("register", "latest", "learn", "--dataset", "d").code == 0
+    for words in (("latest", "learn"), (first, "learn"), ("dataset:d:1",), ("latest", "judge")):
+        (*_, above) = project("lineage", *words, "--json").json["up"]
+        assert (above["task"], above["run"]) == ("check", first), words
+    assert project("run", "flow", "--force", "judge").code == 0  # made anew, of a result that was reused
+    trail = project("lineage", "latest", "judge", "--json").json
+    assert [(step["task"], step["origin"] or step["run"]) for step in trail["up"]] == [
+        ("learn", first),
+        ("check", first),
+    ]

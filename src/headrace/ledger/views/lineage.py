@@ -107,8 +107,7 @@ class Lineage:
                 below = [other.below(name) if part is None else other.fed(name, part.digest) for name in same]
                 first = [each for names in below for each in names] + other.taking(stored)
                 down += other.tried(other.walk(first, other.below))
-        up = [made.step(name) for name in made.walk(made.above(task), made.above)]
-        return self._counted([_whole(steps)], up, _once(down))
+        return self._counted([_whole(steps)], self._above(made, [task]), _once(down))
 
     def of_artifact(self, digest: str) -> Trail:
         """Return the trail of an artifact, given its digest or the beginning of the digest.
@@ -122,9 +121,8 @@ class Lineage:
             first = [each for name in names for each in run.fed(name, digest)] + run.taking(stored)
             down += run.tried(run.walk(first, run.below))
         latest, names = next(iter(makers.items()))
-        up = latest.walk([each for name in names for each in latest.above(name)], latest.above)
         made = _once(run.step(name) for run, names in makers.items() for name in names)
-        return self._counted(made, map(latest.step, up), _once(down))
+        return self._counted(made, self._above(latest, names), _once(down))
 
     def makers(self, digest: str) -> list[Step]:
         """Return the tasks that made an artifact, newest run first. The field `again` of these steps is always empty.
@@ -152,6 +150,36 @@ class Lineage:
         lists = [list(steps) for steps in sides]
         reuses = self._views.reuses({digest for steps in lists for step in steps for digest in self._digest(step)})
         return Trail(*(tuple(replace(step, again=self._again(step, reuses)) for step in steps) for steps in lists))
+
+    def _above(self, run: _Run, names: Iterable[str]) -> list[Step]:
+        """Return the steps of all tasks on which the results of these tasks depend, nearest first. If a run reused a
+        result, the tasks of the run that made it are followed: they were its inputs, and not their equals in the run
+        that reused it."""
+        rest = [self._made(run, name) for name in names]
+        seen, steps = set(rest), []
+        for maker, name in rest:
+            for each in (self._made(maker, above) for above in maker.above(name) if above in maker.rows):
+                if each not in seen:
+                    seen.add(each)
+                    rest.append(each)
+                    steps.append(each[0].step(each[1]))
+        return _once(steps)
+
+    def _made(self, run: _Run, name: str) -> tuple[_Run, str]:
+        """Return the run that made a task's result, and the task's name there. If that run was forgotten, return the
+        given run and name."""
+        origin = run.origin(name)
+        if origin is None or origin == run.id:
+            return run, name
+        try:
+            maker = self._run(origin)
+        except NotFoundError:
+            return run, name
+        result = run.result(name)
+        return next(
+            ((maker, each) for each in (name, *maker.rows) if each in maker.rows and maker.result(each) == result),
+            (run, name),
+        )
 
     def _again(self, step: Step, reuses: Mapping[tuple[str, str | None], Sequence[int]]) -> tuple[str, ...]:
         result = self._run(step.run).result(step.task)

@@ -417,6 +417,13 @@ def test_the_cursors_of_ready_made_stages_say_how_far_they_have_read(empty: Shel
     assert [each["reached"] for each in told] == ["a snapshot", "2 files", "2 files"]
     assert (found["logs"]["reached"], found["orders"]["reached"]) == ("2 logs", "changed <= 2026-11-25")
     assert "changed <= 2026-11-25" in empty("cursors").out
+    for day in ("2026-11-26", "2026-11-27"):
+        with closing(sqlite3.connect(empty.folder / "shop.db")) as db, db:
+            db.execute("insert into orders values (?)", (day,))
+        assert empty("run", "one.py:reading").code == 0
+    moved = empty("explain", "latest", "sql").out
+    digest = r"\([0-9a-f]{12}\)"
+    assert re.search(f"input cursor: changed <= 2026-11-25 {digest} -> changed <= 2026-11-26 {digest}", moved), moved
 
 
 FAILING = """

@@ -30,6 +30,7 @@ from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
 from headrace.spec.graph import Const, Out
 from headrace.spec.stage import Stage
+from headrace.stages.ingest.cursor import reached
 from headrace.store.store import Store
 
 _VALUE_LIMIT = 80
@@ -274,9 +275,14 @@ def _at(ref: Ref | None, path: tuple[int, ...]) -> Ref | None:
 
 
 def _value(ref: Ref, load: Load, brief: str) -> _Given:
-    """Return a plain value as text. The short form is the value itself if that is short, otherwise `brief`."""
+    """Return a plain value as text. The short form is the value itself if that is short, otherwise `brief`.
+
+    The short form of the value of a ready-made stage's cursor says how far the stage has read its source."""
     if ref.codec == "file":
         return _Given(brief, _file_lines(ref, load))
+    held = dict(zip(ref.names or (), ref.parts or (), strict=False)).get("value")  # of a cursor
+    if held is not None and held.names and (words := reached(held, load)) is not None:
+        return _Given(f"{words} ({brief})")
     text = value_text(ref, load)
     if text is None:
         return _Given(brief)

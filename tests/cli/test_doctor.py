@@ -19,6 +19,19 @@ def test_a_laptop_is_well(project: Shell) -> None:
     assert {"ledger", "store", "pool local", "locks", "clock"} <= {each["about"] for each in done.json["findings"]}
 
 
+def test_a_pipelines_file_that_is_no_python_is_wrong_and_one_that_was_only_read_is_said_to_be(project: Shell) -> None:
+    project.write("pipelines.py", "import headrace as hr\n\n\n@hr.pipeline\ndef p() -> None: ...\n\n\n1 / 0\n")
+    found = finding(project("doctor", "--json"), "pipelines")
+    assert found["found"] == "`p`; their files weren't imported: `headrace plan p` does that"
+    assert "division by zero" in project("plan", "p").err
+    project.write("pipelines.py", "import headrace as hr\n\n\n@hr.pipeline\ndef p( -> None: ...\n")
+    done = project("doctor", "--json")
+    found = finding(done, "pipelines")
+    assert (done.code, found["state"]) == (2, "wrong")
+    assert "`pipelines.py` isn't Python: " in found["found"]
+    assert "line 5" in found["found"]
+
+
 def test_a_server_and_a_bucket_are_reached_written_and_timed(project: Shell, postgres: Postgres, s3: S3) -> None:
     project.write("fleet.toml", fleet(postgres.database(), s3))
     done = project("doctor", "--json", "--config", "fleet.toml", **s3.environment)

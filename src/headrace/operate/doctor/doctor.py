@@ -73,6 +73,11 @@ def _namespace() -> Answer:
 
 
 def _pipelines(project: Project) -> Answer:
+    for file in project.files:
+        try:
+            compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            return "wrong", f"`{file.name}` isn't Python: {error}", "correct it: no run can import it"
     found = [each.name for each in written(project)]
     if not found:
         return (
@@ -80,7 +85,8 @@ def _pipelines(project: Project) -> Answer:
             "no `@pipeline` in the project's files",
             "add one, or list its file in `[project] pipelines`",
         )
-    return "well", ", ".join(f"`{name}`" for name in found), None
+    names = ", ".join(f"`{name}`" for name in found)
+    return "well", f"{names}; their files weren't imported: `headrace plan {found[0]}` does that", None
 
 
 def _state_folder(project: Project) -> Answer:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 
 class Imported(NamedTuple):
-    """An import in a piece. `name` is the name that the import binds. `attribute` is the name that is imported from
-    `module`: None if the module itself is imported, `*` if all of its names are."""
+    """An import in a piece of source code, such as a function. `name` is the name that the import binds.
+    `attribute` is the name that is imported from `module`: None if the module itself is imported, `*` if all of its
+    names are."""
 
     name: str
     module: str

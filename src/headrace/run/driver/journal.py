@@ -28,8 +28,8 @@ class Advances:
         self._asked += ((task, each) for each in intents if isinstance(each, Advance))
 
     def dropped(self) -> list[str]:
-        """Return a note for each cursor that another run moved first, so that the value asked for wasn't stored. Then
-        forget what was asked. Call this after the transaction has been committed."""
+        """Return a note for each cursor whose new value wasn't stored, because another run had moved the cursor before.
+        Then forget the new values. Call this after the transaction has been committed."""
         if not self._asked:
             return []
         notes = [

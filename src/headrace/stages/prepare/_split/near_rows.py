@@ -303,7 +303,7 @@ def _pairs(order: Numbers, starts: Numbers, parts: Numbers) -> float:
 
 
 def _enumerated(order: Numbers, starts: Numbers, parts: Numbers) -> Numbers:
-    """Return the pairs of rows of different parts in the same group.
+    """Return all pairs of rows that are in the same group, but in different parts.
 
     Each pair is one number: the lower row number times the number of rows, plus the higher row number.
     """

@@ -137,6 +137,67 @@ def test_a_librarys_object_reaches_workers_as_the_cells_left_it_and_counts_so(pr
     assert said(changed) == "18 succeeded\n"
 
 
+WRAPPED = """
+import functools
+import headrace as hr
+
+@functools.lru_cache(maxsize=50)
+def fibonacci(n):
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+@functools.singledispatch
+def size(value):
+    return -1
+
+@size.register
+def _(value: str):
+    return len(value){more}
+
+@hr.stage
+def both(n: int) -> list[int]:
+    return [fibonacci(n), fibonacci.cache_parameters()["maxsize"], size("four"), size(None)]
+
+@hr.pipeline
+def sizes() -> None:
+    both(30)
+"""
+
+
+def test_functions_that_functools_wraps_reach_workers_from_a_notebook(project: Project) -> None:
+    look = "run = sizes.run()\nprint(run['both'].value(), run['both'].state)"
+    _, first, again, _, changed = play(
+        project.root, WRAPPED.format(more=""), look, look, WRAPPED.format(more=" + 1"), look
+    )
+    assert said(first) == "[832040, 50, 4, -1] succeeded\n"
+    assert said(again) == "[832040, 50, 4, -1] reused\n"
+    assert said(changed) == "[832040, 50, 5, -1] succeeded\n"
+
+
+ODD = """
+import copyreg
+import headrace as hr
+
+class Odd:
+    def __reduce__(self):
+        return getattr, (copyreg, "no_such")
+
+ODD = Odd()
+
+@hr.stage
+def at() -> str:
+    return str(ODD)
+
+@hr.pipeline
+def odd() -> None:
+    at()
+"""
+
+
+def test_a_notebook_that_can_not_be_loaded_elsewhere_is_refused_with_the_reason(project: Project) -> None:
+    *_, failed = play(project.root, ODD, "odd.run()")
+    assert "can't be loaded in another process: AttributeError" in failed[-1]["evalue"]
+
+
 AGAIN = """
 import dataclasses
 

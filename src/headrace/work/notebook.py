@@ -3,12 +3,15 @@ the cells in which it is defined."""
 
 from __future__ import annotations
 
+import functools
 import linecache
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
+
+from headrace.errors import ProjectError
 
 NOTEBOOK = "__notebook__.pickle"
 CELLS = "__notebook__.json"
@@ -22,11 +25,27 @@ def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str
     return make(*arguments).replace(co_filename=file)
 
 
+def dispatching(function: Callable[..., Any], others: Mapping[type, Callable[..., Any]]) -> Callable[..., Any]:
+    """Return a function like that of `functools.singledispatch`, with a function for each of the types in `others`."""
+    made = functools.singledispatch(function)
+    for kind, other in others.items():
+        made.register(kind, other)
+    return made
+
+
+def caching(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return a function like that of `functools.lru_cache`, with an empty cache."""
+    return functools.lru_cache(**parameters)(function)
+
+
 def enter_notebook(folder: Path) -> Mapping[str, str]:
     """If a bundle has a notebook, make this notebook the `__main__` of this process. Return the sources of the
     notebook's cells by file name.
 
     The pickle was made by the same user's driver from the same user's notebook, like all code of a bundle.
+
+    Raises:
+        ProjectError: the pipeline can't be loaded in this process.
     """
     if not (folder / NOTEBOOK).exists():
         return {}
@@ -36,7 +55,13 @@ def enter_notebook(folder: Path) -> Mapping[str, str]:
     cells: dict[str, str] = json.loads((folder / CELLS).read_text())
     for name, source in cells.items():
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    loaded = pickle.loads((folder / NOTEBOOK).read_bytes())
+    try:
+        loaded = pickle.loads((folder / NOTEBOOK).read_bytes())
+    except Exception as error:  # loading runs code of the objects
+        raise ProjectError(
+            f"the notebook's pipeline can't be loaded in another process: {type(error).__name__}: {error}",
+            hint="move what the message names into a module, and import it in the notebook",
+        ) from error
     pipeline, beside = loaded if isinstance(loaded, tuple) else (loaded, {})  # older bundles hold only the pipeline
     for name, value in beside.items():
         pipeline.function.__globals__.setdefault(name, value)

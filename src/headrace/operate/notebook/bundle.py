@@ -4,6 +4,7 @@ reaches."""
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import json
 import linecache
@@ -12,7 +13,7 @@ from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, BinaryIO, ClassVar
 
 import cloudpickle
@@ -26,7 +27,7 @@ from headrace.fingerprint.python_objects import is_a
 from headrace.fingerprint.source.files import Source, first_line
 from headrace.fingerprint.source.names_in_strings import named
 from headrace.operate.notebook.display import shell
-from headrace.work.notebook import CELLS, NAMES, NOTEBOOK, in_file
+from headrace.work.notebook import CELLS, NAMES, NOTEBOOK, caching, dispatching, in_file
 
 Statements = Mapping[str, list[ast.stmt]]
 """Top-level statements by cell."""
@@ -166,6 +167,9 @@ def _code(code: CodeType) -> tuple[Any, ...]:
     return in_file, (make, arguments, code.co_filename)
 
 
+_Cached = type(functools.cache(len))
+
+
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
     """A pickler that keeps the file name of code, because this name tells which cell the code is in. cloudpickle 3.1.3
     leaves the name out. `codes` is all code that was pickled."""
@@ -183,6 +187,11 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
             self.codes.append(obj)
         elif is_a(obj, type) and obj.__module__ == "__main__":
             self._classes.append(obj)
+        elif is_a(obj, _Cached) and obj.__module__ == "__main__":
+            return caching, (obj.__wrapped__, obj.cache_parameters())
+        elif is_a(obj, FunctionType) and obj.__module__ == "__main__" and hasattr(obj, "dispatch"):
+            others = {kind: each for kind, each in obj.registry.items() if kind is not object}
+            return dispatching, (obj.__wrapped__, others)
         return super().reducer_override(obj)
 
     def classes_without_code(self) -> list[type]:

@@ -189,9 +189,12 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
             self._classes.append(obj)
         elif is_a(obj, _Cached) and obj.__module__ == "__main__":
             return caching, (obj.__wrapped__, obj.cache_parameters())
-        elif is_a(obj, FunctionType) and obj.__module__ == "__main__" and hasattr(obj, "dispatch"):
-            others = {kind: each for kind, each in obj.registry.items() if kind is not object}
-            return dispatching, (obj.__wrapped__, others)
+        elif is_a(obj, FunctionType) and obj.__module__ == "__main__" and "dispatch" in vars(obj):
+            made = vars(obj)
+            return dispatching, (
+                made["__wrapped__"],
+                {k: each for k, each in made["registry"].items() if k is not object},
+            )
         return super().reducer_override(obj)
 
     def classes_without_code(self) -> list[type]:

@@ -132,6 +132,18 @@ def test_a_run_whose_driver_is_gone_can_be_cancelled_though_nothing_runs() -> No
     assert bed.run.record.row.state == "cancelled"
 
 
+def test_a_signal_meant_for_a_dead_driver_is_not_obeyed_by_the_next() -> None:
+    bed = Bed(gives, chain(2))
+    until(bed.driver(), bed, lambda: bool(bed.events(Launched)))
+    bed.ledger.signal("run-1", "cancel", by="ann")
+    bed.take()
+    driver = bed.driver()
+    driver.adopt()
+    driver.open([Taken(2, "me", 0.0, again=True)])
+    assert driver.drive().state == "succeeded"
+    assert bed.run.record.inbox == []
+
+
 def test_no_two_drivers_of_a_run_number_their_workers_alike() -> None:
     bed = Bed(gives, chain(4))
     driver = bed.driver()

@@ -196,11 +196,35 @@ def test_a_run_stays_as_it_was_if_its_new_code_can_not_be_traced() -> None:
         assert (record.bodies, record.tasks, record.row) == before
         assert not bed.cluster.living
     bed.cluster.clock.advance(1000.0)
-    with pytest.raises(RefusedError, match="the run took longer than 5 s"):
+    with pytest.raises(RefusedError, match="the run took longer than 5 s, and the new code wasn't traced yet"):
         renew(bed, endless, timeout_s=5.0).drive()
     assert (record.bodies, record.tasks, record.row) == before
     assert renew(bed, tracing(chain(4).events())).drive().state == "succeeded"
     assert len(bed.events(Launched)) == 4  # the first three tasks kept their outputs
+
+
+def test_a_cancel_meant_for_a_dead_driver_does_not_end_a_resume_with_new_code() -> None:
+    bed = Bed(gives, chain(3))
+    bed.driver().drive()
+    bed.ledger.signal("run-1", "cancel", by="ann")
+    with pytest.raises(ProjectError, match="can't import"):
+        renew(bed, refused).drive()
+    assert renew(bed, tracing(chain(4).events())).drive().state == "succeeded"
+    assert bed.run.record.inbox == []
+
+
+def test_a_cancel_while_the_new_code_is_traced_ends_that_resume_alone() -> None:
+    bed = Bed(gives, chain(3))
+    bed.driver().drive()
+    record = bed.run.record
+    before = [*record.bodies], dict(record.tasks), record.row
+    clock = bed.cluster.clock
+    bed.cluster.at(clock.monotonic() + 5.0, lambda: bed.ledger.signal("run-1", "cancel", by="ann"))
+    with pytest.raises(RefusedError, match="cancelled by ann, and the new code wasn't traced yet"):
+        renew(bed, endless).drive()
+    assert (record.bodies, record.tasks, record.row) == before
+    assert renew(bed, tracing(chain(4).events())).drive().state == "succeeded"
+    assert record.inbox == []
 
 
 def test_what_was_finished_while_no_driver_lived_is_stored_even_if_the_new_code_can_not_be_traced() -> None:

@@ -3,6 +3,8 @@ time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.errors import RefusedError
 from headrace.run.driver.audience import Audience
 from headrace.run.driver.courier import Courier
@@ -10,9 +12,12 @@ from headrace.run.driver.journal import Journal
 from headrace.run.driver.steps import Steps
 from headrace.run.events import Cancelled, Told
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import Clock, Ledger
+from headrace.run.ports import Clock, Ledger, Signal
 from headrace.run.wire import Tell
 from headrace.spec.policy import TOO_LONG
+
+USER = "the user"
+"""Who cancels a run by an interrupt."""
 
 
 class Inbox:
@@ -44,6 +49,7 @@ class Inbox:
         self._began = clock.monotonic()
         self._interrupts = 0
         self._heeded = 0
+        self._read: set[int] = set()  # the ledger has these signals until the next commit
 
     @property
     def ends_at(self) -> float | None:
@@ -64,7 +70,7 @@ class Inbox:
         """Cancel the run if the user has interrupted it."""
         if self._interrupts > self._heeded:
             self._heeded = self._interrupts
-            self._cancel("the user", "interrupted", now=self._interrupts > 1)
+            self._cancel(USER, "interrupted", now=self._interrupts > 1)
 
     def watch(self, now: float) -> None:
         """Cancel the run if its time limit is reached."""
@@ -73,21 +79,27 @@ class Inbox:
             self._cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
 
     def discard(self) -> None:
-        """Remove the signals that were meant for an earlier driver."""
-        for signal in self._ledger.inbox():
-            self._journal.absorb(signal.id)
+        """Remove the signals that were meant for an earlier driver, without doing what they ask for."""
+        self._new_signals()
 
     def read(self) -> None:
         """Do what the new signals ask for. A run that is not open yet has no signals."""
         if not self._journal.is_open:
             return
-        for signal in self._ledger.inbox():
-            self._journal.absorb(signal.id)
+        for signal in self._new_signals():
             match signal.kind:
                 case "cancel":
                     self._cancel(signal.by, f"cancelled by {signal.by}", now=signal.body == "now")
                 case "stop":
                     self._stop(signal.by, signal.body)
+
+    def _new_signals(self) -> Sequence[Signal]:
+        """Return the signals that weren't read before. The next commit removes them from the ledger."""
+        found = [signal for signal in self._ledger.inbox() if signal.id not in self._read]
+        for signal in found:
+            self._read.add(signal.id)
+            self._journal.absorb(signal.id)
+        return found
 
     def _stop(self, by: str, name: str) -> None:
         """Ask the running attempts of a task, or of a mapped task's elements, to end early."""
@@ -101,11 +113,17 @@ class Inbox:
     def _cancel(self, by: str, why: str, *, now: bool) -> None:
         before = self._machine.cancelled
         if self._machine.closed is None and (before is None or (now and not before.now)):
-            if self._journal.is_tentative and by == "policy":
-                raise RefusedError(f"{why}, and no task had started", hint="give it more time with `--timeout`")
             if self._journal.is_tentative:
-                raise KeyboardInterrupt
+                raise self._early_end(by, why)
             self._steps.absorb(Cancelled(by, why, self._clock.now(), now))
+
+    def _early_end(self, by: str, why: str) -> BaseException:
+        """Return the exception that ends this driver while what is gathered may not be stored yet."""
+        if by == USER:
+            return KeyboardInterrupt()
+        code = "the new code" if self._journal.is_open else "the pipeline"
+        hint = "give it more time with `--timeout`" if by == "policy" else "the run is as it was: resume it once more"
+        return RefusedError(f"{why}, and {code} wasn't traced yet", hint=hint)
 
     @property
     def _limit_s(self) -> float | None:

@@ -245,6 +245,33 @@ def test_no_event_output_log_or_page_has_a_secret_in_whatever_form(project: Proj
     assert json.loads((project.root / "out.json").read_text())["url"] == "postgresql://ann:********@host/db"
 
 
+def test_a_store_that_can_not_take_the_warning_of_a_masked_value_does_not_change_the_result(project: Project) -> None:
+    project.write(
+        "flow.py",
+        """\
+    import headrace as hr
+    from headrace.define.ports import current
+    from headrace.errors import StoreError
+
+    def full(*_):
+        raise StoreError("the store is full", hint="free some space")
+
+    @hr.stage
+    def uses(secret: str) -> dict[str, str]:
+        current().log = full
+        return {"secret": secret}
+
+    @hr.pipeline
+    def flow() -> None:
+        uses(hr.secret("PASSWORD"))
+    """,
+    )
+    project.environment["PASSWORD"] = LETTERS
+    done = project.headrace("run", "flow.py:flow")
+    assert done.code == 0, done
+    assert "a value contained a secret of its stage" in project.headrace("logs", "latest", "uses").out
+
+
 def test_a_task_whose_value_was_masked_warns_in_its_own_run_and_in_runs_that_reuse_it(project: Project) -> None:
     project.write(
         "flow.py",

@@ -170,12 +170,17 @@ class Desk:
         return ref
 
     def _warn(self, here: Here) -> None:
-        """Log a warning if a secret was masked in a value that the attempt saved."""
+        """Log a warning if a secret was masked in a value that the attempt saved.
+
+        This isn't `define.log.warn`: the user's code may have failed by now, or may have closed or replaced
+        `sys.stderr`. Neither that nor a full store may change the attempt's result.
+        """
         if self._has_masked:
             self._has_masked = False
             with suppress(OSError):  # the user's code closed stderr, or the disk is full
                 os.write(2, f"warning: {MASKED}\n".encode())
-            here.log(WARNING, MASKED)
+            with suppress(HeadraceError):
+                here.log(WARNING, MASKED)
 
     def _remark(self) -> None:
         """Send the remarks about an attempt to the driver, for the user. Each remark is sent only once."""

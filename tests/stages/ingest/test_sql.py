@@ -161,6 +161,25 @@ def test_a_column_of_several_kinds_is_an_error_wherever_the_odd_value_is(
     assert few.column(2).to_pylist() == [value] * 500
 
 
+def test_as_many_text_columns_of_sqlite_are_read_as_a_query_may_have(sqlite: Source) -> None:
+    names = [f"c{each}" for each in range(1_500)]
+    sqlite.run(f"create table wide ({', '.join(names)})")
+    sqlite.run(f"insert into wide values ({', '.join('?' * len(names))})", [["text"] * len(names)] * 2)
+    assert sql(sqlite.url, "select * from wide").num_columns == 1_500
+    sqlite.run("update wide set c1400 = 5 where rowid = 2")
+    assert "column `c1400` holds values of several kinds" in refused(SourceError, sqlite.url, "select * from wide")
+
+
+def test_the_hint_for_a_column_of_several_kinds_can_be_put_into_the_query(sqlite: Source) -> None:
+    sqlite.run('create table t ("my value")')
+    sqlite.run("insert into t values (?)", [(1,), ("one",)])
+    told = refused(SourceError, sqlite.url, 'select "my value" from t')
+    assert "column `my value` holds values of several kinds: integer, text" in told
+    cast, case = told.partition("cast it in the query: ")[2].split("; or read the values of one kind as null: ")
+    for advised, values in (cast, ["1", "one"]), (case, [1, None]):
+        assert sql(sqlite.url, f"select {advised} from t").to_pydict() == {"my value": values}
+
+
 def test_a_text_column_that_gets_numbers_is_an_error_of_the_next_increment(sqlite: Source) -> None:
     sqlite.run("create table orders (id integer primary key, at integer, value)")
     sqlite.run("insert into orders values (?, ?, ?)", [(1, 1, "much"), (5, 5, None)])

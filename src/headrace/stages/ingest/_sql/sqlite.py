@@ -25,6 +25,9 @@ BUSY_MS = 30_000
 BATCH_ROWS = 8192
 """The rows in a batch of the driver. The driver takes the types of the columns from the first batch."""
 
+ANY_OF = 500
+"""The most conditions in one sequence of `OR`: SQLite refuses expressions that are more than 1,000 levels deep."""
+
 TRIES = 20
 RACY_S = 0.02
 """Two writes to a file that are further apart than this, in seconds, give the file different times: the kernel's clock
@@ -141,18 +144,20 @@ class SqliteSession(Session):
         """Return whether all values of the text and bytes columns in `schema` are texts or bytes in the database too.
 
         The driver turns numbers beside texts into texts, and loses digits. Columns of numbers need no check, because
-        the driver refuses texts there. `typeof` doesn't load the values, so this takes a tenth of the read's time.
+        the driver refuses texts there. `typeof` doesn't load the values, so a scan takes a tenth of the read's time.
+        The database runs the query once more, though, so a slow join takes its time twice.
         """
         storage = [_storage_of(field.type) for field in schema]
         if not any(storage) or _ABOUT.match(statement.texts[0]):
             return True
         names = self._names_inside(statement, values)
-        odd = " OR ".join(
+        odd = [
             f"(typeof({column}) <> '{kind}' AND {column} IS NOT NULL)"  # faster than `NOT IN (...)`
             for column, kind in zip(map(quoted, names), storage, strict=True)
             if kind
-        )
-        return not self.one(statement.inside("SELECT 1 FROM (", f") WHERE {odd} LIMIT 1"), values)
+        ]
+        groups = [" OR ".join(odd[start : start + ANY_OF]) for start in range(0, len(odd), ANY_OF)]
+        return not self.one(statement.inside("SELECT 1 FROM (", f") WHERE ({') OR ('.join(groups)}) LIMIT 1"), values)
 
     def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
         """Return a schema that fits all of a query's rows, found from the type of each value.
@@ -203,10 +208,11 @@ def _type_of(name: str, kinds: str, before: Any) -> Any:
         case ["blob"]:
             return pa.binary()
         case several:
+            column = name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else quoted(name)
             raise SourceError(
                 f"column `{name}` holds values of several kinds: {', '.join(several)}",
-                hint=f"cast it in the query: CAST({name} AS TEXT) AS {name}; or read the values of one kind as null: "
-                f"CASE typeof({name}) WHEN '{several[-1]}' THEN NULL ELSE {name} END AS {name}",
+                hint=f"cast it in the query: CAST({column} AS TEXT) AS {column}; or read the values of one kind as "
+                f"null: CASE typeof({column}) WHEN '{several[-1]}' THEN NULL ELSE {column} END AS {column}",
             )
 
 

@@ -156,13 +156,21 @@ def test_a_read_begins_before_the_watermark_by_the_overlap(reached: Any, overlap
 
 
 @pytest.mark.parametrize(
-    ("reached", "overlap"),
-    [(dt.date(1, 1, 2), "10d"), (10, "1h"), ("abc", "1h"), ("2026-99-99", "1h"), (dt.date(2026, 1, 1), "soon")],
+    ("reached", "overlap", "advice"),
+    [
+        (dt.date(1, 1, 2), "10d", "before the year 1: give a shorter `overlap=`"),
+        ("0001-01-02", "10d", "before the year 1: give a shorter `overlap=`"),
+        (10, "1h", "give a number for numbers"),
+        ("abc", "1h", "the highest text isn't a time"),
+        ("2026-99-99", "1h", "the highest text isn't a time"),
+        (dt.date(2026, 1, 1), "soon", "give it with its unit"),
+    ],
 )
-def test_an_overlap_that_does_not_fit_is_refused(reached: Any, overlap: Any) -> None:
+def test_an_overlap_that_does_not_fit_is_refused(reached: Any, overlap: Any, advice: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         begin(reached, overlap, "at")
     assert caught.value.hint
+    assert advice in caught.value.hint
 
 
 def test_a_watermark_is_the_highest_and_never_null() -> None:

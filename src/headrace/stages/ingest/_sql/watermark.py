@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import re
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -138,7 +137,13 @@ def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
     """
     if overlap is None or overlap == 0:
         return reached
-    with suppress(OverflowError, ValueError):  # before the earliest time; a text such as 2026-99-99
+    hint = 'give a number for numbers, a time such as "15m" for dates and times'
+    if isinstance(reached, str):
+        hint = (
+            "the highest text isn't a time: correct its row at the source, or leave `overlap=` out if none of the texts"
+            " is one; if the cursor has stored it already, set it back: `headrace rewind CURSOR --to-version N`"
+        )
+    try:
         match reached:
             case bool():
                 pass
@@ -155,12 +160,10 @@ def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
                 return _earlier_text(found, seconds(overlap, name="overlap"))
             case _:
                 pass
-    hint = 'give a number for numbers, a time such as "15m" for dates and times'
-    if isinstance(reached, str):
-        hint = (
-            "the highest text isn't a time: correct its row at the source, or leave `overlap=` out if none of the texts"
-            " is one; if the cursor has stored it already, set it back: `headrace rewind CURSOR --to-version N`"
-        )
+    except OverflowError:
+        hint = "the read would begin before the year 1: give a shorter `overlap=`"
+    except ValueError:
+        pass  # a text such as 2026-99-99
     raise DefinitionError(
         f"an overlap of {overlap!r} can't be taken from the watermark `{name}`, which is {reached!r:.80}", hint=hint
     )

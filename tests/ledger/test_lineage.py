@@ -8,7 +8,7 @@ import pytest
 
 from headrace.errors import NotFoundError
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.views.lineage import Lineage
+from headrace.ledger.views.lineage import Lineage, _Run
 from headrace.ledger.views.views import Views
 from headrace.run.events import Event, Renewed, Reused, Traced, encode_event
 from headrace.run.ports import TaskRow
@@ -290,6 +290,40 @@ def test_a_long_chain_is_walked_without_recursion(ledger: Ledger, lineage: Linea
     store(ledger, [task_row(name, ordinal=i, out=blob(name)) for i, name in enumerate(names)], traced(*nodes))
     assert len(lineage.of_task(None, names[-1]).up) == 4999
     assert len(lineage.of_task(None, names[0]).down) == 4999
+
+
+def test_tasks_that_were_reused_under_other_names_are_found_at_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = 200
+
+    def grown(first: int) -> tuple[list[TaskRow], Traced]:
+        names = [f"t[{i}]" for i in range(many)]
+        rows = [
+            task_row(
+                name, "reused" if first else "succeeded", ordinal=i, key=f"k{i + first}", out=blob(f"t{i + first}")
+            )
+            for i, name in enumerate(names)
+        ]
+        whole = node("whole", parts=Many("list", tuple(Out(name) for name in names)))
+        return [*rows, task_row("whole", ordinal=many, out=TABLE)], traced(*map(node, names), whole)
+
+    rows, trace = grown(1)
+    made, _ = grown(0)
+    one = store(ledger, [*made, task_row(f"t[{many}]", ordinal=many + 1, key=f"k{many}", out=blob("last"))], trace)
+    again = [Reused(task=row.name, key=row.key or "", out=RAW, run=one, why="same", inputs=b"") for row in rows[:many]]
+    two = store(ledger, rows, trace, *again)
+
+    asked: list[str] = []
+    told: list[str | None] = []
+    result, story = _Run.result, Views.story
+    monkeypatch.setattr(_Run, "result", lambda run, name: (asked.append(name), result(run, name))[1])
+    monkeypatch.setattr(Views, "story", lambda views, run=None: (told.append(run), story(views, run))[1])
+    with Views(ledger.address) as views:
+        up = Lineage(views).of_task(two, "whole").up
+    assert [(step.run, step.task) for step in up] == [(one, f"t[{i + 1}]") for i in range(many)]
+    assert len(asked) < 10 * many
+    assert len(told) == len(set(told))
 
 
 def test_an_artifact_that_no_task_gave_is_an_error(ledger: Ledger, lineage: Lineage) -> None:

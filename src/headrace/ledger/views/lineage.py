@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from headrace.errors import NotFoundError
 from headrace.ledger.views.rows import OutputView, outputs
 from headrace.ledger.views.views import Views
+from headrace.run.events import Reused
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref, blobs, within
 from headrace.spec.graph import Arg, Const, Node, Out, Secret, constants, outs
@@ -83,6 +84,7 @@ class Lineage:
         self._views = views
         self._run = cache(self._load)
         self._had = cache(self._reused)
+        self._told = cache(self._heard)
         self._numbered = cache(lambda number: self._run(views.run_id(number)))
 
     def of_task(self, run: str | None, task: str, part: Ref | None = None) -> Trail:
@@ -176,10 +178,10 @@ class Lineage:
         except NotFoundError:
             return run, name
         result = run.result(name)
-        return next(
-            ((maker, each) for each in (name, *maker.rows) if each in maker.rows and maker.result(each) == result),
-            (run, name),
-        )
+        if name in maker.rows and maker.result(name) == result:
+            return maker, name
+        found = maker.named.get(result)
+        return (run, name) if found is None else (maker, found)
 
     def _again(self, step: Step, reuses: Mapping[tuple[str, str | None], Sequence[int]]) -> tuple[str, ...]:
         result = self._run(step.run).result(step.task)
@@ -197,15 +199,20 @@ class Lineage:
         return [self._numbered(number) for number in sorted(numbers, reverse=True)[:RUNS]]
 
     def _load(self, run: str) -> _Run:
-        story = self._views.story(run)
-        origins = {event.task: self._maker(run, event.key) for event in story.reused}
+        nodes, reused = self._told(run)
+        origins = {event.task: self._maker(run, event.key) for event in reused}
         rows = self._views.rows(run)
         whole: dict[str, set[str]] = {}
         for row in rows:
             if row.parent is not None:
                 whole.setdefault(row.parent, set()).add(origins.get(row.name, run))
         origins = {**{name: min(found) for name, found in whole.items() if len(found) == 1}, **origins}
-        return _Run(run, {row.name: row for row in rows}, story.nodes, origins)
+        return _Run(run, {row.name: row for row in rows}, nodes, origins)
+
+    def _heard(self, run: str) -> tuple[Mapping[str, Node], Sequence[Reused]]:
+        """Return the nodes and reused results that a run's events name."""
+        story = self._views.story(run)
+        return story.nodes, story.reused
 
     def _maker(self, run: str, key: str) -> str:
         """Return the run that made a result which this run reused. The search follows a chain of reuse, since the run
@@ -219,7 +226,7 @@ class Lineage:
     def _reused(self, run: str) -> dict[str, str]:
         """Return, by key, the run from which each reused result came. If the run was forgotten, the dict is empty."""
         try:
-            reused = self._views.story(run).reused
+            _, reused = self._told(run)
         except NotFoundError:
             return {}
         return {event.key: event.run or run for event in reversed(reused)}  # for equal tasks, the first counts
@@ -334,6 +341,11 @@ class _Run:
         if row.key is None and (elements := self._elements.get(name)):
             return tuple(self.result(each) for each in elements)
         return self._origins.get(name, self.id) if row.state == "reused" else self.id, row.key or name
+
+    @cached_property
+    def named(self) -> Mapping[tuple[object, ...], str]:
+        """The first task with each result, by the result as `result` returns it."""
+        return {self.result(name): name for name in reversed(list(self.rows))}
 
     @cached_property
     def reused(self) -> frozenset[tuple[object, ...]]:

@@ -42,16 +42,17 @@ class PastCode:
     def __init__(self, views: Views) -> None:
         self._views = views
         self._stories: dict[str, Story] = {}
-        self._changed: dict[tuple[str, str], Sequence[str]] = {}
+        self._changed: dict[tuple[str, str, str], Sequence[str]] = {}
 
     def changed(self, run: str, node: Node, stage: Stage) -> Sequence[str]:
         """Return the names of the parts of the code of a node's stage that differ from those in an earlier run."""
-        known = self._changed.get((run, node.name))
-        if known is None:
-            before = stage_then(self._story(run), node.name, stage)
-            known = () if before is None else [part.name for part, _ in differing(before.code, stage.code)]
-            self._changed[run, node.name] = known
-        return known
+        before = stage_then(self._story(run), node.name, stage)
+        if before is None:
+            return ()
+        place = run, before.function, stage.function  # not the node: many nodes may call one stage
+        if place not in self._changed:
+            self._changed[place] = [part.name for part, _ in differing(before.code, stage.code)]
+        return self._changed[place]
 
     def changed_given(self, run: str, node: Node, codes: Mapping[str, Code], change: Change) -> Sequence[str]:
         """Return the names of the parts that differ from an earlier run in the code of a task's function arguments."""
@@ -119,8 +120,8 @@ def sources_kept(views: Views, run: str) -> list[str]:
 
 def cursors_past_rows(views: TrackingViews, run: str) -> list[str]:
     """Return the names of the cursors that a run has advanced past rows that a new run doesn't get again."""
-    story = views.story(run)
     moved = [each for each in views.cursors() if each.run == run]
+    story = views.story(run) if moved else Story()
     return [each.name for each in moved if each.task is None or _passes_rows(story.nodes.get(each.task), story)]
 
 

@@ -123,19 +123,52 @@ def test_a_gate_that_failed_is_named_with_its_rule_whether_or_not_a_task_waits_f
     assert done.code == 0, done.err
     shown = empty("show", "latest").out
     rules = {"classification": "fails: AUC >= 0.99", "gate": "fails: AUC >= 0.98"}
+    assert "`classification`, `gate` said no: `headrace show" in done.err
     for gate, rule in rules.items():
-        assert f"`{gate}` said no: `headrace show" in done.err
-        assert f"`{gate}` says no: no task skipped\n  {rule}\n    AUC is 0." in shown
+        assert f"`{gate}` says no; no task waited for it\n  {rule}\n    AUC is 0." in shown
     gates = empty("show", "latest", "--json").json["gates"]
     assert [(each["gate"], each["tasks"], [rule["rule"] for rule in each["rules"]]) for each in gates] == [
         ("classification", [], ["AUC >= 0.99"]),
         ("gate", [], ["AUC >= 0.98"]),
     ]
     assert empty("show", "latest", "--to", "page.html").code == 0
-    assert "no task skipped" in (empty.folder / "page.html").read_text()
+    assert "no task waited for it" in (empty.folder / "page.html").read_text()
 
 
 def test_run_show_and_resume_print_one_object(ran: tuple[Shell, dict[str, Any]]) -> None:
     shell, run = ran
     assert shell("show", run["run"], "--json").json == run
     assert shell("resume", run["run"], "--json").json == run
+
+
+SWEEP = """
+from typing import NamedTuple
+
+import headrace as hr
+from headrace.spec.report import Report
+
+
+class Found(NamedTuple):
+    passed: bool
+    report: Report
+
+
+@hr.stage(kind="evaluate")
+def judge(depth: int) -> Found:
+    return Found(False, Report(title="Judged", passed=False))
+
+
+@hr.pipeline
+def flow() -> None:
+    judge.map(depth=list(range(12)))
+"""
+
+
+def test_gates_for_which_the_same_tasks_waited_share_a_line_at_the_end_of_a_run(empty: Shell) -> None:
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", SWEEP)
+    done = empty("run", "flow")
+    assert done.code == 0, done.err
+    (hint,) = [line for line in done.err.splitlines() if "said no" in line]
+    assert "`judge[depth=0]`, `judge[depth=1]`, `judge[depth=2]` and 9 more said no: `headrace show " in hint
+    assert empty("show", "latest").out.count("no task waited for it") == 12

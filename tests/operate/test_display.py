@@ -283,12 +283,12 @@ if __name__ == "__main__":
     told = json.loads(ran.stdout)
     assert told["warning"] == ["odd", "a row of `table` is <odd>"]
     assert told["gate"] == ["odd", ["publish"]]
-    for words in ("`odd` warns: a row of `table` is <odd>", "`odd` says no: publish skipped"):
+    for words in ("`odd` warns: a row of `table` is <odd>", "`odd` says no: `publish` skipped"):
         assert words in shown.stdout
         assert all(words in text for text in told["texts"])
     for page in told["pages"]:
         assert "<code>odd</code> warns: a row of <code>table</code> is &lt;odd&gt;" in page
-        assert "<code>odd</code> says no: publish skipped" in page
+        assert "<code>odd</code> says no: <code>publish</code> skipped" in page
 
 
 def test_of_many_warnings_the_first_are_shown_and_the_rest_counted() -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.inspect.argument_code import code_given
-from headrace.inspect.gates import Rule, refusal, rules
+from headrace.inspect.gates import Rule, refusal
 from headrace.inspect.history import differing, stage_then
 from headrace.inspect.metrics.metrics import Load, loader
 from headrace.inspect.stage_code import changed_lines, lines_of, sources
@@ -113,7 +113,7 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
         places = [_platform(views, each.run, at) for each, at in ((earlier, was), (view, stage))]
         if places[0] != places[1]:
             differences.append(Difference(kind="platform", name="platform", before=places[0], after=places[1]))
-    held = refusal(views, view.run, name) if row.state == "skipped" else None
+    held = refusal(views, view.run, name, load) if row.state == "skipped" else None
     return Explanation(
         run=view.run,
         task=row.name,
@@ -124,7 +124,7 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
         differences=tuple(differences),
         notes=() if stage is None else stage.code.notes,
         gate=None if held is None else held.gate,
-        rules=() if held is None else tuple(rules(views, view.run, held.gate, load)),
+        rules=() if held is None else held.rules,
         elements=_elements(views, view.run, row.name) if node is not None and node.over else (),
     )
 

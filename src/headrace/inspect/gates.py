@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import msgspec
 from msgspec import Struct
 
-from headrace.errors import HeadraceError, NotFoundError
+from headrace.errors import HeadraceError, listed
 from headrace.inspect.metrics.metrics import Load, reports
-from headrace.inspect.views import EVALUATE, Views
+from headrace.inspect.refused import EVALUATE, decode_ref, passed
+from headrace.inspect.views import Views
 from headrace.plan.resolve import Unmappable, follow, truth
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const, Node, Out, outs
-from headrace.spec.intent import REPORT
 from headrace.spec.report import Report
 from headrace.spec.stage import function_name
 from headrace.stages.evaluate._gate.gate import judge
@@ -55,9 +54,6 @@ def _value(arg: object, out: Callable[[str], Ref | None], load: Load) -> object:
         return None
 
 
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
-
-
 class Rule(Struct, frozen=True, kw_only=True):
     """A rule in a report of `task` that does not hold, and the reason. `holds` is None if the data are not enough to
     decide it."""
@@ -80,9 +76,14 @@ class Refusal(Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...]
 
     @property
+    def effect(self) -> str:
+        """A text that follows "`gate` says no": the tasks that were skipped because of the gate."""
+        return f": {listed(self.tasks, 20)} skipped" if self.tasks else "; no task waited for it"
+
+    @property
     def sentence(self) -> str:
         """A text that names the gate and the tasks that were skipped because of it."""
-        return f"`{self.gate}` says no: {', '.join(self.tasks) or 'no task'} skipped"
+        return f"`{self.gate}` says no{self.effect}"
 
 
 class Held(Refusal, frozen=True, kw_only=True):
@@ -91,66 +92,96 @@ class Held(Refusal, frozen=True, kw_only=True):
     rules: tuple[Rule, ...]
 
 
+class _Run(Struct, frozen=True):
+    """The rows and nodes of a run, by task. They are read once for all of a run's gates."""
+
+    rows: Mapping[str, TaskRow]
+    nodes: Mapping[str, Node]
+
+    @classmethod
+    def read(cls, views: Views, run: str) -> _Run:
+        return cls({row.name: row for row in views.rows(run)}, views.story(run).nodes)
+
+    def out(self, task: str) -> Ref | None:
+        row = self.rows.get(task)
+        return None if row is None or row.out is None else decode_ref(row.out)
+
+    def is_gate(self, row: TaskRow, ref: Ref) -> bool:
+        """Return whether a task whose output `ref` says no is a gate: an evaluation, or a call of `evaluate.gate`."""
+        node = self.nodes.get(row.parent or row.name)
+        return bool(ref.parts) or (node is not None and node.stage.partition("#")[0] == GATE)
+
+    def refuser(self, node: Node) -> str | None:
+        """Return the task that `when=` of a skipped task names, if its value is false."""
+        row = self.rows.get(node.name)
+        if node.when is None or row is None or row.state != "skipped" or (whole := self.out(node.when.task)) is None:
+            return None
+        try:
+            return node.when.task if truth(follow(whole, node.when.path)) is False else None
+        except Unmappable:
+            return None
+
+    def refusals(self) -> list[Refusal]:
+        tasks_by_gate: dict[str, list[str]] = {}
+        for row in self.rows.values():
+            ref = self.out(row.name) if row.kind == EVALUATE else None
+            if ref is not None and passed(ref) is False and self.is_gate(row, ref):
+                tasks_by_gate[row.name] = []
+        for node in self.nodes.values():
+            if (gate := self.refuser(node)) is not None:
+                tasks_by_gate.setdefault(gate, []).append(node.name)
+        return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in tasks_by_gate.items()]
+
+    def rules(self, gate: str, load: Load) -> list[Rule]:
+        """Return the rules of a gate that do not hold.
+
+        If it is known which rules the gate checked, only these are searched. Otherwise the gate's own reports are
+        searched. If no such rule is found in them, the reports of the tasks whose outputs the gate takes are searched.
+        """
+        node = self.nodes.get(gate)
+        report = asked(node, self.out, load)
+        if report is not None:
+            return list(_unmet(gate, report))
+        broken = list(self._broken([gate], load))
+        return broken or list(self._broken([] if node is None else dict.fromkeys(_needed(node)), load))
+
+    def _broken(self, tasks: Iterable[str], load: Load) -> Iterator[Rule]:
+        for task in tasks:
+            for report in reports(self.out(task), load):
+                yield from _unmet(task, report)
+
+
 def refusals(views: Views, run: str) -> list[Refusal]:
     """Return a run's gates that have a false value, whether or not a task waits for them.
 
     These are the tasks whose value caused a task to be skipped, calls of `evaluate.gate`, and evaluations.
     """
-    rows = views.rows(run)
-    failed = [row for row in rows if row.kind == EVALUATE and _passed(row) is False]
-    if not failed and all(row.state != "skipped" for row in rows):
-        return []  # without reading the run's events
-    nodes = views.story(run).nodes
-    tasks_by_gate: dict[str, list[str]] = {row.name: [] for row in failed if _is_gate(row, nodes)}
-    for node in nodes.values():
-        if node.when is not None and _said_no(views, run, node):
-            tasks_by_gate.setdefault(node.when.task, []).append(node.name)
-    return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in tasks_by_gate.items()]
+    return _Run.read(views, run).refusals()
 
 
 def held(views: Views, run: str, load: Load) -> tuple[Held, ...]:
     """Return a run's gates that have a false value, each with its rules that do not hold."""
+    found = _Run.read(views, run)
     return tuple(
-        Held(gate=each.gate, tasks=each.tasks, rules=tuple(rules(views, run, each.gate, load)))
-        for each in refusals(views, run)
+        Held(gate=each.gate, tasks=each.tasks, rules=tuple(found.rules(each.gate, load))) for each in found.refusals()
     )
 
 
-def refusal(views: Views, run: str, task: str) -> Refusal | None:
+def refusal(views: Views, run: str, task: str, load: Load) -> Held | None:
     """Return the gate that caused a task to be skipped, or None. If the task was skipped because a task that it depends
     on was skipped, return the gate of that task."""
-    nodes = views.story(run).nodes
+    found = _Run.read(views, run)
     rest, seen = [task], {task}
     for name in rest:
-        node, row = nodes.get(name), _row(views, run, name)
+        node, row = found.nodes.get(name), found.rows.get(name)
         if node is None or row is None or row.state != "skipped":
             continue
-        if node.when is not None and _said_no(views, run, node):
-            return Refusal(gate=node.when.task, tasks=(name,))
+        if (gate := found.refuser(node)) is not None:
+            return Held(gate=gate, tasks=(name,), rules=tuple(found.rules(gate, load)))
         before = [*_needed(node), *node.after, *([node.when.task] if node.when else [])]
         rest += [each for each in dict.fromkeys(before) if each not in seen]
         seen.update(before)
     return None
-
-
-def rules(views: Views, run: str, gate: str, load: Load) -> list[Rule]:
-    """Return the rules of a gate that do not hold.
-
-    If it is known which rules the gate checked, only these are searched. Otherwise the gate's own reports are searched.
-    If no such rule is found in them, the reports of the tasks whose outputs the gate takes are searched.
-    """
-    node = views.story(run).nodes.get(gate)
-    report = asked(node, lambda task: _out(views, run, task), load)
-    if report is not None:
-        return list(_unmet(gate, report))
-    broken = list(_broken(views, run, [gate], load))
-    return broken or list(_broken(views, run, [] if node is None else dict.fromkeys(_needed(node)), load))
-
-
-def _broken(views: Views, run: str, tasks: Iterable[str], load: Load) -> Iterator[Rule]:
-    for task in tasks:
-        for report in reports(_out(views, run, task), load):
-            yield from _unmet(task, report)
 
 
 def _unmet(task: str, report: Report) -> Iterator[Rule]:
@@ -159,48 +190,5 @@ def _unmet(task: str, report: Report) -> Iterator[Rule]:
             yield Rule(task=task, rule=verdict.rule, holds=verdict.holds, why=verdict.why)
 
 
-def _out(views: Views, run: str, task: str) -> Ref | None:
-    row = _row(views, run, task)
-    return None if row is None or row.out is None else _decode_ref(row.out)
-
-
-def _passed(row: TaskRow) -> bool | None:
-    """Return the truth of a task's output `passed` if the task returned one with a report, else of its whole output.
-    Return None if this isn't a boolean."""
-    if row.out is None:
-        return None
-    ref = _decode_ref(row.out)
-    parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
-    if any(part.type == REPORT for part in parts.values()):
-        return truth(parts["passed"]) if "passed" in parts else None
-    return truth(ref)
-
-
-def _is_gate(row: TaskRow, nodes: Mapping[str, Node]) -> bool:
-    """Return whether a task that returned False in `_passed` is a gate: an evaluation, or a call of `evaluate.gate`."""
-    node = nodes.get(row.parent or row.name)
-    is_bare = row.out is not None and not _decode_ref(row.out).parts
-    return not is_bare or (node is not None and node.stage.partition("#")[0] == GATE)
-
-
-def _said_no(views: Views, run: str, node: Node) -> bool:
-    """Return whether a task was skipped because the value that its `when=` names is false."""
-    row = _row(views, run, node.name)
-    source = None if node.when is None else _row(views, run, node.when.task)
-    if row is None or row.state != "skipped" or source is None or source.out is None or node.when is None:
-        return False
-    try:
-        return truth(follow(_decode_ref(source.out), node.when.path)) is False
-    except Unmappable:
-        return False
-
-
 def _needed(node: Node) -> list[str]:
     return [out.task for _, arg in node.args for out in outs(arg)]
-
-
-def _row(views: Views, run: str, task: str) -> TaskRow | None:
-    try:
-        return views.task(run, task)
-    except NotFoundError:
-        return None

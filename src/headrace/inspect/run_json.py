@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.inspect.metrics.curves import with_metrics
-from headrace.inspect.views import RunView, Views, may_have_refused, up_to_now
+from headrace.inspect.refused import may_have_refused
+from headrace.inspect.views import RunView, Views, up_to_now
 from headrace.inspect.warnings import Warned, all_warnings
 from headrace.project.project import Project
 

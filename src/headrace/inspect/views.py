@@ -29,7 +29,6 @@ from headrace.run.duration import Duration
 from headrace.run.ports import LIVE, TaskLine
 
 __all__ = [
-    "EVALUATE",
     "GONE",
     "LIVE",
     "TASK_NUMBERS",
@@ -48,16 +47,11 @@ __all__ = [
     "attempt_views",
     "in_words",
     "maps",
-    "may_have_refused",
     "read",
     "stages_of",
     "took_s",
     "up_to_now",
 ]
-
-
-EVALUATE = "evaluate"
-"""The kind of tasks that judge models."""
 
 
 class TaskNumber(NamedTuple):
@@ -127,12 +121,6 @@ def took_s(views: Views, run: RunView, now: float) -> float:
     for event in views.events(run.run) if is_gone else views.events_until_taken(run.run):
         worked.hear(event)
     return worked.seconds(None if is_gone else now)
-
-
-def may_have_refused(views: Views, run: str) -> bool:
-    """Return whether a run may have gates that failed: it has evaluations or skipped tasks. The ledger answers this
-    from its sums, without reading the run's tasks."""
-    return any(stage.kind == EVALUATE or "skipped" in stage.states for stage in views.stages(run))
 
 
 def up_to_now(views: Views, run: RunView) -> RunView:

@@ -15,6 +15,7 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import say_metrics
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
+from headrace.inspect.refused import may_have_refused
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import (
     TASK_NUMBERS,
@@ -23,7 +24,6 @@ from headrace.inspect.views import (
     TaskView,
     Views,
     maps,
-    may_have_refused,
     read,
     stages_of,
     took_s,

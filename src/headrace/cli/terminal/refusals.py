@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headrace.cli.terminal.terminal import say
-from headrace.inspect.gates import Rule, refusals, rules
+from headrace.inspect.gates import Rule, held
 from headrace.inspect.metrics.metrics import loader
 from headrace.inspect.views import Views
 from headrace.project.project import Project
@@ -14,11 +14,10 @@ from headrace.project.state import reading_store
 
 def say_refusals(project: Project, views: Views, run: str) -> None:
     """For each gate of a run, print the tasks that the gate held back, and the rules that don't hold."""
-    load = loader(reading_store(project))
-    for each in refusals(views, run):
+    for each in held(views, run, loader(reading_store(project))):
         say()
         say(each.sentence, "bold")
-        say_rules(rules(views, run, each.gate, load), each.gate)
+        say_rules(each.rules, each.gate)
 
 
 def say_rules(broken: Iterable[Rule], gate: str) -> None:

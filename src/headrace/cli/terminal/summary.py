@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from itertools import islice
 
 from headrace.cli.terminal.progress_lines import PlainObserver
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
 from headrace.inspect.history import cursors_past_rows, sources_kept
+from headrace.inspect.refused import may_have_refused
 from headrace.inspect.run_json import run_object
-from headrace.inspect.views import RunView, Views, may_have_refused, read
+from headrace.inspect.views import RunView, Views, read
 from headrace.inspect.warnings import warnings
 from headrace.operate.bundle import is_of_notebook
 from headrace.operate.progress.observer import Observer
@@ -62,11 +64,7 @@ def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
     tell_warnings(views, view.run)
     _tell_unreusable(views, view.run)
     if view.state == "succeeded" and may_have_refused(views, view.run):
-        refusals = importlib.import_module("headrace.inspect.gates").refusals  # it loads the codecs
-        for each in refusals(views, view.run):
-            held = ", ".join(f"`{task}`" for task in each.tasks)
-            to = f" to {held}" if held else ""
-            tell(f"`{each.gate}` said no{to}: `headrace show {view.run}` says why", label="hint:")
+        _tell_refusals(views, view.run)
     if view.why:
         tell(observer.shorten(view.why) if isinstance(observer, PlainObserver) else view.why)
     if view.state == "failed":
@@ -84,6 +82,19 @@ def tell_warnings(views: Views, run: str) -> None:
         tell(f"{each.who}: {each.text}", label="warning:")
     if len(found) > SHOWN:
         tell(f"{len(found) - SHOWN} more warnings: `headrace show {run}`", label="hint:")
+
+
+def _tell_refusals(views: Views, run: str) -> None:
+    """Print which gates said no, and to which tasks. Gates for which the same tasks waited share a line."""
+    refusals = importlib.import_module("headrace.inspect.gates").refusals  # it loads the codecs
+    gates_by_tasks: dict[tuple[str, ...], list[str]] = {}
+    for each in refusals(views, run):
+        gates_by_tasks.setdefault(each.tasks, []).append(each.gate)
+    for tasks, gates in islice(gates_by_tasks.items(), SHOWN):
+        to = f" to {listed(tasks, 3)}" if tasks else ""
+        tell(f"{listed(gates, 3)} said no{to}: `headrace show {run}` says why", label="hint:")
+    if len(gates_by_tasks) > SHOWN:
+        tell(f"{len(gates_by_tasks) - SHOWN} more that said no: `headrace show {run}`", label="hint:")
 
 
 def _tell_unreusable(views: Views, run: str) -> None:

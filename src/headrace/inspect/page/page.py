@@ -7,7 +7,6 @@ import base64
 from collections import Counter
 from collections.abc import Iterator
 
-from headrace.errors import listed
 from headrace.inspect.gates import Held, Rule
 from headrace.inspect.page.curves import curves
 from headrace.inspect.page.document import document, section, time_of
@@ -59,7 +58,7 @@ def _held(held: Held) -> Markup:
         tag(
             "p",
             tag("strong", ticked(f"`{held.gate}` says no")),
-            ticked(f": {listed(held.tasks, 20) or 'no task'} skipped"),
+            ticked(held.effect),
         ),
         (_rule(each, held.gate) for each in held.rules),
         class_="failure",

@@ -673,6 +673,10 @@ SELECT * FROM tasks WHERE run = :run AND name = :name
 -- All columns of a run's tasks.
 SELECT * FROM tasks WHERE run = :run
 
+--- task_rows_of_kind
+-- All columns of a run's tasks of one kind.
+SELECT * FROM tasks WHERE run = :run AND kind = :kind
+
 --- task_outs
 -- The outputs of a run's tasks.
 SELECT name, out FROM tasks WHERE run = :run AND out IS NOT NULL

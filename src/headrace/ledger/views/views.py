@@ -157,9 +157,13 @@ class Views:
             raise NotFoundError(f"run `{line.id}` has no task `{task}`", hint=near(task, names, "its tasks are"))
         return rows[0]
 
-    def rows(self, run: str | None = None) -> list[TaskRow]:
-        """Return the full rows of a run's tasks, in their order."""
-        rows = self._query.read(TASK_ROWS, self._sql.TASK_ROWS, self._query.run(run).number)
+    def rows(self, run: str | None = None, *, kind: str | None = None) -> list[TaskRow]:
+        """Return the full rows of a run's tasks, in their order. With `kind`, only tasks of this kind are returned."""
+        number = self._query.run(run).number
+        if kind is None:
+            rows = self._query.read(TASK_ROWS, self._sql.TASK_ROWS, number)
+        else:
+            rows = self._query.read(TASK_ROWS, self._sql.TASK_ROWS_OF_KIND, number, kind)
         return sorted(rows, key=lambda row: row.ordinal)
 
     def runs_holding(self, digest: str) -> set[int]:

@@ -23,7 +23,7 @@ from headrace.define.cursor import Cursor
 from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError
 from headrace.stages import ingest
 from headrace.stages.ingest._sql.opening import session
-from headrace.stages.ingest._sql.reading import since
+from headrace.stages.ingest._sql.reading import since, version_of
 from headrace.stages.ingest._sql.session import Session
 from headrace.stages.ingest._sql.stages import Held, read_on
 from headrace.stages.ingest._sql.statement import parse
@@ -366,6 +366,21 @@ def test_the_state_of_an_sqlite_file_changes_with_each_commit(sqlite: Source, mo
                 with session(sqlite.url, {}, None, Path.cwd()) as opened:
                     assert (opened.version() in seen) == again
                     seen.add(opened.version())
+
+
+@pytest.mark.parametrize("probe", [None, "count", "select count(*) from orders"])
+def test_the_version_of_a_source_tells_how_it_is_read(
+    source: Source, monkeypatch: pytest.MonkeyPatch, probe: str | None
+) -> None:
+    source.make_orders(1)
+    query = parse("select * from orders", "postgresql" if source.kind == "postgresql" else "sqlite")
+    secrets = {"PW": PASSWORD}
+    with session(source.url, secrets, None, Path.cwd()) as opened:
+        before = version_of(opened, query, {}, probe)
+        assert before is not None
+        assert before.endswith(", read 2") == (source.kind == "sqlite")
+        monkeypatch.setattr(type(opened), "reads", ", read otherwise")
+        assert version_of(opened, query, {}, probe) != before
 
 
 def test_a_read_sees_one_state(source: Source) -> None:

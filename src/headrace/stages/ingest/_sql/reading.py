@@ -22,8 +22,11 @@ def version_of(session: Session, statement: Statement, values: Mapping[str, Any]
     If `probe` is None, the version is the database's own version. Otherwise it is the value of `probe`: an expression
     over the query's rows (`max(updated_at)`; `count` means `count(*)`), or a separate query.
     """
-    if probe is None:
-        return session.version()
+    seen = session.version() if probe is None else _probed(session, statement, values, probe)
+    return None if seen is None else seen + session.reads
+
+
+def _probed(session: Session, statement: Statement, values: Mapping[str, Any], probe: str) -> str:
     if _QUERY.match(probe):
         asked = parse(probe, session.dialect)
     else:

@@ -44,6 +44,9 @@ class Session:
 
     dialect: ClassVar[Dialect] = "other"
     begins: ClassVar[str] = "BEGIN"
+    reads: ClassVar[str] = ""
+    """The end of each version of the data. It is changed if the same data of these databases is read differently, so
+    that no result of an earlier Headrace is reused. The versions of the stages are for all databases."""
 
     def __init__(self, database: Any, shown: str) -> None:
         self.shown = shown

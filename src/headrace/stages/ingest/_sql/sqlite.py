@@ -46,6 +46,7 @@ class SqliteSession(Session):
     """A connection to an SQLite file."""
 
     dialect: ClassVar[Dialect] = "sqlite"
+    reads: ClassVar[str] = ", read 2"  # since then, columns of several kinds are refused
 
     def __init__(self, path: Path, shown: str) -> None:
         self._path = path

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from headrace.backends.simulated.behaviour import Ask, Behaviour, Death, Decline, Say, Tracing, Wait, tracing
-from headrace.errors import PlacementError, ProjectError, RefusedError, TraceError, UsageError
+from headrace.errors import PlacementError, ProjectError, RefusedError, RunCancelled, TraceError, UsageError
 from headrace.run.driver.driver import Driver
 from headrace.run.events import (
     Asked,
@@ -220,7 +220,7 @@ def test_a_cancel_while_the_new_code_is_traced_ends_that_resume_alone() -> None:
     before = [*record.bodies], dict(record.tasks), record.row
     clock = bed.cluster.clock
     bed.cluster.at(clock.monotonic() + 5.0, lambda: bed.ledger.signal("run-1", "cancel", by="ann"))
-    with pytest.raises(RefusedError, match="cancelled by ann, and the new code wasn't traced yet"):
+    with pytest.raises(RunCancelled, match="cancelled by ann, and the new code wasn't traced yet"):
         renew(bed, endless).drive()
     assert (record.bodies, record.tasks, record.row) == before
     assert renew(bed, tracing(chain(4).events())).drive().state == "succeeded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.errors import RefusedError
+from headrace.errors import RefusedError, RunCancelled
 from headrace.run.driver.audience import Audience
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
@@ -122,8 +122,10 @@ class Inbox:
         if by == USER:
             return KeyboardInterrupt()
         code = "the new code" if self._journal.is_open else "the pipeline"
-        hint = "give it more time with `--timeout`" if by == "policy" else "the run is as it was: resume it once more"
-        return RefusedError(f"{why}, and {code} wasn't traced yet", hint=hint)
+        message = f"{why}, and {code} wasn't traced yet"
+        if by == "policy":
+            return RefusedError(message, hint="give it more time with `--timeout`")
+        return RunCancelled(message, hint="the run is as it was: resume it once more")
 
     @property
     def _limit_s(self) -> float | None:

@@ -7,10 +7,20 @@ from itertools import product
 
 import pyarrow as pa
 import pytest
+from msgspec.msgpack import encode
+from msgspec.structs import replace
 
 from headrace.inspect.compare.gather import _metrics
-from headrace.inspect.compare.paired import are_apart
+from headrace.inspect.compare.paired import are_apart, pair
 from headrace.inspect.metrics.metrics import Reading
+from headrace.inspect.run_record import Material
+from headrace.inspect.views import RunView
+from headrace.run.story import Story
+from headrace.spec.artifact import Ref, gather
+from headrace.spec.graph import Node
+from headrace.spec.intent import REPORT
+from headrace.spec.stage import Stage
+from tests.ledger.samples import blob, task_row
 
 
 def predictions(rows: list[int], target: list[object], kind: pa.DataType | None = None) -> pa.Table:
@@ -44,6 +54,41 @@ def test_the_type_of_a_target_tells_only_where_it_cannot_be_the_same() -> None:
     assert not are_apart(whole, predictions([0, 1], [1.0, 2.0]))
     assert are_apart(whole, predictions([0, 1], ["yes", "no"]))
     assert are_apart(whole, predictions([0, 1], [[1], [2]]))
+
+
+def judged(*, model: str, table: str = "arrow:pyarrow.Table:a", target: str = "text:builtins.str:y") -> Material:
+    """The record of a run of an evaluation."""
+    inputs = [("model", model), ("table", table), ("target", target)]
+    out = gather([blob("rows"), replace(blob("report"), type=REPORT)], names=("predictions", "report"))
+    stage = Stage(name="regression", function="headrace.stages.evaluate._regression:regression")
+    return Material(
+        view=RunView(
+            run=model, pipeline="flow", state="succeeded", created=0.0, seconds=0.0, usd=0.0, params={}, why=""
+        ),
+        rows={"judge": task_row("judge", inputs=encode(inputs), out=out)},
+        story=Story(nodes={"judge": Node("judge", stage.function, ())}, stages={stage.function: stage}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "loaded"),
+    [
+        (judged(model="b"), 0),
+        (judged(model="b", table="arrow:pyarrow.Table:b"), 2),
+        (judged(model="b", target="text:builtins.str:z"), 2),
+    ],
+)
+def test_without_pairing_predictions_are_loaded_only_if_the_rows_may_differ(other: Material, loaded: int) -> None:
+    refs: list[Ref] = []
+    pair(judged(model="a"), other, "judge", refs.append, asked=False)
+    assert len(refs) == loaded
+
+
+def test_a_target_that_the_model_names_may_be_another_one() -> None:
+    refs: list[Ref] = []
+    unsaid = "json:builtins.NoneType:n"
+    pair(judged(model="a", target=unsaid), judged(model="b", target=unsaid), "judge", refs.append, asked=False)
+    assert len(refs) == 2
 
 
 def test_views_of_text_are_targets_as_texts_are() -> None:

@@ -35,6 +35,7 @@ from headrace.store.store import Store
 
 _VALUE_LIMIT = 80
 _NO_INPUTS = b"\x90"
+_CURSOR = "headrace.Cursor"
 _WIDTH = 120
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _KINDS = {"distribution": "package", "environment": "python"}
@@ -280,9 +281,13 @@ def _value(ref: Ref, load: Load, brief: str) -> _Given:
     The short form of the value of a ready-made stage's cursor says how far the stage has read its source."""
     if ref.codec == "file":
         return _Given(brief, _file_lines(ref, load))
-    held = dict(zip(ref.names or (), ref.parts or (), strict=False)).get("value")  # of a cursor
-    if held is not None and held.names and (words := reached(held, load)) is not None:
-        return _Given(f"{words} ({brief})")
+    given = _plain(ref, load, brief)
+    held = dict(zip(ref.names or (), ref.parts or (), strict=False)).get("value") if ref.type == _CURSOR else None
+    words = reached(held, load) if held is not None and held.names else None
+    return given if words is None else _Given(f"{words} ({brief})", given.lines)
+
+
+def _plain(ref: Ref, load: Load, brief: str) -> _Given:
     text = value_text(ref, load)
     if text is None:
         return _Given(brief)

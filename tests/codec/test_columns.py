@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError
@@ -83,7 +84,19 @@ def test_the_parts_that_have_columns_are_named(store: FolderStore) -> None:
     table = pa.table({"a": [1]})
     with pytest.raises(CodecError) as caught:
         columns({"rows": table, "count": 1, "frame": table.to_pandas()}, store, "a")
-    assert caught.value.hint == "load it whole, or a part of it that is a table: `TASK.rows`, `TASK.frame`"
+    assert caught.value.hint == "load it whole, or a part of it that is a table: `rows`, `frame`"
     with pytest.raises(CodecError) as caught:
         columns([1, [table]], store, "a")
     assert caught.value.hint == "load it whole"
+
+
+def test_a_part_whose_codec_is_not_installed_is_no_table(store: FolderStore) -> None:
+    codecs = Codecs()
+    ref = codecs.save({"rows": pa.table({"a": [1]}), "count": 1}, store)
+    parts = [
+        replace(part, codec="elsewhere") if name == "count" else part
+        for name, part in zip(ref.names or (), ref.parts or (), strict=True)
+    ]
+    with pytest.raises(CodecError) as caught:
+        codecs.load(replace(ref, parts=tuple(parts)), store, columns=["a"])
+    assert caught.value.hint == "load it whole, or a part of it that is a table: `rows`"

@@ -232,7 +232,7 @@ if __name__ == "__main__":
     assert told["part"] == ["b"]
     assert told["no part"] == "the output of `parted` has no part `2` it has 0, 1"
     assert "did you mean `parted`?" in told["no task"]
-    assert told["no columns"].endswith("or a part of it that is a table: `TASK.0`")
+    assert told["no columns"].endswith("or a part of it that is a table: `0`")
     assert told["no attribute"].startswith("'RunTask' object has no attribute 'stat'")
     assert told["table"] == ["run", "n"]
 

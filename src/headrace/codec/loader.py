@@ -86,12 +86,14 @@ class Loader:
         """Return words that name the parts of an artifact that are tables; empty if there are none."""
         parts = ref.parts or ()
         named = zip(ref.names or range(len(parts)), parts, strict=True)
-        tables = [
-            f"TASK.{name}"
-            for name, part in named
-            if part.codec != "parts" and isinstance(self._registry.named(part.codec), HasColumns)
-        ]
+        tables = [name for name, part in named if part.codec != "parts" and self._has_columns(part.codec)]
         return f", or a part of it that is a table: {listed(tables, 3)}" if tables else ""
+
+    def _has_columns(self, codec: str) -> bool:
+        try:
+            return isinstance(self._registry.named(codec), HasColumns)
+        except CodecError:  # a package that has it is missing
+            return False
 
     def check(self, ref: Ref) -> None:
         """Check the bytes of an artifact, if its codec can check them."""

@@ -195,7 +195,7 @@ def _words(kind: Any, told: Any, path: str) -> list[str]:
             for each in infos
         ]
         infos = [each for types in inner for type_ in types for each in _alternatives(type_)]
-        told = {} if index == "..." else told[name or int(index)]
+        told = told[name or int(index)] if told and index != "..." else {}  # the entry's key is unknown
     structs = [each for each in infos if isinstance(each, msgspec.inspect.StructType)]
     tagged = [each for each in structs if each.tag_field and told.get(each.tag_field) == each.tag]
     return sorted({field.encode_name for each in tagged or structs for field in each.fields})

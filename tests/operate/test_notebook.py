@@ -141,6 +141,12 @@ WRAPPED = """
 import functools
 import headrace as hr
 
+def doubled(function):
+    @functools.wraps(function)
+    def inner(value):
+        return 2 * function(value)
+    return inner
+
 @functools.lru_cache(maxsize=50)
 def fibonacci(n):
     return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
@@ -153,9 +159,24 @@ def size(value):
 def _(value: str):
     return len(value){more}
 
+@doubled
+@functools.singledispatch
+def twice(value):
+    return -1
+
+@twice.register
+def _(value: str):
+    return len(value){more}
+
+def plain(value):
+    return plain.dispatch
+
+plain.dispatch = 7
+
 @hr.stage
 def both(n: int) -> list[int]:
-    return [fibonacci(n), fibonacci.cache_parameters()["maxsize"], size("four"), size(None)]
+    sizes = [size("four"), size(None), twice("four"), twice(None)]
+    return [fibonacci(n), fibonacci.cache_parameters()["maxsize"], *sizes, plain(0)]
 
 @hr.pipeline
 def sizes() -> None:
@@ -166,11 +187,16 @@ def sizes() -> None:
 def test_functions_that_functools_wraps_reach_workers_from_a_notebook(project: Project) -> None:
     look = "run = sizes.run()\nprint(run['both'].value(), run['both'].state)"
     _, first, again, _, changed = play(
-        project.root, WRAPPED.format(more=""), look, look, WRAPPED.format(more=" + 1"), look
+        project.root,
+        WRAPPED.format(more=""),
+        look,
+        f"assert [size('called'), twice('called'), twice([])]\n{look}",
+        WRAPPED.format(more=" + 1"),
+        look,
     )
-    assert said(first) == "[832040, 50, 4, -1] succeeded\n"
-    assert said(again) == "[832040, 50, 4, -1] reused\n"
-    assert said(changed) == "[832040, 50, 5, -1] succeeded\n"
+    assert said(first) == "[832040, 50, 4, -1, 8, -2, 7] succeeded\n"
+    assert said(again) == "[832040, 50, 4, -1, 8, -2, 7] reused\n"
+    assert said(changed) == "[832040, 50, 5, -1, 10, -2, 7] succeeded\n"
 
 
 ODD = """

@@ -25,14 +25,6 @@ def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str
     return make(*arguments).replace(co_filename=file)
 
 
-def dispatching(function: Callable[..., Any], others: Mapping[type, Callable[..., Any]]) -> Any:
-    """Return a function like that of `functools.singledispatch`, with a function for each of the types in `others`."""
-    made = functools.singledispatch(function)
-    for kind, other in others.items():
-        made.register(kind, other)
-    return made
-
-
 def caching(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
     """Return a function like that of `functools.lru_cache`, with an empty cache."""
     return functools.lru_cache(**parameters)(function)

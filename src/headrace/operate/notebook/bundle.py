@@ -13,8 +13,9 @@ from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MappingProxyType
 from typing import Any, BinaryIO, ClassVar
+from weakref import WeakKeyDictionary
 
 import cloudpickle
 
@@ -27,7 +28,7 @@ from headrace.fingerprint.python_objects import is_a
 from headrace.fingerprint.source.files import Source, first_line
 from headrace.fingerprint.source.names_in_strings import named
 from headrace.operate.notebook.display import shell
-from headrace.work.notebook import CELLS, NAMES, NOTEBOOK, caching, dispatching, in_file
+from headrace.work.notebook import CELLS, NAMES, NOTEBOOK, caching, in_file
 
 Statements = Mapping[str, list[ast.stmt]]
 """Top-level statements by cell."""
@@ -170,11 +171,27 @@ def _code(code: CodeType) -> tuple[Any, ...]:
 _Cached = type(functools.cache(len))
 
 
+def _empty_cache(function: FunctionType) -> None:
+    """If `functools.singledispatch` made a function, empty its cache, so that earlier calls don't change its
+    fingerprint. A function around it that `functools.wraps` made has the same cache."""
+    cache = getattr(vars(function).get("_clear_cache"), "__self__", None)
+    if is_a(cache, WeakKeyDictionary):
+        cache.clear()
+
+
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
     """A pickler that keeps the file name of code, because this name tells which cell the code is in. cloudpickle 3.1.3
     leaves the name out. `codes` is all code that was pickled."""
 
-    dispatch_table: ClassVar[Any] = ChainMap({CodeType: _code}, cloudpickle.CloudPickler.dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {
+            CodeType: _code,
+            # `functools.singledispatch` keeps its functions in these two, which pickle itself doesn't support
+            MappingProxyType: lambda each: (MappingProxyType, (dict(each),)),
+            WeakKeyDictionary: lambda each: (WeakKeyDictionary, (dict(each),)),
+        },
+        cloudpickle.CloudPickler.dispatch_table,
+    )
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -189,12 +206,8 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
             self._classes.append(obj)
         elif is_a(obj, _Cached) and obj.__module__ == "__main__":
             return caching, (obj.__wrapped__, obj.cache_parameters())
-        elif is_a(obj, FunctionType) and obj.__module__ == "__main__" and "dispatch" in vars(obj):
-            made = vars(obj)
-            return dispatching, (
-                made["__wrapped__"],
-                {k: each for k, each in made["registry"].items() if k is not object},
-            )
+        elif is_a(obj, FunctionType) and obj.__module__ == "__main__":
+            _empty_cache(obj)
         return super().reducer_override(obj)
 
     def classes_without_code(self) -> list[type]:

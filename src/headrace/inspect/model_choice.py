@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from headrace.errors import NotFoundError
-from headrace.inspect.get.get import part_of
+from headrace.inspect.get.get import part_of, task_and_path
 from headrace.inspect.run_record import Material
 from headrace.inspect.views import maps
 from headrace.ledger.views.query import near
@@ -69,7 +69,7 @@ def choose(run: Material, words: str | None) -> Chosen:
 def _named(run: Material, words: str) -> Chosen:
     task, path = words, ""
     if task not in run.rows:
-        task, _, path = words.partition(".")
+        task, path = task_and_path(words)
     ref = run.out(task)
     if ref is None:
         why = "has no output" if task in run.rows else "is not there"

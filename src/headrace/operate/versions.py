@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from headrace.errors import LedgerError, NotFoundError, RefusedError, StoreError, UsageError
 from headrace.inspect.card.gather import together
 from headrace.inspect.get import addresses
-from headrace.inspect.get.get import part_of
+from headrace.inspect.get.get import part_of, task_and_path
 from headrace.inspect.metrics.metrics import Load, loader, report_refs, reports
 from headrace.inspect.model_choice import choose
 from headrace.inspect.run_record import Material, material
@@ -368,7 +368,7 @@ def _exactly(run: Material, task: str, kind: addresses.Kind) -> tuple[Ref, str]:
     """
     whole, name, path = run.out(task), task, ""
     if whole is None:
-        name, _, path = task.partition(".")
+        name, path = task_and_path(task)
         whole = run.out(name)
         assert whole is not None  # `choose` has found it
     elif kind == "model" and whole.codec == "record" and "model" in (whole.names or ()):

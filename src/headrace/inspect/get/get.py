@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
 """Codecs whose parts have no meaning by themselves, even if they are plain values."""
+_TASK_AND_PATH = re.compile(r"(?P<task>[^.\[]+(\[[^\]]*\])?)\.(?P<path>.*)")
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
@@ -198,10 +200,20 @@ def named_part(views: Views, run: str, task: str) -> tuple[str, str]:
     try:
         return views.task(run, task).name, ""
     except NotFoundError:
-        name, dot, path = task.partition(".")
-        if not dot:
+        name, path = task_and_path(task)
+        if name == task:
             raise
         return views.task(run, name).name, path
+
+
+def task_and_path(words: str) -> tuple[str, str]:
+    """Return a task's name and the path of a part of its output. The path is empty if `words` has none.
+
+    >>> task_and_path("split.train"), task_and_path("fit[rate=0.1].model")
+    (('split', 'train'), ('fit[rate=0.1]', 'model'))
+    """
+    match = _TASK_AND_PATH.fullmatch(words)
+    return (match["task"], match["path"]) if match else (words, "")
 
 
 def _of_version(version: VersionView, path: str, word: str) -> Ref:

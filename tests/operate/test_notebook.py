@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -319,3 +320,42 @@ def test_of_a_notebook_only_the_statements_that_the_pipeline_reaches_are_stored(
     ]
     stored = b"".join(path.read_bytes() for path in project.root.rglob(".headrace/**/*") if path.is_file())
     assert set(re.findall(rb"text-of-[a-z-]+", stored)) == {b"text-of-a-comment"}
+
+
+SHARED = """\
+import io
+import headrace as hr
+
+class Base: limit = 3
+PIN = "text-of-a-pin"; MANY = io.StringIO("ä+"); TOKEN = "text-of-a-token"; FEW = io.StringIO("b"); AFTER = [
+    "text-of-after"]
+NAME = "text-of-ä-name"; add = lambda x: x + 1; key = lambda: "text-of-a-key"
+OTHER = "text-of-another"; SIZES = io.StringIO(
+    "ä"); LAST = "text-of-last"
+
+@hr.stage
+def sizes(x: int) -> list[int]:
+    return [add(x), Base.limit, len(MANY.getvalue()), len(FEW.getvalue()), len(SIZES.getvalue())]
+
+@hr.pipeline
+def flow() -> None:
+    sizes(1)
+"""
+KEPT = """\
+class Base: limit = 3
+0                     ;MANY = io.StringIO("ä+")                            ;FEW = io.StringIO("b")
+
+0                        ;add = lambda x: x + 1
+0                         ;SIZES = io.StringIO(
+    "ä")"""
+
+
+def test_of_statements_on_one_line_only_those_that_the_pipeline_reaches_are_stored(project: Project) -> None:
+    project.write("pipelines.py", "")
+    look = "run = flow.run()\nprint(run['sizes'].value())"
+    _, ran = play(project.root, SHARED, look)
+    assert said(ran) == "[2, 3, 2, 1, 1]\n", ran
+    [cells] = project.root.glob(".headrace/store/bundles/*/__notebook__.json")
+    [text] = json.loads(cells.read_text()).values()
+    assert ast.parse(text)
+    assert "\n".join(text.splitlines()[3:9]) == KEPT

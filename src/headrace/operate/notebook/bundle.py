@@ -77,8 +77,8 @@ class _Cells:
         """Return the statements that define the pickled functions and classes, and those that make or use a global
         which counts by its source."""
         found: dict[str, dict[int, ast.stmt]] = defaultdict(dict)
-        for cell, line in {(code.co_filename, code.co_firstlineno) for code in pickler.codes}:
-            found[cell].update((id(each), each) for each in self._at(cell, line))
+        for code in pickler.codes:
+            found[code.co_filename].update((id(each), each) for each in self._around(code))
         classes = pickler.classes_without_code()
         names = {*beside, *(name for code in pickler.codes for name in global_names(code).read)} & set(self._scope)
         by_source = {
@@ -91,25 +91,45 @@ class _Cells:
 
     def only(self, reached: Statements) -> dict[str, str]:
         """Return the text of each cell that has statements in `reached`, by the file name that Python gave to the
-        cell's code. The lines of its other statements are empty, so that each line keeps its number."""
-        texts = {}
-        for cell, text in self._project.roots.extra_sources.items():
-            spans = [range(first_line(each), (each.end_lineno or 0) + 1) for each in reached.get(cell, ())]
-            if spans:
-                lines = enumerate(text.split("\n"), start=1)
-                texts[cell] = "\n".join(line if any(number in span for span in spans) else "" for number, line in lines)
-        return texts
+        cell's code. The text has no other statements."""
+        texts = self._project.roots.extra_sources.items()
+        return {cell: _only(text, reached[cell]) for cell, text in texts if reached.get(cell)}
 
-    def _at(self, cell: str, line: int) -> Iterator[ast.stmt]:
+    def _around(self, code: CodeType) -> Iterator[ast.stmt]:
+        """Yield the statement that code is in, if it is code of a cell."""
+        cell = code.co_filename
         source = self._project.sources.at(cell) if cell in self._project.roots.extra_sources else None
-        for statement in source.tree.body if source is not None else ():
-            if first_line(statement) <= line <= (statement.end_lineno or 0):
+        if source is None:
+            return
+        inside = [(line, column) for line, _, column, end in code.co_positions() if line and column is not None and end]
+        place = min(inside, default=(code.co_firstlineno, 0))
+        for statement in source.tree.body:
+            start, end = _span(statement)
+            if start <= place <= end:
                 yield statement
 
     def _counts_by_source(self, name: str) -> bool:
         if name not in self._by_source:
             self._by_source[name] = counts_by_source(self._scope[name], self._project)
         return self._by_source[name]
+
+
+def _only(text: str, statements: Iterable[ast.stmt]) -> str:
+    """Return a cell's text with no statements but these, each at its own line and column."""
+    lines = text.encode().split(b"\n")  # Python counts columns in bytes
+    kept = [b""] * len(lines)
+    for (first, column), (last, end) in sorted(map(_span, statements)):
+        # `0;` stands for statements that are left out before this one, since Python refuses spaces there
+        before = (kept[first - 1] or b"0").ljust(column - 1) + b";" if column else b""
+        own = [*lines[first - 1 : last - 1], lines[last - 1][:end]]
+        kept[first - 1 : last] = [before + own[0][column:], *own[1:]]
+    return b"\n".join(kept).decode()
+
+
+def _span(statement: ast.stmt) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the line and column at which a statement begins, and those at which it ends."""
+    end = statement.end_lineno or 0, statement.end_col_offset or 0
+    return (first_line(statement), statement.col_offset), end
 
 
 def _makers(source: Source, name: str) -> list[ast.stmt]:

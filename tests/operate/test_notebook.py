@@ -247,13 +247,18 @@ def both() -> None:
 """
 
 
+@pytest.mark.parametrize("kind", ["Line", "list[Line]"])
+@pytest.mark.parametrize("older", ["first", "second"])
 def test_a_class_that_was_defined_again_is_named_as_the_reason_with_the_stage_that_has_the_older_one(
-    project: Project,
+    project: Project, older: str, kind: str
 ) -> None:
-    new, old = AGAIN.format(field="new"), AGAIN.format(field="old")
-    *_, refused = play(project.root, "import headrace as hr", old, SECOND, new, "both.run()")
-    assert "`first` gives `__main__.Line`, but parameter `line` of `second` takes `__main__.Line`" in str(refused)
-    assert "the class was defined again in a notebook, and `second` has the older one: run its cell again" in str(
+    makes, takes = AGAIN.replace("-> Line", f"-> {kind}"), SECOND.replace("line: Line", f"line: {kind}")
+    new, old = makes.format(field="new"), makes.format(field="old")
+    only_class = new.partition("@hr.stage")[0]
+    cells = [old, takes, new] if older == "second" else [old, only_class, takes]
+    *_, refused = play(project.root, "import headrace as hr", *cells, "both.run()")
+    assert f"gives `{kind.replace('Line', '__main__.Line')}`, but parameter `line` of `second` takes" in str(refused)
+    assert f"the class was defined again in a notebook, and `{older}` has the older one: run its cell again" in str(
         refused
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from headrace.codec.classes import is_importable
 from headrace.define.argument_check import one_of_its_fields
@@ -232,14 +232,22 @@ def _edge_error(
     fitting = [field for field, hint_of_field in (named_fields(given) or {}).items() if fits(hint_of_field, part)]
     giver, taker = handle._headrace_stage, stage.declaration.name
     if str(given) in (str(wanted), str(part)) and "__main__." in str(given):  # of equal names, yet not the same
-        old = giver if isinstance(given, type) and not is_importable(given) else taker
-        hint = f"the class was defined again in a notebook, and `{old}` has the older one: run its cell again"
+        sides = [f"`{side}`" for side, kind in ((giver, given), (taker, wanted)) if _has_older_class(kind)]
+        old = sides[0] if len(sides) == 1 else f"`{giver}` or `{taker}`"
+        hint = f"the class was defined again in a notebook, and {old} has the older one: run its cell again"
     elif fitting and part is not UNKNOWN:
         hint = one_of_its_fields(fitting)
     return EdgeTypeError(
         f"`{giver}` gives `{shown(given)}`, but {_takes(stage, name, wanted)} ({line})",
         hint=hint,
     )
+
+
+def _has_older_class(hint: Any) -> bool:
+    """Return whether a type is, or has as an argument, a notebook's class that was defined again since."""
+    if args := get_args(hint):
+        return any(map(_has_older_class, args))
+    return isinstance(hint, type) and hint.__module__ == "__main__" and not is_importable(hint)
 
 
 def _brief(value: Any) -> str:

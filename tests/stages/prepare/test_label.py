@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,10 +118,56 @@ def test_a_single_function_is_taken_at_its_word() -> None:
 
 
 def test_the_classes_shares_tip_the_scale() -> None:
-    codes = np.array([[0, 1], [-1, -1]], dtype=np.int8)
+    codes, _ = drawn([0.75, 0.75], 0.9, 2000, seed=5)
     found = combine(codes, 2, np.array([0.9, 0.1])).probabilities
-    assert found[0, 0] > 0.8
-    assert found[1].tolist() == pytest.approx([0.9, 0.1])
+    assert (found[(codes == [0, 1]).all(axis=1), 0] > 0.8).all()
+    assert found[(codes == -1).all(axis=1)][0].tolist() == pytest.approx([0.9, 0.1])
+
+
+SHARES = {"a": 0.15, "b": 0.15, "ok": 0.7}
+
+
+def machines(rows: int, seed: int, right: float = 0.9, shares: dict[str, float] = SHARES) -> pa.Table:
+    """Machines with what is true, a note that says it with a chance, and a tremor that nearly only class `a` has."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(list(shares), rows, p=list(shares.values()))
+    note = np.where(rng.random(rows) < right, truth, rng.choice(list(shares), rows))
+    vib = rng.random(rows) < np.where(truth == "a", 0.7, 0.03)
+    return pa.table({"truth": truth.tolist(), "note": note.tolist(), "vib": vib})
+
+
+def noted(row: dict[str, Any], *, what: str) -> str | None:
+    return what if row["note"] == what else None
+
+
+def shaky(row: dict[str, Any]) -> str | None:
+    return "a" if row["vib"] else None
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize(("right", "shares"), [(0.9, SHARES), (0.7, SHARES), (0.9, {"a": 0.1, "b": 0.05, "ok": 0.85})])
+def test_a_class_with_only_one_function_is_given_to_the_rows_that_only_it_votes_on(
+    right: float, shares: dict[str, float], balanced: bool
+) -> None:
+    table = machines(3000, 1, right, shares)
+    functions = [partial(noted, what=each) for each in shares]
+    balance = list(shares.values()) if balanced else None
+    found = prepare.label(table, functions=[*functions, shaky], classes=list(shares), balance=balance, known="truth")
+    alone = (pc.field("note") == "b") & ~pc.field("vib")
+    assert set(found.table.filter(alone)["label"].to_pylist()) == {"b"}
+    facts = {fact.name: fact for fact in found.report.facts}
+    assert (facts["label model minus majority vote"].value or 0) > -0.02
+    assert (
+        "Only `noted(what='b')` votes for 'b', so no other function can confirm these votes. They count as if at least"
+        " 70% of them were right."
+    ) in found.report.limits
+
+
+def test_a_vote_counts_as_assumed_if_those_who_could_confirm_it_never_vote_beside_it() -> None:
+    codes = np.array([[0, -1, 0], [-1, 1, 1], [0, -1, -1], [-1, 1, 0], [2, -1, -1], [2, -1, 1]] * 100, dtype=np.int8)
+    found = combine(codes, 3)
+    assert found.scores[0, 2] == pytest.approx(np.log([0.15, 0.15, 0.7]) - np.log([0.15, 0.15, 0.7]).mean())
+    assert (found.probabilities[(codes == [2, -1, -1]).all(axis=1)].argmax(axis=1) == 2).all()
 
 
 @settings(max_examples=60)
@@ -167,12 +214,32 @@ def again(row: dict[str, Any]) -> int | None:
     return first(row)
 
 
+def cast(row: dict[str, Any], *, place: int) -> int:
+    return int(row["vote"][place])
+
+
 def second(row: dict[str, Any]) -> int | None:
     return int(row["vote"][1]) if row["vote"][1] >= 0 else None
 
 
 def third(row: dict[str, Any]) -> int | None:
     return int(row["vote"][2]) if row["vote"][2] >= 0 else None
+
+
+def test_a_class_that_no_row_got_although_it_was_voted_for_is_said() -> None:
+    codes = np.repeat(np.random.default_rng(4).integers(0, 2, (3000, 1)), 6, axis=1)
+    rows = np.arange(0, 3000, 2)  # one of five functions is wrong in each second row; a sixth votes for 2 in few others
+    codes[rows, 1 + rows // 2 % 5] = 1 - codes[rows, 0]
+    outvoted = np.arange(3000) % 50 == 1
+    codes[:, 0] = np.where(outvoted, 2, -1)
+    functions = [partial(cast, place=place) for place in range(1, 6)]
+    found = prepare.label(pa.table({"vote": pa.array(codes.tolist())}), functions=[first, *functions])
+    said = f"No row was labelled 2, although functions voted for it on {outvoted.sum()} rows."
+    assert said in found.report.limits
+    assert "Only `first` votes for 2" in " ".join(found.report.limits)
+    assert not any(
+        "No row" in each or "Only" in each for each in prepare.label(REVIEWS, functions=[great]).report.limits
+    )
 
 
 def test_only_one_label_is_said() -> None:

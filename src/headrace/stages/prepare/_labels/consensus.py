@@ -16,6 +16,10 @@ confirms itself. Functions that are near copies of each other share one vote, an
 The vote of the others is a noisy reference, which draws weights and probabilities towards the middle. If functions
 depend on each other a little, as most do, this is about right (the log loss on the reviews is 0.45, and 0.64 with EM).
 If they don't, the probabilities are too cautious.
+
+A vote for a class is judged only as far as another function could have confirmed it. A class with only one function is
+common. If that function were judged like the rest, nothing could agree with it, and it would count as worse than
+chance, so that no row got the class. Instead, its votes count with what is assumed of each function beforehand.
 """
 
 from __future__ import annotations
@@ -31,8 +35,8 @@ Codes = np.ndarray[Any, np.dtype[np.int8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 TRUST = 0.7
-"""The share of right votes that is assumed for each function before its votes are looked at. A guess by chance is right
-less often."""
+"""The share of right votes that is assumed for each function before its votes are looked at, if classes have equal
+shares. A guess by chance is right less often."""
 WEIGHT = 10.0
 """The assumption `TRUST` counts as much as this number of votes."""
 
@@ -72,10 +76,11 @@ def combine(codes: Codes, classes: int, balance: Floats | None = None) -> Consen
 
     `balance` has the classes' shares in reality. None means equal shares.
     """
-    prior = np.log(np.full(classes, 1 / classes) if balance is None else balance)
-    even = np.log(np.where(np.eye(classes, dtype=bool), TRUST, (1 - TRUST) / max(classes - 1, 1)))
+    shares = np.full(classes, 1 / classes) if balance is None else balance
+    prior = np.log(shares)
+    believed = _believed(shares)
     functions = range(codes.shape[1])
-    plain = [_said(codes[:, place], even) for place in functions]
+    plain = [_said(codes[:, place], np.log(believed)) for place in functions]
     copies = agreement(codes, _softmax(sum(plain, prior))) > COPY
     parts = 1 / (1 + copies.sum(axis=0))
     said = [part * each for part, each in zip(parts, plain, strict=True)]
@@ -85,8 +90,7 @@ def combine(codes: Codes, classes: int, balance: Floats | None = None) -> Consen
         itself = copies[place].copy()
         itself[place] = True
         others = total - sum(said[each] for each in np.flatnonzero(itself))
-        covered: Mask = np.asarray((codes[:, ~itself] >= 0).any(axis=1))
-        scores.append(_judged(codes[:, place], covered, others))
+        scores.append(_judged(codes[:, place], codes[:, ~itself], others, believed))
     found = [part * _said(codes[:, each], scores[each]) for each, part in enumerate(parts)]
     return Consensus(scores=np.stack(scores), probabilities=_softmax(sum(found, prior)), parts=parts, copies=copies)
 
@@ -129,25 +133,40 @@ def right(probabilities: Floats, truth: np.ndarray[Any, np.dtype[np.int64]]) -> 
     return found
 
 
-def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], covered: Mask, others: Floats) -> Floats:
+def _believed(shares: Floats) -> Floats:
+    """Return what is assumed of each function before its votes are looked at: the likelihoods of a vote under each
+    class, as an array of votes by classes.
+
+    With equal shares, a vote is right with the chance `TRUST`. A vote for a rarer class counts so much more that this
+    is still so. If it counted no more, a function's votes for a rare class could never give a row this class. A vote
+    for a class with more than an equal share counts as with equal shares, and so is right more often.
+    """
+    classes = len(shares)
+    times = TRUST / (1 - TRUST) * np.maximum(max(classes - 1, 1), (1 - shares) / shares)
+    likelihoods = np.where(np.eye(classes, dtype=bool), times[:, None], 1.0)
+    found: Floats = likelihoods / likelihoods.sum(axis=1, keepdims=True)
+    return found
+
+
+def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], rest: Codes, logits: Floats, believed: Floats) -> Floats:
     """Return the log likelihoods of a function's votes under each class, judged by the vote of the other functions.
 
-    `others` has the vote of the other functions as logits. `covered` says in which rows at least one other function
-    voted.
+    `rest` has the votes of the other functions, and `logits` their weighted sum. The votes for a class count against
+    `believed` by the number of rows on which a function that votes for this class somewhere else voted too: only there
+    could they be confirmed.
     """
-    classes = others.shape[1]
-    reference = _softmax(others[covered])
-    votes = votes[covered]
+    covered = (rest >= 0).any(axis=1)
+    reference = _softmax(logits[covered])
+    votes, rest = votes[covered], rest[covered]
     seen = np.maximum(reference.sum(axis=0), 1e-12)
-    scores = np.zeros((classes, classes))
-    for vote in range(classes):
+    scores = np.zeros_like(believed)
+    for vote in range(len(believed)):
         cast = votes == vote
+        able = rest[:, (rest == vote).any(axis=0)]
+        count = (cast & (able >= 0).any(axis=1)).sum()
         likelihoods = reference[cast].sum(axis=0) / seen
-        believed = np.full(classes, (1 - TRUST) / max(classes - 1, 1))
-        believed[vote] = TRUST
-        count = cast.sum()
-        observed = likelihoods / likelihoods.sum() if count else believed
-        scores[vote] = np.log((count * observed + WEIGHT * believed) / (count + WEIGHT))
+        observed = likelihoods / likelihoods.sum() if count else believed[vote]
+        scores[vote] = np.log((count * observed + WEIGHT * believed[vote]) / (count + WEIGHT))
         scores[vote] -= scores[vote].mean()
     return scores
 

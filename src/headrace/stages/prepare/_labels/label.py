@@ -4,7 +4,7 @@ and the model."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -14,7 +14,16 @@ import pyarrow as pa
 from headrace.define.stage import ready
 from headrace.errors import DefinitionError, UsageError
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
-from headrace.stages.prepare._labels.consensus import Codes, Consensus, Floats, agreement, combine, majority, right
+from headrace.stages.prepare._labels.consensus import (
+    TRUST,
+    Codes,
+    Consensus,
+    Floats,
+    agreement,
+    combine,
+    majority,
+    right,
+)
 from headrace.stages.prepare._labels.shares import Share, mean_with_interval, share
 from headrace.stages.prepare._labels.votes import Label, Votes, ask, checked, no_functions
 from headrace.stages.tables.columns import described, distinct
@@ -54,7 +63,7 @@ def _check_told(given: Mapping[str, Any]) -> None:
         _shares(given.get("balance"), checked(given["classes"]))
 
 
-@ready("prepare.label", version=2, on=("numpy", "pyarrow"), kind="prepare", check=_check_told)
+@ready("prepare.label", version=3, on=("numpy", "pyarrow"), kind="prepare", check=_check_told)
 def label(
     table: pa.Table,
     functions: list[Callable[..., Any]],
@@ -191,7 +200,7 @@ def _report(
     if truth is not None:
         judged, verdict = _judged(codes, consensus, truth, len(votes.classes))
         facts += judged
-    limits = [*_dependent(votes, consensus)]
+    limits = [*_dependent(votes, consensus), *_alone(votes), *_unused(votes, consensus)]
     if len(votes.classes) == 1:
         limits.append(f"All votes are for the label {votes.classes[0]!r}: a model can't learn from that.")
     if not covered.all():
@@ -295,3 +304,24 @@ def _dependent(votes: Votes, consensus: Consensus) -> list[str]:
         for one, two in pairs[:5]
         if together[one, two] > DEPENDENT
     ]
+
+
+def _alone(votes: Votes) -> Iterator[str]:
+    """Yield a sentence for each class, of several, that only one function votes for."""
+    for code, each in enumerate(votes.classes):
+        voters = np.flatnonzero((votes.codes == code).any(axis=0))
+        if len(voters) == 1 and len(votes.classes) > 1:
+            yield (
+                f"Only `{votes.names[voters[0]]}` votes for {each!r}, so no other function can confirm these votes."
+                f" They count as if at least {TRUST:.0%} of them were right."
+            )
+
+
+def _unused(votes: Votes, consensus: Consensus) -> Iterator[str]:
+    """Yield a sentence for each class that has votes and that no row was labelled with."""
+    voted = (votes.codes >= 0).any(axis=1)
+    used = np.unique(consensus.probabilities[voted].argmax(axis=1))
+    for code, each in enumerate(votes.classes):
+        rows = int((votes.codes == code).any(axis=1).sum())
+        if rows and code not in used:
+            yield f"No row was labelled {each!r}, although functions voted for it on {rows:,} rows."

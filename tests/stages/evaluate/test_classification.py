@@ -92,6 +92,10 @@ def test_a_rule_on_a_bias_is_undecided_while_a_group_was_not_judged(people: pa.T
     assert (alone["rows"], alone["tpr"], alone["note"]) == (1, None, "too small (fewer than 30 rows)")
     (said,) = [each for each in found.report.limits if "too small" in each]
     assert said.startswith("Of 3 groups by town, 1 is too small for all or some of the numbers: `alone`.")
+    assert said.endswith("So a rule on them may be undecided, unless `min_group` is given.")
+    given = judged(people, sensitive=["town"], min_group=30, gates="").report.limits
+    (said,) = [each for each in given if "too small" in each]
+    assert said.endswith("`alone`. Differences and ratios leave it out.")
     assert not [each for each in judged(people, sensitive=["sex"]).report.limits if "too small" in each]
     assert [each["note"] for each in found.slices.to_pylist() if each["slice"] == "alone"] == [alone["note"]]
 
@@ -590,6 +594,47 @@ def test_a_slice_of_an_empty_text_has_a_name_that_is_seen(people: pa.Table) -> N
     alone = table.set_column(table.column_names.index("source"), "source", pa.array(["", "x"] * 300))
     names = {each["slice"] for each in judged(alone, slices=["source"], gates="").slices.to_pylist()}
     assert names == {'""', "x"}
+
+
+def marked(found: evaluate.Classification) -> dict[str, tuple[str, str]]:
+    """Return what the grid of slices by shop says of how much worse each is, and its remark."""
+    [grid] = [each for each in found.report.grids if each.title == "Slices by shop"]
+    return {str(row[0]): (str(row[3]), str(row[4])) for row in grid.rows}
+
+
+def shops() -> pa.Table:
+    """People of a shop where the score is right, one where it is wrong, and one as elsewhere; each came on 20 days."""
+    random = np.random.default_rng(0)
+    true = random.random(1200) < 0.5
+    shop = np.arange(1200) % 3
+    is_right = random.random(1200) < np.array([0.95, 0.5, 0.75])[shop]
+    columns = {"hired": true, "p": np.where(true == is_right, 0.8, 0.2), "day": np.arange(1200) // 3 % 20}
+    return pa.table({**columns, "shop": np.array(["good", "bad", "usual"])[shop].tolist()})
+
+
+def test_a_slice_stands_out_for_the_worse_or_the_better() -> None:
+    found = judged(shops(), slices=["shop"], gates="")
+    assert {name: remark for name, (_, remark) in marked(found).items()} == {
+        "bad": "stands out",
+        "good": "stands out",
+        "usual": "",
+    }
+
+
+def test_a_slice_of_few_days_is_not_compared() -> None:
+    table = shops()
+    few = np.where(np.array(table["shop"].to_pylist()) == "bad", table["day"].to_numpy() % 4, table["day"].to_numpy())
+    table = table.set_column(2, "day", pa.array(few))
+    found = judged(table, slices=["shop"], groups="day", gates="")
+    said = marked(found)
+    assert said["good"][1] == "stands out"
+    assert "[" in said["good"][0]
+    assert "[" not in said["bad"][0]
+    assert said["bad"][1] == "not compared: 4 groups don't tell how far off the value may be: 8 are needed"
+    [bad] = [each for each in found.slices.to_pylist() if each["slice"] == "bad"]
+    assert [bad[each] for each in ("value_low", "gap_low", "gap_high", "stands_out")] == [None] * 4
+    [grid] = [each for each in found.report.grids if each.title == "Slices by shop"]
+    assert grid.note.startswith("2 slices were compared")
 
 
 def test_of_many_slices_those_that_can_be_compared_are_shown(people: pa.Table) -> None:

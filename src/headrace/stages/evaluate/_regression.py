@@ -74,7 +74,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=15,
+    version=16,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",
@@ -117,7 +117,7 @@ def regression(call: RegressionCall) -> Regression:
         if is_robust
         else [],
         drawings=figures.residuals(truth, claims[MODEL], call.seed),
-        limits=[*_limits(judge, call.groups, mean_of), *left_out(biased)],
+        limits=[*_limits(judge, call.groups, mean_of), *left_out(biased, told=call.min_group is not None)],
     )
     said = {"predicted": pa.array(claims[MODEL])}
     if PREVIOUS in claims:

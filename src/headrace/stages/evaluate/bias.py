@@ -299,9 +299,10 @@ def too_small(groups: Sequence[str], by: str, needed: str) -> str:
     )
 
 
-def left_out(table: pa.Table) -> Iterator[str]:
-    """Yield a sentence for each column that has groups too small for a difference or ratio. The sentence names those
-    groups.
+def left_out(table: pa.Table, *, told: bool) -> Iterator[str]:
+    """Yield words for each column that has groups too small for a difference or ratio. They name those groups.
+
+    `told` says that the user gave the size that a group needs (`min_group`), so that rules leave smaller groups out.
     """
     rows = table.to_pylist()
     for by in dict.fromkeys(each["by"] for each in rows):
@@ -311,8 +312,8 @@ def left_out(table: pa.Table) -> Iterator[str]:
             yield (
                 f"Of {len(own):,} groups by {by}, {len(small):,} {'is' if len(small) == 1 else 'are'} too small for all"
                 f" or some of the numbers: {_some(small)}. Differences and ratios leave"
-                f" {'it' if len(small) == 1 else 'them'} out. So a rule on them may be undecided, unless `min_group`"
-                " is given."
+                f" {'it' if len(small) == 1 else 'them'} out."
+                + ("" if told else " So a rule on them may be undecided, unless `min_group` is given.")
             )
 
 

@@ -236,7 +236,7 @@ class Findings:
         """Return a table with a row for each slice.
 
         Each row has the main metric on the slice, how much worse the metric is there than on all rows, and whether the
-        slice stands out.
+        slice stands out, for the worse or the better. A slice whose metric has no interval isn't compared.
         """
         metric = next(each for each in self.metrics if each.name == self.main)
         rows: list[dict[str, Any]] = [
@@ -247,20 +247,20 @@ class Findings:
         if places and self.main in self.wholes[MODEL].point:
             values, drawn, errors = self._gaps(metric, places)
             spread = np.maximum(np.nanstd(drawn, axis=0), errors)
-            out = standing_out(values, spread, self.level)
             *sliced, _ = self.sliced(self.main, places)
+            compared = []
             for order, (place, each) in enumerate(zip(places, sliced, strict=True)):
-                low, high, _ = found(self.parts[place], each, metric, self.groups).interval(self.level)
+                low, high, why = found(self.parts[place], each, metric, self.groups).interval(self.level)
+                rows[place] |= {"value": self.parts[place].point[self.main], "gap": float(values[order])}
+                if low is None or high is None:
+                    rows[place]["note"] = f"not compared: {why}"
+                    continue
+                compared.append(order)
                 gap_low, gap_high, _ = percentile(drawn[:, order], self.level)
-                rows[place] |= {
-                    "value": self.parts[place].point[self.main],
-                    "value_low": low,
-                    "value_high": high,
-                    "gap": float(values[order]),
-                    "gap_low": gap_low,
-                    "gap_high": gap_high,
-                    "stands_out": out[order],
-                }
+                rows[place] |= {"value_low": low, "value_high": high, "gap_low": gap_low, "gap_high": gap_high}
+            out = standing_out(values[compared], spread[compared], self.level)
+            for order, each_out in zip(compared, out, strict=True):
+                rows[places[order]]["stands_out"] = each_out
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
     def _note(self, part: Part) -> str:
@@ -274,7 +274,7 @@ class Findings:
     def grids(self, table: pa.Table) -> Iterator[Grid]:
         """Yield a grid of the slices for each column."""
         rows = table.to_pylist()
-        count = len(self._large(self.main))
+        count = sum(each["stands_out"] is not None for each in rows)
         chance = count * (1 - self.level)
         for by in dict.fromkeys(each["by"] for each in rows):
             own = [each for each in rows if each["by"] == by]
@@ -283,7 +283,8 @@ class Findings:
             left = len(own) - len(shown)
             notes = [
                 f"{count} slices were compared; of so many, about {chance:.1f} would lie outside their interval by"
-                " chance. A slice that `stands out` does so even after correcting for this (Holm)."
+                " chance. A slice that `stands out`, for the worse or the better, does so even after correcting for"
+                " this (Holm)."
                 if count
                 else "No slice was large enough to be compared.",
                 f"Of {len(own)} slices, {left} are not shown: {_left(own, left)}." if left else "",

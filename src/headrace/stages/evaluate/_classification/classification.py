@@ -79,7 +79,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.classification",
-    version=14,
+    version=15,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
@@ -119,7 +119,7 @@ def classification(call: ClassificationCall) -> Classification:
         grids=[*_classes(answers, found), *[bias_grid(biased, by) for by in bias.groups]],
         more=[_robustness(answers, judge.model, call, found.main)] if is_robust else [],
         drawings=_drawings(answers, found),
-        limits=[*_limits(answers, found, judge, call.groups), *left_out(biased)],
+        limits=[*_limits(answers, found, judge, call.groups), *left_out(biased, told=bias.told)],
     )
     return Classification(**judged._asdict(), bias=biased, predictions=_predictions(judge, answers))
 

@@ -195,7 +195,7 @@ def test_boosting_names_a_feature_that_it_can_not_take(values: Any) -> None:
             "parameter `table` of `split` takes a `pyarrow.Table`, and was given a `list`",
             "m",
         ),
-        (lambda: prepare.clean(PLAIN.to_pandas(), []), "was given a `DataFrame`", "`pyarrow.Table.from_pandas(frame)`"),
+        (lambda: prepare.clean(PLAIN.to_pandas(), []), "was given a `DataFrame`", "preserve_index=False"),
         (lambda: prepare.clean(pl.from_arrow(PLAIN), []), "was given a `DataFrame`", "`to_arrow()`"),
         (
             lambda: train.sklearn(LinearRegression(), PLAIN, target="y", valid={}),
@@ -219,6 +219,18 @@ def test_what_is_no_table_is_one_error_outside_of_a_run_too(call: Any, told: str
         call()
     assert told in error.value.message
     assert hint in (error.value.hint or "")
+
+
+PREPARATION = prepare.clean(PLAIN, []).preparation
+
+
+@pytest.mark.parametrize(
+    "call", [PREPARATION.apply, lambda table: train.Loader(table, batch_size=1)], ids=["apply", "train.Loader"]
+)
+@pytest.mark.parametrize("given", [PLAIN.to_pandas(), None, {"a": [1]}])
+def test_methods_that_take_tables_say_so_when_they_get_something_else(call: Any, given: Any) -> None:
+    with pytest.raises(UsageError, match=r"parameter `table` of `.*` takes a `pyarrow.Table`, and was given a"):
+        call(given)
 
 
 TABLES = {
@@ -251,7 +263,7 @@ def test_every_parameter_that_takes_a_table_says_so_when_it_gets_something_else(
     loaded = LoadedStage.of(stage, Project([tmp_path]))
     with pytest.raises(UsageError, match=message) as error:
         loaded.fitted(given, PLAIN.to_pandas())
-    assert "`pyarrow.Table.from_pandas(frame)`" in (error.value.hint or "")
+    assert "`pyarrow.Table.from_pandas(frame, preserve_index=False)`" in (error.value.hint or "")
     assert loaded.fitted(given, PLAIN) is PLAIN
     assert loaded.fitted(given, PLAIN.to_reader()) == PLAIN
     if not several and stage.signature.parameters[name].default is None:

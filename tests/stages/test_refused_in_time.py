@@ -13,7 +13,7 @@ import pytest
 import headrace as hr
 from headrace.define.ports import tracing
 from headrace.define.trace import Trace
-from headrace.errors import UsageError
+from headrace.errors import EdgeTypeError, UsageError
 from headrace.spec.stage import Stage
 from headrace.stages import evaluate, ingest, prepare, train
 
@@ -225,3 +225,14 @@ RIGHT = [
 @pytest.mark.parametrize("call", RIGHT)
 def test_what_may_be_right_is_not_refused(call: Callable[[], Any]) -> None:
     call()
+
+
+def test_an_argument_of_another_type_gets_a_hint_that_a_caller_can_follow() -> None:
+    with pytest.raises(EdgeTypeError) as caught:
+        prepare.clean(rows(), "trim")
+    assert "parameter `rules` of `clean` was given `'trim'`, a `str`" in caught.value.message
+    assert len(caught.value.message) < 200
+    assert "a `Replace` or a `Fill` or one of 10 more" in (caught.value.hint or "")
+    with pytest.raises(EdgeTypeError) as caught:
+        prepare.split({"a": [1]})
+    assert caught.value.hint == "give a table: `pyarrow.table({...})` makes one"

@@ -49,7 +49,7 @@ def check_arguments(
         if mismatch is not None:
             part, wanted = mismatch
             where = "" if wanted is hints[name] else "a part of "
-            raise DefinitionError(f"{where}`{name}` of `{named}` is {part!r:.80}", hint=f"give {in_words(wanted)}")
+            raise DefinitionError(f"{where}`{name}` of `{named}` is {part!r:.80}", hint=to_give(part, wanted))
 
 
 def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F]:
@@ -122,9 +122,14 @@ def one_of_its_fields(names: Sequence[str]) -> str:
     return f"give its field {listed}" if len(names) == 1 else f"give one of its fields: {listed}"
 
 
+def to_give(value: object, wanted: Any) -> str:
+    """Return the hint for a value that doesn't fit the type `wanted` of a parameter of Headrace's own."""
+    return _hint(value) if takes_table(wanted) else f"give {in_words(wanted)}"
+
+
 def _hint(value: Any) -> str:
     if type(value).__module__.partition(".")[0] == "pandas":
-        return "`pyarrow.Table.from_pandas(frame)` makes one"
+        return "`pyarrow.Table.from_pandas(frame, preserve_index=False)` makes one"
     if hasattr(value, "to_arrow"):
         return "its `to_arrow()` makes one"
     fields = [name for name in named_fields(type(value)) or () if _is_table(type(getattr(value, name)))]

@@ -22,6 +22,8 @@ _ORIGINS: dict[type, tuple[Any, ...]] = {
 _CONTAINERS = frozenset((*_ORIGINS, *_MAPS, *_STREAMS, *(each for kinds in _ORIGINS.values() for each in kinds)))
 _UNIONS = (typing.Union, types.UnionType)
 _WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a number", types.NoneType: "None"}
+_MOST_NAMED = 5
+"""The most types of a union to name."""
 
 
 def fits(given: Any, wanted: Any) -> bool:
@@ -163,7 +165,8 @@ def in_words(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(repr, args))
     if is_union(hint):
-        return " or ".join(map(in_words, args))
+        more = [f"one of {len(args) - _MOST_NAMED} more"] if len(args) > _MOST_NAMED else []
+        return " or ".join([*map(in_words, args[:_MOST_NAMED]), *more])
     if typing.get_origin(hint) is tuple and args[-1] is not Ellipsis:
         return f"({', '.join(map(in_words, args))})"
     if element(hint) is not None:

@@ -241,7 +241,7 @@ def test_a_category_is_the_same_in_tables_that_number_theirs_otherwise() -> None
 
 
 def test_a_network_is_asked_by_tables_alone() -> None:
-    with pytest.raises(UsageError, match="the rows are a `DataFrame`"):
+    with pytest.raises(UsageError, match=r"`train.Network` takes a `pyarrow.Table`, and was given a `DataFrame`"):
         train.torch(Net, table(), **OPTIONS).model.predict(table().to_pandas())
 
 

@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from headrace.define.argument_check import held_to_types
+from headrace.define.argument_check import check_table, held_to_types
 from headrace.errors import UsageError
 from headrace.stages.train.columns import Layout, numbers
 from headrace.stages.train.order import Order, Shuffle
@@ -51,7 +52,7 @@ class Loader:
     `input_wait_s` is how many seconds the caller has waited for batches since the loader was created.
 
     Raises:
-        UsageError: a column is missing or holds no numbers, or a size or rank is invalid.
+        UsageError: `table` isn't a table, a column is missing or holds no numbers, or a size or rank is invalid.
     """
 
     @held_to_types("train.Loader")
@@ -69,6 +70,7 @@ class Loader:
         pad: Mapping[str, float] | None = None,
         never_empty: bool = False,
     ) -> None:
+        check_table("train.Loader", "table", table, pa.Table)
         if batch_size < world or not 0 <= rank < world:
             raise UsageError(
                 f"batches of {batch_size} rows can't be shared by rank {rank} of {world}",

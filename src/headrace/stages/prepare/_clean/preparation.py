@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.define.argument_check import check_table
 from headrace.define.log import warn
 from headrace.define.stage import ready
 from headrace.errors import DataError
@@ -83,7 +84,9 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Raises:
             DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it
                 can't read.
+            UsageError: `table` isn't a table.
         """
+        check_table("apply", "table", table, pa.Table)
         distinct(table)
         work = Work.on(table)
         work.table = self._in_types(table)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from headrace.define.argument_check import check_table
 from headrace.errors import UsageError
 from headrace.spec.noun import Noun
 from headrace.stages.train._torch.module import Made
@@ -73,8 +74,7 @@ class Network(Noun, frozen=True):
         return np.asarray(self.lesson.classes or ())
 
     def _answers(self, table: Any) -> Any:
-        if not isinstance(table, pa.Table):
-            raise UsageError(f"the rows are a `{type(table).__name__}`", hint="give a `pyarrow.Table`")
+        check_table("train.Network", "table", table, pa.Table)
         if not table.num_rows:
             return np.empty((0, self.lesson.outputs) if self.lesson.answer == "classes" else 0, np.float32)
         return np.concatenate(list(self._parts(table)))

@@ -14,8 +14,9 @@ import pytest
 from headrace.codec.classes import distribution
 from headrace.errors import HeadraceError
 from headrace.stages import evaluate, prepare, train
+from headrace.stages.tables.columns import are_numbers
 
-pytest.importorskip("lightgbm")
+lightgbm = pytest.importorskip("lightgbm")
 linear_model = pytest.importorskip("sklearn.linear_model")
 
 RNG = np.random.default_rng(7)
@@ -88,6 +89,77 @@ def test_an_error_about_a_column_names_it_and_a_step_that_helps(
     assert step is not None, hint
     cleaned = eval(step[1], {"prepare": prepare, "table": table})
     call(cleaned.table)
+
+
+HEATS = replaced("a", [f"{40 + 0.1 * value:.3f} C" for value in X])
+CLEANED = prepare.clean(HEATS, [prepare.Units(columns="a", units={"C": 1})])
+
+
+@pytest.mark.parametrize("learn", [boost, fit])
+def test_rows_are_prepared_like_those_that_a_model_learned_from(learn: Callable[[pa.Table], Any]) -> None:
+    model = learn(CLEANED.table).model
+    with pytest.raises(HeadraceError) as caught:
+        judge(model)(HEATS)
+    hint = caught.value.hint or ""
+    assert "`a`" in caught.value.message + hint
+    assert "Numbers" not in hint
+    step = re.search(r"`(prepare\.apply\(.*?\))`", hint)
+    assert step is not None, hint
+    judge(model)(eval(step[1], {"prepare": prepare, "table": HEATS, "cleaned": CLEANED}).table)
+
+
+@pytest.mark.parametrize("learn", [train.sklearn, train.lightgbm])
+def test_valid_rows_are_prepared_like_the_training_rows(learn: Any) -> None:
+    first = linear_model.LogisticRegression() if learn is train.sklearn else BINARY
+    with pytest.raises(HeadraceError) as caught:
+        learn(first, CLEANED.table, target="y", valid=HEATS)
+    assert "`prepare.apply(table, cleaned.preparation)`" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(("call", "column"), [(fit, "a"), (regress, "y"), (boost, "y")])
+def test_no_rule_is_offered_that_can_not_read_the_texts(call: Callable[[pa.Table], Any], column: str) -> None:
+    with pytest.raises(HeadraceError) as caught:
+        call(replaced(column, HEATS["a"].combine_chunks()))
+    assert "prepare.Numbers" not in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,234.50",
+        "€ 12",
+        "-3",
+        "1,5",
+        "0,123",
+        "1.234,50",
+        "-1,234e2",
+        "12,34,567",
+        "",
+        "x",
+        "48.4 C",
+        "1 000",
+        ".5",
+        "5.",
+        "+1",
+        "1e5",
+        "1e",
+        "--1",
+        "12%",
+        "$-5",
+        "٣",
+    ],
+)
+def test_hints_know_what_the_rule_numbers_reads(text: str) -> None:
+    given = pa.table({"c": [text]})
+    read = prepare.clean(given, [prepare.Numbers(columns="c", otherwise="null")]).table["c"].null_count == 0
+    assert are_numbers([text]) == read
+
+
+@pytest.mark.parametrize("model", [linear_model.LogisticRegression(), lightgbm.LGBMClassifier()])
+def test_a_model_that_was_never_trained_is_told_from_wrong_columns(model: Any) -> None:
+    with pytest.raises(HeadraceError) as caught:
+        evaluate.classification(model, NUMBERS, target="y", features=["a", "b"])
+    assert "give the model that was trained" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

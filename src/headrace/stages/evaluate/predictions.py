@@ -14,9 +14,10 @@ from headrace.codec.classes import is_a
 from headrace.errors import UsageError, listed
 from headrace.stages.error_line import sentence
 from headrace.stages.tables.columns import (
+    APPLIED,
     TWICE,
     lightgbm_name,
-    to_numbers,
+    to_applied,
     to_whole,
     with_missing_truths,
     without_decimals,
@@ -145,7 +146,7 @@ def _categories(model: Any, frame: Any) -> list[str]:
         raise UsageError(
             f"column `{strange[0]}` holds texts, such as `{_first(frame[strange[0]])}`, and the model learned from "
             "numbers there",
-            hint=to_numbers(strange),
+            hint=to_applied(strange[0], frame[strange[0]]),
         )
     learned = model.pandas_categorical or []
     coded = [name for name, each in zip(frame.columns, ranges, strict=True) if not each.startswith("[")]
@@ -236,21 +237,24 @@ def _call(method: Callable[..., Any], frame: Any) -> Any:
     try:
         return method(frame)
     except Exception as error:  # the model is the user's
-        texts = _texts(frame) if hasattr(frame, "columns") else []
-        hint = "are the columns those that it learned from, with their types? `features=[...]` names them"
+        raise UsageError(f"the model can't predict these rows: {sentence(error)}", hint=_mend(error, frame)) from error
+
+
+def _mend(error: Exception, frame: Any) -> str:
+    """Return a hint on what to do about an error of a model that predicts."""
+    if any(each.__name__ == "NotFittedError" for each in type(error).__mro__):  # scikit-learn's, LightGBM's
+        return "give the model that was trained, such as `model` of what `train.sklearn` returned"
+    if hasattr(frame, "columns"):
+        times = [name for name in frame.columns if str(frame[name].dtype).startswith(("datetime", "timedelta"))]
+        if times:
+            return f"`{times[0]}` holds times: give it as the model learned it, as numbers"
+        gaps = [name for name in frame.columns if frame[name].isna().any()]
+        if gaps and "NaN" in str(error):
+            return f"values are missing in {listed(gaps, 5)}: {APPLIED}; if not, {to_whole(frame, gaps[:5])}"
+        texts = _texts(frame)
         if texts and "string" in str(error):
-            hint = f"`{texts[0]}` holds texts: {to_numbers(texts[:1])}"
-        if hasattr(frame, "columns"):
-            times = [name for name in frame.columns if str(frame[name].dtype).startswith(("datetime", "timedelta"))]
-            gaps = [name for name in frame.columns if frame[name].isna().any()]
-            if times:
-                hint = f"`{times[0]}` holds times: give it as the model learned it, as numbers"
-            elif gaps and "NaN" in str(error):
-                instead = (
-                    "if `prepare.clean` filled the training rows, use `prepare.apply` with its `preparation` instead"
-                )
-                hint = f"values are missing in {listed(gaps, 5)}: {to_whole(frame, gaps[:5])}; {instead}"
-        raise UsageError(f"the model can't predict these rows: {sentence(error)}", hint=hint) from error
+            return f"`{texts[0]}` holds texts: {to_applied(texts[0], frame[texts[0]])}"
+    return "are the columns those that it learned from, with their types? `features=[...]` names them"
 
 
 def is_probable(values: Any) -> bool:

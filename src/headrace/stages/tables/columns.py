@@ -6,7 +6,9 @@ import collections
 import difflib
 import json
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +22,14 @@ TWICE = "give each its own name: by `table.rename_columns([...])` in an earlier 
 PANDAS = b"pandas"
 MOST_CLASSES = 5
 """The most classes to list in a hint."""
+APPLIED = "if `prepare.clean` made the training rows, `prepare.apply(table, cleaned.preparation)` makes these alike"
+"""The hint for rows that aren't like those from which a model learned."""
+UNITS = "`prepare.Units` reads numbers with units"
+_LOOKED_AT = 100
+"""The most values to read in order to find out whether texts are numbers."""
+_GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{2,3})*,[0-9]{3}([^0-9,][^,]*)?")
+_BESIDE_NUMBERS = ("Sc", "Zs", "Zl", "Zp")
+"""The Unicode categories of currency signs and spaces."""
 _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
@@ -79,6 +89,33 @@ def to_numbers(names: Sequence[str]) -> str:
     """Return a hint with the step that reads text columns as numbers."""
     columns = names[0] if len(names) == 1 else tuple(names)
     return f"`prepare.clean(table, [prepare.Numbers(columns={columns!r})])` reads texts as numbers"
+
+
+def to_applied(name: str, values: Iterable[Any]) -> str:
+    """Return a hint on a column that holds texts where a model learned from numbers."""
+    return f"{APPLIED}; if not, {to_numbers([name])}" if are_numbers(values) else APPLIED
+
+
+def are_numbers(values: Iterable[Any]) -> bool:
+    """Return whether `prepare.Numbers` can read most of the first texts among `values`.
+
+    >>> are_numbers(["1,234.50", "€ 12", None]), are_numbers(["48.4 C", "50 C"])
+    (True, False)
+    """
+    read = [_is_number(each) for each in islice((each for each in values if isinstance(each, str)), _LOOKED_AT)]
+    return 2 * sum(read) > len(read)
+
+
+def _is_number(text: str) -> bool:
+    """Return whether `prepare.Numbers` can read a text. The rule itself needs DuckDB, which may not be installed."""
+    bare = "".join([each for each in text if not (each.isspace() or unicodedata.category(each) in _BESIDE_NUMBERS)])
+    if not bare.isascii() or ("," in bare and not _GROUPED.fullmatch(bare)):
+        return False
+    try:
+        float(bare.replace(",", ""))
+    except ValueError:
+        return False
+    return True
 
 
 def to_codes(name: str, classes: Sequence[str]) -> str:

@@ -15,7 +15,16 @@ from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.error_line import sentence
-from headrace.stages.tables.columns import lightgbm_name, listed, rows_at, to_codes, to_numbers, with_missing_truths
+from headrace.stages.tables.columns import (
+    are_numbers,
+    lightgbm_name,
+    listed,
+    rows_at,
+    to_applied,
+    to_codes,
+    to_numbers,
+    with_missing_truths,
+)
 from headrace.stages.tables.sketch import Sketch, sketch
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
@@ -360,7 +369,7 @@ def _like(held: Examples, learned: Examples) -> Examples:
             is_text = frame[name].dtype.kind == "O" or str(frame[name].dtype) in _TEXT
             raise DataError(
                 f"the feature `{name}` can't be `{kind}` in `valid`, as it is in the table: {sentence(error)}",
-                hint=to_numbers([name]) if is_text else "give both the same types",
+                hint=to_applied(name, frame[name]) if is_text else "give both the same types",
             ) from error
     return held._replace(features=frame.astype(wanted))
 
@@ -374,7 +383,7 @@ def _labels(found: Examples, target: str) -> Any:
         hint = to_codes(target, texts) if texts else "number the classes 0, 1, 2, ... in an earlier stage"
         raise DataError(
             f"the target `{target}` holds `{found.target[0]}`, and LightGBM takes numbers",
-            hint=to_numbers([target]) if any(each.isdigit() for each in texts) else hint,
+            hint=to_numbers([target]) if texts and are_numbers(texts) else hint,
         )
     return found.target
 

@@ -15,7 +15,7 @@ from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.error_line import sentence
-from headrace.stages.tables.columns import listed, to_numbers, to_whole
+from headrace.stages.tables.columns import APPLIED, UNITS, are_numbers, listed, to_numbers, to_whole
 from headrace.stages.train.examples import Examples, check_classes, examples
 
 MOST_NAMED = 5
@@ -87,7 +87,7 @@ def sklearn(
     elif is_regressor(model) and found.target.dtype.kind in "OUST":
         raise DataError(
             f"the target `{target}` holds `{found.target[0]}`, and `{type(model).__name__}` learns numbers",
-            hint=f"{to_numbers([target])}; or take a classifier",
+            hint=f"{to_numbers([target]) if are_numbers(found.target) else UNITS}; or take a classifier",
         )
     try:
         model.fit(found.features, found.target, **_weights(model, found))
@@ -137,8 +137,9 @@ def _mend(problem: str, features: Any) -> str:
     if "string" in problem:
         texts = [name for name in features if features[name].dtype.kind == "O"][:MOST_NAMED]
         if texts:
-            numeric = [name for name in texts if features[name].str.contains(r"\d", na=True).all()]
-            helps = to_numbers(numeric) if numeric else "an encoder, such as `OneHotEncoder`, takes categories"
+            numeric = [name for name in texts if are_numbers(features[name])]
+            encoder = f"an encoder, such as `OneHotEncoder`, takes categories, and {UNITS}"
+            helps = to_numbers(numeric) if numeric else encoder
             return f"there are no numbers in {_ticked(texts)}: {helps}"
     return "correct the columns in an earlier stage"
 
@@ -194,9 +195,10 @@ def _scored(score: Callable[[Any, Any], Any], model: Any, found: Examples, name:
             warnings.simplefilter("ignore", UndefinedMetricWarning)  # the report says that it is undefined
             return float(score(found.features, found.target))
     except (AttributeError, TypeError, ValueError) as error:  # raised for unusable rows
+        alike = f"; {APPLIED}" if name.startswith("valid/") else ""
         raise DataError(
             f"`{name}` of `{type(model).__name__}` can't be computed: {sentence(error)}",
-            hint=f"look at `scoring=`, and at the rows that are scored: {_mend(str(error), found.features)}",
+            hint=f"look at `scoring=`, and at the rows that are scored: {_mend(str(error), found.features)}{alike}",
         ) from error
 
 

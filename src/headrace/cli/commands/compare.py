@@ -29,7 +29,7 @@ from headrace.project import project
 @click.option(
     "--paired/--no-paired",
     default=None,
-    help="Whether to compare reports on the same rows row by row; by default, if there are up to 100,000 rows.",
+    help="If two reports judged the same rows, whether to compare them row by row. By default, up to 100,000 rows are.",
 )
 @click.option(
     "--to", type=options.FILE, metavar="FILE", help="Write one self-contained HTML page, with curves, to this file."

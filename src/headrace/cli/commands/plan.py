@@ -36,21 +36,21 @@ def command(
     held back by a `when=`, and why, and where it would run. It also says how long the task would take and what it would
     cost, if past runs show this.
 
-    `plan` looks for reusable results in the same way as the run will. But a source is read again in each run, so its
-    output isn't known yet. For tasks that depend on it, `plan` looks for results made from the source's outputs in the
-    last five runs. It says `run` if it finds none, and no earlier run of the pipeline made the task with the same code
-    and the same inputs, as far as they are known. Otherwise it says `reuse if unchanged`: the task is reused unless the
-    source's output has changed.
+    `plan` looks for reusable results in the same way as the run will. But a source is read again in each run, so
+    its output isn't known yet. For tasks that depend on it, `plan` looks for results made from the source's outputs
+    in the last five runs. It says `run` if two things are true: it finds no such result, and the task never ran in
+    an earlier run of the pipeline with the same code and the same inputs (as far as these are known). Otherwise it
+    says `reuse if unchanged`: the task is reused unless the source's output has changed.
 
     A task's time includes importing its module, loading its inputs and saving its output. `headrace show` prints the
     time of the task's function alone.
 
     The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
-    run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with its
-    longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start workers,
-    to import). For the lower end, only those runs count in which nothing ran but tasks that surely run now; if there is
-    no such run, nothing is added. The range is then widened for chance: by two fifths at the lower end, by a fifth at
-    the upper end. If a task has never run, no range is printed.
+    run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with
+    its longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start
+    workers, to import). For the lower end, a past run counts only if every task that ran in it is one that surely
+    runs now; if there is no such run, nothing is added. The range is then widened for chance: by two fifths at the
+    lower end, by a fifth at the upper end. If a task has never run, no range is printed.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

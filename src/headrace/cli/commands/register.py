@@ -27,7 +27,9 @@ from headrace.project import project
     "--alias", "aliases", multiple=True, metavar="NAME", help="Point this alias at the new version; may be given again."
 )
 @click.option(
-    "--preparation", metavar="TASK[.PART]", help="The preparation for this model, if it was made from several of them."
+    "--preparation",
+    metavar="TASK[.PART]",
+    help="The preparation to register with the model, if the model was made with several preparations.",
 )
 @options.forced
 @options.as_json

@@ -1,4 +1,4 @@
-"""Cursors on a terminal."""
+"""Prints cursors (values kept from one run to the next) on a terminal."""
 
 from __future__ import annotations
 

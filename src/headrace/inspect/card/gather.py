@@ -60,7 +60,7 @@ class CardMaker:
         if made is None:
             raise NotFoundError(
                 f"the run that made `{word}` is no longer known",
-                hint=f"it was registered from {version.run or version.origin or 'elsewhere'}",
+                hint=f"`{word}` was registered from {version.run or version.origin or 'elsewhere'}",
             )
         return self.card(made[0], self._words(*made, version.out), version)
 

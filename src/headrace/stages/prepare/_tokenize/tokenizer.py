@@ -28,7 +28,8 @@ def _check(given: Mapping[str, Any]) -> None:
     vocab_size, min_frequency = given.get("vocab_size"), given.get("min_frequency", 0)
     if vocab_size is not None and vocab_size < 256 + SPECIAL:
         raise DefinitionError(
-            f"`vocab_size` is {vocab_size}", hint=f"give {256 + SPECIAL} or more: a token a byte, and the special ones"
+            f"`vocab_size` is {vocab_size}",
+            hint=f"give {256 + SPECIAL} or more: one token for each of the 256 bytes, and {SPECIAL} special tokens",
         )
     if min_frequency < 0:
         raise DefinitionError(f"`min_frequency` is {min_frequency}", hint="give 0 or more")

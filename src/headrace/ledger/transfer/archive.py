@@ -323,8 +323,9 @@ class Archive:
             raise self._foreign()
         if head.version > VERSION or head.schema > schema:
             raise LedgerVersionError(
-                f"the archive `{self.path}` was written by a newer Headrace ({head.headrace}: its version is"
-                f" {head.version}, ours {VERSION}; that of its tables {head.schema}, ours {schema})",
+                f"the archive `{self.path}` was written by a newer Headrace, {head.headrace} (its archive format is"
+                f" {head.version}, and this Headrace reads up to {VERSION}; its tables are version {head.schema}, and"
+                f" those here {schema})",
                 hint="upgrade Headrace here: pip install --upgrade headrace",
             )
         return head

@@ -135,8 +135,9 @@ class Lineage:
         return _once(run.step(name) for run, names in self._giving(digest)[-1].items() for name in names)
 
     def _giving(self, digest: str) -> tuple[Mapping[_Run, list[str]], frozenset[str], Mapping[_Run, list[str]]]:
-        """Return (1) by run, the names of the tasks whose output is or contains an artifact; (2) the digests of the
-        artifact in the store; (3) by run, the names of those tasks that made the artifact themselves."""
+        """Return what gives the artifact `digest`: (1) by run, the names of the tasks whose output is this artifact or
+        contains it; (2) the digests of the blobs in which the store keeps it; (3) by run, the names of those tasks that
+        made the artifact themselves."""
         found = {run: run.giving(digest) for run in self._holding((digest,))}
         stored = frozenset(each for run, names in found.items() for each in run.stored(names, digest))
         makers = {run: run.first(names) if stored else names for run, names in found.items() if names}

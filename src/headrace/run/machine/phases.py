@@ -85,7 +85,8 @@ class Phases:
         self.commands.append(Probe(task.name))
 
     def probe_again(self, task: Task) -> None:
-        """Ask the driver again about a task that was to be launched, since the run has changed its region."""
+        """Ask the driver again whether a task that was about to be launched can be reused, because the run now uses
+        another region."""
         if task.phase == "ready":
             self.ready.remove(task)
         task.workers, task.fetches = (), None

@@ -196,5 +196,5 @@ def codes(table: pa.Table, name: str) -> Any:
         )
     _, found = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
     if found.max(initial=0) == 0:
-        raise UsageError(f"all rows have the same `{name}`", hint="draw by a column that has many values")
+        raise UsageError(f"all rows have the same `{name}`", hint="give a column with many values as `groups=`")
     return found

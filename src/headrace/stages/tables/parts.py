@@ -31,10 +31,10 @@ def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[A
     """Return the batches as tables of `rows` rows, by default about 64 MiB; without batches, return one table without
     rows.
 
-    The number of rows per table depends only on the schema and `rows`, unless rows are so wide that a part reaches its
+    The number of rows per table depends only on the schema and `rows`, unless rows are so wide that a table reaches its
     size in bytes first. In a run, the tables are stored piece by piece in a thread while the stream goes on, and are
-    returned memory-mapped, so only three or four pieces of 16 MiB are in memory. If the stream is only one piece, that
-    piece is returned and not stored, because it might not be needed.
+    returned memory-mapped, so only three or four pieces of 16 MiB are in memory. If the whole stream fits in one piece,
+    it is returned from memory and isn't stored, because the caller may not need it in the store.
     """
     coming = _pieces(schema, batches, rows)
     attempt = current()

@@ -63,7 +63,7 @@ def read(asked: str | float | None) -> float | Rule:
     if match["rows"] != "valid":
         raise UsageError(
             f"`threshold={asked!r}` would be chosen on the rows on which the model is judged",
-            hint=f"that flatters the model: give other rows as `valid=`, and `valid:{match['name']}`",
+            hint=f"that flatters the model: give other rows as `valid=`, and set `threshold='valid:{match['name']}'`",
         )
     name, told = match["name"], match["value"]
     if (name in ("rate", "precision", "recall")) != (told is not None):

@@ -168,7 +168,7 @@ def test_words_have_no_pattern_and_codes_of_one_length_have() -> None:
 
 
 def test_a_table_with_two_columns_of_one_name_is_refused() -> None:
-    with pytest.raises(DataError, match="one name"):
+    with pytest.raises(DataError, match="have the same name"):
         draft(pa.table([[1], [2]], ["a", "a"]))
 
 

@@ -111,7 +111,7 @@ def test_the_run_of_them_fails_and_ends(done: Done) -> None:
         ("torch[2]", "user", "the table has no column `z`", "its columns are `x`, `text`, `y`"),
         ("torch[3]", "user", "column `text` is `string`", "make it a number"),
         ("torch[4]", "user", "16x1 and 3x2", "`x` float32[16, 1], the target int64[16]; `headrace logs` shows where"),
-        ("torch[5]", "user", "`valid` is empty", "the stage before it"),
+        ("torch[5]", "user", "`valid` is empty", "the stage before this one"),
         ("torch[6]", "memory", "can't allocate memory", "raise `memory_gib`"),
         ("torch[7]", "memory", "can't allocate memory", "raise `memory_gib`"),
         ("torch[8]", "user", "can't make the model: missing a required argument: 'in_features'", "functools.partial"),

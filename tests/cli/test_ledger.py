@@ -276,7 +276,7 @@ def test_an_archive_of_a_newer_headrace_is_refused(project: Project, other: Proj
                 data = msgspec.json.encode(msgspec.json.decode(data) | {"version": 3, "headrace": "9.1"})
                 member.size = len(data)
             new.addfile(member, io.BytesIO(data))
-    check_error(other.headrace("ledger", "import", "newer"), 2, "newer Headrace (9.1", hint="upgrade")
+    check_error(other.headrace("ledger", "import", "newer"), 2, "newer Headrace, 9.1", hint="upgrade")
 
 
 def test_a_file_that_is_there_or_cannot_be_written_is_told(project: Project) -> None:

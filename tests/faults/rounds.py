@@ -308,10 +308,13 @@ class Round:
         return run
 
     def expire(self, run: str, ago_s: float = 1.0) -> None:
-        """Let the time of a lease on a server pass: of one whose holder is dead, or as good as that."""
+        """Let the time of a lease on a server pass: of one whose holder is dead, or as good as that. A holder that was
+        stopped within a transaction has its row locked: there the time passes by itself."""
         if self.place.ground.ledger == "postgres":
             name = self.place.ledger.rpartition("/")[2]
-            text = f"update leases set expires = clock_timestamp() - interval '{ago_s} s' where name like '{run}'"
+            free = f"select name from leases where name like '{run}' for update skip locked"
+            past = f"clock_timestamp() - interval '{ago_s} s'"
+            text = f"update leases set expires = {past} where name in ({free})"
             self.world.postgres.query(text, name)
 
     def begins(self) -> int:

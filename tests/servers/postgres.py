@@ -19,6 +19,7 @@ from tests.servers.missing import Missing
 from tests.servers.ports import free_port
 
 PASSWORD = "headrace-test"
+ANSWER_S = 120.0
 
 
 class Postgres:
@@ -108,9 +109,9 @@ class Postgres:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def query(self, text: str, database: str = "postgres") -> str:
-        """Run SQL as the superuser; return the rows as `psql` prints them."""
+        """Run SQL as the superuser, for at most `ANSWER_S`; return the rows as `psql` prints them."""
         words = [self._programs / "psql", "-v", "ON_ERROR_STOP=1", "-Atc", text, self.url(database)]
-        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=ANSWER_S).stdout.strip()
 
     def _call(self, *words: str) -> None:
         become: Sequence[str] = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []

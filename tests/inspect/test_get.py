@@ -30,6 +30,7 @@ def fit(rate: float) -> Fitted:
 @hr.pipeline
 def flow() -> None:
     fit.map([0.1, 0.25])
+    fit.map([0.1, 0.5])
 """
 
 
@@ -62,6 +63,8 @@ def test_a_part_of_one_element_of_a_map_is_found_though_the_elements_name_has_a_
             done = project.headrace(words[0], "latest", "fit[rate=0.1].model", *words[1:])
             assert done.code == 0, done
         assert (project.root / "fit[rate=0.1].model.txt").read_text() == "at 0.1"
+        assert project.headrace("get", "latest", "fit[1][rate=0.5].model").code == 0
+        assert (project.root / "fit[1][rate=0.5].model.txt").read_text() == "at 0.5"
         absent = project.headrace("get", "latest", "fit[rate=0.7].model")
         assert "has no task `fit[rate=0.7]`" in absent.err
         monkeypatch.chdir(project.root)

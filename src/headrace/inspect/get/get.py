@@ -53,7 +53,7 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
 """Codecs whose parts have no meaning by themselves, even if they are plain values."""
-_TASK_AND_PATH = re.compile(r"(?P<task>[^.\[]+(\[[^\]]*\])?)\.(?P<path>.*)")
+_TASK_AND_PATH = re.compile(r"(?P<task>[^.\[]+(\[[^\]]*\])*)\.(?P<path>.*)")
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
@@ -209,8 +209,8 @@ def named_part(views: Views, run: str, task: str) -> tuple[str, str]:
 def task_and_path(words: str) -> tuple[str, str]:
     """Return a task's name and the path of a part of its output. The path is empty if `words` has none.
 
-    >>> task_and_path("split.train"), task_and_path("fit[rate=0.1].model")
-    (('split', 'train'), ('fit[rate=0.1]', 'model'))
+    >>> task_and_path("split.train"), task_and_path("fit[1][rate=0.1].model")
+    (('split', 'train'), ('fit[1][rate=0.1]', 'model'))
     """
     match = _TASK_AND_PATH.fullmatch(words)
     return (match["task"], match["path"]) if match else (words, "")

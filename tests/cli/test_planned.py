@@ -57,6 +57,14 @@ def test_a_plan_knows_results_of_any_earlier_run_behind_a_stage_that_always_runs
     assert ran(project, "--x", "1") == {"rows": "succeeded", "scaled": "reused", "total": "reused"}
 
 
+def test_a_reason_is_true_of_what_only_another_pipeline_made(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES + "\n\n@hr.pipeline\ndef other() -> None:\n    total(scaled(rows(), 1))\n")
+    ran(project)
+    tasks = project("plan", "other", "--json").json["tasks"]
+    assert tasks[1]["reason"] == "no result in the latest runs of this pipeline"
+    assert project("run", "other", "--json").json["tasks"][1]["state"] == "reused"
+
+
 CHOSEN = """
 import headrace as hr
 

@@ -29,13 +29,13 @@ from headrace.spec.artifact import Ref, part_names
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
 from headrace.spec.graph import Const, Out
+from headrace.spec.intent import CURSOR
 from headrace.spec.stage import Stage
 from headrace.stages.ingest.cursor import reached
 from headrace.store.store import Store
 
 _VALUE_LIMIT = 80
 _NO_INPUTS = b"\x90"
-_CURSOR = "headrace.Cursor"
 _WIDTH = 120
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _KINDS = {"distribution": "package", "environment": "python"}
@@ -282,7 +282,7 @@ def _value(ref: Ref, load: Load, brief: str) -> _Given:
     if ref.codec == "file":
         return _Given(brief, _file_lines(ref, load))
     given = _plain(ref, load, brief)
-    held = dict(zip(ref.names or (), ref.parts or (), strict=False)).get("value") if ref.type == _CURSOR else None
+    held = dict(zip(ref.names or (), ref.parts or (), strict=False)).get("value") if ref.type == CURSOR else None
     words = reached(held, load) if held is not None and held.names else None
     return given if words is None else _Given(f"{words} ({brief})", given.lines)
 

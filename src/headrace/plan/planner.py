@@ -19,7 +19,7 @@ from headrace.errors import listed
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.needs import names_needed, needed_by
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
-from headrace.plan.reuse import NOTHING_STORED, Before, Change, ChangedGiven, barred, made_by, told_change, why_run
+from headrace.plan.reuse import NEW, NOTHING_STORED, Before, Change, ChangedGiven, barred, made_by, told_change, why_run
 from headrace.plan.times import Beside, Times, Took
 from headrace.plan.transfers import Source, Transfers
 from headrace.spec.artifact import Ref, gather
@@ -348,7 +348,7 @@ class Planner:
         """Return why a task must run whatever its unknown inputs will be, or None if that isn't certain."""
         before = self._history.before(names[0] if names else node.name)
         if before is None:
-            return "no earlier result"
+            return NEW
         if before.code != stage.code.digest:
             changed = self._changed_code(before.run, node, stage)
             return f"code changed: {listed(changed, 3)}" if changed else "code changed"
@@ -371,7 +371,7 @@ class Planner:
                 return f"`{name}` is new"
             known = name not in node.over and all(self._fates[out.task].out is not None for out in outs(arg))
             if known and (now := identity(value(arg, self._output))) != then[name]:
-                return told_change(name, self._given(before, node, Change(name, then[name], now)))
+                return told_change(change := Change(name, then[name], now), self._given(before, node, change))
         return None
 
     def _settle(

@@ -10,11 +10,14 @@ from msgspec import Struct
 from headrace.errors import listed
 from headrace.plan.keys import told
 from headrace.spec.graph import Node, outs
+from headrace.spec.intent import CURSOR
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
 
 NOTHING_STORED = "there is no stored output to reuse"
 """The reason of a task that has to run although neither its code nor its inputs have changed."""
+NEW = "no result in the latest runs of this pipeline"
+"""The reason of a task that has to run and that the latest runs of its pipeline didn't have."""
 
 
 class Before(Struct, frozen=True):
@@ -65,10 +68,11 @@ ChangedGiven = Callable[[str, Node, Change], Sequence[str]]
 that input. The code is that of functions and classes that are passed to a stage as arguments."""
 
 
-def told_change(param: str, parts: Sequence[str]) -> str:
+def told_change(change: Change, parts: Sequence[str]) -> str:
     """Return words which say that an input has changed. If the input is or contains code, name the `parts` that have
-    changed."""
-    return f"`{param}` changed: {listed(parts, 3)}" if parts else f"`{param}` changed"
+    changed. If it is a cursor, say so: with a ready-made stage, the user hasn't written the parameter's name."""
+    what = f"its cursor (`{change.param}`)" if f":{CURSOR}:" in change.after else f"`{change.param}`"
+    return f"{what} changed: {listed(parts, 3)}" if parts else f"{what} changed"
 
 
 def made_by(node: Node, unknown: Sequence[str]) -> str:
@@ -94,7 +98,7 @@ def why_run(
     argument.
     """
     if before is None:
-        return "no earlier result"
+        return NEW
     words = []
     if before.code != stage.code.digest:
         words.append(f"code changed: {listed(changed_code, 3)}" if changed_code else "code changed")
@@ -103,7 +107,8 @@ def why_run(
         if name not in then:
             words.append(f"`{name}` is new")
         elif now[name] != then[name]:
-            words.append(told_change(name, changed_given(Change(name, then[name], now[name]))))
+            change = Change(name, then[name], now[name])
+            words.append(told_change(change, changed_given(change)))
     words += [f"`{name}` is gone" for name in then if name not in now]
     if words:
         return "; ".join(words)

@@ -13,6 +13,7 @@ from headrace.spec.artifact import Ref, gather
 RegistryKind = Literal["model", "dataset"]
 REPORT = "headrace.spec.report.Report"
 PREPARATION = "headrace.stages.prepare.Preparation"
+CURSOR = "headrace.Cursor"
 PREPARED = "headrace.version"
 TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
 """Codecs of tables, columns and batches."""

@@ -75,6 +75,7 @@ def test_lines_come_once_and_nothing_new_is_reused(project: Project) -> None:
     assert value(project, first, "bad") == ["it doesn't match the pattern"]
     second = run(project, "all")
     assert second.task["numbers"]["state"] == "reused"
+    assert second.task["logs"]["reason"] == "its cursor (`known`) changed"
     third = run(project, "all")
     assert third.task["logs"]["state"] == "reused"
     with (project.root / "logs" / "app.log").open("a") as file:

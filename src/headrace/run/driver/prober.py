@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from headrace.plan.keys import key_of
-from headrace.plan.reuse import Before, ChangedCode, ChangedGiven, barred, why_run, within_run
+from headrace.plan.reuse import NEW, Before, ChangedCode, ChangedGiven, barred, why_run, within_run
 from headrace.run.driver.regions import Places
 from headrace.run.events import Deferred, Lacked, Reused
 from headrace.run.machine.commands import Missed
@@ -133,7 +133,7 @@ class Prober:
     def _why_run(self, name: str, key: str, inputs: bytes) -> str:
         earlier = self._ledger.earlier(name)
         if earlier is None:
-            return "no earlier result"
+            return NEW
         node, stage = self._machine.tasks[name].node, self._machine.tasks[name].stage
         parts = self._changed_code(earlier.run, node, stage) if earlier.code != stage.code.digest else ()
         before = Before(earlier.run, earlier.key, earlier.code, earlier.inputs)

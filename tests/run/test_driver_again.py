@@ -132,15 +132,35 @@ def test_a_run_whose_driver_is_gone_can_be_cancelled_though_nothing_runs() -> No
     assert bed.run.record.row.state == "cancelled"
 
 
-def test_a_signal_meant_for_a_dead_driver_is_not_obeyed_by_the_next() -> None:
+def test_signals_meant_for_a_dead_driver_are_not_obeyed_by_the_next_which_says_so() -> None:
     bed = Bed(gives, chain(2))
     until(bed.driver(), bed, lambda: bool(bed.events(Launched)))
     bed.ledger.signal("run-1", "cancel", by="ann")
+    bed.ledger.signal("run-1", "stop", by="bob", body="step")
     bed.take()
-    driver = bed.driver()
+    stale = bed.run.inbox()
+    notes: list[str] = []
+    driver = bed.driver(note=notes.append)
     driver.adopt()
-    driver.open([Taken(2, "me", 0.0, again=True)])
+    driver.open([Taken(2, "me", 0.0, again=True)], stale)
     assert driver.drive().state == "succeeded"
+    assert bed.run.record.inbox == []
+    assert notes == [
+        "`headrace cancel` by ann has no effect: it was meant for an earlier driver of this run",
+        "`headrace stop` of `step` by bob has no effect: it was meant for an earlier driver of this run",
+    ]
+
+
+def test_a_signal_that_comes_while_a_run_is_taken_over_is_obeyed() -> None:
+    bed = Bed(gives, chain(2))
+    until(bed.driver(), bed, lambda: bool(bed.events(Launched)))
+    bed.take()
+    stale = bed.run.inbox()
+    driver = bed.driver()
+    bed.ledger.signal("run-1", "cancel", by="ann")
+    driver.adopt()
+    driver.open([Taken(2, "me", 0.0, again=True)], stale)
+    assert driver.drive().state == "cancelled"
     assert bed.run.record.inbox == []
 
 

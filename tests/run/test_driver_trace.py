@@ -32,10 +32,11 @@ from tests.run.bed import Bed, gives, until
 def renew(bed: Bed, body: Tracing, **more: object) -> Driver:
     """Return a driver that goes on with the run with other code, whose body does this."""
     bed.take()
+    stale = bed.run.inbox()
     bed.cluster.tracer = body
     driver = bed.driver(**more)
     driver.adopt(keep=False)
-    driver.open([Taken(2, "me", 0.0), Renewed(BUNDLE, 0.0, counted=True)])
+    driver.open([Taken(2, "me", 0.0), Renewed(BUNDLE, 0.0, counted=True)], stale)
     driver.trace()
     return driver
 

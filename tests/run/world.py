@@ -97,6 +97,7 @@ class World:
         self.machine = Machine()
         for body in self.run.events():
             self.machine.step(decode_event(body))
+        stale = self.run.inbox()
         backend = SimulatedBackend(POOL, self.cluster)
         clock = self.cluster.clock
         driver = Driver(
@@ -118,7 +119,7 @@ class World:
             if self.run.next_seq:
                 driver.adopt(keep=not new_code)
             if new_code or self.machine.closed is None or self.machine.closed.state != "succeeded":
-                driver.open(first)
+                driver.open(first, stale)
             if not self.machine.trace_ended:
                 driver.trace()
             driver.drive()

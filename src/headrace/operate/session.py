@@ -87,6 +87,7 @@ def resume(
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)
         with ledger.take(run_id, holder=user()) as lease:
+            stale = lease.inbox()  # what comes from now on is meant for this driver
             machine = replay(lease)
             if new_code:
                 check_renewable(run_id, machine.opened)
@@ -110,7 +111,7 @@ def resume(
                 left = _left(project, place, lease, machine, observer)
                 driver.adopt(keep=not new_code, left=left)
                 if new_code or machine.closed is None or machine.closed.state != "succeeded":
-                    driver.open(events)
+                    driver.open(events, stale)
                 if not machine.trace_ended:
                     driver.trace()
                 closed = driver.drive()
@@ -130,6 +131,7 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
     with open_ledger(project) as ledger:
         try:
             with ledger.take(run_id, holder=by) as lease:
+                stale = lease.inbox()
                 machine = replay(lease)
                 if machine.closed is not None:
                     return f"run {run_id} has ended already ({machine.closed.state})"
@@ -140,7 +142,8 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
                     at = SystemClock().now()
                     driver.adopt()
                     if machine.closed is None:
-                        driver.open([_taken(lease, place, by), Cancelled(by, f"cancelled by {by}", at, now=True)])
+                        end = Cancelled(by, f"cancelled by {by}", at, now=True)
+                        driver.open([_taken(lease, place, by), end], stale)
                     driver.drive()
                 if machine.cancelled is None:
                     return f"run {run_id} had ended already, but had no driver to record that"

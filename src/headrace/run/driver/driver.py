@@ -42,6 +42,7 @@ from headrace.run.ports import (
     Left,
     Notice,
     RunRow,
+    Signal,
 )
 from headrace.run.projection import run_row
 from headrace.run.wire import Progress, Question, Refused, Remark, Report, Waiting
@@ -176,12 +177,15 @@ class Driver:
             self._commit()
             self._is_new = True
 
-    def open(self, first: Iterable[Event]) -> None:
-        """Process the first events of this lease: `Opened` and `Taken` for a new run, `Taken` for a resumed run."""
+    def open(self, first: Iterable[Event], stale: Sequence[Signal] = ()) -> None:
+        """Process the first events of this lease: `Opened` and `Taken` for a new run, `Taken` for a resumed run.
+
+        `stale` are the signals that were in the inbox when the lease was taken. They were meant for an earlier driver,
+        so they are discarded. Signals that came later are obeyed.
+        """
         for event in first:
             self._steps.absorb(event)
-        if self._journal.is_open:
-            self._inbox.discard()
+        self._inbox.discard(stale)
         self._steps.obey([*self._machine.probes()])
 
     def trace(self) -> None:

@@ -78,9 +78,12 @@ class Inbox:
         if limit is not None and now - self._began >= limit:
             self._cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
 
-    def discard(self) -> None:
-        """Remove the signals that were meant for an earlier driver, without doing what they ask for."""
-        self._new_signals()
+    def discard(self, stale: Sequence[Signal]) -> None:
+        """Remove these signals, which were meant for an earlier driver, without doing what they ask for."""
+        for signal in stale:
+            self._absorb(signal)
+            what = f"cancel` by {signal.by}" if signal.kind == "cancel" else f"stop` of `{signal.body}` by {signal.by}"
+            self._audience.note(f"`headrace {what} has no effect: it was meant for an earlier driver of this run")
 
     def read(self) -> None:
         """Do what the new signals ask for. A run that is not open yet has no signals."""
@@ -97,9 +100,12 @@ class Inbox:
         """Return the signals that weren't read before. The next commit removes them from the ledger."""
         found = [signal for signal in self._ledger.inbox() if signal.id not in self._read]
         for signal in found:
-            self._read.add(signal.id)
-            self._journal.absorb(signal.id)
+            self._absorb(signal)
         return found
+
+    def _absorb(self, signal: Signal) -> None:
+        self._read.add(signal.id)
+        self._journal.absorb(signal.id)
 
     def _stop(self, by: str, name: str) -> None:
         """Ask the running attempts of a task, or of a mapped task's elements, to end early."""

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from headrace.define.type_check import admits, fits
+from headrace.define.type_check import admits, fits, shown
+from headrace.stages import prepare
 
 T = TypeVar("T")
 
@@ -113,3 +114,11 @@ def test_a_container_of_another_kind_or_of_other_elements_does_not_fit(given: An
 )
 def test_a_container_of_elements_that_fit_does_too(given: Any, wanted: Any) -> None:
     assert fits(given, wanted)
+
+
+def test_the_many_types_of_a_ready_made_parameter_are_shown_by_the_first_of_them() -> None:
+    rules = typing.get_type_hints(prepare.clean.__wrapped__)["rules"]
+    assert shown(rules) == (
+        "Sequence[headrace.Trim | headrace.Normalise | headrace.Nulls | headrace.Replace | headrace.Fill | ...]"
+        " | headrace.File"
+    )

@@ -141,9 +141,20 @@ def is_union(hint: Any) -> bool:
 
 
 def shown(hint: Any) -> str:
-    """Return a type as text, as it is written in code: `pyarrow.Table`, `list[int]`."""
+    """Return a type as text, as it is written in code: `pyarrow.Table`, `list[int]`. Of a long union, return the first
+    types.
+
+    >>> shown(list[int | float | str | bytes | bool | complex] | None)
+    'list[int | float | str | bytes | bool | ...] | None'
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is inspect.Parameter.empty or hint is Any:
         return "Any"
+    inner = ["None" if each is types.NoneType else "..." if each is Ellipsis else shown(each) for each in args]
+    if is_union(hint):
+        return " | ".join(inner if len(inner) <= _MOST_NAMED else [*inner[:_MOST_NAMED], "..."])
+    if args and origin in _CONTAINERS:
+        return f"{origin.__qualname__}[{', '.join(inner)}]"
     if isinstance(hint, type) and not typing.get_args(hint):
         return (
             hint.__qualname__

@@ -309,6 +309,15 @@ def test_a_run_whose_training_failed_has_no_card_and_says_why(judged: Shell) -> 
     assert f"no task of run `{run}` made a model; its tasks of kind `train`: `fit` (failed)" in wrong.err
 
 
+def test_a_run_whose_training_gave_a_number_has_no_card_and_says_why(judged: Shell) -> None:
+    judged.write("pipelines.py", PIPELINES.replace("return Model(depth / table.num_rows)", "return depth"))
+    run = _run(judged, "flow", "--only", "fit")
+    wrong = judged("card", run)
+    assert (wrong.code, wrong.out) == (2, "")
+    assert f"no task of run `{run}` made a model; its tasks of kind `train`: `fit` (gave a number)" in wrong.err
+    assert "return the model from a task of kind `train`" in wrong.err
+
+
 LIBRARY = """
 import headrace as hr
 import pyarrow as pa

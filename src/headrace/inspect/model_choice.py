@@ -11,8 +11,9 @@ from headrace.inspect.get.get import part_of, task_and_path
 from headrace.inspect.run_record import Material
 from headrace.inspect.views import maps
 from headrace.ledger.views.query import near
+from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
-from headrace.spec.intent import REPORT
+from headrace.spec.intent import REPORT, unlike
 
 MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
 """The codecs that models are saved with."""
@@ -55,15 +56,23 @@ def choose(run: Material, words: str | None) -> Chosen:
             return Chosen(task=name, path=path, ref=ref)
     for name in reversed(names):
         whole = run.out(name)
-        if run.rows[name].kind == "train" and whole is not None:
+        if run.rows[name].kind == "train" and whole is not None and unlike("model", whole) is None:
             return Chosen(task=name, path="", ref=whole)
-    trains = [f"`{row.name}` ({row.state})" for row in run.rows.values() if row.kind == "train"]
+    trains = [f"`{row.name}` ({_outcome(run, row)})" for row in run.rows.values() if row.kind == "train"]
     why = (
         f"; its tasks of kind `train`: {', '.join(trains)}" if trains else ", and none of its tasks is of kind `train`"
     )
     raise NotFoundError(
-        f"no task of run `{run.view.run}` made a model{why}", hint="name the task that made it, after the run"
+        f"no task of run `{run.view.run}` made a model{why}",
+        hint="return the model from a task of kind `train`, or name the task that made it, after the run",
     )
+
+
+def _outcome(run: Material, row: TaskRow) -> str:
+    """Return what a task gave that isn't a model, or else its state."""
+    ref = run.out(row.name)
+    given = None if ref is None else unlike("model", ref)
+    return row.state if given is None else f"gave {given}"
 
 
 def _named(run: Material, words: str) -> Chosen:

@@ -230,9 +230,11 @@ def test_what_may_be_right_is_not_refused(call: Callable[[], Any]) -> None:
 def test_an_argument_of_another_type_gets_a_hint_that_a_caller_can_follow() -> None:
     with pytest.raises(EdgeTypeError) as caught:
         prepare.clean(rows(), "trim")
-    assert "parameter `rules` of `clean` was given `'trim'`, a `str`" in caught.value.message
+    assert "`rules` of `clean` is 'trim' (" in caught.value.message
     assert len(caught.value.message) < 200
     assert "a `Replace` or a `Fill` or one of 10 more" in (caught.value.hint or "")
     with pytest.raises(EdgeTypeError) as caught:
         prepare.split({"a": [1]})
     assert caught.value.hint == "give a table: `pyarrow.table({...})` makes one"
+    with pytest.raises(EdgeTypeError, match=r"^a part of `functions` of `label` is 'upper' \("):
+        prepare.label(rows(), functions=[len, "upper"], classes=["a", "b"])

@@ -48,8 +48,12 @@ def check_arguments(
         mismatch = misfit(value, hints[name], stands_for)
         if mismatch is not None:
             part, wanted = mismatch
-            where = "" if wanted is hints[name] else "a part of "
-            raise DefinitionError(f"{where}`{name}` of `{named}` is {part!r:.80}", hint=to_give(part, wanted))
+            raise DefinitionError(unfit(part, value, f"`{name}` of `{named}`"), hint=to_give(part, wanted))
+
+
+def unfit(part: object, value: object, named: str) -> str:
+    """Return the message for an argument that doesn't fit the parameter `named`, or of which only `part` doesn't."""
+    return f"{'' if part is value else 'a part of '}{named} is {part!r:.80}"
 
 
 def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from headrace.codec.classes import is_importable
-from headrace.define.argument_check import one_of_its_fields, to_give
+from headrace.define.argument_check import one_of_its_fields, to_give, unfit
 from headrace.define.call import OPTIONS, bind, hint_of, holds_handle, mapped_over, stands_for, user_line
 from headrace.define.handle import UNKNOWN, Handle, named_fields
 from headrace.define.ports import Resolver
@@ -140,15 +140,13 @@ class Trace:
             part, need = mismatch
             if isinstance(part, Handle):
                 raise _edge_error(part, part._headrace_hint, stage, name, wanted, line, need)
-            was_given = f"was given `{_brief(part)}`, a `{shown(type(part))}`"
             if hasattr(stage.function, "__headrace_version__"):  # its annotations can't be changed, and may be long
-                raise EdgeTypeError(
-                    f"parameter `{name}` of `{stage.declaration.name}` {was_given} ({line})", hint=to_give(part, need)
-                )
+                named = f"`{name}` of `{stage.declaration.name}`"
+                raise EdgeTypeError(f"{unfit(part, each, named)} ({line})", hint=to_give(part, need))
             takes = _takes(stage, name, wanted)
             inside = f", where its parts are `{shown(need)}`" if part is not each else ""
             raise EdgeTypeError(
-                f"{takes}, but {was_given}{inside} ({line})",
+                f"{takes}, but was given `{_brief(part)}`, a `{shown(type(part))}`{inside} ({line})",
                 hint="change the argument or the annotation",
             )
 

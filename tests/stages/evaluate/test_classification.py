@@ -625,7 +625,7 @@ def test_a_slice_of_few_days_is_not_compared() -> None:
     table = shops()
     few = np.where(np.array(table["shop"].to_pylist()) == "bad", table["day"].to_numpy() % 4, table["day"].to_numpy())
     table = table.set_column(2, "day", pa.array(few))
-    found = judged(table, slices=["shop"], groups="day", gates="")
+    found = judged(table, slices=["shop"], groups="day", gates="worst-slice gap <= 0.1")
     said = marked(found)
     assert said["good"][1] == "stands out"
     assert "[" in said["good"][0]
@@ -635,6 +635,22 @@ def test_a_slice_of_few_days_is_not_compared() -> None:
     assert [bad[each] for each in ("value_low", "gap_low", "gap_high", "stands_out")] == [None] * 4
     [grid] = [each for each in found.report.grids if each.title == "Slices by shop"]
     assert grid.note.startswith("2 slices were compared")
+    [verdict] = found.report.verdicts
+    assert "The worst of 3 slices is shop = bad: its AUC is " in verdict.why
+    assert verdict.why.endswith(
+        " on all (not compared: 4 groups don't tell how far off the value may be: 8 are needed)."
+    )
+
+
+def test_if_all_slices_are_of_few_days_none_is_said_to_be_too_small() -> None:
+    table = shops()
+    few = table.set_column(2, "day", pa.array(table["day"].to_numpy() % 4))
+    [grid] = [
+        each
+        for each in judged(few, slices=["shop"], groups="day", gates="").report.grids
+        if each.title == "Slices by shop"
+    ]
+    assert grid.note == "No slice could be compared."
 
 
 def test_of_many_slices_those_that_can_be_compared_are_shown(people: pa.Table) -> None:

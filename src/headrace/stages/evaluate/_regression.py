@@ -74,7 +74,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=16,
+    version=17,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",

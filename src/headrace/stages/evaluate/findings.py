@@ -224,12 +224,13 @@ class Findings:
         if not places or metric.name not in self.wholes[MODEL].point:
             return ""
         values, _, _ = self._gaps(metric, places)
-        place = places[int(np.argmax(values))]
-        own = self.slices[place]
+        order = int(np.argmax(values))
+        place, drawn = places[order], self.sliced(metric.name, places)[order]
+        own, why = self.slices[place], found(self.parts[place], drawn, metric, self.groups).interval(self.level).why
         return (
             f"The worst of {len(places)} slices is {own.by} = {own.name}: its {metric.name} is"
             f" {number(self.parts[place].point[metric.name], 3)} on {self.parts[place].size:,} rows, against"
-            f" {number(self.wholes[MODEL].point[metric.name], 3)} on all."
+            f" {number(self.wholes[MODEL].point[metric.name], 3)} on all{f' (not compared: {why})' if why else ''}."
         )
 
     def table(self) -> pa.Table:
@@ -286,7 +287,7 @@ class Findings:
                 " chance. A slice that `stands out`, for the worse or the better, does so even after correcting for"
                 " this (Holm)."
                 if count
-                else "No slice was large enough to be compared.",
+                else "No slice could be compared.",
                 f"Of {len(own)} slices, {left} are not shown: {_left(own, left)}." if left else "",
             ]
             yield Grid(

@@ -10,6 +10,7 @@ from headrace.define.stage import StageFunction
 from headrace.inspect import gates, history
 from headrace.inspect.history import PastCode
 from headrace.ledger.views.views import Views
+from headrace.plan.reuse import Before, Declared
 from headrace.run.story import Story
 from headrace.spec.code import Code, Part
 from headrace.spec.graph import Node
@@ -53,5 +54,14 @@ def test_the_code_of_a_stage_is_compared_once_for_all_of_its_calls(monkeypatch: 
     compared: list[Code] = []
     differing = history.differing
     monkeypatch.setattr(history, "differing", lambda then, now: (compared.append(now), differing(then, now))[1])
-    assert {tuple(past.changed("run-1", each, fit("new"))) for each in calls} == {("fit",)}
+    before = Before("run-1", "key", "old", b"")
+    assert {tuple(past.changed(before, each, fit("new"))) for each in calls} == {("fit",)}
     assert len(compared) == 1
+
+
+def test_code_that_the_run_itself_had_before_is_not_looked_for_in_the_ledger() -> None:
+    node = Node(name="fit", stage="pipelines:fit", args=())
+    past = PastCode(OneRun(Story(stages={"pipelines:fit": fit("new")}, nodes={"fit": node})))
+    for old in ("older", "old"):
+        before = Before("", "key", old, b"", Declared(node, fit(old), {}))
+        assert past.changed(before, node, fit("new")) == ["fit"]

@@ -117,7 +117,7 @@ class Model:
             for region, store in self.stores.items()
             if region != self.region
         ]
-        self.prober = Prober(machine, self.run, Places(pool, self.here, elsewhere), lambda run, stage: ())
+        self.prober = Prober(machine, self.run, Places(pool, self.here, elsewhere), lambda *_: ())
         self.crew = Crew(POOL, first=machine.last_worker + 1)
         self.crew.grant = Grant(pool=POOL.name, cpu=POOL.cpu, memory_gib=POOL.memory_gib, gpus=0, expires=0)
         self.place = self.seen = 0
@@ -399,6 +399,7 @@ def compare(live: Machine, again: Machine) -> None:
     assert list(live.tasks) == list(again.tasks)
     assert live.nodes == again.nodes
     assert vars(live.outputs) == vars(again.outputs)
+    assert live.past == again.past
     assert (live.dialogue.notes, live.dialogue.pointed) == (again.dialogue.notes, again.dialogue.pointed)
     assert list(live.curves.summaries()) == list(again.curves.summaries())
     for name, task in live.tasks.items():

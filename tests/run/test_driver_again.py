@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.behaviour import Behaviour, Wait
+from headrace.backends.simulated.behaviour import Behaviour, Wait, tracing
 from headrace.errors import LeaseLost, LedgerError
+from headrace.plan.reuse import NEW
 from headrace.run.events import (
     Cancelled,
     Closed,
     Failed,
     Launched,
+    Renewed,
+    Reused,
     Succeeded,
     Taken,
     decode_event,
 )
 from headrace.run.ports import Alive, Batch, Heard
 from headrace.run.wire import Do
+from headrace.spec.code import Code
+from headrace.spec.graph import Const
 from headrace.spec.stage import Resources
-from headrace.testing.graphs import Sketch, chain, fan, number
+from headrace.testing.graphs import BUNDLE, Sketch, chain, fan, number, stage
 from tests.run.bed import POOL, Bed, gives, until
 
 
@@ -55,6 +61,50 @@ def test_a_run_that_is_resumed_is_running_again_and_took_no_longer_for_its_rest(
     assert bed.run.record.row.state == "running"
     assert driver.drive().state == "succeeded"
     assert before.seconds <= bed.run.record.row.seconds < before.seconds + 100.0
+
+
+def flow(code: str, n: int, *, reaches: bool = True) -> Sketch:
+    """Return a pipeline with this code; `first` has this argument. With `reaches` False, only `start` is called."""
+    sketch = Sketch()
+    sketch.stages |= {name: replace(stage(name), code=Code(digest=code)) for name in ("start", "first")}
+    start = sketch.node("start")
+    if reaches:
+        sketch.node("last", x=sketch.node("first", x=Const(number(n)), after=[start]))
+    return sketch
+
+
+def test_a_run_with_new_code_says_how_tasks_differ_from_when_they_last_succeeded_in_it() -> None:
+    def script(order: Do) -> Behaviour:
+        yield Wait(1.0)
+        if "last" in order.function:
+            raise ValueError("it never works")
+        return number(1)
+
+    def renew(code: str, n: int, *, reaches: bool = True) -> dict[str, str]:
+        """Go on with other code; return why each task ran or was reused."""
+        bed.cluster.tracer = tracing(flow(code, n, reaches=reaches).events())
+        bed.take()
+        seen = bed.run.next_seq
+        driver = bed.driver(changed_code=lambda before, *_: (f"{before.run}{before.code}",))
+        driver.adopt(keep=False)
+        now = bed.cluster.clock.now()
+        driver.open([Taken(bed.run.epoch, "me", now), Renewed(BUNDLE, now, counted=True)])
+        driver.trace()
+        driver.drive()
+        stored = [*map(decode_event, bed.run.events())][seen:]
+        return {each.task: each.why for each in stored if isinstance(each, Launched | Reused)}
+
+    bed = Bed(script, flow("a", 1))
+    bed.driver().drive()
+    again, never = "it succeeded earlier in this run", NEW
+    assert renew("b", 1) == {"start": "code changed: `a`", "first": "code changed: `a`", "last": never}
+    assert renew("b", 2) == {"start": again, "first": "`x` changed", "last": never}
+    assert renew("c", 2, reaches=False) == {"start": "code changed: `b`"}
+    assert renew("d", 1) == {
+        "start": "code changed: `c`",
+        "first": "code changed: `b`; `x` changed",
+        "last": never,
+    }
 
 
 def test_of_a_gang_whose_driver_died_the_first_worker_s_output_counts() -> None:

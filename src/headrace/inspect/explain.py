@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -15,7 +15,8 @@ from headrace.inspect.argument_code import code_given
 from headrace.inspect.gates import Rule, refusal
 from headrace.inspect.history import differing, stage_then
 from headrace.inspect.metrics.metrics import Load, loader
-from headrace.inspect.stage_code import changed_lines, lines_of, sources
+from headrace.inspect.run_record import Material, material, material_before
+from headrace.inspect.stage_code import changed_lines, lines_of
 from headrace.inspect.value_text import READ_BYTES, holds_code, value_text
 from headrace.inspect.views import Views
 from headrace.plan.keys import told
@@ -23,10 +24,8 @@ from headrace.plan.resolve import Unmappable, follow
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.project.state import views as open_views
-from headrace.run.ports import Earlier, TaskRow
-from headrace.run.story import Story
+from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref, part_names
-from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
 from headrace.spec.graph import Const, Out
 from headrace.spec.intent import CURSOR
@@ -37,7 +36,6 @@ from headrace.store.store import Store
 _VALUE_LIMIT = 80
 _NO_INPUTS = b"\x90"
 _WIDTH = 120
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _KINDS = {"distribution": "package", "environment": "python"}
 
 
@@ -56,7 +54,8 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """The decision about a task, its reason, and the differences from the same task in the run `against`.
+    """The decision about a task, its reason, and the differences from the same task in the run `against`. If this is
+    the run itself, they are the differences from the task before the run got new code.
 
     `notes` say where the key covers more code than the task uses. `elements` are the names of a map's elements that
     ran, or of all elements if none ran; each element has its own explanation.
@@ -82,7 +81,7 @@ def explain(project: Project, run: str, task: str) -> Explanation:
     """Return what was decided about a task of a run, why, and what differs from an earlier run.
 
     The earlier run is the last run that had ended before this run began. For a reused task, it is the run that made the
-    output.
+    output. If this run got new code after the task had succeeded, the task is compared with itself before that.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -92,89 +91,100 @@ def explain(project: Project, run: str, task: str) -> Explanation:
 
 
 def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
-    view = views.find(run)
     load = loader(store)
-    row = views.task(view.run, task)
-    story = views.story(view.run)
+    now = material(views, run)
+    row = now.rows.get(task) or views.task(now.view.run, task)
     name = row.parent or row.name
-    node = story.nodes.get(name)
-    stage = story.stages.get(node.stage) if node is not None else None
-    earlier = _earlier(views, view.run, row)
-    differences: list[Difference] = []
-    if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
-        then = views.story(earlier.run)
-        code = _CodeDifferences(views, store, view.run, earlier.run)
-        was = stage_then(then, name, stage) or stage
-        differences += code.between(was.code, stage.code)
-        if not differences and was.code.digest != stage.code.digest:
-            differences.append(Difference(kind="function", name=stage.name, before=None, after=None))
-        for each in _inputs(views, load, view.run, row, earlier):
-            differences.append(each)
-            differences += code.given((then, earlier.inputs), (story, row.inputs), name, each.name)
-        places = [_platform(views, each.run, at) for each, at in ((earlier, was), (view, stage))]
-        if places[0] != places[1]:
-            differences.append(Difference(kind="platform", name="platform", before=places[0], after=places[1]))
-    held = refusal(views, view.run, name, load) if row.state == "skipped" else None
+    node, stage = now.node(task), now.stage(task)
+    against, then = _earlier(views, now, row)
+    held = refusal(views, now.view.run, name, load) if row.state == "skipped" else None
     return Explanation(
-        run=view.run,
+        run=now.view.run,
         task=row.name,
         decision={"succeeded": "run", "running": "run", "reused": "reuse"}.get(row.state, row.state),
-        reason=_reason(views, view.run, row),
+        reason=_reason(now, row),
         key=row.key,
-        against=None if earlier is None else earlier.run,
-        differences=tuple(differences),
+        against=against,
+        differences=() if then is None or stage is None else tuple(_differences(store, then, now, row, stage)),
         notes=() if stage is None else stage.code.notes,
         gate=None if held is None else held.gate,
         rules=() if held is None else held.rules,
-        elements=_elements(views, view.run, row.name) if node is not None and node.over else (),
+        elements=_elements(now, row.name) if node is not None and node.over else (),
     )
 
 
-def _platform(views: Views, run: str, stage: Stage) -> str | None:
-    """Return the platform in a task's key, or None if the stage is portable."""
-    bundle = None if stage.portable else _bundle(views, run)
-    return None if bundle is None else bundle.platform
-
-
-def _reason(views: Views, run: str, row: TaskRow) -> str:
+def _reason(run: Material, row: TaskRow) -> str:
     """Return why a task ended as it did. For a map with some reused elements,
     add how many elements are in which state."""
-    states = Counter(each.state for each in views.rows(run) if each.parent == row.name)
+    states = Counter(each.state for each in run.rows.values() if each.parent == row.name)
     if not states["reused"] or len(states) == 1:
         return row.reason
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"{row.reason} ({counts})"
 
 
-def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
-    rows = [row for row in views.rows(run) if row.parent == name]
+def _elements(run: Material, name: str) -> tuple[str, ...]:
+    rows = [row for row in run.rows.values() if row.parent == name]
     return tuple(row.name for row in rows if row.state != "reused") or tuple(row.name for row in rows)
 
 
-def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
-    """Return the earlier task to compare a task with, or None.
+def _earlier(views: Views, now: Material, row: TaskRow) -> tuple[str | None, Material | None]:
+    """Return the run to compare a task with, or None, and the record of this run if the task had another key in it.
 
-    For a reused task, it is the task that made the output. For any other task, it is the same task in the last run
-    before this run.
+    For a reused task, it is the run that made the output. For any other task, it is this run before it got new code if
+    the task had succeeded by then, and otherwise the last run before this run.
     """
     if row.key is None:
-        return None
-    if row.state == "reused" and (origin := views.story(run).origins.get(row.name)):
-        return Earlier(run=origin, key=row.key, code=row.code or "", inputs=row.inputs or b"")
-    return views.earlier(run, row.name)
+        return None, None
+    if row.state == "reused" and (origin := now.story.origins.get(row.name)):
+        return origin, None
+    then = None if row.state == "reused" else material_before(views, now, row.name)
+    if then is None and (earlier := views.earlier(now.view.run, row.name)) is not None:
+        then = material(views, earlier.run)
+    if then is None:
+        return None, None
+    return then.view.run, then if then.rows[row.name].key != row.key else None
+
+
+def _differences(store: Store, then: Material, now: Material, row: TaskRow, stage: Stage) -> Iterator[Difference]:
+    """Yield what differs between the key of a task in the record `then` and its key `now`."""
+    load = loader(store)
+    was = stage_then(then.story, row.parent or row.name, stage) or stage
+    code = _CodeDifferences(store, then, now)
+    changed = [*code.between(was.code, stage.code)]
+    if not changed and was.code.digest != stage.code.digest:
+        changed = [Difference(kind="function", name=stage.name, before=None, after=None)]
+    yield from changed
+    for each in _inputs(load, then, now, row.name):
+        yield each
+        yield from code.given(then, now, row.name, each.name)
+    places = [_platform(then, was), _platform(now, stage)]
+    if places[0] != places[1]:
+        yield Difference(kind="platform", name="platform", before=places[0], after=places[1])
+
+
+def _platform(run: Material, stage: Stage) -> str | None:
+    """Return the platform in a task's key, or None if the stage is portable."""
+    bundle = None if stage.portable else run.story.bundle
+    return None if bundle is None else bundle.platform
+
+
+def _identities(run: Material, task: str) -> dict[str, str]:
+    """Return the identities of the inputs in a task's key, by parameter."""
+    return told(run.rows[task].inputs or _NO_INPUTS)
 
 
 class _CodeDifferences:
-    """Finds what differs between the code of two runs, with the lines. A part that several functions reach is returned
-    only once."""
+    """Finds what differs between the code in two records, with the lines. A part that several functions reach is
+    returned only once."""
 
-    def __init__(self, views: Views, store: Store, run: str, before: str) -> None:
-        self._new = cache(lambda: _sources(views, store, run))
-        self._old = cache(lambda: _sources(views, store, before))
+    def __init__(self, store: Store, then: Material, now: Material) -> None:
+        self._old = cache(lambda: then.files(store))
+        self._new = cache(lambda: now.files(store))
         self._told: set[tuple[str, str]] = set()
 
     def between(self, then: Code, now: Code) -> Iterator[Difference]:
-        """Yield the differences between `then` and `now`, the code that a function reached in the two runs."""
+        """Yield the differences between `then` and `now`, the code that a function reached in the two records."""
         if then.digest == now.digest:
             return
         for part, was in differing(then, now):
@@ -189,39 +199,25 @@ class _CodeDifferences:
                 diff=tuple(changed_lines(lines_of(self._old(), was), lines_of(self._new(), part))),
             )
 
-    def given(
-        self, then: tuple[Story, bytes | None], now: tuple[Story, bytes | None], node: str, param: str
-    ) -> Iterator[Difference]:
-        """Yield how the functions in an argument of a task differ between two runs.
-
-        `then` and `now` are each a run's story with the task's encoded inputs.
-        """
-        codes = [_given_code(graph, inputs, node, param) for graph, inputs in (then, now)]
+    def given(self, then: Material, now: Material, task: str, param: str) -> Iterator[Difference]:
+        """Yield how the functions in an argument of a task differ between two records."""
+        codes = [_given_code(each, task, param) for each in (then, now)]
         if codes[0] is not None and codes[1] is not None:
             yield from self.between(codes[0], codes[1])
 
 
-def _given_code(story: Story, inputs: bytes | None, name: str, param: str) -> Code | None:
-    node = story.nodes.get(name)
-    return None if node is None else code_given(node, param, story.codes, told(inputs or _NO_INPUTS).get(param, ""))
+def _given_code(run: Material, task: str, param: str) -> Code | None:
+    node = run.node(task)
+    return None if node is None else code_given(node, param, run.story.codes, _identities(run, task).get(param, ""))
 
 
-def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
-    """Return the source files of a run's bundle, or none if the bundle is gone."""
-    return sources(store, _bundle(views, run))
-
-
-def _bundle(views: Views, run: str) -> Bundle | None:
-    return views.story(run).bundle
-
-
-def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) -> Iterator[Difference]:
-    now, then = told(row.inputs or _NO_INPUTS), told(earlier.inputs or _NO_INPUTS)
-    for name in dict.fromkeys([*now, *then]):
-        if now.get(name) == then.get(name):
+def _inputs(load: Load, then: Material, now: Material, task: str) -> Iterator[Difference]:
+    old, new = _identities(then, task), _identities(now, task)
+    for name in dict.fromkeys([*new, *old]):
+        if new.get(name) == old.get(name):
             continue
-        before = _given(views, load, earlier.run, row.name, name, then.get(name))
-        after = _given(views, load, run, row.name, name, now.get(name))
+        before = _given(load, then, task, name, old.get(name))
+        after = _given(load, now, task, name, new.get(name))
         yield Difference(
             kind="input",
             name=name,
@@ -247,19 +243,17 @@ def _changed(before: _Given | None, after: _Given | None) -> Sequence[str]:
     return changed_lines(before.lines, after.lines) if before.lines and after.lines else ()
 
 
-def _given(views: Views, load: Load, run: str, task: str, param: str, identity: str | None) -> _Given | None:
+def _given(load: Load, run: Material, task: str, param: str, identity: str | None) -> _Given | None:
     """Return an input of a task: its value if it can be shown, otherwise its digest, with the task that made it."""
     if identity is None:
         return None
-    row = views.task(run, task)
-    node = views.story(run).nodes.get(row.parent or row.name)
+    node = run.node(task)
     arg = dict(node.args).get(param) if node is not None else None
     brief = identity.rpartition(":")[2][:12]
     if isinstance(arg, Const) and node is not None and param not in node.over:
         return _value(arg.ref, load, brief)
     if isinstance(arg, Out):
-        source = views.task(run, arg.task)
-        whole = None if source.out is None else _decode_ref(source.out)
+        whole = run.out(arg.task)
         ref = _at(whole, arg.path)
         given = _Given(brief) if ref is None else _value(ref, load, ref.digest[:12])
         named = ".".join([arg.task, *part_names(whole, arg.path)])

@@ -37,32 +37,39 @@ _SHOWN_FIRST = ("function", "class", "constant", "module", "file", "bundle", "di
 
 
 class PastCode:
-    """The code of the stages of earlier runs. Each run is read once."""
+    """The code from which the earlier keys of tasks were made. Each run is read once."""
 
     def __init__(self, views: Views) -> None:
         self._views = views
         self._stories: dict[str, Story] = {}
-        self._changed: dict[tuple[str, str, str], Sequence[str]] = {}
+        self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
-    def changed(self, run: str, node: Node, stage: Stage) -> Sequence[str]:
-        """Return the names of the parts of the code of a node's stage that differ from those in an earlier run."""
-        before = stage_then(self._story(run), node.name, stage)
-        if before is None:
+    def changed(self, before: Before, node: Node, stage: Stage) -> Sequence[str]:
+        """Return the names of the parts of the code of a node's stage that differ from those of an earlier key."""
+        declared = before.declared
+        was = declared.stage if declared else stage_then(self._story(before.run), node.name, stage)
+        if was is None:
             return ()
-        place = run, before.function, stage.function  # not the node: many nodes may call one stage
+        place = was.code.digest, stage.code.digest  # not the node: many nodes may call one stage
         if place not in self._changed:
-            self._changed[place] = [part.name for part, _ in differing(before.code, stage.code)]
+            self._changed[place] = [part.name for part, _ in differing(was.code, stage.code)]
         return self._changed[place]
 
-    def changed_given(self, run: str, node: Node, codes: Mapping[str, Code], change: Change) -> Sequence[str]:
-        """Return the names of the parts that differ from an earlier run in the code of a task's function arguments."""
+    def changed_given(self, before: Before, node: Node, codes: Mapping[str, Code], change: Change) -> Sequence[str]:
+        """Return the names of the parts that differ from an earlier key in the code of a task's function arguments."""
         now = code_given(node, change.param, codes, change.after)
         if now is None:
             return ()
-        story = self._story(run)
-        before = story.nodes.get(node.name)
-        then = None if before is None else code_given(before, change.param, story.codes, change.before)
+        then = self._given(before, node.name, change)
         return () if then is None else [part.name for part, _ in differing(then, now)]
+
+    def _given(self, before: Before, name: str, change: Change) -> Code | None:
+        if before.declared is not None:
+            node, _, codes = before.declared
+            return code_given(node, change.param, codes, change.before)
+        story = self._story(before.run)
+        was = story.nodes.get(name)
+        return None if was is None else code_given(was, change.param, story.codes, change.before)
 
     def _story(self, run: str) -> Story:
         if run not in self._stories:

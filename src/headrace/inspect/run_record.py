@@ -1,8 +1,9 @@
-"""The record of one run, read once, for comparisons and cards."""
+"""The record of one run, read once, for comparisons, cards and explanations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +11,8 @@ from msgspec import Struct
 from headrace.inspect.stage_code import sources
 from headrace.inspect.views import RunView, Views
 from headrace.plan.keys import told
+from headrace.run.events import Renewed
+from headrace.run.machine.machine import Machine
 from headrace.run.ports import TaskRow
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref
@@ -98,3 +101,17 @@ def material(views: Views, run: str | None) -> Material:
     """
     view = views.find(run)
     return Material(view=view, rows={row.name: row for row in views.rows(view.run)}, story=views.story(view.run))
+
+
+def material_before(views: Views, run: Material, task: str) -> Material | None:
+    """Return the record of a run as it was when the run last got new code after a task had succeeded. Return None if
+    the task had not succeeded before the run got new code."""
+    if not run.story.renewed:
+        return None
+    machine, rows, end = Machine(), None, 0
+    for place, event in enumerate(views.events(run.view.run)):
+        if isinstance(event, Renewed) and task in machine.tasks and machine.tasks[task].good:
+            rows, end = {each.name: each.row() for each in machine.tasks.values()}, place
+        machine.step(event)
+    story = Story.of(islice(views.events(run.view.run), end))
+    return None if rows is None else Material(view=run.view, rows=rows, story=story)

@@ -231,7 +231,7 @@ def _plan(
         history=history,
         platform=bundle.platform,
         changed_code=code.changed,
-        changed_given=lambda run, node, change: code.changed_given(run, node, graph.codes, change),
+        changed_given=lambda before, node, change: code.changed_given(before, node, graph.codes, change),
         source=places.link if places.several else None,
         beside=list(beside(latest, rows)),
     )

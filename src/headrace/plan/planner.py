@@ -99,7 +99,7 @@ class Planner:
         pool: Pool,
         history: History,
         platform: str | None = None,
-        changed_code: Callable[[str, Node, Stage], Sequence[str]],
+        changed_code: Callable[[Before, Node, Stage], Sequence[str]],
         changed_given: ChangedGiven = lambda *_: (),
         source: Source | None = None,
         beside: Sequence[Beside] = (),
@@ -263,11 +263,11 @@ class Planner:
     def _why_run(self, node: Node, name: str, stage: Stage, key: str, parts: bytes) -> str:
         before = self._history.before(name)
         differs = before is not None and before.code != stage.code.digest
-        changed = self._changed_code(before.run, node, stage) if before is not None and differs else ()
+        changed = self._changed_code(before, node, stage) if before is not None and differs else ()
         return why_run(stage, key, parts, before, changed, lambda change: self._given(before, node, change))
 
     def _given(self, before: Before | None, node: Node, change: Change) -> Sequence[str]:
-        return () if before is None else self._changed_given(before.run, node, change)
+        return () if before is None else self._changed_given(before, node, change)
 
     def _unknown(self, node: Node, stage: Stage) -> None:
         """Plan a task with an input that isn't known yet: it runs, unless that input turns out to be unchanged."""
@@ -350,7 +350,7 @@ class Planner:
         if before is None:
             return NEW
         if before.code != stage.code.digest:
-            changed = self._changed_code(before.run, node, stage)
+            changed = self._changed_code(before, node, stage)
             return f"code changed: {listed(changed, 3)}" if changed else "code changed"
         return self._differs(node, before)
 

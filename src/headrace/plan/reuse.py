@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from headrace.errors import listed
 from headrace.plan.keys import told
+from headrace.spec.code import Code
 from headrace.spec.graph import Node, outs
 from headrace.spec.intent import CURSOR
 from headrace.spec.policy import Policy
@@ -20,13 +21,27 @@ NEW = "no result in the latest runs of this pipeline"
 """The reason of a task that has to run and that the latest runs of its pipeline didn't have."""
 
 
+class Declared(NamedTuple):
+    """How a task was declared: its node, its stage, and the code of functions and classes that are arguments, by
+    digest."""
+
+    node: Node
+    stage: Stage
+    codes: Mapping[str, Code]
+
+
 class Before(Struct, frozen=True):
-    """The key that a task had in an earlier run, with the digest of the task's code and its encoded inputs."""
+    """The key that a task had in an earlier run, with the digest of the task's code and its encoded inputs.
+
+    If `run` is empty, it is the key that the task had in this run, before the run got new code. `declared` is then how
+    the old code declared the task.
+    """
 
     run: str
     key: str
     code: str
     inputs: bytes
+    declared: Declared | None = None
 
 
 def barred(stage: Stage, policy: Policy, *, always: bool) -> str | None:
@@ -60,11 +75,11 @@ class Change(NamedTuple):
     after: str
 
 
-ChangedCode = Callable[[str, Node, Stage], Sequence[str]]
-"""A function that takes an earlier run, a node and its stage, and returns the names of the parts of the stage's code
+ChangedCode = Callable[[Before, Node, Stage], Sequence[str]]
+"""A function that takes an earlier key, a node and its stage, and returns the names of the parts of the stage's code
 that have changed."""
-ChangedGiven = Callable[[str, Node, Change], Sequence[str]]
-"""A function that takes an earlier run, a node and a changed input, and returns the parts of code that have changed in
+ChangedGiven = Callable[[Before, Node, Change], Sequence[str]]
+"""A function that takes an earlier key, a node and a changed input, and returns the parts of code that have changed in
 that input. The code is that of functions and classes that are passed to a stage as arguments."""
 
 
@@ -91,9 +106,9 @@ def why_run(
     changed_code: Sequence[str] | None,
     changed_given: Callable[[Change], Sequence[str]] = lambda _: (),
 ) -> str:
-    """Return why there is no output to reuse: the differences from the same task in an earlier run, in words.
+    """Return why there is no output to reuse: the differences from the same task's earlier key, in words.
 
-    `before` is the task in the earlier run (None: there is none). `changed_code` names the parts of the stage's code
+    `before` is the earlier key (None: there is none). `changed_code` names the parts of the stage's code
     that have changed (None or empty: not known). `changed_given` returns the parts of code that have changed in an
     argument.
     """

@@ -41,7 +41,7 @@ class Story(Struct, kw_only=True):
 
     `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
     code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written` has
-    one record for each worker.
+    one record for each worker. `renewed` is True if the run got new code.
     """
 
     opened: Opened | None = None
@@ -55,6 +55,7 @@ class Story(Struct, kw_only=True):
     ended: list[Succeeded | Failed] = []
     written: dict[str, Written] = {}
     worked: Duration = field(default_factory=Duration)
+    renewed: bool = False
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:
@@ -71,7 +72,7 @@ class Story(Struct, kw_only=True):
             case Opened():
                 self.opened, self.bundle = event, event.bundle
             case Renewed():
-                self.bundle = event.bundle
+                self.bundle, self.renewed = event.bundle, True
                 for traced in (self.stages, self.nodes, self.codes):
                     traced.clear()
             case Traced():

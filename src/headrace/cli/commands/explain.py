@@ -42,7 +42,9 @@ def _say(explanation: Explanation) -> None:
         say_rules(explanation.rules, explanation.gate)
     if explanation.against is not None:
         count = len(explanation.differences)
-        say(f"compared with run {explanation.against}: {count or 'no'} difference{'' if count == 1 else 's'}", "dim")
+        is_same = explanation.against == explanation.run
+        other = "this run before it got new code" if is_same else f"run {explanation.against}"
+        say(f"compared with {other}: {count or 'no'} difference{'' if count == 1 else 's'}", "dim")
     for difference in explanation.differences:
         say()
         _say_difference(difference)

@@ -131,10 +131,13 @@ class Prober:
         return self._barred[place]
 
     def _why_run(self, name: str, key: str, inputs: bytes) -> str:
-        earlier = self._ledger.earlier(name)
-        if earlier is None:
+        before = self._machine.past.get(name) or self._before(name)
+        if before is None:
             return NEW
         node, stage = self._machine.tasks[name].node, self._machine.tasks[name].stage
-        parts = self._changed_code(earlier.run, node, stage) if earlier.code != stage.code.digest else ()
-        before = Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
-        return why_run(stage, key, inputs, before, parts, lambda change: self._changed_given(earlier.run, node, change))
+        parts = self._changed_code(before, node, stage) if before.code != stage.code.digest else ()
+        return why_run(stage, key, inputs, before, parts, lambda change: self._changed_given(before, node, change))
+
+    def _before(self, name: str) -> Before | None:
+        earlier = self._ledger.earlier(name)
+        return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)

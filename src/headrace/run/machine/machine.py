@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable
 
 from headrace.plan.resolve import LABELS, Unmappable
+from headrace.plan.reuse import Before, Declared
 from headrace.run.curves import Curves
 from headrace.run.duration import Duration
 from headrace.run.events import (
@@ -75,7 +76,8 @@ class Machine:
 
     `phases` holds the tasks, and `graph` their dependencies. `outputs` are what tasks made, `transfers` copy blobs to
     where they are needed, and `curves` are what tasks logged. `dialogue` has the answers to the pipeline's body, and
-    `duration` has the time that drivers have worked on the run.
+    `duration` has the time that drivers have worked on the run. If the run got new code, `past` are the keys that tasks
+    had when they last succeeded with older code.
     """
 
     def __init__(self) -> None:
@@ -86,6 +88,7 @@ class Machine:
         self.duration = Duration()
         self.dialogue = Dialogue()
         self.curves = Curves()
+        self.past: dict[str, Before] = {}
         self.phases = phases = Phases()
         self.graph = graph = Graph(phases)
         self.outputs = Outputs()
@@ -269,8 +272,12 @@ class Machine:
         """Forget the graph, and keep the outputs of tasks that succeeded:
         a new task with the same name and key as one of them gets that output and doesn't run."""
         self.bundle, self.closed = event.bundle, None
+        codes = dict(self.codes)
         for task in self.tasks.values():
             self.outputs.keep(task)
+            if task.good and task.key:
+                declared = Declared(task.node, task.stage, codes)
+                self.past[task.name] = Before("", task.key, task.code or "", task.inputs or b"", declared)
         self.phases.renew(counted=event.counted)
         self.graph.renew()
         self.dialogue.renew()

@@ -170,14 +170,15 @@ def test_as_many_text_columns_of_sqlite_are_read_as_a_query_may_have(sqlite: Sou
     assert "column `c1400` holds values of several kinds" in refused(SourceError, sqlite.url, "select * from wide")
 
 
-def test_the_hint_for_a_column_of_several_kinds_can_be_put_into_the_query(sqlite: Source) -> None:
-    sqlite.run('create table t ("my value")')
+@pytest.mark.parametrize("name", ["my value", "order"])
+def test_the_hint_for_a_column_of_several_kinds_can_be_put_into_the_query(sqlite: Source, name: str) -> None:
+    sqlite.run(f'create table t ("{name}")')
     sqlite.run("insert into t values (?)", [(1,), ("one",)])
-    told = refused(SourceError, sqlite.url, 'select "my value" from t')
-    assert "column `my value` holds values of several kinds: integer, text" in told
+    told = refused(SourceError, sqlite.url, f'select "{name}" from t')
+    assert f"column `{name}` holds values of several kinds: integer, text" in told
     cast, case = told.partition("cast it in the query: ")[2].split("; or read the values of one kind as null: ")
     for advised, values in (cast, ["1", "one"]), (case, [1, None]):
-        assert sql(sqlite.url, f"select {advised} from t").to_pydict() == {"my value": values}
+        assert sql(sqlite.url, f"select {advised} from t").to_pydict() == {name: values}
 
 
 def test_a_text_column_that_gets_numbers_is_an_error_of_the_next_increment(sqlite: Source) -> None:

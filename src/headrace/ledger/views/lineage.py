@@ -83,6 +83,7 @@ class Lineage:
     def __init__(self, views: Views) -> None:
         self._views = views
         self._run = cache(self._load)
+        self._kept = cache(self._unless_forgotten)
         self._had = cache(self._reused)
         self._told = cache(self._heard)
         self._numbered = cache(lambda number: self._run(views.run_id(number)))
@@ -174,9 +175,8 @@ class Lineage:
         origin = run.origin(name)
         if origin is None or origin == run.id:
             return run, name
-        try:
-            maker = self._run(origin)
-        except NotFoundError:
+        maker = self._kept(origin)
+        if maker is None:
             return run, name
         result = run.result(name)
         if name in maker.rows and maker.result(name) == result:
@@ -209,6 +209,12 @@ class Lineage:
                 whole.setdefault(row.parent, set()).add(origins.get(row.name, run))
         origins = {**{name: min(found) for name, found in whole.items() if len(found) == 1}, **origins}
         return _Run(run, {row.name: row for row in rows}, nodes, origins)
+
+    def _unless_forgotten(self, run: str) -> _Run | None:
+        try:
+            return self._run(run)
+        except NotFoundError:
+            return None
 
     def _heard(self, run: str) -> tuple[Mapping[str, Node], Sequence[Reused]]:
         """Return the nodes and reused results that a run's events name."""

@@ -209,7 +209,7 @@ def _type_of(name: str, kinds: str, before: Any) -> Any:
         case ["blob"]:
             return pa.binary()
         case several:
-            column = name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else quoted(name)
+            column = quoted(name)
             raise SourceError(
                 f"column `{name}` holds values of several kinds: {', '.join(several)}",
                 hint=f"cast it in the query: CAST({column} AS TEXT) AS {column}; or read the values of one kind as "

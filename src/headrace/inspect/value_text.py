@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os.path
 from collections.abc import Sequence
+from io import BytesIO
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import msgspec
+from msgspec.structs import replace
 
 from headrace.errors import UsageError
 from headrace.inspect.get.get import plain_of
@@ -24,10 +28,13 @@ def value_text(ref: Ref, load: Load | None = None) -> str | None:
     """Return a plain value as text: a text as it is, other values as JSON.
     Return None for a large value or one that is not plain.
 
-    With `load`, values that are not in the ledger are read from the store too, and the JSON of a record names its kind.
+    With `load`, values that are not in the ledger are read from the store too, the JSON of a record names its kind, and
+    an estimator of scikit-learn is its class with its parameters.
     """
     if ref.size > (SMALL_BYTES if load is None else READ_BYTES):
         return None
+    if load is not None and ref.codec == "skops":
+        return _estimator_text(load(replace(ref, codec="bytes", type="builtins.bytes")))
     value = load(ref) if load is not None and ref.codec in _PLAIN and not holds_code(ref) else None
     try:
         if value is None and holds_code(ref):
@@ -72,6 +79,40 @@ def _pairs(ref: Ref) -> list[tuple[str, str]]:
     value = plain_of(ref, "")
     assert isinstance(value, dict)
     return [(name, msgspec.json.encode(each).decode()) for name, each in value.items()]
+
+
+def _estimator_text(data: object) -> str | None:
+    """Return an estimator in skops' format as JSON, or None if the bytes can't be read.
+
+    Only the archive's schema is read, as text: no object is made from it, and scikit-learn isn't needed.
+    """
+    if not isinstance(data, bytes):
+        return None
+    try:
+        with ZipFile(BytesIO(data)) as archive:
+            schema = archive.getinfo("schema.json")
+            if schema.compress_type != ZIP_STORED or schema.file_size > READ_BYTES:  # `save` compresses nothing
+                return None
+            return msgspec.json.encode(_node(json.loads(archive.read(schema)))).decode()
+    except (BadZipFile, KeyError, RuntimeError, ValueError, EOFError):  # damaged, or forged
+        return None
+
+
+def _node(node: object) -> object:
+    """Return a node of skops' schema as plain data. Arrays and other objects that aren't plain are only named."""
+    match node:
+        case {"__loader__": "JsonNode", "content": str(text)}:
+            return json.loads(text)
+        case {"__loader__": "ObjectNode", "__class__": str(name), "content": {"content": dict(fields)}}:
+            return {name: {field: _node(value) for field, value in fields.items()}}
+        case {"__loader__": "DictNode", "content": dict(fields)}:
+            return {field: _node(value) for field, value in fields.items()}
+        case {"__loader__": "ListNode" | "TupleNode", "content": list(items)}:
+            return [_node(item) for item in items]
+        case {"__class__": str(name)}:
+            return name
+        case _:
+            return None
 
 
 def cut(text: str, limit: int = SHORT) -> str:

@@ -163,8 +163,9 @@ def _settings(runs: Sequence[Material], store: Store) -> tuple[list[Setting], li
     changes = _differing(_parameters(runs, store))
     parameters = [Setting(task="", name=name, values=told_apart(values)) for name, values in changes]
     inputs: list[Setting] = []
+    load = loader(store)
     for task in _shared([run.rows for run in runs]):
-        row_values = [_arguments(run, task) for run in runs]
+        row_values = [_arguments(run, task, load) for run in runs]
         there = [values is not None for values in row_values]
         if sum(there) < 2:
             continue
@@ -222,7 +223,7 @@ def _defaults(run: Material, store: Store) -> Mapping[str, str]:
     return next((each.defaults for each in pipelines if each.name == run.view.pipeline), {})
 
 
-def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | None:
+def _arguments(run: Material, task: str, load: Load) -> dict[str, tuple[str, str, bool]] | None:
     """Return the arguments of a task by parameter: identity, short text, and whether the pipeline passed a value."""
     row, node = run.rows.get(task), run.node(task)
     if row is None or row.inputs is None:
@@ -231,7 +232,8 @@ def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | N
     arguments = {}
     for name, identity in told(row.inputs).items():
         arg = args.get(name)
-        text = value_text(run.element(task, name, arg.ref)) if isinstance(arg, Const) else None
+        ref = run.element(task, name, arg.ref) if isinstance(arg, Const) else None
+        text = None if ref is None else value_text(ref, load if ref.codec == "skops" else None)
         arguments[name] = (identity, text or identity.rpartition(":")[2][:12], text is not None)
     return arguments
 

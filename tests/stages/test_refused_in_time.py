@@ -117,6 +117,8 @@ WRONG = [
     (read(texts=None), "nothing to judge", "`generate=`"),
     (lambda: evaluate.paired(rows(), rows(), target="y", confidence=2.0), "`confidence=2.0`", "0.95"),
     (lambda: evaluate.gate(made(), "AUC => 0.7"), "can't be read", "a rule reads"),
+    (lambda: evaluate.gate(made(), "AUC > 0.7 and worst-slice gap of MAE <= 5%"), "isn't a share", "the number itself"),
+    (lambda: evaluate.gate(made(), "RMSE less previous <= 5%"), "isn't a share", "the number itself"),
     (split(train=0.9), "add up to 1.1", "all three"),
     (split(by="time"), "needs a column", 'time="..."'),
     (split(gap="7d"), "for a split by time", 'by="time"'),

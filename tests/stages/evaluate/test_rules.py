@@ -140,6 +140,22 @@ def test_a_metric_that_is_not_there_is_told_whatever_it_is_held_against() -> Non
     assert (caught.value.message[:27], caught.value.hint) == ("the gate asks for `AOC`, wh", "did you mean `AUC`?")
 
 
+def test_a_difference_that_the_report_lacks_is_undecided_and_the_reason_says_which_it_has() -> None:
+    (verdict,) = judge(parse("AUC > baseline"), catalogue_of(REPORT)).verdicts
+    assert verdict.holds is None
+    assert verdict.why == (
+        "the report doesn't have AUC less baseline: it has the differences of the main metric, if they are defined, and"
+        " of those that the evaluation's `gates=` names"
+    )
+
+
+def test_a_percentage_is_refused_for_a_number_with_a_unit() -> None:
+    report = Report(title="t", facts=(Fact(name="refunds", value=4.0, unit="%"), Fact(name="refunded", value=0.04)))
+    with pytest.raises(UsageError, match="the unit of `refunds` is `%`"):
+        evaluate.gate(report, "refunds <= 5%")
+    assert evaluate.gate(report, "refunds <= 5 and refunded <= 5%")
+
+
 def test_a_gate_on_a_report_cannot_be_surer_than_its_intervals() -> None:
     with pytest.raises(UsageError, match="asks for 99% confidence"):
         evaluate.gate(REPORT, "AUC >= 0.7 with 99% confidence")

@@ -20,9 +20,10 @@ from msgspec.structs import replace
 
 from headrace.define.log import log
 from headrace.define.stage import ready
+from headrace.errors import UsageError
 from headrace.report.numbers import decimals_of, told_from, with_unit
 from headrace.spec.report import Fact, Report, Verdict
-from headrace.stages.evaluate._gate.promises import COUNTED
+from headrace.stages.evaluate._gate.promises import COUNTED, check_percentages
 from headrace.stages.evaluate._gate.rules import Comparison, Either, Every, Rule, comparisons, parse
 from headrace.stages.evaluate.metrics.catalogue import Catalogue, catalogue_of
 
@@ -65,7 +66,7 @@ class Judgement(NamedTuple):
 
 def _check_rule(given: Mapping[str, object]) -> None:
     if isinstance(rule := given.get("rule"), str):
-        parse(rule)
+        check_percentages(parse(rule))
 
 
 @ready("evaluate.gate", version=3, kind="evaluate", name="gate", check=_check_rule)
@@ -161,14 +162,21 @@ def _holds(rule: Rule, verdicts: dict[str, Verdict]) -> bool | None:
 
 def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdict:
     if comparison.against and asked_of(comparison) not in catalogue:
-        metric = catalogue.name(comparison.metric)
-        why = f"the report doesn't have the difference of {metric} from that of the {comparison.against} model"
-        return Verdict(rule=str(comparison), holds=None, why=f"{why}: ask for it in `gates=` of the evaluation")
+        why = f"the report doesn't have {catalogue.name(comparison.metric)} less {comparison.against}"
+        has = (
+            "the differences of the main metric, if they are defined, and of those that the evaluation's `gates=` names"
+        )
+        return Verdict(rule=str(comparison), holds=None, why=f"{why}: it has {has}")
     name = catalogue.name(asked_of(comparison))
     level = None if comparison.confidence is None else 1 - (1 - comparison.confidence) / parts
     called = name if comparison.against else comparison.metric  # as written in the rule
     called = f"the number of {called}" if name in COUNTED else called
     fact = _on(comparison.bound, catalogue.fact(name, LEAST if level is None else level, parts))
+    if comparison.is_percentage and fact.unit:
+        raise UsageError(
+            f"the gate `{comparison}` was written with a percentage, and the unit of `{name}` is `{fact.unit}`",
+            hint="write the number itself, in this unit",
+        )
     words = catalogue.words(name)
     behind = f" {words}" if words else ""
     if fact.value is None:

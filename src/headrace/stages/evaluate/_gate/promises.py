@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from headrace.errors import UsageError
-from headrace.stages.evaluate._gate.rules import Comparison, comparisons, parse
+from headrace.stages.evaluate._gate.rules import Comparison, Rule, comparisons, parse
 from headrace.stages.evaluate.findings import BASELINE, GAP, PREVIOUS
+from headrace.stages.evaluate.metrics import binary, multiclass, numeric, textual
 from headrace.stages.evaluate.metrics.catalogue import plain, unmeasured
 from headrace.stages.evaluate.metrics.part import Metric
 from headrace.stages.tables.columns import listed
@@ -16,6 +17,17 @@ SEEN, CHOSE, LOST = "rows seen in training", "rows seen in validation", "rows wi
 COUNTS = ("rows", LOST, SEEN, CHOSE)
 COUNTED = (*COUNTS, "empty texts")
 _PROBABLE = ("log loss", "brier score", "ece")
+_OURS = {
+    plain(each.name): each
+    for each in (
+        *binary.METRICS,
+        *multiclass.METRICS,
+        *numeric.METRICS,
+        *textual.METRICS,
+        *(Metric(name, "", 0) for name in COUNTED),
+    )
+}
+"""The numbers that evaluations measure, by name."""
 
 
 class Promises(NamedTuple):
@@ -132,6 +144,20 @@ class Promises(NamedTuple):
 
 def _columns(option: str, such: str) -> str:
     return f'name their columns, such as `{option}=["{such}"]`'
+
+
+def check_percentages(rule: Rule) -> None:
+    """Refuse a percentage as the bound of a metric of an evaluation that isn't a share. The metrics of reports of other
+    stages aren't known.
+
+    Raises:
+        UsageError: such a metric isn't a share.
+    """
+    for each in comparisons(rule):
+        name = plain(each.metric).partition(" less ")[0].partition(" by ")[0]
+        metric = _OURS.get(name.removeprefix(f"{plain(GAP)} of ").removesuffix(" difference"))
+        if metric is not None:
+            _check_percentage(each, metric)
 
 
 def _check_percentage(asked: Comparison, metric: Metric) -> None:

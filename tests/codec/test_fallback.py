@@ -14,6 +14,7 @@ from headrace.codec.values import Picture
 from headrace.errors import CodecError
 from headrace.spec.artifact import Ref
 from headrace.spec.policy import Policy
+from headrace.spec.report import Fact
 from headrace.store.folder.folder import FolderStore
 
 
@@ -64,11 +65,14 @@ def test_a_model_is_not_lost_where_the_library_of_its_safe_form_is_missing(
 
 
 def test_records_of_headrace_itself_are_safe(codecs: Codecs, store: FolderStore) -> None:
-    assert codecs.load(codecs.save(Policy(), store), store, safe_only=True) == Policy()
+    fact = Fact(name="auc", value=0.5)
+    assert codecs.load(codecs.save(fact, store), store, safe_only=True) == fact
     assert codecs.load(codecs.save([Picture(svg="<svg/>")], store), store, safe_only=True)
 
 
-@pytest.mark.parametrize("kind", ["headrace.spec.policy.Policy", "headrace.codec.values.os.PathLike"])
+@pytest.mark.parametrize(
+    "kind", ["headrace.spec.policy.Policy", "headrace.spec.report.Fact.name", "headrace.codec.values.os.PathLike"]
+)
 def test_a_name_of_ours_makes_no_forged_artifact_safe(kind: str, codecs: Codecs, store: FolderStore) -> None:
     ref: Ref = codecs.save(object(), store)
     with pytest.raises(CodecError, match="runs code"):

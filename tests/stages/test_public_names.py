@@ -18,6 +18,7 @@ import headrace as hr
 from headrace import stages
 from headrace.codec.classes import name_of, resolve
 from headrace.codec.codecs import Codecs
+from headrace.codec.safe_records import RECORDS, is_listed
 from headrace.define.stage import StageFunction
 from headrace.fingerprint.fingerprint import fingerprint
 from headrace.fingerprint.project import Project
@@ -33,6 +34,15 @@ PUBLIC = ("headrace.codec.joined", "headrace.codec.later", "headrace.spec.report
 SAVED: tuple[type, ...] = (Held, hr.Picture, resolve("headrace.Version"), resolve("headrace.codec.later.Later"))
 """What is saved though no stage says so by a type: values of cursors, what a pipeline's body is given."""
 
+NOT_SAFE = {
+    "headrace.Cursor": "its value is loaded when it is read",
+    "headrace.File": "has a codec of its own",
+    "headrace.Folder": "has a codec of its own",
+    "headrace.Picture": "has a codec of its own",
+    "headrace.Version": "its value is loaded when it is read",
+    "headrace.codec.later.Later": "has a codec of its own",
+}
+"""Classes that stages take and give and that aren't listed, with the reason."""
 
 MAKE_NONE = ("ingest.files", "ingest.http", "ingest.logs", "ingest.sql", "registry.", "evaluate.paired", "train.")
 """How the names of stages begin that carry no column of a table on: what they give is read as it is, or measured.
@@ -78,6 +88,18 @@ def test_every_class_that_is_saved_has_a_public_name_and_is_found_by_it_and_by_w
         )
         assert resolve(name_of(cls)) is resolve(place) is cls
     assert len({name_of(cls) for cls in found}) == len(found)
+
+
+def test_the_list_names_classes_that_there_are_by_the_names_that_artifacts_record() -> None:
+    for module, names in RECORDS.items():
+        for name in names:
+            kind = resolve(f"{module}.{name}")
+            assert name_of(kind) == f"{module}.{name}"
+            assert is_listed(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def test_every_record_that_ready_made_stages_take_or_give_is_listed_or_says_why_not() -> None:
+    assert {name_of(kind) for kind in saved() if not is_listed(name_of(kind))} == NOT_SAFE.keys()
 
 
 def test_every_ready_made_stage_has_a_name_of_its_own_that_begins_with_what_users_call() -> None:

@@ -50,10 +50,20 @@ def public_name(module: str, qualname: str) -> str:
     if module.startswith("headrace."):
         name, package = qualname.partition(".")[0], module
         while package := package.rpartition(".")[0]:
-            tables = vars(importlib.import_module(package))  # cheap, and the same result whether loaded before or not
-            if module in (tables.get("PLACES", {}).get(name), tables.get("KEPT", {}).get(name)):
+            if place_of(package, name) == module:
                 return f"{package}.{qualname}"
     return f"{module}.{qualname}"
+
+
+def place_of(package: str, name: str) -> str | None:
+    """Return the module in which a package of Headrace keeps a name that it offers, or None if it offers no such name.
+
+    >>> place_of("headrace.stages.train", "Network")
+    'headrace.stages.train._torch.network'
+    """
+    tables = vars(importlib.import_module(package))  # cheap, and the same result whether loaded before or not
+    place: str | None = tables.get("PLACES", {}).get(name) or tables.get("KEPT", {}).get(name)
+    return place
 
 
 def is_a(value: object, *names: str) -> bool:

@@ -75,8 +75,9 @@ class Codecs:
         """Return the value of an artifact. If `columns` is given, return only these columns of the table.
 
         With `verify`, the bytes are first checked against their digest. With `columns`, this check isn't possible,
-        since the digest is that of the whole table. Artifacts and parts that run code when they are loaded are refused,
-        unless `safe_only` is False. Only callers that run the project's code anyway pass False (stages, pipelines,
+        since the digest is that of the whole table. With `safe_only`, nothing is made from names that the artifact
+        brings, unless a list of Headrace has them: forms that run code, and networks that are made by code of the
+        project, are refused. Only callers that run the project's code anyway pass False (stages, pipelines,
         `headrace.load`). Files that need their own name are linked in the folder `scratch`. If `scratch` is None, a
         temporary folder is used that lasts as long as the process. `resolve` finds a class by the name that `describe`
         returned when the value was saved. Raises `CodecError`, `BlobMissing`, `BlobDamaged`.
@@ -94,7 +95,10 @@ class Codecs:
             needed = [(blob.digest, blob.nonce or "", blob.size) for blob in blobs_of(ref)]
             if small := [blob for blob in needed if blob[2] < PREFETCH_BYTES]:
                 blobs.prefetch(small)
-        return loading.value(ref)
+        try:
+            return loading.value(ref)
+        except RecursionError as error:
+            raise CodecError(f"the artifact `{ref.digest[:12]}` is nested too deep to be loaded") from error
 
     def check(self, ref: Ref, blobs: Blobs) -> None:
         """Check the bytes of a table that came from elsewhere: no offset or length may point outside of them.

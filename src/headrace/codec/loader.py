@@ -9,12 +9,14 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from headrace.codec.classes import distribution
+from headrace.codec.builtin.network_check import CHECKS
+from headrace.codec.classes import distribution, name_of
 from headrace.codec.codec import Codec, HasCheck, HasColumns
 from headrace.codec.exact_json import MARK_BYTES
 from headrace.codec.known_tables import KnownTables
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
+from headrace.codec.safe_records import is_listed
 from headrace.codec.scratch import Scratch
 from headrace.codec.source import Source
 from headrace.errors import BlobDamaged, CodecError, HeadraceError, listed
@@ -27,9 +29,6 @@ HELD_BYTES = 1 << 16
 TABLES = frozenset({"pyarrow.lib.Table", "headrace.codec.later.Later"})
 """Classes of Arrow tables. Such tables can't be changed. So if a stage returns a table that it loaded, the table's
 artifact is still valid."""
-
-OUR_CLASSES = ("headrace.spec.", "headrace.stages.")
-"""Modules of Headrace whose records may always be loaded, since making such a record only checks its fields."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -132,6 +131,8 @@ class Loader:
     def _by_codec(self, ref: Ref) -> object:
         try:
             value = self._codec(ref).load(self._source(ref))
+            if self._safe_only and ref.codec == "record" and (check := CHECKS.get(name_of(type(value)))):
+                check(value)
         except HeadraceError:
             raise
         except Exception as error:
@@ -144,21 +145,12 @@ class Loader:
         """Return the codec for an artifact, or raise an error if the artifact may not be read. No other function
         decides this."""
         codec = self._registry.named(ref.codec)
-        if self._safe_only and not (codec.safe or self._is_ours(ref)):
+        if self._safe_only and not (codec.safe or (ref.codec == "record" and is_listed(ref.type))):
             raise CodecError(
                 f"an artifact of class `{ref.type}` is saved by codec `{ref.codec}`, which runs code when it is read",
                 hint="commands, pages and servers load safe forms only; in Python, `headrace.load` loads this too",
             )
         return codec
-
-    def _is_ours(self, ref: Ref) -> bool:
-        """Return whether an artifact is a record or enumeration of Headrace itself, such as a report."""
-        return (
-            ref.codec in {"record", "enum"}
-            and ref.type.startswith(OUR_CLASSES)
-            and "__main__" not in ref.type
-            and self._resolve(ref.type).__module__.startswith(OUR_CLASSES)
-        )
 
     def _source(self, ref: Ref) -> Source:
         return Source(

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from headrace.codec import exact_json
+from headrace.codec.safe_records import is_listed
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
 from headrace.errors import CodecError
@@ -56,9 +57,8 @@ class DocumentCodec:
         sink.write(exact_json.encode(_listed(msgspec.to_builtins(value, builtin_types=AS_THEY_ARE))))
 
     def load(self, source: Source) -> object:
-        is_ours = source.type.startswith(OURS) and "__main__" not in source.type
-        kind: Any = source.kind if is_ours else object
-        if not (issubclass(kind, Document) and kind.__module__.startswith(OURS)):
+        kind: Any = source.kind if is_listed(source.type) else object
+        if not issubclass(kind, Document):
             raise CodecError(
                 f"Headrace has no type `{source.type}` for this artifact",
                 hint="run again the task that made the artifact",

@@ -159,7 +159,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others() -> None:
 def test_a_network_is_the_same_when_it_was_stored(tmp_path: Any) -> None:
     codecs, store = Codecs(), FolderStore(tmp_path)
     trained = train.torch(partial(Net, activation=torch.nn.Tanh), table(), **OPTIONS)
-    found: Any = codecs.load(codecs.save(trained, store), store)
+    found: Any = codecs.load(codecs.save(trained, store), store, safe_only=False)
     assert np.array_equal(found.model.predict_proba(table(9)), trained.model.predict_proba(table(9)))
 
 

@@ -273,6 +273,14 @@ def test_a_notebook_without_settings_has_a_project_of_its_own_as_a_file_has(tmp_
     assert said(listed) == "1\n"
 
 
+def test_a_notebook_in_a_folder_below_sees_the_runs_and_outputs_of_the_project(project: Project) -> None:
+    assert project.headrace("run", "flow").code == 0
+    below = project.root / "below"
+    below.mkdir()
+    *_, seen = play(below, "import headrace as hr", "print(len(hr.runs()), hr.load('latest', 'numbers'))")
+    assert said(seen) == "1 [0, 2, 4]\n"
+
+
 def test_an_object_of_a_notebooks_class_is_loaded_where_the_class_is_defined(project: Project) -> None:
     _, ran = play(project.root, f"import headrace as hr\n{AGAIN.format(field='x')}\n{SECOND}", "print(both.run())")
     assert "succeeded" in said(ran), ran

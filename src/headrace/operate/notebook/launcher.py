@@ -219,14 +219,16 @@ class Launcher:
 
 
 def runs(*, limit: int = 100) -> list[Run]:
-    """Return up to `limit` runs of the current folder's project, the newest first."""
+    """Return up to `limit` runs of the current folder's project, the newest first. The project may also be that of a
+    folder above, as for commands."""
     project = projects.load()
     with views(project) as found:
         return Runs(Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs)
 
 
 def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
-    """Load and return an artifact of the current folder's project.
+    """Load and return an artifact of the current folder's project. The project may also be that of a folder above, as
+    for commands.
 
     Args:
         digest: the artifact's digest or the beginning of it, or the address of a version: `model:NAME`, `model:NAME:3`

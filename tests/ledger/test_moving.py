@@ -114,7 +114,7 @@ def test_a_version_whose_number_a_run_takes_meanwhile_is_not_lost_unsaid(ledger:
                 run.commit(first([]))
                 run.commit(after(run, intents=[("fit", Register("model", "m", blob("other")))]))
 
-    with pytest.raises(UsageError, match="another version 1 of model `m` here in the meantime"):
+    with pytest.raises(UsageError, match="another model `m:1` here in the meantime"):
         bring(exported(tmp_path), ledger, meanwhile)
     assert rows(ledger, "select count(*) from runs") == [(1,)], "nothing of the archive came"
 

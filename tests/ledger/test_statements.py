@@ -25,6 +25,7 @@ from headrace.ledger.database.reader import Reader, columns
 from headrace.ledger.database.schema import SCHEMA, revision
 from headrace.ledger.database.sqlite import APPLICATION, connect, nothing
 from headrace.ledger.database.statements import FILE, MARKS, Dialect, Statements
+from headrace.ledger.standing.tables import STANDING
 from headrace.ledger.views import rows as shown
 from tests.servers.postgres import Postgres
 
@@ -73,7 +74,8 @@ def test_the_statements_take_their_parameters_in_the_same_order_on_both() -> Non
 
 
 def asked_for() -> Iterator[str]:
-    """Name what any module asks a ledger's statements for: `sql.NAME`, `db.sql.NAME`, `sql.values("NAME", ...)`."""
+    """Name what any module asks a ledger's statements for: `sql.NAME`, `db.sql.NAME`, `sql.values("NAME", ...)`. The
+    declarations of standing tables have names too."""
     for file in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             match node:
@@ -85,6 +87,9 @@ def asked_for() -> Iterator[str]:
                     continue
             if getattr(of, "id", getattr(of, "attr", "")) in ("sql", "_sql"):
                 yield found
+    for table in STANDING:
+        yield from filter(None, (table.pages, table.puts, table.points, table.target and table.target.finds))
+        yield from (twin.finds for twin in (table.twin, *table.twins))
 
 
 def test_each_statement_that_is_asked_for_is_there_and_each_that_is_there_is_asked_for() -> None:
@@ -147,9 +152,9 @@ READ: list[tuple[Reader[Any], list[str]]] = [
     (records.RUN_ROWS, ["RUN_ROW"]),
     (records.RUNS, ["ALL_RUNS"]),
     (records.RESULTS, ["RESULTS_FROM", "RESULT_ROW"]),
-    (records.CURSORS, ["CURSORS_FROM"]),
-    (records.VERSIONS, ["VERSIONS", "VERSIONS_OF", "ALL_VERSIONS"]),
-    (records.ALIASES, ["ALIASES", "ALL_ALIASES"]),
+    *((table.reader, [table.pages, table.twin.finds, *(twin.finds for twin in table.twins)]) for table in STANDING),
+    (records.VERSIONS, ["VERSIONS", "VERSIONS_OF"]),
+    (records.ALIASES, ["ALIASES"]),
     (records.METRICS, ["METRICS"]),
     (records.GRANTS, ["CLAIMS"]),
     (shown.TASK_VIEWS, ["TASK_LINES", "FAILED_LINES"]),

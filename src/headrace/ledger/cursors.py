@@ -42,7 +42,7 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
             raise _moved(name, version)
 
     def _is_stored(db: Database) -> bool:
-        row = db.execute(db.sql.CURSOR_ROW, (name, version + 1)).fetchone()
+        row = db.execute(db.sql.CURSOR_VALUE, (name, version + 1)).fetchone()
         return row is not None and row[0] == value and row[1] is None
 
     with closing(ledger.connect()) as db, db.troubles():

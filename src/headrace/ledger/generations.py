@@ -17,6 +17,7 @@ from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation, Inventory, Naming
 from headrace.ledger.ports import Spills
 from headrace.ledger.records import RunRecord
+from headrace.ledger.standing.tables import STANDING as TABLES
 from headrace.run.events import Reused, decode_event
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
@@ -27,7 +28,7 @@ SPILL = -1
 """Used in place of a run's number if a worker's report, which no driver has read yet, names the generation."""
 
 STANDING = -2
-"""Used in place of a run's number if a cursor or a registered version names the generation."""
+"""Used in place of a run's number if a row of a standing table names the generation."""
 
 SEEN = 100_000
 """How many generations of a run are remembered, so that each is yielded only once. If a run has more, some are yielded
@@ -72,7 +73,7 @@ def of_output(run: int, out: bytes) -> Iterator[Naming]:
 
 def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
     """Yield all generations that must be kept as long as these runs are kept: those that the runs name, those that the
-    runs' reusable results need, and those that cursors and registered versions need."""
+    runs' reusable results need, and those that standing tables keep."""
     for run in runs:
         yield from of_run(db, run.number)
     numbers = {run.number for run in runs}
@@ -84,13 +85,11 @@ def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
 
 
 def standing(db: Database) -> Iterator[bytes]:
-    """Yield the encoded artifacts that are named outside of runs: the cursors' newest values, and the registered
+    """Yield the encoded artifacts that are kept outside of runs, such as the cursors' newest values and the registered
     versions."""
-    yield from {cursor.name: cursor.value for cursor in records.cursors(db)}.values()  # the newest of each comes last
-    with db.troubles():
-        versions = records.versions(db)
-    for version in versions:
-        yield from version.artifacts
+    for each in TABLES:
+        for row in each.kept(db):
+            yield from each.encoded(row)
 
 
 def is_named(db: Database, blob: Ref) -> bool:
@@ -116,21 +115,23 @@ def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
 
 
 def pinned(db: Database) -> frozenset[str]:
-    """Return the ids of the runs to keep because cursors or registered versions rely on them.
+    """Return the ids of the runs to keep because artifacts that standing tables keep were made in them.
 
-    These are (1) the runs that set a cursor's newest value; (2) the runs in which a version was registered, or from
-    which a user registered one; (3) if a run of (2) reused a registered artifact, the runs from which it was reused.
+    These are (1) the runs of the rows that keep artifacts, such as the run that set a cursor's newest value, or the run
+    in which a version was registered; (2) if the row's table says so and the run of (1) reused the artifact, the runs
+    from which it was reused.
     """
     numbers = {run.id: run.number for run in records.runs(db)}
-    newest = {cursor.name: cursor.run for cursor in records.cursors(db)}
-    by = {run for run in newest.values() if run is not None}
+    found: set[str] = set()
     digests: dict[str, set[str]] = {}
-    for version in records.versions(db):
-        named = version.run or (version.origin or "").partition(" ")[0]
-        if named in numbers:
-            digests.setdefault(named, set()).update(decoded(each).digest for each in version.artifacts)
-    wanted = {numbers[run]: _keys(db, numbers[run], found) for run, found in digests.items()}
-    return frozenset({*by, *digests, *_makers(db, wanted, numbers)})
+    for each in TABLES:
+        for row in each.kept(db):
+            if (run := each.run_of(row)) in numbers:
+                found.add(run)
+                if each.keeps_makers:
+                    digests.setdefault(run, set()).update(decoded(out).digest for out in each.encoded(row))
+    wanted = {numbers[run]: _keys(db, numbers[run], its) for run, its in digests.items()}
+    return frozenset({*found, *_makers(db, wanted, numbers)})
 
 
 def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:

@@ -79,11 +79,6 @@ class VersionRecord(Struct, frozen=True, kw_only=True):
     origin: str | None
     preparation: bytes | None
 
-    @property
-    def artifacts(self) -> list[bytes]:
-        """The encoded artifacts of this version that the store must keep."""
-        return [each for each in (self.out, self.report, self.preparation) if each is not None]
-
 
 class AliasRecord(Struct, frozen=True, kw_only=True):
     """A name that points at one version of a model or dataset."""
@@ -167,13 +162,3 @@ def tasks(db: Database, run: int) -> Iterator[TaskRow]:
 def results(db: Database) -> Iterator[ResultRecord]:
     """Yield all results."""
     return scan.results(db, RESULTS)
-
-
-def cursors(db: Database) -> Iterator[CursorRecord]:
-    """Yield all versions of all cursors. Cursors that Headrace keeps for itself are left out."""
-    return scan.cursors(db, CURSORS)
-
-
-def versions(db: Database) -> list[VersionRecord]:
-    """Return all versions of models and datasets."""
-    return list(VERSIONS.read(db.execute(db.sql.ALL_VERSIONS)))

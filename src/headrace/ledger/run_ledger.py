@@ -14,15 +14,16 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from headrace.errors import LeaseLost, LedgerError
-from headrace.ledger import registration, sharing
+from headrace.ledger import sharing
 from headrace.ledger.database.database import NO_END, Database, Unmet
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.ports import Share
 from headrace.ledger.records import ALIASES, VERSIONS
+from headrace.ledger.standing import intents
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Pool
-from headrace.spec.intent import Advance, Intent, PointKind, Register, RegistryKind, wanted, with_preparation
+from headrace.spec.intent import PointKind, RegistryKind, wanted, with_preparation
 
 EARLIER_RUNS = 5
 """In how many earlier runs `earlier` looks for a task: the latest run may have ended before it reached the task."""
@@ -178,7 +179,7 @@ class RunLedger:
         db = self._db
         with db.troubles():
             db.end_reading()
-            row = db.execute(db.sql.CURSOR_ROW, (name, version)).fetchone()
+            row = db.execute(db.sql.CURSOR_VALUE, (name, version)).fetchone()
         return None if row is None else (row[1] == self.run, row[0])
 
     def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
@@ -321,7 +322,7 @@ class RunLedger:
                 rows = [(number, digest, nonce, size, now) for (digest, nonce), size in named.items()]
                 db.executemany(sql.PUT_BLOB, rows)
         if batch.intents:
-            self._apply(batch.intents)
+            intents.apply(db, batch.intents, run=self.run, by=self._holder, now=self._clock())
         if batch.metrics:
             own = {"run": number, "source": None, "source_task": None}
             db.executemany(sql.PUT_METRIC, [sql.values("PUT_METRIC", asdict(each) | own) for each in batch.metrics])
@@ -335,24 +336,6 @@ class RunLedger:
                 db.execute(sql.DOUBT_RESULT, (doubt.why, doubt.key))
         if batch.absorbed:
             db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])
-
-    def _apply(self, intents: Sequence[tuple[str, Intent]]) -> None:
-        """Apply the changes of Headrace's own state that tasks have asked for. The intents are sorted, so that runs
-        that write at the same time don't deadlock."""
-        db, now = self._db, self._clock()
-        registered = False
-        for task, intent in sorted(intents, key=lambda each: (type(each[1]).__name__, each[1].name)):
-            match intent:
-                case Advance(name=name, version=version, value=value):
-                    moves = db.execute(db.sql.CURSOR_MOVES, (name, version)).fetchall()
-                    if all(by == (self.run, task) for by in moves):  # this task may overwrite only its own versions
-                        row = name, version + len(moves) + 1, _encode_ref(value), self.run, task, now, None
-                        db.execute(db.sql.MOVE_CURSOR, row)
-                case Register():
-                    if not registered:
-                        registration.lock(db)
-                        registered = True
-                    registration.put(db, intent, run=self.run, task=task, by=self._holder, at=now)
 
     def _read_earlier(self) -> bool:
         """Read the tasks of the next earlier run that is not read yet; return whether there was such a run."""

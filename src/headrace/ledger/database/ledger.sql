@@ -457,10 +457,6 @@ DELETE FROM grants WHERE run = :run
 -- The latest version of a cursor.
 SELECT version, value FROM cursors WHERE name = :name ORDER BY version DESC LIMIT 1
 
---- advance_cursor
--- A new version of a cursor. It is an error if the version exists already.
-INSERT INTO cursors (name, version, value, run, task, at, "by") VALUES (:name, :version, :value, :run, :task, :at, :by)
-
 --- move_cursor
 -- A new version of a cursor, unless the version exists already.
 INSERT INTO cursors (name, version, value, run, task, at, "by") VALUES (:name, :version, :value, :run, :task, :at, :by)
@@ -471,9 +467,13 @@ ON CONFLICT DO NOTHING
 SELECT run, task FROM cursors WHERE name = :name AND version > :version
 
 --- put_cursor
--- Replaces the value of a version: with a note of Headrace itself, or with the same value in another generation.
+-- A note of Headrace itself, which replaces the previous note.
 INSERT INTO cursors (name, version, value) VALUES (:name, :version, :value)
 ON CONFLICT (name, version) DO UPDATE SET value = excluded.value
+
+--- point_cursor
+-- The same value in another generation.
+UPDATE cursors SET value = :value WHERE name = :name AND version = :version
 
 --- about
 -- All facts about the ledger.
@@ -573,7 +573,7 @@ ON CONFLICT DO NOTHING
 
 --- point_version
 -- The same artifacts in other generations.
-UPDATE versions SET out = :to, report = :report_to, preparation = :preparation_to
+UPDATE versions SET out = :out, report = :report, preparation = :preparation
 WHERE kind = :kind AND name = :name AND version = :version
 
 --- add_preparation
@@ -591,11 +591,10 @@ ON CONFLICT (kind, name, alias) DO UPDATE SET version = excluded.version, at = e
     why = excluded.why
 
 --- put_alias
--- Points an alias at a version, given by its number.
+-- An alias from an archive, unless it exists already.
 INSERT INTO aliases (kind, name, alias, version, at, "by", why)
 VALUES (:kind, :name, :alias, :version, :at, :by, :why)
-ON CONFLICT (kind, name, alias) DO UPDATE SET version = excluded.version, at = excluded.at, "by" = excluded."by",
-    why = excluded.why
+ON CONFLICT DO NOTHING
 
 --- forget_alias
 -- Deletes an alias; the version stays.
@@ -609,9 +608,18 @@ SELECT * FROM versions WHERE kind = :kind ORDER BY name, version DESC
 -- The versions of one model or dataset, the newest first.
 SELECT * FROM versions WHERE kind = :kind AND name = :name ORDER BY version DESC
 
---- all_versions
--- All versions, for an export and the checker.
-SELECT * FROM versions ORDER BY kind, name, version
+--- versions_from
+-- A page of all versions of all models and datasets.
+SELECT * FROM versions WHERE (kind, name, version) > (:after_kind, :after_name, :after_version)
+ORDER BY kind, name, version LIMIT :limit
+
+--- version_row
+-- All columns of a version.
+SELECT * FROM versions WHERE kind = :kind AND name = :name AND version = :version
+
+--- version_by_identity
+-- All columns of the version that an artifact has under a name.
+SELECT * FROM versions WHERE kind = :kind AND name = :name AND identity = :identity
 
 --- version_of
 -- The number that an artifact has under a name.
@@ -621,9 +629,14 @@ SELECT version FROM versions WHERE kind = :kind AND name = :name AND identity = 
 -- The aliases of all models, or of all datasets.
 SELECT * FROM aliases WHERE kind = :kind ORDER BY name, alias
 
---- all_aliases
--- All aliases, for an export.
-SELECT * FROM aliases ORDER BY kind, name, alias
+--- aliases_from
+-- A page of all aliases.
+SELECT * FROM aliases WHERE (kind, name, alias) > (:after_kind, :after_name, :after_alias)
+ORDER BY kind, name, alias LIMIT :limit
+
+--- alias_row
+-- All columns of an alias.
+SELECT * FROM aliases WHERE kind = :kind AND name = :name AND alias = :alias
 
 -- ==== Views for users ==============================================================================================
 
@@ -847,6 +860,10 @@ SELECT * FROM cursors WHERE (name, version) > (:after_name, :after_version) ORDE
 SELECT * FROM results WHERE key = :key
 
 --- cursor_row
+-- All columns of a version of a cursor.
+SELECT * FROM cursors WHERE name = :name AND version = :version
+
+--- cursor_value
 -- A version of a cursor, and the run that set it.
 SELECT value, run FROM cursors WHERE name = :name AND version = :version
 

@@ -5,7 +5,8 @@ Within `db.snapshot()`, all pages show the database at the same moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from headrace.ledger.database.database import Database
@@ -34,36 +35,33 @@ def events(db: Database, run: int) -> Iterator[tuple[int, bytes]]:
 
 def tasks(db: Database, run: int, reader: Reader[T]) -> Iterator[T]:
     """Yield the rows of a run's tasks, with all columns, as the objects that `reader` makes."""
-    return _pages(db, reader, db.sql.TASKS_FROM, (run,), name="")
+    return pages(db, reader, db.sql.TASKS_FROM, (run,), name="")
 
 
 def outs(db: Database, run: int) -> Iterator[tuple[str, str | None, bytes]]:
     """Yield the outputs of a run's tasks: the task's name, its key, and the encoded output."""
-    return _pages(db, PLAIN, db.sql.OUTS_FROM, (run,), name="")
+    return pages(db, PLAIN, db.sql.OUTS_FROM, (run,), name="")
 
 
 def blobs(db: Database, run: int) -> Iterator[tuple[str, str, int, float]]:
     """Yield the generations that a run names: digest, nonce, size in bytes, and the time since when the run has named
     it (Unix seconds)."""
-    return _pages(db, PLAIN, db.sql.BLOBS_FROM, (run,), digest="", nonce="")
+    return pages(db, PLAIN, db.sql.BLOBS_FROM, (run,), digest="", nonce="")
 
 
 def results(db: Database, reader: Reader[T]) -> Iterator[T]:
     """Yield the rows of all results, with all columns, as the objects that `reader` makes."""
-    return _pages(db, reader, db.sql.RESULTS_FROM, (), key="")
+    return pages(db, reader, db.sql.RESULTS_FROM, (), key="")
 
 
-def cursors(db: Database, reader: Reader[T]) -> Iterator[T]:
-    """Yield the rows of all versions of all cursors. Cursors that Headrace keeps for itself (`headrace.*`) are left
-    out."""
-    return _pages(db, reader, db.sql.CURSORS_FROM, (), name="", version=-1, but=_is_own)
+def chunks(rows: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
+    """Yield the rows in lists of at most `size`."""
+    rest = iter(rows)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
-def _is_own(name: str, _: int) -> bool:
-    return name.startswith("headrace.")
-
-
-def _pages(
+def pages(
     db: Database,
     reader: Reader[T],
     text: str,
@@ -71,8 +69,8 @@ def _pages(
     but: Callable[..., bool] | None = None,
     **after: object,
 ) -> Iterator[T]:
-    """Yield rows page by page, in the order of the key columns in `after`. A row is left out if `but` returns True for
-    its key."""
+    """Yield rows page by page, in the order of the key columns in `after`. Each of these columns is given with a value
+    that comes before all others. A row is left out if `but` returns True for its key."""
     while True:
         with db.troubles():  # around the query only, so that errors of the caller pass unchanged
             found = db.execute(text, (*fixed, *after.values(), PAGE))

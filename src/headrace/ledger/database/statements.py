@@ -12,7 +12,7 @@ database prepare each statement.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
@@ -42,7 +42,7 @@ class Statements:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._written: dict[str, str] = {}
-        self._orders: dict[str, itemgetter[object]] = {}
+        self._orders: dict[str, Callable[[Mapping[str, object]], tuple[object, ...]]] = {}
         for part in FILE.read_text(encoding="utf-8").split("\n--- ")[1:]:
             head, _, text = part.partition("\n")
             name, _, of = head.partition(" ")
@@ -66,9 +66,8 @@ class Statements:
         """Return a statement's parameter values in the order of its parameters, picked by name from `given`."""
         order = self._orders.get(name)
         if order is None:
-            order = self._orders[name] = itemgetter(*self.parameters(name))
-        found: tuple[object, ...] = order(given)
-        return found
+            order = self._orders[name] = _picking(self.parameters(name))
+        return order(given)
 
     @property
     def create(self) -> list[str]:
@@ -84,6 +83,13 @@ class Statements:
         for word, own in (*WORDS[self._dialect].items(), ("revision", revision())):
             text = text.replace(f"{{{word}}}", own)
         return text.strip()
+
+
+def _picking(names: Sequence[str]) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
+    """Return a function that returns the values under these names as a tuple."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda given: tuple(given[name] for name in names)
 
 
 @cache

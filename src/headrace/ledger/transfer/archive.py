@@ -4,17 +4,18 @@
     runs/NUMBER.rows       a run's rows, compressed: the run's row, its events, tasks, blobs and signals
     named.rows             the blobs that belong to the ledger, sorted: digest, nonce, size
     results.rows           outputs that may be reused; not in a run's file, since many runs may share an output
-    cursors.rows
-    registry.rows          versions of models and datasets, and aliases; missing in archives of older tables
+    cursors.rows           cursors
+    registry.rows          versions of models and datasets, and aliases
     logs/NUMBER.rows       the printed output of the run's attempts
     blobs/DIGEST.NONCE     the bytes of the artifacts
     end.json               the digest of the head and of each part of rows, and the blobs that are missing
     end.digest             the digest of `end.json`
 
 Each row is stored as a record, which has the table's name and the row's values. The length of the record is stored
-before the record. An archive without `end.json` is refused: the process that wrote it was killed. Archives of version 1
-have no digests of the head and of `end.json`. In these archives, the important contents of the two files are checked in
-another way: they must agree with the form of the rows (`ledger.transfer.archive_check`).
+before the record. `ledger.standing.tables` declares what lives between runs, and in which part it is. Such a part is
+missing in an archive of older tables. An archive without `end.json` is refused: the process that wrote it was killed.
+Archives of version 1 have no digests of the head and of `end.json`. In these archives, the important contents of the
+two files are checked in another way: they must agree with the form of the rows (`ledger.transfer.archive_check`).
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ from blake3 import blake3
 from msgspec import Struct
 
 from headrace.errors import LedgerError, LedgerVersionError, StoreError, UsageError
+from headrace.ledger.standing.tables import PARTS
 from headrace.spec.noun import UNREADABLE
 
 FORMAT = "headrace-ledger"
 VERSION = 2
 HEAD, END, SEAL = "headrace-ledger.json", "end.json", "end.digest"
-RESULTS, CURSORS, REGISTRY, NAMED = "results.rows", "cursors.rows", "registry.rows", "named.rows"
+RESULTS, NAMED = "results.rows", "named.rows"
 RUNS, BLOBS, LOGS = "runs/", "blobs/", "logs/"
 HEAD_BYTES = 1 << 20
 IN_MEMORY_BYTES = 16 << 20
@@ -196,12 +198,12 @@ class Archive:
         return name in self._places
 
     def rows(self, name: str) -> Iterator[Record]:
-        """Yield the records of a part.
+        """Yield the records of a part. If the archive's tables are older than the part, there are none.
 
         Raises:
             LedgerError: the part is damaged.
         """
-        if name == REGISTRY and name not in self._places:
+        if name in PARTS and name not in self._places:
             return
         place, size = self._places[name]
         unsqueeze, hasher, rest, whole = zlib.decompressobj(), blake3(), bytearray(), size

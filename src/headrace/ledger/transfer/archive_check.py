@@ -19,7 +19,8 @@ from blake3 import blake3
 
 from headrace.ledger.database.schema import SCHEMA, SINCE
 from headrace.ledger.database.sqlite import nothing
-from headrace.ledger.transfer.archive import CURSORS, LOGS, NAMED, REGISTRY, RESULTS, RUNS, Archive, Record
+from headrace.ledger.standing.tables import BY_TABLE, PARTS, STANDING
+from headrace.ledger.transfer.archive import LOGS, NAMED, RESULTS, RUNS, Archive, Record
 from headrace.run.events import RunState, TaskState, decode_event
 from headrace.run.projection import kept_by
 from headrace.spec import intent
@@ -29,7 +30,7 @@ from headrace.spec.noun import UNREADABLE
 OF_RUNS = ("runs", "events", "tasks", "metrics", "logged", "blobs", "inbox")
 """The tables in a part that holds a run, in their order."""
 
-TABLES = (*OF_RUNS, "results", "cursors", "versions", "aliases")
+TABLES = (*OF_RUNS, "results", *BY_TABLE)
 
 ID = re.compile(r"[A-Za-z0-9_-]+")
 """The form of a run's id, and of a blob's nonce: both become names of folders and files."""
@@ -44,18 +45,18 @@ FORMS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("tasks", "state"): lambda state: state in get_args(TaskState),
     ("blobs", "digest"): DIGEST.fullmatch,
     ("blobs", "nonce"): ID.fullmatch,
-    ("versions", "kind"): lambda kind: kind in ("model", "dataset"),
-    ("aliases", "kind"): lambda kind: kind in ("model", "dataset"),
+    **{
+        (each.table, column): frozenset(choices).__contains__
+        for each in STANDING
+        for column, choices in each.choices.items()
+    },
 }
 """For a table and a column, a check of the column's values in addition to the check of their type."""
 
 ENCODED = (
     ("tasks", "out"),
     ("results", "out"),
-    ("cursors", "value"),
-    ("versions", "out"),
-    ("versions", "report"),
-    ("versions", "preparation"),
+    *((each.table, column) for each in STANDING for column in each.artifacts),
 )
 """Columns that hold an encoded artifact."""
 
@@ -64,9 +65,7 @@ ONCE = {
     "metrics": ("run", "task", "kind", "name"),
     "logged": ("run", "task", "seq"),
     "blobs": ("run", "digest", "nonce"),
-    "cursors": ("name", "version"),
-    "versions": ("kind", "name", "version"),
-    "aliases": ("kind", "name", "alias"),
+    **{each.table: tuple(each.key) for each in STANDING},
 }
 """For each table, the columns that together identify a row. `events` isn't listed, because its rows are in the order of
 their numbers."""
@@ -136,7 +135,8 @@ class Arrival:
                 self._look_at(name)
             except _Wrong as wrong:
                 raise self._archive.changed(f"in `{name}`, {wrong}") from wrong
-        for name in (RESULTS, CURSORS, NAMED):
+        standing = (part for part, tables in PARTS.items() if any(table in self._widths for table in tables))
+        for name in (RESULTS, *standing, NAMED):
             if name not in self._archive.end.parts:
                 raise self._archive.changed(f"it has no `{name}`")
 
@@ -148,8 +148,8 @@ class Arrival:
             self._printed(records)
         elif name == NAMED:
             self._named(records)
-        elif name in (RESULTS, CURSORS, REGISTRY):
-            allowed = {RESULTS: ("results",), CURSORS: ("cursors",), REGISTRY: ("versions", "aliases")}[name]
+        elif name == RESULTS or name in PARTS:
+            allowed = PARTS.get(name, ("results",))
             seen: set[tuple[str, Any]] = set()
             for record in records:
                 self._row(record, allowed, seen)

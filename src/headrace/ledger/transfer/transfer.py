@@ -1,4 +1,4 @@
-"""Copies a ledger into another: first the blobs, then all runs, reusable results, cursors, versions and aliases.
+"""Copies a ledger into another: first the blobs, then all runs, reusable results, and what lives between runs.
 
     with Archive(path, schema=SCHEMA) as archive:
         Importer(ledger, archive, store, lease).bring(archive.missing)
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -29,11 +29,11 @@ from headrace.ledger.database.reader import PLAIN
 from headrace.ledger.generations import STANDING, standing
 from headrace.ledger.inventory import Inventory, Naming
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.records import ALIASES, VERSIONS, RunRecord, results, runs
+from headrace.ledger.records import RunRecord, results, runs
+from headrace.ledger.standing.tables import BY_TABLE, PARTS
+from headrace.ledger.transfer import standing_rows
 from headrace.ledger.transfer.archive import (
-    CURSORS,
     NAMED,
-    REGISTRY,
     RESULTS,
     RUNS,
     Archive,
@@ -43,7 +43,7 @@ from headrace.ledger.transfer.archive import (
 )
 from headrace.ledger.transfer.archive_check import Arrival, columns, shapes
 from headrace.ledger.transfer.printed_logs import bring_printed
-from headrace.ledger.upkeep.merge import moved, moved_event
+from headrace.ledger.upkeep.merge import ANY, moved_event
 from headrace.run.events import Event, decode_event
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.noun import UNREADABLE
@@ -68,7 +68,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 class Imported(Struct, frozen=True, kw_only=True):
     """The result of an import. `runs` counts new runs, `known` counts runs that the ledger already had. `lacking` names
-    blobs that are neither in the store nor in the source."""
+    blobs that are neither in the store nor in the source. `standing` counts the new rows of each standing table; two of
+    these counts are also fields, since programs read them there."""
 
     runs: int
     known: int
@@ -78,6 +79,7 @@ class Imported(Struct, frozen=True, kw_only=True):
     blobs: int
     bytes: int
     lacking: tuple[str, ...]
+    standing: dict[str, int] = {}
 
 
 def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> list[RunRecord]:
@@ -91,8 +93,8 @@ def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progres
         writer.rows(RESULTS, (("results", list(row)) for row in scan.results(db, PLAIN)))
         good = (result for result in results(db) if result.unusable is None)
         named.add(naming for result in good for naming in _of_ref(result.run, result.out))
-        writer.rows(CURSORS, (("cursors", list(row)) for row in scan.cursors(db, PLAIN)))
-        writer.rows(REGISTRY, _registered(db))
+        for part, tables in PARTS.items():
+            writer.rows(part, ((name, list(row)) for name in tables for row in BY_TABLE[name].read(db, PLAIN)))
         named.add(naming for out in standing(db) for naming in _of_ref(STANDING, out))
         writer.rows(NAMED, (("named", list(each)) for each in named))
         return written
@@ -102,20 +104,15 @@ def _records(db: Database, run: int, named: Inventory) -> Iterator[Record]:
     yield "runs", list(scan.run_row(db, run))
     yield from (("events", [run, seq, body]) for seq, body in scan.events(db, run))
     yield from (("tasks", list(task)) for task in scan.tasks(db, run, PLAIN))
-    for outs in _chunks(scan.outs(db, run)):
+    for outs in scan.chunks(scan.outs(db, run)):
         named.add(naming for _, _, out in outs for naming in _of_ref(run, out))
     yield from (("metrics", list(row)) for row in db.execute(db.sql.METRICS, (run,)).fetchall())
     yield from (("logged", [run, *row]) for row in db.execute(db.sql.LOGGED, (run,)).fetchall())
-    for page in _chunks(scan.blobs(db, run)):
+    for page in scan.chunks(scan.blobs(db, run)):
         yield from (("blobs", [run, *blob]) for blob in page)
         named.add((digest, nonce, run, size) for digest, nonce, size, _ in page)
     signals = db.execute(db.sql.SIGNALS, (run,)).fetchall()
     yield from (("inbox", [None, run, *signal]) for signal in signals)
-
-
-def _registered(db: Database) -> Iterator[Record]:
-    yield from (("versions", list(row)) for row in db.execute(db.sql.ALL_VERSIONS).fetchall())
-    yield from (("aliases", list(row)) for row in db.execute(db.sql.ALL_ALIASES).fetchall())
 
 
 def _of_ref(run: int, out: bytes) -> list[Naming]:
@@ -176,7 +173,7 @@ class Importer:
         """Return the parts of runs that the ledger lacks, and the number of runs that the ledger already has.
 
         Raises:
-            UsageError: a run, a cursor or a version in the archive differs from the ledger's.
+            UsageError: a run or a standing row in the archive differs from the ledger's.
         """
         fresh, known, differing = [], 0, []
         for part in self._archive.runs():
@@ -197,33 +194,8 @@ class Importer:
                 " nothing was imported",
                 hint="a run may go on in one ledger only: go on where it has the most events, or import into a new one",
             )
-        self._compare_named(db)
+        standing_rows.compare(db, self._archive, self._shape)
         return fresh, known
-
-    def _compare_named(self, db: Database) -> None:
-        """Compare the archive's cursors and versions with those that the ledger already has.
-
-        Raises:
-            UsageError: a cursor or a version in the archive differs from the ledger's.
-        """
-        for _, row in self._archive.rows(CURSORS):
-            name, version, value, *_ = self._shape["cursors"].values(row)
-            has = db.execute(db.sql.CURSOR_ROW, (name, version)).fetchone()
-            if has is not None and not _is_same_value(has[0], value):
-                raise UsageError(
-                    f"the ledger has cursor `{name}` already, with another value as version {version}; nothing was"
-                    " imported",
-                    hint="import into a ledger where no run has advanced it",
-                )
-        for table, row in self._archive.rows(REGISTRY):
-            if table == "versions":
-                kind, name, version, identity, *_ = self._shape[table].values(row)
-                at, by = _places(db, kind, name)
-                if at.get(version, identity) != identity or by.get(identity, version) != version:
-                    raise UsageError(
-                        f"the ledger has other versions of {kind} `{name}` than the archive; nothing was imported",
-                        hint="import into a ledger that has no version of this name",
-                    )
 
     def _goes_on(self, db: Database, part: str, number: int) -> bool:
         """Return whether a run's events in the ledger begin with the archive's events of the run."""
@@ -303,15 +275,18 @@ class Importer:
             number, here = self._insert(db, part)
             numbers[number] = here
             self._progress("runs", done + 1, len(fresh))
+        results = self._bring_results(db, numbers)
+        standing = standing_rows.bring(db, self._archive, self._shape)
         self._written = Imported(
             runs=len(fresh),
             known=0,
-            results=self._bring_results(db, numbers),
-            cursors=self._bring_cursors(db),
-            versions=self._bring_registry(db),
+            results=results,
+            cursors=standing["cursors"],
+            versions=standing["versions"],
             blobs=0,
             bytes=0,
             lacking=(),
+            standing=standing,
         )
         return self._written
 
@@ -343,7 +318,7 @@ class Importer:
                 for _, _, *values in rows:
                     db.execute(sql.SIGNAL, (here, *values))
             else:
-                for chunk in _chunks(rows):
+                for chunk in scan.chunks(rows):
                     db.executemany(statements[table], [(here, *values) for _, *values in chunk])
         return number, here
 
@@ -351,7 +326,7 @@ class Importer:
         """Import results that may be reused; return their number. If the ledger already has a usable result under the
         same key, that result is kept."""
         count = 0
-        for chunk in _chunks(self._shape["results"].values(row) for _, row in self._archive.rows(RESULTS)):
+        for chunk in scan.chunks(self._shape["results"].values(row) for _, row in self._archive.rows(RESULTS)):
             self._lease.renew()
             count += self._put_results(db, chunk, numbers)
         return count
@@ -367,62 +342,14 @@ class Importer:
             db.executemany(db.sql.PUT_RESULT, fresh)
         return len(fresh)
 
-    def _bring_cursors(self, db: Database) -> int:
-        count = 0
-        for _, row in self._archive.rows(CURSORS):
-            name, version, *rest = self._shape["cursors"].values(row)
-            if db.execute(db.sql.CURSOR_ROW, (name, version)).fetchone() is None:
-                db.execute(db.sql.ADVANCE_CURSOR, (name, version, *rest))
-                count += 1
-        return count
-
-    def _bring_registry(self, db: Database) -> int:
-        """Import versions, and the aliases that don't exist here; return the number of versions.
-
-        Raises:
-            UsageError: since the check, a live run has registered a version with the same number.
-        """
-        count = 0
-        here = {(row.kind, row.name, row.alias) for row in ALIASES.read(db.execute(db.sql.ALL_ALIASES))}
-        for table, row in self._archive.rows(REGISTRY):
-            values = self._shape[table].values(row)
-            if table == "aliases":
-                if tuple(values[:3]) not in here:
-                    db.execute(db.sql.PUT_ALIAS, values)
-                continue
-            kind, name, number, identity, *_ = values
-            if db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone() is None:
-                db.execute(db.sql.PUT_VERSION, values)
-                if db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone() is None:
-                    raise UsageError(
-                        f"a run has registered another version {number} of {kind} `{name}` here in the meantime, so the"
-                        " archive's can't be added",
-                        hint="nothing was imported; import into a ledger that has no version of this name",
-                    )
-                count += 1
-        return count
-
-
-def _places(db: Database, kind: str, name: str) -> tuple[dict[int, str], dict[str, int]]:
-    """Return the identities of a name's versions by number, and the numbers by identity."""
-    rows = list(VERSIONS.read(db.execute(db.sql.VERSIONS_OF, (kind, name))))
-    return {row.version: row.identity for row in rows}, {row.identity: row.version for row in rows}
-
 
 def absent(store: Store, wanted: Iterable[tuple[str, str, int]], missing: Inventory, lease: Lease) -> None:
     """Add to `missing` each wanted blob that the store lacks, or has with another size."""
-    for page in _chunks(wanted):
+    for page in scan.chunks(wanted):
         lease.renew()
         sizes = store.sizes((digest, nonce) for digest, nonce, _ in page)
         lacking = [each for each, size in zip(page, sizes, strict=True) if size != each[2]]
         missing.add((digest, nonce, 0, size) for digest, nonce, size in lacking)
-
-
-class _Any(dict[tuple[str, str], str]):
-    """A dict that returns the same nonce for every generation, so that generations compare equal."""
-
-    def get(self, _key: Any, _default: Any = None) -> str:
-        return "any"
 
 
 def _is_same(one: bytes, other: bytes) -> bool:
@@ -431,20 +358,9 @@ def _is_same(one: bytes, other: bytes) -> bool:
     return one == other or _bare(one) == _bare(other)
 
 
-def _is_same_value(one: bytes, other: bytes) -> bool:
-    """Return whether two encoded artifacts are equal. Generations of the same bytes count as equal."""
-    return one == other or moved(_decode_ref(one), _Any()) == moved(_decode_ref(other), _Any())
-
-
 def _bare(body: bytes) -> Event | bytes:
     try:
         event: Event = decode_event(body)
     except UNREADABLE:
         return body
-    return moved_event(event, _Any()) or event
-
-
-def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(rows)
-    while chunk := list(islice(rest, CHUNK)):
-        yield chunk
+    return moved_event(event, ANY) or event

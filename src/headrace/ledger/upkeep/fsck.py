@@ -32,6 +32,7 @@ from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import RunRecord
 from headrace.ledger.upkeep.gc import GRACE_S
 from headrace.ledger.upkeep.replay import compare, replay
+from headrace.ledger.upkeep.standing import dangling, needing
 from headrace.run.events import Renewed, Reused, Succeeded, Taken, decode_event
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
@@ -42,9 +43,6 @@ EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export 
 MISSING = "it is missing from the store"
 _AGAIN = "run again the task that made it; if its new output has the same bytes, `headrace fsck --repair` copies them"
 _BACKUP = "`headrace restore --merge` brings it from a backup, if there is one; else "
-_CURSOR = "set the cursor back: `headrace rewind {} --to-version N`, or without `--to-version` to no value"
-"""The advice for a lost value of a cursor. The task that set the value can't make it again, since it would have to read
-the cursor first."""
 _CODE = "run the same code again, and `headrace fsck --deep --repair` copies it. Without it, the run can't be resumed"
 """The advice for lost code of a run, which no task made."""
 
@@ -143,7 +141,7 @@ class Checker:
             bad: dict[Generation, Bad] = {}
             problems += self._check_blobs(lease, named, bad, deep=deep, repair=repair)
             self._look_elsewhere(db, named, bad)
-            problems += [*_blobs(db, named, runs, bad), *_results(db, bad, repair=repair)]
+            problems += [*_dangling(db), *_blobs(db, named, runs, bad), *_results(db, bad, repair=repair)]
             edge = now - GRACE_S
             strays = (stray for store in self._stores.values() for stray in store.strays())
             drafts, draft_bytes = _sum(stray.size for stray in strays if stray.modified < edge)
@@ -389,15 +387,15 @@ def _blobs(
     db: Database, named: Inventory, runs: Sequence[RunRecord], bad: Mapping[Generation, Bad]
 ) -> Iterator[Problem]:
     ids = {run.number: run.id for run in runs}
-    cursors = _cursors(db, bad)
-    versions = _versions(db, bad) if bad else {}
+    needed = needing(db, bad) if bad else {}
     bundles = {run.bundle for run in runs}
     for (digest, nonce), each in bad.items():
-        of = cursors.get((digest, nonce), [])
+        of = needed.get((digest, nonce), {})
         by = [f"run `{ids[number]}`" for number in named.runs(digest, nonce) if number in ids]
-        by = [*(f"cursor `{name}`" for name in of), *versions.get((digest, nonce), ()), *by] or ["a run that is gone"]
+        by = [*of, *by] or ["a run that is gone"]
         more = f" and {len(by) - SHOWN} more" if len(by) > SHOWN else ""
-        instead = _CURSOR.format(of[0]) if of else _CODE if digest in bundles else ""
+        lost = next(filter(None, of.values()), None)
+        instead = lost or (_CODE if digest in bundles else "")
         yield Problem(
             about="blob",
             subject=f"{digest}.{nonce}",
@@ -406,27 +404,14 @@ def _blobs(
         )
 
 
-def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
-    """Return, for each bad generation, the names of the cursors whose latest value needs it."""
-    latest = {cursor.name: cursor.value for cursor in records.cursors(db)} if bad else {}
-    found: dict[Generation, list[str]] = {}
-    for name, value in latest.items():
-        for digest, nonce, *_ in names.of_output(names.STANDING, value):
-            if (digest, nonce) in bad:
-                found.setdefault((digest, nonce), []).append(name)
-    return found
-
-
-def _versions(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, dict[str, None]]:
-    """Return, for each bad generation, the versions of models and datasets that need it."""
-    found: dict[Generation, dict[str, None]] = {}
-    for version in records.versions(db):
-        for each in version.artifacts:
-            for digest, nonce, *_ in names.of_output(names.STANDING, each):
-                if (digest, nonce) in bad:
-                    told = f"{version.kind} `{version.name}:{version.version}`"
-                    found.setdefault((digest, nonce), {})[told] = None  # it may need a blob twice, as in its report
-    return found
+def _dangling(db: Database) -> Iterator[Problem]:
+    for table, row in dangling(db):
+        yield Problem(
+            about="ledger",
+            subject=table.called(row),
+            what="points at what isn't there",
+            hint=f"`{table.shown(row)}` shows what there is; {names.RESTORE}",
+        )
 
 
 def _results(db: Database, bad: Mapping[Generation, Bad], *, repair: bool) -> Iterator[Problem]:

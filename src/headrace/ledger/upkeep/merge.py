@@ -18,6 +18,8 @@ from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.ports import Blobs
+from headrace.ledger.standing.declaration import Row, Standing
+from headrace.ledger.standing.tables import STANDING
 from headrace.run.events import (
     Checkpointed,
     Event,
@@ -36,7 +38,7 @@ from headrace.run.events import (
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Arg, Const, Many, Node
-from headrace.spec.intent import Advance, Intent, Register
+from headrace.spec.intent import Intent
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _encode_ref = msgspec.msgpack.Encoder().encode
@@ -51,6 +53,17 @@ MOST = 20_000
 FEW = 8
 """If there are at most this many moves, each encoded row is first searched for the nonces to replace, and is decoded
 only if it contains one."""
+
+
+class _Any(dict[Generation, str]):
+    """A dict that returns the same nonce for every generation."""
+
+    def get(self, _key: object, _default: object = None) -> str:
+        return "any"
+
+
+ANY: Moves = _Any()
+"""Moves after which generations of the same bytes compare equal."""
 
 
 class Plan(Struct):
@@ -108,20 +121,27 @@ def point_run(db: Database, run: int, moves: Moves) -> None:
 
 
 def point_results(db: Database, moves: Moves) -> None:
-    """Rewrite results, cursors and versions, which belong to no single run, within the caller's transaction."""
+    """Rewrite results and the rows of standing tables, which belong to no single run, within the caller's
+    transaction."""
     mentions, sql = _mentioning(moves), db.sql
     for result in records.results(db):
         if mentions(result.out) and (to := moved(_decode_ref(result.out), moves)) is not None:
             # this changes nothing if a driver has replaced the result meanwhile
             db.execute(sql.POINT_RESULT, (_encode_ref(to), result.key, result.out))
-    for cursor in records.cursors(db):
-        if mentions(cursor.value) and (to := moved(_decode_ref(cursor.value), moves)) is not None:
-            db.execute(sql.PUT_CURSOR, (cursor.name, cursor.version, _encode_ref(to)))
-    for version in records.versions(db):
-        if any(mentions(each) for each in version.artifacts):
-            named = version.out, version.report, version.preparation
-            found = [each and _encode_ref(moved(ref := _decode_ref(each), moves) or ref) for each in named]
-            db.execute(sql.POINT_VERSION, (*found, version.kind, version.name, version.version))
+    for each in STANDING:
+        if each.points is not None:
+            for row in each.rows(db):
+                if any(mentions(out) for out in each.encoded(row)):
+                    _point_row(db, each, row, moves)
+
+
+def _point_row(db: Database, table: Standing, row: Row, moves: Moves) -> None:
+    assert table.points is not None
+    values = {column: getattr(row, column) for column in (*table.key, *table.artifacts)}
+    for column in table.artifacts:
+        if values[column] is not None and (to := moved(_decode_ref(values[column]), moves)) is not None:
+            values[column] = _encode_ref(to)
+    db.execute(getattr(db.sql, table.points), db.sql.values(table.points, values))
 
 
 def moved(ref: Ref, moves: Moves) -> Ref | None:
@@ -169,12 +189,8 @@ def _moved_bundle(bundle: Bundle, moves: Moves) -> Bundle | None:
 
 
 def _moved_intent(intent: Intent, moves: Moves) -> Intent:
-    match intent:
-        case Advance(value=value):
-            return replace(intent, value=moved(value, moves) or value)
-        case Register(out=out, report=report, preparation=preparation):
-            to, prepared = (each and (moved(each, moves) or each) for each in (report, preparation))
-            return replace(intent, out=moved(out, moves) or out, report=to, preparation=prepared)
+    fields = {name: getattr(intent, name) for name in intent.__struct_fields__}
+    return replace(intent, **{name: moved(ref, moves) or ref for name, ref in fields.items() if isinstance(ref, Ref)})
 
 
 def _moved_shown(shown: Shown, moves: Moves) -> Shown:

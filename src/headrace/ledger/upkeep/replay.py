@@ -14,11 +14,12 @@ from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import RESULTS, RUN_ROWS, SUMMARIES
+from headrace.ledger.standing import intents
 from headrace.ledger.upkeep.rebuild import Difference, Rebuilt, Rows, differences, rebuild
 from headrace.run.curves import Name, Summary
 from headrace.run.ports import Batch, ResultRow
 from headrace.spec.artifact import Ref
-from headrace.spec.intent import Advance, Intent, Register
+from headrace.spec.intent import Intent
 
 BY = "headrace replay"
 
@@ -87,36 +88,12 @@ def _own(db: Database, number: int) -> list[Summary]:
 def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent]]:
     """Return the changes that a run's tasks asked for but that the ledger lacks, each with the task that asked for
     it."""
-    found = []
-    for task, intent in rebuilt.intents:
-        match intent:
-            case Advance():
-                there = _is_advanced(db, run, task, intent)
-            case Register(kind=kind, name=name, out=out):
-                there = db.execute(db.sql.VERSION_OF, (kind, name, out.identity)).fetchone() is not None
-        if not there:
-            found.append((task, intent))
-    return found
-
-
-def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
-    """Return whether a cursor was advanced as a task asked, or was moved on by another task or a user. Any generation
-    of the same bytes counts as the value that the task asked for."""
-    moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
-    if any(by != (run, task) for by in moves):
-        return True
-    after = (asked.version + 1 + place for place in range(len(moves)))
-    values = (db.execute(db.sql.CURSOR_ROW, (asked.name, version)).fetchone() for version in after)
-    return any(row is not None and _decode_ref(row[0]).identity == asked.value.identity for row in values)
+    return [(task, intent) for task, intent in rebuilt.intents if not intents.is_applied(db, run, task, intent)]
 
 
 def _unapplied(intent: Intent) -> Difference:
-    match intent:
-        case Advance(name=name, version=version, value=value):
-            told = f"version {version + 1}, {value.digest[:12]}"
-            return Difference(about="cursor", subject=name, field="", stored="another or no value", rebuilt=told)
-        case Register(kind=kind, name=name, out=out):
-            return Difference(about=kind, subject=name, field="", stored="no version", rebuilt=out.digest[:12])
+    about, subject, stored, rebuilt = intents.told(intent)
+    return Difference(about=about, subject=subject, field="", stored=stored, rebuilt=rebuilt)
 
 
 def _mend(ledger: Ledger, run: str) -> str:

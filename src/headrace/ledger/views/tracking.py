@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from headrace.errors import NotFoundError
 from headrace.ledger import generations as names
-from headrace.ledger.database import scan
 from headrace.ledger.database.reader import Reader
 from headrace.ledger.records import ALIASES, METRICS, VERSIONS, VersionRecord
+from headrace.ledger.standing.tables import BY_TABLE
 from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RUN_LINES, RunView
 from headrace.ledger.views.views import Views, run_view
@@ -272,7 +272,7 @@ class TrackingViews(Views):
         """Return the latest version of each cursor, or all versions of one cursor, the newest first."""
         newest: dict[str, CursorView] = {}
         of: list[CursorView] = []
-        for view in scan.cursors(self._db, _CURSOR_VIEWS):
+        for view in BY_TABLE["cursors"].read(self._db, _CURSOR_VIEWS):
             if name in (None, view.name):
                 newest[view.name] = view
                 of.append(view)

@@ -1,0 +1,112 @@
+"""The declaration of a table whose rows live between runs: which rows there are, which artifacts they keep, and how
+they are exported, imported, checked and shown.
+
+Statements are given by their names in `ledger.sql`. Their parameters have the names of the table's columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.database.reader import Reader
+
+Row = Any
+"""A row of a standing table: a struct of `ledger.records` that has all columns of the table."""
+
+
+class Twin(Struct, frozen=True, kw_only=True):
+    """A row here that stands in the place of a row from elsewhere: the statement that finds it, and the columns in
+    which the two must agree. If they differ, an import is refused."""
+
+    finds: str
+    agrees: tuple[str, ...] = ()
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """A row that a row points at, which must be there: its table, and the statement that finds it."""
+
+    table: str
+    finds: str
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """A table whose rows live between runs.
+
+    Attributes:
+        table: the table's name.
+        reader: makes structs of its rows.
+        key: the columns that together identify a row, each with a value that comes before all others.
+        part: the part of an archive that has the rows.
+        pages: the statement that reads a page of rows, in the order of their keys.
+        puts: the statement that adds a row from an archive, and changes nothing if a row is in its place already.
+        twin: the row here that has the same key.
+        twins: other rows here that stand in a row's place.
+        differs: says, for a row of an archive, in what the ledger differs from the archive, and what to do.
+        called: what people call a row, such as "model `delays:3`".
+        shown: the command that shows a row.
+        artifacts: the columns that hold an encoded artifact. The store keeps these artifacts.
+        only_newest: whether only the artifacts of the newest row are kept, of rows that are equal in all columns of
+            the key but the last.
+        points: the statement that replaces a row's artifacts by equal ones in other generations.
+        run_of: the id of the run that made a row's artifacts, or None. The run is kept as long as the artifacts are.
+        keeps_makers: whether the runs are kept too from which that run reused the artifacts.
+        lost: what to do if an artifact of a row is lost; by default, what to do for any lost artifact.
+        target: the row that a row points at.
+        choices: for a column that has one of a few values, these values.
+        is_own: whether Headrace keeps a row for itself, by the row's key. Such a row is left out everywhere.
+    """
+
+    table: str
+    reader: Reader[Row]
+    key: Mapping[str, str | int]
+    part: str
+    pages: str
+    puts: str
+    twin: Twin
+    twins: tuple[Twin, ...] = ()
+    differs: Callable[[Row], tuple[str, str]]
+    called: Callable[[Row], str]
+    shown: Callable[[Row], str]
+    artifacts: tuple[str, ...] = ()
+    only_newest: bool = False
+    points: str | None = None
+    run_of: Callable[[Row], str | None] = lambda _: None
+    keeps_makers: bool = False
+    lost: Callable[[Row], str] | None = None
+    target: Target | None = None
+    choices: Mapping[str, tuple[str, ...]] = {}
+    is_own: Callable[..., bool] | None = None
+
+    def rows(self, db: Database) -> Iterator[Row]:
+        """Yield the table's rows, in the order of their keys."""
+        return self.read(db, self.reader)
+
+    def read(self, db: Database, reader: Reader[Any]) -> Iterator[Any]:
+        """Yield the table's rows, in the order of their keys, as the objects that `reader` makes."""
+        return scan.pages(db, reader, getattr(db.sql, self.pages), (), self.is_own, **self.key)
+
+    def kept(self, db: Database) -> Iterator[Row]:
+        """Yield the rows whose artifacts the store keeps."""
+        if not self.artifacts:
+            return
+        if not self.only_newest:
+            yield from self.rows(db)
+            return
+        *same, _ = self.key
+        last = None
+        for row in self.rows(db):  # the newest of the same comes last
+            if last is not None and any(getattr(row, column) != getattr(last, column) for column in same):
+                yield last
+            last = row
+        if last is not None:
+            yield last
+
+    def encoded(self, row: Row) -> list[bytes]:
+        """Return a row's encoded artifacts."""
+        values = (getattr(row, column) for column in self.artifacts)
+        return [value for value in values if value is not None]

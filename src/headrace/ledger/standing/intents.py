@@ -1,0 +1,64 @@
+"""Applies the changes of Headrace's own state that tasks ask for, and finds out whether one was applied. Each kind of
+intent has one case in each function here; no other module of the ledger tells the kinds apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.ledger import registration
+from headrace.ledger.database.database import Database
+from headrace.spec.artifact import Ref
+from headrace.spec.intent import Advance, Intent, Register
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+_encode_ref = msgspec.msgpack.Encoder().encode
+
+
+def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: str, now: float) -> None:
+    """Apply the intents of a run's tasks, each given with the name of its task, within the caller's transaction. They
+    are sorted, so that runs that write at the same time don't deadlock."""
+    is_locked = False
+    for task, intent in sorted(intents, key=lambda each: (type(each[1]).__name__, each[1].name)):
+        match intent:
+            case Advance(name=name, version=version, value=value):
+                moves = db.execute(db.sql.CURSOR_MOVES, (name, version)).fetchall()
+                if all(mover == (run, task) for mover in moves):  # this task may overwrite only its own versions
+                    row = name, version + len(moves) + 1, _encode_ref(value), run, task, now, None
+                    db.execute(db.sql.MOVE_CURSOR, row)
+            case Register():
+                if not is_locked:
+                    registration.lock(db)
+                    is_locked = True
+                registration.put(db, intent, run=run, task=task, by=by, at=now)
+
+
+def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
+    """Return whether what a task asked for was done, or was overtaken by what another task or a user did."""
+    match intent:
+        case Advance():
+            return _is_advanced(db, run, task, intent)
+        case Register(kind=kind, name=name, out=out):
+            return db.execute(db.sql.VERSION_OF, (kind, name, out.identity)).fetchone() is not None
+
+
+def told(intent: Intent) -> tuple[str, str, str, str]:
+    """Return, for an intent that was not applied, what it is about, the name, what is stored instead, and what should
+    be stored."""
+    match intent:
+        case Advance(name=name, version=version, value=value):
+            return "cursor", name, "another or no value", f"version {version + 1}, {value.digest[:12]}"
+        case Register(kind=kind, name=name, out=out):
+            return kind, name, "no version", out.digest[:12]
+
+
+def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
+    """Return whether a cursor was advanced as a task asked, or was moved on by another task or a user. Any generation
+    of the same bytes counts as the value that the task asked for."""
+    moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
+    if any(mover != (run, task) for mover in moves):
+        return True
+    after = (asked.version + 1 + place for place in range(len(moves)))
+    values = (db.execute(db.sql.CURSOR_VALUE, (asked.name, version)).fetchone() for version in after)
+    return any(row is not None and _decode_ref(row[0]).identity == asked.value.identity for row in values)

@@ -1,0 +1,98 @@
+"""The tables whose rows live between runs, each declared once."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from headrace.ledger.records import ALIASES, CURSORS, VERSIONS, AliasRecord, CursorRecord, VersionRecord
+from headrace.ledger.standing.declaration import Standing, Target, Twin
+from headrace.spec.intent import RegistryKind
+
+REGISTRY = "registry.rows"
+KINDS = {"kind": get_args(RegistryKind)}
+
+
+def _differs(row: CursorRecord) -> tuple[str, str]:
+    what = f"has cursor `{row.name}` already, with another value as version {row.version}"
+    return what, "import into a ledger where no run has advanced it"
+
+
+def _differs_in_versions(row: VersionRecord | AliasRecord) -> tuple[str, str]:
+    what = f"has other versions of {row.kind} `{row.name}` than the archive"
+    return what, "import into a ledger that has no version of this name"
+
+
+def _run_of_version(row: VersionRecord) -> str:
+    """Return the run in which a task registered a version, or from which a user registered it; other text if the
+    version isn't from a run."""
+    return row.run or (row.origin or "").partition(" ")[0]
+
+
+def _is_own(name: str, _version: int) -> bool:
+    return name.startswith("headrace.")
+
+
+STANDING: tuple[Standing, ...] = (
+    Standing(
+        table="cursors",
+        reader=CURSORS,
+        key={"name": "", "version": -1},
+        part="cursors.rows",
+        pages="CURSORS_FROM",
+        puts="MOVE_CURSOR",
+        twin=Twin(finds="CURSOR_ROW", agrees=("value",)),
+        differs=_differs,
+        called=lambda row: f"cursor `{row.name}`",
+        shown=lambda row: f"headrace cursors {row.name}",
+        artifacts=("value",),
+        only_newest=True,
+        points="POINT_CURSOR",
+        run_of=lambda row: row.run,
+        # The task that set the value can't make it again, since it would have to read the cursor first.
+        lost=lambda row: (
+            f"set the cursor back: `headrace rewind {row.name} --to-version N`, or without `--to-version` to no value"
+        ),
+        is_own=_is_own,
+    ),
+    Standing(
+        table="versions",
+        reader=VERSIONS,
+        key={"kind": "", "name": "", "version": -1},
+        part=REGISTRY,
+        pages="VERSIONS_FROM",
+        puts="PUT_VERSION",
+        twin=Twin(finds="VERSION_ROW", agrees=("identity",)),
+        twins=(Twin(finds="VERSION_BY_IDENTITY", agrees=("version",)),),
+        differs=_differs_in_versions,
+        called=lambda row: f"{row.kind} `{row.name}:{row.version}`",
+        shown=lambda row: f"headrace {row.kind}s {row.name}",
+        artifacts=("out", "report", "preparation"),
+        points="POINT_VERSION",
+        run_of=_run_of_version,
+        keeps_makers=True,
+        choices=KINDS,
+    ),
+    Standing(
+        table="aliases",
+        reader=ALIASES,
+        key={"kind": "", "name": "", "alias": ""},
+        part=REGISTRY,
+        pages="ALIASES_FROM",
+        puts="PUT_ALIAS",
+        twin=Twin(finds="ALIAS_ROW"),  # an alias here stays where it points
+        differs=_differs_in_versions,
+        called=lambda row: f"alias `{row.name}@{row.alias}` of a {row.kind}",
+        shown=lambda row: f"headrace {row.kind}s {row.name}",
+        target=Target(table="versions", finds="VERSION_ROW"),
+        choices=KINDS,
+    ),
+)
+"""All standing tables. A row that others point at comes before them."""
+
+PARTS: dict[str, tuple[str, ...]] = {
+    part: tuple([each.table for each in STANDING if each.part == part])
+    for part in dict.fromkeys(each.part for each in STANDING)
+}
+"""For each part of an archive that has standing rows, its tables."""
+
+BY_TABLE = {each.table: each for each in STANDING}

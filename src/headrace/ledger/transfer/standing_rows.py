@@ -1,0 +1,105 @@
+"""Imports what lives between runs, table by table, as `ledger.standing` declares it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+
+import msgspec
+from msgspec.structs import asdict
+
+from headrace.errors import UsageError
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.standing.declaration import Row, Standing, Twin
+from headrace.ledger.standing.tables import BY_TABLE, PARTS
+from headrace.ledger.transfer.archive import Archive
+from headrace.ledger.transfer.archive_check import Shape, columns
+from headrace.ledger.upkeep.merge import ANY, moved
+from headrace.spec.artifact import Ref
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+Page = tuple[Standing, list[Row]]
+
+
+def compare(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> None:
+    """Compare the archive's standing rows with those that are in their place in the ledger already.
+
+    Raises:
+        UsageError: a row of the archive differs from the ledger's.
+    """
+    for table, rows in _pages(archive, shapes):
+        for twin in (table.twin, *table.twins):
+            for row, here in zip(rows, _find(db, table, twin, rows), strict=True):
+                if here is not None and not _agree(table, twin, row, here):
+                    what, hint = table.differs(row)
+                    raise UsageError(f"the ledger {what}; nothing was imported", hint=hint)
+
+
+def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """Add the archive's standing rows that aren't here, within the caller's transaction. Return how many rows of each
+    table were added.
+
+    Raises:
+        UsageError: since the comparison, another process has put another row in the place of one.
+        LedgerError: a row points at a row that is neither here nor in the archive.
+    """
+    added = dict.fromkeys(BY_TABLE, 0)
+    for table, rows in _pages(archive, shapes):
+        here = _find(db, table, table.twin, rows)
+        fresh = [row for row, found in zip(rows, here, strict=True) if found is None]
+        if fresh:
+            db.executemany(getattr(db.sql, table.puts), [db.sql.values(table.puts, asdict(row)) for row in fresh])
+            here = _find(db, table, table.twin, rows)
+        for row, found in zip(rows, here, strict=True):
+            if found is None or not _agree(table, table.twin, row, found):
+                raise UsageError(
+                    f"a run has put another {table.called(row)} here in the meantime, so the archive's can't be added",
+                    hint=f"nothing was imported; {table.differs(row)[1]}",
+                )
+        _check_targets(db, archive, table, fresh)
+        added[table.table] += len(fresh)
+    return added
+
+
+def _check_targets(db: Database, archive: Archive, table: Standing, rows: Sequence[Row]) -> None:
+    if table.target is None or not rows:
+        return
+    targets = db.lookups(
+        getattr(db.sql, table.target.finds), [db.sql.values(table.target.finds, asdict(row)) for row in rows]
+    )
+    for row, there in zip(rows, targets, strict=True):
+        if there is None:
+            raise archive.changed(f"{table.called(row)} points at what isn't there")
+
+
+def _pages(archive: Archive, shapes: Mapping[str, Shape]) -> Iterator[Page]:
+    """Yield the archive's standing rows page by page, each with its table."""
+    for part in PARTS:
+        for name, records in groupby(archive.rows(part), key=itemgetter(0)):
+            table, shape = BY_TABLE[name], shapes[name]
+            make = table.reader.maker(tuple(columns()[name]))
+            yield from ((table, page) for page in scan.chunks(make(shape.values(row)) for _, row in records))
+
+
+def _find(db: Database, table: Standing, twin: Twin, rows: Sequence[Row]) -> list[Row | None]:
+    """Return, for each row, the row here that is in its place, or None."""
+    make = table.reader.maker(tuple(columns()[table.table]))
+    found = db.lookups(getattr(db.sql, twin.finds), [db.sql.values(twin.finds, asdict(row)) for row in rows])
+    return [None if values is None else make(values) for values in found]
+
+
+def _agree(table: Standing, twin: Twin, row: Row, here: Row) -> bool:
+    """Return whether two rows agree where they must. Generations of the same bytes count as equal."""
+    return all(
+        _is_same(getattr(row, column), getattr(here, column), is_artifact=column in table.artifacts)
+        for column in twin.agrees
+    )
+
+
+def _is_same(one: object, other: object, *, is_artifact: bool) -> bool:
+    if one == other or not (is_artifact and isinstance(one, bytes) and isinstance(other, bytes)):
+        return one == other
+    return moved(_decode_ref(one), ANY) == moved(_decode_ref(other), ANY)

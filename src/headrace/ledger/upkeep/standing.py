@@ -1,0 +1,40 @@
+"""What the checker asks of the tables whose rows live between runs."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+
+from msgspec.structs import asdict
+
+from headrace.ledger import generations
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.inventory import Generation
+from headrace.ledger.standing.declaration import Row, Standing
+from headrace.ledger.standing.tables import STANDING
+
+
+def needing(db: Database, bad: Container[Generation]) -> dict[Generation, dict[str, str | None]]:
+    """Return, for each generation in `bad` that standing rows need, what people call these rows. With each row comes
+    its table's advice for a lost artifact, or None."""
+    found: dict[Generation, dict[str, str | None]] = {}
+    for table in STANDING:
+        for row in table.kept(db):
+            advice = None if table.lost is None else table.lost(row)
+            for out in table.encoded(row):
+                for digest, nonce, *_ in generations.of_output(generations.STANDING, out):
+                    if (digest, nonce) in bad:  # a row may need a blob twice, as in a version and its report
+                        found.setdefault((digest, nonce), {})[table.called(row)] = advice
+    return found
+
+
+def dangling(db: Database) -> Iterator[tuple[Standing, Row]]:
+    """Yield each standing row that points at a row that isn't there, with its table."""
+    for table in STANDING:
+        if table.target is None:
+            continue
+        finds = table.target.finds
+        for page in scan.chunks(table.rows(db)):
+            with db.troubles():
+                found = db.lookups(getattr(db.sql, finds), [db.sql.values(finds, asdict(row)) for row in page])
+            yield from ((table, row) for row, there in zip(page, found, strict=True) if there is None)

@@ -363,7 +363,12 @@ class Base: limit = 3
     "ä")"""
 
 
-def test_of_statements_on_one_line_only_those_that_the_pipeline_reaches_are_stored(project: Project) -> None:
+@pytest.mark.parametrize("code_has_columns", [True, False])
+def test_of_statements_on_one_line_only_those_that_the_pipeline_reaches_are_stored(
+    project: Project, monkeypatch: pytest.MonkeyPatch, code_has_columns: bool
+) -> None:
+    if not code_has_columns:
+        monkeypatch.setenv("PYTHONNODEBUGRANGES", "1")
     project.write("pipelines.py", "")
     look = "run = flow.run()\nprint(run['sizes'].value())"
     _, ran = play(project.root, SHARED, look)

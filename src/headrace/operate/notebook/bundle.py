@@ -101,8 +101,7 @@ class _Cells:
         source = self._project.sources.at(cell) if cell in self._project.roots.extra_sources else None
         if source is None:
             return
-        inside = [(line, column) for line, _, column, end in code.co_positions() if line and column is not None and end]
-        place = min(inside, default=(code.co_firstlineno, 0))
+        place = _place(source, code)
         for statement in source.tree.body:
             start, end = _span(statement)
             if start <= place <= end:
@@ -112,6 +111,15 @@ class _Cells:
         if name not in self._by_source:
             self._by_source[name] = counts_by_source(self._scope[name], self._project)
         return self._by_source[name]
+
+
+def _place(source: Source, code: CodeType) -> tuple[int, int]:
+    """Return a line and column of the definition that code of a cell comes from."""
+    inside = [(line, column) for line, _, column, end in code.co_positions() if line and column is not None and end]
+    if inside:
+        return min(inside)
+    node = source.node(code)  # as code has no columns if Python was started with `-X no_debug_ranges`
+    return (code.co_firstlineno, 0) if node is None else (node.lineno, node.col_offset)
 
 
 def _only(text: str, statements: Iterable[ast.stmt]) -> str:

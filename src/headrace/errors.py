@@ -170,7 +170,10 @@ class RunFailed(HeadraceError):
 
 
 class RunCancelled(HeadraceError):
-    """The run was cancelled; the attribute `run` is the run."""
+    """The run was cancelled; the attribute `run` is the run.
+
+    If somebody cancels a resume with new code before this code is traced, the run is as it was, and `run` is None.
+    """
 
     exit_code = 3
 

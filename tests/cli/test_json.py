@@ -158,13 +158,25 @@ def judge(depth: int) -> Found:
     return Found(False, Report(title="Judged", passed=False))
 
 
+@hr.stage
+def use(depth: int) -> int:
+    return depth
+
+
 @hr.pipeline
 def flow() -> None:
+    judge.map(depth=list(range(12)))
+
+
+@hr.pipeline
+def many() -> None:
+    for depth in range(10):
+        use(depth, when=judge(depth).passed)
     judge.map(depth=list(range(12)))
 """
 
 
-def test_gates_for_which_the_same_tasks_waited_share_a_line_at_the_end_of_a_run(empty: Shell) -> None:
+def test_gates_for_which_no_task_waited_share_a_line_at_the_end_of_a_run(empty: Shell) -> None:
     empty.write("headrace.toml", "")
     empty.write("pipelines.py", SWEEP)
     done = empty("run", "flow")
@@ -172,3 +184,7 @@ def test_gates_for_which_the_same_tasks_waited_share_a_line_at_the_end_of_a_run(
     (hint,) = [line for line in done.err.splitlines() if "said no" in line]
     assert "`judge[depth=0]`, `judge[depth=1]`, `judge[depth=2]` and 9 more said no: `headrace show " in hint
     assert empty("show", "latest").out.count("no task waited for it") == 12
+    done = empty("run", "many")
+    lines = [line for line in done.err.splitlines() if "said no" in line]
+    assert "`judge` said no to `use`: " in lines[0]
+    assert "12 more that said no: " in lines[10]

@@ -72,7 +72,7 @@ def test_a_runs_rows_and_events_are_read_once_for_all_its_gates(ledger: Ledger) 
     assert [each.gate for each in found] == [f"judge[#{n}]" for n in range(ELEMENTS)]
 
 
-def test_of_evaluations_that_passed_neither_rows_nor_events_are_read(ledger: Ledger) -> None:
+def test_whether_gates_may_have_said_no_is_known_without_events_and_other_rows(ledger: Ledger) -> None:
     passed, failed = sweep(ledger, passed=True), sweep(ledger, passed=False)
     with Counting(ledger.address) as views:
         assert not may_have_refused(views, passed)

@@ -83,6 +83,7 @@ def resume(
         LeaseHeld: the run has a live driver.
         UsageError: with `new_code`, the pipeline can't be traced, or is defined in a notebook. In both cases, the run
             stays as it was.
+        RunCancelled: somebody cancelled the run before its new code was traced. The run stays as it was.
     """
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)

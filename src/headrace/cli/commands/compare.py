@@ -29,7 +29,8 @@ from headrace.project import project
 @click.option(
     "--paired/--no-paired",
     default=None,
-    help="If two reports judged the same rows, whether to compare them row by row. By default, up to 100,000 rows are.",
+    help="If two reports judged the same rows, whether to compare them row by row. By default, this is done for up to"
+    " 100,000 rows; larger reports need `--paired`.",
 )
 @click.option(
     "--to", type=options.FILE, metavar="FILE", help="Write one self-contained HTML page, with curves, to this file."

@@ -85,7 +85,7 @@ def tell_warnings(views: Views, run: str) -> None:
 
 
 def _tell_refusals(views: Views, run: str) -> None:
-    """Print which gates said no, and to which tasks. Gates for which the same tasks waited share a line."""
+    """Print which gates said no, and to which tasks. Gates for which no task waited share a line."""
     refusals = importlib.import_module("headrace.inspect.gates").refusals  # it loads the codecs
     gates_by_tasks: dict[tuple[str, ...], list[str]] = {}
     for each in refusals(views, run):
@@ -93,8 +93,8 @@ def _tell_refusals(views: Views, run: str) -> None:
     for tasks, gates in islice(gates_by_tasks.items(), SHOWN):
         to = f" to {listed(tasks, 3)}" if tasks else ""
         tell(f"{listed(gates, 3)} said no{to}: `headrace show {run}` says why", label="hint:")
-    if len(gates_by_tasks) > SHOWN:
-        tell(f"{len(gates_by_tasks) - SHOWN} more that said no: `headrace show {run}`", label="hint:")
+    if more := sum(map(len, islice(gates_by_tasks.values(), SHOWN, None))):
+        tell(f"{more} more that said no: `headrace show {run}`", label="hint:")
 
 
 def _tell_unreusable(views: Views, run: str) -> None:

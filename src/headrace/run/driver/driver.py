@@ -199,6 +199,7 @@ class Driver:
 
         Raises:
             UsageError: the pipeline can't be traced; no run was opened, or the run stays as it was before `Renewed`.
+            RunCancelled: somebody cancelled the run before its new code was traced; the run stays as it was.
             LeaseLost: another driver took the run.
         """
         try:

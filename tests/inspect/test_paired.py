@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -56,38 +57,38 @@ def test_the_type_of_a_target_tells_only_where_it_cannot_be_the_same() -> None:
     assert are_apart(whole, predictions([0, 1], [[1], [2]]))
 
 
-def judged(*, model: str, table: str = "arrow:pyarrow.Table:a", target: str = "text:builtins.str:y") -> Material:
-    """The record of a run of an evaluation."""
-    inputs = [("model", model), ("table", table), ("target", target)]
+TARGET = blob("y")
+NONE = replace(blob("null"), codec="json", type="builtins.NoneType")
+
+
+def judged(*, model: str, table: str = "a", target: Ref = TARGET, param: str = "target") -> Material:
+    """The record of a run of an evaluation. `param` is the parameter that names the target's column."""
+    inputs = [("model", blob(model)), ("table", replace(blob(table), codec="arrow", type="pyarrow.Table"))]
+    encoded = encode([(name, ref.identity) for name, ref in (*inputs, (param, target))])
     out = gather([blob("rows"), replace(blob("report"), type=REPORT)], names=("predictions", "report"))
     stage = Stage(name="regression", function="headrace.stages.evaluate._regression:regression")
     return Material(
         view=RunView(
             run=model, pipeline="flow", state="succeeded", created=0.0, seconds=0.0, usd=0.0, params={}, why=""
         ),
-        rows={"judge": task_row("judge", inputs=encode(inputs), out=out)},
+        rows={"judge": task_row("judge", inputs=encoded, out=out)},
         story=Story(nodes={"judge": Node("judge", stage.function, ())}, stages={stage.function: stage}),
     )
 
 
-@pytest.mark.parametrize(
-    ("other", "loaded"),
-    [
-        (judged(model="b"), 0),
-        (judged(model="b", table="arrow:pyarrow.Table:b"), 2),
-        (judged(model="b", target="text:builtins.str:z"), 2),
-    ],
-)
-def test_without_pairing_predictions_are_loaded_only_if_the_rows_may_differ(other: Material, loaded: int) -> None:
+@pytest.mark.parametrize("param", ["target", "references"])
+@pytest.mark.parametrize(("other", "loaded"), [({}, 0), ({"table": "b"}, 2), ({"target": blob("z")}, 2)])
+def test_without_pairing_predictions_are_loaded_only_if_the_rows_may_differ(
+    param: str, other: dict[str, Any], loaded: int
+) -> None:
     refs: list[Ref] = []
-    pair(judged(model="a"), other, "judge", refs.append, asked=False)
+    pair(judged(model="a", param=param), judged(model="b", param=param, **other), "judge", refs.append, asked=False)
     assert len(refs) == loaded
 
 
 def test_a_target_that_the_model_names_may_be_another_one() -> None:
     refs: list[Ref] = []
-    unsaid = "json:builtins.NoneType:n"
-    pair(judged(model="a", target=unsaid), judged(model="b", target=unsaid), "judge", refs.append, asked=False)
+    pair(judged(model="a", target=NONE), judged(model="b", target=NONE), "judge", refs.append, asked=False)
     assert len(refs) == 2
 
 

@@ -43,6 +43,15 @@ class Ref(Row, frozen=True):
         return f"{self.codec}:{self.type}:{self.content or self.digest}"
 
 
+def type_of(identity: str) -> str:
+    """Return the class that an artifact's `identity` names.
+
+    >>> type_of("text:builtins.str:6a09e667")
+    'builtins.str'
+    """
+    return identity.partition(":")[2].rpartition(":")[0]
+
+
 def part_names(ref: Ref | None, path: Sequence[int]) -> list[str]:
     """Follow a path of positions into the parts of an artifact, and return the name of each part on the way.
 

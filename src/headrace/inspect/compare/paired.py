@@ -16,7 +16,7 @@ from headrace.errors import HeadraceError
 from headrace.inspect.metrics.metrics import Load
 from headrace.inspect.run_record import Material
 from headrace.plan.keys import told
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, type_of
 from headrace.spec.graph import Const
 from headrace.spec.intent import REPORT
 
@@ -25,6 +25,8 @@ PREDICTIONS, ROW = "predictions", "row"
 AUTO_ROWS = 100_000
 """Predictions of more rows than this are paired only on request, since the pairing takes seconds."""
 LEAST_COLUMNS = 2
+TARGETS = ("target", "references")
+"""The parameters of evaluations that name the target's column."""
 
 
 class Gap(Struct, frozen=True, kw_only=True):
@@ -104,8 +106,8 @@ def _is_same_test(first: Material, other: Material, task: str) -> bool:
     if mine.inputs is None or theirs.inputs is None or mine.code is None or mine.code != theirs.code:
         return False
     here, there = told(mine.inputs), told(theirs.inputs)
-    is_named = ":builtins.str:" in here.get("target", "")
-    return is_named and all(here.get(each) == there.get(each) for each in ("table", "target"))
+    targets = [each for each in TARGETS if type_of(here.get(each, "")) == "builtins.str"]
+    return bool(targets) and all(here.get(each) == there.get(each) for each in ("table", *targets))
 
 
 def _is_told(table: Any) -> bool:

@@ -72,8 +72,6 @@ def cases(
     Raises:
         UsageError: a column is missing, no row has a target, or the target column is unknown.
     """
-    if not isinstance(table, pa.Table):
-        raise UsageError(f"the rows are a `{type(table).__name__}`", hint="give a `pyarrow.Table`")
     own = features_of(model, table)
     name = _target(table, own, apart) if target is None else target
     check_column(table, name)

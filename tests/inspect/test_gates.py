@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.inspect.gates import Refusal, held
-from headrace.inspect.refused import may_have_refused
+from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.views import Views
 from headrace.ledger.ledger import Ledger
 from headrace.run.events import Traced, encode_event
@@ -75,8 +75,8 @@ def test_a_runs_rows_and_events_are_read_once_for_all_its_gates(ledger: Ledger) 
 def test_whether_gates_may_have_said_no_is_known_without_events_and_other_rows(ledger: Ledger) -> None:
     passed, failed = sweep(ledger, passed=True), sweep(ledger, passed=False)
     with Counting(ledger.address) as views:
-        assert not may_have_refused(views, passed)
-        assert may_have_refused(views, failed)
+        assert not may_have_failed_gates(views, passed)
+        assert may_have_failed_gates(views, failed)
         assert views.reads == 0
 
 

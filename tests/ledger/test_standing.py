@@ -33,7 +33,7 @@ from headrace.ledger.transfer.transfer import Imported, Importer, write_rows
 from headrace.ledger.upkeep.fsck import Checked, Checker
 from headrace.ledger.upkeep.gc import GRACE_S, Collector
 from headrace.ledger.upkeep.retention import Keep
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, decode_ref
 from headrace.store.folder.folder import FolderStore
 from tests.ledger.samples import edit, open_ledger
 from tests.projects import Project
@@ -52,7 +52,6 @@ OF_NO_ARCHIVE = {
 """Tables whose rows mean nothing in another ledger."""
 
 _encode_ref = msgspec.msgpack.Encoder().encode
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 @pytest.fixture(params=STANDING, ids=BY_TABLE)
@@ -114,7 +113,7 @@ def stored(ledger: Ledger, table: Standing) -> list[Row]:
 
 
 def artifacts(table: Standing, row: Row) -> list[Ref]:
-    return [each for out in table.encoded(row) for each in blobs(_decode_ref(out))]
+    return [each for out in table.encoded(row) for each in blobs(decode_ref(out))]
 
 
 def are_there(store: FolderStore, refs: list[Ref]) -> bool:

@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from headrace.errors import HeadraceError, listed
 from headrace.inspect.metrics.metrics import Load, reports
-from headrace.inspect.refused import EVALUATE, decode_ref, passed
+from headrace.inspect.passed import EVALUATE, passed
 from headrace.inspect.views import Views
 from headrace.plan.resolve import Unmappable, follow, truth
 from headrace.run.ports import TaskRow
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.graph import Const, Node, Out, outs
 from headrace.spec.report import Report
 from headrace.spec.stage import function_name

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
 from headrace.errors import NotFoundError
 from headrace.inspect.argument_code import code_given
 from headrace.ledger.views.rows import PastView
@@ -18,12 +16,11 @@ from headrace.plan.times import Took
 from headrace.run.driver.regions import Places
 from headrace.run.ports import Ledger, TaskRow
 from headrace.run.story import Story
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.code import Code, Part
 from headrace.spec.graph import Const, Node, Out, outs
 from headrace.spec.stage import Stage, function_name
 
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _LOGS = function_name("headrace.stages.ingest._logs.logs", "read")
 _SQL = function_name("headrace.stages.ingest._sql.stages", "read_on")
 _READ_WHOLE = {
@@ -200,7 +197,7 @@ class LedgerHistory:
     def output(self, task: str, run: str) -> Ref | None:
         """Return the output of a task in one of the latest runs, or None if it has none."""
         out = self._outs_of(run).get(task)
-        return None if out is None else _decode_ref(out)
+        return None if out is None else decode_ref(out)
 
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
         """Return the inputs from which the keys of a task's outputs were made, in all runs with this code. Return None

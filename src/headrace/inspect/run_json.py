@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.inspect.metrics.curves import with_metrics
-from headrace.inspect.refused import may_have_refused
+from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.views import RunView, Views, up_to_now
 from headrace.inspect.warnings import Warned, all_warnings
 from headrace.project.project import Project
@@ -39,7 +39,7 @@ def run_object(project: Project, views: Views, name: str | None) -> RunObject:
 
 def gates_that_refused(project: Project, views: Views, run: str) -> tuple[Held, ...]:
     """Return a run's gates that have a false value, each with its rules that do not hold."""
-    if not may_have_refused(views, run):
+    if not may_have_failed_gates(views, run):
         return ()
     from headrace.inspect.gates import held  # noqa: PLC0415  as below
     from headrace.inspect.metrics.metrics import loader  # noqa: PLC0415  0.2 s of codecs, which few runs need

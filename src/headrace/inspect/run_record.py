@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
-import msgspec
 from msgspec import Struct
 
 from headrace.inspect.stage_code import sources
@@ -15,12 +14,10 @@ from headrace.run.events import Renewed
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import TaskRow
 from headrace.run.story import Story
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.graph import Node, outs
 from headrace.spec.stage import Stage
 from headrace.store.store import Store
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Material(Struct, kw_only=True):
@@ -81,7 +78,7 @@ class Material(Struct, kw_only=True):
     def out(self, task: str) -> Ref | None:
         """Return a task's output, or None if it has none."""
         row = self.rows.get(task)
-        return _decode_ref(row.out) if row is not None and row.out is not None else None
+        return decode_ref(row.out) if row is not None and row.out is not None else None
 
     @property
     def cpu_s(self) -> float:

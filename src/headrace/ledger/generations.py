@@ -21,7 +21,7 @@ from headrace.ledger.standing.tables import STANDING as TABLES
 from headrace.run.events import Reused, decode_event
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
-from headrace.spec.artifact import Ref, blobs, within
+from headrace.spec.artifact import Ref, blobs, decode_ref, within
 from headrace.spec.noun import UNREADABLE
 
 SPILL = -1
@@ -35,7 +35,6 @@ SEEN = 100_000
 twice."""
 
 RESTORE = "restore it from a backup: `headrace restore`"
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
 """The first bytes of a `Reused` event after its length byte. Only the few events with these bytes need to be
@@ -61,7 +60,7 @@ def decoded(out: bytes) -> Ref:
         LedgerDamaged: the bytes can't be decoded.
     """
     try:
-        return _decode_ref(out)
+        return decode_ref(out)
     except UNREADABLE as error:
         raise LedgerDamaged(f"an output that the ledger holds can't be read: {error}", hint=RESTORE) from error
 

@@ -21,7 +21,7 @@ from headrace.ledger.ports import Share
 from headrace.ledger.records import ALIASES, VERSIONS
 from headrace.ledger.standing import intents
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
-from headrace.spec.artifact import Ref, blobs, generations
+from headrace.spec.artifact import blobs, decode_ref, generations
 from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind, RegistryKind, wanted, with_preparation
 
@@ -30,7 +30,6 @@ EARLIER_RUNS = 5
 
 CHUNK = 1000
 
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _encode_ref = msgspec.msgpack.Encoder().encode
 
 
@@ -201,7 +200,7 @@ class RunLedger:
         row = next((row for row in rows if version in (None, row.version)), None)
         if row is None or row.preparation is None:
             return None if row is None else (row.version, row.out)
-        return row.version, _encode_ref(with_preparation(_decode_ref(row.out), _decode_ref(row.preparation)))
+        return row.version, _encode_ref(with_preparation(decode_ref(row.out), decode_ref(row.preparation)))
 
     def inbox(self) -> Sequence[Signal]:
         """Return the signals that no event has absorbed yet, oldest first.
@@ -332,7 +331,7 @@ class RunLedger:
             db.executemany(sql.INHERIT_METRICS, [(number, task, key) for task, key in batch.inherited])
         for doubt in batch.doubts:
             row = db.execute(sql.RESULT, (doubt.key,)).fetchone()
-            if row is not None and doubt.generation in generations(_decode_ref(row[0])):
+            if row is not None and doubt.generation in generations(decode_ref(row[0])):
                 db.execute(sql.DOUBT_RESULT, (doubt.why, doubt.key))
         if batch.absorbed:
             db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])
@@ -365,7 +364,7 @@ def _lost(run: str) -> LeaseLost:
 
 def _found(row: tuple[Any, ...]) -> Found:
     out, at, run, logged = row
-    return Found(out=_decode_ref(out), run=run or "", at=at, has_logged=logged is not None)
+    return Found(out=decode_ref(out), run=run or "", at=at, has_logged=logged is not None)
 
 
 def _task(run: int, row: TaskRow) -> dict[str, object]:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -32,7 +31,7 @@ from headrace.run.driver.tracer import refusal
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
 from headrace.run.ports import TRACER, Backend, Delayed, Died, Heard, Job, TaskRow
 from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, Waiting
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import decode_ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
 from headrace.spec.fleet import Pool
@@ -42,8 +41,6 @@ from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources, Stage
 from headrace.store.store import Store
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 LATEST = 5
 """How many of the latest runs are read for earlier outputs of sources, and for the time that runs take besides their
@@ -170,7 +167,7 @@ def trace(
                     backend.tell(TRACER, [Answer(number, now=now)])
                 case Heard(message=Question(question=number, about="cursor" | "model" | "dataset" as about, path=name)):
                     version, value = point(about, name) or (0, None)
-                    ref = None if value is None else _decode_ref(value)
+                    ref = None if value is None else decode_ref(value)
                     backend.tell(TRACER, [Answer(number, ref=ref, version=version)])
                 case Heard(message=Question(question=number, about=about, path=path)):
                     backend.tell(TRACER, [_kept(project, backend.pool.region, store, number, about, path)])

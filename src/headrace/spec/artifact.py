@@ -43,6 +43,10 @@ class Ref(Row, frozen=True):
         return f"{self.codec}:{self.type}:{self.content or self.digest}"
 
 
+decode_ref = msgspec.msgpack.Decoder(Ref).decode
+"""Return the artifact whose reference these bytes encode."""
+
+
 def type_of(identity: str) -> str:
     """Return the class that an artifact's `identity` names.
 

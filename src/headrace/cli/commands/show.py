@@ -15,7 +15,7 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import say_metrics
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
-from headrace.inspect.refused import may_have_refused
+from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import (
     TASK_NUMBERS,
@@ -175,7 +175,7 @@ def _say_warnings(views: Views, run: str) -> None:
 
 
 def _say_refusals(found: project.Project, views: Views, run: str) -> None:
-    if may_have_refused(views, run):  # reports are read by the codecs, which tables don't need
+    if may_have_failed_gates(views, run):  # reports are read by the codecs, which tables don't need
         importlib.import_module("headrace.cli.terminal.refusals").say_refusals(found, views, run)
 
 

@@ -11,7 +11,7 @@ from headrace.cli.terminal.progress_lines import PlainObserver
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
 from headrace.inspect.history import cursors_past_rows, sources_kept
-from headrace.inspect.refused import may_have_refused
+from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import RunView, Views, read
 from headrace.inspect.warnings import warnings
@@ -63,7 +63,7 @@ def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
     """Print a run's warnings, which gates failed, why it ended, and how to go on."""
     tell_warnings(views, view.run)
     _tell_unreusable(views, view.run)
-    if view.state == "succeeded" and may_have_refused(views, view.run):
+    if view.state == "succeeded" and may_have_failed_gates(views, view.run):
         _tell_refusals(views, view.run)
     if view.why:
         tell(observer.shorten(view.why) if isinstance(observer, PlainObserver) else view.why)

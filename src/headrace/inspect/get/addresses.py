@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from headrace.errors import NotFoundError, UsageError
 from headrace.inspect.views import VersionView, Views
-from headrace.spec.artifact import Ref, within
+from headrace.spec.artifact import Ref, decode_ref, within
 
 Kind = Literal["model", "dataset"]
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 KINDS: tuple[Kind, ...] = ("model", "dataset")
 
 
@@ -77,7 +75,7 @@ def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
         rows = views.rows(run) if run else []
     except NotFoundError:
         return None
-    holding = [row for row in rows if row.out is not None and _holds(_decode_ref(row.out), version.out.digest)]
+    holding = [row for row in rows if row.out is not None and _holds(decode_ref(row.out), version.out.digest)]
     parents = {row.parent for row in holding}
     makers = [row for row in holding if row.name not in parents and row.name != version.task] or holding
     return (run, min(makers, key=lambda row: row.ordinal).name) if makers else None

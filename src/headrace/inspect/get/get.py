@@ -20,7 +20,7 @@ from headrace.inspect.views import VersionView, Views, in_words
 from headrace.ledger.views.query import FEW
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import REPORT
 from headrace.spec.noun import Row
 from headrace.spec.report import Report
@@ -54,7 +54,6 @@ REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
 """Codecs whose parts have no meaning by themselves, even if they are plain values."""
 _TASK_AND_PATH = re.compile(r"(?P<task>[^.\[]+(\[[^\]]*\])*)\.(?P<path>.*)")
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 def get(project: Project, run: str, task: str | None, to: Path | None, columns: Sequence[str] | None = None) -> Path:
@@ -188,7 +187,7 @@ def find(views: Views, run: str, task: str) -> Ref:
     row = views.task(run, name)
     if row.out is None:
         raise NotFoundError(f"task `{row.name}` has no output: it {in_words(row.state)}", hint=row.reason or None)
-    return part_of(_decode_ref(row.out), path, row.name)
+    return part_of(decode_ref(row.out), path, row.name)
 
 
 def named_part(views: Views, run: str, task: str) -> tuple[str, str]:

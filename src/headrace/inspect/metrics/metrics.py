@@ -19,7 +19,7 @@ from headrace.inspect.views import MetricView, Views, maps, read
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.run.ports import TaskRow
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import REPORT
 from headrace.spec.report import Report
 from headrace.store.store import Store
@@ -27,7 +27,6 @@ from headrace.store.store import Store
 _DEPTH = 4
 _ORDER = ("report", "logged", "output")
 _MAX_NUMBERS = 500
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 Load = Callable[[Ref], object]
 
@@ -173,7 +172,7 @@ def names_of(project: Project, runs: Iterable[str]) -> list[str]:
 def _of_output(row: TaskRow, load: Load) -> list[Reading]:
     if row.out is None:
         return []
-    ref = _decode_ref(row.out)
+    ref = decode_ref(row.out)
     by_name = {
         fact.name: Reading(
             task=row.name,

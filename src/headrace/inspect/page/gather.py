@@ -12,7 +12,7 @@ from headrace.inspect.gates import held
 from headrace.inspect.metrics.curves import lines
 from headrace.inspect.metrics.metrics import Reading, loader, readings, reports
 from headrace.inspect.page.facts import AttemptFacts, Figure, Measured, RunFacts, TaskFacts, Text
-from headrace.inspect.refused import may_have_refused
+from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.reports import Judged, Logged
 from headrace.inspect.value_summary import figures
 from headrace.inspect.views import GONE, LIVE, OutputView, RunView, ShownView, TaskView, Views, judged
@@ -57,7 +57,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
         why=view.why,
         params=tuple((name, str(value)) for name, value in view.params.items()),
         environment=tuple(_environment(story.opened)),
-        held=held(views, view.run, loader(store)) if may_have_refused(views, view.run) else (),
+        held=held(views, view.run, loader(store)) if may_have_failed_gates(views, view.run) else (),
         tasks=tuple(_task(task, story.nodes) for task in _tasks(view)),
         attempts=tuple(_attempts(story, stages, until, omitted)),
         pauses=tuple(_pauses(story.worked)) if story.worked.sessions else (),

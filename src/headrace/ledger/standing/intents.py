@@ -9,10 +9,9 @@ import msgspec
 
 from headrace.ledger import registration
 from headrace.ledger.database.database import Database
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import decode_ref
 from headrace.spec.intent import Advance, Intent, Register
 
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _encode_ref = msgspec.msgpack.Encoder().encode
 
 
@@ -61,4 +60,4 @@ def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
         return True
     after = (asked.version + 1 + place for place in range(len(moves)))
     values = (db.execute(db.sql.CURSOR_VALUE, (asked.name, version)).fetchone() for version in after)
-    return any(row is not None and _decode_ref(row[0]).identity == asked.value.identity for row in values)
+    return any(row is not None and decode_ref(row[0]).identity == asked.value.identity for row in values)

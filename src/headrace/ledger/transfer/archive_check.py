@@ -14,7 +14,6 @@ from contextlib import closing
 from functools import cache
 from typing import Any, NamedTuple, get_args
 
-import msgspec
 from blake3 import blake3
 
 from headrace.ledger.database.schema import SCHEMA, SINCE
@@ -24,7 +23,7 @@ from headrace.ledger.transfer.archive import LOGS, NAMED, RESULTS, RUNS, Archive
 from headrace.run.events import RunState, TaskState, decode_event
 from headrace.run.projection import kept_by
 from headrace.spec import intent
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.noun import UNREADABLE
 
 OF_RUNS = ("runs", "events", "tasks", "metrics", "logged", "blobs", "inbox")
@@ -69,8 +68,6 @@ ONCE = {
 }
 """For each table, the columns that together identify a row. `events` isn't listed, because its rows are in the order of
 their numbers."""
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 def columns(schema: int = SCHEMA) -> dict[str, list[str]]:
@@ -208,7 +205,7 @@ class Arrival:
 
     def _encoded(self, data: bytes, what: str) -> None:
         try:
-            self._ref(_decode_ref(data))
+            self._ref(decode_ref(data))
         except UNREADABLE as error:
             raise _Wrong(f"{what} holds no artifact: {error}") from error
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-import msgspec
 from msgspec.structs import asdict
 
 from headrace.errors import UsageError
@@ -17,9 +16,7 @@ from headrace.ledger.standing.tables import BY_TABLE, PARTS
 from headrace.ledger.transfer.archive import Archive
 from headrace.ledger.transfer.archive_check import Shape, columns
 from headrace.ledger.upkeep.merge import ANY, moved
-from headrace.spec.artifact import Ref
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+from headrace.spec.artifact import decode_ref
 
 Page = tuple[Standing, list[Row]]
 
@@ -102,4 +99,4 @@ def _agree(table: Standing, twin: Twin, row: Row, here: Row) -> bool:
 def _is_same(one: object, other: object, *, is_artifact: bool) -> bool:
     if one == other or not (is_artifact and isinstance(one, bytes) and isinstance(other, bytes)):
         return one == other
-    return moved(_decode_ref(one), ANY) == moved(_decode_ref(other), ANY)
+    return moved(decode_ref(one), ANY) == moved(decode_ref(other), ANY)

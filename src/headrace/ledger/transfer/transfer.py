@@ -17,7 +17,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -45,7 +44,7 @@ from headrace.ledger.transfer.archive_check import Arrival, columns, shapes
 from headrace.ledger.transfer.printed_logs import bring_printed
 from headrace.ledger.upkeep.merge import ANY, moved_event
 from headrace.run.events import Event, decode_event
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, decode_ref
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Logs, Store
 
@@ -62,8 +61,6 @@ Look = Callable[[Ref], None]
 
 Source = Callable[[Inventory], Iterable[ArchivedBlob]]
 """A function that is given the missing blobs, and returns those that the source has."""
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Imported(Struct, frozen=True, kw_only=True):
@@ -116,7 +113,7 @@ def _records(db: Database, run: int, named: Inventory) -> Iterator[Record]:
 
 
 def _of_ref(run: int, out: bytes) -> list[Naming]:
-    return [(each.digest, each.nonce or "", run, each.size) for each in blobs(_decode_ref(out))]
+    return [(each.digest, each.nonce or "", run, each.size) for each in blobs(decode_ref(out))]
 
 
 class Importer:

@@ -35,12 +35,11 @@ from headrace.run.events import (
     decode_event,
     encode_event,
 )
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Arg, Const, Many, Node
 from headrace.spec.intent import Intent
 
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _encode_ref = msgspec.msgpack.Encoder().encode
 
 
@@ -109,7 +108,7 @@ def point_run(db: Database, run: int, moves: Moves) -> None:
     """Rewrite a run's rows and events so that they name the generations that stay, within the caller's transaction."""
     mentions, sql = _mentioning(moves), db.sql
     for name, _, out in scan.outs(db, run):
-        if mentions(out) and (to := moved(_decode_ref(out), moves)) is not None:
+        if mentions(out) and (to := moved(decode_ref(out), moves)) is not None:
             db.execute(sql.POINT_TASK, (_encode_ref(to), run, name))
     for seq, body in scan.events(db, run):
         if mentions(body) and (event := moved_event(decode_event(body), moves)) is not None:
@@ -125,7 +124,7 @@ def point_results(db: Database, moves: Moves) -> None:
     transaction."""
     mentions, sql = _mentioning(moves), db.sql
     for result in records.results(db):
-        if mentions(result.out) and (to := moved(_decode_ref(result.out), moves)) is not None:
+        if mentions(result.out) and (to := moved(decode_ref(result.out), moves)) is not None:
             # this changes nothing if a driver has replaced the result meanwhile
             db.execute(sql.POINT_RESULT, (_encode_ref(to), result.key, result.out))
     for each in STANDING:
@@ -139,7 +138,7 @@ def _point_row(db: Database, table: Standing, row: Row, moves: Moves) -> None:
     assert table.points is not None
     values = {column: getattr(row, column) for column in (*table.key, *table.artifacts)}
     for column in table.artifacts:
-        if values[column] is not None and (to := moved(_decode_ref(values[column]), moves)) is not None:
+        if values[column] is not None and (to := moved(decode_ref(values[column]), moves)) is not None:
             values[column] = _encode_ref(to)
     db.execute(getattr(db.sql, table.points), db.sql.values(table.points, values))
 

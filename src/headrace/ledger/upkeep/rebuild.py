@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
-import msgspec
 from msgspec import Struct, structs
 
 from headrace.errors import LedgerError
@@ -21,7 +20,7 @@ from headrace.run.events import Event, Logged, Renewed, Succeeded, decode_event
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import ResultRow, RunRow, TaskRow
 from headrace.run.projection import kept_by, result_of, run_row
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, decode_ref
 from headrace.spec.intent import Intent
 from headrace.spec.noun import UNREADABLE
 
@@ -32,8 +31,6 @@ OUTCOMES = frozenset(("running", "succeeded", "reused", "failed"))
 """The states that an event records. In any other state, a task's key may come from a look-up."""
 
 LOOKED_UP = frozenset(("key", "code", "inputs"))
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -191,7 +188,7 @@ def _told(value: object) -> str:
             return f"{digest[:12]}.{nonce}" if nonce else digest[:12]
         case bytes():
             try:
-                return _told(_decode_ref(value))
+                return _told(decode_ref(value))
             except UNREADABLE:
                 return f"{len(value)} bytes"
         case None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-import msgspec
 from msgspec import Struct
 
 from headrace.errors import LeaseHeld, NotFoundError
@@ -18,12 +17,10 @@ from headrace.ledger.standing import intents
 from headrace.ledger.upkeep.rebuild import Difference, Rebuilt, Rows, differences, rebuild
 from headrace.run.curves import Name, Summary
 from headrace.run.ports import Batch, ResultRow
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import decode_ref
 from headrace.spec.intent import Intent
 
 BY = "headrace replay"
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
@@ -67,7 +64,7 @@ def compare(db: Database, number: int, run: str) -> tuple[Rebuilt, list[Differen
 def _stored(db: Database, number: int, keys: Iterable[str]) -> Rows:
     """Return a run's rows, and the results under these keys."""
     found = (row for key in keys for row in RESULTS.read(db.execute(db.sql.RESULT_ROW, (key,))))
-    results = {row.key: ResultRow(key=row.key, task=row.task, out=_decode_ref(row.out)) for row in found}
+    results = {row.key: ResultRow(key=row.key, task=row.task, out=decode_ref(row.out)) for row in found}
     return Rows(
         run=next(RUN_ROWS.read(db.execute(db.sql.RUN_ROW, (number,)))),
         tasks={row.name: row for row in records.tasks(db, number)},

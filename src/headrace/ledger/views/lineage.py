@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -24,15 +23,13 @@ from headrace.ledger.views.rows import OutputView, outputs
 from headrace.ledger.views.views import Views
 from headrace.run.events import Reused
 from headrace.run.ports import TaskRow
-from headrace.spec.artifact import Ref, blobs, within
+from headrace.spec.artifact import Ref, blobs, decode_ref, within
 from headrace.spec.graph import Arg, Const, Node, Out, Secret, constants, outs
 
 RUNS = 30
 """How many of the newest runs that hold an artifact are searched."""
 
 TEXT_LIMIT = 80
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Need(Struct, frozen=True, kw_only=True):
@@ -388,7 +385,7 @@ def _needed(node: Node) -> list[str]:
 
 def ref_of(row: TaskRow) -> Ref | None:
     """Return a task's output, or None if it has none."""
-    return None if row.out is None else _decode_ref(row.out)
+    return None if row.out is None else decode_ref(row.out)
 
 
 def _digests(ref: Ref) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from headrace.ledger.database.reader import Reader
 from headrace.run.events import Failed, Launched, Span, Succeeded
 from headrace.run.ports import RunRow, TaskLine
 from headrace.run.story import Story
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.failure import Failure
 
 GONE = "its driver is gone; resume it"
@@ -33,7 +33,6 @@ class _Head(Struct, frozen=True, array_like=True, gc=False):
 
 
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class OutputView(Struct, frozen=True, kw_only=True, gc=False):
@@ -153,7 +152,7 @@ def outputs(out: bytes | None, text: Callable[[Ref], str | None] | None = None) 
         return ()
     head = _decode_head(out)
     if head.codec == "record" or head.type == "builtins.tuple":
-        whole = _decode_ref(out)
+        whole = decode_ref(out)
         parts = whole.parts or ()
         names = whole.names or [str(place) for place in range(len(parts))]
         if 0 < len(parts) <= PARTS_SHOWN:
@@ -165,7 +164,7 @@ def outputs(out: bytes | None, text: Callable[[Ref], str | None] | None = None) 
                     for name, part in zip(names, parts, strict=True)
                 ]
             )
-    told = UNSET if text is None else _written(_decode_ref(out), text)
+    told = UNSET if text is None else _written(decode_ref(out), text)
     return (OutputView(digest=head.digest, type=head.type, bytes=head.size, text=told),)
 
 

@@ -26,12 +26,10 @@ from headrace.ledger.views.rows import RUN_LINES, RunView
 from headrace.ledger.views.views import Views, run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
 from headrace.run.events import Logged, decode_event
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import RegistryKind, wanted
 
 Measure = Literal["last", "least", "greatest"]
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class MetricView(Summary, frozen=True, kw_only=True, gc=False):
@@ -283,7 +281,7 @@ class TrackingViews(Views):
         return [msgspec.structs.replace(each, kept=its) for each, its in zip(of, kept, strict=True)][::-1]
 
 
-_CURSOR_VIEWS = Reader(CursorView, value=(_decode_ref, "value"))
+_CURSOR_VIEWS = Reader(CursorView, value=(decode_ref, "value"))
 
 
 def _version(row: VersionRecord, aliases: Mapping[str, str | None]) -> VersionView:
@@ -291,8 +289,8 @@ def _version(row: VersionRecord, aliases: Mapping[str, str | None]) -> VersionVi
         kind=row.kind,
         name=row.name,
         version=row.version,
-        out=_decode_ref(row.out),
-        report=None if row.report is None else _decode_ref(row.report),
+        out=decode_ref(row.out),
+        report=None if row.report is None else decode_ref(row.report),
         run=row.run,
         task=row.task,
         at=row.at,
@@ -300,6 +298,6 @@ def _version(row: VersionRecord, aliases: Mapping[str, str | None]) -> VersionVi
         note=row.note,
         origin=row.origin,
         aliases=tuple(aliases),
-        preparation=None if row.preparation is None else _decode_ref(row.preparation),
+        preparation=None if row.preparation is None else decode_ref(row.preparation),
         forced={alias: why for alias, why in aliases.items() if why is not None},
     )

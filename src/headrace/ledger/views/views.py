@@ -46,7 +46,7 @@ from headrace.ledger.views.rows import (
 from headrace.run.events import Event, Taken, decode_event
 from headrace.run.ports import LIVE, Earlier, TaskRow
 from headrace.run.story import Story
-from headrace.spec.artifact import Ref, within
+from headrace.spec.artifact import Ref, decode_ref, within
 
 HISTORY_RUNS = 10
 
@@ -57,7 +57,6 @@ LOOKED_THROUGH = 1000
 
 
 _TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -193,7 +192,7 @@ class Views:
         latest = (line.number for line in self._query.read(RUN_LINES, self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
         for number in chain(sorted(self.runs_holding(digest), reverse=True), latest):
             for _, out in self._query.all(self._sql.TASK_OUTS, number):
-                found.update((ref.digest, ref) for ref in within(_decode_ref(out)) if ref.digest.startswith(digest))
+                found.update((ref.digest, ref) for ref in within(decode_ref(out)) if ref.digest.startswith(digest))
             if found:
                 break
         if len(found) > 1:

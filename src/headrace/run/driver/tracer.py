@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
 from msgspec.structs import replace
 
 from headrace import errors
@@ -21,7 +20,7 @@ from headrace.run.events import Event, Noted, Pointed, Traced, TraceEnded, Trace
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import TRACER, Backend, Clock, Died, Job, Ledger
 from headrace.run.wire import Answer, Question, Refused, Trace
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.failure import Failure
 from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind
@@ -32,7 +31,6 @@ TRIES = 3
 Files = Callable[[str, str], Ref]
 """A function that makes an artifact of a file or folder of the project. It takes `about` and `path`, and returns the
 reference of the artifact."""
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Tracer:
@@ -186,7 +184,7 @@ class Tracer:
             except UsageError as error:
                 return Answer(number, error=error.message, hint=error.hint)
             version, value = row or (0, None)
-            answer = Pointed(number, name, version, None if value is None else _decode_ref(value), about)
+            answer = Pointed(number, name, version, None if value is None else decode_ref(value), about)
             self._steps.absorb(answer)
         elif number not in self._machine.dialogue.pointed:
             self._steps.absorb(answer)

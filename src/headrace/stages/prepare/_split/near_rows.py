@@ -62,12 +62,12 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Near(NamedTuple):
-    """Rows of later parts that are near to rows of earlier parts. If there are not clearly
-    more near pairs than would be expected by chance, no rows are reported.
+    """Rows of later parts that are near to rows of earlier parts.
 
-    `rows` are rows of later parts, and `others` has, for each of them, a near row of an earlier part. `earlier` are all
-    rows of earlier parts that are near to a row of a later part. `found` is the number of near pairs. `chance` is the
-    approximate number of pairs that would be near by chance. `within` is the tolerance that was used, in words.
+    There are no rows unless clearly more pairs are near than chance alone would make. `rows` are rows of later parts,
+    and `others` has a near row of an earlier part for each of them. `earlier` are all rows of earlier parts that are
+    near to a row of a later part. `found` is the number of near pairs, and `chance` is about the number that chance
+    alone would make. `within` is the tolerance in words.
     """
 
     rows: Numbers

@@ -3,20 +3,16 @@ need at their end, and without the run's events."""
 
 from __future__ import annotations
 
-import msgspec
-
 from headrace.inspect.views import Views
 from headrace.plan.resolve import truth
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import REPORT
-
-decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 EVALUATE = "evaluate"
 """The kind of tasks that judge models."""
 
 
-def may_have_refused(views: Views, run: str) -> bool:
+def may_have_failed_gates(views: Views, run: str) -> bool:
     """Return whether a run may have gates that said no: a task was skipped, or an evaluation says that it isn't
     passed."""
     stages = views.stages(run)

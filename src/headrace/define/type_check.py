@@ -169,6 +169,10 @@ def in_words(hint: Any) -> str:
 
     >>> in_words(tuple[str, ...] | None), in_words(typing.Literal["null", "stop"])
     ('several of text or None', "'null' or 'stop'")
+    >>> in_words(list[str | int] | None)
+    'several, each text or a whole number, or None'
+    >>> in_words(int | str | bool | bytes | list | dict | set | None)
+    'a whole number or text or True or False or a `bytes` or several of a value or one of 2 more, or None'
     """
     args = typing.get_args(hint)
     if hint in _WORDS:
@@ -176,12 +180,18 @@ def in_words(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(repr, args))
     if is_union(hint):
-        more = [f"one of {len(args) - _MOST_NAMED} more"] if len(args) > _MOST_NAMED else []
-        return " or ".join([*map(in_words, args[:_MOST_NAMED]), *more])
+        words = [in_words(each) for each in args if each is not types.NoneType]
+        if len(words) > _MOST_NAMED + 1:
+            words[_MOST_NAMED:] = [f"one of {len(words) - _MOST_NAMED} more"]
+        text = " or ".join(words)
+        if types.NoneType not in args:
+            return text
+        return f"{text}, or None" if " or " in text else f"{text} or None"
     if typing.get_origin(hint) is tuple and args[-1] is not Ellipsis:
         return f"({', '.join(map(in_words, args))})"
     if element(hint) is not None:
-        return f"several of {in_words(element(hint))}"
+        words_of_each = in_words(element(hint))
+        return f"several, each {words_of_each}" if " or " in words_of_each else f"several of {words_of_each}"
     if typing.get_origin(hint) in _MAPS:
         return f"a dictionary of {in_words(args[0])} to {in_words(args[1])}"
     return "a value" if hint is Any else f"a `{shown(hint).rpartition('.')[2]}`"

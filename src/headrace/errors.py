@@ -27,7 +27,7 @@
     │   ├── LedgerVersionError    exit 2   another version of Headrace wrote it
     │   ├── LeaseHeld             exit 2   another driver holds the run
     │   └── LeaseLost                      another driver has taken over the run
-    └── BackendError              exit 5   a pool broke
+    └── BackendError              exit 5   a pool failed, such as one that can't start a worker
         └── PoolUnreachable       exit 2   its cluster can't be reached, or refuses access; 5 once a run has begun
 
 Each error has a `message` (what is wrong, names in backticks) and a `hint` (what to do about it), which may be None.
@@ -241,7 +241,7 @@ class LeaseLost(LedgerError):
 
 
 class BackendError(HeadraceError):
-    """A pool broke."""
+    """A pool failed: for example, it can't start a worker, or its cluster no longer answers."""
 
 
 class PoolUnreachable(BackendError):

@@ -41,7 +41,7 @@ def begin(what: str, within_s: float) -> Wait:
 
 
 def end(wait: Wait | None) -> None:
-    """Remove a wait from the record; do nothing for None."""
+    """Remove a wait from the record of waits; do nothing for None."""
     if wait is not None:
         _now.pop(id(wait), None)
 

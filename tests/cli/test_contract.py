@@ -170,5 +170,5 @@ def test_of_several_outputs_a_draft_names_those_that_are_tables(flights: Shell) 
     flights("run", "checked")
     done = flights("contract", "draft", "latest", "check")
     assert (done.code, "is a `Checked`, not a table" in done.err) == (2, True)
-    assert "hint: name a part of it that is one: `TASK.table`, `TASK.quarantine`" in done.err
+    assert "hint: name a part of it that is a table: `TASK.table`, `TASK.quarantine`" in done.err
     assert "[columns.delay]" in flights("contract", "draft", "latest", "check.table").out

@@ -286,7 +286,7 @@ def test_a_run_that_a_hand_was_quicker_than_says_that_its_advance_was_dropped(sh
     assert run.returncode == 0
     assert b"cursor `orders` was moved on from version 0 by another run or a person meanwhile" in said
     quicker, late = [each["run"] for each in shell("runs", "--json").json["runs"]]
-    dropped = "the value that it asked for as cursor `orders` was dropped"
+    dropped = "its new value for cursor `orders` was dropped"
     assert (
         f"`late` warns: {dropped}: run `{quicker}` had moved the cursor on from version 0 meanwhile"
         in shell("show", late).out
@@ -314,7 +314,7 @@ def test_an_advance_that_came_too_late_was_dropped_also_where_its_value_is_that_
     assert said.count(b"so the value that `late` asked for was dropped") == 1
     assert len(shell("cursors", "orders").out.splitlines()) == 2
     shown = [shell("show", each["run"], "--tasks").out for each in shell("runs", "--json").json["runs"]]
-    assert sum("the value that it asked for as cursor `orders` was dropped" in each for each in shown) == 1
+    assert sum("its new value for cursor `orders` was dropped" in each for each in shown) == 1
 
 
 def test_a_cursor_is_set_back_to_a_version_a_value_or_nothing_and_each_is_listed(shell: Shell) -> None:

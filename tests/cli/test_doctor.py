@@ -38,7 +38,7 @@ def test_a_server_and_a_bucket_are_reached_written_and_timed(project: Shell, pos
     assert done.code == 0, done.out
     ledger, store = finding(done, "ledger"), finding(done, "store")
     assert re.match(r"PostgreSQL \d+.*, no runs in .*; answers in [\d.]+ ms, commits in [\d.]+ ms", ledger["found"])
-    assert "8.0 MiB kept in" in store["found"]
+    assert "8.0 MiB written in" in store["found"]
 
 
 def test_what_is_wrong_with_one_part_does_not_hide_the_others(project: Shell, postgres: Postgres, s3: S3) -> None:
@@ -67,7 +67,7 @@ def test_a_ledger_on_a_server_over_a_folder_of_this_machine_is_doubtful(project:
 
 def test_the_place_of_the_backups_is_looked_at_too(project: Shell) -> None:
     project.write("kept.toml", '[backup]\nurl = "kept"\n')
-    assert "kept in" in finding(project("doctor", "--json", "--config", "kept.toml"), "backup")["found"]
+    assert "written in" in finding(project("doctor", "--json", "--config", "kept.toml"), "backup")["found"]
     project.write("kept.toml", '[backup]\nurl = ".headrace/store/kept"\n')
     done = project("doctor", "--json", "--config", "kept.toml")
     assert done.code == 2

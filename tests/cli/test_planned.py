@@ -284,7 +284,7 @@ def test_a_plan_after_a_run_that_failed_on_its_data_foresees_what_the_mended_dat
     project.write("in/b.csv", "x\n-2000\n")
     failed = project("run", "flow")
     assert failed.code == 1
-    assert "It doesn't ask `files_version` again; if you have fixed the data, start a new run" in failed.err
+    assert "A resumed run doesn't ask `files_version` again; if you have fixed the data, start a new run" in failed.err
     explained = project("explain", "latest", "file", "--json").json
     assert (explained["decision"], explained["reason"]) == ("run", "2 elements (1 reused, 1 succeeded)")
     project.write("in/b.csv", good["in/b.csv"])
@@ -310,7 +310,7 @@ def test_a_contract_that_keeps_counts_in_a_cursor_has_read_no_rows_by_it(project
     project.write("in/a.csv", "x\n1\n-2000\n")
     failed = project("run", "flow")
     assert failed.code == 1, failed.err
-    assert "It doesn't ask `files_version` again" in failed.err
+    assert "A resumed run doesn't ask `files_version` again" in failed.err
     assert "flow/rows" not in failed.err
 
 

@@ -54,7 +54,7 @@ def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_
             assert (wrong.code, message in wrong.err) == (2, True), wrong.err
         done = empty("stop", "latest", "fit")
         assert done.code == 0, done.err
-        assert "was told to stop; it stops when its stage next asks, and goes on if it never does" in done.err
+        assert "was told to stop; it stops when its stage next checks for this, and goes on if the stage" in done.err
         _, said = run.communicate(timeout=60.0)
     assert run.returncode == 0
     assert b"`fit` was told to stop by " in said

@@ -131,7 +131,7 @@ def test_a_full_disk_behind_stdout_is_one_error(project: Shell, words: list[str]
     said = [line for line in err.decode().splitlines() if line.startswith(("error:", "hint:"))]
     assert said == [
         "error: stdout can't be written: No space left on device",
-        "hint: free some space, or send it elsewhere",
+        "hint: free some space, or send the output elsewhere",
     ]
     assert b"Traceback" not in err
 

@@ -49,7 +49,7 @@ def test_another_ledger_deletes_nothing_from_the_store_in_the_state_folder(proje
     done = project("gc", "--config", "other.toml")
     assert done.code == 2
     assert "belongs to the ledger" in done.err
-    assert "set `[store] url` beside `[ledger] url`" in done.err
+    assert "set `[store] url` as well as `[ledger] url`" in done.err
     assert blobs(project) == before
     project.write("other.toml", '[ledger]\nurl = "sqlite:///other.db"\n[store]\nurl = "kept"\n')
     assert project("gc", "--config", "other.toml").code == 0

@@ -293,7 +293,7 @@ CASES: dict[str, Wrong] = {
         with ThreadPoolExecutor() as pool:
             pool.submit(one, number()).result()
         """,
-        "`one` was called outside a pipeline with a handle",
+        "`one` was called outside a pipeline, and an argument is a handle",
         hint="inside the pipeline",
     ),
     "a run in a pipeline": wired("flow.run()", "`flow.run()` was called inside a pipeline", hint="`flow(...)`"),

@@ -133,7 +133,7 @@ def test_what_was_taken_from_the_store_before_its_success_is_recorded_is_made_ag
     assert bed.driver().drive().state == "succeeded"
     (failed,) = bed.events(Failed)
     assert failed.failure.kind == "lost"
-    assert "was gone from the store before its success was recorded" in failed.failure.message
+    assert "was gone from the store before the task's success was recorded" in failed.failure.message
     assert bed.run.record.tasks["step"].attempts == 2
 
 

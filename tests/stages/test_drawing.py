@@ -135,7 +135,7 @@ def test_of_many_classes_those_that_are_confused_most_are_shown_and_the_rest_as_
     truth = np.repeat(np.arange(60), 10)
     decided = np.where((truth == 41) & (np.arange(600) % 10 < 7), 52, truth)
     made = drawings.confusion(truth, decided, [f"class {place}" for place in range(60)])
-    assert "The 19 of 60 classes are shown that are confused most, the others as one." in made.caption
+    assert "The 19 of 60 classes that are confused most are shown, and the others as one." in made.caption
     texts = [each.text for each in ET.fromstring(made.svg).iter(f"{SVG}text")]
     assert {"class 41", "class 52", "41 others", "70%", "30%"} <= {*texts}
 

@@ -95,7 +95,7 @@ WRONG = [
     (judge(threshold="valid:f9"), "can't be read", "f1, youden"),
     (judge(threshold="1.5"), "can't be read", "`threshold=1.5`, without quotes"),
     (judge(threshold="valid:rate"), "can't be read", "`valid:rate=0.5`"),
-    (judge(threshold="valid:recall=120%"), "more than all rows", "share"),
+    (judge(threshold="valid:recall=120%"), "more than 100%", "share"),
     (judge(threshold="valid:f1"), "needs validation rows", "`valid=`"),
     (judge(threshold="train:f1"), "would be chosen on the rows", "valid="),
     (judge(confidence=95.0), "`confidence=95.0`", "0.95"),

@@ -20,7 +20,7 @@ COMMANDS = {
     "show": "Show a run: its tasks, their states, times and reasons.",
     "runs": "List the runs, newest first.",
     "compare": "Compare runs: parameters, code, inputs, metrics.",
-    "card": "Make a model card: what it is, how good, and made from what.",
+    "card": "Make a model's card: what it is, how good it is, how it was made.",
     "register": "Register an artifact as a version of a model or dataset.",
     "alias": "Point an alias at a version of a model or dataset.",
     "models": "List the models by name, or the versions of one.",

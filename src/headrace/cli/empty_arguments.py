@@ -1,5 +1,5 @@
-"""The check for empty arguments, as an unset shell variable gives them. They are always a mistake: no name is empty,
-and an empty prefix would match every run's id."""
+"""The check for empty arguments. They come from unset shell variables, for example, and are always a mistake: no name
+is empty, and an empty prefix would match every run's id."""
 
 from __future__ import annotations
 

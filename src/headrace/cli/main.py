@@ -58,7 +58,7 @@ def main() -> None:
 
 def _open_streams() -> None:
     """If a standard stream is closed, open the null device in its place. Otherwise, a file opened later would get the
-    stream's number."""
+    stream's file descriptor."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)

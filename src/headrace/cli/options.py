@@ -133,7 +133,8 @@ class PipelineCommand(click.Command):
         all arguments.
 
         Raises:
-            UsageError: an argument is wrong, but the user may have meant it as a parameter of the pipeline.
+            UsageError: an argument is wrong, and an option was given that is also the name of a pipeline's parameter.
+                The hint says how to give the parameter. For all other wrong arguments, click's own error is raised.
         """
         ctx.meta[_WORDS] = list(args)
         try:
@@ -186,7 +187,8 @@ class PipelineCommand(click.Command):
 
 
 def _is_ours(ctx: click.Context) -> str | None:
-    """Return a hint if an option was given and the pipeline has a parameter of the same name, else None."""
+    """Return a hint on how to give a parameter of the pipeline, if an option of the same name was given. Else return
+    None."""
     words = ctx.meta[_WORDS]
     options = {word[2:].partition("=")[0] for word in words if word.startswith("--")} & OURS
     options -= {word.partition("=")[0] for before, word in pairwise(words) if before == "--param"}
@@ -198,7 +200,7 @@ def _is_ours(ctx: click.Context) -> str | None:
 
 
 def pipeline(function: Function) -> Function:
-    """Add the arguments and options that name a pipeline, its parameters, and the policy of the run."""
+    """Add to a command the arguments and options that name a pipeline, its parameters, and the policy of the run."""
     for option in reversed(_PIPELINE):
         function = option(function)
     return function

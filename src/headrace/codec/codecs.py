@@ -39,8 +39,8 @@ class Codecs:
         describe: Callable[[type], str] = name_of,
         digest: Callable[[object], str] | None = None,
     ) -> Ref:
-        """Save a value and return its artifact. The bytes of a small value are in the reference itself. Those of a
-        larger value are in the store, where they are already durable.
+        """Save a value and return its artifact. The bytes of a small value are in the returned `Ref` itself. Those of
+        a larger value are in the store, where they are already durable.
 
         `describe` returns the name that the artifact records for a class. `digest` returns the digest of a function's
         or class's code. If `digest` is given (it is given for arguments of stages), functions and classes are saved by
@@ -101,7 +101,8 @@ class Codecs:
             raise CodecError(f"the artifact `{ref.digest[:12]}` is nested too deep to be loaded") from error
 
     def check(self, ref: Ref, blobs: Blobs) -> None:
-        """Check the bytes of a table that came from elsewhere: no offset or length may point outside of them.
+        """Check the bytes of a table that came from outside this project: no offset or length may point outside of
+        them.
 
         Raises:
             CodecError: an offset or length points outside of the bytes, so a reader would read other memory.

@@ -2,8 +2,8 @@
 with keys that aren't text) are written with a tag.
 
 A tagged value is an object with the single key `$`: `(1, 2)` is `{"$": ["tuple", [1, 2]]}`. Any JSON parser reads
-values without a tag. Only values of exactly the builtin and standard classes are taken, since the class of a subclass's
-value would be lost.
+values without a tag. A value is taken only if its own class is a builtin or standard class, or a scalar of NumPy: if
+instances of subclasses were taken, their class would be lost.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Loader:
         return self._by_codec(ref)
 
     def columns(self, ref: Ref, names: Sequence[str]) -> object:
-        """Return these columns of a table without reading the others."""
+        """Return the columns `names` of a table without reading the others."""
         codec: object = None if ref.codec == "parts" else self._codec(ref)
         if not isinstance(codec, HasColumns):
             raise CodecError(
@@ -82,7 +82,8 @@ class Loader:
             raise _unreadable(ref, error) from error
 
     def _or_a_table(self, ref: Ref) -> str:
-        """Return words that name the parts of an artifact that are tables; empty if there are none."""
+        """Return the end of a hint: it names those parts of an artifact that are tables, to be loaded instead of the
+        artifact. If there are none, return an empty text."""
         parts = ref.parts or ()
         named = zip(ref.names or range(len(parts)), parts, strict=True)
         tables = [name for name, part in named if part.codec != "parts" and self._has_columns(part.codec)]
@@ -172,7 +173,7 @@ class Loader:
         if size != ref.size:
             raise BlobDamaged(
                 f"the blob `{ref.digest[:12]}` (generation `{ref.nonce}`) has {size} bytes instead of {ref.size}",
-                hint="`headrace fsck --deep --repair` keeps it from being reused; after that, run again",
+                hint="`headrace fsck --deep --repair` keeps it from being reused; after that, run the pipeline again",
                 generation=f"{ref.digest}.{ref.nonce}",
             )
         return path

@@ -20,8 +20,8 @@ class Kept(Protocol):
 
 
 class Draft(Protocol):
-    """A temporary file. Its bytes are written through `file`, or by a library to `path`. On exit the file is
-    deleted, unless `keep` was called."""
+    """A temporary file. Its bytes are written through `file`, or by a library to `path`. At the end of the `with` block
+    the file is deleted, unless `keep` was called."""
 
     @property
     def path(self) -> Path: ...

@@ -106,8 +106,8 @@ class Registry:
         return self.named("pickle")
 
     def of_mapping(self, value: Mapping[object, object]) -> Codec | None:
-        """Return the codec of a library that takes a whole dictionary of this library's objects, or None. The library
-        is that of the dictionary's first value."""
+        """Return the codec that saves a whole dictionary of a library's objects at once, such as PyTorch's tensors by
+        name. Return None if there is none. The library is that of the dictionary's first value."""
         for first in value.values():
             return next((codec for codec in self._of_library(first) if codec.takes(value)), None)
         return None

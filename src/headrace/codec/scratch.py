@@ -27,7 +27,8 @@ class Scratch:
         """Put a read-only file called `name` into a folder, and return its path. If `content` is a file of the store,
         the new file is a link to it; else it contains the bytes `content`.
 
-        A hard link is used where possible, since a file may be evicted from the cache while the attempt still needs it.
+        A hard link is used where possible: the store may evict `content` from its cache while the attempt still needs
+        the file.
         """
         path = folder.joinpath(*steps(name))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ class Sink:
             self._draft.__exit__(kind, error, trace)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Add bytes."""
+        """Add bytes to the value that is being saved."""
         if self._draft is None and self._length + len(data) <= SPILL_BYTES:
             self._pieces.append(bytes(data))
             self._length += len(data)
@@ -68,7 +68,7 @@ class Sink:
 
     @property
     def file(self) -> BinaryIO:
-        """A binary file, open for writing."""
+        """A binary file, open for writing the value's bytes."""
         file = self._drafted().file
         self._opened = True
         if self._pieces:
@@ -86,7 +86,8 @@ class Sink:
         self._composed = True
 
     def part(self, value: object, name: str | None = None) -> None:
-        """Add a part: a value that readers can load without the rest. Either all parts have a name, or none has."""
+        """Add a part: a value that readers can load without the other parts. Either all parts have a name, or none
+        has."""
         try:
             ref = self._save(value)
         except Misfit as misfit:

@@ -59,31 +59,31 @@ class Source:
 
     @property
     def content(self) -> Path | bytes:
-        """The bytes: as a file of the store, or in memory."""
+        """The value's bytes: as a file of the store, or in memory."""
         return self.read() if self._stored is None else self._stored
 
     @property
     def path(self) -> Path:
-        """The path of a read-only file with the bytes. The file's name has no meaningful suffix."""
+        """The path of a read-only file with the value's bytes. The file's name has no meaningful suffix."""
         if self._stored is None:
             return self._scratch.lay(self._scratch.folder(self._ref.digest), "value", self.read())
         return self._stored
 
     def reader(self) -> BinaryIO:
-        """Return the bytes as a file that supports `seek`. From an object store, only the bytes that are read are
-        fetched, and these aren't checked against the digest."""
+        """Return the value's bytes as a file that supports `seek`. From an object store, only the bytes that are read
+        are fetched, and these aren't checked against the digest."""
         return io.BytesIO(self.read()) if self._fetch is None else self._reader()
 
     def folder(self) -> Path:
-        """Write the parts as files under their names into a new folder, and return this folder. The folder lasts as
-        long as the attempt."""
+        """Write the value's parts into a new folder, as files under their names, and return the folder. The folder
+        lasts as long as the attempt."""
         folder = self._scratch.folder(self._ref.digest)
         for name, ref in zip(self.names or (), self._parts, strict=True):
             self._scratch.lay(folder, name, self._enter(ref).content)
         return folder
 
     def read(self) -> bytes:
-        """Return all bytes."""
+        """Return all bytes of the value."""
         if self.inline is not None:
             return self.inline
         if self._stored is None:
@@ -94,11 +94,11 @@ class Source:
         return len(self._ref.parts or ())
 
     def part(self, index: int) -> object:
-        """Load and return the part at this index."""
+        """Load and return the value's part at this index."""
         return self._load(self._parts[index])
 
     def parts(self) -> list[object]:
-        """Load and return all parts."""
+        """Load and return all parts of the value."""
         return [self._load(part) for part in self._parts]
 
     def sources(self) -> list[Source]:

@@ -1,2 +1,2 @@
-"""The API for user code: `@stage`, `@pipeline`, handles, and the questions that a pipeline's body may ask. Begin with
-`stage` and `trace`. Nothing here runs a task."""
+"""The API for user code: `@stage`, `@pipeline`, handles, and the functions by which a pipeline's body asks for the
+time, for cursors, and for versions of models and datasets. Begin with `stage` and `trace`. Nothing here runs a task."""

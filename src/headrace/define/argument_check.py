@@ -107,8 +107,8 @@ def check_tables(
 
 
 def check_table(stage: str, name: str, value: object, wanted: Any, more: str = "") -> None:
-    """Raise an error if a value isn't a table. None is accepted too if `wanted`, the parameter's type, isn't a table
-    alone. `more` is added to the hint.
+    """Raise an error if a value isn't a table. None is accepted too, unless `wanted`, the parameter's type, is just
+    `pyarrow.Table`. `more` is added to the error's hint.
 
     Raises:
         UsageError: the value isn't a table. The message names the parameter.
@@ -121,13 +121,14 @@ def check_table(stage: str, name: str, value: object, wanted: Any, more: str = "
 
 
 def one_of_its_fields(names: Sequence[str]) -> str:
-    """Return the hint for a value that was given instead of one of its fields."""
+    """Return the hint of an error about a value that was given where one of its fields, such as a table, is needed."""
     listed = ", ".join(f"`.{name}`" for name in names)
     return f"give its field {listed}" if len(names) == 1 else f"give one of its fields: {listed}"
 
 
 def to_give(value: object, wanted: Any) -> str:
-    """Return the hint for a value that doesn't fit the type `wanted` of a parameter of Headrace's own."""
+    """Return the hint of an error about a value that doesn't fit its parameter: what to give instead. `wanted` is the
+    parameter's type."""
     return _hint(value) if takes_table(wanted) else f"give {in_words(wanted)}"
 
 

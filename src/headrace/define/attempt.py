@@ -42,10 +42,10 @@ class Alone:
         """Do nothing: values are logged in runs only."""
 
     def saw(self, **inputs: object) -> None:
-        """Do nothing: the output isn't stored, so it has no key."""
+        """Do nothing: these values would go into the output's key, but an output that isn't stored has no key."""
 
     def shortened(self, why: str) -> None:
-        """Do nothing: the output isn't stored, so no run can reuse it."""
+        """Do nothing: no run may reuse the output of a shortened attempt, but this output isn't stored anyway."""
 
     def ref(self, parameter: str) -> Ref | None:
         """Return None: the arguments are plain values, not artifacts."""
@@ -57,7 +57,7 @@ class Alone:
 
     @property
     def project(self) -> Path | None:
-        """The project's folder: `folder` if it is set, else the current folder."""
+        """The project's folder: the attribute `folder`, or the current folder if `folder` is None."""
         return self.folder or Path.cwd()
 
     def artifact(self, value: object) -> Ref:

@@ -59,7 +59,8 @@ def bind(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str
 
 
 def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str, problem: str) -> TraceError:
-    """Return the error for a call with a missing or an unknown argument; its hint has the most similar name."""
+    """Return the error for a call with a missing or an unknown argument. Its hint shows the signature and, for an
+    unknown argument, the most similar name, if there is one."""
     takes = f"it takes {call.name}{_text(call.signature)}"
     parameters = call.signature.parameters.values()
     named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
@@ -119,7 +120,7 @@ def check_no_handles(call: Callee, args: Iterable[Any], kwargs: Mapping[str, Any
     for value in (*args, *kwargs.values()):
         if isinstance(value, Handle) or (type(value) in (list, tuple, dict) and _holds_only_handle(value)):
             raise TraceError(
-                f"stage `{call.name}` was called outside a pipeline with a handle ({user_line()})",
+                f"stage `{call.name}` was called outside a pipeline, and an argument is a handle ({user_line()})",
                 hint="call it inside the pipeline that the handle comes from, or give it a value",
             )
 
@@ -130,8 +131,8 @@ def _holds_only_handle(value: Any) -> bool:
 
 
 def hint_of(call: Callee, name: str) -> Any:
-    """Return the type that an argument must have, or `UNKNOWN`. `name` is the argument's name in `bind`: each argument
-    gathered by `**name` has the type that is written there."""
+    """Return the type that an argument must have, or `UNKNOWN`. `name` is the argument's name as `bind` returns it. An
+    argument gathered by `**name` must have the type that annotates `**name`."""
     parameters = call.signature.parameters
     own = name.lstrip("*")
     if own not in parameters:

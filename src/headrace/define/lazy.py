@@ -38,12 +38,13 @@ def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -
 
 
 def refuse_in_stage(what: str) -> None:
-    """Raise an error if a stage is running: the answer that the stage would get wouldn't be in its key.
+    """Raise an error if a stage is running. This is for functions that only a pipeline's body may call: what they
+    return to a stage wouldn't be in the stage's key.
 
-    `what` is the call, for the message.
+    `what` is the call that is refused, for the message.
 
     Raises:
-        UsageError: this is called in a stage.
+        UsageError: a stage is running.
     """
     if current() is not None:
         raise UsageError(

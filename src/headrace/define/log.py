@@ -33,10 +33,11 @@ def log(name: str, value: object, step: int | None = None) -> None:
     matplotlib figure is stored as it is at the time of the call. A text named `warning` is also shown when the run
     ends. `step` is the number of the batch, round or epoch; without it, the values of each name are numbered from 0.
 
-    If a new attempt starts from a checkpoint, its points replace those of earlier attempts from its first step on. If
-    an attempt spans several nodes, a value counts only if it is from rank 0 or its name begins with `rank`. The
-    function may be called in threads, in any code that a stage calls, and in processes that the stage starts. These
-    processes can log only numbers and texts. Their rank is the environment variable `RANK`.
+    When a new attempt logs a curve, the earlier attempts' points of this curve are dropped from the new attempt's first
+    step on. So an attempt that starts from a checkpoint continues the curve. If an attempt spans several nodes, a value
+    counts only if it is from rank 0 or its name begins with `rank`. The function may be called in threads, in any code
+    that a stage calls, and in processes that the stage starts. These processes can log only numbers and texts. Their
+    rank is the environment variable `RANK`.
 
     Raises:
         UsageError: the value is of another kind, the name isn't allowed, or the step isn't a whole number.

@@ -197,7 +197,8 @@ def bound(pipeline: PipelineFunction[Any], args: Sequence[object], kwargs: Mappi
     twice = named.keys() & kwargs
     if twice:
         raise UsageError(
-            f"`{min(twice)}` of pipeline `{pipeline.name}` is given twice", hint="once by position, and once by name"
+            f"`{min(twice)}` of pipeline `{pipeline.name}` is given twice: by position and by name",
+            hint="leave one of them out",
         )
     texts = {name: _text(pipeline.name, name, value) for name, value in {**named, **kwargs}.items()}
     convert(pipeline, list(texts.items()), _in_python)
@@ -223,8 +224,8 @@ def convert(
 ) -> dict[str, Any]:
     """Return a pipeline's parameters, converted from text to the types of its annotations.
 
-    `written` takes a parameter's name and type, and returns an example of how to give the parameter, for hints. By
-    default the example is a command line option.
+    `written` takes a parameter's name and type, and returns an example of how to give the parameter, for the hint of an
+    error. By default the example is a command line option.
 
     Raises:
         UsageError: a parameter is missing, unknown or invalid.

@@ -1,5 +1,5 @@
 """The interfaces through which a trace and users' code reach the process that runs them. Context variables hold the
-objects that have these interfaces at the moment."""
+objects that are behind these interfaces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 
 class Resolver(Protocol):
-    """The receiver of a traced graph, which also answers the questions of a pipeline's body."""
+    """Receives the graph that a trace makes. Also answers a pipeline's body when it asks for a task's output, for the
+    time, or for a cursor, model or dataset."""
 
     def declare(self, stage: Stage, function: Any) -> Stage:
         """Return the stage, completed with the fingerprint of the code that its function reaches."""
@@ -40,12 +41,12 @@ class Resolver(Protocol):
         ...
 
     def now(self) -> float:
-        """Return the time in Unix seconds. Each trace of a run gets the same answer."""
+        """Return the time in Unix seconds. If the pipeline is traced again in the same run, the answer is the same."""
         ...
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
-        """Return the version number and the artifact of a cursor, model or dataset. Each trace of a run gets the same
-        answer.
+        """Return the version number and the artifact of a cursor, model or dataset. If the pipeline is traced again in
+        the same run, the answer is the same.
 
         For a cursor, the answer is the latest version; for a model or dataset, the version that `name` means. If there
         is no version, the answer is 0 and None.
@@ -138,13 +139,14 @@ class Attempt(Protocol):
     def stored(self, value: T) -> T:
         """Store a value now, and return it as loaded from the store: a table is then memory-mapped.
 
-        Use this for a table that is too large for memory: make it piece by piece, store each piece, and return a
-        `Joined` of the pieces. The pieces aren't written a second time.
+        Use this for a table that is too large for memory: make it piece by piece, store each piece, and let the stage
+        return all pieces as one `codec.joined.Joined`. The pieces aren't written a second time.
         """
         ...
 
     def intend(self, intent: Intent) -> None:
-        """Request a change of Headrace's own state, made in the transaction that records the attempt's success."""
+        """Ask for a new value of a cursor, or a new version of a model or dataset. The transaction that records the
+        attempt's success also makes this change."""
         ...
 
 

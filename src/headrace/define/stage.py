@@ -142,8 +142,8 @@ class StageFunction(Generic[P, R]):
     def with_options(self, **declared: Any) -> StageFunction[P, R]:
         """Return the same stage with other options: `with_options(resources=hr.Resources(gpu="1"), retries=2)`.
 
-        The options are those of `@stage`. Options that aren't given keep their values. No option is in the key, so both
-        stages reuse each other's outputs.
+        The options are those of `@stage`. Options that aren't given keep their values. Except for `portable` and
+        `environment`, options don't change the key, so both stages reuse each other's outputs.
 
         Raises:
             DefinitionError: there is no such option, or its value is invalid.
@@ -233,7 +233,7 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
 
 
 def check_known(where: str, declared: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
-    """Raise an error if a stage has no option of one of these names.
+    """Raise an error if `declared` has a name that isn't an option of stages.
 
     `where` is the call, for the message. `without` are options that this call doesn't take.
 
@@ -264,7 +264,8 @@ def _declare(function: Callable[..., Any], **declared: Any) -> StageFunction[...
 
 
 def _mark_named(function: Any) -> None:
-    """Mark a function, and the functions that it wraps, so that the names of these functions aren't part of the key."""
+    """Mark a function whose stage has a name of its own (`name=`), and the functions that it wraps. The names of marked
+    functions aren't part of any key."""
     while function is not None:
         inside = getattr(function, "__dict__", {})
         inside[NAMED] = True

@@ -174,8 +174,8 @@ class Trace:
 
 
 def _ask(stage: StageFunction[..., Any], bound: Mapping[str, Any], over: Sequence[str], line: str) -> None:
-    """Call a ready-made stage's own check with the arguments that are known already; for a map, with the arguments for
-    each element.
+    """Call a ready-made stage's own check with the arguments that are known already; for a mapped task, with the
+    arguments for each element.
 
     Raises:
         UsageError: the arguments can't be right.

@@ -23,7 +23,7 @@ _CONTAINERS = frozenset((*_ORIGINS, *_MAPS, *_STREAMS, *(each for kinds in _ORIG
 _UNIONS = (typing.Union, types.UnionType)
 _WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a number", types.NoneType: "None"}
 _MOST_NAMED = 5
-"""The most types of a union to name."""
+"""At most this many types of a union are named."""
 
 
 def fits(given: Any, wanted: Any) -> bool:
@@ -165,7 +165,7 @@ def shown(hint: Any) -> str:
 
 
 def in_words(hint: Any) -> str:
-    """Return a type in plain words, for hints.
+    """Return a type in plain words, for the hint of an error.
 
     >>> in_words(tuple[str, ...] | None), in_words(typing.Literal["null", "stop"])
     ('several of text or None', "'null' or 'stop'")

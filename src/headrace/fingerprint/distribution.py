@@ -66,8 +66,8 @@ class _Info:
         return self.text("RECORD")
 
     def holds(self, relative: str) -> bool:
-        """Return whether a file belongs to this distribution; `relative` is the file's path relative to the folder on
-        the import path."""
+        """Return whether a file belongs to this distribution. `relative` is the file's path, relative to the folder in
+        which the distribution is installed, such as `site-packages`."""
         for path in (relative, f'"{relative}"'):
             if self.record.startswith(f"{path},") or f"\n{path}," in self.record:
                 return True

@@ -126,7 +126,8 @@ def follow(chain: Chain, at: Resolved) -> Resolved:
 
 
 class LiveNames:
-    """Tells what the names of a loaded module refer to, as far as normal forms depend on this."""
+    """Tells whether names in the code of a loaded module refer to Headrace or to `TYPE_CHECKING`: the normal form of
+    the code depends on this."""
 
     def __init__(self, scope: dict[str, Any], homes: ModuleOwners) -> None:
         self._scope = scope
@@ -157,7 +158,8 @@ class LiveNames:
 
 
 class StaticNames:
-    """Tells what the names of an unloaded module refer to, as far as normal forms depend on this."""
+    """Tells whether names in the code of a module that isn't loaded refer to Headrace or to `TYPE_CHECKING`: the normal
+    form of the code depends on this."""
 
     def __init__(self, top: TopLevel) -> None:
         self._top = top

@@ -15,8 +15,8 @@ class Project:
     """The code that belongs to the project: the Python files under `roots`, and the cells in `extra_sources` by their
     names.
 
-    Installed code doesn't belong to the project, except for editable installs. Each file is read only once, so one
-    `Project` is used for all stages of a process.
+    Installed code doesn't belong to the project, except for editable installs. All stages of a process share one
+    `Project`, so that each file is read only once.
     """
 
     def __init__(self, roots: Sequence[Path], *, extra_sources: Mapping[str, str] = NO_SOURCES) -> None:

@@ -54,8 +54,8 @@ class ProjectRoots:
             self._places = {path: place for path, place in self._places.items() if place is not None}
 
     def neutral(self, text: str) -> str:
-        """Return a text with the root removed from each path of the project in it. So the digest stays the same if the
-        checkout is moved."""
+        """Return a text in which a mark replaces the root at the beginning of each path of the project. So a digest of
+        the text stays the same if the checkout is moved."""
         if self._prefixes is None:
             self._prefixes = self._pattern()
         return self._prefixes.sub("\0root\0", text.replace("\0", "\0\0"))

@@ -66,7 +66,7 @@ class ReachedCode:
         }
 
     def note(self, text: str) -> None:
-        """Add a note for the user about code for which the digest covers more or less than is reached."""
+        """Add a note for the user: it says where the digest covers more or less code than the stage reaches."""
         self.notes[text] = None
 
     def never(self, node: Node, reason: str) -> None:
@@ -74,8 +74,8 @@ class ReachedCode:
         node.never.append(reason)
 
     def text(self, piece: Piece, *, signature: bool = False, docs: bool = False, name: bool = True) -> str:
-        """Return the normal form of a piece, with those asides that are part of the digest. Also record which kinds of
-        asides the piece itself reads.
+        """Return the normal form of a piece, with those asides (docstrings, annotations) that are part of the digest.
+        Also record which kinds of asides the piece itself reads.
 
         `name=False` leaves out the function's name. This is for a stage that is declared under another name.
         """
@@ -164,7 +164,8 @@ class ReachedCode:
         return "module" if value is globals else None
 
     def widens_by_name(self, module: str, name: str) -> bool:
-        """Return whether a name in an unloaded module can reach any code of the project by a computed name."""
+        """Return whether the object `name` of a module that isn't loaded can reach any code of the project by a
+        computed name."""
         return name in _BUNDLE.get(module, ())
 
     def bundle(self) -> Node:

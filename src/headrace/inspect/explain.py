@@ -80,8 +80,9 @@ class Explanation(Struct, frozen=True, kw_only=True):
 def explain(project: Project, run: str, task: str) -> Explanation:
     """Return what was decided about a task of a run, why, and what differs from an earlier run.
 
-    The earlier run is the last run that had ended before this run began. For a reused task, it is the run that made the
-    output. If this run got new code after the task had succeeded, the task is compared with itself before that.
+    The earlier run is the pipeline's latest run that has a key for the task and that had ended when this run began. For
+    a reused task, it is the run that made the output. If this run got new code after the task had succeeded, the task
+    is compared with itself before that.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -132,7 +133,8 @@ def _earlier(views: Views, now: Material, row: TaskRow) -> tuple[str | None, Mat
     """Return the run to compare a task with, or None, and the record of this run if the task had another key in it.
 
     For a reused task, it is the run that made the output. For any other task, it is this run before it got new code if
-    the task had succeeded by then, and otherwise the last run before this run.
+    the task had succeeded by then, and otherwise the pipeline's latest run that has a key for the task and that had
+    ended when this run began.
     """
     if row.key is None:
         return None, None
@@ -272,7 +274,7 @@ def _at(ref: Ref | None, path: tuple[int, ...]) -> Ref | None:
 def _value(ref: Ref, load: Load, brief: str) -> _Given:
     """Return a plain value as text. The short form is the value itself if that is short, otherwise `brief`.
 
-    The short form of the value of a ready-made stage's cursor says how far the stage has read its source."""
+    For the cursor of a ready-made stage, the short form says how far the stage has read its source."""
     if ref.codec == "file":
         return _Given(brief, _file_lines(ref, load))
     given = _plain(ref, load, brief)

@@ -77,7 +77,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
     @property
     def effect(self) -> str:
-        """A text that follows "`gate` says no": the tasks that were skipped because of the gate."""
+        """The end of a sentence that begins with "`gate` says no": which tasks were skipped because of the gate."""
         return f": {listed(self.tasks, 20)} skipped" if self.tasks else "; no task waited for it"
 
     @property
@@ -112,7 +112,8 @@ class _Run(Struct, frozen=True):
         return bool(ref.parts) or (node is not None and node.stage.partition("#")[0] == GATE)
 
     def refuser(self, node: Node) -> str | None:
-        """Return the task that `when=` of a skipped task names, if its value is false."""
+        """Return the name of the task whose output, or part of it, is a node's `when=`, if that value is false and the
+        node was skipped. Otherwise return None."""
         row = self.rows.get(node.name)
         if node.when is None or row is None or row.state != "skipped" or (whole := self.out(node.when.task)) is None:
             return None
@@ -133,10 +134,10 @@ class _Run(Struct, frozen=True):
         return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in tasks_by_gate.items()]
 
     def rules(self, gate: str, load: Load) -> list[Rule]:
-        """Return the rules of a gate that do not hold.
+        """Return the rules that do not hold, of those that a gate checked.
 
-        If it is known which rules the gate checked, only these are searched. Otherwise the gate's own reports are
-        searched. If no such rule is found in them, the reports of the tasks whose outputs the gate takes are searched.
+        If it isn't known which rules the gate checked, return the rules in the gate's own reports that do not hold. If
+        there are none, return those in the reports of the tasks whose outputs the gate takes.
         """
         node = self.nodes.get(gate)
         report = asked(node, self.out, load)
@@ -154,7 +155,8 @@ class _Run(Struct, frozen=True):
 def refusals(views: Views, run: str) -> list[Refusal]:
     """Return a run's gates that have a false value, whether or not a task waits for them.
 
-    These are the tasks whose value caused a task to be skipped, calls of `evaluate.gate`, and evaluations.
+    A task with a false value is taken to be a gate if it is a call of `evaluate.gate` or an evaluation, or if its value
+    caused another task to be skipped.
     """
     return _Run.read(views, run).refusals()
 

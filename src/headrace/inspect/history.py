@@ -42,7 +42,8 @@ class PastCode:
         self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
     def changed(self, before: Before, node: Node, stage: Stage) -> Sequence[str]:
-        """Return the names of the parts of the code of a node's stage that differ from those of an earlier key."""
+        """Return the names of the parts of a stage's code that differ from those in an earlier key. `node` is a call of
+        the stage."""
         declared = before.declared
         was = declared.stage if declared else stage_then(self._story(before.run), node.name, stage)
         if was is None:
@@ -53,7 +54,8 @@ class PastCode:
         return self._changed[place]
 
     def changed_given(self, before: Before, node: Node, codes: Mapping[str, Code], change: Change) -> Sequence[str]:
-        """Return the names of the parts that differ from an earlier key in the code of a task's function arguments."""
+        """Return the names of the parts of code that differ from those in an earlier key. The code is that of the
+        functions in one argument of the task `node`; `change` names this argument."""
         now = code_given(node, change.param, codes, change.after)
         if now is None:
             return ()
@@ -87,8 +89,10 @@ def stage_then(then: Story, task: str, stage: Stage) -> Stage | None:
 def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
     """Return each part of the code that differs, paired with its earlier version: code first, then packages and Python.
 
-    If a part no longer exists, the first of its pair has no text, and the second is the old part. If both versions list
-    the project's files, the files that differ are returned in place of the whole bundle.
+    If a part no longer exists, the first of its pair has no text, and the second is the old part. Code that may reach
+    everything in the project has a part of kind `bundle` for all its Python files together, and one of kind `file` for
+    each of them. If both versions have parts for files, the files that differ are returned, but not the bundle;
+    otherwise the bundle if it differs, but no file.
     """
     old = {(part.kind, part.name): part for part in before.parts}
     new = {(part.kind, part.name): part for part in after.parts}
@@ -130,9 +134,9 @@ def cursors_past_rows(views: TrackingViews, run: str) -> list[str]:
 
 
 def _passes_rows(node: Node | None, story: Story) -> bool:
-    """Return whether a task that advances a cursor returns rows that the task of a new run won't return.
+    """Return whether a task that advances a cursor returns rows that the same task in a new run won't return.
 
-    This is also assumed of the user's own stages.
+    For the user's own stages, this isn't known, so return True.
     """
     function = "" if node is None else node.stage.partition("#")[0]
     if node is None or function not in (_LOGS, _SQL):
@@ -190,7 +194,8 @@ class LedgerHistory:
         return self._runs
 
     def before(self, task: str) -> Before | None:
-        """Return the code and inputs from which the key of a task was made in the latest earlier run, or None."""
+        """Return the code and inputs from which the key of a task was made in the latest earlier run, or None if no
+        earlier run had the task."""
         earlier = self._ledger.earlier(task)
         return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
 
@@ -213,7 +218,7 @@ class LedgerHistory:
         return self._outs[run]
 
     def took(self, task: str, stage: str) -> Took | None:
-        """Return how long attempts of a task took, with load and save; None if unknown.
+        """Return how long attempts of a task took, with loading inputs and saving outputs; None if unknown.
 
         If the task never ran, attempts of other tasks of its stage count.
         """

@@ -24,14 +24,14 @@ class Overtaken(Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         return (
-            f"the value that it asked for as cursor `{self.cursor}` was dropped: {self.by} had moved the cursor on from"
-            f" version {self.version} meanwhile"
+            f"its new value for cursor `{self.cursor}` was dropped: {self.by} had moved the cursor on from version"
+            f" {self.version} meanwhile"
         )
 
 
 def overtaken(views: Views, run: str) -> list[Overtaken]:
-    """Return the advances of a run that were dropped. They are found by a comparison of the values that tasks asked for
-    with the cursors' versions."""
+    """Return the advances of a run that were dropped. They are found by comparing the cursors' versions with the values
+    that tasks asked to set."""
     if not views.cursors():
         return []  # so that the events of a large run are not read for nothing
     advances = {

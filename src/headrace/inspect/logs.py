@@ -69,8 +69,8 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
     """Return the run and the task that made the output that a task reused, or None if the task itself ran.
 
-    Return None also if the task ran before its run got new code. The name of the task is empty if the run that made the
-    output is forgotten.
+    If a run was resumed with new code, a task that ran before that is reused in its own run: return None for it too.
+    The name of the task is empty if the run that made the output is forgotten.
 
     Raises:
         NotFoundError: there is no such run, or it has no such task.
@@ -96,7 +96,8 @@ def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
 
 
 def _ran(row: TaskRow, story: Story) -> bool:
-    """Return whether an attempt of this task made its output, perhaps before the run got new code."""
+    """Return whether an attempt of this task made its output in this run. A task that ran before the run was resumed
+    with new code counts too, although its state is `reused`."""
     return row.state == "succeeded" or (row.state == "reused" and story.has_made(row.name, row.key))
 
 
@@ -154,7 +155,7 @@ def _told(event: Logged) -> Told:
 
 
 def _text(ref: Ref) -> str:
-    """Return a text that was logged. If the event doesn't contain the text, return the text's size in bytes."""
+    """Return a text that was logged, or only its size, as `(N bytes)`, if the bytes are not in `ref` itself."""
     return f"({ref.size:,} bytes)" if ref.inline is None else ref.inline.decode(errors="replace")
 
 

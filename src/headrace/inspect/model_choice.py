@@ -69,7 +69,8 @@ def choose(run: Material, words: str | None) -> Chosen:
 
 
 def _outcome(run: Material, row: TaskRow) -> str:
-    """Return what a task gave that isn't a model, or else its state."""
+    """Return what a task gave in place of a model, such as `gave a report`. If the task has no output, or its output
+    isn't clearly something else, return the task's state."""
     ref = run.out(row.name)
     given = None if ref is None else unlike("model", ref)
     return row.state if given is None else f"gave {given}"
@@ -81,10 +82,12 @@ def _named(run: Material, words: str) -> Chosen:
         task, path = task_and_path(words)
     ref = run.out(task)
     if ref is None:
-        why = "has no output" if task in run.rows else "is not there"
+        what = f"task `{task}` of run `{run.view.run}` has no output"
+        if task not in run.rows:
+            what = f"run `{run.view.run}` has no task `{task}`"
         names = [row.name for row in run.rows.values() if row.out]
         hint = near(task, names, "tasks with an output are")
-        raise NotFoundError(f"task `{task}` of run `{run.view.run}` {why}", hint=hint)
+        raise NotFoundError(what, hint=hint)
     ref = part_of(ref, path, task)
     if not path:
         path, ref = next(_models(ref), ("", ref))

@@ -1,5 +1,7 @@
-"""Whether a run may have gates that said no. This is answered without the codecs and the stages, which most runs don't
-need at their end, and without the run's events."""
+"""Whether a run may have gates that said no.
+
+The answer is quick: this module imports neither codecs nor stages, which take long to import, and reads no events. Only
+if there may be such gates, the module `gates` is imported to find them."""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ EVALUATE = "evaluate"
 
 
 def may_have_failed_gates(views: Views, run: str) -> bool:
-    """Return whether a run may have gates that said no: a task was skipped, or an evaluation says that it isn't
-    passed."""
+    """Return whether a run may have gates that said no: a task was skipped, or `passed` is False for the output of
+    an evaluation."""
     stages = views.stages(run)
     if any("skipped" in stage.states for stage in stages):
         return True
@@ -24,8 +26,8 @@ def may_have_failed_gates(views: Views, run: str) -> bool:
 
 
 def passed(ref: Ref) -> bool | None:
-    """Return the truth of a task's output `passed` if the task returned one with a report, else of its whole output.
-    Return None if this isn't a boolean."""
+    """Return whether a task's output says yes: the output itself or, if the task returned several outputs with a report
+    among them, the output named `passed`. Return None if there is no such output or it isn't a boolean."""
     parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
     if any(part.type == REPORT for part in parts.values()):
         return truth(parts["passed"]) if "passed" in parts else None

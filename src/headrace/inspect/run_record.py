@@ -21,8 +21,8 @@ from headrace.store.store import Store
 
 
 class Material(Struct, kw_only=True):
-    """A run: its view, its tasks' rows in order, and its story. `below` caches, for each task, the names of the tasks
-    that take its output."""
+    """A run: its view, its tasks' rows in order, and its story (the facts that are in its events). `below` caches, for
+    each task, the names of the tasks that take its output."""
 
     view: RunView
     rows: dict[str, TaskRow]
@@ -67,8 +67,9 @@ class Material(Struct, kw_only=True):
         return None if node is None else self.story.stages.get(node.stage)
 
     def element(self, task: str, param: str, ref: Ref) -> Ref:
-        """Return the value that a task got for a constant argument. If the argument is a list that is mapped over, this
-        is the element for this task."""
+        """Return the value that a task got for the parameter `param`, where the pipeline passed the constant `ref`. The
+        two differ only for an element of a map: if `ref` is a list that is mapped over, the value is one of its
+        elements."""
         row, node = self.rows.get(task), self.node(task)
         if row is None or node is None or row.inputs is None or row.parent is None or param not in node.over:
             return ref

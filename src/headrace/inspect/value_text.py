@@ -28,8 +28,8 @@ def value_text(ref: Ref, load: Load | None = None) -> str | None:
     """Return a plain value as text: a text as it is, other values as JSON.
     Return None for a large value or one that is not plain.
 
-    With `load`, values that are not in the ledger are read from the store too, the JSON of a record names its kind, and
-    an estimator of scikit-learn is its class with its parameters.
+    With `load`, values that are not in the ledger are read from the store too, the JSON of a struct that has a tag
+    (msgspec's `tag=`) includes the tag, and an estimator of scikit-learn is its class with its parameters.
     """
     if ref.size > (SMALL_BYTES if load is None else READ_BYTES):
         return None

@@ -92,7 +92,8 @@ _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
 
 
 def maps(names: Iterable[str]) -> set[str]:
-    """Return the names of maps. A name is a map if `names` also has an element of it, as `fit[depth=4]` is for `fit`.
+    """Return the names of mapped tasks. A task is mapped if `names` also has an element of it, as `fit[depth=4]` is for
+    `fit`.
 
     >>> maps(["fit", "fit[1]", "score", "score[#0]", "score[#1]"])
     {'score'}
@@ -130,8 +131,8 @@ def up_to_now(views: Views, run: RunView) -> RunView:
 
 
 def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:
-    """Return the sums of tasks by stage, in the order in which the stages appear. The elements of a map are counted,
-    not the map."""
+    """Return a summary of each stage's tasks (their number, time, cost and so on), in the order in which the stages
+    appear. The elements of a map are counted, not the map."""
     mapped = maps(task.name for task in tasks)
     stages: dict[tuple[str, str], list[TaskView]] = {}
     for task in tasks:

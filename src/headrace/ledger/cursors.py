@@ -20,8 +20,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
     """Add the next version of a cursor outside of runs, if `wanted.version` is still its latest version.
 
-    If a run has read the earlier version, a task of that run may still advance the cursor. Then the task succeeds, but
-    the value that it sets is dropped, and the run shows a note.
+    A run that has read `wanted.version` may go on meanwhile. If a task of that run advances the cursor later, the task
+    succeeds, but the value that it sets is dropped, and the run shows a note.
 
     Raises:
         UsageError: the cursor has a newer version by now.

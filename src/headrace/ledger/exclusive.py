@@ -17,7 +17,7 @@ T = TypeVar("T")
 BEAT_ROWS = 1000
 
 COLLECTOR = "the-collector"
-"""The name of the collector's lease; every other lease has the id of a run as its name."""
+"""The name of the garbage collector's lease; every other lease has the id of a run as its name."""
 
 
 def beating(lease: Lease, rows: Iterable[T]) -> Iterator[T]:
@@ -30,7 +30,7 @@ def beating(lease: Lease, rows: Iterable[T]) -> Iterator[T]:
 
 @contextmanager
 def alone(ledger: Ledger, deed: str) -> Iterator[Lease]:
-    """Return a context that holds the collector's lease, which only one process can hold.
+    """Return a context that holds the lease of the garbage collector, which only one process can hold.
 
     `deed` names this process's work, for the messages that other processes show. The caller must renew the lease.
 

@@ -143,8 +143,12 @@ def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
 
 
 def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
-    """For each run in `wanted`, follow the results that it reused under its wanted keys from run to run, back to the
-    run that made the result. Yield all runs on the way, because the run that made the result may be forgotten."""
+    """Yield the ids of the runs from which results were reused, directly or through other runs.
+
+    `wanted` has, for the number of each run to begin with, the keys of its results; it is emptied. `numbers` has the
+    number of each run by id. If run C reused a result from B, and B from A, both B and A are yielded, because A may
+    have been forgotten.
+    """
     seen = set()
     while wanted:
         number, keys = wanted.popitem()

@@ -32,7 +32,7 @@ PAGE = 1000
 
 def scratch() -> sqlite3.Connection:
     """Return a private temporary database. It stays in memory while it is small; otherwise it is a file that is deleted
-    at the end."""
+    when the connection is closed."""
     db = sqlite3.connect("", isolation_level=None, cached_statements=32)
     for text in (f"PRAGMA cache_size=-{CACHE_KIB}", "PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF"):
         db.execute(text)
@@ -78,7 +78,7 @@ class Inventory:
         self._db.close()
 
     def add(self, rows: Iterable[Naming]) -> None:
-        """Add generations that runs name. A generation that is already in the set stays as it is.
+        """Add generations, each with a run that names it. A generation that the set has with this run is ignored.
 
         Raises:
             LedgerError: there is no space left for temporary files.

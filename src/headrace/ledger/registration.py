@@ -14,9 +14,9 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def lock(db: Database) -> None:
-    """Lock the registry until this transaction ends. Other processes that want to register a version, or to move a
-    cursor outside of runs, wait until then. The lock is only needed on a server, where several processes may write at
-    the same time."""
+    """Lock the registry until the caller's transaction ends. Other processes that want to register a version, or to
+    move a cursor outside of runs, wait until then. The lock is only needed on a server, where several processes may
+    write at the same time."""
     db.execute(db.sql.LOCK_REGISTRY)
 
 
@@ -32,7 +32,7 @@ def put(
     why: str | None = None,
 ) -> None:
     """Register a version, if it isn't registered yet, and point its aliases at it. The caller's transaction must hold
-    the lock.
+    the registry's lock (`lock`).
 
     If the version is already registered, but has no preparation yet, it gets the preparation in `wanted`.
     """

@@ -219,8 +219,8 @@ class RunLedger:
         return [Signal(id=id, kind=kind, by=by, body=body) for id, kind, by, body in rows]
 
     def share(self, pool: Pool) -> None:
-        """Replace the description of a pool by `pool`, as the pool's backend has found it: a cluster's size may differ
-        from the size in the settings."""
+        """Replace the settings' description of a pool by `pool`, the description that the pool's backend gives: a
+        cluster's real size may differ from the size in the settings."""
         self._pools = {**self._pools, pool.name: pool}
 
     def grant(self, want: Want) -> Grant:
@@ -232,7 +232,9 @@ class RunLedger:
         """
         pool = self._pools.get(want.pool)
         if pool is None or self._share is None:
-            raise LedgerError(f"the ledger has no pool `{want.pool}`", hint="name it under [pool] in headrace.toml")
+            raise LedgerError(
+                f"the ledger has no pool `{want.pool}`", hint=f"describe it under `[pool.{want.pool}]` in headrace.toml"
+            )
         try:
             with self._db.troubles():
                 return sharing.grant(

@@ -141,9 +141,7 @@ def source_files(root: Path) -> Iterator[tuple[str, bytes]]:
         try:
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
-            raise ProjectError(
-                f"can't read `{here}`: {error.strerror}", hint="change the rights of its folder"
-            ) from None
+            raise ProjectError(f"can't read `{here}`: {error.strerror}", hint="make this folder readable") from None
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name.startswith(".") or entry.name in _SKIPPED:
@@ -191,7 +189,7 @@ def _source(entry: os.DirEntry[str]) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        hint = "give it rights, or name it in `.headraceignore`"
+        hint = "make it readable, or name it in `.headraceignore`"
         raise ProjectError(f"can't read `{entry.path}`: {error.strerror}", hint=hint) from None
 
 

@@ -65,6 +65,8 @@ def _no_table(ref: Ref, what: str) -> UsageError:
     """Return the error for an artifact that isn't a table. Its hint names the parts that are tables."""
     pairs = zip(ref.names or (), ref.parts or (), strict=False)
     tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in TABLES)
-    hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"
+    hint = "name a task, or a part of its output, that is a table"
+    if tables:
+        hint = f"name a part of it that is a table: {tables}"
     kind = ref.type.partition("@")[0].rpartition(".")[2]
     return UsageError(f"{what} is a `{kind}`, not a table", hint=hint)

@@ -43,7 +43,7 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
 
     Raises:
         NotFoundError: there is no such task, or an input of it was never made.
-        UsageError: the task is a map, not one of its elements, or a secret that the task takes isn't set here. Or
+        UsageError: `task` is a mapped task, not one of its elements, or a secret that the task takes isn't set here. Or
             `new_code` is true, and the pipeline is defined in a notebook.
         TaskFailed: the stage raised an exception.
     """

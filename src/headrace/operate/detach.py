@@ -65,7 +65,8 @@ def run_detached(
 def _is_written(project: Project, pipeline: str) -> bool:
     """Return whether the pipeline's name occurs in the files that may define it.
 
-    If it doesn't, the name may be misspelt. Only the trace can show that, so the command waits for the trace.
+    If the name doesn't occur there, it may be misspelt. Only a trace of the pipeline can find that out, so
+    `run_detached` then waits until the trace ends.
     """
     name, files = named(project, pipeline)
     word = re.compile(rf"\b{re.escape(name)}\b")
@@ -75,7 +76,7 @@ def _is_written(project: Project, pipeline: str) -> bool:
 
 
 def detached(work: Callable[[Announcing], object], watch: Callable[[], None] = lambda: None) -> str:
-    """Call `work` in a new process with its own session, and return the run's id as soon as the run is open.
+    """Call `work` in a new process with its own session. Return the run's id as soon as the run is in the ledger.
 
     `watch` is called in the new process first.
 

@@ -1,9 +1,9 @@
 """Starts the zygote, the process that forks workers, before the driver imports anything, so that the zygote and the
 driver start in parallel.
 
-The zygote is started as in the project's last run: with the same command for its namespace, and the same environment
-variables. If these have changed, the zygote is ended and another is started. This module imports nothing slow, not even
-`typing`, `json` or `pathlib`: they take 15 ms, a tenth of a small run.
+The zygote is started as in the project's last run: by the same command, which may put it into a Linux namespace, and
+with the same environment variables. If these have changed, the zygote is ended and another is started. This module
+imports nothing slow, not even `typing`, `json` or `pathlib`: they take 15 ms, a tenth of a small run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _begun: list[tuple[str, list[str], Spawned]] = []  # at most one zygote; a list,
 
 
 def begin(arguments: Sequence[str]) -> None:
-    """If a command with these arguments needs a zygote, start one as the note of an earlier run says. Without a note,
-    do nothing."""
+    """If `headrace` with these arguments needs a zygote, start one as in an earlier run: with the `prefix` and the
+    `variables` that `take` noted in a file. If there is no such file, do nothing."""
     if arguments[:1] not in (["run"], ["resume"], ["plan"]) or "--help" in arguments or "--detach" in arguments:
         return
     try:
@@ -39,7 +39,8 @@ def take(home: os.PathLike[str], prefix: Sequence[str], variables: Sequence[str]
     """Return the zygote that was started early, if it was started for this project with `prefix` and `variables`.
 
     Else return None, and note `prefix` and `variables` in a file for the next run. `prefix` is the command that starts
-    a process in the namespace, and `variables` are the environment variables that stages see.
+    a process in the workers' Linux namespace, or empty if they have none. `variables` are the names of the environment
+    variables that stages see.
     """
     way = [*prefix, "", *variables]
     while _begun:

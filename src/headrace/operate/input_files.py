@@ -91,11 +91,11 @@ class Inputs:
         aside.replace(self._file)
 
     def _renew(self, ref: Ref) -> bool:
-        """Set a blob's time to now, so that the collector doesn't delete it before the new run names it. Return whether
-        the store has the blob.
+        """Set a blob's time to now, so that the garbage collector doesn't delete the blob before this driver's run
+        names it. Return whether the store has the blob.
 
-        For a bucket, only this machine's cached copy gets the new time. A collector that has begun already may still
-        delete the blob.
+        For a bucket, only this machine's cached copy gets the new time. A garbage collection that has begun already may
+        still delete the blob.
         """
         try:
             os.utime(self._store.path(ref.digest, ref.nonce or ""))

@@ -198,7 +198,8 @@ def _plan(
     places: Places,
     past: Views,
 ) -> Plan:
-    """Return the plan of a traced graph. If the graph is partial, the rest is forecast from the last run.
+    """Return the plan of a traced graph. If the graph is partial, the tasks that it lacks are forecast from the last
+    run.
 
     Raises:
         PlacementError: a stage doesn't fit the pool.

@@ -39,7 +39,7 @@ from headrace.waits import hurry, is_hurried, take_time
 from headrace.work.archive import unpack
 
 FEW = 3
-"""The most changed files that are named in a note."""
+"""A note names at most this many changed files."""
 
 
 PEERS = (LedgerError, StoreError, BackendError)
@@ -158,8 +158,8 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
     """Ask the attempt of a running task to end early with the result that it has by then. Return a line that says what
     was done.
 
-    For a map, the attempts of all running elements are asked. `by` is the person who asks, by default the system's
-    user.
+    For a mapped task, the attempts of all running elements are asked. `by` is the person who asks, by default the
+    system's user.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -177,7 +177,10 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
                 hint=f"`headrace show {run_id}` shows which tasks are running",
             )
         ledger.signal(run_id, "stop", by=by, body=task)
-    return f"`{task}` of run {run_id} was told to stop; it stops when its stage next asks, and goes on if it never does"
+    return (
+        f"`{task}` of run {run_id} was told to stop; it stops when its stage next checks for this, and goes on if the"
+        " stage never checks"
+    )
 
 
 def replay(lease: RunLedger) -> Machine:
@@ -203,7 +206,8 @@ def drive(
     *,
     opens_s: float = math.inf,
 ) -> Ended:
-    """Run a pipeline as `run` does, but open the run after `opens_s` seconds even if the trace hasn't ended."""
+    """Run a pipeline as `run` does, but store the run in the ledger ("open" it) after `opens_s` seconds at the latest,
+    even if the trace hasn't ended. From then on, an error in the pipeline fails the run and isn't raised."""
     name, files = named(project, pipeline)
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         place = project.pool(policy.pool)
@@ -294,8 +298,8 @@ def _driver(
 ) -> Iterator[Driver]:
     """Yield a driver for the run, connected to everything that it needs. ^C and SIGTERM interrupt it.
 
-    `timeout_s` is the time limit of this driver in seconds; None means the run's own. The run is opened after at most
-    `opens_s` seconds, even if the trace hasn't ended.
+    `timeout_s` is the time limit of this driver in seconds; None means the run's own. `opens_s` is explained at
+    `drive`.
     """
     exits = ExitStack()
     backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)

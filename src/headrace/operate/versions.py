@@ -36,8 +36,8 @@ class Version(Struct, frozen=True, kw_only=True):
     `run` and `task` made the artifact; they are None if not known. If a user registered the version, `origin` says
     where the artifact comes from. `at` is when the version was registered (Unix seconds), and `by` is who registered
     it. `passed` is whether the version's report passed; it is None if there is no report or no verdict. `verdict` says
-    the same in words. `preparation` is the digest of the preparation of rows for a model. `forced` has, for each alias
-    that points at the version although the report says no, the reason for that.
+    the same in words. `preparation` is the digest of the preparation of rows for a model. `forced` has each alias
+    that a user pointed at the version although a report didn't pass or couldn't be read, with the user's reason.
     """
 
     kind: addresses.Kind
@@ -63,7 +63,7 @@ class Wanted(NamedTuple):
     """The version that a user wants to register: the artifact `out`, its report, its preparation, and its origin in
     words.
 
-    `judged` are all reports that judge the artifact. `is_measured` is True if an evaluation stage made it.
+    `judged` are all reports that judge the artifact. `is_measured` is True if an evaluation stage made the artifact.
     """
 
     out: Ref
@@ -189,7 +189,7 @@ def register(
 def _as_it_is(project: Project, known: Version) -> Version:
     """Return a version as the ledger has it now, or `known` if the ledger or store can't be read.
 
-    If the version can't be read, that isn't an error here, because the change itself is already stored.
+    If the version can't be read, that isn't an error here, because the caller's change is already stored.
     """
     try:
         with read(project) as views:
@@ -385,8 +385,8 @@ def _is_run(views: Views, word: str) -> bool:
 
 
 def _reports_of_data(run: Material, task: str) -> Iterator[Ref]:
-    """Yield the reports about a dataset: the task's own, then those of data stages after the task, the latest stage
-    first."""
+    """Yield the reports about the dataset that a task made: the task's own, then those of later tasks that depend on
+    it and whose stages ingest or prepare data, the latest task first."""
     yield from report_refs(run.out(task))
     for name in sorted(run.walk([task], run.needing), key=lambda name: -run.rows[name].ordinal):
         if run.rows[name].kind in DATA:

@@ -10,10 +10,11 @@ gets a grant: the amount that it may use until it asks again. The rules:
    last grew longest ago comes first, then the oldest run. This is dominant resource fairness (Ghodsi et al., 2011). If
    only one resource is scarce, it is max-min fairness.
 3. If the neediest run has nothing yet, and its attempt doesn't fit into the free resources, then the free resources
-   that the attempt needs are reserved for this run, so that no later run gets them. There is one exception: nothing is
-   reserved if, in the same computation, something was handed out to a run that came before this run in the order of
-   rule 2. So an attempt that is larger than its run's share starts once the attempts of other runs have ended. After
-   that, this run is the one that got resources last, so the other runs fill the pool before its next attempt.
+   that the attempt needs are reserved for this run, so that the runs behind it don't get them. So an attempt that is
+   larger than its run's share starts once enough attempts of other runs have ended. There is one exception: nothing is
+   reserved if the same computation has handed out something to a run that was ahead of this run when the computation
+   began, in the order of rule 2. Because of the exception, a run with large attempts can't reserve again at once: when
+   its attempt has ended, it is the run whose grant grew last, so other runs are ahead of it and fill the pool first.
 4. If no other run claims anything, a run gets the whole pool at once.
 """
 

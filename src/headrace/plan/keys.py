@@ -26,10 +26,10 @@ def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, byt
 
 
 def key_seen(stage: Stage, inputs: bytes, saw: Iterable[tuple[str, str]], platform: str | None) -> tuple[str, bytes]:
-    """Return the key of a task and the encoded identities of its inputs, after some identities have been replaced.
+    """Return the key of a task for the inputs that its attempt really read, and the encoded identities of these inputs.
 
-    `inputs` are the encoded identities before the replacement. `saw` are pairs of a parameter and the identity that the
-    attempt really read, such as the version of a source.
+    `inputs` are the encoded identities as known before the attempt. `saw` are pairs of a parameter and the identity
+    that the attempt really read instead, such as the version of a source.
     """
     identities = _encode(sorted({**dict(_decode(inputs)), **dict(saw)}.items()))
     return _key(stage, identities, platform), identities

@@ -301,9 +301,9 @@ class Planner:
         self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
     def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
-        """Return, by earlier run, the stored output for the inputs that the task would have if all is as in that run.
+        """Return, by earlier run, the task's stored output if the tasks before it have the same outputs as in that run.
 
-        The second value that is returned is true if such outputs were looked for, but none is stored.
+        The second value is true if such an output was searched for at least one earlier run, but found for none.
         """
         by_run: dict[str, tuple[Ref, str]] = {}
         is_lost = False
@@ -325,7 +325,7 @@ class Planner:
         return by_run, is_lost and not by_run
 
     def _ref_in(self, run: str, name: str) -> Ref | None:
-        """Return a task's output if it is known, or else the output expected if all is as in the earlier run `run`."""
+        """Return a task's output, or, while unknown, its expected output if the tasks before it are as in `run`."""
         fate = self._fates[name]
         return fate.out or fate.expected.get(run, (None, ""))[0]
 
@@ -355,7 +355,7 @@ class Planner:
         return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
-        """Return the names of a mapped task's elements, or None if not known yet; for other tasks, `[node.name]`."""
+        """Return the names of a mapped task's elements (None: not known yet), or `[node.name]` for another task."""
         if not node.over:
             return [node.name]
         args = dict(node.args)
@@ -364,7 +364,7 @@ class Planner:
         return labels(node.name, columns(node.name, args, node.over, self._output))
 
     def _differs(self, node: Node, before: Before) -> str | None:
-        """Return which of the known inputs differs from the earlier run, in words, or None if none differs."""
+        """Return, in words, which known input differs from that in the earlier run `before`, or None if none does."""
         then = told(before.inputs)
         for name, arg in node.args:
             if name not in then:
@@ -425,7 +425,7 @@ class Planner:
         )
 
     def _as_before(self, task: str, expected: Mapping[str, tuple[Ref, str]]) -> Iterator[tuple[str, tuple[Ref, str]]]:
-        """Yield, for each earlier run, the output that a task will have if all is as in that run.
+        """Yield, for each earlier run, a task's output if the tasks before it have the same outputs as in that run.
 
         It is the stored output for the expected inputs, or else the output that the task had in that run.
         """

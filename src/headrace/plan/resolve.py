@@ -96,7 +96,7 @@ def columns(
 def labels(name: str, columns: Mapping[str, Sequence[Arg]], how: int = LABELS) -> list[str]:
     """Return the names of a mapped task's elements, such as `fit[depth=4]` or `fit[#0]`.
 
-    An element is named by its values in the first list. If these names aren't unique, the values in the next list are
+    An element is named by its value in the first list. If these names aren't unique, the values in the next list are
     added to all names, and so on. An element is named by its number if its values are too long for a name, or are the
     same as those of another element.
 

@@ -140,10 +140,10 @@ class Layers:
         return ConfigError(f"{origin or 'the settings'}: `{name}`{shown}", hint=f"give a {_type_words(path)}")
 
     def _named_path(self, path: Keys) -> Keys:
-        """Return the path with the name of the pool, region or link that is wrong.
+        """Return a wrong setting's path, completed by the name of the pool, region or link that the setting is in.
 
-        msgspec's message has `[...]` in place of the name. So each entry is converted alone, and the path names the
-        first entry that fails.
+        `path` is taken from msgspec's error message, which has `[...]` in place of the name. To find the name, each
+        pool (or region, or link) is converted alone; the first one that fails is the wrong one.
         """
         for name, table in self._values.get(path[0], {}).items():
             try:

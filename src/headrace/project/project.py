@@ -177,9 +177,9 @@ def load(
 ) -> Project:
     """Return the project of the current folder, or of the file in `target` if it is `FILE:NAME`, with its settings.
 
-    `notebook` is True for the project of a notebook's pipeline. Without a `headrace.toml` in or above the current
-    folder, this is the current folder, as for a file that lies in it. `overlay` is the file of `--config`.
-    `environment` are the environment variables; None means those of this process.
+    `notebook` is True if the pipeline is in a notebook. If there is no `headrace.toml` in or above the current folder,
+    the project of a notebook is the current folder. `overlay` is the file of `--config`. `environment` are the
+    environment variables; None means those of this process.
 
     Raises:
         ProjectError: there is no project.

@@ -19,7 +19,7 @@ from headrace.store.store import Store
 
 
 def views(project: Project) -> TrackingViews:
-    """Return the read views of the project's ledger."""
+    """Return the views through which the project's ledger is read."""
     return TrackingViews(ledger_address(project), project=_owner(project))
 
 
@@ -60,10 +60,10 @@ def open_ledger(project: Project) -> Ledger:
 
 
 def _owner(project: Project) -> str:
-    """Return the name of the project that must own the ledger. If the settings name a ledger, return this project's
-    name, because other projects may use the same ledger.
+    """Return the name of the ledger's owner. For a ledger that the settings name, this is the project's name, so that
+    the ledger refuses projects of other names.
 
-    For the ledger in the state folder, the name is empty.
+    For the ledger in the state folder, the name is empty, because no other project uses that ledger.
     """
     return project.name if project.config.ledger.url else ""
 

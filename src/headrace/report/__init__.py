@@ -1,4 +1,5 @@
-"""Renderers of a report: as an HTML page, as Markdown, and as text for a terminal. All reports use these renderers."""
+"""Functions that render a report as an HTML page, as Markdown, or as text for a terminal. The same functions render
+the reports of all stages."""
 
 from __future__ import annotations
 

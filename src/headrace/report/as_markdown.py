@@ -17,8 +17,9 @@ _AT_START = re.compile(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)")
 def markdown(report: Report, *, level: int = 1, pictures: Mapping[str, str] | None = None) -> str:
     """Return a report as Markdown, with tables in GitHub's form.
 
-    `level` is the heading level of the title. Markdown can't contain a drawing. If `pictures` has a file's path for the
-    drawing's title, as in `{"Calibration": "calibration.svg"}`, that file is shown, else only the drawing's caption.
+    `level` is the heading level of the title. Markdown can't contain drawings, so `pictures` maps a drawing's title to
+    the path of a picture file, as in `{"Calibration": "calibration.svg"}`. If a drawing has no such file, only its
+    title and caption are shown.
     """
     return "\n\n".join(_blocks(report, level, pictures or {})) + "\n"
 

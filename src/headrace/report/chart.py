@@ -75,7 +75,7 @@ class Chart:
         )
 
     def dashed(self, x: Iterable[float], y: Iterable[float]) -> None:
-        """Draw a thin dashed line from point to point, as a reference."""
+        """Draw a thin dashed reference line from point to point."""
         self.line(x, y, MUTED, dashed=True, width=0.9)
 
     def dots(self, x: Iterable[float], y: Iterable[float], *, radius: float = 2.3, opacity: float = 1) -> None:
@@ -113,8 +113,8 @@ class Chart:
         self.marks.append(_text(at, base + down, words, INK, "middle" if upright else "end", **turn))
 
     def _legend(self, lines: Iterable[tuple[str, str, bool]]) -> None:
-        """Draw a legend above the box, where it hides no mark. Each of the `lines` is given by its name, its colour,
-        and whether it is dashed."""
+        """Draw the chart's legend above its box, where it hides no mark. Each of the `lines` is given by its name, its
+        colour, and whether it is dashed."""
         start, y = self.left, self.top
         for name, colour, dashed in lines:
             room = 23 + _wide([name])
@@ -167,7 +167,7 @@ class Chart:
 def drawing(
     title: str, caption: str, marks: Iterable[Markup], *, width: float = WIDTH, height: float = HEIGHT
 ) -> Drawing:
-    """Return a drawing made of these SVG elements, for a report."""
+    """Return a drawing for a report, made of the SVG elements `marks`."""
     svg = tag(
         "svg",
         (join([each, "\n"]) for each in marks),

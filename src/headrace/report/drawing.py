@@ -48,7 +48,7 @@ class Canvas:
 def canvas(width: float = 6.4, height: float = 3.6) -> Iterator[Canvas]:
     """Yield an empty canvas with one pair of axes, in Headrace's style; `width` and `height` are in inches.
 
-    Call its `drawing()` inside the `with` block.
+    Call the canvas's `drawing()` inside the `with` block.
     """
     import matplotlib as mpl  # noqa: PLC0415  0.2 s, for stages that draw
     from cycler import cycler  # noqa: PLC0415

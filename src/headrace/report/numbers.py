@@ -145,7 +145,7 @@ def decimals_of_value(fact: Fact) -> int | None:
 
 
 def cell(value: Cell) -> str:
-    """Return the text of a grid's cell: `-` for None, `yes` or `no`, a number, or a text unchanged."""
+    """Return the text of a grid's cell: `-` for None, `yes` or `no` for a boolean, a number, or a text unchanged."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):

@@ -24,9 +24,9 @@ def html(report: Report) -> str:
 
 
 def document(title: str, bodies: Iterable[Markup]) -> str:
-    """Return a complete HTML page with this title and these bodies, such as the results of `html_body`.
+    """Return a complete HTML page with a title and with bodies, such as the results of `html_body`.
 
-    Each body is `Markup`. Plain text is escaped.
+    Text that isn't `Markup`, such as the title, is escaped.
     """
     head = tag(
         "head",
@@ -83,8 +83,8 @@ def _verdict(verdict: Verdict) -> Markup:
 
 
 def _facts(report: Report) -> Markup:
-    """Return the facts as a table. The column of intervals and the column that says what is better are left out if they
-    are empty."""
+    """Return the facts as a table. The column of intervals, and the column that says whether higher or lower values are
+    better, are each left out if they are empty."""
     intervals = any(interval_of(fact) for fact in report.facts)
     better = any(fact.better for fact in report.facts)
     names = ["", "value", *[interval_name(report)] * intervals, *["reads"] * better]

@@ -53,8 +53,8 @@ class Curve:
         self._greatest = -math.inf
 
     def extend(self, attempt: int, since: float, points: Points) -> None:
-        """Add points. Points of a later attempt replace the earlier attempts' points, beginning with the first step
-        that the later attempt logged."""
+        """Add points to the curve. Points of a later attempt replace the earlier attempts' points, beginning with the
+        first step that the later attempt logged."""
         steps = _column(array("q"), points.steps)
         values, after = _column(array("d"), points.values), _column(array("f"), points.after)
         if not steps:
@@ -85,7 +85,7 @@ class Curve:
         )
 
     def _cut(self, step: int) -> None:
-        """Drop the points from this step on."""
+        """Drop the curve's points from this step on."""
         kept = [place for place, each in enumerate(self.steps) if each < step]
         self.steps = array("q", [self.steps[place] for place in kept])
         self.values = array("d", [self.values[place] for place in kept])
@@ -109,8 +109,8 @@ class Gathered:
         self._attempt = 0
 
     def append(self, attempt: int, item: Shown) -> None:
-        """Add an item. An item of a later attempt replaces the earlier attempts' items that have the same or a later
-        step."""
+        """Add a text or figure. An item of a later attempt replaces the earlier attempts' items that have the same or a
+        later step."""
         if attempt != self._attempt:
             self.items = [each for each in self.items if each.step < item.step]
         self._attempt = attempt

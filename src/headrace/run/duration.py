@@ -49,7 +49,7 @@ class Duration:
 
     def at(self, moment: float) -> float:
         """Return how many seconds drivers had worked on the run at a moment (Unix seconds). If the moment is between
-        two drivers, count up to the end of the first driver."""
+        two drivers, count up to the end of the earlier one."""
         total = 0.0
         for since, to in self.sessions:
             if moment < to:

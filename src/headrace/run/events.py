@@ -1,8 +1,8 @@
 """The events of a run: what happened, in the order in which it is processed.
 
 A run consists of its events. The state machine processes them one by one, the ledger stores each event before it has an
-effect, and rows are only a view of the events. Events are stored by position, so a new field goes last and has a
-default.
+effect, and rows are only a view of the events. An event is stored as the list of its fields, without their names. So a
+new field goes last and has a default.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ class Points(Struct, frozen=True, array_like=True, gc=False):
     """Points of one curve, in the order in which they were logged, as columns of little-endian numbers.
 
     `steps` are 64-bit integers. `values` are 64-bit floats, NaN and infinities included. `after` are seconds since the
-    event's `at`, as 32-bit floats.
+    `at` of the event `Logged` that holds the points, as 32-bit floats.
     """
 
     name: str

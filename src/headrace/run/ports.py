@@ -65,8 +65,8 @@ class ResultRow(Struct, frozen=True, kw_only=True):
 
 
 class Doubt(Struct, frozen=True, kw_only=True):
-    """An output that no run may reuse any more. This concerns only the given generation: another generation under the
-    same key may still be reused."""
+    """An output under `key` that no run may reuse any more. Only an output that contains the stored copy `generation`
+    is meant: one that is made later under the same key may be reused."""
 
     key: str
     generation: str
@@ -220,7 +220,8 @@ TRACER = 0
 class Job(Struct, frozen=True, kw_only=True):
     """A worker to start. If `tracer` is True, it traces the pipeline and runs no attempts.
 
-    `environment` is the group of the lock that the worker needs. A worker serves one environment only (`Hello.group`).
+    `environment` is the worker's environment, by its name in `@stage(environment=...)` (None: the project's own). A
+    worker serves one environment only (`Hello.group`).
     """
 
     worker: int

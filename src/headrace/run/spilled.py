@@ -9,8 +9,8 @@ from headrace.run.wire import Frames, Report, decode_up
 
 
 def spilled(spool: Spool, run: str) -> Iterator[Heard]:
-    """Yield the reports that the workers of a run spilled, in the order in which each worker wrote them. The last
-    report of a worker is left out if it is incomplete.
+    """Yield the reports that the workers of a run wrote to the spool, in the order in which each worker wrote them. The
+    last report of a worker is left out if it is incomplete.
 
     The name of a file in the spool begins with the number of its worker: `WORKER-...`.
     """

@@ -23,7 +23,8 @@ class Written(Struct):
     """A record of which attempts wrote which part of one worker's log.
 
     `spans` are attempts that reported where their output ends: (end in bytes, task, attempt). `turn` are the attempts
-    that write next. `died` is the attempt during which the worker died, or None.
+    that have not ended yet, in the order in which they write. `died` is the attempt during which the worker died, or
+    None.
     """
 
     spans: list[tuple[int, str, int]] = []
@@ -97,8 +98,8 @@ class Story(Struct, kw_only=True):
     def _end(self, event: Succeeded | Failed) -> None:
         """Note which part of its worker's log an attempt wrote.
 
-        An attempt that failed without a span counts as the one during which the worker died. A lost attempt counts only
-        if it was the first in turn: attempts that waited behind it have printed nothing.
+        If the attempt failed and did not report where its output ends, the worker died during this attempt. There is
+        one exception: a lost attempt that waited behind another attempt has printed nothing.
         """
         self.ended.append(event)
         attempt = event.task, event.attempt

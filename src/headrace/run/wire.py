@@ -23,7 +23,7 @@ MAX_FRAME_BYTES = 1 << 30
 
 
 class Do(Struct, frozen=True, array_like=True, tag="do"):
-    """Run an attempt: call `function` with `args`, whose references are all known.
+    """Run an attempt: call `function` with `args`, in which artifacts have replaced the outputs of other tasks.
 
     `verify` are the digests of blobs to check before they are first used. `code` is the digest of the code that the key
     was made with. `rank` is this worker's place among the `nodes` workers of the attempt. `checkpoint` is the
@@ -70,7 +70,8 @@ Word = Literal["stop", "prune", "checkpoint"]
 
 
 class Tell(Struct, frozen=True, array_like=True, tag="tell"):
-    """A request to the attempt that runs: stop early, prune, or keep a checkpoint now."""
+    """A request to the attempt that runs: stop early (`stop`), give up the trial of a search (`prune`), or keep a
+    checkpoint now (`checkpoint`)."""
 
     task: str
     attempt: int
@@ -184,9 +185,9 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     `store` is the address of their region's store. `local` is the folder on their machine for logs, scratch files,
     unpacked bundles and notes about processes. `memory_gib` is the memory of the pool: a worker whose task declares no
     limit is ended when it uses more. If `bound` is True, workers are ended when the process that started the zygote is
-    gone; otherwise they may finish their attempt. `group` is the group of the lock that the workers are for.
-    `environment` says whether they may use the present interpreter's environment, must use it, or always use one that
-    is built from the lock.
+    gone; otherwise they may finish their attempt. `group` is the workers' environment, by its name in
+    `@stage(environment=...)` (None: the project's own). `environment` says whether they may use the present
+    interpreter's environment, must use it, or always use one that is built from the lock.
 
     `project` is the path of the project's folder on the driver's host, empty if workers are not to see it.
     `project_inode` is the inode number of this folder: a worker uses it to check that the path leads to the same folder
@@ -237,8 +238,8 @@ class Kill(Struct, frozen=True, array_like=True, tag="kill"):
 
 
 class Ready(Struct, frozen=True, array_like=True, tag="ready"):
-    """The zygote has started and has read its `Hello`. `pid` is the zygote's own process id; a process that creates a
-    namespace around the zygote has another id."""
+    """The zygote has started and has read its `Hello`. `pid` is the zygote's own process id. The process that the
+    backend started may have another id, since it may run the zygote as a child in a namespace."""
 
     pid: int = 0
 
@@ -247,8 +248,8 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     """A worker's process has ended, together with the processes that it had started. `status` is its exit code, or the
     negative number of the signal that ended it.
 
-    `unfit` says why the worker never began: its environment, store or code is not available here. `hint` says what to
-    do about it.
+    `unfit` says why the worker never began: its environment, store or code is not available on its machine. `hint` says
+    what to do about it.
     """
 
     worker: int

@@ -19,7 +19,7 @@ class Claim(Noun, frozen=True):
     `used` is what the run uses now. `want` is all that it would use if it could, including `used`. `least` is what the
     run's next attempt needs. If `least` is zero, the need isn't known: each attempt is then assumed to take one cpu,
     and the memory and gpus that the run still wants are divided by the number of cpus that it still wants. `held` is
-    what the run was last granted. `served` is larger for runs whose grants last grew later.
+    what the run was last granted. `served` tells when the run's grant last grew: the later, the larger the number.
     """
 
     want: Amount

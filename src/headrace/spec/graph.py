@@ -49,8 +49,8 @@ class Node(Row, frozen=True):
 
     `stage` is the `function` of the stage. `args` are pairs of a parameter's name and its argument. `over` names the
     parameters whose arguments are lists to map over. `when` is an output that must be true for the task to run. `after`
-    names the tasks that must have ended before. `allow_failures` is how many elements of a mapped task may fail.
-    `line` is the line of the user's code that made the call, such as `pipelines.py:31`.
+    names the tasks that must end before this one begins. `allow_failures` is how many elements of a mapped task may
+    fail. `line` is the line of the user's code that made the call, such as `pipelines.py:31`.
     """
 
     name: str

@@ -74,8 +74,8 @@ def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
     """If an artifact clearly isn't of the kind `kind`, return what it is instead, such as "a report". Else return None.
 
     An artifact of several outputs isn't of the kind `model` if none of the outputs may be a model, and isn't of the
-    kind `dataset` if one of them is a model. `judges` is true if
-    an evaluation made the artifact: then plain values in it are measurements, not a model.
+    kind `dataset` if one of them is a model. `judges` is true if an evaluation made the artifact: then plain values in
+    it are measurements, not a model.
     """
     if ref.type == REPORT:
         return "a report"

@@ -39,11 +39,11 @@ class PlannedTask(Noun, frozen=True):
 class Plan(Noun, frozen=True):
     """All planned tasks in the order in which they were traced.
 
-    `expected_s` is a range (low, high) in seconds, or None if a task never ran before. `expected_usd` is a range in US
-    dollars. The low end of a range counts only tasks that are sure to run; the high end also counts those that may be
-    skipped or reused. `bound_usd` is a lower bound for the cost of any plan. `gap` is how far `expected_usd` may be
-    above `bound_usd`. `partial` is true if the pipeline's body asked for a value, so that the tasks after it aren't
-    known yet.
+    `expected_s` is a range (low, high) in seconds, or None if any task that may run never ran before. `expected_usd` is
+    a range in US dollars. The low end of a range counts only tasks that are sure to run; the high end also counts those
+    that may be skipped or reused. `bound_usd` is the least that any plan of this run can cost. `gap` is how far the low
+    end of `expected_usd` may be above `bound_usd`; it is always 0 so far. `partial` is true if the pipeline's body
+    asked for a value, so that the tasks after it aren't known yet.
     """
 
     pipeline: str

@@ -156,4 +156,4 @@ class Stage(Row, frozen=True):
         if not 0 <= self.backoff_s < math.inf:
             raise DefinitionError(f"stage `{self.name}` has backoff={self.backoff_s:g} s", hint="give 0 or more")
         if self.kind not in KINDS:
-            raise DefinitionError(f"stage `{self.name}` has kind={self.kind!r}", hint=f"one of {', '.join(KINDS)}")
+            raise DefinitionError(f"stage `{self.name}` has kind={self.kind!r}", hint=f"give one of {', '.join(KINDS)}")

@@ -1,5 +1,5 @@
-"""Nouns that users declare in TOML files, such as contracts and cleaning rules: reading, type checks, and error
-messages."""
+"""Reads nouns (frozen structs) that users declare in TOML files, such as contracts and cleaning rules. Checks the types
+of their fields, and writes the error messages."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
         raise DefinitionError(f"{named}: {error.message}{_entry(error, told, kind)}", hint=error.hint) from error
     except msgspec.ValidationError as error:
         said = str(error)
-        hint = f"see the docs on {docs} for the words that there are"
+        hint = f"see the docs on {docs} for the words that are allowed"
         if unknown := re.search(r"unknown field `(.+?)`", said):
             hint = meant_by(unknown[1], _words(kind, told, said.rpartition(" - at `$")[2]))
         elif wrong := re.search(r"^Invalid (?:enum )?value '(.*)' - at `.*\.(\w+)(?:\[[^]]*\])*`$", said, re.DOTALL):
@@ -141,8 +141,8 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
 
 
 def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
-    """Return msgspec's message `said`, with the real keys of tables in place of `[...]`. The function empties the
-    tables in `told`."""
+    """Return msgspec's error message `said`, with the key of the faulty entry in place of each `[...]`. `told` is the
+    content of the TOML text; the function removes entries from its tables."""
     head, _, path = said.rpartition(" - at `$")
     inner: Any = told
     shown = ""
@@ -156,8 +156,9 @@ def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
 
 
 def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
-    """Return where in a table of nouns the fault is, or an empty text if the message already says where. The function
-    empties the tables in `told`."""
+    """Return words to append to an error's message: they say which entry of a table of nouns is at fault. Return an
+    empty text if no entry is, or if the message names the entry already. `told` is the content of the TOML text; the
+    function removes entries from its tables."""
     for name, table in told.items():
         if isinstance(table, dict) and all(isinstance(each, dict) for each in table.values()):
             key = _refused(table, str(error), told, kind)
@@ -167,9 +168,10 @@ def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
 
 
 def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | None:
-    """Return the key of the table entry that causes the error message `said`: the entry that causes the same message
-    when it is alone in the table. Return None if there is no such entry, or if even the empty table causes the
-    message."""
+    """Return the key of the entry in `table` that causes the error message `said`: the entry with which `told`, the
+    content of the TOML text, gives the same message when all other entries are removed from the table. Return None if
+    there is no such entry, or if even the empty table gives the message. `table` is part of `told`, and loses its
+    entries."""
     entries: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
     for key in (None, *entries):
         table.clear()
@@ -184,8 +186,9 @@ def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | No
 
 
 def _words(kind: Any, told: Any, path: str) -> list[str]:
-    """Return the names of a noun's fields at a path in `told`, such as `.rules[0]`. For a union, these are the fields
-    of the member whose tag stands there, or of all members if none does."""
+    """Return the names of the fields that the noun at a path, such as `.rules[0]`, may have. `kind` is the noun for the
+    whole TOML text, and `told` is the content of the text. If the noun is a member of a union, these are the fields of
+    the member whose tag stands at the path, or of all members if there is no tag."""
     infos = _alternatives(msgspec.inspect.type_info(kind))
     for name, index in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path):
         inner = [

@@ -1,5 +1,5 @@
-"""Options of ready-made stages. Each option is declared once, as a field of a noun, with its type, default, check and
-docs.
+"""Options of ready-made stages. Each option is declared once, as a field of a noun (a frozen struct), with its type,
+default, check and docs.
 
     class Training(Options, frozen=True, kw_only=True):
         epochs: Annotated[int, Option("how often the table is read.", whole(1))] = 10

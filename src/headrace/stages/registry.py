@@ -5,8 +5,8 @@
     registry.model("delays", model, report=report, aliases=["production"], when=report.passed)
 
 A version is an artifact. An artifact that is registered again under the same name keeps its number, also in retries and
-resumed runs. Numbers are assigned and aliases are set in the transaction that records the task's success. `headrace
-register` does the same from the command line.
+resumed runs. Numbers are assigned and aliases are set in the transaction that records the task's success. The
+command `headrace register` registers an artifact too.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def model(
 
     If a stage has several outputs (a named tuple), such as `train.sklearn`, its field `model` is registered. `report`
     is any value that says how good the model is. `preparation` is what `prepare.clean` did to the rows that the model
-    learned from. The report and the preparation are stored with the version. No value is loaded. Outside of a run,
-    nothing is registered.
+    learned from. The report and the preparation are stored with the version. The stage loads none of these values.
+    Outside of a run, nothing is registered.
 
     Raises:
         UsageError: (1) the name or an alias is invalid; (2) `preparation` isn't a preparation; or (3) `model` isn't a

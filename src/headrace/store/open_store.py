@@ -17,7 +17,8 @@ def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping
     """Return the store at an address.
 
     `local` is the store's folder on this machine, for caches and logs. If `local` is None, a folder store uses its own
-    folder. `own` are variables, such as credentials, that are used in addition to the environment.
+    folder. `own` are variables, such as credentials, that an object store uses in addition to this process's
+    environment variables.
 
     Raises:
         ConfigError: the kind of the URL isn't supported, or `local` is None for an object store.
@@ -54,9 +55,11 @@ def _objects(address: StoreAddress, local: Path, environment: Mapping[str, str])
 
 
 def open_seen(address: StoreAddress, local: Path, own: Mapping[str, str] | None = None) -> Store:
-    """Return the store at an address for a worker. The store must exist, because it holds the code of the run.
+    """Return the store at an address for a worker. The store must exist already: the bundle of the worker's run is in
+    it.
 
-    `own` are variables, such as credentials, that are used in addition to the environment.
+    `own` are variables, such as credentials, that an object store uses in addition to this process's environment
+    variables.
 
     Raises:
         StoreUnreachable: the store is a folder that this machine doesn't see.

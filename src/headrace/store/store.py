@@ -48,7 +48,8 @@ class Batch(Protocol):
 
 
 class Spool(Protocol):
-    """The reports that the workers of a run write to the store (spill) while they have no driver."""
+    """The reports to the driver that workers write to the store (*spill*) while no driver is there. The next driver of
+    the run reads them."""
 
     def spill(self, run: str, name: str, data: bytes) -> None:
         """Append bytes to the spill `name` of a run. When this method returns, the bytes are durable."""

@@ -43,8 +43,8 @@ class BackendContract:
 
     @pytest.fixture
     def ear(self, stand: Stand) -> Iterator[Ear]:
-        """Yield an `Ear` that listens to a first backend. After each test, close the backend and check that no worker
-        is alive."""
+        """Yield an `Ear` that listens to the first backend of `stand`. After the test, close the backend and check that
+        no worker is alive."""
         ear = Ear(stand.backend())
         yield ear
         ear.backend.close(now=True)
@@ -356,14 +356,14 @@ def told(ear: Ear, worker: int) -> list[tuple[int, str]]:
 
 
 def questions(ear: Ear) -> list[Question]:
-    """Return the questions that workers have asked."""
+    """Return the questions that tracers have asked the driver."""
     return [
         notice.message for notice in ear.notices if isinstance(notice, Heard) and isinstance(notice.message, Question)
     ]
 
 
 def refusals(ear: Ear) -> list[Refused]:
-    """Return the refusals that tracers have sent."""
+    """Return the `Refused` messages, in which tracers have reported that they failed or could not start."""
     return [
         notice.message for notice in ear.notices if isinstance(notice, Heard) and isinstance(notice.message, Refused)
     ]

@@ -58,8 +58,8 @@ def tracing() -> Trace:
 
 
 class WorkerStand:
-    """A base class for the stands of backends with real workers. It makes a project, and a store that contains the
-    stages.
+    """A base class for the stands of backends with real workers. It makes a project, and a store with a bundle of the
+    stages that the tests run (`contract_stages`).
 
     A subclass adds the methods `living` and `backend`. The backend starts workers with the message `self.hello`, in a
     pool like `self.pool`. `hides` is true if workers see neither the ledger nor the project. `isolated` is true if

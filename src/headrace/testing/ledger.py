@@ -25,8 +25,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Record:
-    """All stored data of one run. `kept` are the generations (digest and nonce) in the store to which the run
-    refers."""
+    """All stored data of one run. `kept` names the blobs (each digest and nonce) of the artifacts that the run
+    refers to."""
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -114,7 +114,7 @@ class MemoryRun:
 
         Raises:
             LeaseLost: another driver has taken the run.
-            LedgerError: the first event's number isn't the next one, or the first batch has no row of the run.
+            LedgerError: the first event's number isn't the next one, or the first batch of a run has no `RunRow`.
         """
         self._check_epoch()
         record = self._record

@@ -79,8 +79,8 @@ def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
 
 
 def main() -> None:
-    """Read the run's `Hello` from stdin, and unpack its bundle. This is done before the workers' namespace is made,
-    since inside the namespace the bundle's folder is read-only."""
+    """Read the run's `Hello` from stdin, and unpack its bundle. This is run before the workers of a machine start in
+    a Linux namespace, since inside the namespace the bundle's folder is read-only."""
     hello = decode_order(sys.stdin.buffer.read())
     assert isinstance(hello, Hello)
     local = Path(hello.local)

@@ -22,8 +22,8 @@ class Load(Protocol):
 
 
 class Arguments:
-    """Loads the arguments for the attempts of one worker. `guarded` is True if other code may change the store's
-    files."""
+    """Loads the arguments for the attempts of one worker. If `guarded` is True, the bytes of files in the store
+    are compared with their digests before they are loaded, since the code of other stages may have changed them."""
 
     def __init__(self, store: Store, load: Load, *, guarded: bool) -> None:
         self._store = store
@@ -67,8 +67,9 @@ class Arguments:
                 raise HeadraceError(f"an argument of `{order.task}` is not known")
 
     def _given(self, ref: Ref, order: Do, folder: Path) -> object:
-        """Load an argument. If other code may have changed the argument's files in the store, first check their bytes
-        against the digest. Files that haven't changed since their last check aren't checked again."""
+        """Load an argument. If `guarded` is True, or `order.verify` names one of the argument's blobs, first compare
+        the bytes of its blobs with their digests. Blobs that haven't changed since their last check aren't checked
+        again."""
         needed = blobs(ref)
         if not needed or not (self._guarded or any(blob.digest in order.verify for blob in needed)):
             return self._load(ref, scratch=folder)

@@ -183,7 +183,8 @@ class Desk:
                 here.log(WARNING, MASKED)
 
     def _remark(self) -> None:
-        """Send the remarks about an attempt to the driver, for the user. Each remark is sent only once."""
+        """Tell the driver which environment variables the project's code has asked for in vain (`missing_variables`).
+        The driver shows these remarks to the user. Each remark is sent only once."""
         for text in self.absent.remarks():
             self._channel.send(Remark(text))
         self.absent.forget()
@@ -204,7 +205,7 @@ class Desk:
         return self._codecs.save(value, self._store, describe=self._describe, digest=digest)
 
     def report(self, event: Checkpointed) -> None:
-        """Report a checkpoint."""
+        """Report a checkpoint to the driver."""
         self._channel.report(event)
 
     def log(self, order: Do) -> Log:
@@ -355,8 +356,8 @@ class Here:
         self._log.add(self._desk.mask(name), value, step)
 
     def saw(self, **inputs: object) -> None:
-        """Record the values that the parameters named in `inputs` really had. The output is then stored under the key
-        that is computed with these values."""
+        """Record values of parameters that replace the given arguments in the output's key: for example, the version
+        that a source had when it was read."""
         for parameter, value in inputs.items():
             arg = self._given(parameter)
             if not isinstance(arg, Const):

@@ -93,8 +93,8 @@ class Channel:
             self.report_beside(event)
 
     def report_beside(self, event: Event) -> None:
-        """Report an event from a thread other than the main one. No shield is needed here, since only the main thread
-        gets the signal to stop."""
+        """Report an event from a thread other than the main one. The signal to stop can't interrupt this, since only
+        the main thread gets it."""
         body = encode_event(event)
         with self._reporting:
             self._seq += 1

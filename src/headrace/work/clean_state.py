@@ -1,4 +1,5 @@
-"""A clean state for each attempt: an empty folder, the original environment, and seeds from the task's key."""
+"""A clean state for each attempt: an empty folder, the original environment variables, and random seeds from the
+task's key."""
 
 from __future__ import annotations
 

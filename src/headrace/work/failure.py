@@ -17,7 +17,7 @@ def failure_of(error: BaseException, bundle: Path) -> Failure:
     elif isinstance(error, MemoryError):
         kind = "memory"
     if isinstance(error, BlobDamaged | BlobMissing) and error.generation:
-        hint = "run again to replace it; `headrace fsck --deep` checks whether other artifacts are damaged too"
+        hint = "run the pipeline again to replace it; `headrace fsck --deep` checks whether other blobs are damaged too"
         return Failure(kind, error.message, hint=hint, damaged=(error.generation,))
     if isinstance(error, HeadraceError):
         message = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)

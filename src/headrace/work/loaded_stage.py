@@ -39,7 +39,7 @@ class LoadedStage(Struct):
         """Return an argument in the form that the stage's annotation asks for: a whole table, or a stream of batches.
 
         Raises:
-            UsageError: a ready-made stage takes a table, and the value isn't one.
+            UsageError: a stage that comes with Headrace takes a table, and the value isn't one.
         """
         hint = hint_of(self.stage, name)
         if _is_stream(hint):

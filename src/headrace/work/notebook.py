@@ -26,7 +26,7 @@ def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str
 
 
 def caching(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
-    """Return a function like that of `functools.lru_cache`, with an empty cache."""
+    """Return `function` wrapped by `functools.lru_cache` with these parameters; the cache is empty."""
     return functools.lru_cache(**parameters)(function)
 
 
@@ -34,7 +34,8 @@ def enter_notebook(folder: Path) -> Mapping[str, str]:
     """If a bundle has a notebook, make this notebook the `__main__` of this process. Return the sources of the
     notebook's cells by file name.
 
-    The pickle was made by the same user's driver from the same user's notebook, like all code of a bundle.
+    Loading the pickle of the notebook's pipeline runs code, but only code of the user who started the run, like all
+    code of a bundle.
 
     Raises:
         ProjectError: the pipeline can't be loaded in this process.

@@ -78,7 +78,7 @@ def _as_written(path: Path) -> str:
 
 
 class Asker:
-    """Answers the trace by asking the driver (`define.ports.Resolver`)."""
+    """Gets what a trace needs to know by asking the driver (`define.ports.Resolver`)."""
 
     def __init__(self, channel: Channel, desk: Desk, bundle: Path, project: Project, envoys: Envoys) -> None:
         self._channel = channel
@@ -154,11 +154,11 @@ class Asker:
         return self._desk.load(ref, verify=True)
 
     def _keep_late(self, record: Late, late: Mapping[str, Ref | None]) -> Ref:
-        """Return a record's artifact without loading its late fields (`define.lazy`): their values may be large, or in
-        another region.
+        """Return the artifact of a record that has late fields (`define.lazy`). Their values are not loaded, since they
+        may be large, or in another region; their artifacts in `late` become parts of the record's artifact.
 
-        If a late field other than the first has no artifact, it is left out. So the keys of tasks don't change when a
-        class gets another late field.
+        If the first late field has no artifact, None is saved for it. Any other late field without an artifact is left
+        out, so that the keys of tasks don't change when the record's class gets another late field.
         """
         kind: Any = type(record)
         values = [getattr(record, field.name) for field in fields(kind) if field.name not in late]

@@ -28,8 +28,8 @@ _OURS = str(Path(__file__).parents[1])
 
 
 def enter_project(folder: Path, roots: Sequence[str]) -> Project:
-    """Put the bundle's roots first on the import path, and make its notebook `__main__`. Return the project that
-    consists of this code."""
+    """Put the bundle's roots (the folders from which its modules are imported) first on the import path. If the bundle
+    has a notebook, make this notebook `__main__`. Return the project that consists of this code."""
     sys.dont_write_bytecode = True  # the folder is shared, and never changes
     sys.path[:0] = [str((folder / root).resolve()) for root in roots]
     return Project([folder / root for root in roots], extra_sources=enter_notebook(folder))

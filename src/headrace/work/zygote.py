@@ -146,7 +146,8 @@ class Zygote:
                     self._signal(worker, number)
 
     def _end_bound(self) -> None:
-        """If `hello.bound` is true, kill the workers, since only the process that started this zygote knows of them."""
+        """If `hello.bound` is true, kill the workers: the process that started this zygote is gone, and no other
+        process knows of them."""
         if self._hello.bound:
             for pid in self._children:
                 _signal_session(pid, signal.SIGKILL)
@@ -172,8 +173,8 @@ class Zygote:
             os._exit(code)
 
     def _refuse(self, fork: Fork, descriptor: int, unfit: Unfit) -> None:
-        """Report why no worker is started. If the order was for the tracer, also send the reason over the tracer's
-        connection, where errors before the run are expected."""
+        """Tell the driver why no worker is started. If the order was to start the tracer, also send the reason over the
+        tracer's connection, because the driver reads there why a tracer can't start."""
         with socket.socket(fileno=descriptor) as line, suppress(OSError):
             if fork.tracer:
                 line.sendall(frame(Refused(EnvironmentFailed.__name__, unfit.message, unfit.hint)))
@@ -295,7 +296,7 @@ def _signal_session(pid: int, number: int) -> None:
 
 
 def _wanted_gib() -> float:
-    """Return how many GiB of memory should be free. If that many are free now, return 0."""
+    """Return how many GiB of memory should be free, or 0 if at least that many are free now."""
     try:
         text = Path("/proc/meminfo").read_bytes()
     except OSError:
@@ -306,7 +307,7 @@ def _wanted_gib() -> float:
 
 
 def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
-    """Write down a process id, so that a later driver of the run finds the processes that this one left behind.
+    """Write down a process id, so that a later driver of the run finds this process if it was left behind.
 
     This isn't done inside a namespace, where process ids differ from those outside. In a namespace, all processes end
     when the zygote ends, and the backend writes down the zygote's id.

@@ -92,7 +92,7 @@ def test_a_rule_on_a_bias_is_undecided_while_a_group_was_not_judged(people: pa.T
     assert (alone["rows"], alone["tpr"], alone["note"]) == (1, None, "too small (fewer than 30 rows)")
     (said,) = [each for each in found.report.limits if "too small" in each]
     assert said.startswith("Of 3 groups by town, 1 is too small for all or some of the numbers: `alone`.")
-    assert said.endswith("So a rule on them may be undecided, unless `min_group` is given.")
+    assert said.endswith("So a rule on a difference or ratio may be undecided, unless `min_group` is given.")
     given = judged(people, sensitive=["town"], min_group=30, gates="").report.limits
     (said,) = [each for each in given if "too small" in each]
     assert said.endswith("`alone`. Differences and ratios leave it out.")
@@ -344,7 +344,7 @@ def test_the_previous_version_stands_beside(flights: pa.Table) -> None:
     found = evaluate.classification(
         new, flights, target="late", previous=old, gates="AUC > previous with 95% confidence", robust=False
     )
-    assert any("The previous model decides from a score of" in each for each in found.report.limits)
+    assert any("The previous model was judged at the threshold of this one, " in each for each in found.report.limits)
     assert found.passed
     assert found.metrics["AUC less previous"] > 0
 
@@ -661,7 +661,7 @@ def test_of_many_slices_those_that_can_be_compared_are_shown(people: pa.Table) -
     assert grid.note.startswith("No") is False
     assert "60 are not shown: 60 too small or undefined." in grid.note
     gap = fact(judged(table, slices=["shop"], min_group=50, gates="").report, "worst-slice gap")
-    assert gap.why == "no slice has 50 rows, 10 of each that it is a share of"
+    assert gap.why == "no slice has 50 rows, with 10 of each kind that AUC needs (such as positive rows)"
 
 
 def categories(rows: int, seed: int) -> pa.Table:
@@ -676,7 +676,7 @@ def test_equal_rows_of_a_few_categories_are_no_leak() -> None:
     found = evaluate.classification(None, categories(500, 2), **given)
     assert found.passed
     assert "trained on" not in found.report.about
-    assert [each for each in found.report.limits if "tells nothing, since only 8% of the rows are different" in each]
+    assert [each for each in found.report.limits if "tells nothing, since only 8% of the rows are distinct" in each]
     # rows that are different, judged on those that were trained on, are one for all that some stand there twice
     table = pa.table(
         {"x": np.arange(500) // 2 * 1.5 + np.arange(500) % 2 * (np.arange(500) > 9), "y": [True, False] * 250}
@@ -693,8 +693,8 @@ def test_a_threshold_chosen_on_some_of_the_rows_judged_says_so(people: pa.Table)
     moved = people.set_column(1, "p", pc.multiply(people["p"], 0.9))
     valid = pa.concat_tables([people.slice(0, 100), moved.slice(100, 100)])
     about = judged(people, threshold="valid:f1", valid=valid).report.about
-    assert "100 of the 200 rows are among those judged, which flatters the model" in about
-    assert "are among those judged" not in judged(people, threshold="valid:f1", valid=moved).report.about
+    assert "100 of the 200 validation rows are among the rows judged, which flatters the model" in about
+    assert "are among the rows judged" not in judged(people, threshold="valid:f1", valid=moved).report.about
 
 
 def test_a_reason_does_not_round_a_number_onto_its_bound() -> None:
@@ -808,7 +808,7 @@ def test_the_interval_of_a_ratio_of_0_holds_0(people: pa.Table) -> None:
 
 @pytest.mark.parametrize("threshold", ["valid:recall=90", "valid:rate=20", "valid:precision=101%"])
 def test_a_threshold_for_a_share_above_1_is_refused(people: pa.Table, threshold: str) -> None:
-    with pytest.raises(UsageError, match="asks for more than all rows"):
+    with pytest.raises(UsageError, match="asks for more than 100%"):
         judged(people[:300], threshold=threshold, valid=people[300:])
 
 

@@ -230,11 +230,11 @@ def test_an_or_is_asked_at_the_confidence_of_its_parts() -> None:
         known.add(name, fact)
     found = judge(parse("(A > 0.97 or B > 0.97) and C > 0.94 with 95% confidence"), known)
     assert (said, found.holds) == ([0.975, 0.975, 0.95], True)
-    assert "97.5% confidence (2 parts share the chance)" in found.verdicts[1].why
+    assert "97.5% confidence (2 alternatives share the chance of error)" in found.verdicts[1].why
 
 
 def test_an_or_on_a_report_says_how_sure_its_intervals_must_be() -> None:
-    with pytest.raises(UsageError, match=r"97\.5% confidence of each of 2 parts") as caught:
+    with pytest.raises(UsageError, match=r"97\.5% confidence for each of 2 alternatives") as caught:
         evaluate.gate(REPORT, "AUC >= 0.7 or AUC >= 0.6 with 95% confidence")
     assert "`confidence=0.975`" in caught.value.hint
     assert "90%" in caught.value.hint
@@ -248,6 +248,6 @@ def test_an_undecided_rule_says_how_many_times_as_many_rows_might_tell() -> None
     def why(rule: str) -> str:
         return judge(parse(f"{rule} with 95% confidence"), known).verdicts[0].why
 
-    assert "these rows don't tell; about 4 times as many might." in why("AUC >= 0.7")
+    assert "these rows can't decide it; about 4 times as many might." in why("AUC >= 0.7")
     assert "times" not in why("AUC >= 0.8")  # the value itself doesn't hold
     assert "times" not in why("AUC >= 0.75")

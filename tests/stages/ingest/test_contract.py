@@ -149,7 +149,7 @@ def test_what_says_stop_fails_with_one_error_that_names_the_rules() -> None:
     )
     with pytest.raises(DataError) as caught:
         ingest.check(table, contract)
-    assert "broken by 2 rules" in caught.value.message
+    assert "2 rules are broken" in caught.value.message
     assert "`delay: range`: 1 of 2 rows (50%) is not 10 or less" in caught.value.message
     assert "there is no column `carrier`; there is `carier`" in caught.value.message
     checked = ingest.check(table, contract, fail=False)
@@ -168,7 +168,7 @@ def test_warnings_take_nothing_away() -> None:
 def test_of_many_rules_that_stop_the_first_are_named() -> None:
     names = [f"c{place}" for place in range(8)]
     contract = Contract(columns=dict.fromkeys(names, Column(null=False)), otherwise="stop")
-    with pytest.raises(DataError, match=r"is broken by 8 rules: `c0: null`.*`c4: null`: [^;]* and 3 more\n"):
+    with pytest.raises(DataError, match=r"8 rules are broken: `c0: null`.*`c4: null`: [^;]* and 3 more\n"):
         ingest.check(pa.table({name: [None] for name in names}), contract)
 
 
@@ -176,7 +176,7 @@ def test_as_many_rules_are_told_broken_as_are_reported() -> None:
     columns = {name: Column(null=False, otherwise="warn") for name in "abcd"} | {"e": Column(null=False)}
     table, contract = pa.table({name: [None] for name in columns}), Contract(columns=columns, otherwise="stop")
     assert list(verdicts(ingest.check(table, contract, fail=False)).values()).count(False) == 5
-    with pytest.raises(DataError, match="is broken by 5 rules, of which 1 stops: `e: null`"):
+    with pytest.raises(DataError, match="5 rules are broken, of which 1 stops the check: `e: null`"):
         ingest.check(table, contract)
 
 

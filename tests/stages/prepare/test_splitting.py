@@ -454,7 +454,7 @@ def test_rows_of_which_most_are_equal_anyway_are_no_leak_but_are_said() -> None:
     made = prepare.split(table, key="id")
     assert verdicts(made)["no leak by equal rows"] is None
     assert made.report.passed
-    assert "only 2% of all rows are different at all" in next(v.why for v in made.report.verdicts if "equal" in v.rule)
+    assert "only 2% of all rows are distinct" in next(v.why for v in made.report.verdicts if "equal" in v.rule)
 
 
 def test_near_texts_are_found_though_words_differ() -> None:
@@ -491,7 +491,7 @@ def test_the_run_warns_once_of_all_columns_that_tell_the_target(capsys: pytest.C
     table = PEOPLE.append_column("score", pa.array(ill * 5 + DRAW.random(COUNT)))
     prepare.split(table, key="id", target="ill")
     told = capsys.readouterr().err
-    assert "the target `ill` can be read off `score`, alone: check that such a value is known before" in told
+    assert "the target `ill` can be read off `score`, alone: check that its value is known before" in told
     prepare.split(table.append_column("paid", pa.array(ill * 3.0)), key="id", target="ill")
     told = capsys.readouterr().err
     assert told.count("can be read off") == 1

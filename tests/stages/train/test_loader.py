@@ -113,8 +113,8 @@ def test_an_iteration_that_is_left_ends_its_thread() -> None:
         ({"columns": ["m"]}, "no column `m`"),
         ({"columns": ["text"]}, "column `text` is `string`"),
         ({"columns": {"x": ["n", "list"]}}, "`list` holds lists"),
-        ({"batch_size": 1, "world": 2}, "can't be shared"),
-        ({"rank": 2, "world": 2}, "can't be shared"),
+        ({"batch_size": 1, "world": 2}, "`batch_size` is 1, which is less than the number of ranks"),
+        ({"rank": 2, "world": 2}, "`rank` is 2 and `world` is 2"),
     ],
 )
 def test_what_makes_no_sense_is_one_clear_error(more: dict[str, Any], told: str) -> None:

@@ -52,7 +52,7 @@ from a sleep takes about as long."""
 class LocalBackend:
     """The workers of one run on this machine. A zygote for each environment forks the workers and watches them.
 
-    `spool` is the spool of the region's store: workers that have no driver write their reports there. `prefix` are the
+    `spool` is the place in the region's store to which workers without a driver write their reports. `prefix` are the
     arguments that start a namespace (empty: no namespace). `spawned` is a zygote that is already started and is used
     for the first environment (None: there is no such zygote). `grace_s` is how long an attempt may take to stop, in
     seconds.
@@ -99,8 +99,8 @@ class LocalBackend:
             except OSError as error:
                 raise BackendError(
                     f"pool `{self.pool.name}` can't start a worker: {error.strerror or error}",
-                    hint="`ulimit -a` shows how many processes and open files there may be: allow more, or give the"
-                    " pool less cpu, so that fewer attempts run at once",
+                    hint="`ulimit -a` shows the limits on processes and open files: raise them, or give the pool less"
+                    " cpu, so that fewer attempts run at once",
                 ) from error
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
@@ -223,7 +223,7 @@ class LocalBackend:
         return parent
 
     def _patience(self, timeout_s: float) -> float:
-        """Return how long to wait for events: until the next zygote must have started, but at most `timeout_s`."""
+        """Return how long to wait for events: until the earliest `ready_by` of a zygote, but at most `timeout_s`."""
         due = [parent.ready_by for parent in self._parents.values() if parent.ready_by is not None]
         return min(timeout_s, max(0.0, min(due) - time.monotonic())) if due else timeout_s
 
@@ -278,7 +278,7 @@ class LocalBackend:
             self._selector.unregister(line.socket)  # the worker may be alive still: the zygote reports its death
 
     def _take(self, worker: int, line: Channel) -> None:
-        """Add the messages that have arrived from a worker to the notices.
+        """Read the messages that have arrived from a worker, and add them to the notices.
 
         If the worker's code has written something to the channel that isn't a message, kill the worker.
         """
@@ -308,7 +308,7 @@ class LocalBackend:
             self._lose(parent)
 
     def _delay(self, parent: Parent, why: str) -> None:
-        """If what a zygote's workers wait for has changed, add a notice for each of these workers.
+        """Add a notice for each worker of a zygote, unless the reason why they wait is the same as before.
 
         `why` says what the workers wait for (empty: they no longer wait).
         """

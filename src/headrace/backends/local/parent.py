@@ -46,7 +46,7 @@ class Parent:
         self.silent_s = 0.0
 
     def listened(self, past_s: float) -> None:
-        """Add `past_s`, the seconds since messages were last read, to `silent_s`, but no more than `LOOK_S`."""
+        """Add the seconds since messages were last read (`past_s`, but at most `LOOK_S`) to the zygote's `silent_s`."""
         if self.pid:
             self.silent_s += min(past_s, LOOK_S)
 
@@ -72,7 +72,7 @@ class Parent:
                 poll.register(self.control.socket, select.POLLIN | select.POLLOUT)
                 ready = poll.poll(SILENT_S * 1000)
                 if not ready:
-                    raise TimeoutError(f"it has read nothing for {SILENT_S:g} s") from None
+                    raise TimeoutError(f"the process that starts workers has read nothing for {SILENT_S:g} s") from None
                 if any(flags & select.POLLIN for _, flags in ready):
                     hear(self)
         raise ConnectionResetError

@@ -45,7 +45,7 @@ class Channel:
         self._unsent += data[sent:]
 
     def push(self) -> None:
-        """Send as much of the kept data as the socket takes now."""
+        """Send as much as the socket takes now of the data that `send` kept."""
         try:
             sent = self.socket.send(self._unsent)
             del self._unsent[:sent]

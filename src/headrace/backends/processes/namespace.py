@@ -67,8 +67,8 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
 
 def _devices() -> list[str]:
-    """Return the arguments that let a process see the whole file system, but of the devices only those that programs
-    need.
+    """Return bubblewrap's arguments for a namespace that shows the whole file system, but of the devices only those
+    that programs need.
 
     The kernel's settings in `/sys` can be read, but not changed.
     """

@@ -36,7 +36,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR
 
 
 def note_mark(folder: Path, spawned: Spawned) -> None:
-    """Write the note of a zygote's mark into a folder, so that a later driver of the run can find its processes."""
+    """Write the note of a zygote's mark into a folder, so that a later driver can find the zygote's processes."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{spawned.mark}"
     aside.write_text(f"{process_began(spawned.pid)} {spawned.pid}")
@@ -115,8 +115,8 @@ def _living(folder: Path, of: int | None) -> list[Path]:
 def _read(note: Path) -> list[str]:
     """Return the fields of a note: when the process began, and a process id.
 
-    In the note of a worker or zygote, this is the id of the parent process. In the note of a mark, this is the zygote's
-    own id.
+    In the note of a worker or zygote, the process id is that of its parent process. In the note of a mark, it is that
+    of the zygote itself (in a namespace: of the namespace's own process).
     """
     try:
         return note.read_text().split(" ")
@@ -140,7 +140,8 @@ def _pid(note: Path) -> int:
 
 
 def _end_strays(folder: Path, marks: Collection[str], workers: Collection[int]) -> None:
-    """Kill all processes with one of the marks, and all processes without a mark that one of these workers started.
+    """Kill all processes that have one of `marks`, and all processes that one of `workers`
+    started, even those without a mark.
 
     Processes whose parents have ended are killed too, and so are processes that are started during the killing.
     """

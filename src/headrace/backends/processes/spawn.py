@@ -19,8 +19,8 @@ LEAVE_S = 10.0
 
 
 class Spawned:
-    """A zygote that has been started: its process id, our end of the socket between the zygote and us, its mark, and
-    its stderr."""
+    """A zygote that this process has started: its process id, this process's end of the socket to the zygote, the
+    zygote's mark, and its stderr."""
 
     def __init__(self, pid: int, control: socket.socket, errors: int, mark: str) -> None:
         self.pid = pid
@@ -98,7 +98,8 @@ def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned
 
 
 def _memory() -> int:
-    """Return the descriptor of a file that is in memory only, or of `/dev/null` if the system has no such files."""
+    """Return the descriptor of a file for the zygote's stderr. The file is in memory only; if the system has no such
+    files, it is `/dev/null`."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("headrace-errors")
     return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

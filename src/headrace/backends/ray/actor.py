@@ -235,7 +235,7 @@ class Actor:
             self._listen(self._line)
 
     def _own_secrets(self, args: Iterable[tuple[str, Arg]]) -> Iterator[Whisper]:
-        """Yield the secrets among the arguments that the driver doesn't have but this node's environment has."""
+        """Yield those secrets in the arguments that this node's environment has and the driver doesn't have."""
         for name in {name for _, arg in args for name in secrets(arg)} - self._secrets:
             if (value := os.environ.get(name)) is not None:
                 self._secrets.add(name)
@@ -404,7 +404,7 @@ def _make_own(folder: Path) -> None:
     state = folder.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
         raise PermissionError(
-            errno.EPERM, "others may write to it: remove it there, or set TMPDIR to another folder", folder
+            errno.EPERM, "other users may write to this folder: remove it, or set TMPDIR to another folder", folder
         )
 
 
@@ -426,8 +426,8 @@ def _prefix(charge: Charge, local: str) -> list[str]:
 def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
     """Return the folders that workers may read but not write: the bundle's code, and the notes about processes.
 
-    If the bundle isn't on this node, fetch it first. If fetching fails, return no folders: the worker can't start
-    without the bundle either, and reports the reason.
+    If the bundle isn't on this node, fetch it first. If that fails, return no folders: without the bundle,
+    the worker can't start, and it reports the reason.
     """
     folders = Path(local, "bundles"), Path(local, "workers")
     with suppress(OSError, subprocess.SubprocessError):
@@ -442,5 +442,5 @@ def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
 
 
 def remote() -> Any:
-    """Return the class `Actor` as a class of Ray, which can start it on the cluster."""
+    """Return `Actor` as a class of Ray: Ray can start only such classes on the cluster."""
     return ray.remote(Actor)

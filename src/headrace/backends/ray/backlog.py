@@ -40,7 +40,7 @@ class Backlog:
         self._bell.set()
 
     def beat(self, done: int, since: float, memory_gib: float) -> None:
-        """Keep the worker's last heartbeat. The heartbeat is sent with the next messages, or without messages after
+        """Keep the worker's last heartbeat. The heartbeat is sent with the next messages, or alone if none come within
         `BEAT_S`.
 
         `done` counts the attempts that have ended, `since` is when the current one began (Unix seconds), and

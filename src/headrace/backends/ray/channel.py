@@ -25,9 +25,9 @@ LOST_S = 60.0
 class Answered(Struct, frozen=True):
     """The result of a call to the actor of the channel `line`.
 
-    `number` is the number of the messages that the call carried, or 0 (`HEARING`) for a call that asked for messages.
-    `given` is the actor's answer. It is None if the actor has another driver, or if the call failed with the exception
-    `error`.
+    `number` is the sequence number of the messages that the call carried, or 0 (`HEARING`) if the call asked for
+    messages. `given` is the actor's answer. It is None if the actor has another driver, or if the call failed with the
+    exception `error`.
     """
 
     line: Channel
@@ -41,8 +41,8 @@ class Channel:
 
     `up` is true once the actor has started. `heard` is the number of the last message from the worker, and `seq` the
     number of its last report. As long as the worker hasn't started, `delayed` says what it waits for (empty: this isn't
-    known), and `delayed_at` is when `delayed` was reported. `told` is the number of the last messages that an earlier
-    driver sent.
+    known), and `delayed_at` is when `delayed` was reported. `told` is the sequence number of the last messages that an
+    earlier driver sent.
     """
 
     def __init__(

@@ -343,7 +343,8 @@ def _target(pool: str, address: str) -> tuple[str, int]:
     if not host or not port.isdecimal():
         raise ConfigError(
             f"pool `{pool}`: `{address}` is not an address of a Ray cluster",
-            hint="give `host:port` of its head on one of its nodes, `ray://host:port` of its client server elsewhere",
+            hint="on a node of the cluster, give `host:port` of its head; elsewhere, give `ray://host:port` of its"
+            " client server",
         )
     return host.strip("[]"), int(port)
 

@@ -49,9 +49,9 @@ class OwnToken:
 
 
 def _look_again() -> None:
-    """Make Ray read the environment variables again.
+    """Make Ray read the environment variables again: first the authentication mode, then the token.
 
-    The mode is read before the token: if the old mode required a token and there were none, a thread of Ray would end
+    In the other order, the old mode might still require a token when there is none, and a thread of Ray would then end
     this process.
     """
     Config.initialize("")

@@ -32,7 +32,7 @@ class SimulatedBackend:
         self._grain_s = grain_s
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Start workers."""
+        """Start a simulated worker for each job."""
         for job in jobs:
             self.cluster.begin(job)
 

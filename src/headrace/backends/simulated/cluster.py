@@ -74,7 +74,7 @@ class Cluster:
     # -- workers -------------------------------------------------------------------------------------------------
 
     def begin(self, job: Job) -> None:
-        """Start a worker."""
+        """Start a worker for a job. A worker that can't start ends at once, with the kind `lost`."""
         worker = Worker(self, job, -1 if job.tracer else self._dealt % self.nodes)
         self._dealt += not job.tracer
         self.workers[job.worker] = worker

@@ -24,7 +24,8 @@ def command(named: str, alias: str, remove: bool, forced: str | None, as_json: b
     `model:NAME:3`, `model:NAME` (the newest), `model:NAME@ALIAS`, or `dataset:...`. If another version has the alias,
     that version loses it.
 
-    If the version's report says no or can't be read, the command refuses, unless `--force --why "..."` gives a reason.
+    If the version's report has not passed its gates or can't be read, the command refuses, unless
+    `--force --why "..."` gives a reason.
     The reason is recorded.
     """
     version = point(project.load(overlay=config), named, alias, remove=remove, forced=forced)

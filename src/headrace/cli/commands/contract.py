@@ -27,7 +27,7 @@ def command() -> None:
 @options.config
 def draft_command(source: str, task: str | None, to: Path | None, config: Path | None) -> int:
     """Write a contract that fits a table: types, nulls, ranges with some slack, the allowed values of columns with few
-    values, patterns of codes, and columns that identify rows.
+    values, patterns of texts, and columns that identify rows.
 
     The table is the output of a run's TASK (`TASK.PART` for one of several outputs), or a file: Arrow, Parquet, CSV or
     JSON Lines. Read the contract before you use it: it says what is true of this table, which may not be what is right.

@@ -52,12 +52,12 @@ def command(
     found = project.load(overlay=config)
     if logged is None:
         if step is not None:
-            raise UsageError("`--step` needs `--logged`", hint="name it: `--logged NAME`")
+            raise UsageError("`--step` needs `--logged`", hint="say which logged value: `--logged NAME`")
         say(str(get.get(found, run_id, task, to, columns.split(",") if columns else None)))
         return 0
     if task is None or columns is not None:
         raise UsageError(
-            "`--logged` needs a task, and can't be used with columns", hint="`headrace get RUN TASK --logged NAME`"
+            "`--logged` needs a task, and can't be used with `--columns`", hint="`headrace get RUN TASK --logged NAME`"
         )
     get_logged = importlib.import_module("headrace.inspect.get.live_values").get_logged
     say(str(get_logged(found, run_id, task, logged, step, to)))

@@ -76,7 +76,7 @@ def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
 @options.as_json
 @options.config
 def migrate_command(as_json: bool, config: Path | None) -> int:
-    """Migrate the tables of an older ledger to this version, in one transaction.
+    """Migrate the tables of an older ledger to those of this Headrace, in one transaction.
 
     A ledger in a file is migrated by the first command that opens it. A ledger on a server is migrated only by this
     command, because others may still use it with an older Headrace, which can't read it afterwards.

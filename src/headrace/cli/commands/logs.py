@@ -24,7 +24,7 @@ from headrace.report.marks import printable
 @options.config
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
     """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, the output of all tasks
-    is printed, with a line above each part that names its task. With TASK, only that task's output is printed, and a
+    is printed, and a line above each part of it names the task. With TASK, only that task's output is printed, and a
     line on stderr says when another attempt begins. A reused task has printed nothing in RUN, so its output from the
     run that made its result is shown.
 
@@ -59,7 +59,7 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
 
     Where the output of another attempt begins, a head line names the task and the attempt. With `heads`, the line is
     printed on stdout. Without `heads`, it is printed on stderr, so that stdout has only the task's own output; if the
-    output begins with a first attempt, that attempt has no head line.
+    output begins with a task's first attempt, no head line is printed for this attempt.
     """
     before: tuple[str, int] | None = None
     ended = True

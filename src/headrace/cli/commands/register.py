@@ -54,7 +54,7 @@ def command(
     one of several outputs (for a model, the default is the part `model`). RUN alone means the run's model. DIGEST is
     the artifact's digest or the beginning of it. NAMED is the address of another version, such as `model:NAME:3`.
 
-    If a report on the artifact says no or can't be read, no alias is pointed at the version, unless
+    If a report on the artifact has not passed its gates or can't be read, no alias is pointed at the version, unless
     `--force --why "..."` gives a reason. The reason is recorded. `--force` is also needed to register a table or a
     report as a model, or a model or a report as a dataset.
     """

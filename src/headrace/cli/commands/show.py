@@ -118,14 +118,15 @@ def _stage_row(stage: StageView, reason: str) -> list[Cell]:
 
 
 def _state(states: dict[str, int]) -> str:
-    """Return the most important state among a stage's tasks: the first state in `order` that one of the tasks has."""
+    """Return the most important of the states in which a stage's tasks are: `running` if a task runs, else `failed` if
+    one failed, and so on."""
     order = ("running", "failed", "cancelled", "waiting", "succeeded", "reused", "skipped")
     return next((state for state in order if states.get(state)), "waiting")
 
 
 def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
-    """Return, for each stage, the reason why tasks are in the stage's most important state. In this function (`order`),
-    `failed` is the most important state, and `reused` the least.
+    """Return, for each stage, the reason why tasks are in the most important of the stage's states. Here `failed` is
+    the most important state and `reused` the least: the order differs from that of `_state`.
 
     If tasks are in this state for different reasons, the text gives the first task's reason and says how many tasks
     have another reason.

@@ -15,7 +15,7 @@ from headrace.report.measures import bytes_text
 
 
 def say_positions(versions: Sequence[CursorVersion]) -> None:
-    """Print each version of a cursor on a line."""
+    """Print a line for each version of a cursor: its value, who set it, and when."""
     heads = ["name", "version", "value", "set", "by"]
     for line in table(heads, [_row(each) for each in versions], numbers=(1,), spare=("set",)):
         say_styled(line)

@@ -37,7 +37,7 @@ def show_unwritten(error: OSError) -> int:
     """Print on stderr that stdout can't be written, and return the exit code. The message is plain text, even with
     `--json`."""
     message = f"stdout can't be written: {error.strerror}"
-    return show_words("UsageError", message, "free some space, or send it elsewhere", UNWRITTEN, as_json=False)
+    return show_words("UsageError", message, "free some space, or send the output elsewhere", UNWRITTEN, as_json=False)
 
 
 def show_internal(error: BaseException, *, as_json: bool) -> int:

@@ -51,8 +51,8 @@ def _say_numbers(views: Views, run: str, found: Sequence[MetricView], *, every: 
 
 
 def _say_shown(views: Views, run: str, *, every: bool) -> None:
-    """Print the names under which texts and figures were logged. For a text, also print the beginning of the one that
-    was logged last."""
+    """Print the names under which texts and figures were logged. Beside the name of texts, also print the beginning of
+    the last text."""
     found = [metric for metric in views.metrics(run, kind=None) if metric.kind != "number"]
     if not found:
         return
@@ -75,7 +75,7 @@ def _say_shown(views: Views, run: str, *, every: bool) -> None:
 
 
 def _begin(text: ShownView) -> str:
-    """Return the beginning of a text, or the size of a long text, which the ledger doesn't hold."""
+    """Return the beginning of a logged text, or its size if the text is too long for the ledger to hold."""
     if text.out.inline is None:
         return bytes_text(text.out.size)
     line = " ".join(text.out.inline.decode(errors="replace").split())

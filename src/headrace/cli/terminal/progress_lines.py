@@ -13,15 +13,15 @@ from headrace.report.measures import seconds_text
 from headrace.spec.policy import NOT_ASKED
 
 NAMED = 5
-"""The most task names in the line about tasks that were skipped for the same reason."""
+"""A line about tasks that were skipped for the same reason names at most this many of them."""
 WIDE = 8
 """A stage with more tasks than this is wide: its tasks are counted on one line, not listed."""
 EVERY_S = 2.0
 
 
 class PlainObserver:
-    """An observer that prints a line on stderr when a task begins or ends. For a wide stage, it prints one line every
-    two seconds instead.
+    """An observer that prints a line on stderr when a task begins or ends. For a wide stage (one with more than `WIDE`
+    tasks), it prints one line every two seconds instead.
 
     For a resumed run, it also prints which tasks had succeeded before.
     """
@@ -70,7 +70,8 @@ class PlainObserver:
         tell(f"{stage.name} {stage.done}/{stage.total}: {counts}", STYLES[stage.state], label=f"{stage.state:<9}")
 
     def _failed_element(self, row: TaskRow) -> None:
-        """Print a line for a failed task of a wide stage, but only for the first `WIDE` failures of the stage."""
+        """Print a line for a failed task of a stage with more than `WIDE` tasks, but only for the stage's first `WIDE`
+        failures."""
         if self._failures.get(row.stage, 0) < WIDE:
             self._failures[row.stage] = self._failures.get(row.stage, 0) + 1
             self._tell_task(row)
@@ -84,8 +85,8 @@ class PlainObserver:
     def _is_news(self, row: TaskRow) -> bool:
         """Return whether a task gets a line now.
 
-        A waiting task gets a line only if it was running before. A skipped task gets none here, because skipped tasks
-        share a line. A running map gets none, because each of its elements gets a line.
+        A waiting task gets a line only if it was running before. A skipped task gets none of its own, because skipped
+        tasks share a line. A mapped task that runs gets none, because each of its elements gets a line.
         """
         if row.state == "skipped" or (row.state == "running" and self._counts.is_map(row.name)):
             return False

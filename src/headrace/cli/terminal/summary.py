@@ -142,7 +142,7 @@ def _again(views: Views, view: RunView) -> str:
     if moved := cursors_past_rows(views, run):
         how = f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
     elif kept := sources_kept(views, run):
-        how = f"{how}. It doesn't ask {listed(kept, 3)} again; if you have fixed the data, start a new run"
+        how = f"{how}. A resumed run doesn't ask {listed(kept, 3)} again; if you have fixed the data, start a new run"
     return how
 
 

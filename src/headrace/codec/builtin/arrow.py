@@ -132,8 +132,8 @@ def read_table(source: Source) -> Any:
 
 
 def check_table(source: Source) -> None:
-    """Check a table that came from elsewhere. Columns of types that only polars can read are skipped, since polars
-    copies their data."""
+    """Check a table that may come from outside this project. If a column has a type that only polars can read, only the
+    sizes in the file are checked: polars copies the data of such a table."""
     with suppress(pa.ArrowNotImplementedError):
         read_table(source)
 
@@ -151,7 +151,7 @@ def _all_checked(reader: Any, source: Source) -> Iterator[Any]:
 
 
 def checked(data: Any, source: Source) -> Any:
-    """Return the table or batch `data`. If it came from elsewhere, check all of it first.
+    """Return the table or batch `data`. If it may come from outside this project, check all of it first.
 
     Raises:
         CodecError: an offset or length in the data points outside of its own bytes.
@@ -165,7 +165,7 @@ def checked(data: Any, source: Source) -> Any:
 
 
 def look_into(data: Any) -> None:
-    """Check all of a table or batch that came from elsewhere, since Arrow trusts the offsets in it.
+    """Check all of a table or batch that may come from outside this project, since Arrow trusts the offsets in it.
 
     Raises:
         pyarrow.ArrowInvalid: an offset or length points outside of the data's own bytes, or a name or text isn't valid
@@ -232,8 +232,8 @@ def _open(source: Source, *, is_stream: bool = False) -> Any:
 
 
 def _weighed(file: Any, source: Source, *, is_stream: bool = False) -> Any:
-    """Return the file. If it came from elsewhere, check first that it doesn't unpack to more bytes than it has, since
-    Headrace compresses no table.
+    """Return the file. If it may come from outside this project, check first that it doesn't unpack to more bytes than
+    it has, since Headrace compresses no table.
 
     Raises:
         CodecError: the file is compressed, or has far more values than bytes.
@@ -268,8 +268,9 @@ def _write(sink: Sink, schema: Any, batches: Iterable[Any], size: int) -> None:
 def _cut(table: Any) -> Iterator[Any]:
     """Yield the batches of a table. The number of rows in a batch depends only on the table's schema.
 
-    Arrow would fill the gap behind some columns with the bytes that follow in memory. So these columns are copied:
-    those whose values vary in length, and, in the table's last batch, all columns.
+    Arrow pads the data of each column, and fills the padding of some columns with whatever follows in memory. Equal
+    tables would then make different bytes. So these columns are copied: those whose values vary in length, and, in the
+    table's last batch, all columns.
     """
     rows = batch_rows(table.schema)
     for start in range(0, table.num_rows, rows):

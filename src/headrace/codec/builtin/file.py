@@ -10,7 +10,8 @@ from headrace.codec.values import File, Folder
 
 
 class FileCodec:
-    """A file: one part with its bytes, under its name. Equal bytes under the same name make the same artifact."""
+    """A file. Its artifact has one part: the file's bytes, under the file's name. Equal bytes under the same name make
+    the same artifact."""
 
     name = "file"
     safe = True
@@ -30,7 +31,7 @@ class FileCodec:
 
 
 class FolderCodec:
-    """A folder: one part for each file, under its relative name."""
+    """A folder. Its artifact has one part for each file, under the file's path inside the folder."""
 
     name = "folder"
     safe = True

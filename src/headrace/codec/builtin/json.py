@@ -44,7 +44,8 @@ class DocumentCodec:
     """A document of Headrace's own, such as a `Preparation`, as one JSON object. msgspec makes the JSON, and checks it
     on loading.
 
-    An artifact that names any other class is refused before anything is imported for it.
+    An artifact that names a class that isn't such a document is refused. Nothing outside Headrace is imported to find
+    that out.
     """
 
     name = "document"

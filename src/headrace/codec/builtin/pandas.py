@@ -115,7 +115,7 @@ def _index_fields(schema: Any) -> list[str]:
 
 
 def _chosen(table: Any, names: Sequence[str]) -> Any:
-    """Return `table` with its recipe changed, so that the recipe describes only the columns `names`."""
+    """Return `table` with its stored `Recipe` changed, so that the `Recipe` describes only the columns `names`."""
     recipe = _recipe(table)
     index = _index_fields(table.schema)
     labels = [column["field_name"] for column in json.loads(table.schema.metadata[b"pandas"])["columns"]]

@@ -44,11 +44,12 @@ REFUSED: dict[str, str] = {
 
 
 class PickleCodec:
-    """Any value that pickle takes; classes of `__main__` are saved with their code. Loading runs code, so servers and
-    pages refuse to load pickles.
+    """Any value that pickle takes; classes of `__main__` are saved with their code. Loading runs code, so pickles
+    are loaded only where the project's code runs anyway: in stages, in pipelines and by `headrace.load`.
 
-    Equal values may make different bytes, since the bytes depend on which parts of the value are the same object. There
-    is no content digest either, so a task that makes an equal value again makes a new artifact.
+    Equal values may make different bytes, since the bytes depend on which parts of the value are the same object. This
+    codec can't compute a digest of the value itself either (see `HasContent`). So a task that makes an equal value
+    again makes a new artifact.
     """
 
     name = "pickle"

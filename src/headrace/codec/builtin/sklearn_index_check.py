@@ -1,8 +1,8 @@
 """Checks the indices in a model (trees, supports, vocabularies, sparse matrices) before they are used.
 
 The compiled parts of scikit-learn, SciPy and NumPy trust such numbers, so a forged one could read or write foreign
-memory. First, the parts of a model are checked one by one (`PARTS`). Then one row is passed through some models
-(`PROBES`), because only the result shows how many columns their tables have.
+memory. First, the parts of a model are checked one by one (`PARTS`). Then parts of some models are called with one
+row (`PROBES`), because only the result shows how many columns such a part returns.
 """
 
 from __future__ import annotations
@@ -303,8 +303,8 @@ def _is_sound_labelling(model: Any) -> bool:
 
 
 def _is_sound_rest(model: Any) -> bool:
-    """Return whether each estimator of a one-vs-rest model returns one result for each row. A model that returns only
-    one label for a row needs no check."""
+    """Return whether each estimator of a one-vs-rest model returns, for one row, one decision value or two
+    probabilities. A model that gives each row exactly one of several labels needs no check."""
     if not hasattr(model, "estimators_") or model.label_binarizer_.y_type_ == "multiclass":
         return True
     last = [estimator[-1] if hasattr(estimator, "steps") else estimator for estimator in model.estimators_]

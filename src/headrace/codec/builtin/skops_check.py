@@ -3,7 +3,7 @@
 skops asks its caller for the names to trust, and resolves them with `getattr(import_module(module), name)`. So a name
 isn't safe because it begins like a trusted name: the module `sklearn.metrics._dist_metrics`, for example, also contains
 `os`, and a second node could call a function of `os`. Here a node is accepted only under two conditions: its type is
-known, and its name is the exact name under which a class or function is defined that fits this type of node.
+known, and a class or function that fits this type is defined under exactly the node's name.
 """
 
 from __future__ import annotations

@@ -155,7 +155,8 @@ def _is_written(name: str, found: list[tuple[Source, Found]]) -> bool:
 
 
 def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[Source, Found]], node: Node) -> bool:
-    """Return whether a function is defined inside the class, so that the class's text contains it."""
+    """Return whether a function is defined inside a class, so that the class's text contains it. `found` are the
+    class's definitions."""
     for source, each in found:
         if code_path(function.__code__, function.__globals__) != source.path:
             continue

@@ -107,7 +107,7 @@ def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: 
 
 
 def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ...]]:
-    """Return the chains that begin with a name of the module."""
+    """Return the chains that begin with a name in `scope`."""
     return [chain for chain in chains if chain[0] in scope]
 
 

@@ -46,8 +46,8 @@ class Owners:
         return callable(value) and self._homes.of_module(module_of(value) or "") == "other"
 
     def is_symbol(self, value: object) -> bool:
-        """Return whether only the name of a callable counts, not its code. This is so if it isn't the project's, and is
-        found in its module under its own name."""
+        """Return whether only the name of a callable enters the digest, not its code. This is so if the callable isn't
+        the project's and is found in its module under its own name."""
         kind = type(value)
         if self._homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
             return False

@@ -38,7 +38,8 @@ OWN_NAMES = frozenset(
 
 
 class Walk:
-    """Follows loaded objects; an implementation of `Follow`."""
+    """Finds the code that a function reaches by following references between objects that are already imported. It
+    implements `Follow`."""
 
     def __init__(self, reach: ReachedCode) -> None:
         self.reach = reach
@@ -201,8 +202,8 @@ class Walk:
         self._given(node, piece, scope)
 
     def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
-        """Add an edge for each function that is passed to a distribution's function. Signatures count here, since the
-        distribution's function may read the annotations."""
+        """Add an edge for each function that is passed to a distribution's function. The signatures of these functions
+        count too, since the distribution's function may read the annotations."""
         for argument in piece.given:
             value = plain_function(scope.get(argument.name)) or scope.get(argument.name)
             if is_a(value, types.FunctionType) and self.owners.holds_project(value):

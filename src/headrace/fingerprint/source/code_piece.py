@@ -17,7 +17,8 @@ signature, the other annotations inside the piece, and, if the piece is a functi
 
 
 def chain_of(node: ast.AST) -> Chain | None:
-    """If an expression consists of nothing but a chain, return this chain; else return None."""
+    """Return the chain of an expression that is only a name, or attributes read from a name (`helpers.clean`). Return
+    None for any other expression."""
     attributes = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -38,7 +39,8 @@ class Names(Protocol):
 
 
 class Segment(NamedTuple):
-    """A part of a normal form that is an aside, so that it counts only if this kind of aside counts."""
+    """A part of a normal form that is an aside, such as a docstring. It enters a digest only if some code may read
+    asides of this kind."""
 
     kind: Aside
     text: str
@@ -94,7 +96,7 @@ class Piece:
     texts: dict[str, None] = field(default_factory=dict)
 
     def text(self, kinds: frozenset[Aside]) -> str:
-        """Return the normal form with only these kinds of asides."""
+        """Return the normal form with only these kinds of asides (docstrings, annotations, the function's name)."""
         return "".join(
             segment if isinstance(segment, str) else segment.text
             for segment in self.segments

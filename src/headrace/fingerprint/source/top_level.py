@@ -97,7 +97,7 @@ class TopLevel:
 
 
 def executed(statement: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a statement that run when its module is imported. Nodes inside functions don't."""
+    """Yield the nodes of a statement that run when its module is imported. Nodes inside functions are left out."""
     rest = [statement]
     while rest:
         node = rest.pop()

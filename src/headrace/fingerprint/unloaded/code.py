@@ -124,8 +124,8 @@ class Static:
         self._add(node, source, path, source.tree.body)
 
     def _check_loaded(self, node: Node, source: Source, path: str, name: str) -> None:
-        """If the module is already loaded, check that its source still compiles to the loaded function. If it doesn't,
-        record that outputs may not be reused."""
+        """If the module at `path` is already loaded and `name` is a function in it, check that the source still
+        compiles to this function. If it doesn't, record that outputs may not be reused."""
         for scope in self.loaded.get(path, ()):
             value = scope.get(name)
             is_here = isinstance(value, FunctionType) and value.__code__.co_filename == path

@@ -48,8 +48,8 @@ class Loading:
         self._imports: dict[str, list[str]] = {}
 
     def acting(self, targets: Sequence[Target], importer: str | None) -> list[tuple[str, list[ast.stmt]]]:
-        """Return the statements that act when `targets` are imported, grouped by file, in the order in which the files
-        are loaded.
+        """Return the statements that run when `targets` are imported and may change values of other modules, grouped by
+        file, in the order in which the files are loaded.
 
         The modules that `importer` itself loads come first. Of their statements, only those that may have changed the
         targets are returned.
@@ -63,8 +63,8 @@ class Loading:
         return [(file, statements) for file, statements in acting if statements]
 
     def elsewhere(self, importer: str, home: str) -> Iterator[tuple[str, ast.stmt]]:
-        """Yield the statements that act on names of the module `home` from other modules. Only modules that `importer`
-        loads are searched. Each statement is yielded with its file."""
+        """Yield the statements of other modules that may change values of the module `home`. Only modules that
+        `importer` loads are searched. Each statement is yielded with its file."""
         for file in self._loaded([importer]):
             for act in self._of(file):
                 if home in act.touches and file != home:

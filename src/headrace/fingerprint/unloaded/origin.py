@@ -27,8 +27,8 @@ class Origin(NamedTuple):
 
 
 def origin(sources: Sources, scope: Scope, name: str, value: object) -> Origin:
-    """Return the module that binds a value, found by following `from ... import` from module to module. A module is
-    followed only if it holds the same value."""
+    """Return the module that binds a value, and the value's name in it. To find it, `from ... import` is followed from
+    module to module, beginning with `name` in `scope`, as long as the next module holds the same value."""
     seen = set()
     while True:
         source = sources.of_globals(scope)

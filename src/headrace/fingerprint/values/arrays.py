@@ -133,7 +133,7 @@ def _arrow(value: Any, arrow: Any) -> Read | None:
 
 
 def _dictionaries(column: Any, arrow: Any) -> list[object]:
-    """Return the dictionaries of a dictionary-encoded column. The order of the entries matters, and also entries that
+    """Return the dictionaries of a dictionary-encoded column. The order of the entries matters, and so do entries that
     no row uses."""
     if not arrow.types.is_dictionary(column.type):
         return []

@@ -69,8 +69,8 @@ class Encoded:
 class Values:
     """Encodes values.
 
-    `owner` returns the owner of a class. `name` returns the name of a function, class or module, by which these are
-    sorted in sets. `module` returns the name under which a module is imported. `symbol` returns whether only the name
+    `owner` returns the owner of a class. `name` returns the name of a function, class or module, for sorting the
+    elements of sets. `module` returns the name under which a module is imported. `symbol` returns whether only the name
     of a value counts, as for a distribution's function.
     """
 
@@ -94,8 +94,8 @@ class Values:
     def encode(self, value: object, *, states: bool = False) -> Encoded:
         """Return a value's digest. The number of steps is limited for each value, and for all values together.
 
-        With `states`, the instances of distributions' classes in it are read too: by the state that pickle would store.
-        If some of this state can't be read, they are left unread.
+        With `states`, instances of distributions' classes inside the value are read too, by the state that pickle would
+        store. If something in the value still can't be read, the result is the same as without `states`.
         """
         known = self._known.get((id(value), states))
         if known is None:
@@ -114,14 +114,14 @@ class Values:
 
 
 class _Leave:
-    """An entry of the reading stack. It marks the place where the reading of a container ends."""
+    """An entry of the stack of an `_Encoder`. It marks the place where the reading of a container ends."""
 
     def __init__(self, key: int) -> None:
         self.key = key
 
 
 class _Mark:
-    """An entry of the reading stack. It holds bytes that are written unchanged."""
+    """An entry of the stack of an `_Encoder`. It holds bytes that are written unchanged."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -48,7 +48,10 @@ class CardMaker:
         self._unread: dict[str, None] = {}
 
     def card_of(self, word: str | None, words: str | None = None) -> Card:
-        """Return the card of a run's model, or of the model that an address names.
+        """Return a model's card. `word` is a run (by default the last one) or an address, such as `model:churn:3`.
+
+        `words` names the run's task that made the model, or a part of the task's output; by default the card is about
+        the run's last model.
 
         Raises:
             NotFoundError: there is no such run, task or version, or it has no model.
@@ -65,7 +68,7 @@ class CardMaker:
         return self.card(made[0], self._words(*made, version.out), version)
 
     def _words(self, run: str, task: str, ref: Ref) -> str:
-        """Return the name that a command uses for an artifact in a task's output."""
+        """Return what a command calls an artifact in a task's output: the task, or a part, such as `fit.model`."""
         rest = [(task, self.run(run).out(task))]
         for words, each in rest:
             if each is not None and each.digest == ref.digest:
@@ -77,7 +80,8 @@ class CardMaker:
         return task
 
     def card(self, run_id: str | None, words: str | None = None, version: VersionView | None = None) -> Card:
-        """Return the card of a run's model. `version` is the registered version that the user asked for, or None.
+        """Return the card of a run's model. `words` are as in `card_of`. `version` is the registered version that the
+        user asked for, or None.
 
         Raises:
             NotFoundError: there is no such run or task, or it has no model.
@@ -132,7 +136,7 @@ class CardMaker:
         )
 
     def _registered_by(self, run: Material) -> str | None:
-        """Return the name that a command uses for the last model that a run has registered, or None."""
+        """Return what a command calls the last model that a run has registered, such as `fit.model`, or None."""
         versions = [each for each in self._views.versions("model") if each.run == run.view.run]
         newest = max(versions, key=lambda each: each.at, default=None)
         made = None if newest is None else named.maker(self._views, newest)
@@ -253,8 +257,7 @@ class CardMaker:
         ]
 
     def _seeds(self, run: Material, task: str) -> dict[str, str]:
-        """Return the seeds among a task's arguments, and the seeds among the library's parameters that the task's
-        report lists."""
+        """Return the seeds among a task's arguments and among the parameters that the task's report lists."""
         arguments = _arguments(run, task, self._load)
         seeds = {key: value for key, value in arguments.items() if key.endswith(SEEDS)}
         for ref in report_refs(run.out(task)):
@@ -363,7 +366,7 @@ def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
 def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:
     """Return the values that a task was called with, as short texts. Outputs of other tasks are left out.
 
-    Defaults of arguments that were not passed are added, as far as they are part of the code's key.
+    Defaults of arguments that were not passed are added if the record of the stage's code has them.
     """
     node, stage = run.node(task), run.stage(task)
     arguments: dict[str, str] = {}
@@ -407,8 +410,8 @@ def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
 
 
 def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]:
-    """Yield the warnings for users of the model that follow from the record. Limits that reports state are not
-    included."""
+    """Yield warnings for users of the model, such as that no report judges it, as far as the record shows a reason for
+    them. Limits that the reports themselves state are not included."""
     if not results:
         yield "No report judges this model: nothing here says how good it is."
     elif all(each.report.passed is None for each in results):

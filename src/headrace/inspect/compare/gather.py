@@ -91,7 +91,8 @@ def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison
 
 
 def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool | None) -> Comparison:
-    """Return the comparison with intervals for the differences of metrics, if both runs judged the same rows."""
+    """Return the comparison. If a run judged the same rows as the first run, the differences between the metrics of
+    these two runs get intervals."""
     tasks = dict.fromkeys(metric.task for metric in found.metrics if metric.source == "report")
     pairings = {
         (task, place): pair(runs[0], run, task, load, asked=asked)

@@ -1,7 +1,7 @@
 """Computes the differences between metrics that two runs have for the same rows, with intervals of the differences.
 
-Both numbers come from the same resamples (`evaluate.paired`), so the interval of their difference is far narrower than
-the interval of each number suggests.
+The metrics of both runs are computed from the same resamples of the rows (`evaluate.paired`), so the interval of their
+difference is far narrower than the interval of each metric suggests.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Pairing(Struct, frozen=True, kw_only=True):
 def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool | None) -> Pairing:
     """Return the differences between the metrics of a task in two runs.
 
-    If `asked` is True, predictions of any number of rows are paired; if None, only up to `AUTO_ROWS`;
-    if False, none. Runs that judged different rows are found in any case.
+    If `asked` is True, predictions of any number of rows are paired; if None, only up to `AUTO_ROWS`; if False, none.
+    If the runs judged different rows, the result says so in any case.
     """
     refs = _predictions(first, task), _predictions(other, task)
     if refs[0] is None or refs[1] is None or (asked is False and _is_same_test(first, other, task)):
@@ -101,7 +101,7 @@ def _predictions(run: Material, task: str) -> Ref | None:
 
 def _is_same_test(first: Material, other: Material, task: str) -> bool:
     """Return whether two runs surely judged the same rows, without loading predictions: the same evaluation judged the
-    same table by the same target. If the model names the target, this isn't sure."""
+    same table by the same target. If no target was passed, so that each model names its own, return False."""
     mine, theirs = first.rows[task], other.rows[task]
     if mine.inputs is None or theirs.inputs is None or mine.code is None or mine.code != theirs.code:
         return False
@@ -115,8 +115,8 @@ def _is_told(table: Any) -> bool:
 
 
 def are_apart(mine: Any, theirs: Any) -> bool:
-    """Return whether the predictions of two runs are for different rows: for rows of other numbers, or with other
-    targets."""
+    """Return whether the predictions of two runs are for different rows: the numbers of the rows differ, or their
+    targets do."""
     import pyarrow as pa  # noqa: PLC0415  0.2 s, only where there are predictions
     import pyarrow.compute as pc  # noqa: PLC0415  likewise
 

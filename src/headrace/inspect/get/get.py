@@ -216,7 +216,9 @@ def task_and_path(words: str) -> tuple[str, str]:
 
 
 def _of_version(version: VersionView, path: str, word: str) -> Ref:
-    """Return a version's artifact or a part of it, or the preparation that was registered with it."""
+    """Return a version's artifact, or its part at `path`. The path `preparation` means the preparation that was
+    registered with the version, if there is one and the artifact has no part of this name. `word` is the version's
+    address, for errors."""
     if path == "preparation" and version.preparation is not None and path not in (version.out.names or ()):
         return version.preparation
     return part_of(version.out, path, word)
@@ -244,9 +246,9 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
     """Write an artifact in its own format to a file, or to a folder if the artifact is a folder; return the path.
 
     If `to` is None, the file is written to the current folder; its name is `name` with the suffix of its format. A
-    LightGBM model is written as the text that LightGBM reads, without what a scikit-learn model holds in addition to
-    the trees. Any other value with parts is written as JSON, if all its parts are plain. `inside` is the beginning of a
-    `headrace get` command that errors use to name a part.
+    LightGBM model is written as the text that LightGBM reads; what else the model holds (such as the class labels of an
+    `LGBMClassifier`) is left out. Any other value with parts is written as JSON, if all its parts are plain. `inside`
+    is the beginning of a `headrace get` command that errors use to name a part.
 
     Raises:
         UsageError: the file can't be written, or one of the parts has a format of its own.
@@ -276,8 +278,9 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
 
 
 def _alone(ref: Ref, to: Path | None, inside: str) -> str:
-    """Return a text that says how to get a part of an artifact by itself. It names the parts that have the format of
-    `to`, or all parts if no part has that format. Return an empty text if the artifact has no such parts."""
+    """Return a hint with the commands that get single parts of an artifact: the parts that have the format of `to`, or
+    all parts if none has that format. Return an empty text if the artifact has no named parts, or if its parts have no
+    meaning by themselves."""
     if ref.codec in OPAQUE:
         return ""
     named_parts = dict(zip(ref.names or (), ref.parts or (), strict=False))

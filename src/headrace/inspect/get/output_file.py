@@ -24,11 +24,11 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     the file is moved when the block ends.
 
     If `to` names an existing file, that file is overwritten. If `to` is a folder, or None for the current folder, the
-    artifact's own `name` is used. Anybody may have chosen that name, so it can't lead to another folder, be a hidden
+    file is called `name` there. Anybody may have chosen that name, so it can't lead to another folder, be a hidden
     file, or overwrite a file.
 
     Raises:
-        UsageError: the file can't be written, or another file with the artifact's own name exists already.
+        UsageError: the file can't be written, or the folder already has another file called `name`.
     """
     _check_path(to)
     is_told = to is not None and not to.is_dir()
@@ -89,8 +89,8 @@ def plain_name(name: str) -> str:
 
 
 def _pour(aside: Path, path: Path) -> None:
-    """Copy the temporary file to a device, such as a pipe. Libraries can't write to a pipe directly, since they seek in
-    the file that they write."""
+    """Copy the temporary file `aside` to the device `path`, such as a pipe. Libraries can't write to a pipe directly,
+    since they seek in the file that they write."""
     with aside.open("rb") as file, path.open("wb") as device:
         shutil.copyfileobj(file, device)
 

@@ -96,8 +96,8 @@ Number = TypeVar("Number", int, float)
 def kept(values: Sequence[float], limit: int = MAX_POINTS) -> Sequence[int]:
     """Return the indexes of at most `limit` values to draw.
 
-    They are the first and the last value, and the least and the greatest of each group of neighbours, so that no spike
-    is lost. NaN is left out of a group that has numbers.
+    The values are divided into groups of neighbours. The indexes are those of the first and the last value, and of the
+    least and the greatest value of each group, so that no spike is lost. NaN is left out of a group that has numbers.
 
     >>> kept([1.0, 2.0, 9.0, 2.0, 1.0, 0.0, 1.0, 1.0], 6)
     [0, 2, 4, 5, 7]

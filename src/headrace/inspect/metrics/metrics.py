@@ -121,8 +121,11 @@ def readings(views: Views, run: str, load: Load) -> list[Reading]:
 
 
 def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[Reading]:
-    """Yield each number of a task once. If the task's report has the same number, only the report's number is yielded,
-    with the other number's name in `also`."""
+    """Yield each number of a task once: `its` are all numbers of the task by name, and `told` those of its reports.
+
+    If a logged or returned number is the same number as one of a report, only the report's is yielded, with the other
+    number's name in `also`.
+    """
     also: dict[str, list[str]] = {name: [] for name in told}
     for name, each in its.items():
         fact = _fact_of(each, told)
@@ -204,10 +207,10 @@ def _plain(value: Any) -> float | None:
 
 
 def _with_intervals(found: Mapping[str, float]) -> dict[str, tuple[float, float | None, float | None]]:
-    """Return the numbers with intervals: `auc.value`,
-    `auc.low` and `auc.high` become one number `auc` with its interval.
+    """Return each number as a tuple: its value and the two ends of its interval.
 
-    Other numbers have no interval.
+    The numbers `auc.value`, `auc.low` and `auc.high` become one number `auc` with an interval. For any other number,
+    the ends are None.
     """
     ends = ("value", "low", "high")
     stems = {

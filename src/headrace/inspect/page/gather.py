@@ -35,7 +35,8 @@ MAX_CHARACTERS = 20_000
 
 
 def run_facts(project: Project, views: Views, run_id: str | None, *, now: float) -> RunFacts:
-    """Return the facts of a run. Bars of running attempts end at `now` (Unix seconds), if a driver holds the run.
+    """Return the facts of a run. If a driver holds the run, the attempts that still run are shown as ending at `now`
+    (Unix seconds).
 
     Raises:
         NotFoundError: there is no such run.
@@ -174,7 +175,8 @@ def _told(views: Views, run: str, store: Store) -> Iterator[Reading]:
 
 
 def _measured(found: Iterable[Reading], stages: Mapping[str, str], omitted: list[str]) -> Iterator[Measured]:
-    """Yield the numbers by task."""
+    """Yield the numbers of each task. If a task has too many, some are left out, and `omitted` gets a sentence that
+    says so."""
     by_task: dict[str, list[Reading]] = {}
     for each in found:
         by_task.setdefault(each.task, []).append(each)

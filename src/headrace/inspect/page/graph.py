@@ -27,8 +27,8 @@ MARKS = {
 
 
 def graph(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:
-    """Return a drawing of the tasks. The elements of a map are drawn as a stack under the map. Each box links to its
-    place in `anchors`."""
+    """Return a drawing of the tasks. The elements of a map are drawn as a stack under the map. Each box links to the
+    place on the page that `anchors` has for its task."""
     nodes = [task for task in tasks if task.parent is None][:MAX_NODES]
     names = {task.name for task in nodes}
     edges = [(need, task.name) for task in nodes for need in task.needs if need in names]

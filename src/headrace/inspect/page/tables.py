@@ -14,8 +14,8 @@ from headrace.report.numbers import bracketed
 MAX_ROWS = 2000
 MAX_COLUMNS = 12
 FEW = 4
-"""If there are at most this many tasks, the table of their numbers has a column for each task, instead of a row, as
-soon as there are more than `MAX_COLUMNS // 2` numbers."""
+"""The table of the numbers of at most this many tasks has a column for each task, instead of a row, if there are more
+than `MAX_COLUMNS // 2` numbers."""
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
@@ -77,8 +77,8 @@ def _task_row(task: TaskFacts, anchors: Mapping[str, str], numbers: Sequence[Tas
 
 
 def measured_tables(measured: Sequence[Measured]) -> Markup:
-    """Return the numbers of a stage's tasks as tables. Each of several tasks is a row, or a column if there are many
-    numbers. The numbers of a single task are put into as few rows as possible."""
+    """Return the numbers of a stage's tasks as tables. If there are several tasks, each is a row, or a column if there
+    are many numbers. The numbers of a single task are put into as few rows as possible."""
     if len(measured) == 1:
         return tag("div", _single(measured[0].values), class_="tables")
     values_by_task = {each.task: _bracketed(each.values) for each in measured}
@@ -91,10 +91,10 @@ def measured_tables(measured: Sequence[Measured]) -> Markup:
 
 
 def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, str]]:
-    """Return a value and the ends of its interval (`auc.value`, `auc.low`, `auc.high`) as one entry:
-    the value and a text.
+    """Return the numbers, with each value and the ends of its interval joined to one entry.
 
-    If the interval is only the value itself, as for a count, the interval is left out.
+    `auc.value`, `auc.low` and `auc.high` become the entry `auc`: a tuple of the value, and its interval as a text. If
+    both ends are equal, as for a count, the entry is only the value. Other numbers stay as they are.
     """
     entries: dict[str, float | tuple[float, str]] = {}
     for name, value in values.items():

@@ -88,7 +88,8 @@ class Database(Protocol):
         """Begin a series of lookups that may share one snapshot. `end_reading` ends the series."""
 
     def end_reading(self) -> None:
-        """End the shared snapshot: later reads also see what other processes have stored since the snapshot began."""
+        """End the series of lookups that `begin_reading` began. Later reads also see what other processes have stored
+        since then."""
 
     def troubles(self) -> AbstractContextManager[None]:
         """Return a context that turns the database's exceptions into a `LedgerError` with a hint."""
@@ -104,7 +105,8 @@ class Database(Protocol):
         not judged."""
 
     def hurry(self) -> None:
-        """From now on, wait only briefly for a slow or broken connection: the caller's work is done or given up."""
+        """From now on, wait only briefly for a slow or broken connection. To be called before `close`, when nothing
+        important is left to write."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -57,7 +57,8 @@ class FileLeases:
         self.folder = folder
 
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> FileLease:
-        """Take a run's lease for this process, and return it."""
+        """Take a run's lease for this process, and return it. If another process holds the lease, raise `LeaseHeld`: at
+        once if `is_patient` is False, otherwise after `PATIENCE_S`."""
         path = self._path(run)
         try:
             while True:

@@ -25,8 +25,8 @@ SCRIPTS = Path(__file__).with_name("migrations")
 
 
 def migrate_file(path: Path, schema: int = SCHEMA) -> None:
-    """Bring the ledger at `path` to the version `schema`. If two processes try at the same time, the second one changes
-    nothing."""
+    """Bring the ledger at `path` to the version `schema`. If two processes do this at the same time, the second one
+    changes nothing."""
     with begin(path) as connection:
         upgrade(connection, revision(schema))
         connection.execute(text(f"PRAGMA user_version={schema}"))
@@ -34,7 +34,8 @@ def migrate_file(path: Path, schema: int = SCHEMA) -> None:
 
 @contextmanager
 def begin(path: Path) -> Iterator[Connection]:
-    """Return a transaction that holds the write lock from its start, and that also covers changes to the schema."""
+    """Return a context with a connection to the file, in one transaction. The transaction holds SQLite's write lock
+    from its start, and also covers changes to the schema."""
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
 
     @event.listens_for(engine, "begin")

@@ -11,12 +11,14 @@ from headrace.ledger.database.database import Database
 def connect(address: Address, *, project: str = "") -> Database:
     """Return a connection to a ledger, and create the ledger if it is missing.
 
-    An older ledger is migrated if it is a file. On a server it isn't, since drivers with an older Headrace may use it.
+    A ledger that has the tables of an older Headrace is migrated if it is a file. A ledger on a server isn't migrated,
+    since drivers with the older Headrace may still use it.
+
     `project` is the name of the project that must own the ledger. If the ledger has no owner, this project becomes its
     owner.
 
     Raises:
-        ConfigError: there is no such kind of ledger, or the ledger belongs to another project.
+        ConfigError: the address names no known kind of ledger, or the ledger belongs to another project.
         LedgerVersionError: a newer Headrace wrote the ledger, or the ledger is on a server and has the tables of an
             older Headrace.
         LedgerError: the ledger can't be read or created, or the database isn't a ledger.

@@ -186,7 +186,8 @@ class PostgresDatabase:
         return link_to(self.url)
 
     def hurry(self) -> None:
-        """From now on, wait only briefly for a slow or broken connection: the caller's work is done or given up."""
+        """From now on, wait only briefly for an answer, and don't replace a broken connection. To be called before
+        `close`, when nothing important is left to write."""
         self._patience_s = 0.0
         self._link.hurries = True
 

@@ -62,7 +62,8 @@ class Link(psycopg.Connection[Any]):
             raise
 
     def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Pass on what psycopg waits for, and check the time limits whenever nothing has come for 0.1 s."""
+        """Yield what `gen` yields (what psycopg waits for), and return what `gen` returns. Check the time limits
+        whenever nothing has come for 0.1 s."""
         began, wait, looked = 0.0, None, 0.0
         try:
             state = next(gen)
@@ -95,7 +96,8 @@ class Link(psycopg.Connection[Any]):
 
 
 def answers(url: str) -> bool:
-    """Return whether a server accepts a new connection, which takes several messages in both directions."""
+    """Return whether a server accepts a new connection. For this, the server must answer several messages, so a stopped
+    server doesn't pass the check."""
     try:
         psycopg.connect(url, **(options(url) | {"connect_timeout": REACH_S})).close()
     except psycopg.Error:

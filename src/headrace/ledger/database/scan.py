@@ -69,8 +69,8 @@ def pages(
     but: Callable[..., bool] | None = None,
     **after: object,
 ) -> Iterator[T]:
-    """Yield rows page by page, in the order of the key columns in `after`. Each of these columns is given with a value
-    that comes before all others. A row is left out if `but` returns True for its key."""
+    """Yield rows page by page, in the order of the key columns in `after`, beginning after the key that `after` gives.
+    A row is left out if `but` returns True for its key."""
     while True:
         with db.troubles():  # around the query only, so that errors of the caller pass unchanged
             found = db.execute(text, (*fixed, *after.values(), PAGE))

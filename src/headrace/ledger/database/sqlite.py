@@ -87,7 +87,7 @@ class SqliteDatabase:
             self._db.execute("BEGIN")
 
     def end_reading(self) -> None:
-        """End the transaction that lookups share."""
+        """End the transaction that `begin_reading` began."""
         if self._db.in_transaction:
             self._db.execute("COMMIT")
 
@@ -253,7 +253,7 @@ def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerErro
     if code == sqlite3.SQLITE_ERROR:  # our statements are right, so a table is missing or has other columns
         return LedgerDamaged(
             f"the ledger `{path}` isn't in the expected form: {_said(error)}",
-            hint="`headrace fsck` says whether it is damaged; if another release has changed it, use that",
+            hint="`headrace fsck` says whether it is damaged; if another release has changed it, use that release",
         )
     if code == sqlite3.SQLITE_CORRUPT or _NO_TEXT in str(error):
         return LedgerDamaged(

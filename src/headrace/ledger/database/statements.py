@@ -3,10 +3,10 @@
     sql = statements("sqlite")
     db.execute(sql.RUN_BY_ID, (run,))
 
-The file is read once, when the first ledger is opened. A statement is put together when it is first used. SQLAlchemy
-could check the statements, but takes longer to import than a small pipeline takes to run. So the statements and their
-names are not checked here. `tests/ledger/test_statements.py` finds names that are missing or unused, and lets each
-database prepare each statement.
+The file is read when the first ledger is opened, and not again. A statement is put together when it is first used.
+SQLAlchemy could check the statements, but takes longer to import than a small pipeline takes to run. So the statements
+and their names are not checked here. `tests/ledger/test_statements.py` finds names that are missing or unused, and lets
+each database prepare each statement.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Statements:
         return text
 
     def names(self) -> list[str]:
-        """Return the names of all statements, in the order of the file."""
+        """Return the names of all statements, in the order of `ledger.sql`."""
         return list(self._written)
 
     def parameters(self, name: str) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class Statements:
         return [getattr(self, name) for name in self._written if name.startswith("CREATE_")]
 
     def _plain(self, name: str) -> str:
-        """Return a statement in one line, without comments, with the dialect's own words."""
+        """Return a statement in one line, without comments, and with the words in braces replaced as in `WORDS`."""
         if name not in self._written:
             raise AttributeError(f"`{FILE.name}` has no statement `{name.lower()}` for {self._dialect}")
         lines = [line for line in self._written[name].splitlines() if not line.startswith("--")]
@@ -94,5 +94,5 @@ def _picking(names: Sequence[str]) -> Callable[[Mapping[str, object]], tuple[obj
 
 @cache
 def statements(dialect: Dialect) -> Statements:
-    """Return a dialect's statements. The file is read only once."""
+    """Return the statements of `ledger.sql` in a dialect. The file is read only at the first call for a dialect."""
     return Statements(dialect)

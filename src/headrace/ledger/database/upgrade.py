@@ -49,8 +49,8 @@ def migrate(address: Address) -> Migrated:
 
 @contextmanager
 def begin_shared(url: str) -> Iterator[Connection]:
-    """Return a transaction on a server that can also change tables. Other processes that want to change tables wait
-    until the transaction ends."""
+    """Return a context with a connection to a server, in a transaction that may change tables. Other processes that
+    want to change tables wait until the transaction ends."""
     import psycopg  # noqa: PLC0415  (an optional dependency)
 
     from headrace.ledger.database.postgres_opening import LOCK  # noqa: PLC0415  (it imports psycopg)

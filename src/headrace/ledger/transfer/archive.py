@@ -55,8 +55,9 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class Head(Struct, frozen=True, kw_only=True):
-    """The head of an archive: its format, versions, time and project. `columns` lists each table's columns, in the
-    order of a row's values."""
+    """The head of an archive: its format, three versions (of the format, of the ledger's tables, and of Headrace), the
+    time of the export (`made`), and the project's name. `columns` lists each table's columns, in the order of a row's
+    values."""
 
     format: str
     version: int
@@ -99,7 +100,7 @@ class Writer:
         self._head = self._add_bytes(HEAD, msgspec.json.encode(head))
 
     def rows(self, name: str, records: Iterable[Record]) -> None:
-        """Write a part with these rows."""
+        """Write these records as the part `name` of the archive."""
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
             squeeze = zlib.compressobj(1)
             for record in records:

@@ -109,7 +109,7 @@ def shapes(archive: Archive) -> dict[str, Shape]:
 
 
 class Arrival:
-    """A check of one archive. Afterwards `tables` holds the archive's artifacts that are tables."""
+    """A check of one archive. After `look`, `tables` holds the archive's artifacts that are tables."""
 
     def __init__(self, archive: Archive, beat: Callable[[], None] = lambda: None) -> None:
         self._archive = archive
@@ -216,7 +216,8 @@ class Arrival:
             each = rest.pop()
             named = each.nonce is None or ID.fullmatch(each.nonce)
             if not (DIGEST.fullmatch(each.digest) and named and each.size >= 0):
-                raise _Wrong(f"an artifact has the name `{each.digest[:80]}.{each.nonce}`")
+                wrong = f"`{each.digest[:80]}.{each.nonce}`, {each.size} bytes"
+                raise _Wrong(f"an artifact has an invalid name or size: {wrong}")
             data = each.inline
             if data is not None and (len(data) != each.size or blake3(data).hexdigest() != each.digest):
                 raise _Wrong(f"the bytes of artifact `{each.digest[:12]}` don't have its digest")
@@ -231,7 +232,7 @@ class Arrival:
             match row:
                 case [str(digest), str(nonce), int(size)] if table == "named" and size >= 0:
                     if not (DIGEST.fullmatch(digest) and ID.fullmatch(nonce)):
-                        raise _Wrong(f"a blob has the name `{digest[:80]}.{nonce}`")
+                        raise _Wrong(f"a blob has an invalid name, `{digest[:80]}.{nonce}`")
                 case _:
                     raise _Wrong("there is a row that names no blob")
 
@@ -241,9 +242,9 @@ class Arrival:
             match row:
                 case [str(run), str(log), int(start), bytes()] if table == "log" and run in ids and start >= 0:
                     if not LOG.fullmatch(log):
-                        raise _Wrong(f"a log has the name `{log[:80]}`")
+                        raise _Wrong(f"a log has an invalid name, `{log[:80]}`")
                 case _:
-                    raise _Wrong("there is a row that is no log of a run in it")
+                    raise _Wrong("a row isn't a log of a run in the archive")
 
 
 OF_TABLES = intent.TABLES - {"joined"}  # a joined table has no bytes of its own

@@ -2,12 +2,13 @@
 
     backups = Backups(store)
     backups.add(ledger, stores, head, lease)
-    backups.keep(7)
+    backups.keep(7, lease, schema=SCHEMA)
     with backups.archive(backups.find(), schema=SCHEMA) as archive: ...
 
-A snapshot is an archive without blobs, and is stored as a blob itself. A snapshot counts only if the store's spool has
-a note about it. The note is written last, when everything that the snapshot needs is durable. So if a backup is killed,
-the earlier snapshots stay intact. A blob that the store already has is not copied again.
+A snapshot is an archive without blobs, and is stored as a blob itself. A snapshot counts only if the store also has a
+note about it (in the spool, where other stores keep the reports of workers). The note is written last, when everything
+that the snapshot needs is durable. So if a backup is killed, the earlier snapshots stay intact. A blob that the store
+already has is not copied again.
 """
 
 from __future__ import annotations
@@ -185,8 +186,8 @@ class Backups:
         return tuple(each.name for each in past), deleted
 
     def _names(self, snapshot: Snapshot, into: Inventory, *, schema: int, is_kept: bool) -> None:
-        """Add the blobs that a snapshot needs to `into`. If the snapshot is damaged, raise if `is_kept` is True;
-        otherwise skip the snapshot."""
+        """Add to `into` the blobs that a snapshot needs. If the snapshot is damaged, raise an error if `is_kept` is
+        True; otherwise skip the snapshot."""
         try:
             with self.archive(snapshot, schema=schema) as archive:
                 into.add((digest, nonce, 0, size) for digest, nonce, size in archive.named())

@@ -23,7 +23,8 @@ Read = Callable[[str, Span], Iterator[bytes]]
 run's logs."""
 
 Sizes = Callable[[str], Mapping[str, int]]
-"""A function that returns, by name, the sizes in bytes of those worker logs of a run that are on this machine."""
+"""A function that takes a run's id, and returns the sizes in bytes, by name, of the run's worker logs on this
+machine."""
 
 
 def write_printed(db: Database, writer: Writer, written: Iterable[RunRecord], read: Read, sizes: Sizes) -> None:
@@ -66,8 +67,8 @@ def _whole(spans: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, i
 
 
 def bring_printed(archive: Archive, part: str, places: Sequence[Logs]) -> None:
-    """Store the printed output of one run, whose rows are in `part`. The first of `places` gets all of the output. The
-    other places get each log only up to the log's first gap."""
+    """Store the printed output of one run, whose rows are in `part`. The first of `places` gets all output that the
+    archive has. The archive may lack some bytes of a log: the other places get the log only up to the first gap."""
     name = f"{LOGS}{part.removeprefix(RUNS)}"
     if not archive.has(name):
         return

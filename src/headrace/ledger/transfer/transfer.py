@@ -167,7 +167,7 @@ class Importer:
     # -- rows that are already here -------------------------------------------------------------------------------
 
     def _compare(self, db: Database) -> tuple[list[str], int]:
-        """Return the parts of runs that the ledger lacks, and the number of runs that the ledger already has.
+        """Return the archive's parts whose runs the ledger lacks, and how many of its runs the ledger already has.
 
         Raises:
             UsageError: a run or a standing row in the archive differs from the ledger's.
@@ -288,8 +288,8 @@ class Importer:
         return self._written
 
     def _there(self, db: Database, fresh: Sequence[str]) -> Imported | None:
-        """After the server's answer was lost, find out whether the transaction was committed. If so, return what was
-        written, otherwise None."""
+        """After the server's answer was lost, find out whether the import's transaction was committed. If so, return
+        what was written, otherwise None."""
         if not fresh:
             return None
         _, run_id, *_ = self._shape["runs"].values(next(self._archive.rows(fresh[0]))[1])

@@ -1,6 +1,6 @@
 """The checker: finds faults in the ledger and the stores, each with its reason, and repairs those that can be repaired.
 
-    found = Checker(ledger, stores).check(repair=True)
+    found = Checker(ledger, stores).check(repair=True, now=time.time())
     [problem.what for problem in found.problems]
 
 Repair copies a blob that is damaged in one region from another region. A blob that no region has whole is copied from
@@ -86,7 +86,8 @@ class Bad(Struct):
 
     @property
     def backup(self) -> str:
-        """The beginning of the advice for a blob that a backup may have. A restore only brings blobs that are gone."""
+        """The beginning of the advice for a blob that a backup may have. A restore only brings missing blobs, so a
+        damaged blob must be deleted first."""
         return _BACKUP if self.is_missing else f"delete it from the store, then {_BACKUP}"
 
     @property
@@ -96,8 +97,8 @@ class Bad(Struct):
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """The result of a check: the problems, and what was checked. Drafts and orphans are no faults: the garbage
-    collector deletes them."""
+    """The result of a check: the problems, and what was checked. Drafts (unfinished files) and orphans (blobs that no
+    row names) are no faults: the garbage collector deletes them."""
 
     problems: tuple[Problem, ...]
     is_deep: bool
@@ -119,8 +120,8 @@ class Checker:
         self._stores = stores
 
     def check(self, *, deep: bool = False, repair: bool = False, now: float) -> Checked:
-        """Check that the ledger is consistent, and that each blob that the ledger names is stored with its size. With
-        `deep`, also check all blobs against their digests, and each run's rows against its events.
+        """Check that the ledger is consistent, and that each blob that the ledger names is stored with the right size.
+        With `deep`, also check all blobs against their digests, and each run's rows against its events.
 
         Raises:
             LedgerError: the garbage collector is at work.
@@ -225,7 +226,7 @@ class Checker:
                     each.elsewhere |= regions[run] - self._stores.keys()
 
     def _wrong(self, region: str, generation: Generation, size: int, found: int | None, *, deep: bool) -> str | None:
-        """Return what is wrong with a region's replica, or None."""
+        """Return what is wrong with a region's replica, or None. `found` is its size in the store."""
         if found != size:
             return f"it has {found} bytes in the store, and had {size}"
         if deep:
@@ -257,7 +258,7 @@ class Checker:
         self, equal: tuple[str, str], generation: Generation, wrong: Mapping[str, str], *, repair: bool
     ) -> Problem:
         """Return the problem that no region has a blob whole, although another generation has the same bytes. With
-        `repair`, copy these bytes to where the blob was."""
+        `repair`, copy these bytes over each damaged copy, or to the other generation's region if there is no copy."""
         (digest, nonce), (other, region) = generation, equal
         why, mended = next(iter(wrong.values()), MISSING), None
         if repair:
@@ -326,7 +327,8 @@ _OUTCOMES = Reader(_Outcome)
 
 
 def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
-    """Check a run's events against their numbers and its rows against its events, in one snapshot."""
+    """Yield the problems of a run: events that are lost or can't be read, and tasks whose rows lack the output that the
+    events record. All is read in one snapshot."""
     sql = db.sql
     with db.snapshot():
         count, first, last = db.execute(sql.EVENT_SPAN, (run.number,)).fetchone()
@@ -360,8 +362,8 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
 
 
 def _endings(db: Database, run: int) -> dict[str, str]:
-    """Return the tasks that have an output according to the events since the latest trace, each with the output's
-    digest."""
+    """Return the tasks that have an output according to a run's events, each with the output's digest. If the run was
+    resumed with new code, only the later events count."""
     found: dict[str, str] = {}
     for _, body in scan.events(db, run):
         event = decode_event(body)
@@ -427,7 +429,7 @@ def _results(db: Database, bad: Mapping[Generation, Bad], *, repair: bool) -> It
             yield Problem(
                 about="result",
                 subject=result.task,
-                what=f"its output can't be reused: of a blob that it needs, {found.what}",
+                what=f"its output can't be reused, because of a blob that it needs: {found.what}",
                 hint=found.hint or "`headrace fsck --repair` marks it, so that the task runs again",
                 mended="marked: the task runs again when it is needed" if mends else None,
             )

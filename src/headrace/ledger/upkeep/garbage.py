@@ -70,10 +70,11 @@ class Collected(Struct, frozen=True, kw_only=True):
 
 
 class Out(Struct, frozen=True, kw_only=True):
-    """A run that has an attempt in progress, or a driver but no row yet; and the generations of its bundle.
+    """A run that has an attempt in progress, or that has a driver but no row yet.
 
-    `age_s` is how many seconds the driver has held a run without a row. For all other runs it is None, and `held.since`
-    is when its attempt began.
+    `bundles` are the generations of the run's bundle. `held.since` is when the attempt began or, for a run without a
+    row, when the driver took the lease. `age_s` is how many seconds ago the driver took the lease of a run without a
+    row; it is None for other runs.
     """
 
     held: Held
@@ -149,7 +150,7 @@ class Pass(Struct, kw_only=True):
         self.bytes += blob.size
 
     def result(self) -> Collected:
-        """Return what was deleted, or would be deleted."""
+        """Return what the pass has deleted, or in a dry run would delete."""
         return Collected(
             runs=tuple(each.run.id for each in self.forgotten),
             why={each.run.id: each.why for each in self.forgotten},

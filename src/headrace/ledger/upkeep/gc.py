@@ -135,8 +135,9 @@ class Collector:
 
     def _settle(self) -> None:
         """Wait for transactions that register a version or move a cursor outside of runs. Such a transaction may have
-        checked that a row names its artifact just before this pass deleted the row. So its own row must be written
-        before the pass reads the rows. A transaction that begins later finds no row for its artifact, and is refused.
+        found a row that names its artifact just before this pass deleted that row. It then writes a row of its own,
+        which must be there before the pass reads which artifacts are named. A transaction that begins later finds no
+        row that names its artifact, and is refused.
         """
         self._db.atomically(partial(lock, self._db))
 
@@ -197,8 +198,8 @@ class Collector:
     # -- merging equal generations --------------------------------------------------------------------------------
 
     def _merge(self, pass_: Pass, kept: Sequence[RunRecord]) -> bool:
-        """Make runs name one of several equal generations, and record the others for deletion. Return whether there
-        were equal generations.
+        """Of equal generations, make runs name the same one, and record the others for deletion. Return whether
+        there were equal generations.
 
         A run that has not ended keeps its names: the run's workers know these names, and may outlive the driver.
         """
@@ -219,7 +220,8 @@ class Collector:
         return bool(plan.moves)
 
     def _point(self, run: RunRecord, moves: Mapping[Generation, str]) -> None:
-        """Rewrite a run's rows under its lease. If a driver holds the run, its rows stay as they are."""
+        """Replace generations in a run's rows as `moves` says, under the run's lease. If a driver holds the run, its
+        rows stay as they are."""
         self._lease.renew()
         try:
             held = self._leases.acquire(run.id, COLLECTOR, is_patient=False)
@@ -266,8 +268,8 @@ class Collector:
         return tuple([(digest, nonce) for digest, nonce, *_ in rows if digest == run.bundle])
 
     def _has_just_left(self, *, dry_run: bool) -> bool:
-        """Return whether an earlier pass kept blobs for a later pass to delete within the last `TICK_S`. If the time of
-        that pass is in the future, because the clock was set back, it counts as now."""
+        """Return whether, within the last `TICK_S`, an earlier pass kept blobs for a later pass to delete. If the time
+        of that pass is in the future, because the clock was set back, it counts as now."""
         row = self._db.execute(self._db.sql.CURSOR, (LEFT,)).fetchone()
         left, now = float(row[1]) if row else 0.0, self._ledger.now()
         if left > now and not dry_run:
@@ -277,8 +279,8 @@ class Collector:
     # -- age ------------------------------------------------------------------------------------------------------
 
     def _edge(self, pass_: Pass, store: Store, now: float, grace_s: float) -> float:
-        """Return the time, by a store's clock, before which an unnamed blob belongs to nobody. `now` is a time by the
-        same clock."""
+        """Return a time by a store's clock: an unnamed blob that is older belongs to no run. `now` is the present time
+        by the same clock."""
         edges = [now - grace_s]
         for out in pass_.out:
             ahead_s = 0.0 if out.age_s is not None else out.held.since - now

@@ -14,7 +14,8 @@ from headrace.ledger.inventory import room, scratch
 
 
 class Heirs:
-    """For each result of the forgotten runs, the newest kept run that used the result, and the task of that run.
+    """For each result that one of the runs to forget (`past`) made: the newest of the `kept` runs that used the result,
+    and the task of that run.
 
     The data is kept in a private temporary database on disk, as in `Inventory`.
     """
@@ -46,8 +47,8 @@ class Heirs:
         self._db.close()
 
     def of(self, run: int) -> list[tuple[str, int | None, str | None]]:
-        """Return the keys of a run's results, each with the number of the run that inherits it and the task there.
-        Both are None if no run inherits it."""
+        """Return the keys of a run's results, each with the number of the run that inherits the result, and the
+        task in that run. Both are None if no run inherits the result."""
         found: list[tuple[str, int | None, str | None]] = self._db.execute(
             "SELECT key, heir, task FROM made WHERE run = ?", (run,)
         ).fetchall()

@@ -66,7 +66,7 @@ ANY: Moves = _Any()
 
 
 class Plan(Struct):
-    """The generations to replace: all of them (`moves`), and by a run's number those that the run names (`by_run`)."""
+    """All generations to replace (`moves`), and for each run, by its number, those that the run names (`by_run`)."""
 
     moves: dict[Generation, str] = {}
     by_run: dict[int, dict[Generation, str]] = {}
@@ -120,8 +120,8 @@ def point_run(db: Database, run: int, moves: Moves) -> None:
 
 
 def point_results(db: Database, moves: Moves) -> None:
-    """Rewrite results and the rows of standing tables, which belong to no single run, within the caller's
-    transaction."""
+    """Rewrite results and the rows of standing tables, which belong to no single run, so that they name the generations
+    that stay, within the caller's transaction."""
     mentions, sql = _mentioning(moves), db.sql
     for result in records.results(db):
         if mentions(result.out) and (to := moved(decode_ref(result.out), moves)) is not None:

@@ -49,8 +49,9 @@ class Difference(Struct, frozen=True, kw_only=True):
 class Rows(Struct, frozen=True, kw_only=True):
     """The rows of one run: the run's row, its tasks, and the sizes of the generations that it names (`kept`).
 
-    `results` are the results under those keys of its tasks that were requested. `metrics` are the summaries of what its
-    tasks logged, and `logged` holds the task and event number of each event with logged values.
+    `results` are the reusable results whose keys are those of outputs that the run's tasks made; they are listed by
+    key. `metrics` are the summaries of what the run's tasks logged, and `logged` holds the task and event number of
+    each event with logged values.
     """
 
     run: RunRow
@@ -62,7 +63,8 @@ class Rows(Struct, frozen=True, kw_only=True):
 
 
 class Rebuilt(Struct, frozen=True, kw_only=True):
-    """A run rebuilt from its events. `intents` are the changes of Headrace's own state that its tasks asked for."""
+    """A run rebuilt from its events. `intents` are the changes that the run's tasks asked for, each with its task: to
+    advance a cursor, or to register a model or dataset."""
 
     rows: Rows
     artifacts: Sequence[Ref]

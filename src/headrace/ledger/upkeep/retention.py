@@ -39,8 +39,8 @@ class Past(Struct, frozen=True):
 
 
 def past(runs: Sequence[RunRecord], keep: Keep, now: float) -> list[Past]:
-    """Return the ended runs that no rule keeps, the oldest first, out of all runs. Imported runs are ordered by when
-    they began, not by when they were imported."""
+    """Return the ended runs that no rule keeps, the oldest first; `runs` are all runs of the ledger. Imported runs are
+    ordered by when they began, not by when they were imported."""
     if keep.is_all:
         return []
     newer: dict[str, int] = {}

@@ -6,8 +6,8 @@
 
 Within a run, only the traced graph says which task needs which: two tasks aren't connected by having equal outputs.
 Another run is connected if it reused the result, or if one of its tasks produced or received the same stored artifact.
-Values that are small enough for the ledger's row (`True`, 0, an empty list) may be equal by chance, so they connect
-runs only by reuse.
+Values that are so small that they are stored in the task's row in the ledger (`True`, 0, an empty list) may be equal
+by chance, so they connect runs only by reuse.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Step(Struct, frozen=True, kw_only=True):
 class Trail(Struct, frozen=True):
     """The lineage of an artifact, as the tasks that made it, the tasks before them, and the tasks after them.
 
-    `made` are the tasks that produced the artifact, newest run first. `up` are the tasks that the tasks in `made`
-    needed, directly or through others, nearest first. `down` are the tasks that needed the artifact, in every run,
-    directly or through others. Skipped tasks are listed only for the requested run.
+    `made` are the tasks that produced the artifact, newest run first. `up` are the tasks that the tasks in `made` of
+    the newest run needed, directly or through others, nearest first. `down` are the tasks that needed the artifact, in
+    every run, directly or through others. `down` includes skipped tasks only of the run that `of_task` was called with.
     """
 
     made: tuple[Step, ...]
@@ -154,8 +154,7 @@ class Lineage:
 
     def _above(self, run: _Run, names: Iterable[str]) -> list[Step]:
         """Return the steps of all tasks on which the results of these tasks depend, nearest first. If a run reused a
-        result, the tasks of the run that made it are followed: they were its inputs, and not their equals in the run
-        that reused it."""
+        result, the search goes on in the run that made it, since the result was computed from that run's outputs."""
         rest = [self._made(run, name) for name in names]
         seen, steps = set(rest), []
         for maker, name in rest:
@@ -172,10 +171,9 @@ class Lineage:
         origin = run.origin(name)
         if origin is None or origin == run.id:
             return run, name
-        maker = self._kept(origin)
+        maker, result = self._kept(origin), run.result(name)
         if maker is None:
             return run, name
-        result = run.result(name)
         if name in maker.rows and maker.result(name) == result:
             return maker, name
         found = maker.named.get(result)
@@ -215,8 +213,7 @@ class Lineage:
 
     def _heard(self, run: str) -> tuple[Mapping[str, Node], Sequence[Reused]]:
         """Return the nodes and reused results that a run's events name."""
-        story = self._views.story(run)
-        return story.nodes, story.reused
+        return (story := self._views.story(run)).nodes, story.reused
 
     def _maker(self, run: str, key: str) -> str:
         """Return the run that made a result which this run reused. The search follows a chain of reuse, since the run
@@ -228,7 +225,7 @@ class Lineage:
         return run
 
     def _reused(self, run: str) -> dict[str, str]:
-        """Return, by key, the run from which each reused result came. If the run was forgotten, the dict is empty."""
+        """Return, by key, the run that made each result that `run` reused; nothing if `run` was forgotten."""
         try:
             _, reused = self._told(run)
         except NotFoundError:
@@ -271,8 +268,8 @@ class _Run:
         return [self.step(name) for name in names if self.rows[name].attempts or self.rows[name].out is not None]
 
     def fed(self, name: str, digest: str) -> list[str]:
-        """Return the names of the tasks that need an artifact within a task's output, given the beginning of the
-        artifact's digest."""
+        """Return the names of the tasks that need the output of the task `name`, or a part of it, and with it get the
+        artifact whose digest begins with `digest`."""
         givers = {name, self.rows[name].parent}
         return [
             each
@@ -348,7 +345,7 @@ class _Run:
 
     @cached_property
     def named(self) -> Mapping[tuple[object, ...], str]:
-        """The first task with each result, by the result as `result` returns it."""
+        """For each result of this run, as `result` returns it, the first task that has it as its output."""
         return {self.result(name): name for name in reversed(list(self.rows))}
 
     @cached_property
@@ -431,7 +428,7 @@ def _text(ref: Ref) -> str:
 
 
 def _value(ref: Ref) -> str | None:
-    """Return the readable text of a value that is stored in the ledger's row. For any other value, return None."""
+    """Return the readable text of a value that is stored in the task's row in the ledger, or None."""
     text = _plain(ref)
     return text if text is None or len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 

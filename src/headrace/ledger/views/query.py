@@ -65,7 +65,7 @@ class Query:
 
 
 def near(name: str, names: list[str], otherwise: str) -> str:
-    """Return a hint that lists the names most similar to `name`, or else some of all names."""
+    """Return a hint that lists the names most similar to `name`, or some of the names if none is similar."""
     import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -24,7 +24,7 @@ PARTS_SHOWN = 64
 
 
 class _Head(Struct, frozen=True, array_like=True, gc=False):
-    """The first fields of an encoded `Ref`. Most views show only these."""
+    """The first fields of a `Ref`. Most views show only these, so the other fields needn't be decoded."""
 
     digest: str
     size: int
@@ -37,7 +37,7 @@ _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 class OutputView(Struct, frozen=True, kw_only=True, gc=False):
     """An artifact that a task produced. `name` is set if the task has several outputs: a field's name, or an index in a
-    tuple. `text` is set in a trail if the value is small."""
+    tuple. `text` is the value as readable text; it is set only in a trail, and only if the value is small."""
 
     name: str | UnsetType = UNSET
     digest: str
@@ -67,8 +67,8 @@ class RunView(Struct, frozen=True, kw_only=True):
 
 
 class RunsView(Struct, frozen=True, kw_only=True):
-    """Runs, newest first. Pass `more` as `before` to get the next older runs. `more` is None if there are no older
-    runs."""
+    """Runs, newest first. To get the next older runs, call `Views.runs` again with `before=more`. `more` is None if
+    there are no older runs."""
 
     runs: tuple[RunView, ...]
     more: int | None = None
@@ -177,12 +177,12 @@ TASK_VIEWS = Reader(TaskView, outputs=(outputs, "out"))
 RUN_LINES = Reader(RunLine)
 STAGE_LINES = Reader(StageLine)
 PAST_VIEWS = Reader(PastView)
-"""The readers that make structs from rows."""
+"""The readers `TASK_VIEWS`, `RUN_LINES`, `STAGE_LINES` and `PAST_VIEWS` make structs from rows."""
 
 
 def now_of(task: TaskView, started: float, *, gone: bool, now: float | None) -> TaskView:
     """Return a running task with its seconds up to `now`; its row has the seconds only up to the last change of its
-    state. If `gone` is True, the task is waiting for another driver."""
+    state. If `gone` is True, the driver has died, and the task is returned as waiting for another driver."""
     if gone:
         return replace(task, state="waiting", reason=GONE)
     return replace(task, seconds=max(0.0, now - started)) if started and now is not None else task

@@ -78,8 +78,8 @@ class VersionView(Struct, frozen=True, kw_only=True):
     which note.
 
     A task (`run` and `task`) registered it, or a user on the command line (`by`). If a user registered it, `origin`
-    says where the artifact came from. `preparation` is the preparation of rows for a model. If an alias points at this
-    version although the report advises against it, `forced` has the alias and the reason.
+    says where the artifact came from. `preparation` is the preparation of rows for a model. `forced` has each alias
+    that a user pointed at this version although a report didn't pass or couldn't be read, with the user's reason.
     """
 
     kind: RegistryKind
@@ -182,7 +182,7 @@ class TrackingViews(Views):
         rows = self._query.all(self._sql.METRICS_BY_NAME, name)
         if not rows:
             raise NotFoundError(
-                f"no run has logged a number `{name}`", hint=near(name, [*self.metric_names()], "they have logged")
+                f"no run has logged a number `{name}`", hint=near(name, [*self.metric_names()], "the runs have logged")
             )
         place = 2 + ("last", "least", "greatest").index(by)
         best: dict[int, tuple[float, str]] = {}

@@ -115,8 +115,8 @@ class Views:
         return msgspec.structs.replace(view, tasks=tuple(tasks))
 
     def states(self, name: str | None = None) -> dict[str, int]:
-        """Return how many of a run's tasks are in each state, in the order of first occurrence. Once a
-        mapped task has elements, these are counted in its place."""
+        """Return how many of a run's tasks are in each state, in the order in which the states first occur.
+        Once a mapped task has elements, the elements are counted instead of it."""
         number = self._query.run(name).number
         return dict(self._query.all(self._sql.TASK_STATES, number, number))
 
@@ -173,8 +173,8 @@ class Views:
         return {run for statement in statements for run, _ in self._query.all(statement, *span)}
 
     def reuses(self, digests: Iterable[str]) -> Mapping[tuple[str, str | None], list[int]]:
-        """For each output with one of these digests, return the numbers of the runs that reused the output, newest
-        first, by digest and key."""
+        """Return, by an output's digest and key, the numbers of the runs that reused the output, newest run first. Only
+        outputs with one of `digests` are looked up."""
         found: dict[tuple[str, str | None], list[int]] = {}
         wanted = msgspec.json.encode(list(digests)).decode()
         for run, digest, key in self._query.all(self._sql.REUSED_TASKS, wanted):

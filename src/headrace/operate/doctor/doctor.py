@@ -39,7 +39,7 @@ def examine(project: Project | None) -> Iterator[Finding]:
         except HeadraceError as error:
             state, found, hint = "wrong", error.message, error.hint
         except OSError as error:
-            state, found, hint = "wrong", str(error), "check that the folder is there, and its rights"
+            state, found, hint = "wrong", str(error), "check that the folder exists, and check its permissions"
         yield Finding(about=about, state=state, found=found, hint=hint)
 
 

@@ -17,7 +17,7 @@ from headrace.report.measures import bytes_text, count_text, seconds_text
 
 SLOW_COMMIT_S = 0.02
 RUNS = 10_000
-"""The most runs that are counted."""
+"""At most this many runs are counted."""
 
 
 def ledger_checks(project: Project) -> dict[str, Callable[[], Answer]]:
@@ -35,7 +35,7 @@ def _server(project: Project) -> Answer:
     )
     if abs(seen.offset_s) > SKEW_S:
         clock = f"its clock is {seconds_text(abs(seen.offset_s))} {'ahead' if seen.offset_s > 0 else 'behind'}"
-        hint = "set both clocks by NTP: leases use the server's clock, times of tasks the workers' clocks"
+        hint = "set both clocks by NTP: leases use the server's clock, and times of tasks come from the workers' clocks"
         return "doubtful", f"{found}; {clock}", hint
     if seen.commit_s > SLOW_COMMIT_S:
         return "doubtful", found, "the server is far away or slow: every durable step waits for a commit"
@@ -69,9 +69,11 @@ def _clock(project: Project) -> Answer:
     with tempfile.NamedTemporaryFile(dir=project.make_home()) as file:
         skew = os.stat(file.name).st_mtime - time.time()
     if abs(skew) > SKEW_S:
-        return "doubtful", f"the disk's clock differs by {seconds_text(abs(skew))}", "set both clocks by NTP"
+        found = f"the disk's clock differs from this machine's by {seconds_text(abs(skew))}"
+        return "doubtful", found, "set both clocks by NTP"
     with read(project) as views:
         newest = views.runs(limit=1).runs
     if newest and newest[0].created > time.time() + SKEW_S:
-        return "doubtful", f"run `{newest[0].run}` began in the future", "set the clock by NTP; nothing is lost by it"
+        found = f"run `{newest[0].run}` began in the future"
+        return "doubtful", found, "set this machine's clock by NTP; nothing was lost"
     return "well", f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}", None

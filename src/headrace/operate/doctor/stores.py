@@ -57,9 +57,10 @@ def _look(store: Store, *, far: bool) -> Answer:
     wrote, read = _trial(store, os.urandom(size))
     offset = store.now() - time.time()
     where = f"{store.url}: " if far else ""
-    found = f"{where}{bytes_text(size)} kept in {seconds_text(wrote)}, read in {seconds_text(read)}"
+    found = f"{where}{bytes_text(size)} written in {seconds_text(wrote)}, read in {seconds_text(read)}"
     if abs(offset) > SKEW_S:
-        return "doubtful", f"{found}; its clock differs by {seconds_text(abs(offset))}", "set both clocks by NTP"
+        clock = f"the store's clock differs from this machine's by {seconds_text(abs(offset))}"
+        return "doubtful", f"{found}; {clock}", "set both clocks by NTP"
     if not far and wrote > SLOW_SYNC_S:
         return "doubtful", found, "the disk is slow to sync: every durable step waits for it"
     if far and size / max(wrote, read) < SLOW_BYTES_PER_S:

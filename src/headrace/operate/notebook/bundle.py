@@ -74,8 +74,9 @@ class _Cells:
         self._by_source: dict[str, bool] = {}
 
     def reached(self, pickler: _Pickler, beside: Iterable[str]) -> Statements:
-        """Return the statements that define the pickled functions and classes, and those that make or use a global
-        which counts by its source."""
+        """Return, by cell, the statements that define the functions and classes that `pickler` has pickled. If a
+        fingerprint can't read the value of a global, also return the statements that make or use this global. Such
+        globals are looked for among the names in `beside` and the names that pickled code reads."""
         found: dict[str, dict[int, ast.stmt]] = defaultdict(dict)
         for code in pickler.codes:
             found[code.co_filename].update((id(each), each) for each in self._around(code))
@@ -96,7 +97,7 @@ class _Cells:
         return {cell: _only(text, reached[cell]) for cell, text in texts if reached.get(cell)}
 
     def _around(self, code: CodeType) -> Iterator[ast.stmt]:
-        """Yield the statement that code is in, if it is code of a cell."""
+        """Yield the top-level statement of a cell that contains `code`. If `code` isn't from a cell, yield nothing."""
         cell = code.co_filename
         source = self._project.sources.at(cell) if cell in self._project.roots.extra_sources else None
         if source is None:
@@ -123,7 +124,7 @@ def _place(source: Source, code: CodeType) -> tuple[int, int]:
 
 
 def _only(text: str, statements: Iterable[ast.stmt]) -> str:
-    """Return a cell's text with no statements but these, each at its own line and column."""
+    """Return a cell's text with only `statements` in it, each at its own line and column."""
     lines = text.encode().split(b"\n")  # Python counts columns in bytes
     kept = [b""] * len(lines)
     for (first, column), (last, end) in sorted(map(_span, statements)):
@@ -141,7 +142,8 @@ def _span(statement: ast.stmt) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _makers(source: Source, name: str) -> list[ast.stmt]:
-    """Return the statements that make a class or value. If they are no definition, those that use it may change it."""
+    """Return a cell's statements that make the class or value `name`. If they aren't all `class` statements, also
+    return the statements that use `name`, because these may change the value."""
     binders = source.top.binders[name]
     return binders if all(isinstance(each, ast.ClassDef) for each in binders) else source.top.statements(name)
 
@@ -201,7 +203,8 @@ _Cached = type(functools.cache(len))
 
 def _empty_cache(function: FunctionType) -> None:
     """If `functools.singledispatch` made a function, empty its cache, so that earlier calls don't change its
-    fingerprint. A function around it that `functools.wraps` made has the same cache."""
+    fingerprint. The same is done for a function that `functools.wraps` made around such a function, because both have
+    the same cache."""
     cache = getattr(vars(function).get("_clear_cache"), "__self__", None)
     if is_a(cache, WeakKeyDictionary):
         cache.clear()
@@ -209,7 +212,7 @@ def _empty_cache(function: FunctionType) -> None:
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
     """A pickler that keeps the file name of code, because this name tells which cell the code is in. cloudpickle 3.1.3
-    leaves the name out. `codes` is all code that was pickled."""
+    leaves the name out. `codes` holds all code that was pickled."""
 
     dispatch_table: ClassVar[Any] = ChainMap(
         {
@@ -227,7 +230,7 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
         self._classes: list[type] = []
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how to pickle an object. The name is that of Python's hook."""
+        """Return how to pickle an object. Python's `pickle` calls this method, under this name, for each object."""
         if is_a(obj, CodeType):
             self.codes.append(obj)
         elif is_a(obj, type) and obj.__module__ == "__main__":
@@ -239,8 +242,8 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
         return super().reducer_override(obj)
 
     def classes_without_code(self) -> list[type]:
-        """Return the notebook's classes that were pickled and have no functions. The statement that defines such a
-        class isn't found by its code."""
+        """Return the notebook's classes that were pickled and have no functions. Such a class has no code by which the
+        statement that defines the class could be found."""
         with_code = {code.co_qualname.rpartition(".")[0] for code in self.codes}
         return [cls for cls in self._classes if cls.__qualname__ not in with_code]
 

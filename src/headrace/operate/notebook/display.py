@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from headrace.inspect.gates import Held
 
 ROWS = 200
-"""The most tasks that are listed, and the most warnings."""
+"""At most this many tasks are listed, and at most this many warnings."""
 TABLE_ROWS = 10
 TABLE_COLUMNS = 20
 SPARE = ("time", "cost", "pool")
@@ -50,8 +50,8 @@ EXTRA_STYLE = """
 
 
 def run_html(run: RunView, warnings: Sequence[Warned] = (), gates: Sequence[Held] = ()) -> str:
-    """Return HTML for a run: its state, time and cost, a table of its tasks, the tasks' warnings, and the gates whose
-    value is false."""
+    """Return HTML for a run: its state, time and cost, a table of its tasks, the tasks' warnings, and the gates that
+    said no, with the rules that don't hold."""
     tasks = run.tasks or ()
     cost = [f", {usd_text(run.usd)}"] if run.usd else []
     head = tag(
@@ -71,8 +71,8 @@ def run_html(run: RunView, warnings: Sequence[Warned] = (), gates: Sequence[Held
 
 
 def run_text(run: RunView, warnings: Sequence[Warned] = (), gates: Sequence[Held] = ()) -> str:
-    """Return a run as lines of text: how it ended, a table of its tasks, the tasks' warnings, and the gates whose value
-    is false."""
+    """Return a run as lines of text: how it ended, a table of its tasks, the tasks' warnings, and the gates that said
+    no, with the rules that don't hold."""
     tasks = run.tasks or ()
     shown = _most_telling(tasks)
     heads = ("", "task", "kind", "state", "time", "why")
@@ -157,7 +157,7 @@ def plan_html(plan: Plan) -> str:
 
 
 def report_html(report: Report) -> str:
-    """Return HTML for a report, the same as on its page."""
+    """Return HTML for a report, with the same content as the report's own page."""
     return _fragment(html_body(report, level=3))
 
 
@@ -185,8 +185,8 @@ def is_notebook() -> bool:
 
 
 def register() -> None:
-    """If IPython runs, register how IPython shows reports, plans and Arrow tables. The classes of these have no HTML of
-    their own."""
+    """If IPython runs, register the functions with which it shows reports, plans and Arrow tables as HTML. The classes
+    of these objects don't make HTML themselves."""
     running = shell()
     if running is None:
         return

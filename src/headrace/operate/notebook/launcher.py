@@ -58,7 +58,8 @@ class RunTask(TaskView, frozen=True, kw_only=True, eq=False):
 
         Raises:
             NotFoundError: the task has no output.
-            CodecError: `columns` is given but the output isn't a table or lacks one of them, or the output isn't safe.
+            CodecError: `columns` is given, and the output isn't a table or lacks one of these columns. Or `safe` is
+                True, and the output is stored in a form that runs code.
         """
         with views(self._project) as found:
             ref = find(found, self._run, self.name)
@@ -69,8 +70,8 @@ class RunTask(TaskView, frozen=True, kw_only=True, eq=False):
 
 
 class Run:
-    """A run: `id`, `state`, `tasks`, and each task by its name: `run["fit"].value()`. `run["split.train"]` is the task
-    `split` with the part `train` of its output as its value."""
+    """A run, with its `id`, `state` and `tasks`. `run["fit"]` is the task `fit`. `run["split.train"]` is the task
+    `split` with only the part `train` of its output as its value."""
 
     def __init__(self, project: Project, view: RunView) -> None:
         self._project = project
@@ -241,7 +242,8 @@ def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None 
 
     Raises:
         NotFoundError: there is no such artifact.
-        CodecError: `columns` is given but the artifact isn't a table or lacks one of them, or it isn't safe.
+        CodecError: `columns` is given, and the artifact isn't a table or lacks one of these columns. Or `safe` is True,
+            and the artifact is stored in a form that runs code.
     """
     project = projects.load()
     with views(project) as found:

@@ -33,7 +33,8 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
     `epoch` is the epoch of the run's lease.
 
     Raises:
-        ConfigError: this release has no such backend, or the namespace that the settings require can't be made.
+        ConfigError: this release has no such backend, or the settings require a Linux namespace for workers, and none
+            can be made here.
         BackendError: the backend can't be reached.
     """
     address = project.region(pool.region).store
@@ -76,15 +77,15 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
 
 
 class Abandoned:
-    """A pool that a run has left and that can't be reached (`run.ports.Left`). Only the reports that its workers
-    spilled to the store can be read."""
+    """A pool that a run has left and that can't be reached (`run.ports.Left`). When the pool's workers had lost their
+    driver, they wrote ("spilled") their reports to the store. Only these reports can still be read."""
 
     def __init__(self, spool: Spool, run: str) -> None:
         self._spool = spool
         self._run = run
 
     def adopt(self) -> Iterable[Heard]:
-        """Return the reports that workers have spilled to the store."""
+        """Return the reports that the pool's workers wrote ("spilled") to the store when their driver was gone."""
         return spilled(self._spool, self._run)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
@@ -119,7 +120,8 @@ def _ray(pool: Pool) -> ModuleType:
 
 
 def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
-    """Return the words of the command that starts workers in their namespace; empty if they get no namespace.
+    """Return the words of the command that starts workers in a Linux namespace of their own, which hides some folders
+    from them. The result is empty if workers get no namespace.
 
     Raises:
         ConfigError: the settings require a namespace, and none can be made here.
@@ -149,8 +151,8 @@ def _section(project: Project, pool: Pool) -> PoolSection:
 
 
 def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
-    """Return the folders that workers need: the store if it is a folder, its local folder, and the cache of
-    environments if it would otherwise be hidden."""
+    """Return the folders that must be visible to workers: the store if it is a folder, the store's local folder on this
+    machine, and the cache of environments if it is inside the project's folder or state folder."""
     address = project.region(pool.region).store
     found = {store.local.resolve()}
     if not address.is_remote:
@@ -162,18 +164,19 @@ def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
 
 
 def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
-    """Return the stores of other regions that are folders inside `hidden`. Workers read these stores for transfers."""
+    """Return the stores of other regions that are folders inside one of the `hidden` folders, which workers otherwise
+    can't see. Workers read these stores for transfers."""
     addresses = [region.store for region in project.regions() if region.name != pool.region]
     folders = [folder_of(address).resolve() for address in addresses if not address.is_remote]
     return [path for path in folders if path.is_dir() and any(path.is_relative_to(each) for each in hidden)]
 
 
 def _works(project: Project) -> bool:
-    """Return whether workers can run in namespaces on this machine.
+    """Return whether workers can run in Linux namespaces on this machine.
 
-    The test takes 20 ms, so if workers can run, that is noted in a file. The note is valid as long as the system's
-    circumstances are the same. If workers can't run, the test is repeated each time, because a user may have fixed the
-    cause.
+    The test takes 20 ms, so if workers can run, that is noted in a file. The note is valid until something changes that
+    may change the result, such as the user or the kernel's rules. If workers can't run, the test is repeated each time,
+    because a user may have fixed the cause.
     """
     if bubblewrap() is None:
         return False

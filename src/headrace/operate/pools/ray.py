@@ -28,8 +28,8 @@ from headrace.spec.fleet import Pool
 from headrace.work.host_check import try_here
 
 NODES, NODES_S = 8, 20.0
-"""How many nodes are tried at the same time, and for how many seconds. It is enough to try some nodes, because on most
-clusters all nodes are alike."""
+"""How many nodes are tried (all at the same time), and for how many seconds. It is enough to try some nodes, because on
+most clusters all nodes are alike."""
 
 
 def open_ray(

@@ -121,13 +121,13 @@ class LoggingObserver:
             _log.error("driver stopped", exc_info=error, extra={"fields": {"run": self._run}})
 
     def opened(self, run_id: str) -> None:
-        """Log that the run is open, and pass this on."""
+        """Log that the run is open, then call `opened` of the observer that this one wraps."""
         self._run = run_id
         self._say(logging.INFO, "run opened", pid=os.getpid(), host=socket.gethostname())
         self._observer.opened(run_id)
 
     def tasks(self, rows: Sequence[TaskRow]) -> None:
-        """Log the states of these changed tasks, and pass the rows on."""
+        """Log the states of these changed tasks, then pass the rows to the observer that this one wraps."""
         for row in rows:
             level = _LEVELS.get(row.state, logging.INFO)
             if _log.isEnabledFor(level):
@@ -135,12 +135,12 @@ class LoggingObserver:
         self._observer.tasks(rows)
 
     def note(self, text: str) -> None:
-        """Log a message, and pass it on."""
+        """Log a message, then pass it to the observer that this one wraps."""
         self._say(logging.INFO, text)
         self._observer.note(text)
 
     def closed(self, row: RunRow) -> None:
-        """Log that the run has ended, and pass this on."""
+        """Log that the run has ended, then call `closed` of the observer that this one wraps."""
         level = logging.INFO if row.state == "succeeded" else logging.WARNING
         self._say(level, "run closed", state=row.state, why=row.why, seconds=row.seconds, usd=row.usd)
         self._observer.closed(row)

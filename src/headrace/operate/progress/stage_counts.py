@@ -19,10 +19,11 @@ ENDED = ("succeeded", "reused", "failed", "skipped", "cancelled")
 class Stage:
     """The progress of one stage.
 
-    `states` counts its tasks by state. Each element of a map counts, the map itself doesn't. `total` and `done` are the
-    numbers of all tasks and of those that have ended. `started` is the earliest start of a task (Unix seconds).
-    `seconds` is the sum of the ended tasks' times. `awaits` is the latest reason why a task that has begun must wait.
-    `began` and `ended` are when this process saw the first task begin and the last one end, by a monotonic clock.
+    `states` counts its tasks by state. Each element of a mapped task counts; the mapped task itself doesn't. `total`
+    and `done` are the numbers of all tasks and of those that have ended. `started` is the earliest start of a task
+    (Unix seconds). `seconds` is the sum of the ended tasks' times. `awaits` is the latest reason why a task that has
+    begun must wait. `began` and `ended` are when this process saw the first task begin and the last one end, by a
+    monotonic clock.
     """
 
     name: str
@@ -113,7 +114,7 @@ class StageCounts:
             self._time(self._stages[name])
 
     def is_map(self, task: str) -> bool:
-        """Return whether a task is known to be a map, because elements of it have been seen."""
+        """Return whether a task is known to be mapped, because elements of it have been seen."""
         return task in self._maps
 
     def _leave_out(self, row: TaskRow) -> None:
@@ -126,7 +127,7 @@ class StageCounts:
                 del self._stages[row.stage]
 
     def _time(self, stage: Stage) -> None:
-        """Set when the stage's first task began and its last one ended."""
+        """Set the times at which the stage's first task began and its last one ended."""
         if stage.state != "waiting":
             now = self._monotonic()
             stage.began = now if stage.began is None else stage.began
@@ -142,7 +143,7 @@ class StageCounts:
 
 
 def ended_text(view: RunView, states: Mapping[str, int]) -> str:
-    """Return how a run ended as text: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
+    """Return, as text, how a run ended: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     cost = f", {usd_text(view.usd)}" if view.usd else ""
     return f"run {view.run} {view.state} in {seconds_text(view.seconds)}{cost}" + (f": {counts}" if counts else "")

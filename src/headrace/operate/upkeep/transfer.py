@@ -52,8 +52,8 @@ class Exported(Struct, frozen=True, kw_only=True):
 
 
 def head(project: Project) -> Head:
-    """Return the head of an archive of the project's ledger: the archive's format, the versions, the time and the
-    project."""
+    """Return the head of an archive of the project's ledger: the archive's format, three versions (of the format,
+    of the ledger's tables and of Headrace), the present time, the project's name, and the columns of each table."""
     return Head(
         format=FORMAT,
         version=VERSION,

@@ -22,7 +22,7 @@ from headrace.store.store import Store
 __all__ = ["Checked", "Collected", "Keep", "Problem", "Replayed", "check", "collect", "kept", "replayed"]
 
 FOLDERS = ("logs", "scratch", "workers")
-"""A store's local folders that have a subfolder for each run, besides its blobs and its spool."""
+"""The local folders of a store in which each run has a subfolder. The store's blobs and spool are in other folders."""
 YOUNG_S = 3600.0
 
 
@@ -46,7 +46,7 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
 
 
 def _check_owner(project: Project) -> None:
-    """Raise an error if the store belongs to another ledger, whose blobs would then be deleted.
+    """Raise an error if the store belongs to another ledger, because a collection would delete that ledger's blobs.
 
     The store in the state folder belongs to the ledger file beside it.
 
@@ -58,7 +58,8 @@ def _check_owner(project: Project) -> None:
     if project.region().store.url == str(store) and not is_same and beside.exists():
         raise ConfigError(
             f"the store `{store}` belongs to the ledger `{beside}`, but the settings name another ledger",
-            hint="set `[store] url` beside `[ledger] url`; if that ledger was moved for good, move its file away too",
+            hint="set `[store] url` as well as `[ledger] url`, so that each ledger has its own store; if the ledger in"
+            f" the settings has replaced `{beside}` for good, move that file away",
         )
 
 

@@ -45,8 +45,8 @@ class Adoption:
         self._alive: dict[int, Alive] = {}
 
     def adopt(self, *, keep: bool, left: Left | None) -> None:
-        """Store the reports that were left, then add the living workers to the crew. An attempt is lost unless all its
-        workers are alive and still have it.
+        """Store the reports that an earlier driver left, then add its living workers to the crew. An attempt is lost
+        unless all its workers are alive and still have it to finish.
 
         If `keep` is False, the workers are ended instead. `left` gives the reports and workers that the run left in
         another pool: those workers are always ended.
@@ -89,7 +89,8 @@ class Adoption:
         return all(worker in alive and (task, attempt) in alive[worker].attempts for worker in workers)
 
     def _is_over(self, task: str, attempt: int) -> bool:
-        """Return whether an attempt is useless: it no longer counts, and its task has no output."""
+        """Return whether a worker that still runs this attempt works in vain. It does if the attempt no longer counts,
+        unless the task has an output: then the attempt may be the one that made the output."""
         known = self._machine.tasks.get(task)
         return not self._machine.expects(task, attempt) and not (known is not None and known.good)
 
@@ -103,7 +104,7 @@ class Adoption:
 
 
 def _start(task: Task) -> str:
-    """Return where the next attempt of a task starts."""
+    """Return a text that says where the next attempt of a task starts: at the beginning or at a checkpoint."""
     attempt, number = task.kept
     if task.checkpoint is None:
         return "from the beginning"

@@ -21,8 +21,8 @@ class Stored(Struct, frozen=True, gc=False):
 
 
 class Audience:
-    """Calls the caller's callbacks. `before` holds tasks that an earlier driver stored: they are passed to the
-    callbacks together with the first rows."""
+    """Calls the callbacks that the driver's caller passed. `before` holds the tasks that an earlier driver stored. The
+    callbacks get them together with the first rows that this driver stores."""
 
     def __init__(
         self,
@@ -40,7 +40,8 @@ class Audience:
         self._remarks: set[str] = set()
 
     def remark(self, text: str) -> None:
-        """Pass on a remark of a process, unless a remark with the same text was passed on before."""
+        """Pass a remark that a worker or the tracer sent to the callback `note`, unless the same remark was passed
+        before."""
         if text not in self._remarks:
             self._remarks.add(text)
             self.note(text)

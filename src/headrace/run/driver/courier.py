@@ -55,7 +55,7 @@ class Courier:
 
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
         """End a worker because of the attempt that it runs. The worker gets no other attempt. If `end` is called twice
-        for a worker, the first reason stays."""
+        for a worker, the first reason stays. If `now` is False, the attempt is first asked to stop."""
         self._verdicts.setdefault(worker, Verdict(kind, why, self._crew.present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)
         self._crew.retire(worker)
@@ -78,8 +78,8 @@ class Courier:
         return self._verdicts.pop(worker, None)
 
     def dispatch(self) -> None:
-        """Carry out everything that this tick asked for: start workers that were hired, send the messages, and let
-        dismissed workers quit."""
+        """Carry out everything that this tick asked for: start the hired workers, send the messages, let the dismissed
+        workers quit, and end those that `end` was called for."""
         jobs, leaving = self._crew.drain()
         if jobs:
             self._backend.start(jobs)

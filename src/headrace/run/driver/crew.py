@@ -5,7 +5,8 @@ one worker share its part of the grant. A queue holds some milliseconds of work,
 long a queue takes is computed from measured times, so attempts of a stage that has not been measured are never queued
 behind others.
 
-All methods use counts that are kept for each kind of need, so they are as fast for thousands of workers as for four.
+Workers are counted by what they need (`Count`). All methods use these counts, so they are as fast for thousands of
+workers as for four.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class Crew:
 
     def adopt(self, job: Job, attempts: Sequence[tuple[str, int]], *, done: int, fresh: bool) -> None:
         """Add a worker that an earlier driver started. `attempts` are the attempts that the worker was given and has
-        not finished, oldest first. `done` is how many it has finished. If `fresh` is True, the worker gets no more
-        attempts."""
+        not finished, oldest first. `done` is how many it has finished. If `fresh` is True, one of `attempts` needs a
+        fresh worker (`isolation="fresh"`), so this worker gets no other attempts."""
         kind = job.resources, job.environment
         count = self._counts.setdefault(kind, Count(*kind))
         worker = self.workers[job.worker] = Worker(job.worker, count, fresh=fresh)
@@ -210,8 +211,8 @@ class Crew:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _choose(self, count: Count, *, fresh: bool) -> list[Worker]:
-        """Return workers for an attempt: idle ones first, then new ones. To make room for new workers, idle workers
-        with other needs are dismissed."""
+        """Return workers for an attempt: idle ones first (none if `fresh` is True), then new ones. To make room for new
+        workers, idle workers with other needs are dismissed."""
         need = count.need
         if need.nodes == 1 and count.idle and not fresh:
             return [count.idle.popitem()[1]]

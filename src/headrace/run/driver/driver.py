@@ -64,8 +64,9 @@ class Driver:
     - `files`: makes an artifact of a file or folder of the project.
     - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
-    - `opens_s`: the run is opened once its first trace is good, but after this many seconds at the latest. Once the run
-      is open, an error in the pipeline fails the run instead of raising.
+    - `opens_s`: the run is opened once its first trace is good (it has ended, or waits for a value, without an error),
+      but after this many seconds at the latest. Once the run is open, an error in the pipeline fails the run instead of
+      raising.
     - `run`: the name by which hints refer to the run.
     """
 
@@ -198,7 +199,8 @@ class Driver:
         """Run ticks until the run has ended, and return the event that closed it.
 
         Raises:
-            UsageError: the pipeline can't be traced; no run was opened, or the run stays as it was before `Renewed`.
+            UsageError: the pipeline can't be traced. A new run is then not stored at all, and a run that was to go on
+                with other code stays as it was.
             RunCancelled: somebody cancelled the run before its new code was traced; the run stays as it was.
             LeaseLost: another driver took the run.
         """

@@ -124,7 +124,8 @@ class Inbox:
             self._steps.absorb(Cancelled(by, why, self._clock.now(), now))
 
     def _early_end(self, by: str, why: str) -> BaseException:
-        """Return the exception that ends this driver while what is gathered may not be stored yet."""
+        """Return the exception with which this driver ends if the run is cancelled before the pipeline's first trace is
+        good."""
         if by == USER:
             return KeyboardInterrupt()
         code = "the new code" if self._journal.is_open else "the pipeline"

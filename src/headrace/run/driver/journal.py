@@ -24,12 +24,12 @@ class Advances:
         self._asked: list[tuple[str, Advance]] = []
 
     def ask(self, task: str, intents: Iterable[Intent]) -> None:
-        """Note the cursors that a task asks to advance."""
+        """Note which cursors a task asks to advance, and to which values."""
         self._asked += ((task, each) for each in intents if isinstance(each, Advance))
 
     def dropped(self) -> list[str]:
-        """Return a note for each cursor whose new value wasn't stored, because another run had moved the cursor before.
-        Then forget the new values. Call this after the transaction has been committed."""
+        """Return a note for each cursor advance that the ledger dropped, because a person or another task had moved the
+        cursor first. Then forget all advances. Call this after the transaction has been committed."""
         if not self._asked:
             return []
         notes = [
@@ -47,8 +47,8 @@ class Advances:
         return "another task of this run" if is_own else "another run or a person"
 
     def _is_kept(self, advance: Advance) -> bool:
-        """Return whether this run has set the cursor to the same value in a version later than the one that the task
-        read."""
+        """Return whether this run has set the cursor to the value that the task asked for. This is looked up in all
+        versions of the cursor that are newer than the version that the task read."""
         value, version = _encode_ref(advance.value), advance.version + 1
         while (found := self._ledger.set_here(advance.name, version)) is not None:
             if found == (True, value):
@@ -75,12 +75,13 @@ class Journal:
 
     @property
     def is_tentative(self) -> bool:
-        """Whether what is gathered may be stored only once its trace is good. If the trace is refused, nothing is
-        stored: there is no run, or the run stays as it was."""
+        """Whether the gathered events may be stored only once the pipeline's trace is good. If the trace is refused,
+        nothing is stored: there is no run, or the run stays as it was."""
         return not self.is_open or self._renewed
 
     def note(self, event: Event, body: bytes | None = None) -> None:
-        """Add an event. `body` are the event's encoded bytes if the driver received it as bytes, otherwise None."""
+        """Add an event to the next commit. `body` are the event's encoded bytes if the driver received it as bytes,
+        otherwise None."""
         self._bodies.append(encode_event(event) if body is None else body)
 
     def keep(self, refs: Iterable[Ref]) -> None:
@@ -88,16 +89,17 @@ class Journal:
         self._kept.extend(refs)
 
     def offer(self, result: ResultRow) -> None:
-        """Add an output that later runs may reuse."""
+        """Add to the next commit an output that later runs may reuse."""
         self._results.append(result)
 
     def absorb(self, signal: int) -> None:
-        """Add a signal that has been turned into an event. One transaction stores the event and removes the signal from
-        the inbox."""
+        """Add to the next commit a signal that has been turned into an event. One transaction stores the event and
+        removes the signal from the inbox."""
         self._absorbed.append(signal)
 
     def intend(self, task: str, intents: Sequence[Intent]) -> None:
-        """Add the intents of a task, which are applied in the same transaction as its success."""
+        """Add the intents of a task to the next commit: they are applied in the transaction that stores the task's
+        success."""
         self._intents.extend((task, intent) for intent in intents)
         self._advances.ask(task, intents)
 
@@ -110,7 +112,7 @@ class Journal:
         self._inherited.append((task, key))
 
     def doubt(self, doubt: Doubt) -> None:
-        """Add an output that no run may reuse any more."""
+        """Add to the next commit an output that no run may reuse any more."""
         self._doubts.append(doubt)
 
     def renew(self) -> None:
@@ -118,7 +120,7 @@ class Journal:
         self._renewed = True
 
     def commit(self, run: RunRow | None, tasks: list[TaskRow], metrics: list[Summary]) -> None:
-        """Store everything gathered in one transaction.
+        """Store everything that was added since the last commit, in one transaction.
 
         Raises:
             LeaseLost: another driver took the run.

@@ -12,8 +12,8 @@ from headrace.spec.graph import Arg, constants
 
 
 class Orders:
-    """Makes the messages that begin attempts. The state machine knows the task, and `places` knows where its inputs
-    are."""
+    """Makes the messages that begin attempts. `machine` knows each attempt's task and inputs, and `places` knows the
+    addresses of the stores from which blobs are copied."""
 
     def __init__(self, machine: Machine, places: Places) -> None:
         self._machine = machine

@@ -48,7 +48,8 @@ class Prober:
         self._logged: set[str] = set()
 
     def forget(self) -> None:
-        """Forget why stages may not be reused, since the stages are declared again."""
+        """Forget the cached reasons why outputs of stages may not be reused. Call this when other code is traced: it
+        may declare the stages in another way."""
         self._barred.clear()
 
     def foresee(self, names: Sequence[str]) -> None:
@@ -85,7 +86,7 @@ class Prober:
         return [*wanted, Deferred(name, decision.key, decision.inputs, decision.why, transfers)]
 
     def has_logged(self, reused: Reused) -> bool:
-        """Return whether a reused output was made by a task of another run that logged something."""
+        """Return whether a reused output comes from another run, and the task that made it there logged something."""
         return reused.key in self._logged
 
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:

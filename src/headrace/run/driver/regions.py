@@ -16,13 +16,13 @@ from headrace.spec.artifact import Ref, blobs
 from headrace.spec.fleet import Link, Pool
 
 LONG_S = 60.0
-"""If an attempt took at least this many seconds, the collector may already have deleted blobs that the attempt stored
-early."""
+"""If an attempt took at least this many seconds, the garbage collector may already have deleted blobs that the attempt
+stored early."""
 
 
 class Elsewhere(Struct, frozen=True):
-    """Another region: its store, as the driver sees it and as a worker opens it,
-    and the link from it to this region."""
+    """Another region: its store, as the driver sees it and as a worker opens it, and the link from it to the run's
+    region."""
 
     region: str
     blobs: Blobs
@@ -34,7 +34,7 @@ class Places:
     """Finds blobs, first in the region of the run's pool, then in other regions. If there is only one region, no other
     store is asked.
 
-    If `far` is True, the store of this region takes a while to answer, so it is asked about many blobs at once if
+    If `far` is True, the store of the run's region takes a while to answer, so it is asked about many blobs at once if
     possible.
     """
 
@@ -55,8 +55,8 @@ class Places:
         return next((each.address for each in self._elsewhere if each.region == region), None)
 
     def look(self, outs: Iterable[Ref]) -> None:
-        """If the store is far, ask it about the blobs of many outputs at once, so that later calls need not ask the
-        store."""
+        """If the store takes a while to answer, ask it about the blobs of many outputs at once, so that later calls
+        need not ask it."""
         if not self._far:
             return
         wanted = {generation(each): each for out in outs for each in blobs(out)}
@@ -74,8 +74,8 @@ class Places:
     def lost(self, outs: Iterable[Ref], took_s: float) -> Ref | None:
         """Return a blob of an attempt's outputs that no store has any more, or None. The attempt took `took_s` seconds.
 
-        Only an old blob can have been deleted by the collector. So a far store is asked only after a long attempt,
-        which took much longer than the question does. If the store can't be asked, return None.
+        The garbage collector deletes only old blobs. So a far store is asked only after a long attempt, which took much
+        longer than the question does. If the store can't be asked, return None.
         """
         if self._far and took_s < LONG_S:
             return None
@@ -88,13 +88,13 @@ class Places:
         return next((each for each in missed if self._holder(each) is None), None)
 
     def link(self, ref: Ref) -> Link | None:
-        """Return the link over which a blob would be copied to this region. Return None if this region has the blob
-        already, or if no region has it."""
+        """Return the link over which a blob would be copied to the run's region. Return None if the run's region has
+        the blob already, or if no region has it."""
         holder = None if self._is_here(ref) else self._holder(ref)
         return None if holder is None else holder.link
 
     def lacks(self, refs: Iterable[Ref], tasks: Mapping[str, Task]) -> list[Lacked]:
-        """Return, without duplicates, the blobs of artifacts that this region lacks and another region has.
+        """Return, without duplicates, the blobs of artifacts that the run's region lacks and another region has.
 
         Blobs that no region has are left out: the attempt that reads such a blob reports the error.
         """

@@ -92,7 +92,7 @@ class Reports:
                 raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which a worker may not report")
 
     def inherited(self, worker: int, body: bytes) -> None:
-        """Handle a worker's report that the earlier driver did not store."""
+        """Handle a worker's report that an earlier driver did not store."""
         event = decode_event(body)
         if isinstance(event, Failed) and self._counts(worker, event):
             self._steps.fail(event)
@@ -137,7 +137,8 @@ class Reports:
         if (lost := self._places.lost(kept_by(event), took_s)) is None:
             self._steps.absorb(event, body)
             return
-        why = f"`{lost.digest[:12]}`, which it had stored, was gone from the store before its success was recorded"
+        blob = f"blob `{lost.digest[:12]}`, which the task had stored,"
+        why = f"{blob} was gone from the store before the task's success was recorded"
         failure = Failure(
             "lost",
             why,

@@ -21,9 +21,9 @@ more than this many seconds, the waiting attempts are queued again for other wor
 class Supervision:
     """Watches how long each worker has run its attempt, and decides what happens to the attempts of a worker that dies.
 
-    `_since` tells when the present attempt of each worker was first seen. It holds two values for each worker: how many
-    attempts it had finished by then, and the time (seconds of the monotonic clock). `run` is the name by which hints
-    refer to the run.
+    `_since` has two values for each worker: how many attempts the worker had finished before its present attempt, and
+    when the present attempt was first seen (seconds of the monotonic clock). `run` is the name by which hints refer to
+    the run.
     """
 
     def __init__(self, *, machine: Machine, steps: Steps, crew: Crew, courier: Courier, clock: Clock, run: str) -> None:
@@ -74,8 +74,8 @@ class Supervision:
             self._recall(beat.worker)
 
     def look(self) -> None:
-        """End attempts past their timeout even if no beats arrive: the process that sends the beats may have been
-        stopped too."""
+        """End attempts past their timeout even if no `Beat` of their worker arrives: if the worker hangs, the process
+        that sends its beats may have been stopped along with it."""
         now = self._clock.monotonic()
         for worker, (at, since) in list(self._since.items()):
             present = self._crew.present(worker)

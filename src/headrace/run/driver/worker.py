@@ -21,8 +21,9 @@ class Worker:
     """One worker process: its kind, and its queue of attempts, oldest first.
 
     `ahead_s` is the sum of the known times of the queued attempts, in seconds. `unknown` is the number of queued
-    attempts whose time is unknown. `done` is the number of attempts that have ended. If `fresh` is True, the worker
-    gets no more attempts, and leaves after the attempts in its queue.
+    attempts whose time is unknown. `done` is the number of attempts that have ended. `fresh` is True if the worker
+    gets no more attempts and leaves after those in its queue: it was started for an attempt that needs a fresh worker
+    (`isolation="fresh"`), or is being ended.
     """
 
     __slots__ = ("ahead_s", "count", "done", "fresh", "gang", "number", "queue", "unknown")

@@ -1,5 +1,5 @@
-"""The commands that the state machine gives to the driver, and the two messages to the state machine that are not
-stored."""
+"""The commands that the state machine gives to the driver, and two of the driver's answers, `Missed` and `Awaited`. The
+state machine processes these two like events, but they are not stored."""
 
 from __future__ import annotations
 

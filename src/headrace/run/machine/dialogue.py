@@ -42,8 +42,8 @@ class Dialogue:
     def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
         """Return the answer that this trace already got to this question, or None.
 
-        For a cursor that a task of this run has advanced, answers to an earlier trace count too: the new code processes
-        the same rows again instead of skipping them.
+        For a cursor that a task of this run has advanced, answers to an earlier trace count too. So if the run goes on
+        with other code, this code reads a source from the same place as before, and skips no rows.
         """
         if (answer := self.pointed.get(question)) is not None:
             return answer
@@ -115,7 +115,7 @@ class Dialogue:
         return None if transfer.good else self._leave_unanswered(self.question, transfer)
 
     def _leave_unanswered(self, asked: Asked, transfer: Task) -> Answer:
-        """Return an answer which says that the value can't be copied to this region, and close the question."""
+        """Return an answer which says that the value can't be copied to the run's region, and close the question."""
         self.question = None
         self.awaited.clear()
         error = f"the value of `{asked.out.task}` can't be brought here: `{transfer.name}`: {transfer.reason}"

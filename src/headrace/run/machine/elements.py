@@ -1,4 +1,5 @@
-"""The elements of mapped tasks: made once the lists are known, and gathered once all have ended."""
+"""The elements of mapped tasks. They are made once the lists to map over are known. Their outputs are gathered once all
+elements have ended."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ class Elements:
         `labels` is the version of the rules for naming elements that this run uses.
 
         Raises:
-            Unmappable: the task has no lists of one length.
+            Unmappable: the arguments to map over are not lists, or the lists differ in length.
         """
         phases = self._phases
         task.spread = spread(task, phases.tasks)

@@ -88,7 +88,7 @@ class Graph:
                 self.free[task.name] = task
 
     def begin(self, only: Sequence[str], asked_for: str | None) -> None:
-        """Free the tasks that wait for nothing, since the trace has been good so far.
+        """Let the tasks go on that wait for no other task, since the trace has been good so far.
 
         If `only` is not empty, some tasks wait until the trace has ended: those that no task in `only` has needed so
         far. A node that is traced later may need them.

@@ -27,7 +27,7 @@ def spread(task: Task, tasks: Mapping[str, Task]) -> Spread:
     """Return the arguments of a mapped task's elements. Arguments that all elements share are resolved once.
 
     Raises:
-        Unmappable: the arguments to spread over are not lists of one length.
+        Unmappable: the arguments to map over are not lists, or the lists differ in length.
     """
     lists = columns(task.name, dict(task.node.args), task.node.over, _outputs(tasks))
     return Spread([name for name, _ in task.node.args], lists, _whole(task, tasks, without=task.node.over))
@@ -42,7 +42,7 @@ def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -
 
 
 def _known(arg: Arg, tasks: Mapping[str, Task]) -> Arg | None:
-    """Return an argument with its handles replaced by artifacts, or None if one of them has no output.
+    """Return an argument with its handles replaced by artifacts, or None if the task of a handle has no output.
 
     Recursive: the calls nest as deep as the argument does.
     """

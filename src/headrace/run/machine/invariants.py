@@ -24,7 +24,8 @@ def check(machine: Machine) -> None:
 
 
 def violations(machine: Machine) -> Iterator[str]:
-    """Yield a description of each condition that does not hold. All conditions hold before and after a step."""
+    """Yield a description of each condition that does not hold. Call this before or after a step, not during one:
+    within a step, conditions may be broken for a moment."""
     yield from _of_counts(machine)
     yield from _of_progress(machine)
     for task in machine.tasks.values():

@@ -108,7 +108,7 @@ class Machine:
 
     @property
     def platform(self) -> str | None:
-        """The platform that the run's locks are for, or None."""
+        """The platform that the lock file in the run's bundle declares, or None."""
         return self.bundle.platform if self.bundle else None
 
     @property
@@ -309,7 +309,8 @@ class Machine:
             self.graph.pass_on(task)
 
     def _release(self, task: Task) -> None:
-        """Handle a task whose dependencies have all ended: skip it, spread it, or ask whether its output exists."""
+        """Handle a task whose dependencies have all ended: skip it, make its elements, or ask whether its output
+        exists."""
         if self.graph.leaves_out(task):
             self.phases.end(task, "skipped", NOT_ASKED)
             return

@@ -9,9 +9,9 @@ from headrace.spec.artifact import Ref, blobs, generations
 class Outputs:
     """The outputs that a run holds, in addition to those in its tasks.
 
-    `kept` are outputs of tasks that succeeded in this run, by name and key; the same tasks may need them again. `made`
-    are all outputs of the run by key. `foreign` are the digests of blobs that other runs made, to be checked when first
-    read. `damaged` are the generations in the store that turned out to be damaged.
+    `kept` are outputs of tasks that succeeded in this run, by name and key: if such a task is reset or traced again, it
+    gets this output. `made` are all outputs of the run by key. `foreign` are the digests of blobs that other runs made,
+    to be checked when first read. `damaged` are the generations in the store that turned out to be damaged.
     """
 
     def __init__(self) -> None:

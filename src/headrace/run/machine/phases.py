@@ -71,8 +71,8 @@ class Phases:
         return task
 
     def move(self, task: Task, phase: Phase) -> None:
-        """Set a task's phase, and take a ready task out of its queue. Use other methods for phases that require more
-        than this."""
+        """Set a task's phase. If the task was ready, take it out of its queue. For phases that require more than this,
+        use the other methods."""
         if task.phase == "ready":
             self.ready.remove(task)
         self.living += task.ended - (phase in ENDED)

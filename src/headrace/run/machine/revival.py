@@ -23,7 +23,8 @@ class Revival:
         self._outputs = outputs
 
     def revive(self) -> None:
-        """Reset the tasks that failed or were cancelled, and the tasks that went on without the outputs of those."""
+        """Reset the tasks that failed or were cancelled, the tasks that went on without the outputs of those, and the
+        tasks whose own outputs are damaged."""
         revived: set[str] = set()
         for task in list(self._phases.tasks.values()):
             if task.failures:
@@ -43,7 +44,10 @@ class Revival:
 
     def reset(self, task: Task, *, moved: bool) -> None:
         """Reset a task to blocked, as if it had never been tried.
-        `moved` is True if a task that it depends on is tried again too."""
+
+        `moved` is True if the task's result may change, for example because a task that it depends on is tried again
+        too. Then all elements of a mapped task are reset, otherwise only those without an output.
+        """
         self._outputs.forget_damaged(task)
         self._outputs.keep(task)
         if task.phase == "ready":

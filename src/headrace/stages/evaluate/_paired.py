@@ -54,11 +54,11 @@ class Paired(NamedTuple):
 def paired(call: PairedCall) -> Paired:
     """Compare two models by their `predictions`, as `classification` or `regression` returned them.
 
-    Both numbers of a metric come from the rows on which both models were judged, and are compared row by row. So the
-    interval of the difference is much narrower than the two models' own intervals suggest.
+    For each metric, both models' values come from the rows on which both were judged, and are compared row by row. So
+    the interval of the difference is much narrower than the two models' own intervals suggest.
 
     Raises:
-        UsageError: the tables have no row in common, a row has a different target in each table, a column is missing,
+        UsageError: the tables have no row in common, a row's target isn't the same in both tables, a column is missing,
             or one class was judged against the rest and `positive` isn't given.
     """
     target, level = call.target, call.confidence

@@ -128,7 +128,8 @@ def regression(call: RegressionCall) -> Regression:
 def _measured(
     judge: Judge, truth: Any, claims: Mapping[str, Any], people: Mapping[str, Sequence[Slice]]
 ) -> tuple[Findings, dict[str, Part]]:
-    """Return the findings, and the part of each group of people. Both are computed from one set of resamples."""
+    """Return the findings, and a `Part` (rows with their metrics) for each group of people. Both are computed from one
+    set of resamples."""
 
     def part(rows: Any) -> Part:
         return NumericPart(truth[rows], claims[MODEL][rows], rows=rows)
@@ -214,8 +215,8 @@ def _difference(
 ) -> Fact:
     """Return the widest difference of a metric between two groups that are large enough.
 
-    `absent` says which groups are too small to be judged. If there are such groups, the difference has no upper end,
-    since they may increase the difference by any amount.
+    `absent` says which groups are too small to be judged. If there are such groups, the difference's interval has no
+    upper end, since these groups may increase the difference by any amount.
     """
     large = [(part, drawn) for part, drawn in told if part.size >= least]
     if len(large) < 2:

@@ -50,10 +50,10 @@ class Bias(NamedTuple):
     """The groups of people by column, and the differences and ratios between them.
 
     In `groups`, an intersection of columns counts as a column. `columns` has only the single columns. `least` is the
-    number of rows that a group needs to be judged. A smaller group may have any rate, so a difference may be as large
-    as 1 and a ratio as small as 0. If the user gave `least`, `told` is True, and smaller groups are simply left out.
-    `of` says in words what a positive prediction means. `drawn` has, for each row, the number of the group (such as a
-    day) that the row is resampled with. `drawn` is None if rows are resampled one by one.
+    number of rows that a group needs to be judged. The rate of a smaller group is unknown, so a difference may be as
+    large as 1 and a ratio as small as 0. If the user gave `least`, `told` is True, and smaller groups are simply left
+    out. `of` says in words what a positive prediction means. `drawn` is None if rows are resampled one by one. If
+    resamples draw whole blocks of rows instead, such as days, `drawn` has the number of each row's block.
     """
 
     groups: Mapping[str, Sequence[Group]]
@@ -79,9 +79,10 @@ class Bias(NamedTuple):
     def _widest(self, rate: str, level: float, *, ratio: bool) -> Fact:
         """Return the widest difference, or the smallest ratio, over the single columns.
 
-        For a difference, each end of the interval is the greatest such end of all columns. For a ratio, each end is the
-        smallest. The columns' ends have a confidence at which they all hold at once (Bonferroni). So a column of few
-        people counts too, even if its own value is smaller, because that column may be the one that breaks a bound.
+        For a difference, each end of the interval is the greatest of the columns' ends. For a ratio, each end is the
+        smallest of them. The columns' ends have a confidence at which they all hold at once (Bonferroni). So a column
+        of few people counts too, even if its own value is smaller, because that column may be the one that breaks a
+        bound.
         """
         sure = 1 - (1 - level) / len(self.columns)
         alone = [self._one(rate, by, sure, ratio=ratio) for by in self.columns]
@@ -102,7 +103,7 @@ class Bias(NamedTuple):
         return Fact(name=rate, value=value, low=low, high=high, why=absent)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of all facts by column."""
+        """Yield the names of the facts on each column, such as `recall difference by sex`."""
         for by in self.groups:
             for rate in RATES:
                 yield f"{rate} difference by {by}"
@@ -110,7 +111,7 @@ class Bias(NamedTuple):
             yield f"{ODDS} difference by {by}"
 
     def overall(self) -> Iterator[str]:
-        """Yield the names of the facts about the widest differences, and the smallest ratios, over the columns."""
+        """Yield the names of the facts on the widest differences and smallest ratios over all columns."""
         for rate in RATES if self.groups else ():
             yield f"{rate} difference"
             yield f"{rate} ratio"
@@ -153,8 +154,8 @@ class Bias(NamedTuple):
         return too_small([*few.values()], by, " and ".join(f"{self.least} {OF[rate]}" for rate in rates))
 
     def words(self, name: str) -> str:
-        """Return sentences that name the two groups whose difference or ratio this is, with the rates of these
-        groups."""
+        """Return sentences on the two groups that the difference or ratio called `name` compares: the groups' names and
+        rates."""
         measured, _, by = name.partition(" by ")
         rate = measured.removesuffix(" difference").removesuffix(" ratio")
         rates = ("recall", "FPR") if rate == ODDS else (rate,)
@@ -302,7 +303,7 @@ def too_small(groups: Sequence[str], by: str, needed: str) -> str:
 def left_out(table: pa.Table, *, told: bool) -> Iterator[str]:
     """Yield words for each column that has groups too small for a difference or ratio. They name those groups.
 
-    `told` says that the user gave the size that a group needs (`min_group`), so that rules leave smaller groups out.
+    `told` says whether the user gave the size that a group needs (`min_group`). If so, rules leave smaller groups out.
     """
     rows = table.to_pylist()
     for by in dict.fromkeys(each["by"] for each in rows):
@@ -313,7 +314,7 @@ def left_out(table: pa.Table, *, told: bool) -> Iterator[str]:
                 f"Of {len(own):,} groups by {by}, {len(small):,} {'is' if len(small) == 1 else 'are'} too small for all"
                 f" or some of the numbers: {_some(small)}. Differences and ratios leave"
                 f" {'it' if len(small) == 1 else 'them'} out."
-                + ("" if told else " So a rule on them may be undecided, unless `min_group` is given.")
+                + ("" if told else " So a rule on a difference or ratio may be undecided, unless `min_group` is given.")
             )
 
 

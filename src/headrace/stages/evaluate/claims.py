@@ -32,7 +32,8 @@ class Cases(NamedTuple):
     """The judged rows: those that have a target.
 
     `places` are the rows' numbers in the given table, and `given` is the number of all rows of that table. `features`
-    are the columns that the model gets. `spare` are the columns that no option other than `features=` uses.
+    are the columns that the model gets. `spare` are all columns except the target and those that another option names,
+    such as `groups=`: the model gets them if neither it nor the user names its features.
     """
 
     table: pa.Table
@@ -99,8 +100,8 @@ def with_target(table: pa.Table, target: str) -> Any:
 
 
 def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str]) -> str:
-    """Return the name of the target: the column that has a usual name of targets, or the only column that the model
-    doesn't take."""
+    """Return the name of the target: the column with a name that is usual for targets, or the only column that the
+    model doesn't take."""
     usual = [each for each in table.column_names if each.lower() in LIKELY_TARGETS]
     taken = {*(features or table.column_names), *apart}
     rest = [each for each in table.column_names if each not in taken]
@@ -113,7 +114,7 @@ def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str
 
 
 def labels(cases: Cases) -> Any:
-    """Return the targets as an array of objects."""
+    """Return the targets as a NumPy array of Python objects. Floats become integers if all are whole numbers."""
     values = column(cases.table, cases.target)
     if values.dtype.kind == "f" and (values == np.floor(values)).all() and (np.abs(values) <= EXACT).all():
         values = values.astype(np.int64)  # pandas turns a column of whole numbers with missing values into floats
@@ -121,7 +122,8 @@ def labels(cases: Cases) -> Any:
 
 
 def classes_told(scores: Scores, values: Any, known: Sequence[Any] = ()) -> list[Any]:
-    """Return the classes. If the model names its classes, they are in the order of its score columns.
+    """Return the classes that the model names, in the order of its score columns. If it names none, return those that
+    the target's `values`, `known` and the number of score columns imply.
 
     Raises:
         UsageError: the target holds a class that the model doesn't know, or values that can't be classes.
@@ -198,7 +200,11 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
         said = [numbers.get(each.item() if isinstance(each, np.generic) else each, -1) for each in scores.decided]
         decided = np.array(said)
         if (decided < 0).any():
-            raise UsageError("the model decides for a class that it doesn't name", hint="give `predict=` or `scores=`")
+            strange = next(each for each, place in zip(scores.decided, said, strict=True) if place < 0)
+            raise UsageError(
+                f"the model predicts the class `{strange}`, which is none of the classes {listed(classes, 20)}",
+                hint="give `predict=` or `scores=`",
+            )
         chances = None
     elif scores.values.ndim == 1:
         chances = two_sided(scores.values, probable=scores.probable)
@@ -235,25 +241,28 @@ def sums_to_one(chances: Any) -> bool:
 
 
 def two_sided(score: Any, *, probable: bool) -> Any:
-    """Return n scores of one class as an array of n by 2, with the class's own scores in the second column."""
+    """Return n scores of one of two classes as an array of n by 2. The second column has these scores. The first column
+    has the other class's scores: 1 minus the score if `probable` is True, or else the score with its sign changed."""
     return np.stack([1 - score if probable else -score, score], axis=1)
 
 
 def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
-    """Return another model's scores with one column for each of the given classes.
+    """Return the scores of a model that is compared with the judged one, with a column for each of the judged model's
+    classes.
 
-    A class that the other model doesn't know gets the lowest score.
+    A class that the compared model doesn't know gets the lowest score. If that model names no classes or has no scores,
+    its predictions are returned unchanged. `name` is its name in errors.
 
     Raises:
-        UsageError: the other model knows a class that isn't among the given ones.
+        UsageError: the compared model knows a class that isn't in `classes`.
     """
     if scores.classes is None or scores.values is None or scores.classes == list(classes):
         return scores
     strange = [each for each in scores.classes if each not in classes]
     if strange:
         raise UsageError(
-            f"`{name}` knows a class `{strange[0]}`, which the model that is judged doesn't",
-            hint=f"compare models of the same classes: that one knows {listed(classes, 20)}",
+            f"`{name}` knows a class `{strange[0]}`, which the model that is judged doesn't know",
+            hint=f"compare models of the same classes: the judged model knows {listed(classes, 20)}",
         )
     own = scores.values if scores.values.ndim == 2 else two_sided(scores.values, probable=scores.probable)
     values = np.full((len(own), len(classes)), 0.0 if scores.probable else own.min(initial=0.0) - 1)

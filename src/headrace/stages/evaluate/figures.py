@@ -52,9 +52,9 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
 
 
 def found(positive: Any, score: Any) -> tuple[Any, Any]:
-    """Return the recalls and precisions of a score, the highest recall first.
+    """Return the precision-recall curve of a score: its recalls and its precisions, the highest recall first.
 
-    scikit-learn adds a last point to the curve, at which no row is predicted positive: its recall is 0 and its
+    scikit-learn adds a last point to this curve, at which no row is predicted positive: its recall is 0 and its
     precision is 1. Here, the precision of this point is that of the highest score. So the curve of a constant score is
     flat, at the share of positive rows.
     """
@@ -66,10 +66,10 @@ def found(positive: Any, score: Any) -> tuple[Any, Any]:
 
 
 def calibration(predicted: Any, came: Any, low: Any, high: Any, score: Any, of: str) -> Drawing:
-    """Return a drawing that shows, for each bin, the mean predicted probability and the observed share with its
-    interval.
+    """Return a drawing that shows, for each bin of rows, the mean predicted probability (`predicted`) and the share of
+    positive rows (`came`) with its interval (`low` to `high`).
 
-    A histogram of the probabilities is below the drawing.
+    A histogram of the probabilities (`score`) is below. `of` describes a positive row, such as `is late`.
     """
     counts, edges = np.histogram(score, bins=40, range=(0, 1))
     top = Chart(Axis(""), Axis(f"share that {of}"), bottom=236)
@@ -82,8 +82,8 @@ def calibration(predicted: Any, came: Any, low: Any, high: Any, score: Any, of: 
     below.bars(edges.tolist(), counts.tolist())
     return drawing(
         "Calibration",
-        "Rows in ten bins by their probability: what was predicted, and the share that came with its interval."
-        " On the dashed line they agree.",
+        "Rows in ten bins by their predicted probability: its mean, and the share of positive rows with its interval."
+        " On the dashed line the two are equal.",
         [*top.drawn(below=False), *below.drawn()],
         height=346,
     )
@@ -124,7 +124,9 @@ def confusion(truth: Any, decided: Any, classes: Sequence[str]) -> Drawing:
         own[shown] = np.arange(len(shown))
         rest = len(classes) - len(shown)
         names = [*(classes[place] for place in shown), f"{rest:,} others"]
-        caption += f" The {len(shown)} of {len(classes):,} classes are shown that are confused most, the others as one."
+        caption += (
+            f" The {len(shown)} of {len(classes):,} classes that are confused most are shown, and the others as one."
+        )
     count, cell = len(names), 34
     table = np.bincount(own[truth] * count + own[decided], minlength=count**2).reshape(count, count)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)

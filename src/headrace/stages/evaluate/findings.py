@@ -47,10 +47,10 @@ SCHEMA = pa.schema(
 class Findings:
     """The measured numbers of an evaluation.
 
-    `wholes` has all rows as a part for each model, scored by that model: first the judged model under the name `model`,
-    then the models with which it is compared. `parts` are the parts of `slices`, in the same order. A slice is judged
-    if it has at least `least` rows. `more` are further parts by name. The bootstrap replicates of these parts are in
-    `replicates`.
+    `wholes` has a part for each model: all rows with that model's predictions. The judged model comes first, under the
+    name `model`, and then the models with which it is compared. `parts` are the parts of `slices`, in the same order. A
+    slice is judged if it has at least `least` rows. `more` are further parts by name. The bootstrap replicates of these
+    parts are in `replicates`.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Findings:
         return bracketed(fact.value, fact.low, fact.high)
 
     def _large(self, metric: str) -> list[int]:
-        """Return the numbers of the slices that are large enough for a metric."""
+        """Return the places in `slices` of those slices that are large enough for a metric."""
         return [
             place
             for place, part in enumerate(self.parts)
@@ -157,9 +157,10 @@ class Findings:
         return any(part.sizes.get(metric, part.size) != part.size for part in self.parts)
 
     def sliced(self, metric: str, places: Sequence[int]) -> list[Mapping[str, Any]]:
-        """Return the replicates of a metric on some slices, and on all rows (the last), from the same resamples.
+        """Return a mapping for each slice in `places`, and then one for all rows, all from the same resamples.
 
-        The replicates of a metric are computed when they are first needed, and are then kept.
+        Each mapping has the replicates of `metric` under its name; it may have those of other metrics too. The
+        replicates of a metric are computed when they are first needed, and are then kept.
         """
         every = {each: (self.parts[each], self._sliced[each]) for each in places}
         every[WHOLE] = self.wholes[MODEL], self.own[MODEL]
@@ -171,8 +172,8 @@ class Findings:
         return [drawn for _, drawn in every.values()]
 
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
-        """Return how much worse a metric is on each slice than on all rows: the values, their replicates and their
-        least standard errors."""
+        """Return how much worse a metric is on each slice than on all rows: the values, their replicates, and the least
+        standard error that is assumed for each value, even if its replicates vary less."""
         sign = -1.0 if metric.better == "lower" else 1.0
         whole = self.wholes[MODEL].point[metric.name]
         point = np.array([self.parts[place].point[metric.name] for place in places])
@@ -188,7 +189,8 @@ class Findings:
         if metric.name not in self.wholes[MODEL].point:
             return Fact(name=name, value=None, better="lower", why=self.wholes[MODEL].why(metric.name))
         if not places:
-            of = f", {LEAST_OF_A_CLASS} of each that it is a share of" if self._has_sizes(metric.name) else ""
+            needed = f", with {LEAST_OF_A_CLASS} of each kind that {metric.name} needs (such as positive rows)"
+            of = needed if self._has_sizes(metric.name) else ""
             return Fact(name=name, value=None, better="lower", why=f"no slice has {self.least} rows{of}")
         values, drawn, errors = self._gaps(metric, places)
         highest, why = self._gap_ends(metric, places, values, level)
@@ -213,7 +215,7 @@ class Findings:
             part = self.parts[place]
             low, high, why = found(part, each, metric, self.groups).interval(level)
             if low is None or high is None:
-                return None, f"of {self.slices[place].by} = {self.slices[place].name}, {why}"
+                return None, f"for {self.slices[place].by} = {self.slices[place].name}, {why}"
             worse = high - part.point[metric.name] if metric.better == "lower" else part.point[metric.name] - low
             rest = 1 - part.size / self.wholes[MODEL].size
             found_high.append(value + math.hypot(rest * worse, math.sqrt(rest) * off))
@@ -283,7 +285,7 @@ class Findings:
             shown = own if len(own) <= FEW else [each for each in own if each["gap"] is not None][:SHOWN]
             left = len(own) - len(shown)
             notes = [
-                f"{count} slices were compared; of so many, about {chance:.1f} would lie outside their interval by"
+                f"{count} slices were compared; about {chance:.1f} of them would lie outside their interval by"
                 " chance. A slice that `stands out`, for the worse or the better, does so even after correcting for"
                 " this (Holm)."
                 if count
@@ -317,7 +319,7 @@ class Findings:
 WHOLE = -1
 """A number that stands for all rows and is used in place of a slice's number."""
 LEAST_OF_A_CLASS = 10
-"""The share of a slice is shown if the denominator of the share has at least this many rows."""
+"""A metric that is a share, such as recall, is shown for a slice if its denominator has at least this many rows."""
 
 
 def _without_sums(part: Part, metrics: Sequence[Metric]) -> Iterator[str]:
@@ -329,7 +331,7 @@ def _without_sums(part: Part, metrics: Sequence[Metric]) -> Iterator[str]:
 
 
 def _absent(metric: str, other: str, _level: float) -> Fact:
-    """Return an undefined difference, because the other model doesn't exist.
+    """Return the fact `<metric> less <other>` without a value, for the case that there is no model `other`.
 
     For example, there is no `previous` model before a first version is registered.
     """

@@ -64,8 +64,8 @@ class Judge:
     def cases(self, target: str | None, features: Sequence[str] | None, said: Iterable[Any] = ()) -> Cases:
         """Return the rows that have a target.
 
-        `said` are the values of the call that may name columns of predictions. By default, the columns that they name
-        aren't features.
+        `said` are the values of those options that may name columns of predictions. By default, the columns that they
+        name aren't features.
         """
         texts = [each for each in (*said, self.baseline, self.previous) if isinstance(each, str)]
         apart = [*texts, *self._groups, *self.slices, *self.people, *self._key]
@@ -87,7 +87,7 @@ class Judge:
     ) -> Findings:
         """Return the findings on all rows, on the slices and on the parts in `more`, from one set of resamples.
 
-        `part` returns the scored part of the rows whose numbers it gets.
+        `part` is a function that takes row numbers, and returns these rows as a part, with predictions and metrics.
         """
         cuts = slices_of(self._rows.table, self.slices)
         found = Findings(
@@ -197,9 +197,10 @@ class Judge:
     def _ask_of_leak(self) -> None:
         """Warn if the model has seen judged rows, and add rules against such rows to the gates.
 
-        No rule is added if the gates are empty, or already have a rule on the number of these rows. Without a key,
-        equal rows may be different cases. So without a key, up to 1% of the judged rows may be equal to seen rows. If
-        most rows of a table are equal to other rows anyway, there is no warning and no rule.
+        No rule is added if the gates are empty, or already have a rule on the number of these rows. Equal rows may be
+        different cases, unless they were compared by the columns of the option `key`. So without such a comparison, up
+        to 1% of the judged rows may be equal to seen rows. If most rows of the judged table or of the training table
+        are equal to other rows of the same table anyway, there is no warning and no rule on training rows.
         """
         leak, overlap, chance = self._leak, self._overlap, self._rows.rows // 100
         if leak is not None and leak.tells:
@@ -262,7 +263,7 @@ def _by_heart(leak: Leak) -> str:
     if not leak.tells:
         return (
             f"{count:,} of the rows judged have an equal row in `train` (by {by}). This tells nothing, since only"
-            f" {leak.different:.0%} of the rows are different at all. A `key` would show whether they are the same."
+            f" {leak.different:.0%} of the rows are distinct. A `key` would show whether they are the same."
         )
     if count == 1:
         return f"It is in `train` too (by {by}), so the model may know it by heart, and the numbers flatter it."

@@ -1,4 +1,4 @@
-"""Judged rows that a model was trained on, or that were used to choose how long to train. Digests of rows find them."""
+"""Finds judged rows that a model was trained on, or that were used to choose how long to train, by digests of rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Leak(NamedTuple):
         return self.is_by_key or self.different >= DISTINCT
 
     def grid(self, others: str = "training row") -> Grid:
-        """Return a grid with the first few rows, each beside its equal row. `others` says what the equal rows are."""
+        """Return a grid with the first few judged rows that the model was trained on, each beside its equal row in the
+        training data. `others` is the name of the column of equal rows."""
         pairs = list(zip(self.rows.tolist(), self.seen.tolist(), strict=True))
         return Grid(
             title=f"Test rows that {'were' if self.is_by_key else 'may have been'} trained on",
@@ -62,8 +63,8 @@ def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
     names = list(key) if key is not None else [each for each in table.column_names if each in both]
     if not names:
         raise UsageError(
-            "`train` has no column of the table that is judged",
-            hint="name the columns that identify a row: `key=[...]`",
+            "`train` and the table that is judged have no column in common",
+            hint="give training rows whose columns have the same names as those of the table",
         )
     for name in names:
         check_column(table, name)
@@ -95,8 +96,10 @@ def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | N
     """Return how many rows of a table were used to choose a model's number of training rounds.
 
     These rows are found by the model's sketch, which holds digests of the features of the rows that were used. The
-    result is None if the model has no sketch, or if the table lacks a feature. If most rows are equal to other rows
-    anyway, the result is 0 unless the table has all rows of the sketch and is as large as the table that was used.
+    result is None if the model has no sketch, or if the table lacks a feature. If most rows of one of the two tables
+    are equal to other rows of that table anyway, equal rows tell little. Then all rows of the table count as used if
+    it has all digests of the sketch, and as many rows and as many different rows as the table that was used. Otherwise,
+    none of its rows counts.
     """
     theirs = read(_chosen_on(model)) if {*features} <= {*table.column_names} else None
     mine = sketch(table, features) if theirs is not None else None
@@ -113,9 +116,9 @@ def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | N
 
 
 def _chosen_on(model: Any) -> object:
-    """Return the sketch that a model carries, as text.
+    """Return the sketch of the rows that were used to choose a model's number of training rounds, as text.
 
-    A LightGBM model carries its sketch as the name of its validation data.
+    The sketch holds digests of these rows. A LightGBM model has it as the name of its validation data.
     """
     if is_a(model, BOOSTER):
         named = model.params.get("valid")

@@ -241,7 +241,7 @@ def _call(method: Callable[..., Any], frame: Any) -> Any:
 
 
 def _mend(error: Exception, frame: Any) -> str:
-    """Return a hint on what to do about an error of a model that predicts."""
+    """Return a hint on what to do about an error that a model raised when it predicted the rows in `frame`."""
     if any(each.__name__ == "NotFittedError" for each in type(error).__mro__):  # scikit-learn's, LightGBM's
         return "give the model that was trained, such as `model` of what `train.sklearn` returned"
     if hasattr(frame, "columns"):

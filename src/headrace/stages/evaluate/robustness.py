@@ -111,8 +111,8 @@ def _refused(reasons: Sequence[str]) -> str:
 
 
 def _not_disturbed(absent: Sequence[str], *, is_guess: bool) -> str:
-    """Return sentences on the model's features that the table lacks. The result is empty if the table has all
-    features."""
+    """Return sentences on the model's features that the table lacks (`absent`). The result is empty if the table has
+    all features. `is_guess` is True if it has none of them, so that other columns were disturbed instead."""
     if not absent:
         return ""
     instead = " The columns without another use were disturbed instead." if is_guess else ""

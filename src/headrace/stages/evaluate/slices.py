@@ -81,7 +81,7 @@ def slices(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
 
 
 def crossed(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
-    """Return the groups that several columns make together."""
+    """Return the groups that several columns make together: rows that share a value in each of these columns."""
     return _one(" x ".join(columns), _crossed([cut(table, name) for name in columns]))
 
 
@@ -94,7 +94,8 @@ def groups(table: pa.Table, columns: Sequence[str]) -> dict[str, list[Slice]]:
 
 
 def group_key(by: str, place: int) -> str:
-    """Return the key of a group's part. The key is unique, whatever the names of columns and values are."""
+    """Return a key for group number `place` of the column `by`. The key is unique, whatever the names of columns and
+    values are."""
     return f"group {place} by {by}"
 
 
@@ -192,7 +193,8 @@ def codes(table: pa.Table, name: str) -> Any:
     missing = table[name].null_count
     if missing:
         raise UsageError(
-            f"{rows_have(missing)} no `{name}`, by which rows are drawn", hint="fill it in, or draw by another column"
+            f"{rows_have(missing)} no `{name}`, by which rows are drawn",
+            hint="fill it in, or give another column as `groups=`",
         )
     _, found = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
     if found.max(initial=0) == 0:

@@ -52,7 +52,7 @@ KEPT = {
 }
 """Classes whose names are stored in artifacts. Only Headrace creates their objects.
 
-The names in this module must not change, even when a class moves to another file.
+These names in the module `headrace.stages.ingest` must not change, even when a class moves to another file.
 """
 __all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, made from the one table of names
 __getattr__ = lazily(__name__, PLACES | KEPT)

@@ -113,8 +113,8 @@ def _check_parameters(sql: str, parameters: Mapping[str, Any]) -> None:
 def _placed(error: duckdb.Error, sql: str, tables: Mapping[str, Any], parameters: Mapping[str, Any]) -> duckdb.Error:
     """Return an error with its line number.
 
-    DuckDB's error for a relation has no line number. So the query is run again with `explain`, because that error has a
-    line number.
+    If DuckDB runs a query as a relation, its error has no line number. So the query is run again with `explain`, whose
+    error has a line number.
     """
     if "LINE " in str(error):
         return error

@@ -21,8 +21,8 @@ from headrace.errors import DataError, UsageError
 OTHERS_GIB = 0.3
 """The part of the stage's memory, in GiB, for Python, its libraries, and tables in transit."""
 SHARE = 0.6
-"""DuckDB's memory limit, as a share of the remaining memory. DuckDB uses more memory than it counts against the
-limit."""
+"""DuckDB's memory limit, as a share of the stage's memory that `OTHERS_GIB` leaves. DuckDB uses more memory than it
+counts against the limit."""
 LEAST_GIB = 0.06
 
 
@@ -83,7 +83,8 @@ def check(name: str, table: Any) -> None:
     """Raise if SQL can't read a table.
 
     Raises:
-        DataError: for the same reasons as in `session`.
+        DataError: SQL can't tell the names of two columns apart, the table has no columns, or DuckDB can't read a
+            column's type.
     """
     if not table.schema.names:
         raise DataError(f"table `{name}` has no columns, so SQL can't read it", hint="check the stage that makes it")

@@ -24,12 +24,12 @@ _NOT_IN_PYTHON = (pa.ArrowNotImplementedError, OverflowError, ValueError)
 
 
 class Merged(NamedTuple):
-    """The result of a merge. `kept` has the parts that were read before, without the rows that were replaced or are
-    gone. `new` has the freshly read tables, without the rows that had been read before. `gone` are tables of the rows
-    that no longer exist. `replaced` and `unchanged` are numbers of rows."""
+    """The result of a merge of tables. `kept` are the held tables (read before), without the rows that were replaced or
+    are gone. `new` are the fresh tables (read now), without the rows that equal a held row. `gone` are tables of the
+    held rows that no longer exist. `replaced` and `unchanged` are numbers of rows."""
 
     kept: list[Any]
-    """A part that lost no row is the same object that was passed in."""
+    """A table that lost no row is the same object that was passed in."""
     new: list[Any]
     gone: list[Any]
     replaced: int
@@ -49,8 +49,9 @@ def merged(
 
     A fresh row that equals a held row is not new. A fresh row that has the key of a held row but other values replaces
     that row. With `complete`, the fresh rows are all rows that exist, so held rows whose keys aren't among them are
-    gone. `ends` has the least and the greatest key of each held part, if they are known. If a part's keys are all
-    outside the range of the fresh keys, the part isn't searched. Such a part isn't even opened if it is a `Later`.
+    gone. `ends` has, for each held table, what `ends_of` returns: the range of its keys, or None. A held table whose
+    keys are all outside the ranges of the fresh tables isn't searched. Without `complete`, such a table stays closed if
+    it is a `Later` (a table that is opened only when it is needed).
     """
     fresh_ends = [ends_of(each, key) for each in fresh]
     kept: list[Any] = []
@@ -100,7 +101,7 @@ def _at(table: Any, chosen: Any) -> Any:
 
 
 def _may_be_a_run(chosen: Any) -> bool:
-    """Return whether ascending indices are consecutive."""
+    """Return whether indices are consecutive, provided that they ascend. For other indices, True proves nothing."""
     return len(chosen) > 0 and bool(chosen[-1] - chosen[0] == len(chosen) - 1)
 
 
@@ -155,7 +156,8 @@ def _within(theirs: Any, ours: Any) -> Any:
 
 
 def rows_equal(part: Any, here: Any, fresh: Any, there: Any) -> Any:
-    """Return for each pair of rows whether all values are equal. Nulls are equal to each other, and so are NaNs."""
+    """Return whether all values are equal, for each pair of rows: row `here` of `part` and row `there` of `fresh`.
+    Nulls are equal to each other, and so are NaNs."""
     equal = np.ones(len(here), bool)
     if not len(here):
         return equal

@@ -1,4 +1,5 @@
-"""Turns a stream of record batches into tables of a good size, which are stored while the stream goes on."""
+"""Turns a stream of record batches into tables of at most about 64 MiB, called parts. In a run, each part is stored
+in pieces of about 16 MiB while the stream goes on."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ def part_rows(schema: Any) -> int:
 
 
 def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[Any]:
-    """Return the batches as tables of `rows` rows, by default about 64 MiB; without batches, return one table without
-    rows.
+    """Return the batches as tables of `rows` rows each, by default of about 64 MiB each. Without batches, return one
+    table without rows.
 
     The number of rows per table depends only on the schema and `rows`, unless rows are so wide that a table reaches its
     size in bytes first. In a run, the tables are stored piece by piece in a thread while the stream goes on, and are
@@ -54,8 +55,8 @@ def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[A
 
 
 def _pieces(schema: Any, batches: Iterable[Any], rows: int | None) -> Iterator[tuple[Any, bool]]:
-    """Yield the stream as tables, each of the length of a record batch in a file. Each table comes with True if it is
-    the last one of its part."""
+    """Yield the batches as tables (pieces), each as long as a record batch of a stored table. Each piece comes with
+    True if it is the last one of its part, else with False."""
     most, at_once = rows or part_rows(schema), batch_rows(schema)
     pending: list[Any] = []
     count = size = inner = given = 0
@@ -90,7 +91,7 @@ def _part(coming: Iterator[tuple[Any, bool]]) -> Any:
 
 
 class Keeper:
-    """Stores parts in a thread, piece by piece. After the context ends, `tables` holds the stored parts."""
+    """Stores parts in a thread, piece by piece. After its `with` block, `tables` holds the stored parts."""
 
     def __init__(self, schema: Any, keep: Callable[[Any], Any]) -> None:
         self.tables: list[Any] = []
@@ -116,7 +117,8 @@ class Keeper:
             self._check()
 
     def add(self, piece: Any, ends: bool) -> None:
-        """Store a piece, after waiting for room if needed. If storing an earlier piece failed, raise that error."""
+        """Store a piece, after waiting for room if needed. `ends` says whether it is the last one of its part. If
+        storing an earlier piece failed, raise that error."""
         self._check()
         self._line.put((piece, ends))
 

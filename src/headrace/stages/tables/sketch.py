@@ -1,5 +1,5 @@
-"""A small summary of a table's rows that is stored with a model, so that an evaluation can see whether it uses the same
-rows."""
+"""A small summary of a table's rows that is stored with a model, so that an evaluation can see whether it judges the
+model on the same rows."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def digests(table: pa.Table, names: Sequence[str]) -> Any:
 
 
 def _beyond(values: pa.ChunkedArray) -> Any:
-    """Return a correction for whole numbers that a float can't hold exactly, since several numbers beyond 2^53 become
-    the same float. The correction is 0 for all other numbers."""
+    """Return what to add to the digests of a column's values, which are computed from floats. This is 0, except for
+    whole numbers beyond 2^53 that a float can't hold exactly: several of them become the same float."""
     if not pa.types.is_integer(values.type):
         return np.uint64(0)
     whole = pc.fill_null(values, 0).to_numpy()

@@ -35,11 +35,11 @@ the number of threads (see `deterministic` in LightGBM's documentation)."""
 
 OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
 CLASSIFIES = ("binary", "multiclass", "softmax")
-"""`OBJECTIVE` has all names of the parameter for the objective. `CLASSIFIES` has the objectives that classify: their
-names begin with one of these texts."""
+"""`OBJECTIVE` has all names of the parameter for the objective. The name of each objective that classifies begins with
+one of the texts in `CLASSIFIES`."""
 METRIC = ("metric", "metrics", "metric_types")
 RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
-"""The objectives that rank the rows of a group: their names begin with one of these texts."""
+"""The name of each objective that ranks the rows of a group begins with one of these texts."""
 
 MANY_LEVELS = 30
 LEVELS_A_ROW = 0.5
@@ -77,7 +77,8 @@ def _check(given: Mapping[str, Any]) -> None:
     """Raise an error if options contradict each other, as far as their values are known.
 
     Raises:
-        UsageError: for the same reasons as in `lightgbm`.
+        UsageError: `stopping_rounds` is given without `valid`, a number of rounds is below 1, or the objective ranks
+            and there is no `group`.
     """
     if given.get("stopping_rounds") is not None and given.get("valid", True) is None:
         raise UsageError("`stopping_rounds` is given, and no `valid`", hint="give rows that tell when to stop")
@@ -124,7 +125,8 @@ def lightgbm(
     Raises:
         DataError: a column is missing; a table is empty; targets are missing, infinite, not numbers, or all of one
             class; or weights are missing, infinite, negative, or all 0.
-        UsageError: LightGBM refuses `params`, or the objective ranks and there is no `group`.
+        UsageError: LightGBM refuses `params`, the objective ranks and there is no `group`, `stopping_rounds` is given
+            without `valid`, or a number of rounds is below 1.
     """
     import lightgbm as lgb  # noqa: PLC0415  1 s, which the tracer saves
 
@@ -182,10 +184,10 @@ def lightgbm(
 
 
 def _chosen_on(text: str, rows: Sketch | None) -> str:
-    """Return a model's text with a sketch of the rows that were used to choose the round.
+    """Return `text`, a LightGBM model as text, with a sketch of the rows that were used to choose the round.
 
-    The sketch is written as the name of the validation data. From it, an evaluation sees whether it judges the same
-    rows.
+    The sketch is written into the text as the name of the validation data. From the sketch, an evaluation sees whether
+    it judges the model on the same rows.
     """
     return text if rows is None else text.replace("\n[valid: ]\n", f"\n[valid: {rows.text()}]\n", 1)
 
@@ -275,7 +277,7 @@ _NO_METRIC = ("", "none", "null", "na", "custom")
 
 
 def _check_measured(env: Any) -> None:
-    """Raise an error if LightGBM knows none of the metrics, since it would then train without measuring anything."""
+    """Raise an error if LightGBM knows none of the metrics in `params`: it would train without measuring anything."""
     if not env.evaluation_result_list:
         asked = next(env.params[name] for name in METRIC if name in env.params)
         raise UsageError(f"LightGBM knows no metric `{asked}`", hint="its documentation lists them, such as `auc`")

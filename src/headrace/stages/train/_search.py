@@ -206,7 +206,8 @@ def _valueless(trials: Sequence[Mapping[str, Any]], objective: str) -> DataError
     """Return the error for a search whose trials all ended without a value."""
     told = sum("told" in each for each in trials)
     others = [each for each in trials if "told" not in each]
-    hints = [f"they were pruned, or gave no finite number, such as {_named(others[0])}"] if others else []
+    them = "the others" if told else "they"
+    hints = [f"{them} were pruned, or gave no finite number, such as {_named(others[0])}"] if others else []
     if told:  # within one run, a task that succeeded never runs again
         hints.append("a new run tries those again that were told to stop; `resume` does not")
     return DataError(

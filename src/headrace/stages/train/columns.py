@@ -58,14 +58,14 @@ class Column:
         self.shape: tuple[int, ...] = () if self.is_ragged else tuple(self._chunks[0].shape[1:])
 
     def take(self, split: list[tuple[int, Any, Any]], out: Any) -> None:
-        """Copy rows into `out`, an array with one entry for each row. `split` is what `Layout.split` returned for these
-        rows."""
+        """Copy rows of the column into `out`, an array with one entry for each row. `split` is what `Layout.split`
+        returned for the rows to copy."""
         for number, places, rows in split:
             out[places] = self._chunks[number].take(rows, axis=0)
 
     def take_lists(self, split: list[tuple[int, Any, Any]], count: int) -> list[Any]:
-        """Return the lists of `count` rows, each as an array. `split` is what `Layout.split` returned for these
-        rows."""
+        """Return the lists of `count` rows, each as an array. `split` is what `Layout.split` returned for the rows to
+        take."""
         found: list[Any] = [None] * count
         for number, places, rows in split:
             offsets, values = self._chunks[number]

@@ -70,7 +70,7 @@ def _drawn(title: str, epochs: list[float], lines: dict[str, list[float]]) -> Dr
         if len(lines) > 1:
             axes.legend(frameon=False)
         ends = ", ".join(f"{_titled(name).lower()} {values[-1]:.4g}" for name, values in lines.items())
-        return drawn.drawing(title, f"By epoch; after the last, {ends}.")
+        return drawn.drawing(title, f"By epoch; after the last epoch: {ends}.")
 
 
 def _titled(name: str) -> str:

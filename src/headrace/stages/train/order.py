@@ -18,9 +18,10 @@ class Order:
     """The order of a table's rows in one epoch. On all machines, the order is the same for the same seed, epoch and
     number of rows.
 
-    `"whole"` is a permutation of all rows. `"blocks"` draws blocks of 4,096 consecutive rows, and mixes the rows of 256
-    blocks at a time. So little memory is needed, and a table that is larger than memory is read in long consecutive
-    pieces. `True` chooses between these two by the number of rows, and `False` keeps the table's order.
+    `shuffle` says how the rows are mixed. `"whole"` is a permutation of all rows. `"blocks"` draws blocks of 4,096
+    consecutive rows, and mixes the rows of 256 blocks at a time. So little memory is needed, and a table that is larger
+    than memory is read in long consecutive pieces. `True` chooses between these two by the number of rows, and `False`
+    keeps the table's order.
     """
 
     def __init__(self, rows: int, shuffle: Shuffle, seed: int, epoch: int) -> None:

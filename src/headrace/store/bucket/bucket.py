@@ -270,7 +270,7 @@ texts."""
 
 
 def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, str]) -> Any:
-    """Return `options`, and add the options of obstore that only `environment` has.
+    """Return `options` together with those options of obstore that only `environment` has.
 
     Obstore itself reads the environment of the process. `environment` may have more variables, such as credentials.
     These are kept out of the process's environment so that no stage finds them.
@@ -283,7 +283,8 @@ def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, s
 
 
 def _takes(kind: Any, names: list[str]) -> bool:
-    """Return whether obstore knows all of these option names, and each of them stands for a different option."""
+    """Return whether obstore knows all of these option names, and whether each of them stands for a different
+    option."""
     try:
         kind("any", config=dict.fromkeys(names, ""))
     except UnknownConfigurationKeyError:

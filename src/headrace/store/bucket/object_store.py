@@ -42,7 +42,7 @@ from headrace.store.store import new_nonce
 
 GIB = 1 << 30
 UPLOAD = "upload"
-"""The name of a stray begins with this if the stray is an upload in parts."""
+"""The name of an unfinished file (`Stray`) begins with this if the file is an upload in parts."""
 
 
 class ObjectStore:
@@ -69,7 +69,8 @@ class ObjectStore:
         self.logs = ObjectLogs(self._bucket)
 
     def batch(self) -> ObjectBatch:
-        """Return a batch. Its blobs are in the bucket when the batch has ended without an error."""
+        """Return a batch, which stores several blobs together. The blobs are in the bucket when the batch has ended
+        without an error."""
         return ObjectBatch(self._bucket, self._cache, self._memory, aside=self._aside, name=_name_of)
 
     def draft(self) -> Draft:
@@ -177,8 +178,8 @@ class ObjectStore:
             raise damaged(digest, nonce, f"its bytes have the digest `{actual[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> None:
-        """Return None, because there is no reliable stamp: reading a file in the cache changes the file's times, so the
-        times say nothing about writes."""
+        """Return None. A stamp would be a value that changes with each write to a blob. But reading a file in the cache
+        changes the file's times, so the times say nothing about writes."""
 
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob. It is no error if the store doesn't have it."""

@@ -1,4 +1,4 @@
-"""A blob in a bucket as a file that can seek. Little more than the ranges that are read is fetched."""
+"""A blob in a bucket as a file that can seek. It fetches the ranges that are read, and little more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The spool of an object store. Each spill is a numbered object, because nothing can be appended to an object."""
+"""The spool of an object store: the reports that workers wrote to the store because no driver was there.
+
+Each call of `spill` writes a new numbered object, because nothing can be appended to an object.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ their numbers."""
 
 
 class ObjectSpool:
-    """Spilled reports as objects `spool/RUN/NAME/NUMBER`. Each object is complete. A name has only one writer."""
+    """Reports in objects `spool/RUN/NAME/NUMBER`. Each NAME has only one writer, which numbers its objects. After a
+    crash, no object is incomplete: a bucket has an object as a whole, or not at all."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket

@@ -46,7 +46,7 @@ class ObjectBatch:
     """A batch of blobs for an object store.
 
     After the batch has ended, its blobs are in the bucket and in this machine's cache. If the batch ends with an error,
-    its blobs are in neither of the two.
+    they are not in the cache, and those already sent are deleted from the bucket, except for replicas.
     """
 
     def __init__(
@@ -169,7 +169,8 @@ class ObjectBatch:
         self._memory.keep(data, blob.digest)
 
     def _clear(self, *, done: bool) -> None:
-        """Delete the files of blobs that were not stored. After an error, also delete the blobs that were sent."""
+        """Wait for the uploads that have begun. If the batch has failed (`done` is False), also delete its files on
+        this machine, and the blobs that have already been sent to the bucket, except for replicas."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         if done:

@@ -98,7 +98,8 @@ def appears(path: Path, *, patience_s: float = LAG_S, wait: Callable[[float], No
 
 
 def is_shared(folder: Path, mounts: Path = MOUNTS) -> bool:
-    """Return whether other machines may change the file system on which a folder is. The list `mounts` tells."""
+    """Return whether other machines may change the file system on which a folder is. `mounts` lists the file
+    systems."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:

@@ -1,4 +1,5 @@
-"""The spool of a folder store: files to which the workers of a run append reports while they have no driver."""
+"""The spool of a folder store: files to which the workers of a run append their reports to the driver while no driver
+is there."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ COPY_BYTES = 1 << 20
 
 
 class Batch:
-    """A batch of blobs for a folder store. When the batch has ended, its blobs are durable. If it ends with an error,
-    no blob is kept."""
+    """A batch of blobs for a folder store. When the batch has ended, its blobs are durable. If the `with` block
+    raises an error, no blob is stored. If storing fails midway, some blobs may stay in the store."""
 
     def __init__(self, tmp: Path, folders: DigestFolders) -> None:
         self._tmp = tmp
@@ -118,7 +118,8 @@ class Batch:
         self._folders.take_in(self._kept)
 
     def _clear(self) -> None:
-        """Delete the files of blobs that were not stored."""
+        """Delete the batch's temporary files. If the batch has succeeded, there are none: all were moved to the paths
+        of their blobs."""
         for thread in self._syncing:
             thread.join()
         for path, _ in self._kept:

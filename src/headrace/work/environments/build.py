@@ -142,7 +142,8 @@ def _call(words: Sequence[str], pins: Pins) -> None:
     except subprocess.TimeoutExpired:
         raise EnvironmentFailed(
             f"an environment was not built from `{pins.file}` within {LIMIT_S:g} s",
-            hint="check the speed of the connection to the package index, or put large packages in its cache",
+            hint="check the speed of the connection to the package index, or put large packages into the installer's"
+            " cache",
         ) from None
     if done.returncode:
         raise EnvironmentFailed(

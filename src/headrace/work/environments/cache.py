@@ -36,14 +36,15 @@ class Choice(Struct, frozen=True):
 
 
 class Memo:
-    """The stored choice for a lock's group. It is valid until the lock or the installed packages change."""
+    """The interpreter that was chosen for a lock's group. It is valid until the lock or the installed packages
+    change."""
 
     def __init__(self, cache: Path, lock: str, group: str | None, policy: Policy) -> None:
         key = "\0".join([lock, group or "", policy, sys.executable, *_installed()])
         self._file = environments_folder(cache) / ".chosen" / blake3(key.encode()).hexdigest()
 
     def get(self) -> Choice | None:
-        """Return the stored choice. Return None if nothing is stored, or if the interpreter no longer exists."""
+        """Return the stored interpreter. Return None if none is stored, or if the interpreter no longer exists."""
         try:
             text = self._file.read_text()
         except OSError:
@@ -54,8 +55,8 @@ class Memo:
         return Choice(python) if text and python.exists() else None
 
     def put(self, python: Path | None) -> None:
-        """Store `python` as the choice. If the file can't be written, nothing is stored, and the interpreter is chosen
-        again next time."""
+        """Store `python` as the chosen interpreter (None: the present one). If the file can't be written, nothing is
+        stored, and the interpreter is chosen again next time."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             aside = self._file.with_name(f".{self._file.name}-{os.getpid()}")

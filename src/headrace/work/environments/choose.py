@@ -122,5 +122,5 @@ def _no_lock(group: str | None) -> EnvironmentFailed:
     names = " or ".join(f"`{name}`" for name in own_locks(group))
     return EnvironmentFailed(
         f"the project has no lock, and so no environment `{group}`",
-        hint=f"lock it with such a group or extra (`uv lock`), or write {names}",
+        hint=f"add `{group}` as a group or extra and lock the project (`uv lock`), or write {names}",
     )

@@ -121,7 +121,7 @@ def environment_of(python: Path) -> dict[str, str]:
 
 
 def _known(hello: Hello) -> Chosen | None:
-    """Return the choice that an earlier run stored, or None. Only one file is read for this."""
+    """Return the interpreter that an earlier run chose and stored, or None. Only one file is read for this."""
     if hello.group is not None or not hello.bundle.lock:
         return None
     cache = cache_folder()
@@ -172,7 +172,7 @@ def _found_out(hello: Hello, control: socket.socket, tell: Callable[[Waiting], N
 
 
 def _find_out(hello: Hello, writer: int) -> None:
-    """Do the child process's part: choose the interpreter, write the result to `writer`, and end."""
+    """Choose the interpreter, write the result to `writer`, and end this process, which is a child of the zygote."""
 
     def say(message: Waiting | Chosen | Unfit) -> None:
         os.write(writer, frame(message))

@@ -1,8 +1,8 @@
 """Computes the fingerprints of stages that run in another environment than the tracer.
 
-A key includes the versions of the distributions that a stage's code reaches, and the worker must compute the same
-digest. So if a stage has an environment of its own, its code is read in that environment, by a process that the tracer
-starts there and keeps.
+A fingerprint depends on the versions of the distributions that a stage's code reaches, and the tracer must compute the
+same fingerprint as the worker. So if a stage has an environment of its own, its code is read in that environment, by a
+process that the tracer starts there and keeps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _READ_BYTES = 1 << 16
 
 
 class Told(Struct, frozen=True, array_like=True, tag="told"):
-    """The answer to a request: the code of the stage."""
+    """The answer to a request for the code of a stage."""
 
     code: Code
 
@@ -45,7 +45,7 @@ _decode_name = msgspec.msgpack.Decoder(str).decode
 
 class Envoys:
     """Gets the code of stages from processes in the stages' environments. There is one process in each environment. If
-    an environment must be built first, the driver is told so."""
+    an environment must be built first, the driver is told."""
 
     def __init__(self, hello: Hello, channel: Channel) -> None:
         self._hello = hello

@@ -11,7 +11,8 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def code_folder(cache: Path) -> Path:
-    """Return a folder for an import path that contains nothing but the code of this Headrace."""
+    """Return a folder in `cache` to put on an import path. It contains a link to the code of the Headrace that runs in
+    this process, and nothing else that can be imported."""
     folder = cache / "code" / str(_PACKAGE).strip("/").replace("/", "-")
     place = folder / NAME
     if not place.is_symlink():

@@ -34,7 +34,7 @@ def present() -> dict[str, str]:
 
 
 def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
-    """Return by name, as installed here, the distributions that Headrace needs and that are not in `locked`.
+    """Return, by name, the distributions that Headrace needs and `locked` lacks, as they are installed here.
 
     Raises:
         EnvironmentFailed: the lock has a distribution that Headrace needs in a version that doesn't fit, or a

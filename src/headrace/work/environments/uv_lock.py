@@ -36,8 +36,8 @@ def groups(package: Table) -> tuple[str, ...]:
 
 
 def walk(lock: Table, start: Table, group: str | None) -> Iterator[Table]:
-    """Yield every package that the project needs on this machine. Each package is yielded only once. If a group and an
-    extra have the same name, the group is used."""
+    """Yield every package that the project `start`, with a group or extra if `group` names one, needs on this machine.
+    Each package is yielded only once. If a group and an extra have the same name, the group is used."""
     environment: dict[str, str] = {**default_environment(), "extra": _mark(start, group)}  # type: ignore[dict-item]
     by_name: dict[str, list[Table]] = {}
     for package in lock["package"]:

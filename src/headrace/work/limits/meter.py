@@ -18,8 +18,8 @@ class Meter:
     """Measures what an attempt uses: the worker itself, and the processes that it started and waited for.
 
     The peak of memory is that of the worker's own process. It is the peak since the attempt began, if the kernel allows
-    resetting the peak. The file for the reset stays open, since opening the file takes four times as long as writing to
-    it.
+    resetting the peak. Writing to the file `/proc/self/clear_refs` resets it. This file stays open, since opening it
+    takes four times as long as writing to it.
     """
 
     def __init__(self) -> None:

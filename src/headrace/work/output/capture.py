@@ -108,7 +108,7 @@ class Capture:
 
 
 def _is_open(target: int) -> bool:
-    """Return whether standard output and error are still open to `target`."""
+    """Return whether standard output and error still lead to the file or pipe that is open as descriptor `target`."""
     try:
         there = os.fstat(target)
         return os.path.samestat(there, os.fstat(_STDOUT)) and os.path.samestat(there, os.fstat(_STDERR))

@@ -54,7 +54,7 @@ class LogPipe:
         """Mask these secrets from now on.
 
         Raises:
-            HeadraceError: the process doesn't answer, so nothing may be printed.
+            HeadraceError: the masking process doesn't answer, so nothing may be printed.
         """
         if not self._ask(secrets, START_S):
             raise _trouble("it doesn't answer")

@@ -145,7 +145,7 @@ class _Writer:
         _write(self._sieve.rest())
 
     def _obey(self) -> bool:
-        """Read orders, and carry them out. Return whether more orders may come."""
+        """Read the worker's orders (see `SETTLED`), and carry them out. Return whether more orders may come."""
         try:
             data = os.read(_LINE, _READ_BYTES)
         except OSError:

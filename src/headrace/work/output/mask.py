@@ -18,8 +18,8 @@ since they could occur anywhere by chance."""
 _LONG = 8
 """The least length of a secret that is masked in values too. A shorter secret may occur in data by chance."""
 _LEFT_ALONE = ("", "/", " +", "!$&'()*+,;=")
-"""The punctuation that stays unescaped in a URL, for each of four ways to escape: none; that of Python's default; that
-of SQLAlchemy for passwords; that of HTTPX."""
+"""The characters that stay unescaped in a URL, for each of four ways to escape: the strictest one, Python's default,
+SQLAlchemy's for passwords, and HTTPX's."""
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
@@ -63,8 +63,9 @@ class Mask:
             return value
 
     def finds_in(self, ref: Ref) -> bool:
-        """Return whether a secret is in an artifact's row: in the name of the class, in the names of the parts, or in
-        the inline value."""
+        """Return whether a secret is in an artifact's reference, which the ledger stores: in the name of the value's
+        class, in the names of its parts, in a value that is stored inside the reference, or in the reference of a
+        part."""
         if self._value_pattern is None:
             return False
         texts = [ref.type, *(ref.names or ()), (ref.inline or b"").decode(errors="replace")]

@@ -68,15 +68,17 @@ class Answers(NamedTuple):
         return len(self.classes) == 2
 
     def whole(self, claim: Claim) -> Part:
-        """Return all rows, scored by the given claim."""
+        """Return a `Part` of all rows, with the metrics of the predictions in `claim`."""
         return self._part(claim, None, whole=True, ranked=True)
 
     def part(self, rows: Any, *, ranked: bool = False) -> Part:
-        """Return some rows, scored by the model's claim. If `ranked`, metrics of ranking are computed too."""
+        """Return a `Part` of some rows, with the metrics of the model's predictions. If `ranked`, metrics of ranking
+        are computed too."""
         return self._part(self.mine, rows, whole=False, ranked=ranked)
 
     def two_sided(self, rows: Any) -> BinaryPart:
-        """Return some rows, scored by the model's decisions between two classes, without metrics of ranking."""
+        """Return a `BinaryPart` of some rows, with the metrics of the model's decisions between two classes, without
+        metrics of ranking."""
         return self._binary(self.mine, rows, whole=False, ranked=False)
 
     def _part(self, claim: Claim, rows: Any, *, whole: bool, ranked: bool) -> Part:
@@ -153,7 +155,7 @@ def _check_numbered(values: Any, target: str) -> None:
     if texts:
         raise UsageError(
             f"the target `{target}` holds texts, such as `{texts[0]}`, and the model learned classes that are numbers",
-            hint=f"{to_codes(target, texts)} as they were for training",
+            hint=f"{to_codes(target, texts)}: give each text the number that it had in training",
         )
 
 
@@ -212,7 +214,7 @@ def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequen
     if valid.num_rows and len(leak.rows) == valid.num_rows and is_same:
         raise UsageError(
             "all rows of `valid` are among those that are judged",
-            hint="a threshold chosen there would flatter the model: give other rows",
+            hint="a threshold chosen on them would flatter the model: give other rows",
         )
     places = with_target(valid, cases.target)
     if not len(places):
@@ -225,7 +227,8 @@ def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequen
     found = threshold_of(call.threshold, _numbers(values, classes, positive) == 1, own.chances[:, 1])
     if not leak.tells or len(leak.rows) <= valid.num_rows // 100:
         return found
-    flattered = f"{len(leak.rows):,} of the {valid.num_rows:,} rows are among those judged, which flatters the model"
+    count = f"{len(leak.rows):,} of the {valid.num_rows:,} validation rows"
+    flattered = f"{count} are among the rows judged, which flatters the model"
     return found._replace(how=f"{found.how}; {flattered}")
 
 

@@ -218,8 +218,8 @@ def _about(answers: Answers, slices: int) -> str:
         words[0] += f", of which {answers.truth.mean() * 100:.1f}% are `{answers.names[1]}`"
         if answers.threshold is not None:
             words.append(
-                f"Predicted `{answers.names[1]}` from a score of {number(answers.threshold.value)} on"
-                f" ({answers.threshold.how})"
+                f"The threshold is {number(answers.threshold.value)} ({answers.threshold.how}): rows with this score or"
+                f" a higher one are predicted as `{answers.names[1]}`"
             )
     else:
         words[0] += f", of {len(answers.classes)} classes"
@@ -238,8 +238,8 @@ def _limits(answers: Answers, found: Findings, judge: Judge, groups: str | None)
         yield "ECE is above 0 by chance even for perfect probabilities, the more so the fewer rows there are."
     if PREVIOUS in answers.claims and answers.threshold is not None:
         yield (
-            f"The previous model decides from a score of {number(answers.threshold.value)} on, as this one does: at a"
-            " threshold of its own its accuracy, F1, precision and recall may be better."
+            f"The previous model was judged at the threshold of this one, {number(answers.threshold.value)}: at a"
+            " threshold of its own, its accuracy, F1, precision and recall may be better."
         )
     shown = [each for each in judge.people if each in answers.cases.features]
     if shown:

@@ -72,7 +72,7 @@ def read(asked: str | float | None) -> float | Rule:
     aim = None if told is None else float(told.rstrip("%")) / (100 if told.endswith("%") else 1)
     if aim is not None and aim > 1:
         raise UsageError(
-            f"`threshold={asked!r}` asks for more than all rows", hint=f"write a share: `valid:{name}=0.8`, or 80%"
+            f"`threshold={asked!r}` asks for more than 100%", hint=f"write a share: `valid:{name}=0.8`, or 80%"
         )
     return Rule(name, aim)
 
@@ -89,11 +89,13 @@ def _unquoted(asked: object) -> str:
 def threshold_of(asked: str | float | None, positive: Any | None, score: Any | None) -> Threshold:
     """Return the threshold that `asked` stands for.
 
-    `positive` and `score` belong to the validation rows. They are None if there are no validation rows.
+    A rule chooses the threshold on the validation rows: `positive` says of each row whether it is of the positive
+    class, and `score` has the rows' scores. Both are None if there are no validation rows, and are used only if `asked`
+    is a rule.
 
     Raises:
-        UsageError: `asked` can't be read. Or a threshold must be chosen, but there are no validation rows, or all
-            validation rows are of one class.
+        UsageError: `asked` can't be read. Or a threshold must be chosen, but there are no validation rows, all
+            validation rows are of one class, or no threshold reaches the precision that `asked` names.
     """
     rule = read(asked)
     if not isinstance(rule, Rule):

@@ -187,7 +187,7 @@ def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdic
     asked = f"{comparison.operator} {bound}"
     is_certain = name in COUNTED and fact.low == fact.high == fact.value
     if fact.why and (fact.low is not None or fact.high is not None):
-        of_those = f"{called} is {shown} of those who were judged"
+        of_those = f"{called} is {shown} among those who were judged"
         return _partly(comparison, fact, of_those, behind, sure=level is not None)
     if level is None or is_certain:
         met: bool | None = holds(fact.value, comparison.bound)
@@ -207,18 +207,20 @@ def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdic
     said = {
         True: f"all of that is {asked}",
         False: f"none of that is {asked}",
-        None: f"part of that is {asked} and part is not, so these rows don't tell{_rows_needed(fact, comparison)}",
+        None: f"part of that is {asked} and part is not, so these rows can't decide it{_rows_needed(fact, comparison)}",
     }[met]
     ends = " and ".join(told_from(each, comparison.bound, decimals) for each in (fact.low, fact.high))
-    sure = f"{catalogue.sure(level) * 100:.5g}% confidence{f' ({parts} parts share the chance)' if parts > 1 else ''}"
+    shared = f" ({parts} alternatives share the chance of error)" if parts > 1 else ""
+    sure = f"{catalogue.sure(level) * 100:.5g}% confidence{shared}"
     why = f"{called} is {shown}, with {sure} between {ends}; {said}.{behind}"
     return Verdict(rule=str(comparison), holds=met, why=why)
 
 
 def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sure: bool) -> Verdict:
-    """Return the verdict on a number for which not everyone was judged.
+    """Return the verdict on a number that leaves out some people, because their groups are too small to be judged.
 
-    If lower is better, the people who were not judged may raise the number. If higher is better, they may lower it.
+    If lower is better, these people may raise the number. If higher is better, they may lower it. `called` begins the
+    verdict's reason, and `behind` ends it. `sure` is True if the comparison has a confidence.
     """
     holds = OPERATORS[comparison.operator]
     value = fact.value or 0.0

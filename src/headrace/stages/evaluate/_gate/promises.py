@@ -34,9 +34,9 @@ class Promises(NamedTuple):
     """The numbers that an evaluation will measure, as far as they are known before there are data.
 
     `main` is the name of the main metric. `people` are the differences and ratios between groups of people, which are
-    measured for each column. If `overall`, the widest over all columns is measured too. `counts` are the names of row
-    counts. If `own_baseline` is False, there is a baseline only if the user gives one. `classes` are metrics of one
-    class, such as `recall of red`.
+    measured for each column. If `overall`, the widest of them over all columns is measured too. `counts` are the names
+    of row counts. If `own_baseline` is False, there is a baseline only if the user gives one. `classes` are metrics of
+    one class, such as `recall of red`.
     """
 
     metrics: Sequence[Metric]
@@ -71,7 +71,7 @@ class Promises(NamedTuple):
         if against == PREVIOUS and given.get(PREVIOUS, "") is None:
             raise UsageError(
                 f"the gate `{asked}` compares with a previous model, and none is given",
-                hint="give the result of `registry.find`, also before there is a version: `previous=...`",
+                hint="give the result of `registry.find`, even if no version is registered yet: `previous=...`",
             )
         metric = self._metric(name, asked, given)
         if name in _PROBABLE and given.get("probabilities") is False:

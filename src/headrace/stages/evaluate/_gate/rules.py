@@ -125,7 +125,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Reader:
-    """A parser that reads tokens from left to right. Each method stops after the last token that it has read."""
+    """A parser that reads tokens from left to right. A method that reads a rule stops after the rule's last token."""
 
     def __init__(self, text: str, tokens: list[_Token]) -> None:
         self.text, self.tokens, self.place, self.depth = text, tokens, 0, 0
@@ -157,7 +157,8 @@ class _Reader:
         return rules[0] if len(rules) == 1 else Either(rules=tuple(rules))
 
     def _spread(self, parts: list[list[Rule]], since: int, level: float) -> int:
-        """Set the confidence `level` on the rules from number `since` on, and return the number of all rules."""
+        """Set the confidence `level` on the rules in `parts`, except on the first `since` of them. Return how many
+        rules all lists in `parts` hold together."""
         count = 0
         for every in parts:
             for place, rule in enumerate(every):

@@ -85,7 +85,11 @@ class BinaryPart:
 
     @property
     def sizes(self) -> Mapping[str, float]:
-        """The number of rows in the denominator of each share."""
+        """For each metric that is a share, the number of rows of which it is a share: for recall, the positive rows.
+
+        For AUC and balanced accuracy, it is the number of rows of the rarer class. For F1, it is the number of positive
+        rows.
+        """
         rows, positive, chosen = self.totals[0], self.totals[1], self.totals[2]
         return {
             "selection rate": rows,
@@ -148,7 +152,7 @@ class BinaryPart:
     def _losses(self, loss: Callable[[Any, Any], Any]) -> Ratio:
         """Return the mean of a loss as a ratio of sums over rows.
 
-        The added row of an interval may have any of the predicted probabilities, and either class.
+        The interval allows for one more row, which may have any of the predicted probabilities, and either class.
         """
         chance = self.chance
 
@@ -248,7 +252,7 @@ class BinaryPart:
 
 
 def _by_unit(sums: Any, units: Any, count: int) -> Any:
-    """Return the sums of the rows of each unit."""
+    """Return, for each unit from 0 to `count` - 1, the sum of its rows in `sums`. Row n belongs to unit `units[n]`."""
     columns = sums.astype(np.float64).T
     return np.stack([np.bincount(units, weights=each, minlength=count) for each in columns], axis=1)
 

@@ -82,7 +82,7 @@ class Catalogue:
         """
         if self._most is not None and level > self._most + 1e-9:
             asked = f"{1 - (1 - level) * parts:.5g}"
-            whole = f" of each of {parts} parts, any of which may hold" if parts > 1 else ""
+            whole = f" for each of {parts} alternatives" if parts > 1 else ""
             raise UsageError(
                 f"the gate asks for {level * 100:.5g}% confidence{whole}, and the report's intervals have"
                 f" {self._most * 100:g}%",

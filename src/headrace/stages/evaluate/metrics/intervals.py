@@ -7,8 +7,9 @@ bad (or as good) as a row can be, and gives each row a random weight from an exp
 Thomas 2020, "A new confidence interval for the mean of a bounded random variable"). For a share, this is the interval
 of Clopper & Pearson (1934).
 
-No random numbers are drawn. The probability comes from the saddlepoint approximation (Lugannani & Rice 1980), whose
-equation is that of the empirical likelihood (Owen 1988; with an added point: Chen, Variyath & Abraham 2008).
+No random weights are drawn. The probability that the metric with random weights is below a certain number comes from
+the saddlepoint approximation (Lugannani & Rice 1980), whose equation is that of the empirical likelihood (Owen 1988;
+with an added point: Chen, Variyath & Abraham 2008).
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Ratio(NamedTuple):
         """Return the difference from another number on the same rows, or None if the other number is a median.
 
         If both numbers have the same `below`, the difference is a ratio too. Otherwise both numbers are first replaced
-        by those of `linear` (the infinitesimal jackknife: Jaeckel 1972).
+        by what their `linear` returns (the infinitesimal jackknife: Jaeckel 1972).
         """
         if isinstance(other, Middle):
             return None
@@ -120,13 +121,13 @@ def share(some: Any, of: Any) -> Ratio:
 
 
 def two_sided(placed: Any, positive: Any, ends: tuple[float, float] | None = None) -> Ratio:
-    """Return a mean over the positive rows as a ratio to which the negative rows contribute too.
+    """Return the mean of `placed` over the positive rows, as a ratio to which the negative rows contribute too.
 
-    The mean of `placed` over the negative rows must be the same as over the positive rows. The denominator counts the
-    rows of the rarer class. `ends` are the bounds of `placed` for one more row of the rarer class. By default, the
-    bounds lie halfway between the most extreme value seen and 0 (or 1). Two simpler choices fail when 1% of the rows
-    are positive, or when part of a class is never found: a bound of the variance (Newcombe 2006) is exceeded too often,
-    and one more row at 0 is too strict (`make proofs`).
+    `placed` has a number for each row, such as `Ranking.placements` for AUC. Its mean over the negative rows must be
+    the same as over the positive rows. The denominator counts the rows of the rarer class. `ends` are the bounds of
+    `placed` for one more row of the rarer class. By default, the bounds lie halfway between the most extreme value seen
+    and 0 (or 1). Two simpler choices fail when 1% of the rows are positive, or when part of a class is never found: a
+    bound of the variance (Newcombe 2006) is exceeded too often, and one more row at 0 is too strict (`make proofs`).
     """
     rare = positive if 2 * np.count_nonzero(positive) <= len(positive) else ~positive
     own = placed[rare]
@@ -179,8 +180,8 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
 def _gathered(above: Any, below: Any, moved: Any) -> tuple[Any, Any, Any]:
     """Return `above`, `below` and a count for each row, after binning the rows in the middle.
 
-    Rows are binned by how far they move the number. A bin has the means of its rows, and its count is the number of its
-    rows. The rows at both ends stay single, with a count of 1.
+    Rows are binned by `moved`: how far each row moves the ratio. A bin has the means of its rows, and its count is the
+    number of its rows. The rows at both ends stay single, with a count of 1.
     """
     if len(moved) <= MANY:
         return above, below, np.ones(len(moved))
@@ -325,7 +326,8 @@ def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Inte
 class Spread(NamedTuple):
     """k numbers with their replicates (an array of resamples by k).
 
-    `errors` has the least standard error of each number. `low` and `high` have the ends of each number's interval.
+    `errors` has the least standard error that is assumed for each number, even if its replicates vary less. `low` and
+    `high` have the ends of each number's interval.
     """
 
     point: Any
@@ -346,11 +348,12 @@ class Widest(NamedTuple):
 def widest(values: Any, replicates: Any, errors: Any, highest: Any, level: float) -> Widest:
     """Return the largest of k values, with an interval that takes into account that it was chosen from k values.
 
-    `values` has k numbers. `replicates` is an array of resamples by k. `errors` has the least standard error of each
-    value, and `highest` the upper end of each value's own interval. The lower end is the largest of k lower ends that
-    hold simultaneously. These come from the largest studentised deviation in each resample (max-t bootstrap: Romano &
-    Wolf 2005). So one of many small slices doesn't stand out by chance alone. The upper end is the largest of
-    `highest`. It is too low only if the upper end of the truly largest value is too low.
+    `values` has k numbers. `replicates` is an array of resamples by k. `errors` has the least standard error that is
+    assumed for each value, even if its replicates vary less. `highest` has the upper end of each value's own interval.
+    The lower end is the largest of k lower ends that hold simultaneously. These come from the largest studentised
+    deviation in each resample (max-t bootstrap: Romano & Wolf 2005). So one of many small slices doesn't stand out by
+    chance alone. The upper end is the largest of `highest`. It is too low only if the upper end of the truly largest
+    value is too low.
     """
     spread = np.maximum(np.nanstd(replicates, axis=0), errors)
     which = int(np.argmax(values))
@@ -365,13 +368,13 @@ def widest(values: Any, replicates: Any, errors: Any, highest: Any, level: float
 
 
 def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval]:
-    """Return the widest difference between two members of one block, with an interval that takes into account that it
-    was chosen from all pairs.
+    """Return the largest difference between two numbers of one block, with an interval that takes into account that it
+    was chosen from all pairs. A block has a number for each group, such as the recall of each group.
 
-    The lower end is the same as that of `widest` for all pairs. To save memory, it is computed from one member's
+    The lower end is the same as that of `widest` for all pairs. To save memory, it is computed from one number's
     differences at a time: 300 groups have 45,000 pairs, each with a thousand resamples. The upper end is the largest of
     all pairs' upper ends. It needs no correction for many pairs, because it is too low only if the upper end of the
-    truly widest pair is too low. A pair's upper end adds the squares of both members' own errors (Newcombe 1998, method
+    truly widest pair is too low. A pair's upper end adds the squares of both numbers' own errors (Newcombe 1998, method
     10; Zou & Donner 2008). So it isn't too low if rows are few or rare.
     """
     values, spreads, most, farthest = [], [], np.zeros(len(blocks[0].replicates)), 0.0
@@ -395,8 +398,8 @@ def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval
 
 
 def share_error(share: Any, of: Any) -> Any:
-    """Return the least standard error of shares, as if four more rows were seen, two of them in the share (Agresti &
-    Coull 1998)."""
+    """Return the standard error of shares of `of` rows, as if four more rows were seen, two of them in the share
+    (Agresti & Coull 1998). So it is never 0, even for a share of 0 or 1."""
     drawn = (share * of + 2) / (of + 4)
     return np.sqrt(drawn * (1 - drawn) / (of + 4))
 

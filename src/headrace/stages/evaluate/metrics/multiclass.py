@@ -39,7 +39,7 @@ class ManyPart:
 
     `truth` and `decided` are arrays of n class numbers. `chances` is an array of n by k scores, or None if there are no
     scores. Scores that aren't `probable` only rank rows, so log loss, Brier score and ECE are then undefined. ECE
-    compares the probability of the predicted class with how often this class is right (Guo et al. 2017).
+    compares the probability of the predicted class with how often the prediction is right (Guo et al. 2017).
     """
 
     sizes: Mapping[str, float]
@@ -178,7 +178,7 @@ class ManyPart:
         if name in _PROBABLE and not self.probable:
             return "the scores are no probabilities"
         if name == "AUC" and self.whole:
-            return "for no class are there both rows of it and of others, with different scores"
+            return "no class has rows of its own and rows of others with different scores"
         if name.startswith("recall "):
             return "there are no rows of the class"
         if name.startswith("precision "):

@@ -1,4 +1,4 @@
-"""A part of the rows, scored: what the metrics of classes, numbers and texts share."""
+"""A part: some of the judged rows, scored. The metrics of classes, of numbers and of texts share this code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from headrace.stages.evaluate.metrics.intervals import Interval, Middle, Ratio, 
 from headrace.stages.evaluate.metrics.resamples import CHUNK, Resamples
 
 NOISE = "noise of "
-"""A prefix before a metric's name. Under such a name, replicates hold the effect of chance alone on a distance."""
+"""A prefix before a metric's name. Under such a name, replicates hold the effect of chance alone on a distance,
+such as ECE."""
 
 
 BINS = 10
@@ -37,11 +38,11 @@ class Metric(NamedTuple):
 
     @property
     def is_share(self) -> bool:
-        """Whether a bound of this metric may be a percentage."""
+        """Whether a gate may compare this metric with a percentage."""
         return self.is_relative or self.highest <= 2  # the Brier score of many classes goes up to 2
 
     def difference(self, name: str, better: str) -> Metric:
-        """Return the metric of the difference between two numbers of this metric."""
+        """Return a metric called `name`: the difference between two values of this metric."""
         width = self.highest - self.lowest
         return Metric(name, better, -width, width, self.is_relative)
 
@@ -50,8 +51,8 @@ class Part(Protocol):
     """Some rows with their predictions, scored.
 
     `rows` are the numbers of these rows among all rows, or None if the part has all rows. `point` has the value of each
-    metric that is defined. `why` returns the reason why a metric is undefined. `sizes` has the denominator of each
-    share, by the metric's name.
+    metric that is defined. `why` returns the reason why a metric is undefined. `sizes` has, for each
+    metric that is a share, the number of rows of which it is a share: for recall, the number of positive rows.
     """
 
     rows: Any
@@ -81,8 +82,9 @@ class Found(NamedTuple):
     """A metric's value with its replicates, one per resample.
 
     `value` is None where the metric is undefined, and `why` is the reason. The interval comes from `sums`, or from
-    `replicates` if `sums` is None. It is cut at the metric's least and greatest possible value. `noise` are replicates
-    of the effect of chance alone on a distance. `groups` has the number of each row's group, or is None.
+    `replicates` if `sums` is None. It is cut at the metric's least and greatest possible value. For a metric that is a
+    sum of distances, such as ECE, `noise` has replicates of the value that chance alone would give. For any other
+    metric, `noise` is None. `groups` has the number of each row's group, or is None.
     """
 
     metric: Metric
@@ -117,7 +119,7 @@ class Found(NamedTuple):
         """Return the difference from another model's value, on the same resamples. `what` names the other model."""
         metric = self.metric.difference(f"{self.metric.name} less {what}", self.metric.better)
         if self.value is None or other.value is None:
-            return Found(metric, None, None, self.why or f"of {what} {other.why}")
+            return Found(metric, None, None, self.why or f"for the {what} model, {other.why}")
         value, drawn = self.value - other.value, None
         if self.replicates is not None and other.replicates is not None:
             drawn = self.replicates - other.replicates

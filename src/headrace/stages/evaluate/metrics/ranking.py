@@ -18,7 +18,7 @@ MOST_UNITS = 300
 
 
 class Ranking:
-    """Rows in the order of their scores, some of which are positive.
+    """Rows in the order of their scores. Some of the rows are positive, the others negative.
 
     `positive` and `score` are arrays of n values. AUC is the chance that a positive row has a higher score than a
     negative one (Hanley & McNeil 1982); a tie counts half. Average precision is the sum of precisions weighted by the
@@ -153,7 +153,10 @@ class Ranking:
 
 
 def _in_blocks(some: Callable[[Any], Any], counts: Any, rows: int) -> Any:
-    """Return the results for all resamples, computed for a few resamples at a time."""
+    """Return what `some` returns for `counts`. It is called for a few resamples at a time, and its results are joined.
+
+    `counts` has a line for each resample. `rows` is the number of rows.
+    """
     width = max(1, BLOCK // max(1, rows))
     return np.concatenate([some(counts[start : start + width]) for start in range(0, len(counts), width)])
 

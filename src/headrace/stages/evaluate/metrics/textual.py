@@ -34,7 +34,7 @@ class TextPart:
 
     @property
     def sizes(self) -> Mapping[str, float]:
-        """The number of rows in the denominator of each share."""
+        """For each metric that is a share, the number of rows of which it is a share: all rows for exact match."""
         return {"exact match": self.size}
 
     def sums(self, name: str) -> Ratio:
@@ -73,8 +73,8 @@ class TextPart:
 
 
 def _bleu(counts: Any) -> Any:
-    """Return BLEU from 0 to 100. Orders without matches count as 1/2, 1/4, ... matches, one after another (`exp` in
-    sacreBLEU).
+    """Return BLEU from 0 to 100. If there is no match of n-grams of some lengths, the first such length counts as 1/2
+    match, the second as 1/4 match, and so on (`exp` in sacreBLEU). BLEU is 0 if no single word matches.
 
     BLEU is undefined if no text has as many words as the longest n-gram, since there is no share of right n-grams then.
     In this case, sacreBLEU returns 0, even for a perfect text.

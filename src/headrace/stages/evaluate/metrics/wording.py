@@ -4,7 +4,7 @@ of these counts.
 - Exact match and token F1 as in SQuAD (Rajpurkar et al. 2016): lower case, no punctuation, no articles.
 - BLEU (Papineni et al. 2002) with n-grams of up to four tokens, tokens as in `mteval-v13a`, and zeros smoothed by
   halving, as in sacreBLEU (Post 2018).
-- chrF (Popović 2015): character n-grams of up to six. Recall has twice the weight, as in sacreBLEU.
+- chrF (Popović 2015): n-grams of up to six characters. Recall has twice the weight of precision, as in sacreBLEU.
 - ROUGE-L (Lin 2004): the longest common subsequence of words. Precision and recall have equal weight.
 
 If a text has several references, the best one counts. The libraries return only scores, but for each bootstrap

@@ -52,7 +52,10 @@ class Checked(NamedTuple):
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse conditions that DuckDB can't parse, if the contract is already known while a pipeline is traced."""
+    """Refuse conditions that DuckDB can't parse. `given` are the arguments of a call of `check`.
+
+    If the contract isn't known yet while the pipeline is traced, nothing is checked.
+    """
     contract = given.get("contract")
     if isinstance(contract, File) and contract.path.is_file():
         contract = Contract.read(contract.path, called=contract.name)
@@ -109,7 +112,8 @@ def check(
 
 
 def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quarantined: int) -> None:
-    """Log the counts of the result in the run. Warn of broken rules whose action is `warn`, and of quarantined rows."""
+    """Log the numbers of rows, quarantined rows and broken rules. Warn of broken rules whose action is `warn`, and of
+    quarantined rows."""
     log("contract/rows", len(table))
     log("contract/quarantined", quarantined)
     log("contract/broken_rules", sum(finding.breaks for finding in findings))
@@ -245,7 +249,10 @@ def _volume(count: int, rows: Rows, contract: Contract, history: Sequence[int]) 
     floor, ceiling = usual * (rows.shrink or 0.0), None if rows.grow is None else usual * rows.grow
     holds = count >= floor and (ceiling is None or count <= ceiling)
     wanted = f"at least {floor:,.0f}" + ("" if ceiling is None else f" and at most {ceiling:,.0f}")
-    why = f"there are {count:,} rows; {len(history)} earlier versions have {usual:,.0f} in the median, so {wanted}"
+    why = (
+        f"there are {count:,} rows; {len(history)} earlier versions have {usual:,.0f} in the median, so there must be"
+        f" {wanted}"
+    )
     return [*found, Finding(rule=rule, action=action, holds=holds, why=why)]
 
 
@@ -291,14 +298,15 @@ def _too_many(bad: int, total: int, contract: Contract, findings: Sequence[Findi
 
 def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
     told = "; ".join(f"`{finding.rule}`: {finding.why}" for finding in stopping[:EXAMPLES]) + _beyond(stopping)
-    count = f"{broken} rule{'s' * (broken > 1)}"
+    count = f"{broken} rules are broken" if broken > 1 else "1 rule is broken"
     if broken > len(stopping):
-        count += f", of which {len(stopping)} {'stops' if len(stopping) == 1 else 'stop'}"
-    raise DataError(f"contract `{shown(contract.name)}` is broken by {count}: {told}", hint=_help(stopping))
+        count += f", of which {len(stopping)} {'stops' if len(stopping) == 1 else 'stop'} the check"
+    raise DataError(f"contract `{shown(contract.name)}`: {count}: {told}", hint=_help(stopping))
 
 
 def _help(stopping: Sequence[Finding]) -> str:
-    """Return the hint for rules that stop. The hint proposes `quarantine` only if there are rules about single rows."""
+    """Return the hint of the error that stops the check; `stopping` are the findings that stop it. The hint proposes
+    `quarantine` only if one of them is about single rows."""
     if all(finding.rule == MOST for finding in stopping):
         return "mend the source or these rules; a higher `most_quarantined` quarantines more rows and continues"
     ways = []

@@ -1,7 +1,7 @@
 """Checks a column against its rules, block by block. A column without errors is read once and isn't copied.
 
 NumPy reads numbers and times directly from Arrow's memory. If a block's lowest and highest values are in range and not
-NaN, then so are all its values. Otherwise each value is compared. Blocks fit in the cpu's cache.
+NaN, then so are all its values. Otherwise each value is compared. Blocks fit in the CPU's cache.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def valid(chunk: pa.Array, start: int, stop: int) -> Rows | None:
 
 
 def null_rows(values: pa.ChunkedArray) -> Rows:
-    """Return the rows of a column that are null."""
+    """Return the places of the rows in which a column is null."""
     found, start = [], 0
     for chunk in values.chunks:
         if chunk.null_count:
@@ -189,7 +189,8 @@ def null_rows(values: pa.ChunkedArray) -> Rows:
 
 
 def number_rows(values: pa.ChunkedArray, low: Any, high: Any, *, nan: bool) -> tuple[Rows, Rows]:
-    """Return the rows that are NaN (none if `nan` is False), and the rows outside of [low, high]. Nulls are ignored."""
+    """Return the places of the NaN (none if `nan` is False), and the places of the values outside of [low, high]. Nulls
+    are ignored."""
     strange: list[Rows] = []
     outside: list[Rows] = []
     start = 0
@@ -243,7 +244,8 @@ def _raw(value: Any, kind: pa.DataType) -> Any:
 
 
 def _compared(values: pa.ChunkedArray, column: Column, kind: pa.DataType) -> Rows:
-    """Return the rows out of range in a column that only Arrow can compare, such as text and decimals."""
+    """Return the places of the values out of range in a column that only Arrow can compare, such as text or
+    decimals."""
     low = None if column.min is None else bound(column.min, kind)
     high = None if column.max is None else bound(column.max, kind)
 

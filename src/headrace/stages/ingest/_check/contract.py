@@ -66,7 +66,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
         _one_of_actions(self.otherwise)
         for rule, action in self.actions.items():
             if rule not in RULES:
-                raise DefinitionError(f"a column has no rule `{rule}`", hint=meant_by(rule, RULES))
+                raise DefinitionError(f"there is no rule `{rule}` for a column", hint=meant_by(rule, RULES))
             _one_of_actions(action)
         if any(isinstance(each, float) and each != each for each in (self.min, self.max)):
             raise DefinitionError("a bound can't be NaN", hint="`nan=False` allows no NaN")
@@ -96,7 +96,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
 
 
 class Unique(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rule that no two rows have the same values in these columns. A row with a null in one of the columns is
+    """The rule that no two rows have the same values in `columns`. A row with a null in one of these columns is
     ignored."""
 
     columns: tuple[str, ...]
@@ -164,7 +164,8 @@ class Rows(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_f
     """The rule on the number of rows of the table.
 
     `least` and `most` are the lowest and the highest number. `shrink` and `grow` are limits too, as multiples of the
-    median of earlier versions: `shrink = 0.5, grow = 2` means between half and twice the median. None: no limit.
+    median number of rows in earlier versions of the table: `shrink = 0.5, grow = 2` means from half to twice this
+    median. None: no limit.
     """
 
     least: int | None = None

@@ -125,8 +125,8 @@ def _text(values: pa.ChunkedArray) -> Iterator[str]:
 
 
 def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterator[str]:
-    """Yield the lines with the bounds of a column. There is no upper bound for times, and none for whole numbers if
-    `grows` is True."""
+    """Yield the lines of TOML with the bounds of a column. There is no upper bound for times, and none for whole
+    numbers if `grows` is True."""
     if pa.types.is_floating(kind):
         values = values.cast(pa.float64())
         if pc.any(pc.is_inf(values)).as_py():
@@ -171,7 +171,7 @@ def _is_full(values: pa.ChunkedArray, low: Any, high: Any) -> bool:
 
 
 def _widened(low: Any, high: Any, *, whole: bool) -> tuple[Any, Any]:
-    """Return a range somewhat wider than the observed one.
+    """Return a range that is somewhat wider than the observed range from `low` to `high`.
 
     The lower bound isn't negative unless `low` is. A range of fractions within 0 to 1 becomes 0 to 1.
     """

@@ -13,7 +13,7 @@ KEPT = 50
 
 
 def earlier(history: Cursor) -> Sequence[int]:
-    """Return the numbers of rows of earlier versions, oldest first, without the table that is being checked."""
+    """Return the numbers of rows of earlier versions of the table that is being checked, oldest first."""
     return [rows for digest, rows in _kept(history) if digest != _digest()]
 
 

@@ -37,12 +37,12 @@ def check_options(form: str | None, options: Mapping[str, Any]) -> None:
 
 
 def tabs_of(name: str) -> dict[str, Any]:
-    """Return the options for a file of this name: a tab between the columns, if the name says so."""
+    """Return the options that a file's name implies: a tab between the columns if the name has the suffix `.tsv`."""
     return {"delimiter": "\t"} if ".tsv" in Path(name.lower()).suffixes else {}
 
 
 def read_csv(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
-    """Return a CSV that isn't empty as a table. `file` is buffered.
+    """Return the rows of a CSV file as a table. The file must not be empty, and `file` must be a buffered reader.
 
     Raises:
         ArrowInvalid: the file isn't a CSV, or a value isn't of its column's type in `schema`.

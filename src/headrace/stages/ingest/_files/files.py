@@ -33,6 +33,8 @@ from headrace.stages.ingest._files.texts import check_encoding, line_bytes_of
 
 TRIES = 3
 """How many times a file is read if it changes during each reading. After the last reading, the task fails."""
+NO_FILES = "correct the pattern; if there may be no files, `schema=` gives a table without rows"
+"""The hint if no file fits the pattern."""
 
 
 Vanished = Literal["drop", "keep", "refuse"]
@@ -53,7 +55,8 @@ class Part(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The settings for reading files. These settings and a file's stamp make up the key of the file's task."""
+    """The settings for reading files. They are in the key of each task that reads a file, and so is the file's
+    stamp."""
 
     form: str | None
     schema: pa.Schema | None
@@ -153,13 +156,11 @@ def files(
 
 @ready("ingest.files.version", version=1, kind="ingest", cache=False)
 def files_version(look: Look, *, needed: bool) -> Listing:
-    """Return the files that match a pattern, with their stamps. If `needed` is True and there are none, raise
+    """Return the files that match a pattern, with their stamps. If `needed` is True and no file matches, raise
     SourceError."""
     found = place_of(look).files()
     if not found and needed:
-        raise SourceError(
-            f"no file fits `{look.pattern}`", hint="correct it; with `schema=` you get a table without rows"
-        )
+        raise SourceError(f"no file fits `{look.pattern}`", hint=NO_FILES)
     return Listing([each.path for each in found], [each.stamp for each in found])
 
 
@@ -207,7 +208,7 @@ def joined(
     if before is not None and schema is None and before["schema"] is not None:
         tables.insert(0, ("files of earlier runs", before["schema"].empty_table()))
     if not tables and schema is None:
-        raise SourceError(f"no file fits `{pattern}`", hint="correct it; with `schema=` you get a table without rows")
+        raise SourceError(f"no file fits `{pattern}`", hint=NO_FILES)
     rows = unify(tables, schema=schema, promote=promote)
     if known is not None and parts:
         files = {} if before is None else dict(before["files"])
@@ -245,7 +246,7 @@ def kept(
     every = dict(sorted({**before, **tables}.items()))
     schema = None if reading.schema is None else _with_file(reading.schema, reading.file_column)
     if not every and schema is None:
-        raise SourceError(f"no file fits `{pattern}`", hint="correct it; with `schema=` you get a table without rows")
+        raise SourceError(f"no file fits `{pattern}`", hint=NO_FILES)
     rows = unify(list(every.items()), schema=schema, promote=promote)
     stamps = {} if known.value is None else dict(zip(known.value["paths"], known.value["stamps"], strict=True))
     stamps |= {path: part.stamp for path, part in zip(paths, parts, strict=True)}

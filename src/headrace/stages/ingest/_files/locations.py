@@ -22,7 +22,7 @@ from headrace.spec.noun import Noun
 _MAGIC = re.compile(r"[*?[]")
 _UNFIT = re.compile(r"[^A-Za-z0-9_./:@-]+")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""The memory address in the text of a Python object. This address differs from run to run."""
+"""Matches the memory address in the text of a Python object. This address differs from run to run."""
 
 PART_BYTES = 8 << 20
 
@@ -280,7 +280,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _is_mark(name: str, folders: Set[str]) -> bool:
-    """Return whether an empty object stands for a folder, not for a file. Cloud consoles create such objects."""
+    """Return whether the empty object `name` stands for a folder, not a file. Cloud consoles create such objects."""
     return name.endswith("/") or name in folders or "." not in os.path.basename(name)
 
 

@@ -85,7 +85,8 @@ def _decoded(file: BinaryIO, name: str, encoding: str | None, line_bytes: int) -
             bad = error.object[error.start : error.start + 1]
             raise SourceError(
                 f"`{name}`: byte {at:,} (0x{bad.hex()}) is no {found.upper()}",
-                hint='say what it is: `encoding="latin-1"`, `"cp1252"`; if encodings are mixed, correct the file there',
+                hint='give its encoding, such as `encoding="latin-1"` or `"cp1252"`; if encodings are mixed, correct '
+                "the file at that byte",
             ) from error
         made = text.encode("utf-8", "surrogatepass") if not is_utf8 or held or len(text) != len(piece) else piece
         line = _longest(made, line, line_bytes, name)

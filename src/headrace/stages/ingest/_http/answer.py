@@ -51,7 +51,7 @@ def refuse_status(answer: Answer, *, secret: bool) -> None:
     if 200 <= answer.status < 300:
         return
     hints = {
-        401: "its `auth` isn't accepted" if secret else 'give `auth=hr.secret("NAME")`',
+        401: "the service doesn't accept this `auth`" if secret else 'give `auth=hr.secret("NAME")`',
         403: "this user lacks the rights to read it: get them, or give another `auth`",
         404: "check the URL and `params`",
         410: "check the URL and `params`",

@@ -30,7 +30,7 @@ _CHARSETS = re.compile(
 """Encodings of text, by Python's names.
 
 Python's other codecs (`punycode`, `unicode_escape`, `idna`) aren't for text, and some take time that grows with the
-square of the length.
+square of the text's length.
 """
 _PLACE = re.compile(r"\(byte (\d+)\)")
 _NO_NUMBER = re.compile(rb"NaN|Infinity")
@@ -58,7 +58,9 @@ def check_format(name: str) -> None:
 
 
 def open_body(answer: Answer, form: str, rows: str | None) -> Body:
-    """Return the body of a page, split into rows if it is JSON. `rows` is the path of the list of rows, or None.
+    """Return the body of a page, split into rows if it is JSON.
+
+    `rows` is the path of the list of rows in the JSON. None: the JSON itself is the list.
 
     Raises:
         SourceError: the body isn't in the format `form`, or has no list of rows at the path `rows`.
@@ -92,7 +94,7 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
 
 
 def _number_at(error: Exception, data: bytes) -> str:
-    """Return `NaN` or `Infinity` if that is where decoding failed; otherwise an empty text."""
+    """Return `NaN` or `Infinity` if decoding JSON failed at this word; otherwise return an empty text."""
     place = _PLACE.search(str(error))
     found = _NO_NUMBER.match(data, int(place[1])) if place else None
     return found[0].decode() if found else ""

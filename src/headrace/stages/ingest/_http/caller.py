@@ -71,7 +71,7 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         once: bool = False,
     ) -> Answer:
-        """Send a request, and return the response. Statuses such as 429 or 503 and network errors are retried.
+        """Send a request, and return the response. After a status such as 429 or 503 or a network error, send it again.
 
         A response with any other status is returned. If `body` is False, only the response's headers are read. With
         `once`, the request is never retried, and a response with any status is returned.
@@ -104,10 +104,10 @@ class Caller:
         )
 
     def heed(self, answer: Answer) -> None:
-        """If a response is from a busy service that says by `Retry-After` when to come back, wait until then.
+        """Wait as long as a response's `Retry-After` header asks, if its status says that the service is busy.
 
         Raises:
-            SourceError: that is longer than `patience`.
+            SourceError: the header asks for a longer wait than `patience`.
         """
         told_s = retry_after(answer.headers)
         if answer.status in PASSING and told_s is not None:

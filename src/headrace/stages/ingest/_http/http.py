@@ -168,8 +168,8 @@ def http_version(
     auth: str | tuple[str, str] | None,
     manner: dict[str, Any],
 ) -> str:
-    """Return the version of a service's data: from the response to a HEAD request if that has a version, else by
-    reading the page."""
+    """Return the version of a service's data, found from the response to a HEAD request. If that response has no
+    version, the first page is read to find one. If the data must be read each time, return a new text."""
     if _is_always_read(pages, probe):
         return _ALWAYS + datetime.now(UTC).isoformat()
     params, headers, auth = _told(params, headers, auth)
@@ -230,7 +230,8 @@ def _unchanged(caller: Caller, wanted: Wanted, here: Attempt) -> list[Page]:
     Pages that an earlier attempt saved aren't requested again.
 
     Raises:
-        SourceError: the service changed each time, or its pages contradict each other in the same way each time.
+        SourceError: the data changed during each reading, or the pages contradict each other in the same way at each
+            reading.
     """
     walk = partial(Walk, caller, wanted, keep=lambda tables: here.keep(Joined(tables)))
     kept = here.checkpoint()
@@ -260,7 +261,8 @@ def _caller(url: str, headers: Mapping[str, str], auth: Any, manner: Mapping[str
 
 
 def _told(params: Any, headers: Any, auth: Any) -> tuple[dict[str, Any], dict[str, str], Any]:
-    """Return params, headers and auth with the values of secrets filled in, and params as text to send."""
+    """Return `params`, `headers` and `auth` with the values of secrets filled in. The values of `params` are converted
+    to types that can be sent."""
     params, headers, auth = _revealed(params), _revealed(headers), _revealed(auth)
     telling(params, headers, auth)
     return {name: sent(value) for name, value in params.items()}, headers, auth

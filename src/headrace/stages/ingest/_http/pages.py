@@ -18,7 +18,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "next": ("next", "links.next", "links.next.href", "_links.next.href", "paging.next", "next_url", "@odata.nextLink"),
     "cursor": ("next_cursor", "cursor", "meta.next_cursor", "paging.cursors.after", "next_page_token", "nextPageToken"),
 }
-"""The paths in a body where the next page is looked for if `at` isn't given. The first that exists is used."""
+"""The paths in a body where the URL or the cursor of the next page is looked for if `Pages.at` is empty. The first path
+that exists is used."""
 _ABSENT = object()
 
 
@@ -68,10 +69,10 @@ def first(url: str, params: Mapping[str, Any], pages: Pages | None) -> Request:
 def following(
     pages: Pages | None, request: Request, answer: Answer, body: object, *, rows: int, rows_so_far: int
 ) -> Request | None:
-    """Return the request for the page after `request`, or None if that page was the last.
+    """Return the request for the next page, or None if the page that was just read is the last one.
 
-    `body` is the page's decoded JSON, `rows` its number of rows, and `rows_so_far` the number of rows of all pages up
-    to and including this one.
+    `request` and `answer` are the request for the page just read and the response to it. `body` is this page's decoded
+    JSON, and `rows` its number of rows. `rows_so_far` is the number of rows of all pages up to and including this one.
 
     Raises:
         SourceError: the response names a next page whose URL is wrong.

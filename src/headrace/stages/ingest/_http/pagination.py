@@ -22,8 +22,8 @@ from headrace.stages.ingest._http.redaction import Veil
 from headrace.stages.ingest._http.urls import shown
 
 KEEP_SHARE = 0.2
-"""Roughly the largest share of the time that is spent on saving pages. If small pages come fast, several pages are
-saved together."""
+"""Roughly the largest share of the reading's time that is spent on saving pages. If small pages come fast, several
+pages are saved together."""
 
 _SCHEMA = pa.schema(
     [
@@ -146,7 +146,7 @@ class Walk:
         if number > wanted.limit:
             raise SourceError(
                 f"`{shown(wanted.url)}` has more than {wanted.limit:,} pages",
-                hint="if they are meant, raise `max_pages`",
+                hint="if you expect more pages, raise `max_pages`",
             )
         answer = self._caller.ask(request.url, request.params)
         refuse_status(answer, secret=wanted.secret)
@@ -202,7 +202,12 @@ class Walk:
             warn(f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, so it was taken for the only one")
 
     def _total(self, body: Body, number: int) -> int | None:
-        """Return the number of all rows that a page reports; None if the page or `paginate` has no such field."""
+        """Return the number of all rows that page `number` reports. Return None if `paginate` has no `total`, or if the
+        page has no number there.
+
+        Raises:
+            SourceError: the first page is JSON, and has no number there.
+        """
         pages = self._wanted.pages
         if pages is None or not pages.total:
             return None
@@ -276,7 +281,7 @@ class Walk:
             )
         raise Changed(
             f"the row with {row} is on pages {other} and {number}",
-            otherwise=f"{keys}; if `key` is right, the service gives the same rows on other pages: check `paginate`",
+            otherwise=f"{keys}; if `key` is right, the service gives the same row on several pages: check `paginate`",
         )
 
     def _check_total(self) -> None:
@@ -285,7 +290,7 @@ class Walk:
             raise Changed(
                 f"it reports {told} rows and gave {self._rows}",
                 otherwise="set `total` of `paginate` to the path of the number of all rows; if it is right, check that "
-                "the pages lead to all others",
+                "each page leads to the next one",
             )
 
     def _confirm_kept(self, start: Request) -> None:
@@ -302,7 +307,8 @@ class Walk:
             raise Changed("its first page is not the one that was read")
 
     def _confirm(self, start: Request) -> None:
-        """Raise Changed if the first page has another ETag or Last-Modified now. Without these headers, do nothing."""
+        """Raise Changed if the first page now has another ETag or Last-Modified than when it was read. If it had
+        neither header then, do nothing."""
         page = self._pages[0]
         conditions = {"If-None-Match": page.etag} if page.etag else {"If-Modified-Since": page.modified}
         if not (page.etag or page.modified):

@@ -32,13 +32,13 @@ class Veil:
         ]
 
     def hide(self, data: bytes) -> bytes:
-        """Return JSON with marks in place of the words."""
+        """Return JSON with a mark in place of each secret word."""
         for form, mark in self._marks:
             data = data.replace(form, mark)
         return data
 
     def show(self, data: bytes) -> bytes:
-        """Return JSON with the words in place of their marks, as it was before `hide`."""
+        """Return JSON with each mark replaced by its secret word, as it was before `hide`."""
         for form, mark in self._marks:
             data = data.replace(mark, form)
         return data

@@ -41,7 +41,7 @@ def check_words(params: Any, headers: Any, auth: Any) -> None:
             _check_parameter(name, each)
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
-            raise DefinitionError(f"`{name!r:.80}` is not a name of a header", hint="it has letters, digits and `-`")
+            raise DefinitionError(f"`{name!r:.80}` is not a name of a header", hint="use letters, digits and `-`")
         _check_header(f"the header `{name}`", value)
     if isinstance(auth, tuple | list):
         if len(auth) != 2 or not all(isinstance(each, str | LATER) for each in auth):

@@ -33,7 +33,7 @@ def lines(read: _Read, *, offset: int, line: int, limit: int, final: bool) -> It
     """Yield the lines in the bytes that `read` returns, as events. `line` is the number of the first line, and `offset`
     is where that line begins.
 
-    A last line without a line break is yielded only if the log is `final`, because a program may still be writing the
+    A last line without a line break is yielded only if `final` is True; if not, a program may still be writing the
     line. At most one chunk and one line of `limit` bytes are in memory, however long a line is.
     """
     rest, dropped, zeros = b"", 0, 0
@@ -66,7 +66,7 @@ def _event(line: int, data: bytes, end: int, dropped: int, limit: int) -> Event:
 
 
 def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """Yield events in lists of at most 4096 lines or about 4 MiB, because parsing many at once is faster."""
+    """Yield events in lists of at most 4096 events or about 4 MiB, because parsing many at once is faster."""
     held: list[Event] = []
     size = 0
     for each in events:
@@ -85,7 +85,7 @@ def together(
     """Join lines into events, and yield the events. `begins` returns for each line whether an event begins with that
     line. The event ends before the next line that begins an event.
 
-    The last event is yielded only if the log is `final`, because more of its lines may still come. An event of
+    The last event is yielded only if `final` is True; if not, more of its lines may still come. An event of
     `limit` bytes or more is cut.
     """
     held: Event | None = None

@@ -89,7 +89,7 @@ def logs(
         files: a pattern of paths that also matches rotated logs, such as `logs/app*.log*`, relative to the project's
             folder or absolute.
         format: the format of a line. `"json"`: an object. `"logfmt"`: `key=value`. `"combined"`: the access log of
-            Apache and nginx. None: `pattern`, or else one column `line`.
+            Apache and nginx. None: `pattern` says it; without a `pattern`, there is one column `line`.
         pattern: a regular expression with a named group for each column, in place of `format`. It must match the whole
             line. It is matched by RE2 in time proportional to the line's length. RE2 has no look-around and no back
             references, and its `\d`, `\w` and `\s` match only ASCII.
@@ -115,7 +115,9 @@ def logs(
     """
     look = Look(pattern=files, links=links)
     if look.is_remote:
-        raise DefinitionError("`ingest.logs` reads local folders", hint="`ingest.files` reads what lies in a bucket")
+        raise DefinitionError(
+            "`ingest.logs` reads local folders only", hint="`ingest.files` reads what lies in a bucket"
+        )
     parser_of(format, pattern, times or {})
     if multiline is not None:
         Linear(multiline, "multiline")
@@ -161,7 +163,7 @@ def _check_columns(
 
 def _check_encodings(names: Sequence[str]) -> None:
     if not names:
-        raise DefinitionError("`encoding` names no encoding", hint='write "utf-8", or leave it out')
+        raise DefinitionError("`encoding` is empty", hint='write "utf-8", or leave it out')
     for each in names:
         check_encoding(each)
         if "\n".encode(each) != b"\n":
@@ -278,7 +280,8 @@ class _Reading:
         paths = place.paths()
         if not paths and not self._has_columns:
             raise SourceError(
-                f"no log fits `{place.shown}`", hint="correct it; with `schema=` you get a table without rows"
+                f"no log fits `{place.shown}`",
+                hint="correct the pattern; if there may be no logs, `schema=` gives a table without rows",
             )
         return paths
 

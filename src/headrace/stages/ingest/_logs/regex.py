@@ -81,7 +81,7 @@ def _without_nameless(pattern: str, name: str) -> str:
     for found in _PIECES.finditer(pattern):
         if found["most"]:
             raise DefinitionError(
-                f"`{name}` has `{found['most']}`, which RE2 takes for these very characters",
+                f"`{name}` has `{found['most']}`, which RE2 reads as plain characters",
                 hint=f"write `{{0{found['most'][1:]}`, or `\\{found['most']}` if the characters are meant",
             )
     return _PIECES.sub(lambda found: "(?:" if found["group"] else found[0], pattern)

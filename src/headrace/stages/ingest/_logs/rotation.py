@@ -1,8 +1,9 @@
 """Recognizes logs by their content, even if they are renamed, copied, truncated or packed while they are read.
 
 For each log two digests are kept: of its first bytes, and of the last bytes before the offset up to which it was read.
-A file with both digests at these places is the same log, whatever its name and packing. The bytes after that offset are
-new. A file that is only the beginning of another log is a copy of that log, perhaps an unfinished one, and isn't read.
+A file whose bytes at these places have both digests is the same log, whatever its name and packing. The bytes after
+that offset are new. A file that is only the beginning of another log is a copy of that log, perhaps an unfinished one,
+and isn't read.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class Known(Row, frozen=True):
 
 
 def group_of(path: str) -> str:
-    """Return the path that a log has before it is rotated. Only files with equal groups can be the same log.
+    """Return the path that a log has before it is rotated: the log's group. Only files of one group can be the same
+    log.
 
     >>> [group_of(each) for each in ("a/app.log", "a/app.log.2.gz", "a/app.log-20260131", "a/app-2026-01-31.log")]
     ['a/app.log', 'a/app.log', 'a/app.log', 'a/app.log']
@@ -204,7 +206,7 @@ class Log:
         )
 
     def is_unchanged(self, known: Known) -> bool:
-        """Return whether the path, inode, size and time of the log are the same as when it was read."""
+        """Return whether the log's path, inode, size and time are those in `known`."""
         told = (known.path, known.inode, known.size, known.modified)
         return told == (self.path, self.inode, self._size, self.modified)
 
@@ -219,8 +221,8 @@ def _digest(data: bytes) -> str:
 def assigned(logs: Sequence[Log], known: Iterable[Known]) -> list[tuple[Log, Known | None]]:
     """Return each log with its record in `known`, or with None if it is new. Copies of other logs are left out.
 
-    The logs of a group are in the order of their last change, so that lines come in the order in which they were
-    written.
+    Logs that had the same path before rotation are in the order of their last change, so that their lines come in the
+    order in which they were written.
     """
     rest = {id(log): log for log in logs if log.head}
     found: list[tuple[Log, Known | None]] = []

@@ -20,7 +20,7 @@ class LogTable:
         schema: columns with fixed types. A row with a value that doesn't fit is refused.
         more: more columns with known types.
         before: the columns of earlier rows. A row that doesn't fit these columns is refused too. But a column of
-            integers may become floats, or text if a number is too large for a float.
+            integers may become floats, or text if a float can't hold one of the integers exactly.
         told: columns that the table has even if no row is added.
 
     Any other column has the type of its values, or text if their types differ.

@@ -33,8 +33,8 @@ _ENDLESS_TIME = -(2**63) + 946_684_800_000_000
 _ENDLESS_DAY = -(2**31) + 10_957
 """The values that the driver returns for the time and the date `-infinity`; for `infinity` it returns one less.
 
-PostgreSQL counts from 2000. The driver adds the time from 1970 to 2000, and for `infinity` the sum overflows. No other
-time is as early.
+PostgreSQL counts from 2000. The driver adds the time from 1970 to 2000, and for `infinity` the sum overflows. Finite
+times and dates are always later than these values.
 """
 
 
@@ -75,7 +75,7 @@ class PostgresSession(Session):
 
     def options(self, rows: int | None) -> dict[str, str]:
         """Return the driver's option for batches that are larger than its default. Larger batches save a sixth of the
-        time."""
+        reading time."""
         del rows
         return {StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)}
 
@@ -171,7 +171,7 @@ def _refuse_endless(column: Any, name: str) -> None:
     if least is not None and least <= (_ENDLESS_DAY if pa.types.is_date32(column.type) else _ENDLESS_TIME):
         raise SourceError(
             f"column `{name}` has a time that is `infinity`, which Arrow doesn't have",
-            hint=f"give another in the query: `nullif({name}, 'infinity')`, or `{name}::text`",
+            hint=f"replace it in the query: `nullif({name}, 'infinity')`, or `{name}::text`",
         )
 
 

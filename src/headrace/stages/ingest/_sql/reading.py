@@ -67,8 +67,8 @@ def parts_of(
     """Return a query's rows as a list of at least one table. If there are several tables, they are already in the
     store.
 
-    `rows` is the number of rows of a table; None for about 64 MiB. `like` is the schema wanted, for a database whose
-    columns have no fixed types (SQLite).
+    `rows` is the number of rows of each table; None for about 64 MiB each. `like` is the schema wanted, for a database
+    whose columns have no fixed types (SQLite).
 
     Raises:
         SourceError: the database refuses the query, loses the connection, or has a type that Arrow lacks.

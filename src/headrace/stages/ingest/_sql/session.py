@@ -45,8 +45,9 @@ class Session:
     dialect: ClassVar[Dialect] = "other"
     begins: ClassVar[str] = "BEGIN"
     reads: ClassVar[str] = ""
-    """The end of each version of the data. It is changed if the same data of these databases is read differently, so
-    that no result of an earlier Headrace is reused. The versions of the stages are for all databases."""
+    """A text at the end of each version of the data. It changes only when a new release of Headrace reads the same data
+    differently, so that results of earlier releases aren't reused. A subclass may set its own text, so that results
+    from other databases are still reused."""
 
     def __init__(self, database: Any, shown: str) -> None:
         self.shown = shown
@@ -128,7 +129,7 @@ class Session:
 
     def fits(self, statement: Statement, values: Mapping[str, Any], schema: Any) -> bool:
         """Return whether the values of a query's rows have the types of `schema`, for a database whose columns have no
-        fixed types. In other databases, they always have."""
+        fixed types. For any other database, return True."""
         del statement, values, schema
         return True
 

@@ -23,7 +23,7 @@ BUSY_MS = 30_000
 """The time in milliseconds that a reader waits for a writer to finish its commit."""
 
 BATCH_ROWS = 8192
-"""The rows in a batch of the driver. The driver takes the types of the columns from the first batch."""
+"""The number of rows in a batch of the driver. The driver takes the types of the columns from the first batch."""
 
 ANY_OF = 500
 """The most conditions in one sequence of `OR`: SQLite refuses expressions that are more than 1,000 levels deep."""
@@ -255,6 +255,8 @@ def prototype(schema: Any) -> str:
         elif pa.types.is_binary(field.type):
             value = "x''"
         else:
-            raise SourceError(f"SQLite has no `{field.type}`, as column `{field.name}` should be", hint="cast it")
+            raise SourceError(
+                f"column `{field.name}` is `{field.type}`, and SQLite has no such values", hint="cast it in the query"
+            )
         columns.append(f"{value} AS {quoted(field.name)}")
     return f"SELECT {', '.join(columns)}"

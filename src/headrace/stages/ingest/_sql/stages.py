@@ -123,7 +123,7 @@ def read_on(
     batch_rows: int | None = None,
 ) -> Grown:
     """Return all rows of a query so far: the rows that the cursor holds, and the rows that are new or changed since the
-    last read."""
+    last read. In mode `snapshot`, return only the rows that the source still has."""
     statement = _statement(url, query, driver, parameters)
     question = statement, mode, watermark, key, parameters
     held = _held(cursor, digest_of(*question), question_of(*question))
@@ -188,8 +188,8 @@ def _schema_of(held: Held) -> Any:
 
 
 def _holding(held: Held, parts: list[Any], key: list[str]) -> Held:
-    """Return the cursor's value `held` with `parts` in place of its parts. If a part was in `held` already, its key
-    range isn't computed again."""
+    """Return the cursor's value `held` with `parts` in place of its parts. The lowest and the highest key are computed
+    only for parts that weren't in `held` already."""
     known = {id(part): ends for part, ends in zip(held.parts, held.ends, strict=True)}
     ends = [known[id(each)] if id(each) in known else ends_of(each, key) for each in parts]
     return replace(held, parts=[each if isinstance(each, Later) else Later.of(each) for each in parts], ends=ends)
@@ -207,7 +207,7 @@ def _state(url: str, probe: str | None, version: str) -> str:
 
 def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
     """Return the rows that a cursor holds. This is the result of a read if the source's version didn't change. The
-    source isn't read then."""
+    source isn't read then. `complete` is True for mode `snapshot`."""
     nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
     report = _report(url, query, [], held.parts, nothing, complete=complete)
     unread = "The source's version is still the one that these rows were read from, so it was not read again."
@@ -255,10 +255,10 @@ def _report(
 ) -> Report:
     """Return a report of the numbers of rows.
 
-    `at_source` is the number of the source's rows below the watermark where the read began; None if there was no
-    watermark. If the cursor holds fewer such rows than the source, a warning is logged, because no later read will see
-    the missing rows. The difference is the least number of missing rows: the cursor also holds rows that were deleted
-    at the source since.
+    `complete` is True if rows that are gone from the source were noticed, as in mode `snapshot`. `at_source` is the
+    number of the source's rows below the watermark where the read began; None if there was no watermark. If the cursor
+    holds fewer such rows than the source, a warning is logged, because no later read will see the missing rows. The
+    difference is the least number of missing rows: the cursor also holds rows that were deleted at the source since.
     """
     counts = {
         "rows read": _rows(fresh),

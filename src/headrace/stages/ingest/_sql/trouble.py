@@ -34,7 +34,10 @@ _HINTS = (
     ),
     (r"no such table|no such column|does not exist|syntax error|incomplete input|near \"", "correct the query"),
     (r"invalid byte sequence", "the database holds a text that isn't UTF-8: mend it, or `convert_from` its bytes"),
-    (r"permission denied|readonly|read-only", "it is opened for reading only; ask for the right to read what is there"),
+    (
+        r"permission denied|readonly|read-only",
+        "the database is opened for reading only; ask for the right to read the tables of the query",
+    ),
     (r"is locked|is busy", "a writer holds it; run again"),
     (r"not a database|malformed", "check the path: that file is no SQLite database, or a damaged one"),
     (r"parameter count mismatch", "write each parameter as `:name`"),

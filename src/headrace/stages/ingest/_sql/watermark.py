@@ -60,8 +60,8 @@ def highest(column: Any, reached: Any, name: str) -> Any:
 
 
 def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
-    """Return a warning if the highest watermarks are far above the other watermarks, in the future, or a text above
-    times. Otherwise return an empty text.
+    """Return a warning if the highest watermarks are far above the other watermarks or in the future, or if the highest
+    one is a text that isn't a time although the lowest one is a time. Otherwise return an empty text.
 
     `column` is a chunked array. The next read begins at the highest watermark, so it misses new rows with a lower
     watermark.

@@ -198,7 +198,7 @@ def _on_columns(work: Work, step: Step, rule: OnColumns, database: duckdb.DuckDB
 
 
 def _fitted(work: Work, rule: Fill, name: str, column: str, database: duckdb.DuckDBPyConnection) -> Fill | None:
-    """Return the rule with the value that it learned from this table, or None if there is no value to learn from."""
+    """Return the rule with the value that it learned from `column`, or None if there is no value to learn from."""
     values = work.table.column(column)
     kind = plain_type(values.type)
     with telling(name, column):

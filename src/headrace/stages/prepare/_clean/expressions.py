@@ -138,7 +138,7 @@ def _typed(value: Any, kind: pa.DataType) -> str:
 
 
 def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool, strict: bool) -> str:
-    """Return the SQL that makes some values null.
+    """Return the SQL that replaces `values`, and NaN if `nan`, by null.
 
     A value that the column can't hold is an error if `strict`. Otherwise the value is skipped, since no row can have
     it.
@@ -158,8 +158,8 @@ def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool, strict: boo
 
 
 def learned_by(rule: Fill, kind: pa.DataType) -> str:
-    """Return the SQL of the value that a fill rule learns from a column of this type. Every row of `t` gives the same
-    value."""
+    """Return the SQL of the value that a fill rule learns from a column of this type. The SQL gives the same value for
+    every row of the table `t`."""
     numbers = "from t where not isnan(c)" if pa.types.is_floating(kind) else "from t"
     if rule.how == "most":
         return "(select c from t where c is not null group by c order by count(*) desc, c limit 1)"
@@ -182,7 +182,7 @@ def _fill(rule: Fill, kind: pa.DataType) -> str:
 
 
 def _exact(kind: pa.DataType) -> str:
-    """Return the SQL type of a whole-number or decimal type."""
+    """Return the SQL type that can hold all values of a column's type, which is of whole numbers or of decimals."""
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision}, {kind.scale})"
     return "ubigint" if pa.types.is_unsigned_integer(kind) else "bigint"
@@ -207,9 +207,10 @@ def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool, strict: bool)
 
 
 def _is(value: Any, kind: pa.DataType) -> str:
-    """Return the SQL that tests whether `c` equals a value, which has the column's type or is a text.
+    """Return the SQL that tests whether the column's value (`c` in the SQL) equals `value`.
 
-    If the column isn't text, a text matches the values that are written like it, since all keys in TOML are texts.
+    If `value` is a text and the column isn't, `value` matches what is written like it, since all keys in TOML are
+    texts.
     """
     if value is None:
         return "c is null"
@@ -231,8 +232,8 @@ def _number(text: str, decimal: str, thousands: str) -> str:
 
 
 def _in_one_way(number: str, bare: str, decimal: str, thousands: str) -> str:
-    """Return the SQL `number`, made null for a text (`bare`) with a point if neither `decimal` nor `thousands` is a
-    point.
+    """Return `number`, which is SQL that reads a text as a number, changed so that a text with a point gives null. If
+    `decimal` or `thousands` is a point, return `number` unchanged. `bare` is the SQL of the text.
 
     So the text `1.234` isn't read as the number 1.234 if the decimal sign is a comma.
     """

@@ -37,9 +37,10 @@ SHOWN = 3
 class Prepared(NamedTuple):
     """The results of preparing rows.
 
-    Each given row is either in `table`, in its order, or in `quarantine`, with its original values. `quarantine` also
-    has the row number (`row`) and the rules that were broken (`broken_rules`). `unseen` counts, for each column of
-    categories, the rows with a value that didn't occur when the preparation was made. `report` holds all results.
+    Each given row is either in `table`, which keeps the order, or in `quarantine`, with its original values.
+    `quarantine` also has the row number (`row`) and the rules that were broken (`broken_rules`). `unseen` counts, for
+    each column in the preparation's `categories`, the rows with a value that isn't among the column's categories.
+    `report` holds all results.
     """
 
     table: pa.Table
@@ -51,8 +52,8 @@ class Prepared(NamedTuple):
 class Step(Noun, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A rule of a preparation, with its number and the columns that it applies to.
 
-    For `"*"`, these are columns of the table from which the preparation was made. `asks` are the columns that a rule's
-    condition names.
+    For a rule on all columns (`"*"`), `columns` names the columns to which the rule could be applied when the
+    preparation was made. `asks` are the columns that the rule's condition names, if it has one.
     """
 
     name: str
@@ -65,8 +66,9 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The rules of `prepare.clean` with what they learned from a table, as data that is safe to load.
 
     The result for a row depends on that row alone, so a single row is prepared as it would be among many. `columns` has
-    the types of that table's columns. `categories` has the values of each text column with few different values.
-    `left_out` names the rules that look at more than one row. These rules aren't part of the preparation.
+    the types of the columns in the table that the rules learned from. `categories` has the values of each text column
+    with few different values. `left_out` names the rules that look at more than one row. These rules aren't part of the
+    preparation.
     """
 
     columns: dict[str, str]
@@ -75,7 +77,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     left_out: tuple[str, ...] = ()
 
     def apply(self, table: pa.Table, *, without: str | Sequence[str] = ()) -> Prepared:
-        """Prepare one row or many. `without` names columns that these rows don't have, such as the target.
+        """Prepare one row or many. `without` names columns that `table` doesn't have, such as the target.
 
         A column that no rule names may be missing. A column that the preparation doesn't know stays as it is. Columns
         are cast to the types in `columns` as long as no value changes: a whole number may stand for a float, a text for
@@ -129,9 +131,9 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
     """Prepare rows in the same way as `prepare.clean` cleaned other rows. This is `preparation.apply(table)` as a
     stage.
 
-    `without` names columns that these rows don't have, such as the target. If a column of categories has values that
-    didn't occur when the preparation was made, a warning counts these values. There is no warning for a column whose
-    earlier values were all file names, because other rows always have new file names.
+    `without` names columns that these rows don't have, such as the target. If a column in the preparation's
+    `categories` has values that aren't among its categories, a warning counts the rows with such values. There is no
+    warning for a column whose categories are all file names, because other rows always have new file names.
 
     Raises:
         DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it can't
@@ -189,7 +191,8 @@ def _demand(names: Sequence[str], there: set[str], rule: str) -> None:
 
 
 def _unseen(table: pa.Table, categories: Mapping[str, Sequence[str]]) -> Unseen:
-    """Return the values that aren't among a column's categories, with their counts, the most frequent first."""
+    """Return, for each column with `categories`, the values that aren't among them. Each value comes with its count,
+    and the most frequent value is the first."""
     found: Unseen = {}
     for name, known in categories.items():
         if name not in table.column_names:

@@ -42,7 +42,7 @@ TYPES = {
 
 
 class Rule(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
-    """A rule of cleaning."""
+    """A rule of `prepare.clean`: the base of all kinds of rules."""
 
 
 class OnColumns(Rule, frozen=True, kw_only=True):
@@ -264,7 +264,7 @@ class Drop(Rule, frozen=True, kw_only=True, tag="drop"):
         _check(self, bool(self.where.strip()), "has no condition", 'such as `where="price < 0"`')
 
     def named(self, rule: str) -> str:
-        """Return the name of the condition in error messages, given the name of the rule."""
+        """Return how messages name the condition `where`. `rule` is the name of this rule."""
         return f"the condition `{self.where}` of rule {rule}"
 
 

@@ -1,7 +1,7 @@
 """How far people agree on labels, beyond agreement by chance.
 
 Cohen's kappa of two annotators comes from scikit-learn. Fleiss' kappa and Krippendorff's alpha of many annotators are
-computed here: the library for alpha is under the GPL, and both take a few lines on the same table of counts.
+computed here: the library for alpha is under the GPL, and both take a few lines of code.
 """
 
 from __future__ import annotations

@@ -14,12 +14,13 @@ voting for crowdsourcing"), with two changes. Each function is judged by the vot
 confirms itself. Functions that are near copies of each other share one vote, and don't judge each other.
 
 The vote of the others is a noisy reference, which draws weights and probabilities towards the middle. If functions
-depend on each other a little, as most do, this is about right (the log loss on the reviews is 0.45, and 0.64 with EM).
-If they don't, the probabilities are too cautious.
+depend on each other a little, as most do, the probabilities are about right (the log loss on the reviews is 0.45, and
+0.64 with EM). If functions are independent, the probabilities are too cautious.
 
-A vote for a class is judged only as far as another function could have confirmed it. A class with only one function is
-common. If that function were judged like the rest, nothing could agree with it, and it would count as worse than
-chance, so that no row got the class. Instead, its votes count with what is assumed of each function beforehand.
+A vote for a class is judged only as far as another function could have confirmed it. Often, only one function votes for
+a class. If this function were judged like the others, nothing could agree with it, and it would count as worse than
+chance, so that no row got the class. Instead, its votes for the class get the weight that is assumed for each function
+before any votes are looked at.
 """
 
 from __future__ import annotations
@@ -126,8 +127,8 @@ def majority(codes: Codes, classes: int) -> Floats:
 
 
 def right(probabilities: Floats, truth: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
-    """Return, for each row, 1 if the most probable label is right and 0 if not, or an equal share where several classes
-    tie."""
+    """Return, for each row, 1 if the most probable label is right and 0 if not. If n labels tie as the most probable,
+    and one of them is right, return 1/n."""
     best = probabilities >= probabilities.max(axis=1, keepdims=True) - 1e-12
     found: Floats = best[np.arange(len(truth)), truth] / best.sum(axis=1)
     return found
@@ -137,9 +138,10 @@ def _believed(shares: Floats) -> Floats:
     """Return what is assumed of each function before its votes are looked at: the likelihoods of a vote under each
     class, as an array of votes by classes.
 
-    With equal shares, a vote is right with the chance `TRUST`. A vote for a rarer class counts so much more that this
-    is still so. If it counted no more, a function's votes for a rare class could never give a row this class. A vote
-    for a class with more than an equal share counts as with equal shares, and so is right more often.
+    If all classes have equal shares, a vote is right with the probability `TRUST`. A vote for a rarer class has more
+    weight, so that it is right with the same probability. Without more weight, a function's votes for a rare class
+    could never give a row this class. A vote for a class with more than an equal share has the same weight as with
+    equal shares, and so is right more often.
     """
     classes = len(shares)
     times = TRUST / (1 - TRUST) * np.maximum(max(classes - 1, 1), (1 - shares) / shares)
@@ -151,9 +153,10 @@ def _believed(shares: Floats) -> Floats:
 def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], rest: Codes, logits: Floats, believed: Floats) -> Floats:
     """Return the log likelihoods of a function's votes under each class, judged by the vote of the other functions.
 
-    `rest` has the votes of the other functions, and `logits` their weighted sum. The votes for a class count against
-    `believed` by the number of rows on which a function that votes for this class somewhere else voted too: only there
-    could they be confirmed.
+    `rest` has the votes of the other functions, and `logits` their weighted sum. For each class, the observed
+    likelihoods are averaged with `believed`, which has the weight `WEIGHT`. The weight of the observed likelihoods is
+    the number of the function's votes for the class that another function could have confirmed. It could have if it
+    also voted on the row, and votes for this class in at least one row.
     """
     covered = (rest >= 0).any(axis=1)
     reference = _softmax(logits[covered])

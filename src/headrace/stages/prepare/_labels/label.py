@@ -52,7 +52,8 @@ class Labelled(NamedTuple):
 
 
 def _check_told(given: Mapping[str, Any]) -> None:
-    """Refuse classes and shares that can't be right, if they are known when the pipeline is traced.
+    """Refuse `functions`, `classes` or `balance` if they can't be right, as far as they are known when the pipeline is
+    traced.
 
     Raises:
         DefinitionError: there are no functions, or `classes` or `balance` isn't valid.
@@ -73,7 +74,7 @@ def label(
     balance: list[float] | None = None,
     known: str = "",
 ) -> Labelled:
-    """Label a table by labelling functions, whose votes are weighted by how they agree with each other.
+    """Label a table by labelling functions: the more a function agrees with the others, the more its votes count.
 
     A labelling function takes a row (a dictionary) and returns a label, or None to abstain. If its parameter is
     annotated `pa.RecordBatch`, it takes a batch of rows and returns a label or None for each row. Labels are texts,
@@ -284,8 +285,9 @@ def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dty
         rows.append(tuple(row))
     columns: tuple[str, ...] = ("function", "labels", "coverage", "overlap", "conflict", "borne out")
     note = (
-        "Overlap and conflict are shares of all rows: another function voted too, or voted otherwise. Borne out is the "
-        "mean probability of a function's votes by the label model; votes are right more often than that."
+        "Coverage is the share of all rows on which the function voted, overlap the share on which another function "
+        "voted too, and conflict the share on which another one voted differently. Borne out is the mean probability "
+        "that the label model gives to the function's votes; votes are right more often than that."
     )
     if truth is not None:
         columns += ("accuracy", "low", "high", "judged on")
@@ -307,7 +309,7 @@ def _dependent(votes: Votes, consensus: Consensus) -> list[str]:
 
 
 def _alone(votes: Votes) -> Iterator[str]:
-    """Yield a sentence for each class, of several, that only one function votes for."""
+    """Yield a sentence for each class that only one function votes for. Yield nothing if there is only one class."""
     for code, each in enumerate(votes.classes):
         voters = np.flatnonzero((votes.codes == code).any(axis=0))
         if len(voters) == 1 and len(votes.classes) > 1:
@@ -318,7 +320,7 @@ def _alone(votes: Votes) -> Iterator[str]:
 
 
 def _unused(votes: Votes, consensus: Consensus) -> Iterator[str]:
-    """Yield a sentence for each class that has votes and that no row was labelled with."""
+    """Yield a sentence for each class that functions voted for, but that no row was labelled with."""
     voted = (votes.codes >= 0).any(axis=1)
     used = np.unique(consensus.probabilities[voted].argmax(axis=1))
     for code, each in enumerate(votes.classes):

@@ -42,10 +42,10 @@ class Judged(NamedTuple):
     """A table with the labels that people gave.
 
     `table` is the given table with two more columns. For `into="label"`, `label` is null where nobody gave a label, or
-    where people disagree and the rule gives no label; `label_votes` is the number of people who labelled the row.
-    `conflicts` has a row for each table row on which people disagree: each person's label, and the `chosen` label.
-    `malformed` has a row for each line of the files that can't be used, with the `reason`. `report` says how far people
-    agree.
+    where people disagree and the `rule` of `labels` gives no label; `label_votes` is the number of people who labelled
+    the row. `conflicts` has a row for each table row on which people disagree: each person's label, and the `chosen`
+    label. `malformed` has a row for each line of the files that can't be used, with the `reason`. `report` says how far
+    people agree.
     """
 
     table: pa.Table
@@ -67,7 +67,8 @@ def _check_columns(columns: Sequence[Any] | None) -> None:
         raise DefinitionError("`columns` is empty", hint="name those to look at, or leave it out")
     if taken := [name for name in columns if isinstance(name, str) and is_own(name)]:
         raise DefinitionError(
-            f"a file to label has a column of its own for `{taken[0]}`", hint="leave it out, or rename it before"
+            f"`columns` names `{taken[0]}`, but a file to label has a column of its own with this name",
+            hint="leave it out, or rename it in an earlier stage",
         )
 
 
@@ -147,9 +148,9 @@ def labels(
     given, malformed, repeated = _usable(sheets, set(row_of), classes)
     if not given:
         raise SourceError(
-            f"no label in {', '.join(f'`{each.name}`' for each in files) or 'no file'} can be used"
+            f"no label in {', '.join(f'`{each.name}`' for each in files) or 'the files (there are none)'} can be used"
             + (f"; line {malformed[0].line} of `{malformed[0].file}`: {malformed[0].reason}" if malformed else ""),
-            hint="give the `columns` and the `key` that `to_label` was given, and the table that it was made from",
+            hint="give the table, `columns=` and `key=` that were given to `to_label` when it made the file",
         )
     known = _known(given, classes)
     people = {each.annotator for each in given}

@@ -70,7 +70,8 @@ def id_of(values: Sequence[Any]) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Return whether a column has the name of one of the file's own columns, in capital or small letters."""
+    """Return whether a column is called `id`, `label` or `annotator`, in capital or small letters. In a file of labels,
+    these names have a fixed meaning."""
     return name.strip().lower() in (ID, LABEL, ANNOTATOR)
 
 
@@ -104,8 +105,8 @@ def _bare(cell: str) -> str:
 def read_sheets(paths: Sequence[Path]) -> list[Sheet]:
     """Return the contents of the filled-in files: CSV (comma, semicolon or tab) or JSON Lines, by their suffix.
 
-    The annotator is the line's `annotator`, or else the file's name without its suffix. If two files have the same
-    name, the annotator of the second is `name[1]`.
+    The annotator is the line's `annotator`, or else the file's name without its suffix. If several files have the same
+    name, the annotators of the second, third and later ones are `name[1]`, `name[2]` and so on.
 
     Raises:
         SourceError: a file has another suffix, or isn't a file of labels.

@@ -63,7 +63,7 @@ def ask(table: pa.Table, functions: Sequence[LabellingFunction], classes: Sequen
     if len(found) > MOST_CLASSES:
         raise UsageError(
             f"labelling functions gave {len(found)} different labels, among them {list(found[:3])!r}",
-            hint=f"a label stands for a class, of which there may be {MOST_CLASSES}",
+            hint=f"a label stands for a class, and there may be at most {MOST_CLASSES} classes",
         )
     codes = np.full((table.num_rows, len(functions)), ABSTAINS, dtype=np.int8)
     place_of = {(type(label), label): code for code, label in enumerate(found)}

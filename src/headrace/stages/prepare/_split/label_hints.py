@@ -77,7 +77,7 @@ def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> tuple[str, bool]:
     """Return a sentence on how a column tells the target, or an empty text.
 
-    The second value is False if a few huge values may be the only reason for the sentence.
+    The returned boolean is False if a few huge values of the column may be the only reason for the sentence.
     """
     if column.null_count:
         gaps = column.is_valid().to_numpy()

@@ -31,11 +31,11 @@ NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """One kind of leak.
+    """The leaks of one kind.
 
     `rows` are rows of later parts, and `others` has, for each of them, an equal or near row of an earlier part.
-    `earlier` are all rows of earlier parts that must be removed to stop the leak. `judged` is False if these rows don't
-    prove a leak, and `why` is the reason.
+    `earlier` are all rows of earlier parts that must be removed to stop the leak. `judged` is False if `rows` don't
+    prove a leak. `why` says why the equal or near rows that were found don't count.
     """
 
     kind: str
@@ -108,11 +108,12 @@ def of_digests(
 ) -> Leak:
     """Return the leaks among rows with the same digest.
 
-    With `anyway`, the leaks aren't judged if fewer than half of the compared rows are different from each other.
+    With `anyway`, rows may have the same digest without a leak. So the result is marked as not judged if fewer than
+    half of the compared rows are different from each other.
     """
     found = crossing(digests, parts, there)
     judged = not anyway or found.different >= DISTINCT
-    why = "" if judged else f"only {found.different:.0%} of all rows are different at all, so such rows tell nothing"
+    why = "" if judged else f"only {found.different:.0%} of all rows are distinct, so equal rows tell nothing"
     return Leak(
         kind=kind, rows=found.rows, others=found.others, what=what, earlier=found.earlier, judged=judged, why=why
     )
@@ -124,7 +125,8 @@ def joined(found: Sequence[Numbers]) -> Numbers:
 
 
 def digests(table: pa.Table, names: Sequence[str], *, near: bool = False) -> Numbers:
-    """Return a digest of each row over these columns. With `near`, only the letters and digits of texts count."""
+    """Return a digest of each row's values in the columns `names`. With `near`, only the letters and digits of texts
+    count."""
     digest: Numbers = np.zeros(len(table), np.uint64)
     for given in _in_strips(table, names):
         parts = [_near(field.name, field.type) if near else field.name for field in given.schema]
@@ -135,7 +137,7 @@ def digests(table: pa.Table, names: Sequence[str], *, near: bool = False) -> Num
 
 
 def digests_each(table: pa.Table, names: Sequence[str]) -> dict[str, Numbers]:
-    """Return, for each of these columns, a digest of each row's value."""
+    """Return, for each of the columns `names`, a digest of each row's value."""
     digest: list[Numbers] = []
     for given in _in_strips(table, names):
         parts = ", ".join(f"hash({name}) as {name}" for name in given.column_names)
@@ -146,15 +148,15 @@ def digests_each(table: pa.Table, names: Sequence[str]) -> dict[str, Numbers]:
 
 
 def _in_strips(table: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield tables with a few of these columns each. The columns get new and different names that the engine
-    accepts."""
+    """Yield tables with some of the columns `names` each. In each table, the columns get new and different names, which
+    DuckDB accepts."""
     for start in range(0, len(names), STRIP):
         some = names[start : start + STRIP]
         yield pa.table([table.column(name) for name in some], [f"c{place}" for place in range(len(some))])
 
 
 def complete(table: pa.Table, names: Sequence[str]) -> Numbers:
-    """Return a mask of the rows that have no null in these columns."""
+    """Return a mask of the rows that have no null in the columns `names`."""
     there = np.ones(len(table), dtype=bool)
     for name in names:
         column = table.column(name)
@@ -209,7 +211,7 @@ def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Num
     what = f"{found.within}, {what}"
     why = ""
     if found.found and not len(found.rows):
-        chance = f"no more than chance gives (about {found.chance:,.3g})"
+        chance = f"no more than expected by chance (about {found.chance:,.3g})"
         why = f"{found.found:,.0f} pairs of rows are near ({what}), {chance}"
     return Leak(kind="near rows", rows=found.rows, others=found.others, what=what, earlier=found.earlier, why=why)
 
@@ -223,10 +225,10 @@ def _is_measured(column: pa.ChunkedArray) -> bool:
 
 
 def _beyond_chance(leak: Leak, table: pa.Table, names: Sequence[str], parts: Numbers, *, near: bool = False) -> Leak:
-    """Return the leak, marked as not judged unless there are clearly more equal rows than chance gives.
+    """Return the leak, marked as not judged unless there are clearly more equal rows than would be expected by chance.
 
-    The number by chance is estimated for each column: the number of pairs that are equal in all other columns, times
-    the odds that two values of the column are equal. The largest of these numbers counts.
+    The expected number is estimated once for each column: the number of pairs that are equal in all other columns,
+    times the odds that two values of the column are equal. The largest of these estimates counts.
     """
     if len(names) > MANY:
         return leak
@@ -246,7 +248,7 @@ def _beyond_chance(leak: Leak, table: pa.Table, names: Sequence[str], parts: Num
             chance = max(chance, others * share / (1 - share))
     if is_more(same, chance):
         return leak
-    return replace(leak, judged=False, why=f"chance gives about {chance:,.3g} such pairs of rows")
+    return replace(leak, judged=False, why=f"about {chance:,.3g} such pairs of rows are expected by chance")
 
 
 def _but(names: Sequence[str], before: str = "in all columns ") -> str:

@@ -1,12 +1,12 @@
 """Rows that are near to rows of an earlier part, and how many pairs would be near by chance.
 
 Two rows are near if all their numbers are within a tolerance of each other and all other values are equal. Among many
-rows, some pairs are near by chance, so near pairs count only if there are more of them than chance gives. The number by
-chance is estimated from pairs that are farther apart. As the tolerance shrinks, the number of pairs by chance falls as
-a power of the tolerance, but the number of copies doesn't. The power is the number of columns if the columns are
-independent, and lower if a column follows from others. This power is called the correlation dimension (Grassberger and
-Procaccia 1983, "Measuring the strangeness of strange attractors"). The power is measured and not assumed, so a column
-that is computed from other columns does no harm.
+rows, some pairs are near by chance, so near pairs count only if there are more of them than would be expected by
+chance. The expected number is estimated from pairs that are farther apart. As the tolerance shrinks, the expected
+number falls as a power of the tolerance. The number of pairs in which one row is a copy of the other doesn't fall. The
+power is the number of columns if the columns are independent, and lower if a column follows from others. This power is
+called the correlation dimension (Grassberger and Procaccia 1983, "Measuring the strangeness of strange attractors").
+The power is measured and not assumed, so a column that is computed from other columns does no harm.
 
 Pairs are found on several grids with random origins: rows that share a cell are compared.
 """
@@ -38,26 +38,28 @@ GRIDS, MANY_ROWS, FEWER_GRIDS = 8, 1_000_000, 2
 A grid costs a sort of all rows.
 """
 PAIRS = 100_000
-"""The most pairs that are compared per grid. If there are more, the cells are halved, and in the end the tolerance."""
+"""The most pairs that are compared per grid. If there are more, the width of the cells is halved until there are not,
+and in the end the tolerance too."""
 PROBED = 50_000
 DRAWN = 100_000
 SURE = 0.001
 TRIES = 3
 """Trying several tolerances counts as this many independent tests, since most of them test the same pairs."""
 MANY_BY_CHANCE = 100
-"""If chance gives more pairs than this, three times as many pairs are surely more than chance, so no probability is
+"""If more pairs than this are expected by chance, three times as many are surely no accident, so no probability is
 computed."""
 TIMES = 3.0
-"""Near pairs count only if there are at least this many times as many as chance gives.
+"""Near pairs count only if there are at least this many times as many as would be expected by chance.
 
-The estimate of what chance gives may be wrong by such a factor.
+The estimate of the expected number may be wrong by such a factor.
 """
 ENOUGH = 100
-"""The power is measured at the smallest distance within which there are this many pairs."""
+"""The number of pairs falls as a power of their distance. This power is measured at the smallest distance within which
+there are this many pairs."""
 SCARCE = 30
-"""The fewest pairs from which the power can be measured."""
+"""The fewest pairs from which the power that `ENOUGH` describes can be measured."""
 DOUBT = 2.0
-"""The power used is this many standard errors lower than the measured one."""
+"""The power that `ENOUGH` describes is taken to be this many standard errors lower than was measured."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -146,8 +148,9 @@ class _Pool(NamedTuple):
     """Pairs of rows with the distances of their numbers.
 
     `distance` is, for each pair, the largest distance in columns whose tolerance isn't a step. `stepped` is the largest
-    distance in columns whose tolerance is a step. `weight` is the number of pairs that a pair stands for. `reach` is
-    the distance up to which there are enough pairs.
+    distance in columns whose tolerance is a step. `weight` is the number of pairs that a pair stands for. For an
+    estimate, pairs that are farther and farther apart are used until there are enough of them, or until the distance is
+    `reach`.
     """
 
     distance: Numbers
@@ -180,8 +183,8 @@ class _Apart(NamedTuple):
 class _Rung(NamedTuple):
     """A tolerance with the pairs within it.
 
-    `near` says which pairs are within the tolerance. `found` is the number of these pairs, and `chance` the number of
-    pairs that chance gives. `within` is the tolerance in words.
+    `near` says which pairs are within the tolerance. `found` is the number of these pairs, and `chance` the number that
+    would be expected by chance. `within` is the tolerance in words.
     """
 
     found: float
@@ -191,9 +194,11 @@ class _Rung(NamedTuple):
 
 
 def _rungs(pools: tuple[_Pool, _Pool], columns: _Apart, has_steps: bool, top: float) -> Iterator[_Rung]:
-    """Yield the tolerances, the widest first, with and without steps of whole numbers.
+    """Yield the tolerances to try, with their pairs: the widest first, and at last 0.
 
-    The first pool has pairs that are equal in all other columns. The second pool has pairs of any rows. The number by
+    If only some columns have a step as their tolerance, all tolerances of the other columns are tried twice: once with
+    the step, and once with equal numbers in the columns with a step. The first pool has pairs of rows that are equal in
+    all columns other than those of numbers. The second pool has pairs of any rows. The number of pairs to expect by
     chance is estimated from the second pool if the first has too few pairs.
     """
     mixed = bool(columns.steps.any())
@@ -220,9 +225,10 @@ def _in_words(scale: float | None, step: float | None) -> str:
 
 
 def _by_later(one: Numbers, other: Numbers, parts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Return three arrays: rows of later parts, a row of the earliest part for each, and all rows of earlier parts.
+    """Return three arrays of rows, made from pairs of rows of different parts: `one` with `other`.
 
-    The first two come from the given pairs: each row of a later part is beside a row with which it is paired.
+    The first array has each row that is in the later part of its pair. The second has, for each of these rows, the row
+    of the earliest part that it is paired with. The third has all rows that are in the earlier part of their pair.
     """
     first = parts[one] < parts[other]
     before, after = np.where(first, one, other), np.where(first, other, one)
@@ -334,12 +340,12 @@ def _drawn(numbers: Numbers, parts: Numbers) -> Numbers:
 
 
 def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -> float:
-    """Return the number of pairs that chance gives within the limits `small`, estimated from pairs that are farther
+    """Return the number of pairs to expect by chance within the limits `small`, estimated from pairs that are farther
     apart.
 
     First, pairs are used that are farther apart in the numbers whose tolerance isn't a step. If there are too few such
-    pairs, pairs that are farther apart in any number are used. If these are too few as well, pairs that differ in other
-    columns are used.
+    pairs, pairs that are farther apart in any number are used. If these are too few as well, the second pool is used:
+    random pairs of rows, which may also differ in the columns without numbers.
     """
     pool, rare = pools
     for pairs, fixed in ((pool, True), (pool, False), (rare, False)):
@@ -360,13 +366,14 @@ def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -
 
 
 def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, limits: Sequence[_Limits]) -> float:
-    """Return the number of pairs that chance gives within the first of the `limits`, from `counts` of pairs within two
-    wider limits.
+    """Return the number of pairs to expect by chance within the first of the `limits`, from `counts` of pairs within
+    the two wider limits.
 
-    The number is a power of the product of the columns' own shares. The power is 1 if the columns are independent, and
-    1/2 if each column follows from another. In the column that is measured most finely, pairs become rarer in
-    proportion to their distance. Pairs within the first limits may be copies, so their count isn't used: the number
-    that chance gives there is found by iteration.
+    Each column has a share: the share of random pairs within the limit. As the limits shrink, the number of pairs falls
+    as a power of the product of these shares. The power is 1 if the columns are independent, and 1/2 if each column
+    follows from another. The number is taken to fall at least as fast as the share of each column in which few random
+    pairs have equal numbers. Pairs within the first limits may be copies of each other, so their count isn't used: the
+    number to expect there is found by iteration.
     """
     inner, outer = counts
     small, middle, large = (columns.shares(each) for each in limits)
@@ -383,8 +390,8 @@ def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, li
 
 
 def is_more(there: float, chance: float, sure: float = SURE) -> bool:
-    """Return whether there are clearly more pairs (`there`) than chance gives: at least `TIMES` as many, and too many
-    for an accident."""
+    """Return whether there are clearly more pairs (`there`) than are expected by chance (`chance`): at least `TIMES` as
+    many, and so many that an accident has at most the probability `sure`."""
     if there < max(1.0, TIMES * chance):
         return False
     if chance > MANY_BY_CHANCE:

@@ -25,7 +25,7 @@ WORDS = 512
 BANDS, ROWS = 16, 4
 SIMILAR = 0.8
 TOGETHER = 1 << 16
-"""The number of shingles that are mixed at a time."""
+"""The number of shingles that are hashed at a time."""
 _SOME = np.uint64(0x9E3779B97F4A7C15)
 Numbers = np.ndarray[Any, Any]
 
@@ -58,7 +58,7 @@ def near_texts(texts: pa.ChunkedArray, parts: Numbers, similar: float = SIMILAR)
 def _bands(shingles: Numbers, starts: Numbers) -> Numbers:
     """Return a digest for each band and text.
 
-    Only some texts are mixed at a time, so that their shingles stay in the CPU's cache.
+    Only the shingles of some texts are hashed at a time, so that they stay in the CPU's cache.
     """
     draw = np.random.default_rng(0)
     factors = draw.integers(1, 2**63, size=(BANDS, ROWS), dtype=np.uint64) * np.uint64(2) + np.uint64(1)

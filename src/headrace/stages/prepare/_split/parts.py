@@ -20,14 +20,14 @@ PARTS = ("train", "valid", "test")
 LEFT_OUT = 3
 """The part number of rows that are in no part."""
 TOLD = "coalesce(length({0}::varchar) || ':' || {0}::varchar, 'n')"
-"""The SQL of a value as text with its length, so that different rows of values never read the same."""
+"""The SQL of a value as text with its length, so that two rows with different values never give the same text."""
 STRIP = 200
-"""The number of columns that the engine gets at a time, since its plans grow faster than the number of columns."""
+"""The number of columns that DuckDB gets at a time, since its query plans grow faster than the number of columns."""
 Numbers = np.ndarray[Any, Any]
 
 
 def drawn(table: pa.Table, names: Sequence[str], seed: int) -> Numbers:
-    """Return a number from 0 up to 1 for each row, which depends only on the row's values in these columns.
+    """Return a number from 0 up to 1 for each row, which depends only on the row's values in the columns `names`.
 
     The number comes from the MD5 of the seed and of the values as text, each with its length. The last eight bytes of
     the MD5, the least significant byte first, are a whole number, which is divided by 2^64. So the number doesn't
@@ -91,7 +91,7 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
     if column.null_count:
         raise DataError(
             f"{rows_have(column.null_count)} no `{name}`, which decides the part of a row",
-            hint="leave them out, or fill them, before",
+            hint="leave them out, or fill them in, in an earlier stage",
         )
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -99,20 +99,20 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         rule = f'prepare.Dates(columns="{name}", formats=("%Y-%m-%d",))'
         hint = (
-            f"make times of it before: `prepare.clean(table, [{rule}])`"
+            f"make times of it first: `prepare.clean(table, [{rule}])`"
             if is_text(plain_type(kind))
             else "give a column of dates, timestamps or numbers"
         )
         raise DataError(f"`{name}` is `{kind}`, not a time", hint=hint)
     numbers: Numbers = column.to_numpy()
     if numbers.dtype.kind == "f" and np.isnan(numbers).any():
-        raise DataError(f"`{name}` is NaN in some rows", hint="leave them out, or fill them, before")
+        raise DataError(f"`{name}` is NaN in some rows", hint="leave them out, or fill them in, in an earlier stage")
     return numbers
 
 
 def instant(value: object, kind: pa.DataType) -> Any:
-    """Return a boundary as a number that can be compared with the numbers that `instants` returns. A time without a
-    zone counts as UTC.
+    """Return a boundary between parts (a value of `until`) as a number that can be compared with the numbers that
+    `instants` returns. A time without a zone counts as UTC.
 
     Raises:
         UsageError: the value isn't a time that a column of this type can have.
@@ -151,10 +151,10 @@ def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: 
 
 
 def gap_of(gap: str | float | None, kind: pa.DataType) -> Any:
-    """Return a gap in the unit of `instants`.
+    """Return a gap in the unit of the numbers that `instants` returns.
 
     Raises:
-        UsageError: the gap is negative, or is a text where the column has numbers.
+        UsageError: the gap is negative, or is a text although the column has numbers.
     """
     if not isinstance(gap, str | None) and not gap >= 0:
         raise UsageError(f"gap={gap!r} would leave nothing out", hint='give a number from 0, or a time such as "7d"')

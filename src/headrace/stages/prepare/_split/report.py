@@ -30,7 +30,7 @@ MOVES = "the boundaries are shares of the rows, so as rows are added, rows of `t
 NO_ROWS = "the table has no rows"
 UNTOLD = "no column tells the target by itself"
 LIMITS = (
-    "Whether near rows are more than chance gives is a guess: a few copies among rows that are close aren't found.",
+    "Whether there are more near rows than by chance is a guess: a few copies among many close rows aren't found.",
     "Rows that belong together by something that isn't in the table (one person under two names) aren't found.",
     "A leak within a row, such as an average over all years, is no duplicate: there are only hints on such leaks.",
 )
@@ -51,9 +51,9 @@ def report_of(
 ) -> Report:
     """Return the report of a split.
 
-    `offered` is a text with the fixed boundaries that the report proposes if the boundaries come from shares. Otherwise
-    it is empty. `wanted` says which parts should have rows. `hints` are hints on columns that predict the target by
-    themselves.
+    If the boundaries between the parts are times that come from shares, `offered` is an argument `until` that fixes
+    them, as it is written in code. Otherwise `offered` is empty. `wanted` says which parts should have rows. `hints`
+    are hints on columns that predict the target by themselves.
     """
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
@@ -93,7 +93,7 @@ def stays_put(by: str, offered: str, *, is_known: bool = True) -> Verdict:
     `is_known` is False if the boundaries between parts are times that come from the rows, and there are no rows.
     """
     holds, why = {
-        "time": (True, "the boundaries are told by `until`"),
+        "time": (True, "the boundaries are given by `until`"),
         "stratum": (None, "a row's part follows from its place in its stratum: rows that are added may move it"),
     }.get(by, (True, "a row's part follows from its own values"))
     if offered:

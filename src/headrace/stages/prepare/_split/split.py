@@ -103,14 +103,16 @@ def split(
 
     The columns have these roles: `key` identifies a row; rows with the same `group` belong together (a person, a
     device); `time` is when a row happened; `stratum` is to be spread evenly over the parts; `target` is to be
-    predicted; `text` are columns of long texts. Each role that is given is checked for leaks.
+    predicted; `text` are columns of long texts. `key`, `group`, `time` and `text` are checked for leaks if
+    they are given.
 
     `by` says how rows are assigned to parts:
 
     - `"row"`: by a digest of the key, or of the whole row if there is no key. The part of a row depends on nothing
       else: not on its position, and not on other rows.
     - `"group"`: in the same way, by a digest of the group.
-    - `"stratum"`: in the order of that digest within each stratum, so that the shares hold in each stratum.
+    - `"stratum"`: within each stratum, in the order of the digest that `"row"` uses, so that the shares hold in each
+      stratum.
     - `"time"`: the earliest rows are for training. `until=(a, b)` says when `valid` and `test` begin. If `until` is a
       single time, `test` begins then, and `valid` is empty. Without `until`, the boundaries follow from the shares.
       With a `gap` (`"7d"`), the last rows before a boundary are left out.
@@ -118,9 +120,9 @@ def split(
     `train`, `valid` and `test` are shares that add up to 1. `seed` changes the digests.
 
     These are leaks: a key or a group in two parts; a time in an earlier part that isn't before all times of the later
-    part; rows that are equal except for the key; rows whose numbers are within 2% of the column's spread (or within a
-    smaller share, if many rows are within 2% by chance) and whose texts have the same letters; and texts that share 80%
-    of their shingles (MinHash). Equal and near rows count only if there are more of them than chance gives.
+    part; rows that are equal except for the key; rows whose numbers differ by at most 2% of the column's spread (or by
+    less, if many rows are that near by chance) and whose texts have the same letters; and texts that share 80% of their
+    shingles (MinHash). Equal and near rows count only if there are more of them than would be expected by chance.
 
     `leak="stop"` raises an error that names the leaks; if at most one row in 10,000 is like another, it only warns of
     these rows. `"warn"` reports the leaks. `"drop"` removes the rows of the earlier part, so that the test rows stay
@@ -181,7 +183,7 @@ def split(
 def _warn_of_target(table: pa.Table, parts: Numbers, by: By, target: str, roles: Roles, hints: Sequence[Hint]) -> None:
     """Warn if a part lacks a class of the target, or if the target can be read off a column.
 
-    Columns of other roles aren't named: they say how rows belong together, and are seldom features.
+    Columns with another role in `roles` aren't named: they say how rows belong together, and are seldom features.
     """
     lacking = lacks(table, parts, target)
     if lacking:
@@ -191,13 +193,13 @@ def _warn_of_target(table: pa.Table, parts: Numbers, by: By, target: str, roles:
     named = {*roles.group, *roles.stratum, roles.time}
     names = [each.column for each in hints if each.is_sure and each.column not in named]
     if names:
-        single = "alone" if len(names) == 1 else "each alone"
+        single, value = ("alone", "its value is") if len(names) == 1 else ("each alone", "their values are")
         told = f"the target `{target}` can be read off {ticked(names, SOME)}, {single}"
-        warn(f"{told}: check that such a value is known before the target is")
+        warn(f"{told}: check that {value} known before the target is")
 
 
 def _until(table: pa.Table, ends: Sequence[Any], time: str) -> str:
-    """Return the argument `until` that fixes these boundaries, as it is written in code."""
+    """Return the argument `until` that fixes the boundaries `ends`, as it is written in code."""
     timed = not pa.types.is_integer(kind := table.schema.field(time).type) and not pa.types.is_floating(kind)
     told = (f'"{each}"' if timed else each for each in written(table, ends, time))
     return f"until=({', '.join(told)})"
@@ -279,7 +281,7 @@ def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
             early = np.flatnonzero((parts == later) & (times <= times[last]))
             rows.append(early)
             others.append(np.full(len(early), last))
-    what = f"`{name}`, which should be later than all of the parts before"
+    what = f"`{name}`, which should be later than in all earlier parts"
     return Leak(kind="time", rows=joined(rows), others=joined(others), what=what)
 
 
@@ -309,5 +311,6 @@ def _stop(table: pa.Table, leaks: Sequence[Leak], roles: Roles) -> None:
     raise DataError(
         f"rows of a part are in an earlier part too: {_named(leaks)};"
         f" the first is row {row}{named}, beside row {other}",
-        hint='split by what belongs together (`by="group"`), `leak="drop"` them, or `leak="warn"` and read the report',
+        hint='split by what belongs together (`by="group"`), drop such rows (`leak="drop"`), '
+        'or only warn (`leak="warn"`) and read the report',
     )

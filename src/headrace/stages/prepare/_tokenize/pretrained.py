@@ -65,6 +65,6 @@ def gguf_tokenizer(path: Path) -> Any:
         except (OSError, ValueError, ImportError, KeyError) as error:
             words = sentence(error)
             raise UsageError(
-                f"`{path.name}` has no tokenizer that can be read: {words}", hint="is it whole?"
+                f"`{path.name}` has no tokenizer that can be read: {words}", hint="is the file complete?"
             ) from error
     return found.backend_tokenizer

@@ -248,7 +248,7 @@ def _row_wise(table: pa.Table, reader: Reader, column: str, length: int) -> Toke
         )
     taken = [name for name in (IDS, "truncated") if name in table.column_names]
     if taken:
-        raise DefinitionError(f"the table has a column `{taken[0]}` already", hint="rename it before")
+        raise DefinitionError(f"the table has a column `{taken[0]}` already", hint="rename it in an earlier stage")
     parts, cuts = [np.empty(0, dtype=np.int32)], []
     for texts in _texts(table, column):
         for ids, cut in reader.read(texts, length):
@@ -311,7 +311,8 @@ def _fill(
     begins: list[int],
     length: int,
 ) -> int:
-    """Add the waiting tokens to the blocks, and return how many are still waiting."""
+    """Move tokens from `waiting` (each text's row and tokens) to `blocks`, as many as fill blocks of `length`. Add the
+    row in which each block begins to `begins`. Return the number of tokens that are still waiting."""
     stream = np.concatenate([ids for _, ids in waiting])
     rows = np.repeat([row for row, _ in waiting], [len(ids) for _, ids in waiting])
     whole = len(stream) // length * length
@@ -333,7 +334,7 @@ def _report(lengths: np.ndarray[Any, np.dtype[np.int64]], total: int, unknown: i
         quantiles = (0, 0.05, 0.5, 0.95, 1)
         found = tuple(round(float(each), 1) for each in np.quantile(lengths, quantiles))
         names = ("shortest", "5%", "median", "95%", "longest")
-        grids = (Grid(title="Tokens a text", columns=names, rows=(found,), note="After cutting, if texts were cut."),)
+        grids = (Grid(title="Tokens per text", columns=names, rows=(found,), note="After cutting, if texts were cut."),)
     return Report(title="Tokens", about=f"Texts of column `{column}`.", facts=tuple(facts), grids=grids)
 
 

@@ -87,8 +87,8 @@ class Reading:
         return [ids[-most:] for batch in self._texts(table, what) for ids, _ in self._reader.read(batch, None)]
 
     def ends(self, model: Any) -> list[int]:
-        """Return the tokens that end a continuation: the token in the notes, or the model's own tokens if the notes
-        name none."""
+        """Return the tokens that end a continuation: the token in the notes, or the end tokens of the model itself if
+        the notes name none."""
         if self._end is not None:
             return [self._end]
         own = model.generation_config.eos_token_id

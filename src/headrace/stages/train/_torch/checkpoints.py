@@ -18,9 +18,10 @@ MARK = "\0tensor"
 
 
 class Keeper:
-    """Stores checkpoints, one at a time. The loop stops only while the state is copied.
+    """Stores checkpoints through a `Host`, one at a time. `begin` stops the loop only while the state is copied, unless
+    an earlier checkpoint is still being written.
 
-    `stalled_s` is how long the loop has been stopped in total, and `longest_s` is its longest single stop, both in
+    `stalled_s` is how long `begin` has stopped the loop in total, and `longest_s` is the longest single stop, both in
     seconds.
     """
 
@@ -64,13 +65,13 @@ class Keeper:
         self.longest_s = max(self.longest_s, took)
 
     def look(self) -> None:
-        """If the last checkpoint is written by now, report it to the host. If writing it has failed, raise the
+        """If the last checkpoint is written by now, tell the `Host` to keep it. If writing it has failed, raise the
         error."""
         if self._saving is not None and self._saving.done():
             self.settle()
 
     def settle(self) -> None:
-        """Wait until the last checkpoint is written, and report it to the host."""
+        """Wait until the last checkpoint is written, and tell the `Host` to keep it."""
         if self._saving is not None:
             saving, self._saving = self._saving, None
             self._host.keep(saving.result())

@@ -25,7 +25,8 @@ from headrace.errors import HeadraceError
 from headrace.stages.train._torch.host import Host
 
 RESTARTS = 3
-"""If a process of a node dies, the node's processes start again from the last checkpoint, at most this many times."""
+"""If a process dies and the training has only one node, all processes start again from the last checkpoint, at most
+this many times."""
 LOOK_S = 0.05
 PATIENCE_S = 10.0
 CHECKPOINT, FITTED, TRAINING = "checkpoint.pt", "fitted.pt", "training.pkl"
@@ -33,12 +34,12 @@ ADDRESS, KEY = "HEADRACE_TRAIN_ADDRESS", "HEADRACE_TRAIN_KEY"
 
 
 class RankFailed(HeadraceError):
-    """A training process has ended, and could not be started again."""
+    """A training process raised an exception, or died and could not be started again."""
 
 
 class Gang:
-    """The training processes of this node. The values and checkpoints of rank 0 go to the host. If one process fails,
-    all processes end."""
+    """The training processes of this node. The values and checkpoints of rank 0 go to the `Host` of the attempt. If one
+    process fails, all processes end."""
 
     def __init__(self, host: Host, folder: Path, procs: int) -> None:
         self._host = host
@@ -54,7 +55,8 @@ class Gang:
         """Train on all ranks. Return the result of rank 0, or None if rank 0 is on another node.
 
         Raises:
-            RankFailed: a rank raised an exception, or processes died more than `RESTARTS` times.
+            RankFailed: a rank raised an exception, or processes died more than `RESTARTS` times (or once, if there
+                are several nodes).
         """
         found = self._host.checkpoint()
         if found is not None:
@@ -102,7 +104,7 @@ class Gang:
                     raise _of_rank(rank, error)
 
     def _save(self, path: str) -> None:
-        """Write a checkpoint to the store. If an earlier checkpoint is still being written, don't write this one."""
+        """Write the checkpoint in the file `path` to the store, unless an earlier one is still being written."""
         if self._saving is None:
             # memory-mapped, since the next checkpoint may replace the file before this one is read
             packed = torch.load(path, weights_only=False, mmap=True)
@@ -131,7 +133,7 @@ class Gang:
         return [*words, "-m", "headrace.stages.train._torch.rank", str(self._folder)]
 
     def _meet(self) -> tuple[str, str]:
-        """Return the address and the port at which the first node listens."""
+        """Return the address and the port at which the first node listens for the other nodes."""
         said = attempt().meet(f"{socket.gethostname()} {_own_address()} {_free_port()}")
         hosts = [each.split()[:2] for each in said]
         _, address, port = said[0].split()

@@ -78,8 +78,8 @@ class Learner:
         """Learn from a batch, and return its mean loss.
 
         If the loss isn't finite, `on_nonfinite` decides: `"fail"` raises an error, and `"skip"` learns nothing and
-        returns NaN. `weight` scales the gradient by this rank's number of rows. It is 1 if all ranks have the same
-        number of rows.
+        returns NaN. `weight` is this rank's number of rows divided by the mean number over all ranks, so that each row
+        counts the same in the gradient.
 
         Raises:
             UsageError: the loss is not finite, or has no gradient.

@@ -1,4 +1,5 @@
-"""How to make a module, as data that can be stored: the name of the module's class or function, and the arguments."""
+"""How to make a PyTorch module, as data that can be stored: the name of the class or function that makes the module,
+and the arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ class Named(Noun, frozen=True):
 
 
 class Made(Noun, frozen=True):
-    """How to make a module again: a class or function by `module:qualname`, and its arguments."""
+    """How to make a PyTorch module again: a class or function (`factory`) by `module:qualname`, and its arguments."""
 
     factory: str
     args: tuple[Any, ...]
@@ -34,8 +35,8 @@ class Made(Noun, frozen=True):
         return self.module_of(_found(self.factory))
 
     def module_of(self, model: Any) -> Any:
-        """Return a new module, made by `model`, which is the class or function that `factory` names. The caller has
-        imported it already."""
+        """Return a new module, made by `model`: the class or function that `factory` names, which the caller has
+        imported already."""
         args = [_found(each.name) if isinstance(each, Named) else each for each in self.args]
         kwargs = {key: _found(each.name) if isinstance(each, Named) else each for key, each in self.kwargs.items()}
         while isinstance(model, functools.partial):
@@ -51,8 +52,8 @@ class Made(Noun, frozen=True):
 
 
 def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
-    """Return how a model is made. If the model has a parameter `inputs`, this gets the number of features. If it has a
-    parameter `outputs`, this gets the number of scores."""
+    """Return how a model is made. A parameter `inputs` of the model gets the number of features, and a parameter
+    `outputs` gets the number of scores."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     while isinstance(model, functools.partial):
@@ -90,8 +91,8 @@ def _name(code: Any) -> str:
 
 
 def _is_module(value: Any) -> bool:
-    """Return whether a value is a PyTorch module. The names of its classes are compared, since importing PyTorch takes
-    2 s and readers don't need PyTorch."""
+    """Return whether a value is a PyTorch module. This compares the names of the value's type and of all its base
+    classes, since importing PyTorch would take 2 s."""
     return any(f"{each.__module__}.{each.__name__}" == "torch.nn.modules.module.Module" for each in type(value).__mro__)
 
 

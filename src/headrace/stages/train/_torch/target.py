@@ -160,7 +160,7 @@ def _numbered(column: Any, target: str) -> Any:
 def lesson(
     table: Any, target: str, features: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None, loss: str | None
 ) -> Lesson:
-    """Return what to learn, from the training table and the name of the loss.
+    """Return what a network is to learn. The training table and the name of the loss determine this.
 
     Without a loss, a target of floats or decimals is learned as a value, and any other target as classes.
 

@@ -47,7 +47,7 @@ def torch(call: TorchCall) -> Trained:
 
 
 def _check_sharing(call: TorchCall) -> None:
-    """Raise an error if this number of processes can't train together.
+    """Raise an error if `procs` processes on each of `nodes` nodes can't train together.
 
     Raises:
         UsageError: `procs` or `nodes` is only known at run time, or a batch has fewer rows than there are processes.

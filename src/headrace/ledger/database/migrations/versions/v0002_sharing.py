@@ -13,7 +13,7 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Create the tables, and indexes that find artifacts among many runs."""
+    """Create the tables `about` and (on a server) `leases`, and indexes that find artifacts among many runs."""
     op.create_table(
         "about",
         sa.Column("name", TEXT, nullable=False),

@@ -13,5 +13,5 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the column `by` to `cursors`. In existing rows it is NULL, since tasks set all of these versions."""
+    """Add the column `by` to `cursors`. In existing rows it is NULL, since only tasks have set cursors so far."""
     op.add_column("cursors", sa.Column("by", TEXT))

@@ -14,6 +14,6 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the columns. In existing rows the new columns are NULL."""
+    """Add the columns `preparation` to `versions` and `why` to `aliases`. In existing rows they are NULL."""
     op.add_column("versions", sa.Column("preparation", sa.LargeBinary))
     op.add_column("aliases", sa.Column("why", TEXT))

@@ -10,6 +10,6 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the column `queued_s` to `tasks`. In existing rows it is NULL, since the waiting time of these tasks isn't
-    known."""
+    """Add the column `queued_s` to `tasks`. In existing rows it is NULL, since it isn't known how long their tasks
+    waited."""
     op.add_column("tasks", sa.Column("queued_s", sa.Float))

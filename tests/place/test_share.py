@@ -88,12 +88,74 @@ def test_gpus_go_out_whole() -> None:
     assert [each.gpus for each in shares(CAPACITY, claims)] == [2, 1, 1]
 
 
-def test_a_large_pool_is_shared_in_few_steps() -> None:
+def test_thousands_of_runs_share_a_large_pool_to_within_one_attempt() -> None:
     total = Amount(cpu=100_000, memory_gib=1e6, gpus=10_000)
-    claims = [Claim(want=cpus(1e6), least=cpus(1)) for _ in range(20)]
-    found = shares(total, claims)
-    assert sum(each.cpu for each in found) > 99_000
-    assert max(each.cpu for each in found) - min(each.cpu for each in found) < 1000
+    claims = [Claim(want=cpus(1e6), least=cpus(1)) for _ in range(3000)]
+    found = [each.cpu for each in shares(total, claims)]
+    assert sum(found) == 100_000
+    assert max(found) - min(found) <= 1
+
+
+def one_by_one(capacity: Amount, claims: list[Claim]) -> list[dict[str, float]]:
+    """Hand out the free resources of a pool attempt by attempt, as the rules say it, for wants of whole attempts."""
+    total = {part: float(getattr(capacity, part)) for part in PARTS}
+    has = [{part: float(getattr(claim.used, part)) for part in PARTS} for claim in claims]
+    need = [{part: float(getattr(claim.least, part)) for part in PARTS} for claim in claims]
+    free = {part: total[part] - sum(each[part] for each in has) for part in PARTS}
+
+    def place(i: int) -> tuple[float, int, int]:
+        return max(has[i][part] / total[part] if total[part] else 0.0 for part in PARTS), claims[i].served, i
+
+    first = sorted(range(len(claims)), key=place)
+    got: set[int] = set()
+    waiting = set(first)
+    while waiting:
+        i = min(waiting, key=place)
+        wants_more = all(has[i][part] + need[i][part] <= getattr(claims[i].want, part) for part in PARTS)
+        if wants_more and all(need[i][part] <= free[part] for part in PARTS):
+            has[i] = {part: has[i][part] + need[i][part] for part in PARTS}
+            free = {part: free[part] - need[i][part] for part in PARTS}
+            got.add(i)
+            continue
+        waiting.remove(i)
+        was_passed = any(each in got for each in first[: first.index(i)])
+        is_reserved = wants_more and not any(has[i].values()) and not was_passed
+        if is_reserved and all(need[i][part] <= total[part] for part in PARTS):
+            free = {part: max(0.0, free[part] - need[i][part]) for part in PARTS}
+    return has
+
+
+@st.composite
+def claims_of_whole_attempts(draw: st.DrawFn) -> list[Claim]:
+    found, room = [], {"cpu": 100.0, "memory_gib": 64.0, "gpus": 16.0}
+    for _ in range(draw(st.integers(1, 8))):
+        need = {
+            "cpu": draw(st.sampled_from([0.5, 1, 2, 6])),
+            "memory_gib": draw(st.sampled_from([0, 1, 8])),
+            "gpus": draw(st.sampled_from([0, 0, 1, 2])),
+        }
+        want = draw(st.sampled_from([1, 3, 10, 99]))
+        used = draw(st.sampled_from([0, 0, 1, min(3, want)]))
+        if any(used * need[part] > room[part] for part in PARTS):
+            used = 0
+        room = {part: room[part] - used * need[part] for part in PARTS}
+        wanted, in_use = ({part: times * need[part] for part in PARTS} for times in (want, used))
+        found.append(
+            Claim(
+                want=Amount(**wanted), used=Amount(**in_use), held=Amount(**in_use), least=Amount(**need),
+                served=draw(st.integers(0, 3)),
+            )
+        )  # fmt: skip
+    return found
+
+
+@settings(max_examples=300)
+@given(claims=claims_of_whole_attempts())
+def test_several_attempts_at_once_give_what_one_by_one_gives(claims: list[Claim]) -> None:
+    capacity = Amount(cpu=100, memory_gib=64, gpus=16)
+    for claim, found, expected in zip(claims, shares(capacity, claims), one_by_one(capacity, claims), strict=True):
+        for part in PARTS:
+            assert abs(getattr(found, part) - expected[part]) <= getattr(claim.least, part) + 1e-6
 
 
 amounts = st.builds(

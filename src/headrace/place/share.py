@@ -8,7 +8,8 @@ gets a grant: the amount that it may use until it asks again. The rules:
 2. The free resources are handed out in steps of one attempt. Each step goes to the neediest run: the one with the
    smallest dominant share (the largest of its shares of cpus, memory and gpus). Among equal runs, the one whose grant
    last grew longest ago comes first, then the oldest run. This is dominant resource fairness (Ghodsi et al., 2011). If
-   only one resource is scarce, it is max-min fairness.
+   only one resource is scarce, it is max-min fairness. To save time, a run that has something gets several attempts in
+   one step, if all runs that still get something can reach the dominant share that it then has.
 3. If the neediest run has nothing yet, and its attempt doesn't fit into the free resources, then the free resources
    that the attempt needs are reserved for this run, so that the runs behind it don't get them. So an attempt that is
    larger than its run's share starts once enough attempts of other runs have ended. There is one exception: nothing is
@@ -28,9 +29,9 @@ from headrace.spec.claim import Amount, Claim
 
 SLACK = 1e-9
 """Two amounts that differ by no more than this count as equal, because of rounding errors."""
-STEPS = 256
-"""The resources that a run wants are handed out in about this many steps at most, so that the computation for a large
-pool takes no longer than for a small one."""
+
+Three = tuple[float, float, float]
+"""Cpus, GiB of memory and gpus."""
 
 
 def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
@@ -38,15 +39,13 @@ def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
 
     `capacity` is the whole pool. `claims` are ordered by arrival, oldest first.
     """
-    claim = claims[asks]
+    total, used = _three(capacity), _three(claims[asks].used)
     others = [_three(other.held) for i, other in enumerate(claims) if i != asks]
-    total = _three(capacity)
     if all(_is_idle(other) for i, other in enumerate(claims) if i != asks):
         fair = total
     else:
-        fair = _three(shares(capacity, claims)[asks])
-    used = _three(claim.used)
-    room = [total[r] - sum(held[r] for held in others) for r in range(3)]
+        fair = _shares(total, claims)[asks]
+    room = _minus(total, _sum(others))
     return _amount([max(used[r], min(fair[r], room[r])) for r in range(3)])
 
 
@@ -55,50 +54,88 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
 
     A run may use more than its fair share until its attempts end.
     """
-    total = _three(capacity)
+    return [_amount(share) for share in _shares(_three(capacity), claims)]
+
+
+def _shares(total: Three, claims: Sequence[Claim]) -> list[Three]:
     has = [_three(claim.used) for claim in claims]
-    free = [max(0.0, total[r] - sum(used[r] for used in has)) for r in range(3)]
-    queue = [(_dominant(has[i], total), claim.served, i) for i, claim in enumerate(claims)]
-    places = {i: place for place, (_, _, i) in enumerate(sorted(queue))}
-    got = len(claims)  # the earliest position in the order of those runs that got something
-    heapq.heapify(queue)
+    want = [_three(claim.want) for claim in claims]
     units = [_unit(claim) for claim in claims]
+    free = _minus(total, _sum(has))
+    queue = sorted([(_dominant(has[i], total), claim.served, i) for i, claim in enumerate(claims)])  # it is a heap, too
+    places = {i: place for place, (_, _, i) in enumerate(queue)}
+    got = len(claims)  # the earliest position in the order of those runs that got something
+    level = _Level(total, units)
     while queue:
-        _, served, i = heapq.heappop(queue)
-        rest = [max(0.0, want - have) for want, have in zip(_three(claims[i].want), has[i], strict=True)]
-        if not any(r > SLACK for r in rest):
-            continue
-        step = _step(units[i], rest, free, total)
-        if any(step[r] > total[r] - has[i][r] + SLACK for r in range(3)):
-            continue  # it can never fit beside what the run itself uses
-        if any(has[i]) and all(step[r] < units[i][r] - SLACK for r in range(3) if units[i][r] > SLACK):
-            continue  # less than one attempt needs is of no use to the run
-        if all(step[r] <= free[r] + SLACK for r in range(3)):
-            has[i] = [have + more for have, more in zip(has[i], step, strict=True)]
-            heapq.heappush(queue, (_dominant(has[i], total), served, i))
-            got = min(got, places[i])
-        elif any(has[i]) or got < places[i]:
-            continue
-        free = [max(0.0, free[r] - step[r]) for r in range(3)]  # handed out, or reserved
-    return [_amount(used) for used in has]
+        share, served, i = queue[0]
+        mine = has[i]
+        step = _step(units[i], _minus(want[i], mine), level.attempts(i, share, free) if any(mine) else 1)
+        if _is_of_use(step, units[i], mine):
+            if _fits(step, free):
+                has[i] = _plus(mine, step)
+                free = _minus(free, step)
+                got = min(got, places[i])
+                heapq.heapreplace(queue, (_dominant(has[i], total), served, i))
+                continue
+            if not any(mine) and got >= places[i] and _fits(step, total):
+                free = _minus(free, step)  # reserved
+        heapq.heappop(queue)
+        level.leave(i)
+    return has
 
 
-def _step(unit: Sequence[float], rest: Sequence[float], free: Sequence[float], total: Sequence[float]) -> list[float]:
-    """Return the resources to hand out in one step: the needs of one or more attempts, so that there are few steps.
+class _Level:
+    """A dominant share that all runs which still get something can reach, and one attempt each beyond it. So a run may
+    be brought to the level at once, as if its attempts were handed out one by one.
 
-    A step covers only as many attempts as fit into `free`. If not even one fits, it covers one attempt. `unit` is what
-    one attempt needs, `rest` what the run still wants, `total` the capacity of the pool. Each list holds cpus, GiB of
-    memory and gpus.
+    If a run gains 1 of dominant share, it takes its `rate` of each resource. All runs are taken to start from the
+    neediest one's share. When all have reached the level, it is computed anew.
     """
-    if not any(unit[r] > SLACK and rest[r] > SLACK for r in range(3)):
-        return list(rest)
-    most = max((min(rest[r], total[r]) / unit[r] for r in range(3) if unit[r] > SLACK), default=1.0)
-    fit = min((free[r] / unit[r] for r in range(3) if unit[r] > SLACK), default=1.0)
-    count = max(1, min(math.ceil(most / STEPS), math.floor(fit + SLACK)))
-    return [min(rest[r], unit[r] * count) for r in range(3)]
+
+    def __init__(self, total: Three, units: Sequence[Three]) -> None:
+        self._units = units
+        self._shares = [_dominant(unit, total) for unit in units]
+        self._rates = [
+            (unit[0] / share, unit[1] / share, unit[2] / share) if share else (0.0, 0.0, 0.0)
+            for unit, share in zip(units, self._shares, strict=True)
+        ]
+        self._unit, self._rate = _sum(units), _sum(self._rates)
+        self._level = 0.0
+
+    def attempts(self, run: int, share: float, free: Three) -> int:
+        """Return how many attempts bring the neediest run, which has this dominant share, to the level: at least 1."""
+        if share >= self._level:
+            spare = _minus(free, self._unit)
+            self._level = share + min(
+                [spare[r] / self._rate[r] for r in range(3) if self._rate[r] > SLACK], default=0.0
+            )
+        one = self._shares[run]
+        return max(1, math.floor((self._level - share) / one + SLACK)) if one else 1
+
+    def leave(self, run: int) -> None:
+        """Count a run no more that gets nothing more."""
+        self._unit, self._rate = _minus(self._unit, self._units[run]), _minus(self._rate, self._rates[run])
 
 
-def _unit(claim: Claim) -> list[float]:
+def _step(unit: Three, rest: Three, attempts: int) -> Three:
+    """Return the resources that so many attempts need, at most `rest`, which the run still wants. If the run wants
+    nothing more of what an attempt needs, return `rest`: other attempts need it."""
+    a, b, c = unit
+    x, y, z = rest
+    if (a > SLACK and x > SLACK) or (b > SLACK and y > SLACK) or (c > SLACK and z > SLACK):
+        return min(x, a * attempts), min(y, b * attempts), min(z, c * attempts)
+    return rest
+
+
+def _is_of_use(step: Three, unit: Three, has: Three) -> bool:
+    """Return whether a step gives anything, and to a run that has something, all that one attempt needs of a resource.
+    The last attempt that a run wants may need less than `unit`."""
+    if not any(has):
+        return any(given > SLACK for given in step)
+    return any(given >= need - SLACK for given, need in zip(step, unit, strict=True) if need > SLACK)
+
+
+def _unit(claim: Claim) -> Three:
     """Return the cpus, GiB of memory and gpus that the run's next attempt needs.
 
     If the claim doesn't say what the attempt needs, assume that each attempt takes one cpu, and divide the resources
@@ -107,22 +144,46 @@ def _unit(claim: Claim) -> list[float]:
     least = _three(claim.least)
     if any(least):
         return least
-    rest = [max(0.0, want - used) for want, used in zip(_three(claim.want), _three(claim.used), strict=True)]
-    cpu, memory_gib, gpus = rest
+    cpu, memory_gib, gpus = _minus(_three(claim.want), _three(claim.used))
     part = 1 / cpu if cpu > 1 else 1.0
-    return [cpu * part, memory_gib * part, float(math.ceil(gpus * part))]
-
-
-def _dominant(has: Sequence[float], total: Sequence[float]) -> float:
-    return max(has[r] / total[r] if total[r] else 0.0 for r in range(3))
+    return cpu * part, memory_gib * part, float(math.ceil(gpus * part))
 
 
 def _is_idle(claim: Claim) -> bool:
     return not any((*_three(claim.want), *_three(claim.used), *_three(claim.held)))
 
 
-def _three(amount: Amount) -> list[float]:
-    return [amount.cpu, amount.memory_gib, float(amount.gpus)]
+# Written out for the three resources, since a pool may have thousands of claims.
+
+
+def _dominant(has: Three, total: Three) -> float:
+    return max(
+        has[0] / total[0] if total[0] else 0.0,
+        has[1] / total[1] if total[1] else 0.0,
+        has[2] / total[2] if total[2] else 0.0,
+    )
+
+
+def _plus(a: Three, b: Three) -> Three:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+def _minus(a: Three, b: Three) -> Three:
+    """Return `a` without `b`: at least 0 of each resource."""
+    cpu, memory_gib, gpus = a[0] - b[0], a[1] - b[1], a[2] - b[2]
+    return cpu if cpu > 0 else 0.0, memory_gib if memory_gib > 0 else 0.0, gpus if gpus > 0 else 0.0
+
+
+def _sum(amounts: Sequence[Three]) -> Three:
+    return sum(a for a, _, _ in amounts), sum(b for _, b, _ in amounts), sum(c for _, _, c in amounts)
+
+
+def _fits(amount: Three, room: Three) -> bool:
+    return amount[0] <= room[0] + SLACK and amount[1] <= room[1] + SLACK and amount[2] <= room[2] + SLACK
+
+
+def _three(amount: Amount) -> Three:
+    return amount.cpu, amount.memory_gib, float(amount.gpus)
 
 
 def _amount(three: Sequence[float]) -> Amount:

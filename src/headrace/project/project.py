@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.errors import ConfigError, DefinitionError, ProjectError
 from headrace.project import host_limits
@@ -15,7 +16,7 @@ from headrace.project.layers import Layers
 from headrace.project.settings import Config, PlaceSection, PoolSection
 from headrace.spec.address import StoreAddress
 from headrace.spec.duration import seconds
-from headrace.spec.fleet import HOME, Link, Pool, Region
+from headrace.spec.fleet import HOME, Link, Pool, Region, Shape
 
 FILE = "headrace.toml"
 STATE = ".headrace"
@@ -340,7 +341,7 @@ def _check_timeout(config: Config, layers: Layers) -> None:
 
 
 def _pool(name: str, section: PoolSection) -> Pool:
-    return Pool(
+    pool = Pool(
         name=name,
         backend=section.backend,
         provider=section.provider,
@@ -351,4 +352,15 @@ def _pool(name: str, section: PoolSection) -> Pool:
         gpu_kind=section.gpu_kind,
         nodes=section.nodes,
         usd_per_hour=section.usd_per_hour,
+    )
+    return replace(pool, machine=machine_of(section, pool.shape))
+
+
+def machine_of(section: PoolSection, measured: Shape) -> Shape:
+    """Return what one machine of a pool has: what the settings say, and otherwise what was measured."""
+    return Shape(
+        cpu=measured.cpu if section.machine_cpu is None else section.machine_cpu,
+        memory_gib=measured.memory_gib if section.machine_memory_gib is None else section.machine_memory_gib,
+        gpus=measured.gpus if section.machine_gpus is None else section.machine_gpus,
+        gpu_kind=section.gpu_kind,
     )

@@ -128,6 +128,24 @@ class PoolSection(Section, frozen=True):
     gpus: Annotated[int, Meta(ge=0, description="The number of accelerators to use.")] = 0
     gpu_kind: Annotated[str | None, Meta(description="The kind of the accelerators, such as `A100`.")] = None
     nodes: Annotated[int, Meta(ge=1, description="The number of machines in the pool.")] = 1
+    machine_cpu: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="The CPUs of one machine; by default `cpu` divided by `nodes`, or those of the largest node."),
+    ] = None
+    machine_memory_gib: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="The memory of one machine, in GiB; by default `memory_gib` divided by `nodes`, or that of the "
+            "largest node."
+        ),
+    ] = None
+    machine_gpus: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(
+            description="The accelerators of one machine; by default `gpus` divided by `nodes`, or those of the "
+            "largest node."
+        ),
+    ] = None
     usd_per_hour: Annotated[
         float,
         Meta(

@@ -13,12 +13,22 @@ HOME = "local"
 """The region of a pool or store that names no region."""
 
 
+class Shape(Noun, frozen=True):
+    """What one machine has: cpus, GiB of memory, gpus, and the kind of its gpus (None if the kind has no name)."""
+
+    cpu: float
+    memory_gib: float
+    gpus: int = 0
+    gpu_kind: str | None = None
+
+
 class Pool(Noun, frozen=True):
     """Similar machines of one provider, in one region, behind one backend.
 
     `cpu`, `memory_gib` and `gpus` are the totals of all machines. `usd_per_hour` is the price of the whole pool.
-    `gpu_kind` is None if the kind of the gpus has no name. `nodes` is the number of machines. `spot` is true if the
-    provider may take the machines away.
+    `gpu_kind` is None if the kind of the gpus has no name. `nodes` is the number of machines. `machine` is what one
+    machine has; if it is None, the totals are divided among the machines evenly. `spot` is true if the provider may
+    take the machines away.
     """
 
     name: str
@@ -32,6 +42,7 @@ class Pool(Noun, frozen=True):
     nodes: int = 1
     usd_per_hour: float = 0.0
     spot: bool = False
+    machine: Shape | None = None
 
     def __post_init__(self) -> None:
         finite = math.isfinite(self.cpu) and math.isfinite(self.memory_gib) and math.isfinite(self.usd_per_hour)
@@ -49,20 +60,41 @@ class Pool(Noun, frozen=True):
                 hint="cpu, memory_gib and nodes are finite and above 0; gpus and usd_per_hour are 0 or more",
             )
 
+    @property
+    def shape(self) -> Shape:
+        """What one machine of the pool has."""
+        if self.machine is not None:
+            return self.machine
+        gpus = math.ceil(self.gpus / self.nodes)
+        cpu, memory_gib = self.cpu / self.nodes, self.memory_gib / self.nodes
+        return Shape(cpu=cpu, memory_gib=memory_gib, gpus=gpus, gpu_kind=self.gpu_kind)
+
     def holds(self, need: Resources) -> str | None:
         """Return why this pool can never hold an attempt that needs `need`, or None if the pool can hold such an
-        attempt."""
-        nodes = need.nodes
-        if nodes > self.nodes:
+        attempt. Each node of the attempt takes a machine of its own, which must have what `need` says."""
+        if need.nodes > self.nodes:
             return f"it has {self.nodes} node{'s' if self.nodes > 1 else ''}"
-        if need.cpu * nodes > self.cpu:
-            return f"it has {self.cpu:g} cpus"
-        if need.memory_gib * nodes > self.memory_gib:
-            return f"it has {self.memory_gib:.3g} GiB of memory"
-        if need.gpus * nodes > self.gpus:
-            return f"it has {self.gpus} gpus" if self.gpus else "it has no gpu"
         if need.gpu_kind and need.gpu_kind != self.gpu_kind:
-            return f"its gpus are {self.gpu_kind or 'of no named kind'}"
+            return f"its gpus are {self.gpu_kind or 'of no named kind'}" if self.gpus else "it has no gpu"
+        return self._lacks(need) or self._machines_lack(need)
+
+    def _lacks(self, need: Resources) -> str | None:
+        if need.cpu * need.nodes > self.cpu:
+            return f"it has {self.cpu:g} cpus"
+        if need.memory_gib * need.nodes > self.memory_gib:
+            return f"it has {self.memory_gib:.3g} GiB of memory"
+        if need.gpus * need.nodes > self.gpus:
+            return f"it has {self.gpus} gpus" if self.gpus else "it has no gpu"
+        return None
+
+    def _machines_lack(self, need: Resources) -> str | None:
+        shape = self.shape
+        if need.cpu > shape.cpu:
+            return f"it has {self.cpu:g} cpus, but at most {shape.cpu:g} on one machine"
+        if need.memory_gib > shape.memory_gib:
+            return f"it has {self.memory_gib:.3g} GiB of memory, but at most {shape.memory_gib:.3g} GiB on one machine"
+        if need.gpus > shape.gpus:
+            return f"it has {self.gpus} gpus, but at most {shape.gpus} on one machine"
         return None
 
     def share(self, need: Resources) -> float:

@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import ray
@@ -19,12 +18,13 @@ from headrace.backends.ray.cluster import REACH_S, Cluster
 from headrace.backends.ray.needs import Needs
 from headrace.operate.pools.cluster_state import ClusterState, Trouble
 from headrace.project.host_limits import GIB
+from headrace.project.project import machine_of
 from headrace.project.settings import PoolSection
 from headrace.report.measures import count_text
 from headrace.run.ports import Spool
 from headrace.run.wire import Hello
 from headrace.spec.address import StoreAddress
-from headrace.spec.fleet import Pool
+from headrace.spec.fleet import Pool, Shape
 from headrace.work.host_check import try_here
 
 NODES, NODES_S = 8, 20.0
@@ -103,16 +103,26 @@ def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tu
 
 
 def _measured(section: PoolSection, pool: Pool, cluster: Cluster) -> Pool:
-    """Return the pool with all cpus, memory and gpus of its cluster, unless the settings limit them."""
+    """Return the pool with all cpus, memory and gpus of its cluster, and its largest node as its machine, unless the
+    settings limit them."""
     nodes, held = cluster.size()
-    size: dict[str, Any] = {"nodes": max(nodes, pool.nodes)}
-    if section.cpu is None:
-        size["cpu"] = held["CPU"] or pool.cpu
-    if section.memory_gib is None:
-        size["memory_gib"] = held.get("memory", 0.0) / GIB or pool.memory_gib
-    if not section.gpus:
-        size["gpus"] = int(held.get("GPU", 0.0))
-    return replace(pool, **size)
+    cpu = (held["CPU"] or pool.cpu) if section.cpu is None else pool.cpu
+    memory_gib = (held.get("memory", 0.0) / GIB or pool.memory_gib) if section.memory_gib is None else pool.memory_gib
+    gpus = pool.gpus or int(held.get("GPU", 0.0))
+    most = cluster.largest()
+    largest = Shape(
+        cpu=min(most.get("CPU", cpu), cpu),
+        memory_gib=min(most.get("memory", memory_gib * GIB) / GIB, memory_gib),
+        gpus=min(int(most.get("GPU", gpus)), gpus),
+    )
+    return replace(
+        pool,
+        nodes=max(nodes, pool.nodes),
+        cpu=cpu,
+        memory_gib=memory_gib,
+        gpus=gpus,
+        machine=machine_of(section, largest),
+    )
 
 
 def _cluster(section: PoolSection, pool: Pool) -> Cluster:

@@ -60,11 +60,10 @@ class Backlog:
         self._bell.set()
 
     async def wait(self, after: int, wait_s: float) -> bool:
-        """Drop the messages up to number `after`, which the driver has received. Then wait up to `wait_s` for further
-        messages.
+        """Drop the messages up to number `after`, which the driver has received; of these, keep the reports that it has
+        not acknowledged yet. Then wait up to `wait_s` for further messages.
 
-        A report is dropped only if it is acknowledged. Return False if there were further messages already, and True if
-        this method had to wait.
+        Return False if there were further messages already, and True if this method had to wait.
         """
         while self._said and self._said[0][0] <= after and self._said[0][1] <= self.acknowledged:
             self._said.popleft()

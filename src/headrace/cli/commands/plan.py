@@ -38,9 +38,9 @@ def command(
 
     `plan` looks for reusable results in the same way as the run will. But a source is read again in each run, so
     its output isn't known yet. For tasks that depend on it, `plan` looks for results made from the source's outputs
-    in the last five runs. It says `run` if two things are true: it finds no such result, and the task never ran in
-    an earlier run of the pipeline with the same code and the same inputs (as far as these are known). Otherwise it
-    says `reuse if unchanged`: the task is reused unless the source's output has changed.
+    in the last five runs. It says `reuse if unchanged` if it finds such a result, or if the task ran in an earlier
+    run of this pipeline when its code and its known inputs were the same: the task is then reused unless the source's
+    output has changed. Otherwise it says `run`.
 
     A task's time includes importing its module, loading its inputs and saving its output. `headrace show` prints the
     time of the task's function alone.

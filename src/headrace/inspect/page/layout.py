@@ -123,8 +123,8 @@ def _number(layer: Sequence[_Vertex]) -> None:
 
 
 def _reduce_crossings(layers: list[list[_Vertex]]) -> None:
-    """Order each layer by the mean place of its neighbours, downward and upward in turns,
-    and keep the best order seen."""
+    """Sort the vertices of each layer by the mean place of each vertex's neighbours in the layer before it. Go through
+    the layers downward and upward in turns, and keep the order with the fewest crossings."""
     best, fewest = [list(layer) for layer in layers], _crossings(layers)
     for sweep in range(SWEEPS):
         if not fewest:

@@ -14,8 +14,8 @@ from headrace.ledger.inventory import room, scratch
 
 
 class Heirs:
-    """For each result that one of the runs to forget (`past`) made: the newest of the `kept` runs that used the result,
-    and the task of that run.
+    """Which kept runs take over the results of runs that will be forgotten (`past`). For each such result, it gives the
+    newest of the `kept` runs that used it, and the task of that run that used it.
 
     The data is kept in a private temporary database on disk, as in `Inventory`.
     """

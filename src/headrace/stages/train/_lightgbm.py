@@ -370,7 +370,7 @@ def _like(held: Examples, learned: Examples) -> Examples:
         except (TypeError, ValueError) as error:
             is_text = frame[name].dtype.kind == "O" or str(frame[name].dtype) in _TEXT
             raise DataError(
-                f"the feature `{name}` can't be `{kind}` in `valid`, as it is in the table: {sentence(error)}",
+                f"the feature `{name}` is `{kind}` in the table, but it can't be in `valid`: {sentence(error)}",
                 hint=to_applied(name, frame[name]) if is_text else "give both the same types",
             ) from error
     return held._replace(features=frame.astype(wanted))

@@ -289,8 +289,8 @@ def _check_choices(distributions: Mapping[str, Any]) -> None:
         odd = [one for one in getattr(each, "choices", ()) if not isinstance(one, str | int | float | bool | None)]
         if odd:
             raise UsageError(
-                f"a choice of the parameter `{name}` is {odd[0]!r:.80}",
-                hint="suggest texts or numbers, and look up the objects by them",
+                f"a choice of the parameter `{name}` is {odd[0]!r:.80}, which is neither a text nor a number",
+                hint="suggest texts or numbers, and let your function look up the object for each",
             )
 
 

@@ -274,8 +274,8 @@ class Middle(NamedTuple):
     def interval(self, level: float, groups: Any = None) -> Interval:
         """Return the interval of the median: from the lowest to the highest value that may be the median.
 
-        The ends are order statistics (Thompson 1936). If there are groups, the ends come from the interval of a share
-        (Woodruff 1952).
+        The ends are order statistics (Thompson 1936). If there are groups, a value may be the median if
+        the interval of the share of values up to it has 1/2 in it (Woodruff 1952).
         """
         ordered, ones = np.unique(self.values), np.ones(len(self.values))
 

@@ -56,7 +56,9 @@ def manners(
     _check(retries, limit_mib, verify, proxy)
     timeout_s, patience_s = seconds(timeout), seconds(patience, name="patience")
     if timeout_s <= 0 or patience_s < 0:
-        raise DefinitionError(f"timeout={timeout!r}, patience={patience!r} make no sense", hint="give more")
+        raise DefinitionError(
+            f"`timeout` is {timeout!r}, and `patience` is {patience!r}", hint="give times above 0; `patience` may be 0"
+        )
     return Manners(
         headers=dict(headers),
         auth=auth,

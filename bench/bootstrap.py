@@ -27,7 +27,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:  # noqa: ARG001  it keeps 
     """Measure ours, NumPy and scikit-learn in turns."""
     from headrace.stages.evaluate.metrics.binary import BinaryPart  # noqa: PLC0415  an optional library's
     from headrace.stages.evaluate.metrics.part import resample  # noqa: PLC0415
-    from headrace.stages.evaluate.metrics.resamples import Resamples  # noqa: PLC0415
+    from headrace.watch.resamples import Resamples  # noqa: PLC0415
 
     random = np.random.default_rng(1)
     truth = random.random(ROWS) < 0.25

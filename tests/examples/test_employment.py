@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from headrace.stages.evaluate._gate.rules import comparisons, parse
+from headrace.watch.rules import comparisons, parse
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "employment"
 COMMAND = str(Path(sys.executable).with_name("headrace"))

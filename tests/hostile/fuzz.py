@@ -38,9 +38,9 @@ from headrace.ledger.transfer.transfer import Imported, Importer, Progress, writ
 from headrace.run.events import Closed, encode_event
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance, Register
-from headrace.stages.evaluate._gate.rules import parse
 from headrace.stages.ingest._check.contract import Contract
 from headrace.store.folder.folder import FolderStore
+from headrace.watch.rules import parse
 from tests.hostile.models import of_models
 from tests.ledger.samples import after, blob, first, open_ledger, result, task_row
 

@@ -17,8 +17,8 @@ from headrace.spec.graph import Const, Node, Out, outs
 from headrace.spec.report import Report
 from headrace.spec.stage import function_name
 from headrace.stages.evaluate._gate.gate import judge
-from headrace.stages.evaluate._gate.rules import parse
 from headrace.stages.evaluate.metrics.catalogue import catalogue_of
+from headrace.watch.rules import parse
 
 GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 

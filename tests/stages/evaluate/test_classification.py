@@ -17,14 +17,14 @@ from headrace.errors import UsageError
 from headrace.spec.report import Fact, Report
 from headrace.stages import evaluate
 from headrace.stages.evaluate._classification import classification
-from headrace.stages.evaluate._classification.thresholds import threshold_of
 from headrace.stages.evaluate._gate.gate import judge
-from headrace.stages.evaluate._gate.rules import parse
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.metrics.binary import BinaryPart
 from headrace.stages.evaluate.metrics.catalogue import catalogue_of
-from headrace.stages.evaluate.metrics.intervals import Spread, widest, widest_pair
 from headrace.stages.evaluate.robustness import _shifted
+from headrace.watch.intervals import Spread, widest, widest_pair
+from headrace.watch.rules import parse
+from headrace.watch.thresholds import threshold_of
 
 
 def judged(people: pa.Table, **options: Any) -> evaluate.Classification:

@@ -20,11 +20,11 @@ from scipy.stats import beta, binom
 
 from headrace.stages import evaluate
 from headrace.stages.evaluate.metrics.binary import BinaryPart
-from headrace.stages.evaluate.metrics.intervals import Middle, Ratio, one_more, percentile, two_sided
 from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import resample
-from headrace.stages.evaluate.metrics.ranking import Ranking
-from headrace.stages.evaluate.metrics.resamples import Resamples
+from headrace.watch.intervals import Middle, Ratio, one_more, percentile, two_sided
+from headrace.watch.ranking import Ranking
+from headrace.watch.resamples import Resamples
 
 LEVEL, PROMISED = 0.95, 0.03
 _NORMAL = NormalDist()

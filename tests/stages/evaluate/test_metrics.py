@@ -19,16 +19,16 @@ from headrace.stages.evaluate.figures import found, ranking
 from headrace.stages.evaluate.findings import Findings
 from headrace.stages.evaluate.metrics import binary, multiclass, numeric, textual
 from headrace.stages.evaluate.metrics.binary import BinaryPart
-from headrace.stages.evaluate.metrics.intervals import _deviate, percentile, standing_out, widest
 from headrace.stages.evaluate.metrics.multiclass import ManyPart
 from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import found as measured
 from headrace.stages.evaluate.metrics.part import resample
-from headrace.stages.evaluate.metrics.ranking import Ranking
-from headrace.stages.evaluate.metrics.resamples import Resamples
 from headrace.stages.evaluate.metrics.textual import TextPart
 from headrace.stages.evaluate.metrics.wording import wording
 from headrace.stages.evaluate.slices import Slice, cut
+from headrace.watch.intervals import _deviate, percentile, standing_out, widest
+from headrace.watch.ranking import Ranking
+from headrace.watch.resamples import Resamples
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 3))

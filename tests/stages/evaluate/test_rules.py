@@ -10,8 +10,8 @@ from headrace.errors import UsageError
 from headrace.spec.report import Fact, Report
 from headrace.stages import evaluate
 from headrace.stages.evaluate._gate.gate import judge, parts_of
-from headrace.stages.evaluate._gate.rules import Comparison, Either, Every, Rule, comparisons, parse
 from headrace.stages.evaluate.metrics.catalogue import Catalogue, catalogue_of
+from headrace.watch.rules import Comparison, Either, Every, Rule, comparisons, parse
 
 WORDS = st.sampled_from(["AUC", "log loss", "worst-slice gap", "TPR difference by sex", "F1", "R2", "recall ratio"])
 LEVELS = st.none() | st.integers(50, 99).map(lambda percent: percent / 100)

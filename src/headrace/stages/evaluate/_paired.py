@@ -19,12 +19,12 @@ from headrace.stages.evaluate.metrics.binary import BinaryPart
 from headrace.stages.evaluate.metrics.multiclass import ManyPart
 from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import Metric, Part
-from headrace.stages.evaluate.metrics.resamples import Resamples
 from headrace.stages.evaluate.options import PairedCall
 from headrace.stages.evaluate.predictions import check_column, column, is_probable
 from headrace.stages.evaluate.slices import codes
 from headrace.stages.options import refuse, takes
 from headrace.stages.tables.columns import rows_at
+from headrace.watch.resamples import Resamples
 
 FIRST = "first"
 ROW, SCORE, SCORE_OF, PREDICTED = "row", "score", "score of ", "predicted"

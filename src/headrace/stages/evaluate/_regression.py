@@ -22,7 +22,6 @@ from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Finding
 from headrace.stages.evaluate.judge import Judge, model_name
 from headrace.stages.evaluate.leaks import overlap
 from headrace.stages.evaluate.metrics import numeric
-from headrace.stages.evaluate.metrics.intervals import Spread, widest_pair
 from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import Metric, Part
 from headrace.stages.evaluate.metrics.part import found as measured
@@ -32,6 +31,7 @@ from headrace.stages.evaluate.robustness import robustness
 from headrace.stages.evaluate.slices import Slice, group_key
 from headrace.stages.evaluate.slices import groups as groups_of
 from headrace.stages.options import refuse, takes
+from headrace.watch.intervals import Spread, widest_pair
 
 COMPARED = ("mean error", "MAE")
 _METRICS = {each.name: each for each in numeric.METRICS}

@@ -16,9 +16,9 @@ import pyarrow as pa
 from headrace.report.numbers import bracketed
 from headrace.spec.report import Cell, Fact, Grid
 from headrace.stages.evaluate.metrics.binary import METRICS, BinaryPart
-from headrace.stages.evaluate.metrics.intervals import Interval, Spread, share_error, widest_pair
 from headrace.stages.evaluate.metrics.part import Metric, found
 from headrace.stages.evaluate.slices import Slice
+from headrace.watch.intervals import Interval, Spread, share_error, widest_pair
 
 RATES = ("selection rate", "recall", "FPR")
 COLUMNS = {"selection rate": "selection_rate", "recall": "tpr", "FPR": "fpr"}

@@ -18,10 +18,10 @@ from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Drawing, Fact, Grid
 from headrace.stages.evaluate import figures
 from headrace.stages.evaluate.metrics.catalogue import Catalogue
-from headrace.stages.evaluate.metrics.intervals import Ratio, percentile, share_error, standing_out, widest
 from headrace.stages.evaluate.metrics.part import Metric, Part, found, resample
-from headrace.stages.evaluate.metrics.resamples import Resamples
 from headrace.stages.evaluate.slices import Slice
+from headrace.watch.intervals import Ratio, percentile, share_error, standing_out, widest
+from headrace.watch.resamples import Resamples
 
 MODEL, BASELINE, PREVIOUS = "model", "baseline", "previous"
 GAP = "worst-slice gap"

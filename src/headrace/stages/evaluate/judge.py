@@ -17,18 +17,18 @@ from headrace.report.page import html
 from headrace.spec.report import Drawing, Fact, Grid, Report
 from headrace.stages.evaluate._gate.gate import asked_of, judge, told
 from headrace.stages.evaluate._gate.promises import CHOSE, LOST, SEEN
-from headrace.stages.evaluate._gate.rules import Comparison, Every, comparisons, parse
 from headrace.stages.evaluate.claims import Cases, cases
 from headrace.stages.evaluate.findings import Findings
 from headrace.stages.evaluate.leaks import Leak, Overlap, leaks
 from headrace.stages.evaluate.metrics.catalogue import plain
 from headrace.stages.evaluate.metrics.part import Metric, Part
-from headrace.stages.evaluate.metrics.resamples import Resamples
 from headrace.stages.evaluate.options import EvaluationOptions
 from headrace.stages.evaluate.slices import codes
 from headrace.stages.evaluate.slices import slices as slices_of
 from headrace.stages.scratch import scratch
 from headrace.stages.tables.columns import listed
+from headrace.watch.resamples import Resamples
+from headrace.watch.rules import Comparison, Every, comparisons, parse
 
 PAGE = "evaluation.html"
 NAMED = 8

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError, listed
-from headrace.stages.evaluate._classification.thresholds import Threshold, threshold_of
 from headrace.stages.evaluate.claims import (
     Cases,
     Claim,
@@ -32,6 +31,7 @@ from headrace.stages.evaluate.metrics.part import Part
 from headrace.stages.evaluate.options import ClassificationCall
 from headrace.stages.evaluate.predictions import BOOSTER, features_of
 from headrace.stages.tables.columns import rows_at, to_codes
+from headrace.watch.thresholds import Threshold, threshold_of
 
 
 class Answers(NamedTuple):

@@ -15,7 +15,6 @@ from headrace.report.numbers import number
 from headrace.spec.report import Drawing, Grid, Report
 from headrace.stages.evaluate import figures
 from headrace.stages.evaluate._classification.answers import Answers, answers_of
-from headrace.stages.evaluate._classification.thresholds import Rule, no_rows, read
 from headrace.stages.evaluate._gate.promises import Promises, check_judged
 from headrace.stages.evaluate.bias import MEASURED, Bias, Group, bias_grid, left_out
 from headrace.stages.evaluate.claims import claim
@@ -30,6 +29,7 @@ from headrace.stages.evaluate.slices import Slice, group_key
 from headrace.stages.evaluate.slices import groups as groups_of
 from headrace.stages.options import refuse, takes
 from headrace.stages.tables.columns import rows_at
+from headrace.watch.thresholds import Rule, no_rows, read
 
 
 class Classification(NamedTuple):

@@ -24,8 +24,8 @@ from headrace.errors import UsageError
 from headrace.report.numbers import decimals_of, told_from, with_unit
 from headrace.spec.report import Fact, Report, Verdict
 from headrace.stages.evaluate._gate.promises import COUNTED, check_percentages
-from headrace.stages.evaluate._gate.rules import Comparison, Either, Every, Rule, comparisons, parse
 from headrace.stages.evaluate.metrics.catalogue import Catalogue, catalogue_of
+from headrace.watch.rules import Comparison, Either, Every, Rule, comparisons, parse
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

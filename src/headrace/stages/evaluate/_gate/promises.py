@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from headrace.errors import UsageError
-from headrace.stages.evaluate._gate.rules import Comparison, Rule, comparisons, parse
 from headrace.stages.evaluate.findings import BASELINE, GAP, PREVIOUS
 from headrace.stages.evaluate.metrics import binary, multiclass, numeric, textual
 from headrace.stages.evaluate.metrics.catalogue import plain, unmeasured
 from headrace.stages.evaluate.metrics.part import Metric
 from headrace.stages.tables.columns import listed
+from headrace.watch.rules import Comparison, Rule, comparisons, parse
 
 SEEN, CHOSE, LOST = "rows seen in training", "rows seen in validation", "rows without a target"
 COUNTS = ("rows", LOST, SEEN, CHOSE)

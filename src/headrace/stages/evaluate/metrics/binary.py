@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from headrace.stages.evaluate.metrics.intervals import Ratio, share, two_sided
 from headrace.stages.evaluate.metrics.part import NOISE, Metric, bins_of, divided
-from headrace.stages.evaluate.metrics.ranking import Ranking
+from headrace.watch.intervals import Ratio, share, two_sided
+from headrace.watch.ranking import Ranking
 
 METRICS = (
     Metric("AUC", "higher", 0, 1),

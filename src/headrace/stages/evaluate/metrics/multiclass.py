@@ -14,9 +14,9 @@ import numpy as np
 
 from headrace.report.numbers import bracketed
 from headrace.spec.report import Grid
-from headrace.stages.evaluate.metrics.intervals import Ratio, share, two_sided
 from headrace.stages.evaluate.metrics.part import NOISE, Metric, bins_of, divided, found
-from headrace.stages.evaluate.metrics.ranking import Ranking
+from headrace.watch.intervals import Ratio, share, two_sided
+from headrace.watch.ranking import Ranking
 
 METRICS = (
     Metric("accuracy", "higher", 0, 1),

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from headrace.stages.evaluate.metrics.intervals import Middle, Ratio
 from headrace.stages.evaluate.metrics.part import Metric, divided
+from headrace.watch.intervals import Middle, Ratio
 
 METRICS = (
     Metric("MAE", "lower", 0),

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from headrace.spec.report import Fact
-from headrace.stages.evaluate.metrics.intervals import Interval, Middle, Ratio, of_distance, percentile
-from headrace.stages.evaluate.metrics.resamples import CHUNK, Resamples
+from headrace.watch.intervals import Interval, Middle, Ratio, of_distance, percentile
+from headrace.watch.resamples import CHUNK, Resamples
 
 NOISE = "noise of "
 """A prefix before a metric's name. Under such a name, replicates hold the effect of chance alone on a distance,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace.stages.evaluate.metrics.intervals import Ratio
 from headrace.stages.evaluate.metrics.part import Metric, divided
 from headrace.stages.evaluate.metrics.wording import CHARACTERS, TOKENS, Wording
+from headrace.watch.intervals import Ratio
 
 METRICS = (
     Metric("exact match", "higher", 0, 1),

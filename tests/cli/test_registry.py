@@ -92,6 +92,36 @@ def test_an_alias_moves_and_can_be_taken_away(registry: Shell) -> None:
     assert [each["aliases"] for each in registry("models", "--json").json["models"]] == [[], []]
 
 
+def test_each_move_of_an_alias_tells_who_from_to_when_and_why(registry: Shell) -> None:
+    for run in _runs(registry):
+        registry("register", run, "--model", "delays", "--alias", "newest", "--force", "--why", "it is the newest")
+    assert registry("alias", "model:delays:2", "newest").code == 0, "it points there already"
+    assert registry("alias", "model:delays:1", "best", "--why", "fewer errors at night").code == 4
+    assert registry("alias", "model:delays:2", "best", "--why", "fewer errors at night").code == 0
+    assert registry("alias", "model:delays@best", "best", "--remove", "--why", "a mistake").code == 0
+    shown = registry("models", "delays", "--json").json
+    assert [(each["alias"], each["was"], each["version"], each["why"]) for each in shown["moves"]] == [
+        ("best", 2, None, "a mistake"),
+        ("best", None, 2, "fewer errors at night"),
+        ("newest", 1, 2, "it is the newest"),
+        ("newest", None, 1, "it is the newest"),
+    ]
+    assert {each["by"] for each in shown["moves"]} == {shown["models"][0]["by"]}
+    assert [each["forced"] for each in shown["models"]] == [{}, {}], "where the report advises against nothing"
+    told = registry("models", "delays").out.splitlines()
+    assert [line.split()[:3] for line in told[-4:]] == [
+        ["best", "2", "none"],
+        ["best", "none", "2"],
+        ["newest", "1", "2"],
+        ["newest", "none", "1"],
+    ]
+    assert told[-4].endswith("a mistake")
+    assert registry("models", "--json").json["moves"] == shown["moves"]
+    assert registry("datasets", "--json").json["moves"] == []
+    refused = registry("register", "latest", "--model", "delays", "--why", "no alias")
+    assert (refused.code, "no alias is given" in refused.err) == (2, True)
+
+
 def test_an_alias_is_not_pointed_at_what_a_report_says_no_to_unless_somebody_says_why(registry: Shell) -> None:
     refused = registry("register", "latest", "--model", "delays", "--alias", "production")
     assert (refused.code, refused.out) == (4, "")
@@ -103,8 +133,10 @@ def test_an_alias_is_not_pointed_at_what_a_report_says_no_to_unless_somebody_say
     assert registry("alias", "model:delays", "production").code == 4
     renamed = registry("register", "model:delays:1", "--model", "other", "--alias", "production")
     assert renamed.code == 4
-    for half in (["--force"], ["--why", "because"], ["--force", "--why", " "]):
+    for half in (["--force"], ["--why", " "], ["--force", "--why", " "]):
         assert registry("alias", "model:delays", "production", *half).code == 2
+    assert registry("alias", "model:delays", "production", "--why", "a reason forces nothing").code == 4
+    assert registry("models", "delays", "--json").json["moves"] == []
     why = "the old one is worse"
     done = registry("register", "latest", "--model", "delays", "--alias", "production", "--force", "--why", why)
     assert (done.code, done.out) == (0, "model:delays:1\n")
@@ -373,7 +405,7 @@ def test_a_project_without_models_says_so(registry: Shell) -> None:
         none = registry(f"{kind}s")
         assert (none.code, none.out) == (0, "")
         assert f"there is no {kind} yet" in none.err
-        assert registry(f"{kind}s", "--json").json == {f"{kind}s": []}
+        assert registry(f"{kind}s", "--json").json == {f"{kind}s": [], "moves": []}
 
 
 KINDS = """

@@ -14,11 +14,13 @@ from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.inventory import Inventory
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.registry import point
 from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Writer
 from headrace.ledger.transfer.archive_check import columns
 from headrace.ledger.transfer.printed_logs import bring_printed, write_printed
 from headrace.ledger.transfer.transfer import Imported, Importer, Progress, write_rows
 from headrace.ledger.upkeep.merge import point_results
+from headrace.ledger.views.tracking import TrackingViews
 from headrace.spec.intent import Advance, Register
 from headrace.store.folder.folder import FolderStore
 from headrace.store.folder.logs import FolderLogs
@@ -117,6 +119,36 @@ def test_a_version_whose_number_a_run_takes_meanwhile_is_not_lost_unsaid(ledger:
     with pytest.raises(UsageError, match="another model `m:1` here in the meantime"):
         bring(exported(tmp_path), ledger, meanwhile)
     assert rows(ledger, "select count(*) from runs") == [(1,)], "nothing of the archive came"
+
+
+def test_the_moves_of_both_sides_are_kept_and_an_alias_stays_where_it_points_here(
+    ledger: Ledger, tmp_path: Path, address: str
+) -> None:
+    laptop = tmp_path / "laptop"
+    file = exported(tmp_path)  # it registers version 1 of `m`
+    with open_ledger(laptop) as theirs:
+        with theirs.open_run("flights") as run:
+            run.commit(first([]))
+            run.commit(after(run, intents=[("fit", Register("model", "m", blob("two")))]))
+        for version in (1, 2):
+            point(theirs, "model", "m", "best", version, by="ada", why="here it is better")
+        file.unlink()
+        with file.open("wb") as out, Inventory() as named, closing(theirs.connect()) as db:
+            writer = Writer(out, HEAD)
+            write_rows(db, writer, named, lambda *_: None)
+            writer.end()
+    with ledger.open_run("flights") as run:
+        run.commit(first([], kept=[VALUE]))
+        run.commit(after(run, intents=[("fit", Register("model", "m", VALUE, aliases=("best",)))]))
+    for _ in range(2):
+        bring(file, ledger)
+        with TrackingViews(address) as views:
+            assert [(each.by, each.was, each.version) for each in views.moves("model", "m") if each.by == "ada"] == [
+                ("ada", 1, 2),
+                ("ada", None, 1),
+            ]
+            assert len(views.moves("model", "m")) == 3
+            assert views.resolve("model", "m@best").version == 1
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "..", ""])

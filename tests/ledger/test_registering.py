@@ -6,13 +6,15 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
 from headrace.errors import LedgerError, NotFoundError
 from headrace.ledger import cursors
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.registry import register
+from headrace.ledger.registry import point, register, unpoint
 from headrace.ledger.views.tracking import TrackingViews
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance, Register
@@ -91,3 +93,51 @@ def test_a_cursor_is_not_moved_by_hand_to_a_value_that_nothing_names_any_more(le
         with pytest.raises(NotFoundError, match="is no longer kept"):
             cursors.advance(ledger, Advance("orders", 1, gone), by="ada")
         assert run.set_here("orders", 2) is None
+
+
+# -- moves of aliases ---------------------------------------------------------------------------------------------
+
+
+def moves(address: str) -> list[tuple[int | None, int | None, str, str | None, str | None]]:
+    """The moves of the aliases of the model `m`, the oldest first."""
+    with TrackingViews(address) as views:
+        return [(each.was, each.version, each.by, each.task, each.why) for each in views.moves("model", "m")][::-1]
+
+
+def test_a_task_s_move_of_an_alias_is_stored_with_its_success(ledger: Ledger, address: str) -> None:
+    with ledger.open_run("flights", holder="ada") as run:
+        run.commit(first([]))
+        for name in ("a", "b", "b"):
+            asked = Register("model", "m", out(name), aliases=("best",))
+            run.commit(after(run, intents=[("fit", asked)]))
+        twice = [("fit", Register("model", "m", out(name), aliases=("best",))) for name in ("c", "d")]
+        run.commit(after(run, intents=twice))
+    assert moves(address) == [(was, version, "ada", "fit", None) for was, version in pairwise((None, 1, 2, 3, 4))]
+
+
+def test_a_move_by_hand_that_is_refused_or_changes_nothing_leaves_no_trace(ledger: Ledger, address: str) -> None:
+    register(ledger, Register("model", "m", out("a"), aliases=("best",)), by="ada", why="first")
+    with pytest.raises(NotFoundError, match="has no version 7"):
+        point(ledger, "model", "m", "best", 7, by="bob", why="wrong")
+    point(ledger, "model", "m", "best", 1, by="bob")
+    unpoint(ledger, "model", "m", "other", by="bob")
+    assert moves(address) == [(None, 1, "ada", None, "first")]
+    point(ledger, "model", "m", "best", 1, by="bob", why="looked at it again")
+    unpoint(ledger, "model", "m", "best", by="eve", why="withdrawn")
+    assert moves(address)[1:] == [(1, 1, "bob", None, "looked at it again"), (1, None, "eve", None, "withdrawn")]
+
+
+def test_of_two_who_move_an_alias_at_once_each_move_begins_where_the_other_ended(address: str) -> None:
+    with open_ledger(address) as ledger:
+        for name in ("a", "b", "c"):
+            register(ledger, Register("model", "m", out(name)), by="ada")
+
+    def move(version: int) -> None:
+        with open_ledger(address) as mine:
+            for _ in range(10):
+                point(mine, "model", "m", "best", version, by=str(version))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(move, (1, 2, 3)))
+    found = moves(address)
+    assert [was for was, *_ in found] == [None, *(version for _, version, *_ in found[:-1])]

@@ -43,19 +43,21 @@ PARAMETERS = {"ignore_unknown_options": True}
 
 
 def forced(function: Function) -> Function:
-    """Add the options `--force` and `--why` to a command, and pass them to it as one argument `forced`.
+    """Add the options `--force` and `--why` to a command, and pass `why` and `forced` to it.
 
-    `forced` is the text of `--why`, or None without `--force`. Each of the two options needs the other.
+    `why` is the text of `--why`, or None. `forced` is the same text if `--force` is given, else None. `--force` needs
+    `--why`.
     """
 
     @functools.wraps(function)
     def call(*args: Any, force: bool, why: str | None, **kwargs: Any) -> Any:
-        if force != bool(why and why.strip()):
-            raise UsageError("`--force` and `--why` go together", hint='say why: `--force --why "..."`')
-        return function(*args, forced=why, **kwargs)
+        if (force or why is not None) and not (why and why.strip()):
+            what = "`--force` needs a reason" if why is None else "`--why` is empty"
+            raise UsageError(what, hint=f'say why: `{"--force " if force else ""}--why "..."`')
+        return function(*args, why=why, forced=why if force else None, **kwargs)
 
     for option in (
-        click.option("--why", metavar="TEXT", help="The reason for `--force`; it is recorded."),
+        click.option("--why", metavar="TEXT", help="The reason; it is recorded with each alias that moves."),
         click.option("--force", is_flag=True, help="Do what would be refused otherwise; needs `--why`."),
     ):
         call = option(call)

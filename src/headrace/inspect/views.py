@@ -21,7 +21,7 @@ from headrace.ledger.views.rows import (
     TaskView,
     attempt_views,
 )
-from headrace.ledger.views.tracking import CursorView, MetricView, SeriesView, ShownView, VersionView
+from headrace.ledger.views.tracking import CursorView, MetricView, MoveView, SeriesView, ShownView, VersionView
 from headrace.ledger.views.tracking import TrackingViews as Views
 from headrace.project.state import views as read
 from headrace.report.measures import seconds_text, usd_text
@@ -35,6 +35,7 @@ __all__ = [
     "AttemptView",
     "CursorView",
     "MetricView",
+    "MoveView",
     "OutputView",
     "RunView",
     "RunsView",

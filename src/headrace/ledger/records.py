@@ -92,6 +92,24 @@ class AliasRecord(Struct, frozen=True, kw_only=True):
     why: str | None
 
 
+class MoveRecord(Struct, frozen=True, kw_only=True):
+    """A move of an alias from version `was` to `version`. `was` is None if the alias was new, and `version` is None if
+    the alias was removed. A task moved it (`run` is the run's id), or the user `by`; `why` is the user's reason."""
+
+    kind: str
+    name: str
+    alias: str
+    nonce: str
+    number: int
+    was: int | None
+    version: int | None
+    at: float
+    by: str
+    run: str | None
+    task: str | None
+    why: str | None
+
+
 class MetricRecord(Summary, frozen=True, kw_only=True):
     """The summary of what a task has logged under a name. If the task was reused, `source` and `source_task` are the
     run and task that logged the values."""
@@ -144,6 +162,7 @@ RESULTS = Reader(ResultRecord)
 CURSORS = Reader(CursorRecord)
 VERSIONS = Reader(VersionRecord)
 ALIASES = Reader(AliasRecord)
+MOVES = Reader(MoveRecord)
 METRICS = Reader(MetricRecord)
 SUMMARIES = Reader(Summary)
 GRANTS = Reader(GrantRecord)

@@ -5,10 +5,14 @@ Version numbers are assigned within that transaction, so no number is skipped or
 
 from __future__ import annotations
 
+import os
+
 import msgspec
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from headrace.ledger.database.database import Database
-from headrace.spec.intent import Register
+from headrace.spec.intent import Register, RegistryKind
 
 _encode_ref = msgspec.msgpack.Encoder().encode
 
@@ -30,9 +34,14 @@ def put(
     at: float,
     origin: str | None = None,
     why: str | None = None,
+    is_forced: bool = False,
+    nonce: str | None = None,
 ) -> None:
     """Register a version, if it isn't registered yet, and point its aliases at it. The caller's transaction must hold
     the registry's lock (`lock`).
+
+    `why` is the reason to move the aliases, and `is_forced` is whether the version's report advises against that. If
+    the transaction may be repeated after it was stored, give the same `nonce` again (`new_nonce`).
 
     If the version is already registered, but has no preparation yet, it gets the preparation in `wanted`.
     """
@@ -45,4 +54,39 @@ def put(
     if preparation is not None:
         db.execute(db.sql.ADD_PREPARATION, (preparation, *one))
     for alias in wanted.aliases:
-        db.execute(db.sql.POINT_ALIAS, (alias, at, by, why, *one))
+        move = Move(alias=alias, at=at, by=by, why=why, run=run, task=task, is_forced=is_forced)
+        point(db, kind, name, identity, move, nonce or new_nonce())
+
+
+class Move(Struct, frozen=True, kw_only=True):
+    """A move of an alias: who moves it, when and why. A task moves it (`run` is the run's id), or a user. `is_forced`
+    is whether the report of the version that it points at from now on advises against that."""
+
+    alias: str
+    at: float
+    by: str
+    why: str | None = None
+    run: str | None = None
+    task: str | None = None
+    is_forced: bool = False
+
+
+def point(db: Database, kind: RegistryKind, name: str, identity: str, move: Move, nonce: str) -> None:
+    """Point an alias at the version of an artifact and record the move, within the caller's transaction, which must
+    hold the lock."""
+    values = {**asdict(move), "kind": kind, "name": name, "identity": identity, "nonce": nonce}
+    db.execute(db.sql.ADD_MOVE, db.sql.values("ADD_MOVE", values))
+    forced = {**values, "why": move.why if move.is_forced else None}
+    db.execute(db.sql.POINT_ALIAS, db.sql.values("POINT_ALIAS", forced))
+
+
+def unpoint(db: Database, kind: RegistryKind, name: str, move: Move, nonce: str) -> None:
+    """Remove an alias and record that, within the caller's transaction, which must hold the lock."""
+    values = {**asdict(move), "kind": kind, "name": name, "nonce": nonce}
+    db.execute(db.sql.ADD_REMOVAL, db.sql.values("ADD_REMOVAL", values))
+    db.execute(db.sql.FORGET_ALIAS, (kind, name, move.alias))
+
+
+def new_nonce() -> str:
+    """Return a random number for a move of an alias, as text."""
+    return os.urandom(8).hex()

@@ -5,24 +5,35 @@ A version is an artifact. An artifact that is registered again under the same na
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 from headrace.errors import NotFoundError
+from headrace.ledger import registration
 from headrace.ledger.database.database import Database
 from headrace.ledger.generations import is_named
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import VERSIONS
-from headrace.ledger.registration import lock, put
+from headrace.ledger.registration import Move, lock, new_nonce, put
 from headrace.spec.artifact import blobs
 from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 
 
-def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = None, why: str | None = None) -> int:
+def register(
+    ledger: Ledger,
+    wanted: Register,
+    *,
+    by: str,
+    origin: str | None = None,
+    why: str | None = None,
+    is_forced: bool = False,
+) -> int:
     """Register an artifact outside of runs and return its version. If the artifact is already registered under this
     name, its version number stays the same.
 
     The artifact must already be in the store, and is kept in the store from now on. `origin` says where the artifact
-    came from. `why` says why the aliases point at the artifact although its report advises against that.
+    came from. `why` is the reason to move the aliases, and is recorded with each move. `is_forced` is whether the
+    artifact's report advises against that.
 
     Raises:
         NotFoundError: the garbage collector no longer keeps the artifact, and may be deleting it.
@@ -33,6 +44,8 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
     for alias in wanted.aliases:
         check_alias(alias)
 
+    nonce = new_nonce()
+
     def work(db: Database) -> int:
         lock(db)
         for what, out in (("artifact", wanted.out), ("report", wanted.report), ("preparation", wanted.preparation)):
@@ -41,7 +54,8 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
                     f"the {what} {out.digest[:12]} was deleted by `headrace gc` just now, or no run has it",
                     hint="try again; if no run has it any more, run the pipeline again",
                 )
-        put(db, wanted, run=None, task=None, by=by, at=ledger.now(), origin=origin, why=why)
+        at = ledger.now()
+        put(db, wanted, run=None, task=None, by=by, at=at, origin=origin, why=why, is_forced=is_forced, nonce=nonce)
         return _version(db, wanted)
 
     with closing(ledger.connect()) as db, db.troubles():
@@ -49,30 +63,59 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
 
 
 def point(
-    ledger: Ledger, kind: RegistryKind, name: str, alias: str, version: int, *, by: str, why: str | None = None
+    ledger: Ledger,
+    kind: RegistryKind,
+    name: str,
+    alias: str,
+    version: int,
+    *,
+    by: str,
+    why: str | None = None,
+    is_forced: bool = False,
 ) -> None:
-    """Point an alias at a version. If the alias exists, it no longer points at its previous version. `why` is stored
-    with the alias.
+    """Point an alias at a version. If the alias exists, it no longer points at its previous version. `why` is recorded
+    with the move. `is_forced` is whether the version's report advises against it.
 
     Raises:
         UsageError: the alias is invalid.
         NotFoundError: there is no such version.
     """
     check_alias(alias)
-    with closing(ledger.connect()) as db, db.troubles():
-        there = {row.version for row in VERSIONS.read(db.execute(db.sql.VERSIONS_OF, (kind, name)))}
-        if version not in there:
+    nonce = new_nonce()
+
+    def work(db: Database) -> bool:
+        lock(db)
+        found = {row.version: row.identity for row in VERSIONS.read(db.execute(db.sql.VERSIONS_OF, (kind, name)))}
+        if version not in found:
             raise NotFoundError(
                 f"{kind} `{name}` has no version {version}",
-                hint=f"its newest is {max(there)}" if there else f"there is no {kind} of this name",
+                hint=f"its newest is {max(found)}" if found else f"there is no {kind} of this name",
             )
-        db.execute(db.sql.PUT_ALIAS, (kind, name, alias, version, ledger.now(), by, why))
+        move = Move(alias=alias, at=ledger.now(), by=by, why=why, is_forced=is_forced)
+        registration.point(db, kind, name, found[version], move, nonce)
+        return True
+
+    _atomically(ledger, work, (kind, name, alias, nonce))
 
 
-def unpoint(ledger: Ledger, kind: RegistryKind, name: str, alias: str) -> None:
-    """Remove an alias, but not the version that it points at. If there is no such alias, do nothing."""
+def unpoint(ledger: Ledger, kind: RegistryKind, name: str, alias: str, *, by: str, why: str | None = None) -> None:
+    """Remove an alias, but not the version that it points at. `why` is recorded. If there is no such alias, do
+    nothing."""
+    nonce = new_nonce()
+
+    def work(db: Database) -> bool:
+        lock(db)
+        move = Move(alias=alias, at=ledger.now(), by=by, why=why)
+        registration.unpoint(db, kind, name, move, nonce)
+        return True
+
+    _atomically(ledger, work, (kind, name, alias, nonce))
+
+
+def _atomically(ledger: Ledger, work: Callable[[Database], bool], move: tuple[str, str, str, str]) -> None:
+    """Do the work in a transaction. It isn't repeated if the move, given by its key, was stored."""
     with closing(ledger.connect()) as db, db.troubles():
-        db.execute(db.sql.FORGET_ALIAS, (kind, name, alias))
+        db.atomically(lambda: work(db), done=lambda: True if db.execute(db.sql.MOVE_ROW, move).fetchone() else None)
 
 
 def _version(db: Database, wanted: Register) -> int:

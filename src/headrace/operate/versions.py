@@ -121,6 +121,7 @@ def register(
     note: str = "",
     aliases: Sequence[str] = (),
     preparation: str | None = None,
+    why: str | None = None,
     forced: str | None = None,
 ) -> Version:
     """Register an artifact as the next version of a model or dataset, and return the version. An artifact that is
@@ -136,6 +137,7 @@ def register(
         aliases: aliases to point at the version.
         preparation: the task, or `TASK.PART`, that made the preparation of rows for a model. None means the preparation
             that the model was made from, if it is the only one.
+        why: the reason to move the aliases.
         forced: the reason to do what would be refused otherwise: to point aliases at an artifact whose report says no,
             or to register an artifact of another kind.
 
@@ -152,7 +154,7 @@ def register(
         before = [each.report for each in views.versions(kind, name) if each.out.identity == wanted.out.identity]
     note = "; ".join(filter(None, (note, _as_it_were(kind, wanted, forced))))
     judged = [each for each in (*before, *wanted.judged, wanted.report) if each is not None]
-    why = _allowed(f"`{wanted.origin}`", aliases, judged, load, forced)
+    forced = _allowed(f"`{wanted.origin}`", aliases, judged, load, forced)
     with open_ledger(project) as ledger:
         request = Register(
             kind=kind,
@@ -163,7 +165,9 @@ def register(
             aliases=tuple(aliases),
             preparation=wanted.preparation,
         )
-        number = registry.register(ledger, request, by=user(), origin=wanted.origin, why=why)
+        number = registry.register(
+            ledger, request, by=user(), origin=wanted.origin, why=why, is_forced=forced is not None
+        )
     known = Version(
         kind=kind,
         name=name,
@@ -181,7 +185,7 @@ def register(
         passed=None,
         verdict="",
         preparation=None if wanted.preparation is None else wanted.preparation.digest,
-        forced={} if why is None else dict.fromkeys(aliases, why),
+        forced={} if forced is None else dict.fromkeys(aliases, forced),
     )
     return _as_it_is(project, known)
 
@@ -198,12 +202,20 @@ def _as_it_is(project: Project, known: Version) -> Version:
         return known
 
 
-def point(project: Project, word: str, alias: str, *, remove: bool = False, forced: str | None = None) -> Version:
+def point(
+    project: Project,
+    word: str,
+    alias: str,
+    *,
+    remove: bool = False,
+    why: str | None = None,
+    forced: str | None = None,
+) -> Version:
     """Point an alias at the version that an address names, or with `remove`, remove the alias from it. Return the
     version.
 
-    `word` is the address. `forced` is the reason to point the alias at the version although the version's report says
-    no.
+    `word` is the address. `why` is recorded with the move. `forced` is the reason to point the alias at the version
+    although the version's report says no.
 
     Raises:
         NotFoundError: there is no such version, or it has no such alias to remove.
@@ -221,19 +233,20 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
         judged = [] if remove else _judging(views, version)
     called = f"{version.kind} `{version.name}:{version.version}`"
     load = loader(reading_store(project))
-    why = _allowed(called, [alias], judged, load, forced)
+    forced = _allowed(called, [alias], judged, load, forced)
     kept = tuple(each for each in version.aliases if each != alias)
     reasons = {each: reason for each, reason in version.forced.items() if each != alias}
     known = replace(
         shown(version, load),
         aliases=kept if remove else (*kept, alias),
-        forced=reasons if remove or why is None else {**reasons, alias: why},
+        forced=reasons if remove or forced is None else {**reasons, alias: forced},
     )
     with open_ledger(project) as ledger:
         if remove:
-            registry.unpoint(ledger, version.kind, version.name, alias)
+            registry.unpoint(ledger, version.kind, version.name, alias, by=user(), why=why)
         else:
-            registry.point(ledger, version.kind, version.name, alias, version.version, by=user(), why=why)
+            of, number = version.name, version.version
+            registry.point(ledger, version.kind, of, alias, number, by=user(), why=why, is_forced=forced is not None)
     return _as_it_is(project, known)
 
 

@@ -19,16 +19,20 @@ from headrace.project import project
 @options.forced
 @options.as_json
 @options.config
-def command(named: str, alias: str, remove: bool, forced: str | None, as_json: bool, config: Path | None) -> int:
+def command(
+    named: str, alias: str, remove: bool, why: str | None, forced: str | None, as_json: bool, config: Path | None
+) -> int:
     """Points ALIAS at a version: then `model:NAME@ALIAS` means that version. NAMED is the version's address:
     `model:NAME:3`, `model:NAME` (the newest), `model:NAME@ALIAS`, or `dataset:...`. If another version has the alias,
     that version loses it.
 
+    Each move is recorded: who moved the alias, when, from which version, and with `--why "..."` the reason.
+    `headrace models NAME` lists the moves.
+
     If the version's report has not passed its gates or can't be read, the command refuses, unless
     `--force --why "..."` gives a reason.
-    The reason is recorded.
     """
-    version = point(project.load(overlay=config), named, alias, remove=remove, forced=forced)
+    version = point(project.load(overlay=config), named, alias, remove=remove, why=why, forced=forced)
     if as_json:
         say_json(version)
     else:

@@ -16,7 +16,10 @@ from headrace.cli.terminal.versions import say_registered
 @options.config
 def command(name: str | None, as_json: bool, config: Path | None) -> int:
     """Without NAME, lists each dataset with its newest version. With NAME, lists all versions of that dataset: aliases,
-    who registered it and when, the run and task that made it, size, digest, what its report says, and the note. With
-    `--json`: `{"datasets": [...]}`, all versions, the newest of each name first. `headrace register` adds versions.
+    who registered it and when, the run and task that made it, size, digest, what its report says, and the note. Below
+    the versions, it lists each move of an alias: from which version to which, when, by whom and why.
+
+    With `--json`: `{"datasets": [...], "moves": [...]}`, all versions, the newest of each name first, and all moves of
+    aliases, the newest first. `headrace register` adds versions.
     """
     return say_registered("dataset", name, as_json, config)

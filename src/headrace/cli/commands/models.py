@@ -15,8 +15,11 @@ from headrace.cli.terminal.versions import say_registered
 @options.as_json
 @options.config
 def command(name: str | None, as_json: bool, config: Path | None) -> int:
-    """Without NAME, lists each model with its newest version. With NAME, lists all versions of that model: aliases, who
-    registered it and when, the run and task that made it, size, digest, what its report says, and the note. With
-    `--json`: `{"models": [...]}`, all versions, the newest of each name first. `headrace register` adds versions.
+    """Without NAME, lists each model with its newest version. With NAME, lists all versions of that model: aliases,
+    who registered it and when, the run and task that made it, size, digest, what its report says, and the note. Below
+    the versions, it lists each move of an alias: from which version to which, when, by whom and why.
+
+    With `--json`: `{"models": [...], "moves": [...]}`, all versions, the newest of each name first, and all moves of
+    aliases, the newest first. `headrace register` adds versions.
     """
     return say_registered("model", name, as_json, config)

@@ -42,6 +42,7 @@ def command(
     note: str,
     aliases: tuple[str, ...],
     preparation: str | None,
+    why: str | None,
     forced: str | None,
     as_json: bool,
     config: Path | None,
@@ -55,12 +56,14 @@ def command(
     the artifact's digest or the beginning of it. NAMED is the address of another version, such as `model:NAME:3`.
 
     If a report on the artifact has not passed its gates or can't be read, no alias is pointed at the version, unless
-    `--force --why "..."` gives a reason. The reason is recorded. `--force` is also needed to register a table or a
-    report as a model, or a model or a report as a dataset.
+    `--force --why "..."` gives a reason. `--why` alone gives a reason to move the aliases. The reason is recorded.
+    `--force` is also needed to register a table or a report as a model, or a model or a report as a dataset.
     """
     if (model is None) == (dataset is None):
         what = "`--model` and `--dataset` are both given" if model else "`--model` or `--dataset` is needed"
         raise UsageError(what, hint="give one of `--model NAME` and `--dataset NAME`")
+    if why is not None and not aliases and forced is None:
+        raise UsageError("`--why` says why an alias moves, and no alias is given", hint="add `--alias NAME`")
     found = project.load(overlay=config)
     version = register(
         found,
@@ -70,6 +73,7 @@ def command(
         note=note,
         aliases=aliases,
         preparation=preparation,
+        why=why,
         forced=forced,
     )
     if as_json:

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from headrace.cli.terminal.table import Cell, table
-from headrace.cli.terminal.terminal import say_json, say_styled, tell
+from headrace.cli.terminal.terminal import say, say_json, say_styled, tell
 from headrace.inspect.get.addresses import Kind
-from headrace.inspect.views import read
+from headrace.inspect.views import MoveView, read
 from headrace.operate.versions import Version, versions
 from headrace.project import project
 from headrace.report.marks import Style
@@ -24,14 +24,16 @@ def say_registered(kind: Kind, name: str | None, as_json: bool, config: Path | N
     found = project.load(overlay=config)
     with read(found) as views:
         shown = versions(found, views, kind, name)
+        moved = views.moves(kind, None if name is None else shown[0].name)
     if as_json:
-        say_json({f"{kind}s": shown})
+        say_json({f"{kind}s": shown, "moves": moved})
     elif not shown:
         tell(f"there is no {kind} yet: `headrace register RUN TASK --{kind} NAME` makes one")
     elif name is None:
         _say_names(shown)
     else:
         _say_versions(shown)
+        _say_moves(moved)
     return 0
 
 
@@ -66,6 +68,27 @@ def _say_versions(versions: Sequence[Version]) -> None:
     rows = [version_row(each) for each in versions]
     for line in table(heads, rows, numbers=(0, 5), spare=("by", "size", "digest", "preparation")):
         say_styled(line)
+
+
+def _say_moves(moved: Sequence[MoveView]) -> None:
+    """Print a line for each move of an alias."""
+    if moved:
+        say("")
+        rows: list[list[Cell]] = [
+            [each.alias, _number(each.was), _number(each.version), _time(each.at), each.by, _cause(each)]
+            for each in moved
+        ]
+        for line in table(["alias", "from", "to", "moved", "by", "why"], rows, numbers=(1, 2), spare=("by",)):
+            say_styled(line)
+
+
+def _number(version: int | None) -> str:
+    return "none" if version is None else str(version)
+
+
+def _cause(move: MoveView) -> str:
+    """Return why an alias was moved: the user's reason, or the task that moved it."""
+    return move.why or f"{move.run or ''} {move.task or ''}".strip()
 
 
 def version_row(version: Version) -> list[Cell]:

@@ -268,6 +268,26 @@ CREATE TABLE aliases (
     CONSTRAINT pk_aliases PRIMARY KEY (kind, name, alias)
 ) {by_key}
 
+--- create_alias_moves
+-- Each move of an alias: from version `was` (NULL if the alias was new) to `version` (NULL if the alias was removed). A
+-- task moved it (`run` is the run's id), or the user `by`; `why` is the user's reason. `number` orders the moves that
+-- have the same time. `nonce` is a random number, so that the moves of two ledgers can be put together.
+CREATE TABLE alias_moves (
+    kind {text} NOT NULL,
+    name {text} NOT NULL,
+    alias {text} NOT NULL,
+    nonce {text} NOT NULL,
+    number INTEGER NOT NULL,
+    was INTEGER,
+    version INTEGER,
+    at FLOAT NOT NULL,
+    "by" {text} NOT NULL,
+    run {text},
+    task {text},
+    why {text},
+    CONSTRAINT pk_alias_moves PRIMARY KEY (kind, name, alias, nonce)
+) {by_key}
+
 --- create_about
 -- Facts about the ledger itself, such as the project that owns it.
 CREATE TABLE about (
@@ -589,6 +609,52 @@ SELECT CAST(:alias AS TEXT), CAST(:at AS FLOAT), CAST(:by AS TEXT), CAST(:why AS
 FROM versions WHERE kind = :kind AND name = :name AND identity = :identity
 ON CONFLICT (kind, name, alias) DO UPDATE SET version = excluded.version, at = excluded.at, "by" = excluded."by",
     why = excluded.why
+
+--- add_move
+-- A move of an alias to the version of an artifact, before `point_alias` moves it. An alias that points there already
+-- doesn't move, unless there is a reason to record.
+INSERT INTO alias_moves (kind, name, alias, nonce, number, was, version, at, "by", run, task, why)
+SELECT kind, name, CAST(:alias AS TEXT), CAST(:nonce AS TEXT),
+    (SELECT coalesce(max(number), 0) + 1 FROM alias_moves WHERE kind = :kind AND name = :name AND alias = :alias),
+    (SELECT version FROM aliases WHERE kind = :kind AND name = :name AND alias = :alias),
+    version, CAST(:at AS FLOAT), CAST(:by AS TEXT), CAST(:run AS TEXT), CAST(:task AS TEXT), CAST(:why AS TEXT)
+FROM versions WHERE kind = :kind AND name = :name AND identity = :identity
+    AND (CAST(:why AS TEXT) IS NOT NULL OR version NOT IN
+        (SELECT version FROM aliases WHERE kind = :kind AND name = :name AND alias = :alias))
+ON CONFLICT DO NOTHING
+
+--- add_removal
+-- The removal of an alias, before `forget_alias` deletes it.
+INSERT INTO alias_moves (kind, name, alias, nonce, number, was, version, at, "by", run, task, why)
+SELECT kind, name, alias, CAST(:nonce AS TEXT),
+    (SELECT coalesce(max(number), 0) + 1 FROM alias_moves WHERE kind = :kind AND name = :name AND alias = :alias),
+    version, NULL, CAST(:at AS FLOAT), CAST(:by AS TEXT), NULL, NULL, CAST(:why AS TEXT)
+FROM aliases WHERE kind = :kind AND name = :name AND alias = :alias
+ON CONFLICT DO NOTHING
+
+--- put_move
+-- A move from an archive, unless it is here already.
+INSERT INTO alias_moves (kind, name, alias, nonce, number, was, version, at, "by", run, task, why)
+VALUES (:kind, :name, :alias, :nonce, :number, :was, :version, :at, :by, :run, :task, :why)
+ON CONFLICT DO NOTHING
+
+--- move_row
+-- All columns of a move of an alias.
+SELECT * FROM alias_moves WHERE kind = :kind AND name = :name AND alias = :alias AND nonce = :nonce
+
+--- moves_from
+-- A page of the moves of all aliases.
+SELECT * FROM alias_moves
+WHERE (kind, name, alias, nonce) > (:after_kind, :after_name, :after_alias, :after_nonce)
+ORDER BY kind, name, alias, nonce LIMIT :limit
+
+--- moves
+-- The moves of the aliases of all models, or of all datasets; the newest first.
+SELECT * FROM alias_moves WHERE kind = :kind ORDER BY at DESC, number DESC, name, alias
+
+--- moves_of
+-- The moves of the aliases of one model or dataset, the newest first.
+SELECT * FROM alias_moves WHERE kind = :kind AND name = :name ORDER BY at DESC, number DESC, alias
 
 --- put_alias
 -- An alias from an archive, unless it exists already.

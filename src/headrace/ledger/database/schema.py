@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 6
+SCHEMA = 7
 """The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
 SQLAlchemy."""
 
@@ -11,6 +11,7 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     4: {"cursors": ("by",)},
     5: {"versions": ("preparation",), "aliases": ("why",)},
     6: {"tasks": ("queued_s",)},
+    7: {"alias_moves": ()},
 }
 """For each version, the columns that this version added to each table; an empty tuple means that the version added the
 whole table. Archives of earlier versions lack these columns."""

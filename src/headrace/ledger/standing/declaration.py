@@ -6,10 +6,11 @@ Statements are given by their names in `ledger.sql`. Their parameters have the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
@@ -105,6 +106,17 @@ class Standing(Struct, frozen=True, kw_only=True):
             last = row
         if last is not None:
             yield last
+
+    def lacking(self, db: Database, rows: Sequence[Row]) -> list[Row]:
+        """Return those of some rows that point at a row that isn't there. A row with None in a column that the target's
+        statement needs points at nothing."""
+        if self.target is None:
+            return []
+        finds = self.target.finds
+        needs = [(row, db.sql.values(finds, asdict(row))) for row in rows]
+        pointing = [(row, values) for row, values in needs if None not in values]
+        found = db.lookups(getattr(db.sql, finds), [values for _, values in pointing])
+        return [row for (row, _), there in zip(pointing, found, strict=True) if there is None]
 
     def encoded(self, row: Row) -> list[bytes]:
         """Return a row's encoded artifacts."""

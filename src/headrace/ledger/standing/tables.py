@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import get_args
 
-from headrace.ledger.records import ALIASES, CURSORS, VERSIONS, AliasRecord, CursorRecord, VersionRecord
+from headrace.ledger.records import (
+    ALIASES,
+    CURSORS,
+    MOVES,
+    VERSIONS,
+    AliasRecord,
+    CursorRecord,
+    MoveRecord,
+    VersionRecord,
+)
 from headrace.ledger.standing.declaration import Standing, Target, Twin
 from headrace.spec.intent import RegistryKind
 
@@ -17,7 +26,7 @@ def _differs(row: CursorRecord) -> tuple[str, str]:
     return what, "import into a ledger where no run has advanced it"
 
 
-def _differs_in_versions(row: VersionRecord | AliasRecord) -> tuple[str, str]:
+def _differs_in_versions(row: VersionRecord | AliasRecord | MoveRecord) -> tuple[str, str]:
     what = f"has other versions of {row.kind} `{row.name}` than the archive"
     return what, "import into a ledger that has no version of this name"
 
@@ -82,6 +91,20 @@ STANDING: tuple[Standing, ...] = (
         twin=Twin(finds="ALIAS_ROW"),  # an alias here stays where it points
         differs=_differs_in_versions,
         called=lambda row: f"alias `{row.name}@{row.alias}` of a {row.kind}",
+        shown=lambda row: f"headrace {row.kind}s {row.name}",
+        target=Target(table="versions", finds="VERSION_ROW"),
+        choices=KINDS,
+    ),
+    Standing(
+        table="alias_moves",
+        reader=MOVES,
+        key={"kind": "", "name": "", "alias": "", "nonce": ""},
+        part=REGISTRY,
+        pages="MOVES_FROM",
+        puts="PUT_MOVE",
+        twin=Twin(finds="MOVE_ROW"),  # the nonces of two moves differ
+        differs=_differs_in_versions,
+        called=lambda row: f"move of alias `{row.name}@{row.alias}` of a {row.kind}",
         shown=lambda row: f"headrace {row.kind}s {row.name}",
         target=Target(table="versions", finds="VERSION_ROW"),
         choices=KINDS,

@@ -5,7 +5,7 @@
     named.rows             the blobs that belong to the ledger, sorted: digest, nonce, size
     results.rows           outputs that may be reused; not in a run's file, since many runs may share an output
     cursors.rows           cursors
-    registry.rows          versions of models and datasets, and aliases
+    registry.rows          versions of models and datasets, aliases, and the moves of aliases
     logs/NUMBER.rows       the printed output of the run's attempts
     blobs/DIGEST.NONCE     the bytes of the artifacts
     end.json               the digest of the head and of each part of rows, and the blobs that are missing

@@ -56,20 +56,10 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
                     f"a run has put another {table.called(row)} here in the meantime, so the archive's can't be added",
                     hint=f"nothing was imported; {table.differs(row)[1]}",
                 )
-        _check_targets(db, archive, table, fresh)
+        for row in table.lacking(db, fresh):
+            raise archive.changed(f"{table.called(row)} points at what isn't there")
         added[table.table] += len(fresh)
     return added
-
-
-def _check_targets(db: Database, archive: Archive, table: Standing, rows: Sequence[Row]) -> None:
-    if table.target is None or not rows:
-        return
-    targets = db.lookups(
-        getattr(db.sql, table.target.finds), [db.sql.values(table.target.finds, asdict(row)) for row in rows]
-    )
-    for row, there in zip(rows, targets, strict=True):
-        if there is None:
-            raise archive.changed(f"{table.called(row)} points at what isn't there")
 
 
 def _pages(archive: Archive, shapes: Mapping[str, Shape]) -> Iterator[Page]:

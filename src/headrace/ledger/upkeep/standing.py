@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 
-from msgspec.structs import asdict
-
 from headrace.ledger import generations
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
@@ -31,10 +29,8 @@ def needing(db: Database, bad: Container[Generation]) -> dict[Generation, dict[s
 def dangling(db: Database) -> Iterator[tuple[Standing, Row]]:
     """Yield each standing row that points at a row that isn't there, with its table."""
     for table in STANDING:
-        if table.target is None:
-            continue
-        finds = table.target.finds
-        for page in scan.chunks(table.rows(db)):
-            with db.troubles():
-                found = db.lookups(getattr(db.sql, finds), [db.sql.values(finds, asdict(row)) for row in page])
-            yield from ((table, row) for row, there in zip(page, found, strict=True) if there is None)
+        if table.target is not None:
+            for page in scan.chunks(table.rows(db)):
+                with db.troubles():
+                    found = table.lacking(db, page)
+                yield from ((table, row) for row in found)

@@ -73,6 +73,25 @@ class RankedView(Struct, frozen=True, kw_only=True):
     value: float
 
 
+class MoveView(Struct, frozen=True, kw_only=True):
+    """A move of an alias.
+
+    The alias pointed at version `was` before, and points at `version` since then. `was` is None if the alias was new,
+    and `version` is None if the alias was removed. `at` is when it moved (Unix seconds), and `by` is who moved it. If a
+    task moved it, `run` and `task` name the task. `why` is the user's reason, if there is one.
+    """
+
+    name: str
+    alias: str
+    was: int | None
+    version: int | None
+    at: float
+    by: str
+    run: str | None
+    task: str | None
+    why: str | None
+
+
 class VersionView(Struct, frozen=True, kw_only=True):
     """A version of a model or dataset: its artifact, its report, its aliases, and who registered it, when, and with
     which note.
@@ -246,6 +265,11 @@ class TrackingViews(Views):
             for row in self._query.read(VERSIONS, statement, *of)
         ]
 
+    def moves(self, kind: RegistryKind, name: str | None = None) -> list[MoveView]:
+        """Return the moves of the aliases of one model or dataset, or of all of them; the newest first."""
+        statement, *of = (self._sql.MOVES, kind) if name is None else (self._sql.MOVES_OF, kind, name)
+        return self._query.read(_MOVE_VIEWS, statement, *of)
+
     def resolve(self, kind: RegistryKind, name: str) -> VersionView:
         """Return the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` selects.
 
@@ -281,6 +305,7 @@ class TrackingViews(Views):
         return [msgspec.structs.replace(each, kept=its) for each, its in zip(of, kept, strict=True)][::-1]
 
 
+_MOVE_VIEWS = Reader(MoveView)
 _CURSOR_VIEWS = Reader(CursorView, value=(decode_ref, "value"))
 
 

@@ -28,6 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What holds when a test begins still holds when it ends: files, variables, modules and processes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # an import is to leave nothing beside the module
     canary(tmp_path, tmp_path / "marker")
     variables, children = _variables(), set(psutil.Process().children(recursive=True))
     before = {*sys.modules}

@@ -52,6 +52,8 @@ NO_PLACE = NO_ACCESS | {
 must change the path or its mode."""
 
 _HERE = __file__.removesuffix("errors.py")
+_LINE_LIMIT = 400
+"""The longest message of another library's error that is quoted whole."""
 
 
 class HeadraceError(Exception):
@@ -259,3 +261,18 @@ def listed(names: Iterable[object], most: int = 10) -> str:
     every = [f"`{name}`" for name in names]
     more = f" and {len(every) - most:,} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
+
+
+def sentence(error: BaseException) -> str:
+    """Return the first line of an error's message. If that line ends in a colon, the next line is added, and so on.
+
+    >>> sentence(ValueError("Cannot use mean strategy with non-numeric data:\\ncould not convert 'x' to float\\nmore"))
+    "Cannot use mean strategy with non-numeric data: could not convert 'x' to float"
+    >>> sentence(ValueError())
+    'ValueError'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    told = lines.pop(0)
+    while lines and told.endswith(":"):
+        told = f"{told} {lines.pop(0)}"
+    return told if len(told) <= _LINE_LIMIT else f"{told[: _LINE_LIMIT - 1]}…"

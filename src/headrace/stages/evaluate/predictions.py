@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.codec.classes import is_a
-from headrace.errors import UsageError, listed
-from headrace.stages.error_line import sentence
+from headrace.errors import UsageError, listed, sentence
 from headrace.stages.tables.columns import (
     APPLIED,
     TWICE,

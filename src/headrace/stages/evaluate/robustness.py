@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.errors import UsageError, listed
+from headrace.errors import UsageError, listed, sentence
 from headrace.report.numbers import number
 from headrace.spec.report import Cell, Grid
-from headrace.stages.error_line import sentence
 from headrace.stages.evaluate.claims import Cases
 from headrace.stages.evaluate.predictions import check_column
 from headrace.stages.tables.columns import rows_at

@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from headrace.define.log import warn
 from headrace.define.stage import ready
-from headrace.errors import DataError, UsageError
+from headrace.errors import DataError, UsageError, sentence
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.error_line import sentence
 from headrace.stages.tables.columns import (
     are_numbers,
     lightgbm_name,

@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from headrace.define.log import log
 from headrace.define.stage import ready
-from headrace.errors import DataError, UsageError
+from headrace.errors import DataError, UsageError, sentence
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.error_line import sentence
 from headrace.stages.tables.columns import APPLIED, UNITS, are_numbers, listed, to_numbers, to_whole
 from headrace.stages.train.examples import Examples, check_classes, examples
 

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import NotFoundError, UsageError
-from headrace.stages.error_line import sentence
+from headrace.errors import NotFoundError, UsageError, sentence
 
 GGUF = ".gguf"
 

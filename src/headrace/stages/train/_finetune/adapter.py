@@ -14,9 +14,8 @@ import safetensors.torch
 import torch
 
 from headrace.codec.values import File, Folder
-from headrace.errors import UsageError
+from headrace.errors import UsageError, sentence
 from headrace.spec.noun import Noun
-from headrace.stages.error_line import sentence
 from headrace.stages.train._finetune.base import language_model, sequence_classifier
 
 Task = Literal["classify", "continue"]

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.codec.values import File, Folder
-from headrace.errors import NotFoundError, UsageError, listed
-from headrace.stages.error_line import sentence
+from headrace.errors import NotFoundError, UsageError, listed, sentence
 from headrace.stages.prepare._tokenize.pretrained import GGUF, installed, offline
 
 

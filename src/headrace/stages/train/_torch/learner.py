@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from headrace.errors import UsageError
-from headrace.stages.error_line import sentence
+from headrace.errors import UsageError, sentence
 from headrace.stages.train.options import TrainingOptions
 
 Objective = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, float]]]

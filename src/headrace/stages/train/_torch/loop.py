@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from headrace.errors import UsageError
+from headrace.errors import UsageError, sentence
 from headrace.spec.noun import Noun
-from headrace.stages.error_line import sentence
 from headrace.stages.train._torch.checkpoints import Keeper, unpack
 from headrace.stages.train._torch.host import Host, Word
 from headrace.stages.train._torch.learner import Learner

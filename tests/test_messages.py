@@ -8,7 +8,7 @@ from pathlib import Path
 SRC = Path(__file__).parents[1] / "src" / "headrace"
 
 CUT = {
-    "stages/tables/columns.py": "a step that is offered: its code has `...` where classes are left out",
+    "models/hints.py": "a step that is offered: its code has `...` where classes are left out",
     "stages/evaluate/judge.py": "it says how many more columns",
     "stages/ingest/_check/check.py": "it says how many more rules",
     "stages/ingest/_check/columns.py": "values: `...` follows",

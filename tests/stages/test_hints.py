@@ -13,8 +13,8 @@ import pytest
 
 from headrace.codec.classes import distribution
 from headrace.errors import HeadraceError
+from headrace.models.hints import are_numbers
 from headrace.stages import evaluate, prepare, train
-from headrace.stages.tables.columns import are_numbers
 
 lightgbm = pytest.importorskip("lightgbm")
 linear_model = pytest.importorskip("sklearn.linear_model")

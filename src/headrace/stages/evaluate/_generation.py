@@ -11,6 +11,7 @@ import pyarrow as pa
 from headrace.codec.values import File
 from headrace.define.stage import ready
 from headrace.errors import UsageError
+from headrace.models.frames import check_column
 from headrace.spec.report import Grid, Report
 from headrace.stages.evaluate._gate.promises import COUNTED, Promises
 from headrace.stages.evaluate.claims import Cases
@@ -20,7 +21,6 @@ from headrace.stages.evaluate.metrics import textual
 from headrace.stages.evaluate.metrics.textual import TextPart
 from headrace.stages.evaluate.metrics.wording import Wording, wording
 from headrace.stages.evaluate.options import GenerationCall
-from headrace.stages.evaluate.predictions import check_column
 from headrace.stages.options import refuse, takes
 
 SHOWN, LONGEST = 5, 300

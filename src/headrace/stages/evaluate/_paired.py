@@ -11,8 +11,11 @@ import pyarrow as pa
 
 from headrace.define.stage import ready
 from headrace.errors import UsageError
+from headrace.models.frames import check_column
+from headrace.models.scores import is_probable
 from headrace.spec.report import Report
 from headrace.stages.evaluate.claims import Cases, in_order, labels, sums_to_one
+from headrace.stages.evaluate.columns import column
 from headrace.stages.evaluate.findings import MODEL, Findings
 from headrace.stages.evaluate.metrics import binary, multiclass, numeric
 from headrace.stages.evaluate.metrics.binary import BinaryPart
@@ -20,7 +23,6 @@ from headrace.stages.evaluate.metrics.multiclass import ManyPart
 from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import Metric, Part
 from headrace.stages.evaluate.options import PairedCall
-from headrace.stages.evaluate.predictions import check_column, column, is_probable
 from headrace.stages.evaluate.slices import codes
 from headrace.stages.options import refuse, takes
 from headrace.stages.tables.columns import rows_at

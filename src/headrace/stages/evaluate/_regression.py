@@ -12,6 +12,9 @@ import pyarrow as pa
 from headrace.codec.values import File
 from headrace.define.stage import ready
 from headrace.errors import UsageError
+from headrace.models.frames import check_column
+from headrace.models.model import model_of
+from headrace.models.scores import checked
 from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.evaluate import figures
@@ -26,7 +29,6 @@ from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import Metric, Part
 from headrace.stages.evaluate.metrics.part import found as measured
 from headrace.stages.evaluate.options import RegressionCall
-from headrace.stages.evaluate.predictions import check_column, checked, features_of, numbers_of
 from headrace.stages.evaluate.robustness import robustness
 from headrace.stages.evaluate.slices import Slice, group_key
 from headrace.stages.evaluate.slices import groups as groups_of
@@ -103,7 +105,7 @@ def regression(call: RegressionCall) -> Regression:
         for metric in COMPARED:
             name = f"{metric} difference by {by}"
             judge.measure(name, partial(_difference, name, metric, told, least, by, absent, drawn_by))
-    judge.count(overlap(judge.model, rows.table, rows.features))
+    judge.count(overlap(model_of(judge.model), rows.table, rows.features))
     biased = _bias(people, parts, drawn_by, least, judge.level)
     is_robust = call.robust and judge.model is not None and call.scores is None
     measure = partial(_measure, judge.model, rows, truth)
@@ -194,12 +196,13 @@ def _claims(judge: Judge, call: RegressionCall, rows: Cases, truth: Any) -> tupl
 def _said(model: Any, rows: Cases, predict: Any) -> Any:
     if isinstance(model, str):
         return _bounded(checked(_numbers(rows.table, model), rows.rows), f"the column `{model}`")
-    said = numbers_of(model, rows.table, features_of(model, rows.table) or rows.features, predict)
+    asked = model_of(model, predict)
+    said = asked.numbers(rows.table, asked.takes(rows.table.column_names) or rows.features)
     return _bounded(said, f"what the `{type(model).__name__}` predicts")
 
 
 def _measure(model: Any, rows: Cases, truth: Any, table: pa.Table, places: Any, predict: Any) -> float | None:
-    said = numbers_of(model, table, rows.features, predict)
+    said = model_of(model, predict).numbers(table, rows.features)
     return NumericPart(truth[places], said).point.get(numeric.MAIN)
 
 

@@ -9,16 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.errors import UsageError, listed
+from headrace.models.frames import check_column
+from headrace.models.model import model_of
+from headrace.models.scores import Scores, checked, is_probable
 from headrace.stages.evaluate._gate.promises import check_judged
-from headrace.stages.evaluate.predictions import (
-    Scores,
-    check_column,
-    checked,
-    classes_of,
-    column,
-    features_of,
-    is_probable,
-)
+from headrace.stages.evaluate.columns import column
 from headrace.stages.tables.columns import rows_at
 
 LIKELY_TARGETS = ("target", "label", "y")
@@ -73,7 +68,7 @@ def cases(
     Raises:
         UsageError: a column is missing, no row has a target, or the target column is unknown.
     """
-    own = features_of(model, table)
+    own = model_of(model).takes(table.column_names)
     name = _target(table, own, apart) if target is None else target
     check_column(table, name)
     spare = [each for each in table.column_names if each != name and each not in apart]
@@ -175,7 +170,7 @@ def scores_of(
         checked(values, cases.rows)
         return Scores(values, classes=list(scores), probable=is_probable(values))
     check_judged(model, scores)
-    return classes_of(model, cases.table, cases.features, predict)
+    return model_of(model, predict).scores(cases.table, cases.features)
 
 
 def _numbers(table: pa.Table, name: str) -> Any:

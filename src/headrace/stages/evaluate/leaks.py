@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.codec.classes import is_a
 from headrace.errors import UsageError
+from headrace.models.frames import check_column
+from headrace.models.model import Model
 from headrace.spec.report import Grid
-from headrace.stages.evaluate.predictions import BOOSTER, NETWORK, check_column
 from headrace.stages.tables.sketch import KEPT, digests, read, sketch
 
 SHOWN = 10
@@ -92,7 +92,7 @@ class Overlap(NamedTuple):
     is_counted: bool
 
 
-def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | None:
+def overlap(model: Model, table: pa.Table, features: Sequence[str]) -> Overlap | None:
     """Return how many rows of a table were used to choose a model's number of training rounds.
 
     These rows are found by the model's sketch, which holds digests of the features of the rows that were used. The
@@ -101,7 +101,7 @@ def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | N
     it has all digests of the sketch, and as many rows and as many different rows as the table that was used. Otherwise,
     none of its rows counts.
     """
-    theirs = read(_chosen_on(model)) if {*features} <= {*table.column_names} else None
+    theirs = read(model.chosen_on) if {*features} <= {*table.column_names} else None
     mine = sketch(table, features) if theirs is not None else None
     if theirs is None or mine is None or not len(theirs.digests):
         return None
@@ -113,14 +113,3 @@ def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | N
         return Overlap(count, theirs.rows, is_counted=True)
     count = int(np.isin(found, theirs.digests).sum())
     return Overlap(count if is_counted else round(count * theirs.different / KEPT), theirs.rows, is_counted)
-
-
-def _chosen_on(model: Any) -> object:
-    """Return the sketch of the rows that were used to choose a model's number of training rounds, as text.
-
-    The sketch holds digests of these rows. A LightGBM model has it as the name of its validation data.
-    """
-    if is_a(model, BOOSTER):
-        named = model.params.get("valid")
-        return named[0] if isinstance(named, list) and named else named
-    return getattr(model, "chosen_on", "") if is_a(model, NETWORK) else ""

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.errors import UsageError, listed, sentence
+from headrace.models.frames import check_column
 from headrace.report.numbers import number
 from headrace.spec.report import Cell, Grid
 from headrace.stages.evaluate.claims import Cases
-from headrace.stages.evaluate.predictions import check_column
 from headrace.stages.tables.columns import rows_at
 
 ROWS = 5_000

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.errors import UsageError
-from headrace.stages.evaluate.predictions import check_values, column
+from headrace.stages.evaluate.columns import check_values, column
 from headrace.stages.tables.columns import rows_have
 
 MOST_VALUES = 20

@@ -5,10 +5,7 @@ from __future__ import annotations
 import collections
 import difflib
 import json
-import re
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,21 +13,9 @@ import pyarrow.compute as pc
 
 from headrace import errors
 from headrace.errors import DataError
+from headrace.models.frames import TWICE
 
-TWICE = "give each its own name: by `table.rename_columns([...])` in an earlier stage, or by `as` in SQL"
-"""The hint for two columns of the same name: no ready-made step can choose between them."""
 PANDAS = b"pandas"
-MOST_CLASSES = 5
-"""The most classes to list in a hint."""
-APPLIED = "if `prepare.clean` made the training rows, `prepare.apply(table, cleaned.preparation)` makes these alike"
-"""The hint for rows that aren't like those from which a model learned."""
-UNITS = "`prepare.Units` reads numbers with units"
-_LOOKED_AT = 100
-"""The most values to read in order to find out whether texts are numbers."""
-_GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{2,3})*,[0-9]{3}([^0-9,][^,]*)?")
-_BESIDE_NUMBERS = ("Sc", "Zs", "Zl", "Zp")
-"""The Unicode categories of currency signs and spaces."""
-_SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
 def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.ChunkedArray]:
@@ -72,86 +57,6 @@ def rows_have(count: int) -> str:
     ('1 row has', '1,234 rows have')
     """
     return f"{count:,} {'row has' if count == 1 else 'rows have'}"
-
-
-def to_whole(frame: Any, names: Sequence[str]) -> str:
-    """Return a hint with the steps that fill missing values in columns of a pandas frame.
-
-    In a frame, nulls of numbers are NaN. `prepare.Fill` fills only nulls, so the steps begin with `prepare.Nulls`.
-    """
-    columns = names[0] if len(names) == 1 else tuple(names)
-    how = "median" if all(frame[name].dtype.kind == "f" for name in names) else "most"
-    steps = f"prepare.Nulls(columns={columns!r}, nan=True), prepare.Fill(columns={columns!r}, how={how!r})"
-    return f"`prepare.clean(table, [{steps}])` fills them"
-
-
-def to_numbers(names: Sequence[str]) -> str:
-    """Return a hint with the step that reads text columns as numbers."""
-    columns = names[0] if len(names) == 1 else tuple(names)
-    return f"`prepare.clean(table, [prepare.Numbers(columns={columns!r})])` reads texts as numbers"
-
-
-def to_applied(name: str, values: Iterable[Any]) -> str:
-    """Return a hint on a column that holds texts where a model learned from numbers."""
-    return f"{APPLIED}; if not, {to_numbers([name])}" if are_numbers(values) else APPLIED
-
-
-def are_numbers(values: Iterable[Any]) -> bool:
-    """Return whether `prepare.Numbers` can read most of the first texts among `values`.
-
-    >>> are_numbers(["1,234.50", "€ 12", None]), are_numbers(["48.4 C", "50 C"])
-    (True, False)
-    """
-    read = [_is_number(each) for each in islice((each for each in values if isinstance(each, str)), _LOOKED_AT)]
-    return 2 * sum(read) > len(read)
-
-
-def _is_number(text: str) -> bool:
-    """Return whether `prepare.Numbers` can read a text. The rule itself needs DuckDB, which may not be installed."""
-    bare = "".join([each for each in text if not (each.isspace() or unicodedata.category(each) in _BESIDE_NUMBERS)])
-    if not bare.isascii() or ("," in bare and not _GROUPED.fullmatch(bare)):
-        return False
-    try:
-        float(bare.replace(",", ""))
-    except ValueError:
-        return False
-    return True
-
-
-def to_codes(name: str, classes: Sequence[str]) -> str:
-    """Return a hint with the steps that replace text classes by numbers."""
-    codes = ", ".join(f"{value!r}: '{number}'" for number, value in enumerate(classes[:MOST_CLASSES]))
-    more = ", ..." if len(classes) > MOST_CLASSES else ""
-    steps = f"prepare.Map(columns={name!r}, values={{{codes}{more}}}), prepare.Cast(columns={name!r}, type='int64')"
-    return f"`prepare.clean(table, [{steps}])` numbers them"
-
-
-def without_decimals(table: pa.Table) -> pa.Table:
-    """Return the table with its decimal columns cast to 64-bit floats. Databases return decimals, but learners require
-    floats."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_decimal(field.type):
-            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
-    return table
-
-
-def with_missing_truths(table: pa.Table) -> pa.Table:
-    """Return the table after casting each boolean column that has nulls to 64-bit floats. Without the cast, pandas
-    would turn such a column into Python objects, and LightGBM would treat the objects as categories."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_boolean(field.type) and table.column(place).null_count:
-            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
-    return table
-
-
-def lightgbm_name(name: str) -> str:
-    """Return a column's name as a LightGBM model stores it: without spaces, line breaks, or characters that are special
-    in JSON.
-
-    >>> lightgbm_name("price [€]"), lightgbm_name("a, b")
-    ('price_%5B€%5D', 'a%2C_b')
-    """
-    return _SIGN.sub(lambda found: f"%{ord(found[0]):02X}", name).replace(" ", "_") or "%"
 
 
 def rows_at(table: pa.Table, places: Any) -> pa.Table:

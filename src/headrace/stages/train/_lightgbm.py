@@ -13,17 +13,10 @@ import pyarrow as pa
 from headrace.define.log import warn
 from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError, sentence
+from headrace.models.frames import lightgbm_name, with_missing_truths
+from headrace.models.hints import are_numbers, to_applied, to_codes, to_numbers
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.tables.columns import (
-    are_numbers,
-    lightgbm_name,
-    listed,
-    rows_at,
-    to_applied,
-    to_codes,
-    to_numbers,
-    with_missing_truths,
-)
+from headrace.stages.tables.columns import listed, rows_at
 from headrace.stages.tables.sketch import Sketch, sketch
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there

@@ -13,8 +13,9 @@ import pyarrow as pa
 from headrace.define.log import log
 from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError, sentence
+from headrace.models.hints import APPLIED, UNITS, are_numbers, to_numbers, to_whole
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.tables.columns import APPLIED, UNITS, are_numbers, listed, to_numbers, to_whole
+from headrace.stages.tables.columns import listed
 from headrace.stages.train.examples import Examples, check_classes, examples
 
 MOST_NAMED = 5

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from headrace import errors
 from headrace.errors import DataError
-from headrace.stages.tables.columns import distinct, listed, without_decimals
+from headrace.models.frames import without_decimals
+from headrace.stages.tables.columns import distinct, listed
 
 
 class Examples(NamedTuple):

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.codec.classes import is_a
 from headrace.errors import UsageError, listed
+from headrace.models.hints import to_codes
+from headrace.models.model import model_of
 from headrace.stages.evaluate.claims import (
     Cases,
     Claim,
@@ -29,8 +30,7 @@ from headrace.stages.evaluate.metrics.binary import BinaryPart
 from headrace.stages.evaluate.metrics.multiclass import ManyPart
 from headrace.stages.evaluate.metrics.part import Part
 from headrace.stages.evaluate.options import ClassificationCall
-from headrace.stages.evaluate.predictions import BOOSTER, features_of
-from headrace.stages.tables.columns import rows_at, to_codes
+from headrace.stages.tables.columns import rows_at
 from headrace.watch.thresholds import Threshold, threshold_of
 
 
@@ -113,7 +113,7 @@ def answers_of(judge: Judge, call: ClassificationCall, cases: Cases) -> Answers:
     """
     said = scores_of(judge.model, cases, call.scores, call.predict)
     values = labels(cases)
-    if is_a(judge.model, BOOSTER) and call.scores is None and call.predict is None:
+    if said.numbered:
         _check_numbered(values, cases.target)
     classes = classes_told(said, values)
     positive = _positive(classes, call.positive, values)
@@ -262,7 +262,7 @@ def _other_claim(
     if isinstance(other, str):
         said = scores_of(None, cases, other, None)
     else:
-        own = features_of(other, cases.table)
+        own = model_of(other).takes(cases.table.column_names)
         said = scores_of(other, cases._replace(features=own or cases.features), None, None)
     if positive is None:
         said = aligned(name, said, classes)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from headrace.codec.values import File
 from headrace.define.stage import ready
+from headrace.models.model import model_of
 from headrace.report.numbers import number
 from headrace.spec.report import Drawing, Grid, Report
 from headrace.stages.evaluate import figures
@@ -23,7 +24,6 @@ from headrace.stages.evaluate.judge import Judge, model_name
 from headrace.stages.evaluate.leaks import overlap
 from headrace.stages.evaluate.metrics import binary, multiclass
 from headrace.stages.evaluate.options import ClassificationCall
-from headrace.stages.evaluate.predictions import classes_of
 from headrace.stages.evaluate.robustness import robustness
 from headrace.stages.evaluate.slices import Slice, group_key
 from headrace.stages.evaluate.slices import groups as groups_of
@@ -108,7 +108,7 @@ def classification(call: ClassificationCall) -> Classification:
         for place, name in enumerate(answers.names):
             for each in multiclass.OF_CLASS:
                 found.know(each._replace(name=f"{each.name} {place}"), f"{each.name} of {name}")
-    judge.count(overlap(judge.model, rows.table, rows.features))
+    judge.count(overlap(model_of(judge.model), rows.table, rows.features))
     biased = bias.table(judge.level)
     is_robust = call.robust and judge.model is not None and call.scores is None
     judged = judge.report(
@@ -173,7 +173,7 @@ def _robustness(answers: Answers, model: Any, call: ClassificationCall, metric: 
     cases, cutting = answers.cases, answers.threshold
 
     def measure(table: pa.Table, rows: Any, predict: Any) -> float | None:
-        said = classes_of(model, table, cases.features, predict)
+        said = model_of(model, predict).scores(table, cases.features)
         own = claim(MODEL, said, answers.known, answers.classes[1] if answers.is_binary else None)
         if answers.is_binary and own.chances is not None and cutting is not None:
             own = own._replace(decided=(own.chances[:, 1] >= cutting.value).astype(int))

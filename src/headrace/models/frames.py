@@ -1,0 +1,71 @@
+"""The rows that a model gets, as columns of a table: found by name, and in the types that libraries of models read."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from headrace.errors import UsageError, listed
+
+TWICE = "give each its own name: by `table.rename_columns([...])` in an earlier stage, or by `as` in SQL"
+"""The hint for two columns of the same name: no ready-made step can choose between them."""
+_SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
+
+
+def check_column(table: pa.Table, name: str) -> None:
+    """Refuse the name of a column that a table doesn't have.
+
+    Raises:
+        UsageError: the table has no such column, or has two of this name. The error says which columns the table has.
+    """
+    there = len(table.schema.get_all_field_indices(name))
+    if there == 1:
+        return
+    if there > 1:
+        raise UsageError(f"the table has two columns `{name}`", hint=TWICE)
+    near = difflib.get_close_matches(name, table.column_names, 1)
+    names = listed(table.column_names, 20)
+    raise UsageError(
+        f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {names}"
+    )
+
+
+def check_columns(table: pa.Table, names: Sequence[str]) -> None:
+    """Refuse names of columns, unless the table has each of them once.
+
+    Raises:
+        UsageError: for the same reasons as in `check_column`.
+    """
+    for name in names:
+        check_column(table, name)
+
+
+def without_decimals(table: pa.Table) -> pa.Table:
+    """Return the table with its decimal columns cast to 64-bit floats. Databases return decimals, but learners require
+    floats."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
+    return table
+
+
+def with_missing_truths(table: pa.Table) -> pa.Table:
+    """Return the table after casting each boolean column that has nulls to 64-bit floats. Without the cast, pandas
+    would turn such a column into Python objects, and LightGBM would treat the objects as categories."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_boolean(field.type) and table.column(place).null_count:
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
+    return table
+
+
+def lightgbm_name(name: str) -> str:
+    """Return a column's name as a LightGBM model stores it: without spaces, line breaks, or characters that are special
+    in JSON.
+
+    >>> lightgbm_name("price [€]"), lightgbm_name("a, b")
+    ('price_%5B€%5D', 'a%2C_b')
+    """
+    return _SIGN.sub(lambda found: f"%{ord(found[0]):02X}", name).replace(" ", "_") or "%"

@@ -1,0 +1,107 @@
+"""LightGBM's models: boosters, and its classes with the methods of scikit-learn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.errors import UsageError
+from headrace.models.estimator import Estimator
+from headrace.models.frames import check_columns, lightgbm_name, with_missing_truths, without_decimals
+from headrace.models.hints import asked, text_columns, to_applied
+from headrace.models.scores import Scores, checked, is_probable
+
+BOOSTER = "lightgbm.basic.Booster"
+
+
+class LightgbmEstimator(Estimator):
+    """A classifier, regressor or ranker of LightGBM. Columns of texts are categories."""
+
+    def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        check_columns(table, columns)
+        frame = _frame(table, columns)
+        return frame.astype(dict.fromkeys(text_columns(frame), "category"))
+
+
+class Booster:
+    """A model that `lightgbm.train` or `train.lightgbm` trained. It knows its classes by number only."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @property
+    def chosen_on(self) -> object:
+        """The sketch, which a LightGBM model has as the name of its validation data."""
+        named = self._model.params.get("valid")
+        return named[0] if isinstance(named, list) and named else named
+
+    def takes(self, there: Sequence[str]) -> list[str]:
+        """Return the names of the model's columns, as the table writes them."""
+        known = set(there)
+        written = {lightgbm_name(each): each for each in there}
+        return [each if each in known else written.get(each, each) for each in self._model.feature_name()]
+
+    def scores(self, table: pa.Table, columns: Sequence[str]) -> Scores:
+        """Return the model's scores. They are probabilities if all are from 0 to 1."""
+        values = np.asarray(asked(self._model.predict, self._given(table, columns)), np.float64)
+        return Scores(checked(values, table.num_rows), probable=is_probable(values), numbered=True)
+
+    def numbers(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        """Return what the model predicts."""
+        values = np.asarray(asked(self._model.predict, self._given(table, columns)), np.float64)
+        return checked(values.reshape(len(values), -1)[:, 0] if values.size else values.ravel(), table.num_rows)
+
+    def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        check_columns(table, columns)
+        frame = _frame(table, columns)
+        return frame.astype(dict.fromkeys(_categories(self._model, frame), "category"))
+
+
+def _frame(table: pa.Table, columns: Sequence[str]) -> Any:
+    shown = without_decimals(table.select(list(columns)))
+    return with_missing_truths(shown).to_pandas(ignore_metadata=True)
+
+
+def _categories(model: Any, frame: Any) -> list[str]:
+    """Return the columns that were categories when the model was trained.
+
+    These are all columns of texts, and the columns of numbers that the model lists as categories.
+
+    Raises:
+        UsageError: a column holds texts where the model learned from numbers, or numbers where the model learned from
+            texts.
+    """
+    texts = text_columns(frame)
+    told = re.search(r"^feature_infos=(.*)$", model.model_to_string(num_iteration=1), re.MULTILINE)
+    ranges = told[1].split(" ") if told is not None else []
+    if len(ranges) != len(frame.columns):  # LightGBM's own error says which columns are too many, or missing
+        return texts
+    # For a column of numbers, LightGBM keeps the range, such as `[0:5]`. For a column with only one value, it keeps
+    # `none`.
+    numeric = [name for name, each in zip(frame.columns, ranges, strict=True) if each.startswith("[")]
+    strange = [name for name in texts if name in numeric]
+    if strange:
+        raise UsageError(
+            f"column `{strange[0]}` holds texts, such as `{_first(frame[strange[0]])}`, and the model learned from "
+            "numbers there",
+            hint=to_applied(strange[0], frame[strange[0]]),
+        )
+    learned = model.pandas_categorical or []
+    coded = [name for name, each in zip(frame.columns, ranges, strict=True) if not each.startswith("[")]
+    if len(learned) == len(coded):
+        for name, values in zip(coded, learned, strict=True):
+            if frame[name].dtype.kind in "iufb" and values and all(isinstance(each, str) for each in values):
+                raise UsageError(
+                    f"column `{name}` holds numbers, and the model learned from texts there, such as `{values[0]}`",
+                    hint=f"`prepare.clean(table, [prepare.Cast(columns={name!r}, type='string')])` makes texts of them",
+                )
+    return texts if len(texts) >= len(learned) else list(dict.fromkeys([*texts, *coded]))
+
+
+def _first(column: Any) -> Any:
+    known = column.dropna()
+    return known.iloc[0] if len(known) else None

@@ -1,0 +1,89 @@
+"""The interface of a model of any kind, and the choice of the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.codec.classes import is_a
+from headrace.models.estimator import Estimator
+from headrace.models.lightgbm import BOOSTER, Booster, LightgbmEstimator
+from headrace.models.network import NETWORK, Network
+from headrace.models.scores import Scores, checked, is_probable
+
+
+class Model(Protocol):
+    """A trained model, which answers for rows of a table."""
+
+    @property
+    def chosen_on(self) -> object:
+        """The sketch of the rows that chose how long the model was trained, as text; empty or None if it has none."""
+        ...
+
+    def takes(self, there: Sequence[str]) -> list[str] | None:
+        """Return the names of the columns that the model takes, as a table with the columns `there` spells them. Return
+        None if the model doesn't name its columns."""
+        ...
+
+    def scores(self, table: pa.Table, columns: Sequence[str]) -> Scores:
+        """Return the predictions of a classifier for rows, made from these columns.
+
+        Raises:
+            UsageError: a column is missing, the model can't predict the rows, or it returns something that isn't a
+                number.
+        """
+        ...
+
+    def numbers(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        """Return the predictions of a regressor for rows, made from these columns: an array of n numbers.
+
+        Raises:
+            UsageError: for the same reasons as for `scores`.
+        """
+        ...
+
+
+def model_of(model: Any, predict: Callable[..., Any] | None = None) -> Model:
+    """Return a trained model in the form in which it answers. If `predict` is given, this function of the model and a
+    table answers for it."""
+    if predict is not None:
+        return Called(model, predict)
+    if is_a(model, BOOSTER):
+        return Booster(model)
+    if is_a(model, NETWORK):
+        return Network(model)
+    if type(model).__module__.startswith("lightgbm."):
+        return LightgbmEstimator(model)
+    return Estimator(model)
+
+
+class Called:
+    """A model that a function of the user answers for, with a score of the positive class or a number for each row."""
+
+    def __init__(self, model: Any, predict: Callable[..., Any]) -> None:
+        self._own = model_of(model)
+        self._model = model
+        self._predict = predict
+
+    @property
+    def chosen_on(self) -> object:
+        """The model's own sketch."""
+        return self._own.chosen_on
+
+    def takes(self, there: Sequence[str]) -> list[str] | None:
+        """Return the columns that the model itself takes. The function gets whole tables."""
+        return self._own.takes(there)
+
+    def scores(self, table: pa.Table, columns: Sequence[str]) -> Scores:
+        """Return what the function returns for the table, checked."""
+        del columns
+        values = np.asarray(self._predict(self._model, table), np.float64)
+        return Scores(checked(values, table.num_rows), probable=is_probable(values), of_sought=True)
+
+    def numbers(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        """Return what the function returns for the table, checked."""
+        del columns
+        return checked(np.asarray(self._predict(self._model, table), np.float64), table.num_rows)

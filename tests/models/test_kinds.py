@@ -1,0 +1,143 @@
+"""Each kind of model answers in the same way."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from headrace.errors import UsageError
+from headrace.models.model import Model, model_of
+from headrace.stages import train
+from headrace.testing.model_contract import ModelContract
+
+
+class Rule:
+    """A model of a project, with no other method than `predict`."""
+
+    def predict(self, frame: Any) -> Any:
+        return np.where(frame["a"] + frame["b"] > 0, "up", "down")
+
+
+class TestEstimator(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return make_pipeline(StandardScaler(), LogisticRegression()).fit(rows[["a", "b"]], rows["kind"])
+
+
+class TestEstimatorOfAnArray(ModelContract):
+    names = False
+
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return LogisticRegression().fit(rows[["a", "b"]].to_numpy(), rows["kind"])
+
+    def test_an_array_of_another_width_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="takes 2 columns, and 1 are given"):
+            self.opened(self.model()).scores(self.rows(), ["a"])
+
+
+class TestEstimatorWithoutProbabilities(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return LinearSVC().fit(rows[["a", "b"]], rows["kind"])
+
+
+class TestEstimatorOfManyClasses(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return RidgeClassifier().fit(rows[["a", "b"]], np.arange(len(rows)) % 3)
+
+
+class TestRegressor(ModelContract):
+    classifies = False
+
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return LinearRegression().fit(rows[["a", "b"]], rows["size"])
+
+
+class TestLightgbmClassifier(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(rows[["a", "b"]], rows["kind"].to_numpy(str))
+
+
+class TestLightgbmRegressor(ModelContract):
+    classifies = False
+
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(rows[["a", "b"]], rows["size"])
+
+
+class TestBooster(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        data = lightgbm.Dataset(rows[["a", "b"]], rows["kind"] == "up")
+        return lightgbm.train({"objective": "binary", "verbose": -1}, data, 5)
+
+    def test_it_knows_its_classes_by_number(self) -> None:
+        assert self.opened(self.model()).scores(self.rows(), self.columns).numbered
+
+    def test_a_column_is_found_by_the_name_that_the_table_gives_it(self) -> None:
+        rows = self.rows().rename_columns(["price [€]", "b", "kind", "size"])
+        frame = rows.to_pandas().rename(columns={"price [€]": "price_%5B€%5D"})
+        data = lightgbm.Dataset(frame[["price_%5B€%5D", "b"]], frame["kind"] == "up")
+        model = lightgbm.train({"objective": "binary", "verbose": -1}, data, 5)
+        assert model_of(model).takes(rows.column_names) == ["price [€]", "b"]
+
+
+class TestBoosterOfNumbers(ModelContract):
+    classifies = False
+
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return lightgbm.train({"verbose": -1}, lightgbm.Dataset(rows[["a", "b"]], rows["size"]), 5)
+
+
+class TestNetwork(ModelContract):
+    def model(self) -> Any:
+        torch = pytest.importorskip("torch")
+        module = partial(torch.nn.Linear, 2, 2)
+        return train.torch(module, self.rows(), target="kind", features=["a", "b"], epochs=1, batch_size=32).model
+
+
+class TestNetworkOfNumbers(ModelContract):
+    classifies = False
+
+    def model(self) -> Any:
+        torch = pytest.importorskip("torch")
+        module = partial(torch.nn.Linear, 2, 1)
+        return train.torch(module, self.rows(), target="size", features=["a", "b"], epochs=1, batch_size=32).model
+
+
+class TestClassOfAProject(ModelContract):
+    names = False
+    is_safe = False
+
+    def model(self) -> Any:
+        return Rule()
+
+
+class TestFunctionThatAnswers(ModelContract):
+    names = False
+    is_safe = False
+
+    def model(self) -> Any:
+        return Rule()
+
+    def opened(self, model: Any) -> Model:
+        return model_of(model, lambda model, rows: model.predict(rows.to_pandas()) == "up")
+
+
+def test_what_has_no_predict_is_no_model() -> None:
+    with pytest.raises(UsageError, match="a `dict` has no `predict`"):
+        model_of({}).scores(ModelContract().rows(), ["a"])

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DefinitionError
+from headrace.models.types import bound, is_text, plain_type, type_is
 from headrace.stages.ingest._check.contract import Action, Column
 from headrace.stages.ingest._check.finding import NONE, Finding, of_rows, shown
-from headrace.stages.tables.types import bound, is_text, plain_type, type_is
 
 BLOCK = 1 << 16
 TEXT_BLOCK = 1 << 17

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DataError
+from headrace.models.types import is_text, plain_type
 from headrace.stages.ingest._check.columns import view, viewed
 from headrace.stages.ingest._check.finding import share, value_of
 from headrace.stages.ingest._check.keys import distinct, repeated_rows
 from headrace.stages.ingest._check.shapes import pattern_of
-from headrace.stages.tables.types import is_text, plain_type
 
 FEW = 20
 """The contract lists all values of a column if there are at most this many different values, and at least ten rows per

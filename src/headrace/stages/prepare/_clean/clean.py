@@ -19,6 +19,7 @@ from headrace.codec.values import File
 from headrace.define.log import warn
 from headrace.define.stage import ready
 from headrace.errors import DefinitionError
+from headrace.models.types import is_text, plain_type
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import value_of
 from headrace.stages.prepare._clean.expressions import TEXTUAL, can_hold, fits, learned_by
@@ -40,7 +41,6 @@ from headrace.stages.prepare._clean.rules import (
 from headrace.stages.prepare._clean.steps import Work, asked, made, on_column, rename, take_away, telling, without
 from headrace.stages.tables import engine
 from headrace.stages.tables.columns import columns, distinct
-from headrace.stages.tables.types import is_text, plain_type
 
 CATEGORIES = 1000
 """The largest number of different values in a column of categories. In such a column, a value occurs twice or more on

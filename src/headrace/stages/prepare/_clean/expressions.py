@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.errors import DefinitionError
+from headrace.models.types import bound, is_text, plain_type
 from headrace.stages.prepare._clean.rules import (
     ALL,
     TYPES,
@@ -26,7 +27,6 @@ from headrace.stages.prepare._clean.rules import (
     Units,
 )
 from headrace.stages.tables import engine
-from headrace.stages.tables.types import bound, is_text, plain_type
 
 SPACE = r"[\s\p{Z}]+"
 MONEY = r"[\s\p{Z}\p{Sc}]+"

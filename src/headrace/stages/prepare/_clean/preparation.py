@@ -19,6 +19,7 @@ from headrace.define.argument_check import check_table
 from headrace.define.log import warn
 from headrace.define.stage import ready
 from headrace.errors import DataError
+from headrace.models.types import in_type, kind_named, plain_type
 from headrace.spec.noun import Document, Noun
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import cell
@@ -28,7 +29,6 @@ from headrace.stages.prepare._clean.rules import ALL, AnyRule, Deduplicate, Drop
 from headrace.stages.prepare._clean.steps import Work, on_column, rename, take_away, without
 from headrace.stages.tables import engine
 from headrace.stages.tables.columns import distinct, listed, rows_have
-from headrace.stages.tables.types import in_type, kind_named, plain_type
 
 Unseen = dict[str, list[tuple[str, int]]]
 SHOWN = 3

@@ -13,6 +13,7 @@ import pyarrow as pa
 from headrace.codec.values import File
 from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError, UsageError
+from headrace.models.types import is_text
 from headrace.spec.report import Cell, Fact, Grid, Report
 from headrace.stages.prepare._labels.agreement import facts as agreement_facts
 from headrace.stages.prepare._labels.agreement import pairs
@@ -30,7 +31,6 @@ from headrace.stages.prepare._labels.sheets import (
 from headrace.stages.prepare._labels.votes import Label, checked
 from headrace.stages.scratch import scratch
 from headrace.stages.tables.columns import described, distinct, rows_at
-from headrace.stages.tables.types import is_text
 
 Strategy = Literal["random", "uncertain", "disagree"]
 Rule = Literal["majority", "unanimous"]

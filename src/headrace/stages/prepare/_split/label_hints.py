@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.models.types import is_text, plain_type
 from headrace.stages.prepare._split.leaks import digests_each
 from headrace.stages.tables.columns import rows_at, rows_where
-from headrace.stages.tables.types import is_text, plain_type
 
 LOOKED_AT = 50_000
 SURE = 0.999

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from headrace.models.types import is_text, plain_type
 from headrace.stages.prepare._split.near_rows import is_more, near_rows, pairs_between, scaled
 from headrace.stages.prepare._split.parts import LEFT_OUT, STRIP
 from headrace.stages.tables import engine
-from headrace.stages.tables.types import is_text, plain_type
 
 FEW = 10
 """Whole numbers with at most this many different values are codes: they are equal or not, but never near."""

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DataError, UsageError
+from headrace.models.types import is_text, plain_type
 from headrace.spec.duration import seconds
 from headrace.stages.tables import engine
 from headrace.stages.tables.columns import rows_have
-from headrace.stages.tables.types import is_text, plain_type
 
 PARTS = ("train", "valid", "test")
 LEFT_OUT = 3

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.models.types import is_text, plain_type
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
 from headrace.stages.ingest._check.finding import cell, value_of
 from headrace.stages.prepare._split.label_hints import Hint, missing_targets
@@ -16,7 +17,6 @@ from headrace.stages.prepare._split.leaks import SLIGHT, Leak
 from headrace.stages.prepare._split.parts import LEFT_OUT, PARTS, Numbers
 from headrace.stages.prepare._split.roles import Roles
 from headrace.stages.tables.columns import rows_at
-from headrace.stages.tables.types import is_text, plain_type
 
 NAMED = 20
 """The number of leaks of a kind that are named."""

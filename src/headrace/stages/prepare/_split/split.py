@@ -14,6 +14,7 @@ from headrace.define.log import log, warn
 from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.errors import listed as ticked
+from headrace.models.types import is_text, plain_type
 from headrace.report.as_text import text as report_text
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import value_of
@@ -35,7 +36,6 @@ from headrace.stages.prepare._split.parts import (
 from headrace.stages.prepare._split.report import MOVES, NO_ROWS, SOME, lacks, leak_table, report_of, written
 from headrace.stages.prepare._split.roles import Roles
 from headrace.stages.tables.columns import columns, distinct, listed, rows_where
-from headrace.stages.tables.types import is_text, plain_type
 
 By = Literal["row", "time", "group", "stratum"]
 NEEDS = ("time", "group", "stratum")

@@ -14,10 +14,10 @@ from headrace.codec.values import File, Folder
 from headrace.define.handle import Handle
 from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError, UsageError, listed
+from headrace.models.types import is_text, plain_type
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.prepare._tokenize.pretrained import GGUF, gguf_tokenizer, installed
 from headrace.stages.tables.columns import described
-from headrace.stages.tables.types import is_text, plain_type
 
 NAME = "tokenizer.json"
 PIECE = 100_000

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from headrace.codec.values import Folder
 from headrace.define.stage import ready
 from headrace.errors import DefinitionError, UsageError
+from headrace.models.types import is_text, plain_type
 from headrace.stages.scratch import scratch
-from headrace.stages.tables.types import is_text, plain_type
 
 SPECIAL = 2
 """The number of tokens that aren't bytes: the end of a text, and padding."""

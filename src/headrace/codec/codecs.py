@@ -8,7 +8,7 @@ from pathlib import Path
 from headrace.codec.classes import name_of
 from headrace.codec.classes import resolve as class_of
 from headrace.codec.codec import Codec
-from headrace.codec.known_tables import KnownTables
+from headrace.codec.known_tables import KnownSignatures, KnownTables
 from headrace.codec.loader import Loader
 from headrace.codec.misfit import CallerFailed, Misfit
 from headrace.codec.ports import Blobs
@@ -30,6 +30,7 @@ class Codecs:
         self._registry = Registry(extra)
         self._scratch = Scratch()
         self._origins = KnownTables()
+        self._signatures = KnownSignatures()
 
     def save(
         self,
@@ -50,7 +51,7 @@ class Codecs:
         if scalar is not None and (ref := scalar(value)) is not None:
             return ref
         try:
-            with Saver(self._registry, blobs, describe, digest, self._origins) as saving:
+            with Saver(self._registry, blobs, describe, digest, self._origins, self._signatures) as saving:
                 return saving.ref(value)
         except Misfit as misfit:
             raise misfit.error() from misfit.__cause__
@@ -110,9 +111,16 @@ class Codecs:
         """
         self._loading(blobs).check(ref)
 
+    def sign(self, model: object, signature: bytes) -> None:
+        """Record a signature beside the artifact of a model, when the model is saved. A loaded model has its signature
+        already."""
+        self._signatures.note(model, signature)
+
     def forget(self) -> None:
-        """Forget which tables are already artifacts. From now on, the blobs of these artifacts may be deleted."""
+        """Forget which tables are already artifacts, and the signatures of models. From now on, the blobs of these
+        artifacts may be deleted."""
         self._origins.forget()
+        self._signatures.forget()
 
     def _loading(
         self,
@@ -131,4 +139,5 @@ class Codecs:
             scratch=scratch or self._scratch,
             resolve=resolve,
             origins=self._origins,
+            signatures=self._signatures,
         )

@@ -1,9 +1,11 @@
-"""The tables of this process that are already artifacts."""
+"""What is known of values of this process: which tables are already artifacts, and the signatures of models."""
 
 from __future__ import annotations
 
 from typing import Any
 from weakref import ref as weak
+
+from msgspec.structs import replace
 
 from headrace.codec.ports import Blobs
 from headrace.spec.artifact import Ref
@@ -47,3 +49,30 @@ class KnownTables:
         known = self._known.get(place)
         if known is not None and known[0] is gone:
             del self._known[place]
+
+
+class KnownSignatures:
+    """Remembers the signature of each model that was trained or loaded, until `forget` is called after the attempt.
+
+    A model is recognized only as the same object. So a model that a stage passes on keeps its signature. If the stage
+    changes a loaded model, the signature may be wrong, and is left out.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, bytes, str | None]] = {}
+
+    def note(self, model: object, signature: bytes, artifact: Ref | None = None) -> None:
+        """Remember the signature of a model, and the artifact that the model was loaded from."""
+        identity = None if artifact is None else artifact.identity
+        self._known[id(model)] = (model, signature, identity)  # holds the model, so that no other gets its `id`
+
+    def signed(self, artifact: Ref, model: object) -> Ref:
+        """Return the artifact that a model was saved as, with the model's signature if it is known."""
+        known = self._known.get(id(model))
+        if known is None or known[2] not in (None, artifact.identity):
+            return artifact
+        return replace(artifact, signature=known[1])
+
+    def forget(self) -> None:
+        """Forget all models."""
+        self._known.clear()

@@ -13,7 +13,7 @@ from headrace.codec.builtin.network_check import CHECKS
 from headrace.codec.classes import distribution, name_of
 from headrace.codec.codec import Codec, HasCheck, HasColumns
 from headrace.codec.exact_json import MARK_BYTES
-from headrace.codec.known_tables import KnownTables
+from headrace.codec.known_tables import KnownSignatures, KnownTables
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
 from headrace.codec.safe_records import is_listed
@@ -46,9 +46,11 @@ class Loader:
         scratch: Scratch,
         resolve: Callable[[str], type],
         origins: KnownTables,
+        signatures: KnownSignatures,
     ) -> None:
         self._registry = registry
         self._origins = origins
+        self._signatures = signatures
         self._blobs = blobs
         self._verify = verify
         self._safe_only = safe_only
@@ -140,6 +142,8 @@ class Loader:
             raise _unreadable(ref, error) from error
         if ref.type in TABLES:
             self._origins.note(value, ref, self._blobs)
+        if ref.signature is not None:
+            self._signatures.note(value, ref.signature, ref)
         return value
 
     def _codec(self, ref: Ref) -> Codec:

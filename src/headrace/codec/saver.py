@@ -16,7 +16,7 @@ from blake3 import blake3
 from headrace.codec import exact_json
 from headrace.codec.builtin.code import KINDS, CodeCodec
 from headrace.codec.codec import Codec
-from headrace.codec.known_tables import KnownTables
+from headrace.codec.known_tables import KnownSignatures, KnownTables
 from headrace.codec.loader import TABLES
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
 from headrace.codec.ports import Batch, Blobs
@@ -87,9 +87,11 @@ class Saver:
         describe: Callable[[type], str],
         digest: Callable[[object], str] | None = None,
         origins: KnownTables | None = None,
+        signatures: KnownSignatures | None = None,
     ) -> None:
         self._registry = registry
         self._origins = KnownTables() if origins is None else origins
+        self._signatures = KnownSignatures() if signatures is None else signatures
         self._made = KnownTables()
         self._digest = digest
         self._blobs = blobs
@@ -121,7 +123,7 @@ class Saver:
             return self._by(_CODE, value)
         codec = self._registry.of(value)
         if codec.name not in TABULAR:
-            return self._by(codec, value)
+            return self._signatures.signed(self._by(codec, value), value)
         return self._table(codec, value)
 
     def _table(self, codec: Codec, value: object) -> Ref:

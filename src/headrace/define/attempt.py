@@ -73,6 +73,9 @@ class Alone:
         """Return the value unchanged: there is no store to put it in."""
         return value
 
+    def sign(self, model: object, signature: bytes) -> None:
+        """Do nothing: the model isn't stored."""
+
     def intend(self, intent: Intent) -> None:
         """Do nothing: there is no ledger to change."""
 

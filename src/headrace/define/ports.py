@@ -144,6 +144,10 @@ class Attempt(Protocol):
         """
         ...
 
+    def sign(self, model: object, signature: bytes) -> None:
+        """Record what a model takes and gives beside its artifact, when the stage returns the model."""
+        ...
+
     def intend(self, intent: Intent) -> None:
         """Ask for a new value of a cursor, or a new version of a model or dataset. The transaction that records the
         attempt's success also makes this change."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 from headrace.errors import UsageError
 from headrace.models.frames import check_columns, without_decimals
 from headrace.models.hints import asked
-from headrace.models.scores import Scores, checked
+from headrace.models.scores import INTO, Scores, answers_of, checked
 
 
 class Estimator:
@@ -56,6 +56,10 @@ class Estimator:
             raise _strange(self._model)
         values = np.asarray(asked(self._model.predict, self._given(table, columns)), np.float64)
         return checked(values.reshape(len(values), -1)[:, 0] if values.size else values.ravel(), table.num_rows)
+
+    def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
+        """Return decisions and the scores of classes, or the numbers that the model predicts."""
+        return answers_of(self.scores(table, columns), into)
 
     def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return the rows in the form in which the model was trained: a frame with names, or an array."""

@@ -13,9 +13,11 @@ from headrace.errors import UsageError
 from headrace.models.estimator import Estimator
 from headrace.models.frames import check_columns, lightgbm_name, with_missing_truths, without_decimals
 from headrace.models.hints import asked, text_columns, to_applied
-from headrace.models.scores import Scores, checked, is_probable
+from headrace.models.scores import INTO, Scores, answers_of, checked, is_probable
 
 BOOSTER = "lightgbm.basic.Booster"
+CLASSIFIES = {"binary", "multiclass", "multiclassova"}
+"""LightGBM's objectives whose scores are probabilities of classes."""
 
 
 class LightgbmEstimator(Estimator):
@@ -54,6 +56,13 @@ class Booster:
         """Return what the model predicts."""
         values = np.asarray(asked(self._model.predict, self._given(table, columns)), np.float64)
         return checked(values.reshape(len(values), -1)[:, 0] if values.size else values.ravel(), table.num_rows)
+
+    def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
+        """Return classes, by number, and their probabilities; or the numbers that the model predicts."""
+        objective = re.search(r"^objective=(\w+)", self._model.model_to_string(num_iteration=1), re.MULTILINE)
+        if objective is not None and objective[1] in CLASSIFIES:
+            return answers_of(self.scores(table, columns), into)
+        return {into: self.numbers(table, columns)}
 
     def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
         check_columns(table, columns)

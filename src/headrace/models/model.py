@@ -12,7 +12,7 @@ from headrace.codec.classes import is_a
 from headrace.models.estimator import Estimator
 from headrace.models.lightgbm import BOOSTER, Booster, LightgbmEstimator
 from headrace.models.network import NETWORK, Network
-from headrace.models.scores import Scores, checked, is_probable
+from headrace.models.scores import INTO, Scores, checked, is_probable
 
 
 class Model(Protocol):
@@ -39,6 +39,15 @@ class Model(Protocol):
 
     def numbers(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return the predictions of a regressor for rows, made from these columns: an array of n numbers.
+
+        Raises:
+            UsageError: for the same reasons as for `scores`.
+        """
+        ...
+
+    def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
+        """Return the predictions for rows as columns by name, whatever the model predicts: `into` with the class or
+        number of each row, and `into_CLASS` with the score of each class.
 
         Raises:
             UsageError: for the same reasons as for `scores`.
@@ -87,3 +96,7 @@ class Called:
         """Return what the function returns for the table, checked."""
         del columns
         return checked(np.asarray(self._predict(self._model, table), np.float64), table.num_rows)
+
+    def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
+        """Return what the function returns for the table as one column."""
+        return {into: self.numbers(table, columns)}

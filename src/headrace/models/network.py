@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from headrace.models.estimator import Estimator
 from headrace.models.frames import check_columns
+from headrace.models.scores import INTO
 
 NETWORK = "headrace.stages.train._torch.network.Network"
 """The class of these models. They have the methods of scikit-learn, but take tables."""
@@ -26,6 +27,12 @@ class Network(Estimator):
         """Return the columns that the network learned from."""
         del there
         return list(self._model.lesson.shown)
+
+    def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
+        """Return classes and their probabilities, or the numbers that the network predicts."""
+        if self._model.lesson.classes is None:
+            return {into: self.numbers(table, columns)}
+        return super().answers(table, columns, into)
 
     def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
         check_columns(table, columns)

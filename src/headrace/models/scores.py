@@ -8,6 +8,9 @@ import numpy as np
 
 from headrace.errors import UsageError
 
+INTO = "predicted"
+"""The column for the class or number that a model predicts, as `train.predict` names it too."""
+
 
 class Scores(NamedTuple):
     """The predictions of a classifier for n rows.
@@ -51,3 +54,33 @@ def checked(values: Any, rows: int) -> Any:
 def is_probable(values: Any) -> bool:
     """Return whether all scores are from 0 to 1."""
     return bool(((values >= 0) & (values <= 1)).all())
+
+
+def answers_of(scores: Scores, into: str) -> dict[str, Any]:
+    """Return scores as columns: `into` with the decision for each row, and `into_CLASS` with the score of each class.
+
+    Of two classes, the second is decided for if its probability is at least a half, or its score is above 0. A model
+    that only ranks rows gives one column of scores.
+
+    Raises:
+        UsageError: the model gives several values for each row, and doesn't say of which classes.
+    """
+    values, classes = scores.values, scores.classes
+    if values is None:
+        decided = scores.decided
+        if decided.ndim != 1:
+            raise UsageError(f"the model predicts {decided.shape[1]} values for each row", hint="predict one at a time")
+        return {into: decided}
+    if scores.numbered and classes is None:
+        classes = list(range(values.shape[1] if values.ndim == 2 else 2)) if scores.probable else None
+    if values.ndim == 1 and scores.probable and classes is not None:
+        values = np.stack([1 - values, values], 1)
+    if values.ndim == 1:
+        if classes is None or len(classes) != 2:
+            return {into: values}
+        return {into: np.asarray(classes)[(values > 0).astype(int)], f"{into}_{classes[1]}": values}
+    if classes is None or len(classes) != values.shape[1]:
+        raise UsageError(f"the model gives {values.shape[1]} scores for each row, and doesn't name its classes")
+    best = values.argmax(1) if len(classes) != 2 else (values[:, 1] >= values[:, 0]).astype(int)
+    columns = {f"{into}_{name}": values[:, place] for place, name in enumerate(classes)}
+    return {into: np.asarray(classes)[best], **columns}

@@ -4,6 +4,7 @@ type."""
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -100,7 +101,9 @@ def kind_named(text: str) -> pa.DataType | None:
     if found := re.fullmatch(r"timestamp\[(s|ms|us|ns), tz=([\w/+:-]+)\]", text):
         return pa.timestamp(found[1], found[2])
     if found := re.fullmatch(r"(decimal(?:32|64|128))\((\d{1,2}), (-?\d{1,2})\)", text):
-        return getattr(pa, found[1])(int(found[2]), int(found[3]))
+        with suppress(ValueError):  # a precision that the type doesn't have
+            return getattr(pa, found[1])(int(found[2]), int(found[3]))
+        return None
     if found := re.fullmatch(r"dictionary<values=(\w+), indices=(u?int\d+), ordered=([01])>", text):
         values, indices = kind_named(found[1]), kind_named(found[2])
         return values and indices and pa.dictionary(indices, values, ordered=found[3] == "1")

@@ -24,7 +24,8 @@ class Ref(Row, frozen=True):
     holds the bytes of a small value. For a larger value, `nonce` names the generation in the store. Both are None for a
     value that consists of parts only. `content` is the digest of the value itself. It is given only by codecs that may
     save equal values as different bytes. `parts` are the artifacts of the elements. `names` are the names of the parts,
-    if they have names (fields of a record, or keys of a dictionary).
+    if they have names (fields of a record, or keys of a dictionary). `signature` says what a model takes and gives, as
+    `spec.signature` encodes it. It lies beside the model: neither digest nor identity depend on it.
     """
 
     digest: str
@@ -36,6 +37,7 @@ class Ref(Row, frozen=True):
     content: str | None = None
     parts: tuple[Ref, ...] | None = None
     names: tuple[str, ...] | None = None
+    signature: bytes | None = None
 
     @property
     def identity(self) -> str:

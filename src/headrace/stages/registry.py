@@ -14,6 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+import pyarrow as pa
+
 from headrace.codec.classes import resolve
 from headrace.define.attempt import attempt
 from headrace.define.handle import measured
@@ -22,9 +25,11 @@ from headrace.define.stage import ready
 from headrace.define.version import Version as Version
 from headrace.define.version import find as find
 from headrace.errors import CodecError, UsageError
+from headrace.models.signature import signature_for
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import PREPARATION, Register, RegistryKind, check_alias, check_name, unlike
 from headrace.spec.noun import Noun
+from headrace.spec.signature import Signature
 
 _NOTHING = "builtins.NoneType"
 _HINT = "give the {}; or register this all the same: `headrace register RUN TASK --force --why ...`"
@@ -78,14 +83,17 @@ def model(
     aliases: str | Sequence[str] = (),
     note: str = "",
     preparation: Any = None,
+    signature: pa.Table | None = None,
 ) -> Entry:
     """Register a model as the next version under a name, and point `aliases` at it. A model that is already registered
     under this name keeps its version.
 
     If a stage has several outputs (a named tuple), such as `train.sklearn`, its field `model` is registered. `report`
     is any value that says how good the model is. `preparation` is what `prepare.clean` did to the rows that the model
-    learned from. The report and the preparation are stored with the version. The stage loads none of these values.
-    Outside of a run, nothing is registered.
+    learned from. The report and the preparation are stored with the version. `signature` is a table with the columns
+    that the model takes; its types and categories become the model's signature. Models that ready-made stages trained
+    have a signature already, and a version that is there already keeps its own. Of all these values, only the table is
+    loaded. Outside of a run, nothing is registered.
 
     Raises:
         UsageError: (1) the name or an alias is invalid; (2) `preparation` isn't a preparation; or (3) `model` isn't a
@@ -93,7 +101,7 @@ def model(
             field `model`, or a list of several artifacts.
     """
     del model, report, preparation
-    return _register("model", name, aliases, note)
+    return _register("model", name, aliases, note, None if signature is None else signature_for(signature))
 
 
 @ready(
@@ -120,18 +128,32 @@ def dataset(name: str, dataset: Any, *, report: Any = None, aliases: str | Seque
     return _register("dataset", name, aliases, note)
 
 
-def _register(kind: RegistryKind, name: str, aliases: str | Sequence[str], note: str) -> Entry:
+def _register(
+    kind: RegistryKind, name: str, aliases: str | Sequence[str], note: str, signature: Signature | None = None
+) -> Entry:
     names = _listed(aliases)
     _check(kind, {"name": name, "aliases": names})
     if current() is None:
         return Entry(kind=kind, name=name, digest=None)
     here = attempt()
     out = _artifact(kind)
+    if signature is not None:
+        out = msgspec.structs.replace(out, signature=_encoded(signature))
     report, preparation = _given("report"), _given("preparation")
     if preparation is not None:
         preparation = _preparation_in(preparation)
     here.intend(Register(kind, name, out, report, note, names, preparation))
     return Entry(kind=kind, name=name, digest=out.digest)
+
+
+def _encoded(signature: Signature) -> bytes:
+    data = signature.encoded()
+    if data is None:
+        raise UsageError(
+            f"the signature has {len(signature.takes):,} columns, which are too many to be recorded",
+            hint="leave `signature=` out, or let the model take fewer columns, such as lists",
+        )
+    return data
 
 
 def _listed(aliases: str | Sequence[str]) -> tuple[str, ...]:

@@ -100,6 +100,15 @@ class ModelContract:
         with pytest.raises(UsageError, match=f"no column `{self.columns[-1]}`"):
             self.answers(self.model(), self.rows().drop_columns([self.columns[-1]]))
 
+    def test_it_gives_a_decision_and_the_score_of_each_class(self) -> None:
+        model, rows = self.model(), self.rows()
+        given = pa.table(self.opened(model).answers(rows, self.columns))
+        assert given.num_rows == ROWS
+        assert given.column_names[0] == "predicted"
+        assert given["predicted"].null_count == 0
+        if not self.classifies:
+            assert np.array_equal(given["predicted"].to_numpy(), self.answers(model, rows))
+
     def test_rows_are_left_as_they_are(self) -> None:
         rows = self.rows()
         self.answers(self.model(), rows)

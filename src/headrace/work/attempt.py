@@ -109,11 +109,9 @@ class Desk:
             with self._stop:
                 out, unreusable = self._work(order, folder, marks)
         except StopAttempt as stop:
-            failure = Failure("cancelled", str(stop) or "it was told to stop")
-            return self._failed(order, started, marks, failure)
+            return self._failed(order, started, marks, Failure("cancelled", str(stop) or "it was told to stop"))
         except BaseException as error:  # noqa: BLE001  user code may raise anything
-            failure = failure_of(error, self._bundle)
-            return self._failed(order, started, marks, failure)
+            return self._failed(order, started, marks, failure_of(error, self._bundle))
         finally:
             running.reset(token)
             present.attempt = None
@@ -158,8 +156,7 @@ class Desk:
         """
         hidden = self._capture.hidden
         kept = hidden.value(value)
-        if kept is not value:
-            self._has_masked = True
+        self._has_masked |= kept is not value
         ref = self._codecs.save(kept, self._store, describe=self._describe)
         if hidden.finds_in(ref):
             raise HeadraceError(
@@ -188,6 +185,10 @@ class Desk:
         for text in self.absent.remarks():
             self._channel.send(Remark(text))
         self.absent.forget()
+
+    def sign(self, model: object, signature: bytes) -> None:
+        """Record a signature beside a model's artifact, with its secrets masked."""
+        self._codecs.sign(model, self._capture.mask(signature.decode()).encode())
 
     def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:
         """Save an argument of a stage, and return its artifact. The argument may contain functions and classes.
@@ -394,6 +395,10 @@ class Here:
     def stored(self, value: T) -> T:
         """Save a value in the store now, load it from the store again, and return the loaded value."""
         return cast("T", self._desk.load(self._desk.save(value)))
+
+    def sign(self, model: object, signature: bytes) -> None:
+        """Record a signature beside a model's artifact."""
+        self._desk.sign(model, signature)
 
     def intend(self, intent: Intent) -> None:
         """Request a change of Headrace's own state. The change is made when the attempt has succeeded. If the same

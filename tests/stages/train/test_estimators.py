@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from headrace.errors import DataError, UsageError
+from headrace.models.model import model_of
 from headrace.stages import evaluate, train
-from headrace.stages.evaluate import predictions
 from headrace.stages.train import _lightgbm, _sklearn
 from headrace.stages.train.examples import examples
 
@@ -191,7 +191,7 @@ def test_decimals_are_numbers_and_dates_are_named() -> None:
     table = pa.table({"price": price, "late": TABLE["late"], "day": pa.array(range(400), pa.date32())})
     binary = {"objective": "binary"}
     found = train.lightgbm(binary, table, target="late", features=["price"], num_boost_round=5)
-    assert predictions.numbers_of(found.model, table, ["price"]).std() > 0.1
+    assert model_of(found.model).numbers(table, ["price"]).std() > 0.1
     assert train.lightgbm({}, table, target="price", features=["late"], num_boost_round=1).rounds == 1
     with pytest.raises(DataError, match="the feature `day` holds times"):
         train.lightgbm(binary, table, target="late")
@@ -235,10 +235,10 @@ def test_a_booster_is_judged_on_codes_that_are_categories_and_names_with_blanks(
     fitted = train.lightgbm(
         {"objective": "binary"}, table, target="late", categorical_feature=["code"], num_boost_round=5
     )
-    rows = predictions.features_of(fitted.model, table)
+    rows = model_of(fitted.model).takes(table.column_names)
     assert rows == ["code", "in words", "kind"]
     learned = fitted.model.predict(table.select(rows).to_pandas().astype({"code": "category", "kind": "category"}))
-    assert predictions.classes_of(fitted.model, table, rows).values.tolist() == learned.tolist()
+    assert model_of(fitted.model).scores(table, rows).values.tolist() == learned.tolist()
 
 
 def test_features_may_have_names_that_lightgbm_can_not_keep() -> None:
@@ -247,7 +247,7 @@ def test_features_may_have_names_that_lightgbm_can_not_keep() -> None:
     table = pa.table({"late": TABLE["late"], **{name: random.normal(size=400) for name in odd}})
     params = {"objective": "binary", "num_leaves": 4}
     fitted = train.lightgbm(params, table, target="late", valid=table, num_boost_round=9)
-    assert predictions.features_of(fitted.model, table) == odd
+    assert model_of(fitted.model).takes(table.column_names) == odd
     gains = next(each for each in fitted.report.grids if each.title == "Features by gain")
     assert {row[0] for row in gains.rows} == set(odd)
     assert evaluate.classification(fitted.model, table, target="late", resamples=100).predictions.num_rows == 400
@@ -391,4 +391,4 @@ def test_booleans_with_missing_ones_are_no_categories_to_boosted_trees() -> None
     for learned, judged in ((whole, some), (some, whole), (some, some)):
         model = train.lightgbm({"objective": "binary"}, learned, target="late", features=["a", "wet"]).model
         assert model.pandas_categorical == []
-        assert model.predict(predictions.frame_of(model, judged, ["a", "wet"])).shape == (400,)
+        assert model_of(model).numbers(judged, ["a", "wet"]).shape == (400,)

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from headrace.inspect.metrics.metrics import Reading
 from headrace.inspect.reports import Judged, Logged
+from headrace.spec.signature import Signature
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -103,7 +104,8 @@ class Card(Struct, frozen=True, kw_only=True):
 
     `data` are the tasks before the training that the model depends on, in order, and `checks` are their reports.
     `results` are the reports on the model, and `numbers` are other numbers from its training and the tasks after it.
-    `get` are ways to get the model. The total time and cost are None if a run that did some of the work is forgotten.
+    `get` are ways to get the model. `signature` says what the model takes and gives, if that is recorded. The total
+    time and cost are None if a run that did some of the work is forgotten.
     """
 
     title: str
@@ -127,6 +129,7 @@ class Card(Struct, frozen=True, kw_only=True):
     usd: float | None
     limits: tuple[str, ...]
     get: tuple[str, ...]
+    signature: Signature | None = None
 
     @property
     def is_judged_by_training(self) -> bool:

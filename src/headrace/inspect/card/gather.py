@@ -24,6 +24,7 @@ from headrace.spec.fleet import HOME
 from headrace.spec.graph import Const, Secret
 from headrace.spec.intent import TABLES, unlike
 from headrace.spec.report import Report
+from headrace.spec.signature import signature_in
 from headrace.spec.stage import Stage
 
 COUNTED_BYTES = 1 << 28
@@ -133,6 +134,7 @@ class CardMaker:
                 *(f"A report of `{task}` is not shown: it can't be read." for task in self._unread),
             ),
             get=tuple(_ways(chosen, run, registered)),
+            signature=signature_in((version and version.out.signature) or chosen.ref.signature),
         )
 
     def _registered_by(self, run: Material) -> str | None:

@@ -9,12 +9,15 @@ from typing import TypeVar
 import msgspec
 
 from headrace import report as renderer
+from headrace.errors import listed
 from headrace.inspect.card.facts import Card, Made, Named
 from headrace.inspect.metrics.metrics import Reading
 from headrace.inspect.page.curves import picture
 from headrace.inspect.reports import Judged
+from headrace.inspect.value_text import cut
 from headrace.report.measures import bytes_text, seconds_text, usd_text
 from headrace.spec.report import Cell, Drawing, Fact, Grid, Report, Verdict
+from headrace.spec.signature import Signature
 
 CODECS = {
     "skops": "skops, a safe form of scikit-learn",
@@ -28,6 +31,8 @@ CODECS = {
 }
 
 UNKNOWN = "not known any more"
+MOST_ROWS, MOST_CATEGORIES, MOST_LETTERS = 100, 8, 600
+"""How much is shown of a model's signature: columns, categories of a column, and letters of the example."""
 Number = TypeVar("Number", int, float)
 
 NOTHING = ("null", "{}", "[]")
@@ -89,9 +94,33 @@ def _model(card: Card) -> Report:
         about="Made from the record of the run alone: nothing here was written by hand.",
         passed=card.passed,
         verdicts=verdicts,
-        grids=(_pairs("The model", pairs),),
+        grids=(_pairs("The model", pairs), *_signature(card.signature)),
         limits=(*card.limits, *_limits(card.results)),
     )
+
+
+def _signature(signature: Signature | None) -> Iterator[Grid]:
+    """Yield tables of what the model takes and gives, if that is recorded."""
+    if signature is None:
+        return
+    takes = signature.takes[:MOST_ROWS]
+    notes = [f"{len(signature.takes):,} columns in all."] if len(signature.takes) > MOST_ROWS else []
+    if signature.example:
+        row = msgspec.json.encode(signature.example).decode()
+        notes.append(f"A row that is made up, as an example: {cut(row, MOST_LETTERS)}")
+    yield Grid(
+        title="What it takes",
+        columns=("column", "type", "categories"),
+        rows=tuple((f"`{each.name}`", f"`{each.type}`", _some(each.categories)) for each in takes),
+        note=" ".join(notes),
+    )
+    if signature.gives:
+        rows = tuple((f"`{each.name}`", f"`{each.type}`") for each in signature.gives[:MOST_ROWS])
+        yield Grid(title="What it gives for each row", columns=("column", "type"), rows=rows)
+
+
+def _some(categories: tuple[str, ...] | None) -> str:
+    return "" if categories is None else listed(categories, MOST_CATEGORIES)
 
 
 def _named(named: Named) -> str:

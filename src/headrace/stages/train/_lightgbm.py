@@ -20,6 +20,7 @@ from headrace.stages.tables.columns import listed, rows_at
 from headrace.stages.tables.sketch import Sketch, sketch
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
+from headrace.stages.train.signed import sign
 
 REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbosity": -1}
 """Parameters that are set unless `params` sets them. With `deterministic` and `force_row_wise`, trees don't depend on
@@ -132,6 +133,7 @@ def lightgbm(
         }
     )
     _check_known(params)
+    given = table
     table, sizes = _grouped(with_missing_truths(table), group)
     found = _categories(_examples(table, target, features, weight, group), listed(categorical_feature))
     if _objective_is(params, CLASSIFIES):
@@ -171,6 +173,7 @@ def lightgbm(
     if valid is not None and stopping_rounds is not None:
         text = _chosen_on(text, sketch(valid, list(found.features)))
     model = lgb.Booster(model_str=text)
+    sign(model, given, list(found.features))
     history = _history(curves)
     return Boosted(model, rounds, history, _report(model, found, target, settings, rounds, history, live.cut))
 

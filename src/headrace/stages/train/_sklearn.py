@@ -17,6 +17,7 @@ from headrace.models.hints import APPLIED, UNITS, are_numbers, to_numbers, to_wh
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.tables.columns import listed
 from headrace.stages.train.examples import Examples, check_classes, examples
+from headrace.stages.train.signed import sign
 
 MOST_NAMED = 5
 """The most columns to name in a hint."""
@@ -104,6 +105,7 @@ def sklearn(
         scores |= dict(_scores(model, examples(valid, target, list(found.features)), "valid", scoring))
     for name, value in scores.items():
         log(name, value)
+    sign(model, table, list(found.features))
     return Fitted(model, _report(model, found, target, scores))
 
 

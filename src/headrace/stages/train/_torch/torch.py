@@ -16,6 +16,7 @@ from headrace.stages.options import add_task, arguments, declared, takes
 from headrace.stages.train._torch.module import check_maker
 from headrace.stages.train._torch.network import Network
 from headrace.stages.train.options import TorchCall
+from headrace.stages.train.signed import sign
 
 
 class Trained(NamedTuple):
@@ -83,4 +84,6 @@ def _torch(
         scheduler=scheduler, procs=procs, **options,
     )  # fmt: skip
     found = Training(call).train(procs)
+    if found:
+        sign(found[0], table, found[0].lesson.shown)
     return Trained(*found) if found else found

@@ -1,0 +1,75 @@
+"""Rows fitted to a signature: the columns that a model takes, in the types that it learned from."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import UsageError, listed
+from headrace.models.frames import check_columns
+from headrace.models.types import in_type, is_text, kind_named, plain_type
+from headrace.spec.signature import Column
+
+SHOWN = 3
+
+
+def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
+    """Return the rows with the columns of a signature in its types, as long as no value changes: a whole number may
+    stand for a float, a text for a date, and null for any value.
+
+    Raises:
+        UsageError: columns are missing, or their values don't fit. The message names the first such column, and says
+            what is wrong with it.
+    """
+    missing = [column for column in takes if column.name not in rows.column_names]
+    if missing:
+        raise _missing(missing, rows)
+    check_columns(rows, [column.name for column in takes])
+    wrong: list[str] = []
+    for column in takes:
+        place = rows.column_names.index(column.name)
+        given, kind = rows.column(place), kind_named(column.type)
+        if kind is None or plain_type(given.type) == plain_type(kind):
+            continue
+        cast = in_type(given, plain_type(kind))
+        if cast is None:
+            wrong.append(f"`{column.name}` is `{given.type}`{_such_as(given)}, and the model takes `{column.type}`")
+        else:
+            rows = rows.set_column(place, column.name, cast)
+    if wrong:
+        more = f", and {len(wrong) - 1:,} more columns don't fit" if len(wrong) > 1 else ""
+        raise UsageError(f"column {wrong[0]}{more}", hint="give the rows in the types that the model learned from")
+    return rows
+
+
+def unseen(rows: pa.Table, takes: Sequence[Column]) -> dict[str, int]:
+    """Return, for each column of categories, how many rows have a value that is none of them; only columns with such
+    rows."""
+    counts = {}
+    for column in takes:
+        if column.categories is None or not is_text(plain_type(rows[column.name].type)):
+            continue
+        values = rows[column.name].cast(pa.large_string())
+        known = pc.is_in(values, pa.array(column.categories, pa.large_string()))
+        counts[column.name] = pc.sum(pc.and_(pc.is_valid(values), pc.invert(known))).as_py() or 0
+    return {name: count for name, count in counts.items() if count}
+
+
+def _missing(missing: Sequence[Column], rows: pa.Table) -> UsageError:
+    first = missing[0]
+    near = difflib.get_close_matches(first.name, rows.column_names, 1)
+    more = f"; {len(missing) - 1:,} more are missing: {listed([e.name for e in missing[1:]], SHOWN)}" * bool(
+        missing[1:]
+    )
+    return UsageError(
+        f"the rows have no column `{first.name}`, which the model takes as `{first.type}`{more}",
+        hint=f"did you mean `{near[0]}`?" if near else f"the rows have {listed(rows.column_names, 20)}",
+    )
+
+
+def _such_as(column: pa.ChunkedArray) -> str:
+    known = column.drop_null()
+    return f", such as `{str(known[0].as_py())[:40]}`" if len(known) else ""

@@ -1,0 +1,85 @@
+"""The signature of a model, derived from rows like those that it learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.models.model import Model
+from headrace.models.types import is_text, plain_type
+from headrace.spec.signature import Column, Signature
+
+MOST_CATEGORIES = 100
+"""A column with more different texts than this has no categories."""
+REPEATED = 2
+"""Texts are categories if each of them occurs at least so often on average. So names and addresses aren't."""
+TRIED = 8
+"""How many rows the model is asked about, to see what it gives."""
+
+
+def signature_of(model: Model, rows: pa.Table, columns: Sequence[str]) -> Signature:
+    """Return the signature of a model that learned from these columns of the rows.
+
+    What the model gives is seen from its answers for some of the rows. If it can't answer for them, that isn't said.
+    """
+    try:
+        given = pa.table(model.answers(rows.slice(0, TRIED), columns))
+    except (HeadraceError, pa.ArrowException, TypeError, ValueError):
+        given = pa.table({})
+    return signature_for(rows.select(list(columns)), _described(given.schema))
+
+
+def signature_for(rows: pa.Table | pa.Schema, gives: tuple[Column, ...] = ()) -> Signature:
+    """Return the signature of a model that takes rows like these, or rows of this schema.
+
+    Raises:
+        UsageError: two columns have the same name.
+    """
+    schema = rows if isinstance(rows, pa.Schema) else rows.schema
+    if len({*schema.names}) < len(schema.names):
+        raise UsageError(
+            "two columns of the signature have the same name", hint="give the model's own columns, each once"
+        )
+    known = {} if isinstance(rows, pa.Schema) else {name: _categories(rows[name]) for name in schema.names}
+    takes = tuple(Column(name=each.name, type=str(each.type), categories=known.get(each.name)) for each in schema)
+    example = {each.name: _made_up(each.type, known.get(each.name)) for each in schema}
+    return Signature(takes=takes, gives=gives, example=example)
+
+
+def _described(schema: pa.Schema) -> tuple[Column, ...]:
+    return tuple(Column(name=each.name, type=str(each.type)) for each in schema)
+
+
+def _categories(column: pa.ChunkedArray) -> tuple[str, ...] | None:
+    """Return the values of a column of texts, sorted, if they are categories; else None."""
+    if not is_text(plain_type(column.type)):
+        return None
+    values = pc.unique(column.cast(pa.large_string())).drop_null()
+    is_coded = pa.types.is_dictionary(column.type)
+    if len(values) > MOST_CATEGORIES or not (is_coded or REPEATED * len(values) <= len(column)):
+        return None
+    return tuple(sorted(values.to_pylist()))
+
+
+def _made_up(kind: pa.DataType, categories: tuple[str, ...] | None) -> Any:
+    """Return a value of a type for an example, as JSON can hold it."""
+    plain = plain_type(kind)
+    if is_text(plain):
+        return categories[0] if categories else "text"
+    if pa.types.is_boolean(plain):
+        return True
+    if pa.types.is_integer(plain):
+        return 1
+    if pa.types.is_floating(plain) or pa.types.is_decimal(plain):
+        return 1.5
+    if pa.types.is_date(plain):
+        return "2024-01-31"
+    if pa.types.is_timestamp(plain):
+        return "2024-01-31T12:00:00Z" if plain.tz else "2024-01-31T12:00:00"
+    if pa.types.is_list(plain) or pa.types.is_large_list(plain) or pa.types.is_fixed_size_list(plain):
+        return [_made_up(plain.value_type, None)] * (plain.list_size if pa.types.is_fixed_size_list(plain) else 1)
+    return None

@@ -1,0 +1,58 @@
+"""The signature of a model: what rows it takes, and what it gives for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.spec.noun import UNREADABLE, Document, Noun
+
+MOST_BYTES = 1 << 16
+"""A signature that is longer than this isn't recorded: it is in each reference to the model."""
+
+
+class Column(Noun, frozen=True):
+    """A column of a model's rows, or of its answers.
+
+    `type` is the name of the column's type in Arrow. `categories` are the values of a column of texts that has few
+    different ones.
+    """
+
+    name: str
+    type: str
+    categories: tuple[str, ...] | None = None
+
+
+class Signature(Document, frozen=True):
+    """What a model takes and gives: the columns of its rows, and those of its answers.
+
+    `gives` is empty if nobody has said it. `example` is a row that could be given to the model. It is made up: no value
+    is from the rows that the model learned from, except for a category.
+    """
+
+    takes: tuple[Column, ...]
+    gives: tuple[Column, ...] = ()
+    example: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def encoded(self) -> bytes | None:
+        """Return the signature as JSON, without categories if it would be too long with them. Return None if it is too
+        long without them too."""
+        bare = tuple(msgspec.structs.replace(column, categories=None) for column in self.takes)
+        for signature in (self, msgspec.structs.replace(self, takes=bare, example={})):
+            data = msgspec.json.encode(signature)
+            if len(data) <= MOST_BYTES:
+                return data
+        return None
+
+
+def signature_in(data: bytes | None) -> Signature | None:
+    """Return the signature that `encoded` made these bytes of. Return None if there are none, or if this release can't
+    read them."""
+    if data is None:
+        return None
+    try:
+        found = msgspec.json.decode(data, type=Signature)
+    except UNREADABLE:
+        return None
+    return found if found.form <= Signature.FORM else None

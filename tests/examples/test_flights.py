@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 import pytest
+from blake3 import blake3
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 sys.path.insert(0, str(EXAMPLE))  # as a project's own folder is on the path when its pipelines run
@@ -338,6 +339,28 @@ def states(run: dict[str, Any]) -> dict[str, str]:
     return {task["name"]: task["state"] for task in run["tasks"]}
 
 
+def digest_of_predict(project: Path, folder: Path) -> str:
+    """Score December by `headrace predict`, arrange the answers as the task `score` does, and return the digest of the
+    file that the task would have made of them."""
+    headrace(project, "register", "latest", "choose", "--model", "delays")
+    headrace(project, "get", "latest", "features", "--to", str(folder / "features.arrow"))
+    with pa.memory_map(str(folder / "features.arrow")) as file:
+        december = learning.of_months(pa.ipc.open_file(file).read_all(), range(12, 13))
+    with pa.ipc.new_file(folder / "rows.arrow", december.schema) as writer:
+        writer.write_table(december)
+    done = headrace(
+        project, "predict", "delays", "--rows", str(folder / "rows.arrow"), "--to", str(folder / "out.arrow"), "--json"
+    )
+    assert (done["rows"], done["signature"]) == (28_135, True)
+    with pa.memory_map(str(folder / "out.arrow")) as file:
+        answers = pa.ipc.open_file(file).read_all()
+    columns = ["carrier", "flight", "tailnum", "origin", "dest", "scheduled_dep", "predicted_at"]
+    scored = answers.select(columns).append_column("late_probability", answers["predicted_1"])
+    whole = scored.append_column("seen", [pa.repeat(False, len(scored))])
+    parquet.write_table(whole.replace_schema_metadata(december.schema.metadata), folder / "again.parquet")
+    return blake3((folder / "again.parquet").read_bytes()).hexdigest()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_pipeline_runs_and_after_that_only_what_an_edit_reaches(tmp_path: Path) -> None:
@@ -352,6 +375,7 @@ def test_the_pipeline_runs_and_after_that_only_what_an_edit_reaches(tmp_path: Pa
     assert {"fit[num_leaves=15]", "choose", "classification", "score"} <= first.keys()
     headrace(project, "get", "latest", "score", "--to", str(tmp_path / "december.parquet"))
     assert parquet.read_table(tmp_path / "december.parquet").num_rows == 28_135
+    assert digest_of_predict(project, tmp_path) == blake3((tmp_path / "december.parquet").read_bytes()).hexdigest()
 
     assert set(states(headrace(project, "run", "flights", "--month", "12", "--json")).values()) == {"reused"}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import SourceError, UsageError
+from headrace.errors import UsageError
 from headrace.inspect.get.get import find
-from headrace.inspect.get.table_file import SUFFIXES, as_table
+from headrace.inspect.get.table_file import as_table
+from headrace.operate.table_in_file import table_in
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref
@@ -40,25 +40,8 @@ def draft_from_file(path: Path) -> str:
         UsageError: the file can't be read, or isn't a table.
     """
     from headrace.stages.ingest._check.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
-    from headrace.stages.ingest._files.formats import Source, format_of, read_table  # noqa: PLC0415  as above
 
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
-    form = "jsonl" if suffix == ".json" and not _is_list(path) else format_of(path.name)
-    try:
-        table = read_table(Source(str(path), lambda: path.open("rb")), form)
-    except SourceError as error:
-        raise UsageError(error.message, hint="give a complete file whose content fits its suffix") from error
-    return draft(table, path.stem)
-
-
-def _is_list(path: Path) -> bool:
-    """Return whether a JSON file holds one list, as `headrace get --to rows.json` writes it. Other files have one row
-    on each line."""
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
-    return False
+    return draft(table_in(path), path.stem)
 
 
 def _no_table(ref: Ref, what: str) -> UsageError:

@@ -223,6 +223,44 @@ def both() -> None:
         assert [(each.task, each.last) for each in views.metrics()] == [("fit", 4.0)]
 
 
+def test_what_was_deleted_with_the_run_that_logged_it_is_said_to_be(shell: Shell) -> None:
+    shell.write(
+        "pipelines.py",
+        """
+import headrace as hr
+
+@hr.stage
+def fit() -> int:
+    hr.log("loss", 2.0, 0)
+    hr.log("loss", 1.0, 1)
+    hr.log("note", "what came of it")
+    return 1
+
+@hr.stage
+def judge(found: int, scale: int) -> int:
+    return found * scale
+
+@hr.pipeline
+def flow(scale: int = 1) -> None:
+    judge(fit(), scale)
+""",
+    )
+    made = shell("run", "flow", "--json").json["run"]
+    assert shell("run", "flow", "--scale", "2").code == 0
+    assert "--logged note` gives the whole text" in shell("show", "latest").err
+    assert shell("gc", "--keep-runs", "1").code == 0
+    shown = shell("show", "latest")
+    assert f"deleted with run {made}" in shown.out
+    assert "--logged" not in shown.err
+    for name in ("loss", "note"):
+        lost = shell("get", "latest", "fit", "--logged", name)
+        assert lost.code == 2
+        assert (
+            f"`fit` was reused from run `{made}`; what it logged there as `{name}` was deleted with that run"
+            in lost.err
+        )
+
+
 def test_a_process_that_outlives_its_attempt_is_not_taken_for_the_next_one(shell: Shell) -> None:
     assert run(shell, "leaves") == {"mine": [(0, 1.0)]}
 

@@ -52,26 +52,28 @@ def _say_numbers(views: Views, run: str, found: Sequence[MetricView], *, every: 
 
 def _say_shown(views: Views, run: str, *, every: bool) -> None:
     """Print the names under which texts and figures were logged. Beside the name of texts, also print the beginning of
-    the last text."""
+    the last text. If they were deleted with the run that logged them, say so."""
     found = [metric for metric in views.metrics(run, kind=None) if metric.kind != "number"]
     if not found:
         return
-    last = {(each.task, each.name): each for each in views.texts(run)}
+    last = {(each.task, each.name): each for each in (*views.texts(run), *views.figures(run))}
     shown = found if every else found[:SHOWN]
     rows: list[list[Cell]] = []
     for metric in shown:
-        text = last.get((metric.task, metric.name)) if metric.kind == "text" else None
+        kept = last.get((metric.task, metric.name))
+        words = f"deleted with run {metric.run}" if kept is None else _begin(kept) if metric.kind == "text" else ""
         step, count = f"{metric.last_step:,}", f"{metric.count:,}"
-        rows.append([metric.task, metric.name, metric.kind, step, count, ("" if text is None else _begin(text), "dim")])
+        rows.append([metric.task, metric.name, metric.kind, step, count, (words, "dim")])
     say()
     heads = ["task", "logged", "kind", "step", "times", "last"]
     for line in table(heads, rows, numbers=(3, 4), spare=("times", "step")):
         say_styled(line)
     if len(shown) < len(found):
         tell(f"{len(found) - len(shown)} more texts and figures: `headrace show {run} --tasks`", label="hint:")
-    first = found[0]
-    words = shlex.join(["headrace", "get", run, first.task, "--logged", first.name])
-    tell(f"`{words}` gives the whole {first.kind}", label="hint:")
+    first = next((metric for metric in found if (metric.task, metric.name) in last), None)
+    if first is not None:
+        command = shlex.join(["headrace", "get", run, first.task, "--logged", first.name])
+        tell(f"`{command}` gives the whole {first.kind}", label="hint:")
 
 
 def _begin(text: ShownView) -> str:

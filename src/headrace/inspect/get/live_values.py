@@ -38,7 +38,14 @@ def get_logged(project: Project, run: str, task: str, name: str, step: int | Non
 
 
 def _nothing(views: Views, run: str, task: str, name: str) -> NotFoundError:
-    names = list(dict.fromkeys(each.name for each in views.metrics(run, kind=None) if each.task == task))
+    metrics = [each for each in views.metrics(run, kind=None) if each.task == task]
+    lost = next((each for each in metrics if each.name == name), None)
+    if lost is not None:
+        return NotFoundError(
+            f"`{task}` was reused from run `{lost.run}`; what it logged there as `{name}` was deleted with that run",
+            hint="`headrace show` still has the last and the best value of numbers; the rest may be in a backup",
+        )
+    names = list(dict.fromkeys(each.name for each in metrics))
     hint = f"it has logged {listed(names)}" if names else "it has logged nothing; `hr.log(name, value)` logs a value"
     return NotFoundError(f"`{task}` has logged no `{name}`", hint=hint)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 
 from tests.cli.conftest import Result, Shell
@@ -17,6 +19,10 @@ def test_a_laptop_is_well(project: Shell) -> None:
     done = project("doctor", "--json")
     assert done.code == 0
     assert {"ledger", "store", "pool local", "locks", "clock"} <= {each["about"] for each in done.json["findings"]}
+    project("run", "good")
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    told = finding(project("doctor", "--json"), "ledger")["found"]
+    assert told.endswith(f"you are recorded as the operating system's user `{me}`, and nothing checks that")
 
 
 def test_a_pipelines_file_that_is_no_python_is_wrong_and_one_that_was_only_read_is_said_to_be(project: Shell) -> None:
@@ -38,6 +44,7 @@ def test_a_server_and_a_bucket_are_reached_written_and_timed(project: Shell, pos
     assert done.code == 0, done.out
     ledger, store = finding(done, "ledger"), finding(done, "store")
     assert re.match(r"PostgreSQL \d+.*, no runs in .*; answers in [\d.]+ ms, commits in [\d.]+ ms", ledger["found"])
+    assert ledger["found"].endswith("you are recorded as the role that logged in, `postgres`")
     assert "8.0 MiB written in" in store["found"]
 
 

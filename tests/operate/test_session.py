@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.ledger.database.sqlite import os_user
 from headrace.operate import session
 from headrace.operate.progress.observer import NoObserver
 from headrace.project.project import load
@@ -32,7 +33,7 @@ def test_a_cancel_that_comes_while_a_run_is_taken_over_is_obeyed(
         """Cancels the run as soon as it is taken, seconds before its driver begins."""
 
         def opened(self, run_id: str) -> None:
-            assert session.cancel(project, run_id, by="ann") == f"run {run_id} was told to end"
+            assert session.cancel(project, run_id) == f"run {run_id} was told to end"
 
     with lent(tmp_path) as shell:
         shell.write("pipelines.py", FLOW)
@@ -40,7 +41,7 @@ def test_a_cancel_that_comes_while_a_run_is_taken_over_is_obeyed(
         monkeypatch.chdir(tmp_path)
         project = load()
         ended = session.resume(project, "latest", observer=Cancelling())
-        assert (ended.state, ended.why) == ("cancelled", "cancelled by ann")
+        assert (ended.state, ended.why) == ("cancelled", f"cancelled by {os_user()}")
 
 
 def test_a_cancel_that_was_meant_for_a_dead_driver_is_dropped_and_told(

@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import count
 
 from headrace.errors import LeaseHeld, NotFoundError
@@ -69,6 +70,13 @@ class Ledger:
     def name(self) -> str:
         """The ledger's address to show to people, without a password."""
         return self._db.name
+
+    @cached_property
+    def user(self) -> str:
+        """Who gives commands here, as events, moves of aliases and signals record it: on a server, the role that logged
+        in; otherwise the operating system's user."""
+        with self._db.troubles():
+            return self._db.user()
 
     @property
     def leases(self) -> Leases:

@@ -19,7 +19,7 @@ from headrace.inspect.views import CursorView, Views, read
 from headrace.ledger import cursors
 from headrace.ledger.views.query import near
 from headrace.project.project import Project
-from headrace.project.state import open_ledger, open_store, reading_store, user
+from headrace.project.state import open_ledger, open_store, reading_store
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance
 from headrace.stages.ingest.cursor import reached
@@ -101,11 +101,13 @@ def rewind(project: Project, name: str, *, to: str | None = None, version: int =
         ref = value.value
     else:
         ref = _saved(project, value)
-    after = replace(newest, version=newest.version + 1, value=ref, run=None, task=None, by=user(), at=None, kept=True)
-    done = Rewound(before=_shown(newest, load), after=_shown(after, load))
+    with open_ledger(project) as ledger:
+        by = ledger.user
+        after = replace(newest, version=newest.version + 1, value=ref, run=None, task=None, by=by, at=None, kept=True)
+        done = Rewound(before=_shown(newest, load), after=_shown(after, load))
+        if not dry_run:
+            cursors.advance(ledger, Advance(name, newest.version, ref), by=by)
     if not dry_run:
-        with open_ledger(project) as ledger:
-            cursors.advance(ledger, Advance(name, newest.version, ref), by=user())
         # The cursor is set already. If the new version can't be read, the only effect is that its time isn't shown.
         with suppress(LedgerError), read(project) as views:
             at = next(each.at for each in views.cursors(name) if each.version == after.version)

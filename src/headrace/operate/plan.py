@@ -24,7 +24,7 @@ from headrace.plan.needs import check_policy
 from headrace.plan.planner import Planner
 from headrace.plan.times import Beside
 from headrace.project.project import Project
-from headrace.project.state import open_ledger, open_store, user, views
+from headrace.project.state import open_ledger, open_store, views
 from headrace.report.measures import amount_text, seconds_text, usd_text
 from headrace.run.driver.regions import Places
 from headrace.run.driver.tracer import refusal
@@ -64,7 +64,7 @@ def plan(
         RefusedError: no pool can hold one of its tasks.
     """
     name, files = named(project, pipeline)
-    with open_ledger(project) as ledger, ledger.open_run(name, holder=user()) as lease:
+    with open_ledger(project) as ledger, ledger.open_run(name, holder=ledger.user) as lease:
         pool = project.pool(policy.pool)
         store = open_store(project, pool.region)
         bundle = make_bundle(project, store)

@@ -26,7 +26,7 @@ from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.operate.progress.wait_notice import looking_out
 from headrace.plan.resolve import LABELS
 from headrace.project.project import Project
-from headrace.project.state import open_ledger, open_store, user, views
+from headrace.project.state import open_ledger, open_store, views
 from headrace.run.driver.driver import Driver
 from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
 from headrace.run.machine.machine import Machine
@@ -87,7 +87,7 @@ def resume(
     """
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)
-        with ledger.take(run_id, holder=user()) as lease:
+        with ledger.take(run_id, holder=ledger.user) as lease:
             stale = lease.inbox()  # what comes from now on is meant for this driver
             machine = replay(lease)
             if new_code:
@@ -99,7 +99,7 @@ def resume(
             store = open_store(project, place.region)
             observer.opened(run_id)
             clock = SystemClock()
-            events: list[Event] = [_taken(lease, place, again=not new_code)]
+            events: list[Event] = [_taken(lease, place, ledger.user, again=not new_code)]
             bundle = make_bundle(project, store) if new_code else machine.bundle
             assert bundle is not None
             bring_bundle(project, bundle, store)
@@ -121,15 +121,15 @@ def resume(
             return Ended(run_id, closed.state, closed.why)
 
 
-def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
+def cancel(project: Project, run_id: str, *, now: bool = False) -> str:
     """Cancel a run, and return a line that says what was done.
 
     A live driver is told to end the run. If the run has no live driver, this process takes the lease and ends the run.
-    With `now`, running attempts are ended at once. `by` is the person who cancels, by default the system's user.
+    With `now`, running attempts are ended at once.
     """
     run_id = _full_id(project, run_id)
-    by = by or user()
     with open_ledger(project) as ledger:
+        by = ledger.user
         try:
             with ledger.take(run_id, holder=by) as lease:
                 stale = lease.inbox()
@@ -154,18 +154,16 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
             return f"run {run_id} was told to end{' at once' if now else ''}"
 
 
-def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
+def stop(project: Project, run_id: str, task: str) -> str:
     """Ask the attempt of a running task to end early with the result that it has by then. Return a line that says what
     was done.
 
-    For a mapped task, the attempts of all running elements are asked. `by` is the person who asks, by default the
-    system's user.
+    For a mapped task, the attempts of all running elements are asked.
 
     Raises:
         NotFoundError: there is no such run or task.
         UsageError: the task isn't running.
     """
-    by = by or user()
     with views(project) as found:
         run_id = found.find(run_id).run
         state = found.task(run_id, task).state
@@ -176,7 +174,7 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
                 f"task `{task}` of run `{run_id}` isn't running" + ("" if running else f": it {in_words(state)}"),
                 hint=f"`headrace show {run_id}` shows which tasks are running",
             )
-        ledger.signal(run_id, "stop", by=by, body=task)
+        ledger.signal(run_id, "stop", by=ledger.user, body=task)
     return (
         f"`{task}` of run {run_id} was told to stop; it stops when its stage next checks for this, and goes on if the"
         " stage never checks"
@@ -214,7 +212,7 @@ def drive(
         store = open_store(project, place.region)
         bundle = make_bundle(project, store)
         clock = SystemClock()
-        with ledger.open_run(name, holder=user()) as lease:
+        with ledger.open_run(name, holder=ledger.user) as lease:
             opened = Opened(
                 pipeline=name,
                 files=files,
@@ -222,20 +220,20 @@ def drive(
                 at=clock.now(),
                 params=tuple(params.items()),
                 policy=policy,
-                user=user(),
+                user=ledger.user,
                 labels=LABELS,
             )
             with _driver(project, place, lease, Machine(), store, bundle, observer, opens_s=opens_s) as driver:
-                driver.open([opened, _taken(lease, place)])
+                driver.open([opened, _taken(lease, place, ledger.user)])
                 driver.trace()
                 closed = driver.drive()
             return Ended(lease.run, closed.state, closed.why)
 
 
-def _taken(lease: RunLedger, pool: Pool, by: str = "", *, again: bool = False) -> Taken:
-    """Return the event which records that this driver has taken the run, and in which pool the run goes on."""
+def _taken(lease: RunLedger, pool: Pool, by: str, *, again: bool = False) -> Taken:
+    """Return the event which records that this driver has taken the run for `by`, and in which pool the run goes on."""
     now = SystemClock().now()
-    return Taken(lease.epoch, by or user(), now, again=again, pool=pool.name, region=pool.region)
+    return Taken(lease.epoch, by, now, again=again, pool=pool.name, region=pool.region)
 
 
 def _pool_of(project: Project, machine: Machine, wanted: str | None) -> Pool:

@@ -21,7 +21,7 @@ from headrace.inspect.views import VersionView, Views, read
 from headrace.ledger import registry
 from headrace.ledger.views.lineage import Lineage
 from headrace.project.project import Project
-from headrace.project.state import open_ledger, reading_store, user
+from headrace.project.state import open_ledger, reading_store
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import PREPARATION, Register, unlike
 from headrace.spec.report import Report
@@ -166,7 +166,7 @@ def register(
             preparation=wanted.preparation,
         )
         number = registry.register(
-            ledger, request, by=user(), origin=wanted.origin, why=why, is_forced=forced is not None
+            ledger, request, by=ledger.user, origin=wanted.origin, why=why, is_forced=forced is not None
         )
     known = Version(
         kind=kind,
@@ -180,7 +180,7 @@ def register(
         task=None,
         origin=wanted.origin,
         at=time.time(),
-        by=user(),
+        by=ledger.user,
         note=note,
         passed=None,
         verdict="",
@@ -243,10 +243,12 @@ def point(
     )
     with open_ledger(project) as ledger:
         if remove:
-            registry.unpoint(ledger, version.kind, version.name, alias, by=user(), why=why)
+            registry.unpoint(ledger, version.kind, version.name, alias, by=ledger.user, why=why)
         else:
             of, number = version.name, version.version
-            registry.point(ledger, version.kind, of, alias, number, by=user(), why=why, is_forced=forced is not None)
+            registry.point(
+                ledger, version.kind, of, alias, number, by=ledger.user, why=why, is_forced=forced is not None
+            )
     return _as_it_is(project, known)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 
 from headrace.ledger.database.address import is_shared, unknown
@@ -87,11 +85,3 @@ def reading_store(project: Project) -> Store:
     """Return one store that reads each blob from whichever region's store has it."""
     regions = stores(project)
     return Everywhere(tuple(regions.values())) if len(regions) > 1 else regions[HOME]
-
-
-def user() -> str:
-    """Return the name of the operating system's user, which is recorded as the person who gives commands."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"

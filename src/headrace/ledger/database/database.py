@@ -97,6 +97,9 @@ class Database(Protocol):
     def is_there(self) -> bool:
         """Return whether the database still exists: False if its file was removed while the connection was open."""
 
+    def user(self) -> str:
+        """Return who this process is: on a server, the role that logged in; otherwise the operating system's user."""
+
     def now(self) -> float:
         """Return the time in Unix seconds by the server's clock, or by this machine's clock if there is no server."""
 

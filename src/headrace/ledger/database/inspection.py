@@ -22,13 +22,14 @@ extract(epoch FROM clock_timestamp())::double precision
 
 class Inspected(Struct, frozen=True, kw_only=True):
     """Measurements of a ledger's server. `offset_s` is how many seconds the server's clock is ahead of this
-    machine's."""
+    machine's. `user` is the role that logged in."""
 
     version: str
     bytes: int
     round_trip_s: float
     commit_s: float
     offset_s: float
+    user: str
 
 
 def inspect(address: Address, *, project: str = "") -> Inspected:
@@ -56,4 +57,5 @@ def inspect(address: Address, *, project: str = "") -> Inspected:
             round_trip_s=trip,
             commit_s=sorted(commits)[len(commits) // 2],
             offset_s=offset - trip / 2,
+            user=db.user(),
         )

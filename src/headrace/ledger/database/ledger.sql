@@ -994,6 +994,11 @@ SELECT pg_terminate_backend(pg_locks.pid) FROM leases
     JOIN pg_locks ON pg_locks.locktype = 'transactionid' AND pg_locks.transactionid = leases.xmax AND pg_locks.granted
 WHERE leases.expires < clock_timestamp() - make_interval(secs => :age_s) AND leases.name = :name
 
+--- speaker (postgresql)
+-- The role that logged in. `current_user` would be the role that a client has chosen (`SET ROLE`), or that the settings
+-- of the login role choose: often a team's role, which says nothing about who speaks.
+SELECT CAST(session_user AS TEXT)
+
 --- clock (postgresql)
 -- The server's time, in Unix seconds.
 SELECT CAST(EXTRACT(epoch FROM clock_timestamp()) AS FLOAT)

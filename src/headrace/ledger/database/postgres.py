@@ -171,6 +171,11 @@ class PostgresDatabase:
         """Return True without a check: if the tables were dropped, the next statement raises an error."""
         return True
 
+    def user(self) -> str:
+        """Return the name of the role that logged in. It stays the same after `SET ROLE`."""
+        found: str = self.execute(self.sql.SPEAKER).fetchone()[0]  # type: ignore[index]
+        return found
+
     def now(self) -> float:
         """Return the server's time (Unix seconds)."""
         found: float = self.execute(self.sql.CLOCK).fetchone()[0]  # type: ignore[index]

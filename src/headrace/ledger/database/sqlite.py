@@ -7,6 +7,7 @@ and SQLAlchemy and Alembic are imported only to migrate an older ledger.
 from __future__ import annotations
 
 import os
+import pwd
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,10 @@ class SqliteDatabase:
     def is_there(self) -> bool:
         """Return whether the file still exists. What is written to a removed file that is still open would be lost."""
         return self.path.exists()
+
+    def user(self) -> str:
+        """Return the name of the operating system's user."""
+        return os_user()
 
     def now(self) -> float:
         """Return this machine's time, in Unix seconds."""
@@ -393,3 +398,11 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def os_user() -> str:
+    """Return the name of the operating system's user that this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # as in a container, for a number that has no name there
+        return f"uid {os.geteuid()}"

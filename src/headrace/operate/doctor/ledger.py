@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from headrace.inspect.views import read
+from headrace.ledger.database.sqlite import os_user
 from headrace.operate.doctor.finding import SKEW_S, Answer
 from headrace.project.project import Project
 from headrace.project.state import inspect_ledger, ledger_is_shared, ledger_path
@@ -31,7 +32,8 @@ def _server(project: Project) -> Answer:
     seen = inspect_ledger(project)
     found = (
         f"PostgreSQL {seen.version.split()[0]}, {_runs(project)} in {bytes_text(seen.bytes)}; answers in "
-        f"{seen.round_trip_s * 1000:.1f} ms, commits in {seen.commit_s * 1000:.1f} ms"
+        f"{seen.round_trip_s * 1000:.1f} ms, commits in {seen.commit_s * 1000:.1f} ms; you are recorded as the role"
+        f" that logged in, `{seen.user}`"
     )
     if abs(seen.offset_s) > SKEW_S:
         clock = f"its clock is {seconds_text(abs(seen.offset_s))} {'ahead' if seen.offset_s > 0 else 'behind'}"
@@ -46,7 +48,8 @@ def _file(project: Project) -> Answer:
     file = ledger_path(project)
     if not file.exists():
         return "well", "none yet; the first run makes it", None
-    return "well", f"{_runs(project)} in {bytes_text(file.stat().st_size)}", None
+    who = f"you are recorded as the operating system's user `{os_user()}`, and nothing checks that"
+    return "well", f"{_runs(project)} in {bytes_text(file.stat().st_size)}; {who}", None
 
 
 def _runs(project: Project) -> str:

@@ -281,7 +281,7 @@ def test_the_command_line_registers_points_and_removes(views: TrackingViews, she
         for _ in range(2):
             assert register(ledger, Register("model", "delays", out, note="by hand"), by="ada", origin="hi.txt") == 3
         point(ledger, "model", "delays", "staging", 3, by="ada")
-        unpoint(ledger, "model", "delays", "production")
+        unpoint(ledger, "model", "delays", "production", by="ada")
         with pytest.raises(NotFoundError, match="has no version 9"):
             point(ledger, "model", "delays", "staging", 9, by="ada")
         with pytest.raises(UsageError, match="an alias can't be called `3`"):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.ledger.samples import open_ledger
 
 PIPELINES = """
 import time
@@ -122,3 +123,26 @@ def test_boosting_that_is_told_to_stop_gives_its_trees(empty: Shell, valid: str,
     assert empty("get", "latest", "count", "--to", "count.json").code == 0
     rounds, *same = json.loads((empty.folder / "count.json").read_text())
     assert same == [rounds, rounds]
+
+
+def test_a_signal_of_a_newer_release_is_kept_and_told_and_one_beside_it_is_obeyed(empty: Shell) -> None:
+    empty.write("headrace.toml", '[log]\nfile = "run.log"\n')
+    empty.write("pipelines.py", PIPELINES)
+    with empty.start("run", "trains", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        patience = time.monotonic() + 60.0
+        while not (empty.folder / "begun").exists():
+            assert time.monotonic() < patience
+            time.sleep(0.02)
+        (shown,) = empty("runs", "--json").json["runs"]
+        with open_ledger(empty.folder / ".headrace") as ledger:
+            ledger.signal(shown["run"], "pause", by="eve", body="until noon")
+        assert empty("stop", "latest", "fit").code == 0
+        _, said = run.communicate(timeout=60.0)
+    assert run.returncode == 0
+    told = "the signal `pause` by eve is kept: this Headrace doesn't know it"
+    assert told in said.decode()
+    assert told in (empty.folder / "run.log").read_text()
+    assert b"`fit` was told to stop by " in said
+    assert "holds the signal `pause` by eve (" in empty("show").out
+    (held,) = empty("show", "--json").json["held_signals"]
+    assert (held["kind"], held["by"]) == ("pause", "eve")

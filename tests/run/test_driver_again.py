@@ -11,6 +11,7 @@ from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.behaviour import Behaviour, Wait, tracing
 from headrace.errors import LeaseLost, LedgerError
 from headrace.plan.reuse import NEW
+from headrace.run.driver.inbox import KINDS, Kind
 from headrace.run.events import (
     Cancelled,
     Closed,
@@ -22,7 +23,7 @@ from headrace.run.events import (
     Taken,
     decode_event,
 )
-from headrace.run.ports import Alive, Batch, Heard
+from headrace.run.ports import KNOWN_SIGNALS, Alive, Batch, Heard
 from headrace.run.wire import Do
 from headrace.spec.code import Code
 from headrace.spec.graph import Const
@@ -212,6 +213,59 @@ def test_a_signal_that_comes_while_a_run_is_taken_over_is_obeyed() -> None:
     driver.open([Taken(2, "me", 0.0, again=True)], stale)
     assert driver.drive().state == "cancelled"
     assert bed.run.record.inbox == []
+
+
+def test_a_signal_of_an_unknown_kind_is_kept_and_told_once_and_one_beside_it_is_obeyed() -> None:
+    bed = Bed(gives, chain(2))
+    notes: list[str] = []
+    driver = bed.driver(note=notes.append)
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    bed.ledger.signal("run-1", "pause", by="eve", body="until noon")
+    until(driver, bed, lambda: bool(notes))
+    bed.ledger.signal("run-1", "pause", by="bob")
+    bed.ledger.signal("run-1", "cancel", by="ann")
+    assert driver.drive().state == "cancelled"
+    assert [(each.kind, each.by, each.body) for each in bed.run.record.inbox] == [
+        ("pause", "eve", "until noon"),
+        ("pause", "bob", ""),
+    ]
+    assert notes == [
+        f"the signal `pause` by {who} is kept: this Headrace doesn't know it. `headrace resume` by the release that"
+        " sent it obeys it"
+        for who in ("eve", "bob")
+    ]
+
+
+def test_a_driver_that_knows_a_signal_which_an_earlier_one_kept_obeys_it_unless_it_was_meant_for_that_one() -> None:
+    bed = Bed(gives, chain(2))
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    bed.ledger.signal("run-1", "approve", by="eve", body="fit")
+    bed.ledger.signal("run-1", "nudge", by="bob")
+    until(driver, bed, lambda: bool(bed.events(Succeeded)))
+    assert len(bed.run.record.inbox) == 2
+    bed.take()
+    obeyed: list[tuple[str, str, str]] = []
+    approve, nudge = (
+        Kind(
+            lambda _, signal: obeyed.append((signal.kind, signal.by, signal.body)),
+            lambda signal: f"`headrace {signal.kind}` by {signal.by}",
+            outlives=outlives,
+        )
+        for outlives in (True, False)
+    )
+    notes: list[str] = []
+    driver = bed.driver(note=notes.append, signals={**KINDS, "approve": approve, "nudge": nudge})
+    driver.adopt()
+    driver.open([Taken(2, "me", 0.0, again=True)], bed.run.inbox())
+    assert driver.drive().state == "succeeded"
+    assert obeyed == [("approve", "eve", "fit")]
+    assert bed.run.record.inbox == []
+    assert notes == ["`headrace nudge` by bob has no effect: it was meant for an earlier driver of this run"]
+
+
+def test_the_kinds_that_a_driver_knows_are_those_that_views_know() -> None:
+    assert set(KINDS) == KNOWN_SIGNALS
 
 
 def test_no_two_drivers_of_a_run_number_their_workers_alike() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.inspect.metrics.curves import with_metrics
 from headrace.inspect.passed import may_have_failed_gates
-from headrace.inspect.views import RunView, Views, up_to_now
+from headrace.inspect.views import RunView, SignalView, Views, up_to_now
 from headrace.inspect.warnings import Warned, all_warnings
 from headrace.project.project import Project
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 class RunObject(RunView, frozen=True, kw_only=True):
-    """A run, with the warnings and metrics of its tasks, and with its gates that have a false value."""
+    """A run, with the signals that it holds because this release doesn't know them, with the warnings and metrics of
+    its tasks, and with its gates that have a false value."""
 
+    held_signals: tuple[SignalView, ...] = ()
     warnings: tuple[Warned, ...] = ()
     gates: tuple[Held, ...] = ()
 
@@ -32,6 +34,7 @@ def run_object(project: Project, views: Views, name: str | None) -> RunObject:
     fields["tasks"] = with_metrics(view.tasks or (), views.metrics(view.run))
     return RunObject(
         **fields,
+        held_signals=tuple(views.held_signals(view.run)),
         warnings=all_warnings(views, view.run),
         gates=gates_that_refused(project, views, view.run),
     )

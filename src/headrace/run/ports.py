@@ -138,11 +138,19 @@ class Earlier(Struct, frozen=True, kw_only=True):
     inputs: bytes
 
 
+KNOWN_SIGNALS = frozenset({"cancel", "stop"})
+"""The kinds of signals that this release knows. A signal of another kind stays in the inbox, for a driver of a release
+that knows it."""
+
+
 class Signal(Struct, frozen=True, kw_only=True):
-    """A request to a run from outside. `by` is the user who made it. For a `stop`, `body` holds the name of a task."""
+    """A request to a run from outside. `by` is the user who made it. For a `stop`, `body` holds the name of a task.
+
+    `kind` may be a kind that only a newer release knows: see `KNOWN_SIGNALS`.
+    """
 
     id: int
-    kind: Literal["cancel", "stop", "approve"]
+    kind: str
     by: str
     body: str = ""
 

@@ -68,7 +68,7 @@ class MemoryLedger:
     def signal(self, run: str, kind: str, *, by: str = "somebody", body: str = "") -> None:
         """Put a signal in a run's inbox."""
         self._signals += 1
-        self.runs[run].inbox.append(Signal(id=self._signals, kind=kind, by=by, body=body))  # type: ignore[arg-type]
+        self.runs[run].inbox.append(Signal(id=self._signals, kind=kind, by=by, body=body))
 
     def advance(self, wanted: Advance) -> None:
         """Set the next value of a cursor, outside of runs. The cursor's latest version must still be `wanted.version`.

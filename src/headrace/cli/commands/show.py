@@ -85,6 +85,10 @@ def _say_head(views: Views, run: RunView) -> None:
     say("  ".join(fact for fact in facts if fact), "dim")
     if run.why:
         say(run.why)
+    for each in views.held_signals(run.run):
+        when = f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}"
+        told = f"holds the signal `{each.kind:.40}` by {each.by:.40} ({when}), which this Headrace doesn't know:"
+        say(printable(f"{told} `headrace resume {run.run}` by the release that sent it obeys it"), "yellow")
     say()
 
 

@@ -103,6 +103,14 @@ class StageLine(Struct, frozen=True, kw_only=True):
     attempts: int
 
 
+class SignalView(Struct, frozen=True, kw_only=True):
+    """A signal that a run holds: its kind, the user who sent it, and when (Unix seconds)."""
+
+    kind: str
+    by: str
+    at: float
+
+
 class AttemptView(Struct, frozen=True, kw_only=True):
     """One attempt of a task: its pool and why that pool was chosen, its state (`running` `succeeded` `failed`), and the
     place of its printed output (`log`)."""
@@ -173,6 +181,7 @@ def _written(ref: Ref, text: Callable[[Ref], str | None] | None) -> str | UnsetT
     return UNSET if told is None else told
 
 
+SIGNALS = Reader(SignalView)
 TASK_VIEWS = Reader(TaskView, outputs=(outputs, "out"))
 RUN_LINES = Reader(RunLine)
 STAGE_LINES = Reader(StageLine)

@@ -22,10 +22,11 @@ from headrace.ledger.database.reader import Reader
 from headrace.ledger.records import ALIASES, METRICS, VERSIONS, VersionRecord
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.ledger.views.query import near
-from headrace.ledger.views.rows import RUN_LINES, RunView
+from headrace.ledger.views.rows import RUN_LINES, SIGNALS, RunView, SignalView
 from headrace.ledger.views.views import Views, run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
 from headrace.run.events import Logged, decode_event
+from headrace.run.ports import KNOWN_SIGNALS
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import RegistryKind, wanted
 
@@ -251,6 +252,11 @@ class TrackingViews(Views):
                 if isinstance(event, Logged):
                     curves.add(event)
         return curves
+
+    def held_signals(self, name: str | None = None) -> list[SignalView]:
+        """Return the signals that a run holds because no driver of it knew their kinds, the oldest first."""
+        found = self._query.read(SIGNALS, self._sql.SIGNALS, self._query.run(name).number)
+        return [each for each in found if each.kind not in KNOWN_SIGNALS]
 
     # -- what was registered -------------------------------------------------------------------------------------
 

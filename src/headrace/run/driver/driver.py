@@ -9,7 +9,7 @@ stored has no effect.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from headrace.errors import HeadraceError, LeaseLost
 from headrace.plan.reuse import ChangedCode, ChangedGiven
@@ -17,7 +17,7 @@ from headrace.run.driver.adoption import Adoption
 from headrace.run.driver.audience import Audience, Rows, Stored
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.crew import Crew
-from headrace.run.driver.inbox import Inbox
+from headrace.run.driver.inbox import KINDS, Inbox, Kind
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.orders import Orders
 from headrace.run.driver.prober import Prober
@@ -68,6 +68,7 @@ class Driver:
       but after this many seconds at the latest. Once the run is open, an error in the pipeline fails the run instead of
       raising.
     - `run`: the name by which hints refer to the run.
+    - `signals`: the kinds of signals from outside that this driver knows.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Driver:
         timeout_s: float | None = None,
         opens_s: float = math.inf,
         run: str = "latest",
+        signals: Mapping[str, Kind] = KINDS,
     ) -> None:
         self._machine = machine
         self._ledger = ledger
@@ -144,6 +146,7 @@ class Driver:
             clock=clock,
             audience=self._audience,
             timeout_s=timeout_s,
+            kinds=signals,
         )
         self._opens_at = clock.monotonic() + opens_s
         self._looked = -beat_s
@@ -181,8 +184,8 @@ class Driver:
     def open(self, first: Iterable[Event], stale: Sequence[Signal] = ()) -> None:
         """Process the first events of this lease: `Opened` and `Taken` for a new run, `Taken` for a resumed run.
 
-        `stale` are the signals that were in the inbox when the lease was taken. They were meant for an earlier driver,
-        so they are discarded. Signals that came later are obeyed.
+        `stale` are the signals that were in the inbox when the lease was taken. Those that were meant for an earlier
+        driver are discarded. Signals that came later are obeyed.
         """
         for event in first:
             self._steps.absorb(event)

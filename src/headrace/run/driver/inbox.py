@@ -3,7 +3,8 @@ time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from headrace.errors import RefusedError, RunCancelled
 from headrace.run.driver.audience import Audience
@@ -20,10 +21,23 @@ USER = "the user"
 """Who cancels a run by an interrupt."""
 
 
+class Kind(NamedTuple):
+    """What a driver does with signals of one kind.
+
+    `obey` does what a signal asks for. `told` names the command that sent the signal. If `outlives` is False, a signal
+    is meant for the driver of the moment only. Otherwise, if no driver obeys it, the run's next driver does.
+    """
+
+    obey: Callable[[Inbox, Signal], None]
+    told: Callable[[Signal], str]
+    outlives: bool = False
+
+
 class Inbox:
     """Turns signals, interrupts and the end of the run's time into events.
 
-    `timeout_s` is the run's time limit, used instead of the limit in its policy if not None.
+    `timeout_s` is the run's time limit, used instead of the limit in its policy if not None. `kinds` are the kinds of
+    signals that this driver knows. A signal of any other kind stays in the ledger, and the user is told.
     """
 
     def __init__(
@@ -37,6 +51,7 @@ class Inbox:
         clock: Clock,
         audience: Audience,
         timeout_s: float | None,
+        kinds: Mapping[str, Kind],
     ) -> None:
         self._machine = machine
         self._ledger = ledger
@@ -46,10 +61,11 @@ class Inbox:
         self._clock = clock
         self._audience = audience
         self._timeout_s = timeout_s
+        self._kinds = kinds
         self._began = clock.monotonic()
         self._interrupts = 0
         self._heeded = 0
-        self._read: set[int] = set()  # the ledger has these signals until the next commit
+        self._read: set[int] = set()  # signals that the next commit removes, or that stay because nobody knows them
 
     @property
     def ends_at(self) -> float | None:
@@ -70,44 +86,51 @@ class Inbox:
         """Cancel the run if the user has interrupted it."""
         if self._interrupts > self._heeded:
             self._heeded = self._interrupts
-            self._cancel(USER, "interrupted", now=self._interrupts > 1)
+            self.cancel(USER, "interrupted", now=self._interrupts > 1)
 
     def watch(self, now: float) -> None:
         """Cancel the run if its time limit is reached."""
         limit = self._limit_s
         if limit is not None and now - self._began >= limit:
-            self._cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
+            self.cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
 
     def discard(self, stale: Sequence[Signal]) -> None:
-        """Remove these signals, which were meant for an earlier driver, without doing what they ask for."""
+        """Remove those of some signals that were meant for an earlier driver, without doing what they ask for."""
         for signal in stale:
-            self._absorb(signal)
-            what = f"cancel` by {signal.by}" if signal.kind == "cancel" else f"stop` of `{signal.body}` by {signal.by}"
-            self._audience.note(f"`headrace {what} has no effect: it was meant for an earlier driver of this run")
+            kind = self._kinds.get(signal.kind)
+            if kind is not None and not kind.outlives:
+                self._absorb(signal)
+                what = f"{kind.told(signal)} has no effect: it was meant for an earlier driver of this run"
+                self._audience.note(what)
 
     def read(self) -> None:
         """Do what the new signals ask for. A run that is not open yet has no signals."""
         if not self._journal.is_open:
             return
-        for signal in self._new_signals():
-            match signal.kind:
-                case "cancel":
-                    self._cancel(signal.by, f"cancelled by {signal.by}", now=signal.body == "now")
-                case "stop":
-                    self._stop(signal.by, signal.body)
+        for signal in self._ledger.inbox():
+            if signal.id in self._read:
+                continue
+            kind = self._kinds.get(signal.kind)
+            if kind is None:
+                self._hold(signal)
+            else:
+                self._absorb(signal)
+                kind.obey(self, signal)
 
-    def _new_signals(self) -> Sequence[Signal]:
-        """Return the signals that weren't read before. The next commit removes them from the ledger."""
-        found = [signal for signal in self._ledger.inbox() if signal.id not in self._read]
-        for signal in found:
-            self._absorb(signal)
-        return found
+    def _hold(self, signal: Signal) -> None:
+        """Leave a signal of an unknown kind in the ledger, and tell the user."""
+        self._read.add(signal.id)
+        self._audience.note(
+            f"the signal `{signal.kind:.40}` by {signal.by:.40} is kept: this Headrace doesn't know it."
+            " `headrace resume` by the release that sent it obeys it"
+        )
 
     def _absorb(self, signal: Signal) -> None:
+        """Have the next commit remove a signal from the ledger."""
         self._read.add(signal.id)
         self._journal.absorb(signal.id)
 
-    def _stop(self, by: str, name: str) -> None:
+    def stop(self, by: str, name: str) -> None:
         """Ask the running attempts of a task, or of a mapped task's elements, to end early."""
         for task in self._machine.running():
             if name in (task.name, task.parent and task.parent.name):
@@ -116,7 +139,8 @@ class Inbox:
                     self._courier.post(worker, Tell(task.name, task.attempt, "stop"))
                 self._audience.note(f"`{task.name}` was told to stop by {by}")
 
-    def _cancel(self, by: str, why: str, *, now: bool) -> None:
+    def cancel(self, by: str, why: str, *, now: bool) -> None:
+        """Cancel the run. With `now`, end its running attempts at once."""
         before = self._machine.cancelled
         if self._machine.closed is None and (before is None or (now and not before.now)):
             if self._journal.is_tentative:
@@ -137,3 +161,18 @@ class Inbox:
     @property
     def _limit_s(self) -> float | None:
         return self._machine.policy.timeout_s if self._timeout_s is None else self._timeout_s
+
+
+def _cancelled(inbox: Inbox, signal: Signal) -> None:
+    inbox.cancel(signal.by, f"cancelled by {signal.by}", now=signal.body == "now")
+
+
+def _stopped(inbox: Inbox, signal: Signal) -> None:
+    inbox.stop(signal.by, signal.body)
+
+
+KINDS: Mapping[str, Kind] = {
+    "cancel": Kind(_cancelled, lambda signal: f"`headrace cancel` by {signal.by}"),
+    "stop": Kind(_stopped, lambda signal: f"`headrace stop` of `{signal.body}` by {signal.by}"),
+}
+"""The kinds of signals that this release knows (`run.ports.KNOWN_SIGNALS`)."""

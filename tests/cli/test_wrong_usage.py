@@ -66,6 +66,16 @@ def test_an_unknown_task_is_told_with_the_nearest(project: Shell) -> None:
         assert "fit[depth=" in done.err.splitlines()[-1]
 
 
+def test_the_tasks_of_the_run_are_told_if_none_is_named(project: Shell) -> None:
+    for run, hint in (("nope", "--help` lists what there is"), ("latest", "the run's tasks are `")):
+        project("run", "good")
+        for command in ("explain", "debug", "stop"):
+            done = project(command, run)
+            assert done.code == 2
+            assert done.err.startswith("error: missing argument 'TASK'\nhint: ")
+            assert hint in done.err
+
+
 def test_no_project_is_told(empty: Shell) -> None:
     for words in (["run", "x"], ["plan", "x"], ["show"], ["runs"], ["gc"]):
         done = empty(*words)

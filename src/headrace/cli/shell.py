@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 
+from headrace.cli import complete
 from headrace.cli.catalogue import COMPLETE, group
 from headrace.cli.terminal import error_output, terminal
-from headrace.errors import HeadraceError, UsageError
+from headrace.errors import HeadraceError, UsageError, listed
 from headrace.operate.progress.wait_notice import looking_out
 
 _WORDS = {"a valid integer range": "a whole number", "a valid integer": "a whole number", "a valid float": "a number"}
@@ -85,6 +86,9 @@ def _wrong_usage(error: click.ClickException, *, as_json: bool) -> int:
     hint = f"`{context.command_path if context else 'headrace'} --help` lists what there is"
     for theirs, ours in _WORDS.items():
         message = message.replace(theirs, ours)
+    if isinstance(error, click.MissingParameter) and context and error.param and error.param.name == "task":
+        tasks = [found.value for found in complete.tasks(context, error.param, "")]
+        hint = f"the run's tasks are {listed(tasks)}" if tasks else hint
     if isinstance(error, click.NoSuchOption):
         message = f"there is no option `{error.option_name}`"
         if error.possibilities:

@@ -186,6 +186,16 @@ def test_a_value_of_a_csv_that_is_not_of_its_type_is_named_with_its_column_and_r
     assert found["my minutes"].null_count == 1
 
 
+@pytest.mark.parametrize("schema", [None, [("id", pa.int64())]])
+def test_a_row_of_a_csv_with_too_few_or_too_many_columns_is_named(schema: list[tuple[str, pa.DataType]] | None) -> None:
+    rows = "".join(f'{each},"a\nb",x\n' for each in range(100_000))
+    for row, count in (("7,8", 2), ("7,8,9,x", 4)):
+        write("t.csv", f"id,name,v\n{rows}{row}\n{rows}")
+        told = refused("t.csv", schema=schema)
+        assert f"`t.csv`: row 100,002 has {count} columns, not 3" in told
+        assert "must be in quotes" in told
+
+
 def test_a_file_that_has_none_of_the_columns_of_the_schema_is_refused() -> None:
     schema = pa.schema([("id", pa.int64()), ("v", pa.float64())])
     write("t.csv", "id;v\n1;2\n")

@@ -36,6 +36,7 @@ COUNTED_BYTES = 64 << 20
 _CELL = re.compile(
     r"In CSV column (`.*?`|#\d+): (?:Row #(\d+): )?CSV conversion error to (.+?): invalid value '(.*)'", re.DOTALL
 )
+_RAGGED = re.compile(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)")
 _CHANGED = re.compile(r"Column\(/(.*?)\) changed from (\S+) to (\S+) in row (\d+)")
 
 
@@ -114,7 +115,7 @@ def read_table(
             # small blocks of CSV are read by many threads; in JSON, a column's type may change between blocks
             table = read(CHUNK_BYTES if form == "csv" and line_bytes > CHUNK_BYTES else line_bytes)
         except pa.ArrowInvalid as error:
-            if _CELL.search(str(error)):
+            if _CELL.search(str(error)) or _RAGGED.search(str(error)):
                 table = read(line_bytes, use_threads=False)  # raises too, with the number of the row
             elif "straddling" in str(error) and "block_size" not in options:
                 table = read(line_bytes)  # a row is longer than a block
@@ -399,6 +400,13 @@ def _refusal(error: Exception, name: str, form: str, schema: pa.Schema | None) -
             " missing, `ingest.files` takes it in `null_values=`",
         )
     said = str(error).partition("\n")[0]
+    if (ragged := _RAGGED.search(said)) is not None:
+        row, wanted, count = ragged.groups()
+        return SourceError(
+            f"`{name}`: {f'row {int(row):,}' if row else 'a row'} has {int(count):,} columns, not {int(wanted):,}",
+            hint="correct the row: a value with the delimiter in it must be in quotes; if the file has lines before its"
+            " header, `ingest.files` takes their number in `skip_rows=`",
+        )
     if (changed := _CHANGED.search(said)) is not None:
         column, before, now, row = changed.groups()
         if schema is not None and (wanted := column.partition("/")[0]) in schema.names:

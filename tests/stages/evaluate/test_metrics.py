@@ -21,8 +21,8 @@ from headrace.stages.evaluate.metrics import binary, multiclass, numeric, textua
 from headrace.stages.evaluate.metrics.binary import BinaryPart
 from headrace.stages.evaluate.metrics.multiclass import ManyPart
 from headrace.stages.evaluate.metrics.numeric import NumericPart
+from headrace.stages.evaluate.metrics.part import Metric, resample
 from headrace.stages.evaluate.metrics.part import found as measured
-from headrace.stages.evaluate.metrics.part import resample
 from headrace.stages.evaluate.metrics.textual import TextPart
 from headrace.stages.evaluate.metrics.wording import wording
 from headrace.stages.evaluate.slices import Slice, cut
@@ -216,6 +216,55 @@ def test_the_chance_of_a_sum_has_no_jump_where_its_mean_is_0() -> None:
 def test_one_slice_of_many_stands_out_only_if_it_is_far_off() -> None:
     assert standing_out(np.array([2.2, 0.1, 0.0, -0.3]), np.ones(4), 0.95) == [False] * 4
     assert standing_out(np.array([4.0, 0.1, 0.0, -0.3]), np.ones(4), 0.95) == [True, False, False, False]
+
+
+def _marks(make: Callable[[np.ndarray, np.ndarray | None], Any], metric: Metric, slice_of: np.ndarray) -> list[bool]:
+    """Return which slices stand out, of those that could be compared."""
+    rows = len(slice_of)
+    slices = [Slice("of", str(each), np.flatnonzero(slice_of == each)) for each in np.unique(slice_of)]
+    measured = Findings(
+        [metric],
+        metric.name,
+        {"model": make(np.arange(rows), None)},
+        slices,
+        [make(each.rows, each.rows) for each in slices],
+        Resamples(rows, count=200, seed=0),
+        level=0.95,
+        least=10,
+        more={},
+    )
+    return [each["stands_out"] for each in measured.table().to_pylist() if each["stands_out"] is not None]
+
+
+@pytest.mark.parametrize("rows", [300, 500])
+def test_a_slice_of_half_of_the_rows_with_a_far_lower_auc_stands_out(rows: int) -> None:
+    found = 0
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        slice_of, true = random.integers(0, 2, rows), random.random(rows) < 0.4
+        score = 2.0 * true + random.normal(size=rows) * np.where(slice_of == 1, 6, 1.2)
+
+        def make(at: np.ndarray, own: np.ndarray | None, true: Any = true, score: Any = score) -> BinaryPart:
+            return BinaryPart(true[at], score[at], None, rows=own, probable=False)
+
+        found += all(_marks(make, binary.METRICS[0], slice_of))
+    assert found >= 7
+
+
+@pytest.mark.parametrize("slices", [2, 8])
+def test_of_slices_without_a_difference_hardly_one_stands_out(slices: int) -> None:
+    """A small slice has few large errors or none, so its replicates vary too little."""
+    marked = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        slice_of = np.minimum(random.geometric(0.3 if slices > 2 else 0.5, 300), slices)
+        error = random.normal(size=300)
+
+        def make(at: np.ndarray, own: np.ndarray | None, error: Any = error) -> NumericPart:
+            return NumericPart(np.ones(len(at)), 1 + error[at], rows=own)
+
+        marked += any(_marks(make, next(each for each in numeric.METRICS if each.name == "MAE"), slice_of))
+    assert marked <= 5
 
 
 def test_a_metric_that_many_resamples_leave_undefined_has_no_interval() -> None:

@@ -76,7 +76,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=17,
+    version=18,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",

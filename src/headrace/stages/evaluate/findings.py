@@ -202,14 +202,9 @@ class Findings:
         return Fact(name=name, value=worst.value, low=low, high=high, better="lower")
 
     def _gap_ends(self, metric: Metric, places: Sequence[int], values: Any, level: float) -> tuple[Any, str]:
-        """Return the upper end of the interval of each slice's gap. If an interval has no upper end, return the reason.
-
-        A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the other rows, and
-        these two sets are independent. So the gap's margin of error is the root of the sum of the squares of the two
-        sets' margins (Zou & Donner 2008). The slice's margin is that of the slice's own interval.
-        """
+        """Return the upper end of the interval of each slice's gap. If an interval has no upper end, return the
+        reason."""
         *sliced, whole = self.sliced(metric.name, places)
-        off = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(whole[metric.name]))
         found_high = []
         for place, value, each in zip(places, values, sliced, strict=True):
             part = self.parts[place]
@@ -217,9 +212,19 @@ class Findings:
             if low is None or high is None:
                 return None, f"for {self.slices[place].by} = {self.slices[place].name}, {why}"
             worse = high - part.point[metric.name] if metric.better == "lower" else part.point[metric.name] - low
-            rest = 1 - part.size / self.wholes[MODEL].size
-            found_high.append(value + math.hypot(rest * worse, math.sqrt(rest) * off))
+            found_high.append(value + self._margin(part, worse, whole[metric.name], level))
         return np.array(found_high), ""
+
+    def _margin(self, part: Part, own: float, whole: Any, level: float) -> float:
+        """Return the margin of error of a slice's gap. `own` is the margin of the slice's own interval, on the side of
+        interest; `whole` are the replicates of the metric on all rows.
+
+        A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the other rows, and
+        these two sets are independent. So the gap's margin of error is the root of the sum of the squares of the two
+        sets' margins (Zou & Donner 2008).
+        """
+        rest = 1 - part.size / self.wholes[MODEL].size
+        return math.hypot(rest * own, math.sqrt(rest) * _reach(level) * float(np.nanstd(whole)))
 
     def _worst(self, metric: Metric) -> str:
         places = self._large(metric.name)
@@ -240,6 +245,9 @@ class Findings:
 
         Each row has the main metric on the slice, how much worse the metric is there than on all rows, and whether the
         slice stands out, for the worse or the better. A slice whose metric has no interval isn't compared.
+
+        Replicates of a small slice vary too little, since they only know the rows that were seen. So whether a slice
+        stands out also depends on the side of its own interval on which the metric of all rows lies.
         """
         metric = next(each for each in self.metrics if each.name == self.main)
         rows: list[dict[str, Any]] = [
@@ -248,17 +256,22 @@ class Findings:
         ]
         places = self._large(self.main)
         if places and self.main in self.wholes[MODEL].point:
-            values, drawn, errors = self._gaps(metric, places)
-            spread = np.maximum(np.nanstd(drawn, axis=0), errors)
-            *sliced, _ = self.sliced(self.main, places)
+            values, drawn, _ = self._gaps(metric, places)
+            spread = np.nanstd(drawn, axis=0)
+            *sliced, whole = self.sliced(self.main, places)
             compared = []
             for order, (place, each) in enumerate(zip(places, sliced, strict=True)):
                 low, high, why = found(self.parts[place], each, metric, self.groups).interval(self.level)
-                rows[place] |= {"value": self.parts[place].point[self.main], "gap": float(values[order])}
+                point = self.parts[place].point[self.main]
+                rows[place] |= {"value": point, "gap": float(values[order])}
                 if low is None or high is None:
                     rows[place]["note"] = f"not compared: {why}"
                     continue
                 compared.append(order)
+                is_below = (values[order] > 0) == (metric.better == "higher")
+                own = high - point if is_below else point - low
+                margin = self._margin(self.parts[place], own, whole[self.main], self.level)
+                spread[order] = max(spread[order], margin / _reach(self.level))
                 gap_low, gap_high, _ = percentile(drawn[:, order], self.level)
                 rows[place] |= {"value_low": low, "value_high": high, "gap_low": gap_low, "gap_high": gap_high}
             out = standing_out(values[compared], spread[compared], self.level)
@@ -328,6 +341,11 @@ def _without_sums(part: Part, metrics: Sequence[Metric]) -> Iterator[str]:
     for metric in metrics:
         if metric.name in part.point and not isinstance(part.sums(metric.name), Ratio):
             yield metric.name
+
+
+def _reach(level: float) -> float:
+    """Return how many standard errors an interval reaches to each side."""
+    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def _absent(metric: str, other: str, _level: float) -> Fact:

@@ -74,8 +74,9 @@ def _metrics(metrics: Sequence[Metric], names: Sequence[str], count: int) -> Ite
         f"Differences are relative to {names[0]}. Of logged numbers, the last value is shown, and the best if it "
         "differs. Brackets after a difference are its own interval, from the same resamples of the rows that both runs "
         "judged. A difference is clear if its interval excludes zero. Without one, it is clear if the intervals of the "
-        "two runs do not overlap. If the runs judged different rows, nothing is called better: the difference may come "
-        "from the rows.",
+        "two runs do not overlap. If two evaluations judged different rows, no number in their reports is called "
+        "better or worse: the difference may come from the rows. Numbers that other tasks logged may be from "
+        "different rows too, which Headrace can't know.",
         class_="note",
     )
     if count > len(metrics):

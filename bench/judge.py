@@ -27,14 +27,15 @@ BAR_S = 3.0
 
 def rows(folder: Path, rounds: int) -> Iterator[Row]:  # noqa: ARG001  it keeps nothing
     """Measure the judge and what the model takes alone, in turns."""
-    from headrace.stages import evaluate  # noqa: PLC0415  an optional library's
-    from headrace.stages.evaluate.predictions import frame_of  # noqa: PLC0415
+    from headrace.models.hints import text_columns  # noqa: PLC0415  an optional library's
+    from headrace.stages import evaluate  # noqa: PLC0415
     from headrace.stages.train import lightgbm  # noqa: PLC0415
 
     parameters = {"objective": "binary", "verbose": -1, "seed": 1, "num_threads": 1}
     model = lightgbm(parameters, people(LEARNED, 1), target="rich", num_boost_round=100).model
     table = people(ROWS, 2)
-    frame = frame_of(model, table, model.feature_name())
+    frame = table.select(model.feature_name()).to_pandas()
+    frame = frame.astype(dict.fromkeys(text_columns(frame), "category"))
 
     def judge() -> None:
         evaluate.classification(

@@ -41,6 +41,16 @@ def signal(number, handler):
 _signal.signal = signal
 """
 
+LONG_IMPORT = """\
+import sys, time
+class Long:
+    def find_spec(self, name, *_):
+        if name == "headrace.cli.shell":
+            open("begun", "w").close()
+            time.sleep(60)
+sys.meta_path.insert(0, Long())
+"""
+
 PIPELINES = """\
 import time
 from pathlib import Path
@@ -155,6 +165,15 @@ def test_at_a_random_moment(project: Project, number: int) -> None:
     assert again.code == 0, again
     assert project.headrace("get", "latest", "total", "--to", "total.json").code == 0
     assert (project.root / "total.json").read_text() == "21"
+
+
+def test_a_run_that_is_interrupted_before_it_began_says_so(project: Project) -> None:
+    project.write("sitecustomize.py", LONG_IMPORT)
+    process = project.start("run", "flow", "--salt", "1", also={"PYTHONPATH": str(project.root)})
+    wait_for((project.root / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    done = finish(process, 20)
+    assert (done.code, done.out, done.err) == (3, "", "interrupted\n")
 
 
 COMMANDS = [

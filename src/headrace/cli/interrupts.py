@@ -6,6 +6,7 @@ import _thread
 import os
 import select
 import signal
+import sys
 import time
 from types import FrameType
 
@@ -16,13 +17,21 @@ for a peer."""
 
 
 def leave_at_once(_number: int, _frame: FrameType | None) -> None:
-    """End this process at once, with exit code `INTERRUPTED`.
+    """End this process at once, with exit code `INTERRUPTED`. `headrace run` and `resume` also print a line, since a
+    run that is interrupted later prints its state.
 
     Nothing is lost: results are stored already, and child processes end by themselves when this process is gone.
     """
-    if os.isatty(2):
-        os.write(2, b"\x1b[?25h")  # a table that stays in place may have hidden the cursor
-    os._exit(INTERRUPTED)
+    _leave(b"interrupted\n" if sys.argv[1:2] in (["run"], ["resume"]) else b"")
+
+
+def _leave(words: bytes) -> None:
+    try:
+        if os.isatty(2):
+            os.write(2, b"\x1b[?25h")  # a table that stays in place may have hidden the cursor
+        os.write(2, words)
+    finally:
+        os._exit(INTERRUPTED)  # even if nobody reads stderr
 
 
 def watch() -> None:
@@ -44,9 +53,8 @@ def _watch(signals: int) -> None:
             continue
         if signal.getsignal(signal.SIGINT) is leave_at_once:
             time.sleep(1.0)  # Python calls the handler in this second, unless the main thread waits in a library
-            os._exit(INTERRUPTED)
+            leave_at_once(signal.SIGINT, None)
         count += 1
         if count == 2:
             select.select([signals], [], [], LEAVE_S)  # a third signal ends the wait
-            os.write(2, b"left without waiting any longer; `headrace resume` goes on from what was recorded\n")
-            leave_at_once(signal.SIGINT, None)
+            _leave(b"left without waiting any longer; `headrace resume` goes on from what was recorded\n")

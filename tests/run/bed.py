@@ -13,13 +13,13 @@ from headrace.run.events import Event, Opened, Taken, decode_event
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import RunRow, TaskRow
 from headrace.run.wire import Do
-from headrace.spec.fleet import Pool
+from headrace.spec.fleet import Pool, Shape
 from headrace.spec.policy import Policy
 from headrace.testing.blobs import MemoryBlobs
 from headrace.testing.graphs import BUNDLE, Sketch, number
 from headrace.testing.ledger import MemoryLedger
 
-POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=4, usd_per_hour=4.0)
+POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=4, usd_per_hour=4.0, machine=Shape(cpu=4, memory_gib=4))
 E = TypeVar("E", bound=Event)
 
 

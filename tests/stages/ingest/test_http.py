@@ -621,7 +621,7 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         ({"max_pages": 0}, "max_pages=0"),
         ({"retries": -1}, "retries=-1"),
         ({"limit_mib": "much"}, "limit_mib='much'"),
-        ({"timeout": -1}, "timeout=-1"),
+        ({"timeout": -1}, "`timeout` is -1"),
         ({"rate": [1]}, "is not a rate"),
         ({"proxy": 3}, "`proxy` is not a URL"),
         ({"rows": 3}, "`rows` of `ingest.http` is 3"),

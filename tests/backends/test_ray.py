@@ -82,7 +82,7 @@ def test_a_node_s_folder_that_others_can_write_to_is_not_used(tmp_path: Path) ->
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "link").symlink_to(tmp_path / "own")
     for name in ("open", "link"):
-        with pytest.raises(PermissionError, match="others may write"):
+        with pytest.raises(PermissionError, match="other users may write"):
             _make_own(tmp_path / name)
 
 

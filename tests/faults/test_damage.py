@@ -82,7 +82,7 @@ def test_a_flipped_byte_is_told_where_it_is_read_and_made_anew_after(project: Pr
     reason, _, hint = done.task["use"]["reason"].partition("\nhint: ")
     assert f"the blob `{name}`" in reason
     assert "is damaged" in reason
-    assert hint.startswith("run again")
+    assert hint.startswith("run the pipeline again")
     assert calls(project) == []
     words = ("run", "flow", "--more", "1") if then == "run" else ("resume", done.json["run"])
     again = project.headrace(*words, "--json")

@@ -87,7 +87,7 @@ def test_a_lock_that_pins_nothing_is_told_where_one_is_wanted(project: Project) 
 def test_a_lock_of_a_tool_that_we_don_t_have_is_told(project: Project) -> None:
     project.write("poetry.lock", "")
     project.environment["HEADRACE__POOL__LOCAL__ENVIRONMENT"] = "lock"
-    check_error(project.headrace("run", "flow"), 2, "`poetry.lock`", "`poetry export`", hint="lock it")
+    check_error(project.headrace("run", "flow"), 2, "`poetry.lock`", "`poetry export`", hint="lock the project")
 
 
 def test_a_pool_that_builds_nothing_and_lacks_what_a_group_needs_is_told(project: Project) -> None:
@@ -152,7 +152,7 @@ def test_source_files_that_are_too_large_together_are_told_with_what_is_large(tm
         for command in ("run", "plan"):
             check_error(project.headrace(command, "flow"), 2, "67 MiB, more than 64", told, hint="`.headraceignore`")
         project.write(".headraceignore", "inputs/\n")
-        check_error(project.headrace("run", "flow"), 2, "no lock, and so no environment `old`", hint="lock it")
+        check_error(project.headrace("run", "flow"), 2, "no lock, and so no environment `old`", hint="lock the project")
 
 
 def test_a_source_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_source_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         told = "Too many levels of symbolic links"
         check_error(project.headrace("run", "flow"), 2, "round.py", told, hint="`.headraceignore`")
         project.write(".headraceignore", "round.py\n")
-        check_error(project.headrace("run", "flow"), 2, "no lock, and so no environment `old`", hint="lock it")
+        check_error(project.headrace("run", "flow"), 2, "no lock, and so no environment `old`", hint="lock the project")
 
 
 def test_a_source_file_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_source_file_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
             check_error(project.headrace(command, "flow"), 2, r"`x\xff.txt`", "not UTF-8", hint="rename it")
         project.write(".gitignore", "x?.txt\n")
         told = "no lock, and so no environment `old`"  # what comes next: a folder counts by the files in it alone
-        check_error(project.headrace("run", "flow"), 2, told, hint="lock it")
+        check_error(project.headrace("run", "flow"), 2, told, hint="lock the project")
         (folder / "q.sql").write_text("select 1")
         check_error(project.headrace("run", "flow"), 2, r"`d\xff/q.sql`", "not UTF-8", hint="rename it")
 

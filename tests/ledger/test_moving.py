@@ -19,7 +19,7 @@ from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Wri
 from headrace.ledger.transfer.archive_check import columns
 from headrace.ledger.transfer.printed_logs import bring_printed, write_printed
 from headrace.ledger.transfer.transfer import Imported, Importer, Progress, write_rows
-from headrace.ledger.upkeep.merge import point_results
+from headrace.ledger.upkeep.merge import point_standing
 from headrace.ledger.views.tracking import TrackingViews
 from headrace.spec.intent import Advance, Register
 from headrace.store.folder.folder import FolderStore
@@ -97,7 +97,7 @@ def test_a_cursor_whose_value_has_moved_to_an_equal_generation_is_no_difference(
     file = exported(tmp_path)
     assert bring(file, ledger).cursors == 1
     with closing(ledger.connect()) as db:
-        point_results(db, {(VALUE.digest, VALUE.nonce or ""): "other"})
+        point_standing(db, {(VALUE.digest, VALUE.nonce or ""): "other"})
     assert bring(file, ledger).cursors == 0
 
 

@@ -24,11 +24,12 @@ from headrace.ledger.database.database import Rows
 from headrace.ledger.database.postgres import PostgresDatabase
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep import merge
+from headrace.ledger.views.tracking import TrackingViews
 from headrace.ledger.views.views import Views
 from headrace.operate.progress import wait_notice
 from headrace.operate.progress.wait_notice import looking_out
 from headrace.spec.artifact import Ref
-from headrace.spec.intent import Advance
+from headrace.spec.intent import Advance, Register
 from tests.ledger.samples import after, blob, edit, first, free, open_ledger, result, rows, run_row, task_row, want
 from tests.projects import wait_for
 from tests.servers.line import Line
@@ -612,6 +613,58 @@ def test_a_result_that_a_driver_gives_anew_while_generations_are_made_one_is_lef
         found = run.result("key")
         assert found is not None
         assert found.out == new
+
+
+def test_a_preparation_that_is_added_while_generations_are_made_one_stays(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, prepared = blob("model"), blob("preparation")
+    with ledger.open_run("flights") as run:
+        run.commit(first(results=[result(model)]))
+        run.commit(after(run, intents=[("fit", Register("model", "delays", model))]))
+        adding = threading.Thread(
+            target=lambda: run.commit(
+                after(run, intents=[("fit", Register("model", "delays", model, preparation=prepared))])
+            )
+        )
+        moved = merge.moved
+
+        def and_meanwhile(ref: Ref, moves: merge.Moves) -> Ref | None:
+            if not adding.ident:
+                adding.start()
+                wait_for(lambda: not adding.is_alive() or _waits_for_the_registry(url))
+            return moved(ref, moves)
+
+        monkeypatch.setattr(merge, "moved", and_meanwhile)
+        with closing(ledger.connect()) as db:
+            db.atomically(lambda: merge.point_standing(db, {(model.digest, model.nonce or ""): "other"}))
+        adding.join()
+    with TrackingViews(url) as views:
+        (version,) = views.versions("model", "delays")
+        assert version.out.nonce == "other"
+        assert version.preparation == prepared
+
+
+def test_a_version_that_names_no_generation_to_replace_is_not_written(ledger: Ledger, url: str) -> None:
+    def written() -> object:
+        with psycopg.connect(url) as looking:
+            return looking.execute("select xmin from versions").fetchall()
+
+    with ledger.open_run("flights") as run, closing(ledger.connect()) as db:
+        run.commit(first(results=[result(blob("model"))]))
+        run.commit(after(run, intents=[("fit", Register("model", "delays", blob("model")))]))
+        before = written()
+        moves = {(blob(str(n)).digest, "n1"): "other" for n in range(merge.FEW + 1)}
+        db.atomically(lambda: merge.point_standing(db, moves))
+    assert written() == before
+
+
+def _waits_for_the_registry(url: str) -> bool:
+    with psycopg.connect(url) as watching:
+        return (
+            watching.execute("select 1 from pg_locks where locktype = 'advisory' and not granted").fetchone()
+            is not None
+        )
 
 
 def test_a_cursor_is_moved_by_hand_once_though_the_answer_was_lost(

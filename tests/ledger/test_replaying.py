@@ -9,7 +9,7 @@ import pytest
 
 from headrace.errors import LedgerError, NotFoundError
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.upkeep.merge import point_results
+from headrace.ledger.upkeep.merge import point_standing
 from headrace.ledger.upkeep.replay import Replayed, replay
 from headrace.run.events import (
     Cancelled,
@@ -142,7 +142,7 @@ def test_a_cursor_that_was_moved_again_or_by_a_quicker_task_is_no_difference(
 def test_a_cursor_whose_value_has_moved_to_an_equal_generation_is_no_difference(ledger: Ledger) -> None:
     run = store_run(ledger, [*events(OUT)[:4], *advanced(1, MONDAY), Closed("succeeded", 115.0)])
     with closing(ledger.connect()) as db:
-        point_results(db, {(MONDAY.digest, MONDAY.nonce or ""): "other"})
+        point_standing(db, {(MONDAY.digest, MONDAY.nonce or ""): "other"})
     assert told(replay(ledger, run)) == []
 
 

@@ -217,6 +217,7 @@ class Collector:
                 self._point(run, mine)
         if plan.moves:
             self._db.atomically(partial(merge.point_results, self._db, plan.moves))
+            self._db.atomically(partial(merge.point_standing, self._db, plan.moves))
         return bool(plan.moves)
 
     def _point(self, run: RunRecord, moves: Mapping[Generation, str]) -> None:

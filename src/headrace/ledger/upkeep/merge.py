@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import BlobDamaged, BlobMissing
-from headrace.ledger import records
+from headrace.ledger import records, registration
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation, Inventory
@@ -120,27 +120,36 @@ def point_run(db: Database, run: int, moves: Moves) -> None:
 
 
 def point_results(db: Database, moves: Moves) -> None:
-    """Rewrite results and the rows of standing tables, which belong to no single run, so that they name the generations
-    that stay, within the caller's transaction."""
+    """Rewrite results, which belong to no single run, so that they name the generations that stay, within the caller's
+    transaction."""
     mentions, sql = _mentioning(moves), db.sql
     for result in records.results(db):
         if mentions(result.out) and (to := moved(decode_ref(result.out), moves)) is not None:
             # this changes nothing if a driver has replaced the result meanwhile
             db.execute(sql.POINT_RESULT, (_encode_ref(to), result.key, result.out))
-    for each in STANDING:
-        if each.points is not None:
-            for row in each.rows(db):
-                if any(mentions(out) for out in each.encoded(row)):
-                    _point_row(db, each, row, moves)
+
+
+def point_standing(db: Database, moves: Moves) -> None:
+    """Rewrite the rows of standing tables so that they name the generations that stay, within the caller's transaction.
+    It locks the registry, since all artifacts of a row are written back, and one could be added meanwhile."""
+    registration.lock(db)
+    mentions = _mentioning(moves)
+    for table in STANDING:
+        if table.points is not None:
+            for row in table.rows(db):
+                if any(mentions(out) for out in table.encoded(row)):
+                    _point_row(db, table, row, moves)
 
 
 def _point_row(db: Database, table: Standing, row: Row, moves: Moves) -> None:
     assert table.points is not None
-    values = {column: getattr(row, column) for column in (*table.key, *table.artifacts)}
+    there = {column: getattr(row, column) for column in (*table.key, *table.artifacts)}
+    values = dict(there)
     for column in table.artifacts:
         if values[column] is not None and (to := moved(decode_ref(values[column]), moves)) is not None:
             values[column] = _encode_ref(to)
-    db.execute(getattr(db.sql, table.points), db.sql.values(table.points, values))
+    if values != there:
+        db.execute(getattr(db.sql, table.points), db.sql.values(table.points, values))
 
 
 def moved(ref: Ref, moves: Moves) -> Ref | None:

@@ -7,11 +7,15 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import pyarrow as pa
 import pytest
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from headrace.errors import UsageError
 from headrace.models.model import Model, model_of
@@ -24,6 +28,13 @@ class Rule:
 
     def predict(self, frame: Any) -> Any:
         return np.where(frame["a"] + frame["b"] > 0, "up", "down")
+
+
+class Contrary(LogisticRegression):
+    """A classifier whose decisions don't follow from its probabilities, like those of `SVC(probability=True)`."""
+
+    def predict(self, frame: Any) -> Any:
+        return np.where(super().predict(frame) == "up", "down", "up")
 
 
 class TestEstimator(ModelContract):
@@ -39,6 +50,9 @@ class TestEstimatorOfAnArray(ModelContract):
         rows = self.rows().to_pandas()
         return LogisticRegression().fit(rows[["a", "b"]].to_numpy(), rows["kind"])
 
+    def decisions(self, model: Any, rows: pa.Table) -> Any:
+        return model.predict(rows.select(["a", "b"]).to_pandas().to_numpy())
+
     def test_an_array_of_another_width_is_refused(self) -> None:
         with pytest.raises(UsageError, match="takes 2 columns, and 1 are given"):
             self.opened(self.model()).scores(self.rows(), ["a"])
@@ -48,6 +62,32 @@ class TestEstimatorWithoutProbabilities(ModelContract):
     def model(self) -> Any:
         rows = self.rows().to_pandas()
         return LinearSVC().fit(rows[["a", "b"]], rows["kind"])
+
+
+class TestEstimatorWithAThresholdOfItsOwn(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        model = FixedThresholdClassifier(LogisticRegression(), threshold=0.1, pos_label="up")
+        return model.fit(rows[["a", "b"]], rows["kind"])
+
+
+class TestEstimatorThatDecidesByOtherThanItsProbabilities(ModelContract):
+    is_safe = False
+
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return Contrary().fit(rows[["a", "b"]], rows["kind"])
+
+
+class TestEstimatorThatFindsOutliers(ModelContract):
+    def model(self) -> Any:
+        return IsolationForest(n_estimators=5, random_state=1).fit(self.rows().to_pandas()[["a", "b"]])
+
+
+class TestEstimatorThatComparesClassesInPairs(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return SVC(decision_function_shape="ovo").fit(rows[["a", "b"]], np.arange(len(rows)) % 4)
 
 
 class TestEstimatorOfManyClasses(ModelContract):
@@ -62,6 +102,14 @@ class TestRegressor(ModelContract):
     def model(self) -> Any:
         rows = self.rows().to_pandas()
         return LinearRegression().fit(rows[["a", "b"]], rows["size"])
+
+
+class TestRegressorOfAColumnVector(ModelContract):
+    classifies = False
+
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return LinearRegression().fit(rows[["a", "b"]], rows[["size"]])
 
 
 class TestLightgbmClassifier(ModelContract):
@@ -83,6 +131,9 @@ class TestBooster(ModelContract):
         rows = self.rows().to_pandas()
         data = lightgbm.Dataset(rows[["a", "b"]], rows["kind"] == "up")
         return lightgbm.train({"objective": "binary", "verbose": -1}, data, 5)
+
+    def decisions(self, model: Any, rows: pa.Table) -> Any:
+        return super().decisions(model, rows) >= 0.5
 
     def test_it_knows_its_classes_by_number(self) -> None:
         assert self.opened(self.model()).scores(self.rows(), self.columns).numbered
@@ -109,9 +160,15 @@ class TestNetwork(ModelContract):
         module = partial(torch.nn.Linear, 2, 2)
         return train.torch(module, self.rows(), target="kind", features=["a", "b"], epochs=1, batch_size=32).model
 
+    def decisions(self, model: Any, rows: pa.Table) -> Any:
+        return model.predict(rows)
+
 
 class TestNetworkOfNumbers(ModelContract):
     classifies = False
+
+    def decisions(self, model: Any, rows: pa.Table) -> Any:
+        return model.predict(rows)
 
     def model(self) -> Any:
         torch = pytest.importorskip("torch")
@@ -136,6 +193,31 @@ class TestFunctionThatAnswers(ModelContract):
 
     def opened(self, model: Any) -> Model:
         return model_of(model, lambda model, rows: model.predict(rows.to_pandas()) == "up")
+
+    def decisions(self, model: Any, rows: pa.Table) -> Any:
+        return super().decisions(model, rows) == "up"
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_classifier_of_several_targets_is_refused(classes: int) -> None:
+    rows = ModelContract().rows()
+    frame = rows.select(["a", "b"]).to_pandas()
+    targets = np.stack([np.arange(len(frame)) % 2, np.arange(len(frame)) % classes], 1)
+    model = DecisionTreeClassifier(max_depth=2).fit(frame, targets)
+    with pytest.raises(UsageError, match=r"the model('s answers are no array of numbers| gives 2x120x2 values)"):
+        model_of(model).answers(rows, ["a", "b"])
+
+
+def test_a_booster_with_an_objective_of_the_user_is_not_asked_which_class_it_decides_for() -> None:
+    rows = ModelContract().rows()
+
+    def objective(scores: Any, data: lightgbm.Dataset) -> Any:
+        return scores - np.eye(3)[np.asarray(data.get_label(), int)], np.ones_like(scores)
+
+    data = lightgbm.Dataset(rows.select(["a", "b"]).to_pandas(), np.arange(len(rows)) % 3)
+    model = lightgbm.train({"objective": objective, "num_class": 3, "verbose": -1}, data, 5)
+    with pytest.raises(UsageError, match="the model gives 3 scores for each row, and names none of its classes"):
+        model_of(model).answers(rows, ["a", "b"])
 
 
 def test_what_has_no_predict_is_no_model() -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from headrace.errors import UsageError
 from headrace.models.frames import check_columns, without_decimals
 from headrace.models.hints import asked
-from headrace.models.scores import INTO, Scores, answers_of, checked
+from headrace.models.scores import INTO, Scores, answers_of, as_numbers, checked
 
 
 class Estimator:
@@ -35,31 +35,35 @@ class Estimator:
         return None if names is None else [str(each) for each in names]
 
     def scores(self, table: pa.Table, columns: Sequence[str]) -> Scores:
-        """Return probabilities if the model has them, else scores, else decisions."""
+        """Return probabilities if the model has them, else scores of its classes, else decisions."""
         model, frame = self._model, self._given(table, columns)
         classes = [_plain(each) for each in getattr(model, "classes_", [])] or None
         if hasattr(model, "predict_proba"):
-            values = checked(np.asarray(asked(model.predict_proba, frame), np.float64), table.num_rows)
+            values = checked(as_numbers(asked(model.predict_proba, frame)), table.num_rows)
             return Scores(values, classes=classes)
         if hasattr(model, "decision_function"):
-            values = checked(np.asarray(asked(model.decision_function, frame), np.float64), table.num_rows)
-            if values.ndim == 1:
-                return Scores(values, classes=classes, probable=False, decided=values > 0)
-            return Scores(values, classes=classes, probable=False)
-        if hasattr(model, "predict"):
-            return Scores(None, classes=classes, probable=False, decided=np.asarray(asked(model.predict, frame)))
-        raise _strange(model)
+            values = checked(as_numbers(asked(model.decision_function, frame)), table.num_rows)
+            if values.ndim == 1 or classes is None or values.shape[1] == len(classes):
+                return Scores(values, classes=classes, probable=False)
+        return Scores(None, classes=classes, probable=False, decided=self.decisions(table, columns))
+
+    def decisions(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        """Return what the model's `predict` returns for rows. A column vector becomes an array of n values."""
+        if not hasattr(self._model, "predict"):
+            raise _strange(self._model)
+        values = asked(lambda frame: np.asarray(self._model.predict(frame)), self._given(table, columns))
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
     def numbers(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return what the model predicts. If it predicts several numbers for a row, return the first of them."""
-        if not hasattr(self._model, "predict"):
-            raise _strange(self._model)
-        values = np.asarray(asked(self._model.predict, self._given(table, columns)), np.float64)
+        values = as_numbers(self.decisions(table, columns))
         return checked(values.reshape(len(values), -1)[:, 0] if values.size else values.ravel(), table.num_rows)
 
     def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
-        """Return decisions and the scores of classes, or the numbers that the model predicts."""
-        return answers_of(self.scores(table, columns), into)
+        """Return the model's own decisions and the scores of classes, or the numbers that the model predicts."""
+        scores = self.scores(table, columns)
+        own = self.decisions(table, columns) if scores.decided is None else scores.decided
+        return answers_of(scores, own, into)
 
     def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return the rows in the form in which the model was trained: a frame with names, or an array."""

@@ -52,16 +52,27 @@ class Booster:
         values = np.asarray(asked(self._model.predict, self._given(table, columns)), np.float64)
         return Scores(checked(values, table.num_rows), probable=is_probable(values), numbered=True)
 
+    def decisions(self, table: pa.Table, columns: Sequence[str]) -> None:
+        """Return None: a booster has only scores."""
+        del table, columns
+
     def numbers(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return what the model predicts."""
         values = np.asarray(asked(self._model.predict, self._given(table, columns)), np.float64)
         return checked(values.reshape(len(values), -1)[:, 0] if values.size else values.ravel(), table.num_rows)
 
     def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
-        """Return classes, by number, and their probabilities; or the numbers that the model predicts."""
+        """Return classes, by number, and their probabilities; or the numbers that the model predicts.
+
+        Raises:
+            UsageError: for the same reasons as for `scores`. Or the model gives several scores for each row and learned
+                with an objective of the user, so nobody knows what they decide for.
+        """
         objective = re.search(r"^objective=(\w+)", self._model.model_to_string(num_iteration=1), re.MULTILINE)
         if objective is not None and objective[1] in CLASSIFIES:
-            return answers_of(self.scores(table, columns), into)
+            return answers_of(self.scores(table, columns), None, into)
+        if self._model.num_model_per_iteration() > 1:
+            return answers_of(self.scores(table, columns)._replace(numbered=False), None, into)
         return {into: self.numbers(table, columns)}
 
     def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:

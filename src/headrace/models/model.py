@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.models.estimator import Estimator
 from headrace.models.lightgbm import BOOSTER, Booster, LightgbmEstimator
 from headrace.models.network import NETWORK, Network
-from headrace.models.scores import INTO, Scores, checked, is_probable
+from headrace.models.scores import INTO, Scores, as_numbers, checked, is_probable
 
 
 class Model(Protocol):
@@ -34,6 +33,15 @@ class Model(Protocol):
         Raises:
             UsageError: a column is missing, the model can't predict the rows, or it returns something that isn't a
                 number.
+        """
+        ...
+
+    def decisions(self, table: pa.Table, columns: Sequence[str]) -> Any | None:
+        """Return the model's own decisions for rows, such as the class of each row. Return None if the model has only
+        scores.
+
+        Raises:
+            UsageError: a column is missing, or the model can't predict the rows.
         """
         ...
 
@@ -89,13 +97,17 @@ class Called:
     def scores(self, table: pa.Table, columns: Sequence[str]) -> Scores:
         """Return what the function returns for the table, checked."""
         del columns
-        values = np.asarray(self._predict(self._model, table), np.float64)
+        values = as_numbers(self._predict(self._model, table))
         return Scores(checked(values, table.num_rows), probable=is_probable(values), of_sought=True)
+
+    def decisions(self, table: pa.Table, columns: Sequence[str]) -> None:
+        """Return None: the function returns scores."""
+        del table, columns
 
     def numbers(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return what the function returns for the table, checked."""
         del columns
-        return checked(np.asarray(self._predict(self._model, table), np.float64), table.num_rows)
+        return checked(as_numbers(self._predict(self._model, table)), table.num_rows)
 
     def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
         """Return what the function returns for the table as one column."""

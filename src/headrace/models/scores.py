@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.errors import UsageError
+from headrace.errors import UsageError, sentence
 
 INTO = "predicted"
 """The column for the class or number that a model predicts, as `train.predict` names it too."""
@@ -18,8 +18,8 @@ class Scores(NamedTuple):
     `values` is an array of n scores, or of n by k scores. It is None if the model returns only decisions. If each row
     has one score, this is the score of the second of two classes. With `of_sought`, it is the score of the positive
     class instead. `classes` has the class of each column, or is None if the model doesn't name its classes. `probable`
-    is True if the scores are probabilities. `decided` has the model's own decisions, or None. If `numbered`, the model
-    knows its classes only by their numbers, from 0.
+    is True if the scores are probabilities. `decided` has the decisions of a model that returns no scores, or None. If
+    `numbered`, the model knows its classes only by their numbers, from 0.
     """
 
     values: Any
@@ -28,6 +28,21 @@ class Scores(NamedTuple):
     decided: Any = None
     of_sought: bool = False
     numbered: bool = False
+
+
+def as_numbers(values: Any) -> Any:
+    """Return what a model returned as an array of floats.
+
+    Raises:
+        UsageError: it isn't an array of numbers.
+    """
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:  # such as a list with an array of another shape for each target
+        raise UsageError(
+            f"the model's answers are no array of numbers: {sentence(error)}",
+            hint="it must give one number per row, or one per row and class; for several targets, train several models",
+        ) from error
 
 
 def checked(values: Any, rows: int) -> Any:
@@ -56,31 +71,46 @@ def is_probable(values: Any) -> bool:
     return bool(((values >= 0) & (values <= 1)).all())
 
 
-def answers_of(scores: Scores, into: str) -> dict[str, Any]:
-    """Return scores as columns: `into` with the decision for each row, and `into_CLASS` with the score of each class.
+def answers_of(scores: Scores, decisions: Any | None, into: str) -> dict[str, Any]:
+    """Return predictions as columns: `into` with the decision for each row, and `into_CLASS` with the score of each
+    class, if the scores are of classes.
 
-    Of two classes, the second is decided for if its probability is at least a half, or its score is above 0. A model
-    that only ranks rows gives one column of scores.
+    `decisions` has what the model itself decides. If it is None, the class with the highest score is decided for: of
+    two classes the second, if its probability is at least a half, or its score is above 0. A model that only ranks rows
+    gives one column of scores.
 
     Raises:
-        UsageError: the model gives several values for each row, and doesn't say of which classes.
+        UsageError: the model decides on several values for each row. Or it makes no decisions, and gives several scores
+            for each row that aren't those of its classes.
     """
+    if decisions is not None and decisions.ndim != 1:
+        wide = "x".join(map(str, decisions.shape[1:])) or "no"
+        raise UsageError(f"the model predicts {wide} values for each row", hint="predict one at a time")
+    chosen, columns = _of_classes(scores, into)
+    if decisions is None and chosen is None:
+        wide = scores.values.shape[1]
+        told = "names none of its classes" if scores.classes is None else f"names {len(scores.classes)} classes"
+        raise UsageError(
+            f"the model gives {wide} scores for each row, and {told}", hint="give it `predict`, in a class of your own"
+        )
+    return {into: chosen if decisions is None else decisions, **columns}
+
+
+def _of_classes(scores: Scores, into: str) -> tuple[Any | None, dict[str, Any]]:
+    """Return what the scores decide for, or None if that can't be said, and the columns with the scores of classes."""
     values, classes = scores.values, scores.classes
     if values is None:
-        decided = scores.decided
-        if decided.ndim != 1:
-            raise UsageError(f"the model predicts {decided.shape[1]} values for each row", hint="predict one at a time")
-        return {into: decided}
+        return None, {}
     if scores.numbered and classes is None:
         classes = list(range(values.shape[1] if values.ndim == 2 else 2)) if scores.probable else None
     if values.ndim == 1 and scores.probable and classes is not None:
         values = np.stack([1 - values, values], 1)
     if values.ndim == 1:
         if classes is None or len(classes) != 2:
-            return {into: values}
-        return {into: np.asarray(classes)[(values > 0).astype(int)], f"{into}_{classes[1]}": values}
+            return values, {}
+        return np.asarray(classes)[(values > 0).astype(int)], {f"{into}_{classes[1]}": values}
     if classes is None or len(classes) != values.shape[1]:
-        raise UsageError(f"the model gives {values.shape[1]} scores for each row, and doesn't name its classes")
+        return None, {}
     best = values.argmax(1) if len(classes) != 2 else (values[:, 1] >= values[:, 0]).astype(int)
     columns = {f"{into}_{name}": values[:, place] for place, name in enumerate(classes)}
-    return {into: np.asarray(classes)[best], **columns}
+    return np.asarray(classes)[best], columns

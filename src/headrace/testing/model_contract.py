@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import UsageError
+from headrace.errors import CodecError, UsageError
 from headrace.models.model import Model, model_of
 from headrace.store.folder.folder import FolderStore
 
@@ -25,9 +25,10 @@ ROWS = 120
 class ModelContract:
     """The test suite for models. A subclass must define `model`, a model that learned from `rows`.
 
-    `columns` are the columns that the model learned from. Set `names` to False if the model doesn't name its columns.
-    Set `classifies` to False for a regressor. Set `is_safe` to False if the model is code of a project, which
-    commands and servers don't load.
+    `columns` are the columns that the model learned from. Override `decisions` if the model's `predict` takes something
+    other than a pandas frame with these columns, or returns something other than its decisions. Set `names` to False if
+    the model doesn't name its columns. Set `classifies` to False for a regressor. Set `is_safe` to False if the model
+    is code of a project, which commands and servers don't load.
     """
 
     columns: tuple[str, ...] = ("a", "b")
@@ -42,6 +43,10 @@ class ModelContract:
     def opened(self, model: Any) -> Model:
         """Return the model in the form in which it answers."""
         return model_of(model)
+
+    def decisions(self, model: Any, rows: pa.Table) -> Any:
+        """Return the class, or the number, that the model itself predicts for each row."""
+        return np.asarray(model.predict(rows.select(list(self.columns)).to_pandas()))
 
     def rows(self) -> pa.Table:
         """Return rows to learn from and to predict: numbers `a` and `b`, the class `kind` and the number `size`."""
@@ -91,8 +96,12 @@ class ModelContract:
 
     def test_it_answers_as_before_once_it_was_stored(self, tmp_path: Path) -> None:
         model, rows, blobs = self.model(), self.rows(), FolderStore(tmp_path)
-        stored = Codecs().load(Codecs().save(model, blobs), blobs, safe_only=self.is_safe)
+        ref = Codecs().save(model, blobs)
+        stored = Codecs().load(ref, blobs, safe_only=self.is_safe)
         assert np.array_equal(self.answers(stored, rows), self.answers(model, rows))
+        if not self.is_safe:
+            with pytest.raises(CodecError):
+                Codecs().load(ref, blobs, safe_only=True)
 
     def test_a_column_that_is_missing_is_named(self) -> None:
         if not self.names:
@@ -100,14 +109,18 @@ class ModelContract:
         with pytest.raises(UsageError, match=f"no column `{self.columns[-1]}`"):
             self.answers(self.model(), self.rows().drop_columns([self.columns[-1]]))
 
-    def test_it_gives_a_decision_and_the_score_of_each_class(self) -> None:
+    def test_it_gives_its_own_decision_and_the_score_of_each_class(self) -> None:
         model, rows = self.model(), self.rows()
-        given = pa.table(self.opened(model).answers(rows, self.columns))
-        assert given.num_rows == ROWS
-        assert given.column_names[0] == "predicted"
-        assert given["predicted"].null_count == 0
-        if not self.classifies:
-            assert np.array_equal(given["predicted"].to_numpy(), self.answers(model, rows))
+        answers, own = self.opened(model).answers(rows, self.columns), self.decisions(model, rows)
+        assert pa.table(answers).num_rows == ROWS
+        assert next(iter(answers)) == "predicted"
+        assert np.array_equal(answers["predicted"], own.reshape(ROWS))
+        scores = self.opened(model).scores(rows, self.columns) if self.classifies else None
+        if scores is not None and scores.values is not None and scores.classes is not None:
+            wide = scores.values if scores.values.ndim == 2 else scores.values[:, None]
+            named = scores.classes[-wide.shape[1] :]  # a single score is that of the second class
+            assert list(answers)[1:] == [f"predicted_{each}" for each in named]
+            assert np.array_equal(np.stack([answers[f"predicted_{each}"] for each in named], 1), wide)
 
     def test_rows_are_left_as_they_are(self) -> None:
         rows = self.rows()

@@ -210,8 +210,8 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
                 f"one score per row is given, but there are {len(classes)} classes",
                 hint="give `positive=`, the class of the score, or a score for each class",
             )
-        if scores.decided is not None:
-            decided = np.asarray(scores.decided).astype(int)
+        if not (scores.probable or scores.numbered or scores.of_sought):
+            decided = (scores.values > 0).astype(int)
     else:
         chances = scores.values
         if chances.shape[1] != len(classes):

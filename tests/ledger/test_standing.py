@@ -89,7 +89,7 @@ def _value(table: Standing, store: FolderStore, column: tuple[str, str], which: 
         return table.choices[name][0]
     if name in table.artifacts:
         return _encode_ref(put(store, f"{name} {data}"))
-    return {"TEXT": f"{which}-{name}", "INTEGER": 1, "BIGINT": 1, "FLOAT": 1.5, "BLOB": b"bytes"}[kind]
+    return {"TEXT": f"{which}-{name}", "INTEGER": 1, "BIGINT": 1, "FLOAT": NOW, "BLOB": b"bytes"}[kind]
 
 
 def put(store: FolderStore, text: str) -> Ref:

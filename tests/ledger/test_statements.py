@@ -88,7 +88,9 @@ def asked_for() -> Iterator[str]:
             if getattr(of, "id", getattr(of, "attr", "")) in ("sql", "_sql"):
                 yield found
     for table in STANDING:
-        yield from filter(None, (table.pages, table.puts, table.points, table.target and table.target.finds))
+        yield from filter(
+            None, (table.pages, table.puts, table.points, table.forgets, table.target and table.target.finds)
+        )
         yield from (twin.finds for twin in (table.twin, *table.twins))
 
 

@@ -110,6 +110,25 @@ class MoveRecord(Struct, frozen=True, kw_only=True):
     why: str | None
 
 
+class NoticeRecord(Struct, frozen=True, kw_only=True):
+    """A notice in the outbox: what happened (`kind`, and `facts` as JSON), to which run, and how far the sending is.
+
+    `tries` counts the tries so far. `due` is the time of the next try at the earliest. `sent` names the ways by which
+    the notice was sent, with commas between them. `error` says why the last try failed.
+    """
+
+    id: str
+    kind: str
+    run: str | None
+    at: float
+    facts: str
+    state: str
+    tries: int
+    due: float
+    sent: str
+    error: str | None
+
+
 class MetricRecord(Summary, frozen=True, kw_only=True):
     """The summary of what a task has logged under a name. If the task was reused, `source` and `source_task` are the
     run and task that logged the values."""
@@ -163,6 +182,7 @@ CURSORS = Reader(CursorRecord)
 VERSIONS = Reader(VersionRecord)
 ALIASES = Reader(AliasRecord)
 MOVES = Reader(MoveRecord)
+NOTICES = Reader(NoticeRecord)
 METRICS = Reader(MetricRecord)
 SUMMARIES = Reader(Summary)
 GRANTS = Reader(GrantRecord)

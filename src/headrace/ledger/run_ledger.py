@@ -18,8 +18,8 @@ from headrace.ledger import sharing
 from headrace.ledger.database.database import NO_END, Database, Unmet
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.ports import Share
-from headrace.ledger.records import ALIASES, VERSIONS
-from headrace.ledger.standing import intents
+from headrace.ledger.records import ALIASES, VERSIONS, NoticeRecord
+from headrace.ledger.standing import intents, notices
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import blobs, decode_ref, generations
 from headrace.spec.fleet import Pool
@@ -112,9 +112,10 @@ class RunLedger:
         if batch.run is not None:
             self._check_is_there()
         db = self._db
+        sends = [notices.record(notice, run=self.run) for notice in batch.notices]  # one id in all tries to commit
         try:
             with db.troubles():
-                self._number = db.atomically(lambda: self._store(batch), done=lambda: self._stored(batch))
+                self._number = db.atomically(lambda: self._store(batch, sends), done=lambda: self._stored(batch))
         except Unmet:
             raise _lost(self.run) from None
         self.next_seq += len(batch.bodies)
@@ -263,11 +264,12 @@ class RunLedger:
                 hint="nothing can be kept any more: put the state folder back from a backup, or run again",
             )
 
-    def _store(self, batch: Batch) -> int:
+    def _store(self, batch: Batch, sends: Sequence[NoticeRecord]) -> int:
         """Store one tick within a transaction; return the run's number."""
         self._lease.check()
         number = self._write_run(batch.run)
         self._write(number, batch)
+        notices.put(self._db, sends)
         return number
 
     def _stored(self, batch: Batch) -> int | None:

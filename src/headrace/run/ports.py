@@ -91,6 +91,19 @@ class RunRow(Struct, frozen=True, kw_only=True):
     ended: float | None = None
 
 
+NOTICED = frozenset(("failed", "refused", "waiting"))
+"""The states of a run of which people are told by a notice."""
+
+
+class NoticeRow(Struct, frozen=True, kw_only=True):
+    """A notice to people outside, stored in the transaction of its cause and sent later: what happened (`kind`, such as
+    `run.failed`), when, and the facts (`facts`, as JSON)."""
+
+    kind: str
+    at: float
+    facts: str
+
+
 class Batch(Struct, kw_only=True):
     """All that one tick of the driver stores, in one transaction.
 
@@ -101,7 +114,7 @@ class Batch(Struct, kw_only=True):
 
     `metrics` are summaries of what tasks have logged so far. `logged` are pairs of a task and the number of an event
     that holds values which the task logged. `inherited` are pairs of a task and its key: the task reused an output, and
-    the task that made this output logged something.
+    the task that made this output logged something. `notices` go out to people after the transaction.
     """
 
     first: int
@@ -117,6 +130,7 @@ class Batch(Struct, kw_only=True):
     metrics: list[Summary] = []
     logged: list[tuple[str, int]] = []
     inherited: list[tuple[str, str]] = []
+    notices: list[NoticeRow] = []
 
 
 class Found(Struct, frozen=True, kw_only=True):

@@ -12,11 +12,14 @@ from headrace.plan.keys import key_seen
 from headrace.plan.reuse import within_run
 from headrace.run.events import Checkpointed, Event, Logged, Opened, Pointed, Renewed, Reused, Succeeded, Traced
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import ResultRow, RunRow
+from headrace.run.ports import NOTICED, NoticeRow, ResultRow, RunRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import constants
 from headrace.spec.intent import Advance, Intent, Register
+
+WHY_LIMIT = 2000
+"""A notice has at most this many characters of the reason for the run's state."""
 
 
 def run_row(machine: Machine, now: float) -> RunRow:
@@ -39,6 +42,14 @@ def run_row(machine: Machine, now: float) -> RunRow:
         why="" if closed is None else closed.why,
         ended=None if closed is None else closed.at,
     )
+
+
+def notice_of(machine: Machine, row: RunRow, at: float) -> NoticeRow | None:
+    """Return the notice that tells people of a run's new state, or None if nobody needs to be told of this state."""
+    if row.state not in NOTICED or machine.opened is None:
+        return None
+    facts = {"pipeline": row.pipeline, "state": row.state, "why": row.why[:WHY_LIMIT], "by": machine.opened.user}
+    return NoticeRow(kind=f"run.{row.state}", at=at, facts=msgspec.json.encode(facts).decode())
 
 
 def kept_by(event: Event) -> list[Ref]:

@@ -288,6 +288,28 @@ CREATE TABLE alias_moves (
     CONSTRAINT pk_alias_moves PRIMARY KEY (kind, name, alias, nonce)
 ) {by_key}
 
+--- create_outbox
+-- Notices that go out to people, each stored in the transaction of its cause. `facts` (JSON) says what happened. `tries`
+-- counts the tries to send it, `due` is the time of the next try at the earliest, `sent` has the ways by which it was
+-- sent, and `error` says why the last try failed.
+CREATE TABLE outbox (
+    id {text} NOT NULL,
+    kind {text} NOT NULL,
+    run {text},
+    at FLOAT NOT NULL,
+    facts {text} NOT NULL,
+    state {text} NOT NULL,
+    tries INTEGER NOT NULL,
+    due FLOAT NOT NULL,
+    sent {text} NOT NULL,
+    error {text},
+    CONSTRAINT pk_outbox PRIMARY KEY (id)
+) {by_key}
+
+--- create_outbox_by_state
+-- For the notices that are to be sent.
+CREATE INDEX ix_outbox_state_due ON outbox (state, due)
+
 --- create_about
 -- Facts about the ledger itself, such as the project that owns it.
 CREATE TABLE about (
@@ -703,6 +725,57 @@ ORDER BY kind, name, alias LIMIT :limit
 --- alias_row
 -- All columns of an alias.
 SELECT * FROM aliases WHERE kind = :kind AND name = :name AND alias = :alias
+
+-- ==== The outbox ===================================================================================================
+
+--- put_notice
+-- A notice, unless it is there already.
+INSERT INTO outbox (id, kind, run, at, facts, state, tries, due, sent, error)
+VALUES (:id, :kind, :run, :at, :facts, :state, :tries, :due, :sent, :error)
+ON CONFLICT DO NOTHING
+
+--- due_notices
+-- The notices that may be sent now, the oldest first.
+SELECT * FROM outbox WHERE state = 'pending' AND due <= :now AND at > :edge ORDER BY at, id LIMIT :limit
+
+--- claim_notice
+-- Counts a try before it begins. It must change a row: if it finds none, another process has begun a try.
+UPDATE outbox SET tries = tries + 1, due = :due WHERE id = :id AND tries = :was AND state = 'pending'
+
+--- claim_notice (postgresql)
+-- The same.
+WITH changed AS (
+    UPDATE outbox SET tries = tries + 1, due = :due WHERE id = :id AND tries = :was AND state = 'pending' RETURNING 1
+)
+SELECT 1 / count(*) FROM changed
+
+--- settle_notice
+-- How a try ended.
+UPDATE outbox SET state = :state, sent = :sent, error = :error WHERE id = :id AND state = 'pending'
+
+--- retry_notices
+-- Gives notices that are not sent yet new tries, the first one now.
+UPDATE outbox SET state = 'pending', tries = 0, due = :now WHERE state <> 'sent' AND at > :edge
+
+--- notice_row
+-- All columns of a notice.
+SELECT * FROM outbox WHERE id = :id
+
+--- notices_from
+-- A page of all notices.
+SELECT * FROM outbox WHERE id > :after_id ORDER BY id LIMIT :limit
+
+--- notices
+-- The newest notices.
+SELECT * FROM outbox ORDER BY at DESC, id LIMIT :limit
+
+--- notices_of
+-- The notices about a run, the oldest first.
+SELECT * FROM outbox WHERE run = :run ORDER BY at, id
+
+--- forget_notices
+-- Deletes the notices about deleted runs that nobody will send any more.
+DELETE FROM outbox WHERE (state <> 'pending' OR at <= :edge) AND run NOT IN (SELECT id FROM runs)
 
 -- ==== Views for users ==============================================================================================
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 7
+SCHEMA = 8
 """The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
 SQLAlchemy."""
 
@@ -12,6 +12,7 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     5: {"versions": ("preparation",), "aliases": ("why",)},
     6: {"tasks": ("queued_s",)},
     7: {"alias_moves": ()},
+    8: {"outbox": ()},
 }
 """For each version, the columns that this version added to each table; an empty tuple means that the version added the
 whole table. Archives of earlier versions lack these columns."""

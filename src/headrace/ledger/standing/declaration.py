@@ -59,6 +59,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         lost: what to do if an artifact of a row is lost; by default, what to do for any lost artifact.
         target: the row that a row points at.
         choices: for a column that has one of a few values, these values.
+        forgets: the statement that deletes rows which nobody needs any more. It takes a time: older rows aren't needed.
         is_own: whether Headrace keeps a row for itself, by the row's key. Such a row is left out everywhere.
     """
 
@@ -81,6 +82,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     lost: Callable[[Row], str] | None = None
     target: Target | None = None
     choices: Mapping[str, tuple[str, ...]] = {}
+    forgets: str | None = None
     is_own: Callable[..., bool] | None = None
 
     def rows(self, db: Database) -> Iterator[Row]:

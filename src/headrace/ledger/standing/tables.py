@@ -8,10 +8,12 @@ from headrace.ledger.records import (
     ALIASES,
     CURSORS,
     MOVES,
+    NOTICES,
     VERSIONS,
     AliasRecord,
     CursorRecord,
     MoveRecord,
+    NoticeRecord,
     VersionRecord,
 )
 from headrace.ledger.standing.declaration import Standing, Target, Twin
@@ -19,6 +21,8 @@ from headrace.spec.intent import RegistryKind
 
 REGISTRY = "registry.rows"
 KINDS = {"kind": get_args(RegistryKind)}
+NOTICE_STATES = ("pending", "sent", "failed")
+"""The states of a notice: it is to be sent, it was sent, or all tries to send it have failed."""
 
 
 def _differs(row: CursorRecord) -> tuple[str, str]:
@@ -29,6 +33,10 @@ def _differs(row: CursorRecord) -> tuple[str, str]:
 def _differs_in_versions(row: VersionRecord | AliasRecord | MoveRecord) -> tuple[str, str]:
     what = f"has other versions of {row.kind} `{row.name}` than the archive"
     return what, "import into a ledger that has no version of this name"
+
+
+def _differs_in_notices(row: NoticeRecord) -> tuple[str, str]:
+    return f"has notice `{row.id}` already, with other facts", "import into another ledger"
 
 
 def _run_of_version(row: VersionRecord) -> str:
@@ -108,6 +116,20 @@ STANDING: tuple[Standing, ...] = (
         shown=lambda row: f"headrace {row.kind}s {row.name}",
         target=Target(table="versions", finds="VERSION_ROW"),
         choices=KINDS,
+    ),
+    Standing(
+        table="outbox",
+        reader=NOTICES,
+        key={"id": ""},
+        part="outbox.rows",
+        pages="NOTICES_FROM",
+        puts="PUT_NOTICE",
+        twin=Twin(finds="NOTICE_ROW", agrees=("facts",)),
+        differs=_differs_in_notices,
+        called=lambda row: f"notice `{row.id}`",
+        shown=lambda _: "headrace notices",
+        choices={"state": NOTICE_STATES},
+        forgets="FORGET_NOTICES",
     ),
 )
 """All standing tables. A row that others point at comes before them."""

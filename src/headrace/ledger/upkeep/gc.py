@@ -41,6 +41,7 @@ from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import RunRecord
 from headrace.ledger.registration import lock
+from headrace.ledger.standing.tables import STANDING
 from headrace.ledger.upkeep import merge
 from headrace.ledger.upkeep.garbage import Collected, Held, Out, Pass
 from headrace.ledger.upkeep.heirs import Heirs
@@ -56,6 +57,9 @@ TICK_S = 120.0
 """Each tick of a driver takes less than this many seconds. A driver that is stopped within a tick loses its lease
 earlier if a server keeps the leases (`Leases.tidy`). If files keep the leases, the driver may later name blobs that
 were deleted meanwhile."""
+
+STANDING_S = 30 * 86400.0
+"""A standing row of which its declaration says that it may be forgotten is kept for this many seconds at least."""
 
 LEFT = "headrace.collector"
 """The cursor that holds the time when a pass last kept blobs for a later pass to delete."""
@@ -100,6 +104,7 @@ class Collector:
                 self._sweep(pass_, region, store, clocks[region])
             if not dry_run:
                 self._forget_spills(pass_.runs)
+                self._forget_standing(now)
                 if pass_.later and not pass_.waits:  # recorded at the end, after the last row was deleted
                     self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(self._ledger.now()).encode()))
             return pass_.result()
@@ -194,6 +199,12 @@ class Collector:
         ):
             db.execute(statement, (run.number,))
         return True
+
+    def _forget_standing(self, now: float) -> None:
+        """Delete the rows of standing tables that nobody needs any more."""
+        for table in STANDING:
+            if table.forgets is not None:
+                self._db.execute(getattr(self._db.sql, table.forgets), (now - STANDING_S,))
 
     # -- merging equal generations --------------------------------------------------------------------------------
 

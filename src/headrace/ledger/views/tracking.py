@@ -19,7 +19,7 @@ from msgspec import Struct
 from headrace.errors import NotFoundError
 from headrace.ledger import generations as names
 from headrace.ledger.database.reader import Reader
-from headrace.ledger.records import ALIASES, METRICS, VERSIONS, VersionRecord
+from headrace.ledger.records import ALIASES, METRICS, NOTICES, VERSIONS, NoticeRecord, VersionRecord
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, RunView, SignalView
@@ -257,6 +257,14 @@ class TrackingViews(Views):
         """Return the signals that a run holds because no driver of it knew their kinds, the oldest first."""
         found = self._query.read(SIGNALS, self._sql.SIGNALS, self._query.run(name).number)
         return [each for each in found if each.kind not in KNOWN_SIGNALS]
+
+    def notices(self, *, limit: int = 1000) -> list[NoticeRecord]:
+        """Return the newest notices to people, sent or not; the newest first."""
+        return self._query.read(NOTICES, self._sql.NOTICES, limit)
+
+    def notices_of(self, name: str | None = None) -> list[NoticeRecord]:
+        """Return the notices about a run, the oldest first."""
+        return self._query.read(NOTICES, self._sql.NOTICES_OF, self._query.run(name).id)
 
     # -- what was registered -------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ from headrace.run.ports import (
     RunRow,
     Signal,
 )
-from headrace.run.projection import run_row
+from headrace.run.projection import notice_of, run_row
 from headrace.run.wire import Progress, Question, Refused, Remark, Report, Waiting
 
 BEAT_S = 0.2
@@ -151,6 +151,7 @@ class Driver:
         self._opens_at = clock.monotonic() + opens_s
         self._looked = -beat_s
         self._is_new = True  # nothing was stored yet under this lease
+        self._said = ""  # the state of which people were told last
 
     # -- before the loop -----------------------------------------------------------------------------------------
 
@@ -315,12 +316,20 @@ class Driver:
         rows = [task.row() for task in machine.changed.values()]
         changed = self._is_new or machine.closed is not None or machine.cancelled is not None
         run = run_row(machine, self._clock.now()) if changed else None
+        self._announce(run)
         curves = machine.curves
         journal.commit(run, rows, [curves.summary(name) for name in curves.changed])
         machine.changed.clear()
         curves.changed.clear()
         self._is_new = False
         return Stored(rows, opened=first, closed=run if machine.closed is not None else None)
+
+    def _announce(self, run: RunRow | None) -> None:
+        """If the run's state is a new one of which people are told, add a notice to what is stored with the row."""
+        if run is not None and run.state != self._said:
+            self._said = run.state
+            if (notice := notice_of(self._machine, run, self._clock.now())) is not None:
+                self._journal.announce(notice)
 
     # -- what the loop needs -------------------------------------------------------------------------------------
 

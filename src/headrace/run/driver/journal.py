@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.run.curves import Summary
 from headrace.run.events import Event, encode_event
-from headrace.run.ports import Batch, Doubt, Ledger, ResultRow, RunRow, TaskRow
+from headrace.run.ports import Batch, Doubt, Ledger, NoticeRow, ResultRow, RunRow, TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance, Intent
 
@@ -115,6 +115,10 @@ class Journal:
         """Add to the next commit an output that no run may reuse any more."""
         self._doubts.append(doubt)
 
+    def announce(self, notice: NoticeRow) -> None:
+        """Add to the next commit a notice that goes out to people once it is stored."""
+        self._notices.append(notice)
+
     def renew(self) -> None:
         """Note that the stored task rows are to be deleted, since they are from an older trace."""
         self._renewed = True
@@ -141,6 +145,7 @@ class Journal:
                 metrics=metrics,
                 logged=self._logged,
                 inherited=self._inherited,
+                notices=self._notices,
             )
         )
         self._seq += len(self._bodies)
@@ -164,3 +169,4 @@ class Journal:
         self._intents: list[tuple[str, Intent]] = []
         self._logged: list[tuple[str, int]] = []
         self._inherited: list[tuple[str, str]] = []
+        self._notices: list[NoticeRow] = []

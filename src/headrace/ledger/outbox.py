@@ -1,0 +1,80 @@
+"""The outbox, for a process that sends notices. A notice is sent at least once.
+
+A process claims one notice at a time. The claim counts the try and sets the time of the next one, before anything is
+sent. So a process that dies on the way costs one try, and two processes don't send the same notice at the same time.
+A notice keeps its id in all tries, so that a receiver recognises a notice that it has already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import closing
+
+from msgspec.structs import asdict, replace
+
+from headrace.ledger.database.database import Unmet
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import NOTICES, NoticeRecord
+from headrace.ledger.standing.notices import LASTS_S
+
+PAUSES_S = (60.0, 300.0, 1800.0, 7200.0, 21600.0)
+"""After a try that failed, the next try begins this many seconds later at the earliest."""
+TRIES = len(PAUSES_S) + 1
+"""How often Headrace tries to send a notice."""
+LOOKED_AT = 100
+"""At most this many due notices are looked at."""
+
+
+class Outbox:
+    """The outbox of a ledger. It has a connection of its own."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._db = ledger.connect()
+
+    def __enter__(self) -> Outbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def due(self, kinds: Collection[str]) -> list[NoticeRecord]:
+        """Return the notices of these kinds that may be sent now, the oldest first."""
+        db, now = self._db, self._ledger.now()
+        with db.troubles():
+            rows = list(NOTICES.read(db.execute(db.sql.DUE_NOTICES, (now, now - LASTS_S, LOOKED_AT))))
+        return [notice for notice in rows if notice.kind in kinds]
+
+    def claim(self, notice: NoticeRecord) -> NoticeRecord | None:
+        """Count a try of a notice, and return the notice as it is now; or None if another process was quicker."""
+        db = self._db
+        pause_s = PAUSES_S[min(notice.tries, len(PAUSES_S) - 1)]
+        claimed = replace(notice, tries=notice.tries + 1, due=self._ledger.now() + pause_s)
+
+        def work() -> NoticeRecord:
+            db.require(db.sql.CLAIM_NOTICE, (claimed.due, notice.id, notice.tries))
+            return claimed
+
+        try:
+            with db.troubles():
+                return db.atomically(work)
+        except Unmet:
+            return None
+
+    def settle(self, notice: NoticeRecord, *, sent: Collection[str], error: str | None) -> NoticeRecord:
+        """Record how the try of a claimed notice ended, and return the notice as it is now. `sent` names the ways by
+        which the notice was sent so far, and `error` says why it wasn't sent by the others."""
+        state = "sent" if error is None else "failed" if notice.tries >= TRIES else "pending"
+        done = replace(notice, state=state, sent=",".join(sent), error=error)
+        db = self._db
+        with db.troubles():
+            db.execute(db.sql.SETTLE_NOTICE, db.sql.values("SETTLE_NOTICE", asdict(done)))
+        return done
+
+
+def retry(ledger: Ledger) -> None:
+    """Give new tries to all notices that are not sent yet, so that each is due now. Notices that are too old stay as
+    they are."""
+    with closing(ledger.connect()) as db, db.troubles():
+        now = ledger.now()
+        db.execute(db.sql.RETRY_NOTICES, (now, now - LASTS_S))

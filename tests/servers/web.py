@@ -25,6 +25,7 @@ class Asked(NamedTuple):
     params: dict[str, str]
     headers: Mapping[str, str]
     number: int
+    body: bytes = b""
 
 
 class Reply(NamedTuple):
@@ -57,6 +58,9 @@ class Web:
             def do_HEAD(self) -> None:
                 web.answer(self)
 
+            def do_POST(self) -> None:
+                web.answer(self)
+
             def log_message(self, *words: Any) -> None:
                 """Print nothing."""
 
@@ -75,8 +79,9 @@ class Web:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
         params = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         with self._lock:
-            asked = Asked(handler.command, parts.path, params, dict(handler.headers.items()), len(self.asked))
+            asked = Asked(handler.command, parts.path, params, dict(handler.headers.items()), len(self.asked), body)
             self.asked.append(asked)
         reply = self.answers(asked)
         handler.send_response(reply.status)

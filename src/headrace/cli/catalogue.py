@@ -32,6 +32,7 @@ COMMANDS = {
     "resume": "Go on with a run that stopped, failed or was cancelled.",
     "cancel": "End a run.",
     "stop": "Ask a task to end early and return what it has by then.",
+    "notices": "List the notices to people about runs, and send those that wait.",
     "debug": "Call a task's stage in this process, with the inputs that it had.",
     "get": "Write an artifact to a file.",
     "predict": "Ask a registered model about the rows of a file.",

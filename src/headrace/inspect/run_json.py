@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from headrace.inspect.metrics.curves import with_metrics
+from headrace.inspect.notices import NoticeView, notices
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.views import RunView, SignalView, Views, up_to_now
 from headrace.inspect.warnings import Warned, all_warnings
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class RunObject(RunView, frozen=True, kw_only=True):
-    """A run, with the signals that it holds because this release doesn't know them, with the warnings and metrics of
-    its tasks, and with its gates that have a false value."""
+    """A run, with the signals that it holds because this release doesn't know them, with the notices about it, with the
+    warnings and metrics of its tasks, and with its gates that have a false value."""
 
     held_signals: tuple[SignalView, ...] = ()
+    notices: tuple[NoticeView, ...] = ()
     warnings: tuple[Warned, ...] = ()
     gates: tuple[Held, ...] = ()
 
@@ -35,6 +38,7 @@ def run_object(project: Project, views: Views, name: str | None) -> RunObject:
     return RunObject(
         **fields,
         held_signals=tuple(views.held_signals(view.run)),
+        notices=tuple(notices(views, time.time(), view.run)),
         warnings=all_warnings(views, view.run),
         gates=gates_that_refused(project, views, view.run),
     )

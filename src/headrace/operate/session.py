@@ -19,6 +19,7 @@ from headrace.ledger.run_ledger import RunLedger
 from headrace.operate.bundle import changed_files, check_renewable, is_of_notebook, make_bundle, names_of
 from headrace.operate.clock import SystemClock
 from headrace.operate.input_files import keep_path
+from headrace.operate.notify.sender import send_due
 from headrace.operate.pools.pools import Abandoned, open_backend
 from headrace.operate.pools.regions import bring_bundle, elsewhere
 from headrace.operate.progress.log import logged
@@ -118,7 +119,8 @@ def resume(
                 closed = driver.drive()
                 if left is not None:
                     left.close()
-            return Ended(run_id, closed.state, closed.why)
+        send_due(project, ledger, observer.note)
+        return Ended(run_id, closed.state, closed.why)
 
 
 def cancel(project: Project, run_id: str, *, now: bool = False) -> str:
@@ -146,9 +148,10 @@ def cancel(project: Project, run_id: str, *, now: bool = False) -> str:
                         end = Cancelled(by, f"cancelled by {by}", at, now=True)
                         driver.open([_taken(lease, place, by), end], stale)
                     driver.drive()
-                if machine.cancelled is None:
-                    return f"run {run_id} had ended already, but had no driver to record that"
-                return f"run {run_id} is cancelled; it had no driver"
+            send_due(project, ledger)
+            if machine.cancelled is None:
+                return f"run {run_id} had ended already, but had no driver to record that"
+            return f"run {run_id} is cancelled; it had no driver"
         except LeaseHeld:
             ledger.signal(run_id, "cancel", by=by, body="now" if now else "")
             return f"run {run_id} was told to end{' at once' if now else ''}"
@@ -227,7 +230,8 @@ def drive(
                 driver.open([opened, _taken(lease, place, ledger.user)])
                 driver.trace()
                 closed = driver.drive()
-            return Ended(lease.run, closed.state, closed.why)
+        send_due(project, ledger, observer.note)
+        return Ended(lease.run, closed.state, closed.why)
 
 
 def _taken(lease: RunLedger, pool: Pool, by: str, *, again: bool = False) -> Taken:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
+from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, listed
 from headrace.project.layers import Layers
@@ -40,6 +42,48 @@ def check_places(config: Config, layers: Layers) -> None:
         where = layers.nearest_origin("run", "pool")
         error = no_pool(config.run.pool, tuple(config.pool))
         raise ConfigError(f"{where}: {error.message}", hint=error.hint)
+
+
+def check_notify(config: Config, layers: Layers) -> None:
+    """Raise an error if notices can't be sent as the settings say. The URL of a webhook is in no message, since it may
+    be a secret.
+
+    Raises:
+        ConfigError: a setting is wrong. The message says where it was written.
+    """
+    section = config.notify
+    if section.command is not None:
+        try:
+            words = shlex.split(section.command) if isinstance(section.command, str) else section.command
+        except ValueError as error:
+            wrong = f"`command` can't be split into words: {str(error).lower()}"
+        else:
+            wrong = (
+                "" if words and words[0].strip() and not any("\0" in word for word in words) else "`command` is empty"
+            )
+        if wrong:
+            where = layers.nearest_origin("notify", "command")
+            raise ConfigError(f"{where}: {wrong}", hint='write it as words, such as ["./tell", "team"]')
+    if section.webhook is not None and not _is_web_address(section.webhook):
+        where = layers.nearest_origin("notify", "webhook")
+        raise ConfigError(
+            f"{where}: `webhook` is not a URL of a web server",
+            hint="it begins with `https://` (or `http://`), then comes the host, without a user name or password",
+        )
+    if section.secret is not None and section.webhook is None:
+        where = layers.nearest_origin("notify", "secret")
+        raise ConfigError(f"{where}: `secret` has no effect without `webhook`", hint="set `webhook`, or leave it out")
+
+
+def _is_web_address(url: str) -> bool:
+    """Return whether a text is the URL of a web server, without a user name or password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for an impossible one
+    except ValueError:
+        return False
+    is_plain = url.isascii() and url.isprintable() and " " not in url
+    return is_plain and parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
 
 
 def no_pool(name: str, pools: Sequence[Pool | str]) -> ConfigError:

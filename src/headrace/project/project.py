@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from headrace.errors import ConfigError, DefinitionError, ProjectError
 from headrace.project import host_limits
-from headrace.project.checks import check_places, no_pool
+from headrace.project.checks import check_notify, check_places, no_pool
 from headrace.project.layers import Layers
 from headrace.project.settings import Config, PlaceSection, PoolSection
 from headrace.spec.address import StoreAddress
@@ -199,6 +199,7 @@ def load(
     config = layers.config()
     _check_timeout(config, layers)
     check_places(config, layers)
+    check_notify(config, layers)
     project_file = (root / FILE).is_file()
     files = _pipeline_files(root, config, layers) if project_file or layers.origin("project", "pipelines") else ()
     if named is not None and named not in files:

@@ -275,6 +275,36 @@ class BackupSection(PlaceSection, frozen=True):
     ] = None
 
 
+class NotifySection(Section, frozen=True):
+    """Whom Headrace tells of runs, and how. Whoever sends a notice sends it by their own settings."""
+
+    command: Annotated[
+        str | tuple[str, ...] | None,
+        Meta(
+            description="The command that sends a notice, as words or as one text; no shell reads it. It runs in the "
+            "project's folder and gets the notice as JSON on its standard input."
+        ),
+    ] = None
+    webhook: Annotated[
+        str | None,
+        Meta(
+            description="The URL to which a notice is sent, as a POST of JSON. If it holds a secret, put it into "
+            "`HEADRACE__NOTIFY__WEBHOOK`, not into this file."
+        ),
+    ] = None
+    secret: Annotated[
+        Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None,
+        Meta(
+            description="The environment variable with the secret that signs the webhook's requests; the server "
+            "knows the same secret."
+        ),
+    ] = None
+    on: Annotated[
+        tuple[Literal["failed", "waiting", "refused"], ...],
+        Meta(description="The states of a run of which people are told."),
+    ] = ("failed", "waiting", "refused")
+
+
 class Config(Section, frozen=True):
     """All sections of `headrace.toml`."""
 
@@ -288,6 +318,7 @@ class Config(Section, frozen=True):
     log: LogSection = LogSection()
     gc: GcSection = GcSection()
     backup: BackupSection = BackupSection()
+    notify: NotifySection = NotifySection()
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -315,6 +346,7 @@ SECTIONS: dict[str, type[Section]] = {
     "run": RunSection,
     "gc": GcSection,
     "backup": BackupSection,
+    "notify": NotifySection,
     "log": LogSection,
 }
 

@@ -13,8 +13,10 @@ import click
 
 from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import say_metrics
+from headrace.cli.terminal.notices import unsent_text
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
+from headrace.inspect.notices import notices
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import (
@@ -89,6 +91,9 @@ def _say_head(views: Views, run: RunView) -> None:
         when = f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}"
         told = f"holds the signal `{each.kind:.40}` by {each.by:.40} ({when}), which this Headrace doesn't know:"
         say(printable(f"{told} `headrace resume {run.run}` by the release that sent it obeys it"), "yellow")
+    for notice in notices(views, time.time(), run.run):
+        if notice.error is not None and notice.state != "sent":  # without an error, nobody has tried yet
+            say(unsent_text(notice), "yellow")
     say()
 
 

@@ -14,6 +14,7 @@ from headrace.backends.processes.namespace import bubblewrap, works
 from headrace.errors import HeadraceError
 from headrace.operate.doctor.finding import Answer, Finding
 from headrace.operate.doctor.ledger import ledger_checks
+from headrace.operate.doctor.notices import notice_checks
 from headrace.operate.doctor.pools import pool_checks
 from headrace.operate.doctor.stores import store_checks
 from headrace.project import host_limits
@@ -32,7 +33,7 @@ def examine(project: Project | None) -> Iterator[Finding]:
     checks: dict[str, Callable[[], Answer]] = dict(MACHINE)
     if project is not None:
         checks |= {about: partial(check, project) for about, check in PROJECT.items()}
-        checks |= ledger_checks(project) | store_checks(project) | pool_checks(project)
+        checks |= ledger_checks(project) | store_checks(project) | pool_checks(project) | notice_checks(project)
     for about, check in checks.items():
         try:
             state, found, hint = check()

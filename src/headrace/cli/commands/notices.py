@@ -1,0 +1,46 @@
+"""`headrace notices`."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+
+import click
+
+from headrace.cli import options
+from headrace.cli.terminal.notices import say_notices
+from headrace.cli.terminal.terminal import say_json, tell
+from headrace.inspect.notices import notices
+from headrace.inspect.views import read
+from headrace.project import project
+
+
+@click.command()
+@click.option("--send", is_flag=True, help="Send now what isn't sent yet, even if all tries to send it have failed.")
+@options.as_json
+@options.config
+def command(send: bool, as_json: bool, config: Path | None) -> int:
+    """A notice tells people that a run failed, was refused, or waits for something outside. `[notify]` of headrace.toml
+    says how notices are sent. The command that ends a run sends them, and later commands try again: six times in all,
+    with growing pauses. A notice older than three days is not sent any more.
+
+    With `--json`: `{"notices": [...]}`, the newest first, each with `id`, `kind`, `run`, `at`, `state` (`pending`,
+    `sent`, `failed` or `late`), `tries`, `due`, `sent` (the ways by which it was sent), `error` and `facts`.
+
+    The exit code is 1 if `--send` could not send a notice.
+    """
+    found = project.load(overlay=config)
+    failed = False
+    if send:
+        told = importlib.import_module("headrace.operate.notify.sender").send_all(found)  # it opens the ledger
+        failed = bool(told.unsent)
+    with read(found) as views:
+        rows = notices(views, time.time())
+    if as_json:
+        say_json({"notices": rows})
+    elif not rows:
+        tell("there is no notice yet: a run that fails, is refused or waits makes one")
+    else:
+        say_notices(rows)
+    return 1 if failed else 0

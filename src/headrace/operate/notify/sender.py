@@ -1,0 +1,153 @@
+"""Sends the notices of the outbox, as the settings `[notify]` of whoever sends them say."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import HeadraceError
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.outbox import PAUSES_S, Outbox, retry
+from headrace.ledger.records import NoticeRecord
+from headrace.ledger.standing.notices import facts_of
+from headrace.project.project import Project
+from headrace.project.settings import NotifySection
+from headrace.project.state import open_ledger
+from headrace.report.measures import seconds_text
+from headrace.waits import waiting
+
+LIMIT_S = 10.0
+"""How long one try by one way may last, in seconds."""
+TOTAL_S = 20.0
+"""How long a command may send notices, in seconds."""
+INSIDE = "HEADRACE_NOTICE_ID"
+"""The environment variable by which a command gets the id of the notice that it sends."""
+
+Way = Callable[[str, bytes, float], str | None]
+"""Sends a notice by one way: takes its id, its body and the time limit in seconds. Returns what went wrong, or None."""
+
+
+class Told(Struct, frozen=True):
+    """How the tries of one pass ended: notices that were sent, and notices that could not be sent."""
+
+    sent: tuple[NoticeRecord, ...] = ()
+    unsent: tuple[NoticeRecord, ...] = ()
+
+
+def send_due(project: Project, ledger: Ledger, note: Callable[[str], None] = lambda _: None) -> Told:
+    """Send the notices that are due, the oldest first, for at most `TOTAL_S` seconds. `note` gets a line for each that
+    could not be sent. Nothing is raised: what the notices are about is stored, and they stay in the outbox."""
+    ways = ways_of(project)
+    if not ways:
+        return Told()
+    kinds = {f"run.{state}" for state in project.config.notify.on}
+    ends = time.monotonic() + TOTAL_S
+    sent: list[NoticeRecord] = []
+    unsent: list[NoticeRecord] = []
+    try:
+        with Outbox(ledger) as outbox:
+            for notice in outbox.due(kinds):
+                if time.monotonic() >= ends:
+                    break
+                if (claimed := outbox.claim(notice)) is None:
+                    continue
+                done = _send(project, outbox, claimed, ways, ends)
+                (sent if done.error is None else unsent).append(done)
+                if done.error is not None:
+                    note(failure(done))
+    except HeadraceError as error:  # the ledger is lost
+        note(f"notices are sent later: {error.message}")
+    return Told(tuple(sent), tuple(unsent))
+
+
+def send_all(project: Project) -> Told:
+    """Send all notices that are not sent yet, including those that failed, for at most `TOTAL_S` seconds."""
+    with open_ledger(project) as ledger:
+        retry(ledger)
+        return send_due(project, ledger)
+
+
+def ways_of(project: Project) -> dict[str, Way]:
+    """Return the ways by which the settings send notices, by name. There are none within a command that sends a notice:
+    if its own runs failed, their notices would start it again and again."""
+    section, ways = project.config.notify, dict[str, Way]()
+    if INSIDE in os.environ:
+        return ways
+    if section.command:
+        ways["command"] = lambda notice, body, limit_s: _command(project, section, notice, body, limit_s)
+    if section.webhook is not None:
+        ways["webhook"] = lambda notice, body, limit_s: _webhook(section, notice, body, limit_s)
+    return ways
+
+
+def failure(notice: NoticeRecord) -> str:
+    """Return a line that says why a notice could not be sent, and what happens next."""
+    about = f"the notice about run {notice.run} could not be sent: {notice.error}"
+    if notice.state == "failed":
+        return f"{about}; this was try {notice.tries}, the last: `headrace notices --send` tries again"
+    pause = seconds_text(PAUSES_S[min(notice.tries, len(PAUSES_S)) - 1])
+    return f"{about}; the next command that ends a run tries again, in {pause} at the earliest"
+
+
+def body_of(project: Project, notice: NoticeRecord) -> bytes:
+    """Return a notice as JSON. `text` is a sentence for people; chat servers show it."""
+    facts = facts_of(notice)
+    why = f": {facts['why']}" if facts.get("why") else ""
+    data = {"project": project.name, "run": notice.run, **facts}
+    return msgspec.json.encode(
+        {
+            "type": notice.kind,
+            "timestamp": datetime.fromtimestamp(notice.at, UTC).isoformat(),
+            "id": notice.id,
+            "data": data,
+            "text": f"{project.name}: run {notice.run} {words_of(notice.kind)}{why}",
+        }
+    )
+
+
+def words_of(kind: str) -> str:
+    """Return the kind of a notice as the rest of a sentence about a run."""
+    state = kind.rpartition(".")[2]
+    return {"refused": "was refused", "waiting": "waits"}.get(state, state)
+
+
+def _send(project: Project, outbox: Outbox, notice: NoticeRecord, ways: Mapping[str, Way], ends: float) -> NoticeRecord:
+    """Try to send a claimed notice by each way by which it wasn't sent yet, and record how that went."""
+    sent = [way for way in notice.sent.split(",") if way]
+    errors, body = [], body_of(project, notice)
+    for name, send in ways.items():
+        if name in sent:
+            continue
+        limit_s = min(LIMIT_S, ends - time.monotonic())
+        with waiting(f"the {name} of `[notify]`", limit_s):
+            error = send(notice.id, body, limit_s) if limit_s > 0 else "there was no time left for it"
+        if error is None:
+            sent.append(name)
+        else:
+            errors.append(error)
+    return outbox.settle(notice, sent=sent, error="; ".join(errors) or None)
+
+
+def _command(project: Project, section: NotifySection, notice: str, body: bytes, limit_s: float) -> str | None:
+    send = importlib.import_module("headrace.operate.notify.command").send  # few projects have notices
+    words = shlex.split(section.command) if isinstance(section.command, str) else section.command
+    environment = {**os.environ, INSIDE: notice}
+    error: str | None = send(words, body, environment=environment, folder=project.root, limit_s=limit_s)
+    return error
+
+
+def _webhook(section: NotifySection, notice: str, body: bytes, limit_s: float) -> str | None:
+    secret = None
+    if section.secret is not None and not (secret := os.environ.get(section.secret)):
+        return f"the environment variable `{section.secret}`, which `[notify] secret` names, isn't set"
+    webhook = importlib.import_module("headrace.operate.notify.webhook")  # it imports httpx
+    sent = webhook.headers(notice, body, int(time.time()), secret)
+    error: str | None = webhook.send(section.webhook, body, sent, limit_s=limit_s)
+    return error

@@ -87,7 +87,7 @@ def test_a_lock_that_pins_nothing_is_told_where_one_is_wanted(project: Project) 
 def test_a_lock_of_a_tool_that_we_don_t_have_is_told(project: Project) -> None:
     project.write("poetry.lock", "")
     project.environment["HEADRACE__POOL__LOCAL__ENVIRONMENT"] = "lock"
-    check_error(project.headrace("run", "flow"), 2, "`poetry.lock`", "`poetry export`", hint="lock the project")
+    check_error(project.headrace("run", "flow"), 2, "`poetry.lock`", "`poetry export`", hint="lock it")
 
 
 def test_a_pool_that_builds_nothing_and_lacks_what_a_group_needs_is_told(project: Project) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headrace.place.share import grant, shares
+from headrace.place.share import _Level, grant, shares
 from headrace.spec.claim import Amount, Claim
 
 CAPACITY = Amount(cpu=8, memory_gib=32, gpus=4)
@@ -156,6 +157,38 @@ def test_several_attempts_at_once_give_what_one_by_one_gives(claims: list[Claim]
     for claim, found, expected in zip(claims, shares(capacity, claims), one_by_one(capacity, claims), strict=True):
         for part in PARTS:
             assert abs(getattr(found, part) - expected[part]) <= getattr(claim.least, part) + 1e-6
+
+
+@st.composite
+def claims_of_runs_that_want_various_things(draw: st.DrawFn) -> list[Claim]:
+    """Claims of amounts that floats hold exactly. What a run wants or uses needn't be of the form of its attempts."""
+    room, found = {"cpu": 128.0, "memory_gib": 64.0, "gpus": 16.0}, []
+    sizes = {"cpu": [0, 0.5, 1, 4], "memory_gib": [0, 0.5, 2, 8], "gpus": [0, 0, 1, 2]}
+    totals = {"cpu": [0, 3, 20, 99], "memory_gib": [0, 5, 20, 50], "gpus": [0, 1, 4, 16]}
+    for _ in range(draw(st.integers(2, 6))):
+        need, want, used = (dict.fromkeys(PARTS, 0.0) for _ in range(3))
+        times, in_use = draw(st.sampled_from([1, 3, 10, 99])), draw(st.sampled_from([0, 0, 1, 3]))
+        for part in PARTS:
+            need[part] = draw(st.sampled_from(sizes[part]))
+            is_even = draw(st.booleans())
+            want[part] = times * need[part] if is_even else draw(st.sampled_from(totals[part]))
+            used[part] = min(room[part], in_use * need[part] if is_even else draw(st.sampled_from(totals[part])) // 4)
+            room[part] -= used[part]
+        need["cpu"] = need["cpu"] if any(need.values()) else 1.0  # or the size is computed, and rounded
+        amount, in_all = Amount(**used), Amount(**{part: max(want[part], used[part]) for part in PARTS})
+        least = Amount(**need)
+        found.append(Claim(want=in_all, used=amount, held=amount, least=least, served=draw(st.integers(0, 3))))
+    return found
+
+
+@settings(max_examples=500)
+@given(claims=claims_of_runs_that_want_various_things())
+def test_several_attempts_at_once_give_exactly_what_single_ones_give(claims: list[Claim]) -> None:
+    capacity = Amount(cpu=128, memory_gib=64, gpus=16)
+    found = shares(capacity, claims)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Level, "attempts", lambda *_: 1)
+        assert shares(capacity, claims) == found
 
 
 amounts = st.builds(

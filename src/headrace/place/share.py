@@ -24,6 +24,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from headrace.spec.claim import Amount, Claim
 
@@ -65,56 +66,117 @@ def _shares(total: Three, claims: Sequence[Claim]) -> list[Three]:
     queue = sorted([(_dominant(has[i], total), claim.served, i) for i, claim in enumerate(claims)])  # it is a heap, too
     places = {i: place for place, (_, _, i) in enumerate(queue)}
     got = len(claims)  # the earliest position in the order of those runs that got something
-    level = _Level(total, units)
+    level = _Level([_way(unit, _minus(want[i], has[i]), has[i], total) for i, unit in enumerate(units)])
     while queue:
         share, served, i = queue[0]
         mine = has[i]
-        step = _step(units[i], _minus(want[i], mine), level.attempts(i, share, free) if any(mine) else 1)
+        rest = _minus(want[i], mine)
+        attempts = level.attempts(i, share, free) if any(mine) else 1
+        step = _step(units[i], rest, attempts)
+        if attempts > 1 and not _fits(step, free):
+            step = _step(units[i], rest, 1)
         if _is_of_use(step, units[i], mine):
             if _fits(step, free):
                 has[i] = _plus(mine, step)
                 free = _minus(free, step)
                 got = min(got, places[i])
                 heapq.heapreplace(queue, (_dominant(has[i], total), served, i))
+                if not level.ways[i].is_steady:
+                    level.change(i, _way(units[i], _minus(want[i], has[i]), has[i], total))
                 continue
             if not any(mine) and got >= places[i] and _fits(step, total):
                 free = _minus(free, step)  # reserved
+                level.drop()
         heapq.heappop(queue)
         level.leave(i)
     return has
+
+
+class _Way(NamedTuple):
+    """How a run that wants more comes to a level.
+
+    An attempt raises its dominant share by `step` at most. While its share of the resource that it wants longest rises
+    by 1, it takes `rate` of each resource. `kept` is one attempt, and what it takes until that share is its dominant
+    share. If `is_steady`, all this stays as it is, however many attempts the run gets.
+    """
+
+    step: float
+    rate: Three
+    kept: Three
+    is_steady: bool
+
+
+NOTHING: Three = (0.0, 0.0, 0.0)
 
 
 class _Level:
     """A dominant share that all runs which still get something can reach, and one attempt each beyond it. So a run may
     be brought to the level at once, as if its attempts were handed out one by one.
 
-    If a run gains 1 of dominant share, it takes its `rate` of each resource. All runs are taken to start from the
-    neediest one's share. When all have reached the level, it is computed anew.
+    A run gets attempts until its dominant share is above the level. So its share of the resource that it wants longest
+    limits how many these are. All runs are taken to start from the neediest one's share. When all have reached the
+    level, it is computed anew.
     """
 
-    def __init__(self, total: Three, units: Sequence[Three]) -> None:
-        self._units = units
-        self._shares = [_dominant(unit, total) for unit in units]
-        self._rates = [
-            (unit[0] / share, unit[1] / share, unit[2] / share) if share else (0.0, 0.0, 0.0)
-            for unit, share in zip(units, self._shares, strict=True)
-        ]
-        self._unit, self._rate = _sum(units), _sum(self._rates)
+    def __init__(self, ways: list[_Way]) -> None:
+        self.ways = ways
+        self._rate, self._kept = _sum([way.rate for way in ways]), _sum([way.kept for way in ways])
         self._level = 0.0
 
     def attempts(self, run: int, share: float, free: Three) -> int:
         """Return how many attempts bring the neediest run, which has this dominant share, to the level: at least 1."""
         if share >= self._level:
-            spare = _minus(free, self._unit)
+            spare = _minus(free, self._kept)
             self._level = share + min(
                 [spare[r] / self._rate[r] for r in range(3) if self._rate[r] > SLACK], default=0.0
             )
-        one = self._shares[run]
+        one = self.ways[run].step
         return max(1, math.floor((self._level - share) / one + SLACK)) if one else 1
+
+    def change(self, run: int, way: _Way) -> None:
+        """Count a run anew that got something."""
+        self.leave(run)
+        self.ways[run] = way
+        self._rate, self._kept = _plus(self._rate, way.rate), _plus(self._kept, way.kept)
 
     def leave(self, run: int) -> None:
         """Count a run no more that gets nothing more."""
-        self._unit, self._rate = _minus(self._unit, self._units[run]), _minus(self._rate, self._rates[run])
+        way = self.ways[run]
+        self._rate, self._kept = _minus(self._rate, way.rate), _minus(self._kept, way.kept)
+
+    def drop(self) -> None:
+        """Compute the level anew, since free resources were reserved."""
+        self._level = 0.0
+
+
+def _way(unit: Three, rest: Three, has: Three, total: Three) -> _Way:
+    if unit[0] > rest[0] or unit[1] > rest[1] or unit[2] > rest[2]:
+        unit = _step(unit, rest, 1)
+    a, b, c = unit
+    x, y, z = a / total[0] if total[0] else 0.0, b / total[1] if total[1] else 0.0, c / total[2] if total[2] else 0.0
+    # how many attempts it wants, by each resource
+    by_cpu = rest[0] / a if a > SLACK else 0.0
+    by_memory = rest[1] / b if b > SLACK else 0.0
+    by_gpus = rest[2] / c if c > SLACK else 0.0
+    long = max(by_cpu, by_memory, by_gpus) - SLACK
+    share, place = (x, 0) if by_cpu > long else (0.0, 0)
+    if by_memory > long and y > share:
+        share, place = y, 1
+    if by_gpus > long and z > share:
+        share, place = z, 2
+    if not share:
+        return _Way(0.0, NOTHING, unit, True)
+    step = max(x, y, z)
+    rate = a / share, b / share, c / share
+    if any(has) and (gap := _dominant(has, total) - has[place] / total[place]):
+        return _Way(step, rate, (a + gap * rate[0], b + gap * rate[1], c + gap * rate[2]), False)
+    is_even = (
+        share == step
+        and (by_cpu > long or not by_cpu)
+        and (by_memory > long or not by_memory)
+        and (by_gpus > long or not by_gpus)
+    )
+    return _Way(step, rate, unit, is_even)
 
 
 def _step(unit: Three, rest: Three, attempts: int) -> Three:
@@ -122,9 +184,12 @@ def _step(unit: Three, rest: Three, attempts: int) -> Three:
     nothing more of what an attempt needs, return `rest`: other attempts need it."""
     a, b, c = unit
     x, y, z = rest
-    if (a > SLACK and x > SLACK) or (b > SLACK and y > SLACK) or (c > SLACK and z > SLACK):
-        return min(x, a * attempts), min(y, b * attempts), min(z, c * attempts)
-    return rest
+    if not ((a > SLACK and x > SLACK) or (b > SLACK and y > SLACK) or (c > SLACK and z > SLACK)):
+        return rest
+    if attempts > 1 and (a * attempts > x or b * attempts > y or c * attempts > z):
+        whole = max([math.floor((left + SLACK) / need) for left, need in zip(rest, unit, strict=True) if need > SLACK])
+        attempts = max(1, min(attempts, whole))
+    return min(x, a * attempts), min(y, b * attempts), min(z, c * attempts)
 
 
 def _is_of_use(step: Three, unit: Three, has: Three) -> bool:

@@ -10,6 +10,7 @@ from fairlearn import metrics as fair
 from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.svm import LinearSVC
 
 from headrace.define.version import Version
@@ -347,6 +348,43 @@ def test_the_previous_version_stands_beside(flights: pa.Table) -> None:
     assert any("The previous model was judged at the threshold of this one, " in each for each in found.report.limits)
     assert found.passed
     assert found.metrics["AUC less previous"] > 0
+
+
+def test_the_decisions_judged_are_those_that_the_model_makes(flights: pa.Table) -> None:
+    frame = flights.to_pandas()
+    plain = LogisticRegression().fit(frame[["hour", "wind"]], frame["late"])
+    eager = FixedThresholdClassifier(LogisticRegression(), threshold=0.2).fit(frame[["hour", "wind"]], frame["late"])
+    options: dict[str, Any] = {"target": "late", "gates": "recall > previous", "robust": False, "resamples": 100}
+    found = evaluate.classification(eager, flights, previous=plain, **options)
+    own = eager.predict(frame[["hour", "wind"]])
+    assert found.metrics["recall"] == pytest.approx(recall_score(frame["late"], own))
+    assert found.predictions["predicted"].to_pylist() == own.tolist()
+    count = (own != plain.predict(frame[["hour", "wind"]])).sum()
+    assert f"the model's own `predict`: in {count} rows, they differ from a threshold of 0.5." in found.report.about
+    back = evaluate.classification(plain, flights, previous=eager, **options)
+    assert back.metrics["recall less previous"] == pytest.approx(-found.metrics["recall less previous"])
+    assert not any("judged at the threshold of this one" in each for each in back.report.limits)
+    given = evaluate.classification(eager, flights, previous=plain, threshold=0.5, **options)
+    assert given.metrics["recall"] == pytest.approx(back.metrics["recall"])
+
+
+class Shy(LogisticRegression):
+    """A classifier that never decides for a storm."""
+
+    def predict(self, frame: Any) -> Any:
+        likeliest = super().predict(frame)
+        return np.where(likeliest == "storm", "breeze", likeliest)
+
+
+def test_the_decisions_between_many_classes_are_those_that_the_model_makes(flights: pa.Table) -> None:
+    kinds = np.array(["calm", "breeze", "storm"])[np.digitize(flights["wind"].to_numpy(), [8, 13])]
+    table = flights.append_column("kind", pa.array(kinds))
+    model = Shy(max_iter=1000).fit(table.to_pandas()[["wind", "hour"]], kinds)
+    found = evaluate.classification(model, table, target="kind", resamples=100)
+    assert "storm" not in found.predictions["predicted"].to_pylist()
+    assert "they differ from the class with the highest score" in found.report.about
+    [grid] = [each for each in found.report.grids if "Robustness" in each.title]
+    assert f"from {found.metrics['accuracy']:.4g} " in str(grid.note)
 
 
 def test_a_version_that_the_registry_found_stands_beside_and_none_where_there_is_none(flights: pa.Table) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from headrace.errors import UsageError, listed
@@ -191,11 +192,9 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
     """
     decided = None
     if scores.values is None:
-        numbers = {each: place for place, each in enumerate(classes)}
-        said = [numbers.get(each.item() if isinstance(each, np.generic) else each, -1) for each in scores.decided]
-        decided = np.array(said)
+        decided = _places(scores.decided, classes)
         if (decided < 0).any():
-            strange = next(each for each, place in zip(scores.decided, said, strict=True) if place < 0)
+            strange = scores.decided[int(np.argmax(decided < 0))]
             raise UsageError(
                 f"the model predicts the class `{strange}`, which is none of the classes {listed(classes, 20)}",
                 hint="give `predict=` or `scores=`",
@@ -228,6 +227,26 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
     if decided is not None:
         decided = (decided == place).astype(int)
     return Claim(name, chances, scores.probable, decided)
+
+
+def own_decisions(model: Any, cases: Cases, classes: Sequence[Any], positive: Any | None) -> Any | None:
+    """Return the class number that the model itself decides for in each row, as a claim has it. Return None if the
+    model has only scores, or decides for something that isn't a class."""
+    decided = model_of(model).decisions(cases.table, cases.features)
+    if decided is None or decided.ndim != 1:
+        return None
+    places = _places(decided, classes)
+    if (places < 0).any():
+        return None
+    return places if positive is None else (places == list(classes).index(positive)).astype(int)
+
+
+def _places(decided: Any, classes: Sequence[Any]) -> Any:
+    """Return the place of each decision among the classes, or -1."""
+    numbers = {each: place for place, each in enumerate(classes)}
+    codes, seen = pd.factorize(np.asarray(decided))
+    places = [numbers.get(each.item() if isinstance(each, np.generic) else each, -1) for each in seen]
+    return np.array([*places, -1])[codes]  # the code of NaN is -1
 
 
 def sums_to_one(chances: Any) -> bool:

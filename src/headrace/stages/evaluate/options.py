@@ -232,7 +232,7 @@ class ClassificationCall(PredictionOptions, frozen=True, kw_only=True):
         str | float | None,
         Option(
             "the lowest score that is predicted positive: a number, or a rule such as `valid:f1`, which chooses the"
-            " number on the `valid` rows. 0.5 if not given.",
+            " number on the `valid` rows. If not given, the model decides by its own `predict`; else it is 0.5.",
             before="valid",
         ),
     ] = None

@@ -20,6 +20,7 @@ from headrace.stages.evaluate.claims import (
     constant,
     in_order,
     labels,
+    own_decisions,
     scores_of,
     with_target,
 )
@@ -40,8 +41,9 @@ class Answers(NamedTuple):
     `truth` is an array of class numbers. `classes[n]` is the class with number n. Of two classes, the second is the
     positive class. `known` has all classes, in the order of the columns of the model's scores. `claims` has one claim
     per predictor, the model's first. `threshold` is None if decisions don't come from a threshold. `rates_of` names the
-    rows in which the baseline's class frequencies were counted. It is empty if the user gave a baseline. If there are
-    two classes and scores, rows are in the order of the model's score.
+    rows in which the baseline's class frequencies were counted. It is empty if the user gave a baseline. `own` has, for
+    predictors whose own decisions don't follow from their scores, the number of rows for which the two differ. If there
+    are two classes and scores, rows are in the order of the model's score.
     """
 
     cases: Cases
@@ -51,6 +53,7 @@ class Answers(NamedTuple):
     claims: Mapping[str, Claim]
     threshold: Threshold | None
     rates_of: str
+    own: Mapping[str, int]
 
     @property
     def mine(self) -> Claim:
@@ -132,14 +135,18 @@ def answers_of(judge: Judge, call: ClassificationCall, cases: Cases) -> Answers:
     elif positive is not None and mine.chances is not None and (mine.probable or call.threshold is not None):
         cutting = _cutting(judge.model, cases, call, classes, positive)
         mine = mine._replace(decided=(mine.chances[:, 1] >= cutting.value).astype(int))
+    own: dict[str, int] = {}
+    if call.decisions is None and call.scores is None and call.predict is None:
+        mine = _by_itself(mine, judge.model, call, cases, classes, positive, own)
+        cutting = None if MODEL in own else cutting
     rates, rates_of = _rates(call.train, call.valid, cases, classes, positive, truth)
     claims = {MODEL: mine}
     for name, other in ((BASELINE, judge.baseline), (PREVIOUS, judge.previous)):
         if other is not None:
-            claims[name] = _other_claim(name, other, cases, classes, positive, cutting)
+            claims[name] = _other_claim(name, other, call, cases, classes, positive, cutting, own)
         elif name == BASELINE:
             claims[name] = constant(rates, cases.rows, name)
-    answers = Answers(cases, truth, told, classes, claims, cutting, rates_of if judge.baseline is None else "")
+    answers = Answers(cases, truth, told, classes, claims, cutting, rates_of if judge.baseline is None else "", own)
     return _arranged(answers) if positive is not None and mine.chances is not None else answers
 
 
@@ -256,23 +263,52 @@ def _rates(
     return count / max(1.0, count.sum()), of
 
 
+def _by_itself(
+    claim: Claim,
+    model: Any,
+    call: ClassificationCall,
+    cases: Cases,
+    classes: Sequence[Any],
+    positive: Any | None,
+    own: dict[str, int],
+) -> Claim:
+    """Return a model's claim with the decisions that the model makes itself, unless the user gives a threshold. If they
+    don't follow from the scores, count them in `own`."""
+    if call.threshold is not None or claim.chances is None or claim.decided is None:
+        return claim
+    decided = own_decisions(model, cases, classes, positive)
+    differing = 0 if decided is None else int((decided != claim.decided).sum())
+    if not differing:
+        return claim
+    own[claim.name] = differing
+    return claim._replace(decided=decided)
+
+
 def _other_claim(
-    name: str, other: Any, cases: Cases, classes: Sequence[Any], positive: Any | None, cutting: Threshold | None
+    name: str,
+    other: Any,
+    call: ClassificationCall,
+    cases: Cases,
+    classes: Sequence[Any],
+    positive: Any | None,
+    cutting: Threshold | None,
+    own: dict[str, int],
 ) -> Claim:
     if isinstance(other, str):
         said = scores_of(None, cases, other, None)
     else:
-        own = model_of(other).takes(cases.table.column_names)
-        said = scores_of(other, cases._replace(features=own or cases.features), None, None)
+        cases = cases._replace(features=model_of(other).takes(cases.table.column_names) or cases.features)
+        said = scores_of(other, cases, None, None)
     if positive is None:
         said = aligned(name, said, classes)
     elif positive not in (said.classes or classes):
         raise UsageError(f"`{name}` doesn't know the class `{positive}`", hint="compare models of the same classes")
-    made = claim(name, said, classes if positive is None else said.classes or classes, positive)
-    if made.chances is None or positive is None:
-        return made
-    decided = made.chances[:, 1] >= (cutting.value if cutting is not None else 0.5 if made.probable else 0.0)
-    return made._replace(decided=decided.astype(int))
+    known = classes if positive is None else said.classes or classes
+    made = claim(name, said, known, positive)
+    if made.chances is not None and positive is not None:
+        decided = made.chances[:, 1] >= (cutting.value if cutting is not None else 0.5 if made.probable else 0.0)
+        made = made._replace(decided=decided.astype(int))
+    return made if isinstance(other, str) else _by_itself(made, other, call, cases, known, positive, own)
 
 
 def _arranged(answers: Answers) -> Answers:

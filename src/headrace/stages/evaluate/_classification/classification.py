@@ -18,7 +18,7 @@ from headrace.stages.evaluate import figures
 from headrace.stages.evaluate._classification.answers import Answers, answers_of
 from headrace.stages.evaluate._gate.promises import Promises, check_judged
 from headrace.stages.evaluate.bias import MEASURED, Bias, Group, bias_grid, left_out
-from headrace.stages.evaluate.claims import claim
+from headrace.stages.evaluate.claims import claim, own_decisions
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.judge import Judge, model_name
 from headrace.stages.evaluate.leaks import overlap
@@ -79,7 +79,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.classification",
-    version=17,
+    version=18,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
@@ -171,12 +171,16 @@ def _default(answers: Answers) -> str:
 def _robustness(answers: Answers, model: Any, call: ClassificationCall, metric: str) -> Any:
     """Return a grid that shows how a metric changes when one feature at a time is disturbed."""
     cases, cutting = answers.cases, answers.threshold
+    positive = answers.classes[1] if answers.is_binary else None
 
     def measure(table: pa.Table, rows: Any, predict: Any) -> float | None:
         said = model_of(model, predict).scores(table, cases.features)
-        own = claim(MODEL, said, answers.known, answers.classes[1] if answers.is_binary else None)
+        own = claim(MODEL, said, answers.known, positive)
         if answers.is_binary and own.chances is not None and cutting is not None:
             own = own._replace(decided=(own.chances[:, 1] >= cutting.value).astype(int))
+        elif MODEL in answers.own:
+            decided = own_decisions(model, cases._replace(table=table), answers.known, positive)
+            own = own._replace(decided=own.decided if decided is None else decided)
         some = answers._replace(truth=answers.truth[rows], claims={MODEL: own})
         return some.whole(own).point.get(metric)
 
@@ -223,6 +227,12 @@ def _about(answers: Answers, slices: int) -> str:
             )
     else:
         words[0] += f", of {len(answers.classes)} classes"
+    if MODEL in answers.own:
+        other = "a threshold of 0.5" if answers.is_binary else "the class with the highest score"
+        words.append(
+            f"The decisions are those of the model's own `predict`: in {answers.own[MODEL]:,} rows, they differ from"
+            f" {other}"
+        )
     if answers.rates_of:
         words.append(f"The baseline knows how frequent each class is in {answers.rates_of}, and nothing else")
     if slices:
@@ -236,7 +246,7 @@ def _limits(answers: Answers, found: Findings, judge: Judge, groups: str | None)
         yield "The baseline takes its rates from the rows judged, which flatters it a little."
     if answers.is_binary and "ECE" in found.wholes[MODEL].point:
         yield "ECE is above 0 by chance even for perfect probabilities, the more so the fewer rows there are."
-    if PREVIOUS in answers.claims and answers.threshold is not None:
+    if PREVIOUS in answers.claims and answers.threshold is not None and PREVIOUS not in answers.own:
         yield (
             f"The previous model was judged at the threshold of this one, {number(answers.threshold.value)}: at a"
             " threshold of its own, its accuracy, F1, precision and recall may be better."

@@ -127,6 +127,22 @@ def test_a_move_by_hand_that_is_refused_or_changes_nothing_leaves_no_trace(ledge
     assert moves(address)[1:] == [(1, 1, "bob", None, "looked at it again"), (1, None, "eve", None, "withdrawn")]
 
 
+def test_an_alias_that_was_forced_keeps_its_reason_until_a_move_is_recorded(ledger: Ledger, address: str) -> None:
+    with ledger.open_run("flights") as run:
+        run.commit(first([], kept=[out("a")]))
+        run.commit(after(run, intents=[("fit", Register("model", "m", out("a")))]))
+        point(ledger, "model", "m", "production", 1, by="ada", why="a trial", is_forced=True)
+        run.commit(after(run, intents=[("fit", Register("model", "m", out("a"), aliases=("production",)))]))
+    with TrackingViews(address) as views:
+        (version,) = views.versions("model", "m")
+        assert version.forced == {"production": "a trial"}
+        assert [each.why for each in views.moves("model", "m")] == ["a trial"]
+    point(ledger, "model", "m", "production", 1, by="ada", why="the report is fine now")
+    with TrackingViews(address) as views:
+        assert views.versions("model", "m")[0].forced == {}
+        assert len(views.moves("model", "m")) == 2
+
+
 def test_of_two_who_move_an_alias_at_once_each_move_begins_where_the_other_ended(address: str) -> None:
     with open_ledger(address) as ledger:
         for name in ("a", "b", "c"):

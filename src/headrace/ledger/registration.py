@@ -76,7 +76,7 @@ def point(db: Database, kind: RegistryKind, name: str, identity: str, move: Move
     hold the lock."""
     values = {**asdict(move), "kind": kind, "name": name, "identity": identity, "nonce": nonce}
     db.execute(db.sql.ADD_MOVE, db.sql.values("ADD_MOVE", values))
-    forced = {**values, "why": move.why if move.is_forced else None}
+    forced = {**values, "why": move.why if move.is_forced else None, "reason": move.why}
     db.execute(db.sql.POINT_ALIAS, db.sql.values("POINT_ALIAS", forced))
 
 

@@ -631,6 +631,7 @@ SELECT CAST(:alias AS TEXT), CAST(:at AS FLOAT), CAST(:by AS TEXT), CAST(:why AS
 FROM versions WHERE kind = :kind AND name = :name AND identity = :identity
 ON CONFLICT (kind, name, alias) DO UPDATE SET version = excluded.version, at = excluded.at, "by" = excluded."by",
     why = excluded.why
+WHERE aliases.version <> excluded.version OR CAST(:reason AS TEXT) IS NOT NULL
 
 --- add_move
 -- A move of an alias to the version of an artifact, before `point_alias` moves it. An alias that points there already
@@ -677,6 +678,10 @@ SELECT * FROM alias_moves WHERE kind = :kind ORDER BY at DESC, number DESC, name
 --- moves_of
 -- The moves of the aliases of one model or dataset, the newest first.
 SELECT * FROM alias_moves WHERE kind = :kind AND name = :name ORDER BY at DESC, number DESC, alias
+
+--- aliases_known
+-- The aliases that there are, or were: those with a move.
+SELECT kind, name, alias FROM aliases UNION SELECT kind, name, alias FROM alias_moves
 
 --- put_alias
 -- An alias from an archive, unless it exists already.

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from headrace.errors import LedgerError, UsageError
+from headrace.errors import LedgerError, NotFoundError, UsageError
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.inventory import Inventory
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.registry import point
+from headrace.ledger.registry import point, unpoint
 from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Writer
 from headrace.ledger.transfer.archive_check import columns
 from headrace.ledger.transfer.printed_logs import bring_printed, write_printed
@@ -40,17 +40,20 @@ def ledger(address: str) -> Iterator[Ledger]:
 def exported(folder: Path, change: str = "") -> Path:
     """Write the archive of a ledger with one run, which has moved a cursor and registered a model. A statement may
     change that before."""
-    file = folder / "laptop.headrace"
-    with open_ledger(folder / "laptop") as ledger, file.open("wb") as out, Inventory() as named:
+    with open_ledger(folder / "laptop") as ledger:
         with ledger.open_run("flights") as run:
             run.commit(first([], kept=[VALUE]))
             asked = Advance("orders", 0, VALUE), Register("model", "m", VALUE)
             run.commit(after(run, intents=[("fit", each) for each in asked]))
         if change:
             edit(ledger, change)
+        return archive_of(ledger, folder / "laptop.headrace")
+
+
+def archive_of(ledger: Ledger, file: Path) -> Path:
+    with file.open("wb") as out, Inventory() as named, closing(ledger.connect()) as db:
         writer = Writer(out, HEAD)
-        with closing(ledger.connect()) as db:
-            write_rows(db, writer, named, lambda *_: None)
+        write_rows(db, writer, named, lambda *_: None)
         writer.end()
     return file
 
@@ -121,34 +124,56 @@ def test_a_version_whose_number_a_run_takes_meanwhile_is_not_lost_unsaid(ledger:
     assert rows(ledger, "select count(*) from runs") == [(1,)], "nothing of the archive came"
 
 
-def test_the_moves_of_both_sides_are_kept_and_an_alias_stays_where_it_points_here(
+def test_an_alias_that_the_ledger_has_stays_as_it_is_and_so_do_its_moves(
     ledger: Ledger, tmp_path: Path, address: str
 ) -> None:
-    laptop = tmp_path / "laptop"
-    file = exported(tmp_path)  # it registers version 1 of `m`
-    with open_ledger(laptop) as theirs:
+    exported(tmp_path)  # it registers version 1 of `m`
+    with open_ledger(tmp_path / "laptop") as theirs:
         with theirs.open_run("flights") as run:
             run.commit(first([]))
             run.commit(after(run, intents=[("fit", Register("model", "m", blob("two")))]))
         for version in (1, 2):
             point(theirs, "model", "m", "best", version, by="ada", why="here it is better")
-        file.unlink()
-        with file.open("wb") as out, Inventory() as named, closing(theirs.connect()) as db:
-            writer = Writer(out, HEAD)
-            write_rows(db, writer, named, lambda *_: None)
-            writer.end()
+        file = archive_of(theirs, tmp_path / "archive")
     with ledger.open_run("flights") as run:
         run.commit(first([], kept=[VALUE]))
         run.commit(after(run, intents=[("fit", Register("model", "m", VALUE, aliases=("best",)))]))
     for _ in range(2):
         bring(file, ledger)
         with TrackingViews(address) as views:
-            assert [(each.by, each.was, each.version) for each in views.moves("model", "m") if each.by == "ada"] == [
-                ("ada", 1, 2),
-                ("ada", None, 1),
-            ]
-            assert len(views.moves("model", "m")) == 3
+            assert [(each.was, each.version) for each in views.moves("model", "m")] == [(None, 1)]
             assert views.resolve("model", "m@best").version == 1
+
+
+def test_an_alias_that_has_moved_elsewhere_since_it_was_imported_stays_with_its_moves(
+    ledger: Ledger, tmp_path: Path, address: str
+) -> None:
+    for version in (1, 2):
+        with open_ledger(tmp_path / "laptop") as laptop:
+            with laptop.open_run(f"flights-{version}") as run:
+                run.commit(first([]))
+                run.commit(after(run, intents=[("fit", Register("model", "m", blob(str(version))))]))
+            point(laptop, "model", "m", "production", version, by="ada")
+            file = archive_of(laptop, tmp_path / "archive")
+        bring(file, ledger)
+        with TrackingViews(address) as views:
+            assert [each.version for each in views.moves("model", "m")] == [1]
+            assert views.resolve("model", "m@production").version == 1
+            assert len(views.versions("model", "m")) == version
+
+
+def test_an_alias_that_was_removed_here_does_not_come_back(ledger: Ledger, tmp_path: Path, address: str) -> None:
+    exported(tmp_path)
+    with open_ledger(tmp_path / "laptop") as laptop:
+        point(laptop, "model", "m", "best", 1, by="ada")
+        file = archive_of(laptop, tmp_path / "archive")
+    bring(file, ledger)
+    unpoint(ledger, "model", "m", "best", by="bob")
+    bring(file, ledger)
+    with TrackingViews(address) as views:
+        assert [each.version for each in views.moves("model", "m")] == [None, 1]
+        with pytest.raises(NotFoundError):
+            views.resolve("model", "m@best")
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "..", ""])

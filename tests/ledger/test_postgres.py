@@ -9,7 +9,7 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from headrace.errors import ConfigError, LeaseHeld, LeaseLost, LedgerError, Ledg
 from headrace.ledger import cursors
 from headrace.ledger.database import lease_rows, opening, postgres, postgres_link, postgres_opening
 from headrace.ledger.database.address import masked
-from headrace.ledger.database.database import Rows
+from headrace.ledger.database.database import Database, Rows
 from headrace.ledger.database.postgres import PostgresDatabase
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.standing.declaration import Row, Standing
 from headrace.ledger.upkeep import merge
 from headrace.ledger.views.tracking import TrackingViews
 from headrace.ledger.views.views import Views
@@ -31,6 +32,7 @@ from headrace.operate.progress.wait_notice import looking_out
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance, Register
 from tests.ledger.samples import after, blob, edit, first, free, open_ledger, result, rows, run_row, task_row, want
+from tests.ledger.test_moving import archive_of, bring
 from tests.projects import wait_for
 from tests.servers.line import Line
 from tests.servers.postgres import PASSWORD, Postgres
@@ -632,7 +634,7 @@ def test_a_preparation_that_is_added_while_generations_are_made_one_stays(
         def and_meanwhile(ref: Ref, moves: merge.Moves) -> Ref | None:
             if not adding.ident:
                 adding.start()
-                wait_for(lambda: not adding.is_alive() or _waits_for_the_registry(url))
+                wait_for(lambda: not adding.is_alive() or _waits(url))
             return moved(ref, moves)
 
         monkeypatch.setattr(merge, "moved", and_meanwhile)
@@ -659,12 +661,37 @@ def test_a_version_that_names_no_generation_to_replace_is_not_written(ledger: Le
     assert written() == before
 
 
-def _waits_for_the_registry(url: str) -> bool:
+def test_an_import_lets_a_run_register_a_version_after_it(
+    ledger: Ledger, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(tmp_path / "laptop") as laptop, laptop.open_run("old") as run:
+        run.commit(first([]))
+        run.commit(after(run, intents=[("fit", Register("model", "m", blob("theirs")))]))
+        archive = archive_of(laptop, tmp_path / "archive")
+    with ledger.open_run("flights") as run:
+        run.commit(first([]))
+        asked = after(run, intents=[("fit", Register("model", "m", blob("ours")))])
+        registering = threading.Thread(target=lambda: run.commit(asked))
+        lacking = Standing.lacking
+
+        def and_meanwhile(table: Standing, db: Database, rows: Sequence[Row]) -> list[Row]:
+            if not registering.ident:
+                registering.start()
+                wait_for(lambda: not registering.is_alive() or _waits(url))
+            return lacking(table, db, rows)
+
+        monkeypatch.setattr(Standing, "lacking", and_meanwhile)
+        bring(archive, ledger)
+        registering.join()
+    with TrackingViews(url) as views:
+        assert [each.out.digest for each in views.versions("model", "m")] == [
+            blob(x).digest for x in ("ours", "theirs")
+        ]
+
+
+def _waits(url: str) -> bool:
     with psycopg.connect(url) as watching:
-        return (
-            watching.execute("select 1 from pg_locks where locktype = 'advisory' and not granted").fetchone()
-            is not None
-        )
+        return watching.execute("select 1 from pg_locks where not granted").fetchone() is not None
 
 
 def test_a_cursor_is_moved_by_hand_once_though_the_answer_was_lost(

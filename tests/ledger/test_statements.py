@@ -92,6 +92,7 @@ def asked_for() -> Iterator[str]:
             None, (table.pages, table.puts, table.points, table.forgets, table.target and table.target.finds)
         )
         yield from (twin.finds for twin in (table.twin, *table.twins))
+        yield from [table.whole.known] if table.whole is not None else []
 
 
 def test_each_statement_that_is_asked_for_is_there_and_each_that_is_there_is_asked_for() -> None:

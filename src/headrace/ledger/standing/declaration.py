@@ -28,6 +28,14 @@ class Twin(Struct, frozen=True, kw_only=True):
     agrees: tuple[str, ...] = ()
 
 
+class Whole(Struct, frozen=True, kw_only=True):
+    """Rows of one or more tables that tell of one thing, named by `columns`. An import leaves them out if the ledger
+    knows the thing already: `known` is the statement that lists what it knows."""
+
+    columns: tuple[str, ...]
+    known: str
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """A row that a row points at, which must be there: its table, and the statement that finds it."""
 
@@ -47,6 +55,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         puts: the statement that adds a row from an archive, and changes nothing if a row is in its place already.
         twin: the row here that has the same key.
         twins: other rows here that stand in a row's place.
+        whole: the rows that come from an archive all together, or not at all.
         differs: says, for a row of an archive, in what the ledger differs from the archive, and what to do.
         called: what people call a row, such as "model `delays:3`".
         shown: the command that shows a row.
@@ -71,6 +80,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     puts: str
     twin: Twin
     twins: tuple[Twin, ...] = ()
+    whole: Whole | None = None
     differs: Callable[[Row], tuple[str, str]]
     called: Callable[[Row], str]
     shown: Callable[[Row], str]

@@ -16,11 +16,13 @@ from headrace.ledger.records import (
     NoticeRecord,
     VersionRecord,
 )
-from headrace.ledger.standing.declaration import Standing, Target, Twin
+from headrace.ledger.standing.declaration import Standing, Target, Twin, Whole
 from headrace.spec.intent import RegistryKind
 
 REGISTRY = "registry.rows"
 KINDS = {"kind": get_args(RegistryKind)}
+ALIAS = Whole(columns=("kind", "name", "alias"), known="ALIASES_KNOWN")
+"""An alias and its moves. Those of two ledgers can't be joined: an alias points where its last move says."""
 NOTICE_STATES = ("pending", "sent", "failed")
 """The states of a notice: it is to be sent, it was sent, or all tries to send it have failed."""
 
@@ -96,7 +98,8 @@ STANDING: tuple[Standing, ...] = (
         part=REGISTRY,
         pages="ALIASES_FROM",
         puts="PUT_ALIAS",
-        twin=Twin(finds="ALIAS_ROW"),  # an alias here stays where it points
+        twin=Twin(finds="ALIAS_ROW"),
+        whole=ALIAS,
         differs=_differs_in_versions,
         called=lambda row: f"alias `{row.name}@{row.alias}` of a {row.kind}",
         shown=lambda row: f"headrace {row.kind}s {row.name}",
@@ -110,7 +113,8 @@ STANDING: tuple[Standing, ...] = (
         part=REGISTRY,
         pages="MOVES_FROM",
         puts="PUT_MOVE",
-        twin=Twin(finds="MOVE_ROW"),  # the nonces of two moves differ
+        twin=Twin(finds="MOVE_ROW"),
+        whole=ALIAS,
         differs=_differs_in_versions,
         called=lambda row: f"move of alias `{row.name}@{row.alias}` of a {row.kind}",
         shown=lambda row: f"headrace {row.kind}s {row.name}",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from msgspec.structs import asdict
 
 from headrace.errors import UsageError
+from headrace.ledger import registration
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
-from headrace.ledger.standing.declaration import Row, Standing, Twin
+from headrace.ledger.standing.declaration import Row, Standing, Twin, Whole
 from headrace.ledger.standing.tables import BY_TABLE, PARTS
 from headrace.ledger.transfer.archive import Archive
 from headrace.ledger.transfer.archive_check import Shape, columns
@@ -39,12 +40,21 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
     """Add the archive's standing rows that aren't here, within the caller's transaction. Return how many rows of each
     table were added.
 
+    Rows that come only all together are left out if the ledger knows what they tell of. The registry is locked, so that
+    a run that registers a version meanwhile waits, and isn't refused.
+
     Raises:
         UsageError: since the comparison, another process has put another row in the place of one.
         LedgerError: a row points at a row that is neither here nor in the archive.
     """
+    registration.lock(db)
     added = dict.fromkeys(BY_TABLE, 0)
-    for table, rows in _pages(archive, shapes):
+    known = {each.whole.known: _known(db, each.whole) for each in BY_TABLE.values() if each.whole is not None}
+    for table, every in _pages(archive, shapes):
+        rows = every
+        if table.whole is not None:
+            get = attrgetter(*table.whole.columns)
+            rows = [row for row in every if get(row) not in known[table.whole.known]]
         here = _find(db, table, table.twin, rows)
         fresh = [row for row, found in zip(rows, here, strict=True) if found is None]
         if fresh:
@@ -60,6 +70,10 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
             raise archive.changed(f"{table.called(row)} points at what isn't there")
         added[table.table] += len(fresh)
     return added
+
+
+def _known(db: Database, whole: Whole) -> set[tuple[object, ...]]:
+    return {tuple(row) for row in db.execute(getattr(db.sql, whole.known)).fetchall()}
 
 
 def _pages(archive: Archive, shapes: Mapping[str, Shape]) -> Iterator[Page]:

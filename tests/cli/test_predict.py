@@ -56,6 +56,12 @@ def gaps(table: pa.Table) -> pa.Table:
     return table.set_column(1, "a", some)
 
 
+@hr.stage(kind="ingest")
+def wide() -> pa.Table:
+    random = np.random.default_rng(4)
+    return pa.table({f"column {n}": random.normal(size=50) for n in range(200)})
+
+
 @hr.stage(kind="train")
 def rule() -> Rule:
     return Rule()
@@ -78,6 +84,8 @@ def flow() -> None:
     cleaned = prepare.clean(gaps(table), [prepare.Fill(columns="a", how="mean"), prepare.Drop(where="n > 7")])
     fitted = train.sklearn(forest, cleaned.table, target="late", features=features)
     registry.model("prepared", fitted, preparation=cleaned.preparation)
+    number = train.lightgbm({"objective": "l2"}, wide(), target="column 0", num_boost_round=2)
+    registry.model("wide", number.model)
     registry.model("unsafe", rule(), signature=pa.schema({"a": pa.float64()}).empty_table())
 '''
 
@@ -86,7 +94,7 @@ ROWS = pa.table({"id": [7, 8, 9], "kind": ["wet", "dry", "wet"], "a": [2.5, -2.0
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """A project with five registered models."""
+    """A project with registered models."""
     folder = tmp_path_factory.mktemp("predict")
     (folder / "headrace.toml").write_text('[project]\npipelines = ["pipelines.py"]\n')
     (folder / "pipelines.py").write_text(PIPELINES)
@@ -221,6 +229,14 @@ def test_what_is_wrong_with_the_command_is_told(registry: Shell) -> None:
     assert "there are no rows to predict" in told("plain", "--rows", "empty.parquet")
 
 
+def test_rows_that_are_no_file_are_told(registry: Shell) -> None:
+    absent = registry("predict", "plain", "--rows", "absent.csv")
+    assert (absent.code, "there is no file `absent.csv`" in absent.err) == (2, True)
+    (registry.folder / "folder.csv").mkdir()
+    folder = registry("predict", "plain", "--rows", "folder.csv")
+    assert (folder.code, "`folder.csv` is a folder" in folder.err) == (2, True)
+
+
 def test_a_model_in_a_form_that_runs_code_is_refused(registry: Shell) -> None:
     assert "runs code when it is read" in refused(registry, ROWS, "unsafe").err
 
@@ -251,6 +267,14 @@ def test_a_model_of_an_earlier_release_has_no_signature_and_answers(registry: Sh
         parquet.write_table(ROWS.drop_columns(["a"]), registry.folder / "less.parquet")
         less = registry("predict", f"old-{name}", "--rows", "less.parquet")
         assert (less.code, "the table has no column `a`" in less.err) == (2, True)
+
+
+def test_a_signature_that_is_too_long_is_left_out_with_a_warning(registry: Shell) -> None:
+    assert (
+        "the model has no signature: its 199 columns are more than fit into 4,096 bytes"
+        in registry("show", "latest").out
+    )
+    assert registry("card", "model:wide", "--json").json["signature"] is None
 
 
 def test_the_card_shows_what_a_model_takes_and_gives(registry: Shell) -> None:

@@ -44,8 +44,23 @@ def test_what_a_model_gives_is_seen_from_its_answers() -> None:
     assert signature_of(model_of(line(["b"])), ROWS, ["a"]).gives == (), "it can't answer for these rows"
 
 
+class Strange:
+    """A model of a project that fails in its own way."""
+
+    def predict(self, frame: Any) -> Any:
+        return frame
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+def test_a_model_whose_code_fails_has_a_signature_that_says_what_it_takes() -> None:
+    found = signature_of(model_of(Strange()), ROWS, ["a"])
+    assert ([each.name for each in found.takes], found.gives) == (["a"], ())
+
+
 def test_a_signature_that_is_too_long_goes_without_categories_or_is_left_out() -> None:
-    many = pa.table({f"column {n}": ["a category " * 9, "another " * 9] * 2 for n in range(400)})
+    many = pa.table({f"column {n}": ["a category " * 9, "another " * 9] * 2 for n in range(40)})
     data = signature_for(many).encoded()
     assert data is not None
     assert len(data) <= MOST_BYTES
@@ -55,9 +70,27 @@ def test_a_signature_that_is_too_long_goes_without_categories_or_is_left_out() -
     assert signature_for(pa.table({f"column {n}": [1] for n in range(5_000)})).encoded() is None
 
 
+def test_masked_texts_leave_a_signature_readable() -> None:
+    rows = pa.table({'pass"word': ["x", 'a"b', "x", 'a"b'], "double": [1.0] * 4})
+    found = signature_for(rows).masked(lambda text: text.replace('"', "*"))
+    assert [each.name for each in found.takes] == ["pass*word", "double"]
+    assert found.takes[0].categories == ("a*b", "x")
+    assert found.example == {"pass*word": "a*b", "double": 1.5}
+    assert signature_in(found.encoded()) == found
+
+
 def test_what_is_no_signature_or_of_a_newer_release_is_none() -> None:
-    newer = msgspec.json.encode(Signature(takes=(), form=Signature.FORM + 1))
-    for data in (None, b"", b"\xff", b"[]", b'{"takes":1}', newer):
+    column = Column(name="a", type="double")
+    assert signature_in(msgspec.json.encode(Signature(takes=(column,)))) == Signature(takes=(column,))
+    newer, empty, twice = (
+        msgspec.json.encode(each)
+        for each in (
+            Signature(takes=(column,), form=Signature.FORM + 1),
+            Signature(takes=()),
+            Signature(takes=(column, column)),
+        )
+    )
+    for data in (None, b"", b"\xff", b"[]", b'{"takes":1}', newer, empty, twice):
         assert signature_in(data) is None
 
 

@@ -55,6 +55,41 @@ def test_a_secret_is_masked_however_it_is_quoted(project: Project) -> None:
         assert part.encode() not in kept, part
 
 
+SIGNED = """\
+import pyarrow as pa
+from sklearn.linear_model import LinearRegression
+import headrace as hr
+from headrace.stages import registry
+from headrace.stages.train.signed import sign
+
+@hr.stage
+def rows(secret: str) -> pa.Table:
+    return pa.table({"a": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 5.0], "by": ["x", "y"] * 2})
+
+@hr.stage
+def fit(table: pa.Table, secret: str) -> LinearRegression:
+    named = table.rename_columns(["a", "y", secret])
+    sign(model := LinearRegression().fit(table.select(["a"]).to_pandas(), table["y"]), named, [secret])
+    return model
+
+@hr.pipeline
+def flow() -> None:
+    registry.model("m", fit(rows(hr.secret("PASSWORD")), hr.secret("PASSWORD")))
+"""
+
+
+def test_a_secret_is_masked_in_a_signature(project: Project) -> None:
+    project.write("flow.py", SIGNED)
+    project.environment["PASSWORD"] = SECRET
+    done = project.headrace("run", "flow.py:flow")
+    assert done.code == 0, done
+    card = project.headrace("card", "model:m", "--json").json
+    assert [each["name"] for each in card["signature"]["takes"]] == ["********"]
+    kept = b"".join(path.read_bytes() for path in project.home.rglob("*") if path.is_file())
+    for part in ("W0", "rd\\", "x%41", "x%2541"):
+        assert part.encode() not in kept, part
+
+
 LIVING = """\
 import os
 import signal

@@ -21,6 +21,11 @@ def table_in(path: Path) -> pa.Table:
     """
     from headrace.stages.ingest._files.formats import Source, format_of, read_table  # noqa: PLC0415  Arrow, 0.2 s
 
+    if not path.is_file():
+        if path.is_dir():
+            raise UsageError(f"`{path}` is a folder", hint="give one file with a table")
+        if not path.exists():
+            raise UsageError(f"there is no file `{path}`", hint="check the name, and the folder that you are in")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")

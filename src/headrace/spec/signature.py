@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from headrace.spec.noun import UNREADABLE, Document, Noun
 
-MOST_BYTES = 1 << 16
-"""A signature that is longer than this isn't recorded: it is in each reference to the model."""
+MOST_BYTES = 1 << 12
+"""A signature that is longer than this isn't recorded: it is in each reference to the model, and a ledger has many."""
 
 
 class Column(Noun, frozen=True):
@@ -35,6 +36,22 @@ class Signature(Document, frozen=True):
     gives: tuple[Column, ...] = ()
     example: dict[str, Any] = msgspec.field(default_factory=dict)
 
+    def masked(self, mask: Callable[[str], str]) -> Signature:
+        """Return the signature with its texts masked."""
+        takes, gives = (
+            tuple(
+                Column(
+                    name=mask(column.name),
+                    type=mask(column.type),
+                    categories=column.categories and tuple(map(mask, column.categories)),
+                )
+                for column in columns
+            )
+            for columns in (self.takes, self.gives)
+        )
+        values = {mask(name): mask(value) if isinstance(value, str) else value for name, value in self.example.items()}
+        return msgspec.structs.replace(self, takes=takes, gives=gives, example=values)
+
     def encoded(self) -> bytes | None:
         """Return the signature as JSON, without categories if it would be too long with them. Return None if it is too
         long without them too."""
@@ -47,12 +64,14 @@ class Signature(Document, frozen=True):
 
 
 def signature_in(data: bytes | None) -> Signature | None:
-    """Return the signature that `encoded` made these bytes of. Return None if there are none, or if this release can't
-    read them."""
+    """Return the signature that `encoded` made these bytes of. Return None if there are none, if this release can't
+    read them, or if they don't name columns, each once."""
     if data is None:
         return None
     try:
         found = msgspec.json.decode(data, type=Signature)
     except UNREADABLE:
         return None
-    return found if found.form <= Signature.FORM else None
+    names = {column.name for column in found.takes}
+    is_sound = found.form <= Signature.FORM and 0 < len(names) == len(found.takes)
+    return found if is_sound else None

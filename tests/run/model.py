@@ -11,12 +11,14 @@ from headrace.run.driver.crew import Crew
 from headrace.run.driver.prober import Prober
 from headrace.run.driver.regions import Elsewhere, Places
 from headrace.run.events import (
+    Approved,
     Asked,
     Cancelled,
     Checkpointed,
     Closed,
     Deferred,
     Event,
+    Expired,
     Failed,
     Lacked,
     Launched,
@@ -25,8 +27,10 @@ from headrace.run.events import (
     Opened,
     Points,
     Recalled,
+    Rejected,
     Renewed,
     Reused,
+    Submitted,
     Succeeded,
     Taken,
     Traced,
@@ -35,7 +39,7 @@ from headrace.run.events import (
     decode_event,
     encode_event,
 )
-from headrace.run.machine.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
+from headrace.run.machine.commands import Answer, Ask, Awaited, Command, Finish, Missed, Probe, Stop
 from headrace.run.machine.invariants import check
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
@@ -147,6 +151,11 @@ class Model:
                 case Probe(task=name):
                     found = self.prober.probe(name)
                     rest.extend(reversed([command for event in found for command in self._take(event)]))
+                case Ask(task=name) if (task := self.machine.tasks[name]).phase == "asking":
+                    why = task.why or task.reason
+                    event = Submitted(name, task.key or "", task.inputs or b"", why, self.now)
+                    self.stored.append(encode_event(event))
+                    rest.extend(reversed(self.machine.step(event)))
                 case Answer(question=question, ref=Ref() as ref) if self.prober.missing(ref)[1]:
                     wanted, transfers = self.prober.missing(ref)
                     commands = [command for lack in wanted for command in self._take(lack)]
@@ -181,6 +190,9 @@ class Model:
             found.append("succeed")
         if self.machine.next_due is not None:
             found.append("wake")
+        if self.machine.phases.asking:
+            assert not self.machine.waits_for or not found, "it waits for something outside, and goes on without it"
+            found += ["approve", "approve", "reject", "expire"]
         return found
 
     @property
@@ -329,6 +341,21 @@ class Model:
         self.now = max(self.now, self.machine.next_due)
         self.absorb(Woke(self.now))
 
+    def approve(self) -> None:
+        """Have somebody approve the task that has waited longest."""
+        task = next(iter(self.machine.phases.asking.values()))
+        self.absorb(Approved(task.name, task.key or "", "somebody", "it is fine", self.now))
+
+    def reject(self) -> None:
+        """Have somebody reject the task that has waited longest."""
+        task = next(iter(self.machine.phases.asking.values()))
+        self.absorb(Rejected(task.name, task.key or "", "somebody", "it is not", self.now))
+
+    def expire(self) -> None:
+        """Let the time run out of the task that has waited longest."""
+        task = next(iter(self.machine.phases.asking.values()))
+        self.absorb(Expired(task.name, task.key or "", self.now))
+
     def cancel(self, *, now: bool) -> None:
         """Cancel the run."""
         self.absorb(Cancelled("somebody", "cancelled by somebody", self.now, now))
@@ -371,6 +398,8 @@ class Model:
                 self.succeed(self.heads()[0])
             elif "wake" in ready:
                 self.wake()
+            elif "approve" in ready:
+                self.approve()
             else:
                 break
         assert self.machine.closed is not None, "the run is stuck"

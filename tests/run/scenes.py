@@ -44,25 +44,30 @@ def output(function: str, key: str) -> Ref:
 
 
 @st.composite
-def scenes(draw: st.DrawFn, *, most: int = 10, kinds: Sequence[str] = KINDS, allows: int = 1) -> Scene:
-    """Draw a pipeline of up to so many calls of stages of these kinds; a map may allow so many failures."""
+def scenes(
+    draw: st.DrawFn, *, most: int = 10, kinds: Sequence[str] = KINDS, allows: int = 1, approved: bool = False
+) -> Scene:
+    """Draw a pipeline of up to so many calls of stages of these kinds; a map may allow so many failures. Some stages
+    must be `approved`, if told so."""
     sketch = Sketch()
     known: dict[str, list[Out]] = {kind: [] for kind in KINDS}
     events: list[Event] = []
     questions = 0
     for _ in range(draw(st.integers(1, most))):
         kind = draw(st.sampled_from(kinds))
-        known[kind].append(_call(draw, sketch, kind, known, allows))
+        known[kind].append(_call(draw, sketch, kind, known, allows, approved=approved))
         if draw(st.integers(0, 7)) == 0:
             events += [sketch.traced(), Asked(questions, _one(draw, known))]
             questions += 1
     return Scene([*events, sketch.traced(), TraceEnded()])
 
 
-def _call(draw: st.DrawFn, sketch: Sketch, kind: str, known: dict[str, list[Out]], allows: int) -> Out:
+def _call(
+    draw: st.DrawFn, sketch: Sketch, kind: str, known: dict[str, list[Out]], allows: int, *, approved: bool
+) -> Out:
     name = f"{kind}{draw(st.integers(0, 3))}"
     if name not in sketch.stages:
-        _declare(draw, sketch, name)
+        _declare(draw, sketch, name, approved=approved)
     args = {param: _arg(draw, known) for param in PARAMS[: draw(st.integers(0, 2))]}
     if kind == "map":
         args["xs"] = _list(draw, known)
@@ -78,7 +83,7 @@ def _call(draw: st.DrawFn, sketch: Sketch, kind: str, known: dict[str, list[Out]
     )
 
 
-def _declare(draw: st.DrawFn, sketch: Sketch, name: str) -> None:
+def _declare(draw: st.DrawFn, sketch: Sketch, name: str, *, approved: bool) -> None:
     sketch.declare(
         name,
         retries=draw(st.integers(0, 1)),
@@ -88,6 +93,7 @@ def _declare(draw: st.DrawFn, sketch: Sketch, name: str) -> None:
         cache=draw(st.sampled_from(("always", "always", "always", "run", "never"))),
         resources=draw(st.sampled_from((Resources(), Resources(), Resources(cpu=2), Resources(nodes=2)))),
         isolation=draw(st.sampled_from(("warm", "warm", "warm", "fresh"))),
+        approval="people" if approved and draw(st.integers(0, 3)) == 0 else None,
     )
 
 

@@ -240,13 +240,13 @@ def test_a_driver_that_knows_a_signal_which_an_earlier_one_kept_obeys_it_unless_
     bed = Bed(gives, chain(2))
     driver = bed.driver()
     until(driver, bed, lambda: bool(bed.events(Launched)))
-    bed.ledger.signal("run-1", "approve", by="eve", body="fit")
+    bed.ledger.signal("run-1", "page", by="eve", body="fit")
     bed.ledger.signal("run-1", "nudge", by="bob")
     until(driver, bed, lambda: bool(bed.events(Succeeded)))
     assert len(bed.run.record.inbox) == 2
     bed.take()
     obeyed: list[tuple[str, str, str]] = []
-    approve, nudge = (
+    page, nudge = (
         Kind(
             lambda _, signal: obeyed.append((signal.kind, signal.by, signal.body)),
             lambda signal: f"`headrace {signal.kind}` by {signal.by}",
@@ -255,11 +255,11 @@ def test_a_driver_that_knows_a_signal_which_an_earlier_one_kept_obeys_it_unless_
         for outlives in (True, False)
     )
     notes: list[str] = []
-    driver = bed.driver(note=notes.append, signals={**KINDS, "approve": approve, "nudge": nudge})
+    driver = bed.driver(note=notes.append, signals={**KINDS, "page": page, "nudge": nudge})
     driver.adopt()
     driver.open([Taken(2, "me", 0.0, again=True)], bed.run.inbox())
     assert driver.drive().state == "succeeded"
-    assert obeyed == [("approve", "eve", "fit")]
+    assert obeyed == [("page", "eve", "fit")]
     assert bed.run.record.inbox == []
     assert notes == ["`headrace nudge` by bob has no effect: it was meant for an earlier driver of this run"]
 

@@ -51,7 +51,7 @@ def happen(model: Model, data: st.DataObject, step: str) -> None:
 
 
 @settings(max_examples=250)
-@given(scenes(), st.data())
+@given(scenes(approved=True), st.data())
 def test_a_run_keeps_its_invariants_and_ends_whatever_happens(scene: Scene, data: st.DataObject) -> None:
     model = Model(scene)
     live(model, data, 40)
@@ -75,7 +75,7 @@ def test_a_run_that_asks_for_some_tasks_only_runs_all_that_they_need(scene: Scen
 
 
 @settings(max_examples=250)
-@given(scenes(allows=0), st.data())
+@given(scenes(allows=0, approved=True), st.data())
 def test_a_run_that_is_resumed_until_all_is_well_gives_what_an_undisturbed_one_gives(
     scene: Scene, data: st.DataObject
 ) -> None:
@@ -106,7 +106,7 @@ def test_what_a_run_reuses_of_another_region_is_brought_once(
 
 
 @settings(max_examples=120)
-@given(scenes(allows=0), FORCED, st.data())
+@given(scenes(allows=0, approved=True), FORCED, st.data())
 def test_a_run_that_went_from_region_to_region_gives_what_one_that_stayed_gives(
     scene: Scene, forced: list[str], data: st.DataObject
 ) -> None:

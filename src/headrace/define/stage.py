@@ -152,7 +152,8 @@ class StageFunction(Generic[P, R]):
         together = {**self._declared, **declared}
         declaration = _declaration(self.function, **together)
         # A worker reads the function's name before the `#`. The digest after it distinguishes the declarations.
-        unique = f"{declaration.function}#{digest(repr(declaration), size=4)}"
+        written = repr(declaration).replace(", approval=None, within_s=None", "")  # as earlier releases wrote it
+        unique = f"{declaration.function}#{digest(written, size=4)}"
         return StageFunction(
             self.function, replace(declaration, function=unique), together, self._options.union(declared)
         )
@@ -202,6 +203,8 @@ def stage(
     isolation: spec.Isolation = "warm",
     portable: bool = False,
     environment: str | None = None,
+    approval: str | None = None,
+    within: str | float | None = None,
     name: str | None = None,
 ) -> Declares: ...
 def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
@@ -221,6 +224,10 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
         environment: a group or extra of the project's lock that the stage needs besides the project's dependencies. The
             stage's attempts run in an environment that has the group and these dependencies. Stages that don't name the
             group run without it.
+        approval: who must approve before the stage runs, such as `"risk-team"`. The task then waits, and costs nothing,
+            until somebody other than the one who started the run approves it (`headrace approve`) or rejects it.
+        within: how long the task waits for the approval, in seconds or text such as `"3d"`; None means no limit. After
+            that, the task counts as rejected.
         name: the name of the stage's tasks; by default the function's name.
 
     Raises:
@@ -284,6 +291,8 @@ def _declaration(
     isolation: spec.Isolation = "warm",
     portable: bool = False,
     environment: str | None = None,
+    approval: str | None = None,
+    within: str | float | None = None,
     name: str | None = None,
 ) -> spec.Stage:
     if not inspect.isroutine(function):
@@ -311,6 +320,8 @@ def _declaration(
         portable=bool(portable),
         environment=environment,
         defaults=tuple(p.name for p in parameters if p.default is not inspect.Parameter.empty),
+        approval=_who(approval, called),
+        within_s=None if within is None else seconds(within, name="within"),
     )
 
 
@@ -340,6 +351,12 @@ _DECLARED = tuple(
     name for name, each in inspect.signature(_declaration).parameters.items() if each.kind is each.KEYWORD_ONLY
 )
 """The names of the options of `@stage`."""
+
+
+def _who(approval: object, name: str) -> str | None:
+    if approval is not None and not isinstance(approval, str):
+        raise DefinitionError(f"stage `{name}` has approval={approval!r}", hint="say who approves it: 'risk-team'")
+    return approval
 
 
 def _whole(retries: object, name: str) -> int:

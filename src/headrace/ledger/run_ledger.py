@@ -217,7 +217,7 @@ class RunLedger:
             db.end_reading()
             self._renew()
             rows = db.execute(db.sql.INBOX, (self._number,)).fetchall()
-        return [Signal(id=id, kind=kind, by=by, body=body) for id, kind, by, body in rows]
+        return [Signal(id=id, kind=kind, by=by, body=body, at=at) for id, kind, by, body, at in rows]
 
     def share(self, pool: Pool) -> None:
         """Replace the settings' description of a pool by `pool`, the description that the pool's backend gives: a

@@ -413,7 +413,7 @@ class Planner:
                 stage=stage.name,
                 kind=stage.kind,
                 decision=decision,
-                reason=reason,
+                reason=reason + stage.asks if works else reason,
                 key=key,
                 pool=self._pool.name if works else None,
                 width=width if node.over or width != 1 else 1,

@@ -312,6 +312,45 @@ class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
     figures: tuple[Shown, ...] = ()
 
 
+class Submitted(Struct, frozen=True, array_like=True, gc=False, tag="submitted"):
+    """A task has to run, and waits until somebody approves what it is about to do: its code and inputs, which `key`
+    stands for. `why` says why the task has to run."""
+
+    task: str
+    key: str
+    inputs: bytes
+    why: str
+    at: float
+
+
+class Approved(Struct, frozen=True, array_like=True, gc=False, tag="approved"):
+    """Somebody approved that a task runs with this key."""
+
+    task: str
+    key: str
+    by: str
+    why: str
+    at: float
+
+
+class Rejected(Struct, frozen=True, array_like=True, gc=False, tag="rejected"):
+    """Somebody rejected that a task runs with this key."""
+
+    task: str
+    key: str
+    by: str
+    why: str
+    at: float
+
+
+class Expired(Struct, frozen=True, array_like=True, gc=False, tag="expired"):
+    """Nobody approved in time that a task runs with this key."""
+
+    task: str
+    key: str
+    at: float
+
+
 class Woke(Struct, frozen=True, array_like=True, gc=False, tag="woke"):
     """The time `at` (Unix seconds) has come: tasks whose retry was due by then go on."""
 
@@ -366,6 +405,10 @@ Event = (
     | Failed
     | Checkpointed
     | Logged
+    | Submitted
+    | Approved
+    | Rejected
+    | Expired
     | Woke
     | Cancelled
     | Told

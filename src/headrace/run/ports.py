@@ -152,13 +152,14 @@ class Earlier(Struct, frozen=True, kw_only=True):
     inputs: bytes
 
 
-KNOWN_SIGNALS = frozenset({"cancel", "stop"})
+KNOWN_SIGNALS = frozenset({"approve", "cancel", "reject", "stop"})
 """The kinds of signals that this release knows. A signal of another kind stays in the inbox, for a driver of a release
 that knows it."""
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A request to a run from outside. `by` is the user who made it. For a `stop`, `body` holds the name of a task.
+    """A request to a run from outside. `by` is the user who made it, and `at` when (Unix seconds; 0 if unknown). For a
+    `stop`, `body` holds the name of a task, for `approve` and `reject` an encoded `Decision`.
 
     `kind` may be a kind that only a newer release knows: see `KNOWN_SIGNALS`.
     """
@@ -167,6 +168,15 @@ class Signal(Struct, frozen=True, kw_only=True):
     kind: str
     by: str
     body: str = ""
+    at: float = 0.0
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What somebody decided about a task that waits for an approval. It holds only for the task's `key`."""
+
+    task: str
+    key: str
+    why: str
 
 
 class Grant(Struct, frozen=True, kw_only=True):

@@ -31,15 +31,16 @@ def run_row(machine: Machine, now: float) -> RunRow:
     assert opened is not None
     assert bundle is not None
     at = now if closed is None else closed.at
+    waits = machine.waits_for
     return RunRow(
         pipeline=opened.pipeline,
-        state="running" if closed is None else closed.state,
+        state=closed.state if closed is not None else "waiting" if waits else "running",
         created=opened.at,
         bundle=bundle.digest,
         seconds=machine.duration.seconds(at),
         usd=machine.phases.usd_before + sum(task.usd for task in machine.tasks.values() if task.parent is None),
         params=msgspec.json.encode(dict(opened.params)).decode(),
-        why="" if closed is None else closed.why,
+        why=waits if closed is None else closed.why,
         ended=None if closed is None else closed.at,
     )
 

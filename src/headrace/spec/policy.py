@@ -20,10 +20,12 @@ class Policy(Row, frozen=True):
 
     `only` names the stages to run; the stages that they need are run too. `force` names the stages to run even if their
     output could be reused. `timeout_s` is the longest time in seconds that the run may take (None: no limit). `pool`
-    names the pool to use (None: the project's own choice).
+    names the pool to use (None: the project's own choice). With `approve_own`, whoever started the run may also approve
+    its tasks.
     """
 
     only: tuple[str, ...] = ()
     force: tuple[str, ...] = ()
     timeout_s: float | None = None
     pool: str | None = None
+    approve_own: bool = False

@@ -13,6 +13,8 @@ Kind = Literal["ingest", "prepare", "train", "evaluate", "deploy", "monitor", "s
 Cache = Literal["always", "run", "never"]
 Isolation = Literal["warm", "fresh"]
 _DIGITS = 6
+WHO_LIMIT = 100
+"""The longest text that says who approves a stage, in characters."""
 KINDS: tuple[Kind, ...] = ("ingest", "prepare", "train", "evaluate", "deploy", "monitor", "stage")
 
 
@@ -127,6 +129,8 @@ class Stage(Row, frozen=True):
     `function` is `module:qualname` within the bundle. `retries` is how often a failed task is tried again. `backoff_s`
     is the pause before the first retry in seconds; the pause doubles with each further retry. `timeout_s` is the
     longest time of an attempt in seconds (None: no limit). `defaults` names the parameters that have a default.
+    `approval` says by whom each run of the stage must be approved (None: by nobody), within `within_s` seconds (None:
+    at any time).
     """
 
     name: str
@@ -142,6 +146,8 @@ class Stage(Row, frozen=True):
     environment: str | None = None
     defaults: tuple[str, ...] = ()
     code: Code = Code(digest="")
+    approval: str | None = None
+    within_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.retries < 0:
@@ -155,5 +161,20 @@ class Stage(Row, frozen=True):
             )
         if not 0 <= self.backoff_s < math.inf:
             raise DefinitionError(f"stage `{self.name}` has backoff={self.backoff_s:g} s", hint="give 0 or more")
+        if self.approval is not None and not (self.approval.strip() and len(self.approval) <= WHO_LIMIT):
+            raise DefinitionError(
+                f"stage `{self.name}` has approval={self.approval[:WHO_LIMIT]!r}",
+                hint=f"say in up to {WHO_LIMIT} characters who approves it, such as 'risk-team'",
+            )
+        if self.within_s is not None and (self.approval is None or not 0 < self.within_s < math.inf):
+            raise DefinitionError(
+                f"stage `{self.name}` has within={self.within_s:g} s",
+                hint="give a time above 0, together with `approval`",
+            )
         if self.kind not in KINDS:
             raise DefinitionError(f"stage `{self.name}` has kind={self.kind!r}", hint=f"give one of {', '.join(KINDS)}")
+
+    @property
+    def asks(self) -> str:
+        """The end of a planned task's reason: by whom the task must be approved first; empty if by nobody."""
+        return "" if self.approval is None else f"; waits for approval by {self.approval} first"

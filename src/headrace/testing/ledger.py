@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from headrace.errors import LeaseLost, LedgerError, NotFoundError, UsageError
-from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
+from headrace.run.ports import Batch, Earlier, Found, Grant, NoticeRow, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Pool
 from headrace.spec.intent import Advance, PointKind, RegistryKind, wanted
@@ -36,6 +36,7 @@ class Record:
         self.row: RunRow | None = None
         self.kept: set[tuple[str, str]] = set()
         self.inbox: list[Signal] = []
+        self.notices: list[NoticeRow] = []
 
 
 class MemoryLedger:
@@ -65,10 +66,10 @@ class MemoryLedger:
         record.epoch += 1
         return MemoryRun(self, record)
 
-    def signal(self, run: str, kind: str, *, by: str = "somebody", body: str = "") -> None:
+    def signal(self, run: str, kind: str, *, by: str = "somebody", body: str = "", at: float = 0.0) -> None:
         """Put a signal in a run's inbox."""
         self._signals += 1
-        self.runs[run].inbox.append(Signal(id=self._signals, kind=kind, by=by, body=body))
+        self.runs[run].inbox.append(Signal(id=self._signals, kind=kind, by=by, body=body, at=at))
 
     def advance(self, wanted: Advance) -> None:
         """Set the next value of a cursor, outside of runs. The cursor's latest version must still be `wanted.version`.
@@ -124,6 +125,7 @@ class MemoryRun:
             raise LedgerError("the first commit of a run has no row of the run")
         record.bodies += batch.bodies
         record.row = batch.run or record.row
+        record.notices += batch.notices
         if batch.renewed:
             record.tasks.clear()
         record.tasks.update((row.name, row) for row in batch.tasks)

@@ -455,7 +455,7 @@ SELECT name, key, code, inputs FROM tasks WHERE run = :run AND key IS NOT NULL
 
 --- inbox
 -- The signals that no event has absorbed yet, the oldest first.
-SELECT id, kind, "by", body FROM inbox WHERE run = :run ORDER BY id
+SELECT id, kind, "by", body, at FROM inbox WHERE run = :run ORDER BY id
 
 -- ==== How runs share a pool ========================================================================================
 

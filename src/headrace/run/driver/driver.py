@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
 
 from headrace.errors import HeadraceError, LeaseLost
 from headrace.plan.reuse import ChangedCode, ChangedGiven
@@ -52,6 +55,13 @@ BEAT_S = 0.2
 
 def _ignore(_: object) -> None:
     """The default callback: does nothing."""
+
+
+class Waits(Struct, frozen=True):
+    """A run goes on only after something from outside, so its driver leaves. `why` says what the run waits for."""
+
+    why: str
+    state: Literal["waiting"] = "waiting"
 
 
 class Driver:
@@ -151,7 +161,7 @@ class Driver:
         self._opens_at = clock.monotonic() + opens_s
         self._looked = -beat_s
         self._is_new = True  # nothing was stored yet under this lease
-        self._said = ""  # the state of which people were told last
+        self._said = f"waiting: {machine.waits_for}"  # the state of which people were told last
 
     # -- before the loop -----------------------------------------------------------------------------------------
 
@@ -199,8 +209,9 @@ class Driver:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def drive(self) -> Closed:
-        """Run ticks until the run has ended, and return the event that closed it.
+    def drive(self) -> Closed | Waits:
+        """Run ticks until the run has ended, and return the event that closed it. If the run waits only for something
+        from outside, return that: everything is stored, and the next driver goes on.
 
         Raises:
             UsageError: the pipeline can't be traced. A new run is then not stored at all, and a run that was to go on
@@ -209,7 +220,7 @@ class Driver:
             LeaseLost: another driver took the run.
         """
         try:
-            while self._machine.closed is None or not self._journal.is_empty:
+            while not self._is_over():
                 self.tick(self._patience())
         except LeaseLost:
             self._backend.close([*self._crew.workers, TRACER], now=True)
@@ -227,7 +238,7 @@ class Driver:
             self._backend.close()
         except HeadraceError as error:  # the run's end is stored, and this does not change it
             self._audience.note(f"the run has ended, but its workers could not be closed: {error.message}")
-        return self._machine.closed
+        return self._machine.closed or Waits(self._machine.waits_for)
 
     def tick(self, timeout_s: float) -> None:
         """Run one tick: receive, step the state machine, propose launches, store once, send."""
@@ -286,6 +297,7 @@ class Driver:
             self._looked = now
             self._supervision.look()
             self._inbox.read()
+            self._inbox.expire()
             self._ask_grant()
 
     def _launch(self) -> None:
@@ -314,7 +326,8 @@ class Driver:
             return None
         self._tracer.late |= overdue
         rows = [task.row() for task in machine.changed.values()]
-        changed = self._is_new or machine.closed is not None or machine.cancelled is not None
+        is_still = machine.closed is not None or machine.cancelled is not None or machine.waits_for != ""
+        changed = self._is_new or is_still
         run = run_row(machine, self._clock.now()) if changed else None
         self._announce(run)
         curves = machine.curves
@@ -326,10 +339,23 @@ class Driver:
 
     def _announce(self, run: RunRow | None) -> None:
         """If the run's state is a new one of which people are told, add a notice to what is stored with the row."""
-        if run is not None and run.state != self._said:
-            self._said = run.state
-            if (notice := notice_of(self._machine, run, self._clock.now())) is not None:
-                self._journal.announce(notice)
+        said = "" if run is None else f"{run.state}: {run.why}"
+        notice = None if run is None or said == self._said else notice_of(self._machine, run, self._clock.now())
+        if notice is not None:
+            self._journal.announce(notice)
+        self._said = said
+
+    def _is_over(self) -> bool:
+        """Return whether this driver has nothing more to do. Before it leaves a run that waits, it looks once more for
+        what may have come."""
+        if not self._journal.is_empty:
+            return False
+        if self._machine.closed is not None or not self._machine.waits_for:
+            return self._machine.closed is not None
+        self._inbox.heed()
+        self._inbox.read()
+        self._inbox.expire()
+        return self._journal.is_empty
 
     # -- what the loop needs -------------------------------------------------------------------------------------
 

@@ -6,16 +6,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from headrace.errors import RefusedError, RunCancelled
 from headrace.run.driver.audience import Audience
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.steps import Steps
-from headrace.run.events import Cancelled, Told
+from headrace.run.events import Approved, Cancelled, Expired, Rejected, Told
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import Clock, Ledger, Signal
+from headrace.run.ports import Clock, Decision, Ledger, Signal
 from headrace.run.wire import Tell
+from headrace.spec.noun import UNREADABLE
 from headrace.spec.policy import TOO_LONG
+
+_decode_decision = msgspec.json.Decoder(Decision).decode
 
 USER = "the user"
 """Who cancels a run by an interrupt."""
@@ -139,6 +144,35 @@ class Inbox:
                     self._courier.post(worker, Tell(task.name, task.attempt, "stop"))
                 self._audience.note(f"`{task.name}` was told to stop by {by}")
 
+    def decide(self, signal: Signal, kind: type[Approved | Rejected]) -> None:
+        """Record what somebody decided about a task that waits for an approval. A decision that can't count has no
+        effect, and the user is told why."""
+        try:
+            decision = _decode_decision(signal.body)
+        except UNREADABLE:
+            self._audience.note(f"a signal `{signal.kind}` by {signal.by:.40} has no effect: it can't be read")
+            return
+        task = self._machine.approvals.waiting(decision.task, decision.key)
+        opened, at = self._machine.opened, signal.at or self._clock.now()
+        why = ""
+        if task is None:
+            why = "the task doesn't wait for an approval, or would do something else by now"
+        elif task.due and at > task.due:
+            why = "it came too late"
+        elif kind is Approved and opened is not None and signal.by == opened.user and not opened.policy.approve_own:
+            why = "whoever started the run can't approve its tasks"
+        if why:
+            self._audience.note(f"`headrace {signal.kind}` of `{decision.task}` by {signal.by} has no effect: {why}")
+        else:
+            self._steps.absorb(kind(decision.task, decision.key, signal.by, decision.why, at))
+
+    def expire(self) -> None:
+        """Refuse the tasks whose approval should have been given by now. Read the inbox first: a decision in there may
+        have been made in time."""
+        now = self._clock.now()
+        for task in self._machine.approvals.overdue(now):
+            self._steps.absorb(Expired(task.name, task.key or "", now))
+
     def cancel(self, by: str, why: str, *, now: bool) -> None:
         """Cancel the run. With `now`, end its running attempts at once."""
         before = self._machine.cancelled
@@ -171,8 +205,14 @@ def _stopped(inbox: Inbox, signal: Signal) -> None:
     inbox.stop(signal.by, signal.body)
 
 
+def _command(signal: Signal) -> str:
+    return f"`headrace {signal.kind}` by {signal.by}"
+
+
 KINDS: Mapping[str, Kind] = {
-    "cancel": Kind(_cancelled, lambda signal: f"`headrace cancel` by {signal.by}"),
+    "approve": Kind(lambda inbox, signal: inbox.decide(signal, Approved), _command, outlives=True),
+    "reject": Kind(lambda inbox, signal: inbox.decide(signal, Rejected), _command, outlives=True),
+    "cancel": Kind(_cancelled, _command),
     "stop": Kind(_stopped, lambda signal: f"`headrace stop` of `{signal.body}` by {signal.by}"),
 }
 """The kinds of signals that this release knows (`run.ports.KNOWN_SIGNALS`)."""

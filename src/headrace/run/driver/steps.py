@@ -20,11 +20,12 @@ from headrace.run.events import (
     Logged,
     Renewed,
     Reused,
+    Submitted,
     Succeeded,
     TraceEnded,
     TraceFailed,
 )
-from headrace.run.machine.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
+from headrace.run.machine.commands import Answer, Ask, Awaited, Command, Finish, Missed, Probe, Stop
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import TRACER, Clock, Doubt
 from headrace.run.projection import kept_by, result_of
@@ -92,6 +93,8 @@ class Steps:
                 case Probe(task=task):
                     self._foresee(task, rest)
                     rest.extend(reversed(self._probe(task)))
+                case Ask(task=task):
+                    rest.extend(reversed(self._submit(task)))
                 case Answer(question=question, ref=Ref() as ref):
                     rest.extend(reversed(self._answer(question, ref)))
                 case Answer(question=question, error=error):
@@ -123,6 +126,16 @@ class Steps:
             self._journal.keep(kept_by(event))
             if isinstance(event, Reused) and self._prober.has_logged(event):
                 self._journal.inherit(event.task, event.key)
+        return self._machine.step(event)
+
+    def _submit(self, name: str) -> list[Command]:
+        """Record that a task waits for somebody's approval from now on."""
+        task = self._machine.tasks[name]
+        if task.phase != "asking":
+            return []
+        why = task.why or task.reason
+        event = Submitted(name, task.key or "", task.inputs or b"", why, self._clock.now())
+        self._journal.note(event)
         return self._machine.step(event)
 
     def _answer(self, question: int, ref: Ref) -> list[Command]:

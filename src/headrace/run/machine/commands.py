@@ -19,6 +19,12 @@ class Probe(Struct, frozen=True, gc=False):
     task: str
 
 
+class Ask(Struct, frozen=True, gc=False):
+    """Record by `Submitted` that this task waits for somebody's approval, and since when."""
+
+    task: str
+
+
 class Answer(Struct, frozen=True):
     """Send the tracer the value that it asked for, or the reason why there is no value.
 
@@ -46,7 +52,7 @@ class Finish(Struct, frozen=True):
     why: str
 
 
-Command = Probe | Answer | Stop | Finish
+Command = Probe | Ask | Answer | Stop | Finish
 
 
 class Missed(Struct, frozen=True, gc=False):

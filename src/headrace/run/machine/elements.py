@@ -68,6 +68,9 @@ class Elements:
         stopped = next((element for element in bad if element.phase == "cancelled"), None)
         if stopped is not None:
             self._phases.end(task, "cancelled", stopped.reason)
+        elif (refused := next((element for element in bad if element.refused), None)) is not None:
+            task.refused = True
+            self._phases.end(task, "skipped", refused.reason)
         elif len(bad) > task.node.allow_failures:
             task.failure = bad[0].failure
             why = f"{len(bad)} of {len(elements)} failed, first `{bad[0].name}`: {bad[0].reason}"

@@ -12,7 +12,7 @@ from headrace.plan.needs import names_needed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 
-_MOVING = frozenset(("probing", "ready", "running", "resting"))
+_MOVING = frozenset(("probing", "asking", "ready", "running", "resting"))
 _BEGUN = _MOVING | {"fetching"}
 
 
@@ -75,6 +75,10 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
         yield f"is blocked, and its mapped task is {task.parent.phase}"
     if (task.phase == "ready") != (task in machine.phases.ready):
         yield f"is {task.phase}, and its queue says otherwise"
+    if (task.phase == "asking") != (task.name in machine.phases.asking):
+        yield f"is {task.phase}, and the list of those that ask for an approval says otherwise"
+    if task.phase == "asking" and (task.stage.approval is None or (task.name, task.key) in machine.phases.approved):
+        yield "asks for an approval that it doesn't need"
     if task.phase == "running" and not (task.workers and task.attempt and (task.key or task.move)):
         yield "runs without a worker, a number or a key"
     if task.phase == "resting" and (task.due, task.ordinal, task.name) not in machine.phases.due:

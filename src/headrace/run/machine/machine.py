@@ -13,13 +13,14 @@ Invariants (`headrace.run.machine.invariants` checks them):
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from headrace.plan.resolve import LABELS, Unmappable
 from headrace.plan.reuse import Before, Declared
 from headrace.run.curves import Curves
 from headrace.run.duration import Duration
 from headrace.run.events import (
+    Approved,
     Asked,
     Awaits,
     Cancelled,
@@ -27,6 +28,7 @@ from headrace.run.events import (
     Closed,
     Deferred,
     Event,
+    Expired,
     Failed,
     Lacked,
     Launched,
@@ -36,8 +38,10 @@ from headrace.run.events import (
     Opened,
     Pointed,
     Recalled,
+    Rejected,
     Renewed,
     Reused,
+    Submitted,
     Succeeded,
     Taken,
     Told,
@@ -46,6 +50,7 @@ from headrace.run.events import (
     TraceFailed,
     Woke,
 )
+from headrace.run.machine.approvals import Approvals, asked_of
 from headrace.run.machine.attempts import Attempts
 from headrace.run.machine.commands import Answer, Awaited, Command, Finish, Missed, Probe
 from headrace.run.machine.dialogue import Dialogue
@@ -57,7 +62,7 @@ from headrace.run.machine.phases import Phases
 from headrace.run.machine.ready import Room
 from headrace.run.machine.revival import Revival
 from headrace.run.machine.skip import why_skip
-from headrace.run.machine.task import Inputs, Task
+from headrace.run.machine.task import MOVING, Inputs, Task
 from headrace.run.machine.transfers import Transfers
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
@@ -75,9 +80,9 @@ class Machine:
     to be written again.
 
     `phases` holds the tasks, and `graph` their dependencies. `outputs` are what tasks made, `transfers` copy blobs to
-    where they are needed, and `curves` are what tasks logged. `dialogue` has the answers to the pipeline's body, and
-    `duration` has the time that drivers have worked on the run. If the run got new code, `past` are the keys that tasks
-    had when they last succeeded with older code.
+    where they are needed, `approvals` makes tasks wait for people, and `curves` are what tasks logged. `dialogue` has
+    the answers to the pipeline's body, and `duration` has the time that drivers have worked on the run. If the run got
+    new code, `past` are the keys that tasks had when they last succeeded with older code.
     """
 
     def __init__(self) -> None:
@@ -93,6 +98,7 @@ class Machine:
         self.graph = graph = Graph(phases)
         self.outputs = Outputs()
         self.transfers = Transfers(phases)
+        self.approvals = Approvals(phases)
         self._attempts = Attempts(phases, self.outputs, self.dialogue, self.curves)
         self._revival = Revival(phases, graph, self.outputs)
         self._elements = Elements(phases, self._revival)
@@ -139,6 +145,20 @@ class Machine:
     def ready(self) -> int:
         """The number of tasks that could be launched now if there were room."""
         return len(self.phases.ready)
+
+    @property
+    def waits_for(self) -> str:
+        """What the run waits for, if it waits only for something outside and so needs no driver; otherwise an empty
+        text. The trace must be good so far, so that nothing is lost when the tracer ends."""
+        asking = self.phases.asking
+        tracing = not self.graph.ended and (self.dialogue.question is None or bool(self.dialogue.awaited))
+        if not asking or self.closed is not None or not self.graph.begun or tracing or self.ready:
+            return ""
+        if any(task.phase in MOVING for task in self.tasks.values()):
+            return ""
+        first, *others = asking.values()
+        more = f" and {len(others)} more wait" if others else " waits"
+        return f"`{first.name}`{more} for {asked_of(first)}"
 
     @property
     def wanted(self) -> list[tuple[Resources, int]]:
@@ -219,6 +239,10 @@ class Machine:
                 self.dialogue.hear(event)
             case Woke(at=at):
                 self.phases.wake(at)
+            case Submitted():
+                self.approvals.submitted(event)
+            case Approved() | Rejected() | Expired():
+                self.approvals.decided(event)
             case Awaits() | Checkpointed() | Logged() | Recalled():
                 self._attempts.heard(event)
             case Cancelled():
@@ -339,7 +363,7 @@ class Machine:
             self.phases.commands.append(answer)
 
 
-def _outcome(tasks: Iterable[Task], cancelled: Cancelled | None, trace_failure: Failure | None) -> Finish:
+def _outcome(tasks: Collection[Task], cancelled: Cancelled | None, trace_failure: Failure | None) -> Finish:
     """Return the command that closes a run whose tasks have all ended, with the run's final state and the reason for
     it."""
     if cancelled is not None:
@@ -350,6 +374,10 @@ def _outcome(tasks: Iterable[Task], cancelled: Cancelled | None, trace_failure: 
     if trace_failure is not None:
         return Finish("failed", f"the pipeline's body raised: {trace_failure.message}")
     bad = [task for task in tasks if task.parent is None and task.move is None and task.phase in _BAD]
+    refused = [task for task in tasks if task.refused and task.parent is None]
+    if refused and not bad:
+        more = f" and {len(refused) - 1} more were" if len(refused) > 1 else " was"
+        return Finish("refused", f"task `{refused[0].name}`{more} skipped: {refused[0].reason}")
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         return Finish("failed", f"task `{bad[0].name}`{more} {bad[0].phase}: {bad[0].reason}")

@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 
 from headrace.run.events import Cancelled, Reused
-from headrace.run.machine.commands import Command, Missed, Probe, Stop
+from headrace.run.machine.commands import Ask, Command, Missed, Probe, Stop
 from headrace.run.machine.ready import Ready
 from headrace.run.machine.task import ENDED, Phase, Spent, Task
 from headrace.spec.graph import Node
@@ -21,6 +21,7 @@ class Phases:
     tasks that wait for a time: (Unix seconds, ordinal, name). `ended` are tasks that have ended, while the tasks that
     wait for them do not know it yet. `living` is the number of tasks that have not ended. `commands` are the commands
     that follow from the present step. `region` is where the run is. Nothing begins once `cancelled` is set.
+    `asking` are the tasks that wait for somebody's approval, and `approved` the names and keys of those that got it.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,8 @@ class Phases:
         self.commands: list[Command] = []
         self.region = ""
         self.cancelled: Cancelled | None = None
+        self.asking: dict[str, Task] = {}
+        self.approved: set[tuple[str, str]] = set()
         self._tried: dict[str, int] = {}
         self._spent: dict[str, Spent] = {}
         self._ordinal = 0
@@ -75,6 +78,7 @@ class Phases:
         use the other methods."""
         if task.phase == "ready":
             self.ready.remove(task)
+        self.asking.pop(task.name, None)
         self.living += task.ended - (phase in ENDED)
         task.phase = phase
         self.changed[task.name] = task
@@ -113,11 +117,22 @@ class Phases:
         return True
 
     def enqueue(self, task: Task) -> None:
-        """Queue a task to be launched once there is room."""
+        """Queue a task to be launched once there is room. If its stage needs an approval that it doesn't have, ask for
+        the approval first."""
+        if task.stage.approval is not None and (task.name, task.key or "") not in self.approved:
+            self.ask(task)
+            self.commands.append(Ask(task.name))
+            return
+        self.asking.pop(task.name, None)
         task.phase = "ready"
         task.workers = ()
         self.ready.add(task)
         self.changed[task.name] = task
+
+    def ask(self, task: Task) -> None:
+        """Make a task wait until somebody approves it."""
+        self.move(task, "asking")
+        self.asking[task.name] = task
 
     def queue(self, task: Task) -> None:
         """Queue a task to be launched again. If the run has changed its region,
@@ -149,6 +164,7 @@ class Phases:
             self.ready.remove(task)
             if phase != "reused":
                 task.forget_miss()
+        self.asking.pop(task.name, None)
         task.phase, task.reason = phase, reason
         task.workers, task.args, task.fetches = (), None, None
         self.living -= 1
@@ -161,7 +177,7 @@ class Phases:
     def end_waiting(self, why: str) -> None:
         """End all tasks that do not run. A mapped task ends when its last element ends."""
         for task in self.tasks.values():
-            if task.phase in ("blocked", "probing", "fetching", "ready", "resting"):
+            if task.phase in ("blocked", "probing", "fetching", "asking", "ready", "resting"):
                 self.end(task, "cancelled", why)
         self.due.clear()
 
@@ -185,5 +201,6 @@ class Phases:
         self.changed.clear()
         self.due.clear()
         self.ready = Ready()
+        self.asking.clear()
         self.cancelled = None
         self.living = self._ordinal = 0

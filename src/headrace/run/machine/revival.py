@@ -35,7 +35,7 @@ class Revival:
             if task.move is not None or task.parent is not None or task.phase == "blocked":
                 continue
             moved = _is_moved(task, revived) or self._outputs.is_damaged(task)
-            if moved or task.phase in ("failed", "cancelled"):
+            if moved or task.refused or task.phase in ("failed", "cancelled"):
                 revived.add(task.name)
                 self.reset(task, moved=moved)
             elif task.phase == "spread":
@@ -55,7 +55,7 @@ class Revival:
         self._phases.move(task, "blocked")
         task.reason = task.why = ""
         task.failures = task.failure = task.out = task.args = task.spread = task.fetches = None
-        task.by_when = False
+        task.by_when = task.refused = False
         task.waits = 0
         for element in task.elements or ():
             if moved or not element.good:

@@ -20,6 +20,7 @@ Phase = Literal[
     "blocked",  # waits for tasks
     "probing",  # inputs known, reuse not decided
     "fetching",  # inputs of other regions are on their way
+    "asking",  # waits until somebody approves it
     "ready",  # to be launched
     "running",  # launched
     "resting",  # failed, waits for its next attempt
@@ -32,6 +33,8 @@ Phase = Literal[
 ]
 GOOD: frozenset[Phase] = frozenset(("succeeded", "reused"))
 ENDED: frozenset[Phase] = frozenset(("succeeded", "reused", "failed", "skipped", "cancelled"))
+MOVING: frozenset[Phase] = frozenset(("probing", "fetching", "ready", "running", "resting"))
+"""The phases of a task that goes on without anybody outside."""
 Inputs = tuple[tuple[str, Arg], ...]
 """A task's arguments with each handle replaced by the artifact of its task."""
 
@@ -40,6 +43,7 @@ _SHOWN: dict[Phase, TaskState] = {
     "blocked": "waiting",
     "probing": "waiting",
     "fetching": "waiting",
+    "asking": "waiting",
     "ready": "waiting",
     "running": "running",
     "resting": "waiting",
@@ -103,6 +107,7 @@ class Task(Struct, eq=False):
     - `kept`: the attempt that kept the last checkpoint, and the number of that checkpoint within the attempt.
     - `region`: the region in which its inputs are known to be.
     - `fetches`: the names of transfers that copy missing inputs to that region.
+    - `refused`: True if it was skipped because its approval was refused, or was not given in time.
     - `move`: for a transfer, which blob it copies; None for other tasks.
     - `missed`: the key, code and inputs that it had before its last `Missed`. They are kept until the task is launched,
       because `Missed` is not stored as an event.
@@ -148,6 +153,7 @@ class Task(Struct, eq=False):
     fetches: set[str] | None = None
     missed: tuple[str | None, str | None, bytes | None] | None = None
     move: Lacked | None = None
+    refused: bool = False
 
     @property
     def ended(self) -> bool:

@@ -1,0 +1,67 @@
+"""Approvals: tasks that wait until somebody outside approves what they are about to do.
+
+An approval is for a task and its key, so it holds for the code and the inputs that were there when somebody approved.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from headrace.run.events import Approved, Expired, Rejected, Submitted
+from headrace.run.machine.phases import Phases
+from headrace.run.machine.task import Task
+
+
+class Approvals:
+    """Handles the events of tasks that need an approval."""
+
+    def __init__(self, phases: Phases) -> None:
+        self._phases = phases
+
+    def submitted(self, event: Submitted) -> None:
+        """Make a task wait for its approval, from the time of the event on."""
+        task = self._phases.tasks[event.task]
+        if task.phase not in ("probing", "fetching", "asking"):
+            return
+        task.identify(event.key, event.inputs)
+        task.missed = None  # unlike a `Missed`, this event is stored
+        task.region = self._phases.region
+        task.due = 0.0 if task.stage.within_s is None else event.at + task.stage.within_s
+        task.why = task.why or event.why
+        task.reason = f"waits for {asked_of(task)}"
+        self._phases.ask(task)
+
+    def decided(self, event: Approved | Rejected | Expired) -> None:
+        """Let a task go on that was approved, and skip one that was rejected or not approved in time."""
+        task = self.waiting(event.task, event.key)
+        if task is None:
+            return
+        match event:
+            case Approved(by=by, why=why):
+                self._phases.approved.add((task.name, event.key))
+                task.why = f"{task.why}; approved by {by}: {why}"
+                task.reason = task.why
+                self._phases.queue(task)
+            case Rejected(by=by, why=why):
+                self._refuse(task, f"rejected by {by}: {why}")
+            case Expired():
+                self._refuse(task, f"nobody approved it in time: {asked_of(task)} was needed")
+
+    def waiting(self, name: str, key: str) -> Task | None:
+        """Return the task of this name if it waits for the approval of this key, otherwise None."""
+        task = self._phases.asking.get(name)
+        return task if task is not None and task.key == key else None
+
+    def overdue(self, now: float) -> list[Task]:
+        """Return the tasks whose approval should have been given by now (Unix seconds)."""
+        return [task for task in self._phases.asking.values() if task.due and task.due <= now]
+
+    def _refuse(self, task: Task, why: str) -> None:
+        task.refused = True
+        self._phases.end(task, "skipped", why)
+
+
+def asked_of(task: Task) -> str:
+    """Return what a task waits for: `approval by risk-team until 2026-11-26 10:00 UTC`."""
+    until = f" until {datetime.fromtimestamp(task.due, UTC):%Y-%m-%d %H:%M} UTC" if task.due else ""
+    return f"approval by {task.stage.approval}{until}"

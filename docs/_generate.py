@@ -34,8 +34,9 @@ id, or `latest`.
 | 1 | a task failed, or the run took longer than its `--timeout` |
 | 2 | wrong usage or configuration |
 | 3 | cancelled, for example by ^C |
-| 4 | refused: no pool can hold a task, `--timeout` ended before a task began, or a report forbids an alias |
+| 4 | refused: no pool can hold a task, `--timeout` ended before a task began, or a report or a person said no |
 | 5 | a server was lost during the run, the state is damaged, or Headrace has a bug (traceback: `.headrace/faults/`) |
+| 6 | the run waits for an [approval](approval.md): its driver has left, and nothing is lost |
 
 The tab key completes commands, options, pipelines, runs and tasks, if your shell's start-up file has the line
 `eval "$(headrace --completion bash)"` (or `zsh`, or `fish`).

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from headrace.ledger.database import opening, scan
 from headrace.run.events import Opened, Taken, decode_event
+from tests.cli.people import team
 from tests.projects import Project, finish, lent, wait_for
 from tests.servers.postgres import Postgres
 
@@ -67,19 +66,7 @@ def events(address: str) -> tuple[str, str]:
 
 @pytest.fixture
 def people(postgres: Postgres, project: Project) -> str:
-    """A ledger of a team, in which each person logs in with a role of their own and acts as the team's role."""
-    address = postgres.database()
-    name, mark = address.rpartition("/")[2], uuid.uuid4().hex[:6]
-    with closing(psycopg.connect(address, autocommit=True)) as db:
-        db.execute(f"create role team_{mark}; alter database {name} owner to team_{mark}".encode())
-        for person in ("ada", "bob"):
-            role = f"{person}_{mark}"
-            db.execute(f"create role {role} login password 'secret' in role team_{mark}".encode())
-            db.execute(f"alter role {role} set role = 'team_{mark}'".encode())
-            url = postgres.url(name, user=role, password="secret")
-            project.write(f"{person}.toml", f'[ledger]\nurl = "{url}"\n')
-        db.execute(f"grant all on schema public to team_{mark}".encode())
-    return mark
+    return team(postgres, project)
 
 
 def test_on_a_server_it_is_the_role_that_logged_in_whatever_role_it_acts_as(

@@ -83,6 +83,9 @@ config = click.option(
 )
 run_id = click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 task = click.argument("task", metavar="TASK", shell_complete=complete.tasks)
+asking_task = click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
+reason = click.option("--why", metavar="TEXT", required=True, help="The reason; it is recorded.")
+later = click.option("--later", is_flag=True, help="Only record this: the run's next driver obeys.")
 pool = click.option(
     "--pool", metavar="NAME", shell_complete=complete.pools, help="Run attempts in this pool of `headrace.toml`."
 )
@@ -229,4 +232,5 @@ def policy(
         limit = time_limit(timeout)
     if pool is not None:
         project.pool(pool)  # this raises if there is no such pool
-    return Policy(only=tuple(only), force=tuple(force), timeout_s=limit, pool=pool)
+    own = project.config.run.approve_own
+    return Policy(only=tuple(only), force=tuple(force), timeout_s=limit, pool=pool, approve_own=own)

@@ -118,7 +118,7 @@ def in_words(state: str) -> str:
 
 def took_s(views: Views, run: RunView, now: float) -> float:
     """Return how many seconds a run was worked on, up to `now` (Unix seconds) if a driver holds it."""
-    if run.state not in LIVE:
+    if run.state not in LIVE or (run.state == "waiting" and run.why != GONE):  # it waits without a driver
         return run.seconds
     worked = Duration()
     is_gone = run.why == GONE

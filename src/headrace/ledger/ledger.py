@@ -23,7 +23,7 @@ from headrace.ledger.database.leases import Holder, Lease, Leases
 from headrace.ledger.database.opening import connect
 from headrace.ledger.ports import Share
 from headrace.ledger.run_ledger import RunLedger
-from headrace.run.ports import LIVE
+from headrace.run.ports import KNOWN_SIGNALS, LIVE
 from headrace.spec.fleet import Pool
 
 MANY_DRAWS = 100
@@ -184,6 +184,13 @@ class Ledger:
         number, *_ = self._known(run_id)
         with self._db.troubles():
             self._db.execute(self._db.sql.SIGNAL, (number, kind, by, body, self._clock()))
+
+    def has_signals(self, run_id: str) -> bool:
+        """Return whether a run's inbox holds a signal that this release knows."""
+        number, *_ = self._known(run_id)
+        with self._db.troubles():
+            rows = self._db.execute(self._db.sql.INBOX, (number,)).fetchall()
+        return any(row[1] in KNOWN_SIGNALS for row in rows)
 
     def _known(self, run_id: str) -> tuple[int, int, str, str]:
         found = self._run(run_id)

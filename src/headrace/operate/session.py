@@ -15,6 +15,7 @@ from msgspec import Struct
 from headrace.errors import BackendError, HeadraceError, LeaseHeld, LedgerError, StoreError, UsageError, listed
 from headrace.inspect.history import PastCode
 from headrace.inspect.views import in_words
+from headrace.ledger.ledger import Ledger
 from headrace.ledger.run_ledger import RunLedger
 from headrace.operate.bundle import changed_files, check_renewable, is_of_notebook, make_bundle, names_of
 from headrace.operate.clock import SystemClock
@@ -88,39 +89,81 @@ def resume(
     """
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)
-        with ledger.take(run_id, holder=ledger.user) as lease:
-            stale = lease.inbox()  # what comes from now on is meant for this driver
-            machine = replay(lease)
-            if new_code:
-                check_renewable(run_id, machine.opened)
-            if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
-                observer.note(f"run {run_id} has succeeded already")
-                return Ended(run_id, "succeeded")
-            place = _pool_of(project, machine, pool)
-            store = open_store(project, place.region)
-            observer.opened(run_id)
-            clock = SystemClock()
-            events: list[Event] = [_taken(lease, place, ledger.user, again=not new_code)]
-            bundle = make_bundle(project, store) if new_code else machine.bundle
-            assert bundle is not None
-            bring_bundle(project, bundle, store)
-            unpack(bundle, store, store.local)  # before the run goes on, so that the user sees an error
-            if not new_code:
-                _note_changed(project, machine.opened, bundle, store, observer)
-            else:
-                events.append(Renewed(bundle, clock.now(), counted=True))
-            with _driver(project, place, lease, machine, store, bundle, observer, timeout_s) as driver:
-                left = _left(project, place, lease, machine, observer)
-                driver.adopt(keep=not new_code, left=left)
-                if new_code or machine.closed is None or machine.closed.state != "succeeded":
-                    driver.open(events, stale)
-                if not machine.trace_ended:
-                    driver.trace()
-                closed = driver.drive()
-                if left is not None:
-                    left.close()
+        ended = _go_on(project, ledger, run_id, observer, new_code=new_code, pool=pool, timeout_s=timeout_s)
         send_due(project, ledger, observer.note)
-        return Ended(run_id, closed.state, closed.why)
+        return ended
+
+
+def go_on(project: Project, run_id: str, *, observer: Observer) -> Ended:
+    """Go on with a run that waits, after something that it waits for has been put into its inbox. Tasks that failed
+    aren't tried again.
+
+    Raises:
+        LeaseHeld: the run has a live driver, which reads the inbox.
+    """
+    with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
+        ended = _go_on(project, ledger, run_id, observer, again=False)
+        send_due(project, ledger, observer.note)
+        return ended
+
+
+def _go_on(
+    project: Project,
+    ledger: Ledger,
+    run_id: str,
+    observer: Observer,
+    *,
+    again: bool = True,
+    new_code: bool = False,
+    pool: str | None = None,
+    timeout_s: float | None = None,
+) -> Ended:
+    """Go on with a run. If `again` is False, only obey what is in its inbox."""
+    with ledger.take(run_id, holder=ledger.user) as lease:
+        stale = lease.inbox() if again else ()  # what comes from now on is meant for this driver
+        machine = replay(lease)
+        if new_code:
+            check_renewable(run_id, machine.opened)
+        if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
+            observer.note(f"run {run_id} has succeeded already")
+            return Ended(run_id, "succeeded")
+        if not again and machine.closed is not None:
+            return Ended(run_id, machine.closed.state, machine.closed.why)
+        place = _pool_of(project, machine, pool)
+        store = open_store(project, place.region)
+        observer.opened(run_id)
+        clock = SystemClock()
+        events: list[Event] = [_taken(lease, place, ledger.user, again=again and not new_code)]
+        bundle = make_bundle(project, store) if new_code else machine.bundle
+        assert bundle is not None
+        bring_bundle(project, bundle, store)
+        unpack(bundle, store, store.local)  # before the run goes on, so that the user sees an error
+        if not new_code:
+            _note_changed(project, machine.opened, bundle, store, observer)
+        else:
+            events.append(Renewed(bundle, clock.now(), counted=True))
+        with _driver(project, place, lease, machine, store, bundle, observer, timeout_s) as driver:
+            left = _left(project, place, lease, machine, observer)
+            driver.adopt(keep=not new_code, left=left)
+            if new_code or machine.closed is None or machine.closed.state != "succeeded":
+                driver.open(events, stale)
+            if not machine.trace_ended:
+                driver.trace()
+            closed = driver.drive()
+            if left is not None:
+                left.close()
+    return _hear_late(project, ledger, Ended(run_id, closed.state, closed.why), observer)
+
+
+def _hear_late(project: Project, ledger: Ledger, ended: Ended, observer: Observer) -> Ended:
+    """If a signal came to a run that waits while its driver was leaving, go on with the run. Whoever sent the signal
+    has seen that driver, and relies on it."""
+    if ended.state != "waiting" or not ledger.has_signals(ended.run):
+        return ended
+    try:
+        return _go_on(project, ledger, ended.run, observer, again=False)
+    except LeaseHeld:  # somebody else goes on with it
+        return ended
 
 
 def cancel(project: Project, run_id: str, *, now: bool = False) -> str:
@@ -154,6 +197,8 @@ def cancel(project: Project, run_id: str, *, now: bool = False) -> str:
             return f"run {run_id} is cancelled; it had no driver"
         except LeaseHeld:
             ledger.signal(run_id, "cancel", by=by, body="now" if now else "")
+            if ledger.holder(run_id) is None and not ledger.is_over(run_id):  # it left in this moment
+                return cancel(project, run_id, now=now)
             return f"run {run_id} was told to end{' at once' if now else ''}"
 
 
@@ -230,8 +275,9 @@ def drive(
                 driver.open([opened, _taken(lease, place, ledger.user)])
                 driver.trace()
                 closed = driver.drive()
+        ended = _hear_late(project, ledger, Ended(lease.run, closed.state, closed.why), observer)
         send_due(project, ledger, observer.note)
-        return Ended(lease.run, closed.state, closed.why)
+        return ended
 
 
 def _taken(lease: RunLedger, pool: Pool, by: str, *, again: bool = False) -> Taken:

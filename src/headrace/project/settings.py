@@ -221,6 +221,9 @@ class RunSection(Section, frozen=True):
             "first."
         ),
     ] = None
+    approve_own: Annotated[
+        bool, Meta(description="Whether whoever started a run may also approve its tasks (`@stage(approval=...)`).")
+    ] = False
     variables: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^([A-Za-z_][A-Za-z0-9_]*\*?)$")], ...],
         Meta(

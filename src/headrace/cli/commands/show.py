@@ -91,6 +91,11 @@ def _say_head(views: Views, run: RunView) -> None:
         when = f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}"
         told = f"holds the signal `{each.kind:.40}` by {each.by:.40} ({when}), which this Headrace doesn't know:"
         say(printable(f"{told} `headrace resume {run.run}` by the release that sent it obeys it"), "yellow")
+    for each in views.decisions(run.run) if run.state == "waiting" else ():
+        say(
+            printable(f"`headrace {each.kind}` by {each.by} is recorded: `headrace resume {run.run}` obeys it"),
+            "yellow",
+        )
     for notice in notices(views, time.time(), run.run):
         if notice.error is not None and notice.state != "sent":  # without an error, nobody has tried yet
             say(unsent_text(notice), "yellow")

@@ -27,7 +27,7 @@ SHOWN = 10
 MANY = 10_000
 """If a run has more tasks than this, tasks that can't be reused aren't listed, because all tasks would have to be
 read."""
-EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
+EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4, "waiting": 6}
 
 
 def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool, policy: Policy | None = None) -> int:
@@ -73,6 +73,9 @@ def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
         tell(_again(views, view), label="hint:")
     elif view.state == "cancelled":
         tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
+    elif view.state == "waiting":
+        decides = f'`headrace approve {view.run} --why "..."`, or `headrace reject`, goes on; nothing runs until then'
+        tell(decides, label="hint:")
 
 
 def tell_warnings(views: Views, run: str) -> None:

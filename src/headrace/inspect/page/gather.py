@@ -15,7 +15,7 @@ from headrace.inspect.page.facts import AttemptFacts, Figure, Measured, RunFacts
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.reports import Judged, Logged
 from headrace.inspect.value_summary import figures
-from headrace.inspect.views import GONE, LIVE, OutputView, RunView, ShownView, TaskView, Views, judged
+from headrace.inspect.views import LIVE, OutputView, RunView, ShownView, TaskView, Views, judged
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.report.measures import bytes_text
@@ -46,7 +46,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
     stages = {task.name: task.stage for task in _tasks(view)}
     store = reading_store(project)
     omitted: list[str] = []
-    until = now if view.state in LIVE and view.why != GONE else None
+    until = now if view.state in LIVE and view.state != "waiting" else None  # a run that waits has no driver
     return RunFacts(
         run=view.run,
         project=project.name,

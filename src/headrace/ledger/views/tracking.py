@@ -258,6 +258,11 @@ class TrackingViews(Views):
         found = self._query.read(SIGNALS, self._sql.SIGNALS, self._query.run(name).number)
         return [each for each in found if each.kind not in KNOWN_SIGNALS]
 
+    def decisions(self, name: str | None = None) -> list[SignalView]:
+        """Return what somebody decided about a run's tasks and no driver has read yet, the oldest first."""
+        found = self._query.read(SIGNALS, self._sql.SIGNALS, self._query.run(name).number)
+        return [each for each in found if each.kind in ("approve", "reject")]
+
     def notices(self, *, limit: int = 1000) -> list[NoticeRecord]:
         """Return the newest notices to people, sent or not; the newest first."""
         return self._query.read(NOTICES, self._sql.NOTICES, limit)

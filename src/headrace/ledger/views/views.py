@@ -265,8 +265,9 @@ class Views:
 
 
 def run_view(line: RunLine, leases: Leases) -> RunView:
-    """Return the view of a run. A run whose driver is gone is shown as waiting."""
-    gone = line.state in LIVE and leases.holder(line.id) is None
+    """Return the view of a run. A run whose driver is gone is shown as waiting. A run that waits for something outside
+    needs no driver."""
+    gone = line.state in LIVE and line.state != "waiting" and leases.holder(line.id) is None
     return RunView(
         run=line.id,
         pipeline=line.pipeline,

@@ -186,15 +186,17 @@ class Launcher:
     """The implementation of a pipeline's `run` and `plan` methods (`define.pipeline.Launcher`)."""
 
     def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Run:
-        """Run a pipeline, wait until it ends, and return the run.
+        """Run a pipeline, wait until it ends, and return the run. A run that waits for an approval is returned too.
 
         Raises:
-            RunFailed: a task failed.
+            RunFailed: a task failed, or the run was refused.
             RunCancelled: the run was cancelled.
         """
         project, address = _place(pipeline)
         with _watching() as observer:
-            ended = session.run(project, address, params, Policy(), observer=observer)
+            ended = session.run(
+                project, address, params, Policy(approve_own=project.config.run.approve_own), observer=observer
+            )
         try:
             with views(project) as found:
                 view = found.show(ended.run)
@@ -207,7 +209,7 @@ class Launcher:
             run._shown_in = display.cell()
         if view.state == "cancelled":
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)
-        if view.state != "succeeded":
+        if view.state not in ("succeeded", "waiting"):
             see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
             raise RunFailed(f"run {view.run} {view.state}: {view.why}", hint=see, run=run)
         return run

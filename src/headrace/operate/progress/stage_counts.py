@@ -146,4 +146,5 @@ def ended_text(view: RunView, states: Mapping[str, int]) -> str:
     """Return, as text, how a run ended: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     cost = f", {usd_text(view.usd)}" if view.usd else ""
-    return f"run {view.run} {view.state} in {seconds_text(view.seconds)}{cost}" + (f": {counts}" if counts else "")
+    state = "waits, after" if view.state == "waiting" else f"{view.state} in"
+    return f"run {view.run} {state} {seconds_text(view.seconds)}{cost}" + (f": {counts}" if counts else "")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.errors import UsageError
 from headrace.spec.artifact import Ref, gather
+from headrace.spec.signature import masked_signature
 
 RegistryKind = Literal["model", "dataset"]
 REPORT = "headrace.spec.report.Report"
@@ -65,6 +68,11 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
     note: str = ""
     aliases: tuple[str, ...] = ()
     preparation: Ref | None = None
+
+    def masked(self, mask: Callable[[str], str]) -> Register:
+        """Return the intent with the note and the model's signature masked."""
+        signature = self.out.signature and masked_signature(self.out.signature, mask)
+        return replace(self, note=mask(self.note), out=replace(self.out, signature=signature))
 
 
 Intent = Advance | Register

@@ -36,22 +36,6 @@ class Signature(Document, frozen=True):
     gives: tuple[Column, ...] = ()
     example: dict[str, Any] = msgspec.field(default_factory=dict)
 
-    def masked(self, mask: Callable[[str], str]) -> Signature:
-        """Return the signature with its texts masked."""
-        takes, gives = (
-            tuple(
-                Column(
-                    name=mask(column.name),
-                    type=mask(column.type),
-                    categories=column.categories and tuple(map(mask, column.categories)),
-                )
-                for column in columns
-            )
-            for columns in (self.takes, self.gives)
-        )
-        values = {mask(name): mask(value) if isinstance(value, str) else value for name, value in self.example.items()}
-        return msgspec.structs.replace(self, takes=takes, gives=gives, example=values)
-
     def encoded(self) -> bytes | None:
         """Return the signature as JSON, without categories if it would be too long with them. Return None if it is too
         long without them too."""
@@ -75,3 +59,23 @@ def signature_in(data: bytes | None) -> Signature | None:
     names = {column.name for column in found.takes}
     is_sound = found.form <= Signature.FORM and 0 < len(names) == len(found.takes)
     return found if is_sound else None
+
+
+def masked_signature(data: bytes, mask: Callable[[str], str]) -> bytes:
+    """Return an encoded signature with its texts masked. If these bytes are no signature, return them unchanged."""
+    found = signature_in(data)
+    if found is None:
+        return data
+    takes, gives = (
+        tuple(
+            Column(
+                name=mask(column.name),
+                type=mask(column.type),
+                categories=column.categories and tuple(map(mask, column.categories)),
+            )
+            for column in columns
+        )
+        for columns in (found.takes, found.gives)
+    )
+    example = {mask(name): mask(value) if isinstance(value, str) else value for name, value in found.example.items()}
+    return msgspec.json.encode(msgspec.structs.replace(found, takes=takes, gives=gives, example=example))

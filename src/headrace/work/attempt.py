@@ -14,7 +14,6 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar, cast
 
-import msgspec
 from msgspec.structs import replace
 
 from headrace.codec.classes import name_of
@@ -31,7 +30,7 @@ from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const
 from headrace.spec.intent import Advance, Intent, Register
-from headrace.spec.signature import signature_in
+from headrace.spec.signature import masked_signature
 from headrace.store.store import Store
 from headrace.work.arguments import Arguments
 from headrace.work.channel import Channel
@@ -190,12 +189,7 @@ class Desk:
 
     def sign(self, model: object, signature: bytes) -> None:
         """Record a signature beside a model's artifact, with its secrets masked."""
-        self._codecs.sign(model, self.masked_signature(signature))
-
-    def masked_signature(self, signature: bytes) -> bytes:
-        """Return a signature with the secrets in its texts masked, such as in the names of columns."""
-        there = signature_in(signature)
-        return signature if there is None else msgspec.json.encode(there.masked(self._capture.mask))
+        self._codecs.sign(model, masked_signature(signature, self._capture.mask))
 
     def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:
         """Save an argument of a stage, and return its artifact. The argument may contain functions and classes.
@@ -411,14 +405,9 @@ class Here:
         """Request a change of Headrace's own state. The change is made when the attempt has succeeded. If the same
         cursor is changed by several requests, only the last request counts."""
         if isinstance(intent, Register):
-            intent = replace(intent, note=self._desk.mask(intent.note))
-            if intent.out.signature is not None:
-                signature = self._desk.masked_signature(intent.out.signature)
-                intent = replace(intent, out=replace(intent.out, signature=signature))
+            intent = intent.masked(self._desk.mask)
         if isinstance(intent, Advance):
-            self.intents = [
-                each for each in self.intents if not (isinstance(each, Advance) and each.name == intent.name)
-            ]
+            self.intents = [each for each in self.intents if not isinstance(each, Advance) or each.name != intent.name]
         self.intents.append(intent)
 
     def end(self) -> None:

@@ -31,6 +31,9 @@ class SimulatedBackend:
         self.cluster = cluster
         self._grain_s = grain_s
 
+    def fileno(self) -> None:
+        """Return None: time passes in `events`, and there is nothing else to wait for."""
+
     def start(self, jobs: Sequence[Job]) -> None:
         """Start a simulated worker for each job."""
         for job in jobs:
@@ -44,13 +47,13 @@ class SimulatedBackend:
                 receiver.hear(message)
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Advance the time until something happens to workers, but at most by `timeout_s`. Return all that has
-        happened."""
+        """Advance the time until something happens in this simulation, but at most by `timeout_s`. Return all that has
+        happened to this cluster's workers."""
         cluster = self.cluster
         now = cluster.clock.monotonic()
         cluster.run(now, stop=lambda: False)
         if not cluster.notices:
-            cluster.run(now + timeout_s, stop=lambda: bool(cluster.notices))
+            cluster.run(now + timeout_s, stop=lambda: cluster.agenda.has_news)
         if cluster.notices and self._grain_s:
             cluster.run(cluster.clock.monotonic() + self._grain_s, stop=lambda: False)
         notices, cluster.notices = cluster.notices, []

@@ -1,8 +1,10 @@
-"""Virtual time: it passes only when a simulation advances it."""
+"""Virtual time, which passes only when a simulation advances it, and the agenda of what happens when."""
 
 from __future__ import annotations
 
+import heapq
 import random
+from collections.abc import Callable
 
 START = 1_795_600_000.0
 
@@ -33,3 +35,41 @@ class VirtualClock:
     def advance(self, to: float) -> None:
         """Set the time to `to` seconds since the simulation began. Do nothing if that time has passed."""
         self._passed = max(self._passed, to)
+
+
+class Agenda:
+    """The scheduled calls of a simulation, and the clock that it advances. Clusters that share an agenda are one
+    simulation: whoever waits for one of them lets time pass for all.
+
+    `heard` are functions that return whether one of the clusters has news for its driver.
+    """
+
+    def __init__(self, clock: VirtualClock | None = None) -> None:
+        self.clock = clock or VirtualClock()
+        self.heard: list[Callable[[], bool]] = []
+        self._calls: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a cluster has news for its driver."""
+        return any(heard() for heard in self.heard)
+
+    def at(self, when: float, act: Callable[[], None]) -> None:
+        """Schedule a call of `act` at `when` seconds after the simulation began, or now if that time has passed."""
+        self._count += 1
+        heapq.heappush(self._calls, (max(when, self.clock.monotonic()), self._count, act))
+
+    def run(self, until: float, *, stop: Callable[[], bool]) -> None:
+        """Run the scheduled calls and advance the time, up to `until` or until `stop()` is true.
+
+        If `stop()` becomes true, the other calls that are scheduled for the same instant are still run.
+        """
+        while self._calls and self._calls[0][0] <= until:
+            if stop() and self._calls[0][0] > self.clock.monotonic():
+                return
+            when, _, act = heapq.heappop(self._calls)
+            self.clock.advance(when)
+            act()
+        if not stop():
+            self.clock.advance(until)

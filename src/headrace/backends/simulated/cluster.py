@@ -1,12 +1,11 @@
-"""The machines of a simulation: workers on nodes, scheduled events, and spilled reports. They outlive a driver."""
+"""The machines of a simulation: workers on nodes, and spilled reports. They outlive a driver."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 
 from headrace.backends.simulated.behaviour import Moving, Script, Tracing, moving, tracing
-from headrace.backends.simulated.clock import VirtualClock
+from headrace.backends.simulated.clock import Agenda
 from headrace.backends.simulated.worker import Worker
 from headrace.run.ports import Beat, Died, Heard, Job, Notice
 from headrace.run.wire import Do, Up
@@ -21,7 +20,8 @@ class Cluster:
     transfers. `start_s` is how long a worker takes to start, in seconds, or a function that returns these seconds. If
     the function returns None, the worker can't start. Workers are placed on the nodes in turn. The tracer is on no
     node. If `beats` is true, all workers send a heartbeat five times a second. If `beats` is false, a worker sends a
-    heartbeat only when an attempt with a timeout begins, and again after this timeout has passed.
+    heartbeat only when an attempt with a timeout begins, and again after this timeout has passed. Clusters with the
+    same `agenda` are one simulation.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Cluster:
         tracer: Tracing | None = None,
         mover: Moving | None = None,
         nodes: int = 1,
-        clock: VirtualClock | None = None,
+        agenda: Agenda | None = None,
         start_s: Callable[[Job], float | None] | float = 0.0,
         beats: bool = False,
     ) -> None:
@@ -39,37 +39,16 @@ class Cluster:
         self.tracer = tracing(()) if tracer is None else tracer
         self.mover = moving() if mover is None else mover
         self.nodes = nodes
-        self.clock = clock or VirtualClock()
+        self.agenda = agenda or Agenda()
+        self.clock, self.at, self.run = self.agenda.clock, self.agenda.at, self.agenda.run
+        self.agenda.heard.append(lambda: bool(self.notices))
         self.notices: list[Notice] = []
         self.workers: dict[int, Worker] = {}
         self.leftover: set[Worker] = set()
         self.spool: list[Heard] = []
         self._start_s = start_s
         self.beats = beats
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
         self._dealt = 0
-
-    # -- time ----------------------------------------------------------------------------------------------------
-
-    def at(self, when: float, act: Callable[[], None]) -> None:
-        """Schedule a call of `act` at `when` seconds after the simulation began, or now if that time has passed."""
-        self._count += 1
-        heapq.heappush(self._agenda, (max(when, self.clock.monotonic()), self._count, act))
-
-    def run(self, until: float, *, stop: Callable[[], bool]) -> None:
-        """Run the scheduled calls and advance the time, up to `until` or until `stop()` is true.
-
-        If `stop()` becomes true, the other calls that are scheduled for the same instant are still run.
-        """
-        while self._agenda and self._agenda[0][0] <= until:
-            if stop() and self._agenda[0][0] > self.clock.monotonic():
-                return
-            when, _, act = heapq.heappop(self._agenda)
-            self.clock.advance(when)
-            act()
-        if not stop():
-            self.clock.advance(until)
 
     # -- workers -------------------------------------------------------------------------------------------------
 

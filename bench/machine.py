@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -20,6 +21,7 @@ from msgspec import Struct
 from bench.command import took
 from bench.table import Row, amount
 from headrace.plan.planner import Planner
+from headrace.plan.pools import PlannedPools
 from headrace.plan.reuse import Before
 from headrace.plan.times import Took
 from headrace.run.driver.crew import Crew
@@ -148,7 +150,7 @@ class Loop:
         self.machine = Machine()
         self.watch = Stopwatch()
         self.floor = Stopwatch()
-        self._crew = Crew(POOL)
+        self._crew = Crew(POOL, count(1))
         self._crew.grant = Grant(pool=POOL.name, cpu=POOL.cpu, memory_gib=POOL.memory_gib, gpus=0, expires=0)
         self._out = number(1)
 
@@ -158,7 +160,7 @@ class Loop:
         while self.machine.closed is None:
             commands = self._answer(commands)
             with self.watch:
-                launched = self.machine.launches(self._crew, 0.0)
+                launched = [each for each in self.machine.launches([self._crew], 0.0) if isinstance(each, Launched)]
             self._step(launched)
             self.machine.changed.clear()
             commands = self._finish(launched)
@@ -212,7 +214,11 @@ def figures(kind: str, size: int) -> Figures:
     planning = Stopwatch()
     with planning:
         planner = Planner(
-            stages=stages, policy=Policy(), pool=POOL, history=Nothing(), changed_code=lambda _run, _stage: ()
+            stages=stages,
+            policy=Policy(),
+            pools=PlannedPools([POOL], {}, {}),
+            history=Nothing(),
+            changed_code=lambda *_: (),
         )
         planner.plan("bench", nodes)
     assert loop.machine.closed is not None

@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 
 from headrace.cli.catalogue import COMMANDS, command, group
-from headrace.project.settings import SECTIONS, Setting, settings
+from headrace.project.setting_table import Setting, settings
+from headrace.project.settings import SECTIONS
 
 FOLDER = Path(__file__).parent
 

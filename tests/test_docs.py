@@ -14,7 +14,7 @@ import griffe
 import pytest
 
 from headrace.cli.catalogue import COMMANDS, command, group
-from headrace.project.settings import Setting, settings
+from headrace.project.setting_table import Setting, settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -6,18 +6,24 @@
 This module only records waits. It doesn't enforce `within_s`: the waiting code must stop by itself when this time is
 over. A progress display reads the record to show what takes so long.
 
-The module also tells waiting code that the user wants to leave. After a second ^C, `is_hurried` returns True, and code
-that waits for a peer which doesn't answer gives up.
+The module also has `poll`, a wait that wakes up quickly. And it tells waiting code that the user wants to leave: after
+a second ^C, `is_hurried` returns True, and code that waits for a peer which doesn't answer gives up.
 """
 
 from __future__ import annotations
 
+import os
+import selectors
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from msgspec import Struct
+
+AWAKE_S = 0.0001
+"""How long `poll` polls before it sleeps, in seconds. A short task ends within this time, and waking up from a sleep
+takes about as long."""
 
 
 class Wait(Struct, frozen=True):
@@ -59,6 +65,19 @@ def waiting(what: str, within_s: float) -> Iterator[None]:
 def longest() -> Wait | None:
     """Return the wait that began first in any thread of this process, or None if there is no wait."""
     return min(list(_now.values()), key=lambda wait: wait.since, default=None)
+
+
+def poll(selector: selectors.BaseSelector, timeout_s: float) -> list[tuple[selectors.SelectorKey, int]]:
+    """Wait until files of a selector can be read or written, at most for `timeout_s`, and return these files.
+
+    For the first `AWAKE_S`, poll without sleeping, and let other processes use the cpu between two polls.
+    """
+    until = time.monotonic() + min(AWAKE_S, timeout_s)
+    while time.monotonic() < until:
+        if ready := selector.select(0):
+            return ready
+        os.sched_yield()
+    return selector.select(timeout_s)
 
 
 def hurry() -> None:

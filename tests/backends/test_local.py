@@ -54,7 +54,7 @@ def ear(stand: LocalStand) -> Iterator[Ear]:
 
 def parent_of(stand: LocalStand) -> psutil.Process:
     """Return the process that begins workers."""
-    [note] = (stand.local / "workers" / RUN).glob(f"{PARENT}*")
+    [note] = Path(stand.hello.notes()).glob(f"{PARENT}*")
     return psutil.Process(int(note.name.removeprefix(PARENT)))
 
 
@@ -139,7 +139,7 @@ def test_what_a_stage_began_ends_before_the_next_driver_goes_on_though_all_above
 
 
 def test_a_number_that_another_process_has_by_now_ends_nobody(stand: LocalStand) -> None:
-    notes = stand.local / "workers" / RUN
+    notes = Path(stand.hello.notes())
     notes.mkdir(parents=True)
     with subprocess.Popen(["sleep", "3600"], start_new_session=True, cwd=stand.local) as other:
         (notes / f"{other.pid}").write_text(f"1 {other.pid}")

@@ -77,9 +77,6 @@ def factories(marker: Path) -> Mapping[str, Network]:
             LINEAR, 2, 1, Named(name="torch.overrides:handle_torch_function")
         ),
         "a private function as an argument": network(LINEAR, 2, 1, Named(name="torch.nn.functional:_in_projection")),
-        "a size beyond that of its weights": network(LINEAR, 2, 10**9),
-        "more layers than it has weights": network("torch.nn.modules.rnn:LSTM", 2, 1, num_layers=10**9),
-        "a device": network(LINEAR, 2, 1, device="cpu"),
         "an argument that holds a network": network(LINEAR, 2, [network("os:mkdir", path)]),
         "a text where the module should be": changed(linear, made="os:mkdir"),
         "a description of another class where the module should be": changed(linear, made=linear.lesson),

@@ -99,17 +99,3 @@ def test_classes_and_functions_of_pytorch_may_be_arguments(name: str) -> None:
         network("torch.nn.modules.transformer:TransformerEncoderLayer", 2, 1, activation=Named(name=name)),
     )
     assert Codecs().load(Codecs().save(layer.made, blobs), blobs) == layer.made
-
-
-def test_a_network_that_asks_for_more_memory_than_its_weights_take_gets_none() -> None:
-    with pytest.raises(UsageError, match="makes a different module"):  # 256 GiB
-        network("torch.nn.modules.linear:Bilinear", 4096, 4096, 4096).module()
-
-
-def test_a_network_of_torch_is_made_of_its_own_weights() -> None:
-    made = network(LINEAR, 2, 1)
-    module = made.module()
-    assert torch.equal(module.weight, made.state["weight"])
-    with torch.no_grad():
-        module.weight.zero_()
-    assert made.state["weight"].any(), "the stored weights are left as they are"

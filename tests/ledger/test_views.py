@@ -102,6 +102,7 @@ def test_a_run_is_shown_in_the_form_that_programs_rely_on(ledger: Ledger, views:
                 "usd": 0.125,
                 "pool": "here",
                 "queued_s": 1.5,
+                "pool_reason": None,
                 "outputs": [{"digest": out.digest, "type": "builtins.str", "bytes": 5}],
             }
         ],

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.plan.keys import key_of
 from headrace.plan.planner import Planner
+from headrace.plan.pools import PlannedPools
 from headrace.plan.resolve import value
 from headrace.plan.reuse import Before
 from headrace.plan.times import Took
@@ -109,8 +110,8 @@ def test_a_task_is_planned_to_be_reused_where_a_source_may_give_what_it_gave_in_
         history.live(source, then)
     sketch = flow(k)
     stages = {each.function: each for each in sketch.stages.values()}
-    pool = Pool(name="here", cpu=1, memory_gib=1)
-    planner = Planner(stages=stages, policy=Policy(), pool=pool, history=history, changed_code=lambda *_: ())
+    pools = PlannedPools([Pool(name="here", cpu=1, memory_gib=1)], {}, {})
+    planner = Planner(stages=stages, policy=Policy(), pools=pools, history=history, changed_code=lambda *_: ())
     plan = {task.name: task.decision for task in planner.plan("flow", sketch.nodes).tasks}
     futures = [history.live(source, k, is_kept=False) for source, _ in past]
     for name in ("each", "total", "last"):

@@ -9,8 +9,10 @@ import pytest
 
 from headrace.plan.keys import key_of
 from headrace.plan.planner import History, Planner
+from headrace.plan.pools import PlannedPools
 from headrace.plan.reuse import Before
 from headrace.plan.times import Beside, Took
+from headrace.plan.transfers import Source
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Link, Pool
 from headrace.spec.graph import Const, Out
@@ -51,11 +53,12 @@ class Told(Taught):
         return dict.fromkeys(keys, (truth(False), "run-1"))
 
 
-def planner(sketch: Sketch, history: History, **more: Any) -> Planner:
+def planner(sketch: Sketch, history: History, source: Source | None = None, **more: Any) -> Planner:
+    pool = Pool(name="here", cpu=1, memory_gib=1, usd_per_hour=3600.0)
     return Planner(
         stages={each.function: each for each in sketch.stages.values()},
         policy=Policy(),
-        pool=Pool(name="here", cpu=1, memory_gib=1, usd_per_hour=3600.0),
+        pools=PlannedPools([pool], {}, {} if source is None else {"here": source}),
         history=history,
         changed_code=lambda *_: (),
         **more,

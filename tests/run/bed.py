@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.behaviour import Behaviour, Moving, Script, Tracing, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.driver import Driver
+from headrace.run.driver.sites import Ground
 from headrace.run.events import Event, Opened, Taken, decode_event
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import RunRow, TaskRow
@@ -44,11 +45,12 @@ class Bed:
         for body in self.run.events():
             self.machine.step(decode_event(body))
         self.backend = SimulatedBackend(POOL, self.cluster)
+        ground: dict[str, Any] = {"backend": self.backend, "store": self.store}
+        ground |= {name: more.pop(name) for name in ("backend", "elsewhere", "far") if name in more}
         given: dict[str, object] = {
             "machine": self.machine,
             "ledger": self.run,
-            "store": self.store,
-            "backend": self.backend,
+            "grounds": [Ground(**ground)],
             "clock": self.cluster.clock,
             "next_seq": self.run.next_seq,
             "rows": self.rows.extend,

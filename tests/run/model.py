@@ -7,9 +7,11 @@ from array import array
 
 from msgspec.structs import asdict, replace
 
-from headrace.run.driver.crew import Crew
+from headrace.backends.simulated.backend import SimulatedBackend
+from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.prober import Prober
-from headrace.run.driver.regions import Elsewhere, Places
+from headrace.run.driver.regions import Elsewhere
+from headrace.run.driver.sites import Ground, Sites
 from headrace.run.events import (
     Approved,
     Asked,
@@ -54,6 +56,7 @@ from headrace.spec.policy import Policy
 from headrace.testing.blobs import MemoryBlobs
 from headrace.testing.graphs import BUNDLE, number
 from headrace.testing.ledger import MemoryLedger
+from tests.run.bed import gives
 from tests.run.scenes import Scene, output
 
 POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2, region="", usd_per_hour=3600)
@@ -121,8 +124,10 @@ class Model:
             for region, store in self.stores.items()
             if region != self.region
         ]
-        self.prober = Prober(machine, self.run, Places(pool, self.here, elsewhere), lambda *_: ())
-        self.crew = Crew(POOL, first=machine.last_worker + 1)
+        backend = SimulatedBackend(pool, Cluster(gives))
+        sites = Sites([Ground(backend=backend, store=self.here, elsewhere=elsewhere)], machine.last_worker)
+        self.prober = Prober(machine, self.run, sites, lambda *_: ())
+        self.crew = sites.first.crew
         self.crew.grant = Grant(pool=POOL.name, cpu=POOL.cpu, memory_gib=POOL.memory_gib, gpus=0, expires=0)
         self.place = self.seen = 0
         self.question: int | None = None
@@ -232,7 +237,7 @@ class Model:
 
     def launch(self) -> bool:
         """Launch all that there is room for; return whether there was any."""
-        launches = self.machine.launches(self.crew, self.now)
+        launches = self.machine.launches([self.crew], self.now)
         for launch in launches:
             self._check_launch(launch)
             self.absorb(launch)

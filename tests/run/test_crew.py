@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +29,7 @@ def granted(cpu: float, memory_gib: float = 8.0, gpus: int = 2) -> Grant:
 
 
 def crew(cpu: float = 8.0) -> Crew:
-    found = Crew(POOL)
+    found = Crew(POOL, count(1))
     found.grant = granted(cpu)
     return found
 

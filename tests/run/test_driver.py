@@ -12,7 +12,7 @@ from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.behaviour import Behaviour, Death, Keep, Listen, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.courier import Courier
-from headrace.run.driver.crew import Crew
+from headrace.run.driver.sites import Ground, Sites
 from headrace.run.events import (
     Failed,
     Launched,
@@ -27,6 +27,7 @@ from headrace.spec.fleet import Pool
 from headrace.spec.graph import Const, Many, Secret
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources
+from headrace.testing.blobs import MemoryBlobs
 from headrace.testing.graphs import Sketch, chain, fan, number, numbers, spread
 from tests.run.bed import POOL, Bed, gives, until
 
@@ -401,7 +402,7 @@ class _Ears(SimulatedBackend):
 
 def test_a_secret_is_told_once_and_to_the_worker_alone_whose_task_is_given_it() -> None:
     backend = _Ears()
-    courier = Courier(backend, Crew(backend.pool), {"TOKEN": "geheim"}.get)
+    courier = Courier(Sites([Ground(backend=backend, store=MemoryBlobs())], last=0), {"TOKEN": "geheim"}.get)
     plain = Do(task="a", attempt=1, key="", function="a", args=(), code="")
     given = replace(plain, args=(("x", Many("list", (Secret("TOKEN"), Secret("UNSET")))),))
     for worker, order in ((1, plain), (2, given), (2, given), (3, plain)):

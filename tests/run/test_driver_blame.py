@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from headrace.run.driver.driver import Driver
+from headrace.run.driver.sites import Ground
 from headrace.run.events import Opened, Succeeded, Taken, encode_event
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import Beat, Died, Heard, Job, Notice
@@ -51,7 +52,7 @@ def test_an_attempt_that_ended_just_before_its_worker_was_is_not_blamed_nor_is_t
     for each in range(3):
         sketch.node("short", x=Const(number(each)))
     machine, run = Machine(), ledger.open("run-1")
-    driver = Driver(machine=machine, ledger=run, store=MemoryBlobs(), backend=backend, clock=clock)
+    driver = Driver(machine=machine, ledger=run, grounds=[Ground(backend=backend, store=MemoryBlobs())], clock=clock)
     driver.open([Opened("run", (), BUNDLE, clock.now()), Taken(1, "me", clock.now()), *sketch.events()])
 
     def say(*notices: Notice) -> None:
@@ -77,7 +78,7 @@ def test_an_attempt_that_ended_just_before_its_worker_was_is_not_blamed_nor_is_t
 def test_a_tracer_that_is_begun_anew_is_not_told_what_the_one_before_had_asked() -> None:
     clock, backend, ledger = FakeClock(), Recited(), MemoryLedger(POOL)
     run = ledger.open("run-1")
-    driver = Driver(machine=Machine(), ledger=run, store=MemoryBlobs(), backend=backend, clock=clock)
+    driver = Driver(machine=Machine(), ledger=run, grounds=[Ground(backend=backend, store=MemoryBlobs())], clock=clock)
     driver.open([Opened("run", (), BUNDLE, clock.now()), Taken(1, "me", clock.now())])
     driver.trace()
     backend.says.append([Heard(0, Question(0, "now")), Died(0, "crash", "it crashed")])

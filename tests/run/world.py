@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.behaviour import Behaviour, Death, Keep, Say, Wait, tracing
+from headrace.backends.simulated.clock import Agenda
 from headrace.backends.simulated.cluster import Cluster
+from headrace.errors import BackendError
 from headrace.run.driver.driver import Driver
+from headrace.run.driver.sites import Ground
 from headrace.run.events import (
     Checkpointed,
     Event,
@@ -22,7 +25,7 @@ from headrace.run.events import (
 )
 from headrace.run.machine.invariants import check
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import Batch
+from headrace.run.ports import Batch, Notice
 from headrace.run.wire import Do
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool
@@ -33,6 +36,8 @@ from headrace.testing.ledger import MemoryLedger, MemoryRun
 from tests.run.scenes import Scene, output
 
 POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2)
+SPREAD = (POOL, Pool(name="there", cpu=4, memory_gib=4, nodes=2, region="there"))
+"""Two pools in two regions, for a run over several pools."""
 BEAT_S = 1.0
 POINTS = Points("loss", (7).to_bytes(8, "little"), bytes(8), bytes(4))
 """One point at the step 7."""
@@ -61,13 +66,40 @@ class FragileRun:
             self._left -= 1
 
 
-class World:
-    """One run of a scene; `fates` say which stages come to grief, and how, each time that they run."""
+class Mortal(SimulatedBackend):
+    """A backend whose pool stops answering at a certain time, and answers again after another."""
 
-    def __init__(self, scene: Scene, fates: Mapping[str, str], policy: Policy | None = None) -> None:
+    def __init__(self, pool: Pool, cluster: Cluster, gone_at: float, back_at: float = float("inf")) -> None:
+        super().__init__(pool, cluster)
+        self._gone_at, self._back_at = gone_at, back_at
+
+    def events(self, timeout_s: float) -> list[Notice]:
+        if self._gone_at <= self.cluster.clock.monotonic() < self._back_at:
+            raise BackendError(f"pool `{self.pool.name}` has not answered for 20 s")
+        return super().events(timeout_s)
+
+
+class World:
+    """One run of a scene; `fates` say which stages come to grief, and how, each time that they run.
+
+    Each of the `pools` has a cluster. The next driver uses those in `used`, by their place in `pools`.
+    Those in `gone` don't answer from one time to another.
+    """
+
+    def __init__(
+        self, scene: Scene, fates: Mapping[str, str], policy: Policy | None = None, pools: Sequence[Pool] = (POOL,)
+    ) -> None:
         self.fates = fates
-        self.cluster = Cluster(self._script, tracer=tracing(scene.events), nodes=POOL.nodes, start_s=0.5)
-        self.ledger = MemoryLedger(POOL)
+        self.pools = pools
+        agenda = Agenda()
+        self.clusters = [
+            Cluster(self._script, tracer=tracing(scene.events), nodes=pool.nodes, start_s=0.5, agenda=agenda)
+            for pool in pools
+        ]
+        self.cluster = self.clusters[0]
+        self.used: Sequence[int] = range(len(pools))
+        self.gone: dict[int, tuple[float, float]] = {}
+        self.ledger = MemoryLedger(*pools)
         self.run = self.ledger.open("scene")
         self.opened = Opened("scene", (), BUNDLE, self.cluster.clock.now(), policy=policy or Policy())
         self.machine = Machine()
@@ -98,26 +130,29 @@ class World:
         for body in self.run.events():
             self.machine.step(decode_event(body))
         stale = self.run.inbox()
-        backend = SimulatedBackend(POOL, self.cluster)
+        backends = [SimulatedBackend(pool, cluster) for pool, cluster in zip(self.pools, self.clusters, strict=True)]
         clock = self.cluster.clock
         driver = Driver(
             machine=self.machine,
             ledger=fragile,
-            store=MemoryBlobs(),
-            backend=backend,
+            grounds=[Ground(backend=backends[place], store=MemoryBlobs()) for place in self.used],
             clock=clock,
             next_seq=self.run.next_seq,
             beat_s=BEAT_S,
         )
         new_code = new_code and self.run.next_seq > 0
-        first: list[Event] = [Taken(self.run.epoch, "world", clock.now(), again=self.run.next_seq > 0 and not new_code)]
+        again = self.run.next_seq > 0 and not new_code
+        home, *others = [self.pools[place] for place in self.used]
+        places = tuple((pool.name, pool.region) for pool in others)
+        first: list[Event] = [Taken(self.run.epoch, "world", clock.now(), again, home.name, home.region, places)]
         if not self.run.next_seq:
             first.insert(0, self.opened)
         if new_code:
             first.append(Renewed(BUNDLE, clock.now(), counted=True))
         try:
             if self.run.next_seq:
-                driver.adopt(keep=not new_code)
+                left = [backend for place, backend in enumerate(backends) if place not in self.used]
+                driver.adopt(keep=not new_code, left=left)
             if new_code or self.machine.closed is None or self.machine.closed.state != "succeeded":
                 driver.open(first, stale)
             if not self.machine.trace_ended:
@@ -125,12 +160,13 @@ class World:
             driver.drive()
         except Crash:
             return False
-        assert not self.cluster.living
+        assert not any(cluster.living for cluster in self.clusters)
         return True
 
     def lose_driver(self, pause: float) -> None:
         """The driver is gone, and its process with it; after a while another takes the run."""
-        self.cluster.orphan()
+        for cluster in self.clusters:
+            cluster.orphan()
         self.cluster.run(self.cluster.clock.monotonic() + pause, stop=lambda: False)
         self.run = self.ledger.take("scene")
 

@@ -87,7 +87,10 @@ asking_task = click.argument("task", metavar="[TASK]", required=False, shell_com
 reason = click.option("--why", metavar="TEXT", required=True, help="The reason; it is recorded.")
 later = click.option("--later", is_flag=True, help="Only record this: the run's next driver obeys.")
 pool = click.option(
-    "--pool", metavar="NAME", shell_complete=complete.pools, help="Run attempts in this pool of `headrace.toml`."
+    "--pool",
+    metavar="NAMES",
+    shell_complete=complete.pools,
+    help="Run attempts in this pool of `headrace.toml`, or in several pools, the best first: `--pool laptop,gpu`.",
 )
 
 _WORDS = f"{__name__}.words"
@@ -231,6 +234,6 @@ def policy(
     if timeout is not None:
         limit = time_limit(timeout)
     if pool is not None:
-        project.pool(pool)  # this raises if there is no such pool
+        project.run_pools(pool)  # this raises if there is no such pool
     own = project.config.run.approve_own
     return Policy(only=tuple(only), force=tuple(force), timeout_s=limit, pool=pool, approve_own=own)

@@ -62,6 +62,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
     If the task was skipped because a `when=` was false, `gate` is the task that gave the false value, and `rules` are
     the rules of the gate's report that do not hold.
+
+    If the run uses several pools, `pool_reason` says why the task's last attempt went to `pool`.
     """
 
     run: str
@@ -75,6 +77,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
     gate: str | None = None
     rules: tuple[Rule, ...] = ()
     elements: tuple[str, ...] = ()
+    pool: str | None = None
+    pool_reason: str | None = None
 
 
 def explain(project: Project, run: str, task: str) -> Explanation:
@@ -111,6 +115,8 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
         gate=None if held is None else held.gate,
         rules=() if held is None else held.rules,
         elements=_elements(now, row.name) if node is not None and node.over else (),
+        pool=row.pool,
+        pool_reason=row.pool_reason,
     )
 
 

@@ -153,6 +153,7 @@ def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:
             longest_s=max(task.seconds for task in members),
             usd=sum(task.usd for task in members),
             bytes=sum(output.bytes for task in members for output in task.outputs),
+            pools=tuple(sorted({task.pool for task in members if task.pool})),
         )
         for (stage, kind), members in stages.items()
     ]

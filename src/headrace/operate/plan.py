@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.errors import BackendError, PlacementError, ProjectError, UsageError
+from headrace.errors import BackendError, ProjectError, UsageError
 from headrace.inspect.history import LedgerHistory, PastCode
 from headrace.ledger.run_ledger import RunLedger
 from headrace.ledger.views.rows import RunView
@@ -17,16 +17,17 @@ from headrace.ledger.views.views import Views
 from headrace.operate.bundle import make_bundle
 from headrace.operate.clock import SystemClock
 from headrace.operate.input_files import keep_path
-from headrace.operate.pools.pools import open_backend
-from headrace.operate.pools.regions import elsewhere
+from headrace.operate.pools.pools import open_grounds
 from headrace.operate.session import named
 from headrace.plan.needs import check_policy
 from headrace.plan.planner import Planner
+from headrace.plan.pools import PlannedPools, check_fit
 from headrace.plan.times import Beside
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, views
 from headrace.report.measures import amount_text, seconds_text, usd_text
 from headrace.run.driver.regions import Places
+from headrace.run.driver.sites import Ground
 from headrace.run.driver.tracer import refusal
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
 from headrace.run.ports import TRACER, Backend, Delayed, Died, Heard, Job, TaskRow
@@ -34,7 +35,6 @@ from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, 
 from headrace.spec.artifact import decode_ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
-from headrace.spec.fleet import Pool
 from headrace.spec.graph import Node, secrets
 from headrace.spec.intent import PointKind
 from headrace.spec.plan import Plan, PlannedTask
@@ -65,33 +65,43 @@ def plan(
     """
     name, files = named(project, pipeline)
     with open_ledger(project) as ledger, ledger.open_run(name, holder=ledger.user) as lease:
-        pool = project.pool(policy.pool)
-        store = open_store(project, pool.region)
+        chosen = project.run_pools(policy.pool)
+        store = open_store(project, chosen[0].region)
         bundle = make_bundle(project, store)
-        backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)
+        grounds = open_grounds(project, chosen, lease.run, lease.epoch, bundle, note).grounds
         try:
             order = Trace(name, files, tuple(params.items()))
-            graph = trace(project, store, backend, order, SystemClock().now(), note, lease.point)
+            graph = trace(project, store, grounds[0].backend, order, SystemClock().now(), note, lease.point)
         finally:
-            backend.close()
+            for ground in reversed(grounds):
+                ground.backend.close()
         if not graph.partial:
             check_policy(policy, graph.nodes, graph.stages)
-        pool = backend.pool  # with the size that the backend has measured
-        places = Places(pool, store, elsewhere(project, pool))
         with views(project) as past:
-            planned = _plan(name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, places=places, past=past)
-    return _with_secrets(planned, graph, os.environ) if pool.backend == "local" else planned
+            planned = _plan(
+                name,
+                graph,
+                policy=policy,
+                grounds=grounds,
+                pins=project.pins(chosen),
+                bundle=bundle,
+                lease=lease,
+                past=past,
+            )
+    local = {pool.name for pool in chosen if pool.backend == "local"}
+    return _with_secrets(planned, graph, os.environ, local)
 
 
-def _with_secrets(plan: Plan, graph: Graph, environment: Mapping[str, str]) -> Plan:
-    """Return a plan with a note on each task that will run and takes a secret that isn't set.
+def _with_secrets(plan: Plan, graph: Graph, environment: Mapping[str, str], pools: Collection[str]) -> Plan:
+    """Return a plan with a note on each task that will run in one of these pools and takes a secret that isn't set.
 
-    Call this only for a plan on a local pool. On a cluster, a node may have a secret that isn't set here.
+    `pools` are the local ones. On a cluster, a node may have a secret that isn't set here.
     """
     needs = {node.name: {name for _, arg in node.args for name in secrets(arg)} for node in graph.nodes}
 
     def noted(task: PlannedTask) -> PlannedTask:
-        missing = sorted(needs.get(task.name, set()) - environment.keys()) if task.decision == "run" else ()
+        works = task.decision == "run" and task.pool in pools
+        missing = sorted(needs.get(task.name, set()) - environment.keys()) if works else ()
         told = (f"secret `{name}` is not set, and `{task.name}` needs it" for name in missing)
         return replace(task, notes=(*task.notes, *told)) if missing else task
 
@@ -192,31 +202,27 @@ def _plan(
     graph: Graph,
     *,
     policy: Policy,
-    pool: Pool,
+    grounds: Sequence[Ground],
+    pins: Mapping[str, str],
     bundle: Bundle,
     lease: RunLedger,
-    places: Places,
     past: Views,
 ) -> Plan:
     """Return the plan of a traced graph. If the graph is partial, the tasks that it lacks are forecast from the last
     run.
 
     Raises:
-        PlacementError: a stage doesn't fit the pool.
+        PlacementError: a stage fits none of the pools.
     """
-    for stage in graph.stages.values():
-        why = pool.holds(stage.resources)
-        if why is not None:
-            raise PlacementError(
-                f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
-                hint="lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml",
-            )
+    pools = [ground.backend.pool for ground in grounds]  # with the sizes that the backends have measured
+    check_fit(graph.stages.values(), pools, pins)
+    places = [Places(ground.backend.pool, ground.store, ground.elsewhere) for ground in grounds]
     code = PastCode(past)
     rows = cache(past.rows)
     latest = past.runs(limit=LATEST, pipeline=pipeline).runs
     history = LedgerHistory(
         lease,
-        places,
+        places[0],
         past.history(pipeline),
         [run.run for run in latest],
         rows,
@@ -225,12 +231,13 @@ def _plan(
     planner = Planner(
         stages=graph.stages,
         policy=policy,
-        pool=pool,
+        pools=PlannedPools(
+            pools, pins, {pool.name: each.link for pool, each in zip(pools, places, strict=True) if each.several}
+        ),
         history=history,
         platform=bundle.platform,
         changed_code=code.changed,
         changed_given=lambda before, node, change: code.changed_given(before, node, graph.codes, change),
-        source=places.link if places.several else None,
         beside=list(beside(latest, rows)),
     )
     planned = planner.plan(pipeline, graph.nodes, partial=graph.partial)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import FrameType
@@ -21,8 +21,8 @@ from headrace.operate.bundle import changed_files, check_renewable, is_of_notebo
 from headrace.operate.clock import SystemClock
 from headrace.operate.input_files import keep_path
 from headrace.operate.notify.sender import send_due
-from headrace.operate.pools.pools import Abandoned, open_backend
-from headrace.operate.pools.regions import bring_bundle, elsewhere
+from headrace.operate.pools.pools import Abandoned, open_backend, open_grounds
+from headrace.operate.pools.regions import bring_bundle
 from headrace.operate.progress.log import logged
 from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.operate.progress.wait_notice import looking_out
@@ -77,9 +77,9 @@ def resume(
 ) -> Ended:
     """Go on with a run that was interrupted, failed or cancelled, wait until it ends, and return how it ended.
 
-    Tasks that succeeded don't run again. The run goes on in its previous pool unless `pool` names another. The run may
-    take `timeout_s` seconds from now. If `timeout_s` is None, the run's own timeout starts again from zero. With
-    `new_code`, the run goes on with the project's present code.
+    Tasks that succeeded don't run again. The run goes on in its previous pools unless `pool` names others, separated by
+    commas. The run may take `timeout_s` seconds from now. If `timeout_s` is None, the run's own timeout starts again
+    from zero. With `new_code`, the run goes on with the project's present code.
 
     Raises:
         LeaseHeld: the run has a live driver.
@@ -129,11 +129,11 @@ def _go_on(
             return Ended(run_id, "succeeded")
         if not again and machine.closed is not None:
             return Ended(run_id, machine.closed.state, machine.closed.why)
-        place = _pool_of(project, machine, pool)
-        store = open_store(project, place.region)
+        pools = _pools_of(project, machine, pool)
+        store = open_store(project, pools[0].region)
         observer.opened(run_id)
         clock = SystemClock()
-        events: list[Event] = [_taken(lease, place, ledger.user, again=again and not new_code)]
+        events: list[Event] = [_taken(lease, pools, ledger.user, again=again and not new_code)]
         bundle = make_bundle(project, store) if new_code else machine.bundle
         assert bundle is not None
         bring_bundle(project, bundle, store)
@@ -142,16 +142,16 @@ def _go_on(
             _note_changed(project, machine.opened, bundle, store, observer)
         else:
             events.append(Renewed(bundle, clock.now(), counted=True))
-        with _driver(project, place, lease, machine, store, bundle, observer, timeout_s) as driver:
-            left = _left(project, place, lease, machine, observer)
+        with _driver(project, pools, lease, machine, store, bundle, observer, timeout_s) as driver:
+            left = _left(project, pools, lease, machine, observer)
             driver.adopt(keep=not new_code, left=left)
             if new_code or machine.closed is None or machine.closed.state != "succeeded":
                 driver.open(events, stale)
             if not machine.trace_ended:
                 driver.trace()
             closed = driver.drive()
-            if left is not None:
-                left.close()
+            for each in left:
+                each.close()
     return _hear_late(project, ledger, Ended(run_id, closed.state, closed.why), observer)
 
 
@@ -182,14 +182,14 @@ def cancel(project: Project, run_id: str, *, now: bool = False) -> str:
                 if machine.closed is not None:
                     return f"run {run_id} has ended already ({machine.closed.state})"
                 assert machine.bundle is not None
-                place = _pool_of(project, machine, None)
-                store = open_store(project, place.region)
-                with _driver(project, place, lease, machine, store, machine.bundle, NoObserver()) as driver:
+                pools = _pools_of(project, machine, None)
+                store = open_store(project, pools[0].region)
+                with _driver(project, pools, lease, machine, store, machine.bundle, NoObserver()) as driver:
                     at = SystemClock().now()
                     driver.adopt()
                     if machine.closed is None:
                         end = Cancelled(by, f"cancelled by {by}", at, now=True)
-                        driver.open([_taken(lease, place, by), end], stale)
+                        driver.open([_taken(lease, pools, by), end], stale)
                     driver.drive()
             send_due(project, ledger)
             if machine.cancelled is None:
@@ -256,8 +256,8 @@ def drive(
     even if the trace hasn't ended. From then on, an error in the pipeline fails the run and isn't raised."""
     name, files = named(project, pipeline)
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
-        place = project.pool(policy.pool)
-        store = open_store(project, place.region)
+        pools = project.run_pools(policy.pool)
+        store = open_store(project, pools[0].region)
         bundle = make_bundle(project, store)
         clock = SystemClock()
         with ledger.open_run(name, holder=ledger.user) as lease:
@@ -271,8 +271,8 @@ def drive(
                 user=ledger.user,
                 labels=LABELS,
             )
-            with _driver(project, place, lease, Machine(), store, bundle, observer, opens_s=opens_s) as driver:
-                driver.open([opened, _taken(lease, place, ledger.user)])
+            with _driver(project, pools, lease, Machine(), store, bundle, observer, opens_s=opens_s) as driver:
+                driver.open([opened, _taken(lease, pools, ledger.user)])
                 driver.trace()
                 closed = driver.drive()
         ended = _hear_late(project, ledger, Ended(lease.run, closed.state, closed.why), observer)
@@ -280,42 +280,51 @@ def drive(
         return ended
 
 
-def _taken(lease: RunLedger, pool: Pool, by: str, *, again: bool = False) -> Taken:
-    """Return the event which records that this driver has taken the run for `by`, and in which pool the run goes on."""
+def _taken(lease: RunLedger, pools: Sequence[Pool], by: str, *, again: bool = False) -> Taken:
+    """Return the event which records that this driver has taken the run for `by`, and in which pools the run goes
+    on."""
     now = SystemClock().now()
-    return Taken(lease.epoch, by, now, again=again, pool=pool.name, region=pool.region)
+    others = tuple([(pool.name, pool.region) for pool in pools[1:]])
+    return Taken(lease.epoch, by, now, again=again, pool=pools[0].name, region=pools[0].region, others=others)
 
 
-def _pool_of(project: Project, machine: Machine, wanted: str | None) -> Pool:
-    """Return the pool in which a run goes on: the one named `wanted`, else the run's previous pool if the settings
-    still have it, else the default pool."""
-    names = {pool.name for pool in project.pools()}
-    return project.pool(wanted or (machine.pool if machine.pool in names else None))
+def _pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Pool, ...]:
+    """Return the pools in which a run goes on: those named `wanted`, else those of the run's previous pools that the
+    settings still have, else the pools of the settings."""
+    before = tuple([pool for pool in project.pools() if pool.name in machine.pools])
+    if wanted is not None or not before:
+        return project.run_pools(wanted)
+    return tuple(sorted(before, key=lambda pool: machine.pools.index(pool.name)))
 
 
-def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, observer: Observer) -> Left | None:
-    """Return the backend of the pool that a run was in before, or None if the run goes on in the same pool or the
-    settings don't have the old pool any more.
+def _left(
+    project: Project, pools: Sequence[Pool], lease: RunLedger, machine: Machine, observer: Observer
+) -> Sequence[Left]:
+    """Return the backends of the pools that a run was in before and that it no longer uses. Pools that the settings
+    don't have any more are left out.
 
-    If the old pool can't be reached, a note says so. Then only the reports that its workers spilled are read.
+    If such a pool can't be reached, a note says so. Then only the reports that its workers spilled are read.
     """
-    if machine.pool in ("", pool.name) or machine.bundle is None:
-        return None
-    before = next((each for each in project.pools() if each.name == machine.pool), None)
-    if before is None:
-        return None
-    store = open_store(project, before.region)
-    try:
-        return open_backend(project, before, lease.run, lease.epoch, machine.bundle, store)
-    except HeadraceError as error:  # the pool can't be reached, or its settings have changed
-        observer.note(f"attempts in pool `{before.name}` may go on there for a while: {error.message}")
-        return Abandoned(store.spool, lease.run)
+    now = {pool.name for pool in pools}
+    found: list[Left] = []
+    for before in project.pools():
+        if machine.bundle is None or before.name not in machine.pools or before.name in now:
+            continue
+        store = open_store(project, before.region)
+        try:
+            found.append(open_backend(project, before, lease.run, lease.epoch, machine.bundle, store))
+        except HeadraceError as error:  # the pool can't be reached, or its settings have changed
+            observer.note(f"attempts in pool `{before.name}` may go on there for a while: {error.message}")
+            found.append(Abandoned(store.spool, lease.run))
+    return found
 
 
-def _opened(project: Project, pool: Pool, run_id: str, observer: Observer) -> None:
+def _opened(project: Project, pools: Sequence[Pool], run_id: str, observer: Observer) -> None:
     observer.opened(run_id)
-    if pool.backend != "local" or len(project.pools()) > 1:
-        observer.note(f"in pool `{pool.name}`")
+    if len(pools) > 1:
+        observer.note(f"in pools {listed(pool.name for pool in pools)}")
+    elif pools[0].backend != "local" or len(project.pools()) > 1:
+        observer.note(f"in pool `{pools[0].name}`")
 
 
 def _note_changed(project: Project, opened: Opened | None, bundle: Bundle, store: Store, observer: Observer) -> None:
@@ -335,7 +344,7 @@ def _note_changed(project: Project, opened: Opened | None, bundle: Bundle, store
 @contextmanager
 def _driver(
     project: Project,
-    pool: Pool,
+    pools: Sequence[Pool],
     lease: RunLedger,
     machine: Machine,
     store: Store,
@@ -346,24 +355,24 @@ def _driver(
 ) -> Iterator[Driver]:
     """Yield a driver for the run, connected to everything that it needs. ^C and SIGTERM interrupt it.
 
-    `timeout_s` is the time limit of this driver in seconds; None means the run's own. `opens_s` is explained at
-    `drive`.
+    `store` is the store of the region of the first pool. `timeout_s` is the time limit of this driver in seconds; None
+    means the run's own. `opens_s` is explained at `drive`.
     """
     exits = ExitStack()
-    backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)
-    lease.share(backend.pool)
+    reached = open_grounds(project, pools, lease.run, lease.epoch, bundle, observer.note)
+    for ground in reached.grounds:
+        lease.share(ground.backend.pool)
     past = cache(lambda: PastCode(exits.enter_context(views(project))))  # opened on first use: most runs need none
     driver = Driver(
         machine=machine,
         ledger=lease,
-        store=store,
-        elsewhere=elsewhere(project, pool),
-        far=project.region(pool.region).store.is_remote,
-        backend=backend,
+        grounds=reached.grounds,
+        absent={name: error.message for name, error in reached.absent.items()},
+        pins=project.pins(pools),
         clock=SystemClock(),
         next_seq=lease.next_seq,
-        files=lambda about, path: keep_path(project, pool.region, store, about, path),
-        opened=lambda: _opened(project, pool, lease.run, observer),
+        files=lambda about, path: keep_path(project, pools[0].region, store, about, path),
+        opened=lambda: _opened(project, pools, lease.run, observer),
         rows=observer.tasks,
         changed_code=lambda before, node, stage: past().changed(before, node, stage),
         changed_given=lambda before, node, change: past().changed_given(before, node, machine.codes, change),

@@ -18,12 +18,11 @@ from msgspec import Struct
 from headrace.errors import listed
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.needs import names_needed, needed_by
+from headrace.plan.pools import PlannedPools
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
 from headrace.plan.reuse import NEW, NOTHING_STORED, Before, Change, ChangedGiven, barred, made_by, told_change, why_run
 from headrace.plan.times import Beside, Times, Took
-from headrace.plan.transfers import Source, Transfers
 from headrace.spec.artifact import Ref, gather
-from headrace.spec.fleet import Pool
 from headrace.spec.graph import Arg, Node, constants, outs
 from headrace.spec.plan import Decision, Plan, PlannedTask
 from headrace.spec.policy import NOT_ASKED, Policy
@@ -86,9 +85,8 @@ class Planner:
     """Plans one graph, node by node in the order of the trace. In that order, each task comes after those it needs.
 
     `platform` is the tag that the bundle's lock declares, or None. `changed_code` returns which parts of a stage's code
-    differ from an earlier run, and `changed_given` those of functions passed as arguments. `source` finds the link for
-    a blob that must be transferred (None: there is only one region). `beside` is the time that earlier runs needed
-    besides their tasks, to start workers and to import.
+    differ from an earlier run, and `changed_given` those of functions passed as arguments. `beside` is the time that
+    earlier runs needed besides their tasks, to start workers and to import.
     """
 
     def __init__(
@@ -96,23 +94,21 @@ class Planner:
         *,
         stages: Mapping[str, Stage],
         policy: Policy,
-        pool: Pool,
+        pools: PlannedPools,
         history: History,
         platform: str | None = None,
         changed_code: Callable[[Before, Node, Stage], Sequence[str]],
         changed_given: ChangedGiven = lambda *_: (),
-        source: Source | None = None,
         beside: Sequence[Beside] = (),
     ) -> None:
-        self._times = Times(pool.cpu, beside)
+        self._times = Times(pools.cpu, beside)
         self._stages = stages
         self._policy = policy
-        self._pool = pool
+        self._pools = pools
         self._history = history
         self._platform = platform
         self._changed_code = changed_code
         self._changed_given = changed_given
-        self._transfers = None if source is None else Transfers(pool, source)
         self._fates: dict[str, _Fate] = {}
         self._tasks: list[PlannedTask] = []
         self._low_usd = self._high_usd = 0.0
@@ -123,7 +119,7 @@ class Planner:
         wanted = needed_by(self._policy.only, nodes, self._stages) if self._policy.only else None
         for node in nodes:
             self._node(node, wanted)
-        transfers = () if self._transfers is None else self._transfers.tasks()
+        transfers = self._pools.transfers()
         for transfer in transfers:
             assert isinstance(transfer.expected_usd, float)
             self._low_usd += transfer.expected_usd
@@ -256,8 +252,7 @@ class Planner:
         result = self._look_up([key])[0] if bar is None else None
         if result is not None:
             return "reuse", f"nothing that determines it has changed since run {result[1]}", result[0], key
-        if self._transfers is not None:
-            self._transfers.need(ref for _, arg in inputs for ref in constants(arg))
+        self._pools.need(stage, (ref for _, arg in inputs for ref in constants(arg)))
         return "run", bar or self._why_run(node, name, stage, key, parts), None, key
 
     def _why_run(self, node: Node, name: str, stage: Stage, key: str, parts: bytes) -> str:
@@ -295,9 +290,9 @@ class Planner:
         if why is None:
             give = "give what they" if len(unknown) > 1 else "gives what it"
             decision, why = "reuse_if_unchanged", f"reused if {waits} {give} gave before"
-        if self._transfers is not None and decision == "run":
+        if decision == "run":
             known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
-            self._transfers.need(ref for arg in known for ref in constants(value(arg, self._output)))
+            self._pools.need(stage, (ref for arg in known for ref in constants(value(arg, self._output))))
         self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
     def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
@@ -394,10 +389,10 @@ class Planner:
         is_sure = not is_open and decision != "reuse_if_unchanged"
         took = self._history.took(node.name, stage.name) if works else Took(0.0, 0.0, 0.0)
         seconds = None if took is None else took.last
-        need = stage.resources
+        need, pool = stage.resources, self._pools.of(stage)
         cpu = need.cpu * need.nodes
-        rounds = -(-runs // max(1, int(self._pool.cpu / cpu))) if runs > 1 else 1
-        usd = (seconds or 0.0) * runs * self._pool.usd_per_hour * self._pool.share(need) / 3600
+        rounds = -(-runs // max(1, int(pool.cpu / cpu))) if runs > 1 else 1
+        usd = (seconds or 0.0) * runs * pool.usd_per_hour * pool.share(need) / 3600
         self._low_usd += usd if is_sure else 0.0
         self._high_usd += usd
         if works:
@@ -415,7 +410,8 @@ class Planner:
                 decision=decision,
                 reason=reason + stage.asks if works else reason,
                 key=key,
-                pool=self._pool.name if works else None,
+                pool=pool.name if works else None,
+                pool_reason=self._pools.reason(stage) if works else None,
                 width=width if node.over or width != 1 else 1,
                 expected_s=None if seconds is None else seconds * rounds,
                 expected_usd=None if seconds is None else usd if is_sure else (0.0, usd),

@@ -38,10 +38,18 @@ def check_places(config: Config, layers: Layers) -> None:
                     f"{where}: `{key}` has no effect on pool `{name}`, whose backend is `{pool.backend}`",
                     hint=f"it is for backend {takers}: leave it out, or change `backend`",
                 )
-    if config.run.pool is not None and config.run.pool not in (config.pool or ("local",)):
-        where = layers.nearest_origin("run", "pool")
-        error = no_pool(config.run.pool, tuple(config.pool))
-        raise ConfigError(f"{where}: {error.message}", hint=error.hint)
+    if config.run.pool is not None:
+        _check_pool(layers, ("run", "pool"), config.run.pool, config)
+    for name in config.run.pools:
+        _check_pool(layers, ("run", "pools"), name, config)
+    if twice := next((name for name in config.run.pools if config.run.pools.count(name) > 1), None):
+        where = layers.nearest_origin("run", "pools")
+        raise ConfigError(f"{where}: pool `{twice}` is named twice", hint="name each pool once, the best first")
+    if config.run.pool is not None and config.run.pools:
+        where = layers.nearest_origin("run", "pools")
+        raise ConfigError(f"{where}: there is `[run] pool` too", hint="leave one of them out")
+    for stage, name in config.place.items():
+        _check_pool(layers, ("place", stage), name, config)
 
 
 def check_notify(config: Config, layers: Layers) -> None:
@@ -92,6 +100,12 @@ def no_pool(name: str, pools: Sequence[Pool | str]) -> ConfigError:
     near = _nearest(name, known)
     hint = f"did you mean `{near}`?" if near else f"there is {listed(known)}"
     return ConfigError(f"there is no pool `{name}`", hint=hint)
+
+
+def _check_pool(layers: Layers, path: tuple[str, ...], name: str, config: Config) -> None:
+    if name not in (config.pool or ("local",)):
+        error = no_pool(name, tuple(config.pool))
+        raise ConfigError(f"{layers.nearest_origin(*path)}: {error.message}", hint=error.hint)
 
 
 def _check_region(layers: Layers, path: tuple[str, ...], name: str, known: Collection[str]) -> None:

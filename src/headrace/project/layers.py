@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from headrace.errors import ConfigError
-from headrace.project.settings import SECTIONS, Config, hint, keys, section_class, words
+from headrace.project.settings import SECTIONS, Config, hint, is_free, keys, section_class, words
 from headrace.spec.redaction import masked
 
 PREFIX = "HEADRACE__"
@@ -126,7 +126,7 @@ class Layers:
     def _wrong_value(self, text: str) -> ConfigError:
         match = _AT_PATH.search(text)
         path = tuple(re.findall(r"[^.\[\]]+", match.group(1))) if match else ()
-        path = self._named_path(path) if path[0] in NAMED else path[:2]
+        path = self._named_path(path) if path[0] in NAMED or path == ("place",) else path[:2]
         origin = self.nearest_origin(*path)
         if (lacking := _LACKING.search(text)) is not None:
             key = lacking.group(1)
@@ -242,7 +242,8 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
         raise ConfigError(f"{origin}: `{'.'.join(path)}` is in the place of a section", hint=f"write `{form}` above it")
     section = section_class(path[0])
     assert section is not None
-    if path[needs - 1] not in keys(section) or len(path) > needs + _is_table(path[:needs]):
+    is_key = is_free(section) or path[needs - 1] in keys(section)
+    if not is_key or len(path) > needs + _is_table(path[:needs]):
         raise _unknown("key", ".".join(path[needs - 1 :]), keys(section), origin)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -75,6 +75,26 @@ class Project(Struct, frozen=True, kw_only=True):
             if pool.name == wanted:
                 return pool
         raise no_pool(wanted, pools)
+
+    def run_pools(self, names: str | None = None) -> tuple[Pool, ...]:
+        """Return the pools that a run uses, the best first. `names` are their names, separated by commas; None means
+        those of the settings, including the pools that `[place]` names for stages.
+
+        Raises:
+            ConfigError: there is no such pool, or a pool is named twice.
+        """
+        if names is None:
+            chosen = self.config.run.pools or (self.pool().name,)
+            return tuple([self.pool(name) for name in dict.fromkeys((*chosen, *self.config.place.values()))])
+        pools = [self.pool(name.strip() or names) for name in names.split(",")]
+        if twice := next((pool for pool in pools if pools.count(pool) > 1), None):
+            raise ConfigError(f"pool `{twice.name}` is named twice", hint="name each pool once, the best first")
+        return tuple(pools)
+
+    def pins(self, pools: Iterable[Pool]) -> dict[str, str]:
+        """Return the pools that the settings name for stages, as far as they are among these pools."""
+        names = {pool.name for pool in pools}
+        return {stage: pool for stage, pool in self.config.place.items() if pool in names}
 
     def region(self, name: str = HOME) -> Region:
         """Return the region of this name, with the address of its store. A folder's path is made absolute.

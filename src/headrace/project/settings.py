@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -224,6 +223,13 @@ class RunSection(Section, frozen=True):
     approve_own: Annotated[
         bool, Meta(description="Whether whoever started a run may also approve its tasks (`@stage(approval=...)`).")
     ] = False
+    pools: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Several pools that runs use, the best first. A task goes to the first of them that may run it "
+            "and has room. The pipeline is traced in the first."
+        ),
+    ] = ()
     variables: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^([A-Za-z_][A-Za-z0-9_]*\*?)$")], ...],
         Meta(
@@ -231,6 +237,18 @@ class RunSection(Section, frozen=True):
             "needs. `NAME*` means all that begin with NAME. For secrets, use `hr.secret` instead."
         ),
     ] = ()
+
+
+class PinSection(Section, frozen=True):
+    """Pools for single stages. Each key is the name of a stage."""
+
+    STAGE: Annotated[
+        str,
+        Meta(
+            description="The pool in which all tasks of this stage run. Runs use this pool too, besides their others, "
+            "unless `--pool` leaves it out."
+        ),
+    ]
 
 
 class LogSection(Section, frozen=True):
@@ -318,25 +336,11 @@ class Config(Section, frozen=True):
     link: dict[str, LinkSection] = {}
     pool: dict[str, PoolSection] = {}
     run: RunSection = RunSection()
+    place: dict[str, str] = {}
     log: LogSection = LogSection()
     gc: GcSection = GcSection()
     backup: BackupSection = BackupSection()
     notify: NotifySection = NotifySection()
-
-
-class Setting(Struct, frozen=True, kw_only=True):
-    """One setting for the documentation: section and key, type in words, default as TOML, and description."""
-
-    section: str
-    key: str
-    type: str
-    default: str
-    doc: str
-
-    @property
-    def variable(self) -> str:
-        """The name of the environment variable that overrides this setting."""
-        return "__".join(["HEADRACE", *self.section.upper().split("."), self.key.upper()])
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -347,6 +351,7 @@ SECTIONS: dict[str, type[Section]] = {
     "link.NAME": LinkSection,
     "pool.NAME": PoolSection,
     "run": RunSection,
+    "place": PinSection,
     "gc": GcSection,
     "backup": BackupSection,
     "notify": NotifySection,
@@ -364,9 +369,15 @@ def keys(section: type[Section]) -> tuple[str, ...]:
     return section.__struct_encode_fields__
 
 
+def is_free(section: type[Section]) -> bool:
+    """Return whether the keys of a section are names of the user's choice. Its one field stands for all of them."""
+    return section is PinSection
+
+
 def hint(section: type[Section], key: str) -> Any:
     """Return the type annotation of a section's key."""
-    return _hints(section)[key]
+    hints = _hints(section)
+    return next(iter(hints.values())) if is_free(section) else hints[key]
 
 
 def backends_of(key: str) -> tuple[str, ...]:
@@ -381,27 +392,6 @@ def _hints(section: type[Section]) -> dict[str, Any]:
     return {each.encode_name: hints[each.name] for each in structs.fields(section)}
 
 
-def settings() -> Iterator[Setting]:
-    """Yield every setting, in the order of the documentation."""
-    for name, section in SECTIONS.items():
-        for each in structs.fields(section):
-            kind = hint(section, each.encode_name)
-            yield Setting(
-                section=name,
-                key=each.encode_name,
-                type=words(kind),
-                default=_toml(each.default),
-                doc=_description(section, each.encode_name),
-            )
-
-
-def _description(section: type[Section], key: str) -> str:
-    metas = getattr(hint(section, key), "__metadata__", ())
-    text = next((meta.description for meta in metas if isinstance(meta, Meta) and meta.description), "")
-    backends = backends_of(key) if section is PoolSection else ()
-    return f"{text} For backend {' or '.join(f'`{each}`' for each in backends)}." if backends else text
-
-
 def words(hint: Any) -> str:
     """Return a type and its bounds in words for users of TOML, such as `number above 0`."""
     origin = get_origin(hint)
@@ -410,7 +400,7 @@ def words(hint: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(words(each) for each in get_args(hint) if each is not NoneType)
     if origin is Literal:
-        return " or ".join(_toml(each) for each in get_args(hint))
+        return " or ".join(toml(each) for each in get_args(hint))
     if origin is dict:
         return f"table of {words(get_args(hint)[1])}s"
     if origin is tuple:
@@ -424,7 +414,8 @@ def _bounds(hint: Any) -> str:
     return above + "".join(f" from {meta.ge:g}" for meta in metas if meta.ge is not None)
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """Return a value as TOML; "" for None."""
     if value is None or value is NODEFAULT:
         return ""
     if isinstance(value, bool):
@@ -432,5 +423,5 @@ def _toml(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return f"{value:g}"
     if isinstance(value, tuple):
-        return f"[{', '.join(_toml(each) for each in value)}]"
+        return f"[{', '.join(toml(each) for each in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -66,7 +66,8 @@ class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
     tasks that had failed or been skipped or cancelled are tried again.
 
     From now on attempts start in the pool `pool`, which is in the region `region`. `pool` and `region` are empty if
-    unknown.
+    unknown. If the run uses several pools, `others` are the names and regions of the other ones, and `pool` is the one
+    that the pipeline is traced in.
     """
 
     epoch: int
@@ -75,6 +76,7 @@ class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
     again: bool = False
     pool: str = ""
     region: str = ""
+    others: tuple[tuple[str, str], ...] = ()
 
 
 class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
@@ -152,6 +154,26 @@ class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
     run: str
     why: str
     inputs: bytes
+
+
+class Placed(Struct, frozen=True, array_like=True, gc=False, tag="placed"):
+    """The next attempt of a task goes to this pool, which is in this region, for the reason `why`. Only runs that use
+    several pools have this event. An empty `pool` means that no pool that is left may run the task, so the task fails.
+    """
+
+    task: str
+    pool: str
+    region: str
+    why: str
+
+
+class Gone(Struct, frozen=True, array_like=True, gc=False, tag="gone"):
+    """A pool of the run doesn't answer any more, or didn't from the start, for the reason `why`. The run goes on
+    without it until another driver takes the run."""
+
+    pool: str
+    why: str
+    at: float
 
 
 class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
@@ -395,6 +417,8 @@ Event = (
     | Noted
     | Pointed
     | Reused
+    | Placed
+    | Gone
     | Launched
     | Awaits
     | Lacked

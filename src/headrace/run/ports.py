@@ -21,7 +21,8 @@ class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
 
     `seconds` is the time of the user's code; `load_s` and `save_s` are the times to load the inputs and to save the
     output. `queued_s` is how many seconds the pool had no room for the task, summed over its attempts. It is None if
-    the task was never launched, or was launched by an older Headrace that did not record it.
+    the task was never launched, or was launched by an older Headrace that did not record it. `pool_reason` says why its
+    last attempt went to `pool`; it is None if the run uses one pool only.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
     usd: float = 0.0
     pool: str | None = None
     queued_s: float | None = None
+    pool_reason: str | None = None
 
 
 class TaskRow(TaskLine, frozen=True, kw_only=True):
@@ -321,6 +323,8 @@ class Backend(Protocol):
 
     - `ahead_s`: how many seconds of work a worker should have queued, so that it never waits for a message.
     - `start`: begins workers. This may take long. A worker that can't be started is reported as `Died`.
+    - `fileno`: returns a descriptor that is readable if `events` may have something to return. It is the same for the
+      whole life of the backend. None means that the backend has no descriptor, because it is a simulation.
     - `tell`: sends messages to a worker, in order.
     - `events`: waits up to `timeout_s` seconds for something to happen, and returns all that has happened.
     - `adopt`: returns what an earlier driver of the run left: for each worker, the reports that nobody has stored, in
@@ -335,6 +339,7 @@ class Backend(Protocol):
     pool: Pool
     ahead_s: float
 
+    def fileno(self) -> int | None: ...
     def start(self, jobs: Sequence[Job]) -> None: ...
     def tell(self, worker: int, messages: Sequence[Down]) -> None: ...
     def events(self, timeout_s: float) -> list[Notice]: ...

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -197,7 +198,7 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     other stages may have changed them. `variables` are names of environment variables that stages see in addition to
     the usual ones, and `told` are their values on the driver's host. `withheld` are names of variables that are set on
     the driver's host but that no stage sees. `own` are values for Headrace's own code only, such as credentials for
-    stores; stages don't have them as environment variables.
+    stores; stages don't have them as environment variables. `pool` is the name of the workers' pool.
     """
 
     run: str
@@ -215,9 +216,15 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     told: dict[str, str] = {}
     withheld: tuple[str, ...] = ()
     own: dict[str, str] = {}
+    pool: str = ""
 
     def __repr__(self) -> str:
         return f"Hello({self.run!r}, {self.store.url!r})"
+
+    def notes(self, local: str | None = None) -> str:
+        """Return the path of the folder on one machine with the notes about the processes of this run and pool. `local`
+        is the machine's local folder; None means the one in this message."""
+        return f"{local or self.local}/workers/{self.run}/{quote(self.pool, safe='') or 'pool'}"
 
 
 class Fork(Struct, frozen=True, array_like=True, tag="fork"):

@@ -18,7 +18,8 @@ class PlannedTask(Noun, frozen=True):
     (low, high) if the task may still be skipped or reused. `width` is 1, or the number of elements of a mapped task; it
     is None if that number isn't known before the run. `needs` names the tasks whose outputs this task needs. `bytes` is
     the number of bytes that a transfer moves, and None for other tasks. `notes` say where the key covers more code than
-    the task's function reaches, and which secrets the task needs that aren't set.
+    the task's function reaches, and which secrets the task needs that aren't set. `pool_reason` says why it runs in
+    `pool`; it is None if the run has one pool only.
     """
 
     name: str
@@ -34,6 +35,7 @@ class PlannedTask(Noun, frozen=True):
     needs: tuple[str, ...] = ()
     bytes: int | None = None
     notes: tuple[str, ...] = ()
+    pool_reason: str | None = None
 
 
 class Plan(Noun, frozen=True):

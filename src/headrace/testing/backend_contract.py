@@ -14,6 +14,7 @@ notices about them. It waits for conditions, never for a fixed time.
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -95,6 +96,23 @@ class BackendContract:
         failed = ear.wait_for(1, Failed, 40)
         assert all(len(event.failure.message + (event.failure.traceback or "")) >= 50_000 for event in failed)
         ear.wait_for(1, Succeeded, 40)
+
+    def test_its_descriptor_is_readable_once_there_is_news(self, stand: Stand, ear: Ear) -> None:
+        descriptor = ear.backend.fileno()
+        if descriptor is None:
+            pytest.skip("this backend is a simulation: nothing waits for it")
+        ear.begin(1)
+        ear.tell(1, stand.order("one", "first"))
+        ear.wait_for(1, Succeeded)
+        ear.tell(1, stand.order("later", "slow"))
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        due = time.monotonic() + GONE_S
+        while len(ear.events(1, Succeeded)) < 2:
+            assert poll.poll(1000 * GONE_S), "its descriptor stayed silent though a worker was at work"
+            ear.listen(0.0)
+            assert time.monotonic() < due
+        assert ear.backend.fileno() == descriptor
 
     # -- deaths --------------------------------------------------------------------------------------------------
 

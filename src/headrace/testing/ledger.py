@@ -40,10 +40,10 @@ class Record:
 
 
 class MemoryLedger:
-    """The ledger of a project. Each run may use the whole pool, as if it were alone."""
+    """The ledger of a project. Each run may use the whole of each pool, as if it were alone."""
 
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
+    def __init__(self, *pools: Pool) -> None:
+        self.pools = {pool.name: pool for pool in pools}
         self.runs: dict[str, Record] = {}
         self.results: dict[str, Found] = {}
         self.cursors: dict[str, list[tuple[str | None, str | None, bytes]]] = {}
@@ -202,8 +202,8 @@ class MemoryRun:
     def grant(self, want: Want) -> Grant:
         """Return a grant of the whole pool, which never expires."""
         self._check_epoch()
-        pool = self._ledger.pool
-        if want.pool != pool.name:
+        pool = self._ledger.pools.get(want.pool)
+        if pool is None:
             raise LedgerError(f"the ledger has no pool `{want.pool}`")
         return Grant(pool=pool.name, cpu=pool.cpu, memory_gib=pool.memory_gib, gpus=pool.gpus, expires=float("inf"))
 

@@ -314,7 +314,7 @@ def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
     """
     if os.getpid() == _FIRST:
         return
-    folder = Path(hello.local) / "workers" / hello.run
+    folder = Path(hello.notes())
     folder.mkdir(parents=True, exist_ok=True)
     try:
         began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

@@ -39,14 +39,11 @@ from headrace.run.wire import (
     frame,
 )
 from headrace.spec.fleet import Pool
-from headrace.waits import waiting
+from headrace.waits import poll, waiting
 
 AHEAD_S = 0.010
 GRACE_S = 5.0
 TRIES = 3
-AWAKE_S = 0.0001
-"""How long the driver polls for news before it sleeps, in seconds. A short task ends within this time, and waking up
-from a sleep takes about as long."""
 
 
 class LocalBackend:
@@ -87,6 +84,10 @@ class LocalBackend:
 
     # -- the port ------------------------------------------------------------------------------------------------
 
+    def fileno(self) -> int:
+        """Return the descriptor of the selector, which is readable if a worker or zygote has sent something."""
+        return self._selector.fileno()
+
     def start(self, jobs: Sequence[Job]) -> None:
         """Start workers. If an environment has no living zygote, first start one.
 
@@ -119,7 +120,7 @@ class LocalBackend:
         if not self._parents and not self._notices:
             time.sleep(timeout_s)
             return []
-        for key, mask in self._ready(0 if self._notices else self._patience(timeout_s)):
+        for key, mask in poll(self._selector, 0 if self._notices else self._patience(timeout_s)):
             if isinstance(key.data, Parent):
                 self._hear_parent(key.data)
                 continue
@@ -163,8 +164,10 @@ class LocalBackend:
         self._leave()
         if self._begun is not None:
             self._begun.leave()
-        for place in ("workers", "scratch"):
-            shutil.rmtree(Path(self._hello.local) / place / self._hello.run, ignore_errors=True)
+        shutil.rmtree(self._notes, ignore_errors=True)
+        with suppress(OSError):  # other pools of the run may have notes there too
+            self._notes.parent.rmdir()
+        shutil.rmtree(Path(self._hello.local) / "scratch" / self._hello.run, ignore_errors=True)
         if not now:
             self._spool.forget(self._hello.run)
 
@@ -186,8 +189,8 @@ class LocalBackend:
 
     @property
     def _notes(self) -> Path:
-        """The folder with the notes about the run's processes."""
-        return Path(self._hello.local) / "workers" / self._hello.run
+        """The folder with the notes about the run's processes in this pool."""
+        return Path(self._hello.notes())
 
     def _start(self, job: Job) -> None:
         for _ in range(TRIES):
@@ -259,18 +262,6 @@ class LocalBackend:
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.waits else 0)
         if self._selector.get_key(line.socket).events != mask:
             self._selector.modify(line.socket, mask, worker)
-
-    def _ready(self, timeout_s: float) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait until sockets can be read or written, at most for `timeout_s`, and return these sockets.
-
-        For the first `AWAKE_S`, poll without sleeping, and let other processes use the cpu between two polls.
-        """
-        until = time.monotonic() + min(AWAKE_S, timeout_s)
-        while time.monotonic() < until:
-            if ready := self._selector.select(0):
-                return ready
-            os.sched_yield()
-        return self._selector.select(timeout_s)
 
     def _hear(self, worker: int, line: Channel) -> None:
         self._take(worker, line)

@@ -8,7 +8,7 @@ A process is found in one of three ways. None of these ways matches another proc
 - if a stage started the process without that variable: the worker's log, to which the process writes, or the worker's
   session together with the worker's folder.
 
-A note is a file about one process. Notes are in one folder for each run.
+A note is a file about one process. Notes are in one folder for each run and pool (`run.wire.Hello.notes`).
 """
 
 from __future__ import annotations
@@ -145,8 +145,9 @@ def _end_strays(folder: Path, marks: Collection[str], workers: Collection[int]) 
 
     Processes whose parents have ended are killed too, and so are processes that are started during the killing.
     """
-    local = folder.resolve().parent.parent
-    logs, scratch = f"{local}/logs/{folder.name}/", f"{local}/scratch/{folder.name}/"
+    run = folder.resolve().parent
+    local = run.parent.parent
+    logs, scratch = f"{local}/logs/{run.name}/", f"{local}/scratch/{run.name}/"
 
     def is_ours(pid: int) -> bool:
         return _has_mark(pid, marks) or _shows(pid, logs, scratch, workers)

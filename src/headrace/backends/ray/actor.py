@@ -342,7 +342,7 @@ class Actor:
     @property
     def _notes(self) -> Path:
         """The folder of this machine with the notes about the run's processes."""
-        return Path(_local(self._charge.hello)) / "workers" / self._charge.hello.run
+        return Path(self._charge.hello.notes(_local(self._charge.hello)))
 
     # -- its own end ---------------------------------------------------------------------------------------------
 
@@ -375,6 +375,7 @@ class Actor:
                 if not note.name.startswith(MARKED) and not Path("/proc", note.name.rpartition("-")[2]).exists():
                     note.unlink(missing_ok=True)
             notes.rmdir()
+            notes.parent.rmdir()  # other pools of the run may have notes there too
 
 
 def _mismatch(needed: str, here: str) -> Died:

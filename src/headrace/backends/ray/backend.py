@@ -10,13 +10,12 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from queue import Empty, SimpleQueue
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
 
 from headrace.backends.ray.actor import remote
 from headrace.backends.ray.adoption import end_all, take_over
-from headrace.backends.ray.channel import HEARING, Answered, Channel
+from headrace.backends.ray.channel import HEARING, Answered, Channel, Mailbox
 from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.messages import Charge, DeathKind, decode_heard, encode
 from headrace.backends.ray.messages import Heard as News
@@ -79,7 +78,8 @@ class RayBackend:
         self._release = release or version("headrace")
         self._kind = remote()
         self._lines: dict[int, Channel] = {}
-        self._answers: SimpleQueue[Answered | None] = SimpleQueue()
+        self._answers = Mailbox()
+        weakref.finalize(self, self._answers.close)  # a driver may forget its backend without closing it
         self._notices: list[Notice] = []
         self._leaving: list[Channel] = []
         self._unbegun: list[Job] = []
@@ -88,6 +88,10 @@ class RayBackend:
         self._watch: Watch | None = None
 
     # -- the port ------------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable if actors have answered."""
+        return self._answers.descriptor
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Start an actor for each worker. Messages to a worker whose actor hasn't started are kept until the actor has
@@ -112,15 +116,8 @@ class RayBackend:
             BackendError: the cluster's head can't be reached.
         """
         self._let_leave()  # their last messages have been stored by now
-        wait_s = 0.0 if self._notices else timeout_s
-        try:
-            answer = self._answers.get(timeout=wait_s) if wait_s > 0 else self._answers.get_nowait()
-            while True:
-                if answer is not None:
-                    self._answered(answer)
-                answer = self._answers.get_nowait()
-        except Empty:
-            pass
+        for answer in self._answers.take(0.0 if self._notices else timeout_s):
+            self._answered(answer)
         for line in self._lines.values():
             line.go_on()
         self._begin()
@@ -190,6 +187,7 @@ class RayBackend:
         if self._watch is not None:
             self._watch.stop()
         self._cluster.leave()
+        self._answers.close()
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -211,7 +209,7 @@ class RayBackend:
                 grace_s=self._grace_s,
                 patience_s=self._patience_s,
             )
-            name = f"{self._hello.run}/{job.worker}-{os.urandom(4).hex()}"
+            name = f"{self._hello.run}/{self.pool.name}/{job.worker}-{os.urandom(4).hex()}"
             handle = self._cluster.begin(self._kind, name, self._needs.options(job), self._release, encode(charge))
             line = Channel(job, name, handle, self._epoch, self._answers)
             self._lines[job.worker] = line

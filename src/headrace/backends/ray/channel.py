@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from msgspec import Struct
 from ray.exceptions import ActorUnavailableError
@@ -20,6 +22,44 @@ AT_ONCE = 4
 RETRY_S = 0.5
 LOST_S = 60.0
 """How long an actor may be unreachable, in seconds, before its worker is reported as lost."""
+
+
+class Mailbox:
+    """The answers of actors that the driver has not read. They are put in by Ray's threads.
+
+    `descriptor` is readable if there may be answers.
+    """
+
+    def __init__(self) -> None:
+        self._answers: SimpleQueue[Answered] = SimpleQueue()
+        self._ours, self._bell = socket.socketpair()
+        self._ours.setblocking(False)
+        self._bell.setblocking(False)
+        self.descriptor = self._ours.fileno()
+
+    def put(self, answer: Answered) -> None:
+        """Add an answer, and make the descriptor readable."""
+        self._answers.put(answer)
+        with suppress(OSError):  # it is readable already, or closed
+            self._bell.send(b"!")
+
+    def take(self, timeout_s: float) -> Iterator[Answered]:
+        """Wait up to `timeout_s` for answers, and yield all that have come."""
+        if timeout_s > 0 and self._answers.empty():
+            bell = select.poll()
+            bell.register(self.descriptor, select.POLLIN)
+            bell.poll(timeout_s * 1000)
+        with suppress(BlockingIOError):
+            while self._ours.recv(65536):
+                pass
+        with suppress(Empty):
+            while True:
+                yield self._answers.get_nowait()
+
+    def close(self) -> None:
+        """Close the descriptor. Answers that come later are of no use to anybody."""
+        self._ours.close()
+        self._bell.close()
 
 
 class Answered(Struct, frozen=True):
@@ -45,9 +85,7 @@ class Channel:
     earlier driver sent.
     """
 
-    def __init__(
-        self, job: Job, name: str, handle: Handle, epoch: int, answers: SimpleQueue[Answered | None], *, told: int = 0
-    ) -> None:
+    def __init__(self, job: Job, name: str, handle: Handle, epoch: int, answers: Mailbox, *, told: int = 0) -> None:
         self.job = job
         self.name = name
         self.handle = handle

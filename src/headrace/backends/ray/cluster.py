@@ -25,6 +25,7 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # Ray has no pu
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from headrace.backends.ray.cluster_token import MODE, PATH, TOKEN, OwnToken, home_token, is_wanted
+from headrace.backends.ray.connection import connection
 from headrace.backends.ray.messages import NAMESPACE, Handle
 from headrace.errors import BackendError, ConfigError, PoolUnreachable
 from headrace.waits import waiting
@@ -69,13 +70,12 @@ class Cluster:
                 f"pool `{pool}`: nothing answers at `{address}`",
                 hint="check `address`, and that the cluster's head runs (`ray status` there) and can be reached",
             )
-        self._token: OwnToken | None = None
-        self._ours = not ray.is_initialized()
-        if self._ours:
+        self._joined = connection.join(pool, address)
+        if not ray.is_initialized():
             _quieten()
             self._connect(cpu, memory_gib, gpus)
             _quieten()  # again, because connecting has reset the log levels
-        elif address and not address.startswith(CLIENT):
+        elif address and not self._joined and not address.startswith(CLIENT):
             _check_same(pool, address)
         self._target = _target(pool, address or str(ray.get_runtime_context().gcs_address))
 
@@ -85,14 +85,13 @@ class Cluster:
         return self._in_time(lambda: wanted.remote(*given))
 
     def names(self, run: str) -> list[str]:
-        """Return the names of a run's actors: those that are alive, and those that wait to start."""
+        """Return the names of a run's actors in this pool: those that are alive, and those that wait to start."""
         named = self._in_time(lambda: ray.util.list_named_actors(all_namespaces=True))
-        return [
-            actor["name"] for actor in named if actor["namespace"] == NAMESPACE and actor["name"].startswith(f"{run}/")
-        ]
+        ours = f"{run}/{self.pool}/"
+        return [each["name"] for each in named if each["namespace"] == NAMESPACE and each["name"].startswith(ours)]
 
     def find(self, run: str) -> dict[str, Handle]:
-        """Return the handles of a run's actors by name."""
+        """Return the handles of a run's actors in this pool by name."""
         handles = {}
         for name in self.names(run):
             with suppress(ValueError):  # the actor has ended meanwhile
@@ -189,19 +188,14 @@ class Cluster:
         return time.perf_counter() - start
 
     def leave(self) -> None:
-        """Disconnect from the cluster. A cluster that we started ends, and so does everything that runs on it.
+        """Leave the cluster. The last pool that leaves it disconnects. A cluster that we started then ends, and so does
+        everything that runs on it.
 
         A connection that the user's program made stays open.
         """
-        if self._ours:
-            self._ours = False
-            ray.shutdown()
-            self._drop_token()
-
-    def _drop_token(self) -> None:
-        if self._token is not None:
-            self._token.give_up()
-            self._token = None
+        if self._joined:
+            self._joined = False
+            connection.leave(self.pool)
 
     def _connect(self, cpu: float | None, memory_gib: float | None, gpus: int) -> None:
         quiet: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -212,11 +206,11 @@ class Cluster:
                 "num_gpus": gpus or None,
                 "object_store_memory": OBJECTS_BYTES,
             }
-            self._token = OwnToken() if is_wanted() else None
+            connection.token = OwnToken() if is_wanted() else None
             try:
                 ray.init(address="local", include_dashboard=False, **local, **quiet)
             except (OSError, RuntimeError, ValueError) as error:
-                self._drop_token()
+                connection.drop_token()
                 raise BackendError(
                     f"pool `{self.pool}`: no Ray cluster can be started on this machine: {_line(error)}",
                     hint="`ray start --head` says more; or give the pool the `address` of a cluster",

@@ -24,7 +24,8 @@ from headrace.report.marks import Style, printable
 @options.config
 def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
     """Lists each input, parameter, function, class, constant, package or platform that differs from the run before,
-    with the lines of code that changed. For a task that a gate held back, it lists the rules that don't hold.
+    with the lines of code that changed. For a task that a gate held back, it lists the rules that don't hold. If the
+    run uses several pools, it says why the task ran in its pool.
     """
     explanation = explain.explain(project.load(overlay=config), run_id, task)
     if as_json:
@@ -37,6 +38,8 @@ def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
 def _say(explanation: Explanation) -> None:
     task = paint(printable(explanation.task), "bold", stream=sys.stdout)
     say_styled(f"{task}  {explanation.decision}: {printable(explanation.reason)}")
+    if explanation.pool_reason is not None:
+        say(f"in pool `{explanation.pool}`: {explanation.pool_reason}", "dim")
     if explanation.rules and explanation.gate is not None:
         say(f"`{explanation.gate}` says no:")
         say_rules(explanation.rules, explanation.gate)

@@ -108,13 +108,14 @@ def _say_stages(views: Views, run: RunView) -> None:
     if sum(stage.tasks for stage in stages) <= FEW:
         tasks = views.show(run.run).tasks or ()
         stages, reasons = stages_of(tasks), _reasons(tasks)
-    heads = ["", "stage", "kind", "tasks", "time", "longest", "cost", "output", "why"]
-    rows = [_stage_row(stage, reasons.get(stage.stage, "")) for stage in stages]
+    is_spread = len({pool for stage in stages for pool in stage.pools}) > 1
+    heads = ["", "stage", "kind", "tasks", "time", "longest", "cost", "output", *(["pool"] * is_spread), "why"]
+    rows = [_stage_row(stage, reasons.get(stage.stage, ""), is_spread=is_spread) for stage in stages]
     for line in table(heads, rows, numbers=(4, 5, 6, 7), spare=("longest", "output", "kind", "cost")):
         say_styled(line)
 
 
-def _stage_row(stage: StageView, reason: str) -> list[Cell]:
+def _stage_row(stage: StageView, reason: str, *, is_spread: bool) -> list[Cell]:
     state = _state(stage.states)
     single = stage.tasks == 1
     counts = state if single else ", ".join(f"{count} {state}" for state, count in stage.states.items())
@@ -127,6 +128,7 @@ def _stage_row(stage: StageView, reason: str) -> list[Cell]:
         seconds_text(stage.longest_s) if stage.attempts and not single else "",
         usd_text(stage.usd) if stage.usd else "",
         bytes_text(stage.bytes) if stage.bytes else "",
+        *([", ".join(stage.pools)] * is_spread),
         (reason, "dim"),
     ]
 
@@ -177,7 +179,7 @@ def _task_row(task: TaskView) -> list[Cell]:
         *(number.text(task) for number in TASK_NUMBERS),
         task.pool or "",
         bytes_text(sum(output.bytes for output in task.outputs)) if task.outputs else "",
-        (task.reason, "dim"),
+        (f"{task.reason}; in `{task.pool}`: {task.pool_reason}" if task.pool_reason else task.reason, "dim"),
     ]
 
 

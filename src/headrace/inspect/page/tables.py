@@ -69,7 +69,7 @@ def _task_row(task: TaskFacts, anchors: Mapping[str, str], numbers: Sequence[Tas
         tag("td", state_badge(task.state)),
         tag("td", ticked(one_line(task.reason)), class_="reason"),
         (_number(number.value(task), number.text(task)) for number in numbers),
-        tag("td", task.pool or ""),
+        tag("td", task.pool or "", title=task.pool_reason),
         tag("td", (tag("span", output, class_="output") for output in task.outputs)),
         id=anchors.get(task.name),
         class_="element" if task.parent is not None else None,

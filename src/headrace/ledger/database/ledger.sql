@@ -93,6 +93,7 @@ CREATE TABLE tasks (
     inputs {bytes},
     out {bytes},
     queued_s FLOAT,
+    pool_reason {text},
     CONSTRAINT pk_tasks PRIMARY KEY (run, name)
 ) {by_key}
 
@@ -387,15 +388,18 @@ INSERT INTO events (run, seq, body) VALUES (:run, :seq, :body)
 --- put_task
 -- A task's row, written again whenever its state changes.
 INSERT INTO tasks (run, name, ordinal, stage, kind, state, attempts, started, seconds, load_s, save_s, usd, pool,
-    parent, bytes, digest, log, log_start, log_end, reason, key, code, inputs, out, queued_s)
+    parent, bytes, digest, log, log_start, log_end, reason, key, code, inputs, out, queued_s,
+    pool_reason)
 VALUES (:run, :name, :ordinal, :stage, :kind, :state, :attempts, :started, :seconds, :load_s, :save_s, :usd, :pool,
-    :parent, :bytes, :digest, :log, :log_start, :log_end, :reason, :key, :code, :inputs, :out, :queued_s)
+    :parent, :bytes, :digest, :log, :log_start, :log_end, :reason, :key, :code, :inputs, :out, :queued_s,
+    :pool_reason)
 ON CONFLICT (run, name) DO UPDATE SET ordinal = excluded.ordinal, stage = excluded.stage, kind = excluded.kind,
     state = excluded.state, attempts = excluded.attempts, started = excluded.started, seconds = excluded.seconds,
     load_s = excluded.load_s, save_s = excluded.save_s, usd = excluded.usd, pool = excluded.pool,
     parent = excluded.parent, bytes = excluded.bytes, digest = excluded.digest, log = excluded.log,
     log_start = excluded.log_start, log_end = excluded.log_end, reason = excluded.reason, key = excluded.key,
-    code = excluded.code, inputs = excluded.inputs, out = excluded.out, queued_s = excluded.queued_s
+    code = excluded.code, inputs = excluded.inputs, out = excluded.out, queued_s = excluded.queued_s,
+    pool_reason = excluded.pool_reason
 
 --- forget_tasks
 -- A run is traced again, or deleted.
@@ -814,12 +818,14 @@ SELECT id FROM runs ORDER BY number DESC LIMIT :limit
 
 --- task_lines
 -- The columns of a run's tasks that are shown.
-SELECT ordinal, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, queued_s, out, started
+SELECT ordinal, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, queued_s,
+    pool_reason, out, started
 FROM tasks WHERE run = :run
 
 --- failed_lines
 -- The same for failed tasks, the earliest first.
-SELECT ordinal, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, queued_s, out, started
+SELECT ordinal, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, queued_s,
+    pool_reason, out, started
 FROM tasks WHERE run = :run AND state = 'failed' ORDER BY ordinal LIMIT :limit
 
 --- task_row
@@ -879,10 +885,10 @@ WHERE run = :run AND name NOT IN (SELECT parent FROM tasks WHERE run = :run AND 
 GROUP BY state ORDER BY min(ordinal)
 
 --- stage_lines
--- A run's tasks by stage and state.
-SELECT stage, kind, state, min(ordinal) AS first, count(*) AS tasks, sum(seconds) AS seconds,
+-- A run's tasks by stage, state and pool.
+SELECT stage, kind, state, pool, min(ordinal) AS first, count(*) AS tasks, sum(seconds) AS seconds,
     max(seconds) AS longest_s, sum(usd) AS usd, CAST(sum(bytes) AS BIGINT) AS bytes, sum(attempts) AS attempts
-FROM tasks WHERE run = :run GROUP BY stage, kind, state
+FROM tasks WHERE run = :run GROUP BY stage, kind, state, pool
 
 --- running_lines
 -- The start time of each running task.

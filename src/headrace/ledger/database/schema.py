@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 8
+SCHEMA = 9
 """The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
 SQLAlchemy."""
 
@@ -13,6 +13,7 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     6: {"tasks": ("queued_s",)},
     7: {"alias_moves": ()},
     8: {"outbox": ()},
+    9: {"tasks": ("pool_reason",)},
 }
 """For each version, the columns that this version added to each table; an empty tuple means that the version added the
 whole table. Archives of earlier versions lack these columns."""

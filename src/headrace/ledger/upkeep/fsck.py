@@ -380,8 +380,8 @@ def _regions(db: Database, run: int) -> set[str]:
     with suppress(*UNREADABLE):  # unreadable events are reported elsewhere
         for _, body in scan.events(db, run):
             event = decode_event(body)
-            if isinstance(event, Taken) and event.region:
-                found.add(event.region)
+            if isinstance(event, Taken):
+                found |= {region for region in (event.region, *dict(event.others).values()) if region}
     return found
 
 

@@ -5,6 +5,7 @@ Encoded as JSON, these structs are the output of commands with `--json`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,7 +76,8 @@ class RunsView(Struct, frozen=True, kw_only=True):
 
 
 class StageView(Struct, frozen=True, kw_only=True):
-    """The tasks of one stage of a run, summed up: how many are in each state, and their time, cost and bytes."""
+    """The tasks of one stage of a run, summed up: how many are in each state, their time, cost and bytes, and the names
+    of the pools that they ran in."""
 
     stage: str
     kind: str
@@ -86,14 +88,16 @@ class StageView(Struct, frozen=True, kw_only=True):
     longest_s: float
     usd: float
     bytes: int
+    pools: tuple[str, ...] = ()
 
 
 class StageLine(Struct, frozen=True, kw_only=True):
-    """The tasks of one stage that are in the same state. `first` is the first task's index in the run."""
+    """The tasks of one stage that are in the same state and pool. `first` is the first task's index in the run."""
 
     stage: str
     kind: str
     state: str
+    pool: str | None
     first: int
     tasks: int
     seconds: float
@@ -198,18 +202,22 @@ def now_of(task: TaskView, started: float, *, gone: bool, now: float | None) -> 
 
 
 def stage_view(lines: Sequence[StageLine], running: Sequence[float]) -> StageView:
-    """Return the summary of a stage from its tasks by state; `running` are the seconds that each running task has run
-    so far."""
+    """Return the summary of a stage from its tasks by state and pool; `running` are the seconds that each running task
+    has run so far."""
+    states: Counter[str] = Counter()
+    for line in lines:
+        states[line.state] += line.tasks
     return StageView(
         stage=lines[0].stage,
         kind=lines[0].kind,
-        states={line.state: line.tasks for line in lines},
+        states=dict(states),
         tasks=sum(line.tasks for line in lines),
         attempts=sum(line.attempts for line in lines),
         seconds=sum(line.seconds for line in lines) + sum(running),
         longest_s=max([*(line.longest_s for line in lines), *running]),
         usd=sum(line.usd for line in lines),
         bytes=sum(line.bytes or 0 for line in lines),
+        pools=tuple(sorted({line.pool for line in lines if line.pool})),
     )
 
 

@@ -45,7 +45,7 @@ class RunTask(TaskView, frozen=True, kw_only=True, eq=False):
     """A task of a run, for Python programs.
 
     Its attributes are those of `headrace show --json`: `name`, `stage`, `kind`, `state`, `reason`, `attempts`,
-    `seconds`, `load_s`, `save_s`, `usd`, `pool`, `queued_s` and `outputs`.
+    `seconds`, `load_s`, `save_s`, `usd`, `pool`, `queued_s`, `pool_reason` and `outputs`.
     """
 
     _project: Project

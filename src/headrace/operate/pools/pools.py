@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.processes.environment_variables import told, withheld
 from headrace.backends.processes.namespace import Namespace, bubblewrap, circumstances, works
-from headrace.errors import ConfigError
+from headrace.errors import BackendError, ConfigError
 from headrace.operate.early_zygote import take
 from headrace.operate.pools.cluster_state import ClusterState
+from headrace.operate.pools.regions import bring_bundle, elsewhere
 from headrace.project.project import Project
 from headrace.project.settings import PoolSection
+from headrace.project.state import open_store
+from headrace.run.driver.sites import Ground
 from headrace.run.ports import Backend, Heard, Spool
 from headrace.run.spilled import spilled
 from headrace.run.wire import Hello
@@ -54,6 +58,7 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
         variables=variables,
         told=told(os.environ, variables),
         withheld=withheld(os.environ, variables),
+        pool=pool.name,
     )
     match pool.backend:
         case "local":
@@ -74,6 +79,51 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
     raise ConfigError(
         f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have", hint='use "local" or "ray"'
     )
+
+
+class Reached(NamedTuple):
+    """The pools of a run: those that can be used, and the errors of the others by the name of the pool."""
+
+    grounds: list[Ground]
+    absent: dict[str, BackendError]
+
+
+def open_grounds(
+    project: Project, pools: Sequence[Pool], run: str, epoch: int, bundle: Bundle, note: Callable[[str], None]
+) -> Reached:
+    """Open what a driver needs to use these pools. `epoch` is the epoch of the run's lease.
+
+    A pool that can't be reached is left out, and a note says so, unless it is the first.
+
+    Raises:
+        ConfigError: a pool's settings can't be used.
+        BackendError: the first pool can't be reached.
+    """
+    reached = Reached([], {})
+    try:
+        for pool in pools:
+            _open_ground(project, pool, run, epoch, bundle, reached)
+    except BaseException:
+        for ground in reversed(reached.grounds):
+            ground.backend.close(now=True)
+        raise
+    for name, error in reached.absent.items():
+        note(f"{error.message}; the run goes on without pool `{name}`")
+    return reached
+
+
+def _open_ground(project: Project, pool: Pool, run: str, epoch: int, bundle: Bundle, reached: Reached) -> None:
+    store = open_store(project, pool.region)
+    try:
+        bring_bundle(project, bundle, store)
+        backend = open_backend(project, pool, run, epoch, bundle, store)
+    except BackendError as error:
+        if not reached.grounds:
+            raise
+        reached.absent[pool.name] = error
+        return
+    far = project.region(pool.region).store.is_remote
+    reached.grounds.append(Ground(backend=backend, store=store, elsewhere=elsewhere(project, pool), far=far))
 
 
 class Abandoned:

@@ -1,4 +1,4 @@
-"""The regions other than the one in which a run takes place."""
+"""The regions of a run: those of its pools, and the others."""
 
 from __future__ import annotations
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.run.driver.audience import Audience
 from headrace.run.driver.courier import Courier
-from headrace.run.driver.crew import Crew
 from headrace.run.driver.reports import Reports
+from headrace.run.driver.sites import Site, Sites
 from headrace.run.driver.steps import Steps
 from headrace.run.events import Failed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
-from headrace.run.ports import Alive, Backend, Clock, Heard, Left
+from headrace.run.ports import Alive, Clock, Heard, Left
 from headrace.run.wire import Report
 from headrace.spec.failure import Failure
 
@@ -28,54 +30,55 @@ class Adoption:
         machine: Machine,
         steps: Steps,
         reports: Reports,
-        crew: Crew,
+        sites: Sites,
         courier: Courier,
-        backend: Backend,
         clock: Clock,
         audience: Audience,
     ) -> None:
         self._machine = machine
         self._steps = steps
         self._reports = reports
-        self._crew = crew
+        self._sites = sites
         self._courier = courier
-        self._backend = backend
         self._clock = clock
         self._audience = audience
         self._alive: dict[int, Alive] = {}
 
-    def adopt(self, *, keep: bool, left: Left | None) -> None:
+    def adopt(self, *, keep: bool, left: Sequence[Left]) -> None:
         """Store the reports that an earlier driver left, then add its living workers to the crew. An attempt is lost
         unless all its workers are alive and still have it to finish.
 
         If `keep` is False, the workers are ended instead. `left` gives the reports and workers that the run left in
-        another pool: those workers are always ended.
+        pools that it no longer uses: those workers are always ended.
         """
-        if left is not None:
-            self._hear(left, keep=False)
-        self._hear(self._backend, keep=keep)
+        for each in left:
+            self._hear(each, None)
+        for site in self._sites.living:
+            self._hear(site.backend, site if keep else None)
         lost = [task for task in self._machine.running() if not self._is_held(task.name, task.attempt, task.workers)]
         for task in lost:
             for worker in task.workers:
-                if self._crew.holds(worker, task.name, task.attempt):
+                if self._sites.crew(worker).holds(worker, task.name, task.attempt):
                     self._courier.end(worker, "lost", "another node of this attempt is gone", now=True)
             failure = Failure("lost", "the driver that had launched it is gone")
             self._steps.absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
         self._note([f"`{task.name}` {_start(task)}" for task in lost])
         for worker in self._alive:
-            if (present := self._crew.present(worker)) is not None and self._is_over(*present):
+            if (present := self._sites.crew(worker).present(worker)) is not None and self._is_over(*present):
                 self._courier.end(worker, "lost", "its attempt no longer counts", now=True)
 
-    def _hear(self, left: Left, *, keep: bool) -> None:
+    def _hear(self, left: Left, site: Site | None) -> None:
+        """Take over what is left in a pool. Its workers go on at `site`; None means that they are ended."""
         for notice in left.adopt():
             if isinstance(notice, Heard):
                 if isinstance(notice.message, Report):
                     self._courier.heard(notice.worker, notice.message.seq)
                     self._reports.inherited(notice.worker, notice.message.body)
-            elif keep:
+            elif site is not None:
                 self._alive[notice.job.worker] = notice
+                self._sites.note(notice.job.worker, site)
                 fresh = any(self._is_fresh(task) for task, _ in notice.attempts)
-                self._crew.adopt(notice.job, notice.attempts, done=notice.done, fresh=fresh)
+                site.crew.adopt(notice.job, notice.attempts, done=notice.done, fresh=fresh)
             else:
                 left.close([notice.job.worker], now=True)
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from headrace.run.driver.crew import Crew
-from headrace.run.ports import Backend
+from headrace.run.driver.sites import Sites
 from headrace.run.wire import Ack, Do, Down, Quit, Whisper
 from headrace.spec.failure import FailureKind
 from headrace.spec.graph import secrets
@@ -26,9 +25,8 @@ class Verdict(Struct, frozen=True):
 class Courier:
     """Sends messages, acknowledges reports, and ends workers. It remembers why each worker was ended."""
 
-    def __init__(self, backend: Backend, crew: Crew, secret: Callable[[str], str | None]) -> None:
-        self._backend = backend
-        self._crew = crew
+    def __init__(self, sites: Sites, secret: Callable[[str], str | None]) -> None:
+        self._sites = sites
         self._secret = secret
         self._whispered: dict[int, set[str]] = {}
         self._outbox: dict[int, list[Down]] = {}
@@ -56,14 +54,14 @@ class Courier:
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
         """End a worker because of the attempt that it runs. The worker gets no other attempt. If `end` is called twice
         for a worker, the first reason stays. If `now` is False, the attempt is first asked to stop."""
-        self._verdicts.setdefault(worker, Verdict(kind, why, self._crew.present(worker)))
+        self._verdicts.setdefault(worker, Verdict(kind, why, self._sites.crew(worker).present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)
-        self._crew.retire(worker)
+        self._sites.crew(worker).retire(worker)
 
     def end_gang(self, workers: Sequence[int], failed: int, task: str, attempt: int) -> None:
         """End the workers that still run an attempt, after the attempt failed on the worker `failed`."""
         for other in workers:
-            if other != failed and self._crew.holds(other, task, attempt):
+            if other != failed and self._sites.crew(other).holds(other, task, attempt):
                 self.end(other, "lost", f"another node of `{task}` failed", now=True)
 
     def ends(self, worker: int) -> bool:
@@ -80,18 +78,16 @@ class Courier:
     def dispatch(self) -> None:
         """Carry out everything that this tick asked for: start the hired workers, send the messages, let the dismissed
         workers quit, and end those that `end` was called for."""
-        jobs, leaving = self._crew.drain()
-        if jobs:
-            self._backend.start(jobs)
+        leaving = self._sites.staff()
         self._acknowledge()
         outbox, self._outbox = self._outbox, {}
         for worker, messages in outbox.items():
-            self._backend.tell(worker, [*self._whispers(worker, messages), *messages])
+            self._sites.tell(worker, [*self._whispers(worker, messages), *messages])
         for worker in leaving:
-            self._backend.tell(worker, [Quit()])
+            self._sites.tell(worker, [Quit()])
         doomed, self._doomed = self._doomed, {}
         for worker, now in doomed.items():
-            self._backend.close([worker], now=now)
+            self._sites.end(worker, now=now)
 
     def _whispers(self, worker: int, messages: Sequence[Down]) -> Iterator[Whisper]:
         """Yield the secrets that `messages` need, except those that were already sent to `worker`."""

@@ -11,7 +11,7 @@ workers as for four.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from headrace.run.driver.worker import Count, Three, Worker, busy, covers, plus, shared, total
 from headrace.run.ports import Grant, Job, Want
@@ -19,31 +19,30 @@ from headrace.spec.fleet import Pool
 from headrace.spec.stage import Resources, Stage
 
 AHEAD_S = 0.010
+AHEAD_PLACED = 32
+"""At most this many attempts that are on their way to a pool may be placed there to be queued behind others."""
 _NOTHING = Resources(cpu=1e-9)
 
 
 class Crew:
     """Assigns attempts to workers within the run's grant; starts and dismisses workers.
-    Implements `Room` of the state machine."""
+    Implements `Room` of the state machine. `numbers` are the numbers of new workers. `pool` and `region` are the names
+    of the pool and of its region."""
 
-    def __init__(self, pool: Pool, first: int = 1, ahead_s: float = AHEAD_S) -> None:
+    def __init__(self, pool: Pool, numbers: Iterator[int], ahead_s: float = AHEAD_S) -> None:
         self._pool = pool
+        self.pool, self.region = pool.name, pool.region
         self._ahead_s = ahead_s
         self.grant = Grant(pool=pool.name, cpu=0, memory_gib=0, gpus=0, expires=0)
         self.workers: dict[int, Worker] = {}
         self.jobs: list[Job] = []
         self.leaving: list[int] = []
         self._counts: dict[tuple[Resources, str | None], Count] = {}
-        self._next = first
+        self._numbers = numbers
         self._mean: dict[str, float] = {}
         self._held: Resources | None = None
 
     # -- the room that a state machine sees ----------------------------------------------------------------------
-
-    @property
-    def pool(self) -> str:
-        """The pool's name."""
-        return self._pool.name
 
     def price(self, need: Resources) -> float:
         """Return the price of an attempt in US dollars per hour: its share of the pool times the pool's price."""
@@ -53,6 +52,19 @@ class Crew:
         """Reserve room for an attempt with this need; None ends the reservation."""
         self._held = need
 
+    def has_room(self, stage: Stage, placed: Sequence[Stage]) -> bool:
+        """Return whether an attempt of this stage could start now, or could soon be queued behind a short one, besides
+        attempts of the stages `placed`. These are on their way to this pool."""
+        count = self._count(stage)
+        amount = count.times(count.need.nodes)
+        for each in placed:
+            amount = plus(amount, self._count(each).times(each.resources.nodes))
+        if self._fits(count, amount):
+            return True
+        if len(placed) >= AHEAD_PLACED or count.need.nodes > 1 or stage.isolation == "fresh":
+            return False
+        return self._behind(count, self._mean.get(stage.function)) is not None
+
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
         """Assign an attempt to workers and return their numbers, or None if there is no room.
 
@@ -61,10 +73,8 @@ class Crew:
         """
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
-        count = self._counts.get(kind := (need, stage.environment))
-        if count is None:
-            count = self._counts[kind] = Count(*kind)
-        if self._fits(count):
+        count = self._count(stage)
+        if self._fits(count, count.times(need.nodes)):
             chosen = self._choose(count, fresh=fresh)
         else:
             ahead = None if need.nodes > 1 or fresh else self._behind(count, mean)
@@ -223,8 +233,7 @@ class Crew:
         if missing:
             self._make_room(count.times(missing))
         for _ in range(missing):
-            worker = Worker(self._next, count, fresh=fresh)
-            self._next += 1
+            worker = Worker(next(self._numbers), count, fresh=fresh)
             self.workers[worker.number] = worker
             count.all += 1
             self.jobs.append(Job(worker=worker.number, resources=need, environment=count.environment))
@@ -255,11 +264,18 @@ class Crew:
         count.idle.pop(worker.number, None)
         self.leaving.append(worker.number)
 
-    def _fits(self, count: Count) -> bool:
-        """Return whether the grant covers one more attempt. The running attempts, and the attempt for which room is
-        reserved, must be covered too."""
+    def _count(self, stage: Stage) -> Count:
+        """Return the count of the workers that a stage needs."""
+        count = self._counts.get(kind := (stage.resources, stage.environment))
+        if count is None:
+            count = self._counts[kind] = Count(*kind)
+        return count
+
+    def _fits(self, count: Count, more: Three) -> bool:
+        """Return whether the grant covers this amount for more attempts, the last of them of `count`. The running
+        attempts, and the attempt for which room is reserved, must be covered too."""
         held = self._held
-        amount = plus(busy(self._counts.values()), count.times(count.need.nodes))
+        amount = plus(busy(self._counts.values()), more)
         if not covers(self.grant, amount):
             return False
         return held is None or held == count.need or covers(self.grant, plus(amount, shared(held, count.need)))

@@ -19,24 +19,21 @@ from headrace.plan.reuse import ChangedCode, ChangedGiven
 from headrace.run.driver.adoption import Adoption
 from headrace.run.driver.audience import Audience, Rows, Stored
 from headrace.run.driver.courier import Courier
-from headrace.run.driver.crew import Crew
 from headrace.run.driver.inbox import KINDS, Inbox, Kind
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.orders import Orders
 from headrace.run.driver.prober import Prober
-from headrace.run.driver.regions import Elsewhere, Places
 from headrace.run.driver.reports import Reports
+from headrace.run.driver.sites import Ground, Site, Sites
 from headrace.run.driver.steps import Steps
 from headrace.run.driver.supervision import Supervision
 from headrace.run.driver.tracer import Files, Tracer, refusal
-from headrace.run.events import Closed, Event, Woke
+from headrace.run.events import Closed, Event, Launched, Woke
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import (
     TRACER,
-    Backend,
     Beat,
-    Blobs,
     Clock,
     Delayed,
     Died,
@@ -68,9 +65,9 @@ class Driver:
     """Drives one run to its end. If `machine` has already processed events, the run is resumed.
 
     - `beat_s`: how often, in seconds, the driver reads the inbox and requests its grant again.
-    - `store`: the store of the region that the backend's pool is in.
-    - `elsewhere`: the other regions, from which transfers copy the blobs that the run's own region lacks.
-    - `far`: True if the store takes a while to answer, so that the driver asks it about many blobs at once.
+    - `grounds`: the pools that the run uses. The pipeline is traced in the first of them.
+    - `absent`: the pools of the run that can't be reached, with the reasons. The run goes on without them.
+    - `pins`: the pools that the settings name for stages.
     - `files`: makes an artifact of a file or folder of the project.
     - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
@@ -86,8 +83,7 @@ class Driver:
         *,
         machine: Machine,
         ledger: Ledger,
-        store: Blobs,
-        backend: Backend,
+        grounds: Sequence[Ground],
         clock: Clock,
         next_seq: int = 0,
         beat_s: float = BEAT_S,
@@ -97,8 +93,8 @@ class Driver:
         closed: Callable[[RunRow], None] = _ignore,
         changed_code: ChangedCode = lambda *_: (),
         changed_given: ChangedGiven = lambda *_: (),
-        elsewhere: Sequence[Elsewhere] = (),
-        far: bool = False,
+        absent: Mapping[str, str] | None = None,
+        pins: Mapping[str, str] | None = None,
         note: Callable[[str], None] = _ignore,
         secret: Callable[[str], str | None] = lambda _: None,
         timeout_s: float | None = None,
@@ -108,20 +104,18 @@ class Driver:
     ) -> None:
         self._machine = machine
         self._ledger = ledger
-        self._backend = backend
         self._clock = clock
         self._beat_s = beat_s
-        self._crew = Crew(backend.pool, machine.last_worker + 1, backend.ahead_s)
+        self._sites = sites = Sites(grounds, machine.last_worker)
         self._journal = Journal(ledger, next_seq)
-        self._courier = Courier(backend, self._crew, secret)
-        places = Places(backend.pool, store, elsewhere, far=far)
-        self._orders = Orders(machine, places)
+        self._courier = Courier(sites, secret)
+        self._orders = Orders(machine, sites)
         self._audience = Audience(opened, rows, closed, note, self._stored_before())
         self._steps = Steps(
             machine=machine,
             journal=self._journal,
             courier=self._courier,
-            prober=Prober(machine, ledger, places, changed_code, changed_given),
+            prober=Prober(machine, ledger, sites, changed_code, changed_given, pins),
             clock=clock,
         )
         self._tracer = Tracer(
@@ -129,7 +123,8 @@ class Driver:
             steps=self._steps,
             journal=self._journal,
             courier=self._courier,
-            backend=backend,
+            sites=sites,
+            pins=pins or {},
             ledger=ledger,
             clock=clock,
             files=files,
@@ -137,15 +132,14 @@ class Driver:
         self._reports = Reports(
             machine=machine,
             steps=self._steps,
-            crew=self._crew,
+            sites=sites,
             courier=self._courier,
-            places=places,
             tracer=self._tracer,
             clock=clock,
             audience=self._audience,
         )
         self._supervision = Supervision(
-            machine=machine, steps=self._steps, crew=self._crew, courier=self._courier, clock=clock, run=run
+            machine=machine, steps=self._steps, sites=sites, courier=self._courier, clock=clock, run=run
         )
         self._inbox = Inbox(
             machine=machine,
@@ -158,6 +152,7 @@ class Driver:
             timeout_s=timeout_s,
             kinds=signals,
         )
+        self._absent = absent or {}
         self._opens_at = clock.monotonic() + opens_s
         self._looked = -beat_s
         self._is_new = True  # nothing was stored yet under this lease
@@ -170,21 +165,20 @@ class Driver:
         """Whether the run is in the ledger."""
         return self._journal.is_open
 
-    def adopt(self, *, keep: bool = True, left: Left | None = None) -> None:
+    def adopt(self, *, keep: bool = True, left: Sequence[Left] = ()) -> None:
         """Take over the unstored reports and the living workers that an earlier driver left. Call this before all other
         methods.
 
         An attempt is lost unless all its workers are alive. If `keep` is False, because the code of the run is about to
         change, the living workers are ended, and their reports are stored even if the new code is refused. The workers
-        of `left`, the pool that the run was in before, are ended in any case.
+        of `left`, the pools that the run no longer uses, are ended in any case.
         """
         Adoption(
             machine=self._machine,
             steps=self._steps,
             reports=self._reports,
-            crew=self._crew,
+            sites=self._sites,
             courier=self._courier,
-            backend=self._backend,
             clock=self._clock,
             audience=self._audience,
         ).adopt(keep=keep, left=left)
@@ -200,6 +194,8 @@ class Driver:
         """
         for event in first:
             self._steps.absorb(event)
+        for pool, why in self._absent.items():
+            self._steps.leave(pool, why)
         self._inbox.discard(stale)
         self._steps.obey([*self._machine.probes()])
 
@@ -223,26 +219,29 @@ class Driver:
             while not self._is_over():
                 self.tick(self._patience())
         except LeaseLost:
-            self._backend.close([*self._crew.workers, TRACER], now=True)
-            self._backend.abandon()  # everything else of the run belongs to another driver now
+            for site in self._sites.living:
+                site.backend.close([*site.crew.workers, TRACER], now=True)
+            self._sites.abandon()  # everything else of the run belongs to another driver now
             raise
         except BaseException:
             if self._journal.is_open:
                 if self._journal.is_tentative:
-                    self._backend.close([TRACER], now=True)
-                self._backend.abandon()  # running attempts may end by themselves; the next driver adopts them
+                    self._sites.end(TRACER, now=True)
+                self._sites.abandon()  # running attempts may end by themselves; the next driver adopts them
             else:
-                self._backend.close(now=True)
+                self._sites.close(now=True)
             raise
         try:
-            self._backend.close()
+            self._sites.close()
         except HeadraceError as error:  # the run's end is stored, and this does not change it
             self._audience.note(f"the run has ended, but its workers could not be closed: {error.message}")
         return self._machine.closed or Waits(self._machine.waits_for)
 
     def tick(self, timeout_s: float) -> None:
         """Run one tick: receive, step the state machine, propose launches, store once, send."""
-        self._hear(self._backend.events(timeout_s))
+        notices = self._sites.events(timeout_s)
+        self._leave_gone()
+        self._hear(notices)
         self._look()
         self._launch()
         stored = self._commit()
@@ -259,6 +258,19 @@ class Driver:
         once. A signal handler may call this method.
         """
         self._inbox.interrupt()
+
+    def _leave_gone(self) -> None:
+        """Go on without the pools that don't answer any more.
+
+        Raises:
+            BackendError: the pool in which the pipeline is being traced is gone.
+        """
+        gone, self._sites.gone = self._sites.gone, []
+        for site, error in gone:
+            if site is self._sites.first and not self._machine.trace_ended:
+                raise error
+            self._audience.note(f"{error.message}; the run goes on without pool `{site.pool.name}`")
+            self._steps.leave(site.pool.name, error.message)
 
     def _hear(self, notices: Sequence[Notice]) -> None:
         """Pass each notice on to the part of the driver that handles it."""
@@ -298,19 +310,36 @@ class Driver:
             self._supervision.look()
             self._inbox.read()
             self._inbox.expire()
-            self._ask_grant()
+            for site in self._sites.living:
+                self._ask_grant(site)
 
     def _launch(self) -> None:
-        """Launch the tasks for which there is room."""
+        """Launch the tasks for which there is room. A pool after the first is asked for only if the pools before it
+        have no room."""
         machine = self._machine
-        if not machine.may_launch or not machine.ready:
-            return
-        if self._crew.grant.cpu <= 0:
-            self._ask_grant()
-        for launch in machine.launches(self._crew, self._clock.now()):
-            self._steps.absorb(launch)
-            for worker, order in self._orders.of(launch):
-                self._courier.post(worker, order)
+        for site in self._sites.living:
+            if not machine.may_launch or not machine.ready:
+                return
+            is_new = site.crew.grant.cpu <= 0
+            if is_new:
+                self._ask_grant(site)
+            if is_new or site is self._sites.living[0]:
+                while self._start():
+                    pass
+
+    def _start(self) -> bool:
+        """Launch or place the tasks for which there is room. Return whether some were only placed, and may be launched
+        now, because their inputs turned out to be there."""
+        machine, placed = self._machine, set()
+        for event in machine.launches(self._sites.crews, self._clock.now()):
+            self._steps.absorb(event)
+            if isinstance(event, Launched):
+                placed.discard(event.task)
+                for worker, order in self._orders.of(event):
+                    self._courier.post(worker, order)
+            else:
+                placed.add(event.task)
+        return any(machine.tasks[name].phase == "ready" for name in placed)
 
     def _commit(self) -> Stored | None:
         """Store what this tick gathered. Return what was stored, or None if nothing was.
@@ -369,9 +398,11 @@ class Driver:
         self._machine.curves.changed.clear()
         return tasks
 
-    def _ask_grant(self) -> None:
-        self._crew.grant = self._ledger.grant(self._crew.want(self._machine.wanted))
-        self._crew.shrink()
+    def _ask_grant(self, site: Site) -> None:
+        crew, wanted = site.crew, self._machine.wanted(site.pool.name)
+        if site is self._sites.living[0] or wanted or crew.grant.cpu > 0:
+            crew.grant = self._ledger.grant(crew.want(wanted))
+            crew.shrink()
 
     def _patience(self) -> float:
         """Return how many seconds the driver may wait for events."""

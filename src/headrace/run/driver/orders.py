@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.errors import ConfigError
-from headrace.run.driver.regions import Places
+from headrace.run.driver.sites import Sites
 from headrace.run.events import Lacked, Launched
 from headrace.run.machine.machine import Machine
 from headrace.run.wire import Do, Move
@@ -12,12 +12,12 @@ from headrace.spec.graph import Arg, constants
 
 
 class Orders:
-    """Makes the messages that begin attempts. `machine` knows each attempt's task and inputs, and `places` knows the
+    """Makes the messages that begin attempts. `machine` knows each attempt's task and inputs, and `sites` know the
     addresses of the stores from which blobs are copied."""
 
-    def __init__(self, machine: Machine, places: Places) -> None:
+    def __init__(self, machine: Machine, sites: Sites) -> None:
         self._machine = machine
-        self._places = places
+        self._sites = sites
 
     def of(self, launch: Launched) -> list[tuple[int, Do | Move]]:
         """Return the workers of an attempt, each with the message that begins the attempt there.
@@ -54,7 +54,7 @@ class Orders:
 
     def _move(self, launch: Launched, lacked: Lacked) -> Move:
         """Return the message that tells a worker to copy a blob from another region."""
-        source = self._places.address(lacked.source)
+        source = self._sites.named(launch.pool).places.address(lacked.source)
         if source is None:
             raise ConfigError(
                 f"`{launch.task}` needs a blob from region `{lacked.source}`, which is no longer in the settings",

@@ -3,19 +3,24 @@ run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec import structs
+
 from headrace.plan.keys import key_of
+from headrace.plan.pools import Fit, fit
 from headrace.plan.reuse import NEW, Before, ChangedCode, ChangedGiven, barred, why_run, within_run
 from headrace.run.driver.regions import Places
-from headrace.run.events import Deferred, Lacked, Reused
+from headrace.run.driver.sites import Sites
+from headrace.run.events import Deferred, Lacked, Placed, Reused
 from headrace.run.machine.commands import Missed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import Found, Ledger
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import constants
+from headrace.spec.stage import Stage
 
 
 class _Key(NamedTuple):
@@ -28,19 +33,25 @@ class _Key(NamedTuple):
 
 
 class Prober:
-    """Answers the state machine's probes from the run itself, the ledger and the stores."""
+    """Answers the state machine's probes from the run itself, the ledger and the stores.
+
+    `pins` are the pools that the settings name for stages.
+    """
 
     def __init__(
         self,
         machine: Machine,
         ledger: Ledger,
-        places: Places,
+        sites: Sites,
         changed_code: ChangedCode,
         changed_given: ChangedGiven = lambda *_: (),
+        pins: Mapping[str, str] | None = None,
     ) -> None:
         self._machine = machine
         self._ledger = ledger
-        self._places = places
+        self._sites = sites
+        self._pins = pins or {}
+        self._fits: dict[str, Fit] = {}
         self._changed_code = changed_code
         self._changed_given = changed_given
         self._barred: dict[tuple[str, bool], str | None] = {}
@@ -48,9 +59,10 @@ class Prober:
         self._logged: set[str] = set()
 
     def forget(self) -> None:
-        """Forget the cached reasons why outputs of stages may not be reused. Call this when other code is traced: it
-        may declare the stages in another way."""
+        """Forget why outputs of stages may not be reused, and which pools may run which stages. Call this when other
+        code is traced, which may declare the stages in another way, and when a pool is gone."""
         self._barred.clear()
+        self._fits.clear()
 
     def foresee(self, names: Sequence[str]) -> None:
         """Look up, in one query, what the tasks in `names` may reuse: these tasks are probed next. One query is faster
@@ -66,24 +78,42 @@ class Prober:
         """Return whether `foresee` has already looked up what a task may reuse at its next probe."""
         return name in self._foreseen
 
-    def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
+    def probe(self, name: str) -> list[Reused | Placed | Missed | Lacked | Deferred]:
         """Decide about a task: reuse its output, run it, or wait for transfers. Return the events with this decision,
-        in the order in which the state machine must process them."""
+        in the order in which the state machine must process them.
+
+        If the run uses several pools, say which of them may run the task; where its inputs are is asked once it is
+        placed. If no pool that is left may run the task, it is placed nowhere.
+        """
         decision = self._find(name)
         if isinstance(decision, Reused):
             return [decision]
-        if not self._places.several:
-            return [decision]
+        if not self._sites.several:
+            return [*self._transfers(decision, self._places)]
+        found = self._fit(self._machine.tasks[name].stage)
+        if not found.where:
+            return [Placed(name, "", "", f"no pool that is left may run it: {found.barred}")]
+        located = not self._places.several
+        return [structs.replace(decision, where=found.where, barred=found.barred, located=located)]
+
+    def locate(self, name: str) -> list[Missed | Lacked | Deferred]:
+        """Look for the inputs of a task that was placed in a pool. Return the events that make it wait for transfers,
+        or `Missed` if all its inputs are there."""
         task = self._machine.tasks[name]
-        needed = [ref for _, arg in self._machine.inputs(name) for ref in constants(arg)]
-        lacks = self._places.lacks(
-            needed if task.checkpoint is None else [*needed, task.checkpoint], self._machine.tasks
-        )
+        missed = Missed(name, task.key or "", task.inputs or b"", task.reason, task.where, task.barred)
+        return [*self._transfers(missed, self._sites.named(task.placed).places)]
+
+    def _transfers(self, missed: Missed, places: Places) -> Sequence[Missed | Lacked | Deferred]:
+        if not places.several:
+            return (missed,)
+        task = self._machine.tasks[missed.task]
+        needed = [ref for _, arg in self._machine.inputs(missed.task) for ref in constants(arg)]
+        lacks = places.lacks(needed if task.checkpoint is None else [*needed, task.checkpoint], self._machine.tasks)
         if not lacks:
-            return [decision]
+            return (missed,)
         wanted = [lack for lack in lacks if self._machine.transfers.is_wanted(lack)]
         transfers = tuple([lack.task for lack in lacks])
-        return [*wanted, Deferred(name, decision.key, decision.inputs, decision.why, transfers)]
+        return (*wanted, Deferred(missed.task, missed.key, missed.inputs, missed.why, transfers))
 
     def has_logged(self, reused: Reused) -> bool:
         """Return whether a reused output comes from another run, and the task that made it there logged something."""
@@ -94,6 +124,18 @@ class Prober:
         of all transfers to wait for."""
         lacks = self._places.lacks((ref,), self._machine.tasks)
         return [lack for lack in lacks if self._machine.transfers.is_wanted(lack)], tuple([lack.task for lack in lacks])
+
+    @property
+    def _places(self) -> Places:
+        """The places of the pool that the pipeline is traced in."""
+        return self._sites.first.places
+
+    def _fit(self, stage: Stage) -> Fit:
+        found = self._fits.get(stage.function)
+        if found is None:
+            pools = [site.pool for site in self._sites.living]
+            found = self._fits[stage.function] = fit(stage, pools, self._pins)
+        return found
 
     def _find(self, name: str) -> Reused | Missed:
         machine = self._machine

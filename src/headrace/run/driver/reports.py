@@ -7,8 +7,7 @@ from msgspec.structs import replace
 from headrace.errors import BackendError
 from headrace.run.driver.audience import Audience
 from headrace.run.driver.courier import Courier
-from headrace.run.driver.crew import Crew
-from headrace.run.driver.regions import Places
+from headrace.run.driver.sites import Sites
 from headrace.run.driver.steps import Steps
 from headrace.run.driver.tracer import Tracer
 from headrace.run.events import (
@@ -40,18 +39,16 @@ class Reports:
         *,
         machine: Machine,
         steps: Steps,
-        crew: Crew,
+        sites: Sites,
         courier: Courier,
-        places: Places,
         tracer: Tracer,
         clock: Clock,
         audience: Audience,
     ) -> None:
         self._machine = machine
         self._steps = steps
-        self._crew = crew
+        self._sites = sites
         self._courier = courier
-        self._places = places
         self._tracer = tracer
         self._clock = clock
         self._audience = audience
@@ -67,17 +64,17 @@ class Reports:
         match event:
             case Succeeded(task=task, attempt=attempt):
                 took_s = event.seconds + event.load_s + event.save_s
-                self._crew.finished(worker, task, attempt, self._stage(task), took_s)
+                self._sites.crew(worker).finished(worker, task, attempt, self._stage(task), took_s)
                 if self._counts(worker, event):
-                    self._succeeded(event, body)
+                    self._succeeded(worker, event, body)
             case Moved(task=task, attempt=attempt):
-                self._crew.finished(worker, task, attempt, self._stage(task), event.seconds)
+                self._sites.crew(worker).finished(worker, task, attempt, self._stage(task), event.seconds)
                 if self._counts(worker, event):
                     self._steps.absorb(event, body)
             case Failed(task=task, attempt=attempt, failure=failure):
-                self._crew.finished(worker, task, attempt, "", None)
+                self._sites.crew(worker).finished(worker, task, attempt, "", None)
                 if failure.kind == "cancelled":
-                    self._crew.retire(worker)  # it exits now, whoever cancelled it
+                    self._sites.crew(worker).retire(worker)  # it exits now, whoever cancelled it
                 if self._counts(worker, event):
                     self._courier.end_gang(self._machine.tasks[task].workers, worker, task, attempt)
                     self._steps.fail(event)
@@ -99,7 +96,7 @@ class Reports:
         elif isinstance(event, Logged):
             self._logged(event, body)
         elif isinstance(event, Succeeded) and self._counts(worker, event):
-            self._succeeded(event, body)
+            self._succeeded(worker, event, body)
         elif isinstance(event, Moved | Checkpointed) and self._counts(worker, event):
             self._steps.absorb(event, body)
 
@@ -116,7 +113,7 @@ class Reports:
         task."""
         if worker == TRACER and why:
             self._audience.note(why)
-        for task, attempt in self._crew.queued(worker):
+        for task, attempt in self._sites.crew(worker).queued(worker):
             if self._machine.expects(task, attempt):
                 self._steps.absorb(Awaits(task, attempt, why))
 
@@ -129,12 +126,12 @@ class Reports:
         if self._machine.expects(event.task, event.attempt) and not self._machine.curves.knows(event):
             self._steps.absorb(event, body)
 
-    def _succeeded(self, event: Succeeded, body: bytes) -> None:
-        """Handle a success. The success counts if the store has all blobs that it names. If one of these blobs was
-        deleted in the meantime, the attempt counts as lost."""
+    def _succeeded(self, worker: int, event: Succeeded, body: bytes) -> None:
+        """Handle a success on a worker. The success counts if the store has all blobs that it names. If one of these
+        blobs was deleted in the meantime, the attempt counts as lost."""
         now = self._clock.now()
         took_s = max(event.seconds + event.load_s + event.save_s, now - self._machine.tasks[event.task].started)
-        if (lost := self._places.lost(kept_by(event), took_s)) is None:
+        if (lost := self._sites.of(worker).places.lost(kept_by(event), took_s)) is None:
             self._steps.absorb(event, body)
             return
         blob = f"blob `{lost.digest[:12]}`, which the task had stored,"

@@ -16,8 +16,10 @@ from headrace.run.events import (
     Deferred,
     Event,
     Failed,
+    Gone,
     Lacked,
     Logged,
+    Placed,
     Renewed,
     Reused,
     Submitted,
@@ -72,6 +74,13 @@ class Steps:
             case _:
                 pass
         self.obey(self._machine.step(event))
+        if isinstance(event, Placed) and self._machine.tasks[event.task].phase == "probing":
+            self.obey([command for each in self._prober.locate(event.task) for command in self._take(each)])
+
+    def leave(self, pool: str, why: str) -> None:
+        """Stop using a pool that is gone."""
+        self._prober.forget()
+        self.absorb(Gone(pool, why, self._clock.now()))
 
     def fail(self, event: Failed) -> None:
         """Step the state machine with a failure. The time of the failure is set by this driver's clock, since retries
@@ -119,7 +128,7 @@ class Steps:
         """Find out whether a task's output exists, and step the state machine with the answer. A miss is not stored."""
         return [command for event in self._prober.probe(name) for command in self._take(event)]
 
-    def _take(self, event: Reused | Missed | Lacked | Deferred) -> list[Command]:
+    def _take(self, event: Reused | Placed | Missed | Lacked | Deferred) -> list[Command]:
         """Step the state machine with the answer to a probe, and add the answer to the journal unless it is a miss."""
         if not isinstance(event, Missed):
             self._journal.note(event)

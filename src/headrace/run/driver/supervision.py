@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from headrace.run.driver.courier import Courier
-from headrace.run.driver.crew import Crew
+from headrace.run.driver.sites import Sites
 from headrace.run.driver.steps import Steps
 from headrace.run.events import Failed, Recalled
 from headrace.run.machine.machine import Machine
@@ -26,10 +26,12 @@ class Supervision:
     the run.
     """
 
-    def __init__(self, *, machine: Machine, steps: Steps, crew: Crew, courier: Courier, clock: Clock, run: str) -> None:
+    def __init__(
+        self, *, machine: Machine, steps: Steps, sites: Sites, courier: Courier, clock: Clock, run: str
+    ) -> None:
         self._machine = machine
         self._steps = steps
-        self._crew = crew
+        self._sites = sites
         self._courier = courier
         self._clock = clock
         self._run = run
@@ -38,7 +40,7 @@ class Supervision:
     def died(self, notice: Died) -> None:
         """Handle the death of a worker: its running attempt fails, and the attempts that waited behind that one are
         lost."""
-        queue = self._crew.lost(notice.worker)
+        queue = self._sites.crew(notice.worker).lost(notice.worker)
         self._since.pop(notice.worker, None)
         verdict = self._courier.bury(notice.worker)
         for place, (task, attempt) in enumerate(queue):
@@ -60,11 +62,12 @@ class Supervision:
     def beat(self, beat: Beat) -> None:
         """Check how long a worker has run its attempt. End the attempt if it is past its timeout. If other attempts
         have waited behind it for too long, queue them again."""
-        present = self._crew.present(beat.worker)
-        if present is None or self._courier.ends(beat.worker) or beat.at != self._crew.workers[beat.worker].done:
+        crew = self._sites.crew(beat.worker)
+        present = crew.present(beat.worker)
+        if present is None or self._courier.ends(beat.worker) or beat.at != crew.workers[beat.worker].done:
             return
         limit = self._limit_s(present[0])
-        if limit is None and not self._crew.waiting(beat.worker):
+        if limit is None and not crew.waiting(beat.worker):
             return
         now = self._clock.monotonic()
         at, since = self._since.get(beat.worker, (-1, now))
@@ -78,10 +81,11 @@ class Supervision:
         that sends its beats may have been stopped along with it."""
         now = self._clock.monotonic()
         for worker, (at, since) in list(self._since.items()):
-            present = self._crew.present(worker)
+            crew = self._sites.crew(worker)
+            present = crew.present(worker)
             if present is None or self._courier.ends(worker):
                 continue
-            if at == self._crew.workers[worker].done:
+            if at == crew.workers[worker].done:
                 self._time_out(worker, self._limit_s(present[0]), now - since)
 
     def _limit_s(self, name: str) -> float | None:
@@ -98,7 +102,7 @@ class Supervision:
     def _recall(self, worker: int) -> None:
         """Queue again the attempts that wait behind a worker's present attempt. The present attempt takes longer than
         expected, so other workers are to run these attempts."""
-        for task, attempt in self._crew.recall(worker):
+        for task, attempt in self._sites.crew(worker).recall(worker):
             if self._machine.expects(task, attempt):
                 self._courier.post(worker, Drop(task, attempt))
                 self._steps.absorb(Recalled(task, attempt))

@@ -6,23 +6,24 @@ because its questions get the same answers as before: the answers are stored in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
 from headrace import errors
 from headrace.errors import BackendError, HeadraceError, PlacementError, TraceError, UsageError
 from headrace.plan.needs import check_policy
+from headrace.plan.pools import check_fit
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
+from headrace.run.driver.sites import Sites
 from headrace.run.driver.steps import Steps
 from headrace.run.events import Event, Noted, Pointed, Traced, TraceEnded, TraceFailed
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import TRACER, Backend, Clock, Died, Job, Ledger
+from headrace.run.ports import TRACER, Clock, Died, Job, Ledger
 from headrace.run.wire import Answer, Question, Refused, Trace
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.failure import Failure
-from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind
 from headrace.spec.stage import Resources
 
@@ -47,7 +48,8 @@ class Tracer:
         steps: Steps,
         journal: Journal,
         courier: Courier,
-        backend: Backend,
+        sites: Sites,
+        pins: Mapping[str, str],
         ledger: Ledger,
         clock: Clock,
         files: Files | None,
@@ -56,7 +58,8 @@ class Tracer:
         self._steps = steps
         self._journal = journal
         self._courier = courier
-        self._backend = backend
+        self._sites = sites
+        self._pins = pins
         self._ledger = ledger
         self._clock = clock
         self._files = files
@@ -70,8 +73,8 @@ class Tracer:
         assert opened is not None
         self._seen = 0
         self.late |= not self._journal.is_tentative and not self._machine.nodes
-        self._backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
-        self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
+        self._sites.first.backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+        self._sites.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:
         """Handle an event of the tracer. If a task fits in no pool and the trace was already stored, the run fails. (If
@@ -157,7 +160,7 @@ class Tracer:
                 fresh = self._machine.unseen(stages, nodes, self._seen)
                 self._seen += len(nodes)
                 if fresh is not None:
-                    check_places(self._backend.pool, fresh)
+                    check_fit(fresh.stages, [site.pool for site in self._sites.living], self._pins)
                     fresh = replace(fresh, codes=codes)
                     self._steps.absorb(fresh, body if known == self._seen - len(nodes) else None)
             case TraceEnded():
@@ -194,18 +197,6 @@ class Tracer:
             hint = "the pipeline's body must ask for the same values each time it is traced"
             return Answer(number, error=problem, hint=hint)
         return Answer(number, ref=answer.value, version=answer.version)
-
-
-def check_places(pool: Pool, traced: Traced) -> None:
-    """Raise PlacementError if one of the traced stages needs more than the pool can ever give. This is checked before
-    anything runs."""
-    for stage in traced.stages:
-        why = pool.holds(stage.resources)
-        if why is not None:
-            raise PlacementError(
-                f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
-                hint="lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml",
-            )
 
 
 def refusal(refused: Refused) -> HeadraceError:

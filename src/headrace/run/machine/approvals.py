@@ -25,7 +25,7 @@ class Approvals:
             return
         task.identify(event.key, event.inputs)
         task.missed = None  # unlike a `Missed`, this event is stored
-        task.region = self._phases.region
+        task.region = None if self._phases.is_spread else self._phases.region
         task.due = 0.0 if task.stage.within_s is None else event.at + task.stage.within_s
         task.why = task.why or event.why
         task.reason = f"waits for {asked_of(task)}"

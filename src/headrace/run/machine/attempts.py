@@ -32,7 +32,10 @@ class Attempts:
         if task.ended or task.phase == "running":
             return
         phases.move(task, "running")
-        task.launch(event, phases.region)
+        phases.unplace(task)
+        if not phases.is_spread:
+            task.pool_reason = None
+        task.launch(event, phases.region_of(event.pool))
 
     def heard(self, event: Awaits | Checkpointed | Logged | Recalled) -> None:
         """Handle an event that does not end its attempt."""

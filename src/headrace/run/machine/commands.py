@@ -57,12 +57,20 @@ Command = Probe | Ask | Answer | Stop | Finish
 
 class Missed(Struct, frozen=True, gc=False):
     """No output exists under this key, so the task has to run. `Missed` is not stored, because the later `Launched`
-    implies it."""
+    implies it.
+
+    `where` are the names of the pools that the task may start in, the best one first; None means any pool of the run.
+    `barred` says why it may not start in the others. If `located` is False, nobody knows yet whether the task's inputs
+    are in the region of such a pool.
+    """
 
     task: str
     key: str
     inputs: bytes
     why: str
+    where: tuple[str, ...] | None = None
+    barred: str = ""
+    located: bool = True
 
 
 class Awaited(Struct, frozen=True, gc=False):

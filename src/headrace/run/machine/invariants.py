@@ -96,11 +96,18 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
 def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
     """Yield what is wrong with a task's region and transfers.
 
-    A task that is ready or runs must have its inputs in the run's region. A task that waits for transfers must wait
-    only for transfers that have not ended.
+    A task that runs, or is ready in a certain pool, must have its inputs in the pool's region. A task that waits for
+    transfers must wait only for transfers that have not ended.
     """
-    if task.move is None and task.phase in ("ready", "running") and task.region != machine.phases.region:
+    phases = machine.phases
+    pool = task.placed if task.phase == "ready" else task.pool
+    is_bound = task.phase == "running" or (task.phase == "ready" and (bool(task.placed) or not phases.is_spread))
+    if task.move is None and is_bound and task.region != phases.region_of(pool):
         yield f"is {task.phase}, and its inputs were last seen in `{task.region}`"
+    if (task.name in phases.placed.get(task.placed, ())) != bool(task.placed):
+        yield f"is placed in `{task.placed}`, and its pool says otherwise"
+    if task.placed and task.phase not in ("probing", "fetching", "ready"):
+        yield f"is {task.phase}, and still placed in `{task.placed}`"
     if (task.phase == "fetching") != bool(task.fetches):
         yield f"is {task.phase}, and waits for {len(task.fetches or ())} transfers"
     for name in task.fetches or ():

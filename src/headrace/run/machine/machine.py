@@ -13,7 +13,7 @@ Invariants (`headrace.run.machine.invariants` checks them):
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from headrace.plan.resolve import LABELS, Unmappable
 from headrace.plan.reuse import Before, Declared
@@ -30,12 +30,14 @@ from headrace.run.events import (
     Event,
     Expired,
     Failed,
+    Gone,
     Lacked,
     Launched,
     Logged,
     Moved,
     Noted,
     Opened,
+    Placed,
     Pointed,
     Recalled,
     Rejected,
@@ -79,17 +81,18 @@ class Machine:
     """The state of one run. `step` processes an event; `launches` proposes attempts; `changed` are tasks whose rows are
     to be written again.
 
-    `phases` holds the tasks, and `graph` their dependencies. `outputs` are what tasks made, `transfers` copy blobs to
-    where they are needed, `approvals` makes tasks wait for people, and `curves` are what tasks logged. `dialogue` has
-    the answers to the pipeline's body, and `duration` has the time that drivers have worked on the run. If the run got
-    new code, `past` are the keys that tasks had when they last succeeded with older code.
+    `phases` holds the tasks, and `graph` their dependencies. `pools` are the names of the pools that the last driver
+    used, the one of its tracer first. `outputs` are what tasks made, `transfers` copy blobs to where they are needed,
+    `approvals` makes tasks wait for people, and `curves` are what tasks logged. `dialogue` has the answers to the
+    pipeline's body, and `duration` has the time that drivers have worked on the run. If the run got new code, `past`
+    are the keys that tasks had when they last succeeded with older code.
     """
 
     def __init__(self) -> None:
         self.opened: Opened | None = None
         self.closed: Closed | None = None
         self.bundle: Bundle | None = None
-        self.pool = ""
+        self.pools: tuple[str, ...] = ()
         self.duration = Duration()
         self.dialogue = Dialogue()
         self.curves = Curves()
@@ -160,13 +163,12 @@ class Machine:
         more = f" and {len(others)} more wait" if others else " waits"
         return f"`{first.name}`{more} for {asked_of(first)}"
 
-    @property
-    def wanted(self) -> list[tuple[Resources, int]]:
-        """The needs of the ready tasks, each with the number of tasks that have it.
+    def wanted(self, pool: str) -> list[tuple[Resources, int]]:
+        """Return the needs of the ready tasks that may start in a pool, each with the number of tasks that have it.
 
         The oldest task's need comes first.
         """
-        return self.phases.ready.wanted()
+        return self.phases.ready.wanted(pool)
 
     @property
     def last_worker(self) -> int:
@@ -191,13 +193,19 @@ class Machine:
         task = self.tasks[name]
         return resolve(task, self.tasks) if task.args is None else task.args
 
-    def launches(self, room: Room, at: float) -> list[Launched]:
-        """Return a proposed attempt for each ready task that there is room for. Pass each of them to `step` before you
-        call `launches` again.
+    def launches(self, rooms: Sequence[Room], at: float) -> list[Placed | Launched]:
+        """Return a proposed attempt for each ready task that one of the run's pools has room for. Pass each of them to
+        `step` before you call `launches` again. `rooms` are the pools in the order of the run.
+
+        If the run uses several pools, an attempt is placed before it is launched. If nobody knows whether its inputs
+        are in the pool's region, it is only placed.
 
         The list is empty while nothing may start: before the first good trace, and once the run is cancelled or closed.
         """
-        return self.phases.ready.propose(room, at) if self.may_launch else []
+        phases = self.phases
+        if not self.may_launch:
+            return []
+        return phases.ready.propose(rooms, at, phases.placed if phases.is_spread else None)
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -212,6 +220,10 @@ class Machine:
                 self._attempts.launched(event)
             case Missed():
                 self.phases.miss(event)
+            case Placed():
+                self.phases.place(event)
+            case Gone(pool=pool):
+                self.transfers.leave(pool)
             case Deferred():
                 self.transfers.deferred(event)
             case Lacked():
@@ -283,10 +295,13 @@ class Machine:
         The attempts of the earlier driver were already adopted: each of them either counts or is lost.
         """
         self.dialogue.forget_question()
-        if event.region != self.phases.region:
-            self.transfers.relocate(event.region)
-        self.pool = event.pool
-        self.phases.wake(math.inf)  # the end of their pause was computed with another driver's clock
+        phases, before = self.phases, (self.phases.region, self.phases.is_spread)
+        phases.pools = {event.pool: event.region, **dict(event.others)}
+        phases.region, phases.is_spread = event.region, len(phases.pools) > 1
+        if phases.is_spread or before != (event.region, False):
+            self.transfers.relocate()
+        self.pools = tuple(filter(None, phases.pools))
+        phases.wake(math.inf)  # the end of their pause was computed with another driver's clock
         if event.again:
             self.closed = self.phases.cancelled = self.graph.failure = None
             self.graph.begun = self.graph.whole

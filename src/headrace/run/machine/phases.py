@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from headrace.run.events import Cancelled, Reused
+from headrace.run.events import Cancelled, Placed, Reused
 from headrace.run.machine.commands import Ask, Command, Missed, Probe, Stop
 from headrace.run.machine.ready import Ready
 from headrace.run.machine.task import ENDED, Phase, Spent, Task
+from headrace.spec.failure import Failure
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
@@ -20,8 +21,12 @@ class Phases:
     `changed` are the tasks whose rows are to be written again. `ready` are the tasks that wait for room. `due` are the
     tasks that wait for a time: (Unix seconds, ordinal, name). `ended` are tasks that have ended, while the tasks that
     wait for them do not know it yet. `living` is the number of tasks that have not ended. `commands` are the commands
-    that follow from the present step. `region` is where the run is. Nothing begins once `cancelled` is set.
-    `asking` are the tasks that wait for somebody's approval, and `approved` the names and keys of those that got it.
+    that follow from the present step. Nothing begins once `cancelled` is set. `asking` are the tasks that wait for
+    somebody's approval, and `approved` the names and keys of those that got it.
+
+    `pools` are the pools that the run has left, with their regions. `region` is the region of the first of them. If
+    `is_spread` is True, the run began with several pools. `placed` has, for each pool, the tasks whose next attempt was
+    placed there and has not begun.
     """
 
     def __init__(self) -> None:
@@ -33,6 +38,9 @@ class Phases:
         self.living = 0
         self.commands: list[Command] = []
         self.region = ""
+        self.pools: dict[str, str] = {}
+        self.is_spread = False
+        self.placed: dict[str, dict[str, Task]] = {}
         self.cancelled: Cancelled | None = None
         self.asking: dict[str, Task] = {}
         self.approved: set[tuple[str, str]] = set()
@@ -55,6 +63,14 @@ class Phases:
         """The cost (US dollars) of tasks that ran before the run got new code, and that are not (or not yet) in the new
         graph."""
         return sum(spent.usd for spent in self._spent.values())
+
+    def region_of(self, pool: str | None) -> str:
+        """Return the region of a pool of the run, or that of its first pool if there is no such pool."""
+        return self.pools.get(pool or "", self.region)
+
+    def pools_in(self, region: str) -> tuple[str, ...]:
+        """Return the names of the run's pools that are in a region."""
+        return tuple([name for name, each in self.pools.items() if each == region])
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
@@ -93,6 +109,7 @@ class Phases:
         another region."""
         if task.phase == "ready":
             self.ready.remove(task)
+        self.unplace(task)
         task.workers, task.fetches = (), None
         self.changed[task.name] = task
         self.probe(task)
@@ -101,10 +118,38 @@ class Phases:
         """Queue a task that has to run, because its output does not exist."""
         task = self.tasks[event.task]
         if task.phase == "probing":
-            task.missed = task.key, task.code, task.inputs
+            task.missed = task.missed or (task.key, task.code, task.inputs)
             task.identify(event.key, event.inputs)
-            task.reason, task.region = event.why, self.region
+            task.reason, task.where, task.barred = event.why, event.where, event.barred
+            task.region = self.region_of(task.placed) if event.located else None
             self.enqueue(task)
+
+    def place(self, event: Placed) -> None:
+        """Note in which pool the next attempt of a task is to start. If nobody knows whether its inputs are in that
+        pool's region, the driver is to look for them."""
+        task = self.tasks[event.task]
+        if task.phase not in ("probing", "ready"):
+            return
+        if not event.pool:
+            task.failure = Failure("lost", event.why)
+            self.end(task, "failed", event.why)
+            return
+        if task.phase == "ready":
+            self.ready.remove(task)
+        self.unplace(task)
+        task.placed, task.pool_reason = event.pool, event.why
+        self.placed.setdefault(event.pool, {})[task.name] = task
+        if task.phase == "probing" or task.region != event.region:
+            task.phase = "probing"
+            self.changed[task.name] = task
+        else:
+            self.enqueue(task)
+
+    def unplace(self, task: Task) -> None:
+        """Forget in which pool the next attempt of a task was to start."""
+        if task.placed:
+            self.placed[task.placed].pop(task.name, None)
+            task.placed = ""
 
     def reuse(self, event: Reused) -> bool:
         """End a task with an output that already exists; return whether the task still needed an output."""
@@ -135,12 +180,28 @@ class Phases:
         self.asking[task.name] = task
 
     def queue(self, task: Task) -> None:
-        """Queue a task to be launched again. If the run has changed its region,
-        the task's inputs are looked for first."""
-        if task.move is None and task.region != self.region:
+        """Queue a task to be launched again, in any pool that it may start in. If the run has changed its pools, the
+        driver says first which these are, and the task's inputs are looked for.
+
+        A transfer whose region the run has left is ended.
+        """
+        self.unplace(task)
+        if task.move is not None and self.is_spread:
+            task.where = self.pools_in(task.move.target)
+            if not task.where:
+                self.end(task, "skipped", f"the run has no pool in region `{task.move.target}` any more")
+                return
+        self.asking.pop(task.name, None)
+        if task.move is None and self._has_moved(task):
             self.probe_again(task)
         else:
             self.enqueue(task)
+
+    def _has_moved(self, task: Task) -> bool:
+        """Return whether the run may have changed the pools that a task may start in."""
+        if self.is_spread:
+            return task.where is None
+        return task.region != self.region
 
     def rest(self, task: Task, due: float, reason: str) -> None:
         """Make a task wait until its next attempt is due (Unix seconds)."""
@@ -166,6 +227,7 @@ class Phases:
                 task.forget_miss()
         self.asking.pop(task.name, None)
         task.phase, task.reason = phase, reason
+        self.unplace(task)
         task.workers, task.args, task.fetches = (), None, None
         self.living -= 1
         self.changed[task.name] = task
@@ -200,6 +262,7 @@ class Phases:
         self.tasks.clear()
         self.changed.clear()
         self.due.clear()
+        self.placed.clear()
         self.ready = Ready()
         self.asking.clear()
         self.cancelled = None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from headrace.run.events import Launched
+from headrace.errors import listed
+from headrace.plan.pools import FIRST
+from headrace.run.events import Launched, Placed
 from headrace.run.machine.task import Task
 from headrace.spec.stage import Resources, Stage
 
@@ -14,12 +17,30 @@ PATIENCE = 64
 for the task."""
 
 
+Queue = OrderedDict[str, Task]
+"""The tasks of one lane by name, in the order of arrival."""
+
+
+Lane = tuple[Resources, tuple[str, ...] | None, bool]
+"""What tasks of one queue have in common: their need, the pools that they may start in, and whether they are on their
+way to a certain pool. Those that are wait for nobody who isn't, since what they need has room already."""
+
+
 class Room(Protocol):
-    """The room for attempts, as the state machine sees it: which workers may start one now."""
+    """The room for attempts in a pool, as the state machine sees it: which workers may start one now."""
 
     @property
     def pool(self) -> str:
         """The pool's name."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """The pool's region."""
+        ...
+
+    def has_room(self, stage: Stage, placed: Sequence[Stage]) -> bool:
+        """Return whether an attempt of this stage could start now, besides attempts of the stages `placed`."""
         ...
 
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
@@ -36,10 +57,10 @@ class Room(Protocol):
 
 
 class Ready:
-    """A queue of tasks for each need, in the order of arrival. A task can be removed from any place in its queue."""
+    """A queue of tasks for each lane, in the order of arrival. A task can be removed from any place in its queue."""
 
     def __init__(self) -> None:
-        self._queues: dict[Resources, OrderedDict[str, Task]] = {}
+        self._queues: dict[Lane, Queue] = {}
         self._new: set[str] = set()
         self._since: dict[str, float] = {}
         self._waiting = ""
@@ -49,75 +70,136 @@ class Ready:
         return sum(map(len, self._queues.values()))
 
     def __contains__(self, task: Task) -> bool:
-        return task.name in self._queues.get(task.stage.resources, ())
+        return task.name in self._queues.get(_lane(task), ())
 
     def add(self, task: Task) -> None:
         """Queue a task."""
-        need = task.stage.resources
-        queue = self._queues.get(need)
+        lane = _lane(task)
+        queue = self._queues.get(lane)
         if queue is None:
-            queue = self._queues[need] = OrderedDict()
+            queue = self._queues[lane] = OrderedDict()
         queue[task.name] = task
         self._new.add(task.name)
 
     def remove(self, task: Task) -> None:
-        """Take a task out of its queue."""
-        queue = self._queues[task.stage.resources]
+        """Take a task out of its queue. Its choice of pools must be the one that it was queued with."""
+        lane = _lane(task)
+        queue = self._queues[lane]
         queue.pop(task.name, None)
         self._new.discard(task.name)
         self._since.pop(task.name, None)
         if not queue:
-            del self._queues[task.stage.resources]
+            del self._queues[lane]
 
-    def wanted(self) -> list[tuple[Resources, int]]:
-        """Return the needs of the queued tasks, each with the number of tasks that have it.
+    def wanted(self, pool: str) -> list[tuple[Resources, int]]:
+        """Return the needs of the queued tasks that may start in a pool, each with the number of tasks that have it.
 
         The oldest task's need comes first.
         """
-        return [(next(iter(queue.values())).stage.resources, len(queue)) for queue in self._by_age()]
+        queues = ((next(iter(queue.values())), len(queue)) for queue in self._by_age())
+        return [(task.stage.resources, size) for task, size in queues if task.choice is None or pool in task.choice]
 
-    def propose(self, room: Room, at: float) -> list[Launched]:
+    def propose(
+        self, rooms: Sequence[Room], at: float, placed: Mapping[str, Mapping[str, Task]] | None = None
+    ) -> list[Placed | Launched]:
         """Return a proposed attempt for each task that there is room for, oldest first among tasks of equal needs.
 
         Younger tasks with other needs may start before a task for which there is no room. After `PATIENCE` such starts,
         room is reserved for that task, so that many small tasks can't starve a big one. A proposed task stays in its
         queue until `remove` is called.
+
+        If the run uses several pools, `placed` has for each pool the tasks that were placed there and have not begun:
+        they need room too. Otherwise it is None, and no attempt is placed.
         """
         self._since |= dict.fromkeys(self._new, at)
         self._new.clear()
-        room.hold(None)
-        launches: list[Launched] = []
+        pools = {room.pool: Opening(room, placed) for room in rooms}
+        for room in rooms:
+            room.hold(None)
+        found: list[Placed | Launched] = []
         waiting: Task | None = None
         before = 0
         for queue in self._by_age():
-            price = room.price(next(iter(queue.values())).stage.resources)
+            choice = next(iter(queue.values())).choice
+            openings = list(pools.values()) if choice is None else [pools[name] for name in choice if name in pools]
             for task in queue.values():
-                workers = room.take(task.name, task.attempt + 1, task.stage)
-                if workers is None:
+                start = self._start(task, openings, at)
+                if not start:
                     if waiting is None:
-                        waiting, before = task, len(launches)
-                        self._wait_for(task, room)
+                        waiting, before = task, len(found)
+                        self._wait_for(task, openings)
                     break
-                queued_s = max(0.0, at - self._since[task.name])
-                launches.append(_launch(task, workers, room.pool, price, at, queued_s))
+                found += start
         if waiting is None:
             self._waiting, self._passed = "", 0
         else:
-            self._passed += len(launches) - before
-        return launches
+            self._passed += len(found) - before
+        return found
 
-    def _wait_for(self, task: Task, room: Room) -> None:
+    def _start(self, task: Task, openings: Sequence[Opening], at: float) -> Sequence[Placed | Launched]:
+        """Propose an attempt of a task in the first of some pools that has room. Return nothing if none has."""
+        for opening in openings:
+            if (workers := opening.take(task)) is not None:
+                launch = opening.launch(task, workers, at, max(0.0, at - self._since[task.name]))
+                return (launch,) if opening.placed is None or task.placed else (opening.place(task, openings), launch)
+            if opening.may_place(task):
+                return (opening.place(task, openings),)
+        return ()
+
+    def _wait_for(self, task: Task, openings: Sequence[Opening]) -> None:
         """Note that this is the oldest task that there is no room for. Reserve room for it once `PATIENCE` younger
         attempts have started before it."""
         if self._waiting != task.name:
             self._waiting, self._passed = task.name, 0
-        if self._passed >= PATIENCE:
-            room.hold(task.stage.resources)
+        if self._passed >= PATIENCE and openings:
+            openings[0].room.hold(task.stage.resources)
 
-    def _by_age(self) -> list[OrderedDict[str, Task]]:
+    def _by_age(self) -> list[Queue]:
         return sorted(self._queues.values(), key=lambda queue: next(iter(queue.values())).ordinal)
 
 
-def _launch(task: Task, workers: tuple[int, ...], pool: str, price: float, at: float, queued_s: float) -> Launched:
-    key, inputs = task.key or "", task.inputs or b""
-    return Launched(task.name, task.attempt + 1, key, workers, pool, task.reason, inputs, price, at, queued_s)
+def _lane(task: Task) -> Lane:
+    return task.stage.resources, task.choice, bool(task.placed) or task.move is not None
+
+
+class Opening:
+    """A pool while attempts are proposed for it. `placed` are the stages of tasks that were placed there and have not
+    begun; None if the run uses one pool only."""
+
+    def __init__(self, room: Room, placed: Mapping[str, Mapping[str, Task]] | None) -> None:
+        self.room = room
+        self.placed = None if placed is None else [task.stage for task in placed.get(room.pool, {}).values()]
+        self._prices: dict[Resources, float] = {}
+
+    def take(self, task: Task) -> tuple[int, ...] | None:
+        """Return the workers for the next attempt of a task, or None if there is no room for it now, or if its inputs
+        may not be in the pool's region."""
+        if self.placed is not None and task.region != self.room.region:
+            return None
+        return self.room.take(task.name, task.attempt + 1, task.stage)
+
+    def may_place(self, task: Task) -> bool:
+        """Return whether the pool has room for a task whose inputs may not be in its region."""
+        if self.placed is None or task.region == self.room.region:
+            return False
+        return self.room.has_room(task.stage, self.placed)
+
+    def place(self, task: Task, openings: Sequence[Opening]) -> Placed:
+        """Return the event that places a task here. `openings` are the pools that it may start in, the best first."""
+        if self.placed is not None and task.region != self.room.region:
+            self.placed.append(task.stage)
+        full = [each.room.pool for each in openings[: openings.index(self)]]
+        reasons = [f"{listed(full)} had no room"] if full else []
+        if task.barred:
+            reasons.append(task.barred)
+        why = "; ".join(reasons) or FIRST
+        return Placed(task.name, self.room.pool, self.room.region, why)
+
+    def launch(self, task: Task, workers: tuple[int, ...], at: float, queued_s: float) -> Launched:
+        """Return the event that launches a task on these workers."""
+        need = task.stage.resources
+        price = self._prices.get(need)
+        if price is None:
+            price = self._prices[need] = self.room.price(need)
+        key, inputs, pool = task.key or "", task.inputs or b"", self.room.pool
+        return Launched(task.name, task.attempt + 1, key, workers, pool, task.reason, inputs, price, at, queued_s)

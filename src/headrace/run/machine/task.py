@@ -105,7 +105,11 @@ class Task(Struct, eq=False):
     - `by_when`: True if it was skipped because its own `when=`, or that of a task before it, was false.
     - `checkpoint`, `earlier`: the last checkpoint that was kept, and the one before it.
     - `kept`: the attempt that kept the last checkpoint, and the number of that checkpoint within the attempt.
-    - `region`: the region in which its inputs are known to be.
+    - `where`: the names of the pools that it may start in, the best one first; None means any, or not known yet.
+    - `barred`: the reason why it may not start in the run's other pools.
+    - `placed`: the pool that its next attempt was placed in, from then until the attempt starts; otherwise empty.
+    - `pool_reason`: the reason why its last attempt was placed in its pool.
+    - `region`: the region in which its inputs are known to be; None if nobody has looked for them.
     - `fetches`: the names of transfers that copy missing inputs to that region.
     - `refused`: True if it was skipped because its approval was refused, or was not given in time.
     - `move`: for a transfer, which blob it copies; None for other tasks.
@@ -149,7 +153,11 @@ class Task(Struct, eq=False):
     usd: float = 0.0
     queued_s: float | None = None
     log: Span | None = None
-    region: str = ""
+    where: tuple[str, ...] | None = None
+    barred: str = ""
+    placed: str = ""
+    pool_reason: str | None = None
+    region: str | None = None
     fetches: set[str] | None = None
     missed: tuple[str | None, str | None, bytes | None] | None = None
     move: Lacked | None = None
@@ -164,6 +172,11 @@ class Task(Struct, eq=False):
     def good(self) -> bool:
         """Whether the task has an output."""
         return self.phase in GOOD
+
+    @property
+    def choice(self) -> tuple[str, ...] | None:
+        """The names of the pools that its next attempt may start in; None means any pool of the run."""
+        return (self.placed,) if self.placed else self.where
 
     def identify(self, key: str, inputs: bytes) -> None:
         """Set the task's key. Checkpoints that were made under another key are forgotten."""
@@ -242,6 +255,7 @@ class Task(Struct, eq=False):
             save_s=self.save_s,
             usd=self.usd,
             pool=self.pool,
+            pool_reason=self.pool_reason,
             queued_s=self.queued_s,
             key=self.key if self.move is None else None,
             code=self.code if self.move is None else None,

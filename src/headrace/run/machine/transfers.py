@@ -68,7 +68,7 @@ class Transfers:
         if task.phase != "probing":
             return
         task.identify(event.key, event.inputs)
-        task.reason, task.region = event.why, phases.region
+        task.reason, task.region = event.why, phases.region_of(task.placed)
         transfers = [phases.tasks[name] for name in event.transfers]
         failed = next((transfer for transfer in transfers if transfer.ended and not transfer.good), None)
         if failed is not None:
@@ -97,16 +97,32 @@ class Transfers:
                 task.reason = task.why
                 self._phases.enqueue(task)
 
-    def relocate(self, region: str) -> None:
-        """Move the run to another region: ask again where inputs are, and end transfers to the old region."""
+    def relocate(self) -> None:
+        """Go on in other pools: ask again where tasks may start and where their inputs are, and end transfers to
+        regions in which the run has no pool any more."""
         phases = self._phases
-        phases.region = region
         self.waiting.clear()
         for task in list(phases.tasks.values()):
-            if task.move is not None and not task.ended and task.move.target != region:
+            if task.ended:
+                continue
+            if task.move is None:
+                if task.phase in ("ready", "fetching"):
+                    phases.probe_again(task)
+                phases.unplace(task)
+                task.where = None
+            elif task.move.target not in phases.pools.values():
                 phases.end(task, "skipped", "the run went on in another region")
-            elif task.move is None and task.phase in ("ready", "fetching"):
-                phases.probe_again(task)
+            elif task.phase == "ready" and phases.is_spread:
+                phases.ready.remove(task)
+                phases.queue(task)
+
+    def leave(self, pool: str) -> None:
+        """Go on without a pool that is gone. Tasks that were to start there may start in other pools. The attempts that
+        ran there are reported as failed after this."""
+        phases = self._phases
+        if len(phases.pools) > 1 and phases.pools.pop(pool, None) is not None:
+            phases.region = next(iter(phases.pools.values()))
+            self.relocate()
 
     def _strand(self, task: Task, transfer: Task) -> None:
         """End a task because one of its inputs can't be copied."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -38,16 +37,9 @@ class Network(Noun, frozen=True):
         Raises:
             UsageError: the code that makes the module can't be imported, or makes a different module now.
         """
-        import torch  # noqa: PLC0415  2 s, which the tracer and readers save
-
-        # The sizes of PyTorch's own modules come from the stored weights alone: a forged argument reserves no memory.
-        # A module of a project may make tensors that aren't stored, so it is made as usual.
-        is_torch = self.made.factory.startswith("torch.nn.modules.")
-        with torch.device("meta") if is_torch else nullcontext():
-            module = self.made.module()
+        module = self.made.module()
         try:
-            state = {name: weight.clone() for name, weight in self.state.items()} if is_torch else self.state
-            module.load_state_dict(state, assign=is_torch)
+            module.load_state_dict(self.state)
         except RuntimeError as error:
             raise UsageError(
                 f"`{self.made.factory}` now makes a different module from the one that was trained: {error}",

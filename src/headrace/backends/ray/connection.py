@@ -1,0 +1,57 @@
+"""The connection of this process to a Ray cluster. Ray can be connected to only one cluster at a time."""
+
+from __future__ import annotations
+
+import ray
+
+from headrace.backends.ray.cluster_token import OwnToken
+from headrace.errors import ConfigError
+
+
+class Connection:
+    """The connection that Headrace made, if it made one: the cluster's address, and the names of the pools that use it.
+
+    `token` protects a cluster of our own; it is None for other clusters.
+    """
+
+    def __init__(self) -> None:
+        self.token: OwnToken | None = None
+        self._address: str | None = None
+        self._pools: list[str] = []
+
+    def join(self, pool: str, address: str | None) -> bool:
+        """Note that a pool uses the connection, and return True. Return False if the user's program is connected to a
+        cluster: then its connection is used.
+
+        Raises:
+            ConfigError: another pool uses the connection, and is on another cluster.
+        """
+        if not ray.is_initialized():
+            self._pools.clear()
+            self._address = address
+        elif not self._pools:
+            return False
+        elif address != self._address or (address is None and pool not in self._pools):
+            raise ConfigError(
+                f"pool `{pool}` is on another Ray cluster than pool `{self._pools[0]}`, and a run can use only one",
+                hint="give both pools the same `address` and other `labels`, or leave one of them out",
+            )
+        self._pools.append(pool)
+        return True
+
+    def leave(self, pool: str) -> None:
+        """Note that a pool no longer uses the connection. If it was the last one, disconnect."""
+        self._pools.remove(pool)
+        if not self._pools:
+            ray.shutdown()
+            self.drop_token()
+
+    def drop_token(self) -> None:
+        """Give up the token, if there is one."""
+        if self.token is not None:
+            self.token.give_up()
+            self.token = None
+
+
+connection = Connection()
+"""The connection of this process."""

@@ -1,0 +1,105 @@
+"""Decides which pools of a run may run a stage, and plans where tasks run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from headrace.errors import PlacementError
+from headrace.plan.transfers import Source, Transfers
+from headrace.spec.artifact import Ref
+from headrace.spec.fleet import Pool
+from headrace.spec.plan import PlannedTask
+from headrace.spec.stage import Stage
+
+FIRST = "it comes first among the run's pools"
+"""The reason why a task runs in its pool, if nothing keeps it from others."""
+
+
+class Fit(Struct, frozen=True):
+    """The names of the pools that may run a stage, in the order of the run, and the reason why others may not."""
+
+    where: tuple[str, ...]
+    barred: str = ""
+
+
+def fit(stage: Stage, pools: Sequence[Pool], pins: Mapping[str, str]) -> Fit:
+    """Return which of a run's pools may run a stage. `pins` are the pools that settings name for stages (`[place]`)."""
+    pinned = pins.get(stage.name)
+    refused = {pool.name: why for pool in pools if (why := pool.holds(stage.resources)) is not None}
+    if pinned is not None and any(pool.name == pinned for pool in pools):
+        why = refused.get(pinned)
+        told = f"`[place]` names it for stage `{stage.name}`"
+        return Fit((pinned,), told) if why is None else Fit((), f"`{pinned}` can't run it: {why}; {told}")
+    where = tuple([pool.name for pool in pools if pool.name not in refused])
+    return Fit(where, "; ".join(f"`{name}` can't run it: {why}" for name, why in refused.items()))
+
+
+def check_fit(stages: Iterable[Stage], pools: Sequence[Pool], pins: Mapping[str, str]) -> None:
+    """Check that some pool of a run may run each stage.
+
+    Raises:
+        PlacementError: no pool may run one of the stages. The message has what the stage needs, and why each pool can't
+            run it.
+    """
+    for stage in stages:
+        if not fit(stage, pools, pins).where:
+            pinned = pins.get(stage.name)
+            asked = [pool for pool in pools if pool.name == pinned] or pools
+            reasons = "; ".join(f"pool `{pool.name}`: {pool.holds(stage.resources)}" for pool in asked)
+            raise PlacementError(
+                f"no pool can hold stage `{stage.name}` ({stage.resources}): {reasons}",
+                hint=_hint(stage, asked, pinned),
+            )
+
+
+def _hint(stage: Stage, asked: Sequence[Pool], pinned: str | None) -> str:
+    if pinned is not None and len(asked) == 1 and asked[0].name == pinned:
+        return f"lower its resources, or name another pool for `{stage.name}` under `[place]` in headrace.toml"
+    return "lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml"
+
+
+class PlannedPools:
+    """The pools of a planned run, in the order of the run. It is assumed that each task finds room in the first pool
+    that may run it.
+
+    `pins` are the pools that settings name for stages. `sources` find, for each pool by name, the link over which a
+    blob would be copied to its region; pools that aren't in it need no copies.
+    """
+
+    def __init__(self, pools: Sequence[Pool], pins: Mapping[str, str], sources: Mapping[str, Source]) -> None:
+        self._pools = {pool.name: pool for pool in pools}
+        self._pins = pins
+        self._transfers = {name: Transfers(self._pools[name], source) for name, source in sources.items()}
+        self._fits: dict[str, Fit] = {}
+
+    @property
+    def cpu(self) -> float:
+        """The number of cpus of all pools."""
+        return sum(pool.cpu for pool in self._pools.values())
+
+    def of(self, stage: Stage) -> Pool:
+        """Return the pool in which a stage runs. `check_fit` must have found one."""
+        return self._pools[self._fit(stage).where[0]]
+
+    def reason(self, stage: Stage) -> str | None:
+        """Return why a stage runs in its pool, or None if there is only one pool."""
+        return (self._fit(stage).barred or FIRST) if len(self._pools) > 1 else None
+
+    def need(self, stage: Stage, refs: Iterable[Ref]) -> None:
+        """Add transfers for the blobs of these artifacts, which a task of this stage needs, if its region lacks
+        them."""
+        if (transfers := self._transfers.get(self.of(stage).name)) is not None:
+            transfers.need(refs)
+
+    def transfers(self) -> tuple[PlannedTask, ...]:
+        """Return the planned transfers, without those that another pool of the same region needs too."""
+        found = {task.name: task for transfers in self._transfers.values() for task in transfers.tasks()}
+        return tuple(found.values())
+
+    def _fit(self, stage: Stage) -> Fit:
+        found = self._fits.get(stage.function)
+        if found is None:
+            found = self._fits[stage.function] = fit(stage, tuple(self._pools.values()), self._pins)
+        return found

@@ -1,0 +1,191 @@
+"""One run over several pools and regions, by the real command: where its tasks ran, why, and what was said about it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Project, check_error, wait_for
+
+PIPELINES = """
+    import time
+
+    import headrace as hr
+
+    @hr.stage
+    def source(n: int) -> bytes:
+        return bytes(range(256)) * n
+
+    @hr.stage(resources=hr.Resources(cpu=3))
+    def fit(data: bytes, seed: int) -> bytes:
+        return data[:100_000] + bytes([seed])
+
+    @hr.stage
+    def use(model: bytes, data: bytes) -> int:
+        return len(model) + len(data)
+
+    @hr.stage
+    def wait(i: int) -> int:
+        time.sleep(1.0)
+        return i
+
+    @hr.stage
+    def last(i: int, until: str) -> int:
+        open(until + f".{i}", "w").close()
+        while not __import__("os").path.exists(until):
+            time.sleep(0.02)
+        return i
+
+    @hr.pipeline
+    def flow() -> None:
+        data = source(4000)
+        for seed in range(2):
+            use(fit(data, seed), data)
+
+    @hr.pipeline
+    def waits() -> None:
+        wait.map([1, 2, 3, 4])
+
+    @hr.pipeline
+    def lasts(until: str = "") -> None:
+        last.map([1, 2, 3, 4], until=until)
+"""
+SETTINGS = """
+    [pool.laptop]
+    cpu = 2
+
+    [pool.big]
+    cpu = 4
+    region = "far"
+    usd_per_hour = 36
+
+    [pool.next]
+    cpu = 2
+
+    [region.far]
+    store = "far-store"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    found = Project(tmp_path)
+    found.write("pipelines.py", PIPELINES)
+    found.write("headrace.toml", SETTINGS)
+    yield found
+    found.kill_all()
+
+
+def test_a_run_over_two_regions_gives_what_it_gives_in_one_and_says_where_and_why(project: Project) -> None:
+    alone = project.headrace("run", "flow", "--pool", "big", "--json")
+    assert alone.code == 0, alone.err
+    project.headrace("gc", "--keep-runs", "0")
+    done = project.headrace("run", "flow", "--pool", "laptop,big", "--force", "source", "--force", "fit", "--json")
+    assert done.code == 0, done.err
+    tasks = {name: task for name, task in done.task.items() if task["kind"] != "transfer"}
+    assert {task["pool"] for name, task in tasks.items() if name.startswith("fit")} == {"big"}
+    assert tasks["source"]["pool"] == "laptop"
+    assert {name: task["outputs"] for name, task in tasks.items()} == {
+        name: alone.task[name]["outputs"] for name in tasks
+    }
+    why = "`laptop` can't run it: it has 2 cpus"
+    assert tasks["fit"]["pool_reason"] == why
+    assert tasks["source"]["pool_reason"] == "it comes first among the run's pools"
+    transfers = {name for name, task in done.task.items() if task["kind"] == "transfer"}
+    assert {name.rpartition(" ")[2] for name in transfers} == {"local->far]", "far->local]"}
+    assert tasks["fit"]["usd"] > 0
+    assert tasks["source"]["usd"] == 0
+
+    assert "in pools `laptop`, `big`" in project.headrace("run", "flow", "--pool", "laptop,big").err
+    shown = project.headrace("show", done.json["run"]).out
+    [line] = [line for line in shown.splitlines() if " fit " in line]
+    assert "big" in line
+    assert why in project.headrace("show", done.json["run"], "--tasks").out.replace("\n", " ")
+    assert f"in pool `big`: {why}" in project.headrace("explain", done.json["run"], "fit").out
+    assert project.headrace("show", done.json["run"], "--html", "--to", "run.html").code == 0
+    assert "`laptop` can&#x27;t run it" in (page := (project.root / "run.html").read_text()) or why in page
+    assert project.headrace("fsck", "--deep").code == 0
+
+
+def test_the_plan_says_where_tasks_run_and_why(project: Project) -> None:
+    plan = project.headrace("plan", "flow", "--pool", "laptop,big", "--json").json
+    pools = {task["name"]: (task["pool"], task["pool_reason"]) for task in plan["tasks"]}
+    assert pools["fit"] == ("big", "`laptop` can't run it: it has 2 cpus")
+    assert pools["source"] == ("laptop", "it comes first among the run's pools")
+    ran = project.headrace("run", "flow", "--pool", "laptop,big", "--json")
+    for name in ("source", "fit", "fit[1]"):  # what finds its first pool full goes to the next
+        assert ran.task[name]["pool"] == pools[name][0]
+
+
+def test_settings_name_the_pools_of_runs_and_those_of_single_stages(project: Project) -> None:
+    project.write("headrace.toml", SETTINGS + '\n    [run]\n    pools = ["laptop", "next"]\n')
+    project.write("pinned.toml", '[place]\nwait = "next"\n')
+    done = project.headrace("run", "waits", "--config", "pinned.toml", "--json")
+    assert done.code == 0, done.err
+    elements = [task for name, task in done.task.items() if "=" in name]
+    assert {task["pool"] for task in elements} == {"next"}
+    assert {task["pool_reason"] for task in elements} == {"`[place]` names it for stage `wait`"}
+    spread = project.headrace("run", "waits", "--force", "wait", "--json")
+    elements = [task for name, task in spread.task.items() if "=" in name]
+    assert sorted(task["pool"] for task in elements) == ["laptop", "laptop", "next", "next"]
+    alone = project.headrace("run", "waits", "--force", "wait", "--pool", "laptop", "--config", "pinned.toml", "--json")
+    assert {task["pool"] for task in alone.task.values() if task["attempts"]} == {"laptop"}
+
+
+def test_wrong_names_of_pools_are_told(project: Project) -> None:
+    for command in ("run", "plan"):
+        check_error(project.headrace(command, "flow", "--pool", "laptop,bigg"), 2, "no pool `bigg`", hint="`big`")
+        check_error(project.headrace(command, "flow", "--pool", "big,big"), 2, "`big` is named twice", hint="once")
+        check_error(project.headrace(command, "flow", "--pool", "big,"), 2, "no pool `big,`", hint="`big`")
+    for text, told in (
+        ('[run]\npools = ["laptop", "nope"]', "no pool `nope`"),
+        ('[run]\npools = ["laptop", "laptop"]', "pool `laptop` is named twice"),
+        ('[run]\npool = "big"\npools = ["laptop"]', "there is `[run] pool` too"),
+        ('[place]\nfit = "nope"', "no pool `nope`"),
+        ("[place]\nfit = 3", "`place.fit` is 3"),
+    ):
+        project.write("wrong.toml", text)
+        check_error(project.headrace("run", "flow", "--config", "wrong.toml"), 2, "wrong.toml:", told)
+
+
+def test_a_stage_that_none_of_the_pools_can_hold_is_refused_with_each_pool_s_reason(project: Project) -> None:
+    for command in ("run", "plan"):
+        done = project.headrace(command, "flow", "--pool", "laptop,next")
+        check_error(done, 4, "`fit`", "cpu=3", "pool `laptop`: it has 2 cpus", "pool `next`: it has 2 cpus")
+    project.write("pinned.toml", '[place]\nfit = "laptop"\n')
+    done = project.headrace("run", "flow", "--pool", "laptop,big", "--config", "pinned.toml")
+    check_error(done, 4, "pool `laptop`: it has 2 cpus", hint="`[place]`")
+    assert project.headrace("runs", "--json").json["runs"] == []
+
+
+@pytest.mark.parametrize("pools", ["laptop,next", "next", "next,laptop,big"])
+def test_a_killed_driver_s_run_is_resumed_in_its_pools_or_in_others(project: Project, pools: str) -> None:
+    until = project.root / "until"
+    process = project.start("run", "lasts", "--until", str(until), "--pool", "laptop,next", "--json")
+    wait_for(lambda: len(list(project.root.glob("until.*"))) == 4)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    until.touch()
+    done = project.headrace("resume", "latest", "--pool", pools, "--json")
+    assert done.code == 0, done.err
+    elements = [task for name, task in done.task.items() if "=" in name]
+    assert {task["state"] for task in elements} == {"succeeded"}
+    assert {task["pool"] for task in elements} <= {"laptop", "next", "big"}
+    project.check_no_process_is_left()
+    assert not list((project.home / "store").glob("workers/*"))
+
+
+def test_a_pool_whose_cluster_does_not_answer_is_done_without(project: Project) -> None:
+    pytest.importorskip("ray", reason="Ray isn't installed: pip install 'headrace[ray]'")
+    project.write("gone.toml", '[pool.away]\nbackend = "ray"\naddress = "127.0.0.1:1"\nheadless_s = 1\n')
+    over = ("--config", "gone.toml")
+    done = project.headrace("run", "waits", *over, "--pool", "laptop,away")
+    assert done.code == 0, done.err
+    assert "nothing answers at `127.0.0.1:1`; the run goes on without pool `away`" in done.err
+    shown = project.headrace("show", "latest", *over, "--json")
+    assert {task["pool"] for task in shown.task.values() if task["attempts"]} == {"laptop"}
+    first = project.headrace("run", "waits", *over, "--pool", "away,laptop", "--force", "wait")
+    check_error(first, 2, "pool `away`: nothing answers")

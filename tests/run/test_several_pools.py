@@ -1,0 +1,398 @@
+"""A run over several pools: where each attempt starts, and why; what it needs there; and what becomes of the run when a
+pool is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pytest
+
+from headrace.backends.simulated.backend import SimulatedBackend
+from headrace.backends.simulated.behaviour import Behaviour, Death, Script, Tracing, Wait, moving, tracing
+from headrace.backends.simulated.clock import Agenda
+from headrace.backends.simulated.cluster import Cluster
+from headrace.errors import BackendError, PlacementError
+from headrace.run.driver.driver import Driver, Waits
+from headrace.run.driver.regions import Elsewhere
+from headrace.run.driver.sites import Ground
+from headrace.run.events import Deferred, Event, Failed, Launched, Moved, Opened, Placed, Submitted, Taken, decode_event
+from headrace.run.machine.invariants import check
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import Decision, TaskRow
+from headrace.run.wire import Do, Move
+from headrace.spec.address import StoreAddress
+from headrace.spec.artifact import Ref
+from headrace.spec.fleet import Link, Pool
+from headrace.spec.graph import Const
+from headrace.spec.policy import Policy
+from headrace.spec.stage import Resources
+from headrace.testing.blobs import MemoryBlobs
+from headrace.testing.graphs import BUNDLE, Sketch, chain, fan, number
+from headrace.testing.ledger import MemoryLedger
+from tests.run.bed import gives
+from tests.run.world import Mortal
+
+LAPTOP = Pool(name="laptop", cpu=2, memory_gib=8)
+GPU = Pool(name="gpu", cpu=2, memory_gib=8, gpus=1, gpu_kind="A100", usd_per_hour=3600.0)
+FAR = Pool(name="far", region="us", cpu=2, memory_gib=8)
+SIZE = 250_000_000  # two seconds at a Gbit/s
+BLOB = Ref(digest="ab" * 32, size=SIZE, codec="raw", type="builtins.bytes", nonce="0011")
+
+
+class Fleet:
+    """Simulated pools that share an agenda, and one run over them."""
+
+    def __init__(self, trace: Sketch | Tracing, *pools: Pool, script: Script = gives) -> None:
+        agenda = Agenda()
+        tracer = tracing(trace.events()) if isinstance(trace, Sketch) else trace
+        self.pools = pools
+        self.stores = {pool.region: MemoryBlobs() for pool in pools}
+        self.clusters = {
+            pool.name: Cluster(
+                script, tracer=tracer, mover=moving(arrive=self._arrival(pool)), nodes=pool.nodes, agenda=agenda
+            )
+            for pool in pools
+        }
+        self.clock = agenda.clock
+        self.ledger = MemoryLedger(*pools)
+        self.run = self.ledger.open("run-1")
+        self.gone: dict[str, tuple[float, float]] = {}
+        self.absent: dict[str, str] = {}
+        self.pins: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.machine = Machine()
+
+    def _arrival(self, pool: Pool) -> Callable[[Move], None]:
+        def arrive(order: Move) -> None:
+            self.stores[pool.region].held[order.digest, order.nonce] = order.size
+
+        return arrive
+
+    def ground(self, pool: Pool) -> Ground:
+        cluster = self.clusters[pool.name]
+        backend = Mortal(pool, cluster, *self.gone[pool.name]) if pool.name in self.gone else None
+        elsewhere = [
+            Elsewhere(region, store, StoreAddress(url=region), _link(region, pool.region))
+            for region, store in self.stores.items()
+            if region != pool.region
+        ]
+        return Ground(
+            backend=backend or SimulatedBackend(pool, cluster), store=self.stores[pool.region], elsewhere=elsewhere
+        )
+
+    def driver(self, *, again: bool = True, pools: Sequence[Pool] | None = None) -> Driver:
+        """Return a driver that has replayed what is stored, and opened the run, or goes on with it."""
+        pools = self.pools if pools is None else pools
+        self.machine = Machine()
+        for body in self.run.events():
+            self.machine.step(decode_event(body))
+        driver = Driver(
+            machine=self.machine,
+            ledger=self.run,
+            grounds=[self.ground(pool) for pool in pools if pool.name not in self.absent],
+            absent=self.absent,
+            pins=self.pins,
+            clock=self.clock,
+            next_seq=self.run.next_seq,
+            note=self.notes.append,
+        )
+        is_new, now = self.run.next_seq == 0, self.clock.now()
+        others = tuple((pool.name, pool.region) for pool in pools[1:])
+        taken = Taken(self.run.epoch, "me", now, again and not is_new, pools[0].name, pools[0].region, others)
+        if is_new:
+            driver.open([Opened("run", (), BUNDLE, now, policy=Policy()), taken])
+        else:
+            driver.adopt()
+            driver.open([taken])
+        if not self.machine.trace_ended:
+            driver.trace()
+        return driver
+
+    def drive(self) -> str:
+        """Drive the run to its end, check what is stored against the machine, and return the run's state."""
+        state = self.driver().drive().state
+        check(self.machine)
+        replayed = Machine()
+        for body in self.run.events():
+            replayed.step(decode_event(body))
+            check(replayed)
+        assert {name: task.row() for name, task in replayed.tasks.items()} == self.run.record.tasks
+        return state
+
+    def lose_driver(self) -> None:
+        """The driver is gone, and another takes the run."""
+        for cluster in self.clusters.values():
+            cluster.orphan()
+        self.run = self.ledger.take("run-1")
+
+    def events(self, *kinds: type[Event]) -> list[Event]:
+        return [event for event in map(decode_event, self.run.events()) if isinstance(event, kinds)]
+
+    def rows(self) -> dict[str, TaskRow]:
+        return self.run.record.tasks
+
+    def launches(self) -> dict[str, int]:
+        """How many attempts began in each pool."""
+        pools = [event.pool for event in self.events(Launched) if isinstance(event, Launched)]
+        return {pool: pools.count(pool) for pool in sorted(set(pools))}
+
+
+def _link(source: str, target: str) -> Link:
+    return Link(source=source, target=target, bits_per_s=1e9, usd_per_gb=0.08)
+
+
+def needing(name: str, need: Resources, count: int = 1) -> Sketch:
+    """So many tasks of a stage with this need."""
+    sketch = Sketch()
+    sketch.declare(name, resources=need)
+    for each in range(count):
+        sketch.node(name, i=Const(number(each)))
+    return sketch
+
+
+# -- where attempts start ----------------------------------------------------------------------------------------------
+
+
+def test_a_fan_uses_all_pools_at_once() -> None:
+    fleet = Fleet(fan(8), LAPTOP, GPU)
+    assert fleet.drive() == "succeeded"
+    launches = fleet.launches()
+    assert launches["gpu"] >= 2
+    assert launches["laptop"] >= 4
+    alone = Fleet(fan(8), LAPTOP)
+    alone.drive()
+    assert fleet.clock.monotonic() < alone.clock.monotonic()
+
+
+def test_a_chain_stays_in_the_first_pool() -> None:
+    fleet = Fleet(chain(5), LAPTOP, GPU)
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"laptop": 5}
+    assert {row.pool_reason for row in fleet.rows().values()} == {"it comes first among the run's pools"}
+
+
+def test_a_task_goes_to_the_pool_that_can_hold_it_and_its_row_says_why() -> None:
+    fleet = Fleet(needing("fit", Resources(gpu="A100:1")), LAPTOP, GPU)
+    assert fleet.drive() == "succeeded"
+    [row] = fleet.rows().values()
+    assert (row.pool, row.pool_reason) == ("gpu", "`laptop` can't run it: it has no gpu")
+    assert row.usd == pytest.approx(1.0)  # a second of the whole pool
+
+
+def test_what_finds_the_first_pool_full_goes_to_the_next_and_its_row_says_so() -> None:
+    fleet = Fleet(needing("work", Resources(cpu=2), count=2), LAPTOP, GPU)
+    assert fleet.drive() == "succeeded"
+    told = sorted((row.pool, row.pool_reason) for row in fleet.rows().values())
+    assert told == [("gpu", "`laptop` had no room"), ("laptop", "it comes first among the run's pools")]
+    assert fleet.clock.monotonic() < 1.5
+
+
+def test_settings_pin_a_stage_to_a_pool() -> None:
+    fleet = Fleet(needing("fit", Resources(), count=4), LAPTOP, GPU)
+    fleet.pins["fit"] = "gpu"
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"gpu": 4}
+    assert {row.pool_reason for row in fleet.rows().values()} == {"`[place]` names it for stage `fit`"}
+
+
+def test_a_stage_that_no_pool_can_hold_is_refused_with_each_pool_s_reason() -> None:
+    fleet = Fleet(needing("huge", Resources(cpu=3)), LAPTOP, GPU)
+    with pytest.raises(PlacementError) as caught:
+        fleet.drive()
+    assert "`huge`" in caught.value.message
+    assert "cpu=3" in caught.value.message
+    assert "pool `laptop`: it has 2 cpus; pool `gpu`: it has 2 cpus" in caught.value.message
+    assert fleet.run.next_seq == 0  # nothing was stored
+
+
+def test_a_stage_that_is_pinned_to_a_pool_that_can_t_hold_it_is_refused() -> None:
+    fleet = Fleet(needing("fit", Resources(gpu="A100:1")), LAPTOP, GPU)
+    fleet.pins["fit"] = "laptop"
+    with pytest.raises(PlacementError, match="pool `laptop`: it has no gpu") as caught:
+        fleet.drive()
+    assert "`[place]`" in (caught.value.hint or "")
+
+
+def test_each_attempt_is_placed_before_it_is_launched() -> None:
+    fleet = Fleet(fan(20), LAPTOP, GPU)
+    fleet.drive()
+    placed: dict[str, str] = {}
+    for event in fleet.events(Placed, Launched):
+        if isinstance(event, Placed):
+            placed[event.task] = event.pool
+        elif isinstance(event, Launched):
+            assert placed.pop(event.task) == event.pool
+    assert not placed
+
+
+def test_a_run_with_one_pool_has_no_events_about_places() -> None:
+    fleet = Fleet(fan(3), LAPTOP)
+    fleet.drive()
+    assert not fleet.events(Placed)
+    assert {row.pool_reason for row in fleet.rows().values()} == {None}
+
+
+# -- regions -----------------------------------------------------------------------------------------------------------
+
+
+def wanting_blob(count: int = 1, cpu: float = 1) -> Sketch:
+    """So many tasks of this need, each of which wants a blob."""
+    sketch = Sketch()
+    sketch.declare("use", resources=Resources(cpu=cpu))
+    for each in range(count):
+        sketch.node("use", data=Const(BLOB), i=Const(number(each)))
+    return sketch
+
+
+def test_inputs_cross_to_the_region_of_the_pool_that_a_task_was_placed_in() -> None:
+    fleet = Fleet(wanting_blob(), LAPTOP, FAR)
+    fleet.pins["use"] = "far"
+    fleet.stores["local"].add(BLOB)
+    assert fleet.drive() == "succeeded"
+    rows = {row.kind: row for row in fleet.rows().values()}
+    assert rows["transfer"].pool == "far"  # a worker of the region that lacks it writes it there
+    assert rows["stage"].pool == "far"
+    assert (BLOB.digest, BLOB.nonce) in fleet.stores["us"].held
+    order = [type(event) for event in fleet.events(Placed, Deferred, Moved, Launched)]
+    assert order.index(Placed) < order.index(Deferred) < order.index(Moved)
+
+
+def test_a_task_whose_inputs_are_at_home_has_nothing_brought() -> None:
+    fleet = Fleet(wanting_blob(), LAPTOP, FAR)
+    fleet.stores["local"].add(BLOB)
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"laptop": 1}
+    assert not fleet.events(Moved)
+
+
+def test_a_blob_that_two_tasks_need_in_another_region_is_brought_once() -> None:
+    fleet = Fleet(wanting_blob(4), LAPTOP, FAR)
+    fleet.pins["use"] = "far"
+    fleet.stores["local"].add(BLOB)
+    assert fleet.drive() == "succeeded"
+    assert len(fleet.events(Moved)) == 1
+    assert fleet.launches() == {"far": 5}
+
+
+def test_no_more_tasks_are_placed_in_a_far_pool_than_it_has_room_for() -> None:
+    """Each task that is placed there is brought its inputs: to bring more than can run is a waste."""
+    fleet = Fleet(wanting_blob(40), LAPTOP, FAR)
+    fleet.stores["local"].add(BLOB)
+    assert fleet.drive() == "succeeded"
+    waiting: set[str] = set()
+    for event in fleet.events(Placed, Launched):
+        if isinstance(event, Placed) and event.pool == "far":
+            waiting.add(event.task)
+        elif isinstance(event, Launched):
+            waiting.discard(event.task)
+        assert len(waiting) <= FAR.cpu + 1
+    assert fleet.launches()["far"] >= 2
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_that_is_lost_may_start_again_in_another_pool() -> None:
+    def dies_on_the_laptop(order: Do) -> Behaviour:
+        yield Wait(1.0)
+        if order.attempt == 1:
+            raise Death("lost")
+        yield Wait(1.0)
+        return number(1)
+
+    fleet = Fleet(needing("work", Resources(cpu=2), count=2), LAPTOP, GPU, script=dies_on_the_laptop)
+    assert fleet.drive() == "succeeded"
+    assert sum(fleet.launches().values()) == 4
+    assert len(fleet.events(Placed)) == 4
+
+
+def slow(order: Do) -> Behaviour:
+    yield Wait(10.0)
+    return number(int(order.key[:8], 16))
+
+
+def test_what_ran_in_a_pool_that_is_gone_starts_again_in_another_and_the_rest_goes_on() -> None:
+    fleet = Fleet(needing("work", Resources(cpu=2), count=2), LAPTOP, GPU, script=slow)
+    fleet.gone["gpu"] = 5.0, float("inf")
+    assert fleet.drive() == "succeeded"
+    [failed] = fleet.events(Failed)
+    assert isinstance(failed, Failed)
+    assert failed.failure.kind == "lost"
+    assert failed.failure.message == "pool `gpu` has not answered for 20 s"
+    assert fleet.notes == ["pool `gpu` has not answered for 20 s; the run goes on without pool `gpu`"]
+    assert {row.pool for row in fleet.rows().values()} == {"laptop"}
+    assert fleet.clock.monotonic() == pytest.approx(20.0, abs=1.0)
+
+
+def test_a_task_that_only_a_pool_could_run_that_is_gone_fails_and_a_resume_with_the_pool_makes_it() -> None:
+    sketch = needing("fit", Resources(gpu="A100:1"))
+    sketch.node("other", i=Const(number(1)))
+    fleet = Fleet(sketch, LAPTOP, GPU, script=slow)
+    fleet.gone["gpu"] = 5.0, float("inf")
+    assert fleet.drive() == "failed"
+    rows = {row.stage: row for row in fleet.rows().values()}
+    assert rows["other"].state == "succeeded"
+    assert rows["fit"].state == "failed"
+    assert rows["fit"].reason == "no pool that is left may run it: `laptop` can't run it: it has no gpu"
+    fleet.gone.clear()
+    fleet.lose_driver()
+    assert fleet.drive() == "succeeded"
+    assert fleet.rows()["fit"].pool == "gpu"
+
+
+def test_tasks_that_wait_for_a_pool_that_is_gone_go_elsewhere_with_their_transfers_ended() -> None:
+    fleet = Fleet(wanting_blob(4, cpu=2), LAPTOP, FAR, script=slow)
+    fleet.stores["local"].add(BLOB)
+    fleet.gone["far"] = 1.0, float("inf")  # while the blob is on its way
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches()["laptop"] == 4
+    assert {row.state for row in fleet.rows().values() if row.kind == "transfer"} == {"skipped"}
+
+
+def test_a_pool_that_is_absent_from_the_start_is_done_without() -> None:
+    fleet = Fleet(fan(4), LAPTOP, GPU)
+    fleet.absent = {"gpu": "nothing answers"}
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"laptop": 6}
+
+
+def test_the_only_pool_that_is_left_ends_the_driver_and_the_run_can_be_resumed() -> None:
+    fleet = Fleet(fan(4), LAPTOP, GPU, script=slow)
+    fleet.gone |= {"laptop": (5.0, float("inf")), "gpu": (7.0, float("inf"))}
+    with pytest.raises(BackendError, match="pool `gpu`"):
+        fleet.drive()
+    fleet.gone.clear()
+    fleet.lose_driver()
+    assert fleet.drive() == "succeeded"
+
+
+def test_a_resume_may_leave_a_pool_or_take_another() -> None:
+    for first, then in (((LAPTOP, GPU), (GPU,)), ((LAPTOP,), (LAPTOP, GPU)), ((LAPTOP, FAR), (FAR, GPU))):
+        fleet = Fleet(wanting_blob(6), LAPTOP, GPU, FAR, script=slow)
+        fleet.stores["local"].add(BLOB)
+        driver = fleet.driver(pools=first)
+        for _ in range(3):
+            driver.tick(4.0)
+        fleet.lose_driver()
+        assert fleet.driver(pools=then).drive().state == "succeeded"
+        check(fleet.machine)
+        after = {event.pool for event in fleet.events(Launched)[-1:] if isinstance(event, Launched)}
+        assert after <= {pool.name for pool in then}
+
+
+def test_a_task_that_was_approved_goes_to_a_pool_with_its_inputs_brought_there() -> None:
+    sketch = Sketch()
+    sketch.declare("use", approval="boss")
+    sketch.node("use", data=Const(BLOB))
+    fleet = Fleet(sketch, LAPTOP, FAR)
+    fleet.stores["us"].add(BLOB)
+    assert isinstance(fleet.driver().drive(), Waits)
+    [asked] = fleet.events(Submitted)
+    assert isinstance(asked, Submitted)
+    body = msgspec.json.encode(Decision(task=asked.task, key=asked.key, why="fine")).decode()
+    fleet.ledger.signal("run-1", "approve", by="boss", body=body)
+    fleet.lose_driver()
+    assert fleet.drive() == "succeeded"
+    assert len(fleet.events(Moved)) == 1
+    assert fleet.rows()["use"].pool == "laptop"

@@ -23,7 +23,7 @@ def headers(notice: str, body: bytes, at: int, secret: str | None) -> dict[str, 
     headers have a signature.
 
     >>> headers("notice_1", b"{}", 1700000000, "whsec_c2VjcmV0")["webhook-signature"]
-    'v1,AsQXoW53mHFZ6tN0/RfxATAlI8S+i3Wdtn0dXbLMCm4='
+    'v1,b7dFRe14T3f6FlG2b8Wh3dvR3V2dKqWEoO8qDyBzYBE='
     """
     found = {"content-type": "application/json", "webhook-id": notice, "webhook-timestamp": str(at)}
     if secret is not None:

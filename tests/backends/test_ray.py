@@ -14,11 +14,13 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.errors import BackendError, ConfigError
+from headrace.project.settings import PoolSection
 from headrace.run.events import Checkpointed, Succeeded
 from headrace.run.ports import Delayed, Job
 from headrace.run.wire import Hello, Quit, Whisper
 from headrace.spec.address import StoreAddress
 from headrace.spec.bundle import Bundle
+from headrace.spec.fleet import Pool
 from headrace.spec.graph import Secret
 from headrace.spec.stage import Resources
 from headrace.testing.backend_contract import TRACER, assert_gone, told
@@ -33,6 +35,7 @@ from headrace.backends.ray.backend import Watch
 from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.messages import Charge, encode
 from headrace.backends.ray.needs import Needs
+from headrace.operate.pools.ray import _measured
 from tests.contract.ray_stand import RUN, TOKEN, RayStand, connected, of_run
 
 
@@ -228,6 +231,10 @@ def test_labels_and_accelerators_choose_the_node(stand: RayStand, server: Ray, c
     node = server.add(
         1, "--labels=zone=b", "--num-gpus=2", '--resources={"accelerator_type:A100": 1}', "--node-name=special"
     )
+    pool = _measured(PoolSection(backend="ray"), Pool(name="ray", backend="ray"), cluster)
+    assert pool.holds(Resources(cpu=2)) is None
+    assert pool.holds(Resources(cpu=1, gpu="2")) is None
+    assert pool.holds(Resources(cpu=2, gpu="1")) == "no machine of it has 2 cpus and 1 gpu at once"
     ear = Ear(stand.backend(needs=Needs(labels={"zone": "b"})))
     ear.begin(1, needs=Resources(cpu=0.1, gpu="A100:1"))
     ear.begin(2, needs=Resources(cpu=0.1, gpu="H100:1"))

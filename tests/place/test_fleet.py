@@ -24,14 +24,23 @@ def test_a_gang_takes_a_machine_for_each_of_its_nodes() -> None:
 
 
 def test_the_machines_of_a_pool_may_be_larger_than_an_even_part_of_it() -> None:
-    pool = Pool(name="mixed", cpu=10, memory_gib=16, nodes=2, machine=Shape(cpu=8, memory_gib=12))
+    pool = Pool(name="mixed", cpu=10, memory_gib=16, nodes=2, machines=(Shape(cpu=8, memory_gib=12),))
     assert pool.holds(Resources(cpu=8)) is None
     assert pool.holds(Resources(cpu=9)) == "it has 10 cpus, but at most 8 on one machine"
 
 
+def test_what_no_single_machine_has_together_is_refused() -> None:
+    many, gpu = Shape(cpu=64, memory_gib=32), Shape(cpu=8, memory_gib=256, gpus=4)
+    pool = Pool(name="mixed", cpu=72, memory_gib=288, gpus=4, nodes=2, machines=(many, gpu))
+    assert pool.holds(Resources(cpu=64)) is None
+    assert pool.holds(Resources(gpu="4")) is None
+    assert pool.holds(Resources(cpu=32, gpu="1")) == "no machine of it has 32 cpus and 1 gpu at once"
+    assert pool.holds(Resources(cpu=65)) == "it has 72 cpus, but at most 64 on one machine"
+
+
 def test_gpus_that_do_not_divide_evenly_make_some_machines_have_one_more() -> None:
     pool = Pool(name="gpu", cpu=16, memory_gib=64, gpus=3, gpu_kind="A100", nodes=2)
-    assert pool.shape == Shape(cpu=8, memory_gib=32, gpus=2, gpu_kind="A100")
+    assert pool.shapes == (Shape(cpu=8, memory_gib=32, gpus=2, gpu_kind="A100"),)
     assert pool.holds(Resources(gpu="A100:2")) is None
     assert pool.holds(Resources(gpu="A100:3")) == "it has 3 gpus, but at most 2 on one machine"
     assert pool.holds(Resources(gpu="H100:1")) == "its gpus are A100"
@@ -53,5 +62,6 @@ def test_a_pool_of_like_machines_holds_what_so_many_of_them_hold(
     cpu: float, memory_gib: float, nodes: int, shape: Shape, machines: int
 ) -> None:
     pool = Pool(name="p", cpu=shape.cpu * machines, memory_gib=shape.memory_gib * machines, nodes=machines)
-    fits = nodes <= machines and cpu <= pool.shape.cpu and memory_gib <= pool.shape.memory_gib
+    (each,) = pool.shapes
+    fits = nodes <= machines and cpu <= each.cpu and memory_gib <= each.memory_gib
     assert (pool.holds(Resources(cpu=cpu, memory_gib=memory_gib, nodes=nodes)) is None) == fits

@@ -20,7 +20,7 @@ from headrace.testing.blobs import MemoryBlobs
 from headrace.testing.graphs import BUNDLE, Sketch, number
 from headrace.testing.ledger import MemoryLedger
 
-POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=4, usd_per_hour=4.0, machine=Shape(cpu=4, memory_gib=4))
+POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=4, usd_per_hour=4.0, machines=(Shape(cpu=4, memory_gib=4),))
 E = TypeVar("E", bound=Event)
 
 

@@ -374,14 +374,19 @@ def _pool(name: str, section: PoolSection) -> Pool:
         nodes=section.nodes,
         usd_per_hour=section.usd_per_hour,
     )
-    return replace(pool, machine=machine_of(section, pool.shape))
+    return replace(pool, machines=machines_of(section, pool.shapes))
 
 
-def machine_of(section: PoolSection, measured: Shape) -> Shape:
-    """Return what one machine of a pool has: what the settings say, and otherwise what was measured."""
-    return Shape(
-        cpu=measured.cpu if section.machine_cpu is None else section.machine_cpu,
-        memory_gib=measured.memory_gib if section.machine_memory_gib is None else section.machine_memory_gib,
-        gpus=measured.gpus if section.machine_gpus is None else section.machine_gpus,
-        gpu_kind=section.gpu_kind,
-    )
+def machines_of(section: PoolSection, measured: Iterable[Shape]) -> tuple[Shape, ...]:
+    """Return what the machines of a pool have, each kind once: what the settings say, and otherwise what was
+    measured."""
+    shapes = [
+        Shape(
+            cpu=each.cpu if section.machine_cpu is None else section.machine_cpu,
+            memory_gib=each.memory_gib if section.machine_memory_gib is None else section.machine_memory_gib,
+            gpus=each.gpus if section.machine_gpus is None else section.machine_gpus,
+            gpu_kind=section.gpu_kind,
+        )
+        for each in measured
+    ]
+    return tuple(dict.fromkeys(shapes))

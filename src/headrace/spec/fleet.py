@@ -26,9 +26,9 @@ class Pool(Noun, frozen=True):
     """Similar machines of one provider, in one region, behind one backend.
 
     `cpu`, `memory_gib` and `gpus` are the totals of all machines. `usd_per_hour` is the price of the whole pool.
-    `gpu_kind` is None if the kind of the gpus has no name. `nodes` is the number of machines. `machine` is what one
-    machine has; if it is None, the totals are divided among the machines evenly. `spot` is true if the provider may
-    take the machines away.
+    `gpu_kind` is None if the kind of the gpus has no name. `nodes` is the number of machines. `machines` has
+    each kind of machine in the pool once; if it is empty, the totals are divided among the machines evenly. `spot` is
+    true if the provider may take the machines away.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Pool(Noun, frozen=True):
     nodes: int = 1
     usd_per_hour: float = 0.0
     spot: bool = False
-    machine: Shape | None = None
+    machines: tuple[Shape, ...] = ()
 
     def __post_init__(self) -> None:
         finite = math.isfinite(self.cpu) and math.isfinite(self.memory_gib) and math.isfinite(self.usd_per_hour)
@@ -61,13 +61,13 @@ class Pool(Noun, frozen=True):
             )
 
     @property
-    def shape(self) -> Shape:
-        """What one machine of the pool has."""
-        if self.machine is not None:
-            return self.machine
+    def shapes(self) -> tuple[Shape, ...]:
+        """What one machine of each kind has."""
+        if self.machines:
+            return self.machines
         gpus = math.ceil(self.gpus / self.nodes)
         cpu, memory_gib = self.cpu / self.nodes, self.memory_gib / self.nodes
-        return Shape(cpu=cpu, memory_gib=memory_gib, gpus=gpus, gpu_kind=self.gpu_kind)
+        return (Shape(cpu=cpu, memory_gib=memory_gib, gpus=gpus, gpu_kind=self.gpu_kind),)
 
     def holds(self, need: Resources) -> str | None:
         """Return why this pool can never hold an attempt that needs `need`, or None if the pool can hold such an
@@ -88,14 +88,20 @@ class Pool(Noun, frozen=True):
         return None
 
     def _machines_lack(self, need: Resources) -> str | None:
-        shape = self.shape
-        if need.cpu > shape.cpu:
-            return f"it has {self.cpu:g} cpus, but at most {shape.cpu:g} on one machine"
-        if need.memory_gib > shape.memory_gib:
-            return f"it has {self.memory_gib:.3g} GiB of memory, but at most {shape.memory_gib:.3g} GiB on one machine"
-        if need.gpus > shape.gpus:
-            return f"it has {self.gpus} gpus, but at most {shape.gpus} on one machine"
-        return None
+        shapes = self.shapes
+        if any(
+            need.cpu <= each.cpu and need.memory_gib <= each.memory_gib and need.gpus <= each.gpus for each in shapes
+        ):
+            return None
+        if need.cpu > (most := max(each.cpu for each in shapes)):
+            return f"it has {self.cpu:g} cpus, but at most {most:g} on one machine"
+        if need.memory_gib > (most := max(each.memory_gib for each in shapes)):
+            return f"it has {self.memory_gib:.3g} GiB of memory, but at most {most:.3g} GiB on one machine"
+        if need.gpus > (most := max(each.gpus for each in shapes)):
+            return f"it has {self.gpus} gpus, but at most {most} on one machine"
+        memory = [f"{need.memory_gib:.3g} GiB of memory"] if need.memory_gib else []
+        gpus = [f"{need.gpus} gpu{'s' if need.gpus > 1 else ''}"] if need.gpus else []
+        return f"no machine of it has {' and '.join([f'{need.cpu:g} cpus', *memory, *gpus])} at once"
 
     def share(self, need: Resources) -> float:
         """Return the share of the pool that an attempt uses (0 to 1): the largest of its cpu, memory and gpu shares."""

@@ -168,10 +168,9 @@ class Cluster:
         """Return the number of living nodes, and the sum of the nodes' resources, by Ray's names of the resources."""
         return sum(node["Alive"] for node in ray.nodes()), {"CPU": 0.0, **ray.cluster_resources()}
 
-    def largest(self) -> Mapping[str, float]:
-        """Return the most that any living node has of each resource, by Ray's names of the resources."""
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return {name: max(node.get(name, 0.0) for node in nodes) for name in {name for node in nodes for name in node}}
+    def nodes(self) -> list[Mapping[str, float]]:
+        """Return the resources of each living node, by Ray's names of the resources."""
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
     def ask(
         self, question: Callable[..., object], *given: object, labels: Mapping[str, str], most: int, within_s: float

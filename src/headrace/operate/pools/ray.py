@@ -18,7 +18,7 @@ from headrace.backends.ray.cluster import REACH_S, Cluster
 from headrace.backends.ray.needs import Needs
 from headrace.operate.pools.cluster_state import ClusterState, Trouble
 from headrace.project.host_limits import GIB
-from headrace.project.project import machine_of
+from headrace.project.project import machines_of
 from headrace.project.settings import PoolSection
 from headrace.report.measures import count_text
 from headrace.run.ports import Spool
@@ -103,25 +103,28 @@ def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tu
 
 
 def _measured(section: PoolSection, pool: Pool, cluster: Cluster) -> Pool:
-    """Return the pool with all cpus, memory and gpus of its cluster, and its largest node as its machine, unless the
-    settings limit them."""
+    """Return the pool with all cpus, memory and gpus of its cluster, and its nodes as its machines, unless the settings
+    limit them."""
     nodes, held = cluster.size()
     cpu = (held["CPU"] or pool.cpu) if section.cpu is None else pool.cpu
     memory_gib = (held.get("memory", 0.0) / GIB or pool.memory_gib) if section.memory_gib is None else pool.memory_gib
     gpus = pool.gpus or int(held.get("GPU", 0.0))
-    most = cluster.largest()
-    largest = Shape(
-        cpu=min(most.get("CPU", cpu), cpu),
-        memory_gib=min(most.get("memory", memory_gib * GIB) / GIB, memory_gib),
-        gpus=min(int(most.get("GPU", gpus)), gpus),
-    )
+    are_told = "GPU" in held  # else the settings may know of gpus that Ray doesn't count
+    shapes = [
+        Shape(
+            cpu=min(node.get("CPU", 0.0), cpu),
+            memory_gib=min(node.get("memory", memory_gib * GIB) / GIB, memory_gib),
+            gpus=min(int(node.get("GPU", 0.0 if are_told else gpus)), gpus),
+        )
+        for node in cluster.nodes()
+    ]
     return replace(
         pool,
         nodes=max(nodes, pool.nodes),
         cpu=cpu,
         memory_gib=memory_gib,
         gpus=gpus,
-        machine=machine_of(section, largest),
+        machines=machines_of(section, shapes),
     )
 
 

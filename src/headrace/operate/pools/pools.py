@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 from headrace.backends.local.backend import LocalBackend
-from headrace.backends.processes.environment_variables import told, withheld
+from headrace.backends.processes.environment_variables import seen, told, withheld
 from headrace.backends.processes.namespace import Namespace, bubblewrap, circumstances, works
+from headrace.backends.processes.spawn import spawn
 from headrace.errors import BackendError, ConfigError
 from headrace.operate.early_zygote import take
 from headrace.operate.pools.cluster_state import ClusterState
@@ -31,10 +32,13 @@ from headrace.work.archive import unpack
 from headrace.work.environments.cache import cache_folder
 
 
-def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bundle, store: Store) -> Backend:
+def open_backend(
+    project: Project, pool: Pool, run: str, epoch: int, bundle: Bundle, store: Store, *, is_first: bool = True
+) -> Backend:
     """Open and return a pool's backend for a run. Its workers write to the store of the pool's region.
 
-    `epoch` is the epoch of the run's lease.
+    `epoch` is the epoch of the run's lease. If `is_first` is False, the pool is another one of a run over several
+    pools. Then a local pool starts its zygote now, so that its first attempt need not wait for it.
 
     Raises:
         ConfigError: this release has no such backend, or the settings require a Linux namespace for workers, and none
@@ -65,7 +69,10 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
             prefix = _prefix(project, pool, store)
             if prefix:
                 unpack(bundle, store, store.local)  # in the workers' namespace, this folder is read-only
-            spawned = take(project.home, prefix, hello.variables)
+            if is_first:
+                spawned = take(project.home, prefix, hello.variables)
+            else:
+                spawned = spawn(seen(os.environ, hello.variables), prefix)
             return LocalBackend(pool, hello, store.spool, prefix=prefix, spawned=spawned)
         case "ray":
             hidden = [project.home.resolve()]
@@ -116,7 +123,7 @@ def _open_ground(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
     store = open_store(project, pool.region)
     try:
         bring_bundle(project, bundle, store)
-        backend = open_backend(project, pool, run, epoch, bundle, store)
+        backend = open_backend(project, pool, run, epoch, bundle, store, is_first=not reached.grounds)
     except BackendError as error:
         if not reached.grounds:
             raise

@@ -52,24 +52,24 @@ class Crew:
         """Reserve room for an attempt with this need; None ends the reservation."""
         self._held = need
 
-    def has_room(self, stage: Stage, placed: Sequence[Stage]) -> bool:
-        """Return whether an attempt of this stage could start now, or could soon be queued behind a short one, besides
-        attempts of the stages `placed`. These are on their way to this pool."""
+    def has_room(self, stage: Stage, placed: Sequence[Stage], *, behind: bool) -> bool:
+        """Return whether an attempt of this stage could start now, besides attempts of the stages `placed`, which are
+        on their way to this pool. If `behind` is True, it may also be queued behind a short attempt."""
         count = self._count(stage)
         amount = count.times(count.need.nodes)
         for each in placed:
             amount = plus(amount, self._count(each).times(each.resources.nodes))
         if self._fits(count, amount):
             return True
-        if len(placed) >= AHEAD_PLACED or count.need.nodes > 1 or stage.isolation == "fresh":
+        if not behind or len(placed) >= AHEAD_PLACED or count.need.nodes > 1 or stage.isolation == "fresh":
             return False
         return self._behind(count, self._mean.get(stage.function)) is not None
 
-    def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
+    def take(self, task: str, attempt: int, stage: Stage, *, behind: bool = True) -> tuple[int, ...] | None:
         """Assign an attempt to workers and return their numbers, or None if there is no room.
 
         Idle workers are used first, then new ones. If the grant covers no more workers, a short attempt may be queued
-        behind others.
+        behind others, unless `behind` is False.
         """
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
@@ -77,7 +77,7 @@ class Crew:
         if self._fits(count, count.times(need.nodes)):
             chosen = self._choose(count, fresh=fresh)
         else:
-            ahead = None if need.nodes > 1 or fresh else self._behind(count, mean)
+            ahead = None if not behind or need.nodes > 1 or fresh else self._behind(count, mean)
             if ahead is None:
                 return None
             chosen = [ahead]

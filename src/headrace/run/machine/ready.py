@@ -39,12 +39,14 @@ class Room(Protocol):
         """The pool's region."""
         ...
 
-    def has_room(self, stage: Stage, placed: Sequence[Stage]) -> bool:
-        """Return whether an attempt of this stage could start now, besides attempts of the stages `placed`."""
+    def has_room(self, stage: Stage, placed: Sequence[Stage], *, behind: bool) -> bool:
+        """Return whether an attempt of this stage could start now, besides attempts of the stages `placed`. If `behind`
+        is True, it may also be queued behind a short attempt."""
         ...
 
-    def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
-        """Assign an attempt to workers and return their numbers, or None if there is no room for it."""
+    def take(self, task: str, attempt: int, stage: Stage, *, behind: bool = True) -> tuple[int, ...] | None:
+        """Assign an attempt to workers and return their numbers, or None if there is no room for it. Only if `behind`
+        is True, it may be queued behind a short attempt."""
         ...
 
     def hold(self, need: Resources | None) -> None:
@@ -137,13 +139,15 @@ class Ready:
         return found
 
     def _start(self, task: Task, openings: Sequence[Opening], at: float) -> Sequence[Placed | Launched]:
-        """Propose an attempt of a task in the first of some pools that has room. Return nothing if none has."""
-        for opening in openings:
-            if (workers := opening.take(task)) is not None:
-                launch = opening.launch(task, workers, at, max(0.0, at - self._since[task.name]))
-                return (launch,) if opening.placed is None or task.placed else (opening.place(task, openings), launch)
-            if opening.may_place(task):
-                return (opening.place(task, openings),)
+        """Propose an attempt of a task in the first of some pools that has room. Return nothing if none has.
+
+        A pool in which the attempt can start at once comes before one in which it would be queued behind another.
+        """
+        several = len(openings) > 1
+        for behind in (False, True) if several else (True,):
+            for opening in openings:
+                if found := opening.start(task, openings, at, max(0.0, at - self._since[task.name]), behind=behind):
+                    return found
         return ()
 
     def _wait_for(self, task: Task, openings: Sequence[Opening]) -> None:
@@ -171,18 +175,22 @@ class Opening:
         self.placed = None if placed is None else [task.stage for task in placed.get(room.pool, {}).values()]
         self._prices: dict[Resources, float] = {}
 
-    def take(self, task: Task) -> tuple[int, ...] | None:
-        """Return the workers for the next attempt of a task, or None if there is no room for it now, or if its inputs
-        may not be in the pool's region."""
-        if self.placed is not None and task.region != self.room.region:
-            return None
-        return self.room.take(task.name, task.attempt + 1, task.stage)
+    def start(
+        self, task: Task, openings: Sequence[Opening], at: float, queued_s: float, *, behind: bool
+    ) -> Sequence[Placed | Launched]:
+        """Propose the next attempt of a task here. Return nothing if there is no room for it.
 
-    def may_place(self, task: Task) -> bool:
-        """Return whether the pool has room for a task whose inputs may not be in its region."""
-        if self.placed is None or task.region == self.room.region:
-            return False
-        return self.room.has_room(task.stage, self.placed)
+        If nobody knows whether the task's inputs are in the pool's region, the attempt is only placed. `openings` are
+        the pools that it may start in, the best first. Only if `behind` is True, it may be queued behind another.
+        """
+        if self.placed is not None and task.region != self.room.region:
+            has_room = self.room.has_room(task.stage, self.placed, behind=behind)
+            return (self.place(task, openings),) if has_room else ()
+        workers = self.room.take(task.name, task.attempt + 1, task.stage, behind=behind)
+        if workers is None:
+            return ()
+        launch = self.launch(task, workers, at, queued_s)
+        return (launch,) if self.placed is None or task.placed else (self.place(task, openings), launch)
 
     def place(self, task: Task, openings: Sequence[Opening]) -> Placed:
         """Return the event that places a task here. `openings` are the pools that it may start in, the best first."""

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from msgspec.structs import replace
 
 from headrace.errors import LedgerError, NotFoundError
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.merge import point_standing
 from headrace.ledger.upkeep.replay import Replayed, replay
+from headrace.ledger.views.tracking import TrackingViews
 from headrace.run.events import (
     Cancelled,
     Closed,
@@ -28,10 +30,10 @@ from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node
-from headrace.spec.intent import Advance
+from headrace.spec.intent import Advance, Register
 from headrace.spec.stage import Stage
 from tests.ledger.honest import events, honest_run, store_run
-from tests.ledger.samples import blob, edit, open_ledger
+from tests.ledger.samples import after, blob, edit, first, open_ledger
 
 
 @pytest.fixture
@@ -152,6 +154,22 @@ def test_an_advance_that_is_lost_is_told_and_made_up_for(ledger: Ledger) -> None
     (difference,) = told(replay(ledger, run, repair=True))
     assert difference[:2] == ("cursor", "orders")
     assert told(replay(ledger, run)) == []
+
+
+def test_a_registration_that_is_made_up_for_moves_no_alias(ledger: Ledger, address: str) -> None:
+    asked = Register("model", "m", OUT, aliases=("production",))
+    launched = Launched("fit", 1, "key 1", (1,), "here", "it never ran", b"", at=103.0)
+    done = Succeeded("fit", 1, OUT, 103.0, 1.0, intents=(asked,))
+    run = store_run(ledger, [*events(OUT)[:4], launched, done, Closed("succeeded", 115.0)])
+    with ledger.open_run("later") as later:
+        later.commit(first([]))
+        later.commit(after(later, intents=[("fit", replace(asked, out=MONDAY))]))
+    edit(ledger, "delete from versions where version = 1")
+    assert len(told(replay(ledger, run, repair=True))) == 1
+    assert told(replay(ledger, run)) == []
+    with TrackingViews(address) as views:
+        assert views.resolve("model", "m@production").out == MONDAY
+        assert len(views.moves("model", "m")) == 2
 
 
 def test_a_result_that_was_found_wanting_stays_so(ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.errors import LeaseHeld, NotFoundError
 from headrace.ledger import records
@@ -18,7 +19,7 @@ from headrace.ledger.upkeep.rebuild import Difference, Rebuilt, Rows, difference
 from headrace.run.curves import Name, Summary
 from headrace.run.ports import Batch, ResultRow
 from headrace.spec.artifact import decode_ref
-from headrace.spec.intent import Intent
+from headrace.spec.intent import Intent, Register
 
 BY = "headrace replay"
 
@@ -88,6 +89,19 @@ def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent
     return [(task, intent) for task, intent in rebuilt.intents if not intents.is_applied(db, run, task, intent)]
 
 
+def _without_known_aliases(db: Database, asked: Iterable[tuple[str, Intent]]) -> list[tuple[str, Intent]]:
+    """Return the intents without the aliases that the ledger knows: it may have moved or removed them since."""
+    known = {tuple(row) for row in db.execute(db.sql.ALIASES_KNOWN).fetchall()}
+    found: list[tuple[str, Intent]] = []
+    for task, intent in asked:
+        if isinstance(intent, Register):
+            kept = tuple(each for each in intent.aliases if (intent.kind, intent.name, each) not in known)
+            found.append((task, replace(intent, aliases=kept)))
+        else:
+            found.append((task, intent))
+    return found
+
+
 def _unapplied(intent: Intent) -> Difference:
     about, subject, stored, rebuilt = intents.told(intent)
     return Difference(about=about, subject=subject, field="", stored=stored, rebuilt=rebuilt)
@@ -111,7 +125,7 @@ def _mend(ledger: Ledger, run: str) -> str:
                 results=[row for row in offered if db.execute(db.sql.RESULT_ROW, (row.key,)).fetchone() is None],
                 kept=list(rebuilt.artifacts),
                 renewed=True,
-                intents=_missing(db, run, rebuilt),
+                intents=_without_known_aliases(db, _missing(db, run, rebuilt)),
                 metrics=list(rebuilt.rows.metrics.values()),
                 logged=sorted(rebuilt.rows.logged),
             )

@@ -150,6 +150,12 @@ def _set(table: str, column: str, value: Any) -> Callable[[Record], list[Record]
     return _of(table, lambda row: row.__setitem__(columns()[table].index(column), value))
 
 
+def _next(row: list[Any]) -> list[Any]:
+    """The same version under the next number."""
+    place = columns()["versions"].index("version")
+    return [value + 1 if at == place else value for at, value in enumerate(row)]
+
+
 OUTSIDE = Ref(digest="../" * 20, size=1, codec="text", type="builtins.str", nonce="n1")
 
 
@@ -186,6 +192,10 @@ FORGED: dict[str, Callable[[Record], list[Record]]] = {
     "an event that is nested without end": _of("events", lambda row: row.__setitem__(2, _nested_event())),
     "a blob whose name leads elsewhere": _of("named", lambda row: [("named", ["../../../x", row[1], row[2]])]),
     "a cursor twice": _of("cursors", lambda row: [("cursors", row), ("cursors", row)]),
+    "a version below the first": _set("versions", "version", 0),
+    "a version of another artifact": _set("versions", "identity", "0" * 64),
+    "a version whose name is none": _set("versions", "name", "a b"),
+    "an artifact that is registered twice": _of("versions", lambda row: [("versions", row), ("versions", _next(row))]),
     "a version of nothing that has versions": _set("versions", "kind", "pipeline"),
 }
 

@@ -35,7 +35,7 @@ from headrace.ledger.upkeep.gc import GRACE_S, Collector
 from headrace.ledger.upkeep.retention import Keep
 from headrace.spec.artifact import Ref, blobs, decode_ref
 from headrace.store.folder.folder import FolderStore
-from tests.ledger.samples import edit, open_ledger
+from tests.ledger.samples import digest, edit, open_ledger
 from tests.projects import Project
 
 NOW = 1_000_000_000.0
@@ -89,6 +89,9 @@ def _value(table: Standing, store: FolderStore, column: tuple[str, str], which: 
         return table.choices[name][0]
     if name in table.artifacts:
         return _encode_ref(put(store, f"{name} {data}"))
+    if name in table.identities:
+        text = f"{table.identities[name]} {data}"
+        return Ref(digest=digest(text), size=len(text), codec="text", type="builtins.str").identity
     return {"TEXT": f"{which}-{name}", "INTEGER": 1, "BIGINT": 1, "FLOAT": NOW, "BLOB": b"bytes"}[kind]
 
 
@@ -197,6 +200,9 @@ def test_what_differs_is_refused_and_what_needn_t_agree_stays(
     add(ledger, table, ours, store)
     for twin in (table.twin, *table.twins):
         changes = {column: _other(table, store, column, getattr(ours, column)) for column in twin.agrees}
+        for column, artifact in table.identities.items() if twin.agrees == ("identity",) else ():
+            other = put(store, "other data")
+            changes |= {column: other.identity, artifact: _encode_ref(other)}
         home = tmp_path / f"laptop {twin.finds}"
         with open_ledger(home) as laptop:
             add(laptop, table, replace(ours, **changes), store)

@@ -128,23 +128,33 @@ def without_preparation(ref: Ref) -> tuple[Ref, Ref | None]:
     return out, preparation
 
 
+def is_name(name: str) -> bool:
+    """Return whether a text is a valid name of a model or dataset."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_alias(alias: str) -> bool:
+    """Return whether a text is a valid alias: it can't be read as a number, and can be written after a name and `@`."""
+    return _ALIAS.fullmatch(alias) is not None
+
+
 def check_name(kind: RegistryKind, name: str) -> None:
     """Check that `name` is a valid name of a model or dataset.
 
     Raises:
         UsageError: the name isn't valid.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise UsageError(f"a {kind} can't be called `{name}`", hint="use letters, digits and `_ . / -`")
 
 
 def check_alias(alias: str) -> None:
-    """Check that `alias` is a valid alias: it can't be read as a number, and can be written after a name and `@`.
+    """Check that `alias` is a valid alias.
 
     Raises:
         UsageError: the alias isn't valid.
     """
-    if not _ALIAS.fullmatch(alias):
+    if not is_alias(alias):
         raise UsageError(f"an alias can't be called `{alias}`", hint="use letters, digits and `_ . -`, a letter first")
 
 

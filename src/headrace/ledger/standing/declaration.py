@@ -67,6 +67,9 @@ class Standing(Struct, frozen=True, kw_only=True):
         keeps_makers: whether the runs are kept too from which that run reused the artifacts.
         lost: what to do if an artifact of a row is lost; by default, what to do for any lost artifact.
         target: the row that a row points at.
+        unique: other columns that together identify a row.
+        identities: for a column with the identity of an artifact, the column that holds the artifact.
+        forms: for a column, a check of its values in addition to their type.
         choices: for a column that has one of a few values, these values.
         forgets: the statement that deletes rows which nobody needs any more. It takes a time: older rows aren't needed.
         is_own: whether Headrace keeps a row for itself, by the row's key. Such a row is left out everywhere.
@@ -91,6 +94,9 @@ class Standing(Struct, frozen=True, kw_only=True):
     keeps_makers: bool = False
     lost: Callable[[Row], str] | None = None
     target: Target | None = None
+    unique: tuple[str, ...] = ()
+    identities: Mapping[str, str] = {}
+    forms: Mapping[str, Callable[[Any], object]] = {}
     choices: Mapping[str, tuple[str, ...]] = {}
     forgets: str | None = None
     is_own: Callable[..., bool] | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 from headrace.ledger.records import (
     ALIASES,
@@ -17,10 +18,16 @@ from headrace.ledger.records import (
     VersionRecord,
 )
 from headrace.ledger.standing.declaration import Standing, Target, Twin, Whole
-from headrace.spec.intent import RegistryKind
+from headrace.spec.intent import RegistryKind, is_alias, is_name
 
 REGISTRY = "registry.rows"
 KINDS = {"kind": get_args(RegistryKind)}
+FORMS: dict[str, Callable[[Any], object]] = {
+    "name": is_name,
+    "alias": is_alias,
+    "version": (0).__lt__,
+    "was": (0).__lt__,
+}
 ALIAS = Whole(columns=("kind", "name", "alias"), known="ALIASES_KNOWN")
 """An alias and its moves. Those of two ledgers can't be joined: an alias points where its last move says."""
 NOTICE_STATES = ("pending", "sent", "failed")
@@ -89,6 +96,9 @@ STANDING: tuple[Standing, ...] = (
         points="POINT_VERSION",
         run_of=_run_of_version,
         keeps_makers=True,
+        unique=("kind", "name", "identity"),
+        identities={"identity": "out"},
+        forms=FORMS,
         choices=KINDS,
     ),
     Standing(
@@ -104,6 +114,7 @@ STANDING: tuple[Standing, ...] = (
         called=lambda row: f"alias `{row.name}@{row.alias}` of a {row.kind}",
         shown=lambda row: f"headrace {row.kind}s {row.name}",
         target=Target(table="versions", finds="VERSION_ROW"),
+        forms=FORMS,
         choices=KINDS,
     ),
     Standing(
@@ -119,6 +130,7 @@ STANDING: tuple[Standing, ...] = (
         called=lambda row: f"move of alias `{row.name}@{row.alias}` of a {row.kind}",
         shown=lambda row: f"headrace {row.kind}s {row.name}",
         target=Target(table="versions", finds="VERSION_ROW"),
+        forms=FORMS,
         choices=KINDS,
     ),
     Standing(

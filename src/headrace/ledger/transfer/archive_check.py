@@ -49,6 +49,7 @@ FORMS: dict[tuple[str, str], Callable[[Any], object]] = {
         for each in STANDING
         for column, choices in each.choices.items()
     },
+    **{(each.table, column): form for each in STANDING for column, form in each.forms.items()},
 }
 """For a table and a column, a check of the column's values in addition to the check of their type."""
 
@@ -59,15 +60,15 @@ ENCODED = (
 )
 """Columns that hold an encoded artifact."""
 
-ONCE = {
-    "tasks": ("run", "name"),
-    "metrics": ("run", "task", "kind", "name"),
-    "logged": ("run", "task", "seq"),
-    "blobs": ("run", "digest", "nonce"),
-    **{each.table: tuple(each.key) for each in STANDING},
+ONCE: dict[str, list[tuple[str, ...]]] = {
+    "tasks": [("run", "name")],
+    "metrics": [("run", "task", "kind", "name")],
+    "logged": [("run", "task", "seq")],
+    "blobs": [("run", "digest", "nonce")],
+    **{each.table: [tuple(each.key), *([each.unique] if each.unique else [])] for each in STANDING},
 }
-"""For each table, the columns that together identify a row. `events` isn't listed, because its rows are in the order of
-their numbers."""
+"""For each table, the columns that together identify a row, in one way or several. `events` isn't listed, because
+its rows are in the order of their numbers."""
 
 
 def columns(schema: int = SCHEMA) -> dict[str, list[str]]:
@@ -196,8 +197,11 @@ class Arrival:
         for name in (column for of, column in ENCODED if of == table):
             if values[name] is not None:
                 self._encoded(values[name], f"`{table}.{name}`")
-        if table in ONCE:
-            key = table, tuple(values[name] for name in ONCE[table])
+        for column, artifact in BY_TABLE[table].identities.items() if table in BY_TABLE else ():
+            if values[column] != decode_ref(values[artifact]).identity:
+                raise _Wrong(f"`{table}.{column}` isn't that of the artifact")
+        for names in ONCE.get(table, ()):
+            key = table, tuple((name, values[name]) for name in names)
             if key in seen:
                 raise _Wrong(f"a row of `{table}` is there twice")
             seen.add(key)

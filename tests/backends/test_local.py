@@ -26,7 +26,7 @@ from headrace.backends.processes.orphans import MARKED, PARENT, end_orphans, not
 from headrace.backends.processes.spawn import Spawned
 from headrace.errors import BackendError
 from headrace.run.events import Checkpointed, Succeeded
-from headrace.run.ports import Job
+from headrace.run.ports import Alive, Job
 from headrace.run.spilled import spilled
 from headrace.run.wire import Ack, Report, decode_up, frame
 from headrace.spec.stage import Resources
@@ -210,7 +210,10 @@ def test_a_driver_that_lets_go_holds_on_to_no_descriptor(stand: LocalStand) -> N
     ear.wait_for(1, Succeeded)
     ear.backend.abandon()
     assert descriptors() - before == set()
-    list(stand.backend().adopt())  # ends what was left
+    after = stand.backend()
+    assert [each.job.worker for each in after.adopt() if isinstance(each, Alive)] == [1]
+    after.close()
+    assert descriptors() - before == set()
 
 
 def test_where_no_more_files_may_be_open_that_is_said(stand: LocalStand, ear: Ear) -> None:

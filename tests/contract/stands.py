@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class LocalStand(WorkerStand):
     def __init__(self, folder: Path, *, namespace: bool = False) -> None:
         super().__init__(folder)
         self.hides = self.isolated = namespace
+        self._epochs = itertools.count(1)
         self._prefix: list[str] = []
         if namespace:
             shown = (self.store.local, self.local)
@@ -43,7 +45,9 @@ class LocalStand(WorkerStand):
 
     def backend(self) -> LocalBackend:
         os.environ[MARK] = str(self.project)
-        return LocalBackend(self.pool, self.hello, self.store.spool, prefix=self._prefix, grace_s=0.5)
+        return LocalBackend(
+            self.pool, self.hello, self.store.spool, epoch=next(self._epochs), prefix=self._prefix, grace_s=0.5
+        )
 
     def living(self) -> list[psutil.Process]:
         """Return the processes that were begun with this stand's mark in their environment."""
@@ -60,12 +64,13 @@ class LocalStand(WorkerStand):
 class SimulatedStand:
     """The simulated backend, on a cluster that outlives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, adopts: bool = False) -> None:
+        self._adopts = adopts
         self._cluster = Cluster(_script, tracer=_trace)
         self._pool = Pool(name="there", cpu=100, memory_gib=100, nodes=4, backend="simulated")
 
     def backend(self) -> SimulatedBackend:
-        return SimulatedBackend(self._pool, self._cluster)
+        return SimulatedBackend(self._pool, self._cluster, adopts=self._adopts)
 
     def order(self, deed: Deed, task: str, **args: object) -> Do:
         given = tuple([(name, Const(_inline(value))) for name, value in args.items()])

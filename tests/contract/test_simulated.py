@@ -13,3 +13,9 @@ class TestSimulated(BackendContract):
     @pytest.fixture
     def stand(self) -> Stand:
         return SimulatedStand()
+
+
+class TestSimulatedThatAdopts(BackendContract):
+    @pytest.fixture
+    def stand(self) -> Stand:
+        return SimulatedStand(adopts=True)

@@ -21,6 +21,7 @@ from headrace.run.wire import (
     Frames,
     Hello,
     Kill,
+    Listen,
     Pulse,
     Question,
     Quit,
@@ -37,6 +38,7 @@ from headrace.run.wire import (
 from headrace.spec.address import StoreAddress
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Const, Many, Out, Secret
+from headrace.spec.stage import Resources
 from headrace.testing.graphs import BUNDLE, listing, number
 
 BODIES = st.lists(st.binary(max_size=40), max_size=8)
@@ -85,7 +87,8 @@ DO = Do("fit", 2, "key", "m:fit", ARGS, "code", ("d",), number(3), 1, 2, "fit#2"
         (Question(1, "file", "data.csv"), decode_up),
         (Refused("TraceError", "no", "hint", "traceback"), decode_up),
         (Hello("run", BUNDLE, StoreAddress(url="s3://bucket/prefix"), "/local", 4.0), decode_order),
-        (Fork(1, tracer=False, cpu=0.5, memory_gib=1.0, gpus=1), decode_order),
+        (Fork(1, tracer=False, need=Resources(cpu=0.5, memory_gib=1.0, gpu="1")), decode_order),
+        (Listen(3), decode_order),
         (Kill(1, 9), decode_order),
         (Ended(1, -9, "too much"), decode_news),
         (Pulse(1, 3, 12.5, 0.1), decode_news),

@@ -19,6 +19,7 @@ from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Arg
+from headrace.spec.stage import Resources
 
 MAX_FRAME_BYTES = 1 << 30
 
@@ -228,13 +229,19 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Fork(Struct, frozen=True, array_like=True, tag="fork"):
-    """Start a worker. The socket for the worker's messages is sent along with this message."""
+    """Start a worker that may use the resources `need`. The socket for the worker's messages is sent along with this
+    message."""
 
     worker: int
     tracer: bool
-    cpu: float
-    memory_gib: float
-    gpus: int = 0
+    need: Resources
+
+
+class Listen(Struct, frozen=True, array_like=True, tag="listen"):
+    """Let the next driver of the run connect to the socket that is sent along with this message, and take over the
+    workers. `epoch` is the epoch of the present driver: only a driver with a higher one may take them over."""
+
+    epoch: int
 
 
 class Kill(Struct, frozen=True, array_like=True, tag="kill"):
@@ -276,7 +283,7 @@ class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
     memory_gib: float
 
 
-Order = Hello | Fork | Kill
+Order = Hello | Fork | Listen | Kill
 News = Ready | Waiting | Ended | Pulse
 
 

@@ -1,5 +1,6 @@
 """A worker's channel to its driver. The worker gets messages from the driver, and sends numbered reports to it. Each
-report is kept until the driver acknowledges it."""
+report is kept until the driver acknowledges it. If the driver is gone, or another driver has taken over the worker, the
+channel goes on with a connection to the next driver as soon as there is one."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,8 +16,10 @@ from contextlib import suppress
 from msgspec import Struct
 
 from headrace.errors import StoreError
-from headrace.run.events import Event, encode_event
-from headrace.run.wire import Ack, Do, Down, Drop, Frames, Move, Report, Tell, Word, decode_down, frame
+from headrace.run.events import Event, Failed, encode_event
+from headrace.run.wire import Ack, Do, Down, Drop, Frames, Move, Report, Tell, Whisper, Word, decode_down, frame
+from headrace.spec.failure import Failure
+from headrace.work.adoption.successor import DECIDED_S, PATIENCE_S, Given, Successor
 from headrace.work.stop import Stop
 
 _READ_BYTES = 1 << 16
@@ -27,9 +31,19 @@ class Gone(Exception):
 
 class Channel:
     """Reads the driver's messages, and sends reports to it. When the driver is gone, each new report is appended at
-    once to the spool in the store, with all unacknowledged ones: this process may be killed before its attempt ends."""
+    once to the spool in the store, with all unacknowledged ones: this process may be killed before its attempt ends.
 
-    def __init__(self, line: socket.socket, spill: Callable[[bytes], None], stop: Stop) -> None:
+    `successor` brings the connection to the run's next driver. If it is None, a worker without a driver leaves as soon
+    as it is idle.
+    """
+
+    def __init__(
+        self,
+        line: socket.socket,
+        spill: Callable[[bytes], None],
+        stop: Stop,
+        successor: Successor | None = None,
+    ) -> None:
         self._line = line
         self._stop = stop
         self._spill = spill
@@ -38,7 +52,11 @@ class Channel:
         self._heard: deque[Down] = deque()
         self._dropped: set[tuple[str, int]] = set()
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
-        self._seq = 0
+        self._seq = self._acknowledged = self._spilled = 0
+        self._begun = 0
+        self._pending: tuple[str, int] | None = None
+        self._given_up: set[tuple[str, int]] = set()
+        self._successor = successor
         self._pid = os.getpid()
         self._reading = threading.Lock()
         self._reporting = threading.Lock()
@@ -48,13 +66,17 @@ class Channel:
         """Wait for the next message, and return it.
 
         Raises:
-            Gone: the driver has left.
+            Gone: the driver has left, and no other has taken over this worker within `PATIENCE_S` seconds.
         """
         while True:
             while not self._heard:
-                self._read()
+                try:
+                    self._read()
+                except Gone:
+                    if not self._go_over(PATIENCE_S):
+                        raise
             message = self._heard.popleft()
-            if not isinstance(message, Do | Move) or not self._is_dropped(message):
+            if not isinstance(message, Do | Move) or (not self._is_dropped(message) and self._may_begin(message)):
                 return message
 
     def wait_for(self, other: socket.socket) -> None:
@@ -70,12 +92,18 @@ class Channel:
         """Read the messages that have arrived, without waiting. Any thread may call this while an attempt runs."""
         with self._reading:
             self._take_in()
+        if self.gone:
+            self._go_over(0.0)
 
     def word(self, task: str, attempt: int) -> Word | None:
         """Return the driver's next instruction for an attempt, even if other messages came before this instruction. If
         there is no instruction, return None. Instructions for other attempts stay in the queue."""
-        with self._stop.shield, self._reading:
-            self._take_in()
+        with self._stop.shield:
+            self.look()
+            return self._word(task, attempt)
+
+    def _word(self, task: str, attempt: int) -> Word | None:
+        with self._reading:
             for message in self._heard:
                 if isinstance(message, Tell) and (message.task, message.attempt) == (task, attempt):
                     self._heard.remove(message)
@@ -95,30 +123,34 @@ class Channel:
     def report_beside(self, event: Event) -> None:
         """Report an event from a thread other than the main one. The signal to stop can't interrupt this, since only
         the main thread gets it."""
-        body = encode_event(event)
         with self._reporting:
-            self._seq += 1
-            self._unacknowledged.append((self._seq, body))
-            self._send(frame(Report(self._seq, body)))
-            if self.gone:
-                with suppress(
-                    StoreError
-                ):  # the reports stay in memory, and are written with the next one or at the end
-                    self._write_reports()
+            self._report(event)
+        if self.gone:
+            self._go_over(0.0)
+        if self.gone:
+            with suppress(StoreError):  # the reports stay in memory, and are written with the next one or at the end
+                self.spill()
 
     def send(self, message: Struct) -> None:
         """Send a message that isn't an event."""
         self._send(frame(message))
 
     def spill(self) -> None:
-        """Append all unacknowledged reports to the spool."""
+        """Append all unacknowledged reports to the spool, except those that are there already."""
         with self._reporting:
-            self._write_reports()
+            reports = [Report(seq, body) for seq, body in self._unacknowledged if seq > self._spilled]
+            if reports:
+                self._spill(b"".join(map(frame, reports)))
+                self._spilled = reports[-1].seq
 
-    def _write_reports(self) -> None:
-        if self._unacknowledged:
-            self._spill(b"".join(frame(Report(seq, body)) for seq, body in self._unacknowledged))
-            self._unacknowledged.clear()
+    def _report(self, event: Event) -> None:
+        body = encode_event(event)
+        self._seq += 1
+        self._unacknowledged.append((self._seq, body))
+        framed = frame(Report(self._seq, body))
+        if self._successor is not None and self._successor.journal.report(framed):
+            self._successor.journal.rewrite(list(self._unacknowledged), self._acknowledged)
+        self._send(framed)
 
     def _send(self, data: bytes) -> None:
         """Send bytes, unless the driver is gone."""
@@ -165,6 +197,67 @@ class Channel:
             else:
                 self._heard.append(message)
 
+    # -- the next driver -------------------------------------------------------------------------------------------
+
+    def _may_begin(self, order: Do | Move) -> bool:
+        """Return whether an attempt may begin, and note that it does. It may not if a new driver has taken over this
+        worker and wasn't told of the attempt: the order came from an earlier driver.
+
+        Raises:
+            Gone: a takeover was announced, and nothing came of it.
+        """
+        if (successor := self._successor) is None:
+            return True
+        self._pending = (order.task, order.attempt)
+        with self._reporting:
+            successor.journal.begin(order.task, order.attempt, self._begun, self._acknowledged)
+        while successor.is_near:
+            if not self._go_over(DECIDED_S):
+                raise Gone
+        begins = self._pending is not None
+        self._begun += begins
+        self._pending = None
+        return begins
+
+    def _go_over(self, patience_s: float) -> bool:
+        """Go on with the connection to the next driver. Return False if there is none within `patience_s` seconds."""
+        if self._successor is None:
+            return False
+        found = self._successor.wait(patience_s)
+        if found is None and patience_s:
+            found = self._successor.refuse()
+        if found is None:
+            return False
+        with self._reading, self._reporting:
+            self._switch(*found)
+        return True
+
+    def _switch(self, line: socket.socket, given: Given) -> None:
+        """Read what the earlier driver had sent, then send all unacknowledged reports over the new connection. Of the
+        earlier driver's messages, only secrets and instructions to attempts still count."""
+        with suppress(BlockingIOError, Gone):
+            while True:
+                self._read(socket.MSG_DONTWAIT)
+        self._line.close()
+        self._line, self._frames, self.gone = line, Frames(), False
+        self._heard = deque([message for message in self._heard if isinstance(message, Whisper | Tell)])
+        self._dropped.clear()
+        for seq, body in self._unacknowledged:
+            self._send(frame(Report(seq, body)))
+        if self._pending is not None and given.attempt != self._pending:
+            self._give_up(self._pending)
+        if given.attempt is not None and given.attempt in self._given_up:  # the driver was told that it runs
+            lost = Failure("lost", "another driver had taken over its worker")
+            self._report(Failed(*given.attempt, lost, time.time()))
+
+    def _give_up(self, attempt: tuple[str, int]) -> None:
+        """Note that an attempt that was about to begin won't begin."""
+        self._given_up.add(attempt)
+        self._pending = None
+        if self._successor is not None:
+            self._successor.journal.begin("", 0, self._begun, self._acknowledged)
+
     def _acknowledge(self, seq: int) -> None:
+        self._acknowledged = max(self._acknowledged, seq)
         while self._unacknowledged and self._unacknowledged[0][0] <= seq:
             self._unacknowledged.popleft()

@@ -18,6 +18,7 @@ from headrace.run.events import Event, Failed, Succeeded
 from headrace.run.wire import Do, Fork, Hello, Move, Quit, Refused, Trace, Whisper, frame
 from headrace.store.open_store import open_seen
 from headrace.store.store import Store
+from headrace.work.adoption.successor import Successor
 from headrace.work.archive import unpack
 from headrace.work.attempt import Desk
 from headrace.work.channel import Channel, Gone
@@ -50,12 +51,15 @@ class _Place(NamedTuple):
     absent: Absent
 
 
-def work(line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus) -> None:
+def work(
+    line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus, successor: Successor | None = None
+) -> None:
     """Run a worker, or the tracer, until it ends. If the process can't start its work, it writes the reason to `board`.
-    The tracer also sends the reason to the driver."""
+    The tracer also sends the reason to the driver. `successor` brings the connection to the run's next driver (None: no
+    driver takes over the worker)."""
     name = f"{fork.worker}-{os.getpid()}"
     try:
-        at = _begin(line, hello, fork, name, board)
+        at = _begin(line, hello, fork, name, board, successor)
     except HeadraceError as error:
         _refuse(line, fork, board, error)
         return
@@ -80,7 +84,9 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus) -> 
         at.stop.leave()
 
 
-def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: SharedStatus) -> _Place:
+def _begin(
+    line: socket.socket, hello: Hello, fork: Fork, name: str, board: SharedStatus, successor: Successor | None
+) -> _Place:
     """Open the store, fetch the code and prepare for attempts.
 
     Raises:
@@ -90,7 +96,7 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Shar
     local = Path(hello.local)
     store = open_seen(hello.store, local, hello.own)
     stop = Stop()
-    channel = Channel(line, lambda data: store.spool.spill(hello.run, name, data), stop)
+    channel = Channel(line, lambda data: store.spool.spill(hello.run, name, data), stop, successor)
     capture = Capture(local / "logs" / hello.run, name, board.name_writer)
     bundle = unpack(hello.bundle, store, local)
     absent = Absent(hello.withheld, bundle)

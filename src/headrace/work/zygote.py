@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 import ctypes
 import os
+import resource
 import select
 import signal
 import socket
@@ -23,8 +24,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from headrace.errors import EnvironmentFailed
-from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, Ready, Refused, decode_order, frame
+from headrace.run.takeover import Newer
+from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Listen, Pulse, Ready, Refused, decode_order, frame
 from headrace.store.open_store import prepare
+from headrace.work.adoption.takeover import Lifeline, asked, hand_over
 from headrace.work.environments.enter import Unfit, enter, receive_hello
 from headrace.work.limits.memory import Scale
 from headrace.work.limits.shared_status import SharedStatus
@@ -40,6 +43,10 @@ WRITE_S = 2.0
 """After a worker has ended, the process that writes the worker's log may go on for this many seconds. It needs only a
 moment, unless the disk hangs."""
 FREE_SHARE = 0.03
+READS = select.POLLIN | select.POLLHUP | select.POLLERR
+GIVEN_UP = -1
+"""The number of a worker that is being ended because a new driver could not take it over. Its end isn't reported: the
+new driver may give its former number, that of the tracer, to another one."""
 PARENT = "parent-"
 _ENTRY = "headrace.work.__main__"
 _FIRST = 1
@@ -48,13 +55,20 @@ _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so th
 
 
 class Child:
-    """A worker's process as its parent sees it."""
+    """A worker's process as its parent sees it. `lifeline` is None if no other driver can take over the worker."""
 
-    __slots__ = ("board", "devices", "limit_gib", "memory", "number", "pid", "scale")
+    __slots__ = ("board", "devices", "lifeline", "limit_gib", "memory", "number", "pid", "scale")
 
     def __init__(
-        self, number: int, pid: int, board: SharedStatus, limit_gib: float, devices: Sequence[str] = ()
+        self,
+        number: int,
+        pid: int,
+        board: SharedStatus,
+        limit_gib: float,
+        devices: Sequence[str] = (),
+        lifeline: Lifeline | None = None,
     ) -> None:
+        self.lifeline = lifeline
         self.number = number
         self.pid = pid
         self.board = board
@@ -80,6 +94,11 @@ class Zygote:
         self._lines: deque[int] = deque()
         self._children: dict[int, Child] = {}
         self._listening = True
+        self._unsent = bytearray()
+        self._door: socket.socket | None = None
+        self._epoch = 0
+        self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._earlier: list[socket.socket] = []
         self._pulsed = self._said = 0.0
         self._wake, waker = socket.socketpair()
         self._wake.setblocking(False)
@@ -97,7 +116,9 @@ class Zygote:
         self._tell(frame(Ready(os.getpid())))
         while self._listening or self._children:
             ready = self._wait()
-            if self._control in ready:
+            if self._door in ready:
+                self._admit()
+            elif self._control in ready:
                 self._read()
             if self._wake in ready:
                 self._wake.recv(4096)
@@ -112,15 +133,20 @@ class Zygote:
         now = time.monotonic()
         if now - self._said >= SAY_S:
             self._said = now
-            self._tell(frame(Ready(os.getpid())))
+            self._tell(frame(Ready(os.getpid())), can_wait=False)
 
     def _wait(self) -> list[socket.socket]:
         busy = any(child.board.read()[1] for child in self._children.values())
-        sockets = [self._control, self._wake] if self._listening else [self._wake]
-        try:
-            return select.select(sockets, [], [], WATCH_S if busy else LOOK_S if self._children else 1.0)[0]
-        except InterruptedError:
-            return []
+        sockets = {each.fileno(): each for each in (self._wake, self._door) if each is not None}
+        if self._listening:
+            sockets[self._control.fileno()] = self._control
+        poll = select.poll()  # `select` takes no descriptors above 1023
+        for descriptor, each in sockets.items():
+            poll.register(descriptor, READS | (select.POLLOUT if each is self._control and self._unsent else 0))
+        ready = poll.poll(1000 * (WATCH_S if busy else LOOK_S if self._children else 1.0))
+        if any(mask & select.POLLOUT for _, mask in ready):
+            self._push()
+        return [sockets[descriptor] for descriptor, mask in ready if mask & READS]
 
     def _read(self) -> None:
         try:
@@ -142,8 +168,35 @@ class Zygote:
                     self._refuse(fork, self._lines.popleft(), self._unfit)
                 case Fork() as fork:
                     self._fork(fork, self._lines.popleft())
+                case Listen(epoch=epoch):
+                    self._door, self._epoch = socket.socket(fileno=self._lines.popleft()), epoch
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (self._files[1], self._files[1]))  # for the lifelines
                 case Kill(worker=worker, signal=number):
                     self._signal(worker, number)
+
+    def _admit(self) -> None:
+        """Let a new driver take over the workers, if one has connected and its epoch is higher than that of the present
+        driver. Workers that can't be handed over are killed."""
+        assert self._door is not None
+        if (found := asked(self._door)) is None:
+            return
+        connection, take = found
+        if take.epoch <= self._epoch:
+            with connection, suppress(OSError):
+                connection.sendall(frame(Newer(os.getpid())))
+            return
+        self._epoch = take.epoch
+        if self._listening:
+            self._earlier.append(self._control)  # stays open: an earlier driver that lives must not think this one died
+        self._control, self._listening = connection, True
+        self._frames, self._unsent = Frames(), bytearray()
+        workers = [(pid, child.lifeline) for pid, child in self._children.items() if child.lifeline is not None]
+        kept = hand_over(workers, connection, self._hello.group)
+        connection.settimeout(None)
+        for pid, child in self._children.items():
+            if pid not in kept:
+                child.number = GIVEN_UP
+                _signal_session(pid, signal.SIGKILL)
 
     def _end_bound(self) -> None:
         """If `hello.bound` is true, kill the workers: the process that started this zygote is gone, and no other
@@ -155,17 +208,22 @@ class Zygote:
     def _fork(self, fork: Fork, descriptor: int) -> None:
         hello = self._hello
         board = SharedStatus()
-        devices = self._free_devices(fork.gpus)
+        devices = self._free_devices(fork.need.gpus)
+        lifeline = None if self._door is None or fork.tracer else Lifeline(os.dup(descriptor), fork, board)
         pid = os.fork()
         if pid:
             os.close(descriptor)
-            self._children[pid] = Child(fork.worker, pid, board, fork.memory_gib or hello.memory_gib, devices)
+            if lifeline is not None:
+                lifeline.let_go()
+            limit_gib = fork.need.memory_gib or hello.memory_gib
+            self._children[pid] = Child(fork.worker, pid, board, limit_gib, devices, lifeline)
             _note_pid(hello, pid)
             return
         code = 1
         try:
             self._become_worker(fork, devices)
-            work(socket.socket(fileno=descriptor), hello, fork, board)
+            successor = None if lifeline is None else lifeline.successor()
+            work(socket.socket(fileno=descriptor), hello, fork, board, successor)
             code = 0
         except BaseException:  # noqa: BLE001  nothing may unwind into the zygote's own loop
             traceback.print_exc()
@@ -195,17 +253,21 @@ class Zygote:
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # inherited by processes that a stage starts
-        self._control.close()
-        self._wake.close()
-        self._waker.close()
+        for own in (self._control, self._wake, self._waker, self._door, *self._earlier):
+            if own is not None:
+                own.close()
+        for sibling in self._children.values():
+            if sibling.lifeline is not None:
+                sibling.lifeline.close()
         for line in self._lines:
             os.close(line)
-        threads = str(max(1, int(fork.cpu)))
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
+        threads = str(max(1, int(fork.need.cpu)))
         for name in _THREAD_CAPS:
             os.environ[name] = threads
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        if fork.memory_gib:  # for code that spills to disk before it takes more memory
-            os.environ["HEADRACE_MEMORY_GIB"] = f"{fork.memory_gib:g}"
+        if fork.need.memory_gib:  # for code that spills to disk before it takes more memory
+            os.environ["HEADRACE_MEMORY_GIB"] = f"{fork.need.memory_gib:g}"
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         _volunteer_for_oom()
 
@@ -225,6 +287,8 @@ class Zygote:
             child = self._children.pop(pid, None)
             if child is None:
                 continue  # an orphan of a worker
+            if child.lifeline is not None:
+                child.lifeline.close()
             _signal_session(pid, signal.SIGKILL)
             spared = {*self._children, *(sibling.board.writer() for sibling in self._children.values())}
             writer = child.board.writer()
@@ -234,7 +298,8 @@ class Zygote:
             _end_strays(spared)  # except for log writers of other ended workers, whose turn comes next
             code = os.waitstatus_to_exitcode(status)
             unfit, hint = child.board.refusal() or ("", None)
-            self._tell(frame(Ended(child.number, code, child.memory, unfit, hint)))
+            if child.number != GIVEN_UP:
+                self._tell(frame(Ended(child.number, code, child.memory, unfit, hint)))
 
     def _watch(self) -> None:
         """Kill each worker that takes more memory than its limit. If the machine runs out of memory, kill the largest
@@ -250,7 +315,7 @@ class Zygote:
                 child.memory = f"it took {size:.2f} GiB of memory, more than its limit of {child.limit_gib:.3g} GiB"
                 _signal_session(child.pid, signal.SIGKILL)
             elif pulse:
-                self._tell(frame(Pulse(child.number, done, since, size)))
+                self._tell(frame(Pulse(child.number, done, since, size)), can_wait=False)
         if pulse:
             self._pulsed = now
         if sizes and (wanted := _wanted_gib()):
@@ -261,13 +326,22 @@ class Zygote:
                 child.memory = f"the machine had run out of memory, and it was the largest task: {sizes[pid]:.2f} GiB"
                 _signal_session(pid, signal.SIGKILL)
 
-    def _tell(self, data: bytes) -> None:
-        if self._listening:
-            try:
-                self._control.sendall(data)
-            except OSError:
-                self._listening = False
-                self._end_bound()
+    def _tell(self, data: bytes, *, can_wait: bool = True) -> None:
+        """Send a message to the driver, or keep it until the driver reads again: it may be stopped, and another driver
+        must be able to take over meanwhile. If `can_wait` is false, a message that can't be sent now is dropped."""
+        if self._listening and (can_wait or not self._unsent):
+            self._unsent += data
+            self._push()
+
+    def _push(self) -> None:
+        try:
+            sent = self._control.send(self._unsent, socket.MSG_DONTWAIT)
+            del self._unsent[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._listening = False
+            self._end_bound()
 
 
 _THREAD_CAPS = (

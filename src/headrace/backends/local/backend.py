@@ -8,21 +8,22 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
-from headrace.backends.local.parent import QUIET_S, SILENT_S, START_S, Parent
+from headrace.backends.local.parent import QUIET_S, SILENT_S, START_S, Parent, patience
+from headrace.backends.local.takeover import listen, take_over
 from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.environment_variables import own, seen
 from headrace.backends.processes.exit_cause import death, with_words
 from headrace.backends.processes.orphans import end_leftovers, note_mark
 from headrace.backends.processes.spawn import Spawned, spawn
 from headrace.errors import BackendError
-from headrace.run.ports import Beat, Delayed, Died, Heard, Job, Notice, Spool
+from headrace.run.ports import Alive, Beat, Delayed, Died, Heard, Job, Notice, Spool
 from headrace.run.spilled import spilled
 from headrace.run.wire import (
     Down,
@@ -30,9 +31,12 @@ from headrace.run.wire import (
     Fork,
     Hello,
     Kill,
+    Listen,
     Pulse,
     Quit,
     Ready,
+    Report,
+    Up,
     Waiting,
     decode_news,
     decode_up,
@@ -49,10 +53,10 @@ TRIES = 3
 class LocalBackend:
     """The workers of one run on this machine. A zygote for each environment forks the workers and watches them.
 
-    `spool` is the place in the region's store to which workers without a driver write their reports. `prefix` are the
-    arguments that start a namespace (empty: no namespace). `spawned` is a zygote that is already started and is used
-    for the first environment (None: there is no such zygote). `grace_s` is how long an attempt may take to stop, in
-    seconds.
+    `epoch` is the epoch of the run's lease: only a driver with a higher one can take over the workers. `spool` is the
+    place in the region's store to which workers without a driver write their reports. `prefix` are the arguments that
+    start a namespace (empty: no namespace). `spawned` is a zygote that is already started and is used for the first
+    environment (None: there is no such zygote). `grace_s` is how long an attempt may take to stop, in seconds.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class LocalBackend:
         hello: Hello,
         spool: Spool,
         *,
+        epoch: int = 0,
         prefix: Sequence[str] = (),
         spawned: Spawned | None = None,
         grace_s: float = GRACE_S,
@@ -69,6 +74,7 @@ class LocalBackend:
         self.ahead_s = AHEAD_S
         self._hello = hello
         self._spool = spool
+        self._epoch = epoch
         self._prefix = prefix
         self._grace_s = grace_s
         self._selector = selectors.DefaultSelector()
@@ -77,7 +83,9 @@ class LocalBackend:
         self._doomed: dict[int, float] = {}
         self._quitting: set[int] = set()
         self._babbling: set[int] = set()
-        self._parents: dict[str | None, Parent] = {}
+        self._parents: set[Parent] = set()
+        self._beginners: dict[str | None, Parent] = {}  # by environment; none of them comes from an earlier driver
+        self._repeated: dict[int, int] = {}
         self._parent_of: dict[int, Parent] = {}
         self._listened_at = time.monotonic()
         self._begun = spawned  # its run isn't noted yet: `adopt` would end it as a zygote of an earlier driver
@@ -120,7 +128,7 @@ class LocalBackend:
         if not self._parents and not self._notices:
             time.sleep(timeout_s)
             return []
-        for key, mask in poll(self._selector, 0 if self._notices else self._patience(timeout_s)):
+        for key, mask in poll(self._selector, 0 if self._notices else patience(self._parents, timeout_s)):
             if isinstance(key.data, Parent):
                 self._hear_parent(key.data)
                 continue
@@ -133,11 +141,11 @@ class LocalBackend:
             if mask & selectors.EVENT_READ:
                 self._hear(key.data, line)
         now = time.monotonic()
-        for parent in self._parents.values():
+        for parent in self._parents:
             parent.listened(now - self._listened_at)
         self._listened_at = now
         self._end_doomed()
-        for parent in list(self._parents.values()):
+        for parent in [*self._parents]:
             if parent.ready_by is not None and now > parent.ready_by:
                 self._lose(parent, f"the process that starts workers has not started within {START_S:g} s")
             elif parent.silent_s > SILENT_S:
@@ -145,10 +153,35 @@ class LocalBackend:
         notices, self._notices = self._notices, []
         return notices
 
-    def adopt(self) -> Iterable[Heard]:
-        """End an earlier driver's processes, after a short wait, and return their reports from the spool."""
-        end_leftovers(self._notes)
-        return spilled(self._spool, self._hello.run)
+    def adopt(self) -> Iterator[Heard | Alive]:
+        """Take over the workers that an earlier driver left alive and whose zygote answers. End all others, after a
+        short wait.
+
+        For each worker, yield its reports that no driver has stored. If the worker stays, then yield the worker. At the
+        end, yield the reports that workers spilled.
+        """
+        heirs, others = take_over(self._notes, self._epoch)
+        end_leftovers(self._notes, spare=[*others, *((heir.pid, heir.spawned.mark) for heir in heirs)])
+        heard: dict[int, int] = {}
+        for heir in heirs:
+            parent = Parent(heir.spawned, heir.pid)  # it begins no further workers: they might get older settings
+            self._parents.add(parent)
+            self._selector.register(parent.control.socket, selectors.EVENT_READ, parent)
+            for kept, line in heir.workers:
+                worker = kept.job.worker
+                for report in kept.reports:
+                    heard[worker] = report.seq
+                    yield Heard(worker, report)
+                if line is not None:
+                    self._add(worker, parent, line)
+                    self._repeated[worker] = heard.get(worker, 0)
+                    yield Alive(kept.job, () if kept.attempt is None else (kept.attempt,), kept.done)
+            if not parent.workers:
+                self._unwatch(parent)
+                parent.spawned.leave()
+        for spill in spilled(self._spool, self._hello.run):
+            if isinstance(spill.message, Report) and spill.message.seq > heard.get(spill.worker, 0):
+                yield spill
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
         """End the given workers, or (None) all workers and the zygotes.
@@ -176,12 +209,13 @@ class LocalBackend:
         for line in self._lines.values():
             line.socket.close()
         self._lines.clear()
-        for parent in self._parents.values():
+        for parent in self._parents:
             parent.spawned.let_go()
         if self._begun is not None:
             self._begun.let_go()
         self._selector.close()
         self._parents.clear()
+        self._beginners.clear()
         self._parent_of.clear()
         self._begun = None
 
@@ -194,7 +228,7 @@ class LocalBackend:
 
     def _start(self, job: Job) -> None:
         for _ in range(TRIES):
-            parent = self._parents.get(job.environment) or self._use(job.environment)
+            parent = self._beginners.get(job.environment) or self._use(job.environment)
             if parent is not None and self._begin(parent, job):
                 return
             if parent is not None:
@@ -218,37 +252,38 @@ class LocalBackend:
         hello = replace(self._hello, group=environment, own=own(os.environ))
         try:
             spawned.control.sendall(frame(hello))
+            if (door := listen(self._notes, spawned.mark)) is not None:
+                with door:
+                    socket.send_fds(spawned.control, [frame(Listen(self._epoch))], [door.fileno()])
         except OSError:
             spawned.discard()
             return None
-        parent = self._parents[environment] = Parent(spawned, environment)
+        parent = self._beginners[environment] = Parent(spawned)
+        self._parents.add(parent)
         self._selector.register(spawned.control, selectors.EVENT_READ, parent)
         return parent
-
-    def _patience(self, timeout_s: float) -> float:
-        """Return how long to wait for events: until the earliest `ready_by` of a zygote, but at most `timeout_s`."""
-        due = [parent.ready_by for parent in self._parents.values() if parent.ready_by is not None]
-        return min(timeout_s, max(0.0, min(due) - time.monotonic())) if due else timeout_s
 
     def _begin(self, parent: Parent, job: Job) -> bool:
         """Ask a zygote to start a worker. Return false if the zygote can't be asked."""
         ours, theirs = socket.socketpair()
-        need = job.resources
         try:
-            fork = Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus)
+            fork = Fork(job.worker, job.tracer, job.resources)
             parent.order(fork, self._hear_parent, theirs)
         except OSError:
             ours.close()
             return False
         finally:
             theirs.close()
-        self._lines[job.worker] = Channel(ours)
-        self._parent_of[job.worker] = parent
-        parent.workers.add(job.worker)
-        self._selector.register(ours, selectors.EVENT_READ, job.worker)
+        self._add(job.worker, parent, ours)
         if parent.waits:
             self._notices.append(Delayed(job.worker, parent.waits))
         return True
+
+    def _add(self, worker: int, parent: Parent, line: socket.socket) -> None:
+        self._lines[worker] = Channel(line)
+        self._parent_of[worker] = parent
+        parent.workers.add(worker)
+        self._selector.register(line, selectors.EVENT_READ, worker)
 
     def _signal(self, worker: int, number: int) -> None:
         if worker in self._lines:
@@ -275,7 +310,9 @@ class LocalBackend:
         """
         try:
             for body in line.read():
-                self._notices.append(Heard(worker, decode_up(body)))
+                message = decode_up(body)
+                if worker not in self._repeated or not _repeats(self._repeated, worker, message):
+                    self._notices.append(Heard(worker, message))
         except (ValueError, msgspec.MsgspecError):
             line.closed = True
             self._babbling.add(worker)
@@ -293,7 +330,7 @@ class LocalBackend:
                     self._delay(parent, why)
                 case Ended() as ended:
                     self._ended(ended, parent)
-                case Pulse(worker=worker, done=done, since=since, memory_gib=memory):
+                case Pulse(worker=worker, done=done, since=since, memory_gib=memory) if worker in parent.workers:
                     self._notices.append(Beat(worker, done, since, memory, 0.0))
         if parent.control.closed:
             self._lose(parent)
@@ -309,10 +346,9 @@ class LocalBackend:
 
     def _lose(self, parent: Parent, why: str = "the process that starts workers has died") -> None:
         """Kill a zygote that is dead or can't be used any more, and report its workers as lost."""
-        if self._parents.get(parent.environment) is not parent:
+        if parent not in self._parents:
             return
-        del self._parents[parent.environment]
-        self._selector.unregister(parent.control.socket)
+        self._unwatch(parent)
         why = with_words(why, parent.spawned.last_words())
         for worker in list(parent.workers):
             self._forget(worker, Died(worker, "lost", why))
@@ -321,7 +357,7 @@ class LocalBackend:
 
     def _ended(self, ended: Ended, parent: Parent) -> None:
         """Handle the end of a worker: take its last messages, then add the notice that it has died."""
-        if ended.worker not in self._lines:
+        if ended.worker not in parent.workers:
             return
         worker = ended.worker
         died = death(
@@ -332,15 +368,15 @@ class LocalBackend:
             last_words=parent.spawned.last_words() if ended.status == 1 else "",
         )
         self._forget(ended.worker, died)
-        if ended.unfit and not parent.workers:
-            self._dismiss(parent)
+        if not parent.workers and (ended.unfit or parent not in self._beginners.values()):
+            self._unwatch(parent)
+            parent.spawned.leave()  # its workers can't start, or it came from an earlier driver and begins no more
 
-    def _dismiss(self, parent: Parent) -> None:
-        """End a zygote whose workers can't start. The next worker gets a new zygote, and may be able to start from
-        it."""
-        del self._parents[parent.environment]
+    def _unwatch(self, parent: Parent) -> None:
+        """Forget a zygote that is to end. The next worker of its environment gets a new zygote."""
+        self._parents.discard(parent)
+        self._beginners = {key: other for key, other in self._beginners.items() if other is not parent}
         self._selector.unregister(parent.control.socket)
-        parent.spawned.leave()
 
     def _forget(self, worker: int, died: Died) -> None:
         line = self._lines.pop(worker)
@@ -353,6 +389,7 @@ class LocalBackend:
         if line.socket in self._selector.get_map():
             self._selector.unregister(line.socket)
         line.socket.close()
+        self._repeated.pop(worker, None)
         self._notices.append(died)
 
     def _end_doomed(self) -> None:
@@ -372,16 +409,27 @@ class LocalBackend:
 
         A zygote that still waits, for example for its environment, has no running workers yet.
         """
-        for parent in self._parents.values():
+        for parent in self._parents:
             for worker in list(parent.workers) if parent.waits else ():
                 self._forget(worker, Died(worker, "cancelled", "it had not started"))
         due = time.monotonic() + self._grace_s + GRACE_S
         with waiting("its workers to leave", due - time.monotonic()):
             while self._lines and time.monotonic() < due:
                 self.events(0.05)
-        for parent in [parent for parent in self._parents.values() if parent.workers]:
+        for parent in [parent for parent in self._parents if parent.workers]:
             self._lose(parent)
         self._selector.close()
-        for parent in self._parents.values():
+        for parent in self._parents:
             parent.spawned.leave()
         self._parents.clear()
+
+
+def _repeats(repeated: dict[int, int], worker: int, message: Up) -> bool:
+    """Return whether a worker sends a report that `adopt` has given already. `repeated` are the numbers of the last
+    reports that `adopt` has given, by worker; the number of a worker that has gone on to later reports is removed."""
+    if not isinstance(message, Report):
+        return False
+    if message.seq <= repeated[worker]:
+        return True
+    del repeated[worker]
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.spawn import Spawned
@@ -35,14 +35,13 @@ class Parent:
     nothing.
     """
 
-    def __init__(self, spawned: Spawned, environment: str | None) -> None:
+    def __init__(self, spawned: Spawned, pid: int = 0) -> None:
         self.spawned = spawned
-        self.environment = environment
         self.control = Channel(spawned.control)
         self.workers: set[int] = set()
-        self.ready_by: float | None = time.monotonic() + START_S
+        self.ready_by: float | None = None if pid else time.monotonic() + START_S
         self.waits = ""
-        self.pid = 0
+        self.pid = pid
         self.silent_s = 0.0
 
     def listened(self, past_s: float) -> None:
@@ -76,3 +75,9 @@ class Parent:
                 if any(flags & select.POLLIN for _, flags in ready):
                     hear(self)
         raise ConnectionResetError
+
+
+def patience(parents: Iterable[Parent], timeout_s: float) -> float:
+    """Return how long to wait for events: until the earliest `ready_by` of a zygote, but at most `timeout_s`."""
+    due = [parent.ready_by for parent in parents if parent.ready_by is not None]
+    return min(timeout_s, max(0.0, min(due) - time.monotonic())) if due else timeout_s

@@ -30,6 +30,9 @@ MARKED = "mark-"
 
 Inside a namespace, processes have other process ids than outside. So a zygote in a namespace has only this note.
 """
+DOOR = "door-"
+"""The beginning of the file name of the socket on which a zygote waits for the run's next driver. The zygote's mark
+follows."""
 _POLL_S = 0.02
 _WORKER = b"headrace.work"
 _WRITES = os.O_WRONLY | os.O_RDWR
@@ -43,29 +46,53 @@ def note_mark(folder: Path, spawned: Spawned) -> None:
     aside.replace(folder / f"{MARKED}{spawned.mark}")  # so that no other process of the run reads an unfinished note
 
 
-def end_leftovers(folder: Path, patience_s: float = PATIENCE_S, *, of: tuple[int, str] | None = None) -> None:
+def living_zygotes(folder: Path) -> list[tuple[str, int]]:
+    """Return the mark and the process id of each living zygote with a note in a folder. For a zygote in a namespace,
+    this is the process id of the namespace's own process."""
+    notes = [(mark, folder / f"{MARKED}{mark}") for mark in _marks(folder)]
+    return [(mark, int(_read(note)[1])) for mark, note in notes if _lives(note)]
+
+
+def is_alive(folder: Path, mark: str) -> bool:
+    """Return whether the zygote with this mark is alive."""
+    return _lives(folder / f"{MARKED}{mark}")
+
+
+def end_leftovers(
+    folder: Path,
+    patience_s: float = PATIENCE_S,
+    *,
+    of: tuple[int, str] | None = None,
+    spare: Collection[tuple[int, str]] = (),
+) -> None:
     """Wait up to `patience_s` for the processes noted in a folder to end. Then kill those that haven't ended, and all
     processes that they started.
 
     Workers are killed first, because a zygote without workers ends by itself, and first ends the processes that its
     workers left. `of` is the process id and the mark of a zygote: only its processes are ended (None: those of all
-    zygotes).
+    zygotes except `spare`).
     """
-    number, marks = (None, _marks(folder)) if of is None else (of[0], {of[1]})
-    if not marks and not _notes(folder, number):
+    spared = {str(number) for number, _ in spare}
+
+    def is_meant(zygote: str) -> bool:
+        return zygote not in spared if of is None else zygote == str(of[0])
+
+    marks = _marks(folder) - {mark for _, mark in spare} if of is None else {of[1]}
+    if not marks and not _notes(folder, is_meant):
         return
-    _wait_for(lambda: bool(_living(folder, number)) or any(map(_is_worker, _marked(marks))), patience_s)
-    for note in _living(folder, number):
+    _wait_for(lambda: bool(_living(folder, is_meant)) or any(map(_is_worker, _marked(marks))), patience_s)
+    for note in _living(folder, is_meant):
         if not note.name.startswith(PARENT):
             _kill_tree(_pid(note))
-    _wait_for(lambda: bool(_living(folder, number)), PATIENCE_S)
-    for note in _living(folder, number):
+    _wait_for(lambda: bool(_living(folder, is_meant)), PATIENCE_S)
+    for note in _living(folder, is_meant):
         _kill_tree(_pid(note))
-    _wait_for(lambda: bool(_living(folder, number)), PATIENCE_S)
-    _end_strays(folder, marks, {_pid(note) for note in _notes(folder, number)})
-    for note in _notes(folder, number):
+    _wait_for(lambda: bool(_living(folder, is_meant)), PATIENCE_S)
+    _end_strays(folder, marks, {_pid(note) for note in _notes(folder, is_meant)})
+    for note in _notes(folder, is_meant):
         note.unlink(missing_ok=True)
     for mark in marks:
+        (folder / f"{DOOR}{mark}").unlink(missing_ok=True)
         (folder / f"{MARKED}{mark}").unlink(missing_ok=True)
 
 
@@ -75,7 +102,7 @@ def end_orphans(folder: Path) -> None:
         note = folder / f"{MARKED}{mark}"
         _, *numbers = _read(note)
         if numbers and not _lives(note):  # an empty note means that another process has just removed it
-            workers = _notes(folder, int(numbers[0]))
+            workers = _notes(folder, numbers[0].__eq__)
             _end_strays(folder, {mark}, {_pid(worker) for worker in workers})
             note.unlink(missing_ok=True)
 
@@ -103,13 +130,14 @@ def _marks(folder: Path) -> set[str]:
     return {name.removeprefix(MARKED) for name in _names(folder) if name.startswith(MARKED)}
 
 
-def _notes(folder: Path, of: int | None) -> list[Path]:
+def _notes(folder: Path, is_meant: Callable[[str], bool]) -> list[Path]:
+    """Return the notes about a zygote or its workers, for each zygote for whose process id `is_meant` is true."""
     notes = [folder / name for name in _names(folder) if name.removeprefix(PARENT).isdecimal()]
-    return notes if of is None else [note for note in notes if _read(note)[1:] == [str(of)]]
+    return [note for note in notes if is_meant("".join(_read(note)[1:2]))]
 
 
-def _living(folder: Path, of: int | None) -> list[Path]:
-    return [note for note in _notes(folder, of) if _lives(note)]
+def _living(folder: Path, is_meant: Callable[[str], bool]) -> list[Path]:
+    return [note for note in _notes(folder, is_meant) if _lives(note)]
 
 
 def _read(note: Path) -> list[str]:

@@ -202,9 +202,9 @@ class Actor:
         self._zygote = spawn(seen(os.environ, (*names, "HEADRACE_RUN")), _prefix(charge, hello.local))
         note_mark(self._notes, self._zygote)
         self._zygote.control.sendall(frame(hello))
-        job, need = charge.job, charge.job.resources
+        job = charge.job
         ours, theirs = socket.socketpair()
-        fork = Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus)
+        fork = Fork(job.worker, job.tracer, job.resources)
         socket.send_fds(self._zygote.control, [frame(fork)], [theirs.fileno()])
         theirs.close()
         self._control, self._line = Channel(self._zygote.control), Channel(ours)

@@ -10,7 +10,7 @@ from functools import partial
 
 from headrace.backends.simulated.cluster import Cluster
 from headrace.backends.simulated.worker import Worker
-from headrace.run.ports import Died, Heard, Job, Notice
+from headrace.run.ports import Alive, Died, Heard, Job, Notice
 from headrace.run.wire import Down
 from headrace.spec.fleet import Pool
 
@@ -22,14 +22,16 @@ class SimulatedBackend:
     """The connection of one driver to a simulated cluster.
 
     The next driver of the same run gets a new connection to the same cluster. A call of `events` returns the first
-    event and all events within the next `grain_s` seconds, as a busy driver would see them.
+    event and all events within the next `grain_s` seconds, as a busy driver would see them. If `adopts` is true,
+    `adopt` takes over the workers that still run an attempt. Otherwise it ends them.
     """
 
-    def __init__(self, pool: Pool, cluster: Cluster, *, grain_s: float = 0.0) -> None:
+    def __init__(self, pool: Pool, cluster: Cluster, *, grain_s: float = 0.0, adopts: bool = False) -> None:
         self.pool = pool
         self.ahead_s = 0.010
         self.cluster = cluster
         self._grain_s = grain_s
+        self._adopts = adopts
 
     def fileno(self) -> None:
         """Return None: time passes in `events`, and there is nothing else to wait for."""
@@ -59,13 +61,19 @@ class SimulatedBackend:
         notices, cluster.notices = cluster.notices, []
         return notices
 
-    def adopt(self) -> Iterable[Heard]:
-        """End an earlier driver's workers, after a short wait, and return the reports that they spilled."""
+    def adopt(self) -> Iterable[Heard | Alive]:
+        """Take over an earlier driver's workers, or end them after a short wait. Return their reports that no driver
+        has stored, and the workers that were taken over."""
         cluster = self.cluster
+        taken: list[Heard | Alive] = []
+        for worker in sorted(cluster.leftover, key=lambda worker: worker.number) if self._adopts else ():
+            cluster.take_over(worker)
+            attempts = () if worker.order is None else ((worker.order.task, worker.order.attempt),)
+            taken += [*worker.spilled, Alive(worker.job, attempts, worker.done)]
         cluster.run(cluster.clock.monotonic() + PATIENCE_S, stop=lambda: not cluster.leftover)
         for worker in list(cluster.leftover):
             worker.die(Died(worker.number, "lost", "it was killed"))
-        return sorted(cluster.spool, key=lambda heard: heard.worker)
+        return [*taken, *sorted(cluster.spool, key=lambda heard: heard.worker)]
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
         """End the given workers, or (None) all workers.

@@ -71,6 +71,12 @@ class Cluster:
         for worker in sorted(self.leftover, key=lambda worker: worker.number):
             worker.unheard()
 
+    def take_over(self, worker: Worker) -> None:
+        """Simulate that a new driver takes over a worker whose driver is gone."""
+        worker.stay()
+        self.leftover.discard(worker)
+        self.workers[worker.number] = worker
+
     def lose_worker(self, number: int, why: str = "its machine went away") -> None:
         """End a worker with the kind `lost`, which means that its task is not at fault."""
         worker = self.workers.get(number)

@@ -145,6 +145,10 @@ class Worker:
             self.die(Died(self.number, "cancelled", "nobody answers"))
         self.go_on()
 
+    def stay(self) -> None:
+        """Go on with the present attempt, and forget the other orders: a new driver is there."""
+        self._queue.clear()
+
     def die(self, died: Died) -> None:
         """End at once, and report `died` to the cluster."""
         if self.alive:

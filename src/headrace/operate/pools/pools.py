@@ -73,7 +73,7 @@ def open_backend(
                 spawned = take(project.home, prefix, hello.variables)
             else:
                 spawned = spawn(seen(os.environ, hello.variables), prefix)
-            return LocalBackend(pool, hello, store.spool, prefix=prefix, spawned=spawned)
+            return LocalBackend(pool, hello, store.spool, epoch=epoch, prefix=prefix, spawned=spawned)
         case "ray":
             hidden = [project.home.resolve()]
             if project.config.pool[pool.name].namespace == "on":

@@ -11,8 +11,9 @@ import msgspec
 
 _FORM = struct.Struct("<qd")
 _REFUSAL = struct.Struct("<H")
-_WRITER = struct.Struct("<q")
-_WRITER_AT = mmap.PAGESIZE - _WRITER.size
+_NUMBER = struct.Struct("<q")
+_WRITER_AT = mmap.PAGESIZE - _NUMBER.size
+_TAKEOVERS_AT = _WRITER_AT - _NUMBER.size
 _MOST = 500
 """The most characters of a message or hint that are kept. So both fit in the page, whatever characters they consist
 of."""
@@ -59,9 +60,18 @@ class SharedStatus:
 
     def name_writer(self, pid: int) -> None:
         """Record the id of the process that writes the worker's output, if the worker doesn't write it itself."""
-        _WRITER.pack_into(self._page, _WRITER_AT, pid)
+        _NUMBER.pack_into(self._page, _WRITER_AT, pid)
 
     def writer(self) -> int:
         """Return the id of the process that writes the worker's output, or 0 if the worker writes it itself."""
-        (pid,) = _WRITER.unpack_from(self._page, _WRITER_AT)
+        (pid,) = _NUMBER.unpack_from(self._page, _WRITER_AT)
         return int(pid)
+
+    def announce(self) -> None:
+        """Record that one more driver takes over the worker. The parent calls this."""
+        _NUMBER.pack_into(self._page, _TAKEOVERS_AT, self.takeovers() + 1)
+
+    def takeovers(self) -> int:
+        """Return how many takeovers were announced."""
+        (count,) = _NUMBER.unpack_from(self._page, _TAKEOVERS_AT)
+        return int(count)

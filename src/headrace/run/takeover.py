@@ -1,0 +1,77 @@
+"""The messages by which a run's next driver takes over the living workers of a zygote on its own machine.
+
+The driver connects to the socket on which the zygote listens, and sends `Take`. The zygote answers with one `Kept` for
+each worker. If the worker lives on, the driver's end of a new connection to it is sent along. The zygote ends the
+answer with `Taken`, or gives `Newer` instead of all of these. After that, the connection is the zygote's channel to the
+driver.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import get_args
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from headrace.run.events import Event
+from headrace.run.ports import Job
+from headrace.run.wire import Down, News, Order, Report, Up
+
+
+class Take(Struct, frozen=True, array_like=True, tag="take"):
+    """Work for the driver with this epoch from now on. `form` says which messages the driver knows (see `form`): a
+    zygote of another version of Headrace may know others, and then refuses."""
+
+    epoch: int
+    form: str
+
+
+class Kept(Struct, frozen=True, array_like=True, tag="kept"):
+    """A worker that lives on; or, if `lives` is False, one that is ended now, because it is stopped or leaves.
+
+    `attempt` is the attempt (task, number) that the worker runs, or None. It has finished `done` attempts before that
+    one. `reports` are its reports that no driver has acknowledged, oldest first.
+    """
+
+    job: Job
+    attempt: tuple[str, int] | None
+    done: int
+    reports: tuple[Report, ...]
+    lives: bool = True
+
+
+class Taken(Struct, frozen=True, array_like=True, tag="taken"):
+    """The end of the answer. The descriptor of the zygote's stderr is sent along. `pid` is the zygote's process id as
+    the zygote sees it (see `wire.Ready`)."""
+
+    pid: int
+
+
+class Newer(Struct, frozen=True, array_like=True, tag="newer"):
+    """The workers aren't given to this driver: they work for a driver whose epoch is at least as high."""
+
+    pid: int
+
+
+_PEER = struct.Struct("3i")  # process, user and group of a socket's other side
+decode_take = msgspec.msgpack.Decoder(Take).decode
+decode_answer = msgspec.msgpack.Decoder(Kept | Taken | Newer).decode
+
+
+def form() -> str:
+    """Return a text that is the same in two processes if their messages and events have the same fields.
+
+    The text is made from the classes that this process has loaded, not from files, which an upgrade may have replaced.
+    """
+    kinds = [kind for union in (Down, Up, Order, News, Event) for kind in get_args(union)]
+    return hex(crc32(repr([(kind.__name__, kind.__annotations__) for kind in kinds]).encode()))
+
+
+def is_own(connection: socket.socket) -> bool:
+    """Return whether the process at the other side of a connection belongs to this user."""
+    _, user, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return bool(user == os.geteuid())

@@ -1,0 +1,169 @@
+"""The zygote's side of a takeover: it proves the new driver's right, cuts the workers off from the earlier driver, and
+hands them over.
+
+A worker that is handed over isn't asked. Its journal says what it runs. It gets the new connection when it next reads
+or reports, and the zygote has decided before that which attempt it may still run.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from headrace.run.ports import Job
+from headrace.run.takeover import Kept, Take, Taken, decode_take, form, is_own
+from headrace.run.wire import Fork, Frames, frame
+from headrace.spec.noun import UNREADABLE
+from headrace.work.adoption.journal import Journal, Standing
+from headrace.work.adoption.successor import Given, Successor
+from headrace.work.limits.shared_status import SharedStatus
+
+ASK_S = 0.5
+"""How long a process that has connected may take, in seconds, to say what it wants."""
+STOPPED_S = 1.0
+"""How long a worker that is stopped, as by SIGSTOP, may stay so, in seconds, before it is given up."""
+SETTLE_S = 0.002
+"""How long after the announcement of a takeover its zygote reads the journals, in seconds. A worker that begins an
+attempt writes this to its journal, and then looks whether a takeover was announced. So it sees the announcement, or the
+zygote sees the attempt."""
+ANSWER_S = 2.0
+_READ_BYTES = 1 << 16
+
+
+class Lifeline:
+    """What a zygote keeps of a worker to hand it over: the worker's end of the connection to its driver, a connection
+    of its own, and the journal."""
+
+    def __init__(self, line: int, fork: Fork, board: SharedStatus) -> None:
+        self.journal = Journal()
+        self._fork = fork
+        self._board = board
+        self._line = socket.socket(fileno=line)
+        self._side, self._far = socket.socketpair()
+        self._side.setblocking(False)
+        self._far.setblocking(False)
+
+    def successor(self) -> Successor:
+        """Return the worker's side of this lifeline. Call this in the worker."""
+        self._side.close()
+        self._line.close()
+        return Successor(self._far, self._board, self.journal)
+
+    def let_go(self) -> None:
+        """Close the worker's side, which the worker has. Call this in the zygote."""
+        self._far.close()
+
+    def close(self) -> None:
+        """Close everything, because the worker has ended, or belongs to another process."""
+        for each in (self._line, self._side, self._far):
+            each.close()
+        self.journal.close()
+
+    def announce(self) -> None:
+        """Announce a takeover, and cut the connection to the earlier driver: what that driver sends from now on is
+        lost."""
+        self._board.announce()
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
+    def hand_over(self, environment: str | None, *, lives: bool) -> tuple[Kept, socket.socket | None]:
+        """Give the worker a new connection, unless `lives` is False. Return where the worker stands, with the driver's
+        end of the connection (None: the worker can't be handed over)."""
+        standing = self.journal.read()
+        line = None if standing is None or not lives else self._give(standing.attempt)
+        standing = standing or Standing(None, 0, ())
+        job = Job(worker=self._fork.worker, resources=self._fork.need, environment=environment)
+        return Kept(job, standing.attempt, standing.done, standing.reports, lives=line is not None), line
+
+    def _give(self, attempt: tuple[str, int] | None) -> socket.socket | None:
+        workers, drivers = socket.socketpair()
+        given = frame(Given(self._board.takeovers(), attempt))
+        with suppress(OSError):  # the worker leaves, or has read nothing during many takeovers
+            if socket.send_fds(self._side, [given], [workers.fileno()]) == len(given):
+                self._line.close()
+                self._line = workers
+                return drivers
+        workers.close()
+        drivers.close()
+        return None
+
+
+def asked(door: socket.socket) -> tuple[socket.socket, Take] | None:
+    """Accept a process that has connected to the socket `door`, and return the connection and what it asks for.
+
+    Return None if it is a process of another user, of another version of Headrace, or says nothing that makes sense.
+    """
+    try:
+        connection, _ = door.accept()
+    except OSError:
+        return None
+    connection.set_inheritable(False)
+    frames, due = Frames(), time.monotonic() + ASK_S
+    try:
+        while is_own(connection) and (left_s := due - time.monotonic()) > 0:
+            connection.settimeout(left_s)
+            if not (data := connection.recv(_READ_BYTES)):
+                break
+            for body in frames.feed(data):
+                if (take := decode_take(body)).form == form():
+                    return connection, take
+                connection.close()
+                return None
+    except (OSError, ValueError, *UNREADABLE):
+        pass
+    connection.close()
+    return None
+
+
+def hand_over(workers: Sequence[tuple[int, Lifeline]], connection: socket.socket, environment: str | None) -> set[int]:
+    """Hand over workers, which are pairs of process id and lifeline, to the driver at the other side of a connection.
+    Return the process ids of those that live on. The others are to be ended.
+
+    `environment` is the environment of all these workers. If the driver doesn't take the answer, the connection is shut
+    down, and the workers wait for another driver.
+    """
+    for _, lifeline in workers:
+        lifeline.announce()
+    time.sleep(SETTLE_S)
+    stopped = _stopped([pid for pid, _ in workers])
+    given = {pid: lifeline.hand_over(environment, lives=pid not in stopped) for pid, lifeline in workers}
+    connection.settimeout(ANSWER_S)
+    try:
+        for kept, line in given.values():
+            _send(connection, frame(kept), line)
+        _send(connection, frame(Taken(os.getpid())), sys.stderr)
+    except OSError:
+        connection.shutdown(socket.SHUT_RDWR)
+    for _, line in given.values():
+        if line is not None:
+            line.close()
+    return {pid for pid, (kept, _) in given.items() if kept.lives}
+
+
+def _send(connection: socket.socket, data: bytes, beside: socket.socket | TextIO | None) -> None:
+    sent = 0 if beside is None else socket.send_fds(connection, [data], [beside.fileno()])
+    connection.sendall(data[sent:])
+
+
+def _stopped(pids: Iterable[int]) -> set[int]:
+    """Return those processes that are stopped and stay so for `STOPPED_S` seconds."""
+    due = time.monotonic() + STOPPED_S
+    stopped = {pid for pid in pids if _is_stopped(pid)}
+    while stopped and time.monotonic() < due:
+        time.sleep(0.01)
+        stopped = {pid for pid in stopped if _is_stopped(pid)}
+    return stopped
+
+
+def _is_stopped(pid: int) -> bool:
+    """Return whether a process was stopped by a signal or a debugger."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False

@@ -62,7 +62,7 @@ def drivers(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Drivers]
 
 
 def notes(stand: LocalStand) -> Path:
-    return stand.local / "workers" / RUN
+    return Path(stand.hello.notes())
 
 
 def waiting(drivers: Drivers, deed: str = "wait", *before: Do) -> Ear:
@@ -279,7 +279,11 @@ def test_without_the_socket_all_is_ended(drivers: Drivers) -> None:
     assert_gone(drivers.stand)
 
 
-@pytest.mark.parametrize("says", [None, b"", b"\xff" * 100, frame(Taken(1)), frame(Taken(1))[:3]])
+@pytest.mark.parametrize(
+    "says",
+    [None, b"", b"\xff" * 100, frame(Taken(1)), frame(Taken(1))[:3]],
+    ids=["nothing", "end", "noise", "no files", "half"],
+)
 def test_a_foreign_process_that_listens_in_its_place_is_given_up(
     tmp_path: Path, says: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,7 +315,11 @@ def test_a_foreign_process_that_listens_in_its_place_is_given_up(
     drivers.end()
 
 
-@pytest.mark.parametrize("says", [b"", b"\xff" * 100, b"\x00" * 3, frame(Ack(1)), frame(Take(99, "another release"))])
+@pytest.mark.parametrize(
+    "says",
+    [b"", b"\xff" * 100, b"\x00" * 3, frame(Ack(1)), frame(Take(99, "another release"))],
+    ids=["nothing", "noise", "half", "another message", "another release"],
+)
 def test_a_foreign_process_that_connects_gets_nothing(
     tmp_path: Path, says: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

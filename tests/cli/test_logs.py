@@ -128,7 +128,7 @@ def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keep
     project.write("pipelines.py", SLOW)
     _kill_at_work(project)
     assert project("logs", "latest", "slow").out == "attempt 1\n"
-    done = project("resume", "latest")
+    done = project("resume", "latest", "--now")
     assert done.code == 0, done.err
     assert "so they begin again: `slow` from the beginning" in done.err
     run = project("show", "latest", "--json").json["run"]
@@ -148,7 +148,7 @@ def test_a_line_tells_of_a_later_attempt_even_if_the_first_printed_nothing(proje
     silent = SLOW.replace('print("attempt", before, flush=True)', 'print("attempt 2" if before > 1 else "", end="")')
     project.write("pipelines.py", silent)
     _kill_at_work(project)
-    assert project("resume", "latest").code == 0
+    assert project("resume", "latest", "--now").code == 0
     shown = project("logs", "latest", "slow")
     assert (shown.out, shown.err) == ("attempt 2", "--- slow, attempt 2\n")
 
@@ -156,7 +156,7 @@ def test_a_line_tells_of_a_later_attempt_even_if_the_first_printed_nothing(proje
 def test_a_resumed_run_may_be_given_another_timeout(project: Shell) -> None:
     project.write("pipelines.py", SLOW.replace("before > 1", "before > 2"))
     _kill_at_work(project, "--timeout", "60s")
-    late = project("resume", "latest", "--timeout", "1s")
+    late = project("resume", "latest", "--now", "--timeout", "1s")
     assert (late.code, "the run took longer than 1 s" in late.err) == (1, True)
     assert re.search(r"hint: `headrace resume \S+ --timeout TIME` goes on for a longer time", late.err)
     assert "`--timeout` is" in project("resume", "latest", "--timeout", "0s").err

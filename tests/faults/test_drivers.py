@@ -104,7 +104,7 @@ def test_a_checkpoint_that_a_worker_kept_after_its_driver_was_killed_is_where_th
     finish(driver, 10)
     last = int(step.read_text()) + 20
     wait_for(lambda: int(step.read_text()) >= last)
-    done = project.headrace("resume", "latest")
+    done = project.headrace("resume", "latest", "--now")
     assert done.code == 0, done
     assert "so they begin again: `trains` from checkpoint " in done.err
     assert project.headrace("get", "latest", "trains", "--to", "begun.json").code == 0

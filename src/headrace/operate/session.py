@@ -71,6 +71,7 @@ def resume(
     run_id: str,
     *,
     new_code: bool = False,
+    now: bool = False,
     pool: str | None = None,
     timeout_s: float | None = None,
     observer: Observer,
@@ -79,7 +80,8 @@ def resume(
 
     Tasks that succeeded don't run again. The run goes on in its previous pools unless `pool` names others, separated by
     commas. The run may take `timeout_s` seconds from now. If `timeout_s` is None, the run's own timeout starts again
-    from zero. With `new_code`, the run goes on with the project's present code.
+    from zero. With `new_code`, the run goes on with the project's present code. Attempts that an earlier driver left
+    running go on, but with `new_code` or `now` they are ended and begin again.
 
     Raises:
         LeaseHeld: the run has a live driver.
@@ -89,7 +91,7 @@ def resume(
     """
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)
-        ended = _go_on(project, ledger, run_id, observer, new_code=new_code, pool=pool, timeout_s=timeout_s)
+        ended = _go_on(project, ledger, run_id, observer, new_code=new_code, now=now, pool=pool, timeout_s=timeout_s)
         send_due(project, ledger, observer.note)
         return ended
 
@@ -115,6 +117,7 @@ def _go_on(
     *,
     again: bool = True,
     new_code: bool = False,
+    now: bool = False,
     pool: str | None = None,
     timeout_s: float | None = None,
 ) -> Ended:
@@ -144,7 +147,7 @@ def _go_on(
             events.append(Renewed(bundle, clock.now(), counted=True))
         with _driver(project, pools, lease, machine, store, bundle, observer, timeout_s) as driver:
             left = _left(project, pools, lease, machine, observer)
-            driver.adopt(keep=not new_code, left=left)
+            driver.adopt(keep=not (new_code or now), left=left)
             if new_code or machine.closed is None or machine.closed.state != "succeeded":
                 driver.open(events, stale)
             if not machine.trace_ended:

@@ -18,21 +18,22 @@ from headrace.project import project
 @click.option(
     "--new-code", is_flag=True, help="Use the project's code as it is now, not the code that the run began with."
 )
+@click.option("--now", is_flag=True, help="End attempts that a dead driver left running, and begin them again.")
 @click.option("--timeout", metavar="TIME", help="End the run after this time from now, such as `90s` or `6h`.")
 @options.pool
 @options.as_json
 @options.config
 def command(
-    run_id: str, new_code: bool, timeout: str | None, pool: str | None, as_json: bool, config: Path | None
+    run_id: str, new_code: bool, now: bool, timeout: str | None, pool: str | None, as_json: bool, config: Path | None
 ) -> int:
     """Runs the tasks that failed, were skipped or were cancelled, or that haven't run yet. Tasks that succeeded don't
     run again. Without `--timeout`, the run's own timeout starts again from zero.
 
-    If a driver died and left attempts running, those on this machine are ended. Those on a Ray cluster go on, and
-    their results are used. The exit codes are those of `headrace run`.
+    If a driver died and left attempts running, those on this machine and on a Ray cluster go on, and their results are
+    used. With `--now`, `--new-code` or another `--pool`, they are ended. The exit codes are those of `headrace run`.
     """
     limit = None if timeout is None else options.time_limit(timeout)
     found = project.load(overlay=config)
     with watching(as_json=as_json) as observer:
-        ended = session.resume(found, run_id, new_code=new_code, pool=pool, timeout_s=limit, observer=observer)
+        ended = session.resume(found, run_id, new_code=new_code, now=now, pool=pool, timeout_s=limit, observer=observer)
     return finish(found, ended, observer, as_json=as_json)

@@ -170,8 +170,8 @@ class Driver:
         methods.
 
         An attempt is lost unless all its workers are alive. If `keep` is False, because the code of the run is about to
-        change, the living workers are ended, and their reports are stored even if the new code is refused. The workers
-        of `left`, the pools that the run no longer uses, are ended in any case.
+        change or the user wants it so, the living workers are ended. Their reports are stored even if new code is then
+        refused. The workers of `left`, the pools that the run no longer uses, are ended in any case.
         """
         Adoption(
             machine=self._machine,

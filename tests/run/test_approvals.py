@@ -239,3 +239,17 @@ def test_a_replay_at_each_event_gives_a_sound_machine_and_the_stored_row() -> No
         if not isinstance(event, Closed | Rejected):
             check(machine)
     assert run_row(machine, 0.0).state == "succeeded"
+
+
+def test_a_task_that_is_approved_in_another_region_no_longer_asks_while_its_inputs_are_looked_for() -> None:
+    bed = Bed(gives, asking())
+    left(bed)
+    asked = bed.events(Submitted)[-1]
+    machine = Machine()
+    for event in map(decode_event, bed.run.events()):
+        machine.step(event)
+    machine.step(Taken(2, "ann", 0.0, region="far"))
+    machine.step(Approved(asked.task, asked.key, "ann", "it is fine", 0.0))
+    assert machine.tasks["publish"].phase == "probing"
+    assert not machine.phases.asking
+    check(machine)

@@ -101,6 +101,7 @@ class Phases:
 
     def probe(self, task: Task) -> None:
         """Ask the driver whether a task's output already exists."""
+        self.asking.pop(task.name, None)
         task.phase = "probing"
         self.commands.append(Probe(task.name))
 

@@ -23,12 +23,13 @@ from headrace.run.events import (
     Taken,
     decode_event,
 )
-from headrace.run.ports import KNOWN_SIGNALS, Alive, Batch, Heard
+from headrace.run.ports import KNOWN_SIGNALS, Alive, Batch, Grant, Heard, Want
 from headrace.run.wire import Do
 from headrace.spec.code import Code
 from headrace.spec.graph import Const
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import BUNDLE, Sketch, chain, fan, number, stage
+from headrace.testing.ledger import MemoryRun
 from tests.run.bed import POOL, Bed, gives, until
 
 
@@ -335,3 +336,33 @@ def test_nothing_is_sent_before_it_is_stored() -> None:
     bed = Bed(script, fan(20))
     bed.driver().drive()
     assert len(seen) == 22
+
+
+class Full:
+    """A run's ledger in whose pool there is no room, until somebody makes some."""
+
+    def __init__(self, run: MemoryRun) -> None:
+        self._run = run
+        self.is_full = True
+        self.results, self.earlier, self.inbox, self.commit = run.results, run.earlier, run.inbox, run.commit
+
+    def grant(self, want: Want) -> Grant:
+        given = self._run.grant(want)
+        return replace(given, cpu=0.0, memory_gib=0.0) if self.is_full else given
+
+
+def test_a_run_whose_pool_has_no_room_is_queued_and_says_so_until_there_is_some() -> None:
+    bed = Bed(gives, chain(2))
+    full = Full(bed.run)
+    driver = bed.driver(ledger=full)
+
+    def state() -> tuple[str, str]:
+        row = bed.run.record.row
+        return ("", "") if row is None else (row.state, row.why)
+
+    until(driver, bed, lambda: state()[0] == "queued")
+    assert state()[1] == "waits for room in pool `here`: the next task needs cpu=1"
+    full.is_full = False
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    assert state() == ("running", "")
+    assert driver.drive().state == "succeeded"

@@ -22,8 +22,9 @@ WHY_LIMIT = 2000
 """A notice has at most this many characters of the reason for the run's state."""
 
 
-def run_row(machine: Machine, now: float) -> RunRow:
+def run_row(machine: Machine, now: float, queued: str = "") -> RunRow:
     """Return the row of a run that was opened. `now` (Unix seconds) counts as the end of a run that has not ended.
+    `queued` says why the run is queued; it is empty if the run isn't.
 
     The time between two of its drivers is not counted: a run that was resumed the next day did not take all night.
     """
@@ -34,13 +35,13 @@ def run_row(machine: Machine, now: float) -> RunRow:
     waits = machine.waits_for
     return RunRow(
         pipeline=opened.pipeline,
-        state=closed.state if closed is not None else "waiting" if waits else "running",
+        state=closed.state if closed is not None else "waiting" if waits else "queued" if queued else "running",
         created=opened.at,
         bundle=bundle.digest,
         seconds=machine.duration.seconds(at),
         usd=machine.phases.usd_before + sum(task.usd for task in machine.tasks.values() if task.parent is None),
         params=msgspec.json.encode(dict(opened.params)).decode(),
-        why=waits if closed is None else closed.why,
+        why=waits or queued if closed is None else closed.why,
         ended=None if closed is None else closed.at,
     )
 

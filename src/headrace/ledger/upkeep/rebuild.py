@@ -114,7 +114,9 @@ def rebuild(bodies: Iterable[bytes], *, run: str = "") -> Rebuilt:
 
 def differences(rebuilt: Rebuilt, stored: Rows) -> Iterator[Difference]:
     """Yield each difference between the stored rows and the rebuilt ones."""
-    but = () if rebuilt.has_ended else ("seconds",)  # the row has the value of an earlier moment
+    but: tuple[str, ...] = () if rebuilt.has_ended else ("seconds",)  # the row has the value of an earlier moment
+    if stored.run.state == "queued":  # no event says that the pool has no room
+        but = ("seconds", "state", "why")
     yield from _fields("run", "", stored.run, rebuilt.rows.run, but)
     for name, row in rebuilt.rows.tasks.items():
         found = stored.tasks.get(name)

@@ -23,6 +23,7 @@ from headrace.run.driver.inbox import KINDS, Inbox, Kind
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.orders import Orders
 from headrace.run.driver.prober import Prober
+from headrace.run.driver.queueing import Queueing
 from headrace.run.driver.reports import Reports
 from headrace.run.driver.sites import Ground, Site, Sites
 from headrace.run.driver.steps import Steps
@@ -153,6 +154,7 @@ class Driver:
             kinds=signals,
         )
         self._absent = absent or {}
+        self._queueing = Queueing(machine)
         self._opens_at = clock.monotonic() + opens_s
         self._looked = -beat_s
         self._is_new = True  # nothing was stored yet under this lease
@@ -312,6 +314,8 @@ class Driver:
             self._inbox.expire()
             for site in self._sites.living:
                 self._ask_grant(site)
+            if self._journal.is_open:
+                self._queueing.look(now, [site.crew.pool for site in self._sites.living])
 
     def _launch(self) -> None:
         """Launch the tasks for which there is room. A pool after the first is asked for only if the pools before it
@@ -351,19 +355,22 @@ class Driver:
         first = not journal.is_open
         waits = journal.is_tentative and not machine.may_launch and not machine.trace_ended
         overdue = first and waits and self._clock.monotonic() >= self._opens_at
-        if journal.is_empty or (waits and not overdue):
+        if not journal.is_empty:
+            self._queueing.go_on()
+        if (journal.is_empty and not self._queueing.is_news) or (waits and not overdue):
             return None
         self._tracer.late |= overdue
         rows = [task.row() for task in machine.changed.values()]
         is_still = machine.closed is not None or machine.cancelled is not None or machine.waits_for != ""
-        changed = self._is_new or is_still
-        run = run_row(machine, self._clock.now()) if changed else None
+        changed = self._is_new or is_still or self._queueing.is_news
+        run = run_row(machine, self._clock.now(), queued=self._queueing.why) if changed else None
         self._announce(run)
         curves = machine.curves
         journal.commit(run, rows, [curves.summary(name) for name in curves.changed])
         machine.changed.clear()
         curves.changed.clear()
         self._is_new = False
+        self._queueing.stored(self._clock.monotonic())
         return Stored(rows, opened=first, closed=run if machine.closed is not None else None)
 
     def _announce(self, run: RunRow | None) -> None:

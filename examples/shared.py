@@ -3,8 +3,9 @@
     python -m examples.shared        # or: make shared
 
 First it runs on this machine alone. Then the same pipeline runs on the servers, through `flights/fleet.toml`, and must
-give the same values. Last, what this machine had made is brought into a ledger and a store that are empty, and must be
-reused there.
+give the same values. Then it runs over three pools at once, one on this machine and two on the cluster, in two regions
+(`flights/spread.toml`), and must give them again. Last, what this machine had made is brought into a ledger and a store
+that are empty, and must be reused there.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from tests.servers.s3 import S3
 
 FLIGHTS = Path(__file__).with_name("flights")
 COMMAND = str(Path(sys.executable).with_name("headrace"))
-NODES = (2, 1, 1)
-"""The cpus of each node."""
+NODES = (2, 1, 2)
+LABELS = ("region=eu", "region=eu", "region=us")
+"""The cpus and labels of each node."""
 MONTH = ("--month", "12")
+POOLS = {"fleet": ("CLUSTER",), "moved": ("CLUSTER",), "spread": ("EU", "US")}
+"""The Ray pools of each place's settings."""
 
 
 class Place:
@@ -71,6 +75,13 @@ def main() -> int:
         fleet.headrace("run", "flights", *MONTH)
         same = compare(laptop.show(), fleet.show())
 
+        heading("The same over three pools and two regions in one run")
+        spread = Place(root, servers.environment("spread"), ("--config", "spread.toml"))
+        spread.headrace("run", "flights", *MONTH)
+        spread.headrace("show", "latest")
+        spread.headrace("explain", "latest", "fit")
+        same &= compare(laptop.show(), spread.show()) and places(spread.show())
+
         heading("The laptop's results, brought into another ledger and another store")
         moved = Place(root, servers.environment("moved"), ("--config", "fleet.toml"))
         laptop.headrace("ledger", "export", "laptop.tar")
@@ -100,7 +111,9 @@ class Servers:
             "HEADRACE__LEDGER__URL": f"postgresql://postgres@127.0.0.1:{self._postgres.port}/{database}",
             "HEADRACE__STORE__URL": f"s3://{self._s3.bucket()}/flights",
             "HEADRACE__STORE__ENDPOINT": self._s3.endpoint,
-            "HEADRACE__POOL__CLUSTER__ADDRESS": self._ray.address,
+            **{f"HEADRACE__POOL__{pool}__ADDRESS": self._ray.address for pool in POOLS[name]},
+            **({"HEADRACE__REGION__US__STORE": f"s3://{self._s3.bucket()}/us"} if name == "spread" else {}),
+            **({"HEADRACE__REGION__US__ENDPOINT": self._s3.endpoint} if name == "spread" else {}),
         }
 
 
@@ -113,7 +126,7 @@ def started(folder: Path) -> Iterator[Servers]:
         exits.callback(postgres.stop)
         s3 = S3(folder / "s3")
         exits.callback(s3.kill)
-        ray = Ray(cpus=NODES, environment=s3.environment)
+        ray = Ray(cpus=NODES, labels=LABELS, environment=s3.environment)
         exits.callback(ray.stop)
         print(f"they took {time.monotonic() - began:.0f} s")
         yield Servers(postgres, s3, ray)
@@ -132,6 +145,15 @@ def compare(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if differ:
         print(f"these differ: {', '.join(differ)}")
     return not differ
+
+
+def places(run: Mapping[str, Any]) -> bool:
+    """Say how many tasks ran in each pool, and what crossed regions; return whether each pool had some."""
+    tasks = [task for task in run["tasks"] if task["attempts"]]
+    counts = {pool: sum(task["pool"] == pool for task in tasks) for pool in ("laptop", "eu", "us")}
+    moved = [output["bytes"] for task in tasks if task["kind"] == "transfer" for output in task["outputs"]]
+    print(f"tasks by pool: {counts}; {len(moved)} transfers of {sum(moved) / 1e6:.1f} MB")
+    return all(counts.values())
 
 
 def heading(text: str) -> None:

@@ -70,7 +70,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def lose(server: Ray, node: Node, ear: Ear, cluster: Cluster) -> None:
     """Kill a node, and wait until the head knows: until then it begins actors there, and those of later tests too."""
     server.kill(node)
-    ear.until(lambda: cluster.size()[0] == 1 + len(server.nodes), "the head should have missed the node")
+    ear.until(lambda: len(cluster.nodes({})) == 1 + len(server.nodes), "the head should have missed the node")
 
 
 def delays(ear: Ear, worker: int) -> list[str]:

@@ -79,8 +79,8 @@ class Node:
 
 
 class Ray:
-    """A cluster with a head and other nodes, whose Python is `python`. `prefix` are words before each command, such as
-    those of a namespace.
+    """A cluster with a head and other nodes, whose Python is `python`. `labels` are those of each node (`region=eu`),
+    the head's first. `prefix` are words before each command, such as those of a namespace.
 
     Its files lie in a folder of their own with a short name: paths of sockets may not be long.
     """
@@ -89,6 +89,7 @@ class Ray:
         self,
         *,
         cpus: Sequence[int] = (2, 2),
+        labels: Sequence[str] = (),
         host: str = "127.0.0.1",
         prefix: Sequence[str] = (),
         head_options: Sequence[str] = (),
@@ -116,6 +117,7 @@ class Ray:
             **(environment or {}),
         }
         self._head_options = list(head_options)
+        self._labels = [f"--labels={each}" for each in labels]
         self.head: Node | None = None
         self.nodes: list[Node] = []
         self._count = 0
@@ -136,13 +138,13 @@ class Ray:
         self.head = self._begin(
             [
                 "--head", f"--port={self.port}", f"--ray-client-server-port={self.client_port}",
-                "--include-dashboard=false", "--no-monitor", *self._head_options,
+                "--include-dashboard=false", "--no-monitor", *self._head_options, *self._labels[:1],
             ],
             cpus[0],
         )  # fmt: skip
         self._wait_for(1)
-        for number in cpus[1:]:
-            self.add(number)
+        for place, number in enumerate(cpus[1:], 1):
+            self.add(number, *self._labels[place : place + 1])
 
     def add(
         self,

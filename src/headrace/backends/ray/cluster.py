@@ -155,8 +155,7 @@ class Cluster:
 
     def unfit(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
         """Return why no node could ever hold an actor with these needs and labels, or "" if a node could."""
-        alive = [node for node in ray.nodes() if node["Alive"]]
-        nodes = [node["Resources"] for node in alive if _has(node["Labels"], labels)]
+        nodes = self.nodes(labels)
         if not nodes:
             return f"no node of the cluster has {' and '.join(f'{name}={value}' for name, value in labels.items())}"
         if not any(_covers(node, needs) for node in nodes):
@@ -164,13 +163,9 @@ class Cluster:
             return f"no node of the cluster has {_said(needs)}: at most {_said(largest)}"
         return ""
 
-    def size(self) -> tuple[int, Mapping[str, float]]:
-        """Return the number of living nodes, and the sum of the nodes' resources, by Ray's names of the resources."""
-        return sum(node["Alive"] for node in ray.nodes()), {"CPU": 0.0, **ray.cluster_resources()}
-
-    def nodes(self) -> list[Mapping[str, float]]:
-        """Return the resources of each living node, by Ray's names of the resources."""
-        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    def nodes(self, labels: Mapping[str, str]) -> list[Mapping[str, float]]:
+        """Return the resources of each living node that has these labels, by Ray's names of the resources."""
+        return [node["Resources"] for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
 
     def ask(
         self, question: Callable[..., object], *given: object, labels: Mapping[str, str], most: int, within_s: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,13 +69,14 @@ def look(section: PoolSection, pool: Pool, store: StoreAddress) -> ClusterState:
     """Connect to the pool's cluster, and return its state, with the nodes on which workers can't start."""
     cluster = _cluster(section, pool)
     try:
-        nodes, held = cluster.size()
+        nodes = cluster.nodes(section.labels)
+        cpu = _sum(nodes, "CPU")
         where = f"at {section.address}" if section.address else "on this machine"
         release = f"Ray {ray.__version__}, Python {platform.python_version()}"
         return ClusterState(
-            words=f"{release} {where}: {count_text(nodes, 'node')}, {held['CPU']:g} cpus",
-            cpu=held["CPU"],
-            gpus=held.get("GPU", 0.0),
+            words=f"{release} {where}: {count_text(len(nodes), 'node')}, {cpu:g} cpus",
+            cpu=cpu,
+            gpus=_sum(nodes, "GPU"),
             round_trip_s=statistics.median(cluster.ping() for _ in range(5)),
             unfit=cluster.unfit(section.resources, section.labels),
             troubles=_troubles(section, cluster, store),
@@ -103,29 +104,33 @@ def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tu
 
 
 def _measured(section: PoolSection, pool: Pool, cluster: Cluster) -> Pool:
-    """Return the pool with all cpus, memory and gpus of its cluster, and its nodes as its machines, unless the settings
-    limit them."""
-    nodes, held = cluster.size()
-    cpu = (held["CPU"] or pool.cpu) if section.cpu is None else pool.cpu
-    memory_gib = (held.get("memory", 0.0) / GIB or pool.memory_gib) if section.memory_gib is None else pool.memory_gib
-    gpus = pool.gpus or int(held.get("GPU", 0.0))
-    are_told = "GPU" in held  # else the settings may know of gpus that Ray doesn't count
+    """Return the pool with all cpus, memory and gpus of those nodes of the cluster that have the pool's labels, and
+    with these nodes as its machines, unless the settings limit them."""
+    nodes = cluster.nodes(section.labels)
+    cpu = (_sum(nodes, "CPU") or pool.cpu) if section.cpu is None else pool.cpu
+    memory_gib = (_sum(nodes, "memory") / GIB or pool.memory_gib) if section.memory_gib is None else pool.memory_gib
+    gpus = pool.gpus or int(_sum(nodes, "GPU"))
+    are_told = any("GPU" in node for node in nodes)  # else the settings may know of gpus that Ray doesn't count
     shapes = [
         Shape(
             cpu=min(node.get("CPU", 0.0), cpu),
             memory_gib=min(node.get("memory", memory_gib * GIB) / GIB, memory_gib),
             gpus=min(int(node.get("GPU", 0.0 if are_told else gpus)), gpus),
         )
-        for node in cluster.nodes()
+        for node in nodes
     ]
     return replace(
         pool,
-        nodes=max(nodes, pool.nodes),
+        nodes=max(len(nodes), pool.nodes),
         cpu=cpu,
         memory_gib=memory_gib,
         gpus=gpus,
         machines=machines_of(section, shapes),
     )
+
+
+def _sum(nodes: Sequence[Mapping[str, float]], name: str) -> float:
+    return sum(node.get(name, 0.0) for node in nodes)
 
 
 def _cluster(section: PoolSection, pool: Pool) -> Cluster:

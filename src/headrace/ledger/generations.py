@@ -91,26 +91,19 @@ def standing(db: Database) -> Iterator[bytes]:
             yield from each.encoded(row)
 
 
-def is_named(db: Database, blob: Ref) -> bool:
-    """Return whether any row names a blob. If so, a garbage collector that starts now keeps the blob."""
-    nonce = blob.nonce or ""
-    runs = db.execute(db.sql.RUNS_BY_BLOB, (blob.digest, f"{blob.digest}!")).fetchall()  # no digest has a `!`
-    if any(db.execute(db.sql.BLOB, (run, blob.digest, nonce)).fetchall() for run, _ in runs):
-        return True
-    return any(naming[:2] == (blob.digest, nonce) for out in standing(db) for naming in of_output(0, out))
-
-
 def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
-    """Return for each artifact whether rows name all of its blobs. Each blob is looked up only once."""
-    known: dict[Generation, bool] = {}
-    found = []
-    for ref in refs:
-        for each in blobs(ref):
-            generation = each.digest, each.nonce or ""
-            if generation not in known:
-                known[generation] = is_named(db, each)
-        found.append(all(known[each.digest, each.nonce or ""] for each in blobs(ref)))
-    return found
+    """Return for each artifact whether rows name all of its blobs. If so, a garbage collector that starts now keeps
+    it."""
+    wanted = [{(each.digest, each.nonce or "") for each in blobs(ref)} for ref in refs]
+    lacking = {generation for generation in set().union(*wanted) if not _is_of_a_run(db, *generation)}
+    if lacking:
+        lacking -= {naming[:2] for out in standing(db) for naming in of_output(STANDING, out)}
+    return [lacking.isdisjoint(generations) for generations in wanted]
+
+
+def _is_of_a_run(db: Database, digest: str, nonce: str) -> bool:
+    runs = db.execute(db.sql.RUNS_BY_BLOB, (digest, f"{digest}!")).fetchall()  # no digest has a `!`
+    return any(db.execute(db.sql.BLOB, (run, digest, nonce)).fetchall() for run, _ in runs)
 
 
 def pinned(db: Database) -> frozenset[str]:

@@ -11,11 +11,10 @@ from contextlib import closing
 from headrace.errors import NotFoundError
 from headrace.ledger import registration
 from headrace.ledger.database.database import Database
-from headrace.ledger.generations import is_named
+from headrace.ledger.generations import kept
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import VERSIONS
 from headrace.ledger.registration import Move, lock, new_nonce, put
-from headrace.spec.artifact import blobs
 from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 
 
@@ -49,7 +48,7 @@ def register(
     def work(db: Database) -> int:
         lock(db)
         for what, out in (("artifact", wanted.out), ("report", wanted.report), ("preparation", wanted.preparation)):
-            if out is not None and not all(is_named(db, each) for each in blobs(out)):
+            if out is not None and not kept(db, [out])[0]:
                 raise NotFoundError(
                     f"the {what} {out.digest[:12]} was deleted by `headrace gc` just now, or no run has it",
                     hint="try again; if no run has it any more, run the pipeline again",

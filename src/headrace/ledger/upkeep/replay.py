@@ -115,14 +115,15 @@ def _mend(ledger: Ledger, run: str) -> str:
         return f"nothing was written: {error.message}"
     with lease, closing(ledger.connect()) as db, db.troubles():
         rebuilt = rebuild(lease.events(), run=run)
-        offered = rebuilt.rows.results.values()
+        offered = list(rebuilt.rows.results.values())
+        there = db.lookups(db.sql.RESULT_ROW, [(row.key,) for row in offered])
         lease.commit(
             Batch(
                 first=lease.next_seq,
                 bodies=[],
                 run=rebuilt.rows.run,
                 tasks=list(rebuilt.rows.tasks.values()),
-                results=[row for row in offered if db.execute(db.sql.RESULT_ROW, (row.key,)).fetchone() is None],
+                results=[row for row, found in zip(offered, there, strict=True) if found is None],
                 kept=list(rebuilt.artifacts),
                 renewed=True,
                 intents=_without_known_aliases(db, _missing(db, run, rebuilt)),

@@ -60,7 +60,7 @@ def check(rows: Rows, things: Things, evidence: Evidence) -> list[str]:
     number, state, epoch = found[0]
     bodies = {seq: bytes(body) for seq, body in rows.query("select seq, body from events where run = ?", number)}
     events = [msgspec.msgpack.decode(bodies[seq]) for seq in sorted(bodies)]
-    problems = [*_numbers(bodies, evidence), *_course(events, epoch), *_attempts(events, evidence)]
+    problems = [*_numbers(bodies, evidence), *_course(events, epoch), *_attempts(events, evidence), *_places(events)]
     if state != "succeeded":
         problems.append(f"the run's row says {state}")
     outs = _outputs(events)
@@ -145,6 +145,30 @@ def _attempts(events: Sequence[Event], evidence: Evidence) -> Iterator[str]:
                 pass
     if not evidence.remade:
         yield from (f"{task} succeeded {count} times" for task, count in good.items() if count > 1)
+
+
+def _places(events: Sequence[Event]) -> Iterator[str]:
+    """Each attempt of a run over several pools is placed, and launched in the pool that it was placed in, which is one
+    of those of its driver; what runs in one pool only is placed nowhere."""
+    pools: set[str] = set()
+    placed: dict[str, str] = {}
+    for at, event in enumerate(events):
+        match event[0]:
+            case "taken":
+                others = event[7] if len(event) > 7 else ()
+                pools, placed = {event[5], *(name for name, _ in others)}, {}
+            case "gone":
+                pools.discard(event[1])
+            case "placed":
+                placed[event[TASK]] = event[2]
+            case "launched":
+                pool = placed.pop(event[TASK], None)
+                if event[5] not in pools:
+                    yield f"event {at}: {event[1:3]} is launched in `{event[5]}`, and the run has {sorted(pools)}"
+                if pool not in (None, event[5]):
+                    yield f"event {at}: {event[1:3]} is launched in `{event[5]}`, and was placed in `{pool}`"
+            case _:
+                pass
 
 
 def _outputs(events: Sequence[Event]) -> dict[str, Ref]:
@@ -238,13 +262,14 @@ def _values(outs: Mapping[str, Ref], there: Mapping[str, int], things: Things, e
 
 def _rows(rows: Rows, number: int, outs: Mapping[str, Ref]) -> Iterator[str]:
     """The rows of tasks say what the events say."""
-    found = rows.query("select name, state, digest from tasks where run = ?", number)
-    for name, state, digest in found:
-        if state not in ("succeeded", "reused"):
+    found = rows.query("select name, state, digest, kind from tasks where run = ?", number)
+    for name, state, digest, kind in found:
+        is_over = kind == "transfer" and state == "skipped"  # to a region that the run has left
+        if state not in ("succeeded", "reused") and not is_over:
             yield f"the row of {name} says {state}"
         if name in outs and digest != outs[name][DIGEST]:
             yield f"the row of {name} has the digest {digest}, its event {outs[name][DIGEST]}"
-    if missing := set(outs) - {name for name, _, _ in found}:
+    if missing := set(outs) - {name for name, *_ in found}:
         yield f"no rows of {missing}"
 
 

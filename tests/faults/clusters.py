@@ -116,7 +116,9 @@ class OfLink(OfCluster):
         far, apart = now.world.far, now.world.apart
         self._proxy = Proxy(now.world.s3.port, host=apart.ours)
         now.project.environment |= far.credentials
-        now.project.environment["HEADRACE__POOL__FLEET__ADDRESS"] = far.client_address
+        now.project.environment[f"HEADRACE__POOL__{now.place.ground.sections[-1].upper()}__ADDRESS"] = (
+            far.client_address
+        )
         now.project.environment["HEADRACE__STORE__ENDPOINT"] = self._proxy.endpoint
 
     def heal(self, now: Round) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.grounds import Ground
-from tests.faults.reading import Files
+from tests.faults.reading import Both, Files
 from tests.faults.rounds import Disturbance, Round
 
 
@@ -66,11 +66,12 @@ class FullLedger(FullDisk):
         return super().fits(ground) and ground.ledger == "sqlite"
 
     def ready(self, now: Round) -> None:
-        self.mount(now.project.home, "1m")
+        self.mount(now.project.home, "3m")  # the write-ahead log alone may take a megabyte
         if now.place.ground.store == "folder":
             store = now.project.root.parent / "store"
             now.project.environment["HEADRACE__STORE__URL"] = str(store)
-            now.place = replace(now.place, things=Files(store))
+            far = [Files(now.project.root / "far-store")] if now.place.ground.pools else []
+            now.place = replace(now.place, things=Both(Files(store), *far))
 
 
 class FullServer(FullDisk):

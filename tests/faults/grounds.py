@@ -16,7 +16,7 @@ from typing import Self
 
 from tests.faults.checker import Identity, plain, values
 from tests.faults.flow import PIPELINES, expected
-from tests.faults.reading import Files, Objects, Things, rows_of
+from tests.faults.reading import Both, Files, Objects, Things, rows_of
 from tests.projects import Project
 from tests.servers.apart import Apart
 from tests.servers.postgres import Postgres
@@ -51,11 +51,15 @@ collector's grace time, since no clock of ours says how old a blob is."""
 
 @dataclass(frozen=True)
 class Ground:
-    """A ledger (`sqlite`, `postgres`), a store (`folder`, `s3`) and a backend (`local`, `ray`)."""
+    """A ledger (`sqlite`, `postgres`), a store (`folder`, `s3`) and a backend (`local`, `ray`).
+
+    With `pools`, runs use two pools in two regions: `near` on this machine, and `far` on the backend.
+    """
 
     ledger: str = "sqlite"
     store: str = "folder"
     backend: str = "local"
+    pools: bool = False
 
     @classmethod
     def of(cls, name: str) -> Ground:
@@ -63,10 +67,18 @@ class Ground:
         words = name.split("+")
         ledger = next((word for word in words if word in ("sqlite", "postgres")), "sqlite")
         store = next((word for word in words if word in ("folder", "s3")), "folder")
-        return cls(ledger, store, "ray" if "ray" in words else "local")
+        return cls(ledger, store, "ray" if "ray" in words else "local", pools="pools" in words)
 
     def __str__(self) -> str:
-        return "+".join([self.ledger, self.store, *(["ray"] if self.backend == "ray" else [])])
+        more = [word for word, there in (("ray", self.backend == "ray"), ("pools", self.pools)) if there]
+        return "+".join([self.ledger, self.store, *more])
+
+    @property
+    def sections(self) -> list[str]:
+        """The names of the settings' pools."""
+        if self.pools:
+            return ["near", "far"]
+        return ["local" if self.backend == "local" else "fleet"]
 
 
 @dataclass(frozen=True)
@@ -204,17 +216,36 @@ class World:
                 things = Objects(self.bucket, name, endpoint=self.s3.endpoint, key=KEY, secret=SECRET)
                 project.environment |= self.s3.environment
                 toml += ["[store]", f'url = "s3://{self.bucket}/{name}"', f'endpoint = "{self.s3.endpoint}"']
+            if ground.pools:
+                things = Both(things, self._far(ground, project, name))
+                toml += [
+                    '[run]\npools = ["near", "far"]',
+                    "[pool.near]\ncpu = 1",
+                    '[pool.far]\nregion = "far"\ncpu = 2',
+                ]
             if ground.backend == "ray":
                 project.environment |= self.ray.credentials
                 toml += [
-                    "[pool.fleet]",
+                    *([] if ground.pools else ["[pool.fleet]", "cpu = 2"]),
                     'backend = "ray"',
                     f'address = "{self.ray.address}"',
-                    "cpu = 2",
                     "memory_gib = 2",
                 ]
+            if ground.pools:
+                toml += ["[region.far]", f'store = "{self._far_url(ground, name)}"']
+                toml += [f'endpoint = "{self.s3.endpoint}"'] if ground.store == "s3" else []
             project.write("headrace.toml", "\n".join(toml))
             yield Place(ground, project, journal, ledger, things)
+
+    def _far_url(self, ground: Ground, name: str) -> str:
+        """The store of the far region."""
+        return f"s3://{self.bucket}/{name}-far" if ground.store == "s3" else "far-store"
+
+    def _far(self, ground: Ground, project: Project, name: str) -> Things:
+        """What lies in the far region."""
+        if ground.store == "s3":
+            return Objects(self.bucket, f"{name}-far", endpoint=self.s3.endpoint, key=KEY, secret=SECRET)
+        return Files(project.root / "far-store")
 
     @cached_property
     def _template(self) -> str:

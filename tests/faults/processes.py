@@ -45,6 +45,7 @@ class StopZygote(Disturbance):
     """A process that begins workers, or a worker, is stopped, and never goes on: what says nothing is ended."""
 
     name = "stop zygote"
+    stops = True
 
     @classmethod
     def fits(cls, ground: Ground) -> bool:

@@ -109,6 +109,27 @@ class Files:
         return next(iter(self._root.rglob(name)))
 
 
+class Both:
+    """The things in the stores of two regions, as one: a blob may lie in either, or in both."""
+
+    def __init__(self, *stores: Things) -> None:
+        self._stores = stores
+
+    def paths(self) -> Mapping[str, int]:
+        return {path: size for store in self._stores for path, size in store.paths().items()}
+
+    def blobs(self) -> Mapping[str, int]:
+        return {name: size for store in self._stores for name, size in store.blobs().items()}
+
+    def read(self, name: str) -> bytes:
+        return next(store.read(name) for store in self._stores if name in store.blobs())
+
+    def write(self, name: str, data: bytes | None) -> None:
+        for store in self._stores:
+            if name in store.blobs():
+                store.write(name, data)
+
+
 class Objects:
     """Things under a prefix of a bucket."""
 

@@ -55,7 +55,8 @@ class Disturbance:
 
     `ready` prepares the place before anything runs; `verdict` gives what is wrong by rules of its own. A disturbance
     that `remakes` damages outputs, so that what made them may run again; one that goes on `throughout` never comes too
-    late. Two that have something in common of what they `use` don't go together in a round.
+    late. One that `stops` processes for ever may leave some of a run that never had a row, until the collector comes
+    by. Two that have something in common of what they `use` don't go together in a round.
     """
 
     name: ClassVar[str]
@@ -63,6 +64,7 @@ class Disturbance:
     remakes: ClassVar[bool] = False
     merges: ClassVar[bool] = False
     throughout: ClassVar[bool] = False
+    stops: ClassVar[bool] = False
     uses: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
@@ -146,8 +148,9 @@ class Round:
     def _play(self) -> None:
         assert self.world.values, "made once, before all"
         project = self.project
-        pool = "LOCAL" if self.place.ground.backend == "local" else "FLEET"
-        project.environment[f"HEADRACE__POOL__{pool}__NAMESPACE"] = self.rng.choice(["auto", "off"])
+        namespace = self.rng.choice(["auto", "off"])
+        for pool in self.place.ground.sections:
+            project.environment[f"HEADRACE__POOL__{pool.upper()}__NAMESPACE"] = namespace
         for each in self._disturbances:
             each.ready(self)
         with Witness(self.place.ledger) as witness:
@@ -157,11 +160,15 @@ class Round:
             time.sleep(0.05)
         for each in self._disturbances:
             self.outcome.problems += each.verdict(self)
-        project.check_no_process_is_left()
+        stops = any(each.stops for each in self._disturbances)
+        if not stops:
+            project.check_no_process_is_left()
         if self.place.ground.backend == "ray":
             self._check_cluster(run)
         self._check(run, witness, merged=any(each.merges for each in self._disturbances))
         self._collect()
+        if stops:
+            project.check_no_process_is_left()
         self._check(run, witness, merged=True)
         with rows_of(self.place.ledger) as rows:
             self.outcome.problems += leftovers(rows, self.place.things, self.place.local)
@@ -271,7 +278,7 @@ class Round:
         self.outcome.commands.append(f"{words} {done.code} after {time.monotonic() - self._began:.1f} s")
         for line in done.err.splitlines():
             state, _, rest = line.partition(" ")
-            if state == "succeeded":
+            if state == "succeeded" and not rest.startswith("transfer["):  # these succeed by another event
                 self.told.add(rest.split()[0])
         is_early = done.code == 1 and done.err.startswith("Fatal Python error: init_")
         is_early |= done.code == -signal.SIGINT and not done.err
@@ -294,7 +301,7 @@ class Round:
                 return run
             if run and self.hurries:
                 self.expire(run)
-            words = ("resume", run) if run else ("run", "flow", "--scale", str(self.scale))
+            words = ("resume", run, *self._elsewhere()) if run else ("run", "flow", "--scale", str(self.scale))
             process, done = self._command(*words)
             while done.code == 2 and "is held by" in done.err and time.monotonic() < end:
                 time.sleep(0.1)
@@ -306,6 +313,12 @@ class Round:
         if state != "succeeded":
             raise AssertionError(f"it was {state} after {TRIES} tries; the last said: {done.err[-WORDS:]}")
         return run
+
+    def _elsewhere(self) -> tuple[str, ...]:
+        """Now and then go on in other pools."""
+        if not self.place.ground.pools or self.rng.random() < 0.5:
+            return ()
+        return "--pool", self.rng.choice(["near", "far", "far,near"])
 
     def expire(self, run: str, ago_s: float = 1.0) -> None:
         """Let the time of a lease on a server pass: of one whose holder is dead, or as good as that. A holder that was

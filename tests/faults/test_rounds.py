@@ -17,7 +17,7 @@ from tests.faults.grounds import Ground, World
 from tests.servers.missing import Missing
 
 SEED = os.environ.get("SEED", "1")
-SMALL = {"sqlite+folder": 5, "postgres+s3": 6, "postgres+s3+ray": 1}
+SMALL = {"sqlite+folder": 4, "sqlite+folder+pools": 2, "postgres+s3": 5, "postgres+s3+pools": 1, "postgres+s3+ray": 1}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Set
 from pathlib import Path
 
+from headrace.backends.processes.orphans import end_leftovers
 from headrace.errors import ConfigError, LedgerDamaged
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, Problem, damaged
@@ -85,10 +86,14 @@ def kept(
 
 def _clear(ledger: Ledger, store: Store, forgotten: Set[str]) -> None:
     """Delete the local folders of forgotten runs, of runs that never began because their driver was killed, and of runs
-    that have ended and don't need them. Also delete the logs of forgotten runs."""
+    that have ended and don't need them. End the processes of such runs that are still there: a process that is stopped
+    doesn't end by itself. Also delete the logs of forgotten runs."""
     for folder in FOLDERS:
         for path in _folders(store.local / folder):
             if path.name in forgotten or _is_unused(ledger, path):
+                if folder == "workers":
+                    for notes in _folders(path):
+                        end_leftovers(notes, patience_s=0.0)
                 shutil.rmtree(path, ignore_errors=True)
     for run in forgotten:
         store.logs.forget(run)

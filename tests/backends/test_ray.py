@@ -302,7 +302,7 @@ def test_a_worker_without_a_driver_spills_and_leaves_once_it_has_nothing_to_do(s
 
 def test_nodes_with_another_headrace_are_named(stand: RayStand) -> None:
     ear = Ear(stand.backend(release="9.9"))
-    ear.backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+    ear.backend.start([Job(worker=TRACER, resources=Resources(), role="tracer")])
     died = ear.wait_for_death(TRACER)
     assert died.kind == "lost"
     assert "but the driver has 9.9" in died.why

@@ -157,7 +157,7 @@ def trace(
         BackendError: the process that traces was lost.
     """
     graph = Graph({}, [], {}, False)
-    backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+    backend.start([Job(worker=TRACER, resources=Resources(), role="tracer")])
     backend.tell(TRACER, [order])
     while True:
         for notice in backend.events(patience_s):

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from headrace.run.curves import Summary
 from headrace.run.events import Span, TaskState
-from headrace.run.wire import Down, Up
+from headrace.run.wire import Down, Role, Up
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool
 from headrace.spec.intent import Intent, PointKind
@@ -252,7 +252,7 @@ TRACER = 0
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A worker to start. If `tracer` is True, it traces the pipeline and runs no attempts.
+    """A worker to start. `role` says what it is for.
 
     `environment` is the worker's environment, by its name in `@stage(environment=...)` (None: the project's own). A
     worker serves one environment only (`Hello.group`).
@@ -260,7 +260,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     worker: int
     resources: Resources
-    tracer: bool = False
+    role: Role = "attempt"
     environment: str | None = None
 
 

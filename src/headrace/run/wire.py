@@ -68,6 +68,9 @@ class Ack(Struct, frozen=True, array_like=True, tag="ack"):
     seq: int
 
 
+Role = Literal["attempt", "tracer"]
+"""What a worker process is for: it runs attempts, those of transfers too, or it traces the pipeline."""
+
 Word = Literal["stop", "prune", "checkpoint"]
 
 
@@ -233,7 +236,7 @@ class Fork(Struct, frozen=True, array_like=True, tag="fork"):
     message."""
 
     worker: int
-    tracer: bool
+    role: Role
     need: Resources
 
 

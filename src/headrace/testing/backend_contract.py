@@ -355,7 +355,7 @@ class BackendContract:
     # -- the tracer ----------------------------------------------------------------------------------------------
 
     def test_a_tracer_reports_the_graph_and_waits_for_answers(self, ear: Ear) -> None:
-        ear.backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+        ear.backend.start([Job(worker=TRACER, resources=Resources(), role="tracer")])
         ear.tell(TRACER, tracing())
         asked = ear.until(lambda: questions(ear), "the tracer should ask for the time")
         ear.tell(TRACER, Answer(asked[0].question, now=1.0))
@@ -370,7 +370,7 @@ class BackendContract:
         assert ear.wait_for_death(TRACER).kind == "cancelled"
 
     def test_a_tracer_refuses_what_it_can_not_trace(self, ear: Ear) -> None:
-        ear.backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+        ear.backend.start([Job(worker=TRACER, resources=Resources(), role="tracer")])
         ear.tell(TRACER, replace(tracing(), pipeline="nothing"))
         refused = ear.until(lambda: refusals(ear), "it should refuse")
         assert refused[0].error == "ProjectError"

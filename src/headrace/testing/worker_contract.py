@@ -182,7 +182,7 @@ class WorkerContract:
         ear = Ear(stand.backend())
         ear.backend.start(
             [
-                Job(worker=0, resources=Resources(), tracer=True),
+                Job(worker=0, resources=Resources(), role="tracer"),
                 Job(worker=1, resources=Resources()),
             ]
         )

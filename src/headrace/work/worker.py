@@ -70,7 +70,7 @@ def work(
         return
     try:
         mover = Mover(at.store, at.channel, at.stop, hello.own)
-        envoys = Envoys(hello, at.channel) if fork.tracer else None
+        envoys = Envoys(hello, at.channel) if fork.role == "tracer" else None
         keep = partial(_keep, hello.run, name, at.store, at.capture)
         meeting = Meeting(hello.run, at.store.logs, Path(hello.local) / "logs" / hello.run)
         _serve(at, mover, keep, board, hello, envoys, meeting)
@@ -103,7 +103,7 @@ def _begin(
     absent.watch()
     project = enter_project(bundle, hello.bundle.roots)
     scratch = local / "scratch" / hello.run
-    passed = None if fork.tracer else scratch / f"{name}.logged"
+    passed = None if fork.role == "tracer" else scratch / f"{name}.logged"
     state = CleanState(scratch / name)
     state.enter("0")
     return _Place(
@@ -133,7 +133,7 @@ def _refuse(line: socket.socket, fork: Fork, board: SharedStatus, error: Headrac
     """Report why no worker can start here, and on which machine."""
     message = f"no worker can start on `{platform.node()}`: {error.message}"
     board.refuse(message, error.hint)
-    if fork.tracer:
+    if fork.role == "tracer":
         kind = StoreUnreachable if isinstance(error, StoreError) else type(error)
         with suppress(OSError):
             line.sendall(frame(Refused(kind.__name__, message, error.hint)))

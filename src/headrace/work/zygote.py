@@ -209,7 +209,7 @@ class Zygote:
         hello = self._hello
         board = SharedStatus()
         devices = self._free_devices(fork.need.gpus)
-        lifeline = None if self._door is None or fork.tracer else Lifeline(os.dup(descriptor), fork, board)
+        lifeline = None if self._door is None or fork.role == "tracer" else Lifeline(os.dup(descriptor), fork, board)
         pid = os.fork()
         if pid:
             os.close(descriptor)
@@ -234,7 +234,7 @@ class Zygote:
         """Tell the driver why no worker is started. If the order was to start the tracer, also send the reason over the
         tracer's connection, because the driver reads there why a tracer can't start."""
         with socket.socket(fileno=descriptor) as line, suppress(OSError):
-            if fork.tracer:
+            if fork.role == "tracer":
                 line.sendall(frame(Refused(EnvironmentFailed.__name__, unfit.message, unfit.hint)))
         self._tell(frame(Ended(fork.worker, 1, unfit=unfit.message, hint=unfit.hint)))
 

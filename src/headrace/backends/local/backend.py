@@ -267,7 +267,7 @@ class LocalBackend:
         """Ask a zygote to start a worker. Return false if the zygote can't be asked."""
         ours, theirs = socket.socketpair()
         try:
-            fork = Fork(job.worker, job.tracer, job.resources)
+            fork = Fork(job.worker, job.role, job.resources)
             parent.order(fork, self._hear_parent, theirs)
         except OSError:
             ours.close()

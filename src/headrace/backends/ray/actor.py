@@ -204,7 +204,7 @@ class Actor:
         self._zygote.control.sendall(frame(hello))
         job = charge.job
         ours, theirs = socket.socketpair()
-        fork = Fork(job.worker, job.tracer, job.resources)
+        fork = Fork(job.worker, job.role, job.resources)
         socket.send_fds(self._zygote.control, [frame(fork)], [theirs.fileno()])
         theirs.close()
         self._control, self._line = Channel(self._zygote.control), Channel(ours)

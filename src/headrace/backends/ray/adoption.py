@@ -48,7 +48,7 @@ def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle,
             ending[name] = handles[name]
             continue
         taken[name] = handles[name], state
-        if state.leaving or state.job.tracer:
+        if state.leaving or state.job.role == "tracer":
             handles[name].leave.remote(epoch)
             ending[name] = handles[name]
     _end(cluster, run, ending)

@@ -140,7 +140,7 @@ class RayBackend:
             for message in self._taken_in(line, taken.heard):
                 yield Heard(worker, message)
             heard[worker] = max(line.seq, heard.get(worker, 0))
-            if not taken.leaving and not taken.job.tracer:
+            if not taken.leaving and taken.job.role != "tracer":
                 self._lines[worker] = line
                 line.hear()
                 yield Alive(taken.job, taken.attempts, taken.done)

@@ -20,14 +20,14 @@ class Needs(Struct, frozen=True, kw_only=True):
     def options(self, job: Job) -> dict[str, Any]:
         """Return the options of a worker's actor. A tracer reserves no resources, because it ends soon."""
         need = job.resources
-        options: dict[str, Any] = {"num_cpus": 0 if job.tracer else need.cpu}
-        if need.memory_gib and not job.tracer:
+        options: dict[str, Any] = {"num_cpus": 0 if job.role == "tracer" else need.cpu}
+        if need.memory_gib and job.role != "tracer":
             options["memory"] = int(need.memory_gib * 2**30)
         if need.gpus > 0:
             options["num_gpus"] = need.gpus
             if need.gpu_kind:
                 options["accelerator_type"] = need.gpu_kind
-        if self.resources and not job.tracer:
+        if self.resources and job.role != "tracer":
             options["resources"] = dict(self.resources)
         if self.labels:
             options["label_selector"] = dict(self.labels)

@@ -54,8 +54,8 @@ class Cluster:
 
     def begin(self, job: Job) -> None:
         """Start a worker for a job. A worker that can't start ends at once, with the kind `lost`."""
-        worker = Worker(self, job, -1 if job.tracer else self._dealt % self.nodes)
-        self._dealt += not job.tracer
+        worker = Worker(self, job, -1 if job.role == "tracer" else self._dealt % self.nodes)
+        self._dealt += job.role != "tracer"
         self.workers[job.worker] = worker
         pause = self._start_s(job) if callable(self._start_s) else self._start_s
         if pause is None:

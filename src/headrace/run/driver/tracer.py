@@ -73,7 +73,7 @@ class Tracer:
         assert opened is not None
         self._seen = 0
         self.late |= not self._journal.is_tentative and not self._machine.nodes
-        self._sites.first.backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+        self._sites.first.backend.start([Job(worker=TRACER, resources=Resources(), role="tracer")])
         self._sites.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:

@@ -3,6 +3,8 @@
 Everything is on: the tasks are traced, each gets its key, its retries, a clean state and its output captured, and each
 is a row of the ledger. The floor is what no system of two processes can do without: to send a task and its answer
 through a pipe, and to digest the answer.
+
+The fan is also run over two pools of half the cpus each, and held against the same in one pool.
 """
 
 from __future__ import annotations
@@ -19,6 +21,20 @@ from bench.turns import in_turns
 
 WIDTH = 1000
 BAR_S = 0.0002
+POOLS_BAR = 1.1
+POOLS = """\
+[project]
+pipelines = ["one.py"]
+
+[pool.one]
+cpu = 2
+
+[pool.half]
+cpu = 1
+
+[pool.other]
+cpu = 1
+"""
 CODE = """\
 import headrace as hr
 
@@ -57,4 +73,30 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
         floor_is="a round trip through a pipe, and BLAKE3 of the value",
         note=f"the runs take {amount(wide.wall_s, 's')} and {amount(narrow.wall_s, 's')};"
         f" a task {amount((wide.cpu_s - narrow.cpu_s) / (WIDTH - 1), 's')} of cpu, in all processes",
+    )
+    yield _over_pools(folder / "pools", rounds)
+
+
+def _over_pools(folder: Path, rounds: int) -> Row:
+    """Measure the fan over two pools and in one, in turns."""
+    place = project(folder, CODE)
+    (place / "headrace.toml").write_text(POOLS)
+    salts = count()
+
+    def run(pools: str) -> Took:
+        words = ["run", "one.py:fan", "--salt", str(next(salts)), "--width", str(WIDTH), "--pool", pools]
+        return headrace(words, place)
+
+    for pools in ("one", "half,other"):
+        run(pools)
+    turns = in_turns(rounds, {"one": lambda: run("one"), "two": lambda: run("half,other")})
+    one, two = spent(turns["one"]), spent(turns["two"])
+    return Row(
+        what="the whole of a fan of 1,000 over two local pools",
+        measured=two.wall_s,
+        floor=one.wall_s,
+        bar=one.wall_s * POOLS_BAR,
+        bar_is=f"{POOLS_BAR:g} x in one pool",
+        floor_is="the same in one pool with as many cpus",
+        note=f"{amount(two.cpu_s, 's')} of cpu in all processes, and {amount(one.cpu_s, 's')} in one pool",
     )

@@ -178,6 +178,21 @@ def test_a_killed_driver_s_run_is_resumed_in_its_pools_or_in_others(project: Pro
     assert not list((project.home / "store").glob("workers/*"))
 
 
+def test_a_resume_that_cannot_use_one_of_its_pools_leaves_what_lives_in_the_others(project: Project) -> None:
+    until = project.root / "until"
+    process = project.start("run", "lasts", "--until", str(until), "--pool", "laptop,next", "--json")
+    wait_for(lambda: len(list(project.root.glob("until.*"))) == 4)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    project.write("broken.toml", '[pool.broken]\nbackend = "none"\n')
+    done = project.headrace("resume", "latest", "--config", "broken.toml", "--pool", "laptop,next,broken")
+    check_error(done, 2, "pool `broken` has backend `none`")
+    until.touch()
+    again = project.headrace("resume", "latest", "--json")
+    assert again.code == 0, again.err
+    assert {task["attempts"] for name, task in again.task.items() if "=" in name} == {1}
+
+
 def test_a_pool_whose_cluster_does_not_answer_is_done_without(project: Project) -> None:
     pytest.importorskip("ray", reason="Ray isn't installed: pip install 'headrace[ray]'")
     project.write("gone.toml", '[pool.away]\nbackend = "ray"\naddress = "127.0.0.1:1"\nheadless_s = 1\n')

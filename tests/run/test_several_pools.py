@@ -4,9 +4,13 @@ pool is gone."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.behaviour import Behaviour, Death, Script, Tracing, Wait, moving, tracing
@@ -19,7 +23,7 @@ from headrace.run.driver.sites import Ground
 from headrace.run.events import Deferred, Event, Failed, Launched, Moved, Opened, Placed, Submitted, Taken, decode_event
 from headrace.run.machine.invariants import check
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import Decision, TaskRow
+from headrace.run.ports import Decision, Grant, Job, TaskRow, Want
 from headrace.run.wire import Do, Move
 from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref
@@ -58,6 +62,7 @@ class Fleet:
         self.ledger = MemoryLedger(*pools)
         self.run = self.ledger.open("run-1")
         self.gone: dict[str, tuple[float, float]] = {}
+        self.backends: dict[str, type[SimulatedBackend]] = {}
         self.absent: dict[str, str] = {}
         self.pins: dict[str, str] = {}
         self.notes: list[str] = []
@@ -77,9 +82,8 @@ class Fleet:
             for region, store in self.stores.items()
             if region != pool.region
         ]
-        return Ground(
-            backend=backend or SimulatedBackend(pool, cluster), store=self.stores[pool.region], elsewhere=elsewhere
-        )
+        kind = self.backends.get(pool.name, SimulatedBackend)
+        return Ground(backend=backend or kind(pool, cluster), store=self.stores[pool.region], elsewhere=elsewhere)
 
     def driver(self, *, again: bool = True, pools: Sequence[Pool] | None = None) -> Driver:
         """Return a driver that has replayed what is stored, and opened the run, or goes on with it."""
@@ -396,3 +400,156 @@ def test_a_task_that_was_approved_goes_to_a_pool_with_its_inputs_brought_there()
     assert fleet.drive() == "succeeded"
     assert len(fleet.events(Moved)) == 1
     assert fleet.rows()["use"].pool == "laptop"
+
+
+OHIO = Pool(name="ohio", region="us", cpu=2, memory_gib=8)
+
+
+@pytest.mark.parametrize("then", [(OHIO,), (LAPTOP,), (OHIO, LAPTOP)])
+def test_a_run_whose_driver_died_during_a_transfer_goes_on_in_whichever_pools_are_left(then: tuple[Pool, ...]) -> None:
+    fleet = Fleet(wanting_blob(2), LAPTOP, FAR, OHIO, script=slow)
+    fleet.pins["use"] = "far"
+    fleet.stores["local"].add(BLOB)
+    driver = fleet.driver(pools=(LAPTOP, FAR))
+    until_now = 0
+    while not fleet.events(Moved) and until_now < 3:
+        driver.tick(0.1)
+        until_now += 1
+    fleet.lose_driver()
+    fleet.pins.clear()
+    driver = fleet.driver(pools=then)
+    for _ in range(500):
+        if fleet.machine.closed is not None:
+            break
+        driver.tick(0.2)
+    check(fleet.machine)
+    assert fleet.machine.closed is not None
+    assert fleet.machine.closed.state == "succeeded"
+
+
+def test_a_task_that_was_placed_goes_elsewhere_if_others_have_taken_its_pool_meanwhile() -> None:
+    fleet = Fleet(wanting_blob(2, cpu=2), LAPTOP, FAR, script=slow)
+    fleet.stores["local"].add(BLOB)
+    give = fleet.run.grant
+    asked: list[float] = []
+
+    def grant(want: Want) -> Grant:
+        """Give nothing more of the far pool once the blob is on its way: another run has it."""
+        if want.pool == "far" and fleet.clock.monotonic() > 0.5:
+            asked.append(want.cpu)
+            return replace(give(want), cpu=want.used_cpu)
+        return give(want)
+
+    fleet.run.grant = grant  # type: ignore[method-assign]
+    assert fleet.driver().drive().state == "succeeded"
+    assert max(asked) == 2.0  # it asks for what is on its way there, too
+    assert {row.pool for row in fleet.rows().values() if row.kind == "stage"} == {"laptop"}
+    assert fleet.clock.monotonic() < 25
+
+
+def test_a_pool_that_can_t_start_workers_any_more_is_left() -> None:
+    class Unstartable(SimulatedBackend):
+        """A backend of a pool whose head hangs: what is asked of it fails."""
+
+        def start(self, jobs: Sequence[Job]) -> None:
+            raise BackendError(f"pool `{self.pool.name}` has not answered for 30 s")
+
+    fleet = Fleet(needing("work", Resources(cpu=2), count=3), LAPTOP, GPU)
+    fleet.backends["gpu"] = Unstartable
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches()["laptop"] == 3
+    assert fleet.notes == ["pool `gpu` has not answered for 30 s; the run goes on without pool `gpu`"]
+
+
+def test_a_stage_that_is_pinned_to_a_pool_that_is_gone_runs_nowhere_else() -> None:
+    fleet = Fleet(needing("fit", Resources()), LAPTOP, GPU, script=slow)
+    fleet.pins["fit"] = "gpu"
+    fleet.gone["gpu"] = 5.0, float("inf")
+    assert fleet.drive() == "failed"
+    why = "`gpu` can't run it: it doesn't answer; `[place]` names it for stage `fit`"
+    assert fleet.rows()["fit"].reason == f"no pool that is left may run it: {why}"
+    absent = Fleet(needing("fit", Resources()), LAPTOP, GPU)
+    absent.pins["fit"] = "gpu"
+    absent.absent = {"gpu": "nothing answers"}
+    with pytest.raises(PlacementError, match="pool `gpu` doesn't answer"):
+        absent.drive()
+
+
+def test_an_attempt_that_a_pool_lost_is_tried_in_the_others_first() -> None:
+    def dies_on_the_laptop(order: Do) -> Behaviour:
+        yield Wait(0.1)
+        if order.attempt == 1:
+            raise Death("lost")
+        return number(1)
+
+    fleet = Fleet(needing("work", Resources()), LAPTOP, GPU, script=dies_on_the_laptop)
+    assert fleet.drive() == "succeeded"
+    assert [event.pool for event in fleet.events(Launched) if isinstance(event, Launched)] == ["laptop", "gpu"]
+
+
+def test_small_tasks_of_a_pool_don_t_starve_a_big_one_there_while_an_older_one_waits_for_another_pool() -> None:
+    def lasts(order: Do) -> Behaviour:
+        long = "long" in order.function
+        yield Wait(100_000.0 if long else 1.0 + int(order.key[:4], 16) % 100 / 100)
+        return number(int(order.key[:8], 16))
+
+    sketch = Sketch()
+    for name, cpu in (("long", 2), ("older", 2), ("big", 2), ("small", 1)):
+        sketch.declare(name, resources=Resources(cpu=cpu))
+    for name in ("long", "older", "small", "big", *["small"] * 300):
+        sketch.node(name, i=Const(number(len(sketch.nodes))))
+    fleet = Fleet(sketch, LAPTOP, GPU, script=lasts)
+    fleet.pins |= {"long": "laptop", "older": "laptop", "big": "gpu", "small": "gpu"}
+    driver = fleet.driver()
+    while fleet.machine.tasks.get("big") is None or fleet.machine.tasks["big"].phase not in ("running", "succeeded"):
+        driver.tick(0.2)
+    done = sum(task.phase == "succeeded" for task in fleet.machine.tasks.values())
+    assert done < 100
+
+
+LEASES = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from((LAPTOP, GPU, FAR, OHIO)), min_size=1, max_size=3, unique=True),
+        st.dictionaries(st.sampled_from(("laptop", "gpu", "far", "ohio")), st.floats(0, 20), max_size=2),
+        st.sets(st.sampled_from(("laptop", "gpu", "far", "ohio")), max_size=1),
+        st.lists(st.floats(0, 3), min_size=1, max_size=12),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(2, 8), st.sampled_from((1.0, 2.0)), st.sampled_from(("local", "us")), LEASES)
+def test_whatever_pools_come_and_go_a_run_comes_to_its_end(
+    count: int, cpu: float, home: str, leases: list[tuple[list[Pool], dict[str, float], set[str], list[float]]]
+) -> None:
+    def fails_now_and_then(order: Do) -> Behaviour:
+        chance = int(order.key[:6], 16) + order.attempt
+        yield Wait(0.5 + chance % 7)
+        if chance % 9 == 0:
+            raise Death("lost")
+        return number(int(order.key[:8], 16))
+
+    fleet = Fleet(wanting_blob(count, cpu=cpu), LAPTOP, GPU, FAR, OHIO, script=fails_now_and_then)
+    fleet.stores[home].add(BLOB)
+    for pools, gone, absent, pauses in leases:
+        others = {pool.name for pool in pools[1:]}
+        fleet.gone = {name: (at, float("inf")) for name, at in gone.items() if name in others}
+        fleet.absent = dict.fromkeys(absent & others, "nothing answers")
+        driver = fleet.driver(pools=pools)
+        with suppress(BackendError):  # the last pool that was left is gone too
+            for pause in pauses:
+                if fleet.machine.closed is None:
+                    driver.tick(pause)
+                    check(fleet.machine)
+        fleet.lose_driver()
+    fleet.gone, fleet.absent = {}, {}
+    driver = fleet.driver(pools=leases[-1][0])
+    for _ in range(4000):
+        if fleet.machine.closed is not None:
+            break
+        driver.tick(0.2)
+    check(fleet.machine)
+    assert fleet.machine.closed is not None, {name: task.phase for name, task in fleet.machine.tasks.items()}
+    assert fleet.machine.closed.state == "succeeded"

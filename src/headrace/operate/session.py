@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import FrameType
@@ -146,7 +146,7 @@ def _go_on(
         else:
             events.append(Renewed(bundle, clock.now(), counted=True))
         with _driver(project, pools, lease, machine, store, bundle, observer, timeout_s) as driver:
-            left = _left(project, pools, lease, machine, observer)
+            left = _left(project, pools, lease, machine, observer, driver.absent)
             driver.adopt(keep=not (new_code or now), left=left)
             if new_code or machine.closed is None or machine.closed.state != "succeeded":
                 driver.open(events, stale)
@@ -301,15 +301,23 @@ def _pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[P
 
 
 def _left(
-    project: Project, pools: Sequence[Pool], lease: RunLedger, machine: Machine, observer: Observer
+    project: Project,
+    pools: Sequence[Pool],
+    lease: RunLedger,
+    machine: Machine,
+    observer: Observer,
+    absent: Collection[str],
 ) -> Sequence[Left]:
     """Return the backends of the pools that a run was in before and that it no longer uses. Pools that the settings
     don't have any more are left out.
 
-    If such a pool can't be reached, a note says so. Then only the reports that its workers spilled are read.
+    If such a pool can't be reached, a note says so. Then only the reports that its workers spilled are read. So are
+    those of the pools in `absent`, which the run uses and which can't be reached.
     """
     now = {pool.name for pool in pools}
-    found: list[Left] = []
+    found: list[Left] = [
+        Abandoned(open_store(project, pool.region).spool, lease.run) for pool in pools if pool.name in absent
+    ]
     for before in project.pools():
         if machine.bundle is None or before.name not in machine.pools or before.name in now:
             continue

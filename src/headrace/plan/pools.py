@@ -25,11 +25,12 @@ class Fit(Struct, frozen=True):
 
 
 def fit(stage: Stage, pools: Sequence[Pool], pins: Mapping[str, str]) -> Fit:
-    """Return which of a run's pools may run a stage. `pins` are the pools that settings name for stages (`[place]`)."""
+    """Return which of a run's pools may run a stage. `pins` are the pools of the run that settings name for stages
+    (`[place]`). Such a pool may be missing in `pools`, because it doesn't answer."""
     pinned = pins.get(stage.name)
     refused = {pool.name: why for pool in pools if (why := pool.holds(stage.resources)) is not None}
-    if pinned is not None and any(pool.name == pinned for pool in pools):
-        why = refused.get(pinned)
+    if pinned is not None:
+        why = refused.get(pinned) if any(pool.name == pinned for pool in pools) else "it doesn't answer"
         told = f"`[place]` names it for stage `{stage.name}`"
         return Fit((pinned,), told) if why is None else Fit((), f"`{pinned}` can't run it: {why}; {told}")
     where = tuple([pool.name for pool in pools if pool.name not in refused])
@@ -46,16 +47,17 @@ def check_fit(stages: Iterable[Stage], pools: Sequence[Pool], pins: Mapping[str,
     for stage in stages:
         if not fit(stage, pools, pins).where:
             pinned = pins.get(stage.name)
-            asked = [pool for pool in pools if pool.name == pinned] or pools
+            asked = [pool for pool in pools if pinned in (None, pool.name)]
             reasons = "; ".join(f"pool `{pool.name}`: {pool.holds(stage.resources)}" for pool in asked)
+            reasons = reasons or f"pool `{pinned}` doesn't answer"
             raise PlacementError(
                 f"no pool can hold stage `{stage.name}` ({stage.resources}): {reasons}",
-                hint=_hint(stage, asked, pinned),
+                hint=_hint(stage, pinned),
             )
 
 
-def _hint(stage: Stage, asked: Sequence[Pool], pinned: str | None) -> str:
-    if pinned is not None and len(asked) == 1 and asked[0].name == pinned:
+def _hint(stage: Stage, pinned: str | None) -> str:
+    if pinned is not None:
         return f"lower its resources, or name another pool for `{stage.name}` under `[place]` in headrace.toml"
     return "lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml"
 

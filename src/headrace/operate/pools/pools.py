@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
+from urllib.parse import quote
 
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.processes.environment_variables import seen, told, withheld
 from headrace.backends.processes.namespace import Namespace, bubblewrap, circumstances, works
+from headrace.backends.processes.orphans import end_leftovers
 from headrace.backends.processes.spawn import spawn
-from headrace.errors import BackendError, ConfigError
+from headrace.errors import BackendError, ConfigError, HeadraceError, StoreError
 from headrace.operate.early_zygote import take
 from headrace.operate.pools.cluster_state import ClusterState
 from headrace.operate.pools.regions import bring_bundle, elsewhere
@@ -92,7 +95,7 @@ class Reached(NamedTuple):
     """The pools of a run: those that can be used, and the errors of the others by the name of the pool."""
 
     grounds: list[Ground]
-    absent: dict[str, BackendError]
+    absent: dict[str, HeadraceError]
 
 
 def open_grounds(
@@ -112,7 +115,7 @@ def open_grounds(
             _open_ground(project, pool, run, epoch, bundle, reached)
     except BaseException:
         for ground in reversed(reached.grounds):
-            ground.backend.close(now=True)
+            ground.backend.abandon()  # what an earlier driver left there may still be taken over
         raise
     for name, error in reached.absent.items():
         note(f"{error.message}; the run goes on without pool `{name}`")
@@ -124,13 +127,25 @@ def _open_ground(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
     try:
         bring_bundle(project, bundle, store)
         backend = open_backend(project, pool, run, epoch, bundle, store, is_first=not reached.grounds)
-    except BackendError as error:
+    except (BackendError, StoreError) as error:
         if not reached.grounds:
             raise
         reached.absent[pool.name] = error
         return
+    _end_unknown(project, store, run)
     far = project.region(pool.region).store.is_remote
     reached.grounds.append(Ground(backend=backend, store=store, elsewhere=elsewhere(project, pool), far=far))
+
+
+def _end_unknown(project: Project, store: Store, run: str) -> None:
+    """End what a run left on this machine in pools that the settings don't have any more, or have under another name:
+    no backend would take it over."""
+    folder = store.local / "workers" / run
+    known = {quote(pool.name, safe="") for pool in project.pools()}
+    for notes in [path for path in folder.iterdir() if path.name not in known] if folder.is_dir() else ():
+        if notes.is_dir():
+            end_leftovers(notes)
+            shutil.rmtree(notes, ignore_errors=True)
 
 
 class Abandoned:

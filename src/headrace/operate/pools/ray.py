@@ -51,8 +51,13 @@ def open_ray(
         BackendError: the cluster can't be reached.
     """
     cluster = _cluster(section, pool)
+    try:
+        measured = _measured(section, pool, cluster)
+    except BaseException:
+        cluster.leave()
+        raise
     return RayBackend(
-        _measured(section, pool, cluster),
+        measured,
         hello,
         spool,
         cluster,

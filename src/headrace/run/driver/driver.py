@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from msgspec import Struct
@@ -163,6 +164,11 @@ class Driver:
     # -- before the loop -----------------------------------------------------------------------------------------
 
     @property
+    def absent(self) -> Mapping[str, str]:
+        """The pools of the run that couldn't be reached when it was opened, with the reasons."""
+        return self._absent
+
+    @property
     def is_open(self) -> bool:
         """Whether the run is in the ledger."""
         return self._journal.is_open
@@ -222,7 +228,8 @@ class Driver:
                 self.tick(self._patience())
         except LeaseLost:
             for site in self._sites.living:
-                site.backend.close([*site.crew.workers, TRACER], now=True)
+                with suppress(HeadraceError):  # whatever a pool says, the lease is lost
+                    site.backend.close([*site.crew.workers, TRACER], now=True)
             self._sites.abandon()  # everything else of the run belongs to another driver now
             raise
         except BaseException:
@@ -293,6 +300,7 @@ class Driver:
                     self._tracer.died(notice)
                 case Died():
                     self._supervision.died(notice)
+                    self._sites.forget(notice.worker)
                 case Beat():
                     self._supervision.beat(notice)
                 case Delayed(worker=worker, why=why) | Heard(worker=worker, message=Waiting(why=why)):
@@ -324,10 +332,11 @@ class Driver:
         for site in self._sites.living:
             if not machine.may_launch or not machine.ready:
                 return
-            is_new = site.crew.grant.cpu <= 0
-            if is_new:
+            is_first = site is self._sites.living[0]
+            asks = site.crew.grant.cpu <= 0 and (is_first or not site.was_asked)
+            if asks:
                 self._ask_grant(site)
-            if is_new or site is self._sites.living[0]:
+            if asks or is_first:
                 while self._start():
                     pass
 
@@ -407,6 +416,7 @@ class Driver:
 
     def _ask_grant(self, site: Site) -> None:
         crew, wanted = site.crew, self._machine.wanted(site.pool.name)
+        site.was_asked = bool(wanted)
         if site is self._sites.living[0] or wanted or crew.grant.cpu > 0:
             crew.grant = self._ledger.grant(crew.want(wanted))
             crew.shrink()

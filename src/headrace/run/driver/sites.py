@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import NamedTuple
 
@@ -31,9 +32,11 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 
 class Site:
-    """A pool of a run: its backend, the crew of its workers, and the places that its blobs may be in."""
+    """A pool of a run: its backend, the crew of its workers, and the places that its blobs may be in. `was_asked` is
+    True if tasks wanted something of the pool when its grant was last asked for."""
 
     def __init__(self, ground: Ground, numbers: Iterator[int]) -> None:
+        self.was_asked = False
         self.backend = ground.backend
         self.pool = ground.backend.pool
         self.crew = Crew(self.pool, numbers, self.backend.ahead_s)
@@ -61,6 +64,7 @@ class Sites:
         self.gone: list[Lost] = []
         self.several = len(self.living) > 1
         self._of: dict[int, Site] = {TRACER: self.first}
+        self._failed: list[Lost] = []
         self._selector: selectors.BaseSelector | None = None
 
     @property
@@ -79,6 +83,11 @@ class Sites:
     def named(self, pool: str) -> Site:
         """Return the living site of a pool, or the first one if there is none of this name."""
         return next((site for site in self.living if site.pool.name == pool), self.living[0])
+
+    def forget(self, worker: int) -> None:
+        """Forget a worker that has died."""
+        if worker != TRACER:
+            self._of.pop(worker, None)
 
     def note(self, worker: int, site: Site) -> None:
         """Note that a worker is at a site."""
@@ -109,15 +118,25 @@ class Sites:
             if jobs:
                 if self.several:
                     self._of.update((job.worker, site) for job in jobs)
-                site.backend.start(jobs)
+                self._guard(site, lambda site=site, jobs=jobs: site.backend.start(jobs))  # type: ignore[misc]
             dismissed += leaving
         return dismissed
+
+    def _guard(self, site: Site, act: Callable[[], None]) -> None:
+        """Do something at a site. If its pool doesn't answer and there are others, the site is given up at the next
+        look."""
+        try:
+            act()
+        except BackendError as error:
+            if len(self.living) == 1:
+                raise
+            self._failed.append(Lost(site, error))
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
         """Send messages to a worker. Do nothing if its site is gone."""
         site = self.of(worker)
         if site in self.living:
-            site.backend.tell(worker, messages)
+            self._guard(site, lambda: site.backend.tell(worker, messages))
 
     def close(self, *, now: bool = False) -> None:
         """End all workers of all sites. An error at one site doesn't keep the others from being closed.
@@ -138,17 +157,22 @@ class Sites:
         """End a worker. Do nothing if its site is gone."""
         site = self.of(worker)
         if site in self.living:
-            site.backend.close([worker], now=now)
+            self._guard(site, lambda: site.backend.close([worker], now=now))
 
     def abandon(self) -> None:
         """Forget all workers of all sites, as if the driver had been killed."""
         for site in reversed(self.living):
-            site.backend.abandon()
+            with suppress(HeadraceError):  # the others are to be abandoned too
+                site.backend.abandon()
 
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _hear(self) -> list[Notice]:
         notices: list[Notice] = []
+        failed, self._failed = self._failed, []
+        for site, error in failed:
+            if site in self.living and len(self.living) > 1:
+                notices += self._lose(site, error)
         for site in list(self.living):
             try:
                 notices += site.backend.events(0.0)
@@ -165,7 +189,8 @@ class Sites:
         if self._selector is not None:
             self._selector.close()
             self._selector = None
-        site.backend.abandon()
+        with suppress(HeadraceError):
+            site.backend.abandon()
         return [Died(worker, "lost", error.message) for worker in site.crew.workers]
 
     def _wait(self, timeout_s: float) -> list[Notice]:

@@ -92,6 +92,8 @@ class Attempts:
         if task is None:
             return
         kind = event.failure.kind
+        if kind in ("lost", "refused") and task.where is not None:  # its pool may be to blame: the others come first
+            task.where = tuple(sorted(task.where, key=lambda name: name == task.pool))
         task.failure, task.log = event.failure, event.log
         task.spend(event.seconds)
         task.failures = task.failures or {}

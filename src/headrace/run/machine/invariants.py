@@ -104,6 +104,8 @@ def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
     is_bound = task.phase == "running" or (task.phase == "ready" and (bool(task.placed) or not phases.is_spread))
     if task.move is None and is_bound and task.region != phases.region_of(pool):
         yield f"is {task.phase}, and its inputs were last seen in `{task.region}`"
+    if task.phase == "ready" and task.choice is not None and phases.pools.keys().isdisjoint(task.choice):
+        yield f"is ready, and the run has none of the pools {task.choice}"
     if (task.name in phases.placed.get(task.placed, ())) != bool(task.placed):
         yield f"is placed in `{task.placed}`, and its pool says otherwise"
     if task.placed and task.phase not in ("probing", "fetching", "ready"):

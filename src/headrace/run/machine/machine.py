@@ -164,11 +164,13 @@ class Machine:
         return f"`{first.name}`{more} for {asked_of(first)}"
 
     def wanted(self, pool: str) -> list[tuple[Resources, int]]:
-        """Return the needs of the ready tasks that may start in a pool, each with the number of tasks that have it.
+        """Return the needs of the ready tasks that may start in a pool, and of those that are on their way there, each
+        with the number of tasks that have it.
 
-        The oldest task's need comes first.
+        The oldest ready task's need comes first.
         """
-        return self.phases.ready.wanted(pool)
+        under_way = [task for task in self.phases.placed.get(pool, {}).values() if task.phase != "ready"]
+        return [*self.phases.ready.wanted(pool), *((task.stage.resources, 1) for task in under_way)]
 
     @property
     def last_worker(self) -> int:

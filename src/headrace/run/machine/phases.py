@@ -187,9 +187,9 @@ class Phases:
         A transfer whose region the run has left is ended.
         """
         self.unplace(task)
-        if task.move is not None and self.is_spread:
-            task.where = self.pools_in(task.move.target)
-            if not task.where:
+        if task.move is not None:
+            task.where = self.pools_in(task.move.target) if self.is_spread else None
+            if task.where == ():
                 self.end(task, "skipped", f"the run has no pool in region `{task.move.target}` any more")
                 return
         self.asking.pop(task.name, None)

@@ -65,8 +65,9 @@ class Ready:
         self._queues: dict[Lane, Queue] = {}
         self._new: set[str] = set()
         self._since: dict[str, float] = {}
-        self._waiting = ""
-        self._passed = 0
+        self._waiting: dict[str, tuple[str, int]] = {}
+        """For each pool: the oldest task that it has no room for, and how many younger attempts have started there
+        since."""
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
@@ -119,23 +120,23 @@ class Ready:
         for room in rooms:
             room.hold(None)
         found: list[Placed | Launched] = []
-        waiting: Task | None = None
-        before = 0
+        before: dict[str, int] = {}
         for queue in self._by_age():
             choice = next(iter(queue.values())).choice
             openings = list(pools.values()) if choice is None else [pools[name] for name in choice if name in pools]
             for task in queue.values():
                 start = self._start(task, openings, at)
                 if not start:
-                    if waiting is None:
-                        waiting, before = task, len(found)
-                        self._wait_for(task, openings)
+                    for opening in openings:
+                        if opening.room.pool not in before:
+                            before[opening.room.pool] = opening.launched
+                            self._wait_for(task, opening.room)
                     break
                 found += start
-        if waiting is None:
-            self._waiting, self._passed = "", 0
-        else:
-            self._passed += len(found) - before
+        self._waiting = {
+            pool: (self._waiting[pool][0], self._waiting[pool][1] + pools[pool].launched - count)
+            for pool, count in before.items()
+        }
         return found
 
     def _start(self, task: Task, openings: Sequence[Opening], at: float) -> Sequence[Placed | Launched]:
@@ -150,13 +151,15 @@ class Ready:
                     return found
         return ()
 
-    def _wait_for(self, task: Task, openings: Sequence[Opening]) -> None:
-        """Note that this is the oldest task that there is no room for. Reserve room for it once `PATIENCE` younger
-        attempts have started before it."""
-        if self._waiting != task.name:
-            self._waiting, self._passed = task.name, 0
-        if self._passed >= PATIENCE and openings:
-            openings[0].room.hold(task.stage.resources)
+    def _wait_for(self, task: Task, room: Room) -> None:
+        """Note that this is the oldest task that a pool has no room for. Reserve room for it there once `PATIENCE`
+        younger attempts have started before it."""
+        name, passed = self._waiting.get(room.pool, ("", 0))
+        if name != task.name:
+            passed = 0
+        self._waiting[room.pool] = task.name, passed
+        if passed >= PATIENCE:
+            room.hold(task.stage.resources)
 
     def _by_age(self) -> list[Queue]:
         return sorted(self._queues.values(), key=lambda queue: next(iter(queue.values())).ordinal)
@@ -168,11 +171,12 @@ def _lane(task: Task) -> Lane:
 
 class Opening:
     """A pool while attempts are proposed for it. `placed` are the stages of tasks that were placed there and have not
-    begun; None if the run uses one pool only."""
+    begun; None if the run uses one pool only. `launched` is how many attempts were proposed to start there."""
 
     def __init__(self, room: Room, placed: Mapping[str, Mapping[str, Task]] | None) -> None:
         self.room = room
         self.placed = None if placed is None else [task.stage for task in placed.get(room.pool, {}).values()]
+        self.launched = 0
         self._prices: dict[Resources, float] = {}
 
     def start(
@@ -186,11 +190,16 @@ class Opening:
         if self.placed is not None and task.region != self.room.region:
             has_room = self.room.has_room(task.stage, self.placed, behind=behind)
             return (self.place(task, openings),) if has_room else ()
+        is_bound = bool(task.placed) or task.move is not None
+        if self.placed and not is_bound and not self.room.has_room(task.stage, self.placed, behind=behind):
+            return ()  # room is kept for those that are on their way
         workers = self.room.take(task.name, task.attempt + 1, task.stage, behind=behind)
         if workers is None:
             return ()
+        self.launched += 1
         launch = self.launch(task, workers, at, queued_s)
-        return (launch,) if self.placed is None or task.placed else (self.place(task, openings), launch)
+        is_here = self.placed is None or task.placed == self.room.pool
+        return (launch,) if is_here else (self.place(task, openings), launch)
 
     def place(self, task: Task, openings: Sequence[Opening]) -> Placed:
         """Return the event that places a task here. `openings` are the pools that it may start in, the best first."""

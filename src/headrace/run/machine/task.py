@@ -175,8 +175,11 @@ class Task(Struct, eq=False):
 
     @property
     def choice(self) -> tuple[str, ...] | None:
-        """The names of the pools that its next attempt may start in; None means any pool of the run."""
-        return (self.placed,) if self.placed else self.where
+        """The names of the pools that its next attempt may start in, the best first; None means any pool of the run. A
+        task that was placed goes elsewhere only if its pool has no room."""
+        if not self.placed:
+            return self.where
+        return (self.placed, *(name for name in self.where or () if name != self.placed))
 
     def identify(self, key: str, inputs: bytes) -> None:
         """Set the task's key. Checkpoints that were made under another key are forgotten."""

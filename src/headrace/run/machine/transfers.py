@@ -112,7 +112,7 @@ class Transfers:
                 task.where = None
             elif task.move.target not in phases.pools.values():
                 phases.end(task, "skipped", "the run went on in another region")
-            elif task.phase == "ready" and phases.is_spread:
+            elif task.phase == "ready":
                 phases.ready.remove(task)
                 phases.queue(task)
 

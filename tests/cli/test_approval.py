@@ -109,6 +109,7 @@ def test_a_run_that_waits_has_no_process_and_says_for_whom_it_waits(project: Pro
     shown = project.headrace("show", run)
     assert "waits for approval by risk-team until " in shown.out
     assert "driver is gone" not in shown.out
+    assert "was to be approved" not in shown.out
     listed = project.headrace("runs", "--json").json["runs"][0]
     assert (listed["state"], listed["why"].split(" until ")[0]) == (
         "waiting",
@@ -211,6 +212,7 @@ def test_what_comes_too_late_has_no_effect(project: Project) -> None:
     project.write("pipelines.py", PIPELINES.replace('"3d"', "1"))
     run = waits(project, "flow")
     time.sleep(1.1)
+    assert "`publish` was to be approved until " in project.headrace("show", run).out
     done = project.headrace("approve", run, "--why", "fine", "--json")
     assert (done.code, done.json["state"]) == (4, "refused")
     assert "nobody approved it in time" in done.json["why"]

@@ -6,14 +6,25 @@ import msgspec
 
 from headrace.backends.simulated.behaviour import Behaviour, Wait
 from headrace.run.driver.driver import Driver, Waits
-from headrace.run.events import Approved, Cancelled, Closed, Expired, Launched, Rejected, Submitted, Taken, decode_event
+from headrace.run.events import (
+    Approved,
+    Cancelled,
+    Closed,
+    Expired,
+    Launched,
+    Rejected,
+    Renewed,
+    Submitted,
+    Taken,
+    decode_event,
+)
 from headrace.run.machine.invariants import check
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import Decision
 from headrace.run.projection import run_row
 from headrace.run.wire import Do
 from headrace.spec.policy import Policy
-from headrace.testing.graphs import Sketch, number, numbers
+from headrace.testing.graphs import BUNDLE, Sketch, number, numbers
 from tests.run.bed import Bed, gives
 
 HOUR = 3600.0
@@ -123,14 +134,31 @@ def test_whoever_started_the_run_can_reject_and_not_approve_unless_its_policy_sa
     left(bed)
     decide(bed, by="")  # the bed's runs are started by nobody
     assert isinstance(next_driver(bed, notes).drive(), Waits)
-    assert notes == [
-        "`headrace approve` of `publish` by  has no effect: whoever started the run can't approve its tasks"
-    ]
+    (note,) = notes
+    assert note.startswith("`headrace approve` of `publish` by  has no effect: ")
+    assert note.endswith(": whoever started the run or gave it new code can't approve its tasks")
     decide(bed, "reject", by="")
     assert next_driver(bed).drive().state == "refused"
     bed = Bed(gives, asking(), Policy(approve_own=True))
     left(bed)
     decide(bed, by="")
+    assert next_driver(bed).drive().state == "succeeded"
+
+
+def test_whoever_gave_a_run_new_code_cannot_approve_it_and_whoever_only_resumed_it_can() -> None:
+    notes: list[str] = []
+    bed = Bed(gives, asking())
+    left(bed)
+    bed.run = bed.ledger.take(bed.run.record.run)
+    driver, now = bed.driver(), bed.cluster.clock.now()
+    driver.adopt(keep=False)
+    driver.open([Taken(bed.run.epoch, "bob", now), Renewed(BUNDLE, now, counted=True)])
+    driver.trace()
+    assert isinstance(driver.drive(), Waits)
+    decide(bed, by="bob")
+    assert isinstance(next_driver(bed, notes).drive(), Waits)
+    assert "by bob has no effect: whoever started the run or gave it new code" in notes[0]
+    decide(bed, by="ann")  # the last driver ran for her
     assert next_driver(bed).drive().state == "succeeded"
 
 

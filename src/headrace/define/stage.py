@@ -225,7 +225,8 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
             stage's attempts run in an environment that has the group and these dependencies. Stages that don't name the
             group run without it.
         approval: who must approve before the stage runs, such as `"risk-team"`. The task then waits, and costs nothing,
-            until somebody other than the one who started the run approves it (`headrace approve`) or rejects it.
+            until somebody approves it (`headrace approve`) or rejects it. Whoever started the run, or resumed it with
+            new code, can't approve it.
         within: how long the task waits for the approval, in seconds or text such as `"3d"`; None means no limit. After
             that, the task counts as rejected.
         name: the name of the stage's tasks; by default the function's name.

@@ -46,7 +46,7 @@ def decide(
 
     Raises:
         UsageError: nothing waits for this decision.
-        RefusedError: whoever started the run can't approve its tasks.
+        RefusedError: whoever started the run or gave it new code can't approve its tasks.
     """
     why = why.strip()
     if not why or len(why) > WHY_LIMIT:
@@ -54,11 +54,11 @@ def decide(
     run_id, machine = _read(project, run)
     tasks = _asking(run_id, machine, task)
     with open_ledger(project) as ledger:
-        by, opened = ledger.user, machine.opened
-        if kind == "approve" and opened is not None and by == opened.user and not opened.policy.approve_own:
+        by = ledger.user
+        if kind == "approve" and not machine.may_approve(by):
             raise RefusedError(
-                f"`{by}` started run {run_id}, so somebody else must approve its tasks",
-                hint="`[run] approve_own = true` lets later runs be approved by whoever starts them; you may reject it",
+                f"`{by}` started run {run_id} or gave it new code, so somebody else must approve its tasks",
+                hint="`[run] approve_own = true` lets people approve their own later runs; you may reject it",
             )
         for each in tasks:
             decision = Decision(task=each.name, key=each.key or "", why=why)

@@ -221,7 +221,11 @@ class RunSection(Section, frozen=True):
         ),
     ] = None
     approve_own: Annotated[
-        bool, Meta(description="Whether whoever started a run may also approve its tasks (`@stage(approval=...)`).")
+        bool,
+        Meta(
+            description="Whether whoever started a run or gave it new code may also approve its tasks "
+            "(`@stage(approval=...)`)."
+        ),
     ] = False
     pools: Annotated[
         tuple[str, ...],

@@ -21,7 +21,7 @@ class Policy(Row, frozen=True):
     `only` names the stages to run; the stages that they need are run too. `force` names the stages to run even if their
     output could be reused. `timeout_s` is the longest time in seconds that the run may take (None: no limit). `pool`
     has the names of the pools to use, separated by commas (None: the project's own choice). With `approve_own`,
-    whoever started the run may also approve its tasks.
+    whoever started the run or gave it new code may also approve its tasks.
     """
 
     only: tuple[str, ...] = ()

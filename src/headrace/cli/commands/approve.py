@@ -22,8 +22,8 @@ from headrace.project import project
 @options.config
 def command(run_id: str, task: str | None, why: str, later: bool, as_json: bool, config: Path | None) -> int:
     """Approves TASK, or all tasks of the run that wait for an approval (`@stage(approval=...)`). Whoever started the
-    run can't approve its tasks, unless the run began with `[run] approve_own = true`. The approval counts for the
-    code and inputs that the task has now.
+    run or resumed it with `--new-code` can't approve its tasks, unless the run began with `[run] approve_own = true`.
+    The approval counts for the code and inputs that the task has now.
 
     If the run has no live driver, this command goes on with it, as `headrace resume` does, in the same pool. The exit
     codes are then those of `headrace run`.

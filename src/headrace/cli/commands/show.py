@@ -6,7 +6,7 @@ import importlib
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -16,6 +16,7 @@ from headrace.cli.terminal.metrics import say_metrics
 from headrace.cli.terminal.notices import unsent_text
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
+from headrace.inspect.late_approvals import late_approvals
 from headrace.inspect.notices import notices
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
@@ -96,6 +97,9 @@ def _say_head(views: Views, run: RunView) -> None:
             printable(f"`headrace {each.kind}` by {each.by} is recorded: `headrace resume {run.run}` obeys it"),
             "yellow",
         )
+    for late in late_approvals(views, run, time.time()):
+        said = f"`{late.task}` was to be approved until {datetime.fromtimestamp(late.until, UTC):%Y-%m-%d %H:%M} UTC:"
+        say(f"{said} `headrace resume {run.run}` refuses it, unless somebody decided in time", "yellow")
     for notice in notices(views, time.time(), run.run):
         if notice.error is not None and notice.state != "sent":  # without an error, nobody has tried yet
             say(unsent_text(notice), "yellow")

@@ -153,14 +153,14 @@ class Inbox:
             self._audience.note(f"a signal `{signal.kind}` by {signal.by:.40} has no effect: it can't be read")
             return
         task = self._machine.approvals.waiting(decision.task, decision.key)
-        opened, at = self._machine.opened, signal.at or self._clock.now()
+        at = signal.at or self._clock.now()
         why = ""
         if task is None:
             why = "the task doesn't wait for an approval, or would do something else by now"
         elif task.due and at > task.due:
             why = "it came too late"
-        elif kind is Approved and opened is not None and signal.by == opened.user and not opened.policy.approve_own:
-            why = "whoever started the run can't approve its tasks"
+        elif kind is Approved and not self._machine.may_approve(signal.by):
+            why = "whoever started the run or gave it new code can't approve its tasks"
         if why:
             self._audience.note(f"`headrace {signal.kind}` of `{decision.task}` by {signal.by} has no effect: {why}")
         else:

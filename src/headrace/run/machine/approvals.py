@@ -13,9 +13,15 @@ from headrace.run.machine.task import Task
 
 
 class Approvals:
-    """Handles the events of tasks that need an approval."""
+    """Handles the events of tasks that need an approval.
+
+    `authors` are the users who gave the run its code: who started it, and who resumed it with new code. `holder` is the
+    user for whom the last driver took the run.
+    """
 
     def __init__(self, phases: Phases) -> None:
+        self.authors: set[str] = set()
+        self.holder = ""
         self._phases = phases
 
     def submitted(self, event: Submitted) -> None:

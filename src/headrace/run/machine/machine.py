@@ -115,6 +115,11 @@ class Machine:
         """The run's policy."""
         return self.opened.policy if self.opened else Policy()
 
+    def may_approve(self, user: str) -> bool:
+        """Return whether a user may approve the run's tasks. Those who gave it its code may not, unless its policy says
+        so."""
+        return self.policy.approve_own or user not in self.approvals.authors
+
     @property
     def platform(self) -> str | None:
         """The platform that the lock file in the run's bundle declares, or None."""
@@ -270,6 +275,7 @@ class Machine:
                 self._taken(event)
             case Opened():
                 self.opened, self.bundle = event, event.bundle
+                self.approvals.authors.add(event.user)
             case Renewed():
                 self._renew(event)
             case Closed():
@@ -297,6 +303,7 @@ class Machine:
         The attempts of the earlier driver were already adopted: each of them either counts or is lost.
         """
         self.dialogue.forget_question()
+        self.approvals.holder = event.holder
         phases, before = self.phases, (self.phases.region, self.phases.is_spread)
         phases.pools = {event.pool: event.region, **dict(event.others)}
         phases.region, phases.is_spread = event.region, len(phases.pools) > 1
@@ -313,6 +320,7 @@ class Machine:
         """Forget the graph, and keep the outputs of tasks that succeeded:
         a new task with the same name and key as one of them gets that output and doesn't run."""
         self.bundle, self.closed = event.bundle, None
+        self.approvals.authors.add(self.approvals.holder)
         codes = dict(self.codes)
         for task in self.tasks.values():
             self.outputs.keep(task)

@@ -136,6 +136,17 @@ def test_a_redirect_is_not_followed(project: Project) -> None:
     assert "answered with 307, a redirect, and redirects aren't followed" in done.err
 
 
+def test_a_proxy_that_httpx_cannot_use_is_the_reason_why_a_webhook_is_not_sent(project: Project) -> None:
+    posts(project, "http://hooks.invalid/hook?key=geheim")
+    project.environment["ALL_PROXY"] = "socks5://127.0.0.1:9"  # needs a package that Headrace doesn't have
+    done = project.headrace("run", "flow")
+    assert "the webhook's server can't be reached: " in done.err
+    assert "Traceback" not in done.err
+    assert "geheim" not in done.err
+    (kept,) = notices(project)
+    assert "'socksio' package" in kept["error"]
+
+
 def test_what_one_way_has_sent_is_not_sent_again_when_the_other_failed(project: Project) -> None:
     tells(project, f"{KEEPS}")
     project.environment["HEADRACE__NOTIFY__WEBHOOK"] = "http://127.0.0.1:9"

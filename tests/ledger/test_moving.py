@@ -8,12 +8,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from headrace.errors import LedgerError, NotFoundError, UsageError
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.inventory import Inventory
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.outbox import Outbox, retry
 from headrace.ledger.registry import point, unpoint
 from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Writer
 from headrace.ledger.transfer.archive_check import columns
@@ -21,6 +23,7 @@ from headrace.ledger.transfer.printed_logs import bring_printed, write_printed
 from headrace.ledger.transfer.transfer import Imported, Importer, Progress, write_rows
 from headrace.ledger.upkeep.merge import point_standing
 from headrace.ledger.views.tracking import TrackingViews
+from headrace.run.ports import NoticeRow
 from headrace.spec.intent import Advance, Register
 from headrace.store.folder.folder import FolderStore
 from headrace.store.folder.logs import FolderLogs
@@ -206,3 +209,22 @@ def test_an_archive_that_was_changed_is_told_apart_from_one_that_was_cut_short(l
         file.write_bytes(data[:size])
         with pytest.raises(UsageError, match="its end is missing"):
             bring(file, ledger)
+
+
+def test_notices_of_another_ledger_are_brought_and_not_sent_from_here(ledger: Ledger, tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "laptop") as laptop:
+        with laptop.open_run("flights") as run:
+            notices = [NoticeRow(kind="run.failed", at=laptop.now() + at, facts="{}") for at in range(3)]
+            run.commit(replace(first([]), notices=notices))
+        pending, sent, failed = (row[0] for row in rows(laptop, "select id from outbox order by at"))
+        edit(laptop, f"update outbox set state = 'sent', sent = 'command' where id = '{sent}'")
+        edit(laptop, f"update outbox set state = 'failed', error = 'no route' where id = '{failed}'")
+        file = archive_of(laptop, tmp_path / "laptop.headrace")
+    bring(file, ledger)
+    bring(file, ledger)
+    states = dict(rows(ledger, "select id, state from outbox"))
+    assert states == {pending: "imported", sent: "sent", failed: "imported"}
+    retry(ledger)
+    with Outbox(ledger) as outbox:
+        assert outbox.due(["run.failed"]) == []
+    bring(archive_of(ledger, tmp_path / "server.headrace"), ledger)

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.errors import LeaseLost
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.outbox import PAUSES_S, TRIES, Outbox, retry
+from headrace.ledger.outbox import LOOKED_AT, PAUSES_S, TRIES, Outbox, retry
 from headrace.ledger.records import NoticeRecord
 from headrace.ledger.standing.notices import LASTS_S
 from headrace.ledger.upkeep.gc import STANDING_S, Collector
@@ -111,6 +111,31 @@ def test_only_the_kinds_that_are_asked_for_and_only_young_notices_are_due(ledger
         assert outbox.due(KINDS) == []
     retry(ledger)
     assert due(ledger) == []
+
+
+def test_notices_that_nobody_asks_for_do_not_hide_the_others(ledger: Ledger) -> None:
+    unwanted = [NoticeRow(kind="run.waiting", at=NOW - 1, facts="{}")] * (LOOKED_AT + 1)
+    with ledger.open_run("flow") as run:
+        run.commit(Batch(first=0, bodies=[b"event"], run=batch().run, notices=unwanted))
+    run_id = fail(ledger)
+    assert [notice.run for notice in due(ledger)] == [run_id]
+
+
+def test_a_retry_leaves_a_notice_to_the_process_that_is_sending_it(ledger: Ledger, clock: Clock) -> None:
+    fail(ledger)
+    with Outbox(ledger) as outbox:
+        for _ in range(2):
+            claimed = outbox.claim(*outbox.due(KINDS))
+            assert claimed is not None
+            retry(ledger)
+            assert due(ledger) == [], "another process is sending it"
+            outbox.settle(claimed, sent=[], error="no route")
+            retry(ledger)
+            assert len(due(ledger)) == 1
+        assert outbox.claim(*outbox.due(KINDS)) is not None
+    clock.now += PAUSES_S[0]
+    retry(ledger)
+    assert [notice.tries for notice in due(ledger)] == [0], "the process that was sending it is gone"
 
 
 def test_the_collector_forgets_a_notice_with_its_run_once_nobody_sends_it(ledger: Ledger, store: FolderStore) -> None:

@@ -176,10 +176,10 @@ def test_it_goes_to_another_ledger_and_back(
     add(ledger, table, row, store)
     with open_ledger(tmp_path / "laptop") as laptop:
         assert imported(exported(ledger, tmp_path / "there"), laptop, store).standing[table.table] == 1
-        assert stored(laptop, table) == [row]
+        assert stored(laptop, table) == [table.brought(row)]
         edit(ledger, f"delete from {table.table}")
         assert imported(exported(laptop, tmp_path / "back"), ledger, store).standing[table.table] == 1
-    assert stored(ledger, table) == [row]
+    assert stored(ledger, table) == [table.brought(row)]
 
 
 def test_it_joins_what_another_ledger_has(ledger: Ledger, store: FolderStore, table: Standing, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_it_joins_what_another_ledger_has(ledger: Ledger, store: FolderStore, ta
         add(ledger, table, two, store, "two")
         file = exported(laptop, tmp_path / "file")
     assert imported(file, ledger, store).standing[table.table] == 1
-    assert stored(ledger, table) == [one, two]
+    assert stored(ledger, table) == [table.brought(one), two]
     assert set(imported(file, ledger, store).standing.values()) == {0}, "an import can be repeated"
 
 
@@ -234,7 +234,7 @@ def test_a_backup_of_it_is_restored(ledger: Ledger, store: FolderStore, table: S
         alone(new, "a test") as lease,
     ):
         Importer(new, archive, place, lease).bring(backups.blobs)
-        assert stored(new, table) == [row]
+        assert stored(new, table) == [table.brought(row)]
     assert are_there(place, artifacts(table, row))
 
 

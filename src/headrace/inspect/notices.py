@@ -12,9 +12,10 @@ from headrace.ledger.standing.notices import LASTS_S, facts_of
 class NoticeView(Struct, frozen=True, kw_only=True):
     """A notice: its kind (`run.failed`, `run.refused` or `run.waiting`), its run, and its facts.
 
-    `state` is `pending`, `sent`, `failed` (all tries failed) or `late` (it became too old before it was sent). `sent`
-    names the ways by which it was sent, and `error` says why the last try failed. All times are Unix seconds; a next
-    try begins at `due` at the earliest.
+    `state` is `pending`, `sent`, `failed` (all tries failed), `late` (it became too old before it was sent) or
+    `imported` (it came from another ledger or a backup, and isn't sent from here). `sent` names the ways by which it
+    was sent, and `error` says why the last try failed. All times are Unix seconds; a next try begins at
+    `due` at the earliest.
     """
 
     id: str

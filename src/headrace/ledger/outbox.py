@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import closing
 
+import msgspec
 from msgspec.structs import asdict, replace
 
 from headrace.ledger.database.database import Unmet
@@ -42,14 +43,14 @@ class Outbox:
         """Return the notices of these kinds that may be sent now, the oldest first."""
         db, now = self._db, self._ledger.now()
         with db.troubles():
-            rows = list(NOTICES.read(db.execute(db.sql.DUE_NOTICES, (now, now - LASTS_S, LOOKED_AT))))
-        return [notice for notice in rows if notice.kind in kinds]
+            wanted = msgspec.json.encode(sorted(kinds)).decode()
+            return list(NOTICES.read(db.execute(db.sql.DUE_NOTICES, (now, now - LASTS_S, wanted, LOOKED_AT))))
 
     def claim(self, notice: NoticeRecord) -> NoticeRecord | None:
         """Count a try of a notice, and return the notice as it is now; or None if another process was quicker."""
         db = self._db
         pause_s = PAUSES_S[min(notice.tries, len(PAUSES_S) - 1)]
-        claimed = replace(notice, tries=notice.tries + 1, due=self._ledger.now() + pause_s)
+        claimed = replace(notice, tries=notice.tries + 1, due=self._ledger.now() + pause_s, error=None)
 
         def work() -> NoticeRecord:
             db.require(db.sql.CLAIM_NOTICE, (claimed.due, notice.id, notice.tries))
@@ -73,8 +74,8 @@ class Outbox:
 
 
 def retry(ledger: Ledger) -> None:
-    """Give new tries to all notices that are not sent yet, so that each is due now. Notices that are too old stay as
-    they are."""
+    """Give new tries to all notices that are not sent yet, so that each is due now. Notices that are too old, that came
+    from another ledger, or that another process is sending stay as they are."""
     with closing(ledger.connect()) as db, db.troubles():
         now = ledger.now()
-        db.execute(db.sql.RETRY_NOTICES, (now, now - LASTS_S))
+        db.execute(db.sql.RETRY_NOTICES, (now, now - LASTS_S, now))

@@ -26,7 +26,8 @@ def command(send: bool, as_json: bool, config: Path | None) -> int:
     with growing pauses. A notice older than three days is not sent any more.
 
     With `--json`: `{"notices": [...]}`, the newest first, each with `id`, `kind`, `run`, `at`, `state` (`pending`,
-    `sent`, `failed` or `late`), `tries`, `due`, `sent` (the ways by which it was sent), `error` and `facts`.
+    `sent`, `failed`, `late` or `imported`), `tries`, `due`, `sent` (the ways by which it was sent), `error` and
+    `facts`. An imported notice came from another ledger or a backup, and isn't sent from here.
 
     The exit code is 1 if `--send` could not send a notice.
     """

@@ -10,7 +10,7 @@ from headrace.cli.terminal.terminal import say_styled
 from headrace.inspect.notices import NoticeView
 from headrace.report.marks import Style, printable
 
-STATES: dict[str, Style] = {"sent": "green", "pending": "dim", "failed": "red", "late": "yellow"}
+STATES: dict[str, Style] = {"sent": "green", "pending": "dim", "failed": "red", "late": "yellow", "imported": "dim"}
 
 
 def say_notices(notices: Sequence[NoticeView]) -> None:
@@ -27,6 +27,7 @@ def unsent_text(notice: NoticeView) -> str:
         "pending": "the next command that ends a run tries again",
         "failed": "no more tries are made; `headrace notices --send` tries again",
         "late": "it is too old by now to be sent",
+        "imported": "it came from another ledger or a backup, and isn't sent from here",
     }
     why = f": {notice.error}" if notice.error else ""
     return printable(f"the notice of this ({notice.kind}) isn't sent{why}; {ends.get(notice.state, notice.state)}")

@@ -744,17 +744,27 @@ VALUES (:id, :kind, :run, :at, :facts, :state, :tries, :due, :sent, :error)
 ON CONFLICT DO NOTHING
 
 --- due_notices
--- The notices that may be sent now, the oldest first.
-SELECT * FROM outbox WHERE state = 'pending' AND due <= :now AND at > :edge ORDER BY at, id LIMIT :limit
+-- The notices of some kinds (a JSON list) that may be sent now, the oldest first.
+SELECT * FROM outbox
+WHERE state = 'pending' AND due <= :now AND at > :edge AND kind IN (SELECT value FROM json_each(:kinds))
+ORDER BY at, id LIMIT :limit
+
+--- due_notices (postgresql)
+-- The same.
+SELECT * FROM outbox
+WHERE state = 'pending' AND due <= :now AND at > :edge
+    AND kind IN (SELECT json_array_elements_text(CAST(:kinds AS json)))
+ORDER BY at, id LIMIT :limit
 
 --- claim_notice
 -- Counts a try before it begins. It must change a row: if it finds none, another process has begun a try.
-UPDATE outbox SET tries = tries + 1, due = :due WHERE id = :id AND tries = :was AND state = 'pending'
+UPDATE outbox SET tries = tries + 1, due = :due, error = NULL WHERE id = :id AND tries = :was AND state = 'pending'
 
 --- claim_notice (postgresql)
 -- The same.
 WITH changed AS (
-    UPDATE outbox SET tries = tries + 1, due = :due WHERE id = :id AND tries = :was AND state = 'pending' RETURNING 1
+    UPDATE outbox SET tries = tries + 1, due = :due, error = NULL
+    WHERE id = :id AND tries = :was AND state = 'pending' RETURNING 1
 )
 SELECT 1 / count(*) FROM changed
 
@@ -763,8 +773,10 @@ SELECT 1 / count(*) FROM changed
 UPDATE outbox SET state = :state, sent = :sent, error = :error WHERE id = :id AND state = 'pending'
 
 --- retry_notices
--- Gives notices that are not sent yet new tries, the first one now.
-UPDATE outbox SET state = 'pending', tries = 0, due = :now WHERE state <> 'sent' AND at > :edge
+-- Gives notices that are not sent yet new tries, the first one now. A notice that is not due and has no error is left
+-- as it is: another process is sending it.
+UPDATE outbox SET state = 'pending', tries = 0, due = :now
+WHERE at > :edge AND (state = 'failed' OR (state = 'pending' AND (due <= :now OR error IS NOT NULL)))
 
 --- notice_row
 -- All columns of a notice.

@@ -53,6 +53,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         part: the part of an archive that has the rows.
         pages: the statement that reads a page of rows, in the order of their keys.
         puts: the statement that adds a row from an archive, and changes nothing if a row is in its place already.
+        brought: how a row from an archive becomes a row here.
         twin: the row here that has the same key.
         twins: other rows here that stand in a row's place.
         whole: the rows that come from an archive all together, or not at all.
@@ -81,6 +82,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     part: str
     pages: str
     puts: str
+    brought: Callable[[Any], Row] = lambda row: row
     twin: Twin
     twins: tuple[Twin, ...] = ()
     whole: Whole | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+from msgspec.structs import replace
+
 from headrace.ledger.records import (
     ALIASES,
     CURSORS,
@@ -30,8 +32,9 @@ FORMS: dict[str, Callable[[Any], object]] = {
 }
 ALIAS = Whole(columns=("kind", "name", "alias"), known="ALIASES_KNOWN")
 """An alias and its moves. Those of two ledgers can't be joined: an alias points where its last move says."""
-NOTICE_STATES = ("pending", "sent", "failed")
-"""The states of a notice: it is to be sent, it was sent, or all tries to send it have failed."""
+NOTICE_STATES = ("pending", "sent", "failed", "imported")
+"""The states of a notice: it is to be sent, it was sent, all tries to send it have failed, or it came from another
+ledger or a backup."""
 
 
 def _differs(row: CursorRecord) -> tuple[str, str]:
@@ -46,6 +49,11 @@ def _differs_in_versions(row: VersionRecord | AliasRecord | MoveRecord) -> tuple
 
 def _differs_in_notices(row: NoticeRecord) -> tuple[str, str]:
     return f"has notice `{row.id}` already, with other facts", "import into another ledger"
+
+
+def _left_to_others(row: NoticeRecord) -> NoticeRecord:
+    """Return a notice from an archive as one that isn't sent from here: the archive's own ledger sends it."""
+    return row if row.state == "sent" else replace(row, state="imported")
 
 
 def _run_of_version(row: VersionRecord) -> str:
@@ -140,6 +148,7 @@ STANDING: tuple[Standing, ...] = (
         part="outbox.rows",
         pages="NOTICES_FROM",
         puts="PUT_NOTICE",
+        brought=_left_to_others,
         twin=Twin(finds="NOTICE_ROW", agrees=("facts",)),
         differs=_differs_in_notices,
         called=lambda row: f"notice `{row.id}`",

@@ -56,7 +56,7 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
             get = attrgetter(*table.whole.columns)
             rows = [row for row in every if get(row) not in known[table.whole.known]]
         here = _find(db, table, table.twin, rows)
-        fresh = [row for row, found in zip(rows, here, strict=True) if found is None]
+        fresh = [table.brought(row) for row, found in zip(rows, here, strict=True) if found is None]
         if fresh:
             db.executemany(getattr(db.sql, table.puts), [db.sql.values(table.puts, asdict(row)) for row in fresh])
             here = _find(db, table, table.twin, rows)

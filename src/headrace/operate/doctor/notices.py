@@ -33,7 +33,8 @@ def _notices(project: Project) -> Answer:
         hint = "set it where runs are started: without it, the webhook gets no notice"
         return "wrong", f"the environment variable `{section.secret}` isn't set", hint
     with read(project) as views:
-        unsent = [notice for notice in notices(views, time.time()) if notice.state != "sent" and notice.error]
+        known = notices(views, time.time())
+    unsent = [notice for notice in known if notice.state not in ("sent", "imported") and notice.error]
     ways = listed([way for way in ("command", "webhook") if getattr(section, way) is not None])
     if unsent:
         found = f"{count_text(len(unsent), 'notice')} could not be sent; the newest: {unsent[0].error}"

@@ -66,6 +66,9 @@ class Nothing:
     def output(self, task: str, run: str) -> Ref | None:  # noqa: ARG002
         return None
 
+    def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:  # noqa: ARG002
+        return ()
+
     def took(self, task: str, stage: str) -> Took | None:  # noqa: ARG002
         return None
 

@@ -227,10 +227,6 @@ class Machine:
                 self._attempts.launched(event)
             case Missed():
                 self.phases.miss(event)
-            case Placed():
-                self.phases.place(event)
-            case Gone(pool=pool):
-                self.transfers.leave(pool)
             case Deferred():
                 self.transfers.deferred(event)
             case Lacked():
@@ -264,6 +260,10 @@ class Machine:
                 self.approvals.decided(event)
             case Awaits() | Checkpointed() | Logged() | Recalled():
                 self._attempts.heard(event)
+            case Placed():
+                self.phases.place(event)
+            case Gone(pool=pool):
+                self.transfers.leave(pool)
             case Cancelled():
                 self.phases.cancel(event)
                 self.graph.free.clear()

@@ -9,7 +9,7 @@ from typing import Protocol
 from headrace.errors import listed
 from headrace.plan.pools import FIRST
 from headrace.run.events import Launched, Placed
-from headrace.run.machine.task import Task
+from headrace.run.machine.task import Lane, Task
 from headrace.spec.stage import Resources, Stage
 
 PATIENCE = 64
@@ -19,11 +19,6 @@ for the task."""
 
 Queue = OrderedDict[str, Task]
 """The tasks of one lane by name, in the order of arrival."""
-
-
-Lane = tuple[Resources, tuple[str, ...] | None, bool]
-"""What tasks of one queue have in common: their need, the pools that they may start in, and whether they are on their
-way to a certain pool. Those that are wait for nobody who isn't, since what they need has room already."""
 
 
 class Room(Protocol):
@@ -73,11 +68,11 @@ class Ready:
         return sum(map(len, self._queues.values()))
 
     def __contains__(self, task: Task) -> bool:
-        return task.name in self._queues.get(_lane(task), ())
+        return task.lane is not None and task.name in self._queues.get(task.lane, ())
 
     def add(self, task: Task) -> None:
         """Queue a task."""
-        lane = _lane(task)
+        lane = task.lane = task.stage.resources, task.choice, bool(task.placed) or task.move is not None
         queue = self._queues.get(lane)
         if queue is None:
             queue = self._queues[lane] = OrderedDict()
@@ -85,14 +80,15 @@ class Ready:
         self._new.add(task.name)
 
     def remove(self, task: Task) -> None:
-        """Take a task out of its queue. Its choice of pools must be the one that it was queued with."""
-        lane = _lane(task)
-        queue = self._queues[lane]
+        """Take a task out of its queue."""
+        assert task.lane is not None
+        queue = self._queues[task.lane]
         queue.pop(task.name, None)
         self._new.discard(task.name)
         self._since.pop(task.name, None)
         if not queue:
-            del self._queues[lane]
+            del self._queues[task.lane]
+        task.lane = None
 
     def wanted(self, pool: str) -> list[tuple[Resources, int]]:
         """Return the needs of the queued tasks that may start in a pool, each with the number of tasks that have it.
@@ -124,8 +120,9 @@ class Ready:
         for queue in self._by_age():
             choice = next(iter(queue.values())).choice
             openings = list(pools.values()) if choice is None else [pools[name] for name in choice if name in pools]
+            start_in = openings[0].start if len(openings) == 1 else self._start
             for task in queue.values():
-                start = self._start(task, openings, at)
+                start = start_in(task, openings, at, max(0.0, at - self._since[task.name]))
                 if not start:
                     for opening in openings:
                         if opening.room.pool not in before:
@@ -139,15 +136,16 @@ class Ready:
         }
         return found
 
-    def _start(self, task: Task, openings: Sequence[Opening], at: float) -> Sequence[Placed | Launched]:
+    def _start(
+        self, task: Task, openings: Sequence[Opening], at: float, queued_s: float
+    ) -> Sequence[Placed | Launched]:
         """Propose an attempt of a task in the first of some pools that has room. Return nothing if none has.
 
         A pool in which the attempt can start at once comes before one in which it would be queued behind another.
         """
-        several = len(openings) > 1
-        for behind in (False, True) if several else (True,):
+        for behind in (False, True):
             for opening in openings:
-                if found := opening.start(task, openings, at, max(0.0, at - self._since[task.name]), behind=behind):
+                if found := opening.start(task, openings, at, queued_s, behind=behind):
                     return found
         return ()
 
@@ -165,10 +163,6 @@ class Ready:
         return sorted(self._queues.values(), key=lambda queue: next(iter(queue.values())).ordinal)
 
 
-def _lane(task: Task) -> Lane:
-    return task.stage.resources, task.choice, bool(task.placed) or task.move is not None
-
-
 class Opening:
     """A pool while attempts are proposed for it. `placed` are the stages of tasks that were placed there and have not
     begun; None if the run uses one pool only. `launched` is how many attempts were proposed to start there."""
@@ -180,7 +174,7 @@ class Opening:
         self._prices: dict[Resources, float] = {}
 
     def start(
-        self, task: Task, openings: Sequence[Opening], at: float, queued_s: float, *, behind: bool
+        self, task: Task, openings: Sequence[Opening], at: float, queued_s: float, *, behind: bool = True
     ) -> Sequence[Placed | Launched]:
         """Propose the next attempt of a task here. Return nothing if there is no room for it.
 

@@ -14,7 +14,7 @@ from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.graph import Arg, Node
-from headrace.spec.stage import Stage
+from headrace.spec.stage import Resources, Stage
 
 Phase = Literal[
     "blocked",  # waits for tasks
@@ -54,6 +54,11 @@ _SHOWN: dict[Phase, TaskState] = {
     "skipped": "skipped",
     "cancelled": "cancelled",
 }
+
+
+Lane = tuple[Resources, tuple[str, ...] | None, bool]
+"""What tasks of one queue have in common: their need, the pools that they may start in, and whether they are on their
+way to a certain pool. Those that are wait for nobody who isn't, since what they need has room already."""
 
 
 class Spread:
@@ -109,6 +114,7 @@ class Task(Struct, eq=False):
     - `barred`: the reason why it may not start in the run's other pools.
     - `placed`: the pool that its next attempt was placed in, from then until the attempt starts; otherwise empty.
     - `pool_reason`: the reason why its last attempt was placed in its pool.
+    - `lane`: the queue of ready tasks that it is in, or None.
     - `region`: the region in which its inputs are known to be; None if nobody has looked for them.
     - `fetches`: the names of transfers that copy missing inputs to that region.
     - `refused`: True if it was skipped because its approval was refused, or was not given in time.
@@ -157,6 +163,7 @@ class Task(Struct, eq=False):
     barred: str = ""
     placed: str = ""
     pool_reason: str | None = None
+    lane: Lane | None = None
     region: str | None = None
     fetches: set[str] | None = None
     missed: tuple[str | None, str | None, bytes | None] | None = None

@@ -48,10 +48,21 @@ class SqliteRows:
     """Rows of a file."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
+        self._path = path
+        self._db = self._open("ro")
+
+    def _open(self, mode: str) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self._path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10)
 
     def query(self, text: str, *params: object) -> list[tuple[Any, ...]]:
-        return self._db.execute(text, params).fetchall()
+        try:
+            return self._db.execute(text, params).fetchall()
+        except sqlite3.OperationalError as error:
+            if "readonly" not in str(error):
+                raise
+            self._db.close()  # the file has a transaction of somebody who was killed: it is rolled back first
+            self._db = self._open("rw")
+            return self._db.execute(text, params).fetchall()
 
     def close(self) -> None:
         self._db.close()

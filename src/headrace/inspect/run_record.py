@@ -113,3 +113,20 @@ def material_before(views: Views, run: Material, task: str) -> Material | None:
         machine.step(event)
     story = Story.of(islice(views.events(run.view.run), end))
     return None if rows is None else Material(view=run.view, rows=rows, story=story)
+
+
+class LateApproval(Struct, frozen=True):
+    """A task that was to be approved until a time (Unix seconds)."""
+
+    task: str
+    until: float
+
+
+def late_approvals(views: Views, run: RunView, now: float) -> list[LateApproval]:
+    """Return the tasks of a run that waits whose approval should have been given by now."""
+    if run.state != "waiting":
+        return []
+    machine = Machine()
+    for event in views.events(run.run):
+        machine.step(event)
+    return [LateApproval(task.name, task.due) for task in machine.approvals.overdue(now)]

@@ -55,7 +55,7 @@ def decide(
     tasks = _asking(run_id, machine, task)
     with open_ledger(project) as ledger:
         by = ledger.user
-        if kind == "approve" and not machine.may_approve(by):
+        if kind == "approve" and not machine.approvals.allowed(by, machine.policy):
             raise RefusedError(
                 f"`{by}` started run {run_id} or gave it new code, so somebody else must approve its tasks",
                 hint="`[run] approve_own = true` lets people approve their own later runs; you may reject it",

@@ -16,10 +16,10 @@ from headrace.cli.terminal.metrics import say_metrics
 from headrace.cli.terminal.notices import unsent_text
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
-from headrace.inspect.late_approvals import late_approvals
 from headrace.inspect.notices import notices
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
+from headrace.inspect.run_record import late_approvals
 from headrace.inspect.views import (
     TASK_NUMBERS,
     RunView,

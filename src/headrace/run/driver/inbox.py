@@ -159,7 +159,7 @@ class Inbox:
             why = "the task doesn't wait for an approval, or would do something else by now"
         elif task.due and at > task.due:
             why = "it came too late"
-        elif kind is Approved and not self._machine.may_approve(signal.by):
+        elif kind is Approved and not self._machine.approvals.allowed(signal.by, self._machine.policy):
             why = "whoever started the run or gave it new code can't approve its tasks"
         if why:
             self._audience.note(f"`headrace {signal.kind}` of `{decision.task}` by {signal.by} has no effect: {why}")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from headrace.run.events import Approved, Expired, Rejected, Submitted
 from headrace.run.machine.phases import Phases
 from headrace.run.machine.task import Task
+from headrace.spec.policy import Policy
 
 
 class Approvals:
@@ -57,6 +58,11 @@ class Approvals:
         """Return the task of this name if it waits for the approval of this key, otherwise None."""
         task = self._phases.asking.get(name)
         return task if task is not None and task.key == key else None
+
+    def allowed(self, user: str, policy: Policy) -> bool:
+        """Return whether a user may approve the run's tasks. Those who gave it its code may not, unless its policy says
+        so."""
+        return policy.approve_own or user not in self.authors
 
     def overdue(self, now: float) -> list[Task]:
         """Return the tasks whose approval should have been given by now (Unix seconds)."""

@@ -115,11 +115,6 @@ class Machine:
         """The run's policy."""
         return self.opened.policy if self.opened else Policy()
 
-    def may_approve(self, user: str) -> bool:
-        """Return whether a user may approve the run's tasks. Those who gave it its code may not, unless its policy says
-        so."""
-        return self.policy.approve_own or user not in self.approvals.authors
-
     @property
     def platform(self) -> str | None:
         """The platform that the lock file in the run's bundle declares, or None."""

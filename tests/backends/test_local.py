@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from headrace.backends.local import backend
 from headrace.backends.local.backend import LocalBackend
@@ -121,7 +123,9 @@ def test_what_a_stage_began_ends_before_the_next_driver_goes_on_though_all_above
     began = stand.value(bred.out)
     assert isinstance(began, list)
     ear.until(lambda: all(map(lives, began)), "they should have begun")
-    other = subprocess.Popen(["sleep", "3600.5"], env={**os.environ, spawn.MARK: "0" * 32}, start_new_session=True)
+    other = subprocess.Popen(
+        ["sleep", "3600.5"], env={**os.environ, spawn.MARK: uuid.uuid4().hex}, start_new_session=True
+    )
     ear.backend.abandon()
     mine = [each for each in stand.living() if "headrace.work" in each.cmdline() or "bwrap" in each.name()]
     for process in mine:
@@ -138,13 +142,32 @@ def test_what_a_stage_began_ends_before_the_next_driver_goes_on_though_all_above
     other.wait()
 
 
+def test_runs_and_pools_on_one_machine_do_not_use_the_same_accelerator(
+    stand: LocalStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
+    hello, ears = stand.hello, list[Ear]()
+    for other in (hello, replace(hello, pool="there"), replace(hello, run=f"{RUN}-other")):
+        stand.hello = other
+        ear = Ear(stand.backend())
+        ears.append(ear)
+        ear.begin(1, needs=Resources(gpu="1"))
+        ear.tell(1, stand.order("surroundings", "look"))
+        [event] = ear.wait_for(1, Succeeded)
+        surroundings = stand.value(event.out)
+        assert isinstance(surroundings, dict)
+        assert surroundings["CUDA_VISIBLE_DEVICES"] == str(1 + 2 * len(ears))
+    for ear in ears:
+        ear.backend.close(now=True)
+
+
 def test_a_number_that_another_process_has_by_now_ends_nobody(stand: LocalStand) -> None:
     notes = Path(stand.hello.notes())
     notes.mkdir(parents=True)
     with subprocess.Popen(["sleep", "3600"], start_new_session=True, cwd=stand.local) as other:
         (notes / f"{other.pid}").write_text(f"1 {other.pid}")
         (notes / f"{PARENT}{other.pid}").write_text(f"1 {os.getpid()}")
-        (notes / f"{MARKED}{'0' * 32}").write_text(f"1 {other.pid}")
+        (notes / f"{MARKED}{uuid.uuid4().hex}").write_text(f"1 {other.pid}")
         (stand.local / "logs" / RUN).mkdir(parents=True)
         (stand.local / "logs" / RUN / f"1-{other.pid}").write_text("printed")
         with open(stand.local / "logs" / RUN / f"1-{other.pid}") as log:
@@ -159,7 +182,7 @@ def test_a_number_that_another_process_has_by_now_ends_nobody(stand: LocalStand)
 
 def test_a_note_that_another_has_just_made_or_cleared_away_ends_nobody(tmp_path: Path) -> None:
     """On a node of a cluster several of a run look at its notes at once."""
-    mark = "0" * 32
+    mark = uuid.uuid4().hex  # another test may end the processes of a mark that both use
     note = tmp_path / f"{MARKED}{mark}"
     with subprocess.Popen(["sleep", "3600"], env={**os.environ, spawn.MARK: mark}, start_new_session=True) as other:
         for make in (note.touch, lambda: note.symlink_to("nowhere")):  # it is listed, and can't be read

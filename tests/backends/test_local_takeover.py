@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -17,11 +19,15 @@ import pytest
 from headrace.backends.local import takeover
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.processes.namespace import works
-from headrace.backends.processes.orphans import DOOR
+from headrace.backends.processes.orphans import DOOR, living_zygotes, note_mark
+from headrace.backends.processes.spawn import Spawned
 from headrace.run.events import Checkpointed, Succeeded
-from headrace.run.ports import Alive, Beat
-from headrace.run.takeover import Newer, Take, Taken, decode_answer, form
-from headrace.run.wire import Ack, Do, Frames, Tell, frame
+from headrace.run.ports import Alive, Beat, Job
+from headrace.run.takeover import Kept, Newer, Take, Taken, decode_answer, form
+from headrace.run.wire import Ack, Do, Frames, Report, Tell, frame
+from headrace.spec.artifact import Ref
+from headrace.spec.failure import Failure
+from headrace.spec.stage import Resources
 from headrace.testing.backend_contract import assert_gone, told
 from headrace.testing.backend_listener import Ear
 from headrace.testing.backend_setup import RUN
@@ -263,6 +269,50 @@ def test_a_worker_that_nobody_takes_over_leaves_by_itself(drivers: Drivers) -> N
     assert time.monotonic() - begun < successor.PATIENCE_S + 5
 
 
+def test_an_adopted_worker_keeps_its_accelerator_and_the_next_worker_gets_another(
+    drivers: Drivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    need, seen = Resources(gpu="1"), list[str]()
+    for worker in (1, 2):
+        ear = drivers.next()
+        assert [each.job.worker for each in ear.adopt()] == [*range(1, worker)]
+        ear.begin(worker, needs=need)
+        ear.tell(worker, drivers.stand.order("surroundings", f"t{worker}"), drivers.stand.order("wait", f"w{worker}"))
+        [event] = ear.wait_for(worker, Succeeded)
+        ear.wait_for(worker, Checkpointed)
+        surroundings = drivers.stand.value(event.out)
+        assert isinstance(surroundings, dict)
+        seen.append(surroundings["CUDA_VISIBLE_DEVICES"])
+        ear.backend.abandon()
+    assert seen == ["3", "5"]
+
+
+def test_a_low_limit_on_open_files_costs_only_takeovers(tmp_path: Path) -> None:
+    stand = LocalStand(tmp_path)
+    stand.prefix = [shutil.which("prlimit") or "", "--nofile=90:90", "--"]
+    drivers, numbers = Drivers(stand), range(1, 41)
+    ear = drivers.next()
+    ear.begin(*numbers)
+    for worker in numbers:
+        ear.tell(worker, stand.order("wait", f"t{worker}"))
+    for worker in numbers:
+        ear.wait_for(worker, Checkpointed)
+    ear.backend.abandon()
+    assert 0 < len(drivers.next().adopt()) < len(numbers)
+    drivers.end()
+
+
+def test_the_form_of_messages_covers_the_structs_in_their_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zygote of another release, which has other such fields, must not take a message for one of its own."""
+    seen = {form()}
+    for kind in (Ack, Resources, Job, Ref, Failure):
+        with monkeypatch.context() as other:
+            other.setitem(kind.__annotations__, "more", "int")
+            seen.add(form())
+    assert len(seen) == 6
+
+
 # -- the socket --------------------------------------------------------------------------------------------------------
 
 
@@ -313,6 +363,62 @@ def test_a_foreign_process_that_listens_in_its_place_is_given_up(
         thread.join()
     assert_gone(drivers.stand)
     drivers.end()
+
+
+@contextmanager
+def pretending(
+    folder: Path, says: Mapping[str, Callable[[socket.socket], None]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Have processes that pass for zygotes, in this order. Each says something to the driver that connects to it."""
+    monkeypatch.setattr(takeover, "ANSWER_S", 1.0)
+    monkeypatch.setattr(takeover, "living_zygotes", lambda folder: sorted(living_zygotes(folder)))
+    with ExitStack() as exits:
+        for mark, say in says.items():
+            other = exits.enter_context(subprocess.Popen(["sleep", "3600"]))
+            exits.callback(other.kill)
+            note_mark(folder, Spawned(other.pid, exits.enter_context(socket.socket()), -1, mark))
+            place = takeover.listen(folder, mark)
+            assert place is not None
+            exits.enter_context(place)
+
+            def answer(place: socket.socket = place, say: Callable[[socket.socket], None] = say) -> None:
+                connection, _ = place.accept()
+                with connection, suppress(OSError):
+                    connection.settimeout(0.5)
+                    say(connection)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            exits.callback(thread.join)
+        yield
+
+
+def test_a_zygote_that_does_not_answer_delays_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(worker=1, resources=Resources())
+    kept = Kept(job, None, 0, (Report(1, b"x" * 10_000_000),), lives=False)  # more than fits into a socket
+
+    def say(connection: socket.socket) -> None:
+        connection.sendall(frame(kept))
+        socket.send_fds(connection, [frame(Taken(7))], [0])
+
+    with pretending(tmp_path, {"a": lambda _: time.sleep(2.0), "b": say}, monkeypatch):
+        [heir], others = takeover.take_over(tmp_path, 2)
+        assert (heir.pid, heir.workers, others) == (7, ((kept, None),), [])
+        heir.spawned.discard()
+
+
+def test_nothing_that_an_unwanted_answer_brought_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept(Job(worker=1, resources=Resources()), None, 0, ())
+
+    def say(connection: socket.socket) -> None:
+        with socket.socket() as line:
+            socket.send_fds(connection, [frame(kept)], [line.fileno(), line.fileno()])
+        connection.sendall(frame(Newer(7)))
+
+    with pretending(tmp_path, {"a": say}, monkeypatch):
+        before = len(os.listdir("/proc/self/fd"))
+        assert takeover.take_over(tmp_path, 2) == ([], [(7, "a")])
+        wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,10 @@ class LocalStand(WorkerStand):
         super().__init__(folder)
         self.hides = self.isolated = namespace
         self._epochs = itertools.count(1)
-        self._prefix: list[str] = []
+        self.prefix: list[str] = []
         if namespace:
             shown = (self.store.local, self.local)
-            self._prefix = Namespace(
+            self.prefix = Namespace(
                 hidden=(self.project,), shown=shown, readable=(self.other,), network=False, closed=True
             ).command()
 
@@ -46,7 +46,7 @@ class LocalStand(WorkerStand):
     def backend(self) -> LocalBackend:
         os.environ[MARK] = str(self.project)
         return LocalBackend(
-            self.pool, self.hello, self.store.spool, epoch=next(self._epochs), prefix=self._prefix, grace_s=0.5
+            self.pool, self.hello, self.store.spool, epoch=next(self._epochs), prefix=self.prefix, grace_s=0.5
         )
 
     def living(self) -> list[psutil.Process]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import get_args
+from typing import Any, get_args, get_type_hints
 from zlib import crc32
 
 import msgspec
@@ -63,12 +63,26 @@ decode_answer = msgspec.msgpack.Decoder(Kept | Taken | Newer).decode
 
 
 def form() -> str:
-    """Return a text that is the same in two processes if their messages and events have the same fields.
+    """Return a text that is the same in two processes if their messages and events have the same fields, and so have
+    the classes of these fields.
 
     The text is made from the classes that this process has loaded, not from files, which an upgrade may have replaced.
     """
-    kinds = [kind for union in (Down, Up, Order, News, Event) for kind in get_args(union)]
-    return hex(crc32(repr([(kind.__name__, kind.__annotations__) for kind in kinds]).encode()))
+    kinds = [kind for union in (Down, Up, Order, News, Event, Kept | Taken | Newer) for kind in get_args(union)]
+    fields: dict[type, str] = {}
+    for kind in kinds:  # grows meanwhile
+        if kind not in fields:
+            hints = get_type_hints(kind)
+            fields[kind] = repr((kind, kind.__struct_config__.tag, hints))
+            kinds += [each for hint in hints.values() for each in _structs(hint)]
+    return hex(crc32("\n".join(fields.values()).encode()))
+
+
+def _structs(hint: Any) -> list[type[Struct]]:
+    """Return the classes of structs in a type hint."""
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return [hint]
+    return [found for part in get_args(hint) for found in _structs(part)]
 
 
 def is_own(connection: socket.socket) -> bool:

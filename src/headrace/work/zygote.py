@@ -27,8 +27,9 @@ from headrace.errors import EnvironmentFailed
 from headrace.run.takeover import Newer
 from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Listen, Pulse, Ready, Refused, decode_order, frame
 from headrace.store.open_store import prepare
-from headrace.work.adoption.takeover import Lifeline, asked, hand_over
+from headrace.work.adoption.takeover import Lifeline, asked, hand_over, make_lifeline
 from headrace.work.environments.enter import Unfit, enter, receive_hello
+from headrace.work.limits.devices import Devices, take
 from headrace.work.limits.memory import Scale
 from headrace.work.limits.shared_status import SharedStatus
 from headrace.work.worker import work
@@ -65,7 +66,7 @@ class Child:
         pid: int,
         board: SharedStatus,
         limit_gib: float,
-        devices: Sequence[str] = (),
+        devices: Devices,
         lifeline: Lifeline | None = None,
     ) -> None:
         self.lifeline = lifeline
@@ -208,8 +209,11 @@ class Zygote:
     def _fork(self, fork: Fork, descriptor: int) -> None:
         hello = self._hello
         board = SharedStatus()
-        devices = self._free_devices(fork.need.gpus)
-        lifeline = None if self._door is None or fork.role == "tracer" else Lifeline(os.dup(descriptor), fork, board)
+        used = [name for child in self._children.values() for name in child.devices.names]
+        devices = take(fork.need.gpus, Path(hello.local), used)
+        lifeline = None
+        if self._door is not None and fork.role != "tracer":
+            lifeline = make_lifeline(descriptor, fork, board, len(self._children))
         pid = os.fork()
         if pid:
             os.close(descriptor)
@@ -221,7 +225,7 @@ class Zygote:
             return
         code = 1
         try:
-            self._become_worker(fork, devices)
+            self._become_worker(fork, devices.names)
             successor = None if lifeline is None else lifeline.successor()
             work(socket.socket(fileno=descriptor), hello, fork, board, successor)
             code = 0
@@ -238,14 +242,6 @@ class Zygote:
                 line.sendall(frame(Refused(EnvironmentFailed.__name__, unfit.message, unfit.hint)))
         self._tell(frame(Ended(fork.worker, 1, unfit=unfit.message, hint=unfit.hint)))
 
-    def _free_devices(self, count: int) -> Sequence[str]:
-        """Return `count` accelerators that this process may use and that no worker uses. The driver makes sure that
-        enough accelerators are free."""
-        taken = {device for child in self._children.values() for device in child.devices}
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        there = (str(number) for number in range(count + len(taken))) if visible is None else visible.split(",")
-        return [device for device in there if device and device not in taken][:count]
-
     def _become_worker(self, fork: Fork, devices: Sequence[str]) -> None:
         os.setsid()
         _become_subreaper()  # so that processes that a stage starts stay the worker's children until it ends
@@ -257,6 +253,7 @@ class Zygote:
             if own is not None:
                 own.close()
         for sibling in self._children.values():
+            sibling.devices.close()
             if sibling.lifeline is not None:
                 sibling.lifeline.close()
         for line in self._lines:
@@ -296,6 +293,7 @@ class Zygote:
                 _end_strays({*spared, writer})
                 _await_end(writer)
             _end_strays(spared)  # except for log writers of other ended workers, whose turn comes next
+            child.devices.close()
             code = os.waitstatus_to_exitcode(status)
             unfit, hint = child.board.refusal() or ("", None)
             if child.number != GIVEN_UP:

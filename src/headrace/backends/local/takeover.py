@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -105,24 +105,76 @@ def take_over(folder: Path, epoch: int) -> tuple[list[Heir], list[tuple[int, str
     is in neither list.
     """
     due = time.monotonic() + ANSWER_S
-    heirs: list[Heir] = []
-    others: list[tuple[int, str]] = []
-    asked = [
-        (mark, pid, connection) for mark, pid in living_zygotes(folder) if (connection := _ask(folder, mark, epoch))
+    answers = [
+        _Answer(mark, pid, connection)
+        for mark, pid in living_zygotes(folder)
+        if (connection := _ask(folder, mark, epoch))
     ]
-    for mark, pid, connection in asked:
-        answer = _hear(connection, due)
-        if isinstance(answer, Newer):
-            others.append((answer.pid, mark))
-        elif answer is not None:
-            taken, workers, errors = answer
-            spawned = _inherit(folder, mark, pid, connection, errors)
-            if spawned is not None:
-                heirs.append(Heir(spawned, taken.pid, workers))
-                continue
-            _close(line for _, line in workers)
-        connection.close()
+    _hear(answers, due)
+    heirs = [heir for answer in answers if (heir := answer.heir(folder)) is not None]
+    others = [(answer.end.pid, answer.mark) for answer in answers if isinstance(answer.end, Newer)]
     return heirs, others
+
+
+class _Answer:
+    """What a zygote answers, as far as it has arrived. `end` is the last message of the answer, or None. `is_over` is
+    whether nothing more will come."""
+
+    def __init__(self, mark: str, pid: int, connection: socket.socket) -> None:
+        self.mark = mark
+        self.connection = connection
+        self.end: Taken | Newer | None = None
+        self.is_over = False
+        self._pid = pid
+        self._frames = Frames()
+        self._files: list[int] = []
+        self._workers: list[tuple[Kept, socket.socket | None]] = []
+
+    def read(self) -> None:
+        """Read what has arrived."""
+        try:
+            data, files, _, _ = socket.recv_fds(self.connection, _LONGEST, _MOST_FILES, socket.MSG_DONTWAIT)
+            self._files += files
+            self.is_over = not data
+            for body in self._frames.feed(data):
+                match decode_answer(body):
+                    case Kept() as kept:
+                        self._workers.append((kept, _own(self._files.pop(0)) if kept.lives else None))
+                    case end:
+                        self.end, self.is_over = end, True
+        except BlockingIOError:
+            pass
+        except (OSError, ValueError, IndexError, *UNREADABLE):
+            self.is_over = True
+
+    def heir(self, folder: Path) -> Heir | None:
+        """Return the zygote that works for this driver now, or None if it doesn't. Close what isn't used."""
+        heir = None
+        if isinstance(self.end, Taken) and self._files:
+            spawned = _inherit(folder, self.mark, self._pid, self.connection, self._files.pop(0))
+            heir = None if spawned is None else Heir(spawned, self.end.pid, tuple(self._workers))
+        for file in self._files:
+            os.close(file)
+        if heir is None:
+            for _, line in self._workers:
+                if line is not None:
+                    line.close()
+            self.connection.close()
+        return heir
+
+
+def _hear(answers: Sequence[_Answer], due: float) -> None:
+    """Read the answers of all zygotes as they arrive, until `due`."""
+    open_ones = {answer.connection.fileno(): answer for answer in answers}
+    poll = select.poll()
+    for descriptor in open_ones:
+        poll.register(descriptor, select.POLLIN)
+    while open_ones and (left_s := due - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(left_s * 1000):
+            open_ones[descriptor].read()
+            if open_ones[descriptor].is_over:
+                poll.unregister(descriptor)
+                del open_ones[descriptor]
 
 
 @contextmanager
@@ -153,46 +205,10 @@ def _ask(folder: Path, mark: str, epoch: int) -> socket.socket | None:
     return None
 
 
-def _hear(
-    connection: socket.socket, due: float
-) -> Newer | tuple[Taken, tuple[tuple[Kept, socket.socket | None], ...], int] | None:
-    """Return a zygote's answer: `Newer`, or the end of the answer with the workers and the descriptor of the zygote's
-    stderr. Return None if what comes until `due` isn't an answer."""
-    frames, files = Frames(), list[int]()
-    kept: list[tuple[Kept, socket.socket | None]] = []
-    try:
-        while True:
-            connection.settimeout(max(0.001, due - time.monotonic()))
-            data, more, _, _ = socket.recv_fds(connection, _LONGEST, _MOST_FILES)
-            files += more
-            if not data:
-                break
-            for body in frames.feed(data):
-                match decode_answer(body):
-                    case Newer() as newer:
-                        return newer
-                    case Taken() as taken:
-                        return taken, tuple(kept), files.pop(0)
-                    case Kept() as worker:
-                        kept.append((worker, _own(files.pop(0)) if worker.lives else None))
-    except (OSError, ValueError, IndexError, *UNREADABLE):
-        pass
-    for file in files:
-        os.close(file)
-    _close(line for _, line in kept)
-    return None
-
-
 def _own(descriptor: int) -> socket.socket:
     line = socket.socket(fileno=descriptor)
     line.set_inheritable(False)
     return line
-
-
-def _close(lines: Iterator[socket.socket | None]) -> None:
-    for line in lines:
-        if line is not None:
-            line.close()
 
 
 def _inherit(folder: Path, mark: str, pid: int, connection: socket.socket, errors: int) -> Inherited | None:

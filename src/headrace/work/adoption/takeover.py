@@ -8,11 +8,12 @@ or reports, and the zygote has decided before that which attempt it may still ru
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -33,19 +34,28 @@ SETTLE_S = 0.002
 attempt writes this to its journal, and then looks whether a takeover was announced. So it sees the announcement, or the
 zygote sees the attempt."""
 ANSWER_S = 2.0
+SPARE_FILES = 64
+"""How many files a zygote can open beside those of lifelines and takeovers."""
 _READ_BYTES = 1 << 16
 
 
 class Lifeline:
-    """What a zygote keeps of a worker to hand it over: the worker's end of the connection to its driver, a connection
-    of its own, and the journal."""
+    """What a zygote keeps of a worker to hand it over: the worker's end of the connection to its driver (`line`), a
+    connection of its own, and the journal.
+
+    Raises:
+        OSError: this process can't open more files.
+    """
 
     def __init__(self, line: int, fork: Fork, board: SharedStatus) -> None:
-        self.journal = Journal()
         self._fork = fork
         self._board = board
-        self._line = socket.socket(fileno=line)
-        self._side, self._far = socket.socketpair()
+        with ExitStack() as undo:
+            self.journal = Journal()
+            undo.callback(self.journal.close)
+            self._line = undo.enter_context(socket.socket(fileno=os.dup(line)))
+            self._side, self._far = socket.socketpair()
+            undo.pop_all()
         self._side.setblocking(False)
         self._far.setblocking(False)
 
@@ -82,7 +92,10 @@ class Lifeline:
         return Kept(job, standing.attempt, standing.done, standing.reports, lives=line is not None), line
 
     def _give(self, attempt: tuple[str, int] | None) -> socket.socket | None:
-        workers, drivers = socket.socketpair()
+        try:
+            workers, drivers = socket.socketpair()
+        except OSError:  # this process can't open more files
+            return None
         given = frame(Given(self._board.takeovers(), attempt))
         with suppress(OSError):  # the worker leaves, or has read nothing during many takeovers
             if socket.send_fds(self._side, [given], [workers.fileno()]) == len(given):
@@ -92,6 +105,20 @@ class Lifeline:
         workers.close()
         drivers.close()
         return None
+
+
+def make_lifeline(line: int, fork: Fork, board: SharedStatus, others: int) -> Lifeline | None:
+    """Return the lifeline of a worker, or None if this process can't open so many files: the worker then can't be
+    handed over.
+
+    `line` is the worker's end of the connection to its driver, the file that was opened last. `others` is the number of
+    other workers: a takeover opens a file for each.
+    """
+    if line + others + SPARE_FILES > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        return None
+    with suppress(OSError):
+        return Lifeline(line, fork, board)
+    return None
 
 
 def asked(door: socket.socket) -> tuple[socket.socket, Take] | None:

@@ -1,2 +1,2 @@
-"""Measures what an attempt uses of its machine, and shows it to the parent process. Begin with `meter`. Nothing here
-decides to end an attempt."""
+"""What an attempt uses of its machine: this is measured and shown to the parent process (begin with `meter`), and
+`devices` gives accelerators to workers. Nothing here decides to end an attempt."""

@@ -385,6 +385,7 @@ def pretending(
                 connection, _ = place.accept()
                 with connection, suppress(OSError):
                     connection.settimeout(0.5)
+                    connection.recv(1000)
                     say(connection)
 
             thread = threading.Thread(target=answer)

@@ -95,6 +95,7 @@ def test_a_run_over_two_regions_gives_what_it_gives_in_one_and_says_where_and_wh
     assert tasks["fit"]["pool_reason"] == why
     assert tasks["source"]["pool_reason"] == "it comes first among the run's pools"
     transfers = {name for name, task in done.task.items() if task["kind"] == "transfer"}
+    assert {done.task[name]["pool_reason"] for name in transfers} == {"its region lacks the blob"}
     assert {name.rpartition(" ")[2] for name in transfers} == {"local->far]", "far->local]"}
     assert tasks["fit"]["usd"] > 0
     assert tasks["source"]["usd"] == 0
@@ -128,6 +129,11 @@ def test_settings_name_the_pools_of_runs_and_those_of_single_stages(project: Pro
     elements = [task for name, task in done.task.items() if "=" in name]
     assert {task["pool"] for task in elements} == {"next"}
     assert {task["pool_reason"] for task in elements} == {"`[place]` names it for stage `wait`"}
+    project.write("typo.toml", '[place]\nwiat = "next"\nfit = "big"\n')
+    for command in ("run", "plan"):
+        told = project.headrace(command, "waits", "--config", "typo.toml").err
+        assert "`[place]` names stage `wiat`, which this pipeline doesn't have: did you mean `wait`?" in told
+        assert "`fit`" not in told  # it is another pipeline's
     spread = project.headrace("run", "waits", "--force", "wait", "--json")
     elements = [task for name, task in spread.task.items() if "=" in name]
     assert sorted(task["pool"] for task in elements) == ["laptop", "laptop", "next", "next"]
@@ -139,7 +145,8 @@ def test_wrong_names_of_pools_are_told(project: Project) -> None:
     for command in ("run", "plan"):
         check_error(project.headrace(command, "flow", "--pool", "laptop,bigg"), 2, "no pool `bigg`", hint="`big`")
         check_error(project.headrace(command, "flow", "--pool", "big,big"), 2, "`big` is named twice", hint="once")
-        check_error(project.headrace(command, "flow", "--pool", "big,"), 2, "no pool `big,`", hint="`big`")
+        for names in ("big,", "", ",big"):
+            check_error(project.headrace(command, "flow", "--pool", names), 2, f"`{names}` has a pool without a name")
     for text, told in (
         ('[run]\npools = ["laptop", "nope"]', "no pool `nope`"),
         ('[run]\npools = ["laptop", "laptop"]', "pool `laptop` is named twice"),

@@ -21,7 +21,7 @@ from headrace.operate.pools.pools import open_grounds
 from headrace.operate.session import named
 from headrace.plan.needs import check_policy
 from headrace.plan.planner import Planner
-from headrace.plan.pools import PlannedPools, check_fit
+from headrace.plan.pools import PlannedPools, check_fit, misspelt
 from headrace.plan.times import Beside
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, views
@@ -87,6 +87,7 @@ def plan(
                 bundle=bundle,
                 lease=lease,
                 past=past,
+                note=note,
             )
     local = {pool.name for pool in chosen if pool.backend == "local"}
     return _with_secrets(planned, graph, os.environ, local)
@@ -207,6 +208,7 @@ def _plan(
     bundle: Bundle,
     lease: RunLedger,
     past: Views,
+    note: Callable[[str], None],
 ) -> Plan:
     """Return the plan of a traced graph. If the graph is partial, the tasks that it lacks are forecast from the last
     run.
@@ -216,6 +218,8 @@ def _plan(
     """
     pools = [ground.backend.pool for ground in grounds]  # with the sizes that the backends have measured
     check_fit(graph.stages.values(), pools, pins)
+    for told in misspelt(pins, graph.stages.values()):
+        note(told)
     places = [Places(ground.backend.pool, ground.store, ground.elsewhere) for ground in grounds]
     code = PastCode(past)
     rows = cache(past.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -60,6 +61,15 @@ def _hint(stage: Stage, pinned: str | None) -> str:
     if pinned is not None:
         return f"lower its resources, or name another pool for `{stage.name}` under `[place]` in headrace.toml"
     return "lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml"
+
+
+def misspelt(pins: Mapping[str, str], stages: Iterable[Stage]) -> list[str]:
+    """Return a note for each entry of `[place]` whose stage the pipeline doesn't have, if it has one of a similar name.
+    Entries for stages of other pipelines are no mistake."""
+    names = {stage.name for stage in stages}
+    near = {name: difflib.get_close_matches(name, names - pins.keys(), 1, 0.7) for name in sorted(pins.keys() - names)}
+    told = "`[place]` names stage `{}`, which this pipeline doesn't have: did you mean `{}`?"
+    return [told.format(name, found[0]) for name, found in near.items() if found]
 
 
 class PlannedPools:

@@ -86,7 +86,10 @@ class Project(Struct, frozen=True, kw_only=True):
         if names is None:
             chosen = self.config.run.pools or (self.pool().name,)
             return tuple([self.pool(name) for name in dict.fromkeys((*chosen, *self.config.place.values()))])
-        pools = [self.pool(name.strip() or names) for name in names.split(",")]
+        wanted = [name.strip() for name in names.split(",")]
+        if not all(wanted):
+            raise ConfigError(f"`{names}` has a pool without a name", hint="give names separated by commas: `a,b`")
+        pools = [self.pool(name) for name in wanted]
         if twice := next((pool for pool in pools if pools.count(pool) > 1), None):
             raise ConfigError(f"pool `{twice.name}` is named twice", hint="name each pool once, the best first")
         return tuple(pools)

@@ -130,6 +130,7 @@ class Driver:
             ledger=ledger,
             clock=clock,
             files=files,
+            note=note,
         )
         self._reports = Reports(
             machine=machine,

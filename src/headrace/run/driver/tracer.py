@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from headrace import errors
 from headrace.errors import BackendError, HeadraceError, PlacementError, TraceError, UsageError
 from headrace.plan.needs import check_policy
-from headrace.plan.pools import check_fit
+from headrace.plan.pools import check_fit, misspelt
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.sites import Sites
@@ -53,6 +53,7 @@ class Tracer:
         ledger: Ledger,
         clock: Clock,
         files: Files | None,
+        note: Callable[[str], None],
     ) -> None:
         self._machine = machine
         self._steps = steps
@@ -63,6 +64,7 @@ class Tracer:
         self._ledger = ledger
         self._clock = clock
         self._files = files
+        self._note = note
         self.late = False
         self._seen = 0
         self._deaths = 0
@@ -171,6 +173,8 @@ class Tracer:
                         hint="a pipeline's body must do the same each time;"
                         " `headrace resume RUN --new-code` starts from the code as it is now",
                     )
+                for told in misspelt(self._pins, self._machine.stages.values()):
+                    self._note(told)
                 if self.late or not self._journal.is_open:
                     check_policy(self._machine.policy, self._machine.nodes, self._machine.stages)
                 self._steps.absorb(event, body)

@@ -199,6 +199,8 @@ class Opening:
         """Return the event that places a task here. `openings` are the pools that it may start in, the best first."""
         if self.placed is not None and task.region != self.room.region:
             self.placed.append(task.stage)
+        if task.move is not None:
+            return Placed(task.name, self.room.pool, self.room.region, "its region lacks the blob")
         full = [each.room.pool for each in openings[: openings.index(self)]]
         reasons = [f"{listed(full)} had no room"] if full else []
         if task.barred:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sqlite3
 from contextlib import closing
@@ -179,6 +180,98 @@ def test_the_preparation_that_belongs_to_the_version_prepares_the_rows(registry:
     assert found["predicted"].is_null().to_pylist() == [False, False, True]
 
 
+def test_rows_that_the_preparation_refuses_all_stay_in_the_file_without_answers(registry: Shell) -> None:
+    parquet.write_table(ROWS.set_column(3, "n", [[8, 9, 8]]), registry.folder / "over.parquet")
+    done = registry("predict", "prepared", "--rows", "over.parquet", "--to", "none-left.parquet")
+    assert "3 of 3 rows have no answer: the preparation refuses them" in done.err
+    found = written(registry, done)
+    assert found.column_names == [*ROWS.column_names, "predicted", "predicted_False", "predicted_True"]
+    assert [found[name].null_count for name in found.column_names] == [0, 0, 0, 0, 3, 3, 3]
+
+
+@pytest.mark.parametrize("model", ["plain", "prepared"])
+def test_a_file_without_rows_gives_one_without_rows(registry: Shell, model: str) -> None:
+    (registry.folder / "header.csv").write_text("id,kind,a,n\n")
+    done = registry("predict", model, "--rows", "header.csv", "--to", "no-rows.csv", "--into", "late")
+    assert (done.code, "the file has no rows" in done.err) == (0, True)
+    text = (registry.folder / "no-rows.csv").read_text()
+    assert text == '"id","kind","a","n","late","late_False","late_True"\n'
+    (registry.folder / "nothing.json").write_text("[]")
+    assert registry("predict", model, "--rows", "nothing.json", "--to", "no-rows.json").code == 0
+    assert (registry.folder / "no-rows.json").read_text() == "[]\n"
+    (registry.folder / "nothing.jsonl").write_text("")
+    assert registry("predict", model, "--rows", "nothing.jsonl", "--to", "no-rows.jsonl").code == 0
+    assert (registry.folder / "no-rows.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("model", ["minutes", "prepared"])
+def test_the_values_of_a_csv_file_stay_the_texts_that_they_are(registry: Shell, model: str) -> None:
+    lines = [
+        ["plz", "big", "far", "word", "same", "kind", "a", "n"],
+        ["01067", "12345678901234567890", "1e400", "NaN", "x", "wet", "1.50", "1"],
+        ["10115", "7", "2", "", 'a, "b"', "dry", "2", "02"],
+    ]
+    with (registry.folder / "own.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    done = registry("predict", model, "--rows", "own.csv", "--to", "own-out.csv")
+    assert done.code == 0, done.err
+    with (registry.folder / "own-out.csv").open(newline="") as file:
+        assert [row[: len(lines[0])] for row in csv.reader(file)] == lines
+    typed = written(registry, registry("predict", model, "--rows", "own.csv", "--to", "own-typed.parquet"))
+    assert typed["plz"].to_pylist() == ["01067", "10115"]
+    assert typed["a"].to_pylist() == [1.5, 2.0]
+
+
+def test_the_values_of_a_json_file_stay_as_they_are(registry: Shell) -> None:
+    own = '{"id":12345678901234567890,"at":"2024-01-31T12:00:00Z","a":1.50,"n":1,"more":{"b":1e0}'
+    (registry.folder / "own.jsonl").write_text(own + '}\n{"a":2,"n":3}\n')
+    for suffix, end in ((".jsonl", "\n"), (".json", ",\n")):
+        assert registry("predict", "minutes", "--rows", "own.jsonl", "--to", f"own-out{suffix}").code == 0
+        text = (registry.folder / f"own-out{suffix}").read_text().removeprefix("[\n")
+        first, second = text.split(end)[:2]
+        assert first.startswith(own + ',"predicted":')
+        assert second.startswith('{"a":2,"n":3,"predicted":')
+    assert registry("predict", "minutes", "--rows", "own.jsonl", "--to", "own-json.csv").code == 0
+    with (registry.folder / "own-json.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert [row["id"], row["at"], row["a"], row["more"]] == [
+        "12345678901234567890",
+        "2024-01-31T12:00:00Z",
+        "1.50",
+        '{"b":1e0}',
+    ]
+
+
+def test_a_column_of_texts_in_a_csv_file_may_look_like_numbers(registry: Shell) -> None:
+    (registry.folder / "codes.csv").write_text("kind,a,n\n01,1.5,1\n02,2.5,2\n")
+    for model in ("plain", "prepared"):
+        done = registry("predict", model, "--rows", "codes.csv", "--to", f"codes-{model}.csv")
+        assert (done.code, "2 of 2 rows have a `kind` that the model didn't learn" in done.err) == (0, True), done.err
+
+
+def test_the_rows_are_never_written_over(registry: Shell) -> None:
+    rows = registry.folder / "kept.csv"
+    pyarrow.csv.write_csv(ROWS, rows)
+    (registry.folder / "link.csv").symlink_to("kept.csv")
+    before = rows.read_bytes()
+    for to in ("kept.csv", str(rows), "link.csv"):
+        done = registry("predict", "plain", "--rows", "kept.csv", "--to", to)
+        assert (done.code, "would write over the rows" in done.err) == (2, True)
+    assert rows.read_bytes() == before
+
+
+def test_a_column_that_the_preparation_misses_is_told_as_without_one(registry: Shell) -> None:
+    (registry.folder / "semicolons.csv").write_text("kind;a;n\nwet;1.5;1\n")
+    for model in ("plain", "prepared"):
+        done = registry("predict", model, "--rows", "semicolons.csv")
+        assert done.code == 2
+        assert "the rows have no column `kind`, which the model takes as `string`" in done.err
+        assert "hint: the rows have `kind;a;n`" in done.err
+    (registry.folder / "words.csv").write_text("kind,a,n\nwet,many,1\n")
+    wrong = registry("predict", "prepared", "--rows", "words.csv")
+    assert (wrong.code, "`a` is `string`, and the preparation was made for `double`" in wrong.err) == (2, True)
+
+
 def test_a_category_that_the_model_did_not_learn_from_is_told(registry: Shell) -> None:
     strange = ROWS.set_column(1, "kind", pa.array(["wet", "odd", "odd"]))
     parquet.write_table(strange, registry.folder / "strange.parquet")
@@ -225,8 +318,11 @@ def test_what_is_wrong_with_the_command_is_told(registry: Shell) -> None:
     assert "have a column `id` already" in told("plain", "--rows", "rows.parquet", "--into", "id")
     (registry.folder / "broken.parquet").write_bytes(b"PAR1 and no more")
     assert "broken.parquet" in told("plain", "--rows", "broken.parquet")
-    parquet.write_table(ROWS.slice(0, 0), registry.folder / "empty.parquet")
-    assert "there are no rows to predict" in told("plain", "--rows", "empty.parquet")
+    for name in ("empty.csv", "{}.jsonl"):
+        (registry.folder / name).write_text(name.partition(".")[0].removeprefix("empty"))
+        assert f"`{name}` is empty: it has no columns" in told("prepared", "--rows", name)
+    listed = told("plain", "--rows", "rows.jsonl", "--to", "out.txt").partition("hint")[2]
+    assert listed.count("`.jsonl`") == 1
 
 
 def test_rows_that_are_no_file_are_told(registry: Shell) -> None:

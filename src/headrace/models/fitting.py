@@ -66,7 +66,9 @@ def _missing(missing: Sequence[Column], rows: pa.Table) -> UsageError:
     )
     return UsageError(
         f"the rows have no column `{first.name}`, which the model takes as `{first.type}`{more}",
-        hint=f"did you mean `{near[0]}`?" if near else f"the rows have {listed(rows.column_names, 20)}",
+        hint=f"did you mean `{near[0]}`?"
+        if near and rows.num_columns > 1
+        else f"the rows have {listed(rows.column_names, 20)}",
     )
 
 

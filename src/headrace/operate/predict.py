@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,11 @@ from blake3 import blake3
 from msgspec import Struct
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import UsageError, sentence
+from headrace.errors import DataError, UsageError, sentence
 from headrace.inspect.get.addresses import address
 from headrace.inspect.get.output_file import form_of, written
-from headrace.inspect.get.table_file import SUFFIXES, write
-from headrace.inspect.views import VersionView
-from headrace.operate.table_in_file import table_in
+from headrace.inspect.get.table_file import JSON_SUFFIXES, SUFFIXES, json_lines, write
+from headrace.operate.table_in_file import TableInFile
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from headrace.models.model import Model
+    from headrace.stages.prepare._clean.preparation import Preparation
 
 ROWS_AT_ONCE = 1 << 16
 """How many rows a model is asked about at a time."""
@@ -62,24 +63,33 @@ def predict(
     Raises:
         NotFoundError: there is no such model, version or alias.
         CodecError: the model is saved in a form that isn't safe to load.
-        UsageError: a file can't be read or written, or the rows don't fit the model.
-        DataError: the rows don't fit the preparation that is registered with the model.
+        UsageError: a file can't be read or written, or the rows don't fit the model, or the preparation that is
+            registered with it.
     """
     named = address(word)
     if named is not None and named.kind != "model":
         raise UsageError(f"`{word}` is a {named.kind}, not a model", hint="`headrace models` lists the models")
-    form = form_of(to, (rows.suffix.lower(), *SUFFIXES), "predictions")
+    form = form_of(to, tuple(dict.fromkeys((rows.suffix.lower(), *SUFFIXES))), "predictions")
+    _check_apart(rows, to)
     with views(project) as found:
         version = found.resolve("model", word if named is None else named.name)
-    table = table_in(rows)
+    given = TableInFile(rows)
+    table = given.table
+    if not table.num_columns and (not given.is_json or given.objects):
+        raise UsageError(
+            f"`{rows}` is empty: it has no columns", hint="a file without rows needs the names of the columns"
+        )
     store = reading_store(project)
     signature = signature_in(version.out.signature)
     asked = _model(version.out, store, f"model:{version.name}:{version.version}")
-    prepared, places = _prepared(table, version, signature, asked, store)
+    preparation: Any = version.preparation and Codecs().load(version.preparation, store, verify=True)
+    prepared, places = _prepared(_as_declared(given, preparation, signature), preparation)
     answers, unseen = _answers(asked, prepared, signature, into, progress)
-    whole = _beside(table, answers, places)
+    answers = _beside(table, answers, places)
+    takes = [each.name for each in signature.takes] if signature else asked.takes(table.column_names)
+    taken = {*(table.column_names if takes is None else takes), *(preparation.columns if preparation else ())}
     with written(to, f"{rows.stem}-{into}{form}") as (path, aside):
-        write(whole, aside, form)
+        _write(given, taken, answers, aside, form)
         digest, size = blake3(), aside.stat().st_size
         digest.update_mmap(aside)
     return Predicted(
@@ -96,6 +106,15 @@ def predict(
     )
 
 
+def _check_apart(rows: Path, to: Path | None) -> None:
+    """Raise UsageError if the file to write is the file with the rows, by whatever path."""
+    with suppress(OSError):  # one of them isn't there
+        if to is not None and to.samefile(rows):
+            raise UsageError(
+                f"`--to {to}` would write over the rows", hint="give another path by `--to`: the rows are kept"
+            )
+
+
 def _model(ref: Ref, store: Store, what: str) -> Model:
     from headrace.models.model import model_of  # noqa: PLC0415  NumPy and Arrow, 0.2 s
 
@@ -108,19 +127,38 @@ def _model(ref: Ref, store: Store, what: str) -> Model:
     return model_of(value)
 
 
-def _prepared(
-    table: pa.Table, version: VersionView, signature: Signature | None, model: Model, store: Store
-) -> tuple[pa.Table, Any]:
+def _as_declared(given: TableInFile, preparation: Preparation | None, signature: Signature | None) -> pa.Table:
+    """Return the rows with the types that were guessed, but as texts where texts are taken, such as a postal code."""
+    table = given.table
+    if not given.is_csv:
+        return table
+    import pyarrow as pa  # noqa: PLC0415  as in `_model`
+
+    from headrace.models.types import is_text, kind_named, plain_type  # noqa: PLC0415  as in `_model`
+
+    takes = {each.name: each.type for each in signature.takes} if signature else {}
+    for name, told in (takes | preparation.columns if preparation else takes).items():
+        kind = kind_named(told)
+        if name not in table.column_names or kind is None or not is_text(plain_type(kind)):
+            continue
+        place = table.column_names.index(name)
+        if not pa.types.is_null(table.schema.field(place).type):
+            table = table.set_column(place, name, given.texts.column(place).fill_null(""))
+    return table
+
+
+def _prepared(table: pa.Table, preparation: Preparation | None) -> tuple[pa.Table, Any]:
     """Return the rows as the model takes them, and the places that they have in the file. The places are None if these
     are all rows, in their order."""
-    if version.preparation is None:
+    if preparation is None or not table.num_columns:
         return table, None
     import numpy as np  # noqa: PLC0415  as in `_model`
 
-    preparation: Any = Codecs().load(version.preparation, store, verify=True)
-    takes = [each.name for each in signature.takes] if signature else model.takes(table.column_names) or []
-    absent = [name for name in preparation.columns if name not in table.column_names and name not in takes]
-    prepared = preparation.apply(table, without=absent)  # such as the target, which isn't known yet
+    absent = [name for name in preparation.columns if name not in table.column_names]
+    try:
+        prepared = preparation.apply(table, without=absent)  # such as the target; the model misses what it takes
+    except DataError as error:
+        raise UsageError(error.message, hint=error.hint) from error
     refused = np.asarray(prepared.quarantine.columns[ROW].to_numpy(), np.int64)
     return prepared.table, np.setdiff1d(np.arange(table.num_rows), refused) if len(refused) else None
 
@@ -133,14 +171,16 @@ def _answers(
 
     from headrace.models.fitting import fitted, unseen  # noqa: PLC0415  as in `_model`
 
-    if not rows.num_rows:
-        raise UsageError("there are no rows to predict", hint="look at the file, and at what its preparation refuses")
     strange: dict[str, int] = {}
+    if not rows.num_columns:  # JSON without rows
+        return _no_answers(signature, into), strange
     if signature is None:
         columns = model.takes(rows.column_names) or rows.column_names
     else:
         rows, columns = fitted(rows, signature.takes), [each.name for each in signature.takes]
         strange = unseen(rows, signature.takes)
+    if not rows.num_rows:
+        return _no_answers(signature, into), strange
     parts = []
     try:
         for start in range(0, rows.num_rows, ROWS_AT_ONCE):
@@ -154,8 +194,20 @@ def _answers(
         ) from error
 
 
+def _no_answers(signature: Signature | None, into: str) -> pa.Table:
+    """Return the columns that the model gives, without rows: a library may refuse to predict none."""
+    import pyarrow as pa  # noqa: PLC0415  as in `_model`
+
+    from headrace.models.scores import INTO  # noqa: PLC0415  as in `_model`
+    from headrace.models.types import kind_named  # noqa: PLC0415  as in `_model`
+
+    gives = signature.gives if signature else ()
+    kinds = {into + each.name.removeprefix(INTO): kind_named(each.type) or pa.null() for each in gives}
+    return pa.schema(kinds or {into: pa.null()}).empty_table()
+
+
 def _beside(table: pa.Table, answers: pa.Table, places: Any) -> pa.Table:
-    """Return all rows of the file with their answers. A row that has no answer has nulls."""
+    """Return an answer for each row of the file. A row that has no answer has nulls."""
     import numpy as np  # noqa: PLC0415  as in `_model`
     import pyarrow as pa  # noqa: PLC0415  as in `_model`
 
@@ -164,10 +216,21 @@ def _beside(table: pa.Table, answers: pa.Table, places: Any) -> pa.Table:
         raise UsageError(
             f"the rows have a column `{there[0]}` already", hint="name another column for the answers: `--into NAME`"
         )
-    if places is not None:
-        order = np.full(table.num_rows, -1)
-        order[places] = np.arange(len(places))
-        answers = answers.take(pa.array(order, mask=order < 0))
+    if places is None:
+        return answers
+    order = np.full(table.num_rows, -1)
+    order[places] = np.arange(len(places))
+    return answers.take(pa.array(order, mask=order < 0))
+
+
+def _write(given: TableInFile, taken: Collection[str], answers: pa.Table, path: Path, form: str) -> None:
+    """Write the rows with their answers. JSON becomes JSON again without a change of any value."""
+    if given.is_json and form in JSON_SUFFIXES:
+        pairs = zip(given.objects, answers.to_pylist(), strict=True)
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(json_lines((row | answer for row, answer in pairs), is_list=form == ".json"))
+        return
+    whole = given.carried(form, taken)
     for name in answers.column_names:
-        table = table.append_column(name, answers[name])
-    return table
+        whole = whole.append_column(name, answers[name])
+    write(whole, path, form)

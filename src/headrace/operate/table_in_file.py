@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import io
+from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from headrace.errors import SourceError, UsageError
-from headrace.inspect.get.table_file import SUFFIXES
+from headrace.inspect.get.table_file import JSON_SUFFIXES, SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,26 +23,111 @@ def table_in(path: Path) -> pa.Table:
     Raises:
         UsageError: there is no such file, it can't be read, or it isn't a table.
     """
-    from headrace.stages.ingest._files.formats import Source, format_of, read_table  # noqa: PLC0415  Arrow, 0.2 s
-
-    if not path.is_file():
-        if path.is_dir():
-            raise UsageError(f"`{path}` is a folder", hint="give one file with a table")
-        if not path.exists():
-            raise UsageError(f"there is no file `{path}`", hint="check the name, and the folder that you are in")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
-    form = "jsonl" if suffix == ".json" and not _is_list(path) else format_of(path.name)
-    try:
-        return read_table(Source(str(path), lambda: path.open("rb")), form)
-    except SourceError as error:
-        raise UsageError(error.message, hint="give a complete file whose content fits its suffix") from error
+    return TableInFile(path).table
 
 
-def _is_list(path: Path) -> bool:
-    """Return whether a JSON file holds one list, as `headrace get --to rows.json` writes it. Other files have one row
-    on each line."""
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
-    return False
+class TableInFile:
+    """A file with a table. A text file is read once, since it may be a pipe.
+
+    Raises:
+        UsageError: there is no such file, or its suffix isn't that of a table. Its properties raise it too: the file
+            can't be read, or isn't a table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            if path.is_dir():
+                raise UsageError(f"`{path}` is a folder", hint="give one file with a table")
+            if not path.exists():
+                raise UsageError(f"there is no file `{path}`", hint="check the name, and the folder that you are in")
+        self._path = path
+        self._suffix = path.suffix.lower()
+        if self._suffix not in SUFFIXES:
+            raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether the file's values are texts without types."""
+        return self._suffix == ".csv"
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the file's rows are JSON, so that a file without rows doesn't name its columns."""
+        return self._suffix in JSON_SUFFIXES
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The table. The types of columns in a text file are guessed from the values."""
+        from headrace.stages.ingest._files.formats import format_of  # noqa: PLC0415  Arrow, 0.2 s
+
+        return self._read("json" if self._is_list else "jsonl" if self.is_json else format_of(self._path.name))
+
+    @cached_property
+    def texts(self) -> pa.Table:
+        """The table in a CSV file, with the texts that stand in the file. A cell without a text is null."""
+        import pyarrow as pa  # noqa: PLC0415  as above
+
+        as_it_is = {"strings_can_be_null": True, "quoted_strings_can_be_null": False, "null_values": [""]}
+        return self._read("csv", pa.schema([(name, pa.string()) for name in self.table.column_names]), as_it_is)
+
+    @cached_property
+    def objects(self) -> list[dict[str, msgspec.Raw]]:
+        """The rows of a JSON file, with each value as the JSON that stands in the file."""
+        text = self._read("text")["text"][0].as_py().removeprefix("\ufeff")
+        try:
+            if self._is_list:
+                return msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
+            return msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(text)
+        except msgspec.DecodeError as error:
+            raise UsageError(f"`{self._path}` can't be read as JSON: {error}", hint="look at the file") from error
+
+    def carried(self, form: str, taken: Collection[str]) -> pa.Table:
+        """Return the table with its columns as they are to be carried into another file, whose suffix is `form`.
+
+        The texts of a CSV file stay as they are. If the other form has types, the `taken` columns have those that were
+        guessed. In a CSV file, the values of a JSON file stay as they are too.
+        """
+        import pyarrow as pa  # noqa: PLC0415  as above
+
+        if self.is_csv:
+            keeps = [form != ".csv" and name in taken for name in self.table.column_names]
+            pairs = zip(keeps, self.table.columns, self.texts.columns, strict=True)
+            columns = [typed if keep else text for keep, typed, text in pairs]
+            return pa.Table.from_arrays(columns, names=self.table.column_names)
+        if self.is_json and form == ".csv":
+            names = self.table.column_names
+            return pa.table({name: pa.array([_cell(row.get(name)) for row in self.objects]) for name in names})
+        return self.table
+
+    def _read(self, form: str, schema: pa.Schema | None = None, options: dict[str, object] | None = None) -> pa.Table:
+        from headrace.stages.ingest._files.formats import Source, read_table  # noqa: PLC0415  as above
+
+        is_text = self.is_csv or self.is_json
+        source = Source(str(self._path), lambda: io.BytesIO(self._bytes) if is_text else self._path.open("rb"))
+        try:
+            return read_table(source, form, schema=schema, options=options or {})
+        except SourceError as error:
+            raise UsageError(error.message, hint="give a complete file whose content fits its suffix") from error
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        return self._path.read_bytes()
+
+    @property
+    def _is_list(self) -> bool:
+        """Whether a JSON file holds one list, as `headrace get --to rows.json` writes it. Other files have one row on
+        each line."""
+        if self._suffix != ".json":
+            return False
+        try:
+            return self._bytes[: 1 << 12].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+        except OSError:
+            return False  # `_read` tells why
+
+
+def _cell(value: msgspec.Raw | None) -> str | None:
+    """Return a JSON value as a cell of CSV holds it: a text without its quotes, and nothing for null."""
+    if value is None:
+        return None
+    json = bytes(value)
+    return None if json == b"null" else str(msgspec.json.decode(json)) if json[:1] == b'"' else json.decode()

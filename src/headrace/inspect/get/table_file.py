@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".arrow", ".feather", ".parquet", ".csv", ".json", ".jsonl", ".ndjson")
 """The suffixes of files that tables are written to and read from."""
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 NO_TABLES = ("pyarrow.lib.Schema", "pyarrow.lib.Array", "pyarrow.lib.ChunkedArray")
 
 
@@ -63,7 +64,7 @@ def write(table: pa.Table, path: Path, suffix: str) -> None:
                 pyarrow.csv.write_csv(_nested_as_json(table), str(path))
             case ".parquet":
                 pyarrow.parquet.write_table(table, str(path))
-            case ".json" | ".jsonl" | ".ndjson":
+            case _ if suffix in JSON_SUFFIXES:
                 with path.open("w", encoding="utf-8") as file:
                     file.writelines(lines(table, is_list=suffix == ".json"))
             case _:
@@ -89,15 +90,21 @@ def _nested_as_json(table: pa.Table) -> pa.Table:
 
 
 def lines(table: pa.Table, *, is_list: bool) -> Iterator[str]:
-    """Yield the rows as JSON, one a line; if `is_list` is True, all lines together are one JSON list."""
+    """Return the rows as JSON, one a line; if `is_list` is True, all lines together are one JSON list."""
     if len(set(table.column_names)) < table.num_columns:
         raise UsageError(
             "several columns have the same name, which JSON can't hold", hint="write it as `.csv` or `.arrow`"
         )
+    batches = table.to_batches(max_chunksize=10_000)
+    return json_lines((row for batch in batches for row in batch.to_pylist()), is_list=is_list)
+
+
+def json_lines(rows: Iterable[dict[str, Any]], *, is_list: bool) -> Iterator[str]:
+    """Yield rows as JSON, as `lines` does."""
     encode = msgspec.json.Encoder(enc_hook=str).encode  # times with nanoseconds become texts
-    before = "[\n" if is_list else ""
-    for batch in table.to_batches(max_chunksize=10_000):
-        for row in batch.to_pylist():
-            yield before + encode(row).decode()
-            before = ",\n" if is_list else "\n"
-    yield "\n]\n" if is_list and table.num_rows else "[]\n" if is_list else "\n" if table.num_rows else ""
+    first = before = "[\n" if is_list else ""
+    for row in rows:
+        yield before + encode(row).decode()
+        before = ",\n" if is_list else "\n"
+    is_empty = before == first
+    yield ("[]\n" if is_empty else "\n]\n") if is_list else "" if is_empty else "\n"

@@ -12,6 +12,7 @@ import msgspec
 
 from headrace.errors import SourceError, UsageError
 from headrace.inspect.get.table_file import JSON_SUFFIXES, SUFFIXES
+from headrace.spec.noun import UNREADABLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,7 +79,7 @@ class TableInFile:
             if self._is_list:
                 return msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
             return msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(text)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise UsageError(f"`{self._path}` can't be read as JSON: {error}", hint="look at the file") from error
 
     def carried(self, form: str, taken: Collection[str]) -> pa.Table:

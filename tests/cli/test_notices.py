@@ -260,6 +260,26 @@ def test_a_notice_that_nobody_here_sends_is_kept_for_whoever_does_and_not_for_ev
     assert len(told(project)) == 1
 
 
+def test_notices_of_a_kind_that_is_not_sent_are_named_with_the_setting_that_leaves_them_out(project: Project) -> None:
+    project.headrace("run", "flow")
+    tells(project, KEEPS)
+    project.environment["HEADRACE__NOTIFY__ON"] = '["refused"]'
+    done = project.headrace("notices", "--send")
+    assert (done.code, told(project)) == (0, [])
+    assert "these settings don't send 1 notice (`run.failed`): `[notify] on` leaves that kind out" in done.err
+    del project.environment["HEADRACE__NOTIFY__ON"]
+    assert "[notify] on" not in project.headrace("notices").err
+
+
+def test_one_reason_why_several_notices_are_not_sent_is_told_once(project: Project) -> None:
+    for _ in range(3):
+        project.headrace("run", "flow")
+    tells(project, "echo no mail server >&2; exit 7")
+    done = project.headrace("run", "flow", "--depth", "3")
+    assert done.err.count("no mail server") == 1
+    assert "3 notices could not be sent, the first about run " in done.err
+
+
 def test_a_command_whose_own_runs_fail_does_not_start_itself_again(project: Project) -> None:
     tells(project, f"{KEEPS}; {os.path.dirname(sys.executable)}/headrace run flow; exit 0")
     project.headrace("run", "flow")

@@ -329,6 +329,11 @@ class NotifySection(Section, frozen=True):
         Meta(description="The states of a run of which people are told."),
     ] = ("failed", "waiting", "refused")
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of notices that are sent."""
+        return frozenset(f"run.{state}" for state in self.on)
+
 
 class Config(Section, frozen=True):
     """All sections of `headrace.toml`."""

@@ -11,9 +11,11 @@ import click
 from headrace.cli import options
 from headrace.cli.terminal.notices import say_notices
 from headrace.cli.terminal.terminal import say_json, tell
+from headrace.errors import listed
 from headrace.inspect.notices import notices
 from headrace.inspect.views import read
 from headrace.project import project
+from headrace.report.measures import count_text
 
 
 @click.command()
@@ -44,4 +46,8 @@ def command(send: bool, as_json: bool, config: Path | None) -> int:
         tell("there is no notice yet: a run that fails, is refused or waits makes one")
     else:
         say_notices(rows)
+    unwanted = [row.kind for row in rows if row.state == "pending" and row.kind not in found.config.notify.kinds]
+    if unwanted:
+        what = f"{count_text(len(unwanted), 'notice')} ({listed(sorted(set(unwanted)))})"
+        tell(f"these settings don't send {what}: `[notify] on` leaves that kind out", label="note:")
     return 1 if failed else 0

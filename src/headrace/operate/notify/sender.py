@@ -6,7 +6,7 @@ import importlib
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -42,28 +42,28 @@ class Told(Struct, frozen=True):
 
 
 def send_due(project: Project, ledger: Ledger, note: Callable[[str], None] = lambda _: None) -> Told:
-    """Send the notices that are due, the oldest first, for at most `TOTAL_S` seconds. `note` gets a line for each that
-    could not be sent. Nothing is raised: what the notices are about is stored, and they stay in the outbox."""
+    """Send the notices that are due, the oldest first, for at most `TOTAL_S` seconds. `note` gets a line for each
+    reason why some could not be sent. Nothing is raised: what the notices are about is stored, and they stay in the
+    outbox."""
     ways = ways_of(project)
     if not ways:
         return Told()
-    kinds = {f"run.{state}" for state in project.config.notify.on}
     ends = time.monotonic() + TOTAL_S
     sent: list[NoticeRecord] = []
     unsent: list[NoticeRecord] = []
     try:
         with Outbox(ledger) as outbox:
-            for notice in outbox.due(kinds):
+            for notice in outbox.due(project.config.notify.kinds):
                 if time.monotonic() >= ends:
                     break
                 if (claimed := outbox.claim(notice)) is None:
                     continue
                 done = _send(project, outbox, claimed, ways, ends)
                 (sent if done.error is None else unsent).append(done)
-                if done.error is not None:
-                    note(failure(done))
     except HeadraceError as error:  # the ledger is lost
         note(f"notices are sent later: {error.message}")
+    for line in failures(unsent):
+        note(line)
     return Told(tuple(sent), tuple(unsent))
 
 
@@ -87,13 +87,25 @@ def ways_of(project: Project) -> dict[str, Way]:
     return ways
 
 
-def failure(notice: NoticeRecord) -> str:
-    """Return a line that says why a notice could not be sent, and what happens next."""
-    about = f"the notice about run {notice.run} could not be sent: {notice.error}"
+def failures(notices: Sequence[NoticeRecord]) -> list[str]:
+    """Return lines that say why notices could not be sent, and what happens next. Notices of which the same is to be
+    said share a line."""
+    runs: dict[str, list[str | None]] = {}
+    for notice in notices:
+        runs.setdefault(_failure(notice), []).append(notice.run)
+    return [
+        f"the notice about run {of[0]} could not be sent: {why}"
+        if len(of) == 1
+        else f"{len(of)} notices could not be sent, the first about run {of[0]}: {why}"
+        for why, of in runs.items()
+    ]
+
+
+def _failure(notice: NoticeRecord) -> str:
     if notice.state == "failed":
-        return f"{about}; this was try {notice.tries}, the last: `headrace notices --send` tries again"
+        return f"{notice.error}; this was try {notice.tries}, the last: `headrace notices --send` tries again"
     pause = seconds_text(PAUSES_S[min(notice.tries, len(PAUSES_S)) - 1])
-    return f"{about}; the next command that ends a run tries again, in {pause} at the earliest"
+    return f"{notice.error}; the next command that ends a run tries again, in {pause} at the earliest"
 
 
 def body_of(project: Project, notice: NoticeRecord) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from headrace.run.duration import Duration
-from headrace.run.events import Cancelled, Closed, Failed, Launched, Opened, Succeeded, Taken
+from headrace.run.events import Cancelled, Closed, Failed, Launched, Opened, Submitted, Succeeded, Taken
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.testing.graphs import number
@@ -58,3 +60,10 @@ def test_what_outlived_its_driver_counts_until_the_next_one() -> None:
     lost = Failed("fit", 1, Failure("crash", "it was killed"), 140.0, started=101.0, seconds=9.0)
     worked = heard(OPENED, Taken(1, "me", 100.1), launched(101.0), Taken(2, "me", 140.0), lost)
     assert worked.seconds(144.0) == 10.0 + 4.0
+
+
+def test_the_time_until_a_task_was_submitted_for_approval_still_counts_for_the_next_driver() -> None:
+    waits = heard(OPENED, Taken(1, "me", 100.1), Submitted("fit", "key", b"", "", 102.2))
+    before = waits.seconds()
+    waits.hear(Taken(2, "me", 500.0))
+    assert (before, waits.seconds(501.0)) == (pytest.approx(2.2), pytest.approx(3.2))

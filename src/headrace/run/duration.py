@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from headrace.run.events import Cancelled, Closed, Failed, Launched, Logged, Moved, Opened, Succeeded, Taken, Woke
+from headrace.run.events import (
+    Cancelled,
+    Closed,
+    Expired,
+    Failed,
+    Launched,
+    Logged,
+    Moved,
+    Opened,
+    Submitted,
+    Succeeded,
+    Taken,
+    Woke,
+)
 
 
 class Duration:
@@ -79,6 +92,8 @@ _WHEN: dict[type, Callable[[Any], float]] = {
     Logged: _at,
     Failed: _failed_at,
     Woke: _at,
+    Submitted: _at,
+    Expired: _at,
     Opened: _at,
     Cancelled: _at,
     Closed: _at,

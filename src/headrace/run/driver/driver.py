@@ -370,7 +370,7 @@ class Driver:
         if (journal.is_empty and not self._queueing.is_news) or (waits and not overdue):
             return None
         self._tracer.late |= overdue
-        rows = [task.row() for task in machine.changed.values()]
+        rows = machine.phases.changed_rows()
         is_still = machine.closed is not None or machine.cancelled is not None or machine.waits_for != ""
         changed = self._is_new or is_still or self._queueing.is_news
         run = run_row(machine, self._clock.now(), queued=self._queueing.why) if changed else None

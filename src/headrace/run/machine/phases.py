@@ -9,6 +9,7 @@ from headrace.run.events import Cancelled, Placed, Reused
 from headrace.run.machine.commands import Ask, Command, Missed, Probe, Stop
 from headrace.run.machine.ready import Ready
 from headrace.run.machine.task import ENDED, Phase, Spent, Task
+from headrace.run.ports import TaskRow
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
@@ -71,6 +72,13 @@ class Phases:
     def pools_in(self, region: str) -> tuple[str, ...]:
         """Return the names of the run's pools that are in a region."""
         return tuple([name for name, each in self.pools.items() if each == region])
+
+    def changed_rows(self) -> list[TaskRow]:
+        """Return the rows that are to be written again. The row of a map whose elements need approvals says whether all
+        of them wait, so it follows each of them."""
+        approved = [task for task in self.changed.values() if task.stage.approval is not None]
+        maps = {task.parent.name: task.parent for task in approved if task.parent is not None}
+        return [task.row() for task in {**self.changed, **maps}.values()]
 
     # -- moves ---------------------------------------------------------------------------------------------------
 

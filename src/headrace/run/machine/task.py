@@ -248,6 +248,13 @@ class Task(Struct, eq=False):
         self.started, self.seconds, self.load_s, self.save_s = spent.started, spent.seconds, spent.load_s, spent.save_s
         self.usd, self.pool, self.log = spent.usd, spent.pool, spent.log
 
+    @property
+    def _only_asks(self) -> bool:
+        """Whether this is a map, and all of its elements that have not ended wait until somebody approves them."""
+        if self.phase != "spread" or self.stage.approval is None:
+            return False
+        return all(element.phase == "asking" or element.ended for element in self.elements or ())
+
     def row(self) -> TaskRow:
         """Return the ledger's row of the task in its present state."""
         awaits = self.awaits if self.phase == "running" else ""
@@ -256,7 +263,7 @@ class Task(Struct, eq=False):
             name=self.name,
             stage=self.stage.name,
             kind=self.stage.kind if self.move is None else "transfer",
-            state="waiting" if awaits else _SHOWN[self.phase],
+            state="waiting" if awaits or self._only_asks else _SHOWN[self.phase],
             reason=awaits or self.reason,
             attempts=self.attempt,
             started=self.started,

@@ -50,6 +50,16 @@ def flow(depth: int = 3) -> None:
     tell(publish(fit(depth)))
 
 
+@hr.stage(cache=False, approval="risk-team")
+def send(m: int) -> int:
+    return m
+
+
+@hr.pipeline
+def each() -> None:
+    send.map(m=[1, 2, 3])
+
+
 @hr.pipeline
 def asks() -> None:
     if hr.value(publish(fit(3))) == "published":
@@ -136,6 +146,14 @@ def test_time_costs_a_run_nothing_while_it_waits(project: Project) -> None:
     project.check_no_process_is_left()
 
 
+def test_a_resume_never_takes_away_time_that_was_counted(project: Project) -> None:
+    first, run = waits(project, "flow"), waits(project, "flow")  # the second reuses `fit`, and launches nothing
+    for each in (first, run):
+        before = project.headrace("show", each, "--json").json["seconds"]
+        assert 0 < before <= project.headrace("resume", each, "--json").json["seconds"]
+        assert project.headrace("reject", each, "--why", "no", "--json").json["seconds"] >= before
+
+
 def test_an_approval_goes_on_with_the_run_and_is_told_with_its_reason(project: Project) -> None:
     run = waits(project, "flow")
     done = project.headrace("approve", run, "publish", "--why", "AUC 0.91 is fine", "--json")
@@ -177,7 +195,7 @@ def test_a_decision_may_be_recorded_for_the_next_driver(project: Project) -> Non
     done = project.headrace("approve", run, "--why", "fine", "--later")
     assert done.code == 0
     assert f"`headrace resume {run}` goes on" in done.err
-    assert f"is recorded: `headrace resume {run}` obeys it" in project.headrace("show", run).out
+    assert f": fine; `headrace resume {run}` obeys that" in project.headrace("show", run).out
     assert project.headrace("resume", run).code == 0
 
 
@@ -208,14 +226,42 @@ def test_a_run_that_waits_can_be_cancelled_and_a_detached_one_waits_too(project:
     assert project.headrace("show", run, "--json").json["state"] == "cancelled"
 
 
-def test_what_comes_too_late_has_no_effect(project: Project) -> None:
+def test_what_comes_too_late_is_refused_at_once_and_a_resume_ends_the_run(project: Project) -> None:
     project.write("pipelines.py", PIPELINES.replace('"3d"', "1"))
     run = waits(project, "flow")
     time.sleep(1.1)
     assert "`publish` was to be approved until " in project.headrace("show", run).out
-    done = project.headrace("approve", run, "--why", "fine", "--json")
+    for words in (["approve"], ["approve", "--later"], ["reject"]):
+        done = project.headrace(*words, run, "--why", "fine")
+        check_error(done, 4, f"it is too late to {words[0]} `publish` of run {run}", hint=f"`headrace resume {run}`")
+    done = project.headrace("resume", run, "--json")
     assert (done.code, done.json["state"]) == (4, "refused")
     assert "nobody approved it in time" in done.json["why"]
+
+
+def test_the_first_decision_about_a_task_counts_even_if_no_driver_has_read_it(project: Project) -> None:
+    run = waits(project, "each")
+    rejected = project.headrace("reject", run, "send[m=2]", "--later", "--why", "two is bad")
+    assert f"`send[m=2]` of run {run} is recorded as rejected; " in rejected.err
+    shown = project.headrace("show", run).out
+    assert "`send[m=2]` was rejected by " in shown
+    again = project.headrace("approve", run, "send[m=2]", "--why", "two is fine")
+    check_error(again, 2, "`send[m=2]` was rejected by ", hint="the first decision counts")
+    done = project.headrace("approve", run, "send", "--why", "the rest")
+    assert done.code == 4
+    assert f"`send[m=1]`, `send[m=3]` of run {run} are approved" in done.err
+    assert "two is bad; this was decided first, so it counts" in done.err
+    assert "has no effect" not in done.err
+    ended = states(project.headrace("show", run, "--json"))
+    assert [ended[f"send[m={m}]"] for m in (1, 2, 3)] == ["succeeded", "skipped", "succeeded"]
+
+
+def test_a_map_whose_elements_all_wait_waits_too(project: Project) -> None:
+    run = waits(project, "each")
+    assert set(states(project.headrace("show", run, "--json")).values()) == {"waiting"}
+    assert project.headrace("replay", run).code == 0
+    project.headrace("approve", run, "--why", "fine")
+    assert set(states(project.headrace("show", run, "--json")).values()) == {"succeeded"}
 
 
 def test_whoever_started_a_run_cannot_approve_it(project: Project) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from headrace.inspect.stage_code import sources
 from headrace.inspect.views import RunView, Views
 from headrace.plan.keys import told
-from headrace.run.events import Renewed
+from headrace.run.events import Approved, Rejected, Renewed
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import TaskRow
 from headrace.run.story import Story
@@ -130,3 +130,9 @@ def late_approvals(views: Views, run: RunView, now: float) -> list[LateApproval]
     for event in views.events(run.run):
         machine.step(event)
     return [LateApproval(task.name, task.due) for task in machine.approvals.overdue(now)]
+
+
+def decided_text(decision: Approved | Rejected) -> str:
+    """Return a decision as a sentence: `` `publish` was rejected by ann: too bad ``."""
+    done = "approved" if isinstance(decision, Approved) else "rejected"
+    return f"`{decision.task}` was {done} by {decision.by}: {decision.why}"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.errors import LeaseHeld, RefusedError, UsageError, listed
+from headrace.inspect.run_record import decided_text
 from headrace.operate import session
+from headrace.operate.clock import SystemClock
 from headrace.operate.progress.observer import Observer
 from headrace.operate.session import Ended
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, views
+from headrace.run.events import Approved, Rejected
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import Decision
@@ -22,13 +28,26 @@ WHY_LIMIT = 1000
 
 
 class Decided(Struct, frozen=True, kw_only=True):
-    """The tasks about which somebody decided. `ended` says how the run went on, or is None if this process didn't go on
-    with it: `is_driven` is then whether a driver of the run is alive, which obeys."""
+    """The tasks about which somebody decided. `earlier` are decisions about other tasks that were meant, which somebody
+    made before and no driver has read yet.
+
+    `ended` says how the run went on; `tasks` are then those for which the decision counted. `ended` is None if this
+    process didn't go on with the run: `is_driven` is then whether a driver of the run is alive, which obeys."""
 
     run: str
     tasks: tuple[str, ...]
+    earlier: tuple[Approved | Rejected, ...] = ()
     ended: Ended | None = None
     is_driven: bool = False
+
+
+class _Known(Struct, frozen=True, kw_only=True):
+    """A run's id and state machine, as the run's next driver makes it: after the `earlier` decisions, which no driver
+    has read yet."""
+
+    run: str
+    machine: Machine
+    earlier: tuple[Approved | Rejected, ...]
 
 
 def decide(
@@ -44,46 +63,74 @@ def decide(
     """Record a decision about a run's tasks that wait for an approval: about one task or the elements of one map, or
     about all of them. Then go on with the run, unless `later` is True or the run has a live driver.
 
+    The first decision about a task counts. So tasks about which somebody has decided are left out, even if no driver
+    has read that yet.
+
     Raises:
         UsageError: nothing waits for this decision.
-        RefusedError: whoever started the run or gave it new code can't approve its tasks.
+        RefusedError: whoever started the run or gave it new code can't approve its tasks; or the time to decide is
+            over.
     """
     why = why.strip()
     if not why or len(why) > WHY_LIMIT:
         raise UsageError("`--why` is empty" if not why else "`--why` is too long", hint="say why, in a few words")
-    run_id, machine = _read(project, run)
-    tasks = _asking(run_id, machine, task)
+    known = _read(project, run)
+    tasks = _asking(known, task)
     with open_ledger(project) as ledger:
-        by = ledger.user
-        if kind == "approve" and not machine.approvals.allowed(by, machine.policy):
-            raise RefusedError(
-                f"`{by}` started run {run_id} or gave it new code, so somebody else must approve its tasks",
-                hint="`[run] approve_own = true` lets people approve their own later runs; you may reject it",
-            )
+        by, began = ledger.user, SystemClock().now()  # the clock by which the ledger dates the signals of this process
+        _check(known, tasks, kind, by, began)
         for each in tasks:
             decision = Decision(task=each.name, key=each.key or "", why=why)
-            ledger.signal(run_id, kind, by=by, body=msgspec.json.encode(decision).decode())
-    names = tuple([each.name for each in tasks])
+            ledger.signal(known.run, kind, by=by, body=msgspec.json.encode(decision).decode())
+    earlier = tuple([each for each in known.earlier if task in _names(known.machine, each)])
+    decided = Decided(run=known.run, tasks=tuple([each.name for each in tasks]), earlier=earlier)
     if later:
-        return Decided(run=run_id, tasks=names)
+        return decided
     try:
-        return Decided(run=run_id, tasks=names, ended=session.go_on(project, run_id, observer=observer))
+        ended = session.go_on(project, known.run, observer=observer)
     except LeaseHeld:
-        return Decided(run=run_id, tasks=names, is_driven=True)
+        return replace(decided, is_driven=True)
+    with views(project) as found:
+        events = [each for each in found.events(known.run) if isinstance(each, Approved | Rejected)]
+    counted = {each.task for each in events if (each.by, each.why) == (by, why) and each.at >= began}
+    return replace(decided, ended=ended, tasks=tuple([name for name in decided.tasks if name in counted]))
 
 
-def _read(project: Project, run: str) -> tuple[str, Machine]:
-    """Return a run's full id and its state machine, as the ledger has it."""
-    machine = Machine()
+def _check(known: _Known, tasks: Sequence[Task], kind: str, by: str, now: float) -> None:
+    """Raise `RefusedError` if `by` can't decide about these tasks now."""
+    if kind == "approve" and not known.machine.approvals.allowed(by, known.machine.policy):
+        raise RefusedError(
+            f"`{by}` started run {known.run} or gave it new code, so somebody else must approve its tasks",
+            hint="`[run] approve_own = true` lets people approve their own later runs; you may reject it",
+        )
+    late = [each for each in known.machine.approvals.overdue(now) if each in tasks]
+    if late:
+        until = f"{datetime.fromtimestamp(late[0].due, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        rest = "" if len(late) == len(tasks) else "; decide about the other tasks by their names"
+        raise RefusedError(
+            f"it is too late to {kind} {listed([each.name for each in late])} of run {known.run}: the time was over at"
+            f" {until}",
+            hint=f"`headrace resume {known.run}` ends the run as refused{rest}",
+        )
+
+
+def _read(project: Project, run: str) -> _Known:
+    """Return a run as its next driver will find it, once that driver has read its inbox."""
+    machine, earlier = Machine(), []
     with views(project) as found:
         run_id = found.find(run).run
         for event in found.events(run_id):
             machine.step(event)
-    return run_id, machine
+        for decision in found.decisions(run_id):
+            if not machine.approvals.objection(decision, machine.policy):
+                machine.step(decision)
+                earlier.append(decision)
+    return _Known(run=run_id, machine=machine, earlier=tuple(earlier))
 
 
-def _asking(run: str, machine: Machine, task: str | None) -> list[Task]:
+def _asking(known: _Known, task: str | None) -> list[Task]:
     """Return the tasks of a run that wait for an approval: all, or those that `task` names."""
+    run, machine = known.run, known.machine
     if machine.closed is not None:
         raise UsageError(
             f"run {run} has ended already ({machine.closed.state}), so no task waits for an approval",
@@ -91,8 +138,18 @@ def _asking(run: str, machine: Machine, task: str | None) -> list[Task]:
         )
     asking = list(machine.phases.asking.values())
     found = [each for each in asking if task in (None, each.name, each.parent and each.parent.name)]
-    if not found:
-        what = f"no task of run {run} waits" if task is None else f"task `{task}` of run {run} doesn't wait"
-        who = f"these wait: {listed([each.name for each in asking])}" if asking else f"see `headrace show {run}`"
-        raise UsageError(f"{what} for an approval", hint=who)
-    return found
+    if found:
+        return found
+    if earlier := [decided_text(each) for each in known.earlier if task in _names(machine, each)]:
+        hint = f"the first decision counts: the run's driver obeys it, or `headrace resume {run}`"
+        raise UsageError(f"somebody has decided already about run {run}: {'; '.join(earlier)}", hint=hint)
+    what = f"no task of run {run} waits" if task is None else f"task `{task}` of run {run} doesn't wait"
+    who = f"these wait: {listed([each.name for each in asking])}" if asking else f"see `headrace show {run}`"
+    raise UsageError(f"{what} for an approval", hint=who)
+
+
+def _names(machine: Machine, decision: Approved | Rejected) -> tuple[str | None, ...]:
+    """Return what a user may give to mean the task of a decision: None, its name, and the name of its map."""
+    task = machine.tasks.get(decision.task)
+    parent = None if task is None else task.parent
+    return None, decision.task, None if parent is None else parent.name

@@ -19,7 +19,7 @@ from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
 from headrace.inspect.notices import notices
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
-from headrace.inspect.run_record import late_approvals
+from headrace.inspect.run_record import decided_text, late_approvals
 from headrace.inspect.views import (
     TASK_NUMBERS,
     RunView,
@@ -92,11 +92,8 @@ def _say_head(views: Views, run: RunView) -> None:
         when = f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}"
         told = f"holds the signal `{each.kind:.40}` by {each.by:.40} ({when}), which this Headrace doesn't know:"
         say(printable(f"{told} `headrace resume {run.run}` by the release that sent it obeys it"), "yellow")
-    for each in views.decisions(run.run) if run.state == "waiting" else ():
-        say(
-            printable(f"`headrace {each.kind}` by {each.by} is recorded: `headrace resume {run.run}` obeys it"),
-            "yellow",
-        )
+    for decision in views.decisions(run.run) if run.state == "waiting" else ():
+        say(printable(f"{decided_text(decision)}; `headrace resume {run.run}` obeys that"), "yellow")
     for late in late_approvals(views, run, time.time()):
         said = f"`{late.task}` was to be approved until {datetime.fromtimestamp(late.until, UTC):%Y-%m-%d %H:%M} UTC:"
         say(f"{said} `headrace resume {run.run}` refuses it, unless somebody decided in time", "yellow")

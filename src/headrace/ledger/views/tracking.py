@@ -25,7 +25,8 @@ from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, RunView, SignalView
 from headrace.ledger.views.views import Views, run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
-from headrace.run.events import Logged, decode_event
+from headrace.run.events import Approved, Logged, Rejected, decode_event
+from headrace.run.machine.approvals import read_decision
 from headrace.run.ports import KNOWN_SIGNALS
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import RegistryKind, wanted
@@ -258,10 +259,11 @@ class TrackingViews(Views):
         found = self._query.read(SIGNALS, self._sql.SIGNALS, self._query.run(name).number)
         return [each for each in found if each.kind not in KNOWN_SIGNALS]
 
-    def decisions(self, name: str | None = None) -> list[SignalView]:
+    def decisions(self, name: str | None = None) -> list[Approved | Rejected]:
         """Return what somebody decided about a run's tasks and no driver has read yet, the oldest first."""
-        found = self._query.read(SIGNALS, self._sql.SIGNALS, self._query.run(name).number)
-        return [each for each in found if each.kind in ("approve", "reject")]
+        signals = self._query.all(self._sql.SIGNALS, self._query.run(name).number)
+        found = [read_decision(*signal) for signal in signals if signal[0] in ("approve", "reject")]
+        return [each for each in found if each is not None]
 
     def notices(self, *, limit: int = 1000) -> list[NoticeRecord]:
         """Return the newest notices to people, sent or not; the newest first."""

@@ -6,21 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from headrace.errors import RefusedError, RunCancelled
 from headrace.run.driver.audience import Audience
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.steps import Steps
-from headrace.run.events import Approved, Cancelled, Expired, Rejected, Told
+from headrace.run.events import Cancelled, Expired, Told
+from headrace.run.machine.approvals import read_decision
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import Clock, Decision, Ledger, Signal
+from headrace.run.ports import Clock, Ledger, Signal
 from headrace.run.wire import Tell
-from headrace.spec.noun import UNREADABLE
 from headrace.spec.policy import TOO_LONG
-
-_decode_decision = msgspec.json.Decoder(Decision).decode
 
 USER = "the user"
 """Who cancels a run by an interrupt."""
@@ -144,27 +140,16 @@ class Inbox:
                     self._courier.post(worker, Tell(task.name, task.attempt, "stop"))
                 self._audience.note(f"`{task.name}` was told to stop by {by}")
 
-    def decide(self, signal: Signal, kind: type[Approved | Rejected]) -> None:
+    def decide(self, signal: Signal) -> None:
         """Record what somebody decided about a task that waits for an approval. A decision that can't count has no
         effect, and the user is told why."""
-        try:
-            decision = _decode_decision(signal.body)
-        except UNREADABLE:
+        event = read_decision(signal.kind, signal.by, signal.body, signal.at or self._clock.now())
+        if event is None:
             self._audience.note(f"a signal `{signal.kind}` by {signal.by:.40} has no effect: it can't be read")
-            return
-        task = self._machine.approvals.waiting(decision.task, decision.key)
-        at = signal.at or self._clock.now()
-        why = ""
-        if task is None:
-            why = "the task doesn't wait for an approval, or would do something else by now"
-        elif task.due and at > task.due:
-            why = "it came too late"
-        elif kind is Approved and not self._machine.approvals.allowed(signal.by, self._machine.policy):
-            why = "whoever started the run or gave it new code can't approve its tasks"
-        if why:
-            self._audience.note(f"`headrace {signal.kind}` of `{decision.task}` by {signal.by} has no effect: {why}")
+        elif why := self._machine.approvals.objection(event, self._machine.policy):
+            self._audience.note(f"`headrace {signal.kind}` of `{event.task}` by {signal.by} has no effect: {why}")
         else:
-            self._steps.absorb(kind(decision.task, decision.key, signal.by, decision.why, at))
+            self._steps.absorb(event)
 
     def expire(self) -> None:
         """Refuse the tasks whose approval should have been given by now. Read the inbox first: a decision in there may
@@ -210,8 +195,8 @@ def _command(signal: Signal) -> str:
 
 
 KINDS: Mapping[str, Kind] = {
-    "approve": Kind(lambda inbox, signal: inbox.decide(signal, Approved), _command, outlives=True),
-    "reject": Kind(lambda inbox, signal: inbox.decide(signal, Rejected), _command, outlives=True),
+    "approve": Kind(Inbox.decide, _command, outlives=True),
+    "reject": Kind(Inbox.decide, _command, outlives=True),
     "cancel": Kind(_cancelled, _command),
     "stop": Kind(_stopped, lambda signal: f"`headrace stop` of `{signal.body}` by {signal.by}"),
 }

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from headrace.run.events import Approved, Expired, Rejected, Submitted
 from headrace.run.machine.phases import Phases
 from headrace.run.machine.task import Task
+from headrace.run.ports import Decision
+from headrace.spec.noun import UNREADABLE
 from headrace.spec.policy import Policy
+
+_decode = msgspec.json.Decoder(Decision).decode
 
 
 class Approvals:
@@ -59,6 +65,17 @@ class Approvals:
         task = self._phases.asking.get(name)
         return task if task is not None and task.key == key else None
 
+    def objection(self, event: Approved | Rejected, policy: Policy) -> str:
+        """Return why a decision has no effect, or an empty text if it counts."""
+        task = self.waiting(event.task, event.key)
+        if task is None:
+            return "the task doesn't wait for an approval, or would do something else by now"
+        if task.due and event.at > task.due:
+            return "it came too late"
+        if isinstance(event, Approved) and not self.allowed(event.by, policy):
+            return "whoever started the run or gave it new code can't approve its tasks"
+        return ""
+
     def allowed(self, user: str, policy: Policy) -> bool:
         """Return whether a user may approve the run's tasks. Those who gave it its code may not, unless its policy says
         so."""
@@ -71,6 +88,17 @@ class Approvals:
     def _refuse(self, task: Task, why: str) -> None:
         task.refused = True
         self._phases.end(task, "skipped", why)
+
+
+def read_decision(kind: str, by: str, body: str, at: float) -> Approved | Rejected | None:
+    """Return what a signal by which somebody decides about a task says, or None if it can't be read. Its kind is
+    `approve` or `reject`."""
+    try:
+        decision = _decode(body)
+    except UNREADABLE:
+        return None
+    event = Approved if kind == "approve" else Rejected
+    return event(decision.task, decision.key, by, decision.why, at)
 
 
 def asked_of(task: Task) -> str:

@@ -242,6 +242,13 @@ def test_the_values_of_a_json_file_stay_as_they_are(registry: Shell) -> None:
     ]
 
 
+def test_a_json_file_with_the_nan_of_python_is_read(registry: Shell) -> None:
+    (registry.folder / "nan.jsonl").write_text('{"a":1.5,"n":1,"x":NaN}\n')
+    for to in ("nan-out.jsonl", "nan-out.csv"):
+        done = registry("predict", "minutes", "--rows", "nan.jsonl", "--to", to)
+        assert done.code == 0, done.err
+
+
 def test_a_column_of_texts_in_a_csv_file_may_look_like_numbers(registry: Shell) -> None:
     (registry.folder / "codes.csv").write_text("kind,a,n\n01,1.5,1\n02,2.5,2\n")
     for model in ("plain", "prepared"):

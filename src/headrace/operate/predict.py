@@ -225,8 +225,8 @@ def _beside(table: pa.Table, answers: pa.Table, places: Any) -> pa.Table:
 
 def _write(given: TableInFile, taken: Collection[str], answers: pa.Table, path: Path, form: str) -> None:
     """Write the rows with their answers. JSON becomes JSON again without a change of any value."""
-    if given.is_json and form in JSON_SUFFIXES:
-        pairs = zip(given.objects, answers.to_pylist(), strict=True)
+    if given.is_json and form in JSON_SUFFIXES and (rows := given.objects) is not None:
+        pairs = zip(rows, answers.to_pylist(), strict=True)
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json_lines((row | answer for row, answer in pairs), is_list=form == ".json"))
         return

@@ -72,15 +72,16 @@ class TableInFile:
         return self._read("csv", pa.schema([(name, pa.string()) for name in self.table.column_names]), as_it_is)
 
     @cached_property
-    def objects(self) -> list[dict[str, msgspec.Raw]]:
-        """The rows of a JSON file, with each value as the JSON that stands in the file."""
+    def objects(self) -> list[dict[str, msgspec.Raw]] | None:
+        """The rows of a JSON file, with each value as the JSON that stands in the file. None if only Arrow reads it: it
+        takes `NaN` too, which Python writes and JSON doesn't have."""
         text = self._read("text")["text"][0].as_py().removeprefix("\ufeff")
         try:
             if self._is_list:
                 return msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
             return msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(text)
-        except UNREADABLE as error:
-            raise UsageError(f"`{self._path}` can't be read as JSON: {error}", hint="look at the file") from error
+        except UNREADABLE:
+            return None
 
     def carried(self, form: str, taken: Collection[str]) -> pa.Table:
         """Return the table with its columns as they are to be carried into another file, whose suffix is `form`.
@@ -95,9 +96,9 @@ class TableInFile:
             pairs = zip(keeps, self.table.columns, self.texts.columns, strict=True)
             columns = [typed if keep else text for keep, typed, text in pairs]
             return pa.Table.from_arrays(columns, names=self.table.column_names)
-        if self.is_json and form == ".csv":
+        if self.is_json and form == ".csv" and (rows := self.objects) is not None:
             names = self.table.column_names
-            return pa.table({name: pa.array([_cell(row.get(name)) for row in self.objects]) for name in names})
+            return pa.table({name: pa.array([_cell(row.get(name)) for row in rows], pa.string()) for name in names})
         return self.table
 
     def _read(self, form: str, schema: pa.Schema | None = None, options: dict[str, object] | None = None) -> pa.Table:

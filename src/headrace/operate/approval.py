@@ -1,4 +1,4 @@
-"""Approve or reject tasks that wait for it, and go on with their run."""
+"""Approve or reject tasks that wait for an approval, and go on with their run."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _asking(known: _Known, task: str | None) -> list[Task]:
 
 
 def _names(machine: Machine, decision: Approved | Rejected) -> tuple[str | None, ...]:
-    """Return what a user may give to mean the task of a decision: None, its name, and the name of its map."""
+    """Return what a user may name to mean the task of a decision: None, its name, and the name of its map."""
     task = machine.tasks.get(decision.task)
     parent = None if task is None else task.parent
     return None, decision.task, None if parent is None else parent.name

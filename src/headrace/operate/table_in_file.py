@@ -53,7 +53,7 @@ class TableInFile:
 
     @property
     def is_json(self) -> bool:
-        """Whether the file's rows are JSON, so that a file without rows doesn't name its columns."""
+        """Whether the file's rows are JSON. If such a file has no rows, its columns are unknown."""
         return self._suffix in JSON_SUFFIXES
 
     @cached_property

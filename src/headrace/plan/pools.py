@@ -15,7 +15,7 @@ from headrace.spec.plan import PlannedTask
 from headrace.spec.stage import Stage
 
 FIRST = "it comes first among the run's pools"
-"""The reason why a task runs in its pool, if nothing keeps it from others."""
+"""The reason why a task runs in its pool, if every pool of the run may run it."""
 
 
 class Fit(Struct, frozen=True):
@@ -76,8 +76,8 @@ class PlannedPools:
     """The pools of a planned run, in the order of the run. It is assumed that each task finds room in the first pool
     that may run it.
 
-    `pins` are the pools that settings name for stages. `sources` find, for each pool by name, the link over which a
-    blob would be copied to its region; pools that aren't in it need no copies.
+    `pins` are the pools that settings name for stages. `sources` has, for each pool by name, the function that finds
+    the link over which a blob would be copied to the pool's region. Pools that it doesn't have need no copies.
     """
 
     def __init__(self, pools: Sequence[Pool], pins: Mapping[str, str], sources: Mapping[str, Source]) -> None:
@@ -106,7 +106,7 @@ class PlannedPools:
             transfers.need(refs)
 
     def transfers(self) -> tuple[PlannedTask, ...]:
-        """Return the planned transfers, without those that another pool of the same region needs too."""
+        """Return the planned transfers. If several pools of a region need the same one, it is returned once."""
         found = {task.name: task for transfers in self._transfers.values() for task in transfers.tasks()}
         return tuple(found.values())
 

@@ -24,8 +24,8 @@ from headrace.run.wire import Frames, frame
 from headrace.spec.noun import UNREADABLE
 
 ANSWER_S = 3.0
-"""How long the zygotes of an earlier driver may take to answer, in seconds. A zygote waits for a worker that is stopped
-for one of these seconds."""
+"""How long the zygotes of an earlier driver may take to answer, in seconds. If a worker is stopped, its zygote waits
+one of these seconds for the worker to go on."""
 _LONGEST = 1 << 16
 _MOST_FILES = 64
 

@@ -11,7 +11,7 @@ from headrace.errors import ConfigError
 class Connection:
     """The connection that Headrace made, if it made one: the cluster's address, and the names of the pools that use it.
 
-    `token` protects a cluster of our own; it is None for other clusters.
+    `token` protects a cluster that Headrace started; it is None for other clusters.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Connection:
         self._pools: list[str] = []
 
     def join(self, pool: str, address: str | None) -> bool:
-        """Note that a pool uses the connection, and return True. Return False if the user's program is connected to a
+        """Record that a pool uses the connection, and return True. Return False if the user's program is connected to a
         cluster: then its connection is used.
 
         Raises:
@@ -40,7 +40,7 @@ class Connection:
         return True
 
     def leave(self, pool: str) -> None:
-        """Note that a pool no longer uses the connection. If it was the last one, disconnect."""
+        """Record that a pool no longer uses the connection. If it was the last one, disconnect."""
         self._pools.remove(pool)
         if not self._pools:
             ray.shutdown()

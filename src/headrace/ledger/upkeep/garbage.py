@@ -51,9 +51,9 @@ class Collected(Struct, frozen=True, kw_only=True):
     """The result of a pass: what it deleted, or with `dry_run` would delete.
 
     The pass deleted `count` blobs and `drafts` unfinished writes, of `bytes` bytes in all. The next pass will delete
-    `later_bytes`. `young_bytes` is the size of unnamed blobs that are too young to delete. `runs` lists the forgotten
-    runs, and `why` the reason for each. `blobs` lists the first of the deleted blobs. `held` are the runs for which
-    unnamed blobs are kept.
+    `later_bytes`. `young_bytes` is the size of blobs that no run names but that are too young to delete. `runs` lists
+    the forgotten runs, and `why` the reason for each. `blobs` lists the first of the deleted blobs. `held` are the runs
+    for which blobs are kept although no run names them.
     """
 
     runs: tuple[str, ...]

@@ -26,7 +26,7 @@ from headrace.waits import waiting
 LIMIT_S = 10.0
 """How long one try by one way may last, in seconds."""
 TOTAL_S = 20.0
-"""How long a command may send notices, in seconds."""
+"""How long one call may spend on sending notices, in seconds."""
 INSIDE = "HEADRACE_NOTICE_ID"
 """The environment variable by which a command gets the id of the notice that it sends."""
 
@@ -88,8 +88,8 @@ def ways_of(project: Project) -> dict[str, Way]:
 
 
 def failures(notices: Sequence[NoticeRecord]) -> list[str]:
-    """Return lines that say why notices could not be sent, and what happens next. Notices of which the same is to be
-    said share a line."""
+    """Return lines that say why notices could not be sent, and what happens next. Notices with the same reason share a
+    line."""
     runs: dict[str, list[str | None]] = {}
     for notice in notices:
         runs.setdefault(_failure(notice), []).append(notice.run)

@@ -53,8 +53,8 @@ class Lost(NamedTuple):
 class Sites:
     """The sites of a run, in the order of its pools. The first of them has the tracer.
 
-    `last` is the highest number that a worker of the run has had. `living` are the sites whose pools still answer, and
-    `gone` the others, until the driver has noticed that they are gone.
+    `last` is the highest number that a worker of the run has had. `living` are the sites whose pools still answer.
+    `gone` are sites that were given up and that the driver has not handled yet.
     """
 
     def __init__(self, grounds: Sequence[Ground], last: int) -> None:
@@ -90,7 +90,7 @@ class Sites:
             self._of.pop(worker, None)
 
     def note(self, worker: int, site: Site) -> None:
-        """Note that a worker is at a site."""
+        """Record that a worker is at a site."""
         self._of[worker] = site
 
     def events(self, timeout_s: float) -> list[Notice]:
@@ -123,8 +123,8 @@ class Sites:
         return dismissed
 
     def _guard(self, site: Site, act: Callable[[], None]) -> None:
-        """Do something at a site. If its pool doesn't answer and there are others, the site is given up at the next
-        look."""
+        """Do something at a site. If its pool doesn't answer and there are others, the next call of `events`
+        gives the site up."""
         try:
             act()
         except BackendError as error:

@@ -18,7 +18,7 @@ for the task."""
 
 
 Queue = OrderedDict[str, Task]
-"""The tasks of one lane by name, in the order of arrival."""
+"""The tasks of one lane by name, in the order of arrival. `Lane` says what the tasks of a lane have in common."""
 
 
 class Room(Protocol):
@@ -150,7 +150,7 @@ class Ready:
         return ()
 
     def _wait_for(self, task: Task, room: Room) -> None:
-        """Note that this is the oldest task that a pool has no room for. Reserve room for it there once `PATIENCE`
+        """Record that this is the oldest task that a pool has no room for. Reserve room for it there once `PATIENCE`
         younger attempts have started before it."""
         name, passed = self._waiting.get(room.pool, ("", 0))
         if name != task.name:
@@ -164,7 +164,7 @@ class Ready:
 
 
 class Opening:
-    """A pool while attempts are proposed for it. `placed` are the stages of tasks that were placed there and have not
+    """A pool during one call of `Ready.propose`. `placed` are the stages of tasks that were placed there and have not
     begun; None if the run uses one pool only. `launched` is how many attempts were proposed to start there."""
 
     def __init__(self, room: Room, placed: Mapping[str, Mapping[str, Task]] | None) -> None:

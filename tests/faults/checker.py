@@ -155,8 +155,8 @@ def _places(events: Sequence[Event]) -> Iterator[str]:
     for at, event in enumerate(events):
         match event[0]:
             case "taken":
-                others = event[7] if len(event) > 7 else ()
-                pools, placed = {event[5], *(name for name, _ in others)}, {}
+                first, others = event[5:6], event[7] if len(event) > 7 else ()
+                pools, placed = {*first, *(name for name, _ in others)}, {}
             case "gone":
                 pools.discard(event[1])
             case "placed":

@@ -9,7 +9,7 @@ import textwrap
 import threading
 import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -518,15 +518,15 @@ def test_a_cursor_that_is_moved_by_hand_while_it_works_has_its_value(
     value = put(store, "value")
     ended(ledger, value)
     collecting = threading.Thread(target=lambda: collect(ledger, store, keep_runs=0))
-    is_named = generations.is_named
+    kept = generations.kept
 
-    def and_then_it_works(db: Database, blob: Ref) -> bool:
-        found = is_named(db, blob)
+    def and_then_it_works(db: Database, refs: Iterable[Ref]) -> list[bool]:
+        found = kept(db, refs)
         collecting.start()
         collecting.join(1.0)  # it may forget the run that names the value, and has to wait before it deletes
         return found
 
-    monkeypatch.setattr(generations, "is_named", and_then_it_works)
+    monkeypatch.setattr(generations, "kept", and_then_it_works)
     cursors.advance(ledger, Advance("orders", 0, value), by="ada")
     collecting.join()
     assert there(store, value)

@@ -142,12 +142,14 @@ def test_what_a_stage_began_ends_before_the_next_driver_goes_on_though_all_above
     other.wait()
 
 
-def test_runs_and_pools_on_one_machine_do_not_use_the_same_accelerator(
-    stand: LocalStand, monkeypatch: pytest.MonkeyPatch
+def test_runs_pools_and_projects_on_one_machine_share_an_accelerator_only_if_none_is_free_and_say_so(
+    stand: LocalStand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
-    hello, ears = stand.hello, list[Ear]()
-    for other in (hello, replace(hello, pool="there"), replace(hello, run=f"{RUN}-other")):
+    monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path / "cache"))
+    hello, ears, seen, logs = replace(stand.hello, gpus=3), list[Ear](), list[str](), list[str]()
+    project = replace(hello, local=str(tmp_path / "local"))
+    for other in (hello, replace(hello, pool="there"), project, replace(hello, run=f"{RUN}-other")):
         stand.hello = other
         ear = Ear(stand.backend())
         ears.append(ear)
@@ -156,7 +158,10 @@ def test_runs_and_pools_on_one_machine_do_not_use_the_same_accelerator(
         [event] = ear.wait_for(1, Succeeded)
         surroundings = stand.value(event.out)
         assert isinstance(surroundings, dict)
-        assert surroundings["CUDA_VISIBLE_DEVICES"] == str(1 + 2 * len(ears))
+        seen.append(surroundings["CUDA_VISIBLE_DEVICES"])
+        logs.append(Path(other.local, "logs", other.run, event.log.log).read_text() if event.log else "")
+    assert seen == ["3", "5", "7", "3"]
+    assert logs == ["", "", "", "warning: another process uses accelerator `3` too: no other one was free\n"]
     for ear in ears:
         ear.backend.close(now=True)
 

@@ -273,6 +273,7 @@ def test_an_adopted_worker_keeps_its_accelerator_and_the_next_worker_gets_anothe
     drivers: Drivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setenv("HEADRACE_CACHE", str(drivers.stand.local / "cache"))
     need, seen = Resources(gpu="1"), list[str]()
     for worker in (1, 2):
         ear = drivers.next()

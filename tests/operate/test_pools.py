@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.operate.pools.pools import _works
+from headrace.operate.pools.pools import _gpus, _works
 from headrace.project.project import Project
+from headrace.project.settings import Config, PoolSection
 
 
 def test_namespaces_are_used_as_soon_as_they_can_be_had_and_no_longer(
@@ -32,3 +33,9 @@ def test_namespaces_are_used_as_soon_as_they_can_be_had_and_no_longer(
     assert not _works(project), "it can't be run"
     program.unlink()
     assert not _works(project)
+
+
+def test_a_machine_has_the_accelerators_of_all_local_pools_together(tmp_path: Path) -> None:
+    sections = {"a": PoolSection(gpus=1), "b": PoolSection(gpus=2), "far": PoolSection(backend="ray", gpus=8)}
+    project = Project(root=tmp_path, home=tmp_path / ".headrace", files=(), config=Config(pool=sections))
+    assert [_gpus(project, pool) for pool in project.pools()] == [3, 3, 0]

@@ -86,7 +86,7 @@ DO = Do("fit", 2, "key", "m:fit", ARGS, "code", ("d",), number(3), 1, 2, "fit#2"
         (Report(1, b"\x00\xff"), decode_up),
         (Question(1, "file", "data.csv"), decode_up),
         (Refused("TraceError", "no", "hint", "traceback"), decode_up),
-        (Hello("run", BUNDLE, StoreAddress(url="s3://bucket/prefix"), "/local", 4.0), decode_order),
+        (Hello("run", BUNDLE, StoreAddress(url="s3://bucket/prefix"), "/local", 4.0, gpus=2), decode_order),
         (Fork(1, "attempt", need=Resources(cpu=0.5, memory_gib=1.0, gpu="1")), decode_order),
         (Listen(3), decode_order),
         (Kill(1, 9), decode_order),

@@ -1,57 +1,81 @@
-"""Two workers on one machine don't use the same accelerator."""
+"""Two workers on one machine don't use the same accelerator while another one is free."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from headrace.work.limits.devices import take
+from headrace.work.environments.cache import cache_folder
+from headrace.work.limits import devices
+from headrace.work.limits.devices import Devices
 
 
 @pytest.fixture(autouse=True)
-def visible(monkeypatch: pytest.MonkeyPatch) -> None:
+def visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5/0,7")
+    monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path))
 
 
-def test_what_is_taken_is_free_again_once_it_is_closed(tmp_path: Path) -> None:
-    one, two = take(1, tmp_path), take(2, tmp_path)
+def take(number: int, used: Sequence[str] = (), known: int = 0) -> Devices:
+    return devices.take(number, cache_folder, used, known)
+
+
+def test_what_is_taken_is_free_again_once_it_is_closed() -> None:
+    one, two = take(1), take(2)
     assert (one.names, two.names) == (("3",), ("GPU-5/0", "7"))
     one.close()
     one.close()
-    assert take(1, tmp_path).names == ("3",)
+    assert take(1).names == ("3",)
 
 
-def test_a_fork_keeps_the_lock_though_its_parent_has_closed_it(tmp_path: Path) -> None:
+def test_a_fork_keeps_the_lock_though_its_parent_has_closed_it() -> None:
     reads, writes = os.pipe()
-    devices = take(1, tmp_path)
+    taken = take(1)
     if (pid := os.fork()) == 0:
         os.close(writes)
         os.read(reads, 1)
         os._exit(0)
-    devices.close()
+    taken.close()
     os.close(reads)
-    assert take(1, tmp_path).names == ("GPU-5/0",)
+    assert take(1).names == ("GPU-5/0",)
     os.close(writes)
     os.waitpid(pid, 0)
-    assert take(1, tmp_path).names == ("3",)
+    assert take(1).names == ("3",)
 
 
-def test_accelerators_that_something_else_uses_are_shared_before_one_is_missing(tmp_path: Path) -> None:
-    others = take(2, tmp_path)
-    assert take(2, tmp_path).names == ("7", "3")
-    assert take(9, tmp_path).names == ("3", "GPU-5/0", "7")
+def test_accelerators_that_something_else_uses_are_shared_before_one_is_missing() -> None:
+    others = take(2)
+    some, every = take(2), take(9)
+    assert (some.names, some.shared) == (("7", "3"), ("3",))
+    assert every.names == every.shared == ("3", "GPU-5/0", "7")
     others.close()
-    assert take(1, tmp_path).names == ("3",)
+    assert take(1).names == ("3",)
 
 
-def test_where_files_cannot_be_locked_only_known_use_counts(tmp_path: Path) -> None:
+def test_workers_that_have_to_share_accelerators_share_all_of_them_alike() -> None:
+    others, used = take(3), list[str]()
+    for _ in range(5):
+        used += take(1, used).names
+    assert used == ["3", "GPU-5/0", "7", "3", "GPU-5/0"]
+    others.close()
+
+
+def test_where_files_cannot_be_locked_only_known_use_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "devices").write_text("no folder")
-    assert take(1, tmp_path, used=["3"]).names == ("GPU-5/0",)
+    assert take(1, used=["3"]).names == ("GPU-5/0",)
+    monkeypatch.setenv("HEADRACE_CACHE", "~no-such-user/cache")
+    assert take(1, used=["3"]).names == ("GPU-5/0",)
 
 
-def test_without_the_variable_numbers_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_accelerator_is_given_that_the_machine_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert take(1, tmp_path).names == ("0",)
-    assert take(0, tmp_path).names == ()
+    monkeypatch.setattr(os, "listdir", lambda _: ["dxg", "kfd", "nvidiactl"])
+    taken = [take(1, known=2) for _ in range(4)]
+    assert [each.names for each in taken] == [("0",), ("1",), ("0",), ("0",)]
+    assert take(2).names == ("0", "1")
+    assert take(0).names == ()
+    monkeypatch.setattr(os, "listdir", lambda _: ["nvidia0", "nvidia1", "nvidia2", "nvidiactl"])
+    assert take(3, known=1).names == ("2", "0", "1")

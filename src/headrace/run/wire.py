@@ -202,7 +202,8 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     other stages may have changed them. `variables` are names of environment variables that stages see in addition to
     the usual ones, and `told` are their values on the driver's host. `withheld` are names of variables that are set on
     the driver's host but that no stage sees. `own` are values for Headrace's own code only, such as credentials for
-    stores; stages don't have them as environment variables. `pool` is the name of the workers' pool.
+    stores; stages don't have them as environment variables. `pool` is the name of the workers' pool. `gpus` is how many
+    accelerators the machine has for all local pools together; 0 if the backend gives each worker its own.
     """
 
     run: str
@@ -221,6 +222,7 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     withheld: tuple[str, ...] = ()
     own: dict[str, str] = {}
     pool: str = ""
+    gpus: int = 0
 
     def __repr__(self) -> str:
         return f"Hello({self.run!r}, {self.store.url!r})"

@@ -6,13 +6,13 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from headrace.errors import BackendError, HeadraceError, StoreError, StoreUnreachable
+from headrace.errors import BackendError, HeadraceError, StoreError, StoreUnreachable, listed
 from headrace.fingerprint.project import Project
 from headrace.run.events import Event, Failed, Succeeded
 from headrace.run.wire import Do, Fork, Hello, Move, Quit, Refused, Trace, Whisper, frame
@@ -52,11 +52,16 @@ class _Place(NamedTuple):
 
 
 def work(
-    line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus, successor: Successor | None = None
+    line: socket.socket,
+    hello: Hello,
+    fork: Fork,
+    board: SharedStatus,
+    successor: Successor | None = None,
+    shared: Sequence[str] = (),
 ) -> None:
     """Run a worker, or the tracer, until it ends. If the process can't start its work, it writes the reason to `board`.
     The tracer also sends the reason to the driver. `successor` brings the connection to the run's next driver (None: no
-    driver takes over the worker)."""
+    driver takes over the worker). `shared` names the worker's accelerators that another worker uses too."""
     name = f"{fork.worker}-{os.getpid()}"
     try:
         at = _begin(line, hello, fork, name, board, successor)
@@ -68,6 +73,8 @@ def work(
         failure = BackendError(f"`{where}` can't be read or written: {error.strerror or error}", hint=_HINT)
         _refuse(line, fork, board, failure)
         return
+    if shared and hello.gpus:
+        at.capture.heading = f"warning: another process uses accelerator {listed(shared)} too: no other one was free\n"
     try:
         mover = Mover(at.store, at.channel, at.stop, hello.own)
         envoys = Envoys(hello, at.channel) if fork.role == "tracer" else None

@@ -28,6 +28,7 @@ from headrace.run.takeover import Newer
 from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Listen, Pulse, Ready, Refused, decode_order, frame
 from headrace.store.open_store import prepare
 from headrace.work.adoption.takeover import Lifeline, asked, hand_over, make_lifeline
+from headrace.work.environments.cache import cache_folder
 from headrace.work.environments.enter import Unfit, enter, receive_hello
 from headrace.work.limits.devices import Devices, take
 from headrace.work.limits.memory import Scale
@@ -210,7 +211,7 @@ class Zygote:
         hello = self._hello
         board = SharedStatus()
         used = [name for child in self._children.values() for name in child.devices.names]
-        devices = take(fork.need.gpus, Path(hello.local), used)
+        devices = take(fork.need.gpus, cache_folder, used, hello.gpus)
         lifeline = None
         if self._door is not None and fork.role != "tracer":
             lifeline = make_lifeline(descriptor, fork, board, len(self._children))
@@ -227,7 +228,7 @@ class Zygote:
         try:
             self._become_worker(fork, devices.names)
             successor = None if lifeline is None else lifeline.successor()
-            work(socket.socket(fileno=descriptor), hello, fork, board, successor)
+            work(socket.socket(fileno=descriptor), hello, fork, board, successor, devices.shared)
             code = 0
         except BaseException:  # noqa: BLE001  nothing may unwind into the zygote's own loop
             traceback.print_exc()

@@ -66,6 +66,7 @@ def open_backend(
         told=told(os.environ, variables),
         withheld=withheld(os.environ, variables),
         pool=pool.name,
+        gpus=_gpus(project, pool),
     )
     match pool.backend:
         case "local":
@@ -220,6 +221,11 @@ def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
 
 def _section(project: Project, pool: Pool) -> PoolSection:
     return project.config.pool.get(pool.name) or PoolSection()
+
+
+def _gpus(project: Project, pool: Pool) -> int:
+    """Return how many accelerators the settings give to all local pools together, if this pool is one of them."""
+    return sum(each.gpus for each in project.pools() if each.backend == pool.backend == "local")
 
 
 def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:

@@ -1,23 +1,24 @@
 """Which accelerators a worker uses. A worker's accelerators are locked until it has ended, so that no other run, pool,
-environment or zygote that uses the same folder on this machine gives them to another worker."""
+project or environment of the same user on this machine gives them to another worker."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
 
 class Devices:
-    """The accelerators of one worker, by the names that `CUDA_VISIBLE_DEVICES` uses. The zygote and the worker both
-    have the locks: the accelerators are free again when both have closed them or have ended."""
+    """The accelerators of one worker, by the names that `CUDA_VISIBLE_DEVICES` uses. `shared` names those that another
+    worker uses too. The zygote and the worker both have the locks: the accelerators are free again when both have
+    closed them or have ended."""
 
-    def __init__(self, names: Sequence[str] = (), locks: Sequence[int] = ()) -> None:
-        self.names = tuple(names)
+    def __init__(self, names: Sequence[str] = (), shared: Sequence[str] = (), locks: Sequence[int] = ()) -> None:
+        self.names = (*names, *shared)
+        self.shared = tuple(shared)
         self._locks = list(locks)
 
     def close(self) -> None:
@@ -26,49 +27,49 @@ class Devices:
             os.close(self._locks.pop())
 
 
-def take(number: int, local: Path, used: Collection[str] = ()) -> Devices:
+def take(number: int, cache: Callable[[], Path], used: Sequence[str] = (), known: int = 0) -> Devices:
     """Lock `number` accelerators that this process may use and that no worker uses. The driver makes sure that so many
-    are free. `local` is this machine's local folder. `used` are the names of accelerators that are known to be in use.
+    are free. `cache` returns the folder of this machine's caches. `used` are the names of accelerators in use that the
+    caller knows of, each as often as it is used. `known` is how many the machine has, if they can't be counted.
 
-    If fewer are free, something that the driver doesn't know of uses the others: return some of those too.
+    If fewer are free, something that the driver doesn't know of uses the others: return some of those too, first those
+    that are used least.
     """
-    if not number:
-        return Devices()
     names, locks, others = list[str](), list[int](), list[str]()
-    folder = local / "devices" / os.uname().nodename  # several machines may have the same folder
-    for name in _present():
+    for name in _present(max(number, known)):
         if len(names) == number:
             break
-        lock = None if name in used else _lock(folder / quote(name, safe=""))
+        lock = None if name in used else _lock(cache, name)
         if lock is None:
             others.append(name)
             continue
         names.append(name)
         locks += [lock] if lock >= 0 else []
-    return Devices([*names, *others[: number - len(names)]], locks)
+    others.sort(key=used.count)
+    return Devices(names, others[: number - len(names)], locks)
 
 
-def _present() -> Iterable[str]:
-    """Yield the names of the accelerators that this process may use. If it can't be known how many there are, yield
-    names without end."""
+def _present(known: int) -> Sequence[str]:
+    """Return the names of the accelerators that this process may use. If they can't be counted, there are `known`."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name]
     files = []
     with suppress(OSError):
         files = [name for name in os.listdir("/dev") if name.removeprefix("nvidia").isdecimal()]
-    return map(str, range(len(files)) if files else count())
+    return [str(number) for number in range(len(files) or known)]
 
 
-def _lock(file: Path) -> int | None:
-    """Return the descriptor of a file that is now locked, or None if another process has locked it. Return -1 if this
-    file system has no locks."""
+def _lock(cache: Callable[[], Path], name: str) -> int | None:
+    """Return the descriptor of an accelerator's file that is now locked, or None if another process has locked it.
+    Return -1 if this file system has no locks."""
     lock = -1
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(file, os.O_RDONLY | os.O_CREAT, 0o644)
+        folder = cache() / "devices" / os.uname().nodename  # several machines may have the same cache
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / quote(name, safe=""), os.O_RDWR | os.O_CREAT, 0o644)  # NFS locks no read-only files
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
         if lock >= 0:
             os.close(lock)
         return None if isinstance(error, BlockingIOError) else -1

@@ -34,6 +34,8 @@ class Capture:
         self._name = name
         self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._note = note
+        self.heading = ""
+        """What each attempt's output begins with."""
         self.hidden = Mask()
         self._pipe: LogPipe | None = None
         self._streams: tuple[TextIO | None, TextIO | None] = (None, None)
@@ -53,6 +55,9 @@ class Capture:
         if not is_lost and ((sys.stdout, sys.stderr) != self._streams or not _is_open(self._target)):
             self._point()
         self._start = os.fstat(self._file).st_size
+        if self.heading:
+            with suppress(OSError):  # the disk is full
+                os.write(_STDERR, self.heading.encode())
 
     def end(self) -> Span | None:
         """Return the span of the log that was written since `begin`, or None if nothing was written."""

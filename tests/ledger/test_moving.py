@@ -214,16 +214,17 @@ def test_an_archive_that_was_changed_is_told_apart_from_one_that_was_cut_short(l
 def test_notices_of_another_ledger_are_brought_and_not_sent_from_here(ledger: Ledger, tmp_path: Path) -> None:
     with open_ledger(tmp_path / "laptop") as laptop:
         with laptop.open_run("flights") as run:
-            notices = [NoticeRow(kind="run.failed", at=laptop.now() + at, facts="{}") for at in range(3)]
+            notices = [NoticeRow(kind="run.failed", at=laptop.now() + at, facts="{}") for at in range(4)]
             run.commit(replace(first([]), notices=notices))
-        pending, sent, failed = (row[0] for row in rows(laptop, "select id from outbox order by at"))
+        pending, sent, failed, sending = (row[0] for row in rows(laptop, "select id from outbox order by at"))
         edit(laptop, f"update outbox set state = 'sent', sent = 'command' where id = '{sent}'")
         edit(laptop, f"update outbox set state = 'failed', error = 'no route' where id = '{failed}'")
+        edit(laptop, f"update outbox set state = 'sending', tries = 1 where id = '{sending}'")
         file = archive_of(laptop, tmp_path / "laptop.headrace")
     bring(file, ledger)
     bring(file, ledger)
     states = dict(rows(ledger, "select id, state from outbox"))
-    assert states == {pending: "imported", sent: "sent", failed: "imported"}
+    assert states == {pending: "imported", sent: "sent", failed: "imported", sending: "imported"}
     retry(ledger)
     with Outbox(ledger) as outbox:
         assert outbox.due(["run.failed"]) == []

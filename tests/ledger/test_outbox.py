@@ -8,7 +8,7 @@ import pytest
 
 from headrace.errors import LeaseLost
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.outbox import LOOKED_AT, PAUSES_S, TRIES, Outbox, retry
+from headrace.ledger.outbox import CLAIM_S, LOOKED_AT, PAUSES_S, TRIES, Outbox, retry
 from headrace.ledger.records import NoticeRecord
 from headrace.ledger.standing.notices import LASTS_S
 from headrace.ledger.upkeep.gc import STANDING_S, Collector
@@ -81,21 +81,47 @@ def test_two_processes_do_not_claim_the_same_notice(ledger: Ledger) -> None:
     assert rows(ledger, "select state, sent, tries from outbox") == [("sent", "command", 1)]
 
 
-def test_a_process_that_dies_on_the_way_costs_one_try_and_pauses_grow(ledger: Ledger, clock: Clock) -> None:
+def attempt(ledger: Ledger, error: str | None) -> NoticeRecord:
+    """Try once to send the notice that is due."""
+    with Outbox(ledger) as outbox:
+        claimed = outbox.claim(*outbox.due(KINDS))
+        assert claimed is not None
+        return outbox.settle(claimed, sent=[], error=error)
+
+
+def test_a_list_of_due_notices_is_no_claim_even_if_their_tries_were_reset(ledger: Ledger, clock: Clock) -> None:
+    fail(ledger)
+    clock.now = attempt(ledger, "no route").due
+    with Outbox(ledger) as one, Outbox(ledger) as two:
+        (seen,) = one.due(KINDS)
+        retry(ledger)
+        again = two.claim(*two.due(KINDS))
+        assert again is not None
+        assert again.tries == seen.tries
+        assert one.claim(seen) is None
+
+
+def test_a_process_that_dies_on_the_way_costs_one_try_and_hides_no_earlier_error(ledger: Ledger, clock: Clock) -> None:
+    fail(ledger)
+    clock.now = attempt(ledger, "no route").due
+    with Outbox(ledger) as outbox:
+        assert outbox.claim(*outbox.due(KINDS)) is not None
+    assert rows(ledger, "select tries, error from outbox") == [(2, "no route")]
+    clock.now += CLAIM_S
+    assert [notice.tries for notice in due(ledger)] == [2]
+    retry(ledger)
+    assert [notice.tries for notice in due(ledger)] == [0]
+
+
+def test_pauses_grow_until_the_last_try(ledger: Ledger, clock: Clock) -> None:
     fail(ledger)
     for pause_s in PAUSES_S:
-        with Outbox(ledger) as outbox:
-            (seen,) = outbox.due(KINDS)
-            assert outbox.claim(seen) is not None
+        attempt(ledger, "no")
         clock.now += pause_s - 1
         assert due(ledger) == []
         clock.now += 2
-    with Outbox(ledger) as outbox:
-        (seen,) = outbox.due(KINDS)
-        last = outbox.claim(seen)
-        assert last is not None
-        assert last.tries == TRIES
-        assert outbox.settle(last, sent=[], error="no").state == "failed"
+    last = attempt(ledger, "no")
+    assert (last.tries, last.state) == (TRIES, "failed")
     clock.now += PAUSES_S[-1]
     assert due(ledger) == []
     retry(ledger)
@@ -133,7 +159,7 @@ def test_a_retry_leaves_a_notice_to_the_process_that_is_sending_it(ledger: Ledge
             retry(ledger)
             assert len(due(ledger)) == 1
         assert outbox.claim(*outbox.due(KINDS)) is not None
-    clock.now += PAUSES_S[0]
+    clock.now += CLAIM_S
     retry(ledger)
     assert [notice.tries for notice in due(ledger)] == [0], "the process that was sending it is gone"
 

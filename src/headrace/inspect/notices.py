@@ -36,8 +36,8 @@ def notices(views: Views, now: float, run: str | None = None) -> list[NoticeView
 
 
 def _view(row: NoticeRecord, now: float) -> NoticeView:
-    late = row.state == "pending" and row.at <= now - LASTS_S
-    state = "late" if late else row.state
+    is_unsent = row.state in ("pending", "sending")
+    state = row.state if not is_unsent else "late" if row.at <= now - LASTS_S else "pending"
     return NoticeView(
         id=row.id,
         kind=row.kind,

@@ -1,8 +1,9 @@
-"""The outbox, for a process that sends notices. A notice is sent at least once.
+"""The outbox, for a process that sends notices. A notice may be sent more than once, or never: Headrace gives up after
+`TRIES` tries, or when the notice is too old.
 
-A process claims one notice at a time. The claim counts the try and sets the time of the next one, before anything is
-sent. So a process that dies on the way costs one try, and two processes don't send the same notice at the same time.
-A notice keeps its id in all tries, so that a receiver recognises a notice that it has already.
+A process claims one notice at a time. The claim counts the try, before anything is sent, and lasts for `CLAIM_S`. So a
+process that dies on the way costs one try, and two processes don't send the same notice at the same time. A notice
+keeps its id in all tries, so that a receiver recognises a notice that it has already.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ PAUSES_S = (60.0, 300.0, 1800.0, 7200.0, 21600.0)
 """After a try that failed, the next try begins this many seconds later at the earliest."""
 TRIES = len(PAUSES_S) + 1
 """How often Headrace tries to send a notice."""
+CLAIM_S = 60.0
+"""A try that hasn't ended after this many seconds never will: its process is gone. A try takes 20 seconds at most."""
 LOOKED_AT = 100
 """At most this many due notices are looked at."""
 
@@ -49,11 +52,10 @@ class Outbox:
     def claim(self, notice: NoticeRecord) -> NoticeRecord | None:
         """Count a try of a notice, and return the notice as it is now; or None if another process was quicker."""
         db = self._db
-        pause_s = PAUSES_S[min(notice.tries, len(PAUSES_S) - 1)]
-        claimed = replace(notice, tries=notice.tries + 1, due=self._ledger.now() + pause_s, error=None)
+        claimed = replace(notice, state="sending", tries=notice.tries + 1, due=self._ledger.now() + CLAIM_S)
 
         def work() -> NoticeRecord:
-            db.require(db.sql.CLAIM_NOTICE, (claimed.due, notice.id, notice.tries))
+            db.require(db.sql.CLAIM_NOTICE, (claimed.due, notice.id, notice.tries, notice.due))
             return claimed
 
         try:
@@ -66,11 +68,17 @@ class Outbox:
         """Record how the try of a claimed notice ended, and return the notice as it is now. `sent` names the ways by
         which the notice was sent so far, and `error` says why it wasn't sent by the others."""
         state = "sent" if error is None else "failed" if notice.tries >= TRIES else "pending"
-        done = replace(notice, state=state, sent=",".join(sent), error=error)
+        due = self._ledger.now() + pause_s(notice.tries)
+        done = replace(notice, state=state, due=due, sent=",".join(sent), error=error)
         db = self._db
         with db.troubles():
             db.execute(db.sql.SETTLE_NOTICE, db.sql.values("SETTLE_NOTICE", asdict(done)))
         return done
+
+
+def pause_s(tries: int) -> float:
+    """Return how many seconds after this many tries the next one begins at the earliest."""
+    return PAUSES_S[min(tries, len(PAUSES_S)) - 1]
 
 
 def retry(ledger: Ledger) -> None:

@@ -114,7 +114,7 @@ class NoticeRecord(Struct, frozen=True, kw_only=True):
     """A notice in the outbox: what happened (`kind`, and `facts` as JSON), to which run, and how far the sending is.
 
     `tries` counts the tries so far. `due` is the time of the next try at the earliest. `sent` names the ways by which
-    the notice was sent, with commas between them. `error` says why the last try failed; it is None while a try runs.
+    the notice was sent, with commas between them. `error` says why the last try that ended failed.
     """
 
     id: str

@@ -98,7 +98,7 @@ def _say_head(views: Views, run: RunView) -> None:
         said = f"`{late.task}` was to be approved until {datetime.fromtimestamp(late.until, UTC):%Y-%m-%d %H:%M} UTC:"
         say(f"{said} `headrace resume {run.run}` refuses it, unless somebody decided in time", "yellow")
     for notice in notices(views, time.time(), run.run):
-        if notice.error is not None and notice.state != "sent":  # without an error, nobody has tried yet
+        if notice.error is not None and notice.state != "sent":  # without an error, no try has failed yet
             say(unsent_text(notice), "yellow")
     say()
 

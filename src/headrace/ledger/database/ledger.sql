@@ -744,39 +744,42 @@ VALUES (:id, :kind, :run, :at, :facts, :state, :tries, :due, :sent, :error)
 ON CONFLICT DO NOTHING
 
 --- due_notices
--- The notices of some kinds (a JSON list) that may be sent now, the oldest first.
+-- The notices of some kinds (a JSON list) that may be sent now, the oldest first. A notice that is being sent and is due
+-- was claimed by a process that is gone.
 SELECT * FROM outbox
-WHERE state = 'pending' AND due <= :now AND at > :edge AND kind IN (SELECT value FROM json_each(:kinds))
+WHERE state IN ('pending', 'sending') AND due <= :now AND at > :edge
+    AND kind IN (SELECT value FROM json_each(:kinds))
 ORDER BY at, id LIMIT :limit
 
 --- due_notices (postgresql)
 -- The same.
 SELECT * FROM outbox
-WHERE state = 'pending' AND due <= :now AND at > :edge
+WHERE state IN ('pending', 'sending') AND due <= :now AND at > :edge
     AND kind IN (SELECT json_array_elements_text(CAST(:kinds AS json)))
 ORDER BY at, id LIMIT :limit
 
 --- claim_notice
 -- Counts a try before it begins. It must change a row: if it finds none, another process has begun a try.
-UPDATE outbox SET tries = tries + 1, due = :due, error = NULL WHERE id = :id AND tries = :was AND state = 'pending'
+UPDATE outbox SET state = 'sending', tries = tries + 1, due = :due
+WHERE id = :id AND tries = :was AND due = :was_due AND state IN ('pending', 'sending')
 
 --- claim_notice (postgresql)
 -- The same.
 WITH changed AS (
-    UPDATE outbox SET tries = tries + 1, due = :due, error = NULL
-    WHERE id = :id AND tries = :was AND state = 'pending' RETURNING 1
+    UPDATE outbox SET state = 'sending', tries = tries + 1, due = :due
+    WHERE id = :id AND tries = :was AND due = :was_due AND state IN ('pending', 'sending') RETURNING 1
 )
 SELECT 1 / count(*) FROM changed
 
 --- settle_notice
--- How a try ended.
-UPDATE outbox SET state = :state, sent = :sent, error = :error WHERE id = :id AND state = 'pending'
+-- How a try ended, and when the next one begins at the earliest.
+UPDATE outbox SET state = :state, due = :due, sent = :sent, error = :error WHERE id = :id AND state <> 'sent'
 
 --- retry_notices
--- Gives notices that are not sent yet new tries, the first one now. A notice that is not due and has no error is left
--- as it is: another process is sending it.
+-- Gives notices that are not sent yet new tries, the first one now. A notice that another process is sending is left as
+-- it is.
 UPDATE outbox SET state = 'pending', tries = 0, due = :now
-WHERE at > :edge AND (state = 'failed' OR (state = 'pending' AND (due <= :now OR error IS NOT NULL)))
+WHERE at > :edge AND (state IN ('pending', 'failed') OR (state = 'sending' AND due <= :now))
 
 --- notice_row
 -- All columns of a notice.
@@ -796,7 +799,7 @@ SELECT * FROM outbox WHERE run = :run ORDER BY at, id
 
 --- forget_notices
 -- Deletes the notices about deleted runs that nobody will send any more.
-DELETE FROM outbox WHERE (state <> 'pending' OR at <= :edge) AND run NOT IN (SELECT id FROM runs)
+DELETE FROM outbox WHERE (state NOT IN ('pending', 'sending') OR at <= :edge) AND run NOT IN (SELECT id FROM runs)
 
 -- ==== Views for users ==============================================================================================
 

@@ -32,9 +32,9 @@ FORMS: dict[str, Callable[[Any], object]] = {
 }
 ALIAS = Whole(columns=("kind", "name", "alias"), known="ALIASES_KNOWN")
 """An alias and its moves. Those of two ledgers can't be joined: an alias points where its last move says."""
-NOTICE_STATES = ("pending", "sent", "failed", "imported")
-"""The states of a notice: it is to be sent, it was sent, all tries to send it have failed, or it came from another
-ledger or a backup."""
+NOTICE_STATES = ("pending", "sending", "sent", "failed", "imported")
+"""The states of a notice: it is to be sent, a process is sending it, it was sent, all tries to send it have failed, or
+it came from another ledger or a backup."""
 
 
 def _differs(row: CursorRecord) -> tuple[str, str]:

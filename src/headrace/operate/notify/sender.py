@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from headrace.errors import HeadraceError
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.outbox import PAUSES_S, Outbox, retry
+from headrace.ledger.outbox import Outbox, pause_s, retry
 from headrace.ledger.records import NoticeRecord
 from headrace.ledger.standing.notices import facts_of
 from headrace.project.project import Project
@@ -104,7 +104,7 @@ def failures(notices: Sequence[NoticeRecord]) -> list[str]:
 def _failure(notice: NoticeRecord) -> str:
     if notice.state == "failed":
         return f"{notice.error}; this was try {notice.tries}, the last: `headrace notices --send` tries again"
-    pause = seconds_text(PAUSES_S[min(notice.tries, len(PAUSES_S)) - 1])
+    pause = seconds_text(pause_s(notice.tries))
     return f"{notice.error}; the next command that ends a run tries again, in {pause} at the earliest"
 
 

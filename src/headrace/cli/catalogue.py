@@ -31,7 +31,7 @@ COMMANDS = {
     "logs": "Print what a run's tasks printed.",
     "resume": "Go on with a run that stopped, failed or was cancelled.",
     "cancel": "End a run.",
-    "approve": "Approve tasks that wait for it, and go on with their run.",
+    "approve": "Approve tasks that wait for an approval, and go on with their run.",
     "reject": "Reject tasks that wait for an approval.",
     "stop": "Ask a task to end early and return what it has by then.",
     "notices": "List the notices to people about runs, and send those that wait.",

@@ -85,7 +85,7 @@ run_id = click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 task = click.argument("task", metavar="TASK", shell_complete=complete.tasks)
 asking_task = click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
 reason = click.option("--why", metavar="TEXT", required=True, help="The reason; it is recorded.")
-later = click.option("--later", is_flag=True, help="Only record this: the run's next driver obeys.")
+later = click.option("--later", is_flag=True, help="Only record the decision: the run's next driver obeys it.")
 pool = click.option(
     "--pool",
     metavar="NAMES",

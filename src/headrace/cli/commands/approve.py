@@ -25,7 +25,7 @@ def command(run_id: str, task: str | None, why: str, later: bool, as_json: bool,
     run or resumed it with `--new-code` can't approve its tasks, unless the run began with `[run] approve_own = true`.
     The approval counts for the code and inputs that the task has now.
 
-    If the run has no live driver, this command goes on with it, as `headrace resume` does, in the same pool. The exit
+    If the run has no live driver, this command goes on with it, as `headrace resume` does, in the same pools. The exit
     codes are then those of `headrace run`.
     """
     found = project.load(overlay=config)

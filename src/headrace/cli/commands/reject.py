@@ -24,7 +24,7 @@ def command(run_id: str, task: str | None, why: str, later: bool, as_json: bool,
     """Rejects TASK, or all tasks of the run that wait for an approval. A rejected task is skipped, with all tasks that
     need its output, and the run ends as refused. `headrace resume` asks again.
 
-    If the run has no live driver, this command goes on with it, as `headrace resume` does, in the same pool. The exit
+    If the run has no live driver, this command goes on with it, as `headrace resume` does, in the same pools. The exit
     codes are then those of `headrace run`: 4 for a run that was refused.
     """
     found = project.load(overlay=config)

@@ -28,11 +28,12 @@ WHY_LIMIT = 1000
 
 
 class Decided(Struct, frozen=True, kw_only=True):
-    """The tasks about which somebody decided. `earlier` are decisions about other tasks that were meant, which somebody
-    made before and no driver has read yet.
+    """What became of a decision. `tasks` are the tasks that it is about. Tasks about which somebody had decided before
+    are left out: `earlier` has the decisions about them that no driver has read yet.
 
     `ended` says how the run went on; `tasks` are then those for which the decision counted. `ended` is None if this
-    process didn't go on with the run: `is_driven` is then whether a driver of the run is alive, which obeys."""
+    process didn't go on with the run: `is_driven` is then whether the run has a live driver, which obeys the decision.
+    """
 
     run: str
     tasks: tuple[str, ...]
@@ -42,8 +43,8 @@ class Decided(Struct, frozen=True, kw_only=True):
 
 
 class _Known(Struct, frozen=True, kw_only=True):
-    """A run's id and state machine, as the run's next driver makes it: after the `earlier` decisions, which no driver
-    has read yet."""
+    """A run's id, and the state machine that the run's next driver will have after it has read the inbox. `earlier` are
+    the decisions in the inbox that count."""
 
     run: str
     machine: Machine

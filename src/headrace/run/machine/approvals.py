@@ -22,8 +22,8 @@ _decode = msgspec.json.Decoder(Decision).decode
 class Approvals:
     """Handles the events of tasks that need an approval.
 
-    `authors` are the users who gave the run its code: who started it, and who resumed it with new code. `holder` is the
-    user for whom the last driver took the run.
+    `authors` are the users who gave the run its code: the one who started it, and those who resumed it with new code.
+    `holder` is the user for whom the last driver took the run.
     """
 
     def __init__(self, phases: Phases) -> None:
@@ -45,7 +45,7 @@ class Approvals:
         self._phases.ask(task)
 
     def decided(self, event: Approved | Rejected | Expired) -> None:
-        """Let a task go on that was approved, and skip one that was rejected or not approved in time."""
+        """Let a task go on if it was approved. Skip it if it was rejected, or if nobody approved it in time."""
         task = self.waiting(event.task, event.key)
         if task is None:
             return
@@ -77,8 +77,8 @@ class Approvals:
         return ""
 
     def allowed(self, user: str, policy: Policy) -> bool:
-        """Return whether a user may approve the run's tasks. Those who gave it its code may not, unless its policy says
-        so."""
+        """Return whether a user may approve the run's tasks. Those who gave the run its code may not, unless its policy
+        allows this."""
         return policy.approve_own or user not in self.authors
 
     def overdue(self, now: float) -> list[Task]:
@@ -91,8 +91,8 @@ class Approvals:
 
 
 def read_decision(kind: str, by: str, body: str, at: float) -> Approved | Rejected | None:
-    """Return what a signal by which somebody decides about a task says, or None if it can't be read. Its kind is
-    `approve` or `reject`."""
+    """Return the decision that a signal of the kind `approve` or `reject` carries, or None if `body` can't be read.
+    `by` and `at` are the signal's user and time."""
     try:
         decision = _decode(body)
     except UNREADABLE:

@@ -14,8 +14,8 @@ class NoticeView(Struct, frozen=True, kw_only=True):
 
     `state` is `pending`, `sent`, `failed` (all tries failed), `late` (it became too old before it was sent) or
     `imported` (it came from another ledger or a backup, and isn't sent from here). `sent` names the ways by which it
-    was sent, and `error` says why the last try failed. All times are Unix seconds; a next try begins at
-    `due` at the earliest.
+    was sent, and `error` says why the last try failed. All times are Unix seconds; the next try begins at `due` at the
+    earliest.
     """
 
     id: str
@@ -31,7 +31,8 @@ class NoticeView(Struct, frozen=True, kw_only=True):
 
 
 def notices(views: Views, now: float, run: str | None = None) -> list[NoticeView]:
-    """Return the notices about a run, the oldest first; without a run, the newest notices, the newest first."""
+    """Return the notices about a run, the oldest first. If `run` is None, return the newest notices, the newest
+    first."""
     return [_view(each, now) for each in (views.notices() if run is None else views.notices_of(run))]
 
 

@@ -1,9 +1,9 @@
 """The outbox, for a process that sends notices. A notice may be sent more than once, or never: Headrace gives up after
 `TRIES` tries, or when the notice is too old.
 
-A process claims one notice at a time. The claim counts the try, before anything is sent, and lasts for `CLAIM_S`. So a
-process that dies on the way costs one try, and two processes don't send the same notice at the same time. A notice
-keeps its id in all tries, so that a receiver recognises a notice that it has already.
+A process claims one notice at a time. The claim counts the try, before anything is sent, and lasts for `CLAIM_S`. So if
+a process dies while it sends a notice, only one try is lost, and two processes don't send the same notice at the same
+time. A notice keeps its id in all tries, so that a receiver recognises a notice that it has already.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from headrace.ledger.records import NOTICES, NoticeRecord
 from headrace.ledger.standing.notices import LASTS_S
 
 PAUSES_S = (60.0, 300.0, 1800.0, 7200.0, 21600.0)
-"""After a try that failed, the next try begins this many seconds later at the earliest."""
+"""The pauses after the first failed try, the second, and so on: the next try begins this many seconds later at the
+earliest."""
 TRIES = len(PAUSES_S) + 1
 """How often Headrace tries to send a notice."""
 CLAIM_S = 60.0
 """A try that hasn't ended after this many seconds never will: its process is gone. A try takes 20 seconds at most."""
 LOOKED_AT = 100
-"""At most this many due notices are looked at."""
+"""At most this many due notices are read at once."""
 
 
 class Outbox:
@@ -50,7 +51,8 @@ class Outbox:
             return list(NOTICES.read(db.execute(db.sql.DUE_NOTICES, (now, now - LASTS_S, wanted, LOOKED_AT))))
 
     def claim(self, notice: NoticeRecord) -> NoticeRecord | None:
-        """Count a try of a notice, and return the notice as it is now; or None if another process was quicker."""
+        """Count a try of a notice, and return the notice as it is now. Return None if another process has claimed it in
+        the meantime."""
         db = self._db
         claimed = replace(notice, state="sending", tries=notice.tries + 1, due=self._ledger.now() + CLAIM_S)
 
@@ -66,7 +68,7 @@ class Outbox:
 
     def settle(self, notice: NoticeRecord, *, sent: Collection[str], error: str | None) -> NoticeRecord:
         """Record how the try of a claimed notice ended, and return the notice as it is now. `sent` names the ways by
-        which the notice was sent so far, and `error` says why it wasn't sent by the others."""
+        which the notice was sent so far. `error` says why it wasn't sent by the others (None: it was sent by all)."""
         state = "sent" if error is None else "failed" if notice.tries >= TRIES else "pending"
         due = self._ledger.now() + pause_s(notice.tries)
         done = replace(notice, state=state, due=due, sent=",".join(sent), error=error)

@@ -40,7 +40,8 @@ def put(db: Database, notices: Collection[NoticeRecord]) -> None:
 
 
 def facts_of(notice: NoticeRecord) -> dict[str, object]:
-    """Return the facts of a notice. There are none if another release has written them in a form that isn't known."""
+    """Return the facts of a notice. Return none if another release has written them in a form that this one can't
+    read."""
     try:
         return msgspec.json.decode(notice.facts, type=dict[str, object])
     except UNREADABLE:

@@ -1,5 +1,5 @@
-"""Sends a notice by a command: the notice is the command's standard input. The command's time and output are bounded,
-so that one that hangs or floods does no harm."""
+"""Sends a notice by a command: the notice is the command's standard input. The command's time and output are limited,
+so that a command that hangs or prints without end does no harm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 OUTPUT_BYTES = 1 << 20
 """A command that prints more than this is ended."""
 KEPT_BYTES = 2000
-"""This much of the end of a command's output is kept, for the message about a failure."""
+"""How many bytes from the end of a command's output are kept for the message about a failure."""
 STEP_S = 0.05
 
 
@@ -54,7 +54,7 @@ def send(
 
 
 def _watched(process: Popen[bytes], name: str, ends: float, limit_s: float) -> str | None:
-    """Wait until a command ends, and read what it prints."""
+    """Wait until a command ends, and read what it prints. Return None if its exit code is 0, else what went wrong."""
     assert process.stdout is not None
     pipe = process.stdout.fileno()
     os.set_blocking(pipe, False)

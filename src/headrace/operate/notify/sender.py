@@ -1,4 +1,5 @@
-"""Sends the notices of the outbox, as the settings `[notify]` of whoever sends them say."""
+"""Sends the notices of the outbox. How they are sent is set by `[notify]` in the settings of the process that sends
+them."""
 
 from __future__ import annotations
 
@@ -43,8 +44,8 @@ class Told(Struct, frozen=True):
 
 def send_due(project: Project, ledger: Ledger, note: Callable[[str], None] = lambda _: None) -> Told:
     """Send the notices that are due, the oldest first, for at most `TOTAL_S` seconds. `note` gets a line for each
-    reason why some could not be sent. Nothing is raised: what the notices are about is stored, and they stay in the
-    outbox."""
+    reason why notices could not be sent. No error is raised, because nothing is lost: unsent notices stay in the
+    outbox, and the results that they report are stored already."""
     ways = ways_of(project)
     if not ways:
         return Told()
@@ -75,8 +76,8 @@ def send_all(project: Project) -> Told:
 
 
 def ways_of(project: Project) -> dict[str, Way]:
-    """Return the ways by which the settings send notices, by name. There are none within a command that sends a notice:
-    if its own runs failed, their notices would start it again and again."""
+    """Return the ways by which the settings send notices, by name. There are none inside a command that sends a notice:
+    if the command started a run that failed, the run's notice would start the command again, and so on for ever."""
     section, ways = project.config.notify, dict[str, Way]()
     if INSIDE in os.environ:
         return ways
@@ -125,13 +126,13 @@ def body_of(project: Project, notice: NoticeRecord) -> bytes:
 
 
 def words_of(kind: str) -> str:
-    """Return the kind of a notice as the rest of a sentence about a run."""
+    """Return the words for a kind of notice, to be put after a run's id, such as `was refused`."""
     state = kind.rpartition(".")[2]
     return {"refused": "was refused", "waiting": "waits"}.get(state, state)
 
 
 def _send(project: Project, outbox: Outbox, notice: NoticeRecord, ways: Mapping[str, Way], ends: float) -> NoticeRecord:
-    """Try to send a claimed notice by each way by which it wasn't sent yet, and record how that went."""
+    """Try to send a claimed notice by each way by which it wasn't sent yet, and record the result."""
     sent = [way for way in notice.sent.split(",") if way]
     errors, body = [], body_of(project, notice)
     for name, send in ways.items():

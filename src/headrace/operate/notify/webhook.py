@@ -33,7 +33,7 @@ def headers(notice: str, body: bytes, at: int, secret: str | None) -> dict[str, 
 
 
 def send(url: str, body: bytes, sent: Mapping[str, str], *, limit_s: float) -> str | None:
-    """POST a notice. Return None if the server accepted it, else what went wrong. Nothing that is returned holds the
+    """POST a notice. Return None if the server accepted it, else what went wrong. The returned text doesn't have the
     URL, which may be a secret.
 
     Redirects are not followed. The server's answer is not read beyond its status. The request is made in a thread of
@@ -67,7 +67,7 @@ def _post(url: str, body: bytes, sent: Mapping[str, str], limit_s: float) -> str
 
 
 def _key(secret: str) -> bytes:
-    """Return the key of a secret, which is in base64 after `whsec_`. Any other text is a key as it is."""
+    """Return the key that a secret holds, in base64 after `whsec_`. A secret of another form is itself the key."""
     if secret.startswith(PREFIX):
         try:
             return base64.b64decode(secret.removeprefix(PREFIX), validate=True)

@@ -1,9 +1,9 @@
 """The messages by which a run's next driver takes over the living workers of a zygote on its own machine.
 
 The driver connects to the socket on which the zygote listens, and sends `Take`. The zygote answers with one `Kept` for
-each worker. If the worker lives on, the driver's end of a new connection to it is sent along. The zygote ends the
-answer with `Taken`, or gives `Newer` instead of all of these. After that, the connection is the zygote's channel to the
-driver.
+each worker. If the worker lives on, the driver's end of a new connection to it is sent along. The last message of the
+answer is `Taken`. After that, the connection is the zygote's channel to the driver. If the zygote works for a newer
+driver already, its whole answer is `Newer`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from headrace.run.wire import Down, News, Order, Report, Up
 
 
 class Take(Struct, frozen=True, array_like=True, tag="take"):
-    """Work for the driver with this epoch from now on. `form` says which messages the driver knows (see `form`): a
-    zygote of another version of Headrace may know others, and then refuses."""
+    """A driver with this epoch asks the zygote to work for it from now on. `form` stands for the messages that the
+    driver knows (see the function `form`): a zygote that knows other messages refuses."""
 
     epoch: int
     form: str
 
 
 class Kept(Struct, frozen=True, array_like=True, tag="kept"):
-    """A worker that lives on; or, if `lives` is False, one that is ended now, because it is stopped or leaves.
+    """A worker that lives on. If `lives` is False, the worker is ended instead, because it can't be handed over: it is
+    stopped or exiting, for example.
 
     `attempt` is the attempt (task, number) that the worker runs, or None. It has finished `done` attempts before that
     one. `reports` are its reports that no driver has acknowledged, oldest first.
@@ -63,8 +64,8 @@ decode_answer = msgspec.msgpack.Decoder(Kept | Taken | Newer).decode
 
 
 def form() -> str:
-    """Return a text that is the same in two processes if their messages and events have the same fields, and so have
-    the classes of these fields.
+    """Return a text that is the same in two processes if their messages and events, and all structs in these, have the
+    same fields.
 
     The text is made from the classes that this process has loaded, not from files, which an upgrade may have replaced.
     """
@@ -86,6 +87,6 @@ def _structs(hint: Any) -> list[type[Struct]]:
 
 
 def is_own(connection: socket.socket) -> bool:
-    """Return whether the process at the other side of a connection belongs to this user."""
+    """Return whether the process at the other end of a connection belongs to this user."""
     _, user, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return bool(user == os.geteuid())

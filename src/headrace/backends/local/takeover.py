@@ -24,8 +24,8 @@ from headrace.run.wire import Frames, frame
 from headrace.spec.noun import UNREADABLE
 
 ANSWER_S = 3.0
-"""How long the zygotes of an earlier driver may take to answer, in seconds. If a worker is stopped, its zygote waits
-one of these seconds for the worker to go on."""
+"""How long the zygotes of an earlier driver may take to answer, in seconds. This includes the second that a zygote
+waits for a stopped worker to go on."""
 _LONGEST = 1 << 16
 _MOST_FILES = 64
 
@@ -70,8 +70,9 @@ class Inherited(Spawned):
 
 
 class Heir(Struct, frozen=True):
-    """A zygote that works for this driver now: the zygote, its process id as it sees it, and for each of its workers
-    what it said, with the connection to the worker (None: the worker is ended)."""
+    """A zygote that this driver has taken over. `pid` is the zygote's process id as the zygote sees it. For each of its
+    workers, `workers` has the zygote's message about the worker, and the connection to the worker (None: the worker is
+    ended)."""
 
     spawned: Inherited
     pid: int
@@ -79,7 +80,8 @@ class Heir(Struct, frozen=True):
 
 
 def listen(folder: Path, mark: str) -> socket.socket | None:
-    """Return a socket on which a zygote can wait for the run's next driver, or None if this system can't have it.
+    """Return a socket on which a zygote can wait for the run's next driver, or None if this system doesn't have such
+    sockets.
 
     Only this user can connect to it.
     """
@@ -101,8 +103,8 @@ def take_over(folder: Path, epoch: int) -> tuple[list[Heir], list[tuple[int, str
     """Take over the zygotes of a run that answer within `ANSWER_S` seconds. The notes about the run's processes are in
     `folder`.
 
-    Return them, and the process id and mark of each zygote that works for a newer driver. A zygote that doesn't answer
-    is in neither list.
+    Return the zygotes that were taken over, and the process id and mark of each zygote that works for a newer driver. A
+    zygote that doesn't answer is in neither list.
     """
     due = time.monotonic() + ANSWER_S
     answers = [
@@ -117,8 +119,8 @@ def take_over(folder: Path, epoch: int) -> tuple[list[Heir], list[tuple[int, str
 
 
 class _Answer:
-    """What a zygote answers, as far as it has arrived. `end` is the last message of the answer, or None. `is_over` is
-    whether nothing more will come."""
+    """A zygote's answer, as far as it has arrived. `end` is the last message of the answer, or None until it arrives.
+    `is_over` is whether nothing more will arrive."""
 
     def __init__(self, mark: str, pid: int, connection: socket.socket) -> None:
         self.mark = mark
@@ -148,7 +150,7 @@ class _Answer:
             self.is_over = True
 
     def heir(self, folder: Path) -> Heir | None:
-        """Return the zygote that works for this driver now, or None if it doesn't. Close what isn't used."""
+        """Return the zygote if this driver has taken it over, else None. Close what isn't used."""
         heir = None
         if isinstance(self.end, Taken) and self._files:
             spawned = _inherit(folder, self.mark, self._pid, self.connection, self._files.pop(0))
@@ -188,7 +190,7 @@ def _short(folder: Path) -> Iterator[str]:
 
 
 def _ask(folder: Path, mark: str, epoch: int) -> socket.socket | None:
-    """Connect to a zygote and ask it to work for this driver. Return None if that can't be."""
+    """Connect to a zygote and ask it to work for this driver. Return the connection, or None if this fails."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     connection = socket.socket(socket.AF_UNIX)
@@ -212,7 +214,7 @@ def _own(descriptor: int) -> socket.socket:
 
 
 def _inherit(folder: Path, mark: str, pid: int, connection: socket.socket, errors: int) -> Inherited | None:
-    """Return the zygote at the other side of a connection, or None if it has just ended."""
+    """Return the zygote at the other end of a connection, or None if it has just ended."""
     os.set_inheritable(errors, False)
     connection.settimeout(None)
     with suppress(OSError):

@@ -1,7 +1,7 @@
 """The journal of a worker: a file in memory that the worker writes and its zygote reads.
 
 From the journal, the zygote can tell a new driver which attempt the worker runs and which of its reports nobody has
-acknowledged. The worker needn't answer for this, so it may be busy for hours in code that doesn't return to Python.
+acknowledged. For this the worker needn't answer. So it may be busy for hours in code that doesn't return to Python.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from headrace.run.events import Failed, Moved, Succeeded, decode_event
 from headrace.run.wire import Frames, Report, frame
 
 LARGE_BYTES = 1 << 16
-"""From this size on, the journal is written anew without the reports that were acknowledged."""
+"""When the journal is larger than this, it is written anew, without the reports that were acknowledged."""
 TRIES = 200
 _PAUSE_S = 0.001
 _VERSION = struct.Struct("<q")  # the file begins with a number, which is odd while the file is being written anew
 
 
 class Began(Struct, frozen=True, array_like=True, tag="began"):
-    """The worker has begun an attempt of a task, after it had finished `done` others. Reports up to the number
+    """The worker has begun an attempt of a task, after it had finished `done` other attempts. Reports up to the number
     `acknowledged` are stored. If `task` is empty, the worker runs no attempt."""
 
     task: str
@@ -36,8 +36,8 @@ class Began(Struct, frozen=True, array_like=True, tag="began"):
 
 
 class Standing(Struct, frozen=True):
-    """What a worker runs (None: nothing), how many attempts it has finished before that, and its reports that nobody
-    has acknowledged, oldest first."""
+    """The state of a worker: the attempt that it runs (None if it runs none), how many attempts it has finished, and
+    its reports that no driver has acknowledged, oldest first."""
 
     attempt: tuple[str, int] | None
     done: int
@@ -48,7 +48,7 @@ _decode = msgspec.msgpack.Decoder(Began | Report).decode
 
 
 class Journal:
-    """The journal of one worker. It is made by the zygote before the fork, so that both have it."""
+    """The journal of one worker. The zygote makes it before it forks the worker, so that both have it."""
 
     def __init__(self) -> None:
         self._file = _memory()
@@ -65,13 +65,13 @@ class Journal:
         self._append(frame(self._began))
 
     def report(self, framed: bytes) -> bool:
-        """Write a report, which is given as its frame. Return whether the journal has become large."""
+        """Write a report, given as a frame. Return whether the journal is large by now (see `LARGE_BYTES`)."""
         self._append(framed)
         return self._size > LARGE_BYTES
 
     def rewrite(self, reports: Iterable[tuple[int, bytes]], acknowledged: int) -> None:
-        """Write the journal anew, with the present attempt and these reports (number, body), which nobody has
-        acknowledged. If they take more than half of the space, leave it as it is."""
+        """Write the journal anew, with the present attempt and `reports`, those that no driver has acknowledged, as
+        pairs of number and body. If these reports are more than half of the journal, leave it as it is."""
         kept = b"".join([frame(Report(seq, body)) for seq, body in reports])
         if 2 * len(kept) > self._size:
             return
@@ -86,7 +86,7 @@ class Journal:
     # -- the zygote ----------------------------------------------------------------------------------------------
 
     def read(self) -> Standing | None:
-        """Return where the worker stands, or None if the worker stopped in the middle of writing."""
+        """Return the worker's state, or None if the worker was stopped while it was writing."""
         for _ in range(TRIES):
             before = os.pread(self._file, _VERSION.size, 0)
             if _VERSION.unpack(before)[0] % 2 == 0:
@@ -127,8 +127,8 @@ def _standing(data: bytes) -> Standing:
 
 
 def _memory() -> int:
-    """Return the descriptor of a new file that is in memory only, or that has no name if the system has no such
-    files."""
+    """Return the descriptor of a new file in memory. If the system has no such files, the file is a temporary one that
+    has no name."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("headrace-journal")
     with tempfile.TemporaryFile() as file:

@@ -16,15 +16,17 @@ from headrace.work.limits.shared_status import SharedStatus
 PATIENCE_S = 5.0
 """How long an idle worker waits for the next driver, in seconds, before it leaves."""
 DECIDED_S = 10.0
-"""How long a zygote may take, in seconds, to hand over a worker after it has announced that. It needs much less."""
+"""How long a zygote may take, in seconds, to hand over a worker after it has announced the takeover. Normally it takes
+much less."""
 _READ_BYTES = 1 << 16
 
 
 class Given(Struct, frozen=True, array_like=True, tag="given"):
-    """The message of a zygote to a worker: a new driver has taken it over. The connection to this driver is sent along.
+    """A zygote's message to a worker: a new driver has taken over the worker. The connection to this driver is sent
+    along.
 
-    `takeover` is the number of the takeover. `attempt` is the attempt (task, number) that the driver was told the
-    worker runs, or None. The worker may run no other attempt that an earlier driver gave to it.
+    `takeover` is the number of the takeover. `attempt` is the attempt (task, number) that the worker runs, as the
+    zygote told the driver, or None. The worker may run no other attempt that an earlier driver gave to it.
     """
 
     takeover: int
@@ -48,12 +50,12 @@ class Successor:
 
     @property
     def is_near(self) -> bool:
-        """Whether a takeover has been announced whose connection this worker doesn't have yet."""
+        """Whether a takeover has been announced, and this worker doesn't have the connection to the new driver yet."""
         return self._board.takeovers() != self._seen
 
     def wait(self, patience_s: float) -> tuple[socket.socket, Given] | None:
-        """Return the connection to the newest driver, and what the zygote says about it. Wait for it up to
-        `patience_s` seconds; return None if there is none."""
+        """Return the connection to the newest driver, with the zygote's message about the takeover. Wait for them up to
+        `patience_s` seconds; return None if they don't arrive."""
         if patience_s:
             poll = select.poll()
             poll.register(self._side, select.POLLIN)
@@ -61,7 +63,7 @@ class Successor:
         return self._newest()
 
     def refuse(self) -> tuple[socket.socket, Given] | None:
-        """Take no connection any more, because this worker leaves. Return one that has arrived in the meantime."""
+        """Accept no more connections, because this worker exits. If one has arrived already, return it (see `wait`)."""
         self._side.shutdown(socket.SHUT_RD)
         return self._newest()
 

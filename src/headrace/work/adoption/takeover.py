@@ -1,8 +1,8 @@
-"""The zygote's side of a takeover: it proves the new driver's right, cuts the workers off from the earlier driver, and
-hands them over.
+"""The zygote's side of a takeover: the zygote checks that the new driver may take over, cuts off the workers from the
+earlier driver, and hands them over to the new one.
 
-A worker that is handed over isn't asked. Its journal says what it runs. It gets the new connection when it next reads
-or reports, and the zygote has decided before that which attempt it may still run.
+A worker isn't asked what it runs: the zygote reads this in the worker's journal. The worker gets the new connection
+when it next reads a message or sends a report. Before that, the zygote has decided which attempt it may still run.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from headrace.work.limits.shared_status import SharedStatus
 ASK_S = 0.5
 """How long a process that has connected may take, in seconds, to say what it wants."""
 STOPPED_S = 1.0
-"""How long a worker that is stopped, as by SIGSTOP, may stay so, in seconds, before it is given up."""
+"""How long a worker may stay stopped (by SIGSTOP, for example), in seconds, before it is ended."""
 SETTLE_S = 0.002
-"""How long after the announcement of a takeover its zygote reads the journals, in seconds. A worker that begins an
-attempt writes this to its journal, and then looks whether a takeover was announced. So it sees the announcement, or the
-zygote sees the attempt."""
+"""How long a zygote waits, in seconds, between announcing a takeover and reading the journals. A worker that begins an
+attempt writes this to its journal, and then looks whether a takeover was announced. So either the worker sees the
+announcement, or the zygote sees the attempt."""
 ANSWER_S = 2.0
 SPARE_FILES = 64
-"""How many files a zygote can open beside those of lifelines and takeovers."""
+"""How many files a zygote must be able to open besides those of lifelines and takeovers."""
 _READ_BYTES = 1 << 16
 
 
 class Lifeline:
-    """What a zygote keeps of a worker to hand it over: the worker's end of the connection to its driver (`line`), a
-    connection of its own, and the journal.
+    """What a zygote needs to hand over a worker: the worker's end of the connection to its driver (`line`), a
+    connection between zygote and worker, and the worker's journal.
 
     Raises:
         OSError: this process can't open more files.
@@ -66,11 +66,11 @@ class Lifeline:
         return Successor(self._far, self._board, self.journal)
 
     def let_go(self) -> None:
-        """Close the worker's side, which the worker has. Call this in the zygote."""
+        """Close the zygote's copy of the worker's side. Call this in the zygote, after the worker was forked."""
         self._far.close()
 
     def close(self) -> None:
-        """Close everything, because the worker has ended, or belongs to another process."""
+        """Close everything. Call this in the zygote when the worker has ended, and in workers that are forked later."""
         for each in (self._line, self._side, self._far):
             each.close()
         self.journal.close()
@@ -83,8 +83,8 @@ class Lifeline:
             self._line.shutdown(socket.SHUT_RDWR)
 
     def hand_over(self, environment: str | None, *, lives: bool) -> tuple[Kept, socket.socket | None]:
-        """Give the worker a new connection, unless `lives` is False. Return where the worker stands, with the driver's
-        end of the connection (None: the worker can't be handed over)."""
+        """Give the worker a new connection, unless `lives` is False. Return the worker's state, and the driver's end of
+        the connection, or None instead if the worker can't be handed over."""
         standing = self.journal.read()
         line = None if standing is None or not lives else self._give(standing.attempt)
         standing = standing or Standing(None, 0, ())
@@ -108,11 +108,11 @@ class Lifeline:
 
 
 def make_lifeline(line: int, fork: Fork, board: SharedStatus, others: int) -> Lifeline | None:
-    """Return the lifeline of a worker, or None if this process can't open so many files: the worker then can't be
-    handed over.
+    """Return the lifeline of a worker, or None if this process can't open enough files: the worker then can't be handed
+    over.
 
-    `line` is the worker's end of the connection to its driver, the file that was opened last. `others` is the number of
-    other workers: a takeover opens a file for each.
+    `line` is the descriptor of the worker's end of the connection to its driver. This file was opened last, so its
+    number says how many files are open. `others` is the number of other workers: a takeover opens a file for each.
     """
     if line + others + SPARE_FILES > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
         return None
@@ -124,7 +124,7 @@ def make_lifeline(line: int, fork: Fork, board: SharedStatus, others: int) -> Li
 def asked(door: socket.socket) -> tuple[socket.socket, Take] | None:
     """Accept a process that has connected to the socket `door`, and return the connection and what it asks for.
 
-    Return None if it is a process of another user, of another version of Headrace, or says nothing that makes sense.
+    Return None if the process is of another user or of another version of Headrace, or sends nothing that can be read.
     """
     try:
         connection, _ = door.accept()
@@ -149,10 +149,10 @@ def asked(door: socket.socket) -> tuple[socket.socket, Take] | None:
 
 
 def hand_over(workers: Sequence[tuple[int, Lifeline]], connection: socket.socket, environment: str | None) -> set[int]:
-    """Hand over workers, which are pairs of process id and lifeline, to the driver at the other side of a connection.
-    Return the process ids of those that live on. The others are to be ended.
+    """Hand over `workers`, which are pairs of process id and lifeline, to the driver at the other end of `connection`.
+    Return the process ids of the workers that live on. The caller must end the others.
 
-    `environment` is the environment of all these workers. If the driver doesn't take the answer, the connection is shut
+    `environment` is the environment of all these workers. If the driver doesn't read the answer, the connection is shut
     down, and the workers wait for another driver.
     """
     for _, lifeline in workers:

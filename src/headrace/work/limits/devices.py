@@ -1,5 +1,5 @@
-"""Which accelerators a worker uses. A worker's accelerators are locked until it has ended, so that no other run, pool,
-project or environment of the same user on this machine gives them to another worker."""
+"""Chooses the accelerators of a worker, and locks them until the worker has ended. So no other run, pool, project or
+environment of the same user on this machine gives them to another worker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 class Devices:
     """The accelerators of one worker, by the names that `CUDA_VISIBLE_DEVICES` uses. `shared` names those that another
-    worker uses too. The zygote and the worker both have the locks: the accelerators are free again when both have
-    closed them or have ended."""
+    worker uses too. The zygote and the worker both have the locks: the accelerators are free again when each of the two
+    has closed its copies or has ended."""
 
     def __init__(self, names: Sequence[str] = (), shared: Sequence[str] = (), locks: Sequence[int] = ()) -> None:
         self.names = (*names, *shared)
@@ -28,12 +28,13 @@ class Devices:
 
 
 def take(number: int, cache: Callable[[], Path], used: Sequence[str] = (), known: int = 0) -> Devices:
-    """Lock `number` accelerators that this process may use and that no worker uses. The driver makes sure that so many
-    are free. `cache` returns the folder of this machine's caches. `used` are the names of accelerators in use that the
-    caller knows of, each as often as it is used. `known` is how many the machine has, if they can't be counted.
+    """Lock and return `number` accelerators that this process may use and that no worker uses. The driver makes sure
+    that enough of them are free. `cache` returns the folder of this machine's caches. `used` are the names of
+    accelerators in use that the caller knows of, each as often as it is used. `known` is how many the machine has, if
+    they can't be counted.
 
-    If fewer are free, something that the driver doesn't know of uses the others: return some of those too, first those
-    that are used least.
+    If fewer are free nevertheless, something that the driver doesn't know of uses the others. Then some of those are
+    returned too, without a lock, beginning with those that are used least.
     """
     names, locks, others = list[str](), list[int](), list[str]()
     for name in _present(max(number, known)):

@@ -39,11 +39,11 @@ def fit(stage: Stage, pools: Sequence[Pool], pins: Mapping[str, str]) -> Fit:
 
 
 def check_fit(stages: Iterable[Stage], pools: Sequence[Pool], pins: Mapping[str, str]) -> None:
-    """Check that some pool of a run may run each stage.
+    """Check that each stage may run in at least one pool of a run.
 
     Raises:
-        PlacementError: no pool may run one of the stages. The message has what the stage needs, and why each pool can't
-            run it.
+        PlacementError: a stage may run in none of the pools. The message has what the stage needs, and why each pool
+            can't run it.
     """
     for stage in stages:
         if not fit(stage, pools, pins).where:
@@ -64,8 +64,8 @@ def _hint(stage: Stage, pinned: str | None) -> str:
 
 
 def misspelt(pins: Mapping[str, str], stages: Iterable[Stage]) -> list[str]:
-    """Return a note for each entry of `[place]` whose stage the pipeline doesn't have, if it has one of a similar name.
-    Entries for stages of other pipelines are no mistake."""
+    """Return a note for each entry of `[place]` whose stage the pipeline doesn't have, if the pipeline has a stage with
+    a similar name. Any other entry may be for another pipeline, so there is no note about it."""
     names = {stage.name for stage in stages}
     near = {name: difflib.get_close_matches(name, names - pins.keys(), 1, 0.7) for name in sorted(pins.keys() - names)}
     told = "`[place]` names stage `{}`, which this pipeline doesn't have: did you mean `{}`?"
@@ -77,7 +77,7 @@ class PlannedPools:
     that may run it.
 
     `pins` are the pools that settings name for stages. `sources` has, for each pool by name, the function that finds
-    the link over which a blob would be copied to the pool's region. Pools that it doesn't have need no copies.
+    the link over which a blob would be copied to the pool's region. A pool without such a function needs no copies.
     """
 
     def __init__(self, pools: Sequence[Pool], pins: Mapping[str, str], sources: Mapping[str, Source]) -> None:
@@ -100,8 +100,8 @@ class PlannedPools:
         return (self._fit(stage).barred or FIRST) if len(self._pools) > 1 else None
 
     def need(self, stage: Stage, refs: Iterable[Ref]) -> None:
-        """Add transfers for the blobs of these artifacts, which a task of this stage needs, if its region lacks
-        them."""
+        """Add transfers for the blobs of `refs` that the region of the stage's pool lacks. `refs` are artifacts that a
+        task of the stage needs."""
         if (transfers := self._transfers.get(self.of(stage).name)) is not None:
             transfers.need(refs)
 

@@ -20,7 +20,7 @@ from headrace.spec.stage import Resources, Stage
 
 AHEAD_S = 0.010
 AHEAD_PLACED = 32
-"""At most this many attempts that are on their way to a pool may be placed there to be queued behind others."""
+"""While this many attempts are on their way to a pool, no more are placed there to be queued behind others."""
 _NOTHING = Resources(cpu=1e-9)
 
 
@@ -272,8 +272,8 @@ class Crew:
         return count
 
     def _fits(self, count: Count, more: Three) -> bool:
-        """Return whether the grant covers this amount for more attempts, the last of them of `count`. The running
-        attempts, and the attempt for which room is reserved, must be covered too."""
+        """Return whether the grant covers `more`, the amount for further attempts, the last of which is for workers of
+        `count`. The running attempts, and the attempt for which room is reserved, must be covered too."""
         held = self._held
         amount = plus(busy(self._counts.values()), more)
         if not covers(self.grant, amount):

@@ -57,7 +57,7 @@ def _ignore(_: object) -> None:
 
 
 class Waits(Struct, frozen=True):
-    """A run goes on only after something from outside, so its driver leaves. `why` says what the run waits for."""
+    """A run waits only for something outside, such as an approval, so its driver exits. `why` says what this is."""
 
     why: str
     state: Literal["waiting"] = "waiting"
@@ -216,7 +216,7 @@ class Driver:
 
     def drive(self) -> Closed | Waits:
         """Run ticks until the run has ended, and return the event that closed it. If the run waits only for something
-        from outside, return that: everything is stored, and the next driver goes on.
+        outside, return a `Waits` instead: everything is stored, and the next driver goes on.
 
         Raises:
             UsageError: the pipeline can't be traced. A new run is then not stored at all, and a run that was to go on
@@ -327,8 +327,8 @@ class Driver:
                 self._queueing.look(now, [site.crew.pool for site in self._sites.living])
 
     def _launch(self) -> None:
-        """Launch the tasks for which there is room. A pool after the first is asked for only if the pools before it
-        have no room."""
+        """Launch the tasks for which there is room. Request a grant of a pool after the first only if the pools before
+        it have no room."""
         machine = self._machine
         for site in self._sites.living:
             if not machine.may_launch or not machine.ready:
@@ -384,7 +384,8 @@ class Driver:
         return Stored(rows, opened=first, closed=run if machine.closed is not None else None)
 
     def _announce(self, run: RunRow | None) -> None:
-        """If the run's state is a new one of which people are told, add a notice to what is stored with the row."""
+        """If people are to be told of the run's new state, add a notice, which is stored together with the run's
+        row."""
         said = "" if run is None else f"{run.state}: {run.why}"
         notice = None if run is None or said == self._said else notice_of(self._machine, run, self._clock.now())
         if notice is not None:
@@ -392,8 +393,8 @@ class Driver:
         self._said = said
 
     def _is_over(self) -> bool:
-        """Return whether this driver has nothing more to do. Before it leaves a run that waits, it looks once more for
-        what may have come."""
+        """Return whether this driver has nothing more to do. If the run waits for something outside, first read the
+        inbox once more."""
         if not self._journal.is_empty:
             return False
         if self._machine.closed is not None or not self._machine.waits_for:

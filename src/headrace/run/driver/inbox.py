@@ -26,7 +26,8 @@ class Kind(NamedTuple):
     """What a driver does with signals of one kind.
 
     `obey` does what a signal asks for. `told` names the command that sent the signal. If `outlives` is False, a signal
-    is meant for the driver of the moment only. Otherwise, if no driver obeys it, the run's next driver does.
+    is meant only for the driver that is active when it is sent. Otherwise, if this driver doesn't obey it, the next
+    driver of the run does.
     """
 
     obey: Callable[[Inbox, Signal], None]
@@ -96,7 +97,7 @@ class Inbox:
             self.cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
 
     def discard(self, stale: Sequence[Signal]) -> None:
-        """Remove those of some signals that were meant for an earlier driver, without doing what they ask for."""
+        """Remove from the ledger the signals in `stale` that were meant for an earlier driver, and don't obey them."""
         for signal in stale:
             kind = self._kinds.get(signal.kind)
             if kind is not None and not kind.outlives:
@@ -152,8 +153,8 @@ class Inbox:
             self._steps.absorb(event)
 
     def expire(self) -> None:
-        """Refuse the tasks whose approval should have been given by now. Read the inbox first: a decision in there may
-        have been made in time."""
+        """Refuse the tasks that nobody approved in time. Call `read` first: the inbox may have a decision that was made
+        in time."""
         now = self._clock.now()
         for task in self._machine.approvals.overdue(now):
             self._steps.absorb(Expired(task.name, task.key or "", now))

@@ -82,8 +82,8 @@ class Prober:
         """Decide about a task: reuse its output, run it, or wait for transfers. Return the events with this decision,
         in the order in which the state machine must process them.
 
-        If the run uses several pools, say which of them may run the task; where its inputs are is asked once it is
-        placed. If no pool that is left may run the task, it is placed nowhere.
+        If the run uses several pools, the events say which of them may run the task. The task's inputs are looked for
+        only after it is placed (see `locate`). If none of the remaining pools may run the task, it fails.
         """
         decision = self._find(name)
         if isinstance(decision, Reused):
@@ -120,8 +120,8 @@ class Prober:
         return reused.key in self._logged
 
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
-        """Look for blobs of a value that the run's region lacks. Return the transfers to start for them, and the names
-        of all transfers to wait for."""
+        """Look for blobs of a value that aren't in the region in which the pipeline is traced. Return the transfers to
+        start for them, and the names of all transfers to wait for."""
         lacks = self._places.lacks((ref,), self._machine.tasks)
         return [lack for lack in lacks if self._machine.transfers.is_wanted(lack)], tuple([lack.task for lack in lacks])
 

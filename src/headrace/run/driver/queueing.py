@@ -1,4 +1,4 @@
-"""Whether a run is queued: it could go on, and its pools have no room for any of its tasks."""
+"""Decides whether a run is queued: whether it could go on, but its pools have no room for any of its tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ QUIET_S = 1.0
 
 
 class Queueing:
-    """Says why a run is queued. `why` is empty while it isn't, and `told` is what the run's row says."""
+    """Says why a run is queued. `why` is the reason, or empty if the run isn't queued. `told` is the reason in the
+    run's row."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine

@@ -1,4 +1,4 @@
-"""The other regions, as a driver sees them: they may hold blobs that the run's own region lacks."""
+"""The other regions, as a driver sees them: they may hold blobs that the region of a pool lacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ stored early."""
 
 
 class Elsewhere(Struct, frozen=True):
-    """Another region: its store, as the driver sees it and as a worker opens it, and the link from it to the run's
+    """Another region: its store, as the driver sees it and as a worker opens it, and the link from it to the pool's
     region."""
 
     region: str
@@ -31,10 +31,10 @@ class Elsewhere(Struct, frozen=True):
 
 
 class Places:
-    """Finds blobs, first in the region of the run's pool, then in other regions. If there is only one region, no other
-    store is asked.
+    """Finds blobs, first in the region of a pool, then in other regions. If there is only one region, no other store is
+    asked.
 
-    If `far` is True, the store of the run's region takes a while to answer, so it is asked about many blobs at once if
+    If `far` is True, the store of the pool's region takes a while to answer, so it is asked about many blobs at once if
     possible.
     """
 
@@ -88,13 +88,13 @@ class Places:
         return next((each for each in missed if self._holder(each) is None), None)
 
     def link(self, ref: Ref) -> Link | None:
-        """Return the link over which a blob would be copied to the run's region. Return None if the run's region has
+        """Return the link over which a blob would be copied to the pool's region. Return None if the pool's region has
         the blob already, or if no region has it."""
         holder = None if self._is_here(ref) else self._holder(ref)
         return None if holder is None else holder.link
 
     def lacks(self, refs: Iterable[Ref], tasks: Mapping[str, Task]) -> list[Lacked]:
-        """Return, without duplicates, the blobs of artifacts that the run's region lacks and another region has.
+        """Return, without duplicates, the blobs of artifacts that the pool's region lacks and another region has.
 
         Blobs that no region has are left out: the attempt that reads such a blob reports the error.
         """

@@ -33,7 +33,7 @@ class Ground(Struct, frozen=True, kw_only=True):
 
 class Site:
     """A pool of a run: its backend, the crew of its workers, and the places that its blobs may be in. `was_asked` is
-    True if tasks wanted something of the pool when its grant was last asked for."""
+    True if there were queued tasks for the pool when its grant was last requested."""
 
     def __init__(self, ground: Ground, numbers: Iterator[int]) -> None:
         self.was_asked = False
@@ -123,8 +123,8 @@ class Sites:
         return dismissed
 
     def _guard(self, site: Site, act: Callable[[], None]) -> None:
-        """Do something at a site. If its pool doesn't answer and there are others, the next call of `events`
-        gives the site up."""
+        """Call `act`, which does something at a site. If the site's pool doesn't answer and there are other sites, the
+        next call of `events` gives this site up."""
         try:
             act()
         except BackendError as error:
@@ -196,8 +196,8 @@ class Sites:
     def _wait(self, timeout_s: float) -> list[Notice]:
         """Wait until one of the backends has news.
 
-        Backends without a descriptor are in one simulation, so a wait for the first of them is a wait for all. Return
-        what happened at the first one meanwhile.
+        Backends without a descriptor are in one simulation, so a wait for the first of them is a wait for all. In this
+        case, return what happened at the first one; otherwise return nothing.
         """
         if self._selector is None:
             self._selector = selectors.DefaultSelector()

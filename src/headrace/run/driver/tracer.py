@@ -1,4 +1,5 @@
-"""The dialogue with the tracer: what it traces is compared and stored, and its questions are answered.
+"""The dialogue with the tracer: what it traces is compared with earlier traces and stored, and its questions are
+answered.
 
 The tracer is a process of the backend, like a worker. If it dies, it is started again. It then traces the same graph,
 because its questions get the same answers as before: the answers are stored in events.

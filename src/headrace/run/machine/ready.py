@@ -13,8 +13,8 @@ from headrace.run.machine.task import Lane, Task
 from headrace.spec.stage import Resources, Stage
 
 PATIENCE = 64
-"""The number of younger attempts that may start before a task for which there is no room. After that, room is reserved
-for the task."""
+"""If there is no room for a task, this many younger attempts may start before it. After that, room is reserved for the
+task."""
 
 
 Queue = OrderedDict[str, Task]

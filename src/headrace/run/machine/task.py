@@ -58,7 +58,7 @@ _SHOWN: dict[Phase, TaskState] = {
 
 Lane = tuple[Resources, tuple[str, ...] | None, bool]
 """What tasks of one queue have in common: their need, the pools that they may start in, and whether they are on their
-way to a certain pool. Those that are wait for nobody who isn't, since what they need has room already."""
+way to a certain pool. Tasks on their way never wait behind other tasks, since room is kept for them."""
 
 
 class Spread:

@@ -21,23 +21,24 @@ Row = Any
 
 
 class Twin(Struct, frozen=True, kw_only=True):
-    """A row here that stands in the place of a row from elsewhere: the statement that finds it, and the columns in
-    which the two must agree. If they differ, an import is refused."""
+    """How to find the row of this ledger that is in the place of a row of an archive: the statement that finds it, and
+    the columns in which the two rows must agree. If they differ, the import is refused."""
 
     finds: str
     agrees: tuple[str, ...] = ()
 
 
 class Whole(Struct, frozen=True, kw_only=True):
-    """Rows of one or more tables that tell of one thing, named by `columns`. An import leaves them out if the ledger
-    knows the thing already: `known` is the statement that lists what it knows."""
+    """Rows of one or more tables that are about one thing, such as an alias. The values of `columns` identify the
+    thing. If the ledger has the thing already, an import leaves out all of its rows. `known` is the statement that
+    lists the things that the ledger has."""
 
     columns: tuple[str, ...]
     known: str
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A row that a row points at, which must be there: its table, and the statement that finds it."""
+    """Where a row points: the table of the other row, and the statement that finds that row. It must exist."""
 
     table: str
     finds: str
@@ -53,27 +54,28 @@ class Standing(Struct, frozen=True, kw_only=True):
         part: the part of an archive that has the rows.
         pages: the statement that reads a page of rows, in the order of their keys.
         puts: the statement that adds a row from an archive, and changes nothing if a row is in its place already.
-        brought: how a row from an archive becomes a row here.
-        twin: the row here that has the same key.
-        twins: other rows here that stand in a row's place.
-        whole: the rows that come from an archive all together, or not at all.
+        brought: makes the row for this ledger from a row of an archive.
+        twin: finds the row of this ledger with the same key as a row of an archive.
+        twins: find other rows of this ledger that are in the place of a row of an archive.
+        whole: the rows that are imported either all together or not at all.
         differs: says, for a row of an archive, in what the ledger differs from the archive, and what to do.
         called: what people call a row, such as "model `delays:3`".
         shown: the command that shows a row.
         artifacts: the columns that hold an encoded artifact. The store keeps these artifacts.
-        only_newest: whether only the artifacts of the newest row are kept, of rows that are equal in all columns of
-            the key but the last.
+        only_newest: whether, of rows that are equal in all columns of the key but the last, only the newest row's
+            artifacts are kept.
         points: the statement that replaces a row's artifacts by equal ones in other generations.
         run_of: the id of the run that made a row's artifacts, or None. The run is kept as long as the artifacts are.
-        keeps_makers: whether the runs are kept too from which that run reused the artifacts.
+        keeps_makers: whether the runs that made the artifacts are kept too, if the run in `run_of` reused them.
         lost: what to do if an artifact of a row is lost; by default, what to do for any lost artifact.
-        target: the row that a row points at.
+        target: where to find the row that a row points at.
         unique: other columns that together identify a row.
         identities: for a column with the identity of an artifact, the column that holds the artifact.
         forms: for a column, a check of its values in addition to their type.
         choices: for a column that has one of a few values, these values.
         forgets: the statement that deletes rows which nobody needs any more. It takes a time: older rows aren't needed.
-        is_own: whether Headrace keeps a row for itself, by the row's key. Such a row is left out everywhere.
+        is_own: takes the key of a row, and returns whether Headrace uses the row only for itself. Such a row is left
+            out everywhere.
     """
 
     table: str
@@ -128,8 +130,8 @@ class Standing(Struct, frozen=True, kw_only=True):
             yield last
 
     def lacking(self, db: Database, rows: Sequence[Row]) -> list[Row]:
-        """Return those of some rows that point at a row that isn't there. A row with None in a column that the target's
-        statement needs points at nothing."""
+        """Return those of `rows` that point at a row that doesn't exist. A row points at nothing if it has None in a
+        column that the target's statement needs."""
         if self.target is None:
             return []
         finds = self.target.finds

@@ -43,8 +43,8 @@ def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
 
 
 def told(intent: Intent) -> tuple[str, str, str, str]:
-    """Return, for an intent that was not applied, what it is about, the name, what is stored instead, and what should
-    be stored."""
+    """Return four texts about an intent that was not applied: the kind of thing that it should have changed, the name
+    of the thing, what is stored, and what should be stored instead."""
     match intent:
         case Advance(name=name, version=version, value=value):
             return "cursor", name, "another or no value", f"version {version + 1}, {value.digest[:12]}"

@@ -31,7 +31,8 @@ FORMS: dict[str, Callable[[Any], object]] = {
     "was": (0).__lt__,
 }
 ALIAS = Whole(columns=("kind", "name", "alias"), known="ALIASES_KNOWN")
-"""An alias and its moves. Those of two ledgers can't be joined: an alias points where its last move says."""
+"""An alias and its moves. The moves of the same alias in two ledgers can't be merged, because the alias points where
+its last move says."""
 NOTICE_STATES = ("pending", "sending", "sent", "failed", "imported")
 """The states of a notice: it is to be sent, a process is sending it, it was sent, all tries to send it have failed, or
 it came from another ledger or a backup."""
@@ -52,7 +53,7 @@ def _differs_in_notices(row: NoticeRecord) -> tuple[str, str]:
 
 
 def _left_to_others(row: NoticeRecord) -> NoticeRecord:
-    """Return a notice from an archive as one that isn't sent from here: the archive's own ledger sends it."""
+    """Return a notice from an archive as a row that isn't sent from here, because the archive's own ledger sends it."""
     return row if row.state == "sent" else replace(row, state="imported")
 
 
@@ -157,7 +158,7 @@ STANDING: tuple[Standing, ...] = (
         forgets="FORGET_NOTICES",
     ),
 )
-"""All standing tables. A row that others point at comes before them."""
+"""All standing tables. If rows of one table point at rows of another, the other table comes first."""
 
 PARTS: dict[str, tuple[str, ...]] = {
     part: tuple([each.table for each in STANDING if each.part == part])

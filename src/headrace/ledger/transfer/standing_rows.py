@@ -1,4 +1,4 @@
-"""Imports what lives between runs, table by table, as `ledger.standing` declares it."""
+"""Imports the rows that live between runs, table by table, as `ledger.standing` declares them."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
     """Add the archive's standing rows that aren't here, within the caller's transaction. Return how many rows of each
     table were added.
 
-    Rows that come only all together are left out if the ledger knows what they tell of. The registry is locked, so that
-    a run that registers a version meanwhile waits, and isn't refused.
+    Rows about one thing (`Whole`) are left out if the ledger has the thing already. The registry is locked: so a run
+    that registers a version at the same time waits, and isn't refused.
 
     Raises:
-        UsageError: since the comparison, another process has put another row in the place of one.
+        UsageError: after `compare`, another process has put a different row in the place of one of the archive's rows.
         LedgerError: a row points at a row that is neither here nor in the archive.
     """
     registration.lock(db)

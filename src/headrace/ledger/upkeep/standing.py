@@ -1,4 +1,4 @@
-"""What the checker asks of the tables whose rows live between runs."""
+"""Answers the checker's questions about the tables whose rows live between runs."""
 
 from __future__ import annotations
 

@@ -111,10 +111,10 @@ class MoveRecord(Struct, frozen=True, kw_only=True):
 
 
 class NoticeRecord(Struct, frozen=True, kw_only=True):
-    """A notice in the outbox: what happened (`kind`, and `facts` as JSON), to which run, and how far the sending is.
+    """A notice in the outbox: what happened (`kind`, and `facts` as JSON), to which run, and whether it was sent.
 
-    `tries` counts the tries so far. `due` is the time of the next try at the earliest. `sent` names the ways by which
-    the notice was sent, with commas between them. `error` says why the last try that ended failed.
+    `tries` counts the tries so far. `due` is the earliest time of the next try. `sent` names the ways by which the
+    notice was sent, with commas between them. `error` says why the last try that ended failed.
     """
 
     id: str

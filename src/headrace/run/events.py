@@ -158,7 +158,8 @@ class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
 
 class Placed(Struct, frozen=True, array_like=True, gc=False, tag="placed"):
     """The next attempt of a task goes to this pool, which is in this region, for the reason `why`. Only runs that use
-    several pools have this event. An empty `pool` means that no pool that is left may run the task, so the task fails.
+    several pools have this event. An empty `pool` means that none of the remaining pools may run the task, so the task
+    fails.
     """
 
     task: str

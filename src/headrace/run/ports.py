@@ -161,7 +161,7 @@ that knows it."""
 
 class Signal(Struct, frozen=True, kw_only=True):
     """A request to a run from outside. `by` is the user who made it, and `at` when (Unix seconds; 0 if unknown). For a
-    `stop`, `body` holds the name of a task, for `approve` and `reject` an encoded `Decision`.
+    `stop`, `body` holds the name of a task; for `approve` and `reject`, it holds an encoded `Decision`.
 
     `kind` may be a kind that only a newer release knows: see `KNOWN_SIGNALS`.
     """
@@ -328,7 +328,7 @@ class Backend(Protocol):
     - `tell`: sends messages to a worker, in order.
     - `events`: waits up to `timeout_s` seconds for something to happen, and returns all that has happened.
     - `adopt`: returns what an earlier driver of the run left: for each worker, the reports that nobody has stored, in
-      order, and then the worker if it is still alive. `adopt` ends everything else of the run that is still alive.
+      order, and then the worker if it is still alive. `adopt` ends all other processes of the run that are still alive.
     - `close`: ends some workers, or all if `workers` is None, with all processes that they started. Unless `now` is
       True, attempts are first asked to stop and get a little time. Once all workers are closed, nothing of the run is
       alive.

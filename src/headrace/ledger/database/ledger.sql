@@ -776,8 +776,8 @@ SELECT 1 / count(*) FROM changed
 UPDATE outbox SET state = :state, due = :due, sent = :sent, error = :error WHERE id = :id AND state <> 'sent'
 
 --- retry_notices
--- Gives notices that are not sent yet new tries, the first one now. A notice that another process is sending is left as
--- it is.
+-- Gives new tries to notices that are not sent yet, and makes them due now. A notice that another process is sending is
+-- left as it is.
 UPDATE outbox SET state = 'pending', tries = 0, due = :now
 WHERE at > :edge AND (state IN ('pending', 'failed') OR (state = 'sending' AND due <= :now))
 
@@ -798,7 +798,7 @@ SELECT * FROM outbox ORDER BY at DESC, id LIMIT :limit
 SELECT * FROM outbox WHERE run = :run ORDER BY at, id
 
 --- forget_notices
--- Deletes the notices about deleted runs that nobody will send any more.
+-- Deletes notices about deleted runs if nobody will send these notices any more.
 DELETE FROM outbox WHERE (state NOT IN ('pending', 'sending') OR at <= :edge) AND run NOT IN (SELECT id FROM runs)
 
 -- ==== Views for users ==============================================================================================

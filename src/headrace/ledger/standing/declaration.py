@@ -67,7 +67,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         points: the statement that replaces a row's artifacts by equal ones in other generations.
         run_of: the id of the run that made a row's artifacts, or None. The run is kept as long as the artifacts are.
         keeps_makers: whether the runs that made the artifacts are kept too, if the run in `run_of` reused them.
-        lost: what to do if an artifact of a row is lost; by default, what to do for any lost artifact.
+        lost: tells the user what to do if an artifact of a row is lost. None: the usual advice for lost artifacts.
         target: where to find the row that a row points at.
         unique: other columns that together identify a row.
         identities: for a column with the identity of an artifact, the column that holds the artifact.

@@ -34,7 +34,7 @@ def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: 
 
 
 def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
-    """Return whether what a task asked for was done, or was overtaken by what another task or a user did."""
+    """Return whether a task's intent was applied, or was overtaken by a change that another task or a user made."""
     match intent:
         case Advance():
             return _is_advanced(db, run, task, intent)

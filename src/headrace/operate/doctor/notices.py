@@ -18,7 +18,7 @@ from headrace.report.measures import count_text
 
 
 def notice_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Return the check of the notices, by name; no check if the project tells nobody of its runs."""
+    """Return the check of the notices, by name. There is none if the settings name no way to send them."""
     section = project.config.notify
     return {} if section.command is None and section.webhook is None else {"notices": partial(_notices, project)}
 

@@ -40,8 +40,7 @@ class Audience:
         self._remarks: set[str] = set()
 
     def remark(self, text: str) -> None:
-        """Pass a remark that a worker or the tracer sent to the callback `note`, unless the same remark was passed
-        before."""
+        """Pass a worker's or the tracer's remark to the callback `note`, unless the same remark was passed before."""
         if text not in self._remarks:
             self._remarks.add(text)
             self.note(text)

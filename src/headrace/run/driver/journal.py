@@ -59,7 +59,7 @@ class Advances:
 
 class Journal:
     """Numbers events, and commits them together with the rows that they change. A run is open once its first events are
-    stored. What is gathered is tentative if it opens the run or gives the run other code."""
+    stored. The gathered events are tentative if they open the run or give it other code."""
 
     def __init__(self, ledger: Ledger, next_seq: int) -> None:
         self._ledger = ledger
@@ -112,7 +112,7 @@ class Journal:
         self._inherited.append((task, key))
 
     def doubt(self, doubt: Doubt) -> None:
-        """Add to the next commit an output that no run may reuse any more."""
+        """Mark an output, in the next commit, as one that no run may reuse any more."""
         self._doubts.append(doubt)
 
     def announce(self, notice: NoticeRow) -> None:

@@ -58,7 +58,7 @@ class Reports:
 
         Raises:
             BackendError: the report is of a kind that this worker may not send.
-            TraceError, PlacementError: what the tracer traced is refused.
+            TraceError, PlacementError: the graph that the tracer sent is refused.
         """
         event = decode_event(body)
         match event:

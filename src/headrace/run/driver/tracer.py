@@ -38,8 +38,8 @@ reference of the artifact."""
 class Tracer:
     """Runs the tracer. If it dies, another one is started and traces from the start.
 
-    If `late` is True, the run was opened before anything was traced, so an error in the pipeline fails the run. If what
-    is traced is tentative (`Journal.is_tentative`), an error is raised, and nothing is stored.
+    If `late` is True, the run was opened before anything was traced, so an error in the pipeline fails the run. If the
+    trace is tentative (`Journal.is_tentative`), an error is raised, and nothing is stored.
     """
 
     def __init__(

@@ -526,6 +526,25 @@ def test_rows_that_came_behind_the_mark_are_counted_and_told(
     assert told in capsys.readouterr().err
 
 
+def test_a_longer_overlap_reads_late_rows_of_the_version_that_is_held(
+    source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.make_orders(100)
+    _, held = increment(source, None)
+    source.run("insert into orders values (?, ?, ?)", [(500, 10, 1.0)])
+    source.orders(1, start=100)
+    _, held = increment(source, held)
+    assert held is not None
+    assert held.state is not None
+    assert "give a longer `overlap=`" in capsys.readouterr().err
+    version = ast.literal_eval(held.state)[2]
+    grown, held = increment(source, held, overlap=95, version=version)
+    assert set(rows(grown.new)) == {500}
+    grown, same = increment(source, held, overlap=95, version=version)
+    assert (grown.new.num_rows, same) == (0, held)
+    assert "not read again" in grown.report.limits[0]
+
+
 def test_late_rows_that_deleted_rows_hide_are_not_said_to_be_none(
     source: Source, capsys: pytest.CaptureFixture[str]
 ) -> None:

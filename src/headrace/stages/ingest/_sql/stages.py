@@ -62,8 +62,8 @@ class Held(Noun, frozen=True):
     """The query and its options; `question` is their digest. None if an earlier version of Headrace saved the cursor's
     value."""
     state: str | None = None
-    """The source of the rows, and its version at the last read. None if an earlier version of Headrace saved the
-    cursor's value."""
+    """The source of the rows, its version at the last read, and the overlap if one was given. None if an earlier version
+    of Headrace saved the cursor's value."""
 
 
 @ready("ingest.sql.version", version=1, on=_DRIVERS, kind="ingest", cache=False)
@@ -128,7 +128,7 @@ def read_on(
     question = statement, mode, watermark, key, parameters
     held = _held(cursor, digest_of(*question), question_of(*question))
     complete = mode == "snapshot"
-    if held.parts and held.state == _state(url, probe, version):
+    if held.parts and held.state == _state(url, probe, version, overlap):
         return _held_on(held, url, query, complete=complete)
     with session(url, secrets, driver, attempt().project) as opened:
         seen = version_of(opened, statement, parameters, probe) or version
@@ -150,7 +150,7 @@ def read_on(
     schema = fresh[0].schema if like is None else like
     parts = compacted([*result.kept, *result.new], batch_rows or part_rows(schema))
     if result.new or result.gone or result.replaced:
-        then = replace(held, reached=reached, state=_state(url, probe, seen))
+        then = replace(held, reached=reached, state=_state(url, probe, seen, overlap))
         advance(cursor, _holding(then, parts, key))
     report = _report(url, query, fresh, parts, result, complete=complete, at_source=at_source)
     return _grown(schema, parts, result, report)
@@ -201,13 +201,16 @@ def _grown(schema: Any, parts: list[Any], result: Merged, report: Report) -> Gro
     return Grown(_joined(parts or none), _joined(result.new or none), _joined(result.gone or none), report)
 
 
-def _state(url: str, probe: str | None, version: str) -> str:
-    return repr((masked(url), probe, version))  # a URL holds the name of a secret, not its value
+def _state(url: str, probe: str | None, version: str, overlap: str | float | None) -> str:
+    """Return a text that differs if the source has to be read again. It must be read if its version is another one, or
+    if the overlap is, since a longer overlap also finds rows of the same version."""
+    state = masked(url), probe, version  # a URL holds the name of a secret, not its value
+    return repr(state if overlap is None else (*state, overlap))
 
 
 def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
-    """Return the rows that a cursor holds. This is the result of a read if the source's version didn't change. The
-    source isn't read then. `complete` is True for mode `snapshot`."""
+    """Return the rows that a cursor holds. This is the result of a read if neither the source's version nor the
+    overlap has changed. The source isn't read then. `complete` is True for mode `snapshot`."""
     nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
     report = _report(url, query, [], held.parts, nothing, complete=complete)
     unread = "The source's version is still the one that these rows were read from, so it was not read again."

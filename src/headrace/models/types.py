@@ -116,7 +116,7 @@ def kind_named(text: str) -> pa.DataType | None:
 def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
     """Return a column cast to another type of its family, or None if a value doesn't fit or the types are too
     different. This corrects types that were guessed from a few rows of JSON: an integer type if all numbers were like
-    `5`, text for dates, and no type if all values were null.
+    `5`, text for dates, and no type if all values were null. It also corrects dates that CSV has for times at midnight.
 
     >>> in_type(pa.chunked_array([[5, None]]), pa.float64()).to_pylist()
     [5.0, None]
@@ -129,6 +129,7 @@ def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | Non
         or (number(have) and number(want))
         or (is_text(have) and pa.types.is_temporal(want))
         or (pa.types.is_temporal(have) and have.id == want.id)
+        or (pa.types.is_date(have) and pa.types.is_timestamp(want) and want.tz is None)
     )
     try:
         if alike and pa.types.is_integer(have) and pa.types.is_decimal(want):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -151,9 +151,15 @@ def test_a_column_that_is_missing_is_told_and_one_that_may_be_is_not() -> None:
     [
         (pa.array([1.5]), [2], None),
         (pa.array([date(2024, 1, 1)]), ["2024-02-03"], None),
+        (pa.array([datetime(2024, 1, 1, 9)]), [date(2024, 2, 3)], None),
         (pa.array(["a"]).dictionary_encode(), ["b"], None),
         (pa.array(["a"], pa.large_string()), [None], None),
         (pa.array([Decimal("1.50")], pa.decimal128(9, 2)), [2], None),
+        (
+            pa.array([datetime(2024, 1, 1, 9)], pa.timestamp("us", "Europe/Paris")),
+            [date(2024, 2, 3)],
+            "is `date32\\[day\\]`, and the preparation was made for",
+        ),
         (pa.array([1]), [2.5], "is `double`, and the preparation was made for `int64`"),
         (pa.array([1.5]), ["2"], "is `string`, and the preparation was made for `double`"),
         (pa.array(["a"]), [1], "is `int64`, and the preparation was made for `string`"),

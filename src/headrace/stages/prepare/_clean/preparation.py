@@ -81,7 +81,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
         A column that no rule names may be missing. A column that the preparation doesn't know stays as it is. Columns
         are cast to the types in `columns` as long as no value changes: a whole number may stand for a float, a text for
-        a date, and null for any value.
+        a date, a date for a time without a zone, and null for any value.
 
         Raises:
             DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it

@@ -18,7 +18,8 @@ SHOWN = 3
 
 def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
     """Return the rows with the columns of a signature in its types. A whole number may stand for a float, a text for a
-    date, a date for a time without a zone, and null for any value. Floats are rounded to the precision of the type; no other value changes.
+    date, a date for a time without a zone, and null for any value. Floats are rounded to the precision of the type; no
+    other value changes.
 
     Raises:
         UsageError: columns are missing, or their values don't fit. The message names the first such column, and says

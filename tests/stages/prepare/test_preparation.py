@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -151,12 +151,12 @@ def test_a_column_that_is_missing_is_told_and_one_that_may_be_is_not() -> None:
     [
         (pa.array([1.5]), [2], None),
         (pa.array([date(2024, 1, 1)]), ["2024-02-03"], None),
-        (pa.array([datetime(2024, 1, 1, 9)]), [date(2024, 2, 3)], None),
+        (pa.array([datetime(2024, 1, 1, 9, tzinfo=UTC)], pa.timestamp("us")), [date(2024, 2, 3)], None),
         (pa.array(["a"]).dictionary_encode(), ["b"], None),
         (pa.array(["a"], pa.large_string()), [None], None),
         (pa.array([Decimal("1.50")], pa.decimal128(9, 2)), [2], None),
         (
-            pa.array([datetime(2024, 1, 1, 9)], pa.timestamp("us", "Europe/Paris")),
+            pa.array([datetime(2024, 1, 1, 9, tzinfo=UTC)], pa.timestamp("us", "Europe/Paris")),
             [date(2024, 2, 3)],
             "is `date32\\[day\\]`, and the preparation was made for",
         ),

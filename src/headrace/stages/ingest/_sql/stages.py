@@ -62,8 +62,8 @@ class Held(Noun, frozen=True):
     """The query and its options; `question` is their digest. None if an earlier version of Headrace saved the cursor's
     value."""
     state: str | None = None
-    """The source of the rows, its version at the last read, and the overlap if one was given. None if an earlier version
-    of Headrace saved the cursor's value."""
+    """The source of the rows, its version at the last read, and the overlap of that read. None if an earlier version of
+    Headrace saved the cursor's value."""
 
 
 @ready("ingest.sql.version", version=1, on=_DRIVERS, kind="ingest", cache=False)

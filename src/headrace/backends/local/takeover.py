@@ -44,29 +44,13 @@ class Inherited(Spawned):
             os.close(self._handle)
             self._handle = -1
 
-    def leave(self, within_s: float = LEAVE_S) -> None:
-        """Close the socket to the zygote, and wait until the zygote has ended. If it hasn't ended after `within_s`
-        seconds, kill it.
-
-        A second call does nothing.
-        """
-        if self._handle < 0:
-            return
-        self.control.close()
-        if not _has_ended(self._handle, within_s):
-            self._kill()
-        self.let_go()
-
-    def discard(self) -> None:
-        """Kill the zygote at once."""
-        if self._handle >= 0:
-            self._kill()
-        self.let_go()
-
     def _kill(self) -> None:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-        _has_ended(self._handle, LEAVE_S)
+        self._ends_within(LEAVE_S)
+
+    def _ends_within(self, within_s: float) -> bool:
+        return _has_ended(self._handle, within_s)
 
 
 class Heir(Struct, frozen=True):

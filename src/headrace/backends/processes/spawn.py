@@ -55,23 +55,32 @@ class Spawned:
         """
         if self._errors < 0:
             return
+        self.control.close()
+        if not self._ends_within(within_s):
+            self._kill()  # the process is stopped, or hangs
         self.let_go()
+
+    def discard(self) -> None:
+        """Kill the zygote at once. After `leave` or `let_go`, this does nothing."""
+        if self._errors >= 0:
+            self._kill()
+        self.let_go()
+
+    def _kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self._ends_within(LEAVE_S)
+
+    def _ends_within(self, within_s: float) -> bool:
         latest, pause_s = time.monotonic() + within_s, 0.0005
         try:  # not `suppress`: importing `contextlib` takes longer than this whole method
             while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
                 if time.monotonic() > latest:
-                    os.kill(self.pid, signal.SIGKILL)  # the process is stopped, or hangs
-                    os.waitpid(self.pid, 0)
-                    return
+                    return False
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, 0.02)
         except ChildProcessError:
-            return
-
-    def discard(self) -> None:
-        """Kill the zygote at once."""
-        os.kill(self.pid, signal.SIGKILL)
-        self.leave()
+            pass  # somebody has waited for it already
+        return True
 
 
 def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned:

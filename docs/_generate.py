@@ -61,8 +61,10 @@ memory_gib = 4
 ```
 
 `--config FILE` reads a second file, whose values replace those of `headrace.toml`. An environment variable replaces a
-single value: `HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`. If no pool is defined, there is one pool,
-`local`: this machine. The state of a project is in `.headrace/` in its folder. `HEADRACE_HOME` sets another place.
+single value: `HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`, `HEADRACE__RUN__POOLS='["laptop", "gpu"]'`.
+
+If no pool is defined, there is one pool, `local`: this machine. The state of a project is in `.headrace/` in its
+folder. `HEADRACE_HOME` sets another place.
 
 `headrace run path/to/file.py:name` also works without a `headrace.toml`. Then the folder of this file is the project's
 folder, and `.headrace/` is in it. The same holds for a notebook, with the kernel's current folder. Commands that name

@@ -150,6 +150,12 @@ BROKEN = {
     "a wrong type": ("[project]\nname = 3\n", {}, "headrace.toml:2: `project.name` is 3", "give a string"),
     "a wrong type in a list": ("[project]\npipelines = [1]\n", {}, "`project.pipelines` is [1]", "list of strings"),
     "text for a list": ("[project]\npipelines = 'a.py'\n", {}, "`project.pipelines` is 'a.py'", "list of strings"),
+    "a variable with text for a list": (
+        "",
+        {"HEADRACE__RUN__POOLS": "a,b"},
+        "HEADRACE__RUN__POOLS: `run.pools` is 'a,b'",
+        'list of strings, such as `["one", "other"]`',
+    ),
     "a number out of range": (
         "[pool.a]\ncpu = 1\n[pool.b]\ncpu = -2\n",
         {},

@@ -137,7 +137,8 @@ class Layers:
         value = _at(self._values, path)
         shown = f" is {masked(repr(value))}" if value is not None and not isinstance(value, dict) else ""
         name = ".".join(path)
-        return ConfigError(f"{origin or 'the settings'}: `{name}`{shown}", hint=f"give a {_type_words(path)}")
+        wanted = _type_words(path) + _form(path)
+        return ConfigError(f"{origin or 'the settings'}: `{name}`{shown}", hint=f"give a {wanted}")
 
     def _named_path(self, path: Keys) -> Keys:
         """Return a wrong setting's path, completed by the name of the pool, region or link that the setting is in.
@@ -267,6 +268,11 @@ def _type_words(path: Keys) -> str:
     if section is None or len(path) < _length(path):
         return "section with its keys"
     return words(hint(section, path[_length(path) - 1]))
+
+
+def _form(path: Keys) -> str:
+    """Return how a list is written, for messages, or "" for a setting of another type."""
+    return ', such as `["one", "other"]`' if _type_words(path).startswith("list of strings") else ""
 
 
 def _read_value(path: Keys, text: str) -> Any:

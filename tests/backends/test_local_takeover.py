@@ -219,7 +219,10 @@ def test_a_worker_that_is_stopped_for_a_moment_only_is_kept(drivers: Drivers) ->
     timer.join()
 
 
-def test_where_the_process_that_begins_workers_does_not_answer_all_is_ended(drivers: Drivers) -> None:
+def test_where_the_process_that_begins_workers_does_not_answer_all_is_ended(
+    drivers: Drivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeover, "ANSWER_S", 2.0)
     ear = waiting(drivers)
     zygote = worker_of(drivers.stand).parent()
     assert zygote is not None

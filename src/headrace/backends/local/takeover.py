@@ -23,7 +23,7 @@ from headrace.run.takeover import Kept, Newer, Take, Taken, decode_answer, form,
 from headrace.run.wire import Frames, frame
 from headrace.spec.noun import UNREADABLE
 
-ANSWER_S = 3.0
+ANSWER_S = 10.0
 """How long the zygotes of an earlier driver may take to answer, in seconds. This includes the second that a zygote
 waits for a stopped worker to go on."""
 _LONGEST = 1 << 16

@@ -23,6 +23,8 @@ BENCHMARKS = {
     "ledger": "PostgreSQL: a fan of 1,000 tasks, and 16 drivers at once",
     "log": "100,000 numbers logged in a loop",
     "resume": "a run of 10,000 tasks, 9,000 of them done",
+    "adopt": "a takeover of 16 busy local workers",
+    "claims": "a run's share of a pool, among 3,000 claims",
     "views": "show and runs over a large ledger",
     "collect": "gc over a million blobs",
     "sql": "ingest.sql: 5,000,000 rows from SQLite and PostgreSQL, and an increment of 1%",

@@ -234,6 +234,16 @@ def test_what_a_gate_may_hold_back_is_no_part_of_the_least_that_a_run_takes() ->
     assert tasks["held"].decision == tasks["behind"].decision == "run"
 
 
+def test_the_reason_of_what_a_gate_may_hold_back_names_the_gate_that_has_not_answered_yet() -> None:
+    sketch = gated()
+    sketch.node("always", when=sketch.node("gate"), always=True)
+    for history in (Taught(), Remembered(True)):
+        tasks = plan(sketch, history)
+        assert tasks["held"].reason.startswith("if `flag` says yes: ")
+        assert tasks["always"].reason == "if `gate` says yes: never reused (`always=True`)"
+        assert "flag" not in tasks["free"].reason
+
+
 class Counting(Told):
     """As `Told`, and every output is a number."""
 

@@ -387,6 +387,8 @@ class Planner:
         needs = tuple(names_needed(node))
         is_open = decision == "skip_if_unchanged" or (works and self._is_open(node, stage))
         is_sure = not is_open and decision != "reuse_if_unchanged"
+        if works and decision not in SKIPS and node.when is not None and self._fates[node.when.task].out is None:
+            reason = f"if `{node.when.task}` says yes: {reason}"
         took = self._history.took(node.name, stage.name) if works else Took(0.0, 0.0, 0.0)
         seconds = None if took is None else took.last
         need, pool = stage.resources, self._pools.of(stage)

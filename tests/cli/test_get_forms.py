@@ -88,6 +88,17 @@ def note() -> str:
 
 
 @hr.stage
+def quoted() -> str:
+    return '{"a": 1}'
+
+
+@hr.stage
+def page() -> hr.File:
+    Path("page.html").write_text("<p>mine</p>")
+    return hr.File("page.html")
+
+
+@hr.stage
 def folder() -> hr.Folder:
     Path("src").mkdir()
     Path("src/a.txt").write_text("a")
@@ -107,7 +118,7 @@ def curve() -> None:
 @hr.pipeline
 def flow() -> None:
     halves(arrow())
-    for stage in (stream, frame, polar, nested, array, numbers, note, folder, judged, curve):
+    for stage in (stream, frame, polar, nested, array, numbers, note, quoted, page, folder, judged, curve):
         stage()
 """
 TABLES = ("arrow", "stream", "frame", "polar", "halves.left")
@@ -116,6 +127,8 @@ REFUSED = (
     *(("judged", suffix) for suffix in (".pdf", ".docx", ".csv")),
     *(("numbers", suffix) for suffix in (".yaml", ".csv", ".arrow")),
     *((task, ".csv") for task in ("array", "halves")),
+    *(("note", suffix) for suffix in (".json", ".png", ".parquet", ".arrow")),
+    *(("page", suffix) for suffix in (".png", ".json", ".txt")),
     ("folder", ".zip"),
 )
 
@@ -200,6 +213,9 @@ def test_what_is_got_into_a_pipe_comes_out_of_it(ran: Project) -> None:
 def test_what_the_form_of_a_file_is_only_its_maker_knows_where_that_is_text(ran: Project, tmp_path: Path) -> None:
     for name in ("x.html", "x.weird", "x"):
         assert get.get(ran, "latest", "note", tmp_path / name).read_text() == "<p>mine</p>"
+    assert json.loads(get.get(ran, "latest", "quoted", tmp_path / "x.json").read_text()) == {"a": 1}
+    for name in ("p.html", "p.HTM", "p", "p-1.2"):
+        assert get.get(ran, "latest", "page", tmp_path / name).read_text() == "<p>mine</p>"
 
 
 @pytest.mark.parametrize("name", ["x", "x-1.2", ""])

@@ -14,7 +14,7 @@ from headrace.codec.codecs import Codecs
 from headrace.codec.values import File, Folder
 from headrace.errors import CodecError, NotFoundError, UsageError, listed
 from headrace.inspect.get import addresses, table_file
-from headrace.inspect.get.output_file import form_of, written
+from headrace.inspect.get.output_file import PAGES, form_of, written
 from headrace.inspect.get.table_file import is_table
 from headrace.inspect.views import VersionView, Views, in_words
 from headrace.ledger.views.query import FEW
@@ -22,7 +22,7 @@ from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import REPORT
-from headrace.spec.noun import Row
+from headrace.spec.noun import UNREADABLE, Row
 from headrace.spec.report import Report
 from headrace.store.store import Store
 
@@ -48,7 +48,12 @@ SUFFIXES = {
 ALSO = {"lightgbm": (".lgb", ".model"), "pickle": (".pkl",)}
 """For each codec, the other suffixes that files of its format may have."""
 ANY = ("bytes", "file", "text")
-"""Codecs whose bytes may have any format, so that any suffix may be right."""
+"""Codecs whose bytes may have any format, so that the codec doesn't say which suffix is right."""
+NEVER_TEXT = (
+    *(".arrow", ".feather", ".parquet", ".npy", ".pickle", ".pkl", ".safetensors", ".skops"),
+    *(".png", ".jpg", ".jpeg", ".pdf", ".xlsx"),
+)
+"""Suffixes of formats that are no text."""
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
@@ -247,14 +252,17 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
 
     If `to` is None, the file is written to the current folder; its name is `name` with the suffix of its format. A
     LightGBM model is written as the text that LightGBM reads; what else the model holds (such as the class labels of an
-    `LGBMClassifier`) is left out. Any other value with parts is written as JSON, if all its parts are plain. `inside`
-    is the beginning of a `headrace get` command that errors use to name a part.
+    `LGBMClassifier`) is left out. Any other value with parts is written as JSON, if all its parts are plain. A text is
+    written under any suffix that may be right, and a file under its own. `inside` is the beginning of a `headrace get`
+    command that errors use to name a part.
 
     Raises:
         UsageError: the file can't be written, or one of the parts has a format of its own.
     """
     _check_form(ref, to, inside)
     files = Codecs().load(ref, store, verify=True) if ref.codec in ("file", "folder") else None
+    if isinstance(files, File):
+        _check_file(files, to)
     inner = files.name if isinstance(files, File) else f"{name}{SUFFIXES.get(ref.codec, '')}"
     with written(to, inner) as (path, aside):
         if isinstance(files, Folder):
@@ -263,7 +271,10 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
             shutil.copyfile(files.path, aside)
             aside.chmod(0o644)
         else:
-            aside.write_bytes(_bytes(ref, store, name, inside))
+            data = _bytes(ref, store, name, inside)
+            if ref.codec == "text":
+                _check_text(data, path.suffix.lower())
+            aside.write_bytes(data)
     return path
 
 
@@ -275,6 +286,26 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
     if ref.codec in SUFFIXES and ref.codec not in ANY:
         forms = (SUFFIXES[ref.codec], *ALSO.get(ref.codec, ()))
         form_of(to, forms, f"a `{kind}`", _alone(ref, to, inside))
+
+
+def _check_file(file: File, to: Path | None) -> None:
+    """Raise UsageError if the suffix of `to` is not the one that the file was saved with."""
+    own = Path(file.name).suffix.lower()
+    if own and not own[1:].isdigit():
+        form_of(to, PAGES if own in PAGES else (own,), f"the file `{file.name}`")
+
+
+def _check_text(data: bytes, suffix: str) -> None:
+    """Raise UsageError if the suffix names a format that the text does not have. Only its maker knows the format, so
+    each suffix that may be right is accepted."""
+    is_wrong = suffix in NEVER_TEXT
+    if suffix == ".json":
+        try:
+            msgspec.json.decode(data)
+        except UNREADABLE:
+            is_wrong = True
+    if is_wrong:
+        raise UsageError(f"this text can't be written as `{suffix}`", hint="`--to` takes `.txt`, or no suffix")
 
 
 def _alone(ref: Ref, to: Path | None, inside: str) -> str:

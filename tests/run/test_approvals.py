@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
-from headrace.backends.simulated.behaviour import Behaviour, Wait
+from headrace.backends.simulated.behaviour import Ask, Behaviour, Say, Wait
 from headrace.run.driver.driver import Driver, Waits
 from headrace.run.events import (
     Approved,
+    Asked,
     Cancelled,
     Closed,
     Expired,
@@ -16,13 +18,14 @@ from headrace.run.events import (
     Renewed,
     Submitted,
     Taken,
+    TraceEnded,
     decode_event,
 )
 from headrace.run.machine.invariants import check
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import Decision
 from headrace.run.projection import run_row
-from headrace.run.wire import Do
+from headrace.run.wire import Do, Trace
 from headrace.spec.policy import Policy
 from headrace.testing.graphs import BUNDLE, Sketch, number, numbers
 from tests.run.bed import Bed, gives
@@ -57,6 +60,15 @@ def next_driver(bed: Bed, notes: list[str] | None = None, *, again: bool = False
     driver = bed.driver(note=(notes if notes is not None else []).append)
     driver.adopt()
     driver.open([Taken(bed.run.epoch, "ann", bed.cluster.clock.now(), again=again)], bed.run.inbox())
+    return driver
+
+
+def renewing_driver(bed: Bed, by: str, notes: list[str] | None = None) -> Driver:
+    """Return a driver that gives the run new code."""
+    bed.run = bed.ledger.take(bed.run.record.run)
+    driver, now = bed.driver(note=(notes if notes is not None else []).append), bed.cluster.clock.now()
+    driver.adopt(keep=False)
+    driver.open([Taken(bed.run.epoch, by, now), Renewed(BUNDLE, now, counted=True)], bed.run.inbox())
     return driver
 
 
@@ -149,10 +161,7 @@ def test_whoever_gave_a_run_new_code_cannot_approve_it_and_whoever_only_resumed_
     notes: list[str] = []
     bed = Bed(gives, asking())
     left(bed)
-    bed.run = bed.ledger.take(bed.run.record.run)
-    driver, now = bed.driver(), bed.cluster.clock.now()
-    driver.adopt(keep=False)
-    driver.open([Taken(bed.run.epoch, "bob", now), Renewed(BUNDLE, now, counted=True)])
+    driver = renewing_driver(bed, "bob")
     driver.trace()
     assert isinstance(driver.drive(), Waits)
     decide(bed, by="bob")
@@ -160,6 +169,67 @@ def test_whoever_gave_a_run_new_code_cannot_approve_it_and_whoever_only_resumed_
     assert "by bob has no effect: whoever started the run or gave it new code" in notes[0]
     decide(bed, by="ann")  # the last driver ran for her
     assert next_driver(bed).drive().state == "succeeded"
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the resume", "while the new code is traced"])
+def test_an_approval_counts_for_new_code_that_leaves_the_task_s_key_as_it_is(before: bool) -> None:
+    notes: list[str] = []
+    bed = Bed(gives, asking())
+    left(bed)
+    if before:
+        decide(bed)
+    driver = renewing_driver(bed, "bob", notes)
+    if not before:
+        decide(bed)
+    driver.tick(0.0)  # the tracer has not answered yet
+    driver.trace()
+    assert driver.drive().state == "succeeded"
+    assert not notes
+    first, second = bed.events(Submitted)
+    assert first.key == second.key
+    assert bed.run.record.inbox == []
+
+
+def test_an_approval_waits_for_inputs_that_new_code_makes_again_and_for_the_rest_of_the_trace() -> None:
+    def constant(order: Do) -> Behaviour:
+        yield Wait(10.0)
+        return number(1)
+
+    def trace(_: Trace) -> Behaviour:
+        sketch = Sketch()
+        sketch.declare("load", module="other")
+        raw = sketch.node("load")
+        yield Say(sketch.traced())
+        yield Ask(Asked(0, raw))
+        yield Wait(10.0)
+        sketch.declare("publish", approval="risk-team")
+        sketch.node("publish", table=raw)
+        yield Say(sketch.traced())
+        yield Say(TraceEnded())
+        return None
+
+    notes: list[str] = []
+    bed = Bed(constant, asking())
+    left(bed)
+    decide(bed)
+    bed.cluster.tracer = trace
+    driver = renewing_driver(bed, "bob", notes)
+    driver.trace()
+    assert driver.drive().state == "succeeded"
+    assert [each.task for each in bed.events(Launched)].count("load") == 2
+    assert not notes
+    assert bed.run.record.inbox == []
+
+
+def test_a_driver_that_leaves_keeps_no_approval_of_a_task_that_does_not_ask() -> None:
+    notes: list[str] = []
+    bed = Bed(gives, asking())
+    left(bed)
+    for task in ("tell", "nothing"):
+        bed.ledger.signal("run-1", "approve", body=msgspec.json.encode(Decision(task=task, key="", why="so")).decode())
+    assert isinstance(next_driver(bed, notes).drive(), Waits)
+    assert len(notes) == 2
+    assert bed.run.record.inbox == []
 
 
 def test_an_approval_that_comes_in_time_counts_even_if_it_is_read_late() -> None:

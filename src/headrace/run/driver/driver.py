@@ -400,7 +400,7 @@ class Driver:
         if self._machine.closed is not None or not self._machine.waits_for:
             return self._machine.closed is not None
         self._inbox.heed()
-        self._inbox.read()
+        self._inbox.read(leaving=True)
         self._inbox.expire()
         return self._journal.is_empty
 

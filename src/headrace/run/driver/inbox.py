@@ -11,7 +11,7 @@ from headrace.run.driver.audience import Audience
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.steps import Steps
-from headrace.run.events import Cancelled, Expired, Told
+from headrace.run.events import Approved, Cancelled, Expired, Rejected, Told
 from headrace.run.machine.approvals import read_decision
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import Clock, Ledger, Signal
@@ -27,12 +27,13 @@ class Kind(NamedTuple):
 
     `obey` does what a signal asks for. `told` names the command that sent the signal. If `outlives` is False, a signal
     is meant only for the driver that is active when it is sent. Otherwise, if this driver doesn't obey it, the next
-    driver of the run does.
+    driver of the run does. As long as `is_early`, a signal stays in the ledger.
     """
 
     obey: Callable[[Inbox, Signal], None]
     told: Callable[[Signal], str]
     outlives: bool = False
+    is_early: Callable[[Inbox, Signal], bool] = lambda *_: False
 
 
 class Inbox:
@@ -105,8 +106,9 @@ class Inbox:
                 what = f"{kind.told(signal)} has no effect: it was meant for an earlier driver of this run"
                 self._audience.note(what)
 
-    def read(self) -> None:
-        """Do what the new signals ask for. A run that is not open yet has no signals."""
+    def read(self, *, leaving: bool = False) -> None:
+        """Do what the new signals ask for. A run that is not open yet has no signals. If the driver is `leaving`, it
+        doesn't wait for what would make a signal's time come."""
         if not self._journal.is_open:
             return
         for signal in self._ledger.inbox():
@@ -115,7 +117,7 @@ class Inbox:
             kind = self._kinds.get(signal.kind)
             if kind is None:
                 self._hold(signal)
-            else:
+            elif leaving or not kind.is_early(self, signal):
                 self._absorb(signal)
                 kind.obey(self, signal)
 
@@ -144,13 +146,21 @@ class Inbox:
     def decide(self, signal: Signal) -> None:
         """Record what somebody decided about a task that waits for an approval. A decision that can't count has no
         effect, and the user is told why."""
-        event = read_decision(signal.kind, signal.by, signal.body, signal.at or self._clock.now())
+        event = self._decision(signal)
         if event is None:
             self._audience.note(f"a signal `{signal.kind}` by {signal.by:.40} has no effect: it can't be read")
         elif why := self._machine.approvals.objection(event, self._machine.policy):
             self._audience.note(f"`headrace {signal.kind}` of `{event.task}` by {signal.by} has no effect: {why}")
         else:
             self._steps.absorb(event)
+
+    def is_early(self, signal: Signal) -> bool:
+        """Return whether a decision is about a task that may still ask for it."""
+        event = self._decision(signal)
+        return event is not None and self._machine.approvals.may_ask(event.task)
+
+    def _decision(self, signal: Signal) -> Approved | Rejected | None:
+        return read_decision(signal.kind, signal.by, signal.body, signal.at or self._clock.now())
 
     def expire(self) -> None:
         """Refuse the tasks that nobody approved in time. Call `read` first: the inbox may have a decision that was made
@@ -196,8 +206,8 @@ def _command(signal: Signal) -> str:
 
 
 KINDS: Mapping[str, Kind] = {
-    "approve": Kind(Inbox.decide, _command, outlives=True),
-    "reject": Kind(Inbox.decide, _command, outlives=True),
+    "approve": Kind(Inbox.decide, _command, outlives=True, is_early=Inbox.is_early),
+    "reject": Kind(Inbox.decide, _command, outlives=True, is_early=Inbox.is_early),
     "cancel": Kind(_cancelled, _command),
     "stop": Kind(_stopped, lambda signal: f"`headrace stop` of `{signal.body}` by {signal.by}"),
 }

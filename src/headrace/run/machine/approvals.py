@@ -65,6 +65,12 @@ class Approvals:
         task = self._phases.asking.get(name)
         return task if task is not None and task.key == key else None
 
+    def may_ask(self, name: str) -> bool:
+        """Return whether a task hasn't come yet to the point at which it asks for its approval. That is also so if
+        there is no such task: after a run got new code, tasks come as they are traced."""
+        task = self._phases.tasks.get(name)
+        return task is None or task.phase in ("blocked", "probing", "fetching")
+
     def objection(self, event: Approved | Rejected, policy: Policy) -> str:
         """Return why a decision has no effect, or an empty text if it counts."""
         task = self.waiting(event.task, event.key)

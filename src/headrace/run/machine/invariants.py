@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from headrace.plan.needs import names_needed
 from headrace.run.machine.machine import Machine
+from headrace.run.machine.ready import lane_of
 from headrace.run.machine.task import Task
 
 _MOVING = frozenset(("probing", "asking", "ready", "running", "resting"))
@@ -106,6 +107,8 @@ def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
         yield f"is {task.phase}, and its inputs were last seen in `{task.region}`"
     if task.phase == "ready" and task.choice is not None and phases.pools.keys().isdisjoint(task.choice):
         yield f"is ready, and the run has none of the pools {task.choice}"
+    if task.phase == "ready" and task.lane != lane_of(task):
+        yield f"is queued in {task.lane}, and belongs in {lane_of(task)}"
     if (task.name in phases.placed.get(task.placed, ())) != bool(task.placed):
         yield f"is placed in `{task.placed}`, and its pool says otherwise"
     if task.placed and task.phase not in ("probing", "fetching", "ready"):

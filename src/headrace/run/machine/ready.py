@@ -72,7 +72,7 @@ class Ready:
 
     def add(self, task: Task) -> None:
         """Queue a task."""
-        lane = task.lane = task.stage.resources, task.choice, bool(task.placed) or task.move is not None
+        lane = task.lane = lane_of(task)
         queue = self._queues.get(lane)
         if queue is None:
             queue = self._queues[lane] = OrderedDict()
@@ -95,8 +95,8 @@ class Ready:
 
         The oldest task's need comes first.
         """
-        queues = ((next(iter(queue.values())), len(queue)) for queue in self._by_age())
-        return [(task.stage.resources, size) for task, size in queues if task.choice is None or pool in task.choice]
+        lanes = ((*lane, len(queue)) for lane, queue in self._by_age())
+        return [(need, size) for need, choice, _, size in lanes if choice is None or pool in choice]
 
     def propose(
         self, rooms: Sequence[Room], at: float, placed: Mapping[str, Mapping[str, Task]] | None = None
@@ -117,8 +117,7 @@ class Ready:
             room.hold(None)
         found: list[Placed | Launched] = []
         before: dict[str, int] = {}
-        for queue in self._by_age():
-            choice = next(iter(queue.values())).choice
+        for (_, choice, _), queue in self._by_age():
             openings = list(pools.values()) if choice is None else [pools[name] for name in choice if name in pools]
             start_in = openings[0].start if len(openings) == 1 else self._start
             for task in queue.values():
@@ -159,8 +158,13 @@ class Ready:
         if passed >= PATIENCE:
             room.hold(task.stage.resources)
 
-    def _by_age(self) -> list[Queue]:
-        return sorted(self._queues.values(), key=lambda queue: next(iter(queue.values())).ordinal)
+    def _by_age(self) -> list[tuple[Lane, Queue]]:
+        return sorted(self._queues.items(), key=lambda each: next(iter(each[1].values())).ordinal)
+
+
+def lane_of(task: Task) -> Lane:
+    """Return the lane of a task that is to be queued now."""
+    return task.stage.resources, task.choice, bool(task.placed) or task.move is not None
 
 
 class Opening:

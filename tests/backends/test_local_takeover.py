@@ -426,6 +426,20 @@ def test_nothing_that_an_unwanted_answer_brought_stays_open(tmp_path: Path, monk
         wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
+def test_an_answer_of_which_a_file_was_lost_is_not_used(tmp_path: Path) -> None:
+    ours, zygote = socket.socketpair()
+    kept = Kept(Job(worker=1, resources=Resources()), None, 0, ())
+    with zygote, socket.socket() as line:
+        files = [line.fileno()] * (takeover._MOST_FILES + 1)  # more than are taken: as if this process had no more left
+        socket.send_fds(zygote, [frame(kept) + frame(Taken(7))], files)
+        answer = takeover._Answer("a", os.getpid(), ours)
+        answer.read()
+    assert answer.is_over
+    assert answer.end is None
+    assert answer.heir(tmp_path) is None
+    assert ours.fileno() == -1
+
+
 @pytest.mark.parametrize(
     "says",
     [b"", b"\xff" * 100, b"\x00" * 3, frame(Ack(1)), frame(Take(99, "another release"))],

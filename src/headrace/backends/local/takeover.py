@@ -119,10 +119,10 @@ class _Answer:
     def read(self) -> None:
         """Read what has arrived."""
         try:
-            data, files, _, _ = socket.recv_fds(self.connection, _LONGEST, _MOST_FILES, socket.MSG_DONTWAIT)
+            data, files, flags, _ = socket.recv_fds(self.connection, _LONGEST, _MOST_FILES, socket.MSG_DONTWAIT)
             self._files += files
-            self.is_over = not data
-            for body in self._frames.feed(data):
+            self.is_over = not data or bool(flags & socket.MSG_CTRUNC)  # a file was lost: whose are the next ones?
+            for body in self._frames.feed(b"" if self.is_over else data):
                 match decode_answer(body):
                     case Kept() as kept:
                         self._workers.append((kept, _own(self._files.pop(0)) if kept.lives else None))

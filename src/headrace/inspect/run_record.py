@@ -115,21 +115,26 @@ def material_before(views: Views, run: Material, task: str) -> Material | None:
     return None if rows is None else Material(view=run.view, rows=rows, story=story)
 
 
-class LateApproval(Struct, frozen=True):
-    """A task that was to be approved until a time (Unix seconds)."""
+class NextState(Struct, frozen=True, kw_only=True):
+    """A run as its next driver will find it, once that driver has read its inbox. `machine` is the run's state machine
+    after the `decided`: the decisions that count and that no driver has read yet."""
 
-    task: str
-    until: float
+    run: str
+    machine: Machine
+    decided: tuple[Approved | Rejected, ...]
 
 
-def late_approvals(views: Views, run: RunView, now: float) -> list[LateApproval]:
-    """Return the tasks of a run that waits whose approval should have been given by now."""
-    if run.state != "waiting":
-        return []
-    machine = Machine()
-    for event in views.events(run.run):
+def next_state(views: Views, run: str) -> NextState:
+    """Return a run as its next driver will find it, once that driver has read its inbox."""
+    unread = views.decisions(run)  # first: what a driver reads in between is then seen twice, and counts once
+    machine, decided = Machine(), []
+    for event in views.events(run):
         machine.step(event)
-    return [LateApproval(task.name, task.due) for task in machine.approvals.overdue(now)]
+    for decision in unread:
+        if not machine.approvals.objection(decision, machine.policy):
+            machine.step(decision)
+            decided.append(decision)
+    return NextState(run=run, machine=machine, decided=tuple(decided))
 
 
 def decided_text(decision: Approved | Rejected) -> str:

@@ -19,7 +19,7 @@ from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
 from headrace.inspect.notices import notices
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
-from headrace.inspect.run_record import decided_text, late_approvals
+from headrace.inspect.run_record import NextState, decided_text, next_state
 from headrace.inspect.views import (
     TASK_NUMBERS,
     RunView,
@@ -92,15 +92,22 @@ def _say_head(views: Views, run: RunView) -> None:
         when = f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}"
         told = f"holds the signal `{each.kind:.40}` by {each.by:.40} ({when}), which this Headrace doesn't know:"
         say(printable(f"{told} `headrace resume {run.run}` by the release that sent it obeys it"), "yellow")
-    for decision in views.decisions(run.run) if run.state == "waiting" else ():
-        say(printable(f"{decided_text(decision)}; `headrace resume {run.run}` obeys that"), "yellow")
-    for late in late_approvals(views, run, time.time()):
-        said = f"`{late.task}` was to be approved until {datetime.fromtimestamp(late.until, UTC):%Y-%m-%d %H:%M} UTC:"
-        say(f"{said} `headrace resume {run.run}` refuses it, unless somebody decided in time", "yellow")
+    if run.state == "waiting" and (views.decisions(run.run) or views.limits_approvals(run.run)):
+        _say_approvals(next_state(views, run.run))
     for notice in notices(views, time.time(), run.run):
         if notice.error is not None and notice.state != "sent":  # without an error, no try has failed yet
             say(unsent_text(notice), "yellow")
     say()
+
+
+def _say_approvals(state: NextState) -> None:
+    """Print what the run's next driver will do about tasks that wait for an approval."""
+    resume = f"`headrace resume {state.run}`"
+    for decision in state.decided:
+        say(printable(f"{decided_text(decision)}; {resume} obeys that"), "yellow")
+    for task in state.machine.approvals.overdue(time.time()):
+        until = f"{datetime.fromtimestamp(task.due, UTC):%Y-%m-%d %H:%M} UTC"
+        say(f"`{task.name}` was to be approved until {until}: {resume} refuses it", "yellow")
 
 
 def _say_stages(views: Views, run: RunView) -> None:

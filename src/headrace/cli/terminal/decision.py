@@ -19,6 +19,8 @@ def finish_decision(project: Project, decided: Decided, done: str, observer: Obs
     if not as_json:
         for each in decided.earlier:
             tell(f"{decided_text(each)}; this was decided first, so it counts")
+        if decided.late:
+            tell(decided.late)
     if decided.ended is not None:
         if decided.tasks and not as_json:  # otherwise a note of the driver has said why nothing counted
             tell(f"{what} {done}")

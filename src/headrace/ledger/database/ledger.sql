@@ -885,9 +885,9 @@ SELECT id FROM runs WHERE number = :number
 SELECT number, id, pipeline, state, created, bundle, seconds, usd, params, why, ended, holder
 FROM runs WHERE number = :number
 
---- last_of_kind
--- The number of a run's latest event of a kind, whose encoding begins with `tag` after its first byte.
-SELECT coalesce(max(seq), -1) AS seq FROM events WHERE run = :run AND substr(body, 2, CAST(:length AS INTEGER)) = :tag
+--- of_kind
+-- A run's events of a kind, whose encoding begins with `tag` after its first byte.
+SELECT seq, body FROM events WHERE run = :run AND substr(body, 2, CAST(:length AS INTEGER)) = :tag ORDER BY seq
 
 --- task_names
 -- The names of a run's tasks.

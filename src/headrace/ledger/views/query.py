@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import msgspec
+
 from headrace.errors import NotFoundError, listed
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.reader import Reader
 from headrace.ledger.views.rows import RUN_LINES, RunLine
+from headrace.run.events import Event
 
 T = TypeVar("T")
 
@@ -32,6 +35,12 @@ class Query:
         """Run a statement and return its rows."""
         with self._db.troubles():
             return self._db.execute(statement, parameters).fetchall()
+
+    def of_kind(self, run: str | None, kind: type[Event]) -> list[tuple[int, bytes]]:
+        """Return a run's events of a kind, encoded, each with its number."""
+        # An event is encoded as an array of fewer than 16 items, so its tag is after one byte.
+        tag = msgspec.msgpack.encode(kind.__struct_config__.tag)
+        return self.all(self._sql.OF_KIND, self.run(run).number, len(tag), tag)
 
     def run(self, name: str | None) -> RunLine:
         """Return a run. `name` is its id, the beginning of its id, or the last part of its id. For None, `""` or

@@ -25,9 +25,9 @@ from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, RunView, SignalView
 from headrace.ledger.views.views import Views, run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
-from headrace.run.events import Approved, Logged, Rejected, decode_event
+from headrace.run.events import Approved, Logged, Rejected, Traced, decode_event
 from headrace.run.machine.approvals import read_decision
-from headrace.run.ports import KNOWN_SIGNALS
+from headrace.run.ports import KNOWN_SIGNALS, Signal
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import RegistryKind, wanted
 
@@ -261,9 +261,18 @@ class TrackingViews(Views):
 
     def decisions(self, name: str | None = None) -> list[Approved | Rejected]:
         """Return what somebody decided about a run's tasks and no driver has read yet, the oldest first."""
-        signals = self._query.all(self._sql.SIGNALS, self._query.run(name).number)
-        found = [read_decision(*signal) for signal in signals if signal[0] in ("approve", "reject")]
-        return [each for each in found if each is not None]
+        signals = self._query.read(_SIGNALS, self._sql.INBOX, self._query.run(name).number)
+        decisions = [
+            read_decision(each.kind, each.by, each.body, each.at)
+            for each in signals
+            if each.kind in ("approve", "reject")
+        ]
+        return [each for each in decisions if each is not None]
+
+    def limits_approvals(self, name: str | None = None) -> bool:
+        """Return whether a run has stages whose approval must be given within some time."""
+        traces = (decode_event(body) for _, body in self._query.of_kind(name, Traced))
+        return any(stage.within_s for each in traces if isinstance(each, Traced) for stage in each.stages)
 
     def notices(self, *, limit: int = 1000) -> list[NoticeRecord]:
         """Return the newest notices to people, sent or not; the newest first."""
@@ -326,6 +335,7 @@ class TrackingViews(Views):
         return [msgspec.structs.replace(each, kept=its) for each, its in zip(of, kept, strict=True)][::-1]
 
 
+_SIGNALS = Reader(Signal)
 _MOVE_VIEWS = Reader(MoveView)
 _CURSOR_VIEWS = Reader(CursorView, value=(decode_ref, "value"))
 

@@ -56,7 +56,6 @@ LOOKED_THROUGH = 1000
 """How many of the latest runs are searched for an artifact that no index knows."""
 
 
-_TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -238,9 +237,8 @@ class Views:
     def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
         """Yield a run's events up to the last `Taken`, in which its latest driver took the run. Later events aren't
         decoded."""
-        # An event is encoded as an array of fewer than 16 items, so its tag is after one byte.
-        last = self._query.all(self._sql.LAST_OF_KIND, self._query.run(run).number, len(_TAKEN), _TAKEN)[0][0]
-        return islice(self.events(run), max(0, last) + 1)
+        taken = self._query.of_kind(run, Taken)
+        return islice(self.events(run), taken[-1][0] + 1 if taken else 1)
 
     def bodies(self, run: str | None = None) -> Iterator[bytes]:
         """Yield a run's events, encoded as they are stored."""

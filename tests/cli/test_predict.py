@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from blake3 import blake3
 from pyarrow import parquet
 
 from headrace.spec.artifact import Ref
-from tests.cli.conftest import Result, Shell
+from tests.cli.conftest import InProcess, Result, Shell
 
 PIPELINES = '''
 import numpy as np
@@ -94,8 +96,8 @@ ROWS = pa.table({"id": [7, 8, 9], "kind": ["wet", "dry", "wet"], "a": [2.5, -2.0
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """A project with registered models."""
+def command(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """The command as a process, in a project with registered models."""
     folder = tmp_path_factory.mktemp("predict")
     (folder / "headrace.toml").write_text('[project]\npipelines = ["pipelines.py"]\n')
     (folder / "pipelines.py").write_text(PIPELINES)
@@ -104,6 +106,12 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     assert done.code == 0, done.err
     parquet.write_table(ROWS, folder / "rows.parquet")
     return shell
+
+
+@pytest.fixture(scope="module")
+def registry(command: Shell) -> InProcess:
+    """The command line in this process, in the same project."""
+    return InProcess(command.folder)
 
 
 def written(registry: Shell, result: Result) -> pa.Table:
@@ -121,19 +129,19 @@ def refused(registry: Shell, table: pa.Table, model: str = "plain") -> Result:
     return done
 
 
-def test_the_answers_stand_beside_the_rows(registry: Shell) -> None:
-    found = written(registry, registry("predict", "plain@best", "--rows", "rows.parquet", "--to", "out.parquet"))
+def test_the_answers_stand_beside_the_rows(command: Shell, registry: Shell) -> None:
+    found = written(command, command("predict", "plain@best", "--rows", "rows.parquet", "--to", "out.parquet"))
     assert found.select(ROWS.column_names).equals(ROWS)
     assert found.column_names[4:] == ["predicted", "predicted_False", "predicted_True"]
     assert found["predicted"].to_pylist() == [True, False, found["predicted_True"][2].as_py() >= 0.5]
     again = written(registry, registry("predict", "model:plain:1", "--rows", "rows.parquet"))
     assert again.equals(found)
-    assert (registry.folder / "rows-predicted.parquet").exists()
+    assert (command.folder / "rows-predicted.parquet").exists()
 
 
-def test_json_has_what_was_done_and_the_digest_of_the_file(registry: Shell) -> None:
-    done = registry("predict", "trees", "--rows", "rows.parquet", "--to", "trees.csv", "--into", "late", "--json").json
-    file = registry.folder / "trees.csv"
+def test_json_has_what_was_done_and_the_digest_of_the_file(command: Shell) -> None:
+    done = command("predict", "trees", "--rows", "rows.parquet", "--to", "trees.csv", "--into", "late", "--json").json
+    file = command.folder / "trees.csv"
     assert done == {
         "model": "trees",
         "version": 1,
@@ -170,12 +178,12 @@ def test_rows_of_every_form_get_the_same_answers(registry: Shell, suffix: str) -
     assert found["predicted_True"].equals(best["predicted_True"])
 
 
-def test_the_preparation_that_belongs_to_the_version_prepares_the_rows(registry: Shell) -> None:
+def test_the_preparation_that_belongs_to_the_version_prepares_the_rows(command: Shell) -> None:
     gap = ROWS.set_column(2, "a", pa.array([2.5, None, 0.1])).set_column(3, "n", pa.array([1, 2, 8]))
-    parquet.write_table(gap, registry.folder / "gap.parquet")
-    done = registry("predict", "prepared", "--rows", "gap.parquet", "--to", "filled.parquet")
+    parquet.write_table(gap, command.folder / "gap.parquet")
+    done = command("predict", "prepared", "--rows", "gap.parquet", "--to", "filled.parquet")
     assert "1 of 3 rows have no answer: the preparation refuses them" in done.err
-    found = written(registry, done)
+    found = written(command, done)
     assert found.select(ROWS.column_names).equals(gap)
     assert found["predicted"].is_null().to_pylist() == [False, False, True]
 
@@ -249,11 +257,47 @@ def test_a_json_file_with_the_nan_of_python_is_read(registry: Shell) -> None:
         assert done.code == 0, done.err
 
 
-def test_a_column_of_texts_in_a_csv_file_may_look_like_numbers(registry: Shell) -> None:
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_each_row_of_json_is_one_line(registry: Shell, suffix: str, indent: int | None) -> None:
+    rows = [{"a": 1.5, "n": 1, "more": {"b": [1, 2], "c": "d \n e"}}, {"a": 2, "n": 3, "more": {}}]
+    given = [rows] if suffix == ".json" else rows
+    text = "\n".join(json.dumps(each, indent=indent).replace("1.5", "1.50") for each in given)
+    (registry.folder / f"pretty{suffix}").write_text(text)
+    done = registry("predict", "minutes", "--rows", f"pretty{suffix}", "--to", "flat.jsonl")
+    assert done.code == 0, done.err
+    flat = (registry.folder / "flat.jsonl").read_text()
+    found = [json.loads(line) for line in flat.splitlines()]
+    assert [{name: row[name] for name in rows[0]} for row in found] == rows
+    assert flat.startswith('{"a":1.50,')
+
+
+@pytest.mark.parametrize("model", ["plain", "prepared"])
+def test_a_column_of_texts_in_a_csv_file_may_look_like_numbers(registry: Shell, model: str) -> None:
     (registry.folder / "codes.csv").write_text("kind,a,n\n01,1.5,1\n02,2.5,2\n")
-    for model in ("plain", "prepared"):
-        done = registry("predict", model, "--rows", "codes.csv", "--to", f"codes-{model}.csv")
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        done = registry("predict", model, "--rows", "codes.csv", "--to", f"texts{suffix}")
         assert (done.code, "2 of 2 rows have a `kind` that the model didn't learn" in done.err) == (0, True), done.err
+    typed = parquet.read_table(registry.folder / "texts.parquet").select(["kind", "a", "n"])
+    assert typed.to_pylist() == [{"kind": "01", "a": 1.5, "n": 1}, {"kind": "02", "a": 2.5, "n": 2}]
+    assert (registry.folder / "texts.jsonl").read_text().startswith('{"kind":"01","a":1.5,"n":1,')
+
+
+def test_a_text_that_often_means_missing_is_a_text_where_the_model_takes_one(registry: Shell) -> None:
+    for kinds in (["NA"], ["NA", "wet"]):
+        (registry.folder / "na.csv").write_text("kind,a,n\n" + "".join(f"{kind},1.5,1\n" for kind in kinds))
+        found = written(registry, registry("predict", "plain", "--rows", "na.csv", "--to", "na.parquet"))
+        assert found["kind"].to_pylist() == kinds
+
+
+def test_rows_may_come_from_a_pipe(registry: Shell) -> None:
+    pipe = registry.folder / "pipe.csv"
+    os.mkfifo(pipe)
+    sender = threading.Thread(target=pipe.write_text, args=("kind,a,n\nwet,1.50,1\n",), daemon=True)
+    sender.start()
+    assert registry("predict", "plain", "--rows", "pipe.csv", "--to", "piped.csv").code == 0
+    sender.join()
+    assert (registry.folder / "piped.csv").read_text().splitlines()[1].startswith('"wet","1.50","1",')
 
 
 def test_the_rows_are_never_written_over(registry: Shell) -> None:
@@ -332,11 +376,11 @@ def test_what_is_wrong_with_the_command_is_told(registry: Shell) -> None:
     assert listed.count("`.jsonl`") == 1
 
 
-def test_rows_that_are_no_file_are_told(registry: Shell) -> None:
-    absent = registry("predict", "plain", "--rows", "absent.csv")
+def test_rows_that_are_no_file_are_told(command: Shell) -> None:
+    absent = command("predict", "plain", "--rows", "absent.csv")
     assert (absent.code, "there is no file `absent.csv`" in absent.err) == (2, True)
-    (registry.folder / "folder.csv").mkdir()
-    folder = registry("predict", "plain", "--rows", "folder.csv")
+    (command.folder / "folder.csv").mkdir()
+    folder = command("predict", "plain", "--rows", "folder.csv")
     assert (folder.code, "`folder.csv` is a folder" in folder.err) == (2, True)
 
 
@@ -345,8 +389,8 @@ def test_a_model_in_a_form_that_runs_code_is_refused(registry: Shell) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_told_and_leaves_nothing(registry: Shell) -> None:
-    done = registry("predict", "plain", "--rows", "rows.parquet", "--to", "/dev/full")
+def test_a_full_disk_is_told_and_leaves_nothing(command: Shell) -> None:
+    done = command("predict", "plain", "--rows", "rows.parquet", "--to", "/dev/full")
     assert done.code == 2
     assert "can't write `/dev/full`: No space left on device" in done.err
 

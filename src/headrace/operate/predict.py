@@ -83,13 +83,14 @@ def predict(
     signature = signature_in(version.out.signature)
     asked = _model(version.out, store, f"model:{version.name}:{version.version}")
     preparation: Any = version.preparation and Codecs().load(version.preparation, store, verify=True)
-    prepared, places = _prepared(_as_declared(given, preparation, signature), preparation)
+    declared = _as_declared(given, preparation, signature)
+    prepared, places = _prepared(declared, preparation)
     answers, unseen = _answers(asked, prepared, signature, into, progress)
     answers = _beside(table, answers, places)
     takes = [each.name for each in signature.takes] if signature else asked.takes(table.column_names)
     taken = {*(table.column_names if takes is None else takes), *(preparation.columns if preparation else ())}
     with written(to, f"{rows.stem}-{into}{form}") as (path, aside):
-        _write(given, taken, answers, aside, form)
+        _write(given, taken, declared, answers, aside, form)
         digest, size = blake3(), aside.stat().st_size
         digest.update_mmap(aside)
     return Predicted(
@@ -132,8 +133,6 @@ def _as_declared(given: TableInFile, preparation: Preparation | None, signature:
     table = given.table
     if not given.is_csv:
         return table
-    import pyarrow as pa  # noqa: PLC0415  as in `_model`
-
     from headrace.models.types import is_text, kind_named, plain_type  # noqa: PLC0415  as in `_model`
 
     takes = {each.name: each.type for each in signature.takes} if signature else {}
@@ -142,8 +141,9 @@ def _as_declared(given: TableInFile, preparation: Preparation | None, signature:
         if name not in table.column_names or kind is None or not is_text(plain_type(kind)):
             continue
         place = table.column_names.index(name)
-        if not pa.types.is_null(table.schema.field(place).type):
-            table = table.set_column(place, name, given.texts.column(place).fill_null(""))
+        texts = given.texts.column(place)
+        if texts.null_count < len(texts):
+            table = table.set_column(place, name, texts.fill_null(""))
     return table
 
 
@@ -223,14 +223,16 @@ def _beside(table: pa.Table, answers: pa.Table, places: Any) -> pa.Table:
     return answers.take(pa.array(order, mask=order < 0))
 
 
-def _write(given: TableInFile, taken: Collection[str], answers: pa.Table, path: Path, form: str) -> None:
+def _write(
+    given: TableInFile, taken: Collection[str], declared: pa.Table, answers: pa.Table, path: Path, form: str
+) -> None:
     """Write the rows with their answers. JSON becomes JSON again without a change of any value."""
     if given.is_json and form in JSON_SUFFIXES and (rows := given.objects) is not None:
         pairs = zip(rows, answers.to_pylist(), strict=True)
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json_lines((row | answer for row, answer in pairs), is_list=form == ".json"))
         return
-    whole = given.carried(form, taken)
+    whole = given.carried(form, taken, declared)
     for name in answers.column_names:
         whole = whole.append_column(name, answers[name])
     write(whole, path, form)

@@ -28,7 +28,7 @@ def table_in(path: Path) -> pa.Table:
 
 
 class TableInFile:
-    """A file with a table. A text file is read once, since it may be a pipe.
+    """A file with a table. Its bytes are kept if it is JSON or can be read only once, such as a pipe.
 
     Raises:
         UsageError: there is no such file, or its suffix isn't that of a table. Its properties raise it too: the file
@@ -69,31 +69,37 @@ class TableInFile:
         import pyarrow as pa  # noqa: PLC0415  as above
 
         as_it_is = {"strings_can_be_null": True, "quoted_strings_can_be_null": False, "null_values": [""]}
-        return self._read("csv", pa.schema([(name, pa.string()) for name in self.table.column_names]), as_it_is)
+        texts = self._read("csv", pa.schema([(name, pa.string()) for name in self.table.column_names]), as_it_is)
+        if texts.num_rows != self.table.num_rows:
+            raise UsageError(f"`{self._path}` changed while it was read", hint="try again when nobody writes to it")
+        return texts
 
     @cached_property
     def objects(self) -> list[dict[str, msgspec.Raw]] | None:
-        """The rows of a JSON file, with each value as the JSON that stands in the file. None if only Arrow reads it: it
-        takes `NaN` too, which Python writes and JSON doesn't have."""
+        """The rows of a JSON file, with each value as the JSON that stands in the file, but on one line. None if only
+        Arrow reads it: it takes `NaN` too, which Python writes and JSON doesn't have."""
         text = self._read("text")["text"][0].as_py().removeprefix("\ufeff")
         try:
             if self._is_list:
-                return msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
-            return msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(text)
+                rows = msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
+            else:
+                rows = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines(text)
         except UNREADABLE:
             return None
+        return [{name: _on_one_line(value) for name, value in row.items()} for row in rows]
 
-    def carried(self, form: str, taken: Collection[str]) -> pa.Table:
+    def carried(self, form: str, taken: Collection[str], declared: pa.Table) -> pa.Table:
         """Return the table with its columns as they are to be carried into another file, whose suffix is `form`.
 
-        The texts of a CSV file stay as they are. If the other form has types, the `taken` columns have those that were
-        guessed. In a CSV file, the values of a JSON file stay as they are too.
+        The texts of a CSV file stay as they are. If the other form has types, the `taken` columns are those of
+        `declared`, which has the types that a model takes. In a CSV file, the values of a JSON file stay as they are
+        too.
         """
         import pyarrow as pa  # noqa: PLC0415  as above
 
         if self.is_csv:
             keeps = [form != ".csv" and name in taken for name in self.table.column_names]
-            pairs = zip(keeps, self.table.columns, self.texts.columns, strict=True)
+            pairs = zip(keeps, declared.columns, self.texts.columns, strict=True)
             columns = [typed if keep else text for keep, typed, text in pairs]
             return pa.Table.from_arrays(columns, names=self.table.column_names)
         if self.is_json and form == ".csv" and (rows := self.objects) is not None:
@@ -104,8 +110,8 @@ class TableInFile:
     def _read(self, form: str, schema: pa.Schema | None = None, options: dict[str, object] | None = None) -> pa.Table:
         from headrace.stages.ingest._files.formats import Source, read_table  # noqa: PLC0415  as above
 
-        is_text = self.is_csv or self.is_json
-        source = Source(str(self._path), lambda: io.BytesIO(self._bytes) if is_text else self._path.open("rb"))
+        is_kept = self.is_json or not self._path.is_file()
+        source = Source(str(self._path), lambda: io.BytesIO(self._bytes) if is_kept else self._path.open("rb"))
         try:
             return read_table(source, form, schema=schema, options=options or {})
         except SourceError as error:
@@ -125,6 +131,11 @@ class TableInFile:
             return self._bytes[: 1 << 12].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
         except OSError:
             return False  # `_read` tells why
+
+
+def _on_one_line(value: msgspec.Raw) -> msgspec.Raw:
+    json = bytes(value)
+    return msgspec.Raw(msgspec.json.format(json, indent=-1)) if b"\n" in json else value
 
 
 def _cell(value: msgspec.Raw | None) -> str | None:

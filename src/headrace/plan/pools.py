@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -64,12 +63,32 @@ def _hint(stage: Stage, pinned: str | None) -> str:
 
 
 def misspelt(pins: Mapping[str, str], stages: Iterable[Stage]) -> list[str]:
-    """Return a note for each entry of `[place]` whose stage the pipeline doesn't have, if the pipeline has a stage with
-    a similar name. Any other entry may be for another pipeline, so there is no note about it."""
+    """Return a note for each entry of `[place]` whose stage the pipeline doesn't have, if the pipeline has a stage that
+    a typing mistake turns into that name. Any other entry may be for another pipeline, so there is no note about it."""
     names = {stage.name for stage in stages}
-    near = {name: difflib.get_close_matches(name, names - pins.keys(), 1, 0.7) for name in sorted(pins.keys() - names)}
     told = "`[place]` names stage `{}`, which this pipeline doesn't have: did you mean `{}`?"
-    return [told.format(name, found[0]) for name, found in near.items() if found]
+    return [
+        told.format(name, meant)
+        for name in sorted(pins.keys() - names)
+        for meant in sorted(names - pins.keys())
+        if _slipped(name, meant)
+    ]
+
+
+def _slipped(one: str, other: str) -> bool:
+    """Return whether two names differ only by two neighbours that are swapped, or by a letter that one of them lacks.
+    A digit or the last letter may make a different name: `v1` and `v11`, or `fit` and `fits`, can both be right.
+
+    >>> [_slipped("load", typed) for typed in ("laod", "lod", "loaad", "loads", "lead", "load2")]
+    [True, True, True, False, False, False]
+    >>> _slipped("load_users", "load_orders"), _slipped("fit_a", "fit_b")
+    (False, False)
+    """
+    short, long = sorted((one, other), key=len)
+    places = [place for place, letter in enumerate(long[:-1]) if not letter.isdigit()]
+    lacking = [long[:place] + long[place + 1 :] for place in places]
+    swapped = [long[:place] + long[place + 1] + long[place] + long[place + 2 :] for place in places]
+    return short in lacking or short in swapped
 
 
 class PlannedPools:

@@ -258,6 +258,14 @@ def test_a_threshold_is_chosen_on_validation_rows_only(people: pa.Table) -> None
         judged(people, valid=people.slice(50, 100), threshold="valid:f1")
 
 
+def test_a_report_says_that_the_model_itself_decides_at_another_threshold(people: pa.Table) -> None:
+    def told(**options: Any) -> list[str]:
+        return [each for each in judged(people, **options).report.limits if "doesn't know the threshold" in each]
+
+    assert told(threshold=0.31)[0].startswith("The model itself doesn't know the threshold of 0.31: `headrace predict`")
+    assert told() == told(threshold=0.5) == []
+
+
 def test_each_rule_for_a_threshold_gives_what_it_says(people: pa.Table) -> None:
     true, score = people["hired"].to_numpy(False), people["p"].to_numpy()
 

@@ -246,6 +246,12 @@ def _limits(answers: Answers, found: Findings, judge: Judge, groups: str | None)
         yield "The baseline takes its rates from the rows judged, which flatters it a little."
     if answers.is_binary and "ECE" in found.wholes[MODEL].point:
         yield "ECE is above 0 by chance even for perfect probabilities, the more so the fewer rows there are."
+    if answers.threshold is not None and answers.threshold.value != 0.5:
+        yield (
+            f"The model itself doesn't know the threshold of {number(answers.threshold.value)}: `headrace predict` and"
+            " its own `predict` decide as without it, mostly at 0.5. For the decisions that were judged here, compare"
+            " its scores with the threshold."
+        )
     if PREVIOUS in answers.claims and answers.threshold is not None and PREVIOUS not in answers.own:
         yield (
             f"The previous model was judged at the threshold of this one, {number(answers.threshold.value)}: at a"

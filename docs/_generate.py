@@ -100,7 +100,10 @@ def _command(found: click.Command, name: str, level: str = "##") -> Iterator[str
 
 def _options(found: click.Command) -> Iterator[str]:
     rows = [
-        (" ".join(filter(None, [", ".join([*each.opts, *each.secondary_opts]), _metavar(each)])), each.help or "")
+        (
+            " ".join(filter(None, [", ".join([*each.opts, *each.secondary_opts]), _metavar(each)])),
+            f"{'Required. ' * each.required}{each.help or ''}",
+        )
         for each in found.params
         if isinstance(each, click.Option)
     ]

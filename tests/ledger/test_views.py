@@ -293,6 +293,11 @@ def test_an_unknown_task_names_those_that_come_near(ledger: Ledger, views: Views
     with pytest.raises(NotFoundError, match=f"run `{run}` has no task `featurs`") as caught:
         views.task(run, "featurs")
     assert caught.value.hint == "did you mean `features`?"
+    run = ended(ledger, tasks=[task_row("clean"), task_row("sql_version")])
+    for name, hint in {"sklearn": "did you mean `clean`? its", "lightgbm": "its"}.items():
+        with pytest.raises(NotFoundError) as caught:
+            views.task(run, name)
+        assert caught.value.hint == f"{hint} tasks are `clean`, `sql_version`"
 
 
 def test_what_a_task_made_its_outputs_of_is_found_in_all_runs_of_the_pipeline_with_the_same_code(

@@ -18,7 +18,7 @@ def test_stages_and_single_tasks_can_be_asked_for() -> None:
 
 def test_a_single_task_is_not_forced_and_that_is_said() -> None:
     graph = chain(2)
-    with pytest.raises(UsageError, match=r"`--force step\[1\]`: the pipeline has no such stage") as told:
+    with pytest.raises(UsageError, match=r"`--force step\[1\]`: the pipeline has no such stage\n") as told:
         check_policy(Policy(force=("step[1]",)), graph.nodes, graph.stages)
     assert told.value.hint == "did you mean `step`?"
 
@@ -34,7 +34,7 @@ def test_what_is_forced_is_among_what_is_asked_for_or_needed_by_that() -> None:
 
 def test_of_many_stages_some_are_named_and_the_rest_counted() -> None:
     graph = chain(20)
-    with pytest.raises(UsageError, match="no such stage") as told:
+    with pytest.raises(UsageError, match="`--only nope`: the pipeline has no such stage or task") as told:
         check_policy(Policy(only=("nope",)), graph.nodes, graph.stages)
     assert str(told.value.hint).startswith("it has `step`, `step[1]`, ")
     assert str(told.value.hint).endswith(" and 10 more")

@@ -26,7 +26,8 @@ def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Sta
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean `{near[0]}`?" if near else f"it has {listed(known)}"
-                raise UsageError(f"`{option} {name}`: the pipeline has no such stage", hint=hint)
+                what = "stage" if known is called else "stage or task"
+                raise UsageError(f"`{option} {name}`: the pipeline has no such {what}", hint=hint)
     if policy.only:
         wanted = needed_by(policy.only, nodes, stages)
         asked = {stages[node.stage].name for node in nodes if node.name in wanted}

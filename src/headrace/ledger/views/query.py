@@ -74,10 +74,11 @@ class Query:
 
 
 def near(name: str, names: list[str], otherwise: str) -> str:
-    """Return a hint that lists the names most similar to `name`, or some of the names if none is similar."""
+    """Return a hint that lists the names most similar to `name`, and some of all names if none is very similar."""
     import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
 
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        return f"did you mean {listed(near)}?"
-    return f"{otherwise} {listed(names, FEW)}" if names else "there are none"
+    if close := difflib.get_close_matches(name, names, n=3, cutoff=0.75):
+        return f"did you mean {listed(close)}?"
+    some = f"{otherwise} {listed(names, FEW)}" if names else "there are none"
+    similar = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {listed(similar)}? {some}" if similar else some

@@ -247,6 +247,12 @@ def test_rows_go_to_quarantine_as_they_were_given_and_with_the_reason() -> None:
     assert {fact.name: fact.value for fact in made.report.facts}["quarantined"] == 4
 
 
+def test_one_rule_is_one_rule_in_the_words_of_the_report() -> None:
+    trim = prepare.Trim(columns="c")
+    for rules, told in (([trim], "2 rows, cleaned by 1 rule."), ([trim, trim], "2 rows, cleaned by 2 rules.")):
+        assert prepare.clean(pa.table({"c": [" a", "b"]}), rules).report.about == told
+
+
 def test_the_report_names_what_was_lost_first_and_tells_losses_from_readings() -> None:
     texts = ["1", "2", "3", "4", "5", "6", "7", "x", "N/A", None]
     rules = [

@@ -30,9 +30,10 @@ def report_of(name: str, table: pa.Table, findings: Sequence[Finding], quarantin
         Fact(name="broken rules", value=len(broken), better="lower"),
     )
     grids = [_examples(table, finding) for finding in findings if len(finding.rows)]
+    rules = "1 rule" if len(findings) == 1 else f"{len(findings)} rules"
     return Report(
         title=f"Contract {name}",
-        about=f"{len(table):,} rows of {table.num_columns} columns, held against {len(findings)} rules.",
+        about=f"{len(table):,} rows of {table.num_columns} columns, held against {rules}.",
         passed=passed,
         facts=facts,
         verdicts=tuple(map(_verdict, findings)),

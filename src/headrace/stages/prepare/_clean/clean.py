@@ -120,7 +120,7 @@ def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
         )
     report = report_of(
         "Cleaning",
-        f"{len(table):,} rows, cleaned by {len(rules)} rules.",
+        f"{len(table):,} rows, cleaned by {'1 rule' if len(rules) == 1 else f'{len(rules)} rules'}.",
         work.changes,
         before=len(table),
         after=len(work.table),

@@ -261,7 +261,7 @@ class RunLedger:
         if not self._db.is_there():
             raise LedgerError(
                 f"the ledger `{self._db.name}` was removed while run `{self.run}` went on",
-                hint="nothing can be kept any more: put the state folder back from a backup, or run again",
+                hint="the run can't be recorded any more: put the state folder back from a backup, or run again",
             )
 
     def _store(self, batch: Batch, sends: Sequence[NoticeRecord]) -> int:

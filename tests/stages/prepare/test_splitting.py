@@ -85,7 +85,7 @@ def test_a_group_is_of_one_part() -> None:
 
 
 def test_a_group_in_two_parts_is_found_and_named() -> None:
-    with pytest.raises(DataError, match=r"by group \(`person`\); the first is row \d+, id = \d+, beside row"):
+    with pytest.raises(DataError, match=r"by group \(`person`\); the first is row \d+, id = \d+, because of row"):
         prepare.split(PEOPLE, key="id", group="person")
     made = prepare.split(PEOPLE, key="id", group="person", leak="warn")
     assert made.report.passed is False

@@ -80,8 +80,8 @@ def _check(given: Mapping[str, Any]) -> None:
             raise UsageError(f"`{name}` is {given[name]}", hint="give a whole number from 1")
     if _objective_is(given.get("params", {}), RANKS) and given.get("group", True) is None:
         raise UsageError(
-            "the objective ranks the rows of a group, but no `group` is given",
-            hint='name the column that tells them apart, such as `group="query"`',
+            "the objective ranks rows within groups, but no `group` is given",
+            hint='name the column that says which group a row is in, such as `group="query"`',
         )
 
 

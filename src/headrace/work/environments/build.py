@@ -119,7 +119,7 @@ def _install(pins: Pins, aside: Path, uv: str | None) -> None:
 
 
 def find_uv() -> str | None:
-    """Return the path of uv, or None if uv isn't found. It is searched next to this interpreter, then on PATH."""
+    """Return the path of uv, or None if uv isn't found. It is looked for next to this interpreter, then on PATH."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
 

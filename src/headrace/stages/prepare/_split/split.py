@@ -310,7 +310,7 @@ def _stop(table: pa.Table, leaks: Sequence[Leak], roles: Roles) -> None:
     named = "".join(f", {name} = {value_of(table.column(name)[row])!r}" for name in roles.key[:3])
     raise DataError(
         f"rows of a part are in an earlier part too: {_named(leaks)};"
-        f" the first is row {row}{named}, beside row {other}",
+        f" the first is row {row}{named}, because of row {other}",
         hint='split by what belongs together (`by="group"`), drop such rows (`leak="drop"`), '
         'or only warn (`leak="warn"`) and read the report',
     )

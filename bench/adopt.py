@@ -72,6 +72,8 @@ def _asked() -> float:
 
 def _answering(end: socket.socket) -> int:
     if (pid := os.fork()) == 0:
-        end.sendall(end.recv(1))
-        os._exit(0)
+        try:
+            end.sendall(end.recv(1))
+        finally:
+            os._exit(0)
     return pid

@@ -99,6 +99,13 @@ def page() -> hr.File:
 
 
 @hr.stage
+def files() -> list[hr.File]:
+    for name in ("a.jpg", "a.tar.gz", "a.log", "a.bin", "a.npz", "a.json"):
+        Path(name).write_bytes(name.encode())
+    return [hr.File(name) for name in ("a.jpg", "a.tar.gz", "a.log", "a.bin", "a.npz", "a.json")]
+
+
+@hr.stage
 def folder() -> hr.Folder:
     Path("src").mkdir()
     Path("src/a.txt").write_text("a")
@@ -118,7 +125,7 @@ def curve() -> None:
 @hr.pipeline
 def flow() -> None:
     halves(arrow())
-    for stage in (stream, frame, polar, nested, array, numbers, note, quoted, page, folder, judged, curve):
+    for stage in (stream, frame, polar, nested, array, numbers, note, quoted, page, files, folder, judged, curve):
         stage()
 """
 TABLES = ("arrow", "stream", "frame", "polar", "halves.left")
@@ -127,8 +134,9 @@ REFUSED = (
     *(("judged", suffix) for suffix in (".pdf", ".docx", ".csv")),
     *(("numbers", suffix) for suffix in (".yaml", ".csv", ".arrow")),
     *((task, ".csv") for task in ("array", "halves")),
-    *(("note", suffix) for suffix in (".json", ".png", ".parquet", ".arrow")),
-    *(("page", suffix) for suffix in (".png", ".json", ".txt")),
+    *(("note", suffix) for suffix in (".json", ".png", ".parquet", ".arrow", ".zip", ".gz", ".docx", ".gif", ".npz")),
+    *(("page", suffix) for suffix in (".png", ".json", ".csv", ".zip")),
+    *(("files.0", ".png"), ("files.1", ".tar"), ("files.4", ".npy"), ("files.5", ".jsonl")),
     ("folder", ".zip"),
 )
 
@@ -214,8 +222,25 @@ def test_what_the_form_of_a_file_is_only_its_maker_knows_where_that_is_text(ran:
     for name in ("x.html", "x.weird", "x"):
         assert get.get(ran, "latest", "note", tmp_path / name).read_text() == "<p>mine</p>"
     assert json.loads(get.get(ran, "latest", "quoted", tmp_path / "x.json").read_text()) == {"a": 1}
-    for name in ("p.html", "p.HTM", "p", "p-1.2"):
-        assert get.get(ran, "latest", "page", tmp_path / name).read_text() == "<p>mine</p>"
+
+
+@pytest.mark.parametrize(
+    ("part", "saved", "suffixes"),
+    [
+        ("page", "<p>mine</p>", (".html", ".HTM", ".txt", "", "-1.2")),
+        ("files.0", "a.jpg", (".jpeg", ".JPG", ".bin")),
+        ("files.1", "a.tar.gz", (".tgz", ".gz")),
+        ("files.2", "a.log", (".txt", ".csv")),
+        ("files.3", "a.bin", (".gguf", ".png")),
+        ("files.4", "a.npz", (".zip",)),
+        ("files.5", "a.json", (".yml", ".geojson")),
+    ],
+)
+def test_a_file_may_have_each_suffix_that_is_not_of_another_format(
+    ran: Project, tmp_path: Path, part: str, saved: str, suffixes: tuple[str, ...]
+) -> None:
+    for suffix in suffixes:
+        assert get.get(ran, "latest", part, tmp_path / f"x{suffix}").read_text() == saved
 
 
 @pytest.mark.parametrize("name", ["x", "x-1.2", ""])

@@ -49,12 +49,18 @@ ALSO = {"lightgbm": (".lgb", ".model"), "pickle": (".pkl",)}
 """For each codec, the other suffixes that files of its format may have."""
 ANY = ("bytes", "file", "text")
 """Codecs whose bytes may have any format, so that the codec doesn't say which suffix is right."""
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z")
+_ZIPPED = (".npz", ".skops", ".docx", ".pptx", ".xlsx", ".odp", ".ods", ".odt")
 NEVER_TEXT = (
-    *(".arrow", ".feather", ".parquet", ".npy", ".pickle", ".pkl", ".safetensors", ".skops"),
-    *(".png", ".jpg", ".jpeg", ".pdf", ".xlsx"),
+    *((".gz", ".tgz"), (".bz2", ".tbz2"), (".xz", ".txz"), (".zst",), (".tar",), (".7z",)),
+    *((".zip", suffix) for suffix in _ZIPPED),
+    *((".arrow", ".feather"), (".parquet",), (".npy",), (".pickle", ".pkl"), (".safetensors",)),
+    *((".db", ".sqlite", ".sqlite3"), (".db", ".duckdb")),
+    *((".png",), (".jpg", ".jpeg"), (".gif",), (".bmp",), (".tif", ".tiff"), (".webp",), (".pdf",)),
 )
-"""Suffixes of formats that are no text."""
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
+"""Formats that are no text: the suffixes that files of each format may have."""
+FORMATS = (*NEVER_TEXT, PAGES, (".json", ".yaml", ".yml"), (".jsonl", ".ndjson"), (".csv",), (".svg", ".xml"))
+"""The formats whose suffixes say what is in a file. A suffix such as `.txt` or `.bin`, or an unknown one, doesn't."""
 REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
 """Codecs whose parts have no meaning by themselves, even if they are plain values."""
@@ -252,8 +258,8 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
 
     If `to` is None, the file is written to the current folder; its name is `name` with the suffix of its format. A
     LightGBM model is written as the text that LightGBM reads; what else the model holds (such as the class labels of an
-    `LGBMClassifier`) is left out. Any other value with parts is written as JSON, if all its parts are plain. A text is
-    written under any suffix that may be right, and a file under its own. `inside` is the beginning of a `headrace get`
+    `LGBMClassifier`) is left out. Any other value with parts is written as JSON, if all its parts are plain. A text or
+    a file is written under any suffix that may be right. `inside` is the beginning of a `headrace get`
     command that errors use to name a part.
 
     Raises:
@@ -289,16 +295,17 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
 
 
 def _check_file(file: File, to: Path | None) -> None:
-    """Raise UsageError if the suffix of `to` is not the one that the file was saved with."""
+    """Raise UsageError if the suffix of `to` names another format than the suffix that the file was saved with."""
     own = Path(file.name).suffix.lower()
-    if own and not own[1:].isdigit():
-        form_of(to, PAGES if own in PAGES else (own,), f"the file `{file.name}`")
+    same = [suffix for form in FORMATS if own in form for suffix in form]
+    if same and to is not None and any(to.suffix.lower() in form for form in FORMATS):
+        form_of(to, tuple(dict.fromkeys((own, *same))), f"the file `{file.name}`")
 
 
 def _check_text(data: bytes, suffix: str) -> None:
     """Raise UsageError if the suffix names a format that the text does not have. Only its maker knows the format, so
     each suffix that may be right is accepted."""
-    is_wrong = suffix in NEVER_TEXT
+    is_wrong = any(suffix in form for form in NEVER_TEXT)
     if suffix == ".json":
         try:
             msgspec.json.decode(data)

@@ -74,7 +74,10 @@ def work(
         _refuse(line, fork, board, failure)
         return
     if shared and hello.gpus:
-        at.capture.heading = f"warning: another process uses accelerator {listed(shared)} too: no other one was free\n"
+        at.capture.heading = (
+            f"warning: when this worker started, another process used accelerator {listed(shared)} too: "
+            "no other one was free\n"
+        )
     try:
         mover = Mover(at.store, at.channel, at.stop, hello.own)
         envoys = Envoys(hello, at.channel) if fork.role == "tracer" else None

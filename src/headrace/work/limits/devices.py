@@ -1,12 +1,15 @@
 """Chooses the accelerators of a worker, and locks them until the worker has ended. So no other run, pool, project or
-environment of the same user on this machine gives them to another worker."""
+environment of the same user on this machine gives them to another worker while another one is free.
+
+Each use of an accelerator locks a file: the first one `3`, one that shares it `3.1`, the next one `3.2`, and so on."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,26 +31,31 @@ class Devices:
 
 
 def take(number: int, cache: Callable[[], Path], used: Sequence[str] = (), known: int = 0) -> Devices:
-    """Lock and return `number` accelerators that this process may use and that no worker uses. The driver makes sure
-    that enough of them are free. `cache` returns the folder of this machine's caches. `used` are the names of
-    accelerators in use that the caller knows of, each as often as it is used. `known` is how many the machine has, if
-    they can't be counted.
+    """Lock and return `number` accelerators that this process may use, beginning with those that the fewest workers
+    use. The driver makes sure that enough of them are free. If fewer are free nevertheless, something that the driver
+    doesn't know of uses the others.
 
-    If fewer are free nevertheless, something that the driver doesn't know of uses the others. Then some of those are
-    returned too, without a lock, beginning with those that are used least.
+    `cache` returns the folder of this machine's caches. `used` are the names of accelerators that the caller's own
+    workers use, each as often as it is used: where files can't be locked, nothing else is known. `known` is how many
+    accelerators the machine has, if they can't be counted.
     """
-    names, locks, others = list[str](), list[int](), list[str]()
-    for name in _present(max(number, known)):
-        if len(names) == number:
-            break
-        lock = None if name in used else _lock(cache, name)
-        if lock is None:
-            others.append(name)
-            continue
-        names.append(name)
-        locks += [lock] if lock >= 0 else []
-    others.sort(key=used.count)
-    return Devices(names, others[: number - len(names)], locks)
+    if not number:
+        return Devices()
+    with _turn(cache) as folder:
+        uses = []
+        for name in _present(max(number, known)):
+            users, lock = _lock_a_use(folder, name) if folder else (0, None)
+            uses.append((max(users, used.count(name)), name, lock))
+        uses.sort(key=lambda use: use[0])
+        for _, _, lock in uses[number:]:
+            if lock is not None:
+                os.close(lock)
+    chosen = uses[:number]
+    return Devices(
+        [name for users, name, _ in chosen if not users],
+        [name for users, name, _ in chosen if users],
+        [lock for _, _, lock in chosen if lock is not None],
+    )
 
 
 def _present(known: int) -> Sequence[str]:
@@ -61,17 +69,52 @@ def _present(known: int) -> Sequence[str]:
     return [str(number) for number in range(len(files) or known)]
 
 
-def _lock(cache: Callable[[], Path], name: str) -> int | None:
-    """Return the descriptor of an accelerator's file that is now locked, or None if another process has locked it.
-    Return -1 if this file system has no locks."""
-    lock = -1
-    try:
+@contextmanager
+def _turn(cache: Callable[[], Path]) -> Iterator[Path | None]:
+    """Yield the folder of the locks, and let no other process choose accelerators meanwhile. If there can't be such a
+    folder, yield None."""
+    folder, turn = None, None
+    with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home folder
         folder = cache() / "devices" / os.uname().nodename  # several machines may have the same cache
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / quote(name, safe=""), os.O_RDWR | os.O_CREAT, 0o644)  # NFS locks no read-only files
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
-        if lock >= 0:
-            os.close(lock)
-        return None if isinstance(error, BlockingIOError) else -1
-    return lock
+        turn = _lock(folder / "choosing", fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        if turn is not None:
+            os.close(turn)
+
+
+def _lock_a_use(folder: Path, name: str) -> tuple[int, int | None]:
+    """Return how many workers use an accelerator, and the descriptor of the file that is now locked for one more use.
+    The descriptor is None if no file can be locked."""
+    users, lock = 0, None
+    with suppress(OSError):
+        for number in count():
+            path = folder / (quote(name, safe="") + (f".{number}" if number else ""))
+            if lock is not None and not path.exists():
+                break
+            try:
+                descriptor = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                users += 1
+                continue
+            if lock is None:
+                lock = descriptor
+            else:
+                os.close(descriptor)
+    return users, lock
+
+
+def _lock(path: Path, operation: int) -> int:
+    """Lock a file and return its descriptor."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)  # NFS locks no read-only files
+    except PermissionError:
+        descriptor = os.open(path, os.O_RDONLY)  # another user's file
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

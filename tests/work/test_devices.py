@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,17 @@ def test_workers_that_start_at_the_same_moment_do_not_share_more_than_they_have_
             assert sum(bool(each.shared) for each in taken) == 3
             for each in taken:
                 each.close()
+
+
+def test_one_that_is_stopped_while_it_chooses_holds_up_the_others_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(1).close()
+    (turn,) = tmp_path.rglob("choosing")
+    monkeypatch.setattr(devices, "TURN_S", 0.05)
+    with turn.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert take(1).names == ("3",)
 
 
 def test_files_of_another_user_are_locked_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
+
+TURN_S = 1.0
+"""How long a zygote waits, in seconds, while another one chooses, which takes some 0.1 ms. The other one may be stopped
+at this moment; then both may choose the same accelerator."""
 
 
 class Devices:
@@ -77,7 +82,7 @@ def _turn(cache: Callable[[], Path]) -> Iterator[Path | None]:
     with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home folder
         folder = cache() / "devices" / os.uname().nodename  # several machines may have the same cache
         folder.mkdir(parents=True, exist_ok=True)
-        turn = _lock(folder / "choosing", fcntl.LOCK_EX)
+        turn = _lock_soon(folder / "choosing")
     try:
         yield folder
     finally:
@@ -95,7 +100,7 @@ def _lock_a_use(folder: Path, name: str) -> tuple[int, int | None]:
             if lock is not None and not path.exists():
                 break
             try:
-                descriptor = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                descriptor = _lock(path)
             except BlockingIOError:
                 users += 1
                 continue
@@ -106,14 +111,29 @@ def _lock_a_use(folder: Path, name: str) -> tuple[int, int | None]:
     return users, lock
 
 
-def _lock(path: Path, operation: int) -> int:
-    """Lock a file and return its descriptor."""
+def _lock_soon(path: Path) -> int | None:
+    """Lock a file and return its descriptor, or None if another process has it locked for `TURN_S` seconds."""
+    due = time.monotonic() + TURN_S
+    while time.monotonic() < due:
+        try:
+            return _lock(path)
+        except BlockingIOError:
+            time.sleep(0.0005)
+    return None
+
+
+def _lock(path: Path) -> int:
+    """Lock a file and return its descriptor.
+
+    Raises:
+        BlockingIOError: another process has it locked.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)  # NFS locks no read-only files
     except PermissionError:
         descriptor = os.open(path, os.O_RDONLY)  # another user's file
     try:
-        fcntl.flock(descriptor, operation)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise

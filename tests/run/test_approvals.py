@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from headrace.backends.simulated.behaviour import Ask, Behaviour, Say, Wait
+from headrace.backends.simulated.behaviour import Ask, Behaviour, Say, Wait, tracing
 from headrace.run.driver.driver import Driver, Waits
 from headrace.run.events import (
     Approved,
@@ -27,8 +27,8 @@ from headrace.run.ports import Decision
 from headrace.run.projection import run_row
 from headrace.run.wire import Do, Trace
 from headrace.spec.policy import Policy
-from headrace.testing.graphs import BUNDLE, Sketch, number, numbers
-from tests.run.bed import Bed, gives
+from headrace.testing.graphs import BUNDLE, Sketch, chain, number, numbers
+from tests.run.bed import Bed, gives, until
 
 HOUR = 3600.0
 
@@ -229,6 +229,73 @@ def test_a_driver_that_leaves_keeps_no_approval_of_a_task_that_does_not_ask() ->
         bed.ledger.signal("run-1", "approve", body=msgspec.json.encode(Decision(task=task, key="", why="so")).decode())
     assert isinstance(next_driver(bed, notes).drive(), Waits)
     assert len(notes) == 2
+    assert bed.run.record.inbox == []
+
+
+def publishing(*, element: int | None = None) -> Sketch:
+    """`publish`, which somebody must approve, or a map of it whose only element has this number."""
+    sketch = Sketch()
+    sketch.declare("publish", approval="risk-team")
+    if element is None:
+        sketch.node("publish")
+    else:
+        sketch.node("publish", over=["n"], n=numbers(element))
+    return sketch
+
+
+def test_a_decision_about_a_task_that_new_code_no_longer_has_is_told_and_not_kept() -> None:
+    notes: list[str] = []
+    bed = Bed(gives, publishing())
+    left(bed)
+    decide(bed)
+    bed.cluster.tracer = tracing(chain(1).events())
+    driver = renewing_driver(bed, "bob", notes)
+    driver.trace()
+    while not bed.events(Launched):
+        driver.tick(0.2)
+    driver.tick(0.2)
+    (note,) = notes  # while the run goes on
+    assert note.startswith("`headrace approve` of `publish` by ann has no effect: ")
+    assert driver.drive().state == "succeeded"
+    assert bed.run.record.inbox == []
+
+
+def test_an_element_may_still_ask_until_its_map_is_spread_even_after_the_trace() -> None:
+    sketch = Sketch()
+    sketch.declare("publish", approval="risk-team")
+    sketch.node("publish", over=["n"], n=sketch.node("load"))
+    bed = Bed(gives, sketch)
+    driver = bed.driver()
+    until(driver, bed, lambda: bed.events(Launched) != [])
+    assert bed.machine.trace_ended
+    assert bed.machine.approvals.may_ask("publish[n=1]")
+    assert not bed.machine.approvals.may_ask("load[n=1]")
+
+
+def test_a_driver_that_closes_a_run_leaves_no_decision_unread() -> None:
+    notes: list[str] = []
+    bed = Bed(gives, chain(1))
+    driver = bed.driver(note=notes.append, beat_s=HOUR)
+    while not bed.events(Launched):
+        driver.tick(0.0)
+    bed.ledger.signal("run-1", "approve", body=msgspec.json.encode(Decision(task="step", key="", why="so")).decode())
+    assert driver.drive().state == "succeeded"
+    assert len(notes) == 1
+    assert bed.run.record.inbox == []
+    assert len(bed.closed) == 1
+
+
+def test_a_decision_about_an_element_that_the_new_list_does_not_have_is_told_once_the_map_is_spread() -> None:
+    notes: list[str] = []
+    bed = Bed(gives, publishing(element=1))
+    left(bed)
+    decide(bed)
+    bed.cluster.tracer = tracing(publishing(element=2).events())
+    driver = renewing_driver(bed, "bob", notes)
+    driver.trace()
+    until(driver, bed, lambda: notes != [])
+    assert notes[0].startswith("`headrace approve` of `publish[n=1]` by ann has no effect: ")
+    assert isinstance(driver.drive(), Waits)
     assert bed.run.record.inbox == []
 
 

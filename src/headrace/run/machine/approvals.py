@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from headrace.run.events import Approved, Expired, Rejected, Submitted
+from headrace.run.machine.graph import Graph
 from headrace.run.machine.phases import Phases
 from headrace.run.machine.task import Task
 from headrace.run.ports import Decision
@@ -26,10 +27,11 @@ class Approvals:
     `holder` is the user for whom the last driver took the run.
     """
 
-    def __init__(self, phases: Phases) -> None:
+    def __init__(self, phases: Phases, graph: Graph) -> None:
         self.authors: set[str] = set()
         self.holder = ""
         self._phases = phases
+        self._graph = graph
 
     def submitted(self, event: Submitted) -> None:
         """Make a task wait for its approval, from the time of the event on."""
@@ -67,9 +69,12 @@ class Approvals:
 
     def may_ask(self, name: str) -> bool:
         """Return whether a task hasn't come yet to the point at which it asks for its approval. That is also so if
-        there is no such task: after a run got new code, tasks come as they are traced."""
-        task = self._phases.tasks.get(name)
-        return task is None or task.phase in ("blocked", "probing", "fetching")
+        there is no such task, but it may still be traced or be made as an element of a map."""
+        tasks = self._phases.tasks
+        if name in tasks:
+            return tasks[name].phase in ("blocked", "probing", "fetching")
+        maps = [tasks[name[:end]] for end, sign in enumerate(name) if sign == "[" and name[:end] in tasks]
+        return not self._graph.ended or any(each.node.over and each.phase == "blocked" for each in maps)
 
     def objection(self, event: Approved | Rejected, policy: Policy) -> str:
         """Return why a decision has no effect, or an empty text if it counts."""

@@ -101,7 +101,7 @@ class Machine:
         self.graph = graph = Graph(phases)
         self.outputs = Outputs()
         self.transfers = Transfers(phases)
-        self.approvals = Approvals(phases)
+        self.approvals = Approvals(phases, graph)
         self._attempts = Attempts(phases, self.outputs, self.dialogue, self.curves)
         self._revival = Revival(phases, graph, self.outputs)
         self._elements = Elements(phases, self._revival)

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from headrace.cli.commands import approve as approve_command
 from headrace.cli.commands import show
 from headrace.errors import RefusedError
 from headrace.inspect.run_record import next_state
@@ -86,6 +87,18 @@ def test_tasks_for_which_it_is_too_late_are_left_out_and_told(project: Project) 
     assert decided.late.startswith(f"it is too late to approve `a` of run {decided.run}: the time was over at ")
     with views(project) as found:
         assert [each.task for each in found.decisions()] == ["b"]
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["text", "json"])
+def test_whoever_decides_is_told_which_tasks_were_too_late_and_what_others_decided_first(
+    project: Project, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    asked = asking(project, {"a": 2 * LIMIT_S, "b": 0.0, "c": 0.0})
+    signal(project, "reject", asked["c"])
+    approve_command.command(["latest", "--why", "fine", "--later", *more], standalone_mode=False)
+    said = capsys.readouterr().err
+    assert "it is too late to approve `a` of run" in said
+    assert "`c` was rejected by ann: so; this was decided first, so it counts" in said
 
 
 def test_a_decision_is_refused_if_it_is_too_late_for_all_that_are_meant(project: Project) -> None:

@@ -16,11 +16,10 @@ def finish_decision(project: Project, decided: Decided, done: str, observer: Obs
     """Print what was decided (`done`: approved or rejected) and how the run went on, and return the exit code."""
     verb = "is" if len(decided.tasks) == 1 else "are"
     what = f"{listed(decided.tasks)} of run {decided.run} {verb}"
-    if not as_json:
-        for each in decided.earlier:
-            tell(f"{decided_text(each)}; this was decided first, so it counts")
-        if decided.late:
-            tell(decided.late)
+    for each in decided.earlier:
+        tell(f"{decided_text(each)}; this was decided first, so it counts")
+    if decided.late:
+        tell(decided.late)
     if decided.ended is not None:
         if decided.tasks and not as_json:  # otherwise a note of the driver has said why nothing counted
             tell(f"{what} {done}")

@@ -52,6 +52,8 @@ NO_PLACE = NO_ACCESS | {
 must change the path or its mode."""
 
 _HERE = __file__.removesuffix("errors.py")
+FEW = 5
+"""How many names a hint has, at most, if there may be many."""
 _LINE_LIMIT = 400
 """The longest message of another library's error that is quoted whole."""
 
@@ -261,6 +263,23 @@ def listed(names: Iterable[object], most: int = 10) -> str:
     every = [f"`{name}`" for name in names]
     more = f" and {len(every) - most:,} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
+
+
+def near(name: str, names: list[str], otherwise: str) -> str:
+    """Return a hint that lists the names most similar to `name`, and some of all names if none is very similar.
+
+    >>> near("fits", ["fit", "judge"], "it has"), near("page", ["fit", "judge"], "it has")
+    ('did you mean `fit`?', 'it has `fit`, `judge`')
+    """
+    import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
+
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.75)
+    similar = close or difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {listed(similar)}?"
+    if similar and (close or len(names) == 1):
+        return meant
+    some = f"{otherwise} {listed(names, FEW)}" if names else "there are none"
+    return f"{meant} {some}" if similar else some
 
 
 def sentence(error: BaseException) -> str:

@@ -10,11 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from headrace.errors import NotFoundError
+from headrace.errors import NotFoundError, near
 from headrace.inspect.views import took_s
 from headrace.ledger.database.sqlite import SqliteDatabase
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import GONE
 from headrace.ledger.views.tracking import TrackingViews
 from headrace.ledger.views.views import Views

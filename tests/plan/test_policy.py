@@ -37,4 +37,13 @@ def test_of_many_stages_some_are_named_and_the_rest_counted() -> None:
     with pytest.raises(UsageError, match="`--only nope`: the pipeline has no such stage or task") as told:
         check_policy(Policy(only=("nope",)), graph.nodes, graph.stages)
     assert str(told.value.hint).startswith("it has `step`, `step[1]`, ")
-    assert str(told.value.hint).endswith(" and 10 more")
+    assert str(told.value.hint).endswith(" and 15 more")
+
+
+def test_stages_that_are_only_somewhat_similar_are_listed_with_all_others() -> None:
+    sketch = Sketch()
+    for name in ("clean", "sql_version"):
+        sketch.node(name)
+    with pytest.raises(UsageError) as told:
+        check_policy(Policy(only=("sklearn",)), sketch.nodes, sketch.stages)
+    assert told.value.hint == "did you mean `clean`? it has `clean`, `sql_version`"

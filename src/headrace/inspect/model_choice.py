@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from headrace.errors import NotFoundError
+from headrace.errors import NotFoundError, near
 from headrace.inspect.get.get import part_of, task_and_path
 from headrace.inspect.run_record import Material
 from headrace.inspect.views import maps
-from headrace.ledger.views.query import near
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import REPORT, unlike

@@ -12,12 +12,11 @@ from msgspec.structs import replace
 
 from headrace.codec.classes import describe
 from headrace.codec.codecs import Codecs
-from headrace.errors import LedgerError, NotFoundError, UsageError
+from headrace.errors import LedgerError, NotFoundError, UsageError, near
 from headrace.inspect.metrics.metrics import Load, loader
 from headrace.inspect.value_text import SMALL_BYTES, value_text
 from headrace.inspect.views import CursorView, Views, read
 from headrace.ledger import cursors
-from headrace.ledger.views.query import near
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, reading_store
 from headrace.spec.artifact import Ref

@@ -16,8 +16,7 @@ from typing import Any
 from headrace.backends.processes.environment_variables import withheld
 from headrace.codec.codecs import Codecs
 from headrace.define.attempt import Alone
-from headrace.errors import NotFoundError, TaskFailed, UsageError, listed
-from headrace.ledger.views.query import near
+from headrace.errors import NotFoundError, TaskFailed, UsageError, listed, near
 from headrace.operate.bundle import check_renewable
 from headrace.project.project import Project
 from headrace.project.settings import PoolSection

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from headrace.errors import UsageError, listed
+from headrace.errors import UsageError, near
 from headrace.spec.graph import Node, outs
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
@@ -24,9 +23,8 @@ def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Sta
     for option, names, known in (("--only", policy.only, either), ("--force", policy.force, called)):
         for name in names:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean `{near[0]}`?" if near else f"it has {listed(known)}"
                 what = "stage" if known is called else "stage or task"
+                hint = near(name, [*known], "it has")
                 raise UsageError(f"`{option} {name}`: the pipeline has no such {what}", hint=hint)
     if policy.only:
         wanted = needed_by(policy.only, nodes, stages)

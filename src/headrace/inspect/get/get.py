@@ -12,12 +12,11 @@ import msgspec
 from headrace import report as as_report
 from headrace.codec.codecs import Codecs
 from headrace.codec.values import File, Folder
-from headrace.errors import CodecError, NotFoundError, UsageError, listed
+from headrace.errors import FEW, CodecError, NotFoundError, UsageError, listed
 from headrace.inspect.get import addresses, table_file
 from headrace.inspect.get.output_file import PAGES, form_of, written
 from headrace.inspect.get.table_file import is_table
 from headrace.inspect.views import VersionView, Views, in_words
-from headrace.ledger.views.query import FEW
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref, decode_ref

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from headrace.errors import NotFoundError, listed
+from headrace.errors import FEW, NotFoundError, listed, near
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.reader import Reader
 from headrace.ledger.views.rows import RUN_LINES, RunLine
@@ -14,8 +14,6 @@ from headrace.run.events import Event
 
 T = TypeVar("T")
 
-FEW = 5
-"""How many names a hint has, at most."""
 _ALL = 1 << 31
 
 
@@ -71,14 +69,3 @@ class Query:
         if ending:
             raise NotFoundError(f"several runs end in `{name}`", hint=f"give more characters: {listed(ending, FEW)}")
         raise NotFoundError(f"there is no run `{name}`", hint=near(name, ids[:1000], "the newest are"))
-
-
-def near(name: str, names: list[str], otherwise: str) -> str:
-    """Return a hint that lists the names most similar to `name`, and some of all names if none is very similar."""
-    import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
-
-    if close := difflib.get_close_matches(name, names, n=3, cutoff=0.75):
-        return f"did you mean {listed(close)}?"
-    some = f"{otherwise} {listed(names, FEW)}" if names else "there are none"
-    similar = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {listed(similar)}? {some}" if similar else some

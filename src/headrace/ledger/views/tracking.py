@@ -16,12 +16,11 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from headrace.errors import NotFoundError
+from headrace.errors import NotFoundError, near
 from headrace.ledger import generations as names
 from headrace.ledger.database.reader import Reader
 from headrace.ledger.records import ALIASES, METRICS, NOTICES, VERSIONS, NoticeRecord, VersionRecord
 from headrace.ledger.standing.tables import BY_TABLE
-from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, RunView, SignalView
 from headrace.ledger.views.views import Views, run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary

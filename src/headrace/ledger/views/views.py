@@ -18,13 +18,13 @@ from typing import Any, Self
 
 import msgspec
 
-from headrace.errors import NotFoundError, listed
+from headrace.errors import FEW, NotFoundError, listed, near
 from headrace.ledger.database.address import Address
 from headrace.ledger.database.database import NO_END
 from headrace.ledger.database.leases import Leases
 from headrace.ledger.database.opening import connect_to_read
 from headrace.ledger.records import TASK_ROWS
-from headrace.ledger.views.query import FEW, Query, near
+from headrace.ledger.views.query import Query
 from headrace.ledger.views.rows import (
     GONE,
     PAST_VIEWS,

@@ -16,11 +16,10 @@ from msgspec import structs
 
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
-from headrace.errors import LedgerError, NotFoundError, RunCancelled, RunFailed
+from headrace.errors import LedgerError, NotFoundError, RunCancelled, RunFailed, near
 from headrace.inspect.get.get import artifact, find
 from headrace.inspect.run_json import gates_that_refused
 from headrace.inspect.warnings import Warned, all_warnings
-from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RunView, TaskView
 from headrace.operate import plan as planning
 from headrace.operate import session

@@ -79,7 +79,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.classification",
-    version=18,
+    version=19,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",

@@ -63,7 +63,7 @@ def _check(given: Mapping[str, Any]) -> None:
         check_conditions(contract.relations)
 
 
-@ready("ingest.check", version=3, on=("duckdb", "numpy", "pyarrow"), kind="ingest", check=_check)
+@ready("ingest.check", version=4, on=("duckdb", "numpy", "pyarrow"), kind="ingest", check=_check)
 def check(
     table: pa.Table,
     contract: Contract | File,

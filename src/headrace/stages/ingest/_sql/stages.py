@@ -105,7 +105,7 @@ def read(
     return _joined(parts)
 
 
-@ready("ingest.sql.on", version=2, on=_DRIVERS, kind="ingest", name="sql")
+@ready("ingest.sql.on", version=3, on=_DRIVERS, kind="ingest", name="sql")
 def read_on(
     url: str,
     query: str,

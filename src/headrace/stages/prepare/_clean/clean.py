@@ -92,7 +92,7 @@ def _check(given: Mapping[str, Any]) -> None:
                 made(pa.chunked_array([["a"]]), rule, name, ", ".join(rule.names), database)
 
 
-@ready("prepare.clean", version=9, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check)
+@ready("prepare.clean", version=10, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check)
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, applied in order: a list of rules, or a TOML file of rules (`hr.File("rules.toml")`).
 

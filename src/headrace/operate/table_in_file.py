@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -42,6 +43,7 @@ class TableInFile:
             if not path.exists():
                 raise UsageError(f"there is no file `{path}`", hint="check the name, and the folder that you are in")
         self._path = path
+        self._state: tuple[int, int, int] | None = None
         self._suffix = path.suffix.lower()
         if self._suffix not in SUFFIXES:
             raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
@@ -71,7 +73,7 @@ class TableInFile:
         as_it_is = {"strings_can_be_null": True, "quoted_strings_can_be_null": False, "null_values": [""]}
         texts = self._read("csv", pa.schema([(name, pa.string()) for name in self.table.column_names]), as_it_is)
         if texts.num_rows != self.table.num_rows:
-            raise UsageError(f"`{self._path}` changed while it was read", hint="try again when nobody writes to it")
+            raise self._changed()
         return texts
 
     @cached_property
@@ -111,11 +113,25 @@ class TableInFile:
         from headrace.stages.ingest._files.formats import Source, read_table  # noqa: PLC0415  as above
 
         is_kept = self.is_json or not self._path.is_file()
-        source = Source(str(self._path), lambda: io.BytesIO(self._bytes) if is_kept else self._path.open("rb"))
+        source = Source(str(self._path), lambda: io.BytesIO(self._bytes) if is_kept else self._open())
         try:
             return read_table(source, form, schema=schema, options=options or {})
         except SourceError as error:
             raise UsageError(error.message, hint="give a complete file whose content fits its suffix") from error
+
+    def _open(self) -> BinaryIO:
+        """Open the file. Raise UsageError if it has changed since it was opened before."""
+        file = self._path.open("rb")
+        now = os.fstat(file.fileno())
+        state = now.st_ino, now.st_size, now.st_mtime_ns
+        if self._state not in (None, state):
+            file.close()
+            raise self._changed()
+        self._state = state
+        return file
+
+    def _changed(self) -> UsageError:
+        return UsageError(f"`{self._path}` changed while it was read", hint="try again when nobody writes to it")
 
     @cached_property
     def _bytes(self) -> bytes:

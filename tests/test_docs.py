@@ -85,11 +85,19 @@ TAKING = [
 """Modules with functions whose options are declared once."""
 
 
+@pytest.fixture(scope="module")
+def reference() -> griffe.Object:
+    """All stages, as the reference shows them."""
+    extensions = griffe.load_extensions(str(DOCS / "_options.py"))
+    found = griffe.load("headrace.stages", extensions=extensions, docstring_parser="google")
+    assert isinstance(found, griffe.Object)
+    return found
+
+
 @pytest.mark.parametrize("module", TAKING)
-def test_the_reference_shows_options_that_are_declared_once_as_help_does(module: str) -> None:
-    name = f"headrace.stages.{module}"
-    shown = griffe.load(name, extensions=griffe.load_extensions(str(DOCS / "_options.py")), docstring_parser="google")
-    made = importlib.import_module(name)
+def test_the_reference_shows_options_that_are_declared_once_as_help_does(module: str, reference: griffe.Object) -> None:
+    shown = reference[module]
+    made = importlib.import_module(f"headrace.stages.{module}")
     taking = [each for each in shown.functions.values() if hasattr(getattr(made, each.name), "__signature__")]
     assert taking
     for each in taking:

@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from headrace.cli import shell
+from tests.command import begins_alike, command
 
 COMMAND = [sys.executable, "-m", "headrace.cli.main"]
 
@@ -68,27 +70,51 @@ class Result:
         return json.loads(self.out)
 
 
+HERE = {
+    *("alias", "approve", "card", "compare", "cursors", "datasets", "explain", "get", "lineage", "models", "notices"),
+    *("predict", "register", "reject", "runs", "show"),
+}
+"""The commands that start nothing and import nothing of a project."""
+
+
 @dataclass
 class Shell:
-    """Runs commands in a folder, with nothing of the tests' own environment that they would heed."""
+    """Runs commands in a folder, with nothing of the tests' own environment that they would heed.
+
+    A command that starts nothing runs in this process, where all libraries are imported already: one that uses a
+    library for models takes 0.1 s here, and 2 s as a process. `is_real` has it run as a process, too.
+    """
 
     folder: Path
+    is_real: bool = False
 
     def __call__(self, *arguments: str, **environment: str) -> Result:
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=self.environment(**environment),
-            capture_output=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+        if not self.is_real and arguments[:1] and arguments[0] in HERE:
+            return self._here(arguments, environment)
+        heeded = self.environment(**environment)
+        if not begins_alike(heeded):
+            process = self.start(*arguments, env=heeded, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            out, err = process.communicate(timeout=60)
+            return Result(process.returncode, out.decode(), err.decode())
+        done = command(arguments, folder=self.folder, environment=heeded, within_s=60)
+        return Result(done.code, done.out.decode(), done.err.decode())
+
+    def _here(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Result:
+        heeded = self.environment(**environment)
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self.folder)
+            for name in os.environ.keys() - heeded.keys():
+                patch.delenv(name)
+            for name, value in heeded.items():
+                patch.setenv(name, value)
+            code = shell.run(arguments)
+        return Result(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
     def start(self, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
         """Start a command, and don't wait for it."""
-        return subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=self.environment(), **settings)
+        settings = {"env": self.environment(), **settings}
+        return subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, **settings)
 
     def on_terminal(self, *arguments: str, columns: int = 120) -> str:
         """Run a command whose stdout is a terminal so wide, and return what that shows."""
@@ -112,23 +138,6 @@ class Shell:
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(textwrap.dedent(text))
-
-
-class InProcess(Shell):
-    """Runs commands in this process: one that uses a library for models takes 0.1 s here, and 2 s as a process, which
-    imports the library anew. For a command that starts nothing, and whose way in and out other tests try."""
-
-    def __call__(self, *arguments: str, **environment: str) -> Result:
-        heeded = self.environment(**environment)
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.chdir(self.folder)
-            for name in os.environ.keys() - heeded.keys():
-                patch.delenv(name)
-            for name, value in heeded.items():
-                patch.setenv(name, value)
-            code = shell.run(arguments)
-        return Result(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from blake3 import blake3
 from pyarrow import parquet
 
 from headrace.spec.artifact import Ref
-from tests.cli.conftest import InProcess, Result, Shell
+from tests.cli.conftest import Result, Shell
 
 PIPELINES = '''
 import numpy as np
@@ -101,7 +101,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     folder = tmp_path_factory.mktemp("predict")
     (folder / "headrace.toml").write_text('[project]\npipelines = ["pipelines.py"]\n')
     (folder / "pipelines.py").write_text(PIPELINES)
-    shell = Shell(folder)
+    shell = Shell(folder, is_real=True)
     done = shell("run", "flow")
     assert done.code == 0, done.err
     parquet.write_table(ROWS, folder / "rows.parquet")
@@ -109,9 +109,9 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def registry(command: Shell) -> InProcess:
+def registry(command: Shell) -> Shell:
     """The command line in this process, in the same project."""
-    return InProcess(command.folder)
+    return Shell(command.folder)
 
 
 def written(registry: Shell, result: Result) -> pa.Table:

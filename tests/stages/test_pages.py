@@ -1,4 +1,4 @@
-"""Each page on a stage has an example, and it runs as the page says."""
+"""Each page on a stage has an example, and it runs as the page says. `make docs` runs them, `make test` doesn't."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def seen(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
 def test_the_example_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     for needed in NEEDS.finditer(page.read_text(encoding="utf-8")):

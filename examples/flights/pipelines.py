@@ -17,7 +17,7 @@ from delays.sources import read, release
 from headrace.stages import evaluate, ingest, prepare
 from headrace.stages.train import Boosted
 
-LEAVES = [15, 31, 63]
+LEAVES = [15, 31]
 FITTING = hr.Resources(cpu=1, memory_gib=2)  # so that candidates learn side by side, where there are cores
 JUDGING = hr.Resources(cpu=1, memory_gib=2)
 

@@ -1,6 +1,7 @@
 """Deciding how 3,000 runs share a pool: what one driver computes when it asks for its share.
 
-Three pools of one kind of claims: in the first, most runs get nothing; in the last, all get what they want.
+Three pools of one kind of claims: in the first, most runs get nothing; in the last, each run gets something, and two
+of three get all that they want.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ gets a grant: the amount that it may use until it asks again. The rules:
    reserved if the same computation has handed out something to a run that was ahead of this run when the computation
    began, in the order of rule 2. Because of the exception, a run with large attempts can't reserve again at once: when
    its attempt has ended, it is the run whose grant grew last, so other runs are ahead of it and fill the pool first.
-4. If no other run claims anything, a run gets the whole pool at once.
+4. If no other run claims anything, a run gets the whole pool at once. If the pool has all that the runs want, each gets
+   what it wants.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
     if all(_is_idle(other) for i, other in enumerate(claims) if i != asks):
         fair = total
     else:
-        fair = _shares(total, claims)[asks]
+        fair = _shares(total, claims, asks)[asks]
     room = _minus(total, _sum(others))
     return _amount([max(used[r], min(fair[r], room[r])) for r in range(3)])
 
@@ -58,9 +59,12 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
     return [_amount(share) for share in _shares(_three(capacity), claims)]
 
 
-def _shares(total: Three, claims: Sequence[Claim]) -> list[Three]:
+def _shares(total: Three, claims: Sequence[Claim], asks: int | None = None) -> list[Three]:
+    """Return each run's share. With `asks`, the computation stops as soon as the share of this run is known."""
     has = [_three(claim.used) for claim in claims]
-    want = [_three(claim.want) for claim in claims]
+    want = [_most(_three(claim.want), used) for claim, used in zip(claims, has, strict=True)]
+    if _fits(_sum(want), total):
+        return want
     units = [_unit(claim) for claim in claims]
     free = _minus(total, _sum(has))
     queue = sorted([(_dominant(has[i], total), claim.served, i) for i, claim in enumerate(claims)])  # it is a heap, too
@@ -87,6 +91,8 @@ def _shares(total: Three, claims: Sequence[Claim]) -> list[Three]:
             if not any(mine) and got >= places[i] and _fits(step, total):
                 free = _minus(free, step)  # reserved
                 level.drop()
+        if i == asks:
+            break
         heapq.heappop(queue)
         level.leave(i)
     return has
@@ -237,6 +243,10 @@ def _minus(a: Three, b: Three) -> Three:
     """Return `a` without `b`: at least 0 of each resource."""
     cpu, memory_gib, gpus = a[0] - b[0], a[1] - b[1], a[2] - b[2]
     return cpu if cpu > 0 else 0.0, memory_gib if memory_gib > 0 else 0.0, gpus if gpus > 0 else 0.0
+
+
+def _most(a: Three, b: Three) -> Three:
+    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2])
 
 
 def _sum(amounts: Sequence[Three]) -> Three:

@@ -16,9 +16,6 @@ from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.graph import Const, Node, Out, outs
 from headrace.spec.report import Report
 from headrace.spec.stage import function_name
-from headrace.stages.evaluate._gate.gate import judge
-from headrace.stages.evaluate.metrics.catalogue import catalogue_of
-from headrace.watch.rules import parse
 
 GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 
@@ -31,6 +28,11 @@ def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Re
     """
     if node is None or node.stage.partition("#")[0] != GATE:
         return None
+    # Arrow and NumPy behind them take 0.3 s, which only a run with a gate should cost.
+    from headrace.stages.evaluate._gate.gate import judge  # noqa: PLC0415
+    from headrace.stages.evaluate.metrics.catalogue import catalogue_of  # noqa: PLC0415
+    from headrace.watch.rules import parse  # noqa: PLC0415
+
     args = dict(node.args)
     report, rule = _value(args.get("report"), out, load), _value(args.get("rule"), out, load)
     if not isinstance(report, Report) or not isinstance(rule, str):

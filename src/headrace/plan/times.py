@@ -4,7 +4,8 @@ The lower end counts only the tasks that surely run, each with its shortest time
 that may run, each with its longest time so far.
 
 A run also needs time besides its tasks: to trace, to start workers, to import. That time grows with the number of
-tasks. So, for the lower end, an earlier run counts only if every task that ran in it surely runs now.
+tasks. So the lower end takes it only from earlier runs whose tasks all surely run now: it would be too long if it came
+from a run with more tasks.
 """
 
 from __future__ import annotations

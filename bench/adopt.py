@@ -66,14 +66,18 @@ def _asked() -> float:
     for (ours, theirs), pid in zip(pairs, pids, strict=True):
         ours.close()
         theirs.close()
-        os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            raise RuntimeError("a process of the floor failed")
     return took
 
 
 def _answering(end: socket.socket) -> int:
     if (pid := os.fork()) == 0:
+        failed = 1
         try:
             end.sendall(end.recv(1))
+            failed = 0
         finally:
-            os._exit(0)
+            os._exit(failed)
     return pid

@@ -100,9 +100,10 @@ def page() -> hr.File:
 
 @hr.stage
 def files() -> list[hr.File]:
-    for name in ("a.jpg", "a.tar.gz", "a.log", "a.bin", "a.npz", "a.json"):
+    names = ("a.jpg", "a.tar.gz", "a.log", "a.bin", "a.npz", "a.json", "a.yml")
+    for name in names:
         Path(name).write_bytes(name.encode())
-    return [hr.File(name) for name in ("a.jpg", "a.tar.gz", "a.log", "a.bin", "a.npz", "a.json")]
+    return [hr.File(name) for name in names]
 
 
 @hr.stage
@@ -137,6 +138,7 @@ REFUSED = (
     *(("note", suffix) for suffix in (".json", ".png", ".parquet", ".arrow", ".zip", ".gz", ".docx", ".gif", ".npz")),
     *(("page", suffix) for suffix in (".png", ".json", ".csv", ".zip")),
     *(("files.0", ".png"), ("files.1", ".tar"), ("files.4", ".npy"), ("files.5", ".jsonl")),
+    *(("files.2", ".png"), ("files.2", ".zip"), ("files.6", ".json")),
     ("folder", ".zip"),
 )
 
@@ -234,6 +236,7 @@ def test_what_the_form_of_a_file_is_only_its_maker_knows_where_that_is_text(ran:
         ("files.3", "a.bin", (".gguf", ".png")),
         ("files.4", "a.npz", (".zip",)),
         ("files.5", "a.json", (".yml", ".geojson")),
+        ("files.6", "a.yml", (".yaml", ".txt")),
     ],
 )
 def test_a_file_may_have_each_suffix_that_is_not_of_another_format(

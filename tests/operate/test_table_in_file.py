@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,24 @@ def test_a_csv_file_that_changes_between_its_two_reads_is_refused(tmp_path: Path
     target.write_text("n\n3\n44\n" if change == "grown" else "n\n3\n4\n")
     os.utime(target, ns=(at, at + (change == "rewritten")))
     target.rename(path)
+    with pytest.raises(UsageError, match=r"rows.csv` changed while it was read"):
+        given.carried(".csv", ["n"], table)
+
+
+def test_a_csv_file_that_changes_during_its_second_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("n\n1\n2\n")
+    given = TableInFile(path)
+    table, read = given.table, given._read
+
+    def while_written(*arguments: Any) -> Any:
+        found = read(*arguments)
+        path.write_text("n\n3\n44\n")
+        return found
+
+    monkeypatch.setattr(given, "_read", while_written)
     with pytest.raises(UsageError, match=r"rows.csv` changed while it was read"):
         given.carried(".csv", ["n"], table)
 

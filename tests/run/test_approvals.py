@@ -251,8 +251,7 @@ def test_a_decision_about_a_task_that_new_code_no_longer_has_is_told_and_not_kep
     bed.cluster.tracer = tracing(chain(1).events())
     driver = renewing_driver(bed, "bob", notes)
     driver.trace()
-    while not bed.events(Launched):
-        driver.tick(0.2)
+    until(driver, bed, lambda: bed.events(Launched) != [])
     driver.tick(0.2)
     (note,) = notes  # while the run goes on
     assert note.startswith("`headrace approve` of `publish` by ann has no effect: ")
@@ -276,8 +275,7 @@ def test_a_driver_that_closes_a_run_leaves_no_decision_unread() -> None:
     notes: list[str] = []
     bed = Bed(gives, chain(1))
     driver = bed.driver(note=notes.append, beat_s=HOUR)
-    while not bed.events(Launched):
-        driver.tick(0.0)
+    until(driver, bed, lambda: bed.events(Launched) != [])
     bed.ledger.signal("run-1", "approve", body=msgspec.json.encode(Decision(task="step", key="", why="so")).decode())
     assert driver.drive().state == "succeeded"
     assert len(notes) == 1

@@ -84,7 +84,11 @@ def decide(
     try:
         ended = session.go_on(project, state.run, observer=observer)
     except LeaseHeld:
-        return replace(decided, is_driven=True)
+        with views(project) as found:
+            closed = next_state(found, state.run).machine.closed
+        if closed is None:
+            return replace(decided, is_driven=True)
+        ended = session.Ended(state.run, closed.state, closed.why)
     with views(project) as found:
         events = [each for each in found.events(state.run) if isinstance(each, Approved | Rejected)]
     counted = {each.task for each in events if (each.by, each.why) == (by, why) and each.at >= began}

@@ -43,7 +43,7 @@ class TableInFile:
             if not path.exists():
                 raise UsageError(f"there is no file `{path}`", hint="check the name, and the folder that you are in")
         self._path = path
-        self._state: tuple[int, int, int] | None = None
+        self._opened_as: tuple[int, int, int] | None = None  # its inode, size and time of change
         self._suffix = path.suffix.lower()
         if self._suffix not in SUFFIXES:
             raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
@@ -72,6 +72,8 @@ class TableInFile:
 
         as_it_is = {"strings_can_be_null": True, "quoted_strings_can_be_null": False, "null_values": [""]}
         texts = self._read("csv", pa.schema([(name, pa.string()) for name in self.table.column_names]), as_it_is)
+        if self._path.is_file():
+            self._open().close()  # it may have changed during the second read
         if texts.num_rows != self.table.num_rows:
             raise self._changed()
         return texts
@@ -124,10 +126,10 @@ class TableInFile:
         file = self._path.open("rb")
         now = os.fstat(file.fileno())
         state = now.st_ino, now.st_size, now.st_mtime_ns
-        if self._state not in (None, state):
+        if self._opened_as not in (None, state):
             file.close()
             raise self._changed()
-        self._state = state
+        self._opened_as = state
         return file
 
     def _changed(self) -> UsageError:

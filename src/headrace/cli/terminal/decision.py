@@ -21,8 +21,8 @@ def finish_decision(project: Project, decided: Decided, done: str, observer: Obs
     if decided.late:
         tell(decided.late)
     if decided.ended is not None:
-        if decided.tasks and not as_json:  # otherwise a note of the driver has said why nothing counted
-            tell(f"{what} {done}")
+        if not as_json:
+            tell(f"{what} {done}" if decided.tasks else f"no task of run {decided.run} is {done} by this")
         return finish(project, decided.ended, observer, as_json=as_json)
     if as_json:
         with read(project) as views:

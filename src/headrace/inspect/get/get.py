@@ -60,6 +60,8 @@ NEVER_TEXT = (
 """Formats that are no text: the suffixes that files of each format may have."""
 FORMATS = (*NEVER_TEXT, PAGES, (".json", ".yaml", ".yml"), (".jsonl", ".ndjson"), (".csv",), (".svg", ".xml"))
 """The formats whose suffixes say what is in a file. A suffix such as `.txt` or `.bin`, or an unknown one, doesn't."""
+TEXTS = (".txt", ".md", ".log", ".tsv")
+"""Suffixes of files that are texts, whatever their format."""
 REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
 """Codecs whose parts have no meaning by themselves, even if they are plain values."""
@@ -296,9 +298,12 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
 def _check_file(file: File, to: Path | None) -> None:
     """Raise UsageError if the suffix of `to` names another format than the suffix that the file was saved with."""
     own = Path(file.name).suffix.lower()
-    same = [suffix for form in FORMATS if own in form for suffix in form]
-    if same and to is not None and any(to.suffix.lower() in form for form in FORMATS):
-        form_of(to, tuple(dict.fromkeys((own, *same))), f"the file `{file.name}`")
+    own_format = [suffix for form in FORMATS if own in form for suffix in form]
+    if own in (".yaml", ".yml"):
+        own_format.remove(".json")  # JSON is YAML, but YAML needn't be JSON
+    others = FORMATS if own_format else NEVER_TEXT if own in TEXTS else ()
+    if to is not None and any(to.suffix.lower() in form for form in others):
+        form_of(to, tuple(dict.fromkeys((own, *own_format))), f"the file `{file.name}`")
 
 
 def _check_text(data: bytes, suffix: str) -> None:

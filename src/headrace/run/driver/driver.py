@@ -255,7 +255,7 @@ class Driver:
         self._look()
         self._launch()
         if self._machine.closed is not None:
-            self._inbox.read(leaving=True)  # so that the closed run keeps no signal that nobody will read
+            self._inbox.read(leaving=True)  # nobody reads what comes later
         stored = self._commit()
         self._courier.dispatch()
         if stored is not None:  # after the messages: workers need not wait for the callbacks

@@ -10,19 +10,21 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
 TURN_S = 1.0
 """How long a zygote waits, in seconds, while another one chooses, which takes some 0.1 ms. The other one may be stopped
-at this moment; then both may choose the same accelerator."""
+at this moment. Then each worker that the zygote starts waits as long, and every accelerator looks as if the other one
+used it: both may choose the same."""
+USES = 1000
+"""At most this many uses of one accelerator are looked at."""
 
 
 class Devices:
     """The accelerators of one worker, by the names that `CUDA_VISIBLE_DEVICES` uses. `shared` names those that another
-    worker uses too. The zygote and the worker both have the locks: the accelerators are free again when each of the two
-    has closed its copies or has ended."""
+    worker used too when this one started. The zygote and the worker both have the locks: the accelerators are free
+    again when each of the two has closed its copies or has ended."""
 
     def __init__(self, names: Sequence[str] = (), shared: Sequence[str] = (), locks: Sequence[int] = ()) -> None:
         self.names = (*names, *shared)
@@ -80,8 +82,9 @@ def _turn(cache: Callable[[], Path]) -> Iterator[Path | None]:
     folder, yield None."""
     folder, turn = None, None
     with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home folder
-        folder = cache() / "devices" / os.uname().nodename  # several machines may have the same cache
-        folder.mkdir(parents=True, exist_ok=True)
+        place = cache() / "devices" / os.uname().nodename  # several machines may have the same cache
+        place.mkdir(parents=True, exist_ok=True)
+        folder = place
         turn = _lock_soon(folder / "choosing")
     try:
         yield folder
@@ -95,7 +98,7 @@ def _lock_a_use(folder: Path, name: str) -> tuple[int, int | None]:
     The descriptor is None if no file can be locked."""
     users, lock = 0, None
     with suppress(OSError):
-        for number in count():
+        for number in range(USES):
             path = folder / (quote(name, safe="") + (f".{number}" if number else ""))
             if lock is not None and not path.exists():
                 break

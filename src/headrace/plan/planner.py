@@ -296,9 +296,10 @@ class Planner:
         self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
     def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
-        """Return, by earlier run, the task's stored output if the tasks before it have the same outputs as in that run.
+        """Return a mapping from earlier runs to stored outputs: what the task gives if the tasks before it give what
+        they gave in that run. A run for which nothing is stored has no entry.
 
-        The second value is true if such an output was searched for at least one earlier run, but found for none.
+        The second value is true if something was looked up, for one earlier run or more, and no run has an entry.
         """
         by_run: dict[str, tuple[Ref, str]] = {}
         is_lost = False

@@ -62,8 +62,9 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
             here = _find(db, table, table.twin, rows)
         for row, found in zip(rows, here, strict=True):
             if found is None or not _agree(table, table.twin, row, found):
+                other = table.called(row)
                 raise UsageError(
-                    f"a run has put another {table.called(row)} here in the meantime, so the archive's can't be added",
+                    f"a run has put another {other} here in the meantime, so the one in the archive is not added",
                     hint=f"nothing was imported; {table.differs(row)[1]}",
                 )
         for row in table.lacking(db, fresh):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,16 +53,24 @@ def main() -> None:
     unknown = [name for name in given.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"there is no benchmark `{unknown[0]}`; there are {', '.join(BENCHMARKS)}")
-    made = report(measure(given.names or list(BENCHMARKS), given.rounds))
+    failed: list[str] = []
+    made = report(measure(given.names or list(BENCHMARKS), given.rounds, failed))
     print(json(made).decode() if given.json else text(made))
+    if failed:
+        sys.exit(f"error: these benchmarks failed: {', '.join(failed)}")
 
 
-def measure(names: list[str], rounds: int) -> Iterator[Row]:
-    """Run benchmarks one after another; say on stderr which is at work, since some take a minute."""
+def measure(names: list[str], rounds: int, failed: list[str]) -> Iterator[Row]:
+    """Run benchmarks one after another; say on stderr which is at work, since some take a minute. One that fails is
+    told there, noted in `failed`, and doesn't cost what the others measured."""
     PLACE.mkdir(parents=True, exist_ok=True)
     for name in names:
         print(f"{name}: {BENCHMARKS[name]} ...", file=sys.stderr, flush=True)
-        yield from apart(name, PLACE, rounds)
+        try:
+            yield from apart(name, PLACE, rounds)
+        except Exception:  # noqa: BLE001  a benchmark's own
+            failed.append(name)
+            traceback.print_exc()
 
 
 if __name__ == "__main__":

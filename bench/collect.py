@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import asdict
 
 from bench import fan
 from bench.command import headrace, project
@@ -23,6 +24,7 @@ from bench.table import Row
 from headrace.ledger.database.statements import statements
 from headrace.ledger.ledger import Ledger
 from headrace.run.events import Launched, Succeeded, encode_event
+from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 
 RUNS, TASKS = 400, 2500
@@ -84,9 +86,12 @@ def _fill_run(db: sqlite3.Connection, run: int, at: float, blobs: Path) -> None:
         data = _encode(out)
         events.append((run, 2 * task, encode_event(Launched(name, 1, key, (1,), "local", "it never ran", b"", at=at))))
         events.append((run, 2 * task + 1, encode_event(Succeeded(name, 1, out, at, 1.0))))
-        times = (1, at, 1.0, 0.0, 0.0, 0.0)
-        row = (run, name, task, "each", "", "succeeded", *times, "local", None, 100, out.digest, None, None, None)
-        tasks.append((*row, "it never ran", key, "c" * 64, b"", data, 0.0))
+        row = TaskRow(
+            name=name, ordinal=task, stage="each", kind="", state="succeeded", reason="it never ran", attempts=1,
+            started=at, seconds=1.0, pool="local", queued_s=0.0, key=key, code="c" * 64, inputs=b"", out=data,
+        )  # fmt: skip
+        more = {"run": run, "bytes": 100, "digest": out.digest, "log": None, "log_start": None, "log_end": None}
+        tasks.append(sql.values("PUT_TASK", asdict(row) | more))
         results.append((key, run, name, at, None, data))
         named.append((run, out.digest, nonce, 100, at))
         os.link(source, f"{blobs}/{out.digest[:2]}/{out.digest}.{nonce}")

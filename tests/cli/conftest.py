@@ -71,8 +71,8 @@ class Result:
 
 
 HERE = {
-    *("alias", "approve", "card", "compare", "cursors", "datasets", "explain", "get", "lineage", "models", "notices"),
-    *("predict", "register", "reject", "runs", "show"),
+    *("alias", "card", "compare", "cursors", "datasets", "explain", "get", "lineage", "models", "predict", "register"),
+    *("runs", "show"),
 }
 """The commands that start nothing and import nothing of a project."""
 

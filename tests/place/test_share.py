@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headrace.place.share import _Level, grant, shares
+from headrace.place.share import _amount, _Level, _shares, _three, grant, shares
 from headrace.spec.claim import Amount, Claim
 
 CAPACITY = Amount(cpu=8, memory_gib=32, gpus=4)
@@ -82,6 +82,13 @@ def test_nothing_is_held_back_for_a_run_that_has_something_in_use() -> None:
 def test_what_can_never_fit_holds_nothing_back() -> None:
     claims = [Claim(want=cpus(99), least=cpus(99)), Claim(want=cpus(8))]
     assert [each.cpu for each in shares(CAPACITY, claims)] == [0, 8]
+
+
+def test_where_all_that_is_wanted_fits_each_run_gets_it_even_less_than_an_attempt() -> None:
+    claims = [Claim(want=cpus(3.5), used=cpus(3), least=cpus(1)), Claim(want=cpus(4), least=cpus(4))]
+    assert [each.cpu for each in shares(CAPACITY, claims)] == [3.5, 4]
+    claims = [Claim(want=cpus(3.5), used=cpus(3), least=cpus(1)), Claim(want=cpus(5), least=cpus(1))]
+    assert [each.cpu for each in shares(CAPACITY, claims)] == [3, 5], "half an attempt too much: no rest is handed out"
 
 
 def test_gpus_go_out_whole() -> None:
@@ -181,6 +188,11 @@ def claims_of_runs_that_want_various_things(draw: st.DrawFn) -> list[Claim]:
     return found
 
 
+def each_alone(capacity: Amount, claims: list[Claim]) -> list[Amount]:
+    total = _three(capacity)
+    return [_amount(_shares(total, claims, asks)[asks]) for asks in range(len(claims))]
+
+
 @settings(max_examples=500)
 @given(claims=claims_of_runs_that_want_various_things())
 def test_several_attempts_at_once_give_exactly_what_single_ones_give(claims: list[Claim]) -> None:
@@ -189,6 +201,7 @@ def test_several_attempts_at_once_give_exactly_what_single_ones_give(claims: lis
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Level, "attempts", lambda *_: 1)
         assert shares(capacity, claims) == found
+    assert each_alone(capacity, claims) == found, "to stop early changes nothing for the run that asks"
 
 
 amounts = st.builds(

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from headrace.cli import shell
+from headrace.errors import LeaseHeld
 from headrace.ledger.ledger import Ledger
+from headrace.operate import session
 from tests.cli.people import team
 from tests.ledger.samples import edit, rows
 from tests.projects import Done, Project, check_error, finish, lent, wait_for
@@ -207,6 +210,23 @@ def test_a_living_driver_is_told(project: Project) -> None:
     wait_for(lambda: states(project.headrace("show", "latest", "--json"))["publish"] == "succeeded")
     project.headrace("cancel", "latest", "--now")
     assert finish(process).code == 3
+
+
+def test_a_decision_that_comes_when_a_driver_has_read_for_the_last_time_is_not_said_to_be_told_to_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = waits(project, "flow")
+
+    def closing(*_: object, **__: object) -> None:
+        assert project.headrace("cancel", run).code == 0  # by a driver that has the lease still
+        raise LeaseHeld("the run has a driver")
+
+    monkeypatch.setattr(session, "go_on", closing)
+    monkeypatch.chdir(project.root)
+    assert shell.run(["approve", run, "--why", "fine"]) == 3
+    told = capsys.readouterr().err
+    assert f"no task of run {run} is approved by this" in told
+    assert "its driver was told" not in told
 
 
 def test_people_are_told_that_a_run_waits(project: Project) -> None:

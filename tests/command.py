@@ -35,13 +35,17 @@ def command(words: Sequence[str], *, folder: Path, environment: Mapping[str, str
         TimeoutExpired: it didn't end in time, and was killed.
     """
     order = json.dumps({"words": list(words), "folder": str(folder), "environment": dict(environment)}).encode()
-    with socket.socket(socket.AF_UNIX) as line, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with (
+        socket.socket(socket.AF_UNIX) as line,
+        line.makefile("r") as answers,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
         line.settimeout(within_s)
         line.connect(_template().address)
         with open(os.devnull, "rb") as nothing:
             socket.send_fds(line, [len(order).to_bytes(4, "big")], [each.fileno() for each in (nothing, out, err)])
         line.sendall(order)
-        answers = line.makefile("r")
         pid = int(answers.readline())
         try:
             code = int(answers.readline())

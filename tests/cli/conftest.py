@@ -19,6 +19,7 @@ import pytest
 
 from headrace.cli import shell
 from tests.command import begins_alike, command
+from tests.projects import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "headrace.cli.main"]
 
@@ -94,9 +95,9 @@ class Shell:
         heeded = self.environment(**environment)
         if not begins_alike(heeded):
             process = self.start(*arguments, env=heeded, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE_S)
             return Result(process.returncode, out.decode(), err.decode())
-        done = command(arguments, folder=self.folder, environment=heeded, within_s=60)
+        done = command(arguments, folder=self.folder, environment=heeded, within_s=PATIENCE_S)
         return Result(done.code, done.out.decode(), done.err.decode())
 
     def _here(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Result:

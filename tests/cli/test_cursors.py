@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.projects import PATIENCE_S
 
 PIPELINES = """
 import time
@@ -259,14 +260,14 @@ def test_of_several_advances_in_one_attempt_the_last_counts(shell: Shell) -> Non
 
 def test_a_run_that_was_overtaken_more_than_once_says_that_its_advance_was_dropped(shell: Shell) -> None:
     with shell.start("run", "overtaken", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
-        patience = time.monotonic() + 60.0
+        patience = time.monotonic() + PATIENCE_S
         while not (shell.folder / "begun").exists():
             assert time.monotonic() < patience
             time.sleep(0.02)
         for _ in range(2):
             assert shell("run", "counts").code == 0
         shell.write("go", "")
-        _, said = run.communicate(timeout=60.0)
+        _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0
     assert b"cursor `orders` was moved on from version 0 by another run or a person meanwhile" in said
     shell("run", "counts")
@@ -275,14 +276,14 @@ def test_a_run_that_was_overtaken_more_than_once_says_that_its_advance_was_dropp
 
 def test_a_run_that_a_hand_was_quicker_than_says_that_its_advance_was_dropped(shell: Shell) -> None:
     with shell.start("run", "overtaken", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
-        patience = time.monotonic() + 60.0
+        patience = time.monotonic() + PATIENCE_S
         while not (shell.folder / "begun").exists():
             assert time.monotonic() < patience
             time.sleep(0.02)
         shell("run", "counts")
         assert shell("rewind", "orders").code == 0
         shell.write("go", "")
-        _, said = run.communicate(timeout=60.0)
+        _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0
     assert b"cursor `orders` was moved on from version 0 by another run or a person meanwhile" in said
     quicker, late = [each["run"] for each in shell("runs", "--json").json["runs"]]
@@ -303,13 +304,13 @@ def test_an_advance_that_came_too_late_was_dropped_also_where_its_value_is_that_
     runs = []
     for _ in range(2):
         runs.append(shell.start("run", "overtaken", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
-        patience = time.monotonic() + 60.0
+        patience = time.monotonic() + PATIENCE_S
         while not (shell.folder / "begun").exists():
             assert time.monotonic() < patience
             time.sleep(0.02)
         (shell.folder / "begun").unlink()
     shell.write("go", "")
-    said = b"".join(run.communicate(timeout=60.0)[1] for run in runs)
+    said = b"".join(run.communicate(timeout=PATIENCE_S)[1] for run in runs)
     assert [run.returncode for run in runs] == [0, 0]
     assert said.count(b"so the value that `late` asked for was dropped") == 1
     assert len(shell("cursors", "orders").out.splitlines()) == 2

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 from tests.cli.conftest import Shell
+from tests.projects import PATIENCE_S
 
 PIPELINE = """
     import headrace as hr
@@ -114,7 +115,7 @@ def _kill_at_work(project: Shell, *words: str) -> None:
     ready = project.folder / "ready"
     words = ("run", "one", "--ready", str(ready), *words)
     driver = project.start(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    patience = time.monotonic() + 60.0
+    patience = time.monotonic() + PATIENCE_S
     while not ready.exists():
         assert time.monotonic() < patience
         time.sleep(0.02)

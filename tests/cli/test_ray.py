@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project, check_error, lent, wait_for
+from tests.projects import PATIENCE_S, Project, check_error, lent, wait_for
 from tests.servers.ray import Ray
 from tests.servers.s3 import S3
 from tests.wheels import only, wheel
@@ -199,7 +199,7 @@ def test_what_waits_for_capacity_says_so_in_show(server: Ray, tmp_path: Path) ->
         wait_for(waits)
         assert project.headrace("show", "latest", "--json").task["number"]["state"] == "waiting"
         node = server.add(1, '--resources={"rare": 1}')
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         server.kill(node)
 
@@ -312,7 +312,7 @@ def test_a_head_that_dies_ends_the_driver_and_the_run_goes_on_in_a_new_cluster(t
             process = project.start("run", "gated", "--gate", str(gate))
             wait_for(lambda: Path(f"{gate}.begun").exists())
             server.kill_head()
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=PATIENCE_S)
             assert process.returncode == 5, err
             assert "has not answered for 2 s" in err
             gate.write_text("")

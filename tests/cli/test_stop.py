@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Shell
 from tests.ledger.samples import open_ledger
+from tests.projects import PATIENCE_S
 
 PIPELINES = """
 import time
@@ -46,7 +47,7 @@ def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_
     empty.write("headrace.toml", "")
     empty.write("pipelines.py", PIPELINES)
     with empty.start("run", "trains", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
-        patience = time.monotonic() + 60.0
+        patience = time.monotonic() + PATIENCE_S
         while not (empty.folder / "begun").exists():
             assert time.monotonic() < patience
             time.sleep(0.02)
@@ -56,7 +57,7 @@ def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_
         done = empty("stop", "latest", "fit")
         assert done.code == 0, done.err
         assert "was told to stop; it stops when its stage next checks for this, and goes on if the stage" in done.err
-        _, said = run.communicate(timeout=60.0)
+        _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0
     assert b"`fit` was told to stop by " in said
     assert b"note: `fit` is not reusable: it was told to stop, and stopped after epoch" in said
@@ -110,13 +111,13 @@ def test_boosting_that_is_told_to_stop_gives_its_trees(empty: Shell, valid: str,
         return task.get("state") == "running" and (begun == "running" or curve in str(task))
 
     with empty.start("run", "boosts", "--valid", valid, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
-        patience = time.monotonic() + 60.0
+        patience = time.monotonic() + PATIENCE_S
         while not ready():
             assert run.poll() is None
             assert time.monotonic() < patience
         done = empty("stop", "latest", "lightgbm")
         assert done.code == 0, done.err
-        _, said = run.communicate(timeout=60.0)
+        _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, said
     tasks = {task["name"]: task for task in empty("show", "latest", "--json").json["tasks"]}
     assert "not reusable: it was told to stop, and stopped after round" in tasks["lightgbm"]["reason"]
@@ -129,7 +130,7 @@ def test_a_signal_of_a_newer_release_is_kept_and_told_and_one_beside_it_is_obeye
     empty.write("headrace.toml", '[log]\nfile = "run.log"\n')
     empty.write("pipelines.py", PIPELINES)
     with empty.start("run", "trains", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
-        patience = time.monotonic() + 60.0
+        patience = time.monotonic() + PATIENCE_S
         while not (empty.folder / "begun").exists():
             assert time.monotonic() < patience
             time.sleep(0.02)
@@ -137,7 +138,7 @@ def test_a_signal_of_a_newer_release_is_kept_and_told_and_one_beside_it_is_obeye
         with open_ledger(empty.folder / ".headrace") as ledger:
             ledger.signal(shown["run"], "pause", by="eve", body="until noon")
         assert empty("stop", "latest", "fit").code == 0
-        _, said = run.communicate(timeout=60.0)
+        _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0
     told = "the signal `pause` by eve is kept: this Headrace doesn't know it"
     assert told in said.decode()

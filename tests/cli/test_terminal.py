@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import COMMAND, Shell
+from tests.projects import PATIENCE_S, wait_for
 
 SLOW = """
 import pathlib
@@ -37,13 +38,6 @@ def slow(folder: str = ".") -> None:
 """
 
 
-def wait_for(file: Path) -> None:
-    end = time.monotonic() + 30
-    while not file.exists():
-        assert time.monotonic() < end, f"{file} never came"
-        time.sleep(0.02)
-
-
 def on_a_terminal(shell: Shell, *words: str, columns: int = 100, **environment: str) -> tuple[int, str]:
     """Run a command whose output is a terminal, and return its exit code and what it showed."""
     terminal, inside = os.openpty()
@@ -59,7 +53,7 @@ def on_a_terminal(shell: Shell, *words: str, columns: int = 100, **environment: 
         except OSError:  # nobody has it open any more
             break
     os.close(terminal)
-    return running.wait(30), shown.decode()
+    return running.wait(PATIENCE_S), shown.decode()
 
 
 def test_a_terminal_sees_each_stage_in_place(project: Shell) -> None:
@@ -102,7 +96,7 @@ def test_a_reader_that_leaves_is_no_error(project: Shell) -> None:
     assert running.stderr is not None
     assert running.stderr.read() == b""
     running.stderr.close()
-    assert running.wait(30) == 0
+    assert running.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -126,7 +120,7 @@ def test_a_full_disk_behind_stdout_is_one_error(project: Shell, words: list[str]
         running = subprocess.Popen(
             [*COMMAND, *words], cwd=project.folder, env=known, stdout=full, stderr=subprocess.PIPE
         )
-        _, err = running.communicate(timeout=40)
+        _, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 2
     said = [line for line in err.decode().splitlines() if line.startswith(("error:", "hint:"))]
     assert said == [
@@ -139,9 +133,9 @@ def test_a_full_disk_behind_stdout_is_one_error(project: Shell, words: list[str]
 def test_interrupted_once_a_run_is_cancelled(project: Shell, tmp_path: Path) -> None:
     project.write("pipelines.py", SLOW)
     running = project.start("run", "slow", "--folder", str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for(tmp_path / "asleep")
+    wait_for((tmp_path / "asleep").exists)
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=40)
+    out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 3
     assert b"Traceback" not in err
     assert b"cancelled" in out
@@ -156,7 +150,7 @@ def test_interrupted_at_any_moment_there_is_no_traceback(project: Shell, after_s
         time.sleep(0.002)
     time.sleep(after_s)
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=40)
+    _, err = running.communicate(timeout=PATIENCE_S)
     assert b"Traceback" not in err
     assert running.returncode in (0, 3)
 
@@ -164,7 +158,7 @@ def test_interrupted_at_any_moment_there_is_no_traceback(project: Shell, after_s
 def test_logs_are_followed_while_a_task_prints_them_and_the_time_goes_on(project: Shell, tmp_path: Path) -> None:
     project.write("pipelines.py", SLOW)
     run = project("run", "slow", "--folder", str(tmp_path), "--detach").out.strip()
-    wait_for(tmp_path / "asleep")
+    wait_for((tmp_path / "asleep").exists)
     earlier = project("runs", "--json").json["runs"][0]["seconds"]
     assert project("show", run, "--json").json["seconds"] > earlier > 0
     following = project.start("logs", run, "-f", stdout=subprocess.PIPE)
@@ -174,7 +168,7 @@ def test_logs_are_followed_while_a_task_prints_them_and_the_time_goes_on(project
     cancelled = project("cancel", run, "--now")
     assert cancelled.code == 0
     assert run in cancelled.err
-    assert following.wait(30) == 0
+    assert following.wait(PATIENCE_S) == 0
     following.stdout.close()
     assert project("show", run, "--json").json["state"] == "cancelled"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.projects import PATIENCE_S
 
 PIPELINES = """
 import math
@@ -134,7 +135,7 @@ def test_what_is_logged_is_told_while_it_runs_and_stdout_has_only_what_is_printe
     assert live["state"] == "running"
     assert live["tasks"][0]["metrics"]["train/loss"]["step"] == 49
     (logging.folder / "go").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert out.decode() == "--- fit\nit begins\n"
     assert "train/loss 0.007447 at step 49" in told + err.decode()

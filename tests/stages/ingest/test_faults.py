@@ -188,7 +188,6 @@ def test_what_logs_can_do_to_us(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(600)
 def test_a_line_of_ten_gigabytes_in_a_log_is_passed_over(tmp_path: Path) -> None:
     look_at_logs(tmp_path, 10 << 30)
 

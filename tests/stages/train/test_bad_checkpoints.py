@@ -15,7 +15,6 @@ import pytest
 from tests.projects import Project, finish, lent, wait_for
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.timeout(600)
 LONG_S = 300.0
 TRIES = 5
 

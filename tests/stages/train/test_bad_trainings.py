@@ -9,7 +9,6 @@ import pytest
 from tests.projects import Done, Project, check_error, finish, lent
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.timeout(600)
 LONG_S = 300.0
 
 PIPELINES = """

@@ -18,7 +18,7 @@ import pytest
 from tests.projects import Done, Project, finish, lent, wait_for
 
 pytest.importorskip("torch")
-pytestmark = [pytest.mark.timeout(600), pytest.mark.heavy]
+pytestmark = pytest.mark.heavy
 LONG_S = 300.0
 
 PIPELINES = """

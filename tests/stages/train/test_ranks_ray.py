@@ -12,7 +12,7 @@ from tests.servers.ray import Ray
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
 pytest.importorskip("torch")
-pytestmark = [pytest.mark.timeout(600), pytest.mark.heavy]
+pytestmark = pytest.mark.heavy
 LONG_S = 300.0
 
 PIPELINES = """

@@ -13,7 +13,6 @@ import pytest
 from tests.projects import Project, lent, wait_for
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.timeout(300)
 
 PIPELINES = """
 import os

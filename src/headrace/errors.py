@@ -265,6 +265,18 @@ def listed(names: Iterable[object], most: int = 10) -> str:
     return ", ".join(every[:most]) + more
 
 
+def meant(name: str, names: Iterable[str], otherwise: str = "") -> str:
+    """Return a hint that asks for the most similar of `names`, or `otherwise` if none is similar.
+
+    >>> meant("fits", ["fit", "judge"]), meant("page", ["fit", "judge"], "see the docs")
+    ('did you mean `fit`?', 'see the docs')
+    """
+    import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
+
+    similar = difflib.get_close_matches(name, names, 1)
+    return f"did you mean `{similar[0]}`?" if similar else otherwise
+
+
 def near(name: str, names: list[str], otherwise: str) -> str:
     """Return a hint that lists the names most similar to `name`, and some of all names if none is very similar.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from headrace.errors import NotFoundError, near
+from headrace.errors import NotFoundError
 from headrace.inspect.views import took_s
 from headrace.ledger.database.sqlite import SqliteDatabase
 from headrace.ledger.ledger import Ledger
@@ -429,11 +429,3 @@ def test_an_artifact_is_found_by_the_beginning_of_its_digest_parts_included(ledg
         views.artifact("ffff")
     with pytest.raises(NotFoundError, match="several artifacts"):
         views.artifact("")
-
-
-def test_a_hint_names_some_and_says_how_many_more_there_are() -> None:
-    names = [f"stage{number}" for number in range(12)]
-    assert near("xyz", names, "its tasks are") == (
-        "its tasks are `stage0`, `stage1`, `stage2`, `stage3`, `stage4` and 7 more"
-    )
-    assert near("xyz", names[:2], "its tasks are") == "its tasks are `stage0`, `stage1`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 import typing
@@ -13,7 +12,7 @@ from headrace.codec.values import File, Folder
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.secret import Secret
 from headrace.define.type_check import admits, element, fits
-from headrace.errors import TraceError
+from headrace.errors import TraceError, meant
 
 OPTIONS = ("when", "after", "always", "allow_failures")
 """The names of the arguments that every stage call takes, besides the stage's own parameters."""
@@ -67,8 +66,7 @@ def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line:
     open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)
     strange = [] if open_ended else [name for name in kwargs if name not in named]
     if strange:
-        near = difflib.get_close_matches(strange[0], [*named, *OPTIONS], 1)
-        hint = f"did you mean `{near[0]}`? {takes}" if near else takes
+        hint = f"{meant(strange[0], [*named, *OPTIONS])} {takes}".lstrip()
         return TraceError(f"`{call.name}` has no parameter `{strange[0]}` ({line})", hint=hint)
     missing = [
         each.name

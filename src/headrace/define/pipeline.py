@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import enum
 import functools
 import inspect
@@ -16,7 +15,7 @@ import msgspec
 
 from headrace.define.ports import Tracer, resolver, running, tracing
 from headrace.define.type_check import shown
-from headrace.errors import DefinitionError, RefusedError, TraceError, UsageError, listed
+from headrace.errors import DefinitionError, RefusedError, TraceError, UsageError, listed, meant
 from headrace.spec.policy import OURS
 
 P = ParamSpec("P")
@@ -242,11 +241,8 @@ def convert(
     values: dict[str, Any] = {}
     for name, text in raw:
         if name not in signature.parameters:
-            near = difflib.get_close_matches(name, signature.parameters, 1)
-            raise UsageError(
-                f"pipeline `{pipeline.name}` has no parameter `{name}`",
-                hint=f"did you mean `{near[0]}`?" if near else _has(signature),
-            )
+            hint = meant(name, signature.parameters, _has(signature))
+            raise UsageError(f"pipeline `{pipeline.name}` has no parameter `{name}`", hint=hint)
         default = signature.parameters[name].default
         values[name] = _value(pipeline.name, name, text, hints.get(name, Any), default, written)
     missing = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import re
@@ -16,7 +15,7 @@ from headrace.define.argument_check import check_arguments, check_tables
 from headrace.define.call import OPTIONS, awaited, check_no_handles, plain_map
 from headrace.define.ports import declared as declared_around
 from headrace.define.ports import tracing
-from headrace.errors import DefinitionError
+from headrace.errors import DefinitionError, meant
 from headrace.spec import stage as spec
 from headrace.spec.code import NAMED, digest
 from headrace.spec.duration import seconds
@@ -251,10 +250,9 @@ def check_known(where: str, declared: Mapping[str, Any], *, without: Sequence[st
     known = [each for each in _DECLARED if each not in without]
     strange = [each for each in declared if each not in known]
     if strange:
-        near = difflib.get_close_matches(strange[0], known, 1)
         raise DefinitionError(
             f"`{where}` takes no `{strange[0]}`",
-            hint=f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}",
+            hint=meant(strange[0], known, f"it takes {', '.join(known)}"),
         )
 
 

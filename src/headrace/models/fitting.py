@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.errors import UsageError, listed
+from headrace.errors import UsageError, listed, meant
 from headrace.models.frames import check_columns
 from headrace.models.types import in_type, is_text, kind_named, plain_type
 from headrace.spec.signature import Column
@@ -61,15 +60,13 @@ def unseen(rows: pa.Table, takes: Sequence[Column]) -> dict[str, int]:
 
 def _missing(missing: Sequence[Column], rows: pa.Table) -> UsageError:
     first = missing[0]
-    near = difflib.get_close_matches(first.name, rows.column_names, 1)
     more = f"; {len(missing) - 1:,} more are missing: {listed([e.name for e in missing[1:]], SHOWN)}" * bool(
         missing[1:]
     )
+    there = f"the rows have {listed(rows.column_names, 20)}"
     return UsageError(
         f"the rows have no column `{first.name}`, which the model takes as `{first.type}`{more}",
-        hint=f"did you mean `{near[0]}`?"
-        if near and rows.num_columns > 1
-        else f"the rows have {listed(rows.column_names, 20)}",
+        hint=meant(first.name, rows.column_names, there) if rows.num_columns > 1 else there,
     )
 
 

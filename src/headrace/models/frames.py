@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
 import pyarrow as pa
 
-from headrace.errors import UsageError, listed
+from headrace.errors import UsageError, listed, meant
 
 TWICE = "give each its own name: by `table.rename_columns([...])` in an earlier stage, or by `as` in SQL"
 """The hint for two columns of the same name: no ready-made step can choose between them."""
@@ -26,11 +25,8 @@ def check_column(table: pa.Table, name: str) -> None:
         return
     if there > 1:
         raise UsageError(f"the table has two columns `{name}`", hint=TWICE)
-    near = difflib.get_close_matches(name, table.column_names, 1)
-    names = listed(table.column_names, 20)
-    raise UsageError(
-        f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {names}"
-    )
+    hint = meant(name, table.column_names, f"it has {listed(table.column_names, 20)}")
+    raise UsageError(f"the table has no column `{name}`", hint=hint)
 
 
 def check_columns(table: pa.Table, names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, meant
 from headrace.project.settings import SECTIONS, Config, hint, is_free, keys, section_class, words
 from headrace.spec.redaction import masked
 
@@ -250,17 +250,9 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
 
 def _unknown(what: str, name: str, known: Iterable[str], origin: str) -> ConfigError:
     known = list(known)
-    import difflib  # noqa: PLC0415  needed only for an error; at the top, every command would pay for it
-
-    near = difflib.get_close_matches(name, known, 1)
     homes = [section for section, fields in SECTIONS.items() if name in keys(fields)]
-    if near:
-        hint = f"did you mean `{near[0]}`?"
-    elif homes:
-        hint = f"write it under `[{homes[0]}]`"
-    else:
-        hint = f"known here: {', '.join(f'`{each}`' for each in known)}"
-    return ConfigError(f"{origin}: unknown {what} `{name}`", hint=hint)
+    otherwise = f"write it under `[{homes[0]}]`" if homes else f"known here: {', '.join(f'`{each}`' for each in known)}"
+    return ConfigError(f"{origin}: unknown {what} `{name}`", hint=meant(name, known, otherwise))
 
 
 def _type_words(path: Keys) -> str:

@@ -3,7 +3,6 @@ of their fields, and writes the error messages."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import tomllib
@@ -16,7 +15,7 @@ import msgspec
 from msgspec import NODEFAULT, StructMeta
 
 from headrace.define.type_check import in_words, misfit
-from headrace.errors import DefinitionError
+from headrace.errors import DefinitionError, meant
 
 T = TypeVar("T")
 
@@ -35,11 +34,8 @@ class Declared(StructMeta):
         known = self.__struct_fields__
         strange = [name for name in given if name not in known]
         if strange:
-            near = difflib.get_close_matches(strange[0], known, 1)
-            meant = f"did you mean `{near[0]}`? " if near else ""
-            raise DefinitionError(
-                f"`{self.__name__}` has no field `{strange[0]}`", hint=f"{meant}it has {', '.join(known)}"
-            )
+            hint = f"{meant(strange[0], known)} it has {', '.join(known)}".lstrip()
+            raise DefinitionError(f"`{self.__name__}` has no field `{strange[0]}`", hint=hint)
         _check_types(self, {**dict(zip(known, args, strict=False)), **given})
         return super().__call__(*args, **given)
 
@@ -133,9 +129,7 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
             hint = meant_by(unknown[1], _words(kind, told, said.rpartition(" - at `$")[2]))
         elif wrong := re.search(r"^Invalid (?:enum )?value '(.*)' - at `.*\.(\w+)(?:\[[^]]*\])*`$", said, re.DOTALL):
             choices = _choices(kind, wrong[2])
-            near = difflib.get_close_matches(wrong[1], choices, 1)
-            meant = f"did you mean `{near[0]}`? " if near else ""
-            hint = f"{meant}there are {', '.join(choices)}" if choices else hint
+            hint = f"{meant(wrong[1], choices)} there are {', '.join(choices)}".lstrip() if choices else hint
         where = _keyed(said, told, kind).replace(" - at `$", " (at `").replace("Object contains unknown", "there is no")
         raise DefinitionError(f"{named}: {where})" if " (at `" in where else f"{named}: {where}", hint=hint) from error
 
@@ -237,5 +231,4 @@ def _infos(info: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
 
 def meant_by(word: str, words: Collection[str]) -> str:
     """Return a hint for an unknown word. It names the most similar of `words`, or all `words` if none is similar."""
-    near = difflib.get_close_matches(word, words, 1)
-    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(words)}"
+    return meant(word, words, f"there are {', '.join(words)}")

@@ -16,7 +16,6 @@ see that signature too.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import textwrap
@@ -27,7 +26,7 @@ from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar
 from headrace.define.call import OPTIONS, user_line
 from headrace.define.handle import Handle
 from headrace.define.stage import StageFunction
-from headrace.errors import TraceError, UsageError
+from headrace.errors import TraceError, UsageError, meant
 from headrace.spec.noun import Noun
 from headrace.spec.stage import Resources
 
@@ -198,10 +197,9 @@ def _bound(name: str, signature: inspect.Signature, args: Sequence[Any], kwargs:
     known = list(signature.parameters)
     strange = [each for each in kwargs if each not in known]
     if strange:
-        near = difflib.get_close_matches(strange[0], [*known, *OPTIONS], 1)
         raise TraceError(
             f"`{name}` has no parameter `{strange[0]}` ({user_line()})",
-            hint=f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}",
+            hint=meant(strange[0], [*known, *OPTIONS], f"it takes {', '.join(known)}"),
         )
     try:
         return signature.bind(*args, **kwargs).arguments

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import linecache
 import os
@@ -17,7 +16,7 @@ from typing import Any
 from headrace.codec.classes import distribution
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.stage import StageFunction
-from headrace.errors import HeadraceError, ProjectError
+from headrace.errors import HeadraceError, ProjectError, meant
 from headrace.fingerprint.project import Project
 from headrace.spec.bundle import SUFFIXES
 from headrace.spec.stage import Resources, function_place
@@ -79,11 +78,8 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
                 pipelines.setdefault(value.name, value)
         if name in pipelines:
             return pipelines[name]
-    near = difflib.get_close_matches(name, pipelines, 1)
     names = ", ".join(f"`{pipeline}`" for pipeline in pipelines)
-    hint = (
-        f"did you mean `{near[0]}`?" if near else f"there is {names}" if names else "decorate one with `@hr.pipeline`"
-    )
+    hint = meant(name, pipelines, f"there is {names}" if names else "decorate one with `@hr.pipeline`")
     if by_file is not None:
         hint = by_file + (f"; there is {names}" if name in files and names else "")
     raise ProjectError(f"there is no pipeline `{name}` in {', '.join(f'`{file}`' for file in files)}", hint=hint)
@@ -210,7 +206,5 @@ def _import_hint(error: BaseException) -> str:
         )
         return f'{why}: give it to a stage as `hr.File("{name}")`, or read it by `ingest.files`'
     strange = _STRANGE_FIELD.match(str(error))
-    near = difflib.get_close_matches(strange.group(1), Resources.__struct_fields__, 1) if strange else []
-    if near:
-        return f"did you mean `{near[0]}`?"
-    return "a module is imported before anything runs: it must import without side effects that fail"
+    careful = "a module is imported before anything runs: it must import without side effects that fail"
+    return meant(strange.group(1), Resources.__struct_fields__, careful) if strange else careful

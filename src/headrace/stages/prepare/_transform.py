@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -14,7 +13,7 @@ import pyarrow as pa
 from headrace.codec.joined import Joined
 from headrace.define.ports import current
 from headrace.define.stage import ready
-from headrace.errors import DataError, UsageError
+from headrace.errors import DataError, UsageError, meant
 from headrace.stages.tables import engine
 from headrace.stages.tables.columns import metadata
 from headrace.stages.tables.parts import kept
@@ -103,8 +102,7 @@ _PARAMETER = re.compile(r"\$([A-Za-z_]\w*)")
 def _check_parameters(sql: str, parameters: Mapping[str, Any]) -> None:
     asked = set(_PARAMETER.findall(_QUOTED.sub(" ", sql)))
     for name in sorted(asked - set(parameters)):
-        near = difflib.get_close_matches(name, parameters, 1)
-        hint = f"did you mean `${near[0]}`?" if near else f"give it: `parameters={{{name!r}: ...}}`"
+        hint = meant(f"${name}", [f"${each}" for each in parameters], f"give it: `parameters={{{name!r}: ...}}`")
         raise UsageError(f"the SQL asks for a parameter `${name}`, which wasn't given", hint=hint)
     for name in sorted(set(parameters) - asked):
         raise UsageError(f"the SQL asks for no parameter `${name}`", hint="leave it out, or name it in the SQL")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import difflib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,8 +31,7 @@ def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.Chunked
             continue
         if counts[name]:
             raise DataError(f"the table has two columns `{name}`", hint=TWICE)
-        near = difflib.get_close_matches(name, there, 1)
-        hint = f"did you mean `{near[0]}`?" if near else f"it has {errors.listed(there, 20) or 'no columns'}"
+        hint = errors.meant(name, there, f"it has {errors.listed(there, 20) or 'no columns'}")
         raise DataError(f"{what} names a column `{name}`, which the table doesn't have", hint=hint)
     return [table.column(name) for name in names]
 

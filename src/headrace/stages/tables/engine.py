@@ -3,7 +3,6 @@ files or the network."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import re
@@ -16,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from headrace.errors import DataError, UsageError
+from headrace.errors import DataError, UsageError, meant
 
 OTHERS_GIB = 0.3
 """The part of the stage's memory, in GiB, for Python, its libraries, and tables in transit."""
@@ -176,11 +175,10 @@ def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageE
     message = " ".join(message.partition("Candidate functions:")[0].split())
     absent = re.search(r'Table with name "?(.+?)"? does not exist', message)
     if absent and tables:
-        near = difflib.get_close_matches(absent[1], tables, 1)
-        meant = f"did you mean `{near[0]}`? " if near else ""
         given = ", ".join(f"`{each}`" for each in tables)
         return UsageError(
-            f"{what} names a table `{absent[1]}`, which wasn't given{where}", hint=f"{meant}it is given {given}"
+            f"{what} names a table `{absent[1]}`, which wasn't given{where}",
+            hint=f"{meant(absent[1], tables)} it is given {given}".lstrip(),
         )
     if isinstance(error, duckdb.PermissionException):
         return UsageError(

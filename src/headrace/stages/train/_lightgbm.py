@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 from headrace.define.log import warn
 from headrace.define.stage import ready
-from headrace.errors import DataError, UsageError, sentence
+from headrace.errors import DataError, UsageError, meant, sentence
 from headrace.models.frames import lightgbm_name, with_missing_truths
 from headrace.models.hints import are_numbers, to_applied, to_codes, to_numbers
 from headrace.spec.report import Fact, Grid, Report
@@ -293,11 +292,8 @@ def _check_known(params: Mapping[str, Any]) -> None:
     known = {*aliases, *(each for names in aliases.values() for each in names)}
     for name in params:
         if name not in known:
-            near = difflib.get_close_matches(name, aliases, 1)
-            raise UsageError(
-                f"LightGBM has no parameter `{name}`",
-                hint=f"did you mean `{near[0]}`?" if near else "its documentation lists them",
-            )
+            hint = meant(name, aliases, "its documentation lists them")
+            raise UsageError(f"LightGBM has no parameter `{name}`", hint=hint)
 
 
 def _categories(found: Examples, names: Sequence[str]) -> Examples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -120,8 +119,5 @@ def there(table: pa.Table, *names: str) -> None:
     known = set(table.column_names)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, table.column_names, 1)
-            columns = errors.listed(table.column_names, 20)
-            raise DataError(
-                f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {columns}"
-            )
+            hint = errors.meant(name, table.column_names, f"it has {errors.listed(table.column_names, 20)}")
+            raise DataError(f"the table has no column `{name}`", hint=hint)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+
+from headrace.errors import meant
 
 FAMILY_NAMES = ("integer", "number", "text", "date", "timestamp", "boolean")
 PLAIN = (
@@ -39,5 +40,4 @@ def hint_of_type(name: str) -> str | None:
     known = (*FAMILY_NAMES, *PLAIN, *OF_TIME)
     if name in known or _NESTED.fullmatch(name):
         return None
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean `{near[0]}`?" if near else f"the types are {', '.join(known)}, and Arrow's nested types"
+    return meant(name, known, f"the types are {', '.join(known)}, and Arrow's nested types")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from headrace.define.cursor import cursor as cursor_named
 from headrace.define.log import warn
 from headrace.define.ports import current
 from headrace.define.stage import ready
-from headrace.errors import DefinitionError, SourceError
+from headrace.errors import DefinitionError, SourceError, meant
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.ingest._check.finding import share
 from headrace.stages.ingest._files.formats import Pairs, schema_of
@@ -174,8 +173,7 @@ def _known_columns(parameter: str, named: Iterable[str], columns: Sequence[str])
     """Raise DefinitionError if the argument `parameter` names a column that isn't in `columns`."""
     for name in named:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, 1)
-            hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(columns)}"
+            hint = meant(name, columns, f"there are {', '.join(columns)}")
             raise DefinitionError(f"`{parameter}` names `{name}`, and lines have no such column", hint=hint)
 
 

@@ -6,7 +6,6 @@ with the mean of the training rows, not with the mean of the new rows. So the pr
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 from headrace.define.argument_check import check_table
 from headrace.define.log import warn
 from headrace.define.stage import ready
-from headrace.errors import DataError
+from headrace.errors import DataError, meant
 from headrace.models.types import in_type, kind_named, plain_type
 from headrace.spec.noun import Document, Noun
 from headrace.spec.report import Report
@@ -181,12 +180,12 @@ def _put(work: Work, step: Step, absent: set[str], database: duckdb.DuckDBPyConn
 def _demand(names: Sequence[str], there: set[str], rule: str) -> None:
     for name in names:
         if name not in there:
-            near = difflib.get_close_matches(name, there, 1)
-            meant = f"did you mean `{near[0]}`? " if near else ""
+            hint = (
+                f"if the rows can't have this column (such as a target that isn't known yet), give `without={name!r}`"
+            )
             raise DataError(
                 f"rule {rule} of the preparation is for a column `{name}`, which the rows don't have",
-                hint=f"{meant}if the rows can't have this column (such as a target that isn't known yet), give"
-                f" `without={name!r}`",
+                hint=f"{meant(name, there)} {hint}".lstrip(),
             )
 
 

@@ -25,8 +25,8 @@ class Fit(Struct, frozen=True):
 
 
 def fit(stage: Stage, pools: Sequence[Pool], pins: Mapping[str, str]) -> Fit:
-    """Return which of a run's pools may run a stage. `pins` are the pools of the run that settings name for stages
-    (`[place]`). Such a pool may be missing in `pools`, because it doesn't answer."""
+    """Return which of a run's pools may run a stage. `pins` says in which pool a stage must run, where the
+    settings say it (`[place]`). Such a pool may be missing in `pools`, because it doesn't answer."""
     pinned = pins.get(stage.name)
     refused = {pool.name: why for pool in pools if (why := pool.holds(stage.resources)) is not None}
     if pinned is not None:

@@ -48,7 +48,7 @@ def _check_model(given: Mapping[str, Any]) -> None:
     stage = measured(given.get("model"))
     if stage is not None:
         raise UsageError(
-            f"`model` is what the evaluation `{stage}` measured, so it isn't registered as a model",
+            f"`model` holds the measurements of the evaluation `{stage}`, not a model, so it can't be registered as one",
             hint=_HINT.format("model"),
         )
 

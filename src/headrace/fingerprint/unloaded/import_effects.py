@@ -48,8 +48,8 @@ class Loading:
         self._imports: dict[str, list[str]] = {}
 
     def acting(self, targets: Sequence[Target], importer: str | None) -> list[tuple[str, list[ast.stmt]]]:
-        """Return the statements that run when `targets` are imported and may change values of other modules, grouped by
-        file, in the order in which the files are loaded.
+        """Return the statements that may change values of other modules, of all that run when `targets` are imported.
+        They are grouped by file, in the order in which the files are loaded.
 
         The modules that `importer` itself loads come first. Of their statements, only those that may have changed the
         targets are returned.

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headrace.cli import shell
 from headrace.errors import LeaseHeld
 from headrace.ledger.ledger import Ledger
-from headrace.operate import session
+from headrace.operate import approval, session
+from headrace.project.state import open_ledger
 from tests.cli.people import team
 from tests.ledger.samples import edit, rows
 from tests.projects import Done, Project, check_error, finish, lent, wait_for
@@ -212,21 +214,32 @@ def test_a_living_driver_is_told(project: Project) -> None:
     assert finish(process).code == 3
 
 
-def test_a_decision_that_comes_when_a_driver_has_read_for_the_last_time_is_not_said_to_be_told_to_it(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("is_held", [False, True], ids=["its lease is free", "its driver has the lease still"])
+def test_a_decision_about_a_run_that_has_just_ended_has_no_effect_then_nor_later(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_held: bool
 ) -> None:
     run = waits(project, "flow")
 
+    def after_the_end(project_: Any) -> Any:
+        """Open the ledger to store the decision. The run has ended since the command looked at it."""
+        assert project.headrace("cancel", run).code == 0
+        return open_ledger(project_)
+
     def closing(*_: object, **__: object) -> None:
-        assert project.headrace("cancel", run).code == 0  # by a driver that has the lease still
         raise LeaseHeld("the run has a driver")
 
-    monkeypatch.setattr(session, "go_on", closing)
+    monkeypatch.setattr(approval, "open_ledger", after_the_end)
+    if is_held:
+        monkeypatch.setattr(session, "go_on", closing)
     monkeypatch.chdir(project.root)
     assert shell.run(["approve", run, "--why", "fine"]) == 3
     told = capsys.readouterr().err
     assert f"no task of run {run} is approved by this" in told
     assert "its driver was told" not in told
+    resumed = project.headrace("resume", run)
+    assert resumed.code == 6, resumed.err
+    assert "has no effect: it was meant for a run that was ending" in resumed.err
+    assert states(project.headrace("show", run, "--json"))["publish"] == "waiting"
 
 
 def test_people_are_told_that_a_run_waits(project: Project) -> None:
@@ -251,7 +264,8 @@ def test_what_comes_too_late_is_refused_at_once_and_a_resume_ends_the_run(projec
     run = waits(project, "flow")
     time.sleep(1.1)
     done = project.headrace("reject", run, "--why", "too dear")
-    check_error(done, 4, f"it is too late to reject `publish` of run {run}", hint=f"`headrace resume {run}` refuses it")
+    hint = f"`headrace resume {run}` refuses the task"
+    check_error(done, 4, f"it is too late to reject `publish` of run {run}", hint=hint)
     done = project.headrace("resume", run, "--json")
     assert (done.code, done.json["state"]) == (4, "refused")
     assert "nobody approved it in time" in done.json["why"]

@@ -27,12 +27,12 @@ WHY_LIMIT = 1000
 
 
 class Decided(Struct, frozen=True, kw_only=True):
-    """What became of a decision. `tasks` are the tasks that it is about. Tasks about which somebody had decided before
-    are left out: `earlier` has the decisions about them that no driver has read yet. Tasks for which it was too late
-    are left out too: `late` names them in a sentence, or is empty.
+    """What became of a decision. `tasks` are the tasks that it is about, except tasks that somebody had decided about
+    before, and tasks for which it was too late. `earlier` are earlier decisions that no driver has read yet. `late` is
+    a sentence with the tasks for which it was too late, or empty.
 
-    `ended` says how the run went on; `tasks` are then those for which the decision counted. `ended` is None if this
-    process didn't go on with the run: `is_driven` is then whether the run has a live driver, which obeys the decision.
+    If the run has gone on and ended, `ended` says how, and `tasks` are only those for which this decision counted. Else
+    `ended` is None, and `is_driven` says whether the run has a live driver, which will obey the decision.
     """
 
     run: str
@@ -56,8 +56,8 @@ def decide(
     """Record a decision about a run's tasks that wait for an approval: about one task or the elements of one map, or
     about all of them. Then go on with the run, unless `later` is True or the run has a live driver.
 
-    The first decision about a task counts. So tasks about which somebody has decided are left out, even if no driver
-    has read that yet. Tasks for which it is too late are left out too.
+    The first decision about a task counts. So tasks that somebody has decided about are left out, even if no driver has
+    read that decision yet. Tasks for which it is too late are left out too.
 
     Raises:
         UsageError: nothing waits for this decision.
@@ -88,7 +88,7 @@ def decide(
             closed = next_state(found, state.run).machine.closed
         if closed is None:
             return replace(decided, is_driven=True)
-        ended = session.Ended(state.run, closed.state, closed.why)
+        ended = Ended(state.run, closed.state, closed.why)
     with views(project) as found:
         events = [each for each in found.events(state.run) if isinstance(each, Approved | Rejected)]
     counted = {each.task for each in events if (each.by, each.why) == (by, why) and each.at >= began}
@@ -100,12 +100,12 @@ def _check_allowed(state: NextState, kind: str, by: str) -> None:
     if kind == "approve" and not state.machine.approvals.allowed(by, state.machine.policy):
         raise RefusedError(
             f"`{by}` started run {state.run} or gave it new code, so somebody else must approve its tasks",
-            hint="`[run] approve_own = true` lets people approve their own later runs; you may reject it",
+            hint="`[run] approve_own = true` lets people approve their own later runs; you may reject these tasks",
         )
 
 
 def _in_time(state: NextState, tasks: list[Task], kind: str, now: float) -> tuple[list[Task], str]:
-    """Return those of some tasks about which it isn't too late to decide, and a text about the others.
+    """Return those tasks for which it isn't too late, and a text about the others.
 
     Raises:
         RefusedError: it is too late for all of them.
@@ -118,7 +118,7 @@ def _in_time(state: NextState, tasks: list[Task], kind: str, now: float) -> tupl
     names = listed([each.name for each in late])
     why = f"it is too late to {kind} {names} of run {state.run}: the time was over at {until}"
     if len(late) == len(tasks):
-        what = "it" if len(late) == 1 else "them"
+        what = "the task" if len(late) == 1 else "the tasks"
         raise RefusedError(why, hint=f"`headrace resume {state.run}` refuses {what}")
     return [each for each in tasks if each.name not in overdue], why
 
@@ -144,7 +144,7 @@ def _asking(state: NextState, task: str | None) -> list[Task]:
 
 
 def _names(machine: Machine, decision: Approved | Rejected) -> tuple[str | None, ...]:
-    """Return what a user may name to mean the task of a decision: None, its name, and the name of its map."""
+    """Return the words by which a user can mean a decision's task: None (all tasks), its name, and its map's name."""
     task = machine.tasks.get(decision.task)
     parent = None if task is None else task.parent
     return None, decision.task, None if parent is None else parent.name

@@ -69,13 +69,13 @@ class Driver:
     - `beat_s`: how often, in seconds, the driver reads the inbox and requests its grant again.
     - `grounds`: the pools that the run uses. The pipeline is traced in the first of them.
     - `absent`: the pools of the run that can't be reached, with the reasons. The run goes on without them.
-    - `pins`: the pools that the settings name for stages.
+    - `pins`: maps stages to the pools that the settings choose for them.
     - `files`: makes an artifact of a file or folder of the project.
     - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
-    - `opens_s`: the run is opened once its first trace is good (it has ended, or waits for a value, without an error),
-      but after this many seconds at the latest. Once the run is open, an error in the pipeline fails the run instead of
-      raising.
+    - `opens_s`: the run is opened once its first trace is good: without an error, the trace has ended or waits for a
+      value. The run is opened after this many seconds at the latest. Once the run is open, an error in the pipeline
+      fails the run instead of raising.
     - `run`: the name by which hints refer to the run.
     - `signals`: the kinds of signals from outside that this driver knows.
     """
@@ -201,11 +201,12 @@ class Driver:
         `stale` are the signals that were in the inbox when the lease was taken. Those that were meant for an earlier
         driver are discarded. Signals that came later are obeyed.
         """
+        had_ended = self._machine.closed is not None
         for event in first:
             self._steps.absorb(event)
         for pool, why in self._absent.items():
             self._steps.leave(pool, why)
-        self._inbox.discard(stale)
+        self._inbox.discard(stale, had_ended=had_ended)
         self._steps.obey([*self._machine.probes()])
 
     def trace(self) -> None:
@@ -255,7 +256,7 @@ class Driver:
         self._look()
         self._launch()
         if self._machine.closed is not None:
-            self._inbox.read(leaving=True)  # nobody reads what comes later
+            self._inbox.read(leaving=True)  # what comes later has no effect
         stored = self._commit()
         self._courier.dispatch()
         if stored is not None:  # after the messages: workers need not wait for the callbacks
@@ -329,8 +330,8 @@ class Driver:
                 self._queueing.look(now, [site.crew.pool for site in self._sites.living])
 
     def _launch(self) -> None:
-        """Launch the tasks for which there is room. Request a grant of a pool after the first only if the pools before
-        it have no room."""
+        """Launch the tasks for which there is room. Request a grant of the second pool only if the first has no room,
+        and so on."""
         machine = self._machine
         for site in self._sites.living:
             if not machine.may_launch or not machine.ready:
@@ -344,8 +345,8 @@ class Driver:
                     pass
 
     def _start(self) -> bool:
-        """Launch or place the tasks for which there is room. Return whether some were only placed, and may be launched
-        now, because their inputs turned out to be there."""
+        """Launch or place the tasks for which there is room. Return whether a placed task is ready to be launched,
+        because its inputs turned out to be in the region of its pool."""
         machine, placed = self._machine, set()
         for event in machine.launches(self._sites.crews, self._clock.now()):
             self._steps.absorb(event)
@@ -386,8 +387,7 @@ class Driver:
         return Stored(rows, opened=first, closed=run if machine.closed is not None else None)
 
     def _announce(self, run: RunRow | None) -> None:
-        """If people are to be told of the run's new state, add a notice, which is stored together with the run's
-        row."""
+        """Add a notice to the commit if people are to be told of the run's new state."""
         said = "" if run is None else f"{run.state}: {run.why}"
         notice = None if run is None or said == self._said else notice_of(self._machine, run, self._clock.now())
         if notice is not None:

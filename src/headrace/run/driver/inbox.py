@@ -27,7 +27,8 @@ class Kind(NamedTuple):
 
     `obey` does what a signal asks for. `told` names the command that sent the signal. If `outlives` is False, a signal
     is meant only for the driver that is active when it is sent. Otherwise, if this driver doesn't obey it, the next
-    driver of the run does. As long as `is_early`, a signal stays in the ledger.
+    driver of the run does, unless the run has ended in between. A signal stays in the ledger as long as `is_early`
+    returns True for it.
     """
 
     obey: Callable[[Inbox, Signal], None]
@@ -97,18 +98,18 @@ class Inbox:
         if limit is not None and now - self._began >= limit:
             self.cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
 
-    def discard(self, stale: Sequence[Signal]) -> None:
+    def discard(self, stale: Sequence[Signal], *, had_ended: bool) -> None:
         """Remove from the ledger the signals in `stale` that were meant for an earlier driver, and don't obey them."""
         for signal in stale:
             kind = self._kinds.get(signal.kind)
-            if kind is not None and not kind.outlives:
+            if kind is not None and (had_ended or not kind.outlives):
                 self._absorb(signal)
-                what = f"{kind.told(signal)} has no effect: it was meant for an earlier driver of this run"
-                self._audience.note(what)
+                reader = "a run that was ending" if had_ended else "an earlier driver of this run"
+                self._audience.note(f"{kind.told(signal)} has no effect: it was meant for {reader}")
 
     def read(self, *, leaving: bool = False) -> None:
-        """Do what the new signals ask for. A run that is not open yet has no signals. If the driver is `leaving`, it
-        doesn't wait for what would make a signal's time come."""
+        """Do what the new signals ask for. A run that is not open yet has no signals. A signal that came too early
+        (`is_early`) stays in the inbox, unless the driver is `leaving`."""
         if not self._journal.is_open:
             return
         for signal in self._ledger.inbox():
@@ -126,7 +127,7 @@ class Inbox:
         self._read.add(signal.id)
         self._audience.note(
             f"the signal `{signal.kind:.40}` by {signal.by:.40} is kept: this Headrace doesn't know it."
-            " `headrace resume` by the release that sent it obeys it"
+            " To act on it, resume the run with the release of Headrace that sent it"
         )
 
     def _absorb(self, signal: Signal) -> None:
@@ -155,7 +156,7 @@ class Inbox:
             self._steps.absorb(event)
 
     def is_early(self, signal: Signal) -> bool:
-        """Return whether a decision is about a task that may still ask for it."""
+        """Return whether a decision came too early: its task hasn't asked for approval yet, but may still do so."""
         event = self._decision(signal)
         return event is not None and self._machine.approvals.may_ask(event.task)
 

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --system-certs
-# Seconds that a download may rest.
+# A download fails if no byte comes for so many seconds.
 export UV_HTTP_TIMEOUT ?= 180
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a fresh environment, and lie inside of it, so
@@ -60,7 +60,7 @@ examples: $(TORCH) ## run all examples but the heavy ones; what they made lies i
 shared: $(INSTALLED) ## run examples/flights on PostgreSQL, S3 and a Ray cluster of several nodes, and compare
 	$(BIN)/python -m examples.shared
 
-# Tests often wait, for processes and servers, so there is one more of them at once than there are cores. Those of one
+# Tests often wait, for processes and servers, so on two cores there are three of them at once. Those of one
 # file stay together: they share what takes long to make.
 AT_ONCE ?= 3
 test: $(TORCH) ## run the tests, AT_ONCE=3 of them

@@ -61,8 +61,8 @@ def main() -> None:
 
 
 def measure(names: list[str], rounds: int, failed: list[str]) -> Iterator[Row]:
-    """Run benchmarks one after another; say on stderr which is at work, since some take a minute. One that fails is
-    told there, noted in `failed`, and doesn't cost what the others measured."""
+    """Run benchmarks one after another; say on stderr which is at work, since some take a minute. The
+    name of one that fails is added to `failed`, and the others still run."""
     PLACE.mkdir(parents=True, exist_ok=True)
     for name in names:
         print(f"{name}: {BENCHMARKS[name]} ...", file=sys.stderr, flush=True)

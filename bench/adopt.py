@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,8 @@ def _answering(end: socket.socket) -> int:
         try:
             end.sendall(end.recv(1))
             failed = 0
+        except OSError:
+            traceback.print_exc()
         finally:
             os._exit(failed)
     return pid

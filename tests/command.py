@@ -1,5 +1,5 @@
 """The command `headrace` as a process of its own that begins in some milliseconds: it is forked from a process that has
-imported the command line already. What it starts itself (zygotes, workers, detached drivers) starts as ever."""
+imported the command line already. The zygotes and workers that it starts begin as ever."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(words: Sequence[str], *, folder: Path, environment: Mapping[str, str
         with open(os.devnull, "rb") as nothing:
             socket.send_fds(line, [len(order).to_bytes(4, "big")], [each.fileno() for each in (nothing, out, err)])
         line.sendall(order)
-        pid = int(answers.readline())
+        pid = int(answers.readline() or _no_template())
         try:
             code = int(answers.readline())
         except TimeoutError:
@@ -55,9 +55,24 @@ def command(words: Sequence[str], *, folder: Path, environment: Mapping[str, str
         return Ended(code, _all(out), _all(err))
 
 
-def begins_alike(environment: Mapping[str, str]) -> bool:
-    """Return whether Python itself would begin the same in this environment as in that of the tests."""
-    return environment.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+def may_fork(words: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Return whether a fork of the template does what a command begun by Python would do.
+
+    What the command leaves behind must be found by its environment, and a fork shows that of the template. And Python
+    must begin the same in both environments.
+    """
+    return "--detach" not in words and _read_at_start(environment) == _read_at_start(_template().environment)
+
+
+def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that Python reads when it begins. `-B` changes no result."""
+    names = [each for each in environment if each.startswith(("PYTHON", "LC_", "LANG")) or each == "TZ"]
+    return {each: environment[each] for each in names if each != "PYTHONDONTWRITEBYTECODE"}
+
+
+def _no_template() -> int:
+    _only.cache_clear()
+    raise RuntimeError("the process that commands are forked from has died; the next command begins another")
 
 
 def _all(file: BinaryIO) -> bytes:
@@ -71,6 +86,7 @@ class _Template:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="headrace-command-")
         self.address = f"{self._folder.name}/line"
+        self.environment = {**os.environ, "LANG": "C.UTF-8"}
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(self.address)
             door.listen(64)
@@ -79,7 +95,7 @@ class _Template:
                 cwd=ROOT,
                 pass_fds=[door.fileno()],
                 stdin=subprocess.PIPE,  # its end tells that this process has ended
-                env={**os.environ, "LANG": "C.UTF-8"},
+                env=self.environment,
             )
 
     def end(self) -> None:

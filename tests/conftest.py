@@ -25,9 +25,10 @@ def pytest_collection() -> Generator[None, object, object]:
     """Collect no garbage while tests are collected: there is hardly any, and each look at all that is imported would
     take a second, again and again: two thirds of the time."""
     gc.disable()
-    found = yield
-    gc.enable()
-    return found
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,8 +40,8 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
 
 @pytest.fixture(scope="module", autouse=True)
 def collected() -> Iterator[None]:
-    """Collect what a file's tests leave as garbage, so that what they hold open is laid to that file, not to another:
-    all but its last test, which still holds what it has when the file ends.
+    """Collect what a file's tests leave as garbage, so that a file they left open is laid to them, not to a later file.
+    (The last test of a file still holds what it made; that is collected in the next file.)
 
     What is alive when a file begins is left out: these are mostly modules, and each look at them would take a second.
     """

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.command import begins_alike, command
+from tests.command import command, may_fork
 
 COMMAND = str(Path(sys.executable).with_name("headrace"))
 MARK = "HEADRACE_TEST_MARK"
@@ -24,7 +24,8 @@ VARIABLES = "HEADRACE__RUN__VARIABLES"
 SEEN = (MARK, "MARKER", "TROUBLE", "TOLD", "JOURNAL", "URL", "WEB", "TLS", "IN", "ENDPOINT", "CLOCK_*")
 """What pipelines of tests ask for, and so declare. Secrets are none of it."""
 PATIENCE_S = 180.0
-"""What hangs fails after it, and nothing on a machine that is three times slower. Less than the `timeout` of pytest."""
+"""How long a command may take, or something may fail to come. It's long enough for a machine that is three times slower
+than ours, and shorter than the `timeout` of pytest."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Project:
     def headrace(self, *words: str, **more: Any) -> Done:
         """Run the command to its end."""
         environment = self._environment(more.get("also"))
-        if self.prefix or more.keys() - {"folder", "also"} or not begins_alike(environment):
+        if self.prefix or more.keys() - {"folder", "also"} or not may_fork(words, environment):
             return finish(self.start(*words, **more))
         try:
             ended = command(words, folder=more.get("folder") or self.root, environment=environment, within_s=PATIENCE_S)
@@ -94,9 +95,9 @@ class Project:
 
         `shell` are words of a shell that redirect its streams; `also` stands in the environment of this command alone.
         """
-        command = ["sh", "-c", f'exec "$0" "$@" {shell}', COMMAND] if shell else [COMMAND]
+        begin = ["sh", "-c", f'exec "$0" "$@" {shell}', COMMAND] if shell else [COMMAND]
         return subprocess.Popen(
-            [*self.prefix, *command, *words],
+            [*self.prefix, *begin, *words],
             cwd=folder or self.root,
             env=self._environment(also),
             stdin=subprocess.DEVNULL,
@@ -122,8 +123,8 @@ class Project:
         needle = f"{MARK}={self.mark}".encode()
         return [f"{pid} {_words(pid)}" for pid in _pids() if needle in _environment(pid)]
 
-    def check_no_process_is_left(self, within_s: float = 60.0) -> None:
-        """Wait until none lives, and fail if one goes on."""
+    def check_no_process_is_left(self, within_s: float = 30.0) -> None:
+        """Wait until none lives, and fail if one goes on. What leaves by itself has 10 s for it."""
         wait_for(lambda: not self.processes(), within_s, lambda: f"still there: {self.processes()}")
 
     def kill_all(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from headrace.cli import shell
-from tests.command import begins_alike, command
+from tests.command import command, may_fork
 from tests.projects import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "headrace.cli.main"]
@@ -93,10 +93,17 @@ class Shell:
         if not self.is_real and arguments[:1] and arguments[0] in HERE:
             return self._here(arguments, environment)
         heeded = self.environment(**environment)
-        if not begins_alike(heeded):
-            process = self.start(*arguments, env=heeded, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            out, err = process.communicate(timeout=PATIENCE_S)
-            return Result(process.returncode, out.decode(), err.decode())
+        if not may_fork(arguments, heeded):
+            ended = subprocess.run(
+                [*COMMAND, *arguments],
+                check=False,
+                cwd=self.folder,
+                env=heeded,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE_S,
+            )
+            return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
         done = command(arguments, folder=self.folder, environment=heeded, within_s=PATIENCE_S)
         return Result(done.code, done.out.decode(), done.err.decode())
 

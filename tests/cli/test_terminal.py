@@ -28,7 +28,7 @@ import headrace as hr
 def sleepy(folder: str) -> int:
     print("going to sleep", flush=True)
     (pathlib.Path(folder) / "asleep").touch()
-    time.sleep(60)
+    time.sleep(600)
     return 1
 
 

@@ -16,6 +16,8 @@ from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.graph import Const, Node, Out, outs
 from headrace.spec.report import Report
 from headrace.spec.stage import function_name
+from headrace.stages.evaluate.metrics.catalogue import catalogue_of
+from headrace.watch.rules import parse
 
 GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 
@@ -28,10 +30,8 @@ def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Re
     """
     if node is None or node.stage.partition("#")[0] != GATE:
         return None
-    # Arrow and NumPy behind them take 0.3 s, which only a run with a gate should cost.
+    # The Arrow and NumPy that it imports take 0.3 s, which only a run with a gate should cost.
     from headrace.stages.evaluate._gate.gate import judge  # noqa: PLC0415
-    from headrace.stages.evaluate.metrics.catalogue import catalogue_of  # noqa: PLC0415
-    from headrace.watch.rules import parse  # noqa: PLC0415
 
     args = dict(node.args)
     report, rule = _value(args.get("report"), out, load), _value(args.get("rule"), out, load)
@@ -109,13 +109,13 @@ class _Run(Struct, frozen=True):
         return None if row is None or row.out is None else decode_ref(row.out)
 
     def is_gate(self, row: TaskRow, ref: Ref) -> bool:
-        """Return whether a task whose output `ref` says no is a gate: an evaluation, or a call of `evaluate.gate`."""
+        """Return whether a task is a gate: an evaluation, or a call of `evaluate.gate`. Its output `ref` says no."""
         node = self.nodes.get(row.parent or row.name)
         return bool(ref.parts) or (node is not None and node.stage.partition("#")[0] == GATE)
 
     def refuser(self, node: Node) -> str | None:
-        """Return the name of the task whose output, or part of it, is a node's `when=`, if that value is false and the
-        node was skipped. Otherwise return None."""
+        """If a node was skipped because its `when=` was false, return the name of the task that gave this value.
+        Otherwise return None."""
         row = self.rows.get(node.name)
         if node.when is None or row is None or row.state != "skipped" or (whole := self.out(node.when.task)) is None:
             return None
@@ -136,10 +136,10 @@ class _Run(Struct, frozen=True):
         return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in tasks_by_gate.items()]
 
     def rules(self, gate: str, load: Load) -> list[Rule]:
-        """Return the rules that do not hold, of those that a gate checked.
+        """Return the rules that a gate checked and that do not hold.
 
         If it isn't known which rules the gate checked, return the rules in the gate's own reports that do not hold. If
-        there are none, return those in the reports of the tasks whose outputs the gate takes.
+        there are none, return the rules that do not hold in the reports of the tasks whose outputs the gate takes.
         """
         node = self.nodes.get(gate)
         report = asked(node, self.out, load)

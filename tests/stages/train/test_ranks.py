@@ -1,7 +1,6 @@
 """Several processes train one network: on the real command, with real processes, and real signals to them.
 
-Each test imports PyTorch in some ten processes, so all are heavy. Their small form is the example of
-`docs/stages/distributed.md`.
+Each test imports PyTorch in some ten processes, so all but one are heavy.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import pytest
 from tests.projects import Done, Project, finish, lent, wait_for
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.heavy
 LONG_S = 300.0
 
 PIPELINES = """
@@ -134,6 +132,7 @@ def check_alike(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert mine == pytest.approx(theirs, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_one_of_which_is_killed_have_the_losses_that_one_has(project: Project) -> None:
     number, told = run(project, "alike", "--trouble", "die")
     check_alike(told["told"], told["told[1]"])
@@ -142,11 +141,13 @@ def test_two_processes_one_of_which_is_killed_have_the_losses_that_one_has(proje
     assert project.headrace("show", number, "--json").task["torch[1]"]["attempts"] == 1
 
 
+@pytest.mark.heavy
 def test_two_processes_have_the_losses_that_one_has(project: Project) -> None:
     _, told = run(project, "alike")
     check_alike(told["told"], told["told[1]"])
 
 
+@pytest.mark.heavy
 def test_a_rank_that_is_killed_begins_again_and_all_ends_as_if_nothing_had_been(project: Project) -> None:
     number, troubled = run(project, "fit", "--trouble", "die")
     log = project.headrace("logs", number, "torch").out
@@ -156,11 +157,13 @@ def test_a_rank_that_is_killed_begins_again_and_all_ends_as_if_nothing_had_been(
     assert troubled == undisturbed  # each rank's dropout too
 
 
+@pytest.mark.heavy
 def test_four_processes_have_the_losses_that_one_has(project: Project) -> None:
     _, told = run(project, "alike", "--procs", "4")
     check_alike(told["told"], told["told[1]"])
 
 
+@pytest.mark.heavy
 def test_two_nodes_have_the_losses_that_one_has(project: Project) -> None:
     project.write("headrace.toml", TWO_NODES)
     done = headrace(project, "run", "alike", "--procs", "1", "--nodes", "2", "--force", "torch", "--json")
@@ -173,6 +176,7 @@ def test_two_nodes_have_the_losses_that_one_has(project: Project) -> None:
     check_alike(told["told"], told["told[1]"])
 
 
+@pytest.mark.heavy
 def test_where_a_node_s_rank_is_killed_the_attempt_begins_again_on_all_nodes(project: Project) -> None:
     project.write("headrace.toml", TWO_NODES)
     words = ("--nodes", "2", "--procs", "1", "--retries", "1")
@@ -183,6 +187,7 @@ def test_where_a_node_s_rank_is_killed_the_attempt_begins_again_on_all_nodes(pro
     assert troubled == undisturbed
 
 
+@pytest.mark.heavy
 def test_what_a_rank_raises_is_the_task_s_error(project: Project) -> None:
     done = headrace(project, "run", "fit", "--trouble", "raise", "--json")
     assert done.code == 1
@@ -190,6 +195,7 @@ def test_what_a_rank_raises_is_the_task_s_error(project: Project) -> None:
     assert "in forward" in project.headrace("logs", done.json["run"], "torch").out
 
 
+@pytest.mark.heavy
 def test_a_run_that_is_cancelled_leaves_no_rank_behind(project: Project) -> None:
     running = project.start("run", "fit", "--trouble", "wait")
     wait_for(lambda: Path(project.environment["MARKER"]).exists(), LONG_S)
@@ -200,6 +206,7 @@ def test_a_run_that_is_cancelled_leaves_no_rank_behind(project: Project) -> None
     project.check_no_process_is_left()
 
 
+@pytest.mark.heavy
 def test_ranks_end_by_themselves_where_all_above_them_is_killed(project: Project) -> None:
     running = project.start("run", "fit", "--trouble", "wait")
     wait_for(lambda: Path(project.environment["MARKER"]).exists(), LONG_S)

@@ -62,8 +62,8 @@ PLACES = {
 KEPT = {
     "Version": "headrace.define.version",
 }
-"""The modules of some classes, by the class's name in `headrace`. Only Headrace creates objects of these classes, but
-stored artifacts name the classes. So each name stays valid, even if its class moves to another module."""
+"""The modules of those classes that only Headrace instantiates, by the class's name in `headrace`. Stored artifacts
+name these classes. So each name stays valid, even if its class moves to another module."""
 __all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, and `PLACES` is the only table of the names
 
 

@@ -53,7 +53,7 @@ must change the path or its mode."""
 
 _HERE = __file__.removesuffix("errors.py")
 FEW = 5
-"""How many names a hint has, at most, if there may be many."""
+"""If there may be many names, a hint lists at most this many."""
 _LINE_LIMIT = 400
 """The longest message of another library's error that is quoted whole."""
 
@@ -176,7 +176,8 @@ class RunFailed(HeadraceError):
 class RunCancelled(HeadraceError):
     """The run was cancelled; the attribute `run` is the run.
 
-    If somebody cancels a resume with new code before this code is traced, the run is as it was, and `run` is None.
+    A run can be resumed with new code. If somebody cancels this before the new code is traced, the run stays as it was,
+    and `run` is None.
     """
 
     exit_code = 3
@@ -210,7 +211,7 @@ class BlobMissing(StoreError):
 
 
 class BlobDamaged(StoreError):
-    """A blob is named by the digest of its bytes, but the stored bytes have another digest."""
+    """The stored bytes of a blob don't have the digest that is in the blob's name."""
 
 
 class LedgerError(HeadraceError):
@@ -278,7 +279,8 @@ def meant(name: str, names: Iterable[str], otherwise: str = "") -> str:
 
 
 def near(name: str, names: list[str], otherwise: str) -> str:
-    """Return a hint that lists the names most similar to `name`, and some of all names if none is very similar.
+    """Return a hint with the names that are similar to `name`. If none is very similar, add `otherwise` and a list of
+    the first names.
 
     >>> near("fits", ["fit", "judge"], "it has"), near("page", ["fit", "judge"], "it has")
     ('did you mean `fit`?', 'it has `fit`, `judge`')

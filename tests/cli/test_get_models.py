@@ -60,7 +60,7 @@ def test_the_file_of_a_model_is_one_that_its_library_reads(tmp_path: Path) -> No
         assert project.headrace("get", "latest", "straight").out == "straight.skops\n"
         whole = project.headrace("register", "latest", "lightgbm", "--dataset", "d")
         hint = "register it as that: `--model NAME`"
-        check_error(whole, 2, "is a `Boosted` of a model and more, so it isn't registered as a dataset", hint=hint)
+        check_error(whole, 2, "is a `Boosted` of a model and more, so it can't be registered as a dataset", hint=hint)
         wrong = project.headrace("get", "latest", "lightgbm.model", "--to", "m.csv")
         hint = "`--to` takes `.txt`, `.lgb`, `.model`, or no suffix"
         check_error(wrong, 2, "a `Booster` can't be written as `.csv`", hint=hint)

@@ -299,6 +299,6 @@ def test_of_several_outputs_the_model_is_registered_and_without_one_nothing_is(s
     done = shell("run", "torn", "--json")
     assert done.code == 1
     reason = next(task["reason"] for task in done.json["tasks"] if task["name"] == "register_model")
-    assert "`model` is several outputs, a `pipelines.Halves`" in reason
+    assert "`model` is a `pipelines.Halves` of several outputs" in reason
     assert "`left`, `right`" in reason
     assert shell("models", "torn").code == 2

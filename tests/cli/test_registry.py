@@ -62,7 +62,7 @@ def test_versions_are_numbered_and_what_is_registered_keeps_its_number(registry:
     assert (made.code, made.out, made.err) == (0, "model:delays:1\n", "")
     refused = registry("register", newest, "fit.model", "--model", "delays")
     assert (refused.code, refused.out) == (0, "model:delays:2\n")
-    assert "its report says not passed: depth >= 3" in refused.err
+    assert "the version's report says not passed: depth >= 3" in refused.err
     assert registry("register", first, "fit.model", "--model", "delays").out == "model:delays:1\n"
     assert registry("register", "latest", "table", "--dataset", "rows").out == "dataset:rows:1\n"
 
@@ -522,7 +522,7 @@ def test_what_is_no_model_is_registered_as_one_only_with_a_reason(project: Shell
     ):
         refused = project("register", "latest", task, "--model", "m")
         assert (refused.code, refused.out) == (2, ""), task
-        assert f"is {what}, so it isn't registered as a model" in refused.err
+        assert f"is {what}, so it can't be registered as a model" in refused.err
         assert '`--force --why "..."`' in refused.err
     assert project("models").out == ""
     for number, task in enumerate(("encoded", "line"), start=1):  # a model may be bytes, and its fields numbers
@@ -600,12 +600,12 @@ def test_what_judges_a_model_is_registered_as_none_in_either_way(project: Shell)
     run = project("run", "flow", "--json").json["run"]
     for task, what in (
         ("classification", "a `Classification`, a report with what belongs to it"),
-        ("classification.metrics", "what an evaluation measured"),
+        ("classification.metrics", "a result of an evaluation"),
         ("classification.page", "a page"),
         ("paper", "a page"),
     ):
         refused = project("register", "latest", task, "--model", "m")
-        assert (refused.code, f"is {what}, so it isn't registered as a model" in refused.err) == (2, True), refused.err
+        assert (refused.code, f"{what}, so it can't be registered as a model" in refused.err) == (2, True), refused.err
     for pipeline in ("whole", "page", "metrics", "told"):
         done = project("run", pipeline)
         assert done.code in (1, 2), pipeline

@@ -106,12 +106,12 @@ def test_a_decision_is_refused_if_it_is_too_late_for_all_that_are_meant(project:
     with pytest.raises(RefusedError, match="too late to approve `a` of run") as refused:
         approve(project, "a")
     assert refused.value.hint is not None
-    assert refused.value.hint.endswith("` refuses it")
+    assert refused.value.hint.endswith("` refuses the task")
     approve(project)
     with pytest.raises(RefusedError, match="too late to approve `a`, `b` of run") as refused:
         approve(project)
     assert refused.value.hint is not None
-    assert refused.value.hint.endswith("` refuses them")
+    assert refused.value.hint.endswith("` refuses the tasks")
 
 
 def test_show_says_of_each_task_only_what_the_next_driver_does(

@@ -137,13 +137,13 @@ BROKEN = {
     "a value in place of a section": (
         "project = 3\n",
         {},
-        "headrace.toml:1: `project` is in the place",
+        "headrace.toml:1: `project` is a value where",
         "`[project]`",
     ),
     "a pool without a name": (
         "[pool]\ncpu = 3\n",
         {},
-        "headrace.toml:2: `pool.cpu` is in the place",
+        "headrace.toml:2: `pool.cpu` is a value where",
         "`[pool.NAME]`",
     ),
     "an unknown key of a pool": ("[pool.big]\ncpus = 3\n", {}, "headrace.toml:2: unknown key `cpus`", "`cpu`"),

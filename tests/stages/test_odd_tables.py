@@ -428,7 +428,7 @@ def test_rows_are_chosen_of_columns_that_are_kept_as_runs() -> None:
     assert prepare.to_label(table, 2, columns=["run", "text"]).path.is_file()
     assert len(evaluate.classification(None, table, target="y", scores="p", resamples=100).predictions) == ROWS
     odd = PLAIN.append_column("run", runs(pa.array(["a", "b"]).dictionary_encode()))
-    with pytest.raises(DataError, match="no rows can be chosen of column `run`, which is `run_end_encoded"):
+    with pytest.raises(DataError, match="rows of column `run` can't be selected: its type is `run_end_encoded"):
         prepare.split(odd, leak="warn")
 
 

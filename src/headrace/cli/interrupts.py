@@ -17,8 +17,8 @@ for a peer."""
 
 
 def leave_at_once(_number: int, _frame: FrameType | None) -> None:
-    """End this process at once, with exit code `INTERRUPTED`. `headrace run` and `resume` also print a line, since a
-    run that is interrupted later prints its state.
+    """End this process at once, with exit code `INTERRUPTED`. `headrace run` and `resume` also print `interrupted`, so
+    that they never end in silence.
 
     Nothing is lost: results are stored already, and child processes end by themselves when this process is gone.
     """

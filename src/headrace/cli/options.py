@@ -141,8 +141,8 @@ class PipelineCommand(click.Command):
         all arguments.
 
         Raises:
-            UsageError: an argument is wrong, and an option was given that is also the name of a pipeline's parameter.
-                The hint says how to give the parameter. For all other wrong arguments, click's own error is raised.
+            UsageError: an argument is wrong, and a parameter of the pipeline has the same name as an option that was
+                given. The hint says how to give the parameter. For other wrong arguments, click's own error is raised.
         """
         ctx.meta[_WORDS] = list(args)
         try:
@@ -174,7 +174,7 @@ class PipelineCommand(click.Command):
                     formatter.write_text("It takes no parameters.")
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and add a hint where options and the pipeline's parameters were mixed up.
+        """Run the command. If the user may have mixed up options and the pipeline's parameters, give a hint.
 
         A parameter that the pipeline doesn't have may be a misspelt option of the command. An option may have been
         meant as a parameter of the same name.

@@ -53,8 +53,8 @@ def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tupl
 
 
 def _refuse_texts(pipeline: str, alone: Sequence[str]) -> None:
-    """Raise an error if a parameter in `alone`, the parameters that were given without a value, takes a text. The types
-    are read from the pipeline's file, without importing it."""
+    """Raise an error if one of the parameters `alone` takes a text: they were given without a value. The types are read
+    from the pipeline's file, without importing it."""
     for found in named_pipelines([pipeline]) if alone else ():
         for name in alone:
             if name in found.texts:

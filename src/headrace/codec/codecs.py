@@ -76,10 +76,10 @@ class Codecs:
         """Return the value of an artifact. If `columns` is given, return only these columns of the table.
 
         With `verify`, the bytes are first checked against their digest. With `columns`, this check isn't possible,
-        since the digest is that of the whole table. With `safe_only`, nothing is made from names that the artifact
-        brings, unless a list of Headrace has them: forms that run code, and networks that are made by code of the
-        project, are refused. Only callers that run the project's code anyway pass False (stages, pipelines,
-        `headrace.load`). Files that need their own name are linked in the folder `scratch`. If `scratch` is None, a
+        since the digest is that of the whole table. With `safe_only`, a class or function that the artifact names is
+        used only if a list of Headrace has its name. So forms that run code, and networks that are made by code of the
+        project, are refused. Only callers that run the project's code anyway (stages, pipelines, `headrace.load`) pass
+        `safe_only=False`. Files that need their own name are linked in the folder `scratch`. If `scratch` is None, a
         temporary folder is used that lasts as long as the process. `resolve` finds a class by the name that `describe`
         returned when the value was saved. Raises `CodecError`, `BlobMissing`, `BlobDamaged`.
         """
@@ -112,8 +112,8 @@ class Codecs:
         self._loading(blobs).check(ref)
 
     def sign(self, model: object, signature: bytes) -> None:
-        """Record a signature beside the artifact of a model, when the model is saved. A loaded model has its signature
-        already."""
+        """Remember the signature of a model. When the model is saved, the signature is recorded beside the artifact. A
+        loaded model has its signature already."""
         self._signatures.note(model, signature)
 
     def forget(self) -> None:

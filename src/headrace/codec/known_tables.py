@@ -15,8 +15,8 @@ class KnownTables:
     """Remembers the artifact of each table that was loaded or saved. A table is recognized only as the same object, and
     remembered only while the object exists.
 
-    Only values that can't change may be remembered. `forget` is called after each attempt, since blobs that no run
-    refers to may be deleted after it.
+    Only values that can't change may be remembered. `forget` is called after each attempt: from then on, blobs that no
+    run refers to may be deleted.
     """
 
     def __init__(self) -> None:

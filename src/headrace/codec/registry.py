@@ -29,7 +29,7 @@ LIBRARIES = {
     "sklearn": "sklearn",
     "torch": "torch",
 }
-"""Package -> module of Headrace's codec for its classes. The module is loaded only when such a value or artifact is
+"""Package -> module of Headrace's codec for its classes. The module is imported only when a value of such a class is
 saved or loaded, so a worker that handles only numbers never imports a library of tables."""
 
 NAMES = {

@@ -1,7 +1,8 @@
-"""The classes of Headrace whose objects may be loaded where only safe forms are: in commands, pages and servers.
+"""The classes of Headrace whose objects may be loaded even where only safe forms are allowed: in commands, pages and
+servers.
 
 An artifact names the class of its value, and anyone may have written that name. So nothing is imported for a name
-before it is found here. The classes here only hold data: to make one of their objects is to check its fields.
+unless this list has it. The classes in the list only hold data: making an object of them only checks its fields.
 """
 
 from __future__ import annotations
@@ -69,14 +70,15 @@ RECORDS = {
     },
     "headrace.stages.train._torch.module": {"Named"},
 }
-"""Module -> names of the classes, as artifacts record them. For the parts of a network, `network_check` also checks the
-values: they name the code that makes the module."""
+"""Module -> names of its classes, as artifacts record them. For the parts of a network, `network_check` also checks the
+values, because they name the code that makes the network's module."""
 
 
 def is_listed(name: str) -> bool:
-    """Return whether an artifact's class is listed, by its own name or by the module in which it lies.
+    """Return whether the class `name` is listed. `name` begins with the package that offers the class, or with the
+    module that defines it.
 
-    Nothing that the artifact names is imported, only packages of the list.
+    To find this out, only packages of the list are imported.
 
     >>> is_listed("headrace.stages.train.Network"), is_listed("headrace.stages.train._torch.network.Network")
     (True, True)

@@ -216,8 +216,8 @@ class Saver:
         return None if content is None else content(value)
 
     def _after(self, error: Exception, failed: Codec, value: object) -> Ref:
-        """Pickle a value that its codec failed to save, and warn. Otherwise the value would be lost, and it may have
-        taken hours to compute."""
+        """Pickle a value after the codec `failed` could not save it, and warn. Otherwise the value would be lost, and
+        it may have taken hours to compute."""
         what = f"codec `{failed.name}` failed to save a `{self._describe(type(value))}`: {error}"
         if failed.name not in ("pickle", "file", "folder"):  # a pickled path doesn't contain the file
             with suppress(Misfit, CodecError):

@@ -52,7 +52,8 @@ def check_arguments(
 
 
 def unfit(part: object, value: object, named: str) -> str:
-    """Return the message for an argument that doesn't fit the parameter `named`, or of which only `part` doesn't."""
+    """Return the message for an argument that doesn't fit the parameter `named`. `part` is what doesn't fit: the whole
+    argument `value`, or a part of it."""
     return f"{'' if part is value else 'a part of '}{named} is {part!r:.80}"
 
 
@@ -121,7 +122,7 @@ def check_table(stage: str, name: str, value: object, wanted: Any, more: str = "
 
 
 def one_of_its_fields(names: Sequence[str]) -> str:
-    """Return the hint of an error about a value that was given where one of its fields, such as a table, is needed."""
+    """Return the hint of an error: a value was given, but one of its fields `names` is needed."""
     listed = ", ".join(f"`.{name}`" for name in names)
     return f"give its field {listed}" if len(names) == 1 else f"give one of its fields: {listed}"
 

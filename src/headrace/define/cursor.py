@@ -34,7 +34,7 @@ class Cursor(Late):
 
 
 def cursor(name: str) -> Cursor:
-    """Return the cursor of this name with its newest version. A resumed run gets the same version as before.
+    """Return the cursor of this name with its newest version. If the run is resumed, it gets this version again.
 
     Outside of a pipeline the cursor has version 0 and no value.
 

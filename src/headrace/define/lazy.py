@@ -1,4 +1,5 @@
-"""Records that a pipeline's body asks for by name. The values in such a record are loaded only when they are used."""
+"""The records, such as cursors, that a pipeline's body asks for by name. The values in a record are loaded only when
+they are used."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ class Late:
 
 
 def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -> L:
-    """Return a new record. `fields` are set now. `values` has the late fields by name, each with the artifact from
-    which it will be loaded, or with None."""
+    """Return a new record. `fields` are set now. `values` has the artifact from which each late field will be loaded,
+    by the field's name. If there is no artifact, the field's value is None."""
     made = object.__new__(kind)
     for field, value in {**fields, "_headrace_late": values}.items():
         object.__setattr__(made, field, value)

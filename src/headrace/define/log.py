@@ -2,8 +2,8 @@
 them on.
 
 Processes that an attempt starts, such as those of `torchrun`, append their values to a file, which the attempt's own
-process reads. A record in this file is a length (4 bytes), followed by a value in msgpack that is that long. Each
-record is appended by one write, so several processes may write at the same time.
+process reads. A record in this file is a length (4 bytes), followed by a msgpack value of this length. Each record is
+appended by one write, so several processes may write at the same time.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def log(name: str, value: object, step: int | None = None) -> None:
     matplotlib figure is stored as it is at the time of the call. A text named `warning` is also shown when the run
     ends. `step` is the number of the batch, round or epoch; without it, the values of each name are numbered from 0.
 
-    When a new attempt logs a curve, the earlier attempts' points of this curve are dropped from the new attempt's first
-    step on. So an attempt that starts from a checkpoint continues the curve. If an attempt spans several nodes, a value
+    If a new attempt logs a curve from step 50 on, the points that earlier attempts logged for step 50 and later are
+    dropped. So an attempt that starts from a checkpoint continues the curve. If an attempt spans several nodes, a value
     counts only if it is from rank 0 or its name begins with `rank`. The function may be called in threads, in any code
     that a stage calls, and in processes that the stage starts. These processes can log only numbers and texts. Their
     rank is the environment variable `RANK`.

@@ -294,7 +294,7 @@ def _brief(text: str) -> str:
 def _as_option(name: str, hint: Any) -> str:
     """Return an example of a parameter on a command line: `--month 3`.
 
-    If one of the command's own options has the same name, the example is `--param NAME=VALUE`.
+    If the command has an option of its own with the parameter's name, the example is `--param NAME=VALUE`.
     """
     if name in OURS:
         return f"--param {name}={_example(hint)}"

@@ -145,7 +145,7 @@ class Attempt(Protocol):
         ...
 
     def sign(self, model: object, signature: bytes) -> None:
-        """Record what a model takes and gives beside its artifact, when the stage returns the model."""
+        """Store a model's signature with the model's artifact, when the stage returns the model."""
         ...
 
     def intend(self, intent: Intent) -> None:

@@ -129,8 +129,8 @@ class StageFunction(Generic[P, R]):
 
         An argument is mapped over if it is a list and its parameter takes an element. If there are several lists, each
         call takes one element of each, so the lists must have the same length. Other arguments are passed to every
-        call. A list may also be the output of a task, whose length isn't known yet. Up to `allow_failures` elements may
-        fail; the output then lists the other elements' outputs only.
+        call. The output of a task may be such a list, although its length isn't known yet. Up to `allow_failures`
+        elements may fail; the output then lists the other elements' outputs only.
         """
         trace = tracing.get()
         if trace is None:

@@ -99,7 +99,7 @@ class Trace:
         return stage if count == 0 else f"{stage}[{count}]"
 
     def _over(self, stage: StageFunction[..., Any], bound: Sequence[tuple[str, Any]], line: str) -> tuple[str, ...]:
-        """Return the names of the arguments to map over: lists whose parameter takes an element.
+        """Return the names of the arguments to map over: each is a list, and its parameter takes one element.
 
         Raises:
             TraceError: there is no such list, or the lists differ in length.
@@ -123,7 +123,7 @@ class Trace:
         """Raise an error if an argument doesn't fit the type of its parameter.
 
         Raises:
-            EdgeTypeError: the argument doesn't fit. The message names its type and the parameter's type.
+            EdgeTypeError: the argument doesn't fit. The message names the argument's type and the parameter's type.
         """
         wanted = hint_of(stage, name)
         if wanted is UNKNOWN:
@@ -247,7 +247,8 @@ def _edge_error(
 
 
 def _has_older_class(hint: Any) -> bool:
-    """Return whether a type is, or has as an argument, a notebook's class that was defined again since."""
+    """Return whether a type is an outdated class of a notebook, or has one as an argument. A class is outdated when the
+    notebook has defined it again."""
     if args := get_args(hint):
         return any(map(_has_older_class, args))
     return isinstance(hint, type) and hint.__module__ == "__main__" and not is_importable(hint)

@@ -34,7 +34,7 @@ class Version(Late):
 def find(kind: RegistryKind, name: str) -> Version:
     """Return a version of a model or dataset; `name` is `NAME` (the newest version), `NAME:3` or `NAME@ALIAS`.
 
-    A resumed run gets the same version as before. Outside of a pipeline the result is version 0, without a value.
+    If the run is resumed, it gets this version again. Outside of a pipeline the result is version 0, without a value.
 
     Raises:
         UsageError: there is no such kind, the name has none of these forms, or the function is called in a stage.

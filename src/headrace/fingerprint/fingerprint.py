@@ -48,8 +48,8 @@ def fingerprint_argument(value: object, project: Project) -> Code:
 
 
 def counts_by_source(value: object, project: Project) -> bool:
-    """Return whether a global of a notebook enters a fingerprint as the text of the statements that make it, since its
-    value can't be read."""
+    """Return whether the value of a notebook's global variable can't be read. A fingerprint then has, in place of the
+    value, the text of the statements that make it."""
     return bool(Walk(ReachedCode(project, frozenset())).read.encode(value, states=True).unread)
 
 

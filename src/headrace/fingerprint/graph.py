@@ -95,8 +95,8 @@ def graph_digest(order: list[Node]) -> str:
 def parts(order: list[Node]) -> tuple[Part, ...]:
     """Return the parts to show to the user: first the root, then the other parts, sorted by kind and name.
 
-    A part's digest includes the names of the objects that the names in it refer to. So the part changes if two names
-    swap their objects.
+    For each name in a part, the part's digest includes the name of the object that it refers to. So the part changes if
+    two names swap their objects.
     """
     by_name: dict[tuple[str, str], Part] = {}
     for node in order:

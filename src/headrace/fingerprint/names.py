@@ -89,8 +89,8 @@ def _local_names(code: CodeType) -> tuple[str, ...]:
 
 
 class Resolved(NamedTuple):
-    """The object that a chain refers to. The part `used` of the chain led to this object. The object was found under
-    `name` in `scope`, the globals of a module."""
+    """The object `value` that a chain of names, such as `helpers.clean`, refers to. `used` is the part of the chain
+    that was followed to reach the object. The object was found under `name` in `scope`, the globals of a module."""
 
     used: Chain
     value: object
@@ -99,8 +99,8 @@ class Resolved(NamedTuple):
 
 
 def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
-    """Follow a chain through loaded modules, and return the first object that isn't a module. Return None if the
-    chain's first name isn't bound.
+    """Follow a chain of names, such as `helpers.clean`, through loaded modules. Return the first object that isn't a
+    module, or None if the chain's first name isn't bound.
 
     Attributes are read from the modules' dictionaries, so no user code runs; Headrace's own lazy attributes are loaded.
     """
@@ -110,7 +110,7 @@ def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
 
 
 def follow(chain: Chain, at: Resolved) -> Resolved:
-    """Follow the rest of a chain, starting from the object that its first names refer to."""
+    """Follow the rest of a chain of names, starting at the object `at`, which the chain's first names refer to."""
     while is_a(at.value, ModuleType) and len(at.used) < len(chain):
         name = chain[len(at.used)]
         inner = vars(at.value)

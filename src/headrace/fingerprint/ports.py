@@ -37,11 +37,12 @@ class Follow(Protocol):
         """Add an edge for each name that a piece's own code uses."""
 
     def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
-        """Add an edge for each chain, followed from the module's globals `scope`."""
+        """Add an edge to the object of each chain of names (`helpers.clean`). Chains begin in `scope`, the globals of a
+        module."""
 
     def written(self, node: Node, name: str, scope: Scope) -> str:
         """Return the text of the statements that bind a global name or use it at import. Add an edge for each name in
         these statements."""
 
     def scope_module(self, scope: Scope) -> Node:
-        """Return the node of the whole module of the project whose globals are `scope`."""
+        """Return the node of a whole module of the project. `scope` are the module's globals."""

@@ -59,13 +59,13 @@ def thing_name(value: object) -> str:
 
 
 def module_of(value: object) -> str | None:
-    """Return the name of the module that an object gives as its own, or None."""
+    """Return the name in an object's `__module__`, or None if there is none."""
     module = _read(value, "__module__")
     return module if isinstance(module, str) else None
 
 
 def qualname_of(value: object) -> str:
-    """Return the qualified name that an object gives as its own, or "?" if it gives none."""
+    """Return the name in an object's `__qualname__` or `__name__`, or "?" if there is none."""
     name = _read(value, "__qualname__") or _read(value, "__name__")
     return name if isinstance(name, str) else "?"
 

@@ -33,7 +33,7 @@ _BUNDLE = {
     "sys": ("modules",),
     "gc": ("get_objects", "get_referrers"),
 }
-"""Module -> those of its names through which code can reach any other code by a computed name."""
+"""For each module, the names in it through which code can reach any other code by a computed name."""
 
 NAME: frozenset[Aside] = frozenset({"name"})
 READS_DOC = frozenset({"__doc__", "getdoc", "getsource", "getcomments"})

@@ -54,8 +54,9 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """The decision about a task, its reason, and the differences from the same task in the run `against`. If this is
-    the run itself, they are the differences from the task before the run got new code.
+    """The decision about a task, its reason, and the differences from the same task in the run `against`. If
+    `against` is this very run, they are the differences from the task as it was before the run was resumed with new
+    code.
 
     `notes` say where the key covers more code than the task uses. `elements` are the names of a map's elements that
     ran, or of all elements if none ran; each element has its own explanation.
@@ -86,7 +87,7 @@ def explain(project: Project, run: str, task: str) -> Explanation:
 
     The earlier run is the pipeline's latest run that has a key for the task and that had ended when this run began. For
     a reused task, it is the run that made the output. If this run got new code after the task had succeeded, the task
-    is compared with itself before that.
+    is compared with what it was under the old code.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -136,11 +137,11 @@ def _elements(run: Material, name: str) -> tuple[str, ...]:
 
 
 def _earlier(views: Views, now: Material, row: TaskRow) -> tuple[str | None, Material | None]:
-    """Return the run to compare a task with, or None, and the record of this run if the task had another key in it.
+    """Return the run to compare a task with, or None. Also return that run's record if the task had another key there.
 
-    For a reused task, it is the run that made the output. For any other task, it is this run before it got new code if
-    the task had succeeded by then, and otherwise the pipeline's latest run that has a key for the task and that had
-    ended when this run began.
+    For a reused task, that is the run that made the output. For a task that had succeeded before the run `now` got new
+    code, it is `now` itself as it was then. For any other task, it is the pipeline's latest run that has a key for the
+    task and that had ended when `now` began.
     """
     if row.key is None:
         return None, None

@@ -91,8 +91,8 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
 
     If a part no longer exists, the first of its pair has no text, and the second is the old part. Code that may reach
     everything in the project has a part of kind `bundle` for all its Python files together, and one of kind `file` for
-    each of them. If both versions have parts for files, the files that differ are returned, but not the bundle;
-    otherwise the bundle if it differs, but no file.
+    each of them. If both versions have parts for files, the files that differ are returned, but not the bundle. If one
+    version has none, the bundle is returned if it differs, but no file.
     """
     old = {(part.kind, part.name): part for part in before.parts}
     new = {(part.kind, part.name): part for part in after.parts}
@@ -127,7 +127,8 @@ def sources_kept(views: Views, run: str) -> list[str]:
 
 
 def cursors_past_rows(views: TrackingViews, run: str) -> list[str]:
-    """Return the names of the cursors that a run has advanced past rows that a new run doesn't get again."""
+    """Return the names of the cursors that a run has advanced. A cursor is left out if a new run gets the same rows
+    again all the same."""
     moved = [each for each in views.cursors() if each.run == run]
     story = views.story(run) if moved else Story()
     return [each.name for each in moved if each.task is None or _passes_rows(story.nodes.get(each.task), story)]
@@ -218,9 +219,10 @@ class LedgerHistory:
         return self._outs[run]
 
     def took(self, task: str, stage: str) -> Took | None:
-        """Return how long attempts of a task took, with loading inputs and saving outputs; None if unknown.
+        """Return how long attempts of a task took, including the times to load inputs and to save outputs. Return None
+        if that is unknown.
 
-        If the task never ran, attempts of other tasks of its stage count.
+        If the task never ran, return how long attempts of other tasks of its stage took.
         """
         seconds = self._by_task.get(task) or self._by_stage.get(stage)
         return Took(seconds[0], min(seconds), max(seconds)) if seconds else None

@@ -69,8 +69,8 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
     """Return the run and the task that made the output that a task reused, or None if the task itself ran.
 
-    If a run was resumed with new code, a task that ran before that is reused in its own run: return None for it too.
-    The name of the task is empty if the run that made the output is forgotten.
+    A task may be reused from its own run: it ran, and then the run was resumed with new code. Return None for such a
+    task too. The returned task's name is empty if the run that made the output is forgotten.
 
     Raises:
         NotFoundError: there is no such run, or it has no such task.

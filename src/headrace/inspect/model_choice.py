@@ -109,7 +109,7 @@ def trained(run: Material, chosen: Chosen) -> str:
 
     This is the first training task that returned exactly this artifact; later tasks may have returned it too. If no
     training task did, because a later task saved the model again, this is the first training task that returned the
-    same report with its model.
+    same report as that later task.
     """
     candidates = (row for row in run.rows.values() if row.kind == "train" and row.name != chosen.task)
     rows = sorted(candidates, key=lambda row: row.ordinal)

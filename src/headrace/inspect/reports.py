@@ -9,8 +9,8 @@ from headrace.spec.report import Report
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """A report, and the task that made it. `of` names the model that it judges if the
-    run judged several, otherwise empty."""
+    """A report, and the task that made it. If the run judged several models, `of` names the model that this report
+    judges; otherwise `of` is empty."""
 
     task: str
     report: Report

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class RunObject(RunView, frozen=True, kw_only=True):
-    """A run, with the signals that it holds because this release doesn't know them, with the notices about it, with the
-    warnings and metrics of its tasks, and with its gates that have a false value."""
+    """A run, with its tasks' metrics and warnings, the notices about the run, and the gates that have a false value.
+    `held_signals` are signals that stay in the run's inbox because this release doesn't know them."""
 
     held_signals: tuple[SignalView, ...] = ()
     notices: tuple[NoticeView, ...] = ()

@@ -102,8 +102,8 @@ def material(views: Views, run: str | None) -> Material:
 
 
 def material_before(views: Views, run: Material, task: str) -> Material | None:
-    """Return the record of a run as it was when the run last got new code after a task had succeeded. Return None if
-    the task had not succeeded before the run got new code."""
+    """Return a run's record as it was just before the run got new code, or None if the task had not succeeded by then.
+    If the run got new code several times after the task had succeeded, the last time counts."""
     if not run.story.renewed:
         return None
     machine, rows, end = Machine(), None, 0
@@ -116,8 +116,8 @@ def material_before(views: Views, run: Material, task: str) -> Material | None:
 
 
 class NextState(Struct, frozen=True, kw_only=True):
-    """A run as its next driver will find it, once that driver has read its inbox. `machine` is the run's state machine
-    after the `decided`: the decisions that count and that no driver has read yet."""
+    """A run as its next driver will find it, once that driver has read the run's inbox. `decided` are the decisions
+    that count and that no driver has read yet. `machine` is the run's state machine after these decisions."""
 
     run: str
     machine: Machine
@@ -125,7 +125,7 @@ class NextState(Struct, frozen=True, kw_only=True):
 
 
 def next_state(views: Views, run: str) -> NextState:
-    """Return a run as its next driver will find it, once that driver has read its inbox."""
+    """Return a run as its next driver will find it, once that driver has read the run's inbox."""
     unread = views.decisions(run)  # first: what a driver reads in between is then seen twice, and counts once
     machine, decided = Machine(), []
     for event in views.events(run):

@@ -52,7 +52,7 @@ def holds_code(ref: Ref) -> bool:
 
 
 def _text_with_code(ref: Ref) -> str:
-    """Return a value that holds functions as text. A function is `module.name@` and twelve digits of its code's digest.
+    """Return as text a value that holds functions. A function is `module.name@` and twelve digits of its code's digest.
 
     Lists, dictionaries and partials are written as in Python.
     """

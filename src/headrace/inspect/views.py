@@ -95,8 +95,8 @@ _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
 
 
 def maps(names: Iterable[str]) -> set[str]:
-    """Return the names of mapped tasks. A task is mapped if `names` also has an element of it, as `fit[depth=4]` is for
-    `fit`.
+    """Return the names of mapped tasks. A task such as `fit` is mapped if `names` also has an element of it, such as
+    `fit[depth=4]` or `fit[#0]`.
 
     >>> maps(["fit", "fit[1]", "score", "score[#0]", "score[#1]"])
     {'score'}

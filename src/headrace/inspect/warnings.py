@@ -13,8 +13,8 @@ from headrace.report.measures import bytes_text
 
 
 class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task and one of its warnings. `of` names the model that the task judged if the run judged several, otherwise
-    empty."""
+    """A task and one of its warnings. If the run judged several models, `of` names the model that this task judged;
+    otherwise `of` is empty."""
 
     task: str
     text: str

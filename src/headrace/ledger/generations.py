@@ -1,7 +1,7 @@
-"""Finds the generations in the store that the ledger's rows name, and the runs that name each of them.
+"""Finds the generations that the ledger's rows name, and the runs that name each generation.
 
-A generation is one stored copy of a blob. Its name is the blob's digest and a nonce, so equal blobs may have several
-generations.
+A generation is one stored copy of some bytes. Its name is the digest of the bytes and a nonce, so a store may have
+several generations of the same bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ twice."""
 RESTORE = "restore it from a backup: `headrace restore`"
 
 _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
-"""The first bytes of a `Reused` event after its length byte. Only the few events with these bytes need to be
+"""The bytes that follow the first byte of an encoded `Reused` event. Only the few events with these bytes need to be
 decoded."""
 
 
@@ -93,7 +93,7 @@ def standing(db: Database) -> Iterator[bytes]:
 
 def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
     """Return for each artifact whether rows name all of its blobs. If so, a garbage collector that starts now keeps
-    it."""
+    the artifact."""
     wanted = [{(each.digest, each.nonce or "") for each in blobs(ref)} for ref in refs]
     lacking = {generation for generation in set().union(*wanted) if not _is_of_a_run(db, *generation)}
     if lacking:
@@ -107,11 +107,11 @@ def _is_of_a_run(db: Database, digest: str, nonce: str) -> bool:
 
 
 def pinned(db: Database) -> frozenset[str]:
-    """Return the ids of the runs to keep because artifacts that standing tables keep were made in them.
+    """Return the ids of the runs that must be kept because standing tables keep artifacts from them.
 
-    These are (1) the runs of the rows that keep artifacts, such as the run that set a cursor's newest value, or the run
-    in which a version was registered; (2) if the row's table says so and the run of (1) reused the artifact, the runs
-    from which it was reused.
+    They are (1) the runs that standing rows name, such as the run that set a cursor's newest value, or the run in which
+    a version was registered; (2) for a table with `keeps_makers`, also the runs from which a run of (1) reused the
+    artifact.
     """
     numbers = {run.id: run.number for run in records.runs(db)}
     found: set[str] = set()
@@ -127,7 +127,8 @@ def pinned(db: Database) -> frozenset[str]:
 
 
 def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
-    """Return the keys of a run's tasks whose output is, or contains, an artifact with one of these digests."""
+    """Of a run's tasks, return the keys of those whose output is, or contains, an artifact with one of these
+    digests."""
     return {
         key
         for _, key, out in scan.outs(db, run)
@@ -138,9 +139,9 @@ def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
 def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
     """Yield the ids of the runs from which results were reused, directly or through other runs.
 
-    `wanted` has, for the number of each run to begin with, the keys of its results; it is emptied. `numbers` has the
-    number of each run by id. If run C reused a result from B, and B from A, both B and A are yielded, because A may
-    have been forgotten.
+    `wanted` has the keys of the results, by the number of the run where the search for them begins; this function
+    empties it. `numbers` has the number of each run by id. If run C reused a result from B, and B from A, both B and A
+    are yielded, because A may have been forgotten.
     """
     seen = set()
     while wanted:

@@ -1,11 +1,11 @@
-"""A sorted set of generations, which are copies of blobs in the store, each with a digest and a nonce. There may be
-millions, so they are kept on disk.
+"""A sorted set of generations: stored copies of bytes, each named by a digest and a nonce. There may be millions of
+generations, so they are kept on disk.
 
     named = Inventory()
     named.add(rows)                  # in any order
     ("d2c1…", "9f3a…") in named      # the first look-up sorts it
 
-The set is a temporary database, private to this process, and is deleted when the process ends. A small set stays in
+The set is a temporary database that only this process uses; it is deleted when the process ends. A small set stays in
 memory.
 """
 
@@ -24,7 +24,7 @@ Generation = tuple[str, str]
 """The digest and the nonce of a blob."""
 
 Naming = tuple[str, str, int, int]
-"""A digest, a nonce, the number of the run that names it, and the size of the blob in bytes."""
+"""A generation and a run that names it: digest, nonce, the run's number, and the blob's size in bytes."""
 
 CACHE_KIB = 32 << 10
 PAGE = 1000
@@ -78,7 +78,8 @@ class Inventory:
         self._db.close()
 
     def add(self, rows: Iterable[Naming]) -> None:
-        """Add generations, each with a run that names it. A generation that the set has with this run is ignored.
+        """Add generations, each with a run that names it. A row whose generation and run are in the set already is
+        ignored.
 
         Raises:
             LedgerError: there is no space left for temporary files.

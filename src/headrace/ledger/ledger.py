@@ -73,8 +73,8 @@ class Ledger:
 
     @cached_property
     def user(self) -> str:
-        """Who gives commands here, as events, moves of aliases and signals record it: on a server, the role that logged
-        in; otherwise the operating system's user."""
+        """The name to record in events, moves of aliases and signals as the user who gave the command: on a server, the
+        role that logged in; otherwise the operating system's user."""
         with self._db.troubles():
             return self._db.user()
 
@@ -96,8 +96,8 @@ class Ledger:
         """Return the ledger of a new run, with a new id and a held lease. The run has no row yet: its first commit must
         contain the row.
 
-        If another run has the drawn id, another id is drawn. Among 300 runs of one pipeline on one day, the probability
-        that two draw the same id is about one half.
+        The id is drawn at random, and drawn again if another run has it. Among 300 runs of one pipeline on one day, the
+        probability that two draw the same id is about one half.
         """
         db = self.connect()
         try:

@@ -25,7 +25,7 @@ earliest."""
 TRIES = len(PAUSES_S) + 1
 """How often Headrace tries to send a notice."""
 CLAIM_S = 60.0
-"""A try that hasn't ended after this many seconds never will: its process is gone. A try takes 20 seconds at most."""
+"""If a try hasn't ended after this many seconds, its process is gone. A try takes 20 seconds at most."""
 LOOKED_AT = 100
 """At most this many due notices are read at once."""
 
@@ -68,7 +68,7 @@ class Outbox:
 
     def settle(self, notice: NoticeRecord, *, sent: Collection[str], error: str | None) -> NoticeRecord:
         """Record how the try of a claimed notice ended, and return the notice as it is now. `sent` names the ways by
-        which the notice was sent so far. `error` says why it wasn't sent by the others (None: it was sent by all)."""
+        which the notice was sent so far. `error` says why the other ways failed (None: no way failed)."""
         state = "sent" if error is None else "failed" if notice.tries >= TRIES else "pending"
         due = self._ledger.now() + pause_s(notice.tries)
         done = replace(notice, state=state, due=due, sent=",".join(sent), error=error)
@@ -79,7 +79,7 @@ class Outbox:
 
 
 def pause_s(tries: int) -> float:
-    """Return how many seconds after this many tries the next one begins at the earliest."""
+    """Return how many seconds to wait, at least, before the next try of a notice that was tried `tries` times."""
     return PAUSES_S[min(tries, len(PAUSES_S)) - 1]
 
 

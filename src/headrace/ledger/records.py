@@ -114,7 +114,7 @@ class NoticeRecord(Struct, frozen=True, kw_only=True):
     """A notice in the outbox: what happened (`kind`, and `facts` as JSON), to which run, and whether it was sent.
 
     `tries` counts the tries so far. `due` is the earliest time of the next try. `sent` names the ways by which the
-    notice was sent, with commas between them. `error` says why the last try that ended failed.
+    notice was sent, with commas between them. `error` says why the latest finished try failed.
     """
 
     id: str
@@ -139,8 +139,8 @@ class MetricRecord(Summary, frozen=True, kw_only=True):
 
 class GrantRecord(Struct, frozen=True, kw_only=True):
     """A run's claim on a pool: what it wants, uses, needs at least, and is granted. The decisions about a pool are
-    numbered: `arrived` is the number of the decision at which the run arrived, and `served` that of the last decision
-    that gave the run more."""
+    numbered: `arrived` is the number of the first decision about this claim, and `served` is the number of the last
+    decision that raised the run's grant."""
 
     run: str
     arrived: int

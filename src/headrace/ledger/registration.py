@@ -40,8 +40,8 @@ def put(
     """Register a version, if it isn't registered yet, and point its aliases at it. The caller's transaction must hold
     the registry's lock (`lock`).
 
-    `why` is the reason to move the aliases, and `is_forced` is whether the version's report advises against that. If
-    the transaction may be repeated after it was stored, give the same `nonce` again (`new_nonce`).
+    `why` is the reason to move the aliases. `is_forced` is True if the version's report advises against the moves. If
+    the transaction may be repeated after it was stored, pass the same `nonce` (from `new_nonce`) each time.
 
     If the version is already registered, but has no preparation yet, it gets the preparation in `wanted`.
     """
@@ -60,7 +60,7 @@ def put(
 
 class Move(Struct, frozen=True, kw_only=True):
     """A move of an alias: who moves it, when and why. A task moves it (`run` is the run's id), or a user. `is_forced`
-    is whether the report of the version that it points at from now on advises against that."""
+    is True if the report of the alias's new version advises against the move."""
 
     alias: str
     at: float
@@ -72,8 +72,8 @@ class Move(Struct, frozen=True, kw_only=True):
 
 
 def point(db: Database, kind: RegistryKind, name: str, identity: str, move: Move, nonce: str) -> None:
-    """Point an alias at the version of an artifact and record the move, within the caller's transaction, which must
-    hold the lock."""
+    """Point an alias at the version whose artifact has this `identity`, and record the move. The caller's transaction
+    must hold the registry's lock."""
     values = {**asdict(move), "kind": kind, "name": name, "identity": identity, "nonce": nonce}
     db.execute(db.sql.ADD_MOVE, db.sql.values("ADD_MOVE", values))
     forced = {**values, "why": move.why if move.is_forced else None, "reason": move.why}
@@ -81,7 +81,7 @@ def point(db: Database, kind: RegistryKind, name: str, identity: str, move: Move
 
 
 def unpoint(db: Database, kind: RegistryKind, name: str, move: Move, nonce: str) -> None:
-    """Remove an alias and record that, within the caller's transaction, which must hold the lock."""
+    """Remove an alias, and record the removal. The caller's transaction must hold the registry's lock."""
     values = {**asdict(move), "kind": kind, "name": name, "nonce": nonce}
     db.execute(db.sql.ADD_REMOVAL, db.sql.values("ADD_REMOVAL", values))
     db.execute(db.sql.FORGET_ALIAS, (kind, name, move.alias))

@@ -31,8 +31,8 @@ def register(
     name, its version number stays the same.
 
     The artifact must already be in the store, and is kept in the store from now on. `origin` says where the artifact
-    came from. `why` is the reason to move the aliases, and is recorded with each move. `is_forced` is whether the
-    artifact's report advises against that.
+    came from. `why` is the reason to move the aliases, and is recorded with each move. `is_forced` is True if the
+    artifact's report advises against the moves.
 
     Raises:
         NotFoundError: the garbage collector no longer keeps the artifact, and may be deleting it.
@@ -51,7 +51,7 @@ def register(
             if out is not None and not kept(db, [out])[0]:
                 raise NotFoundError(
                     f"the {what} {out.digest[:12]} was deleted by `headrace gc` just now, or no run has it",
-                    hint="try again; if no run has it any more, run the pipeline again",
+                    hint="try again; if this error comes back, run the pipeline again",
                 )
         at = ledger.now()
         put(db, wanted, run=None, task=None, by=by, at=at, origin=origin, why=why, is_forced=is_forced, nonce=nonce)
@@ -73,7 +73,7 @@ def point(
     is_forced: bool = False,
 ) -> None:
     """Point an alias at a version. If the alias exists, it no longer points at its previous version. `why` is recorded
-    with the move. `is_forced` is whether the version's report advises against it.
+    with the move. `is_forced` is True if the version's report advises against the move.
 
     Raises:
         UsageError: the alias is invalid.
@@ -112,7 +112,8 @@ def unpoint(ledger: Ledger, kind: RegistryKind, name: str, alias: str, *, by: st
 
 
 def _atomically(ledger: Ledger, work: Callable[[Database], bool], move: tuple[str, str, str, str]) -> None:
-    """Do the work in a transaction. It isn't repeated if the move, given by its key, was stored."""
+    """Do `work` in a transaction. If the connection breaks, try again, unless the move with the key `move` was
+    stored."""
     with closing(ledger.connect()) as db, db.troubles():
         db.atomically(lambda: work(db), done=lambda: True if db.execute(db.sql.MOVE_ROW, move).fetchone() else None)
 

@@ -26,7 +26,8 @@ from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind, RegistryKind, wanted, with_preparation
 
 EARLIER_RUNS = 5
-"""In how many earlier runs `earlier` looks for a task: the latest run may have ended before it reached the task."""
+"""In how many earlier runs `earlier` looks for a task. One isn't enough, since a run may end before it reaches the
+task."""
 
 CHUNK = 1000
 
@@ -204,7 +205,7 @@ class RunLedger:
         return row.version, _encode_ref(with_preparation(decode_ref(row.out), decode_ref(row.preparation)))
 
     def inbox(self) -> Sequence[Signal]:
-        """Return the signals that no event has absorbed yet, oldest first.
+        """Return the signals that haven't become events yet, oldest first.
 
         Raises:
             LedgerError: the ledger can't be read, or its file was removed.
@@ -341,7 +342,7 @@ class RunLedger:
             db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])
 
     def _read_earlier(self) -> bool:
-        """Read the tasks of the next earlier run that is not read yet; return whether there was such a run."""
+        """Read the tasks of the latest earlier run that hasn't been read yet; return whether there was such a run."""
         if self._earlier_runs == []:
             return False
         db, sql = self._db, self._db.sql

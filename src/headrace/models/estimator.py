@@ -25,11 +25,11 @@ class Estimator:
 
     @property
     def chosen_on(self) -> object:
-        """Empty: such a model has no sketch."""
+        """Empty: these models don't store which rows chose how long they were trained."""
         return ""
 
     def takes(self, there: Sequence[str]) -> list[str] | None:
-        """Return the names of the frame that the model learned from. None if it learned from an array."""
+        """Return the names of the columns that the model learned from. Return None if it learned from an array."""
         del there
         names = getattr(self._model, "feature_names_in_", None)
         return None if names is None else [str(each) for each in names]

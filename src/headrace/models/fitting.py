@@ -16,9 +16,9 @@ SHOWN = 3
 
 
 def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
-    """Return the rows with the columns of a signature in its types. A whole number may stand for a float, a text for a
-    date, a date for a time without a zone, and null for any value. Floats are rounded to the precision of the type; no
-    other value changes.
+    """Return the rows after casting the columns `takes` of a signature to the signature's types. A whole number may
+    stand for a float, a text for a date, a date for a time without a zone, and null for any value. Floats are rounded
+    to the precision of the type; no other value changes.
 
     Raises:
         UsageError: columns are missing, or their values don't fit. The message names the first such column, and says
@@ -46,8 +46,8 @@ def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
 
 
 def unseen(rows: pa.Table, takes: Sequence[Column]) -> dict[str, int]:
-    """Return, for each column of categories, how many rows have a value that is none of them; only columns with such
-    rows."""
+    """For each column with categories, return how many rows have a value that is none of its categories. Columns
+    without such rows are left out."""
     counts = {}
     for column in takes:
         if column.categories is None or not is_text(plain_type(rows[column.name].type)):

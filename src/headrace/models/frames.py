@@ -1,4 +1,5 @@
-"""The rows that a model gets, as columns of a table: found by name, and in the types that libraries of models read."""
+"""Prepares the rows that a model gets: checks the names of their columns, and casts them to types that the model's
+library can read."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
 def check_column(table: pa.Table, name: str) -> None:
-    """Refuse the name of a column that a table doesn't have.
+    """Refuse `name` unless the table has exactly one column of this name.
 
     Raises:
         UsageError: the table has no such column, or has two of this name. The error says which columns the table has.
@@ -30,7 +31,7 @@ def check_column(table: pa.Table, name: str) -> None:
 
 
 def check_columns(table: pa.Table, names: Sequence[str]) -> None:
-    """Refuse names of columns, unless the table has each of them once.
+    """Refuse `names` unless the table has exactly one column of each name.
 
     Raises:
         UsageError: for the same reasons as in `check_column`.

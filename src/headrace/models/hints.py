@@ -40,7 +40,7 @@ def to_numbers(names: Sequence[str]) -> str:
 
 
 def to_applied(name: str, values: Iterable[Any]) -> str:
-    """Return a hint on a column that holds texts where a model learned from numbers."""
+    """Return a hint on a column that holds texts, but held numbers when the model was trained."""
     return f"{APPLIED}; if not, {to_numbers([name])}" if are_numbers(values) else APPLIED
 
 
@@ -55,7 +55,7 @@ def are_numbers(values: Iterable[Any]) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    """Return whether `prepare.Numbers` can read a text. The rule itself needs DuckDB, which may not be installed."""
+    """Return whether `prepare.Numbers` can read a text. It isn't tried, since it needs DuckDB, which may be missing."""
     bare = "".join([each for each in text if not (each.isspace() or unicodedata.category(each) in _BESIDE_NUMBERS)])
     if not bare.isascii() or ("," in bare and not _GROUPED.fullmatch(bare)):
         return False
@@ -75,7 +75,7 @@ def to_codes(name: str, classes: Sequence[str]) -> str:
 
 
 def asked(method: Callable[..., Any], frame: Any) -> Any:
-    """Return what a method of a model returns for rows.
+    """Call a method of a model with the rows in `frame`, and return the result.
 
     Raises:
         UsageError: the method raised an error. The hint says what may be wrong with the rows.

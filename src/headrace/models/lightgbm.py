@@ -37,12 +37,13 @@ class Booster:
 
     @property
     def chosen_on(self) -> object:
-        """The sketch, which a LightGBM model has as the name of its validation data."""
+        """A sketch (a small summary, as text) of the rows that chose the round. A LightGBM model stores it as the name
+        of its validation data."""
         named = self._model.params.get("valid")
         return named[0] if isinstance(named, list) and named else named
 
     def takes(self, there: Sequence[str]) -> list[str]:
-        """Return the names of the model's columns, as the table writes them."""
+        """Return the names of the model's columns, spelled as in `there`, the columns of a table."""
         known = set(there)
         written = {lightgbm_name(each): each for each in there}
         return [each if each in known else written.get(each, each) for each in self._model.feature_name()]
@@ -65,8 +66,8 @@ class Booster:
         """Return classes, by number, and their probabilities; or the numbers that the model predicts.
 
         Raises:
-            UsageError: for the same reasons as for `scores`. Or the model gives several scores for each row and learned
-                with an objective of the user, so nobody knows what they decide for.
+            UsageError: for the same reasons as for `scores`. Or the model gives several scores for each row but learned
+                with an objective of the user, so the scores may not be those of classes.
         """
         objective = re.search(r"^objective=(\w+)", self._model.model_to_string(num_iteration=1), re.MULTILINE)
         if objective is not None and objective[1] in CLASSIFIES:
@@ -92,8 +93,7 @@ def _categories(model: Any, frame: Any) -> list[str]:
     These are all columns of texts, and the columns of numbers that the model lists as categories.
 
     Raises:
-        UsageError: a column holds texts where the model learned from numbers, or numbers where the model learned from
-            texts.
+        UsageError: a column holds texts, but held numbers when the model was trained, or the other way round.
     """
     texts = text_columns(frame)
     told = re.search(r"^feature_infos=(.*)$", model.model_to_string(num_iteration=1), re.MULTILINE)

@@ -19,11 +19,12 @@ class Model(Protocol):
 
     @property
     def chosen_on(self) -> object:
-        """The sketch of the rows that chose how long the model was trained, as text; empty or None if it has none."""
+        """A sketch (a small summary, as text) of the rows that chose how long the model was trained. Empty or None if
+        the model has no sketch."""
         ...
 
     def takes(self, there: Sequence[str]) -> list[str] | None:
-        """Return the names of the columns that the model takes, as a table with the columns `there` spells them. Return
+        """Return the names of the columns that the model takes, spelled as in `there`, the columns of a table. Return
         None if the model doesn't name its columns."""
         ...
 
@@ -64,8 +65,8 @@ class Model(Protocol):
 
 
 def model_of(model: Any, predict: Callable[..., Any] | None = None) -> Model:
-    """Return a trained model in the form in which it answers. If `predict` is given, this function of the model and a
-    table answers for it."""
+    """Return a trained model as a `Model`. If `predict` is given, the predictions are those of this function, which is
+    called with the model and a table."""
     if predict is not None:
         return Called(model, predict)
     if is_a(model, BOOSTER):
@@ -78,7 +79,8 @@ def model_of(model: Any, predict: Callable[..., Any] | None = None) -> Model:
 
 
 class Called:
-    """A model that a function of the user answers for, with a score of the positive class or a number for each row."""
+    """A model with the user's own function to predict. For each row, the function returns a number or the score of the
+    positive class."""
 
     def __init__(self, model: Any, predict: Callable[..., Any]) -> None:
         self._own = model_of(model)
@@ -110,5 +112,5 @@ class Called:
         return checked(as_numbers(self._predict(self._model, table)), table.num_rows)
 
     def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
-        """Return what the function returns for the table as one column."""
+        """Return one column, `into`, with what the function returns for the table."""
         return {into: self.numbers(table, columns)}

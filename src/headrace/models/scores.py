@@ -31,10 +31,10 @@ class Scores(NamedTuple):
 
 
 def as_numbers(values: Any) -> Any:
-    """Return what a model returned as an array of floats.
+    """Convert what a model returned to an array of floats, and return this array.
 
     Raises:
-        UsageError: it isn't an array of numbers.
+        UsageError: the model returned something that isn't an array of numbers.
     """
     try:
         return np.asarray(values, np.float64)
@@ -75,9 +75,9 @@ def answers_of(scores: Scores, decisions: Any | None, into: str) -> dict[str, An
     """Return predictions as columns: `into` with the decision for each row, and `into_CLASS` with the score of each
     class, if the scores are of classes.
 
-    `decisions` has what the model itself decides. If it is None, the class with the highest score is decided for: of
-    two classes the second, if its probability is at least a half, or its score is above 0. A model that only ranks rows
-    gives one column of scores.
+    `decisions` has what the model itself decides. If it is None, the decision is the class with the highest score. Of
+    two classes, this is the second one if its probability is at least a half or its score is above 0. For a model that
+    only ranks rows, the result is one column of scores.
 
     Raises:
         UsageError: the model decides on several values for each row. Or it makes no decisions, and gives several scores
@@ -85,19 +85,23 @@ def answers_of(scores: Scores, decisions: Any | None, into: str) -> dict[str, An
     """
     if decisions is not None and decisions.ndim != 1:
         wide = "x".join(map(str, decisions.shape[1:])) or "no"
-        raise UsageError(f"the model predicts {wide} values for each row", hint="predict one at a time")
+        raise UsageError(
+            f"the model predicts {wide} values for each row", hint="let the model predict one value for each row"
+        )
     chosen, columns = _of_classes(scores, into)
     if decisions is None and chosen is None:
         wide = scores.values.shape[1]
         told = "names none of its classes" if scores.classes is None else f"names {len(scores.classes)} classes"
         raise UsageError(
-            f"the model gives {wide} scores for each row, and {told}", hint="give it `predict`, in a class of your own"
+            f"the model gives {wide} scores for each row, and {told}",
+            hint="wrap the model in a class of your own that has `predict`",
         )
     return {into: chosen if decisions is None else decisions, **columns}
 
 
 def _of_classes(scores: Scores, into: str) -> tuple[Any | None, dict[str, Any]]:
-    """Return what the scores decide for, or None if that can't be said, and the columns with the scores of classes."""
+    """Return a pair: the decisions that follow from the scores (None if none follow), and the columns with the scores
+    of classes."""
     values, classes = scores.values, scores.classes
     if values is None:
         return None, {}

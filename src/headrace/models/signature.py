@@ -16,15 +16,16 @@ from headrace.spec.signature import Column, Signature
 MOST_CATEGORIES = 100
 """A column with more different texts than this has no categories."""
 REPEATED = 2
-"""Texts are categories if each of them occurs at least so often on average. So names and addresses aren't."""
+"""The texts of a column are categories if each different text occurs at least this often on average. So names and
+addresses aren't categories."""
 TRIED = 8
-"""How many rows the model is asked about, to see what it gives."""
+"""The model predicts this many rows, to show what it gives."""
 
 
 def signature_of(model: Model, rows: pa.Table, columns: Sequence[str]) -> Signature:
     """Return the signature of a model that learned from these columns of the rows.
 
-    What the model gives is seen from its answers for some of the rows. If it can't answer for them, that isn't said.
+    To show what the model gives, it predicts some of the rows. If it can't, the signature doesn't say what it gives.
     """
     try:
         given = pa.table(model.answers(rows.slice(0, TRIED), columns))
@@ -66,7 +67,7 @@ def _categories(column: pa.ChunkedArray) -> tuple[str, ...] | None:
 
 
 def _made_up(kind: pa.DataType, categories: tuple[str, ...] | None) -> Any:
-    """Return a value of a type for an example, as JSON can hold it."""
+    """Return an example of a value of this type, in a form that JSON can hold."""
     plain = plain_type(kind)
     if is_text(plain):
         return categories[0] if categories else "text"

@@ -116,7 +116,8 @@ def kind_named(text: str) -> pa.DataType | None:
 def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
     """Return a column cast to another type of its family, or None if a value doesn't fit or the types are too
     different. This corrects types that were guessed from a few rows of JSON: an integer type if all numbers were like
-    `5`, text for dates, and no type if all values were null. It also corrects dates that CSV has for times at midnight.
+    `5`, text for dates, and no type if all values were null. It also turns dates into times, since CSV may have read
+    times at midnight as dates.
 
     >>> in_type(pa.chunked_array([[5, None]]), pa.float64()).to_pylist()
     [5.0, None]

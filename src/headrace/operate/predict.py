@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 1 << 16
 """How many rows a model is asked about at a time."""
 ROW = -2
-"""Where the columns of a preparation's quarantine have the number of each row, whatever this column is called."""
+"""The index of the column with the row numbers in a preparation's quarantine. The name of this column varies."""
 
 
 class Predicted(Struct, frozen=True, kw_only=True):
     """What a model predicted for a file of rows.
 
     `columns` are the columns with the answers, and `file` has them beside the rows' own columns. `digest` is the BLAKE3
-    digest of the file. `refused` is the number of rows that the preparation of the model's rows refused: they have no
+    digest of the file. `refused` is the number of rows that the model's preparation refused: these rows have no
     answers. `unseen` has, for columns of categories, the number of rows with a value that the model didn't learn from.
-    `signature` is False if the model has none: then only its columns' names were checked.
+    `signature` is False if the model has no signature: then only the names of the columns were checked.
     """
 
     model: str
@@ -63,8 +63,7 @@ def predict(
     Raises:
         NotFoundError: there is no such model, version or alias.
         CodecError: the model is saved in a form that isn't safe to load.
-        UsageError: a file can't be read or written, or the rows don't fit the model, or the preparation that is
-            registered with it.
+        UsageError: a file can't be read or written, or the rows don't fit the model or its registered preparation.
     """
     named = address(word)
     if named is not None and named.kind != "model":
@@ -112,7 +111,7 @@ def _check_apart(rows: Path, to: Path | None) -> None:
     with suppress(OSError):  # one of them isn't there
         if to is not None and to.samefile(rows):
             raise UsageError(
-                f"`--to {to}` would write over the rows", hint="give another path by `--to`: the rows are kept"
+                f"`--to {to}` would write over the rows", hint="give another path by `--to`, to keep the rows"
             )
 
 
@@ -123,13 +122,15 @@ def _model(ref: Ref, store: Store, what: str) -> Model:
     if not hasattr(value, "predict"):
         raise UsageError(
             f"`{what}` is a `{type(value).__name__}`, which has no `predict`",
-            hint="register the model itself; `train.predict` uses an adapter of `train.finetune` with its base model",
+            hint="register the model itself; give an adapter of `train.finetune` to `train.predict`, together with its"
+            " base model",
         )
     return model_of(value)
 
 
 def _as_declared(given: TableInFile, preparation: Preparation | None, signature: Signature | None) -> pa.Table:
-    """Return the rows with the types that were guessed, but as texts where texts are taken, such as a postal code."""
+    """Return the rows of a file. In a CSV file, types are guessed from the values, except in columns that `preparation`
+    or `signature` takes as texts, such as postal codes: these columns are texts."""
     table = given.table
     if not given.is_csv:
         return table
@@ -148,8 +149,8 @@ def _as_declared(given: TableInFile, preparation: Preparation | None, signature:
 
 
 def _prepared(table: pa.Table, preparation: Preparation | None) -> tuple[pa.Table, Any]:
-    """Return the rows as the model takes them, and the places that they have in the file. The places are None if these
-    are all rows, in their order."""
+    """Return the rows as the model takes them, and their positions in the file. The positions are None if no row was
+    left out."""
     if preparation is None or not table.num_columns:
         return table, None
     import numpy as np  # noqa: PLC0415  as in `_model`
@@ -166,7 +167,8 @@ def _prepared(table: pa.Table, preparation: Preparation | None) -> tuple[pa.Tabl
 def _answers(
     model: Model, rows: pa.Table, signature: Signature | None, into: str, progress: Callable[[str, int, int], None]
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Return the model's answers for rows, and what `unseen` returns for the rows."""
+    """Return the model's answers for rows and, for columns of categories, how many rows have a value that the model
+    didn't learn from."""
     import pyarrow as pa  # noqa: PLC0415  as in `_model`
 
     from headrace.models.fitting import fitted, unseen  # noqa: PLC0415  as in `_model`
@@ -195,7 +197,8 @@ def _answers(
 
 
 def _no_answers(signature: Signature | None, into: str) -> pa.Table:
-    """Return the columns that the model gives, without rows: a library may refuse to predict none."""
+    """Return a table without rows that has the columns of the model's answers. The model itself isn't called, because a
+    library may refuse to predict for no rows."""
     import pyarrow as pa  # noqa: PLC0415  as in `_model`
 
     from headrace.models.scores import INTO  # noqa: PLC0415  as in `_model`
@@ -207,7 +210,7 @@ def _no_answers(signature: Signature | None, into: str) -> pa.Table:
 
 
 def _beside(table: pa.Table, answers: pa.Table, places: Any) -> pa.Table:
-    """Return an answer for each row of the file. A row that has no answer has nulls."""
+    """Return a table with the answers for each row of the file, by position. A row without an answer has nulls."""
     import numpy as np  # noqa: PLC0415  as in `_model`
     import pyarrow as pa  # noqa: PLC0415  as in `_model`
 
@@ -226,7 +229,7 @@ def _beside(table: pa.Table, answers: pa.Table, places: Any) -> pa.Table:
 def _write(
     given: TableInFile, taken: Collection[str], declared: pa.Table, answers: pa.Table, path: Path, form: str
 ) -> None:
-    """Write the rows with their answers. JSON becomes JSON again without a change of any value."""
+    """Write the rows with their answers. From JSON to JSON, no value of the rows is changed."""
     if given.is_json and form in JSON_SUFFIXES and (rows := given.objects) is not None:
         pairs = zip(rows, answers.to_pylist(), strict=True)
         with path.open("w", encoding="utf-8") as file:

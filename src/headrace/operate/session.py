@@ -159,8 +159,8 @@ def _go_on(
 
 
 def _hear_late(project: Project, ledger: Ledger, ended: Ended, observer: Observer) -> Ended:
-    """If a signal came to a run that waits while its driver was leaving, go on with the run. Whoever sent the signal
-    has seen that driver, and relies on it."""
+    """Go on with a run that waits, if a signal came to it while its driver was leaving. The signal's sender saw a live
+    driver and relies on it."""
     if ended.state != "waiting" or not ledger.has_signals(ended.run):
         return ended
     try:
@@ -284,8 +284,8 @@ def drive(
 
 
 def _taken(lease: RunLedger, pools: Sequence[Pool], by: str, *, again: bool = False) -> Taken:
-    """Return the event which records that this driver has taken the run for `by`, and in which pools the run goes
-    on."""
+    """Return the event for this driver's taking of the run. The event names the user `by` and the `pools` in which the
+    run goes on."""
     now = SystemClock().now()
     others = tuple([(pool.name, pool.region) for pool in pools[1:]])
     return Taken(lease.epoch, by, now, again=again, pool=pools[0].name, region=pools[0].region, others=others)
@@ -311,8 +311,8 @@ def _left(
     """Return the backends of the pools that a run was in before and that it no longer uses. Pools that the settings
     don't have any more are left out.
 
-    If such a pool can't be reached, a note says so. Then only the reports that its workers spilled are read. So are
-    those of the pools in `absent`, which the run uses and which can't be reached.
+    If such a pool can't be reached, a note says so. Then only the reports that its workers spilled are read. This also
+    holds for the pools in `absent`: the run uses these pools, but they can't be reached.
     """
     now = {pool.name for pool in pools}
     found: list[Left] = [
@@ -399,7 +399,7 @@ def _driver(
             yield driver
         except PEERS as error:
             if driver.is_open and interrupts():
-                observer.note(f"left without waiting any longer: {error.message}")
+                observer.note(f"left the run without waiting any longer: {error.message}")
                 observer.note(f"`headrace resume {lease.run}` goes on from what was recorded")
                 raise KeyboardInterrupt from error
             if driver.is_open:

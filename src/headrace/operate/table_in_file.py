@@ -32,8 +32,8 @@ class TableInFile:
     """A file with a table. Its bytes are kept if it is JSON or can be read only once, such as a pipe.
 
     Raises:
-        UsageError: there is no such file, or its suffix isn't that of a table. Its properties raise it too: the file
-            can't be read, or isn't a table.
+        UsageError: there is no such file, or its suffix isn't that of a table. The properties raise this error too, if
+            the file can't be read or isn't a table.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,8 +80,8 @@ class TableInFile:
 
     @cached_property
     def objects(self) -> list[dict[str, msgspec.Raw]] | None:
-        """The rows of a JSON file, with each value as the JSON that stands in the file, but on one line. None if only
-        Arrow reads it: it takes `NaN` too, which Python writes and JSON doesn't have."""
+        """The rows of a JSON file, with each value as the JSON that stands in the file, but on one line. None if the
+        file isn't strict JSON, for example because it has `NaN`, as Python writes it: only Arrow reads such a file."""
         text = self._read("text")["text"][0].as_py().removeprefix("\ufeff")
         try:
             if self._is_list:
@@ -93,11 +93,10 @@ class TableInFile:
         return [{name: _on_one_line(value) for name, value in row.items()} for row in rows]
 
     def carried(self, form: str, taken: Collection[str], declared: pa.Table) -> pa.Table:
-        """Return the table with its columns as they are to be carried into another file, whose suffix is `form`.
+        """Return the table with its columns as they are to be written to another file, whose suffix is `form`.
 
-        The texts of a CSV file stay as they are. If the other form has types, the `taken` columns are those of
-        `declared`, which has the types that a model takes. In a CSV file, the values of a JSON file stay as they are
-        too.
+        The texts of a CSV file stay as they are. But if the other file isn't CSV, the `taken` columns are those of
+        `declared`, which has the types that a model takes. From JSON to CSV, values stay as they are in the JSON.
         """
         import pyarrow as pa  # noqa: PLC0415  as above
 
@@ -122,7 +121,7 @@ class TableInFile:
             raise UsageError(error.message, hint="give a complete file whose content fits its suffix") from error
 
     def _open(self) -> BinaryIO:
-        """Open the file. Raise UsageError if it has changed since it was opened before."""
+        """Open the file. Raise UsageError if the file has changed since it was first opened."""
         file = self._path.open("rb")
         now = os.fstat(file.fileno())
         state = now.st_ino, now.st_size, now.st_mtime_ns

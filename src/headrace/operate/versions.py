@@ -266,7 +266,7 @@ def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str
         other: addresses.Kind = "dataset" if kind == "model" else "model"
         instead = f"register it as that: `--{other} NAME`" if unlike(other, wanted.out) is None else f"name a {kind}"
         raise UsageError(
-            f"`{wanted.origin}` is {what}, so it isn't registered as a {kind}",
+            f"`{wanted.origin}` is {what}, so it can't be registered as a {kind}",
             hint=f'{instead}; or give the reason to do it anyway: `--force --why "..."`, which is recorded',
         )
     return f"{what} as a {kind}: {forced}"
@@ -349,13 +349,13 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
 
 
 def _judging_task(run: Material, task: str) -> list[Ref]:
-    """Return the reports of all evaluations in a run that depend on a task's output."""
+    """Return the reports of a run's evaluations that depend on a task's output."""
     judges = [name for name in run.walk([task], run.needing) if run.rows[name].kind == "evaluate"]
     return [each for name in judges for each in report_refs(run.out(name))]
 
 
 def _judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
-    """Return the reports of all evaluations of a model, given by its artifact, in the runs that made it.
+    """Return the reports of all evaluations of the model `ref` in the runs that made this model.
 
     The result is empty for a dataset, and for a small artifact that is kept in the ledger's rows, because the runs that
     made it aren't known.

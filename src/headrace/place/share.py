@@ -8,14 +8,14 @@ gets a grant: the amount that it may use until it asks again. The rules:
 2. The free resources are handed out in steps of one attempt. Each step goes to the neediest run: the one with the
    smallest dominant share (the largest of its shares of cpus, memory and gpus). Among equal runs, the one whose grant
    last grew longest ago comes first, then the oldest run. This is dominant resource fairness (Ghodsi et al., 2011). If
-   only one resource is scarce, it is max-min fairness. To save time, a run that has something gets several attempts in
-   one step, if all runs that still get something can reach the dominant share that it then has.
+   only one resource is scarce, it is max-min fairness. To save time, a run that has something may get several attempts
+   in one step: as many as bring it to a dominant share that all runs which still get something can reach.
 3. If the neediest run has nothing yet, and its attempt doesn't fit into the free resources, then the free resources
    that the attempt needs are reserved for this run, so that the runs behind it don't get them. So an attempt that is
-   larger than its run's share starts once enough attempts of other runs have ended. There is one exception: nothing is
-   reserved if the same computation has handed out something to a run that was ahead of this run when the computation
-   began, in the order of rule 2. Because of the exception, a run with large attempts can't reserve again at once: when
-   its attempt has ended, it is the run whose grant grew last, so other runs are ahead of it and fill the pool first.
+   larger than its run's share starts once enough attempts of other runs have ended. There is one exception. A
+   computation begins with the runs in the order of rule 2. If it has given something to a run that was ahead of this
+   run in that order, it reserves nothing. So a run with large attempts can't reserve twice in a row: when its attempt
+   has ended, its grant is the one that grew most recently. So other runs are ahead of it, and fill the pool first.
 4. If no other run claims anything, a run gets the whole pool at once. If the pool has all that the runs want, each gets
    what it wants.
 """
@@ -60,7 +60,7 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
 
 
 def _shares(total: Three, claims: Sequence[Claim], asks: int | None = None) -> list[Three]:
-    """Return each run's share. With `asks`, the computation stops as soon as the share of this run is known."""
+    """Return each run's share. If `asks` is given, stop once the share of the run at this position is known."""
     has = [_three(claim.used) for claim in claims]
     want = [_most(_three(claim.want), used) for claim, used in zip(claims, has, strict=True)]
     if _fits(_sum(want), total):
@@ -99,11 +99,13 @@ def _shares(total: Three, claims: Sequence[Claim], asks: int | None = None) -> l
 
 
 class _Way(NamedTuple):
-    """How a run that wants more comes to a level.
+    """How a run that wants more reaches a certain dominant share.
 
-    An attempt raises its dominant share by `step` at most. While its share of the resource that it wants longest rises
-    by 1, it takes `rate` of each resource. `kept` is one attempt, and what it takes until that share is its dominant
-    share. If `is_steady`, all this stays as it is, however many attempts the run gets.
+    The run's main resource is the one that it still wants for the most attempts. `step` is the most by which one
+    attempt raises the run's dominant share. `rate` is how much of each resource the run takes while its share of the
+    main resource rises by 1. `kept` is what one attempt takes, plus what the run takes until its share of the
+    main resource has reached its present dominant share. If `is_steady`, these numbers don't change when the run gets
+    attempts.
     """
 
     step: float
@@ -116,12 +118,12 @@ NOTHING: Three = (0.0, 0.0, 0.0)
 
 
 class _Level:
-    """A dominant share that all runs which still get something can reach, and one attempt each beyond it. So a run may
-    be brought to the level at once, as if its attempts were handed out one by one.
+    """A level: a dominant share that all runs which still get something can reach, and pass by one attempt each. So a
+    run may get all attempts up to the level at once: the result is the same as if they were handed out one by one.
 
-    A run gets attempts until its dominant share is above the level. So its share of the resource that it wants longest
-    limits how many these are. All runs are taken to start from the neediest one's share. When all have reached the
-    level, it is computed anew.
+    A run gets attempts until its dominant share is above the level. Its share of its main resource (see `_Way`) is
+    never larger than its dominant share, and so limits the number of these attempts. The level is computed as if all
+    runs had the share of the neediest run. When all have reached the level, it is computed anew.
     """
 
     def __init__(self, ways: list[_Way]) -> None:
@@ -130,7 +132,10 @@ class _Level:
         self._level = 0.0
 
     def attempts(self, run: int, share: float, free: Three) -> int:
-        """Return how many attempts bring the neediest run, which has this dominant share, to the level: at least 1."""
+        """Return how many attempts (at least 1) bring `run`, the neediest run, from its dominant `share` to the level.
+
+        `free` are the free resources.
+        """
         if share >= self._level:
             spare = _minus(free, self._kept)
             self._level = share + min(
@@ -140,18 +145,18 @@ class _Level:
         return max(1, math.floor((self._level - share) / one + SLACK)) if one else 1
 
     def change(self, run: int, way: _Way) -> None:
-        """Count a run anew that got something."""
+        """Replace the `way` of a run, because the run got something."""
         self.leave(run)
         self.ways[run] = way
         self._rate, self._kept = _plus(self._rate, way.rate), _plus(self._kept, way.kept)
 
     def leave(self, run: int) -> None:
-        """Count a run no more that gets nothing more."""
+        """Leave a run out of the computation from now on, because it gets nothing more."""
         way = self.ways[run]
         self._rate, self._kept = _minus(self._rate, way.rate), _minus(self._kept, way.kept)
 
     def drop(self) -> None:
-        """Compute the level anew, since free resources were reserved."""
+        """Have the level computed anew, because free resources were reserved."""
         self._level = 0.0
 
 
@@ -186,8 +191,8 @@ def _way(unit: Three, rest: Three, has: Three, total: Three) -> _Way:
 
 
 def _step(unit: Three, rest: Three, attempts: int) -> Three:
-    """Return the resources that so many attempts need, at most `rest`, which the run still wants. If the run wants
-    nothing more of what an attempt needs, return `rest`: other attempts need it."""
+    """Return what `attempts` attempts need, but at most `rest`. `unit` is what one attempt needs, `rest` what the run
+    still wants. If `rest` has none of the resources in `unit`, return `rest`: attempts of another kind need it."""
     a, b, c = unit
     x, y, z = rest
     if not ((a > SLACK and x > SLACK) or (b > SLACK and y > SLACK) or (c > SLACK and z > SLACK)):
@@ -199,8 +204,9 @@ def _step(unit: Three, rest: Three, attempts: int) -> Three:
 
 
 def _is_of_use(step: Three, unit: Three, has: Three) -> bool:
-    """Return whether a step gives anything, and to a run that has something, all that one attempt needs of a resource.
-    The last attempt that a run wants may need less than `unit`."""
+    """Return whether a run should get `step`. If the run has nothing yet, `step` must give something. Otherwise it must
+    give the whole `unit` (what one attempt needs) of at least one resource. A run's last attempt may need less of the
+    other resources."""
     if not any(has):
         return any(given > SLACK for given in step)
     return any(given >= need - SLACK for given, need in zip(step, unit, strict=True) if need > SLACK)
@@ -209,8 +215,8 @@ def _is_of_use(step: Three, unit: Three, has: Three) -> bool:
 def _unit(claim: Claim) -> Three:
     """Return the cpus, GiB of memory and gpus that the run's next attempt needs.
 
-    If the claim doesn't say what the attempt needs, assume that each attempt takes one cpu, and divide the resources
-    that the run still wants by the number of cpus among them.
+    If the claim doesn't say what the attempt needs, assume that each attempt takes one cpu: divide the resources that
+    the run still wants by the number of cpus that it still wants.
     """
     least = _three(claim.least)
     if any(least):
@@ -240,7 +246,7 @@ def _plus(a: Three, b: Three) -> Three:
 
 
 def _minus(a: Three, b: Three) -> Three:
-    """Return `a` without `b`: at least 0 of each resource."""
+    """Return `a` minus `b`, but at least 0 of each resource."""
     cpu, memory_gib, gpus = a[0] - b[0], a[1] - b[1], a[2] - b[2]
     return cpu if cpu > 0 else 0.0, memory_gib if memory_gib > 0 else 0.0, gpus if gpus > 0 else 0.0
 

@@ -16,7 +16,7 @@ _decode = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode
 
 
 def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, bytes]:
-    """Return the key of a task, and the encoded identities of its inputs, which `differing` can compare.
+    """Return the key of a task, and the encoded identities of its inputs (`differing` compares them).
 
     The key covers the stage's code with its environment (`spec.code`), the inputs, and the platform that the bundle's
     lock declares. The platform is left out if the stage is portable. The order of the arguments doesn't matter.
@@ -44,7 +44,7 @@ def identity(arg: Arg) -> str:
     """Return the text that identifies an argument in a key.
 
     Raises:
-        ValueError: the argument contains the output of a task that has no output yet.
+        ValueError: the argument needs a task's output that isn't known yet.
     """
     match arg:
         case Const(ref=ref):
@@ -61,12 +61,12 @@ def identity(arg: Arg) -> str:
 
 
 def differing(before: bytes, after: bytes) -> list[str]:
-    """Return the parameters whose identities differ between `before` and `after`: the encoded inputs of two keys of one
-    task."""
+    """Return the parameters that have another identity in `after` than in `before`. Both are encoded inputs of a task,
+    as `key_of` returns them."""
     then = told(before)
     return [name for name, now in told(after).items() if then.get(name) != now]
 
 
 def told(inputs: bytes) -> dict[str, str]:
-    """Return the identities of encoded inputs, by parameter."""
+    """Return the identity of each input, by parameter. `inputs` are encoded, as `key_of` returns them."""
     return dict(_decode(inputs))

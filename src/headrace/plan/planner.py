@@ -44,7 +44,7 @@ class History(Protocol):
         ...
 
     def before(self, task: str) -> Before | None:
-        """Return how the key of a task was computed in the latest earlier run, or None if no run had the task."""
+        """Return a task's latest earlier key, with the code and inputs behind it, or None if no run had the task."""
         ...
 
     def output(self, task: str, run: str) -> Ref | None:
@@ -54,7 +54,7 @@ class History(Protocol):
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
         """Return the encoded inputs of a task's outputs in all runs with this code, or None if there are too many.
 
-        If `is_map`, return those of the elements of the mapped task.
+        If `is_map`, the task is a mapped one: return the encoded inputs of its elements' outputs.
         """
         ...
 
@@ -85,8 +85,8 @@ class Planner:
     """Plans one graph, node by node in the order of the trace. In that order, each task comes after those it needs.
 
     `platform` is the tag that the bundle's lock declares, or None. `changed_code` returns which parts of a stage's code
-    differ from an earlier run, and `changed_given` those of functions passed as arguments. `beside` is the time that
-    earlier runs needed besides their tasks, to start workers and to import.
+    have changed since an earlier run; `changed_given` does so for functions and classes passed as arguments. `beside`
+    has the time that each earlier run needed besides its tasks, to start workers and to import.
     """
 
     def __init__(
@@ -296,10 +296,10 @@ class Planner:
         self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
     def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
-        """Return a mapping from earlier runs to stored outputs: what the task gives if the tasks before it give what
-        they gave in that run. A run for which nothing is stored has no entry.
+        """Return, by earlier run, the task's stored output if the tasks before it have the same outputs as in that run.
+        Each output comes with the run that made it. Runs without a stored output are left out.
 
-        The second value is true if something was looked up, for one earlier run or more, and no run has an entry.
+        The second value is true if outputs were looked up, but no run has a stored one.
         """
         by_run: dict[str, tuple[Ref, str]] = {}
         is_lost = False
@@ -321,7 +321,7 @@ class Planner:
         return by_run, is_lost and not by_run
 
     def _ref_in(self, run: str, name: str) -> Ref | None:
-        """Return a task's output, or, while unknown, its expected output if the tasks before it are as in `run`."""
+        """Return a task's output if known, or else the output expected if the tasks before it are as in `run`."""
         fate = self._fates[name]
         return fate.out or fate.expected.get(run, (None, ""))[0]
 
@@ -351,7 +351,7 @@ class Planner:
         return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
-        """Return the names of a mapped task's elements (None: not known yet), or `[node.name]` for another task."""
+        """Return the names of a mapped task's elements (None: not known yet), or `[node.name]` for a single task."""
         if not node.over:
             return [node.name]
         args = dict(node.args)
@@ -360,7 +360,7 @@ class Planner:
         return labels(node.name, columns(node.name, args, node.over, self._output))
 
     def _differs(self, node: Node, before: Before) -> str | None:
-        """Return, in words, which known input differs from that in the earlier run `before`, or None if none does."""
+        """Return words on the first known input that has changed since `before`, or None if none has changed."""
         then = told(before.inputs)
         for name, arg in node.args:
             if name not in then:
@@ -426,7 +426,7 @@ class Planner:
     def _as_before(self, task: str, expected: Mapping[str, tuple[Ref, str]]) -> Iterator[tuple[str, tuple[Ref, str]]]:
         """Yield, for each earlier run, a task's output if the tasks before it have the same outputs as in that run.
 
-        It is the stored output for the expected inputs, or else the output that the task had in that run.
+        This is the stored output for the expected inputs, or else the output that the task had in that run.
         """
         for run in self._history.runs():
             result = expected.get(run)

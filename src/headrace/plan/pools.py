@@ -18,15 +18,15 @@ FIRST = "it comes first among the run's pools"
 
 
 class Fit(Struct, frozen=True):
-    """The names of the pools that may run a stage, in the order of the run, and the reason why others may not."""
+    """The names of the pools that may run a stage, in the order of the run, and why the run's other pools may not."""
 
     where: tuple[str, ...]
     barred: str = ""
 
 
 def fit(stage: Stage, pools: Sequence[Pool], pins: Mapping[str, str]) -> Fit:
-    """Return which of a run's pools may run a stage. `pins` says in which pool a stage must run, where the
-    settings say it (`[place]`). Such a pool may be missing in `pools`, because it doesn't answer."""
+    """Return which of a run's pools may run a stage. `pins` maps each stage that the settings name under `[place]` to
+    the pool that must run it. If this pool doesn't answer, it is missing in `pools`."""
     pinned = pins.get(stage.name)
     refused = {pool.name: why for pool in pools if (why := pool.holds(stage.resources)) is not None}
     if pinned is not None:
@@ -63,8 +63,8 @@ def _hint(stage: Stage, pinned: str | None) -> str:
 
 
 def misspelt(pins: Mapping[str, str], stages: Iterable[Stage]) -> list[str]:
-    """Return a note for each entry of `[place]` whose stage the pipeline doesn't have, if the pipeline has a stage that
-    a typing mistake turns into that name. Any other entry may be for another pipeline, so there is no note about it."""
+    """Return a note for each name under `[place]` that looks like a typing mistake: the pipeline has no stage of this
+    name, but has one of a similar name. Other unknown names may be those of another pipeline's stages."""
     names = {stage.name for stage in stages}
     told = "`[place]` names stage `{}`, which this pipeline doesn't have: did you mean `{}`?"
     return [
@@ -76,8 +76,8 @@ def misspelt(pins: Mapping[str, str], stages: Iterable[Stage]) -> list[str]:
 
 
 def _slipped(one: str, other: str) -> bool:
-    """Return whether two names differ only by two neighbours that are swapped, or by a letter that one of them lacks.
-    A digit or the last letter may make a different name: `v1` and `v11`, or `fit` and `fits`, can both be right.
+    """Return whether two names differ only by a swap of two neighbouring letters, or by a letter that one of them
+    lacks. A digit or the last letter may make a different name: `v1` and `v11`, or `fit` and `fits`, can both be right.
 
     >>> [_slipped("load", typed) for typed in ("laod", "lod", "loaad", "loads", "lead", "load2")]
     [True, True, True, False, False, False]
@@ -92,11 +92,12 @@ def _slipped(one: str, other: str) -> bool:
 
 
 class PlannedPools:
-    """The pools of a planned run, in the order of the run. It is assumed that each task finds room in the first pool
+    """The pools of a planned run, in the order of the run. The plan assumes that each task finds room in the first pool
     that may run it.
 
-    `pins` are the pools that settings name for stages. `sources` has, for each pool by name, the function that finds
-    the link over which a blob would be copied to the pool's region. A pool without such a function needs no copies.
+    `pins` maps stages to the pools that the settings choose for them. `sources` maps the name of a pool to a function,
+    which finds the link over which a blob would be copied to the pool's region. A pool without a function needs no
+    copies.
     """
 
     def __init__(self, pools: Sequence[Pool], pins: Mapping[str, str], sources: Mapping[str, Source]) -> None:
@@ -107,7 +108,7 @@ class PlannedPools:
 
     @property
     def cpu(self) -> float:
-        """The number of cpus of all pools."""
+        """The number of cpus of all pools together."""
         return sum(pool.cpu for pool in self._pools.values())
 
     def of(self, stage: Stage) -> Pool:

@@ -28,7 +28,7 @@ class Unmappable(ValueError):
 
 
 def follow(ref: Ref, path: tuple[int, ...]) -> Ref:
-    """Return the part of an artifact at a path of positions.
+    """Return a part of an artifact. The path `(2, 0)`, for example, leads to part 2, and then to part 0 of that part.
 
     Raises:
         Unmappable: the artifact has no such part.

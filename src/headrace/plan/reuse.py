@@ -22,8 +22,8 @@ NEW = "no result in the latest runs of this pipeline"
 
 
 class Declared(NamedTuple):
-    """How a task was declared: its node, its stage, and the code of functions and classes that are arguments, by
-    digest."""
+    """How a task was declared: its node and its stage. `codes` has, by digest, the code of functions and classes that
+    are arguments of the task."""
 
     node: Node
     stage: Stage
@@ -33,8 +33,8 @@ class Declared(NamedTuple):
 class Before(Struct, frozen=True):
     """The key that a task had in an earlier run, with the digest of the task's code and its encoded inputs.
 
-    If `run` is empty, it is the key that the task had in this run, before the run got new code. `declared` is then how
-    the old code declared the task.
+    An empty `run` means the present run: the key is from before the run got new code, and `declared` says how the old
+    code declared the task.
     """
 
     run: str
@@ -91,8 +91,8 @@ def told_change(change: Change, parts: Sequence[str]) -> str:
 
 
 def made_by(node: Node, unknown: Sequence[str]) -> str:
-    """Return words which say from which tasks the lists come that `node` maps over. Only tasks in `unknown` are named:
-    those whose outputs aren't known yet."""
+    """Return words such as "its list comes from `load`". They name the tasks that make the lists `node` maps over, if
+    these tasks are in `unknown`: their outputs aren't known yet."""
     args = dict(node.args)
     needed = [{out.task for out in outs(args[param])}.intersection(unknown) for param in node.over]
     names = ", ".join(f"`{name}`" for name in unknown if any(name in tasks for tasks in needed))

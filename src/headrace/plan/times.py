@@ -36,7 +36,7 @@ class Beside(NamedTuple):
 class Times:
     """Computes the time of a run from the times of its tasks. Each task must be added after the tasks that it needs.
 
-    `cpu` is the number of cpus of the pool.
+    `cpu` is the number of cpus of all pools together.
     """
 
     def __init__(self, cpu: float, beside: Sequence[Beside]) -> None:
@@ -88,7 +88,10 @@ class Times:
         return low * (1 - ROOM[0]), high * (1 + ROOM[1])
 
     def _alike(self) -> Sequence[Beside]:
-        """Return the earlier runs that are most like a run in which every task that may run does run."""
+        """Return the earlier runs that are most like the longest possible run, in which all tasks that may run do run.
+
+        These ran exactly the same tasks, or else the same and more. If there is no such run, return all.
+        """
         same = [run for run in self._beside if run.ran == self._may]
         more = [run for run in self._beside if run.ran >= self._may]
         return same or more or self._beside

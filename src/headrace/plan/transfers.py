@@ -30,7 +30,7 @@ class Transfers:
         self._seen: set[tuple[str, str | None]] = set()
 
     def need(self, refs: Iterable[Ref]) -> None:
-        """Add transfers for the blobs of these artifacts, which a task needs, if they are in other regions."""
+        """Add transfers for those blobs of `refs` that are in other regions. `refs` are artifacts that a task needs."""
         for ref in refs:
             for blob in blobs(ref):
                 if (blob.digest, blob.nonce) not in self._seen:

@@ -53,8 +53,8 @@ def check_places(config: Config, layers: Layers) -> None:
 
 
 def check_notify(config: Config, layers: Layers) -> None:
-    """Raise an error if notices can't be sent as the settings say. The URL of a webhook is in no message, since it may
-    be a secret.
+    """Raise an error if notices can't be sent as the settings say. No message shows the URL of a webhook, because
+    the URL may be secret.
 
     Raises:
         ConfigError: a setting is wrong. The message says where it was written.
@@ -80,7 +80,9 @@ def check_notify(config: Config, layers: Layers) -> None:
         )
     if section.secret is not None and section.webhook is None:
         where = layers.nearest_origin("notify", "secret")
-        raise ConfigError(f"{where}: `secret` has no effect without `webhook`", hint="set `webhook`, or leave it out")
+        raise ConfigError(
+            f"{where}: `secret` has no effect without `webhook`", hint="set `webhook`, or leave `secret` out"
+        )
 
 
 def _is_web_address(url: str) -> bool:

@@ -24,7 +24,7 @@ PREFIX = "HEADRACE__"
 MOST_BYTES = 1 << 20
 """The most bytes that a settings file may have, since it is read into memory."""
 TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in SECTIONS))
-"""The first words of the table names that are allowed."""
+"""The first word of each table name that settings may have: `pool` for `[pool.NAME]`."""
 NAMED = frozenset(name.partition(".")[0] for name in SECTIONS if name.endswith(".NAME"))
 """The words of `TABLES` that are followed by a name of the user's choice: `[pool.NAME]`."""
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
@@ -110,7 +110,8 @@ class Layers:
     def _path(self, variable: str) -> Keys:
         """Return the path of the setting that a variable overrides.
 
-        Names from files, such as those of pools, are matched without regard to case, and `_` matches `-`.
+        A name that is already set, such as a pool's, is found without regard to case, and `_` in the variable also
+        matches `-`.
         """
         path = [part.lower() for part in variable.removeprefix(PREFIX).split("__")]
         free = [1] if path[0] in NAMED else []
@@ -240,7 +241,9 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
         if value is _EMPTY:
             return
         form = f"[{path[0]}.NAME]" if path[0] in NAMED else f"[{path[0]}]"
-        raise ConfigError(f"{origin}: `{'.'.join(path)}` is in the place of a section", hint=f"write `{form}` above it")
+        raise ConfigError(
+            f"{origin}: `{'.'.join(path)}` is a value where a section should be", hint=f"write `{form}` above it"
+        )
     section = section_class(path[0])
     assert section is not None
     is_key = is_free(section) or path[needs - 1] in keys(section)
@@ -263,7 +266,7 @@ def _type_words(path: Keys) -> str:
 
 
 def _form(path: Keys) -> str:
-    """Return how a list is written, for messages, or "" for a setting of another type."""
+    """If a setting is a list, return an example of a list for an error message. Otherwise return an empty text."""
     return ', such as `["one", "other"]`' if _type_words(path).startswith("list of strings") else ""
 
 

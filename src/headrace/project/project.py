@@ -95,7 +95,8 @@ class Project(Struct, frozen=True, kw_only=True):
         return tuple(pools)
 
     def pins(self, pools: Iterable[Pool]) -> dict[str, str]:
-        """Return the pools that the settings name for stages, as far as they are among these pools."""
+        """Return, by stage name, the pool that the settings name for the stage. Leave out stages whose pool isn't in
+        `pools`."""
         names = {pool.name for pool in pools}
         return {stage: pool for stage, pool in self.config.place.items() if pool in names}
 
@@ -309,15 +310,15 @@ def _check_module(file: Path, name: str) -> None:
 
 
 def _root(here: Path, named: Path | None) -> Path:
-    """Return the project's folder: the one with the nearest `headrace.toml` in or above the current folder.
+    """Return the project's folder: the one with the nearest `headrace.toml` in or above the current folder `here`.
 
-    If a file is named that isn't in that folder, the project's folder is the one with the nearest `headrace.toml` above
-    the file, or else the file's folder. If no file is named and there is no `headrace.toml`, the project's folder is
-    the nearest folder with the state of earlier runs. Such state doesn't count for a named file, because the modules
-    and files that the file finds must not depend on runs in a folder above it.
+    If the file `named` isn't in that folder, return the folder with the nearest `headrace.toml` above the file, or else
+    the file's own folder. If `named` is None and there is no `headrace.toml`, return the nearest folder with the state
+    of earlier runs. That state doesn't count for a named file: runs in a folder above the file must not change which
+    modules and files it finds.
 
     Raises:
-        ProjectError: there is no such folder.
+        ProjectError: `named` is None, and neither a `headrace.toml` nor the state of earlier runs is found.
     """
     root = _upward(here, FILE)
     if named is None:
@@ -349,7 +350,8 @@ def _pipeline_files(root: Path, config: Config, layers: Layers) -> tuple[Path, .
                 continue  # the default file may be missing: runs can name their files
             raise ConfigError(
                 f"{where}: there is no file `{name}` in `{root}`",
-                hint="`[project] pipelines` lists the Python files that define pipelines, relative to its folder",
+                hint="`[project] pipelines` lists the Python files that define pipelines, relative to the project's"
+                " folder",
             )
         _check_module(file, name)
         files.append(file)
@@ -381,7 +383,7 @@ def _pool(name: str, section: PoolSection) -> Pool:
 
 
 def machines_of(section: PoolSection, measured: Iterable[Shape]) -> tuple[Shape, ...]:
-    """Return what the machines of a pool have, each kind once: what the settings say, and otherwise what was
+    """Return the kinds of machines in a pool, each once. What the settings say about a machine replaces what was
     measured."""
     shapes = [
         Shape(

@@ -379,7 +379,8 @@ def keys(section: type[Section]) -> tuple[str, ...]:
 
 
 def is_free(section: type[Section]) -> bool:
-    """Return whether the keys of a section are names of the user's choice. Its one field stands for all of them."""
+    """Return whether the keys of a section are names of the user's choice. If so, the class has one field: it
+    stands for all keys."""
     return section is PinSection
 
 

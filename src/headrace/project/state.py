@@ -22,7 +22,8 @@ def views(project: Project) -> TrackingViews:
 
 
 def ledger_address(project: Project) -> str:
-    """Return the ledger's URL, in which a SQLite file's path is relative to the project's folder or absolute.
+    """Return the ledger's URL. If the settings give a relative path of a SQLite file, the URL has the path with the
+    project's folder before it.
 
     Raises:
         ConfigError: the setting isn't a URL. A plain path isn't allowed, because it would mean a different file in each

@@ -131,8 +131,8 @@ def decimals_of(fact: Fact) -> int | None:
 
 
 def decimals_of_value(fact: Fact) -> int | None:
-    """Return how many decimals a fact's value is written with: as many as its interval has, or more if the value's
-    first two digits need more.
+    """Return how many decimals a fact's value is written with: as many as its interval, or more if the first two digits
+    of the value need more.
 
     If the value would need more than `MOST_DECIMALS`, only the interval counts. None means that the interval gives no
     number of decimals.

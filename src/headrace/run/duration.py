@@ -24,9 +24,9 @@ from headrace.run.events import (
 class Duration:
     """Computes from a run's events how long drivers worked on it. Times are Unix seconds.
 
-    If a driver died, or left a run that waits, no end of its time is recorded: the time counts up to the last moment
-    that its events mention. What the pipeline's body did after this moment isn't counted. If an attempt outlived its
-    driver, the attempt's time until the next driver counts too.
+    If a driver died, or left a run that waits, no event says when its work ended. So its time counts up to the last
+    moment that its events mention. What the pipeline's body did after this moment isn't counted. If an attempt went on
+    without its driver, the time up to the attempt's end, or up to the next driver, counts too.
     """
 
     def __init__(self) -> None:

@@ -44,10 +44,10 @@ class Use(Struct, frozen=True, array_like=True):
 
 
 class Opened(Struct, frozen=True, array_like=True, gc=False, tag="opened"):
-    """A run of the named pipeline began. One of `files`, which are in the bundle, defines the pipeline.
+    """A run of the named pipeline began. `files` are files in the bundle; one of them defines the pipeline.
 
     `params` are the pipeline's parameters as the user wrote them; the tracer converts them. `labels` is the version of
-    the rules for naming elements of maps (`plan.resolve`).
+    the rules for naming elements of mapped tasks (`plan.resolve`).
     """
 
     pipeline: str
@@ -157,9 +157,9 @@ class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
 
 
 class Placed(Struct, frozen=True, array_like=True, gc=False, tag="placed"):
-    """The next attempt of a task goes to this pool, which is in this region, for the reason `why`. Only runs that use
-    several pools have this event. An empty `pool` means that none of the remaining pools may run the task, so the task
-    fails.
+    """The next attempt of a task goes to `pool`, a pool in the region `region`, for the reason `why`. Only runs that
+    use several pools have this event. An empty `pool` means that no pool which still answers may run the task, so the
+    task fails.
     """
 
     task: str
@@ -336,8 +336,8 @@ class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
 
 
 class Submitted(Struct, frozen=True, array_like=True, gc=False, tag="submitted"):
-    """A task has to run, and waits until somebody approves what it is about to do: its code and inputs, which `key`
-    stands for. `why` says why the task has to run."""
+    """A task has to run, and waits until somebody approves what it is about to do: its code and inputs. `key` stands
+    for these. `why` says why the task has to run."""
 
     task: str
     key: str

@@ -349,8 +349,8 @@ class Backend(Protocol):
 
 
 class Left(Protocol):
-    """What a run left in a pool that it no longer uses: workers and their reports. This class has only those methods of
-    `Backend` that end workers."""
+    """What a run left in a pool that it no longer uses: workers and their reports. Its methods are the two of `Backend`
+    that are needed to take the reports and to end the workers."""
 
     def adopt(self) -> Iterable[Heard | Alive]: ...
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...

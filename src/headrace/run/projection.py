@@ -26,8 +26,8 @@ def run_row(machine: Machine, now: float, queued: str = "") -> RunRow:
     """Return the row of a run that was opened. `now` (Unix seconds) counts as the end of a run that has not ended.
     `queued` says why the run is queued; it is empty if the run isn't.
 
-    The time of a run that waits counts up to its last event, as it does once another driver has taken the run. The time
-    between two of its drivers is not counted: a run that was resumed the next day did not take all night.
+    The time of a run that waits counts up to its last event. The time between two drivers of the run is not counted: a
+    run that was resumed the next day did not take all night.
     """
     opened, closed, bundle = machine.opened, machine.closed, machine.bundle
     assert opened is not None

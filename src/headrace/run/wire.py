@@ -91,8 +91,8 @@ class Drop(Struct, frozen=True, array_like=True, tag="drop"):
 
 
 class Trace(Struct, frozen=True, array_like=True, tag="trace"):
-    """Trace the pipeline of this name with these unconverted parameters. One of `files`, which are in the bundle,
-    defines the pipeline."""
+    """Trace the pipeline of this name with these parameters, which are texts still to be converted. `files` are files
+    in the bundle; one of them defines the pipeline."""
 
     pipeline: str
     files: tuple[str, ...]
@@ -228,8 +228,8 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
         return f"Hello({self.run!r}, {self.store.url!r})"
 
     def notes(self, local: str | None = None) -> str:
-        """Return the path of the folder on one machine with the notes about the processes of this run and pool. `local`
-        is the machine's local folder; None means the one in this message."""
+        """Return the path of the folder with the notes about the processes that work for this run and pool on one
+        machine. `local` is the machine's local folder; None means the one in this message."""
         return f"{local or self.local}/workers/{self.run}/{quote(self.pool, safe='') or 'pool'}"
 
 

@@ -21,10 +21,10 @@ PREPARED = "headrace.version"
 TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
 """Codecs of tables, columns and batches."""
 MODELS = frozenset({"lightgbm", "safetensors", "skops"})
-"""Codecs of models and nothing else."""
+"""Codecs that save only models."""
 NOTHING = frozenset({"builtins.NoneType", "builtins.bool"})
 PLAIN = {"builtins.str": "a text", **dict.fromkeys(("builtins.int", "builtins.float", "builtins.complex"), "a number")}
-"""Types of plain values, with what a message calls them. A value of such a type isn't a model by itself, but may be a
+"""Types of plain values, with what a message calls their values. A plain value alone isn't a model, but it may be a
 field of a model."""
 PAPERS = {
     **dict.fromkeys(("html", "htm", "md", "pdf"), "a page"),
@@ -33,7 +33,7 @@ PAPERS = {
 }
 """The suffixes of files that aren't models, with what a message calls such a file."""
 MEASURED = frozenset({"file", "json", "parts", "text"})
-"""Codecs of the results of an evaluation. A model that an evaluation returns is saved by another codec."""
+"""Codecs that save the measurements of an evaluation. If an evaluation returns a model, another codec saves it."""
 PointKind = Literal["cursor", "model", "dataset"]
 """The kinds of values that a pipeline's body may ask for by name."""
 
@@ -43,10 +43,10 @@ _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
 
 class Advance(Struct, frozen=True, array_like=True, gc=False, tag="advance"):
-    """A change of a cursor: set its next value, if its latest version is still `version`; otherwise change nothing.
+    """A change of a cursor: add `value` as its next version.
 
-    The new value is version `version + 1`. If the same task has already set that version earlier in the same run, the
-    new value becomes the version after that one, unless another task has set a version in the meantime.
+    The change is made if `version` is still the cursor's latest version, or if the task that asks for the change set
+    all later versions itself, in the same run. Otherwise nothing changes.
     """
 
     name: str
@@ -55,9 +55,10 @@ class Advance(Struct, frozen=True, array_like=True, gc=False, tag="advance"):
 
 
 class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
-    """A change of the registry: make `out` the next version of a model or dataset, and point the `aliases` at it.
+    """A change of the registry: make `out` the next version of the model or dataset `name`, and point the `aliases` at
+    this version.
 
-    If the artifact is a version of that model or dataset already, no version is added. `report` is the artifact of the
+    If `out` is a version of that model or dataset already, no version is added. `report` is the artifact of the
     report that says how good the model is. `preparation` is the artifact that prepares rows for the model.
     """
 
@@ -70,7 +71,7 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
     preparation: Ref | None = None
 
     def masked(self, mask: Callable[[str], str]) -> Register:
-        """Return the intent with the note and the model's signature masked."""
+        """Return this intent, with `mask` applied to the note and to the texts in the model's signature."""
         signature = self.out.signature and masked_signature(self.out.signature, mask)
         return replace(self, note=mask(self.note), out=replace(self.out, signature=signature))
 
@@ -81,9 +82,9 @@ Intent = Advance | Register
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
     """If an artifact clearly isn't of the kind `kind`, return what it is instead, such as "a report". Else return None.
 
-    An artifact of several outputs isn't of the kind `model` if none of the outputs may be a model, and isn't of the
-    kind `dataset` if one of them is a model. `judges` is true if an evaluation made the artifact: then plain values in
-    it are measurements, not a model.
+    An artifact of several outputs isn't of the kind `model` if none of the outputs can be a model. It isn't of the kind
+    `dataset` if one of the outputs is a model. `judges` is true if an evaluation made the artifact: then plain values
+    in it are measurements, not a model.
     """
     if ref.type == REPORT:
         return "a report"
@@ -104,7 +105,7 @@ def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
     if ref.codec == "file" and ref.names and (paper := PAPERS.get(ref.names[0].rpartition(".")[2].lower())):
         return paper
     if judges and ref.codec in MEASURED:
-        return "what an evaluation measured"
+        return "a result of an evaluation"
     if ref.codec == "record" and ref.parts:
         called = f"a `{ref.type.partition('@')[0].rpartition('.')[2]}`"
         inner = [None if part.type in PLAIN else unlike(kind, part) for part in ref.parts]
@@ -121,7 +122,7 @@ def with_preparation(out: Ref, preparation: Ref | None) -> Ref:
 
 
 def without_preparation(ref: Ref) -> tuple[Ref, Ref | None]:
-    """Return the output and the preparation that `with_preparation` put together; None if there is no preparation."""
+    """Return the two artifacts that `with_preparation` put together: the output, and the preparation or None."""
     if ref.codec != PREPARED or ref.parts is None:
         return ref, None
     out, preparation = ref.parts
@@ -159,7 +160,7 @@ def check_alias(alias: str) -> None:
 
 
 class Wanted(NamedTuple):
-    """The version of a model or dataset that a text names: the newest if both `version` and `alias` are None."""
+    """A version of a model or dataset, given by `version` or `alias`. If both are None, it is the newest version."""
 
     name: str
     version: int | None

@@ -28,7 +28,8 @@ class Document(Noun, frozen=True, kw_only=True):
 
 
 class Row(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A value that is stored and sent as a list of its fields, without their names, which is short and fast.
+    """A value that is stored and sent as a list of its fields. The names of the fields are left out, to save space and
+    time.
 
     So a new field must come last and have a default. Frozen values can't contain reference cycles, so the garbage
     collector doesn't track them (`gc=False`).

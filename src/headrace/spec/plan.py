@@ -18,8 +18,8 @@ class PlannedTask(Noun, frozen=True):
     (low, high) if the task may still be skipped or reused. `width` is 1, or the number of elements of a mapped task; it
     is None if that number isn't known before the run. `needs` names the tasks whose outputs this task needs. `bytes` is
     the number of bytes that a transfer moves, and None for other tasks. `notes` say where the key covers more code than
-    the task's function reaches, and which secrets the task needs that aren't set. `pool_reason` says why it runs in
-    `pool`; it is None if the run has one pool only.
+    the task's function reaches, and which of the secrets that the task needs aren't set. `pool_reason` says why the
+    task runs in `pool`; it is None if the run has one pool only.
     """
 
     name: str
@@ -41,11 +41,11 @@ class PlannedTask(Noun, frozen=True):
 class Plan(Noun, frozen=True):
     """All planned tasks in the order in which they were traced.
 
-    `expected_s` is a range (low, high) in seconds, or None if any task that may run never ran before. `expected_usd` is
-    a range in US dollars. The low end of a range counts only tasks that are sure to run; the high end also counts those
-    that may be skipped or reused. `bound_usd` is the least that any plan of this run can cost. `gap` is how far the low
-    end of `expected_usd` may be above `bound_usd`; it is always 0 so far. `partial` is true if the pipeline's body
-    asked for a value, so that the tasks after it aren't known yet.
+    `expected_s` is a range (low, high) in seconds. It is None if this run may include a task that never ran before.
+    `expected_usd` is a range in US dollars. The low end of a range counts only tasks that are sure to run; the high end
+    also counts those that may be skipped or reused. `bound_usd` is the least that any plan of this run can cost. `gap`
+    is how far the low end of `expected_usd` may be above `bound_usd`; it is always 0 so far. `partial` is true if the
+    pipeline's body asks for a value: the tasks that the body calls after that aren't known yet.
     """
 
     pipeline: str

@@ -10,14 +10,15 @@ import msgspec
 from headrace.spec.noun import UNREADABLE, Document, Noun
 
 MOST_BYTES = 1 << 12
-"""A signature that is longer than this isn't recorded: it is in each reference to the model, and a ledger has many."""
+"""A longer signature isn't recorded, because each reference to the model repeats the signature, and a ledger has many
+references."""
 
 
 class Column(Noun, frozen=True):
     """A column of a model's rows, or of its answers.
 
-    `type` is the name of the column's type in Arrow. `categories` are the values of a column of texts that has few
-    different ones.
+    `type` is the name of the column's type in Arrow. If a column of texts has few different values, `categories` lists
+    them.
     """
 
     name: str
@@ -28,8 +29,8 @@ class Column(Noun, frozen=True):
 class Signature(Document, frozen=True):
     """What a model takes and gives: the columns of its rows, and those of its answers.
 
-    `gives` is empty if nobody has said it. `example` is a row that could be given to the model. It is made up: no value
-    is from the rows that the model learned from, except for a category.
+    `gives` is empty if the model's answers aren't known. `example` is a made-up row that could be given to the model:
+    only categories in it are from the rows that the model learned from.
     """
 
     takes: tuple[Column, ...]
@@ -37,8 +38,8 @@ class Signature(Document, frozen=True):
     example: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def encoded(self) -> bytes | None:
-        """Return the signature as JSON, without categories if it would be too long with them. Return None if it is too
-        long without them too."""
+        """Return the signature as JSON. If this is too long, leave out the categories and the example. If it is still
+        too long, return None."""
         bare = tuple(msgspec.structs.replace(column, categories=None) for column in self.takes)
         for signature in (self, msgspec.structs.replace(self, takes=bare, example={})):
             data = msgspec.json.encode(signature)
@@ -48,8 +49,8 @@ class Signature(Document, frozen=True):
 
 
 def signature_in(data: bytes | None) -> Signature | None:
-    """Return the signature that `encoded` made these bytes of. Return None if there are none, if this release can't
-    read them, or if they don't name columns, each once."""
+    """Return the signature that is encoded in `data`. Return None if `data` is None, if this release can't read it, or
+    if the signature takes no columns or the same column twice."""
     if data is None:
         return None
     try:
@@ -62,7 +63,7 @@ def signature_in(data: bytes | None) -> Signature | None:
 
 
 def masked_signature(data: bytes, mask: Callable[[str], str]) -> bytes:
-    """Return an encoded signature with its texts masked. If these bytes are no signature, return them unchanged."""
+    """Return an encoded signature with `mask` applied to its texts. If `data` is no signature, return it unchanged."""
     found = signature_in(data)
     if found is None:
         return data

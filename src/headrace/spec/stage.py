@@ -104,9 +104,9 @@ MOVED = {
     "headrace.stages.train.searching": "headrace.stages.train._search",
     "headrace.stages.train.tuning": "headrace.stages.train._finetune.finetune",
 }
-"""The modules that define the functions of ready-made stages now, by the module name that graphs use for them.
+"""The modules that now define ready-made stages, by the modules' old names.
 
-Stored graphs keep the old names, so a run can still be read, resumed and explained after its stages have moved to
+Graphs always use the old names, so a run can still be read, resumed and explained after its stages have moved to
 another module.
 """
 _NAMED = {now: named for named, now in MOVED.items()}
@@ -176,5 +176,5 @@ class Stage(Row, frozen=True):
 
     @property
     def asks(self) -> str:
-        """The end of a planned task's reason: by whom the task must be approved first; empty if by nobody."""
+        """The end of a planned task's reason: who must approve the task before it runs. Empty if nobody must."""
         return "" if self.approval is None else f"; waits for approval by {self.approval} first"

@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 
 class Declared(StructMeta):
-    """The metaclass of nouns that users create in Python too, not only in TOML files. When a noun is created in Python,
-    the fields' names and types are checked as they are for a TOML file. If a field's name is misspelled, the error
-    suggests the right name."""
+    """The metaclass of nouns (frozen structs, such as contracts) that users create in TOML files or in Python. In
+    Python, the fields' names and types are checked as they are for a TOML file. If a field's name is misspelled, the
+    error suggests the right name."""
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        """Create the noun.
+        """Return a new instance of this class.
 
         Raises:
-            DefinitionError: the noun has no field of a given name, a field is missing, or a value has the wrong type.
+            DefinitionError: the class has no field of a given name, a field is missing, or a value has the wrong type.
         """
         known = self.__struct_fields__
         strange = [name for name in given if name not in known]
@@ -111,8 +111,8 @@ def _toml(text: str, named: str) -> dict[str, Any]:
 
 
 def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
-    """Return a noun made from a TOML text. Errors say where the fault is, and suggest similar words. `named` is the
-    text's name in errors, and `docs` is the subject of the docs page that lists the allowed words.
+    """Return an instance of `kind`, made from a TOML text. Errors say where the fault is, and suggest similar words.
+    `named` is the text's name in errors, and `docs` is the subject of the docs page that lists the allowed words.
 
     Raises:
         DefinitionError: the text isn't TOML, or has an unknown word or a value of the wrong type.
@@ -135,8 +135,8 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
 
 
 def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
-    """Return msgspec's error message `said`, with the key of the faulty entry in place of each `[...]`. `told` is the
-    content of the TOML text; the function removes entries from its tables."""
+    """Return msgspec's error message `said` with the keys of the faulty entries, for which msgspec writes only `[...]`.
+    `told` is the content of the TOML text; the function removes entries from its tables."""
     head, _, path = said.rpartition(" - at `$")
     inner: Any = told
     shown = ""
@@ -150,8 +150,8 @@ def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
 
 
 def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
-    """Return words to append to an error's message: they say which entry of a table of nouns is at fault. Return an
-    empty text if no entry is, or if the message names the entry already. `told` is the content of the TOML text; the
+    """Return words to append to an error's message: they say which entry of a TOML table is at fault. Return an empty
+    text if no entry is at fault, or if the message names the entry already. `told` is the content of the TOML text; the
     function removes entries from its tables."""
     for name, table in told.items():
         if isinstance(table, dict) and all(isinstance(each, dict) for each in table.values()):
@@ -162,10 +162,9 @@ def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
 
 
 def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | None:
-    """Return the key of the entry in `table` that causes the error message `said`: the entry with which `told`, the
-    content of the TOML text, gives the same message when all other entries are removed from the table. Return None if
-    there is no such entry, or if even the empty table gives the message. `table` is part of `told`, and loses its
-    entries."""
+    """Return the key of the entry in `table` that causes the error message `said`. `table` is part of `told`, the
+    content of the TOML text. Each entry is tried alone: the others are removed from `table`, and `told` is converted
+    again. Return None if no entry gives the message, or if even the empty table gives it. `table` loses its entries."""
     entries: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
     for key in (None, *entries):
         table.clear()
@@ -180,9 +179,9 @@ def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | No
 
 
 def _words(kind: Any, told: Any, path: str) -> list[str]:
-    """Return the names of the fields that the noun at a path, such as `.rules[0]`, may have. `kind` is the noun for the
-    whole TOML text, and `told` is the content of the text. If the noun is a member of a union, these are the fields of
-    the member whose tag stands at the path, or of all members if there is no tag."""
+    """Return the names of the fields that are allowed at a path, such as `.rules[0]`. `kind` is the class for the whole
+    TOML text, and `told` is the content of the text. If several classes are allowed at the path, a tag in `told` says
+    which of them is meant. Without a known tag, return the fields of all of them."""
     infos = _alternatives(msgspec.inspect.type_info(kind))
     for name, index in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path):
         inner = [

@@ -55,7 +55,7 @@ class Option(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """An option of a noun: its declaration, and its parameter in the signature."""
+    """An option that is a field of a noun (a frozen struct): its declaration, and its parameter in the signature."""
 
     option: Option
     parameter: inspect.Parameter
@@ -110,8 +110,8 @@ def declared(noun: Any) -> dict[str, Declared]:
 
 
 class Options(Noun, frozen=True):
-    """The base class of nouns with options. Values are checked when the noun is created. If a value is the output of
-    another stage, it is checked as soon as the output exists."""
+    """The base class of nouns (frozen structs) whose fields are options. Values are checked when a noun is created.
+    If a value is the output of another stage, it is checked as soon as the output exists."""
 
     def __post_init__(self) -> None:
         refuse(type(self), {name: getattr(self, name) for name in self.__struct_fields__})
@@ -147,7 +147,7 @@ class Retried(Called, frozen=True, kw_only=True):
 
 
 DECLARED = ("resources", "retries", "timeout")
-"""The options of a task's attempts, which aren't arguments of the task."""
+"""Options that say how a task's attempts are run. They aren't arguments of the task."""
 
 
 def arguments(call: Called) -> dict[str, Any]:
@@ -164,8 +164,8 @@ def add_task(stage: StageFunction[..., R], call: Called, given: Mapping[str, Any
 
 
 def takes(noun: Callable[P, N]) -> Callable[[Callable[[N], R]], Callable[P, R]]:
-    """Return a decorator that turns a function of one noun into the function that users call, with the noun's fields as
-    parameters.
+    """Return a decorator for a function whose only parameter is a `noun`. The decorator returns the function that users
+    call: this new function has the fields of `noun` as parameters.
 
     In the new function's docs, the list of options comes before the list of errors.
     """

@@ -48,7 +48,7 @@ def _check_model(given: Mapping[str, Any]) -> None:
     stage = measured(given.get("model"))
     if stage is not None:
         raise UsageError(
-            f"`model` holds the measurements of the evaluation `{stage}`, not a model, so it can't be registered as one",
+            f"`model` holds the measurements of the evaluation `{stage}`, so it can't be registered as a model",
             hint=_HINT.format("model"),
         )
 
@@ -92,8 +92,8 @@ def model(
     is any value that says how good the model is. `preparation` is what `prepare.clean` did to the rows that the model
     learned from. The report and the preparation are stored with the version. `signature` is a table with the columns
     that the model takes; its types and categories become the model's signature. Models that ready-made stages trained
-    have a signature already, and a version that is there already keeps its own. Of all these values, only the table is
-    loaded. Outside of a run, nothing is registered.
+    have a signature already. A version that exists already keeps its signature. The stage loads only the table
+    `signature`, not the model, the report or the preparation. Outside of a run, nothing is registered.
 
     Raises:
         UsageError: (1) the name or an alias is invalid; (2) `preparation` isn't a preparation; or (3) `model` isn't a
@@ -172,7 +172,7 @@ def _artifact(parameter: str) -> Ref:
     what = unlike("model" if parameter == "model" else "dataset", found)
     if what is not None:
         raise UsageError(
-            f"`{parameter}` is {what}, so it isn't registered as a {parameter}",
+            f"`{parameter}` is {what}, so it can't be registered as a {parameter}",
             hint=_HINT.format(parameter),
         )
     return found
@@ -209,7 +209,8 @@ def _model_in(ref: Ref) -> Ref:
     if "model" not in ref.names:
         fields = ", ".join(f"`{name}`" for name in ref.names)
         raise UsageError(
-            f"`model` is several outputs, a `{ref.type.partition('@')[0]}`, so it can't be registered as one",
+            f"`model` is a `{ref.type.partition('@')[0]}` of several outputs, and none of these is called `model`,"
+            " so it can't be registered as a model",
             hint=f"register one of its fields: {fields}",
         )
     return ref.parts[ref.names.index("model")]

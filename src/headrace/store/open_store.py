@@ -28,7 +28,9 @@ def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping
         return FolderStore(folder_of(address), local=local)
     if address.is_remote:
         if local is None:
-            raise ConfigError(f"the store `{address.url}` also needs a folder on this machine", hint="give `local`")
+            raise ConfigError(
+                f"the store `{address.url}` also needs a folder on this machine", hint="give that folder as `local`"
+            )
         return _objects(address, local, {**os.environ, **own} if own else os.environ)
     raise ConfigError(
         f"the store's URL `{address.url}` begins with `{scheme}://`, and this release can't open it",

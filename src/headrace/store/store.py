@@ -48,8 +48,8 @@ class Batch(Protocol):
 
 
 class Spool(Protocol):
-    """The reports to the driver that workers write to the store (*spill*) while no driver is there. The next driver of
-    the run reads them."""
+    """The spilled reports of workers. While no driver is there, workers write their reports to the store (they *spill*
+    them). The next driver of the run reads them."""
 
     def spill(self, run: str, name: str, data: bytes) -> None:
         """Append bytes to the spill `name` of a run. When this method returns, the bytes are durable."""

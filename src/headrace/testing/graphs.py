@@ -116,7 +116,7 @@ class Sketch:
 
 
 def chain(length: int) -> Sketch:
-    """Return a graph of `length` tasks, in which each task takes the output of the task before."""
+    """Return a graph of `length` tasks, in which each task takes the output of the task before it."""
     sketch = Sketch()
     last: Arg = Const(number(0))
     for _ in range(length):

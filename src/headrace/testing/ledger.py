@@ -152,7 +152,7 @@ class MemoryRun:
         """Return the record of how the key of a task was computed in the latest earlier run. Return None if there is no
         such run.
 
-        An earlier run is a run with this task that ended before this run began.
+        An earlier run is one that has this task too, and that ended before this run began.
         """
         before = [record for name, record in self._ledger.runs.items() if name != self._record.run]
         began = math.inf if self._record.row is None else self._record.row.created
@@ -196,7 +196,7 @@ class MemoryRun:
         return None
 
     def inbox(self) -> Sequence[Signal]:
-        """Return the signals that no commit has absorbed yet."""
+        """Return the run's signals, except those that a committed batch has named in `absorbed`."""
         return tuple(self._record.inbox)
 
     def grant(self, want: Want) -> Grant:

@@ -85,7 +85,7 @@ class LedgerContract:
         raise NotImplementedError
 
     def take(self, ledger: Any, run: Any) -> Any:
-        """Take the lease of a run from the driver that has it, and return the run. The other driver isn't told."""
+        """Take the lease of a run from the driver that has it, without telling this driver. Return the run."""
         raise NotImplementedError
 
     def advance(self, ledger: Any, wanted: Advance) -> None:

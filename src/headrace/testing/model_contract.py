@@ -28,7 +28,7 @@ class ModelContract:
     `columns` are the columns that the model learned from. Override `decisions` if the model's `predict` takes something
     other than a pandas frame with these columns, or returns something other than its decisions. Set `names` to False if
     the model doesn't name its columns. Set `classifies` to False for a regressor. Set `is_safe` to False if the model
-    is code of a project, which commands and servers don't load.
+    is code of a project: commands and servers don't load such a model.
     """
 
     columns: tuple[str, ...] = ("a", "b")
@@ -41,7 +41,7 @@ class ModelContract:
         raise NotImplementedError
 
     def opened(self, model: Any) -> Model:
-        """Return the model in the form in which it answers."""
+        """Return a trained model as a `Model`, through which the tests ask for predictions."""
         return model_of(model)
 
     def decisions(self, model: Any, rows: pa.Table) -> Any:

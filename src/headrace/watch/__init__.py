@@ -1,4 +1,4 @@
-"""The statistics and rules of judging, which evaluations use, and watches will. Begin with `intervals`.
+"""The statistics and rules by which evaluations judge models. Begin with `intervals`.
 
 All functions are pure: they take arrays and values, do no I/O and read no clock. Resamples are drawn from a given seed.
 """

@@ -98,7 +98,7 @@ class Ratio(NamedTuple):
         return Ratio(above, mine.below, lowest, highest, power=power)
 
     def interval(self, level: float, groups: Any = None) -> Interval:
-        """Return the interval of the number at a confidence."""
+        """Return the interval of the number at the confidence `level`."""
         return one_more(self, level, groups)
 
     def linear(self) -> Ratio:
@@ -142,7 +142,7 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
 
     `groups` has a whole number from 0 for each row, or is None. One more group is assumed to be farther out than the
     farthest group seen, by the factor that `FARTHER` gives. At least one row of the added group is the worst possible
-    row. The added group is never farther out than a group of only such rows.
+    row. The added group is never farther out than a group in which all rows are the worst possible.
 
     >>> one_more(Ratio(np.ones(30), np.ones(30), 0.0, 1.0), 0.95).low  # Clopper & Pearson: 0.025 ** (1 / 30)
     0.8837...
@@ -274,8 +274,8 @@ class Middle(NamedTuple):
     def interval(self, level: float, groups: Any = None) -> Interval:
         """Return the interval of the median: from the lowest to the highest value that may be the median.
 
-        The ends are order statistics (Thompson 1936). If there are groups, a value may be the median if
-        the interval of the share of values up to it has 1/2 in it (Woodruff 1952).
+        The ends are order statistics (Thompson 1936). With groups, look at the share of values that are at most v, and
+        at the interval of this share: v may be the median if 1/2 is in the interval (Woodruff 1952).
         """
         ordered, ones = np.unique(self.values), np.ones(len(self.values))
 
@@ -310,11 +310,10 @@ def percentile(replicates: Any, level: float) -> Interval:
 def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Interval:
     """Return the interval of a sum of distances, such as ECE.
 
-    Chance alone raises such a sum above 0, and resampling raises the sum again. `noise` are replicates of the sum for
-    true distances of 0, so chance alone makes them. If chance explains the value, the lower end is 0. Otherwise the
-    lower end is that of the basic bootstrap, which removes the bias (Davison & Hinkley 1997, chapter 5). The upper end
-    is that of the percentile interval. The upper end is a little too high, so a gate never passes because of a distance
-    that is too small.
+    Chance alone raises such a sum above 0, and resampling raises the sum again. `noise` are replicates of the sum as it
+    would be if all true distances were 0. If chance explains the value, the lower end is 0. Otherwise the lower end is
+    that of the basic bootstrap, which removes the bias (Davison & Hinkley 1997, chapter 5). The upper end is that of
+    the percentile interval. It is a little too high, so no gate passes because the sum was estimated too low.
     """
     low, high, why = percentile(replicates, level)
     if low is None or high is None:
@@ -398,8 +397,9 @@ def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval
 
 
 def share_error(share: Any, of: Any) -> Any:
-    """Return the standard error of shares of `of` rows, as if four more rows were seen, two of them in the share
-    (Agresti & Coull 1998). So it is never 0, even for a share of 0 or 1."""
+    """Return the standard error of each share in `share`; `of` is the number of rows of which it is the share. The
+    error is computed as if four more rows were seen, two of them in the share (Agresti & Coull 1998). So it is never 0,
+    even for a share of 0 or 1."""
     drawn = (share * of + 2) / (of + 4)
     return np.sqrt(drawn * (1 - drawn) / (of + 4))
 

@@ -120,8 +120,7 @@ class Ranking:
         return found
 
     def placements(self) -> Any:
-        """Return a number for each row: of the rows of the other class, the share that are ranked right compared with
-        this row.
+        """Return for each row a share: how many rows of the other class are ranked right compared with this row.
 
         A tie counts half.
 

@@ -204,7 +204,7 @@ class Channel:
         worker and wasn't told of the attempt: the order came from an earlier driver.
 
         Raises:
-            Gone: a takeover was announced, and nothing came of it.
+            Gone: a takeover was announced, but the connection to the new driver didn't arrive.
         """
         if (successor := self._successor) is None:
             return True

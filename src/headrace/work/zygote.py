@@ -47,8 +47,8 @@ moment, unless the disk hangs."""
 FREE_SHARE = 0.03
 READS = select.POLLIN | select.POLLHUP | select.POLLERR
 GIVEN_UP = -1
-"""The number of a worker that is being ended because a new driver could not take it over. Its end isn't reported: the
-new driver may give its former number, that of the tracer, to another one."""
+"""The number of a process that is being killed because a new driver could not take it over. Its end isn't reported: the
+new driver may use its former number for another process, since all tracers have the same number."""
 PARENT = "parent-"
 _ENTRY = "headrace.work.__main__"
 _FIRST = 1
@@ -326,8 +326,8 @@ class Zygote:
                 _signal_session(pid, signal.SIGKILL)
 
     def _tell(self, data: bytes, *, can_wait: bool = True) -> None:
-        """Send a message to the driver, or keep it until the driver reads again: it may be stopped, and another driver
-        must be able to take over meanwhile. If `can_wait` is false, a message that can't be sent now is dropped."""
+        """Send a message to the driver. If the driver isn't reading, keep the message until it reads again: the zygote
+        never waits, so another driver can take over. If `can_wait` is False, drop the message in this case."""
         if self._listening and (can_wait or not self._unsent):
             self._unsent += data
             self._push()

@@ -320,7 +320,7 @@ def test_duplicates_go_the_first_the_last_the_greatest() -> None:
 def test_columns_are_renamed_and_left_out() -> None:
     rules = [prepare.Rename(names={"a": "b"}), prepare.Without(columns=("c",))]
     assert prepare.clean(pa.table({"a": [1], "c": [2]}), rules).table.to_pylist() == [{"b": 1}]
-    with pytest.raises(DefinitionError, match="one name"):
+    with pytest.raises(DefinitionError, match="the same name"):
         prepare.clean(pa.table({"a": [1], "c": [2]}), [prepare.Rename(names={"a": "c"})])
 
 

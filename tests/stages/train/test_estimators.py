@@ -381,7 +381,7 @@ def test_what_is_missing_in_valid_alone_is_missing_to_boosted_trees() -> None:
     params = {"objective": "binary"}
     train.lightgbm(params, whole, target="late", features=["count", "wet"], valid=held, num_boost_round=2)
     worded = whole.set_column(5, "count", pa.array(["few"] * 400))
-    with pytest.raises(DataError, match="the feature `count` is `int64` in the table, but it can't be in `valid`"):
+    with pytest.raises(DataError, match="the feature `count` is `int64` in the table, but not in `valid`"):
         train.lightgbm(params, whole, target="late", features=["count", "wet"], valid=worded, num_boost_round=2)
 
 

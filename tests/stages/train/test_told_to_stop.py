@@ -144,7 +144,7 @@ def test_a_search_whose_trials_were_all_told_to_stop_says_so_and_what_tries_them
     with told(1), pytest.raises(DataError, match="none of the 2 trials of `rate` gave a value; 1 of them had") as error:
         train.search(rate, trials=2)
     assert "such as trial 0 with rate=" in (error.value.hint or "")
-    assert "a new run tries those again that were told to stop" in (error.value.hint or "")
+    assert "a new run tries again the trials that were told to stop" in (error.value.hint or "")
 
 
 PIPELINES = """

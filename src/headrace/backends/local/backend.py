@@ -53,9 +53,9 @@ TRIES = 3
 class LocalBackend:
     """The workers of one run on this machine. A zygote for each environment forks the workers and watches them.
 
-    `epoch` is the epoch of the run's lease: only a driver with a higher one can take over the workers. `spool` is the
+    `epoch` is the epoch of the run's lease: only a driver with a higher epoch can take over the workers. `spool` is the
     place in the region's store to which workers without a driver write their reports. `prefix` are the arguments that
-    start a namespace (empty: no namespace). `spawned` is a zygote that is already started and is used for the first
+    start a namespace (empty: no namespace). `spawned` is a zygote that has already been started, for the first
     environment (None: there is no such zygote). `grace_s` is how long an attempt may take to stop, in seconds.
     """
 
@@ -93,7 +93,7 @@ class LocalBackend:
     # -- the port ------------------------------------------------------------------------------------------------
 
     def fileno(self) -> int:
-        """Return the descriptor of the selector, which is readable if a worker or zygote has sent something."""
+        """Return the selector's descriptor. It is readable if a worker or zygote has sent something."""
         return self._selector.fileno()
 
     def start(self, jobs: Sequence[Job]) -> None:
@@ -154,11 +154,11 @@ class LocalBackend:
         return notices
 
     def adopt(self) -> Iterator[Heard | Alive]:
-        """Take over the workers that an earlier driver left alive and whose zygote answers. End all others, after a
-        short wait.
+        """Take over the workers that an earlier driver left alive, if their zygotes answer. After a short wait, end all
+        other workers.
 
-        For each worker, yield its reports that no driver has stored. If the worker stays, then yield the worker. At the
-        end, yield the reports that workers spilled.
+        For each worker, yield its reports that no driver has stored, then an `Alive` if the worker was taken over. At
+        the end, yield the reports that workers spilled.
         """
         heirs, others = take_over(self._notes, self._epoch)
         end_leftovers(self._notes, spare=[*others, *((heir.pid, heir.spawned.mark) for heir in heirs)])
@@ -336,7 +336,7 @@ class LocalBackend:
             self._lose(parent)
 
     def _delay(self, parent: Parent, why: str) -> None:
-        """Add a notice for each worker of a zygote, unless the reason why they wait is the same as before.
+        """Add a notice with `why` for each worker of a zygote, unless their last notice had the same `why`.
 
         `why` says what the workers wait for (empty: they no longer wait).
         """
@@ -407,7 +407,7 @@ class LocalBackend:
     def _leave(self) -> None:
         """Wait for all workers to end, kill those that don't, and end the zygotes.
 
-        A zygote that still waits, for example for its environment, has no running workers yet.
+        If a zygote still waits, for example for its environment, its workers haven't started and count as cancelled.
         """
         for parent in self._parents:
             for worker in list(parent.workers) if parent.waits else ():
@@ -425,8 +425,11 @@ class LocalBackend:
 
 
 def _repeats(repeated: dict[int, int], worker: int, message: Up) -> bool:
-    """Return whether a worker sends a report that `adopt` has given already. `repeated` are the numbers of the last
-    reports that `adopt` has given, by worker; the number of a worker that has gone on to later reports is removed."""
+    """Return whether a worker's message is a report that `adopt` has already yielded.
+
+    `repeated` maps a worker to the number of its last report that `adopt` has yielded. When the worker sends a later
+    report, its entry is removed.
+    """
     if not isinstance(message, Report):
         return False
     if message.seq <= repeated[worker]:

@@ -18,10 +18,11 @@ SILENT_S = 30.0
 """How long a running zygote may be silent, in seconds. After that, the driver gives up on the zygote. A zygote sends a
 message each second."""
 QUIET_S = 3.0
-"""How long a zygote may be silent, in seconds, after it was told to end a worker and its grace time has passed."""
+"""If a worker hasn't ended within its grace time and its zygote has been silent for more than these seconds, the driver
+gives up on the zygote."""
 LOOK_S = 1.0
-"""The longest silence of a zygote that is counted between two calls of `events`, in seconds. If more time has passed,
-the driver could not read messages: it was busy, or it was stopped together with the zygote, as by ^Z."""
+"""At most this many seconds between two calls of `events` count as a zygote's silence. If more time has passed, the
+driver could not read messages: it was busy, or it was stopped together with the zygote, as by ^Z."""
 
 
 class Parent:

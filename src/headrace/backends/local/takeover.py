@@ -1,7 +1,8 @@
 """The driver's side of a takeover: finds the zygotes that an earlier driver left, and takes over their workers.
 
-Each zygote listens on a socket in the folder with the notes about the run's processes. The name of the socket has the
-zygote's mark. The driver that started the zygote makes the socket: a zygote in a namespace can't write to this folder.
+Each zygote listens on a socket in the folder with the notes about the run's processes. The socket's name contains the
+zygote's mark, a text that no other zygote has. The driver that started the zygote makes the socket, because a zygote in
+a namespace can't write to this folder.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Inherited(Spawned):
 
 class Heir(Struct, frozen=True):
     """A zygote that this driver has taken over. `pid` is the zygote's process id as the zygote sees it. For each of its
-    workers, `workers` has the zygote's message about the worker, and the connection to the worker (None: the worker is
-    ended)."""
+    workers, `workers` has the zygote's message about the worker, and the connection to the worker (None: the worker
+    can't be taken over, and is ended)."""
 
     spawned: Inherited
     pid: int
@@ -134,7 +135,8 @@ class _Answer:
             self.is_over = True
 
     def heir(self, folder: Path) -> Heir | None:
-        """Return the zygote if this driver has taken it over, else None. Close what isn't used."""
+        """Return the zygote if this driver has taken it over, else None. Close those sockets and files of the answer
+        that aren't used."""
         heir = None
         if isinstance(self.end, Taken) and self._files:
             spawned = _inherit(folder, self.mark, self._pid, self.connection, self._files.pop(0))
@@ -165,7 +167,7 @@ def _hear(answers: Sequence[_Answer], due: float) -> None:
 
 @contextmanager
 def _short(folder: Path) -> Iterator[str]:
-    """Yield a short path of a folder. The path of a socket has at most 107 bytes."""
+    """Yield a short path of a folder, because the path of a socket in it may have at most 107 bytes."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}"

@@ -29,9 +29,9 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
     Each folder of `hidden` looks empty, except for folders of `shown` and `readable` inside it. Workers can't write to
     folders of `readable`. Process ids in the namespace are separate, and workers see only the namespace's own
-    processes. If `network` is false, workers can only connect to processes of the same namespace. If `closed` is true,
-    a worker that runs as root has no more rights than a worker of any other user. It then sees only accelerators and
-    the devices that programs commonly need.
+    processes. If `network` is false, workers can only connect to processes of this namespace. If `closed` is true, the
+    only devices that workers see are accelerators and the devices that programs commonly need, and a worker that runs
+    as root has no more rights than a worker of any other user.
     """
 
     hidden: tuple[Path, ...] = ()

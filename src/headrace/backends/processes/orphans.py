@@ -2,11 +2,10 @@
 
 A process is found in one of three ways. None of these ways matches another process by chance:
 
-- a worker's process id together with the time at which the process began;
-- the mark of the zygote that the process comes from: an environment variable that all processes started by a stage
-  inherit;
-- if a stage started the process without that variable: the worker's log, to which the process writes, or the worker's
-  session together with the worker's folder.
+- A worker is found by its process id together with the time at which it began.
+- A process that a stage started is found by the zygote's mark, an environment variable that it inherits.
+- A process that a stage started without this variable is found because it writes to the worker's log, or is in the
+  worker's session and folder.
 
 A note is a file about one process. Notes are in one folder for each run and pool (`run.wire.Hello.notes`).
 """
@@ -68,9 +67,9 @@ def end_leftovers(
     """Wait up to `patience_s` for the processes noted in a folder to end. Then kill those that haven't ended, and all
     processes that they started.
 
-    Workers are killed first, because a zygote without workers ends by itself, and first ends the processes that its
-    workers left. `of` is the process id and the mark of a zygote: only its processes are ended (None: those of all
-    zygotes except `spare`).
+    Workers are killed first: a zygote without workers ends the processes that its workers left, and then itself. `of`
+    is the process id and the mark of a zygote: only its processes are ended (None: those of all zygotes except
+    `spare`).
     """
     spared = {str(number) for number, _ in spare}
 
@@ -97,7 +96,7 @@ def end_leftovers(
 
 
 def end_orphans(folder: Path) -> None:
-    """Kill the processes that dead zygotes left. Zygotes of the same run that are alive keep their processes."""
+    """Kill the processes that dead zygotes left. The processes of living zygotes go on."""
     for mark in _marks(folder):
         note = folder / f"{MARKED}{mark}"
         _, *numbers = _read(note)
@@ -131,7 +130,7 @@ def _marks(folder: Path) -> set[str]:
 
 
 def _notes(folder: Path, is_meant: Callable[[str], bool]) -> list[Path]:
-    """Return the notes about a zygote or its workers, for each zygote for whose process id `is_meant` is true."""
+    """Return the notes about zygotes and their workers, for those zygotes whose process ids `is_meant` accepts."""
     notes = [folder / name for name in _names(folder) if name.removeprefix(PARENT).isdecimal()]
     return [note for note in notes if is_meant("".join(_read(note)[1:2]))]
 
@@ -168,8 +167,8 @@ def _pid(note: Path) -> int:
 
 
 def _end_strays(folder: Path, marks: Collection[str], workers: Collection[int]) -> None:
-    """Kill all processes that have one of `marks`, and all processes that one of `workers`
-    started, even those without a mark.
+    """Kill all processes that have one of `marks`, and all processes that one of `workers` started, even those without
+    a mark.
 
     Processes whose parents have ended are killed too, and so are processes that are started during the killing.
     """
@@ -218,7 +217,7 @@ def _is_worker(pid: int) -> bool:
 
 
 def _shows(pid: int, logs: str, scratch: str, workers: Collection[int]) -> bool:
-    """Return whether one of these workers started a process.
+    """Return whether one of `workers` started the process `pid`.
 
     A worker started the process if the process is in the worker's session and folder, or writes to the worker's log.
     """

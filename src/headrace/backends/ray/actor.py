@@ -124,8 +124,8 @@ class Actor:
         return encode(self._backlog.news(after)) if self._heeds(epoch) else None
 
     async def tell(self, epoch: int, number: int, data: bytes) -> bool | None:
-        """Pass messages on to the worker, in the order of their numbers. Ignore messages whose `number` was passed on
-        before.
+        """Pass the messages in `data` on to the worker when all lower numbers have been passed on. Ignore them if
+        `number` was passed on already.
 
         Return None if a newer driver has taken over the actor.
         """
@@ -235,7 +235,7 @@ class Actor:
             self._listen(self._line)
 
     def _own_secrets(self, args: Iterable[tuple[str, Arg]]) -> Iterator[Whisper]:
-        """Yield those secrets in the arguments that this node's environment has and the driver doesn't have."""
+        """Yield each secret that the arguments name and the driver lacks, if this node's environment has it."""
         for name in {name for _, arg in args for name in secrets(arg)} - self._secrets:
             if (value := os.environ.get(name)) is not None:
                 self._secrets.add(name)

@@ -128,8 +128,8 @@ class RayBackend:
     def adopt(self) -> Iterator[Heard | Alive]:
         """Take over the workers that an earlier driver left alive.
 
-        For each of these workers, yield its reports that no driver has stored. If the worker stays, then yield the
-        worker. At the end, yield the reports that other workers spilled.
+        For each of these workers, yield its reports that no driver has stored, then an `Alive` unless the worker is
+        ended. At the end, yield the reports that other workers spilled.
         """
         actors = take_over(self._cluster, self._hello.run, self._epoch)
         heard: dict[int, int] = {}

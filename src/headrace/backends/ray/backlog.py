@@ -60,8 +60,8 @@ class Backlog:
         self._bell.set()
 
     async def wait(self, after: int, wait_s: float) -> bool:
-        """Drop the messages up to number `after`, which the driver has received; of these, keep the reports that it has
-        not acknowledged yet. Then wait up to `wait_s` for further messages.
+        """The driver has received all messages up to number `after`: drop them, except reports that the driver hasn't
+        acknowledged. Then wait up to `wait_s` for further messages.
 
         Return False if there were further messages already, and True if this method had to wait.
         """

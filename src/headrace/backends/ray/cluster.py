@@ -170,8 +170,8 @@ class Cluster:
     def ask(
         self, question: Callable[..., object], *given: object, labels: Mapping[str, str], most: int, within_s: float
     ) -> list[Answer]:
-        """Call `question` on up to `most` nodes that have these labels, and return the answer of each within
-        `within_s` seconds."""
+        """Call `question` on up to `most` nodes that have these labels, wait up to `within_s` seconds, and return the
+        answer of each node."""
         nodes = [node for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
         return ask(nodes[:most], question, *given, within_s=within_s)
 

@@ -21,7 +21,7 @@ class Connection:
 
     def join(self, pool: str, address: str | None) -> bool:
         """Record that a pool uses the connection, and return True. Return False if the user's program is connected to a
-        cluster: then its connection is used.
+        cluster: then the pool uses the program's connection.
 
         Raises:
             ConfigError: another pool uses the connection, and is on another cluster.
@@ -34,7 +34,7 @@ class Connection:
         elif address != self._address or (address is None and pool not in self._pools):
             raise ConfigError(
                 f"pool `{pool}` is on another Ray cluster than pool `{self._pools[0]}`, and a run can use only one",
-                hint="give both pools the same `address` and other `labels`, or leave one of them out",
+                hint="give both pools the same `address` and different `labels`, or leave one of the pools out",
             )
         self._pools.append(pool)
         return True

@@ -82,7 +82,7 @@ workers gets a separate order."""
 Tracing = Callable[[Trace], Behaviour]
 """A function from a tracer's order to the behaviour of the tracer."""
 Moving = Callable[[Move], Behaviour]
-"""A function from a transfer's order to the behaviour of the transfer, which returns None."""
+"""A function from a transfer's order to the behaviour of the transfer. The behaviour returns None."""
 
 
 def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Ref]) -> Script:

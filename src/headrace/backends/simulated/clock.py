@@ -41,7 +41,7 @@ class Agenda:
     """The scheduled calls of a simulation, and the clock that it advances. Clusters that share an agenda are one
     simulation: whoever waits for one of them lets time pass for all.
 
-    `heard` are functions that return whether one of the clusters has news for its driver.
+    `heard` has one function for each cluster: it returns whether the cluster has news for its driver.
     """
 
     def __init__(self, clock: VirtualClock | None = None) -> None:
@@ -63,7 +63,7 @@ class Agenda:
     def run(self, until: float, *, stop: Callable[[], bool]) -> None:
         """Run the scheduled calls and advance the time, up to `until` or until `stop()` is true.
 
-        If `stop()` becomes true, the other calls that are scheduled for the same instant are still run.
+        When `stop()` becomes true, the calls that are scheduled for that moment are still run.
         """
         while self._calls and self._calls[0][0] <= until:
             if stop() and self._calls[0][0] > self.clock.monotonic():

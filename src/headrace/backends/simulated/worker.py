@@ -45,7 +45,7 @@ class Place(Protocol):
 class Worker:
     """A simulated worker. It acts when it gets a message, and when a time has come for which it was waiting.
 
-    `turn` counts its actions, so that a scheduled wake-up of an earlier action can be recognized and dropped.
+    `turn` counts the worker's actions. If it has changed since a wake-up was scheduled, the wake-up is dropped.
     """
 
     __slots__ = (

@@ -47,9 +47,9 @@ def command(
     The file has the artifact's own format: Arrow, JSON, SVG, or a model's format. Several outputs or a list are written
     as JSON if they hold plain values only. A table is written as Arrow, or as the suffix of `--to` says: `.csv`,
     `.parquet`, `.json`, `.jsonl`. A report is written as text, or as the suffix of `--to` says: `.md`, `.json`,
-    `.html`. Other suffixes are refused. A file is written under any suffix except that of another known format: a
-    `.jpg` as `.jpeg`, but not as `.png`. A text is written under any suffix that it may have: `.json` only if it is
-    JSON, and no suffix of a format that isn't text, such as `.png` or `.zip`.
+    `.html`. Other suffixes are refused. If a file's own suffix says its format, it is written under suffixes of this
+    format only: a `.jpg` as `.jpeg`, but not as `.png`. A text is never written under the suffix of a format that isn't
+    text, such as `.png` or `.zip`, and as `.json` only if it is JSON.
     """
     found = project.load(overlay=config)
     if logged is None:

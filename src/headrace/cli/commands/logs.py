@@ -57,9 +57,9 @@ def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
 def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
     """Print pieces of output on stdout, and logged values on stderr.
 
-    Where the output of another attempt begins, a head line names the task and the attempt. With `heads`, the line is
-    printed on stdout. Without `heads`, it is printed on stderr, so that stdout has only the task's own output; if the
-    output begins with a task's first attempt, no head line is printed for this attempt.
+    Each time the output of another attempt begins, a head line names the task and the attempt. With `heads`, this line
+    is printed on stdout. Without `heads`, it is printed on stderr, so that stdout has only the task's own output. Then
+    the very first line is left out if it would name a task's first attempt.
     """
     before: tuple[str, int] | None = None
     ended = True

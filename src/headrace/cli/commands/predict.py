@@ -53,7 +53,7 @@ def command(model: str, rows: Path, to: Path | None, into: str, as_json: bool, c
         return 0
     say(done.file)
     if not done.rows:
-        tell("the file has no rows, so the one that is written has none", label="note:")
+        tell("the file that was read has no rows, so the file that was written has none", label="note:")
     if done.refused:
         tell(f"{done.refused:,} of {done.rows:,} rows have no answer: the preparation refuses them", label="note:")
     for name, count in done.unseen.items():

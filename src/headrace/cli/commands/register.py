@@ -81,5 +81,5 @@ def command(
         return 0
     say(f"{version.kind}:{version.name}:{version.version}")
     if version.passed is False:
-        tell(f"its report says {version.verdict}", label="note:")
+        tell(f"the version's report says {version.verdict}", label="note:")
     return 0

@@ -87,7 +87,7 @@ def _say_ranking(
     if len(shown) < len(ranking.runs):
         tell(f"more runs: `{again(len(shown))}`", label="hint:")
     if ranking.more:
-        tell("there are older runs, whose metrics weren't read", label="note:")
+        tell("only the newest runs are sorted: the metrics of older runs weren't read", label="note:")
     return 0
 
 

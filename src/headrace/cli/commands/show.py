@@ -91,7 +91,7 @@ def _say_head(views: Views, run: RunView) -> None:
     for each in views.held_signals(run.run):
         when = f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}"
         told = f"holds the signal `{each.kind:.40}` by {each.by:.40} ({when}), which this Headrace doesn't know:"
-        say(printable(f"{told} `headrace resume {run.run}` by the release that sent it obeys it"), "yellow")
+        say(printable(f"{told} to act on it, use `headrace resume {run.run}` of the release that sent it"), "yellow")
     if run.state == "waiting" and (views.decisions(run.run) or views.limits_approvals(run.run)):
         _say_approvals(next_state(views, run.run))
     for notice in notices(views, time.time(), run.run):
@@ -149,8 +149,8 @@ def _state(states: dict[str, int]) -> str:
 
 
 def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
-    """Return, for each stage, the reason why tasks are in the most important of the stage's states. Here `failed` is
-    the most important state and `reused` the least: the order differs from that of `_state`.
+    """Return a reason for each stage: it says why tasks of the stage are in their most important state. `failed` is the
+    most important state and `reused` the least; `_state` uses another order.
 
     If tasks are in this state for different reasons, the text gives the first task's reason and says how many tasks
     have another reason.

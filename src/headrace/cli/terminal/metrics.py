@@ -51,8 +51,8 @@ def _say_numbers(views: Views, run: str, found: Sequence[MetricView], *, every: 
 
 
 def _say_shown(views: Views, run: str, *, every: bool) -> None:
-    """Print the names under which texts and figures were logged. Beside the name of texts, also print the beginning of
-    the last text. If they were deleted with the run that logged them, say so."""
+    """Print a line for each name under which a task logged texts or figures. For texts, the line has the beginning of
+    the last one. If the texts or figures were deleted with the run that logged them, the line says so."""
     found = [metric for metric in views.metrics(run, kind=None) if metric.kind != "number"]
     if not found:
         return

@@ -28,7 +28,7 @@ def table(
     """Yield the lines of a table.
 
     `numbers` holds the indexes of columns to align right. Columns without text are left out. If the terminal is too
-    narrow, columns whose heads are in `spare` are left out in that order, as many as needed, and the last column is
+    narrow, as many columns as needed are left out, in the order of their heads in `spare`, and the last column is
     wrapped. Output to a file is never shortened. A table without rows has no lines.
     """
     if not rows:

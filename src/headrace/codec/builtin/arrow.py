@@ -133,7 +133,7 @@ def read_table(source: Source) -> Any:
 
 def check_table(source: Source) -> None:
     """Check a table that may come from outside this project. If a column has a type that only polars can read, only the
-    sizes in the file are checked: polars copies the data of such a table."""
+    sizes in the file are checked, since polars copies the table's data instead of using it in place."""
     with suppress(pa.ArrowNotImplementedError):
         read_table(source)
 

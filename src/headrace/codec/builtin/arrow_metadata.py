@@ -26,8 +26,8 @@ _DICTIONARY, _BATCH = 2, 3
 
 
 class Claims(NamedTuple):
-    """What a file or stream of `size` bytes claims to unpack to: buffers of `data` bytes in all, and the number
-    `values` of values in its columns. Values inside lists count too; in a table without columns, each row counts as a
+    """What a file or stream of `size` bytes claims to hold when it is unpacked: `data` bytes in all buffers, and
+    `values` values in all columns. Values inside lists count too; in a table without columns, each row counts as a
     value."""
 
     size: int
@@ -137,7 +137,7 @@ def _read(file: Any, place: int, length: int, size: int) -> bytes:
 
 
 class _Table:
-    """A table of a flatbuffer, which reads fields by number and never beyond its bytes."""
+    """A table of a flatbuffer. Fields are read by number, and never beyond the flatbuffer's bytes."""
 
     def __init__(self, data: bytes, place: int) -> None:
         self._data = data

@@ -44,8 +44,8 @@ class DocumentCodec:
     """A document of Headrace's own, such as a `Preparation`, as one JSON object. msgspec makes the JSON, and checks it
     on loading.
 
-    An artifact that names a class that isn't such a document is refused. Nothing outside Headrace is imported to find
-    that out.
+    If an artifact names a class that isn't a document, loading it is refused. Only modules of Headrace are imported to
+    find this out.
     """
 
     name = "document"

@@ -56,12 +56,12 @@ def check_lesson(lesson: Any) -> None:
 
 
 def check_network(network: Any) -> None:
-    """Refuse a network whose parts aren't what they should be. The parts themselves were checked when they were
-    loaded."""
+    """Refuse a network unless its parts have the classes that they should have. The parts themselves were checked when
+    they were loaded."""
     _checked_fields(network)
     is_whole = name_of(type(network.made)) == MADE and name_of(type(network.lesson)) == LESSON
     if not is_whole or any(describe(type(each)) not in TENSORS for each in network.state.values()):
-        raise CodecError("the network has a part of another class than a network has")
+        raise CodecError("a part of the network has another class than it should have")
 
 
 CHECKS: dict[str, Callable[[Any], None]] = {
@@ -74,8 +74,8 @@ CHECKS: dict[str, Callable[[Any], None]] = {
 
 
 def _checked_fields(value: Any) -> None:
-    """Raise `CodecError` unless the fields have the types that the class declares. A struct checks them only when it is
-    made from text."""
+    """Raise `CodecError` unless the fields of a struct have the types that its class declares. A struct itself checks
+    its types only when it is made from text."""
     try:
         msgspec.convert(msgspec.structs.asdict(value), type(value), strict=True)
     except msgspec.ValidationError as error:
@@ -90,7 +90,7 @@ def _refused(what: str) -> CodecError:
 
 
 def _is_module(name: str) -> bool:
-    """Return whether this is `module:name` of a class of modules that `torch.nn` offers."""
+    """Return whether `name` is the `module:qualname` of a subclass of `Module` that `torch.nn` offers."""
     torch: Any = library_named("torch")
     module, _, inner = name.partition(":")
     kind = vars(torch.nn).get(inner) if inner in torch.nn.modules.__all__ else None
@@ -102,7 +102,7 @@ def _is_module(name: str) -> bool:
 
 
 def _is_function(name: str) -> bool:
-    """Return whether this is `module:name` of a public function that `torch.nn.functional` defines or offers."""
+    """Return whether `name` is the `module:qualname` of a public function that `torch.nn.functional` offers."""
     torch: Any = library_named("torch")
     module, _, inner = name.partition(":")
     function = None if inner.startswith("_") else vars(torch.nn.functional).get(inner)

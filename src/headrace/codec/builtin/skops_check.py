@@ -110,7 +110,7 @@ def vet(schema: object) -> list[str]:
         CodecError: a node of the schema has an unknown type, or a name that isn't known to be safe.
     """
     if not isinstance(schema, dict) or type(schema.get("protocol")) is not int or schema["protocol"] < 1:
-        raise CodecError("its schema has a form that isn't known to be safe")  # no code here checks old forms
+        raise CodecError("the estimator's schema has a form not known to be safe")  # no code here checks old forms
     first: dict[int, Node] = {}
     names: set[str] = set()
     for node in nodes(schema):
@@ -136,7 +136,7 @@ def nodes(schema: Any) -> Iterator[Node]:
 def _name_of(node: Node) -> str:
     module, name, loader = (node.get(key) for key in ("__module__", "__class__", "__loader__"))
     if not (isinstance(module, str) and isinstance(name, str) and isinstance(loader, str)):
-        raise CodecError("its schema has a node without a name or a sort")
+        raise CodecError("the estimator's schema has a node without a name or a sort")
     return f"{module}.{name}"
 
 
@@ -156,7 +156,7 @@ def _check_shared(node: Node, first: dict[int, Node]) -> None:
     if number is None:
         return
     if type(number) is not int or not _is_same(first.setdefault(number, node), node):
-        raise CodecError("its schema has two objects with the same number")
+        raise CodecError("the estimator's schema has two objects with the same number")
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -261,7 +261,7 @@ def _defined(name: str) -> object:
 
 
 def _has_plain_keys(node: Node, name: str) -> bool:
-    """Return whether all types of a dictionary's keys are types of numbers or texts, which run no other code."""
+    """Return whether all keys of a dictionary are numbers or texts, by their types. Such keys run no other code."""
     types = node.get("key_types")
     kinds = types.get("content") if isinstance(types, dict) and types.get("__loader__") == "ListNode" else None
     return (

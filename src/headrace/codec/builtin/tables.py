@@ -32,7 +32,7 @@ class LaterCodec:
     def load(self, source: Source) -> object:
         rows = source.part(1)
         if type(rows) is not int:
-            raise CodecError("it doesn't say how many rows the table has", hint="run again the task that made it")
+            raise CodecError("the artifact doesn't give its number of rows", hint="run again the task that made it")
         return Later(rows, cache(lambda: source.part(0)))
 
 

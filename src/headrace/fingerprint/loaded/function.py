@@ -96,8 +96,8 @@ def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: 
     """Add an edge for each global name in a piece's decorators, bases and annotations. Decorators and bases are
     evaluated by the code `around` the piece.
 
-    If the piece is inside a function, such a name may be a local variable and not a global name. Values of local
-    variables are found through closures instead.
+    If the piece is inside a function, its decorators and bases may also have names of local variables. These get no
+    edge here: their values are found through closures.
     """
     inside = around is not None and around.co_name != "<module>"
     names = global_names(around).read if inside and around is not None else None
@@ -107,7 +107,7 @@ def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: 
 
 
 def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ...]]:
-    """Return the chains that begin with a name in `scope`."""
+    """Return those `chains` whose first name is in `scope`. The chain of `helpers.clean` is `("helpers", "clean")`."""
     return [chain for chain in chains if chain[0] in scope]
 
 

@@ -58,8 +58,7 @@ class Owners:
         return module is not None and self._homes.of_module(module) != "project" and is_at_home(value)
 
     def stable_name(self, value: object) -> str:
-        """Return the dotted name of a function, class or module, which is the same in each process that has loaded
-        it."""
+        """Return the dotted name of a function, class or module. This name is the same in every process."""
         plain = plain_function(value) or value
         module, _, name = thing_name(plain).rpartition(".")
         return f"{self._homes.module_name(module_of(plain) or module)}.{name}"

@@ -1,5 +1,5 @@
-"""Finds the statements that make a value that can't be read, and the code of the project that a library's object
-holds."""
+"""For a value that can't be read, finds the statements that make it. Also finds the code of the project that a
+library's object holds."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Statements:
         self.root_file: str | None = None
 
     def add(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
-        """Add to a node the text of the statements that make a value that can't be read. If a decorator made the value
-        from a function of the project, only an edge to this function is added."""
+        """Add to a node, for a value that can't be read, the text of the statements that make the value. If a decorator
+        made the value from a function of the project, only an edge to this function is added."""
         statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
         wrapped = self._owners.wrapped(value)
         for label, each in wrapped:
@@ -75,8 +75,8 @@ class Statements:
                 node.edges[f"holds {index}"] = target
 
     def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
-        """Yield the text of statements in other modules that use a value while these modules are loaded. Add an edge
-        for each name in the statements."""
+        """Other modules may use a value while they are loaded. Yield the text of each statement that does this, and
+        add an edge for each name in the statement."""
         if at.source is None or self.root_file is None:
             return
         for file, statement in self._static.loading.elsewhere(self.root_file, at.source.path):
@@ -129,8 +129,8 @@ def held(value: object, is_wanted: Callable[[object], bool]) -> Iterator[object]
 
 
 def _inside(value: Any) -> Iterator[object]:
-    """Yield the values that an object holds. Values that can't be read without running code of its class are left
-    out."""
+    """Yield the values that an object holds. Leave out values that can be read only by running code of the object's
+    class."""
     if is_a(value, dict):
         yield from dict.values(value)
     elif is_a(value, list | tuple):

@@ -38,7 +38,7 @@ OWN_NAMES = frozenset(
 
 
 class Walk:
-    """Finds the code that a function reaches by following references between objects that are already imported. It
+    """Follows references between objects that are already imported, to find the code that a function reaches. It
     implements `Follow`."""
 
     def __init__(self, reach: ReachedCode) -> None:
@@ -158,7 +158,7 @@ class Walk:
         return self.scope_module(vars(module))
 
     def scope_module(self, scope: Scope) -> Node:
-        """Return the node of the whole module of the project whose globals are `scope`."""
+        """Return the node of a whole module of the project. `scope` are the module's globals."""
         source = self.reach.sources.of_globals(scope)
         title = source.place.module if source is not None and source.place else str(scope.get("__name__"))
         key = ("module", id(scope))
@@ -224,7 +224,8 @@ class Walk:
             self._chain(node, function, scope, "")
 
     def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
-        """Add an edge for each chain, followed from the module's globals `scope`."""
+        """Add an edge to the object of each chain of names (`helpers.clean`). Chains begin in `scope`, the globals of a
+        module."""
         for chain in chains:
             self._chain(node, chain, scope, prefix)
 

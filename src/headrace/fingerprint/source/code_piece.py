@@ -74,10 +74,11 @@ class Piece:
     """The normal form of a piece of code, and the names, strings and imports that the code uses.
 
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
-    surrounding code evaluates decorators, bases and default arguments). `kept` are used by annotations that are part of
-    the normal form, `signature` and `annotations` by annotations that are asides. `words` are all names and attributes,
-    and all strings that begin with two underscores. `late` are those of the `imports` that run only when a function
-    runs. `texts` are the strings that are passed to calls, since they may contain names.
+    surrounding code evaluates decorators, bases and default arguments). `kept` are used by annotations that are always
+    part of the normal form. `signature` and `annotations` are used by annotations that are part of it only if some code
+    reads annotations. `words` are all names and attributes, and all strings that begin with two underscores. `late` are
+    those of the `imports` that run only when a function runs. `texts` are the strings that are passed to calls, since
+    they may contain names.
     """
 
     segments: list[str | Segment] = field(default_factory=list)

@@ -260,7 +260,8 @@ def _decoded(data: bytes) -> str:
 
 
 def code_path(code: CodeType, module_globals: dict[str, object]) -> str:
-    """Return the absolute path of the file that a code object came from, or its file name if there is no such file."""
+    """Return the absolute path of the file that a code object came from. If there is no such file, return the file name
+    that the code object has."""
     path = code.co_filename
     if os.path.isabs(path) or path.startswith("<"):
         return path
@@ -271,8 +272,8 @@ def code_path(code: CodeType, module_globals: dict[str, object]) -> str:
 
 
 def bare(code: CodeType) -> tuple[object, ...]:
-    """Return the contents of a code object without its line numbers. The result is the same for the same code on other
-    lines."""
+    """Return the contents of a code object without its line numbers. So the result stays the same if the code moves to
+    other lines."""
     return (
         code.co_code,
         code.co_exceptiontable,

@@ -391,8 +391,8 @@ def _literal_import(function: Chain, node: ast.Call) -> str | None:
 
 
 def _literal_getattr(node: ast.Call) -> Chain | None:
-    """Return the chain that a call such as `getattr(name, "attribute")` reads. Return None if the attribute isn't a
-    literal."""
+    """Return the chain `("name", "attribute")` for a call such as `getattr(name, "attribute")`. Return None if the
+    attribute isn't a literal."""
     if len(node.args) < 2:
         return None
     base, attribute = chain_of(node.args[0]), node.args[1]

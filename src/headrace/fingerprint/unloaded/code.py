@@ -38,8 +38,8 @@ class Static:
     # Nodes
 
     def follow(self, chain: Chain, at: Target) -> tuple[str, Node | None]:
-        """Follow a chain as far as possible. Return, as a text, the part that was followed, and the node that it leads
-        to. `at` is the target of the chain's first name."""
+        """Follow a chain of names (`a.b.c`) as far as possible. Return the part that was followed, as a text such as
+        `a.b`, and the node that it leads to. `at` is the target of the chain's first name."""
         used = 1
         while at.name is None and used < len(chain) and at.is_project:
             at = self.targets.inside(at, chain[used])

@@ -48,8 +48,8 @@ class Loading:
         self._imports: dict[str, list[str]] = {}
 
     def acting(self, targets: Sequence[Target], importer: str | None) -> list[tuple[str, list[ast.stmt]]]:
-        """Return the statements that may change values of other modules, of all that run when `targets` are imported.
-        They are grouped by file, in the order in which the files are loaded.
+        """Importing `targets` runs the statements of several modules. Return those statements that may change values of
+        other modules. They are grouped by file, in the order in which the files are loaded.
 
         The modules that `importer` itself loads come first. Of their statements, only those that may have changed the
         targets are returned.
@@ -190,7 +190,8 @@ class Loading:
         return chain is not None and StaticNames(source.top).ours(chain)
 
     def _registering_bases(self, source: Source, statement: ast.ClassDef) -> Iterator[str]:
-        """Yield the files of those bases and metaclasses of a class whose code runs when the class is made."""
+        """Yield the files of a class's bases and metaclasses, but only of those that run code of their own when the
+        class is made."""
         rest: list[tuple[Source, ast.expr]] = [(source, base) for base in _made_from(statement)]
         seen: set[int] = set()
         while rest:

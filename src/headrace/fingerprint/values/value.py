@@ -378,7 +378,7 @@ def is_random(kind: type) -> bool:
 
 
 def base_content(value: Any) -> list[object]:
-    """Return the content of an instance of a builtin type's subclass, as the builtin type alone sees it."""
+    """Return what `value`, whose class is derived from a builtin type such as `list`, holds as that type."""
     if isinstance(value, dict):
         factory = [value.default_factory] if isinstance(value, defaultdict) else []
         return [{key: dict.__getitem__(value, key) for key in dict.__iter__(value)}, *factory]

@@ -88,8 +88,8 @@ class Source(Struct, frozen=True, kw_only=True):
     """The code of the training. `parts` are the names of the functions, classes and constants that the training
     function reaches.
 
-    `changed` are the names of the parts that differ from the run `against`. `notes` say where the task's key covers
-    more code than the task uses.
+    `changed` are the names of the parts that were different in the run `against`. `notes` say where the task's key
+    covers more code than the task uses.
     """
 
     bundle: str

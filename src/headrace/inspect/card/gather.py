@@ -69,7 +69,7 @@ class CardMaker:
         return self.card(made[0], self._words(*made, version.out), version)
 
     def _words(self, run: str, task: str, ref: Ref) -> str:
-        """Return what a command calls an artifact in a task's output: the task, or a part, such as `fit.model`."""
+        """Return an artifact's name in commands: its task (`fit`), or a part of the task's output (`fit.model`)."""
         rest = [(task, self.run(run).out(task))]
         for words, each in rest:
             if each is not None and each.digest == ref.digest:
@@ -138,7 +138,7 @@ class CardMaker:
         )
 
     def _registered_by(self, run: Material) -> str | None:
-        """Return what a command calls the last model that a run has registered, such as `fit.model`, or None."""
+        """Return the name in commands, such as `fit.model`, of the model that a run registered last, or None."""
         versions = [each for each in self._views.versions("model") if each.run == run.view.run]
         newest = max(versions, key=lambda each: each.at, default=None)
         made = None if newest is None else named.maker(self._views, newest)
@@ -412,8 +412,8 @@ def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
 
 
 def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]:
-    """Yield warnings for users of the model, such as that no report judges it, as far as the record shows a reason for
-    them. Limits that the reports themselves state are not included."""
+    """Yield warnings for users of the model, for example that no report judges it. Limits that the reports themselves
+    state are not included."""
     if not results:
         yield "No report judges this model: nothing here says how good it is."
     elif all(each.report.passed is None for each in results):

@@ -115,7 +115,8 @@ def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool
 
 
 def _held(number: Number | None, metric: Metric, pairing: Pairing) -> Number | None:
-    """Return a number with what the pairing says about its difference from the first run."""
+    """Return a number with the interval, if `pairing` has one, of its difference from the first run's number. If the
+    runs judged different rows, the number gets no verdict, unless the two numbers are equal."""
     if number is None or number.change is None:
         return number
     if pairing.is_apart and metric.source == "report":

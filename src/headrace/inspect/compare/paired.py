@@ -26,7 +26,7 @@ AUTO_ROWS = 100_000
 """Predictions of more rows than this are paired only on request, since the pairing takes seconds."""
 LEAST_COLUMNS = 2
 TARGETS = ("target", "references")
-"""The parameters of evaluations that name the target's column."""
+"""The parameters by which an evaluation gets the name of the target's column."""
 
 
 class Gap(Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ SUFFIXES = {
     "text": ".txt",
 }
 ALSO = {"lightgbm": (".lgb", ".model"), "pickle": (".pkl",)}
-"""For each codec, the other suffixes that files of its format may have."""
+"""For each codec, the suffixes that its files may have besides the one in `SUFFIXES`."""
 ANY = ("bytes", "file", "text")
 """Codecs whose bytes may have any format, so that the codec doesn't say which suffix is right."""
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z")
@@ -59,7 +59,7 @@ NEVER_TEXT = (
 )
 """Formats that are no text: the suffixes that files of each format may have."""
 FORMATS = (*NEVER_TEXT, PAGES, (".json", ".yaml", ".yml"), (".jsonl", ".ndjson"), (".csv",), (".svg", ".xml"))
-"""The formats whose suffixes say what is in a file. A suffix such as `.txt` or `.bin`, or an unknown one, doesn't."""
+"""Formats, each with its suffixes. Only these suffixes say what is in a file: `.txt`, `.bin` and unknown ones don't."""
 TEXTS = (".txt", ".md", ".log", ".tsv")
 """Suffixes of files that are texts, whatever their format."""
 REPORTS = (".txt", ".md", ".json", ".html", ".htm")
@@ -259,9 +259,9 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
 
     If `to` is None, the file is written to the current folder; its name is `name` with the suffix of its format. A
     LightGBM model is written as the text that LightGBM reads; what else the model holds (such as the class labels of an
-    `LGBMClassifier`) is left out. Any other value with parts is written as JSON, if all its parts are plain. A text or
-    a file is written under any suffix that may be right. `inside` is the beginning of a `headrace get`
-    command that errors use to name a part.
+    `LGBMClassifier`) is left out. Any other value with parts is written as JSON, if all its parts are plain. For a text
+    or a file, `to` may have any suffix that isn't surely wrong. `inside` is the beginning of a `headrace get` command
+    that errors use to name a part.
 
     Raises:
         UsageError: the file can't be written, or one of the parts has a format of its own.
@@ -296,7 +296,7 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
 
 
 def _check_file(file: File, to: Path | None) -> None:
-    """Raise UsageError if the suffix of `to` names another format than the suffix that the file was saved with."""
+    """Raise UsageError if the suffix of `to` names another format than the suffix of `file` does."""
     own = Path(file.name).suffix.lower()
     own_format = [suffix for form in FORMATS if own in form for suffix in form]
     if own in (".yaml", ".yml"):
@@ -307,8 +307,8 @@ def _check_file(file: File, to: Path | None) -> None:
 
 
 def _check_text(data: bytes, suffix: str) -> None:
-    """Raise UsageError if the suffix names a format that the text does not have. Only its maker knows the format, so
-    each suffix that may be right is accepted."""
+    """Raise UsageError if the suffix names a format that the text surely doesn't have. All other suffixes are accepted,
+    because only the text's maker knows its format."""
     is_wrong = any(suffix in form for form in NEVER_TEXT)
     if suffix == ".json":
         try:

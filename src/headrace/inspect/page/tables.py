@@ -14,8 +14,8 @@ from headrace.report.numbers import bracketed
 MAX_ROWS = 2000
 MAX_COLUMNS = 12
 FEW = 4
-"""The table of the numbers of at most this many tasks has a column for each task, instead of a row, if there are more
-than `MAX_COLUMNS // 2` numbers."""
+"""If there are at most this many tasks and more than `MAX_COLUMNS // 2` numbers, the table of numbers has a column for
+each task, instead of a row."""
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:

@@ -1,8 +1,8 @@
-"""The lease of a run on one machine: a lock on a file, which the kernel frees when the driver's process ends.
+"""The lease of a run on one machine: a lock on a file. The kernel frees the lock when the driver's process ends.
 
 No clock is used, so a clock that jumps ends no lease. The lock prevents two drivers from driving the same run. If the
-lock fails, the run's epoch protects the run: every write checks the epoch. If the driver forks a process after it took
-the lock, and that process doesn't call `exec`, that process also holds the lock until it ends.
+lock fails, the run's epoch protects the run: every write checks the epoch. If the driver forks a process while it holds
+the lock, the new process holds the lock too, until it ends or calls `exec`.
 """
 
 from __future__ import annotations

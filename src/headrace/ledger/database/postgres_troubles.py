@@ -127,7 +127,7 @@ REFUSALS = (
         "check `sslmode` and `sslrootcert` in the URL against what the server offers",
     ),
 )
-"""Refusals to connect: a pattern of the server's message (libpq gives no code), our message, and a hint."""
+"""For each refusal to connect: a pattern of the server's message (libpq gives no code), our message, and a hint."""
 
 NOT_LET = ("25006", "42501")
 """The codes in `STATES` that mean that a permission is missing."""

@@ -202,8 +202,8 @@ def _checked(db: sqlite3.Connection, path: Path, project: str) -> SqliteDatabase
 
 
 def unreadable(path: Path) -> list[str]:
-    """Return a text for each table of a damaged ledger that can't be read to its end; the text names the table and the
-    reason."""
+    """Find the tables of a damaged ledger that can't be read to their end. Return for each a text with the table's name
+    and the reason."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]

@@ -21,8 +21,8 @@ Row = Any
 
 
 class Twin(Struct, frozen=True, kw_only=True):
-    """How to find the row of this ledger that is in the place of a row of an archive: the statement that finds it, and
-    the columns in which the two rows must agree. If they differ, the import is refused."""
+    """How to find this ledger's counterpart of a row of an archive: `finds` is the statement that finds it, and
+    `agrees` are the columns in which the two rows must be equal. If they differ there, the import is refused."""
 
     finds: str
     agrees: tuple[str, ...] = ()
@@ -30,15 +30,15 @@ class Twin(Struct, frozen=True, kw_only=True):
 
 class Whole(Struct, frozen=True, kw_only=True):
     """Rows of one or more tables that are about one thing, such as an alias. The values of `columns` identify the
-    thing. If the ledger has the thing already, an import leaves out all of its rows. `known` is the statement that
-    lists the things that the ledger has."""
+    thing. If the ledger has the thing already, an import leaves out all rows about it. `known` is the statement that
+    lists the things in the ledger."""
 
     columns: tuple[str, ...]
     known: str
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Where a row points: the table of the other row, and the statement that finds that row. It must exist."""
+    """The other row at which a row points: its table, and the statement that finds it. The other row must exist."""
 
     table: str
     finds: str
@@ -53,18 +53,18 @@ class Standing(Struct, frozen=True, kw_only=True):
         key: the columns that together identify a row, each with a value that comes before all others.
         part: the part of an archive that has the rows.
         pages: the statement that reads a page of rows, in the order of their keys.
-        puts: the statement that adds a row from an archive, and changes nothing if a row is in its place already.
+        puts: the statement that adds a row from an archive; it changes nothing if a row with this key exists already.
         brought: makes the row for this ledger from a row of an archive.
         twin: finds the row of this ledger with the same key as a row of an archive.
-        twins: find other rows of this ledger that are in the place of a row of an archive.
+        twins: find counterparts of an archive's row by other columns than the key.
         whole: the rows that are imported either all together or not at all.
-        differs: says, for a row of an archive, in what the ledger differs from the archive, and what to do.
+        differs: takes a row of an archive that differs from the ledger's; returns what differs, and what to do.
         called: what people call a row, such as "model `delays:3`".
         shown: the command that shows a row.
         artifacts: the columns that hold an encoded artifact. The store keeps these artifacts.
-        only_newest: whether, of rows that are equal in all columns of the key but the last, only the newest row's
-            artifacts are kept.
-        points: the statement that replaces a row's artifacts by equal ones in other generations.
+        only_newest: whether the store keeps the artifacts of a thing's newest row only. The rows of one thing are equal
+            in all columns of the key but the last.
+        points: the statement that replaces a row's artifacts by the same artifacts in other generations.
         run_of: the id of the run that made a row's artifacts, or None. The run is kept as long as the artifacts are.
         keeps_makers: whether the runs that made the artifacts are kept too, if the run in `run_of` reused them.
         lost: tells the user what to do if an artifact of a row is lost. None: the usual advice for lost artifacts.
@@ -74,8 +74,8 @@ class Standing(Struct, frozen=True, kw_only=True):
         forms: for a column, a check of its values in addition to their type.
         choices: for a column that has one of a few values, these values.
         forgets: the statement that deletes rows which nobody needs any more. It takes a time: older rows aren't needed.
-        is_own: takes the key of a row, and returns whether Headrace uses the row only for itself. Such a row is left
-            out everywhere.
+        is_own: takes the key of a row, and returns whether Headrace uses the row only for itself. Such a row is never
+            shown, exported or checked.
     """
 
     table: str

@@ -1,5 +1,6 @@
-"""Applies the changes of Headrace's own state that tasks ask for, and finds out whether one was applied. Each kind of
-intent has one case in each function here; no other module of the ledger tells the kinds apart."""
+"""Applies intents, and finds out whether an intent was applied. An intent is a change that a task asks for: to advance
+a cursor, or to register a version. Each function here has one case for each kind of intent; no other module of the
+ledger tells the kinds apart."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: str, now: float) -> None:
-    """Apply the intents of a run's tasks, each given with the name of its task, within the caller's transaction. They
-    are sorted, so that runs that write at the same time don't deadlock."""
+    """Apply the intents of a run's tasks within the caller's transaction. `intents` are pairs of a task's name and an
+    intent. They are sorted first, so that runs that write at the same time don't deadlock."""
     is_locked = False
     for task, intent in sorted(intents, key=lambda each: (type(each[1]).__name__, each[1].name)):
         match intent:
@@ -53,8 +54,8 @@ def told(intent: Intent) -> tuple[str, str, str, str]:
 
 
 def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
-    """Return whether a cursor was advanced as a task asked, or was moved on by another task or a user. Any generation
-    of the same bytes counts as the value that the task asked for."""
+    """Return whether a cursor was advanced as a task asked, or was moved on by another task or a user. Values with the
+    same bytes count as equal, whatever their generations."""
     moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
     if any(mover != (run, task) for mover in moves):
         return True

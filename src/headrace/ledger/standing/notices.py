@@ -1,4 +1,4 @@
-"""Notices as they are put into the outbox, within the transaction of their cause."""
+"""Puts notices into the outbox, each in the same transaction as its cause."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def put(db: Database, notices: Collection[NoticeRecord]) -> None:
 
 
 def facts_of(notice: NoticeRecord) -> dict[str, object]:
-    """Return the facts of a notice. Return none if another release has written them in a form that this one can't
+    """Return the facts of a notice, or an empty dict if another release wrote them in a form that this release can't
     read."""
     try:
         return msgspec.json.decode(notice.facts, type=dict[str, object])

@@ -58,8 +58,8 @@ def _left_to_others(row: NoticeRecord) -> NoticeRecord:
 
 
 def _run_of_version(row: VersionRecord) -> str:
-    """Return the run in which a task registered a version, or from which a user registered it; other text if the
-    version isn't from a run."""
+    """Return the run in which a task registered a version, or from which a user registered it. If the version isn't
+    from a run, return text that is no run's id."""
     return row.run or (row.origin or "").partition(" ")[0]
 
 
@@ -164,6 +164,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     part: tuple([each.table for each in STANDING if each.part == part])
     for part in dict.fromkeys(each.part for each in STANDING)
 }
-"""For each part of an archive that has standing rows, its tables."""
+"""The parts of an archive in which standing rows are, each with the tables of those rows."""
 
 BY_TABLE = {each.table: each for each in STANDING}

@@ -12,8 +12,8 @@
     end.digest             the digest of `end.json`
 
 Each row is stored as a record, which has the table's name and the row's values. The length of the record is stored
-before the record. `ledger.standing.tables` declares what lives between runs, and in which part it is. Such a part is
-missing in an archive of older tables. An archive without `end.json` is refused: the process that wrote it was killed.
+before the record. `ledger.standing.tables` declares what lives between runs, and in which part it is. An archive of
+older tables may lack such a part. An archive without `end.json` is refused: the process that wrote it was killed.
 Archives of version 1 have no digests of the head and of `end.json`. In these archives, the important contents of the
 two files are checked in another way: they must agree with the form of the rows (`ledger.transfer.archive_check`).
 """
@@ -199,7 +199,7 @@ class Archive:
         return name in self._places
 
     def rows(self, name: str) -> Iterator[Record]:
-        """Yield the records of a part. If the archive's tables are older than the part, there are none.
+        """Yield the records of a part. Yield nothing if the archive is of older tables and lacks the part.
 
         Raises:
             LedgerError: the part is damaged.

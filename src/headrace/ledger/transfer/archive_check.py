@@ -27,7 +27,7 @@ from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.noun import UNREADABLE
 
 OF_RUNS = ("runs", "events", "tasks", "metrics", "logged", "blobs", "inbox")
-"""The tables in a part that holds a run, in their order."""
+"""The tables of a run's part, in the order in which the part has them."""
 
 TABLES = (*OF_RUNS, "results", *BY_TABLE)
 
@@ -67,8 +67,8 @@ ONCE: dict[str, list[tuple[str, ...]]] = {
     "blobs": [("run", "digest", "nonce")],
     **{each.table: [tuple(each.key), *([each.unique] if each.unique else [])] for each in STANDING},
 }
-"""For each table, the columns that together identify a row, in one way or several. `events` isn't listed, because
-its rows are in the order of their numbers."""
+"""For each table, one or more lists of columns that together identify a row. `events` isn't here, because its rows are
+in the order of their numbers."""
 
 
 def columns(schema: int = SCHEMA) -> dict[str, list[str]]:

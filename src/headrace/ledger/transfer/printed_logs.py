@@ -23,8 +23,8 @@ Read = Callable[[str, Span], Iterator[bytes]]
 run's logs."""
 
 Sizes = Callable[[str], Mapping[str, int]]
-"""A function that takes a run's id, and returns the sizes in bytes, by name, of the run's worker logs on this
-machine."""
+"""A function that takes a run's id, and returns the size in bytes of each of the run's worker logs on this machine, by
+the log's name."""
 
 
 def write_printed(db: Database, writer: Writer, written: Iterable[RunRecord], read: Read, sizes: Sizes) -> None:

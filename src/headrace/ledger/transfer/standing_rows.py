@@ -23,7 +23,7 @@ Page = tuple[Standing, list[Row]]
 
 
 def compare(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> None:
-    """Compare the archive's standing rows with those that are in their place in the ledger already.
+    """Compare the archive's standing rows with their counterparts in the ledger.
 
     Raises:
         UsageError: a row of the archive differs from the ledger's.
@@ -37,15 +37,15 @@ def compare(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> None
 
 
 def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[str, int]:
-    """Add the archive's standing rows that aren't here, within the caller's transaction. Return how many rows of each
-    table were added.
+    """Add the archive's standing rows that the ledger lacks, within the caller's transaction. Return how many rows of
+    each table were added.
 
     Rows about one thing (`Whole`) are left out if the ledger has the thing already. The registry is locked: so a run
     that registers a version at the same time waits, and isn't refused.
 
     Raises:
-        UsageError: after `compare`, another process has put a different row in the place of one of the archive's rows.
-        LedgerError: a row points at a row that is neither here nor in the archive.
+        UsageError: since `compare`, another process has added a row that differs from its counterpart in the archive.
+        LedgerError: a row points at a row that is neither in the ledger nor in the archive.
     """
     registration.lock(db)
     added = dict.fromkeys(BY_TABLE, 0)
@@ -87,14 +87,14 @@ def _pages(archive: Archive, shapes: Mapping[str, Shape]) -> Iterator[Page]:
 
 
 def _find(db: Database, table: Standing, twin: Twin, rows: Sequence[Row]) -> list[Row | None]:
-    """Return, for each row, the row here that is in its place, or None."""
+    """Return, for each of these rows of an archive, its counterpart in the ledger, or None."""
     make = table.reader.maker(tuple(columns()[table.table]))
     found = db.lookups(getattr(db.sql, twin.finds), [db.sql.values(twin.finds, asdict(row)) for row in rows])
     return [None if values is None else make(values) for values in found]
 
 
 def _agree(table: Standing, twin: Twin, row: Row, here: Row) -> bool:
-    """Return whether two rows agree where they must. Generations of the same bytes count as equal."""
+    """Return whether two rows are equal in the columns `twin.agrees`. Generations of the same bytes count as equal."""
     return all(
         _is_same(getattr(row, column), getattr(here, column), is_artifact=column in table.artifacts)
         for column in twin.agrees

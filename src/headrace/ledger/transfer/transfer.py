@@ -4,9 +4,9 @@
         Importer(ledger, archive, store, lease).bring(archive.missing)
 
 All rows are checked, then written in one transaction, so an import is complete or has no effect. If the receiving
-ledger already has an equal row, the row is skipped, so an import can be repeated. If it has a row that differs, the
-import is refused before anything is written. Runs are compared by their events. If a run has gone on in the receiving
-ledger, its events begin with the archive's events: such a run counts as equal, and stays as it is.
+ledger already has an equal row, the row is skipped, so an import can be repeated. If it has the row with other values,
+the import is refused before anything is written. Runs are compared by their events. If a run has gone on in the
+receiving ledger, its events there begin with the archive's events: such a run counts as equal, and stays as it is.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Importer:
     # -- rows that are already here -------------------------------------------------------------------------------
 
     def _compare(self, db: Database) -> tuple[list[str], int]:
-        """Return the archive's parts whose runs the ledger lacks, and how many of its runs the ledger already has.
+        """Return the archive's parts with runs that the ledger lacks, and the number of the archive's other runs.
 
         Raises:
             UsageError: a run or a standing row in the archive differs from the ledger's.
@@ -189,7 +189,8 @@ class Importer:
             raise UsageError(
                 f"the ledger has run {listed(differing, SHOWN)} already, with other events than the archive;"
                 " nothing was imported",
-                hint="a run may go on in one ledger only: go on where it has the most events, or import into a new one",
+                hint="a run may go on in one ledger only: go on in the ledger that has the most events of it, or"
+                " import into a new ledger",
             )
         standing_rows.compare(db, self._archive, self._shape)
         return fresh, known

@@ -7,7 +7,7 @@ Repair copies a blob that is damaged in one region from another region. A blob t
 another generation with the same bytes, for example one that the task made when it ran again. If there is no such
 generation, the results that need the blob are marked as not reusable, so that their tasks run again. The rows of the
 runs that name the blob stay as they are, since nobody can restore the blob. If the blob may be in a region that the
-settings don't have, it is only reported. Rows that differ from their run's events are written again.
+settings don't have, the blob is only reported. Rows that differ from their run's events are written again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MISSING = "it is missing from the store"
 _AGAIN = "run again the task that made it; if its new output has the same bytes, `headrace fsck --repair` copies them"
 _BACKUP = "`headrace restore --merge` brings it from a backup, if there is one; else "
 _CODE = "run the same code again, and `headrace fsck --deep --repair` copies it. Without it, the run can't be resumed"
-"""The advice for lost code of a run, which no task made."""
+"""The advice if a run's code is lost. No task made the code, so no task can make it again."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class Bad(Struct):
 
     @property
     def what(self) -> str:
-        """The message about this generation for a problem."""
+        """The message that says what is wrong with this generation."""
         return f"{self.why}; it may be in {self._regions}, which isn't in the settings" if self.elsewhere else self.why
 
     @property
@@ -226,7 +226,8 @@ class Checker:
                     each.elsewhere |= regions[run] - self._stores.keys()
 
     def _wrong(self, region: str, generation: Generation, size: int, found: int | None, *, deep: bool) -> str | None:
-        """Return what is wrong with a region's replica, or None. `found` is its size in the store."""
+        """Return what is wrong with a region's replica, or None. `found` is the replica's size in the store, and `size`
+        is the right size."""
         if found != size:
             return f"it has {found} bytes in the store, and had {size}"
         if deep:

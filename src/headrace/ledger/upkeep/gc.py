@@ -54,12 +54,12 @@ CLOCKS_S = 600.0
 attempts."""
 
 TICK_S = 120.0
-"""Each tick of a driver takes less than this many seconds. A driver that is stopped within a tick loses its lease
-earlier if a server keeps the leases (`Leases.tidy`). If files keep the leases, the driver may later name blobs that
-were deleted meanwhile."""
+"""Each tick of a driver takes less than this many seconds. If a server keeps the leases, a driver that is stopped in a
+tick loses its lease before this time is over (`Leases.tidy`). If files keep the leases, the driver may later name blobs
+that were deleted meanwhile."""
 
 STANDING_S = 30 * 86400.0
-"""A standing row of which its declaration says that it may be forgotten is kept for this many seconds at least."""
+"""The age in seconds after which standing rows aren't needed any more, if their table is declared with `forgets`."""
 
 LEFT = "headrace.collector"
 """The cursor that holds the time when a pass last kept blobs for a later pass to delete."""
@@ -149,8 +149,8 @@ class Collector:
     # -- forgetting runs ------------------------------------------------------------------------------------------
 
     def _forget_past(self, pass_: Pass, runs: Sequence[RunRecord], found: Sequence[Past]) -> list[Past]:
-        """Forget runs, except those that a driver holds; record the generations that lose a name. Return the forgotten
-        runs."""
+        """Forget runs, except those that a driver holds; record the generations that the forgotten runs named. Return
+        the forgotten runs."""
         if not found:
             return []
         if pass_.dry_run:
@@ -209,8 +209,8 @@ class Collector:
     # -- merging equal generations --------------------------------------------------------------------------------
 
     def _merge(self, pass_: Pass, kept: Sequence[RunRecord]) -> bool:
-        """Of equal generations, make runs name the same one, and record the others for deletion. Return whether
-        there were equal generations.
+        """Where runs name several equal generations, make them name the same one, and record the others for deletion.
+        Return whether there were equal generations.
 
         A run that has not ended keeps its names: the run's workers know these names, and may outlive the driver.
         """
@@ -345,7 +345,7 @@ def _now(store: Store) -> float:
 
 
 def _is_past_still(db: Database, run: RunRecord) -> bool:
-    """Return whether a run's state is unchanged since the pass began: it may have been resumed or forgotten
+    """Return whether a run's state is unchanged since the pass began: somebody may have resumed or forgotten the run
     meanwhile."""
     row = db.execute(db.sql.RUN_BY_ID, (run.id,)).fetchone()
     return row is not None and row[3] == run.state

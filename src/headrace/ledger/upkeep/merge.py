@@ -73,7 +73,7 @@ class Plan(Struct):
 
 
 def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] = (), limit: int = MOST) -> Plan:
-    """Return which of the generations that runs name can be replaced by an equal one.
+    """Return the generations that runs name but that equal generations can replace.
 
     Of several equal generations, one stays. If a run in `driven` names a generation, that generation stays, since a
     driver holds the run and its rows can't be changed. Otherwise the generation that most runs name stays. The bytes of
@@ -131,7 +131,7 @@ def point_results(db: Database, moves: Moves) -> None:
 
 def point_standing(db: Database, moves: Moves) -> None:
     """Rewrite the rows of standing tables so that they name the generations that stay, within the caller's transaction.
-    It locks the registry, since all artifacts of a row are written back, and one could be added meanwhile."""
+    The registry is locked, since all artifacts of a row are written back: none may be added to the row meanwhile."""
     registration.lock(db)
     mentions = _mentioning(moves)
     for table in STANDING:

@@ -49,9 +49,9 @@ class Difference(Struct, frozen=True, kw_only=True):
 class Rows(Struct, frozen=True, kw_only=True):
     """The rows of one run: the run's row, its tasks, and the sizes of the generations that it names (`kept`).
 
-    `results` are the reusable results whose keys are those of outputs that the run's tasks made; they are listed by
-    key. `metrics` are the summaries of what the run's tasks logged, and `logged` holds the task and event number of
-    each event with logged values.
+    `results` has, by key, the reusable results under the keys of outputs that the run's tasks made. `metrics` are the
+    summaries of what the run's tasks logged, and `logged` holds the task and event number of each event with logged
+    values.
     """
 
     run: RunRow

@@ -90,7 +90,8 @@ def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent
 
 
 def _without_known_aliases(db: Database, asked: Iterable[tuple[str, Intent]]) -> list[tuple[str, Intent]]:
-    """Return the intents without the aliases that the ledger knows: it may have moved or removed them since."""
+    """Return the intents without the aliases that the ledger knows: these may have been moved or removed since the task
+    asked for them."""
     known = {tuple(row) for row in db.execute(db.sql.ALIASES_KNOWN).fetchall()}
     found: list[tuple[str, Intent]] = []
     for task, intent in asked:

@@ -13,8 +13,8 @@ from headrace.ledger.standing.tables import STANDING
 
 
 def needing(db: Database, bad: Container[Generation]) -> dict[Generation, dict[str, str | None]]:
-    """Return, for each generation in `bad` that standing rows need, what people call these rows. With each row comes
-    its table's advice for a lost artifact, or None."""
+    """Return, for each generation in `bad` that standing rows need, the names of these rows (such as "cursor `seen`"),
+    each with its table's advice for a lost artifact, or None."""
     found: dict[Generation, dict[str, str | None]] = {}
     for table in STANDING:
         for row in table.kept(db):
@@ -27,7 +27,7 @@ def needing(db: Database, bad: Container[Generation]) -> dict[Generation, dict[s
 
 
 def dangling(db: Database) -> Iterator[tuple[Standing, Row]]:
-    """Yield each standing row that points at a row that isn't there, with its table."""
+    """Yield each standing row that points at a missing row. Each comes with its table."""
     for table in STANDING:
         if table.target is not None:
             for page in scan.chunks(table.rows(db)):

@@ -50,7 +50,8 @@ def _told(views: Views, run: str, param: str, arg: Arg) -> str:
 
 
 def _part(views: Views, run: str, out: Out) -> str:
-    """Return the name of what a handle refers to, such as `fit.model`, as far as the ledger records it."""
+    """Return the name of the output, or part of an output, at which `out` points, such as `fit.model`. If the ledger
+    doesn't have the output, the name of the part may be incomplete."""
     ref = ref_of(views.task(run, out.task)) if out.path and views.has(run, out.task) else None
     return ".".join([out.task, *part_names(ref, out.path)])
 

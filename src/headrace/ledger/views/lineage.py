@@ -4,10 +4,10 @@
     trail = lineage.of_task("latest", "fit")
     [step.task for step in trail.up]
 
-Within a run, only the traced graph says which task needs which: two tasks aren't connected by having equal outputs.
-Another run is connected if it reused the result, or if one of its tasks produced or received the same stored artifact.
-Values that are so small that they are stored in the task's row in the ledger (`True`, 0, an empty list) may be equal
-by chance, so they connect runs only by reuse.
+Within a run, only the traced graph says which task needs which: equal outputs don't connect two tasks. Another run is
+connected if it reused the result, or if one of its tasks produced or received the same stored artifact. Values that are
+so small that they are stored in the task's row in the ledger (`True`, 0, an empty list) may be equal by chance, so they
+connect runs only by reuse.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ class Step(Struct, frozen=True, kw_only=True):
 class Trail(Struct, frozen=True):
     """The lineage of an artifact, as the tasks that made it, the tasks before them, and the tasks after them.
 
-    `made` are the tasks that produced the artifact, newest run first. `up` are the tasks that the tasks in `made` of
-    the newest run needed, directly or through others, nearest first. `down` are the tasks that needed the artifact, in
-    every run, directly or through others. `down` includes skipped tasks only of the run that `of_task` was called with.
+    `made` are the tasks that produced the artifact, newest run first. `up` are the tasks that were needed to produce it
+    in the newest of these runs, directly or through others, nearest first. `down` are the tasks of all runs that needed
+    the artifact, directly or through others. `down` includes skipped tasks only of the run that `of_task` was called
+    with.
     """
 
     made: tuple[Step, ...]
@@ -133,7 +134,7 @@ class Lineage:
         return _once(run.step(name) for run, names in self._giving(digest)[-1].items() for name in names)
 
     def _giving(self, digest: str) -> tuple[Mapping[_Run, list[str]], frozenset[str], Mapping[_Run, list[str]]]:
-        """Return what gives the artifact `digest`: (1) by run, the names of the tasks whose output is this artifact or
+        """Look for the artifact `digest`. Return (1) by run, the names of the tasks whose output is this artifact or
         contains it; (2) the digests of the blobs in which the store keeps it; (3) by run, the names of those tasks that
         made the artifact themselves."""
         found = {run: run.giving(digest) for run in self._holding((digest,))}
@@ -216,8 +217,8 @@ class Lineage:
         return (story := self._views.story(run)).nodes, story.reused
 
     def _maker(self, run: str, key: str) -> str:
-        """Return the run that made a result which this run reused. The search follows a chain of reuse, since the run
-        that the result came from may itself have reused it."""
+        """Return the run that made the result which `run` reused under `key`. The run that this result came from may
+        itself have reused it, so the search goes on from there."""
         seen = set()
         while run not in seen:
             seen.add(run)
@@ -264,12 +265,12 @@ class _Run:
         return [*self._below.get(name, ()), *self._below.get(self.rows[name].parent or "", ())]
 
     def tried(self, names: Iterable[str]) -> list[Step]:
-        """Return the steps of those tasks that were tried or reused. Other tasks have used no input."""
+        """Return the steps of those of the tasks `names` that were tried or reused. Other tasks have used no input."""
         return [self.step(name) for name in names if self.rows[name].attempts or self.rows[name].out is not None]
 
     def fed(self, name: str, digest: str) -> list[str]:
-        """Return the names of the tasks that need the output of the task `name`, or a part of it, and with it get the
-        artifact whose digest begins with `digest`."""
+        """Return the names of the tasks to which the task `name` passes an artifact, in its output or in a part of it.
+        `digest` is the artifact's digest, or the beginning of it."""
         givers = {name, self.rows[name].parent}
         return [
             each
@@ -295,7 +296,7 @@ class _Run:
         return any(each.startswith(digest) for each in self._handed(out))
 
     def _handed(self, out: Out) -> tuple[str, ...]:
-        """Return the digests of the artifact that a handle names, and of its parts."""
+        """Return the digests of the artifact at which `out` points, and of its parts."""
         ref = ref_of(self.rows[out.task]) if out.task in self.rows else None
         for place in out.path:
             ref = ref.parts[place] if ref is not None and ref.parts and place < len(ref.parts) else None

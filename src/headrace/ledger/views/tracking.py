@@ -174,8 +174,8 @@ class TrackingViews(Views):
         return self._gathered("figure", run, task, name)
 
     def logged(self, run: str | None = None, *, after: int = -1) -> list[tuple[int, Logged]]:
-        """Return the run's events with logged values after the event numbered `after`, each with its number. To follow
-        a live run, call this method again with the last number as `after`."""
+        """Return the run's events with logged values, each with its number. Only events with numbers greater than
+        `after` are returned. To follow a live run, call this method again with the last number as `after`."""
         rows = self._query.all(self._sql.LOGGED_SINCE, self._query.run(run).number, after)
         return [(seq, decode_event(body)) for seq, body in rows]
 
@@ -259,7 +259,7 @@ class TrackingViews(Views):
         return [each for each in found if each.kind not in KNOWN_SIGNALS]
 
     def decisions(self, name: str | None = None) -> list[Approved | Rejected]:
-        """Return what somebody decided about a run's tasks and no driver has read yet, the oldest first."""
+        """Return the decisions about a run's tasks that no driver has read yet, the oldest first."""
         signals = self._query.read(_SIGNALS, self._sql.INBOX, self._query.run(name).number)
         decisions = [
             read_decision(each.kind, each.by, each.body, each.at)
@@ -284,7 +284,8 @@ class TrackingViews(Views):
     # -- what was registered -------------------------------------------------------------------------------------
 
     def versions(self, kind: RegistryKind, name: str | None = None) -> list[VersionView]:
-        """Return the versions of one model or dataset, or of all of them by name; the newest first."""
+        """Return the versions of one model or dataset, the newest first. Without `name`, return those of all models or
+        all datasets, sorted by name."""
         statement, *of = (self._sql.VERSIONS, kind) if name is None else (self._sql.VERSIONS_OF, kind, name)
         aliases: dict[tuple[str, int], dict[str, str | None]] = {}
         for each in self._query.read(ALIASES, self._sql.ALIASES, kind):
@@ -295,7 +296,8 @@ class TrackingViews(Views):
         ]
 
     def moves(self, kind: RegistryKind, name: str | None = None) -> list[MoveView]:
-        """Return the moves of the aliases of one model or dataset, or of all of them; the newest first."""
+        """Return the moves of the aliases of one model or dataset, the newest first. Without `name`, return those of
+        all models or all datasets."""
         statement, *of = (self._sql.MOVES, kind) if name is None else (self._sql.MOVES_OF, kind, name)
         return self._query.read(_MOVE_VIEWS, statement, *of)
 

@@ -53,7 +53,7 @@ HISTORY_RUNS = 10
 MADE = 1000
 """How many earlier outputs of a task are searched, at most, for an output to reuse."""
 LOOKED_THROUGH = 1000
-"""How many of the latest runs are searched for an artifact that no index knows."""
+"""How many of the latest runs are searched for an artifact that is in no index."""
 
 
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
@@ -235,8 +235,8 @@ class Views:
             yield decode_event(body)
 
     def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
-        """Yield a run's events up to the last `Taken`, in which its latest driver took the run. Later events aren't
-        decoded."""
+        """Yield a run's events up to and including the last `Taken`, the event by which the latest driver took the run.
+        Later events aren't decoded."""
         taken = self._query.of_kind(run, Taken)
         return islice(self.events(run), taken[-1][0] + 1 if taken else 1)
 
@@ -252,8 +252,8 @@ class Views:
         return sorted(self._query.read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
 
     def made_of(self, pipeline: str, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return the encoded inputs from which the keys of a task's outputs were made, in all runs of the pipeline in
-        which the task's code was `code`.
+        """Return the encoded inputs from which the keys of a task's outputs were made, for all runs of the pipeline
+        that had the task with the code `code`.
 
         For a map, these are the inputs of its elements. Return None if there are more than `MADE` outputs.
         """

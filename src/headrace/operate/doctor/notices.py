@@ -43,5 +43,6 @@ def _notices(project: Project) -> Answer:
 
 
 def _place(project: Project, word: str) -> str:
-    """Return a command's path, from the project's folder, where the command will run."""
+    """Return a command's path. A relative path starts from the project's folder, because the command will run there. A
+    bare name is returned unchanged."""
     return str(project.root / word) if os.sep in word else word

@@ -242,8 +242,8 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
         return super().reducer_override(obj)
 
     def classes_without_code(self) -> list[type]:
-        """Return the notebook's classes that were pickled and have no functions. Such a class has no code by which the
-        statement that defines the class could be found."""
+        """Return the notebook's classes that were pickled and have no functions. Such a class has no code that leads to
+        its `class` statement."""
         with_code = {code.co_qualname.rpartition(".")[0] for code in self.codes}
         return [cls for cls in self._classes if cls.__qualname__ not in with_code]
 

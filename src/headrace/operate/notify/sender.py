@@ -36,7 +36,7 @@ Way = Callable[[str, bytes, float], str | None]
 
 
 class Told(Struct, frozen=True):
-    """How the tries of one pass ended: notices that were sent, and notices that could not be sent."""
+    """The result of sending: the notices that were sent, and the notices that could not be sent."""
 
     sent: tuple[NoticeRecord, ...] = ()
     unsent: tuple[NoticeRecord, ...] = ()

@@ -67,7 +67,7 @@ def _post(url: str, body: bytes, sent: Mapping[str, str], limit_s: float) -> str
 
 
 def _key(secret: str) -> bytes:
-    """Return the key that a secret holds, in base64 after `whsec_`. A secret of another form is itself the key."""
+    """Return the key in a secret. The form `whsec_...` has the key in base64; any other secret is the key itself."""
     if secret.startswith(PREFIX):
         try:
             return base64.b64decode(secret.removeprefix(PREFIX), validate=True)

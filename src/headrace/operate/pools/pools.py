@@ -40,8 +40,8 @@ def open_backend(
 ) -> Backend:
     """Open and return a pool's backend for a run. Its workers write to the store of the pool's region.
 
-    `epoch` is the epoch of the run's lease. If `is_first` is False, the pool is another one of a run over several
-    pools. Then a local pool starts its zygote now, so that its first attempt need not wait for it.
+    `epoch` is the epoch of the run's lease. `is_first` is False for every pool of the run but the first one. Such a
+    pool, if it is local, starts its zygote now, so that the pool's first attempt need not wait for the zygote.
 
     Raises:
         ConfigError: this release has no such backend, or the settings require a Linux namespace for workers, and none
@@ -139,8 +139,8 @@ def _open_ground(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
 
 
 def _end_unknown(project: Project, store: Store, run: str) -> None:
-    """End what a run left on this machine in pools that the settings don't have any more, or have under another name:
-    no backend would take it over."""
+    """End the processes that a run left on this machine in pools that the settings don't name any more. No backend
+    would take over these processes."""
     folder = store.local / "workers" / run
     known = {quote(pool.name, safe="") for pool in project.pools()}
     for notes in [path for path in folder.iterdir() if path.name not in known] if folder.is_dir() else ():
@@ -205,8 +205,8 @@ def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
     closed = wanted == "on"
     if closed and not works(closed=True):
         raise ConfigError(
-            f'pool `{pool.name}` has namespace = "on", and bubblewrap is missing or may not work here',
-            hint='install `bubblewrap`, or set namespace = "auto"',
+            f'pool `{pool.name}` has namespace = "on", but bubblewrap is missing or forbidden to make namespaces here',
+            hint='install `bubblewrap`, allow user namespaces, or set namespace = "auto"',
         )
     hidden = [project.home.resolve()]
     if closed:

@@ -109,8 +109,8 @@ def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tu
 
 
 def _measured(section: PoolSection, pool: Pool, cluster: Cluster) -> Pool:
-    """Return the pool with all cpus, memory and gpus of those nodes of the cluster that have the pool's labels, and
-    with these nodes as its machines, unless the settings limit them."""
+    """Return the pool with its size in the cluster: its machines are the nodes that have the pool's labels, with all
+    their cpus, memory and gpus. Limits in the settings are kept."""
     nodes = cluster.nodes(section.labels)
     cpu = (_sum(nodes, "CPU") or pool.cpu) if section.cpu is None else pool.cpu
     memory_gib = (_sum(nodes, "memory") / GIB or pool.memory_gib) if section.memory_gib is None else pool.memory_gib

@@ -103,12 +103,14 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
             within = "" if place == own else "in "
             raise UsageError(
                 f"`{backups.store.url}` is {within}a store of the project's own",
-                hint="name another place: a backup there would be lost with the store, or deleted by `headrace gc`",
+                hint="name another place: a backup in this one would be lost with the store, or deleted by"
+                " `headrace gc`",
             )
     if place == _real(str(project.root)) or f"{place}/".startswith(f"{_real(str(project.home))}/"):
         what = "the project's own folder" if place == _real(str(project.root)) else "in the project's state folder"
         raise UsageError(
-            f"`{backups.store.url}` is {what}", hint="name another place: a backup there would be lost with it"
+            f"`{backups.store.url}` is {what}",
+            hint="name another place: a backup in this one would be lost with the folder",
         )
     for each in backups.snapshots():
         if each.project != project.name:

@@ -86,8 +86,8 @@ def kept(
 
 def _clear(ledger: Ledger, store: Store, forgotten: Set[str]) -> None:
     """Delete the local folders of forgotten runs, of runs that never began because their driver was killed, and of runs
-    that have ended and don't need them. End the processes of such runs that are still alive: a process that is
-    suspended (SIGSTOP) doesn't end by itself. Also delete the logs of forgotten runs."""
+    that have ended and don't need them. If processes of these runs are still alive, end them: a suspended process
+    (SIGSTOP) doesn't end by itself. Also delete the logs of forgotten runs."""
     for folder in FOLDERS:
         for path in _folders(store.local / folder):
             if path.name in forgotten or _is_unused(ledger, path):

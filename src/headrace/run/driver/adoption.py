@@ -46,10 +46,10 @@ class Adoption:
 
     def adopt(self, *, keep: bool, left: Sequence[Left]) -> None:
         """Store the reports that an earlier driver left, then add its living workers to the crew. An attempt is lost
-        unless all its workers are alive and still have it to finish.
+        unless each of its workers is alive and has not yet finished it.
 
-        If `keep` is False, the workers are ended instead. `left` gives the reports and workers that the run left in
-        pools that it no longer uses: those workers are always ended.
+        If `keep` is False, the workers are ended instead. `left` are the pools that the run no longer uses: reports
+        from there are stored too, but workers there are always ended.
         """
         for each in left:
             self._hear(each, None)
@@ -68,7 +68,7 @@ class Adoption:
                 self._courier.end(worker, "lost", "its attempt no longer counts", now=True)
 
     def _hear(self, left: Left, site: Site | None) -> None:
-        """Take over what is left in a pool. Its workers go on at `site`; None means that they are ended."""
+        """Take over the reports and workers left in a pool. The workers go on at `site`; None means that they end."""
         for notice in left.adopt():
             if isinstance(notice, Heard):
                 if isinstance(notice.message, Report):
@@ -87,13 +87,13 @@ class Adoption:
         return known is not None and known.stage.isolation == "fresh"
 
     def _is_held(self, task: str, attempt: int, workers: tuple[int, ...]) -> bool:
-        """Return whether each worker of an attempt is alive and still has the attempt to finish."""
+        """Return whether each worker of an attempt is alive and has not yet finished the attempt."""
         alive = self._alive
         return all(worker in alive and (task, attempt) in alive[worker].attempts for worker in workers)
 
     def _is_over(self, task: str, attempt: int) -> bool:
-        """Return whether a worker that still runs this attempt works in vain. It does if the attempt no longer counts,
-        unless the task has an output: then the attempt may be the one that made the output."""
+        """Return whether a worker that still runs this attempt works in vain: the attempt no longer counts. But if the
+        task has an output, return False, because this attempt may have made the output."""
         known = self._machine.tasks.get(task)
         return not self._machine.expects(task, attempt) and not (known is not None and known.good)
 

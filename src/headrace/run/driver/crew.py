@@ -53,8 +53,8 @@ class Crew:
         self._held = need
 
     def has_room(self, stage: Stage, placed: Sequence[Stage], *, behind: bool) -> bool:
-        """Return whether an attempt of this stage could start now, besides attempts of the stages `placed`, which are
-        on their way to this pool. If `behind` is True, it may also be queued behind a short attempt."""
+        """Return whether an attempt of this stage could start now. Attempts of the stages `placed` are on their way to
+        this pool, and need room too. If `behind` is True, the attempt may also be queued behind a short one."""
         count = self._count(stage)
         amount = count.times(count.need.nodes)
         for each in placed:
@@ -242,14 +242,14 @@ class Crew:
 
     def _behind(self, count: Count, mean: float | None) -> Worker | None:
         """Return the worker whose queue takes least time, or None if the attempt should not be queued. `mean` is the
-        expected time of the attempt. The attempt isn't queued if this time, or the time of each queue, is long or
-        unknown."""
+        expected time of the attempt. The attempt isn't queued if `mean` is long or unknown, or if the time of every
+        queue is."""
         if mean is None or mean > self._ahead_s or self._is_held_from(count):
             return None
         return count.least_ahead(self._ahead_s, self.workers)
 
     def _make_room(self, more: Three) -> None:
-        """Dismiss idle workers until the grant covers the remaining ones plus this amount."""
+        """Dismiss idle workers until the grant covers the remaining workers plus the amount `more`."""
         amount = total(self._counts.values())
         for count in self._counts.values():
             one = count.times(1)
@@ -265,15 +265,15 @@ class Crew:
         self.leaving.append(worker.number)
 
     def _count(self, stage: Stage) -> Count:
-        """Return the count of the workers that a stage needs."""
+        """Return the `Count` of the workers that attempts of this stage need."""
         count = self._counts.get(kind := (stage.resources, stage.environment))
         if count is None:
             count = self._counts[kind] = Count(*kind)
         return count
 
     def _fits(self, count: Count, more: Three) -> bool:
-        """Return whether the grant covers `more`, the amount for further attempts, the last of which is for workers of
-        `count`. The running attempts, and the attempt for which room is reserved, must be covered too."""
+        """Return whether the grant covers the running attempts, the attempt for which room is reserved, and `more`: the
+        amount that further attempts need. One of these is to start on workers of `count`."""
         held = self._held
         amount = plus(busy(self._counts.values()), more)
         if not covers(self.grant, amount):

@@ -47,8 +47,8 @@ class Advances:
         return "another task of this run" if is_own else "another run or a person"
 
     def _is_kept(self, advance: Advance) -> bool:
-        """Return whether this run has set the cursor to the value that the task asked for. This is looked up in all
-        versions of the cursor that are newer than the version that the task read."""
+        """Return whether this run has set the cursor to the value that the task asked for. Look for this value in all
+        versions of the cursor that are newer than the one that the task read."""
         value, version = _encode_ref(advance.value), advance.version + 1
         while (found := self._ledger.set_here(advance.name, version)) is not None:
             if found == (True, value):

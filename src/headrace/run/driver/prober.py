@@ -35,7 +35,7 @@ class _Key(NamedTuple):
 class Prober:
     """Answers the state machine's probes from the run itself, the ledger and the stores.
 
-    `pins` are the pools that the settings name for stages.
+    `pins` maps stages to the pools that the settings choose for them.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Prober:
         self._logged: set[str] = set()
 
     def forget(self) -> None:
-        """Forget why outputs of stages may not be reused, and which pools may run which stages. Call this when other
-        code is traced, which may declare the stages in another way, and when a pool is gone."""
+        """Forget why outputs of stages may not be reused, and which pools may run which stages. Call this when a pool
+        is gone, and when other code is traced: it may declare the stages in another way."""
         self._barred.clear()
         self._fits.clear()
 
@@ -83,7 +83,7 @@ class Prober:
         in the order in which the state machine must process them.
 
         If the run uses several pools, the events say which of them may run the task. The task's inputs are looked for
-        only after it is placed (see `locate`). If none of the remaining pools may run the task, it fails.
+        only after it is placed (see `locate`). If no pool that still answers may run the task, the task fails.
         """
         decision = self._find(name)
         if isinstance(decision, Reused):
@@ -127,7 +127,7 @@ class Prober:
 
     @property
     def _places(self) -> Places:
-        """The places of the pool that the pipeline is traced in."""
+        """The `Places` of the pool in which the pipeline is traced."""
         return self._sites.first.places
 
     def _fit(self, stage: Stage) -> Fit:

@@ -1,4 +1,4 @@
-"""Decides whether a run is queued: whether it could go on, but its pools have no room for any of its tasks."""
+"""Decides whether a run is queued. A queued run could go on, but its pools have no room for any of its tasks."""
 
 from __future__ import annotations
 

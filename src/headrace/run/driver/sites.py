@@ -183,7 +183,7 @@ class Sites:
         return notices
 
     def _lose(self, site: Site, error: BackendError) -> list[Notice]:
-        """Give up a site, and return the deaths of its workers."""
+        """Give up a site, and return a `Died` for each of its workers."""
         self.living.remove(site)
         self.gone.append(Lost(site, error))
         if self._selector is not None:
@@ -196,8 +196,8 @@ class Sites:
     def _wait(self, timeout_s: float) -> list[Notice]:
         """Wait until one of the backends has news.
 
-        Backends without a descriptor are in one simulation, so a wait for the first of them is a wait for all. In this
-        case, return what happened at the first one; otherwise return nothing.
+        If the backends have no descriptors, they belong to one simulation, and a wait for the first is a wait for all:
+        return what happened at the first one. Otherwise return nothing.
         """
         if self._selector is None:
             self._selector = selectors.DefaultSelector()

@@ -80,8 +80,8 @@ class Tracer:
         self._sites.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:
-        """Handle an event of the tracer. If a task fits in no pool and the trace was already stored, the run fails. (If
-        the pipeline's body waits for a value, the trace is stored before it has ended.)
+        """Handle an event of the tracer. If a task fits in no pool and a part of the trace was already stored, the run
+        fails. (A part is stored, for example, when the pipeline's body waits for a value.)
 
         Raises:
             TraceError: the trace differs from an earlier one.

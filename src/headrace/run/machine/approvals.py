@@ -68,8 +68,8 @@ class Approvals:
         return task if task is not None and task.key == key else None
 
     def may_ask(self, name: str) -> bool:
-        """Return whether a task hasn't come yet to the point at which it asks for its approval. That is also so if
-        there is no such task, but it may still be traced or be made as an element of a map."""
+        """Return whether a task may still come to the point at which it asks for its approval. The task need not exist
+        yet: it may still be traced, or be made as an element of a mapped task."""
         tasks = self._phases.tasks
         if name in tasks:
             return tasks[name].phase in ("blocked", "probing", "fetching")

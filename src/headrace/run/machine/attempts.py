@@ -54,7 +54,7 @@ class Attempts:
                 self._phases.queue(task)
 
     def succeeded(self, event: Succeeded, platform: str | None) -> None:
-        """Handle the success of an attempt, which ran on this platform."""
+        """Handle the success of an attempt that ran on `platform`."""
         task = self._phases.current(event.task, event.attempt)
         if task is None:
             return

@@ -60,8 +60,8 @@ class Missed(Struct, frozen=True, gc=False):
     implies it.
 
     `where` are the names of the pools that the task may start in, the best one first; None means any pool of the run.
-    `barred` says why it may not start in the others. If `located` is False, nobody knows yet whether the task's inputs
-    are in the region of such a pool.
+    `barred` says why it may not start in the other pools. If `located` is False, nobody knows yet whether the task's
+    inputs are in the region of the pool that it will start in.
     """
 
     task: str

@@ -14,12 +14,12 @@ from headrace.spec.intent import Advance, Intent, PointKind
 
 
 class Dialogue:
-    """The answers that a run's body got, and the value that the body waits for now. The answers are kept so that
-    another trace gets the same ones.
+    """The answers that the pipeline's body got, and the value that it waits for now. The answers are kept so that
+    another trace of the run gets the same ones.
 
-    The answers to this trace are kept by the number of the question: times (Unix seconds) in `notes`, cursors and
-    versions in `pointed`. `_advanced` are the names of cursors that tasks of this run have advanced. `_before` are the
-    answers to earlier traces about these cursors, by name, in the order of the questions.
+    The answers to the present trace are kept by the number of the question: times (Unix seconds) in `notes`, cursors
+    and versions in `pointed`. `_advanced` are the names of cursors that tasks of this run have advanced. `_before` has,
+    for each of these cursors, the answers about it that earlier traces got, in the order of the questions.
 
     The body waits for at most one value at a time. `question` is the open question. Once answered, the question moves
     to `_answered`, because the answer may still have to wait for the transfers in `awaited`.
@@ -40,10 +40,10 @@ class Dialogue:
         return None if self.question is None else self.question.out.task
 
     def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
-        """Return the answer that this trace already got to this question, or None.
+        """Return the answer that the present trace already got to this question, or None.
 
         For a cursor that a task of this run has advanced, answers to an earlier trace count too. So if the run goes on
-        with other code, this code reads a source from the same place as before, and skips no rows.
+        with other code, this code reads a source from the same place as the old code, and skips no rows.
         """
         if (answer := self.pointed.get(question)) is not None:
             return answer
@@ -81,7 +81,8 @@ class Dialogue:
         self.forget_question()
 
     def answer(self, tasks: Mapping[str, Task]) -> Answer | None:
-        """Return the answer to the open question once its task has ended and no transfer is awaited, otherwise None."""
+        """Return the answer to the open question, or None. The task that the question is about must have ended, and no
+        transfer may be awaited."""
         asked = self.question
         if asked is None or self.awaited or not (task := tasks[asked.out.task]).ended:
             return None
@@ -94,8 +95,8 @@ class Dialogue:
             return Answer(asked.question, error=f"`{task.name}`: {problem}")
 
     def wait(self, event: Awaited, transfers: Collection[Task]) -> Answer | None:
-        """Delay the last answer until its transfers are done. If one of these transfers has failed already, return an
-        error as the new answer, otherwise None."""
+        """Delay the last answer until `transfers` are done. If one of them has failed already, return an error as the
+        new answer, otherwise None."""
         asked = self._answered
         if asked is None or asked.question != event.question:
             return None
@@ -122,5 +123,5 @@ class Dialogue:
         return Answer(asked.question, error=error)
 
     def _asked_of(self, name: str) -> list[Pointed]:
-        """Return this trace's answers about a cursor, in the order of the questions."""
+        """Return the present trace's answers about a cursor, in the order of the questions."""
         return [each for each in self.pointed.values() if each.about == "cursor" and each.name == name]

@@ -1,4 +1,5 @@
-"""A task's inputs: the artifacts that replace its handles, and the lists that it is spread over."""
+"""A task's inputs: the artifacts that replace references to other tasks' outputs, and the lists that the task maps
+over."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from headrace.spec.graph import Arg, Const, Many, Out
 
 
 def resolve(task: Task, tasks: Mapping[str, Task]) -> Inputs:
-    """Return a task's arguments with each handle replaced by its artifact. Arguments from skipped tasks are left out.
+    """Return a task's arguments, with artifacts in place of the outputs of other tasks. Arguments that need the output
+    of a skipped task are left out.
 
     Raises:
         Unmappable: an output lacks a requested part, or is not a list where a list is needed.
@@ -42,7 +44,7 @@ def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -
 
 
 def _known(arg: Arg, tasks: Mapping[str, Task]) -> Arg | None:
-    """Return an argument with its handles replaced by artifacts, or None if the task of a handle has no output.
+    """Return an argument with artifacts in place of the outputs of tasks, or None if one of these has no output.
 
     Recursive: the calls nest as deep as the argument does.
     """

@@ -164,8 +164,8 @@ class Machine:
         return f"`{first.name}`{more} for {asked_of(first)}"
 
     def wanted(self, pool: str) -> list[tuple[Resources, int]]:
-        """Return the needs of the ready tasks that may start in a pool, and of those that are on their way there, each
-        with the number of tasks that have it.
+        """Return pairs of a need and the number of tasks with this need. The tasks are the ready ones that may start in
+        `pool`, and those that are on their way there.
 
         The oldest ready task's need comes first.
         """
@@ -190,8 +190,8 @@ class Machine:
         return [Probe(task.name) for task in self.tasks.values() if task.phase == "probing"]
 
     def inputs(self, name: str) -> Inputs:
-        """Return a task's arguments with each handle replaced by its artifact.
-        Arguments from skipped tasks are left out."""
+        """Return a task's arguments, with artifacts in place of the outputs of other tasks.
+        Arguments that need the output of a skipped task are left out."""
         task = self.tasks[name]
         return resolve(task, self.tasks) if task.args is None else task.args
 
@@ -384,8 +384,8 @@ class Machine:
 
 
 def _outcome(tasks: Collection[Task], cancelled: Cancelled | None, trace_failure: Failure | None) -> Finish:
-    """Return the command that closes a run whose tasks have all ended, with the run's final state and the reason for
-    it."""
+    """Return the command that closes a run, once all its tasks have ended. The command has the run's final state and
+    the reason for this state."""
     if cancelled is not None:
         return Finish("failed" if cancelled.by == "policy" else "cancelled", cancelled.why)
     if trace_failure is not None and trace_failure.kind == "refused":

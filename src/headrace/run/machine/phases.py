@@ -23,9 +23,9 @@ class Phases:
     tasks that wait for a time: (Unix seconds, ordinal, name). `ended` are tasks that have ended, while the tasks that
     wait for them do not know it yet. `living` is the number of tasks that have not ended. `commands` are the commands
     that follow from the present step. Nothing begins once `cancelled` is set. `asking` are the tasks that wait for
-    somebody's approval, and `approved` the names and keys of those that got it.
+    somebody's approval, and `approved` the names and keys of approved tasks.
 
-    `pools` are the pools that the run has left, with their regions. `region` is the region of the first of them. If
+    `pools` maps each pool that the run can still use to its region. `region` is the region of the first of them. If
     `is_spread` is True, the run began with several pools. `placed` has, for each pool, the tasks whose next attempt was
     placed there and has not begun.
     """
@@ -66,7 +66,7 @@ class Phases:
         return sum(spent.usd for spent in self._spent.values())
 
     def region_of(self, pool: str | None) -> str:
-        """Return the region of a pool of the run, or that of its first pool if there is no such pool."""
+        """Return the region of a pool of the run. If the run has no such pool, return the region of its first pool."""
         return self.pools.get(pool or "", self.region)
 
     def pools_in(self, region: str) -> tuple[str, ...]:
@@ -74,8 +74,8 @@ class Phases:
         return tuple([name for name, each in self.pools.items() if each == region])
 
     def changed_rows(self) -> list[TaskRow]:
-        """Return the rows that are to be written again. The row of a map whose elements need approvals says whether all
-        of them wait, so it follows each of them."""
+        """Return the rows that are to be written again. A mapped task's row says whether all its elements wait for
+        approvals, so it is written again whenever an element that needs an approval changes."""
         approved = [task for task in self.changed.values() if task.stage.approval is not None]
         maps = {task.parent.name: task.parent for task in approved if task.parent is not None}
         return [task.row() for task in {**self.changed, **maps}.values()]
@@ -134,8 +134,8 @@ class Phases:
             self.enqueue(task)
 
     def place(self, event: Placed) -> None:
-        """Note in which pool the next attempt of a task is to start. If nobody knows whether its inputs are in that
-        pool's region, the driver is to look for them."""
+        """Note in which pool the next attempt of a task is to start. If nobody knows whether the task's inputs are in
+        that pool's region, the driver has to look for them."""
         task = self.tasks[event.task]
         if task.phase not in ("probing", "ready"):
             return
@@ -189,10 +189,10 @@ class Phases:
         self.asking[task.name] = task
 
     def queue(self, task: Task) -> None:
-        """Queue a task to be launched again, in any pool that it may start in. If the run has changed its pools, the
-        driver says first which these are, and the task's inputs are looked for.
+        """Queue a task to be launched again, in any pool that it may start in. If the run may have changed its pools,
+        first ask the driver again which pools these are and where the task's inputs are.
 
-        A transfer whose region the run has left is ended.
+        A transfer to a region in which the run has no pool any more is ended.
         """
         self.unplace(task)
         if task.move is not None:

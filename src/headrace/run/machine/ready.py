@@ -22,7 +22,7 @@ Queue = OrderedDict[str, Task]
 
 
 class Room(Protocol):
-    """The room for attempts in a pool, as the state machine sees it: which workers may start one now."""
+    """The room for attempts in a pool, as the state machine sees it: which workers may start an attempt now."""
 
     @property
     def pool(self) -> str:
@@ -35,13 +35,13 @@ class Room(Protocol):
         ...
 
     def has_room(self, stage: Stage, placed: Sequence[Stage], *, behind: bool) -> bool:
-        """Return whether an attempt of this stage could start now, besides attempts of the stages `placed`. If `behind`
-        is True, it may also be queued behind a short attempt."""
+        """Return whether an attempt of this stage could start now. Attempts of the stages `placed` are on their way to
+        this pool, and need room too. If `behind` is True, the attempt may also be queued behind a short one."""
         ...
 
     def take(self, task: str, attempt: int, stage: Stage, *, behind: bool = True) -> tuple[int, ...] | None:
-        """Assign an attempt to workers and return their numbers, or None if there is no room for it. Only if `behind`
-        is True, it may be queued behind a short attempt."""
+        """Assign an attempt to workers and return their numbers, or None if there is no room for it. If `behind` is
+        True, the attempt may be queued behind a short one."""
         ...
 
     def hold(self, need: Resources | None) -> None:
@@ -91,7 +91,7 @@ class Ready:
         task.lane = None
 
     def wanted(self, pool: str) -> list[tuple[Resources, int]]:
-        """Return the needs of the queued tasks that may start in a pool, each with the number of tasks that have it.
+        """Return pairs of a need and the number of queued tasks with this need that may start in `pool`.
 
         The oldest task's need comes first.
         """
@@ -183,7 +183,8 @@ class Opening:
         """Propose the next attempt of a task here. Return nothing if there is no room for it.
 
         If nobody knows whether the task's inputs are in the pool's region, the attempt is only placed. `openings` are
-        the pools that it may start in, the best first. Only if `behind` is True, it may be queued behind another.
+        the pools that the task may start in, the best first. If `behind` is True, the attempt may be queued behind
+        another.
         """
         if self.placed is not None and task.region != self.room.region:
             has_room = self.room.has_room(task.stage, self.placed, behind=behind)
@@ -200,7 +201,7 @@ class Opening:
         return (launch,) if is_here else (self.place(task, openings), launch)
 
     def place(self, task: Task, openings: Sequence[Opening]) -> Placed:
-        """Return the event that places a task here. `openings` are the pools that it may start in, the best first."""
+        """Return the event that places a task here. `openings` are the pools that the task may start in, best first."""
         if self.placed is not None and task.region != self.room.region:
             self.placed.append(task.stage)
         if task.move is not None:

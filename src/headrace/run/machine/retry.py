@@ -14,7 +14,8 @@ class Rule(Struct, frozen=True):
     """The rule for trying again after one kind of failure.
 
     If `counted` is True, these failures count against the stage's own `retries`; otherwise the task is tried again
-    `free` times. If `pauses` is True, there is a pause before each retry, twice as long as the pause before.
+    `free` times. If `pauses` is True, there is a pause before each retry. Each pause is twice as long as the one
+    before it.
     """
 
     free: int

@@ -23,8 +23,8 @@ class Revival:
         self._outputs = outputs
 
     def revive(self) -> None:
-        """Reset the tasks that failed or were cancelled, the tasks that went on without the outputs of those, and the
-        tasks whose own outputs are damaged."""
+        """Reset the tasks that failed, were cancelled or were not approved, and those with a damaged output. Also reset
+        the tasks whose result may change because of that."""
         revived: set[str] = set()
         for task in list(self._phases.tasks.values()):
             if task.failures:

@@ -34,9 +34,9 @@ Phase = Literal[
 GOOD: frozenset[Phase] = frozenset(("succeeded", "reused"))
 ENDED: frozenset[Phase] = frozenset(("succeeded", "reused", "failed", "skipped", "cancelled"))
 MOVING: frozenset[Phase] = frozenset(("probing", "fetching", "ready", "running", "resting"))
-"""The phases of a task that goes on without anybody outside."""
+"""The phases in which a task goes on by itself, without anybody outside."""
 Inputs = tuple[tuple[str, Arg], ...]
-"""A task's arguments with each handle replaced by the artifact of its task."""
+"""A task's arguments by parameter, with artifacts in place of the outputs of other tasks."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _SHOWN: dict[Phase, TaskState] = {

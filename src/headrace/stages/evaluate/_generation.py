@@ -31,8 +31,8 @@ class Generation(NamedTuple):
     """The results of judging texts.
 
     `passed` is True if the gates hold. `metrics` has the value of each metric. `slices` is a table with a row for each
-    slice. `predictions` is a table with a row for each text, which has the text and its scores. `report` holds all
-    results, and `page` shows them as HTML.
+    slice. `predictions` is a table with the texts and their scores, one text in each row. `report` holds all results,
+    and `page` shows them as HTML.
     """
 
     passed: bool

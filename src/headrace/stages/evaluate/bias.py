@@ -80,9 +80,8 @@ class Bias(NamedTuple):
         """Return the widest difference, or the smallest ratio, over the single columns.
 
         For a difference, each end of the interval is the greatest of the columns' ends. For a ratio, each end is the
-        smallest of them. The columns' ends have a confidence at which they all hold at once (Bonferroni). So a column
-        of few people counts too, even if its own value is smaller, because that column may be the one that breaks a
-        bound.
+        smallest of them. The columns' ends have a confidence at which they all hold at once (Bonferroni). A column of
+        few people counts too, even if its own value is smaller: that column may be the one that breaks a bound.
         """
         sure = 1 - (1 - level) / len(self.columns)
         alone = [self._one(rate, by, sure, ratio=ratio) for by in self.columns]
@@ -187,8 +186,8 @@ class Bias(NamedTuple):
         return f"fewer than two groups by `{by}` have {self.least} {OF[rate]}"
 
     def _spread(self, rate: str, groups: Sequence[Group], level: float) -> Spread | str:
-        """Return a rate's values by group, with replicates and interval ends. If a group has no ends, return the
-        reason."""
+        """Return a rate's values by group, with their replicates and the ends of their intervals. If a group's
+        interval lacks an end, return the reason."""
         point = np.array([each.part.point[rate] for each in groups])
         drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
         errors = share_error(point, np.array([each.part.sizes[rate] for each in groups]))
@@ -301,7 +300,7 @@ def too_small(groups: Sequence[str], by: str, needed: str) -> str:
 
 
 def left_out(table: pa.Table, *, told: bool) -> Iterator[str]:
-    """Yield words for each column that has groups too small for a difference or ratio. They name those groups.
+    """For each column, yield words that name its groups that are too small for a difference or ratio, if there are any.
 
     `told` says whether the user gave the size that a group needs (`min_group`). If so, rules leave smaller groups out.
     """

@@ -28,8 +28,8 @@ class Cases(NamedTuple):
     """The judged rows: those that have a target.
 
     `places` are the rows' numbers in the given table, and `given` is the number of all rows of that table. `features`
-    are the columns that the model gets. `spare` are all columns except the target and those that another option names,
-    such as `groups=`: the model gets them if neither it nor the user names its features.
+    are the columns that the model gets. `spare` are the columns that are neither the target nor named by another
+    option, such as `groups=`. The model gets the `spare` columns if nothing says what its features are.
     """
 
     table: pa.Table
@@ -230,8 +230,8 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
 
 
 def own_decisions(model: Any, cases: Cases, classes: Sequence[Any], positive: Any | None) -> Any | None:
-    """Return the class number that the model itself decides for in each row, as a claim has it. Return None if the
-    model has only scores, or decides for something that isn't a class."""
+    """Return the number of the class that the model itself decides for in each row; if `positive` is given, 1 for that
+    class and 0 for others. Return None if the model has only scores, or decides for something that isn't a class."""
     decided = model_of(model).decisions(cases.table, cases.features)
     if decided is None or decided.ndim != 1:
         return None
@@ -242,7 +242,7 @@ def own_decisions(model: Any, cases: Cases, classes: Sequence[Any], positive: An
 
 
 def _places(decided: Any, classes: Sequence[Any]) -> Any:
-    """Return the place of each decision among the classes, or -1."""
+    """Return the place of each decision among the classes, or -1 if it isn't one of them."""
     numbers = {each: place for place, each in enumerate(classes)}
     codes, seen = pd.factorize(np.asarray(decided))
     places = [numbers.get(each.item() if isinstance(each, np.generic) else each, -1) for each in seen]

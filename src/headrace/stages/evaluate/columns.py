@@ -21,7 +21,7 @@ def column(table: pa.Table, name: str) -> Any:
 
 
 def check_values(table: pa.Table, name: str) -> None:
-    """Refuse a column whose values can't group rows.
+    """Refuse a column if rows can't be grouped by its values.
 
     Raises:
         UsageError: there is no such column, or it holds lists or other nested values.

@@ -55,8 +55,8 @@ def found(positive: Any, score: Any) -> tuple[Any, Any]:
     """Return the precision-recall curve of a score: its recalls and its precisions, the highest recall first.
 
     scikit-learn adds a last point to this curve, at which no row is predicted positive: its recall is 0 and its
-    precision is 1. Here, the precision of this point is that of the highest score. So the curve of a constant score is
-    flat, at the share of positive rows.
+    precision is 1. Here, this point gets the precision of the rows with the highest score. So the curve of a constant
+    score is flat, at the share of positive rows.
     """
     from sklearn.metrics import precision_recall_curve  # noqa: PLC0415  the import takes a second, as above
 

@@ -47,10 +47,10 @@ SCHEMA = pa.schema(
 class Findings:
     """The measured numbers of an evaluation.
 
-    `wholes` has a part for each model: all rows with that model's predictions. The judged model comes first, under the
-    name `model`, and then the models with which it is compared. `parts` are the parts of `slices`, in the same order. A
-    slice is judged if it has at least `least` rows. `more` are further parts by name. The bootstrap replicates of these
-    parts are in `replicates`.
+    `wholes` has a `Part` for each model: all rows with that model's predictions. The judged model comes first, under
+    the name `model`, and then the models with which it is compared. `parts` has a `Part` for each of `slices`, in the
+    same order. A slice is judged if it has at least `least` rows. `more` has further parts by name; `replicates` has
+    the bootstrap replicates of the parts in `more`.
     """
 
     def __init__(
@@ -172,8 +172,8 @@ class Findings:
         return [drawn for _, drawn in every.values()]
 
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
-        """Return how much worse a metric is on each slice than on all rows: the values, their replicates, and the least
-        standard error that is assumed for each value, even if its replicates vary less."""
+        """Return how much worse a metric is on each slice than on all rows: the values, their replicates, and for each
+        value a least standard error, for the case that its replicates vary less."""
         sign = -1.0 if metric.better == "lower" else 1.0
         whole = self.wholes[MODEL].point[metric.name]
         point = np.array([self.parts[place].point[metric.name] for place in places])
@@ -246,8 +246,9 @@ class Findings:
         Each row has the main metric on the slice, how much worse the metric is there than on all rows, and whether the
         slice stands out, for the worse or the better. A slice whose metric has no interval isn't compared.
 
-        Replicates of a small slice vary too little, since they only know the rows that were seen. So whether a slice
-        stands out also depends on the side of its own interval on which the metric of all rows lies.
+        Replicates of a small slice vary too little, since they only know the rows that were seen. So if the slice's own
+        interval implies a larger error of the gap than the replicates do, the larger error decides whether the slice
+        stands out.
         """
         metric = next(each for each in self.metrics if each.name == self.main)
         rows: list[dict[str, Any]] = [
@@ -336,7 +337,7 @@ LEAST_OF_A_CLASS = 10
 
 
 def _without_sums(part: Part, metrics: Sequence[Metric]) -> Iterator[str]:
-    """Yield the metrics of a part that aren't computed from sums over rows, so that their intervals need bootstrap
+    """Yield those metrics of a part that aren't computed from sums over rows. Their intervals need bootstrap
     replicates."""
     for metric in metrics:
         if metric.name in part.point and not isinstance(part.sums(metric.name), Ratio):

@@ -1,4 +1,5 @@
-"""Finds judged rows that a model was trained on, or that were used to choose how long to train, by digests of rows."""
+"""Compares digests of rows to find the judged rows that a model has seen: rows that it was trained on, or that were
+used to choose how long to train."""
 
 from __future__ import annotations
 
@@ -96,10 +97,10 @@ def overlap(model: Model, table: pa.Table, features: Sequence[str]) -> Overlap |
     """Return how many rows of a table were used to choose a model's number of training rounds.
 
     These rows are found by the model's sketch, which holds digests of the features of the rows that were used. The
-    result is None if the model has no sketch, or if the table lacks a feature. If most rows of one of the two tables
-    are equal to other rows of that table anyway, equal rows tell little. Then all rows of the table count as used if
-    it has all digests of the sketch, and as many rows and as many different rows as the table that was used. Otherwise,
-    none of its rows counts.
+    result is None if the model has no sketch, or if the table lacks a feature. If most rows of `table`, or of the table
+    that was used, are equal to other rows of the same table anyway, equal rows tell little. Then all rows of `table`
+    count as used if it has all digests of the sketch, and as many rows and as many different rows as the table that was
+    used. Otherwise, none of its rows counts.
     """
     theirs = read(model.chosen_on) if {*features} <= {*table.column_names} else None
     mine = sketch(table, features) if theirs is not None else None

@@ -193,8 +193,8 @@ def codes(table: pa.Table, name: str) -> Any:
     missing = table[name].null_count
     if missing:
         raise UsageError(
-            f"{rows_have(missing)} no `{name}`, by which rows are drawn",
-            hint="fill it in, or give another column as `groups=`",
+            f"{rows_have(missing)} no `{name}`, the column that says which rows are drawn together",
+            hint="fill in the missing values, or give another column as `groups=`",
         )
     _, found = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
     if found.max(initial=0) == 0:

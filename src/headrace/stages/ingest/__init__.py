@@ -52,7 +52,8 @@ KEPT = {
 }
 """Classes whose names are stored in artifacts. Only Headrace creates their objects.
 
-These names in the module `headrace.stages.ingest` must not change, even when a class moves to another file.
+Artifacts name such a class by this module: `headrace.stages.ingest.Held`. This name must not change, even when the
+class moves to another file.
 """
 __all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, made from the one table of names
 __getattr__ = lazily(__name__, PLACES | KEPT)

@@ -121,8 +121,8 @@ def _decoded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         return pc.run_end_decode(column)
     except pa.ArrowNotImplementedError as error:
         raise DataError(
-            f"no rows can be chosen of column `{name}`, which is `{column.type}`",
-            hint="give it without run-end encoding",
+            f"rows of column `{name}` can't be selected: its type is `{column.type}`",
+            hint="give the column without run-end encoding",
         ) from error
 
 

@@ -20,8 +20,8 @@ from headrace.errors import DataError, UsageError, meant
 OTHERS_GIB = 0.3
 """The part of the stage's memory, in GiB, for Python, its libraries, and tables in transit."""
 SHARE = 0.6
-"""DuckDB's memory limit, as a share of the stage's memory that `OTHERS_GIB` leaves. DuckDB uses more memory than it
-counts against the limit."""
+"""DuckDB's memory limit, as a share of the stage's memory minus `OTHERS_GIB`. DuckDB uses more memory than it counts
+against the limit."""
 LEAST_GIB = 0.06
 
 
@@ -145,7 +145,7 @@ def _readable(schema: pa.Schema) -> None:
     for field in schema:
         if not reads(field.type):
             # the message doesn't name the column: some stages rename columns first
-            told = f"SQL doesn't read columns of the type `{field.type}`, and there is one"
+            told = f"a column is of the type `{field.type}`, which SQL can't read"
             raise DataError(told, hint="cast it first, to `float32` or to a decimal of 38 digits")
 
 

@@ -227,8 +227,8 @@ def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
 
 def compacted(parts: Sequence[Any], rows: int) -> list[Any]:
     """Return the parts, after joining small parts if there are many of them. If more than `SMALL_PARTS` parts have less
-    than half of `rows` rows, these parts are joined in their order, into parts of `rows` rows. The parts that were
-    large already come first."""
+    than half of `rows` rows, these parts are joined in their order, into parts of `rows` rows. The joined parts
+    come after all other parts."""
     small = [each for each in parts if each.num_rows * 2 < rows]
     if len(small) <= SMALL_PARTS:
         return list(parts)

@@ -80,8 +80,9 @@ def digests(table: pa.Table, names: Sequence[str]) -> Any:
 
 
 def _beyond(values: pa.ChunkedArray) -> Any:
-    """Return what to add to the digests of a column's values, which are computed from floats. This is 0, except for
-    whole numbers beyond 2^53 that a float can't hold exactly: several of them become the same float."""
+    """Return the number to add to each value's digest, since the digest is computed from the value as a float. The
+    number is 0, except for whole numbers beyond 2^53 that a float can't hold exactly: several of them become the same
+    float."""
     if not pa.types.is_integer(values.type):
         return np.uint64(0)
     whole = pc.fill_null(values, 0).to_numpy()

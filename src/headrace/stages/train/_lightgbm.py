@@ -35,8 +35,8 @@ RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
 
 MANY_LEVELS = 30
 LEVELS_A_ROW = 0.5
-"""`MANY_LEVELS` and `LEVELS_A_ROW`: a column of text with at least this many different texts, and at least this many
-for each row, probably doesn't hold categories."""
+"""A column of text probably doesn't hold categories if it has at least `MANY_LEVELS` different texts, and if these are
+at least `LEVELS_A_ROW` times as many as the rows."""
 MOST_NAMED = 5
 
 _PLACE = re.compile(r" at \S+, line \d+ ?\.")
@@ -361,7 +361,7 @@ def _like(held: Examples, learned: Examples) -> Examples:
         except (TypeError, ValueError) as error:
             is_text = frame[name].dtype.kind == "O" or str(frame[name].dtype) in _TEXT
             raise DataError(
-                f"the feature `{name}` is `{kind}` in the table, but it can't be in `valid`: {sentence(error)}",
+                f"the feature `{name}` is `{kind}` in the table, but not in `valid`: {sentence(error)}",
                 hint=to_applied(name, frame[name]) if is_text else "give both the same types",
             ) from error
     return held._replace(features=frame.astype(wanted))

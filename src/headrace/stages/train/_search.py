@@ -79,7 +79,7 @@ def search(
             (`trial.suggest_int("depth", 3, 10)`). It may report values (`trial.report(value, step)`) and stop early
             (`raise optuna.TrialPruned` if `trial.should_prune()`). Reported values are logged as `trial/value`.
         trials: the number of trials.
-        parallel: the number of trials in a round, which run in parallel.
+        parallel: the number of trials in a round; the trials of a round run in parallel.
         direction: `"minimize"` or `"maximize"`.
         sampler: a sampler class of Optuna, or a `functools.partial` of one; by default `TPESampler`.
         pruner: a pruner class of Optuna, or a `functools.partial` of one; by default `MedianPruner`. It compares a
@@ -209,7 +209,7 @@ def _valueless(trials: Sequence[Mapping[str, Any]], objective: str) -> DataError
     them = "the others" if told else "they"
     hints = [f"{them} were pruned, or gave no finite number, such as {_named(others[0])}"] if others else []
     if told:  # within one run, a task that succeeded never runs again
-        hints.append("a new run tries those again that were told to stop; `resume` does not")
+        hints.append("a new run tries again the trials that were told to stop; `headrace resume` does not")
     return DataError(
         f"none of the {len(trials)} trials of `{objective}` gave a value"
         + (f"; {told} of them had been told to stop" * bool(told)),

@@ -21,8 +21,8 @@ class Layout:
         self.one = len(starts) <= 1
 
     def split(self, rows: Any) -> list[tuple[int, Any, Any]]:
-        """Return the rows grouped by chunk. For each chunk, this is its number, the positions of its rows in `rows`,
-        and the row numbers counted from the start of the chunk."""
+        """Return the rows grouped by chunk. A group is a tuple: the chunk's number, the positions of its rows in
+        `rows`, and the row numbers counted from the start of the chunk."""
         if self.one:
             return [(0, slice(None), rows)]
         chunk = np.searchsorted(self.starts, rows, "right") - 1

@@ -92,7 +92,7 @@ def _weights(table: pa.Table, name: str) -> Any:
             hint="a weight says how much a row counts, from 0: correct them, or filter the rows out earlier",
         )
     if not found.any():
-        raise DataError(f"all weights in `{name}` are 0", hint="then no row counts: look at what made them")
+        raise DataError(f"all weights in `{name}` are 0", hint="no row would count: look at what made the weights")
     return found
 
 

@@ -19,8 +19,8 @@ class Order:
     number of rows.
 
     `shuffle` says how the rows are mixed. `"whole"` is a permutation of all rows. `"blocks"` draws blocks of 4,096
-    consecutive rows, and mixes the rows of 256 blocks at a time. So little memory is needed, and a table that is larger
-    than memory is read in long consecutive pieces. `True` chooses between these two by the number of rows, and `False`
+    consecutive rows, and mixes the rows of 256 blocks at a time. This needs little memory, and reads a table that is
+    larger than memory in long consecutive pieces. `True` chooses between these two by the number of rows, and `False`
     keeps the table's order.
     """
 

@@ -17,9 +17,10 @@ from headrace.spec.signature import MOST_BYTES
 
 
 def sign(model: Any, rows: pa.Table, columns: Sequence[str]) -> None:
-    """Record what a model takes and gives, seen from the rows that it learned from. Outside of a run, do nothing.
+    """Record a model's signature: what the model takes and gives. It is derived from `rows`, which the model learned
+    from. Outside of a run, do nothing.
 
-    If the signature can't be recorded, the model has none, and a warning says so: the training has succeeded.
+    If the signature can't be recorded, warn, but raise no error: the training has succeeded.
     """
     if current() is None:
         return

@@ -65,7 +65,7 @@ class Object(Struct, frozen=True):
 
 
 class Bucket:
-    """The objects of a bucket whose names begin with the prefix of an address."""
+    """Those objects of a bucket that have names beginning with the prefix in the store's address."""
 
     _used_in: ClassVar[int | None] = None  # process id; obstore's threads belong to the process, not to a client
 
@@ -96,7 +96,7 @@ class Bucket:
         if Bucket._used_in not in (None, os.getpid()):
             raise StoreError(
                 f"the store `{self.url}` was used in a process that was forked from one that had used a store",
-                hint="start the process again (`multiprocessing`: the start method `spawn`)",
+                hint="start the process without a fork: in `multiprocessing`, use the start method `spawn`",
             )
         Bucket._used_in = os.getpid()
         return self._client
@@ -265,15 +265,15 @@ def _object(meta: Any) -> Object:
 
 
 _OWN = {S3Store: ("AWS_",), GCSStore: ("GOOGLE_", "SERVICE_ACCOUNT"), AzureStore: ("AZURE_", "IDENTITY_", "MSI_")}
-"""The environment variables that obstore takes as options, by the kind of store: their names begin with one of these
+"""For each kind of store: obstore takes an environment variable as an option if its name begins with one of these
 texts."""
 
 
 def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, str]) -> Any:
-    """Return `options` together with those options of obstore that only `environment` has.
+    """Return `options`, and also obstore's options from `environment` that this process's own environment doesn't have.
 
-    Obstore itself reads the environment of the process. `environment` may have more variables, such as credentials.
-    These are kept out of the process's environment so that no stage finds them.
+    Obstore itself reads the process's environment. `environment` may have more variables, such as credentials. These
+    are kept out of the process's environment so that no stage finds them.
     """
     config = dict(options)
     for name in environment:
@@ -283,8 +283,7 @@ def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, s
 
 
 def _takes(kind: Any, names: list[str]) -> bool:
-    """Return whether obstore knows all of these option names, and whether each of them stands for a different
-    option."""
+    """Return True if obstore knows all of these option names, and no two of them stand for the same option."""
     try:
         kind("any", config=dict.fromkeys(names, ""))
     except UnknownConfigurationKeyError:
@@ -357,7 +356,7 @@ def region_of(address: StoreAddress, profile: Profile, environment: Mapping[str,
 class Keys:
     """Passes the credentials of a profile to obstore.
 
-    `trouble` is the error of the last call if the profile gave no credentials, or None.
+    If the last call got no credentials from the profile, `trouble` is the error of that call; otherwise it is None.
     """
 
     def __init__(self, profile: Profile) -> None:

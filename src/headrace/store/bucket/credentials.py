@@ -35,7 +35,7 @@ PROCESS_S = 60.0
 
 
 class Credential(Struct, frozen=True):
-    """An access key with its secret, which is valid until `until`. Its `repr` doesn't show the secret."""
+    """An access key with its secret, both valid until `until`. The `repr` doesn't show the secret."""
 
     key: str
     secret: str
@@ -65,7 +65,7 @@ class Profile:
         return self._values().get("endpoint_url")
 
     def has_credentials(self) -> bool:
-        """Return whether the profile has credentials and the environment has none that come first.
+        """Return True if the profile has credentials, and the environment has none that take precedence over them.
 
         Raises:
             StoreUnreachable: the environment names a profile that doesn't exist, or the profile gets its credentials in
@@ -85,7 +85,7 @@ class Profile:
             raise StoreUnreachable(
                 f"the profile `{self.name}` gets its credentials by a role or a sign-in, which only Amazon's tools "
                 "can do",
-                hint=f"`eval $(aws configure export-credentials --profile {self.name} --format env)`, or "
+                hint=f"run `eval $(aws configure export-credentials --profile {self.name} --format env)`, or set "
                 "`credential_process` in the profile",
             )
         return False
@@ -103,7 +103,8 @@ class Profile:
         )
 
     def _made(self, command: str) -> Credential:
-        """Run the profile's `credential_process` and return the credential that it prints, as Amazon's JSON."""
+        """Run `command`, the profile's `credential_process`, and return the credential that it prints in Amazon's JSON
+        format."""
         try:
             done = subprocess.run(
                 shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PROCESS_S
@@ -119,7 +120,7 @@ class Profile:
         except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
             raise StoreUnreachable(
                 f"the `credential_process` of profile `{self.name}` gave no credentials: {type(error).__name__}",
-                hint="run it by hand; it prints JSON with AccessKeyId and SecretAccessKey",
+                hint="run that command by hand: it must print JSON with AccessKeyId and SecretAccessKey",
             ) from None  # the cause may contain the command's output, with the secret
 
     def _values(self) -> dict[str, str]:

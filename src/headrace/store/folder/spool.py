@@ -1,5 +1,5 @@
-"""The spool of a folder store: files to which the workers of a run append their reports to the driver while no driver
-is there."""
+"""The spool of a folder store: while a run has no driver, its workers append their reports to these files. The next
+driver reads them."""
 
 from __future__ import annotations
 

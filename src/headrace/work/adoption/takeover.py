@@ -2,7 +2,7 @@
 earlier driver, and hands them over to the new one.
 
 A worker isn't asked what it runs: the zygote reads this in the worker's journal. The worker gets the new connection
-when it next reads a message or sends a report. Before that, the zygote has decided which attempt it may still run.
+when it next reads a message or sends a report. By then, the zygote has decided which attempt the worker may still run.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class Lifeline:
             self._line.shutdown(socket.SHUT_RDWR)
 
     def hand_over(self, environment: str | None, *, lives: bool) -> tuple[Kept, socket.socket | None]:
-        """Give the worker a new connection, unless `lives` is False. Return the worker's state, and the driver's end of
-        the connection, or None instead if the worker can't be handed over."""
+        """Give the worker a new connection, unless `lives` is False. Return a pair: the worker's state, and the
+        driver's end of the connection. If the worker can't be handed over, the second item is None."""
         standing = self.journal.read()
         line = None if standing is None or not lives else self._give(standing.attempt)
         standing = standing or Standing(None, 0, ())
@@ -122,7 +122,7 @@ def make_lifeline(line: int, fork: Fork, board: SharedStatus, others: int) -> Li
 
 
 def asked(door: socket.socket) -> tuple[socket.socket, Take] | None:
-    """Accept a process that has connected to the socket `door`, and return the connection and what it asks for.
+    """Accept a process that has connected to the socket `door`. Return the connection, and what the process asks for.
 
     Return None if the process is of another user or of another version of Headrace, or sends nothing that can be read.
     """
@@ -152,8 +152,8 @@ def hand_over(workers: Sequence[tuple[int, Lifeline]], connection: socket.socket
     """Hand over `workers`, which are pairs of process id and lifeline, to the driver at the other end of `connection`.
     Return the process ids of the workers that live on. The caller must end the others.
 
-    `environment` is the environment of all these workers. If the driver doesn't read the answer, the connection is shut
-    down, and the workers wait for another driver.
+    `environment` is the environment of all these workers. If the driver doesn't read the messages about the workers,
+    the connection is shut down, and the workers wait for another driver.
     """
     for _, lifeline in workers:
         lifeline.announce()

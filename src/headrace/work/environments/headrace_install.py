@@ -37,8 +37,8 @@ def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
     """Return, by name, the distributions that Headrace needs and `locked` lacks, as they are installed here.
 
     Raises:
-        EnvironmentFailed: the lock has a distribution that Headrace needs in a version that doesn't fit, or a
-            distribution isn't properly installed here.
+        EnvironmentFailed: Headrace needs a distribution in another version than the lock has, or a distribution isn't
+            properly installed here.
     """
     distributions: dict[str, Distribution] = {}
     rest = [(NAME, _distribution(NAME, NAME))]

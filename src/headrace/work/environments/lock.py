@@ -1,5 +1,5 @@
-"""Finds the lock of the environment of a project or of a group, and reads the texts of the lock and of the files that
-it includes."""
+"""Finds the lock from which the environment of a project or a group is built. Reads the lock and the files that it
+includes."""
 
 from __future__ import annotations
 

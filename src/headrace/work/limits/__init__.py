@@ -1,2 +1,2 @@
-"""What an attempt uses of its machine: this is measured and shown to the parent process (begin with `meter`), and
-`devices` gives accelerators to workers. Nothing here decides to end an attempt."""
+"""Measures what an attempt uses of its machine, and shows it to the parent process (begin with `meter`). `devices`
+gives accelerators to workers. Nothing here decides to end an attempt."""

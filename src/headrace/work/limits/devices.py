@@ -1,7 +1,8 @@
-"""Chooses the accelerators of a worker, and locks them until the worker has ended. So no other run, pool, project or
-environment of the same user on this machine gives them to another worker while another one is free.
+"""Chooses the accelerators of a worker, and locks them until the worker has ended. So workers share an accelerator only
+if none is free, even if they belong to different runs, pools, projects or environments of the same user.
 
-Each use of an accelerator locks a file: the first one `3`, one that shares it `3.1`, the next one `3.2`, and so on."""
+Each worker that uses accelerator `3` locks a file: the first worker locks `3`, the second `3.1`, the third `3.2`, and
+so on."""
 
 from __future__ import annotations
 
@@ -14,17 +15,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 TURN_S = 1.0
-"""How long a zygote waits, in seconds, while another one chooses, which takes some 0.1 ms. The other one may be stopped
-at this moment. Then each worker that the zygote starts waits as long, and every accelerator looks as if the other one
-used it: both may choose the same."""
+"""How long a zygote waits, in seconds, while another zygote chooses. This normally takes 0.1 ms, but the other zygote
+may be stopped meanwhile. The accelerators that it has locked by then look used, so both zygotes may choose the same.
+This zygote waits again for each worker that it starts."""
 USES = 1000
 """At most this many uses of one accelerator are looked at."""
 
 
 class Devices:
     """The accelerators of one worker, by the names that `CUDA_VISIBLE_DEVICES` uses. `shared` names those that another
-    worker used too when this one started. The zygote and the worker both have the locks: the accelerators are free
-    again when each of the two has closed its copies or has ended."""
+    worker already used when this worker started. The zygote and the worker both have the locks: the accelerators are
+    free again when each of the two has closed its copies or has ended."""
 
     def __init__(self, names: Sequence[str] = (), shared: Sequence[str] = (), locks: Sequence[int] = ()) -> None:
         self.names = (*names, *shared)
@@ -42,9 +43,9 @@ def take(number: int, cache: Callable[[], Path], used: Sequence[str] = (), known
     use. The driver makes sure that enough of them are free. If fewer are free nevertheless, something that the driver
     doesn't know of uses the others.
 
-    `cache` returns the folder of this machine's caches. `used` are the names of accelerators that the caller's own
-    workers use, each as often as it is used: where files can't be locked, nothing else is known. `known` is how many
-    accelerators the machine has, if they can't be counted.
+    `cache` returns the folder of this machine's caches. `used` names the accelerators that the caller's own workers
+    use: once for each worker, so a name may occur several times. If files can't be locked, no other uses are known.
+    `known` is how many accelerators the machine has, if they can't be counted.
     """
     if not number:
         return Devices()

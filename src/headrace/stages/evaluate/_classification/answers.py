@@ -39,11 +39,11 @@ class Answers(NamedTuple):
     """The predictions of the model, the baseline and the previous version for the judged rows.
 
     `truth` is an array of class numbers. `classes[n]` is the class with number n. Of two classes, the second is the
-    positive class. `known` has all classes, in the order of the columns of the model's scores. `claims` has one claim
-    per predictor, the model's first. `threshold` is None if decisions don't come from a threshold. `rates_of` names the
-    rows in which the baseline's class frequencies were counted. It is empty if the user gave a baseline. `own` has, for
-    predictors whose own decisions don't follow from their scores, the number of rows for which the two differ. If there
-    are two classes and scores, rows are in the order of the model's score.
+    positive class. `known` has all classes, in the order of the columns of the model's scores. `claims` has the
+    predictions by name, the model's first. `threshold` is None if decisions don't come from a threshold. `rates_of`
+    names the rows in which the baseline's class frequencies were counted. It is empty if the user gave a baseline. Some
+    models decide differently than their scores imply: for each of them, `own` has the number of rows where they do. If
+    there are two classes and scores, rows are in the order of the model's score.
     """
 
     cases: Cases
@@ -272,8 +272,8 @@ def _by_itself(
     positive: Any | None,
     own: dict[str, int],
 ) -> Claim:
-    """Return a model's claim with the decisions that the model makes itself, unless the user gives a threshold. If they
-    don't follow from the scores, count them in `own`."""
+    """Return `claim` with the model's own decisions, unless the user gives a threshold. If they differ from the
+    decisions that follow from the scores, put the number of rows where they differ into `own`."""
     if call.threshold is not None or claim.chances is None or claim.decided is None:
         return claim
     decided = own_decisions(model, cases, classes, positive)

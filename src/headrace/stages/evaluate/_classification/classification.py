@@ -59,8 +59,8 @@ OF_MANY = Promises(multiclass.METRICS, multiclass.MAIN, classes=multiclass.OF_CL
 def _promises(given: Mapping[str, Any]) -> Promises:
     """Return what an evaluation with these arguments will measure.
 
-    If the arguments don't tell how many classes there are, the result has both the metrics of two classes and the
-    metrics of more classes.
+    If the arguments don't tell how many classes there are, the result has the metrics for two classes and those for
+    three or more.
     """
     scores = given.get("scores")
     if given.get("positive") is not None or isinstance(scores, str):

@@ -42,8 +42,8 @@ ROUNDING = 1e-12
 errors."""
 
 MOST_TIMES = 1000
-"""The verdict on an undecided rule says how many rows would decide it, but only if these are fewer than this many times
-the present rows."""
+"""The verdict on an undecided rule says how many rows would decide it. It doesn't if that is at least `MOST_TIMES`
+times as many rows as now."""
 
 HOLDS = {True: "holds", False: "fails", None: "undecided"}
 

@@ -33,10 +33,10 @@ _OURS = {
 class Promises(NamedTuple):
     """The numbers that an evaluation will measure, as far as they are known before there are data.
 
-    `main` is the name of the main metric. `people` are the differences and ratios between groups of people, which are
-    measured for each column. If `overall`, the widest of them over all columns is measured too. `counts` are the names
-    of row counts. If `own_baseline` is False, there is a baseline only if the user gives one. `classes` are metrics of
-    one class, such as `recall of red`.
+    `main` is the name of the main metric. `people` are differences and ratios between groups of people: each of them is
+    measured for each column. If `overall`, the widest over all columns is measured too. `counts` are the names of row
+    counts. If `own_baseline` is False, there is a baseline only if the user gives one. `classes` are metrics of one
+    class, such as `recall of red`.
     """
 
     metrics: Sequence[Metric]
@@ -103,7 +103,7 @@ class Promises(NamedTuple):
             )
         if plain(SEEN) == name and given.get("train", "unknown") is None:
             raise UsageError(
-                f"the gate `{asked}` asks for rows that were trained on, and these aren't given",
+                f"the gate `{asked}` needs the rows that the model was trained on, and these aren't given",
                 hint="give the training rows as `train=`",
             )
         people = self._people(name, asked, given)
@@ -147,11 +147,11 @@ def _columns(option: str, such: str) -> str:
 
 
 def check_percentages(rule: Rule) -> None:
-    """Refuse a percentage as the bound of a metric of an evaluation that isn't a share. The metrics of reports of other
-    stages aren't known.
+    """Refuse a percentage as the bound of a metric that isn't a share, such as `MAE <= 5%`. Metrics that no evaluation
+    measures aren't checked: they may come from reports of other stages.
 
     Raises:
-        UsageError: such a metric isn't a share.
+        UsageError: a metric isn't a share, but its bound is a percentage.
     """
     for each in comparisons(rule):
         name = plain(each.metric).partition(" less ")[0].partition(" by ")[0]

@@ -140,8 +140,8 @@ class BinaryPart:
     def _balanced(self) -> Ratio:
         """Return the balanced accuracy as a ratio of sums over rows.
 
-        For each row, the mean of two numbers is summed: whether the row is right (1 or 0), and the share of right rows
-        in the other class.
+        The value of a row is the mean of two numbers: 1 if the row is right and 0 if it is wrong, and the share of
+        right rows in the other class.
         """
         yes, right = self.truth, self.truth == self.sides
         recall, passed = float(right[yes].mean()), float(right[~yes].mean())

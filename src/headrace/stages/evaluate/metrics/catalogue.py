@@ -48,9 +48,9 @@ class Catalogue:
     """The measured numbers of an evaluation, by name.
 
     A name may be written in upper or lower case, with spaces, hyphens or underscores, or as an alias. If several names
-    match, as with the columns `Sex` and `sex`, the exact spelling decides. `least` is the lowest confidence of an
-    interval: in a report, all intervals have the same confidence. `most` is the highest confidence that may be asked
-    for, or None if there is no limit.
+    match, as with the columns `Sex` and `sex`, the exact spelling decides. `least` is the lowest confidence that an
+    interval can have. `most` is the highest confidence that may be asked for, or None if there is no limit. If the
+    numbers come from a report, both are the confidence of the report's intervals.
     """
 
     def __init__(self, least: float = 0.0, most: float | None = None) -> None:

@@ -15,8 +15,8 @@ from headrace.watch.intervals import Interval, Middle, Ratio, of_distance, perce
 from headrace.watch.resamples import CHUNK, Resamples
 
 NOISE = "noise of "
-"""A prefix before a metric's name. Under such a name, replicates hold the effect of chance alone on a distance,
-such as ECE."""
+"""A prefix before the name of a metric that is a sum of distances, such as ECE. The replicates under such a name are
+the values that chance alone would give."""
 
 
 BINS = 10
@@ -131,8 +131,8 @@ class Found(NamedTuple):
 
 @runtime_checkable
 class Placeable(Protocol):
-    """A part that can itself convert the counts of a resample's units to counts of its rows. It sums the rows that
-    share a unit."""
+    """A part that can take a resample as counts of units, such as days, instead of counts of rows. It sums the rows
+    that share a unit."""
 
     def placed(self, units: Any, *, shared: bool) -> Part:
         """Return this part for resamples of units: row n counts as often in a resample as the unit `units[n]`."""

@@ -52,7 +52,7 @@ class Checked(NamedTuple):
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuse conditions that DuckDB can't parse. `given` are the arguments of a call of `check`.
+    """Refuse a contract with a condition that DuckDB can't parse. `given` are the arguments of a call of `check`.
 
     If the contract isn't known yet while the pipeline is traced, nothing is checked.
     """
@@ -129,7 +129,7 @@ def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quar
 
 
 def _sorters(findings: Sequence[Finding]) -> str:
-    """Return the names of the rules that put rows into quarantine, each with its number of rows, largest first."""
+    """Return in words which rules put the most rows into quarantine, each with its number of rows."""
     sorting = [finding for finding in findings if finding.action != "warn" and len(finding.rows)]
     sorting.sort(key=lambda finding: -len(finding.rows))
     return ", ".join(f"`{finding.rule}` ({len(finding.rows):,})" for finding in sorting[:EXAMPLES]) + _beyond(sorting)
@@ -268,8 +268,8 @@ def _stops(finding: Finding) -> bool:
 
 
 def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.Table]:
-    """Return two tables: the rows that stay, and the rows to quarantine, with their places and the rules that they
-    break."""
+    """Return two tables: the rows that stay, and the rows to quarantine. The second table also has each row's place in
+    the input table, and the rules that the row breaks."""
     sorting = [finding for finding in findings if finding.action != "warn" and len(finding.rows)]
     names = pa.array([finding.rule for finding in sorting], pa.string())
     places = np.concatenate([finding.rows for finding in sorting]) if sorting else np.empty(0, np.int64)
@@ -306,7 +306,7 @@ def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
 
 def _help(stopping: Sequence[Finding]) -> str:
     """Return the hint of the error that stops the check; `stopping` are the findings that stop it. The hint proposes
-    `quarantine` only if one of them is about single rows."""
+    `quarantine` only if one of these findings is about single rows."""
     if all(finding.rule == MOST for finding in stopping):
         return "mend the source or these rules; a higher `most_quarantined` quarantines more rows and continues"
     ways = []

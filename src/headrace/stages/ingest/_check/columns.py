@@ -64,8 +64,8 @@ def _said(error: Exception) -> str:
 def _numbers(
     name: str, column: Column, values: pa.ChunkedArray, otherwise: Action, plain: pa.DataType
 ) -> Iterator[Finding]:
-    """Yield the findings on NaN and on values out of range. For columns of numbers and times, one pass finds both kinds
-    of findings."""
+    """Yield the findings on NaN and on values out of range. Both come from one pass if the column has numbers or
+    times."""
     want_nan = not column.nan and pa.types.is_floating(plain)
     low = high = None
     outside: Rows | None = None
@@ -232,8 +232,8 @@ def _joined(found: list[Rows]) -> Rows:
 
 
 def _raw(value: Any, kind: pa.DataType) -> Any:
-    """Return a bound as a number that can be compared with the column's NumPy view. For a time, this is the whole
-    number that Arrow stores for it."""
+    """Return `value`, a bound of a column, as a number that can be compared with the column's NumPy view. A time
+    becomes the whole number that Arrow stores for it."""
     if value is None:
         return None
     if pa.types.is_temporal(kind):
@@ -244,8 +244,8 @@ def _raw(value: Any, kind: pa.DataType) -> Any:
 
 
 def _compared(values: pa.ChunkedArray, column: Column, kind: pa.DataType) -> Rows:
-    """Return the places of the values out of range in a column that only Arrow can compare, such as text or
-    decimals."""
+    """Return the places of the values out of range. Use this function for values that only Arrow can compare, such as
+    texts or decimals."""
     low = None if column.min is None else bound(column.min, kind)
     high = None if column.max is None else bound(column.max, kind)
 

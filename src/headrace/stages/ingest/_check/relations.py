@@ -58,7 +58,7 @@ def _want(relation: Relation) -> str:
 def _surely_holds(table: pa.Table, condition: str) -> bool:
     """Return True if the condition compares two columns of numbers or times and surely holds in all rows.
 
-    False means that the condition fails, or that it needs DuckDB to check it.
+    False means that the condition fails, or that only DuckDB can check it.
     """
     match = _SIMPLE.fullmatch(condition)
     if match is None or not {match[1], match[3]} <= set(table.column_names):

@@ -258,7 +258,7 @@ def kept(
 
 @ready("ingest.files.folder", version=1, on=("pyarrow",), kind="ingest", name="files")
 def folder(source: Folder | File, *, match: str, reading: Reading, promote: str) -> pa.Table:
-    """Return the rows of the files in an `hr.Folder` whose paths match `match`, or of one `hr.File`."""
+    """Return the rows of one `hr.File`, or of all files in an `hr.Folder` that match the pattern `match`."""
     root = Path(source)
     paths = [root] if root.is_file() else sorted(each for each in root.glob(match) if each.is_file())
     names = [root.name] if root.is_file() else [str(each.relative_to(root)) for each in paths]

@@ -28,7 +28,7 @@ PART_BYTES = 8 << 20
 
 
 class Found(NamedTuple):
-    """A file: its path as shown in errors and rows, and its stamp, a text that changes when the file's bytes change."""
+    """A file: its path as shown in errors and rows, and its stamp. A stamp changes when the file's bytes change."""
 
     path: str
     stamp: str
@@ -146,7 +146,7 @@ class Local:
             raise _gone(path, error) from error
 
     def _judge(self, path: str) -> None:
-        """Raise SourceError if a file is a link that leads out of the pattern's folder and links aren't allowed."""
+        """Raise SourceError if a file is a link out of the pattern's folder, unless such links are allowed."""
         if self._links:
             return
         real = (self._base / path).resolve()
@@ -233,7 +233,7 @@ class _Ranges(io.RawIOBase):
 
 
 class _Told:
-    """A context manager that turns the errors of a store's bucket into `SourceError`."""
+    """A context manager that turns the errors of a bucket into `SourceError`."""
 
     def __enter__(self) -> None:
         pass
@@ -265,7 +265,7 @@ def _tag(found: Any) -> str:
 
 def stamp_of(found: os.stat_result) -> str:
     if not stat.S_ISREG(found.st_mode):
-        raise SourceError("it is not a regular file", hint="leave it out of the pattern")
+        raise SourceError("a path that fits the pattern is not a regular file", hint="leave it out of the pattern")
     # the inode's change time tells if a copy that keeps file times has replaced the bytes by others of the same size
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 

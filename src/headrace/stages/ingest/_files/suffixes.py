@@ -30,7 +30,7 @@ _NAME = re.compile(
 
 
 def is_file_name(text: str) -> bool:
-    """Return whether a text is the name of a data file or a log, which may be rotated or packed.
+    """Return whether a text is the name of a data file or of a log, even a rotated or packed one.
 
     >>> is_file_name("in/a.csv"), is_file_name("access.log.1.gz"), is_file_name("example.org")
     (True, True, False)

@@ -20,7 +20,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 METADATA = frozenset({"100.100.100.200", "168.63.129.16", "169.254.169.254", "192.0.0.192", "fd00:ec2::254"})
-"""Addresses of the metadata services of clouds, which hand out credentials.
+"""Addresses of clouds' metadata services. These services hand out credentials.
 
 In order: Alibaba, Azure, most other clouds, Oracle, and AWS by IPv6.
 """

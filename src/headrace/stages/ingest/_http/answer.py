@@ -123,7 +123,7 @@ def unpacked(
             if clock() > end:
                 raise SourceError(
                     f"`{shown(url)}` answered with {len(found):,} bytes in {within_s:,.0f} s, and wasn't finished",
-                    hint=f"ask for less per page, or raise `timeout`: an answer may take {TIMEOUTS} times as long",
+                    hint=f"ask for less per page, or raise `timeout`: an answer may take {TIMEOUTS} times the timeout",
                 )
             rest = piece
             while rest:

@@ -165,8 +165,8 @@ def _rows(said: object, path: str | None, answer: Answer) -> list[Any]:
 
 
 def _doubt(said: object, path: str | None, answer: Answer) -> str:
-    """Return a warning if one object was read as the only row although the body also has lists of rows. Otherwise
-    return an empty text."""
+    """Return a warning if the object at `path` was read as the only row, but the body also has lists that may be the
+    rows. Otherwise return an empty text."""
     if not path or not isinstance(find(said, path), dict):
         return ""
     beside = [each for each in _lists(said) if not each.startswith(f"{path}.") and _has_objects(find(said, each))]

@@ -71,7 +71,7 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         once: bool = False,
     ) -> Answer:
-        """Send a request, and return the response. After a status such as 429 or 503 or a network error, send it again.
+        """Send a request, and return the response. Retry after a network error, and after a status such as 429 or 503.
 
         A response with any other status is returned. If `body` is False, only the response's headers are read. With
         `once`, the request is never retried, and a response with any status is returned.

@@ -169,7 +169,8 @@ def http_version(
     manner: dict[str, Any],
 ) -> str:
     """Return the version of a service's data, found from the response to a HEAD request. If that response has no
-    version, the first page is read to find one. If the data must be read each time, return a new text."""
+    version, the first page is read to find one. If the data must be read in each run, return a different text each
+    time."""
     if _is_always_read(pages, probe):
         return _ALWAYS + datetime.now(UTC).isoformat()
     params, headers, auth = _told(params, headers, auth)

@@ -56,8 +56,8 @@ class Changed(Exception):
 class Page(Noun, frozen=True):
     """A page that was read: its rows as bytes, the request for the next page, and the headers that tell its version.
 
-    `after` is the request for the next page, or None for the last page. `total` is the number of all rows that the page
-    reports, or None.
+    `after` is the request for the next page, or None for the last page. `total` is how many rows all pages have
+    together, as this page reports it, or None.
     """
 
     after: Request | None
@@ -90,8 +90,8 @@ class Wanted(Noun, frozen=True):
 class Walk:
     """One reading of all pages of a service.
 
-    `keep` is a function that saves a list of tables. At each call, the list has all tables of the call before (the same
-    objects) and a new table. `kept` is a table of pages that an interrupted reading saved with `keep`, or None.
+    `keep` is a function that saves a list of tables. Each call gets the tables of the previous call (the same objects)
+    and one new table. `kept` is a table of pages that an interrupted reading saved with `keep`, or None.
     """
 
     def __init__(
@@ -202,11 +202,11 @@ class Walk:
             warn(f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, so it was taken for the only one")
 
     def _total(self, body: Body, number: int) -> int | None:
-        """Return the number of all rows that page `number` reports. Return None if `paginate` has no `total`, or if the
-        page has no number there.
+        """Return how many rows all pages have together, as page `number` reports it at the path `paginate.total`.
+        Return None if there is no such path, or no number at it.
 
         Raises:
-            SourceError: the first page is JSON, and has no number there.
+            SourceError: the first page is JSON, and has no number at this path.
         """
         pages = self._wanted.pages
         if pages is None or not pages.total:
@@ -264,9 +264,10 @@ class Walk:
                 self._refuse_twice(f"`{', '.join(self._wanted.key)}` {mark[1:-1].decode()}", other, number)
 
     def _refuse_twice(self, row: str, other: int, number: int) -> None:
-        """Raise the error for a row on page `number` whose key came before on page `other`.
+        """Raise the error for a key that two rows have: one on page `other`, and a later one on page `number`.
 
-        Rows don't move within one page. So if a key occurs twice on one page, the key doesn't identify rows.
+        Rows don't move within one page. So if a key occurs twice on one page, the key doesn't identify rows. `row` is
+        the key in words.
 
         Raises:
             Changed: the rows are on different pages.

@@ -45,7 +45,7 @@ class Veil:
 
 
 def _mark(number: int) -> bytes:
-    """Return a number written with control characters other than 0."""
+    """Return the mark of the secret word with this number: the number written in control characters other than NUL."""
     digits = [1 + number % 31]
     while number := number // 31:
         digits.append(1 + number % 31)

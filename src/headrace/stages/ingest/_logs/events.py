@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 CHUNK_BYTES = 1 << 20
 CUT_BYTES = 1000
-"""The number of bytes that are kept of a line that is too long."""
+"""Of a line that is too long, this many bytes are kept."""
 
 BATCH_LINES = 4096
 BATCH_BYTES = 4 << 20

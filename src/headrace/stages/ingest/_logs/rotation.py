@@ -89,7 +89,7 @@ def group_of(path: str) -> str:
 
 
 class Log:
-    """An open log that is read unpacked. Bytes that are written after it was opened aren't read."""
+    """An open log, unpacked while it is read. Bytes that are written after it was opened aren't read."""
 
     def __init__(self, path: str, place: Path) -> None:
         try:
@@ -157,8 +157,8 @@ class Log:
         return self.at == offset
 
     def is_as_it_was(self) -> bool:
-        """Return whether the log still holds the bytes that were read, so it hasn't been truncated or overwritten
-        since."""
+        """Return whether the log still holds the bytes that were read from it. False means that it was truncated or
+        overwritten."""
         if self.packed:
             return True
         same = os.pread(self._raw.fileno(), len(self.head), 0) == self.head

@@ -68,8 +68,8 @@ def _check_names(found: list[str], held: list[str], cursor: str) -> None:
         raise SourceError(" and ".join(told), hint=_anew(cursor))
     if found != held and len({name.lower() for name in found}) < len(found):
         raise SourceError(
-            f"the columns' order was {held} at the last read, and is {found}, and two have the same name"
-            " (capital and small letters count as equal)",
+            "the order of the columns has changed since the last read, and two columns have the same name"
+            f" (capital and small letters count as equal): the order was {held}, and is now {found}",
             hint=f"give each column its own name in the query with `as`; {_anew(cursor)}",
         )
 

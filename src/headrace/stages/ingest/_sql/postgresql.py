@@ -31,10 +31,11 @@ _SERVER = parse(
 _SETTING = "headrace.p"
 _ENDLESS_TIME = -(2**63) + 946_684_800_000_000
 _ENDLESS_DAY = -(2**31) + 10_957
-"""The values that the driver returns for the time and the date `-infinity`; for `infinity` it returns one less.
+"""For `-infinity`, the driver returns `_ENDLESS_TIME` as a time and `_ENDLESS_DAY` as a date. For `infinity`, it
+returns one less.
 
 PostgreSQL counts from 2000. The driver adds the time from 1970 to 2000, and for `infinity` the sum overflows. Finite
-times and dates are always later than these values.
+times and dates are always later than these two values.
 """
 
 

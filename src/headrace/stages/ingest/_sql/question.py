@@ -1,4 +1,4 @@
-"""The query, with its options, whose rows a cursor of `ingest.sql` holds; and the differences between two queries."""
+"""The query and options that belong to the rows in a cursor of `ingest.sql`; the differences between two queries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.stages.ingest._sql.statement import Statement
 
 _SHORT = 70
 _BEFORE = 20
-"""The number of characters that are shown of a long query before the first character that differs."""
+"""Of a long query, this many characters are shown before the first character that differs."""
 
 
 class Question(Noun, frozen=True):
@@ -43,10 +43,10 @@ def digest_of(
 
 
 def differences(held: Question, asked: Question) -> Iterator[str]:
-    """Yield a text for each difference between a query (`asked`) and the query whose rows a cursor holds (`held`).
+    """Yield a text for each difference between two queries: `held`, whose rows a cursor holds, and `asked`.
 
-    Call this function only if the digests of `held` and `asked` differ. Then, if all their fields are equal, the values
-    of parameters must differ.
+    Call this function only if the digests of the two queries differ. Then, if all fields of `held` and `asked` are
+    equal, the values of parameters must differ.
 
     >>> from msgspec.structs import replace
     >>> one = Question(query="select 1", mode="increment", watermark="at", key=["id"], parameters=["m"])

@@ -45,9 +45,9 @@ class Session:
     dialect: ClassVar[Dialect] = "other"
     begins: ClassVar[str] = "BEGIN"
     reads: ClassVar[str] = ""
-    """A text at the end of each version of the data. It changes only when a new release of Headrace reads the same data
-    differently, so that results of earlier releases aren't reused. A subclass may set its own text, so that results
-    from other databases are still reused."""
+    """A text at the end of each version of the data. If a new release of Headrace reads the same data differently, this
+    text changes, and so results of earlier releases aren't reused. A subclass may set its own text, so that a change
+    for one kind of database doesn't affect the others."""
 
     def __init__(self, database: Any, shown: str) -> None:
         self.shown = shown

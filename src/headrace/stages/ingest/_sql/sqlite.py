@@ -37,7 +37,7 @@ ticks every 1 to 10 ms."""
 _START = r"(?:[\s\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 """White space and comments before a statement's first word."""
 _OTHER_FILES = re.compile(rf"{_START}(attach|detach|vacuum)\b", re.IGNORECASE | re.DOTALL)
-"""Statements that would open or create other files, although this file is opened for reading only."""
+"""Statements that can open or create other files, even if the database is opened for reading only."""
 _ABOUT = re.compile(rf"{_START}(pragma|explain)\b", re.IGNORECASE | re.DOTALL)
 """Statements that describe the database. They can't be inside a query."""
 
@@ -142,7 +142,7 @@ class SqliteSession(Session):
             return list(schema.names)
 
     def fits(self, statement: Statement, values: Mapping[str, Any], schema: Any) -> bool:
-        """Return whether all values of the text and bytes columns in `schema` are texts or bytes in the database too.
+        """Return whether the text columns of `schema` hold only texts in the database, and its bytes columns bytes.
 
         The driver turns numbers beside texts into texts, and loses digits. Columns of numbers need no check, because
         the driver refuses texts there. `typeof` doesn't load the values, so a scan takes a tenth of the read's time.
@@ -195,8 +195,8 @@ def _storage_of(kind: Any) -> str | None:
 
 
 def _type_of(name: str, kinds: str, before: Any) -> Any:
-    """Return the Arrow type for values of these SQLite types, or `before`, the type that the last read found, if
-    `before` can hold them."""
+    """Return the Arrow type for a column with values of the SQLite types `kinds`. If `before`, the type that the last
+    read found, can hold them too, return `before`."""
     match sorted(set(kinds.split(",")) - {"null", ""}):
         case []:
             return before or pa.int64()

@@ -202,15 +202,15 @@ def _grown(schema: Any, parts: list[Any], result: Merged, report: Report) -> Gro
 
 
 def _state(url: str, probe: str | None, version: str, overlap: str | float | None) -> str:
-    """Return a text that differs if the source has to be read again. It must be read if its version is another one, or
-    if the overlap is, since a longer overlap also finds rows of the same version."""
+    """Return a text of the source, its version and the overlap. If this text has changed since the last read, the
+    source must be read again. A longer overlap finds more rows even if the version is the same."""
     state = masked(url), probe, version  # a URL holds the name of a secret, not its value
     return repr(state if overlap is None else (*state, overlap))
 
 
 def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
-    """Return the rows that a cursor holds. This is the result of a read if neither the source's version nor the
-    overlap has changed. The source isn't read then. `complete` is True for mode `snapshot`."""
+    """Return the rows that a cursor holds, without reading the source. This is the result if neither the source's
+    version nor the overlap has changed since the last read. `complete` is True for mode `snapshot`."""
     nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
     report = _report(url, query, [], held.parts, nothing, complete=complete)
     unread = "The source's version is still the one that these rows were read from, so it was not read again."
@@ -259,9 +259,9 @@ def _report(
     """Return a report of the numbers of rows.
 
     `complete` is True if rows that are gone from the source were noticed, as in mode `snapshot`. `at_source` is the
-    number of the source's rows below the watermark where the read began; None if there was no watermark. If the cursor
-    holds fewer such rows than the source, a warning is logged, because no later read will see the missing rows. The
-    difference is the least number of missing rows: the cursor also holds rows that were deleted at the source since.
+    number of rows that the source has below the watermark where the read began; None if there was no watermark. If the
+    cursor holds fewer rows below this watermark, a warning is logged: no later read will see the missing rows. More
+    rows than the difference may be missing, because the cursor may also hold rows that the source has deleted.
     """
     counts = {
         "rows read": _rows(fresh),
@@ -289,7 +289,7 @@ def _report(
 
 
 def _late(count: int) -> str:
-    """Return a warning of at least `count` rows that will never be read."""
+    """Return a warning that at least `count` rows will never be read."""
     several = (
         "row at the source lies behind the mark and was never read: it"
         if count == 1

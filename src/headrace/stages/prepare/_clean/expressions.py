@@ -182,7 +182,7 @@ def _fill(rule: Fill, kind: pa.DataType) -> str:
 
 
 def _exact(kind: pa.DataType) -> str:
-    """Return the SQL type that can hold all values of a column's type, which is of whole numbers or of decimals."""
+    """Return an SQL type that can hold every value of `kind`. `kind` is a type of whole numbers or of decimals."""
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision}, {kind.scale})"
     return "ubigint" if pa.types.is_unsigned_integer(kind) else "bigint"
@@ -209,8 +209,8 @@ def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool, strict: bool)
 def _is(value: Any, kind: pa.DataType) -> str:
     """Return the SQL that tests whether the column's value (`c` in the SQL) equals `value`.
 
-    If `value` is a text and the column isn't, `value` matches what is written like it, since all keys in TOML are
-    texts.
+    If `value` is a text, the column's value is compared as a text too: all keys in TOML are texts, so the text `1` may
+    stand for the number 1.
     """
     if value is None:
         return "c is null"
@@ -232,10 +232,10 @@ def _number(text: str, decimal: str, thousands: str) -> str:
 
 
 def _in_one_way(number: str, bare: str, decimal: str, thousands: str) -> str:
-    """Return `number`, which is SQL that reads a text as a number, changed so that a text with a point gives null. If
-    `decimal` or `thousands` is a point, return `number` unchanged. `bare` is the SQL of the text.
+    """Return SQL that reads a text as a number. If neither `decimal` nor `thousands` is a point, a text with a point
+    gives null: `1.234` must not be read as the number 1.234.
 
-    So the text `1.234` isn't read as the number 1.234 if the decimal sign is a comma.
+    `bare` is the SQL of the text, and `number` is SQL that reads the text without this check.
     """
     return number if "." in (decimal, thousands) else f"case when not contains({bare}, '.') then {number} end"
 

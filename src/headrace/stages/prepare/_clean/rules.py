@@ -228,10 +228,9 @@ class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
     """Read times from texts, by the first of `formats` that fits, such as `%d.%m.%Y` (as in strptime).
 
     With a `zone`, such as `Europe/Paris`, the texts are times of that zone, and the results are in UTC. Without a zone,
-    the results have no zone. If a format has `%z`, the results are in UTC. With `day=True`, the results are dates. A
-    date is the day as written, whatever the zone. If the format has `%z`, the date is the day in UTC instead. A text
-    that can't be read becomes null (`otherwise="null"`), moves its row to the quarantine (`"quarantine"`), or is an
-    error (`"stop"`).
+    the results have no zone. If a format has `%z`, the results are in UTC. With `day=True`, the results are dates: the
+    day as written, whatever the `zone`, or the day in UTC if the format has `%z`. A text that can't be read becomes
+    null (`otherwise="null"`), moves its row to the quarantine (`"quarantine"`), or is an error (`"stop"`).
     """
 
     formats: tuple[str, ...]
@@ -269,7 +268,7 @@ class Drop(Rule, frozen=True, kw_only=True, tag="drop"):
 
 
 class Deduplicate(Rule, frozen=True, kw_only=True, tag="deduplicate"):
-    """Keep one row of those that have the same values in `columns`.
+    """Of the rows that have the same values in `columns`, keep only one.
 
     Without `columns`, all columns are compared. Nulls count as equal. `keep` is `"first"` or `"last"`: in the order of
     the rows, or in the order of the column `by` if there is one. With `quarantine`, the other rows go to the

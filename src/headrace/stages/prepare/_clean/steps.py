@@ -214,7 +214,9 @@ def rename(work: Work, names: Mapping[str, str], name: str) -> None:
     """
     renamed = [names.get(each, each) for each in work.table.column_names]
     if len(set(renamed)) < len(renamed):
-        raise DefinitionError(f"rule {name} gives two columns one name", hint="rename or leave out the other one")
+        raise DefinitionError(
+            f"rule {name} gives two columns the same name", hint="give one of them another name, or leave it out"
+        )
     said = work.table.schema.metadata  # Arrow would lose the metadata
     work.table = work.table.rename_columns(renamed).replace_schema_metadata(said)
     work.changes.append(Change(rule=name, column=", ".join(f"{a} to {b}" for a, b in names.items())))

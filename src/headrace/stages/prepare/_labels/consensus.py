@@ -73,9 +73,10 @@ class Consensus(Noun, frozen=True):
 
 
 def combine(codes: Codes, classes: int, balance: Floats | None = None) -> Consensus:
-    """Return the probabilities of classes that follow from votes (an array of rows by functions, -1 for an abstention).
+    """Return the probabilities of the classes for each row, computed from the votes.
 
-    `balance` has the classes' shares in reality. None means equal shares.
+    `codes` are the votes, an array of rows by functions: the number of a class, or -1 for an abstention. `balance` has
+    the classes' shares in reality. None means equal shares.
     """
     shares = np.full(classes, 1 / classes) if balance is None else balance
     prior = np.log(shares)
@@ -101,8 +102,8 @@ def agreement(codes: Codes, probabilities: Floats) -> Floats:
     functions.
 
     0 means no agreement beyond that, and 1 means full agreement. An abstention counts as an answer, so that the
-    agreement of functions which vote for only one label is measured too. The measure is Cohen's kappa (1960). Its
-    agreement by chance is replaced by the agreement of functions that are independent given the class.
+    agreement of functions which vote for only one label is measured too. The formula is that of Cohen's kappa (1960),
+    with one change: the agreement to expect is that of functions that are independent given the class.
     """
     shares = probabilities.mean(axis=0)
     answers = [codes == each for each in range(-1, probabilities.shape[1])]
@@ -155,8 +156,8 @@ def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], rest: Codes, logits: Floa
 
     `rest` has the votes of the other functions, and `logits` their weighted sum. For each class, the observed
     likelihoods are averaged with `believed`, which has the weight `WEIGHT`. The weight of the observed likelihoods is
-    the number of the function's votes for the class that another function could have confirmed. It could have if it
-    also voted on the row, and votes for this class in at least one row.
+    the number of the function's votes for the class that another function could have confirmed: one that voted on the
+    same row, and that votes for this class on at least one row.
     """
     covered = (rest >= 0).any(axis=1)
     reference = _softmax(logits[covered])

@@ -255,9 +255,9 @@ def _fact(name: str, found: Share) -> Fact:
 
 
 def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dtype[np.int64]] | None) -> Grid:
-    """Return a grid with a row for each function.
+    """Return a grid with a line for each function.
 
-    The grid says how often a function votes, how often other functions vote on the same rows, how often they vote
+    A line says how often the function votes, how often other functions vote on the same rows, how often those vote
     differently, and how often the function is right.
     """
     voted = votes.codes >= 0
@@ -320,7 +320,7 @@ def _alone(votes: Votes) -> Iterator[str]:
 
 
 def _unused(votes: Votes, consensus: Consensus) -> Iterator[str]:
-    """Yield a sentence for each class that functions voted for, but that no row was labelled with."""
+    """Yield a sentence for each class that got votes, but is the label of no row."""
     voted = (votes.codes >= 0).any(axis=1)
     used = np.unique(consensus.probabilities[voted].argmax(axis=1))
     for code, each in enumerate(votes.classes):

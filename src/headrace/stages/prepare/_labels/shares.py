@@ -39,8 +39,8 @@ def mean_with_interval(values: np.ndarray[Any, np.dtype[np.float64]], *, seed: i
     """Return a mean with its percentile bootstrap interval.
 
     This is fast if there are few different values, such as 0 for wrong and 1 for right, or the differences of such
-    values. The numbers of times that the values are drawn have a multinomial distribution, so a resample takes one draw
-    per different value.
+    values. How often a resample draws each value follows a multinomial distribution, so a resample takes one random
+    number per different value.
     """
     different, counts = np.unique(values, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=RESAMPLES)

@@ -80,7 +80,7 @@ def no_functions() -> DefinitionError:
 
 
 def named(functions: Sequence[LabellingFunction]) -> tuple[str, ...]:
-    """Return the names of functions for reports: the function's own name, with a partial's arguments.
+    """Return the names of functions for reports. The name of a `partial` includes its arguments.
 
     If several functions have the same name, a number is added to each of these names.
     """

@@ -108,8 +108,8 @@ def of_digests(
 ) -> Leak:
     """Return the leaks among rows with the same digest.
 
-    With `anyway`, rows may have the same digest without a leak. So the result is marked as not judged if fewer than
-    half of the compared rows are different from each other.
+    With `anyway`, rows may have the same digest without a leak. Then the result is marked as not judged if there are
+    fewer different digests than half the number of compared rows.
     """
     found = crossing(digests, parts, there)
     judged = not anyway or found.different >= DISTINCT
@@ -188,7 +188,10 @@ def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target:
 
 
 def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Numbers, but: str) -> Leak:
-    """Return the rows that are near to rows of earlier parts in all features."""
+    """Return the leak of rows that are near to rows of earlier parts in all columns `features`.
+
+    Rows in `known`, which are equal to others, are left out. `but` says in words which columns are ignored.
+    """
     what = f"texts by their letters{but}"
     measured = [name for name in features if _is_measured(table.column(name))]
     exact = digests(table, [name for name in features if name not in measured], near=True)

@@ -38,8 +38,8 @@ GRIDS, MANY_ROWS, FEWER_GRIDS = 8, 1_000_000, 2
 A grid costs a sort of all rows.
 """
 PAIRS = 100_000
-"""The most pairs that are compared per grid. If there are more, the width of the cells is halved until there are not,
-and in the end the tolerance too."""
+"""The most pairs that are compared per grid. If there are more, the width of the cells is halved, again and again. If
+cells become narrower than `CELL`, the tolerance shrinks too."""
 PROBED = 50_000
 DRAWN = 100_000
 SURE = 0.001
@@ -137,8 +137,10 @@ def near_rows(columns: Sequence[Scaled], exact: Numbers, parts: Numbers, known: 
 
 
 class _Limits(NamedTuple):
-    """The greatest distances that count as near: of numbers (`scale`), and of whole numbers whose tolerance is a step
-    (`step`)."""
+    """The greatest distances that count as near.
+
+    `step` is for columns whose tolerance is the step from one whole number to the next, and `scale` for all others.
+    """
 
     scale: float
     step: float
@@ -148,9 +150,8 @@ class _Pool(NamedTuple):
     """Pairs of rows with the distances of their numbers.
 
     `distance` is, for each pair, the largest distance in columns whose tolerance isn't a step. `stepped` is the largest
-    distance in columns whose tolerance is a step. `weight` is the number of pairs that a pair stands for. For an
-    estimate, pairs that are farther and farther apart are used until there are enough of them, or until the distance is
-    `reach`.
+    distance in columns whose tolerance is a step. `weight` is the number of pairs that a pair stands for. An estimate
+    that has too few pairs also uses pairs that are farther apart, but only up to the distance `reach`.
     """
 
     distance: Numbers
@@ -196,10 +197,10 @@ class _Rung(NamedTuple):
 def _rungs(pools: tuple[_Pool, _Pool], columns: _Apart, has_steps: bool, top: float) -> Iterator[_Rung]:
     """Yield the tolerances to try, with their pairs: the widest first, and at last 0.
 
-    If only some columns have a step as their tolerance, all tolerances of the other columns are tried twice: once with
-    the step, and once with equal numbers in the columns with a step. The first pool has pairs of rows that are equal in
-    all columns other than those of numbers. The second pool has pairs of any rows. The number of pairs to expect by
-    chance is estimated from the second pool if the first has too few pairs.
+    The tolerance of some columns may be a step: from one whole number to the next. If there are other columns too, each
+    tolerance of those is tried twice: once with the step, and once with equal numbers in the columns with a step. The
+    first pool has pairs of rows that are equal in all columns without numbers. The second pool has pairs of any rows.
+    The number of pairs to expect by chance is estimated from the second pool if the first has too few pairs.
     """
     mixed = bool(columns.steps.any())
     only_steps = has_steps and not mixed
@@ -225,10 +226,11 @@ def _in_words(scale: float | None, step: float | None) -> str:
 
 
 def _by_later(one: Numbers, other: Numbers, parts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Return three arrays of rows, made from pairs of rows of different parts: `one` with `other`.
+    """Return three arrays of rows, made from pairs of rows.
 
-    The first array has each row that is in the later part of its pair. The second has, for each of these rows, the row
-    of the earliest part that it is paired with. The third has all rows that are in the earlier part of their pair.
+    A pair is a row in `one` and the row at the same place in `other`; the two are in different parts. The first array
+    has each row that is in the later part of its pair. The second has, for each of these rows, the row of the earliest
+    part that it is paired with. The third has all rows that are in the earlier part of their pair.
     """
     first = parts[one] < parts[other]
     before, after = np.where(first, one, other), np.where(first, other, one)
@@ -372,8 +374,8 @@ def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, li
     Each column has a share: the share of random pairs within the limit. As the limits shrink, the number of pairs falls
     as a power of the product of these shares. The power is 1 if the columns are independent, and 1/2 if each column
     follows from another. The number is taken to fall at least as fast as the share of each column in which few random
-    pairs have equal numbers. Pairs within the first limits may be copies of each other, so their count isn't used: the
-    number to expect there is found by iteration.
+    pairs have equal numbers. Within the first limits, one row of a pair may be a copy of the other. So the count
+    of these pairs isn't used: the number to expect by chance is found by iteration.
     """
     inner, outer = counts
     small, middle, large = (columns.shares(each) for each in limits)

@@ -31,8 +31,8 @@ Numbers = np.ndarray[Any, Any]
 
 
 def near_texts(texts: pa.ChunkedArray, parts: Numbers, similar: float = SIMILAR) -> tuple[Numbers, Numbers]:
-    """Return the rows of later parts whose text is nearly the same as that of a row of an earlier part. Also return
-    these earlier rows.
+    """Return the rows of later parts that have nearly the same text as a row of an earlier part. Also return these
+    earlier rows.
 
     The similarity is the number of shingles that both texts have, divided by the number that at least one has
     (Jaccard).

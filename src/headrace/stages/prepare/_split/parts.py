@@ -20,14 +20,16 @@ PARTS = ("train", "valid", "test")
 LEFT_OUT = 3
 """The part number of rows that are in no part."""
 TOLD = "coalesce(length({0}::varchar) || ':' || {0}::varchar, 'n')"
-"""The SQL of a value as text with its length, so that two rows with different values never give the same text."""
+"""SQL that writes a value as text, after the length of the text. So rows with different values never give the same
+text."""
 STRIP = 200
 """The number of columns that DuckDB gets at a time, since its query plans grow faster than the number of columns."""
 Numbers = np.ndarray[Any, Any]
 
 
 def drawn(table: pa.Table, names: Sequence[str], seed: int) -> Numbers:
-    """Return a number from 0 up to 1 for each row, which depends only on the row's values in the columns `names`.
+    """Return a number from 0 up to 1 for each row. It depends only on `seed` and on the row's values in the columns
+    `names`.
 
     The number comes from the MD5 of the seed and of the values as text, each with its length. The last eight bytes of
     the MD5, the least significant byte first, are a whole number, which is divided by 2^64. So the number doesn't
@@ -111,7 +113,7 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
 
 
 def instant(value: object, kind: pa.DataType) -> Any:
-    """Return a boundary between parts (a value of `until`) as a number that can be compared with the numbers that
+    """Return a boundary between parts (a value of `until`) as a number. It can be compared with the numbers that
     `instants` returns. A time without a zone counts as UTC.
 
     Raises:

@@ -19,13 +19,13 @@ from headrace.stages.prepare._split.roles import Roles
 from headrace.stages.tables.columns import rows_at
 
 NAMED = 20
-"""The number of leaks of a kind that are named."""
+"""The most leaks that are named for each kind of leak."""
 LISTED = 30
 LOOKED_AT = 10_000
 MOST_CLASSES = 10
 """A target of numbers with more different values than this has no classes."""
 SOME = 5
-"""The number of missing classes that are named."""
+"""The most missing classes that are named."""
 MOVES = "the boundaries are shares of the rows, so as rows are added, rows of `test` move to `train`"
 NO_ROWS = "the table has no rows"
 UNTOLD = "no column tells the target by itself"
@@ -104,8 +104,8 @@ def stays_put(by: str, offered: str, *, is_known: bool = True) -> Verdict:
 
 
 def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str] | None:
-    """Return sentences that name the classes of the target that a part lacks, although the table has them. Return None
-    if the target's values are numbers, or are too many to be classes.
+    """Return sentences that say which part lacks which class of the target. Return None if the target has no classes,
+    because it has too many different values.
     """
     column = table.column(target)
     every = _counted(column, parts)

@@ -286,7 +286,7 @@ def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
 
 
 def _dropped(table: pa.Table, parts: Numbers, leaks: Sequence[Leak], roles: Roles) -> Numbers:
-    """Return the parts after leaving out the rows of earlier parts that are like rows of later parts. Test rows stay.
+    """Return `parts`, with `LEFT_OUT` for the rows of earlier parts that are like rows of later parts. Test rows stay.
 
     Near texts are searched for again until none are left, since one search finds only one near text for each text.
     """

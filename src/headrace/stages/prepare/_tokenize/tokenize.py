@@ -104,7 +104,7 @@ def tokenized(
 
 
 def tokenizer_file(tokenizer: Folder | File | str | os.PathLike[str]) -> File:
-    """Return the file of a tokenizer: in a folder, or in an installed package by its name.
+    """Return a tokenizer's file, given the file, its folder, or the name of a folder in an installed package.
 
     Raises:
         SourceError: there is no such file.

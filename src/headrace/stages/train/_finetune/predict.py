@@ -51,8 +51,8 @@ class ForetellCall(PredictCall, frozen=True, kw_only=True):
 
 @takes(ForetellCall)
 def foretell(call: ForetellCall) -> pa.Table:
-    """Return the same table as `predict`, but with the former names of the stage and the column, so that existing
-    results are reused.
+    """The former name of the stage `predict`. The new column has its former name too, so that existing results are
+    reused.
 
     Raises:
         UsageError: for the same reasons as `predict`.

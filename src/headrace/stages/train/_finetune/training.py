@@ -107,7 +107,10 @@ def _lesson(table: pa.Table, target: str, task: str) -> Lesson | None:
         )
     if task == "continue":
         if target and IDS in table.column_names:
-            raise UsageError(f"the table has `{IDS}`, and `{target}` is text", hint="give the texts themselves")
+            raise UsageError(
+                f"the target `{target}` is text, but the table has tokens (`{IDS}`) instead of texts to continue",
+                hint="give the table of texts, not the one that `prepare.tokenize` made",
+            )
         return None
     if not target:
         raise UsageError("`task` is classify, and there is no target", hint="name the column to predict by `target=`")

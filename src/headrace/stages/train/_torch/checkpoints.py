@@ -85,7 +85,7 @@ class Keeper:
 class Packer:
     """Copies a state's tensors into memory that is reused, so only the first copy allocates pages.
 
-    The next copy overwrites the last one.
+    Each copy overwrites the copy before it.
     """
 
     def __init__(self) -> None:

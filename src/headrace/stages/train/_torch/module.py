@@ -14,13 +14,14 @@ from headrace.spec.noun import Noun
 
 
 class Named(Noun, frozen=True):
-    """A class or function that is an argument of a model, such as `torch.nn.ReLU`, by `module:qualname`."""
+    """A class or function that is an argument of a model, such as `torch.nn.ReLU`. `name` is its `module:qualname`."""
 
     name: str
 
 
 class Made(Noun, frozen=True):
-    """How to make a PyTorch module again: a class or function (`factory`) by `module:qualname`, and its arguments."""
+    """How to make a PyTorch module again: the `module:qualname` of a class or function (`factory`), and its
+    arguments."""
 
     factory: str
     args: tuple[Any, ...]
@@ -35,8 +36,8 @@ class Made(Noun, frozen=True):
         return self.module_of(_found(self.factory))
 
     def module_of(self, model: Any) -> Any:
-        """Return a new module, made by `model`: the class or function that `factory` names, which the caller has
-        imported already."""
+        """Return a new module, made by `model`. The caller has imported `model` already: it is the class or function
+        that `factory` names."""
         args = [_found(each.name) if isinstance(each, Named) else each for each in self.args]
         kwargs = {key: _found(each.name) if isinstance(each, Named) else each for key, each in self.kwargs.items()}
         while isinstance(model, functools.partial):

@@ -1,5 +1,5 @@
-"""Adds tables for logged metrics and for versions of models and datasets, and columns that name the task that set a
-version of a cursor."""
+"""Adds tables for logged metrics and for versions of models and datasets. Also adds columns to `cursors` for the task
+that set a version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table for each move of an alias."""
+"""A table with one row for each move of an alias."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Create the table. It is empty, since it isn't known where existing aliases pointed before."""
+    """Create the table `alias_moves`. It is empty, since earlier moves of aliases weren't recorded."""
     op.create_table(
         "alias_moves",
         sa.Column("kind", TEXT, nullable=False),

@@ -13,7 +13,7 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Create the table. It is empty: nobody is told of runs that ended before."""
+    """Create the table `outbox`. It is empty: no notices are sent about runs that ended before this migration."""
     op.create_table(
         "outbox",
         sa.Column("id", TEXT, nullable=False),

@@ -21,8 +21,8 @@ from headrace.store.store import Store
 
 
 class Material(Struct, kw_only=True):
-    """A run: its view, its tasks' rows in order, and its story (the facts that are in its events). `below` caches, for
-    each task, the names of the tasks that take its output."""
+    """What is recorded of a run: `view` is the run's own row, `rows` are its tasks' rows in order, and `story` has the
+    facts that are in its events. `below` caches, for each task, the names of the tasks that take its output."""
 
     view: RunView
     rows: dict[str, TaskRow]

@@ -17,9 +17,10 @@ class Claim(Noun, frozen=True):
     """A live run's claim on a pool.
 
     `used` is what the run uses now. `want` is all that it would use if it could, including `used`. `least` is what the
-    run's next attempt needs. If `least` is zero, the need isn't known: each attempt is then assumed to take one cpu,
-    and the memory and gpus that the run still wants are divided by the number of cpus that it still wants. `held` is
-    what the run was last granted. `served` tells when the run's grant last grew: the later, the larger the number.
+    run's next attempt needs. If `least` is zero, the need isn't known. Each attempt is then assumed to need one cpu,
+    and its share of the memory and gpus: what the run still wants of them, divided by the cpus that it still wants.
+    `held` is what the run was last granted. `served` tells when the run's grant last grew: the later, the larger the
+    number.
     """
 
     want: Amount

@@ -56,8 +56,9 @@ class Walk:
         )
 
     def root(self, root: Node, value: object) -> None:
-        """Add an edge to a stage's function, and to each function that it wraps. The signatures of all these functions
-        count too. A ready-made stage counts by its version, so the function that it wraps isn't followed."""
+        """Add edges from `root` to `value`, a stage's function, and to each function that it wraps. The fingerprint has
+        the signatures of all these functions. For a ready-made stage it has the stage's version instead, so the
+        function that the stage wraps isn't followed."""
         plain: Any = plain_function(value) or value
         if is_a(plain, types.FunctionType):
             self.statements.root_file = code_path(plain.__code__, plain.__globals__)

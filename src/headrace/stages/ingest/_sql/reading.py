@@ -19,8 +19,9 @@ _FROM, _NONE = "headrace_from", "headrace_none"
 def version_of(session: Session, statement: Statement, values: Mapping[str, Any], probe: str | None) -> str | None:
     """Return the version of the data that a query reads; None if it is unknown.
 
-    If `probe` is None, the version is the database's own version. Otherwise it is the value of `probe`: an expression
-    over the query's rows (`max(updated_at)`; `count` means `count(*)`), or a separate query.
+    If `probe` is None, it is the name that the database gives the state of its data (in PostgreSQL, a snapshot's name).
+    Otherwise it is the value of `probe`: an expression over the query's rows (`max(updated_at)`; `count` means
+    `count(*)`), or a separate query.
     """
     seen = session.version() if probe is None else _probed(session, statement, values, probe)
     return None if seen is None else seen + session.reads

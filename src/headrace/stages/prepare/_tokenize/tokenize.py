@@ -138,7 +138,7 @@ def read_tokenizer(tokenizer: File | Folder) -> Tokenizer:
     except Exception as error:  # the library raises plain `Exception`
         raise SourceError(
             f"`{file.path.name}` isn't a tokenizer: {error}",
-            hint="it is a JSON file that the library `tokenizers` wrote",
+            hint="give a JSON file that the library `tokenizers` wrote",
         ) from error
     return _plain(found)
 

@@ -25,7 +25,7 @@ def test_each_command_is_what_a_process_may_import_first(name: str) -> None:
     assert f"headrace {name}" in done.stdout
 
 
-@pytest.mark.parametrize("words", ["runs", "show", "models", "datasets", "explain latest one", "log"])
+@pytest.mark.parametrize("words", ["runs", "show", "models", "datasets", "explain latest one"])
 def test_a_command_that_shows_what_was_recorded_does_without_numpy_and_arrow(project: Shell, words: str) -> None:
     assert project("run", "good").code == 0
     looked = [sys.executable, "-c", LOOK, *words.split()]

@@ -191,7 +191,7 @@ BROKEN = {
     "a variable without a key": (
         "",
         {"HEADRACE__PROJECT": "x"},
-        "HEADRACE__PROJECT: `project` is in",
+        "HEADRACE__PROJECT: `project` is a value where a section should be",
         "`[project]`",
     ),
 }

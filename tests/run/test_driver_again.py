@@ -251,9 +251,9 @@ def test_a_driver_that_knows_a_signal_which_an_earlier_one_kept_obeys_it_unless_
         Kind(
             lambda _, signal: obeyed.append((signal.kind, signal.by, signal.body)),
             lambda signal: f"`headrace {signal.kind}` by {signal.by}",
-            outlives=outlives,
+            until=readers,
         )
-        for outlives in (True, False)
+        for readers in ("ever", "driver")
     )
     notes: list[str] = []
     driver = bed.driver(note=notes.append, signals={**KINDS, "page": page, "nudge": nudge})

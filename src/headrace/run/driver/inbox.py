@@ -4,7 +4,7 @@ time."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from headrace.errors import RefusedError, RunCancelled
 from headrace.run.driver.audience import Audience
@@ -25,15 +25,14 @@ USER = "the user"
 class Kind(NamedTuple):
     """What a driver does with signals of one kind.
 
-    `obey` does what a signal asks for. `told` names the command that sent the signal. If `outlives` is False, a signal
-    is meant only for the driver that is active when it is sent. Otherwise, if this driver doesn't obey it, the next
-    driver of the run does, unless the run has ended in between. A signal stays in the ledger as long as `is_early`
-    returns True for it.
+    `obey` does what a signal asks for. `told` names the command that sent the signal. `until` says which drivers may
+    obey it: `driver`: only the one that is active when it is sent; `end`: any driver of the run, until the run has
+    ended; `ever`: any driver of the run. A signal stays in the ledger as long as `is_early` returns True for it.
     """
 
     obey: Callable[[Inbox, Signal], None]
     told: Callable[[Signal], str]
-    outlives: bool = False
+    until: Literal["driver", "end", "ever"] = "driver"
     is_early: Callable[[Inbox, Signal], bool] = lambda *_: False
 
 
@@ -99,12 +98,13 @@ class Inbox:
             self.cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
 
     def discard(self, stale: Sequence[Signal], *, had_ended: bool) -> None:
-        """Remove from the ledger the signals in `stale` that were meant for an earlier driver, and don't obey them."""
+        """Remove from the ledger those signals in `stale` that were meant for an earlier driver, or for the run before
+        it ended (`had_ended`), and don't obey them."""
         for signal in stale:
             kind = self._kinds.get(signal.kind)
-            if kind is not None and (had_ended or not kind.outlives):
+            if kind is not None and (kind.until == "driver" or (kind.until == "end" and had_ended)):
                 self._absorb(signal)
-                reader = "a run that was ending" if had_ended else "an earlier driver of this run"
+                reader = "a run that was ending" if kind.until == "end" else "an earlier driver of this run"
                 self._audience.note(f"{kind.told(signal)} has no effect: it was meant for {reader}")
 
     def read(self, *, leaving: bool = False) -> None:
@@ -207,8 +207,8 @@ def _command(signal: Signal) -> str:
 
 
 KINDS: Mapping[str, Kind] = {
-    "approve": Kind(Inbox.decide, _command, outlives=True, is_early=Inbox.is_early),
-    "reject": Kind(Inbox.decide, _command, outlives=True, is_early=Inbox.is_early),
+    "approve": Kind(Inbox.decide, _command, until="end", is_early=Inbox.is_early),
+    "reject": Kind(Inbox.decide, _command, until="end", is_early=Inbox.is_early),
     "cancel": Kind(_cancelled, _command),
     "stop": Kind(_stopped, lambda signal: f"`headrace stop` of `{signal.body}` by {signal.by}"),
 }

@@ -201,7 +201,7 @@ def test_rows_that_the_preparation_refuses_all_stay_in_the_file_without_answers(
 def test_a_file_without_rows_gives_one_without_rows(registry: Shell, model: str) -> None:
     (registry.folder / "header.csv").write_text("id,kind,a,n\n")
     done = registry("predict", model, "--rows", "header.csv", "--to", "no-rows.csv", "--into", "late")
-    assert (done.code, "the file has no rows" in done.err) == (0, True)
+    assert (done.code, "the file that was read has no rows" in done.err) == (0, True)
     text = (registry.folder / "no-rows.csv").read_text()
     assert text == '"id","kind","a","n","late","late_False","late_True"\n'
     (registry.folder / "nothing.json").write_text("[]")

@@ -294,6 +294,41 @@ def test_no_more_tasks_are_placed_in_a_far_pool_than_it_has_room_for() -> None:
     assert fleet.launches()["far"] >= 2
 
 
+def test_a_task_was_queued_as_long_as_the_pools_of_all_regions_had_no_room_for_it() -> None:
+    fleet = Fleet(needing("work", Resources(cpu=2), count=6), LAPTOP, FAR)
+    assert fleet.drive() == "succeeded"
+    waits = sorted(row.queued_s or 0.0 for row in fleet.rows().values())
+    assert waits == [pytest.approx(each, abs=0.1) for each in (0.0, 0.0, 1.0, 1.0, 2.0, 2.0)]
+
+
+def test_a_task_that_waits_for_its_inputs_is_not_queued() -> None:
+    fleet = Fleet(wanting_blob(2, cpu=2), LAPTOP, FAR)
+    fleet.pins["use"] = "far"
+    fleet.stores["local"].add(BLOB)
+    assert fleet.drive() == "succeeded"
+    first, second = (row.queued_s for row in fleet.rows().values() if row.kind == "stage")
+    launched = [event.at for event in fleet.events(Launched) if isinstance(event, Launched)]
+    assert launched[1] - launched[0] == pytest.approx(2.0, abs=0.1)  # the transfer
+    assert first == pytest.approx(0.0, abs=0.1)
+    assert second == pytest.approx(launched[2] - launched[0], abs=0.1)
+
+
+def test_a_second_attempt_does_not_count_again_how_long_the_first_was_queued() -> None:
+    def dies_at_first(order: Do) -> Behaviour:
+        yield Wait(1.0)
+        if order.attempt == 1:
+            raise Death("lost")
+        return number(1)
+
+    fleet = Fleet(needing("work", Resources(cpu=2), count=4), LAPTOP, FAR, script=dies_at_first)
+    assert fleet.drive() == "succeeded"
+    launches = [event for event in fleet.events(Launched) if isinstance(event, Launched)]
+    first, second = ({each.task: each for each in launches if each.attempt == attempt} for attempt in (1, 2))
+    assert max(each.queued_s or 0.0 for each in first.values()) == pytest.approx(2.0, abs=0.1)
+    for task, launch in second.items():
+        assert launch.queued_s == pytest.approx(launch.at - (first[task].at + 1.0), abs=0.1)
+
+
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 

@@ -60,6 +60,10 @@ class Ready:
         self._queues: dict[Lane, Queue] = {}
         self._new: set[str] = set()
         self._since: dict[str, float] = {}
+        """When each queued task began to wait for room: later by the time in which it was out of the queue, because its
+        inputs were looked for or copied."""
+        self._waited: dict[str, float] = {}
+        """How many seconds each task that was only placed had waited for room. The task is queued again after that."""
         self._waiting: dict[str, tuple[str, int]] = {}
         """For each pool: the oldest task that it has no room for, and how many younger attempts have started there
         since."""
@@ -110,7 +114,7 @@ class Ready:
         If the run uses several pools, `placed` has for each pool the tasks that were placed there and have not begun:
         they need room too. Otherwise it is None, and no attempt is placed.
         """
-        self._since |= dict.fromkeys(self._new, at)
+        self._since |= {name: at - self._waited.pop(name, 0.0) for name in self._new}
         self._new.clear()
         pools = {room.pool: Opening(room, placed) for room in rooms}
         for room in rooms:
@@ -121,13 +125,16 @@ class Ready:
             openings = list(pools.values()) if choice is None else [pools[name] for name in choice if name in pools]
             start_in = openings[0].start if len(openings) == 1 else self._start
             for task in queue.values():
-                start = start_in(task, openings, at, max(0.0, at - self._since[task.name]))
+                queued_s = max(0.0, at - self._since[task.name])
+                start = start_in(task, openings, at, queued_s)
                 if not start:
                     for opening in openings:
                         if opening.room.pool not in before:
                             before[opening.room.pool] = opening.launched
                             self._wait_for(task, opening.room)
                     break
+                if isinstance(start[-1], Placed):
+                    self._waited[task.name] = queued_s
                 found += start
         self._waiting = {
             pool: (self._waiting[pool][0], self._waiting[pool][1] + pools[pool].launched - count)

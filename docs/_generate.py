@@ -35,7 +35,7 @@ id, or `latest`.
 | 1 | a task failed, or the run took longer than its `--timeout` |
 | 2 | wrong usage or configuration |
 | 3 | cancelled, for example by ^C |
-| 4 | refused: no pool can hold a task, `--timeout` ended before a task began, or a report or a person said no |
+| 4 | refused: no pool can hold a task, `--timeout` ended during the trace, or a report or a person said no |
 | 5 | a server was lost during the run, the state is damaged, or Headrace has a bug (traceback: `.headrace/faults/`) |
 | 6 | the run waits for an [approval](approval.md): its driver has left, and nothing is lost |
 

@@ -27,6 +27,7 @@ from headrace.run.ports import KNOWN_SIGNALS, Alive, Batch, Grant, Heard, Want
 from headrace.run.wire import Do
 from headrace.spec.code import Code
 from headrace.spec.graph import Const
+from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import BUNDLE, Sketch, chain, fan, number, stage
 from headrace.testing.ledger import MemoryRun
@@ -366,3 +367,10 @@ def test_a_run_whose_pool_has_no_room_is_queued_and_says_so_until_there_is_some(
     until(driver, bed, lambda: bool(bed.events(Launched)))
     assert state() == ("running", "")
     assert driver.drive().state == "succeeded"
+
+
+def test_a_run_that_had_no_room_until_its_time_was_over_has_failed_and_is_not_refused() -> None:
+    bed = Bed(gives, chain(1), Policy(timeout_s=60.0))
+    closed = bed.driver(ledger=Full(bed.run)).drive()
+    assert (closed.state, closed.why) == ("failed", "the run took longer than 60 s")
+    assert [(row.state, row.attempts) for row in bed.run.record.tasks.values()] == [("cancelled", 0)]

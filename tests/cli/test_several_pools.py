@@ -209,5 +209,10 @@ def test_a_pool_whose_cluster_does_not_answer_is_done_without(project: Project) 
     assert "nothing answers at `127.0.0.1:1`; the run goes on without pool `away`" in done.err
     shown = project.headrace("show", "latest", *over, "--json")
     assert {task["pool"] for task in shown.task.values() if task["attempts"]} == {"laptop"}
+    assert "in pools" not in done.err
+    assert "in pool `laptop`" in done.err
+    (gone,) = shown.json["gone_pools"]
+    assert (gone["pool"], "nothing answers at `127.0.0.1:1`" in gone["why"]) == ("away", True)
+    assert "went on without pool `away`: " in project.headrace("show", "latest", *over).out
     first = project.headrace("run", "waits", *over, "--pool", "away,laptop", "--force", "wait")
     check_error(first, 2, "pool `away`: nothing answers")

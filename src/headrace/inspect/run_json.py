@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.inspect.metrics.curves import with_metrics
 from headrace.inspect.notices import NoticeView, notices
 from headrace.inspect.passed import may_have_failed_gates
-from headrace.inspect.views import RunView, SignalView, Views, up_to_now
+from headrace.inspect.views import GonePoolView, RunView, SignalView, Views, up_to_now
 from headrace.inspect.warnings import Warned, all_warnings
 from headrace.project.project import Project
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 class RunObject(RunView, frozen=True, kw_only=True):
     """A run, with its tasks' metrics and warnings, the notices about the run, and the gates that have a false value.
-    `held_signals` are signals that stay in the run's inbox because this release doesn't know them."""
+    `held_signals` are signals that stay in the run's inbox because this release doesn't know them. `gone_pools` are the
+    pools that the run went on without, because they didn't answer."""
 
     held_signals: tuple[SignalView, ...] = ()
+    gone_pools: tuple[GonePoolView, ...] = ()
     notices: tuple[NoticeView, ...] = ()
     warnings: tuple[Warned, ...] = ()
     gates: tuple[Held, ...] = ()
@@ -38,6 +40,7 @@ def run_object(project: Project, views: Views, name: str | None) -> RunObject:
     return RunObject(
         **fields,
         held_signals=tuple(views.held_signals(view.run)),
+        gone_pools=tuple(views.gone_pools(view.run)),
         notices=tuple(notices(views, time.time(), view.run)),
         warnings=all_warnings(views, view.run),
         gates=gates_that_refused(project, views, view.run),

@@ -14,6 +14,7 @@ from headrace.ledger.views.evaluated import judged as judged
 from headrace.ledger.views.rows import (
     GONE,
     AttemptView,
+    GonePoolView,
     OutputView,
     RunsView,
     RunView,
@@ -35,6 +36,7 @@ __all__ = [
     "TASK_NUMBERS",
     "AttemptView",
     "CursorView",
+    "GonePoolView",
     "MetricView",
     "MoveView",
     "OutputView",

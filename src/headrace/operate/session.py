@@ -383,7 +383,7 @@ def _driver(
         clock=SystemClock(),
         next_seq=lease.next_seq,
         files=lambda about, path: keep_path(project, pools[0].region, store, about, path),
-        opened=lambda: _opened(project, pools, lease.run, observer),
+        opened=lambda: _opened(project, [ground.backend.pool for ground in reached.grounds], lease.run, observer),
         rows=observer.tasks,
         changed_code=lambda before, node, stage: past().changed(before, node, stage),
         changed_given=lambda before, node, change: past().changed_given(before, node, machine.codes, change),

@@ -88,6 +88,8 @@ def _say_head(views: Views, run: RunView) -> None:
     say("  ".join(fact for fact in facts if fact), "dim")
     if run.why:
         say(run.why)
+    for gone in views.gone_pools(run.run):
+        say(printable(f"went on without pool `{gone.pool}`: {gone.why}"), "yellow")
     for each in views.held_signals(run.run):
         when = f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}"
         told = f"holds the signal `{each.kind:.40}` by {each.by:.40} ({when}), which this Headrace doesn't know:"

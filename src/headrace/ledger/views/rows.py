@@ -115,6 +115,14 @@ class SignalView(Struct, frozen=True, kw_only=True):
     at: float
 
 
+class GonePoolView(Struct, frozen=True, kw_only=True):
+    """A pool that a run went on without: its name, the reason, and when the run last left it (Unix seconds)."""
+
+    pool: str
+    why: str
+    at: float
+
+
 class AttemptView(Struct, frozen=True, kw_only=True):
     """One attempt of a task: its pool and why that pool was chosen, its state (`running` `succeeded` `failed`), and the
     place of its printed output (`log`)."""

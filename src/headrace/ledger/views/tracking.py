@@ -21,10 +21,10 @@ from headrace.ledger import generations as names
 from headrace.ledger.database.reader import Reader
 from headrace.ledger.records import ALIASES, METRICS, NOTICES, VERSIONS, NoticeRecord, VersionRecord
 from headrace.ledger.standing.tables import BY_TABLE
-from headrace.ledger.views.rows import RUN_LINES, SIGNALS, RunView, SignalView
+from headrace.ledger.views.rows import RUN_LINES, SIGNALS, GonePoolView, RunView, SignalView
 from headrace.ledger.views.views import Views, run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
-from headrace.run.events import Approved, Logged, Rejected, Traced, decode_event
+from headrace.run.events import Approved, Gone, Logged, Rejected, Traced, decode_event
 from headrace.run.machine.approvals import read_decision
 from headrace.run.ports import KNOWN_SIGNALS, Signal
 from headrace.spec.artifact import Ref, decode_ref
@@ -257,6 +257,12 @@ class TrackingViews(Views):
         """Return the signals that a run holds because no driver of it knew their kinds, the oldest first."""
         found = self._query.read(SIGNALS, self._sql.SIGNALS, self._query.run(name).number)
         return [each for each in found if each.kind not in KNOWN_SIGNALS]
+
+    def gone_pools(self, name: str | None = None) -> list[GonePoolView]:
+        """Return the pools that a run went on without, because they didn't answer, each once."""
+        events = (decode_event(body) for _, body in self._query.of_kind(name, Gone))
+        gone = {each.pool: each for each in events if isinstance(each, Gone)}
+        return [GonePoolView(pool=each.pool, why=each.why, at=each.at) for each in gone.values()]
 
     def decisions(self, name: str | None = None) -> list[Approved | Rejected]:
         """Return the decisions about a run's tasks that no driver has read yet, the oldest first."""

@@ -496,6 +496,24 @@ def test_a_pool_that_can_t_start_workers_any_more_is_left() -> None:
     assert fleet.notes == ["pool `gpu` has not answered for 30 s; the run goes on without pool `gpu`"]
 
 
+def test_a_task_whose_transfer_failed_has_no_pool_and_no_reason_for_one() -> None:
+    class Broken(Fleet):
+        """Pools whose stores take no blob."""
+
+        def _arrival(self, pool: Pool) -> Callable[[Move], None]:
+            def arrive(order: Move) -> None:
+                raise Death("refused")
+
+            return arrive
+
+    fleet = Broken(wanting_blob(), LAPTOP, FAR)
+    fleet.pins["use"] = "far"
+    fleet.stores["local"].add(BLOB)
+    assert fleet.drive() == "failed"
+    told = {row.kind: (row.state, row.pool, row.pool_reason) for row in fleet.rows().values()}
+    assert told == {"stage": ("failed", None, None), "transfer": ("failed", "far", "its region lacks the blob")}
+
+
 def test_a_stage_that_is_pinned_to_a_pool_that_is_gone_runs_nowhere_else() -> None:
     fleet = Fleet(needing("fit", Resources()), LAPTOP, GPU, script=slow)
     fleet.pins["fit"] = "gpu"

@@ -32,9 +32,8 @@ class Attempts:
         if task.ended or task.phase == "running":
             return
         phases.move(task, "running")
+        task.pool_reason = task.placed_why if phases.is_spread else None
         phases.unplace(task)
-        if not phases.is_spread:
-            task.pool_reason = None
         task.launch(event, phases.region_of(event.pool))
 
     def heard(self, event: Awaits | Checkpointed | Logged | Recalled) -> None:

@@ -146,7 +146,7 @@ class Phases:
         if task.phase == "ready":
             self.ready.remove(task)
         self.unplace(task)
-        task.placed, task.pool_reason = event.pool, event.why
+        task.placed, task.placed_why = event.pool, event.why
         self.placed.setdefault(event.pool, {})[task.name] = task
         if task.phase == "probing" or task.region != event.region:
             task.phase = "probing"

@@ -113,7 +113,8 @@ class Task(Struct, eq=False):
     - `where`: the names of the pools that it may start in, the best one first; None means any, or not known yet.
     - `barred`: the reason why it may not start in the run's other pools.
     - `placed`: the pool that its next attempt was placed in, from then until the attempt starts; otherwise empty.
-    - `pool_reason`: the reason why its last attempt was placed in its pool.
+    - `placed_why`: the reason why that attempt was placed there.
+    - `pool_reason`: the reason why its last attempt that started was placed in its pool.
     - `lane`: the queue of ready tasks that it is in, or None.
     - `region`: the region in which its inputs are known to be; None if nobody has looked for them.
     - `fetches`: the names of transfers that copy missing inputs to that region.
@@ -162,6 +163,7 @@ class Task(Struct, eq=False):
     where: tuple[str, ...] | None = None
     barred: str = ""
     placed: str = ""
+    placed_why: str = ""
     pool_reason: str | None = None
     lane: Lane | None = None
     region: str | None = None

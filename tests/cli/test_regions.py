@@ -66,6 +66,37 @@ SETTINGS = """
     region = "far"
 """
 BYTES = 256 * 4000
+WRITES = """
+    import headrace as hr
+
+    @hr.stage
+    def source() -> bytes:
+        return bytes(100_000)
+
+    @hr.stage
+    def writes(data: bytes, far: str) -> None:
+        try:
+            open(far + "/evil", "w").close()
+        except OSError as error:
+            print(error)
+
+    @hr.pipeline
+    def flow(far: str = "") -> None:
+        writes(source(), far)
+"""
+APART = """
+[pool.a]
+cpu = 1
+
+[pool.b]
+cpu = 1
+region = "far"
+
+[place]
+source = "b"
+
+[region.far]
+"""
 
 
 @pytest.fixture
@@ -132,6 +163,14 @@ def test_what_many_tasks_need_of_another_region_is_brought_once_and_priced(apart
     assert moved in shown["tasks"]
     assert "uses 3" in project.headrace("logs", second.json["run"], "use[i=3]").out
     assert project.headrace("get", "latest", "total").code == 0
+
+
+def test_the_first_run_brings_inputs_from_a_store_in_the_state_folder(project: Project) -> None:
+    project.write("pipelines.py", WRITES)
+    project.write("headrace.toml", APART + f"""store = "{project.home / "far"}"\n""")
+    done = project.headrace("run", "flow", "--json")
+    assert done.code == 0, done.err
+    assert (done.task["source"]["pool"], done.task["writes"]["pool"]) == ("b", "a")
 
 
 def test_a_value_that_the_pipeline_asks_for_is_brought_to_where_it_is_asked(project: Project) -> None:

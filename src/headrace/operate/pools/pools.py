@@ -111,6 +111,7 @@ def open_grounds(
         BackendError: the first pool can't be reached.
     """
     reached = Reached([], {})
+    _make_stores(project, pools)
     try:
         for pool in pools:
             _open_ground(project, pool, run, epoch, bundle, reached)
@@ -121,6 +122,15 @@ def open_grounds(
     for name, error in reached.absent.items():
         note(f"{error.message}; the run goes on without pool `{name}`")
     return reached
+
+
+def _make_stores(project: Project, pools: Sequence[Pool]) -> None:
+    """Make the folders of the stores of these pools. The workers of each pool read the stores of the others, and a
+    Linux namespace has only the folders that exist when it is made."""
+    for address in [project.region(pool.region).store for pool in pools]:
+        if not address.is_remote:
+            with suppress(OSError):  # the store itself says so, when it is written to
+                folder_of(address).mkdir(parents=True, exist_ok=True)
 
 
 def _open_ground(project: Project, pool: Pool, run: str, epoch: int, bundle: Bundle, reached: Reached) -> None:

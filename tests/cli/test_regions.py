@@ -98,6 +98,8 @@ source = "b"
 [region.far]
 """
 
+needs_namespaces = pytest.mark.skipif(not works(), reason="namespaces can't be had here: install bubblewrap")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
@@ -171,6 +173,20 @@ def test_the_first_run_brings_inputs_from_a_store_in_the_state_folder(project: P
     done = project.headrace("run", "flow", "--json")
     assert done.code == 0, done.err
     assert (done.task["source"]["pool"], done.task["writes"]["pool"]) == ("b", "a")
+
+
+@needs_namespaces
+@pytest.mark.parametrize("namespace", ["auto", "on"])
+def test_a_stage_in_a_namespace_cannot_write_to_another_region_s_store(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, namespace: str
+) -> None:
+    store = tmp_path_factory.mktemp("elsewhere") / "far"
+    project.write("pipelines.py", WRITES)
+    project.write("headrace.toml", APART.replace("cpu = 1", f'namespace = "{namespace}"') + f'store = "{store}"\n')
+    done = project.headrace("run", "flow", "--far", str(store), "--json")
+    assert done.code == 0, done.err
+    assert "Read-only file system" in project.headrace("logs", done.json["run"], "writes").out
+    assert not (store / "evil").exists()
 
 
 def test_a_value_that_the_pipeline_asks_for_is_brought_to_where_it_is_asked(project: Project) -> None:

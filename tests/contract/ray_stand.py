@@ -46,7 +46,8 @@ class RayStand(WorkerStand):
             epoch=next(self._epochs),
             grace_s=0.5,
             hidden=(str(self.home),),
-            shown=(str(self.store.local), str(self.other)),
+            shown=(str(self.store.local),),
+            readable=(str(self.other),),
             **options,
         )
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 from msgspec import Struct
@@ -28,10 +29,11 @@ class Namespace(Struct, frozen=True, kw_only=True):
     """A namespace that hides folders from workers, and on request also the network.
 
     Each folder of `hidden` looks empty, except for folders of `shown` and `readable` inside it. Workers can't write to
-    folders of `readable`. Process ids in the namespace are separate, and workers see only the namespace's own
-    processes. If `network` is false, workers can only connect to processes of this namespace. If `closed` is true, the
-    only devices that workers see are accelerators and the devices that programs commonly need, and a worker that runs
-    as root has no more rights than a worker of any other user.
+    folders of `readable`, except for folders of `shown` inside them; a folder of both can be written to. Process ids in
+    the namespace are separate, and workers see only the namespace's own processes. If `network` is false, workers can
+    only connect to processes of this namespace. If `closed` is true, the only devices that workers see are accelerators
+    and the devices that programs commonly need, and a worker that runs as root has no more rights than a worker of any
+    other user.
     """
 
     hidden: tuple[Path, ...] = ()
@@ -52,15 +54,12 @@ class Namespace(Struct, frozen=True, kw_only=True):
             words += ["--ro-bind-try", "/proc/sys", "/proc/sys"]
         if not self.closed and os.geteuid() == 0:
             words += [word for right in _RIGHTS for word in ("--cap-add", right)]
-        for folder in self.hidden:
-            words += ["--tmpfs", str(folder)]
-        for folder in self.shown:
-            words += ["--bind", str(folder), str(folder)]
-        for folder in self.readable:
-            words += ["--ro-bind", str(folder), str(folder)]
-        for folder in _python():
-            if any(folder.is_relative_to(hidden) for hidden in self.hidden):
-                words += ["--ro-bind", str(folder), str(folder)]
+        python = [folder for folder in _python() if any(folder.is_relative_to(hidden) for hidden in self.hidden)]
+        mounts = [(folder, ["--tmpfs", str(folder)]) for folder in self.hidden]
+        mounts += [(folder, ["--ro-bind", str(folder), str(folder)]) for folder in (*self.readable, *python)]
+        mounts += [(folder, ["--bind", str(folder), str(folder)]) for folder in self.shown]
+        for _, mount in sorted(mounts, key=itemgetter(0)):  # a later mount covers what is inside its folder
+            words += mount
         if not self.network:
             words.append("--unshare-net")
         return [*words, "--"]

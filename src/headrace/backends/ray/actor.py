@@ -412,16 +412,19 @@ def _make_own(folder: Path) -> None:
 def _prefix(charge: Charge, local: str) -> list[str]:
     """Return the arguments that start the worker's namespace, or an empty list if the worker runs without one.
 
-    The namespace hides those folders of `charge.hidden` that exist on this node.
+    Of the folders that the charge names, those count that exist on this node.
     """
     if charge.namespace == "off" or not works(closed=charge.namespace == "on"):
         return []
-    hidden = tuple([folder for path in charge.hidden if (folder := Path(path)).is_dir()])
-    shown = tuple([folder for path in (*charge.shown, local) if (folder := Path(path)).is_dir()])
-    inside = tuple([folder for folder in shown if any(folder.is_relative_to(path) for path in hidden)])
-    closed = charge.namespace == "on"
-    ours = _own_folders(charge, local)
-    return Namespace(hidden=hidden, shown=inside, readable=ours, closed=closed).command()
+    hidden, shown, others = map(_present, (charge.hidden, (*charge.shown, local), charge.readable))
+    inside = tuple([folder for folder in shown if any(folder.is_relative_to(path) for path in (*hidden, *others))])
+    readable = (*others, *_own_folders(charge, local))
+    return Namespace(hidden=hidden, shown=inside, readable=readable, closed=charge.namespace == "on").command()
+
+
+def _present(paths: Iterable[str]) -> tuple[Path, ...]:
+    """Return the folders at those paths that exist on this node."""
+    return tuple([folder for path in paths if (folder := Path(path)).is_dir()])
 
 
 def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:

@@ -43,10 +43,11 @@ class RayBackend:
     """The workers of one run on a Ray cluster.
 
     `epoch` is the epoch of the run's lease: actors obey only the driver with the highest epoch. No worker may see the
-    folders of `hidden`, except for folders of `shown` inside them. `needs` are the labels and custom resources that
-    nodes must have. `grace_s` is how long an attempt may take to stop, `patience_s` how long an idle worker waits for a
-    driver, and `headless_s` how long the cluster's head may be unreachable, all in seconds. `release` is the version of
-    Headrace that nodes must have (None: the version of this process).
+    folders of `hidden`, except for folders of `shown` and `readable` inside them, or write to those of `readable`.
+    `needs` are the labels and custom resources that nodes must have. `grace_s` is how long an attempt may take to stop,
+    `patience_s` how long an idle worker waits for a driver, and `headless_s` how long the cluster's head may be
+    unreachable, all in seconds. `release` is the version of Headrace that nodes must have (None: the version of this
+    process).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RayBackend:
         namespace: str = "auto",
         hidden: Sequence[str] = (),
         shown: Sequence[str] = (),
+        readable: Sequence[str] = (),
         needs: Needs | None = None,
         grace_s: float = GRACE_S,
         patience_s: float = PATIENCE_S,
@@ -72,7 +74,8 @@ class RayBackend:
         self._spool = spool
         self._cluster = cluster
         self._epoch = epoch
-        self._namespace, self._hidden, self._shown = namespace, tuple(hidden), tuple(shown)
+        self._namespace, self._hidden = namespace, tuple(hidden)
+        self._shown, self._readable = tuple(shown), tuple(readable)
         self._needs = needs or Needs()
         self._grace_s, self._patience_s, self._headless_s = grace_s, patience_s, headless_s
         self._release = release or version("headrace")
@@ -206,6 +209,7 @@ class RayBackend:
                 namespace=self._namespace,
                 hidden=self._hidden,
                 shown=self._shown,
+                readable=self._readable,
                 grace_s=self._grace_s,
                 patience_s=self._patience_s,
             )

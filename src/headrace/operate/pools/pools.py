@@ -82,9 +82,15 @@ def open_backend(
             hidden = [project.home.resolve()]
             if project.config.pool[pool.name].namespace == "on":
                 hidden.insert(0, project.root.resolve())
-            shown = [*_folders(project, pool, store), *_others(project, pool, hidden)]
             backend: Backend = _ray(pool).open_ray(
-                project.config.pool[pool.name], pool, hello, store.spool, epoch=epoch, hidden=hidden, shown=shown
+                project.config.pool[pool.name],
+                pool,
+                hello,
+                store.spool,
+                epoch=epoch,
+                hidden=hidden,
+                shown=_folders(project, pool, store),
+                readable=_others(project, pool),
             )
             return backend
     raise ConfigError(
@@ -225,7 +231,7 @@ def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
     ours = [store.local.resolve() / name for name in ("bundles", "workers")]  # code, and notes about processes to end
     for folder in (*shown, *ours):
         folder.mkdir(parents=True, exist_ok=True)
-    readable = (*_others(project, pool, hidden), *ours)
+    readable = (*_others(project, pool), *ours)
     return Namespace(hidden=tuple(hidden), shown=tuple(shown), readable=readable, closed=closed).command()
 
 
@@ -251,12 +257,12 @@ def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
     return sorted(found)
 
 
-def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
-    """Return the stores of other regions that are folders inside one of the `hidden` folders, which workers otherwise
-    can't see. Workers read these stores for transfers."""
+def _others(project: Project, pool: Pool) -> list[Path]:
+    """Return the stores of other regions that are folders on this machine. Workers read these stores for transfers, but
+    can't write to them."""
     addresses = [region.store for region in project.regions() if region.name != pool.region]
     folders = [folder_of(address).resolve() for address in addresses if not address.is_remote]
-    return [path for path in folders if path.is_dir() and any(path.is_relative_to(each) for each in hidden)]
+    return [path for path in folders if path.is_dir()]
 
 
 def _works(project: Project) -> bool:

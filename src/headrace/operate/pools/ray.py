@@ -41,10 +41,12 @@ def open_ray(
     epoch: int,
     hidden: Sequence[Path],
     shown: Sequence[Path],
+    readable: Sequence[Path],
 ) -> RayBackend:
     """Connect to the pool's cluster, and return its backend. `epoch` is the epoch of the run's lease.
 
-    `hidden` are folders that workers may not see, except the folders in `shown`.
+    `hidden` are folders that workers may not see, except the folders in `shown` and `readable`. They can't write to
+    those in `readable`.
 
     Raises:
         ConfigError: the cluster has other versions of Ray or Python.
@@ -65,6 +67,7 @@ def open_ray(
         namespace=section.namespace,
         hidden=[str(folder) for folder in hidden],
         shown=[str(folder) for folder in shown],
+        readable=[str(folder) for folder in readable],
         needs=Needs(labels=section.labels, resources=section.resources),
         headless_s=section.headless_s,
     )

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.inspect.logs import _divide, _grown
-from headrace.run.events import Failed, Launched, Span, Succeeded
+from headrace.ledger.views.rows import attempt_views
+from headrace.run.events import Failed, Launched, Recalled, Span, Succeeded
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure, FailureKind
@@ -58,6 +59,14 @@ def test_what_has_not_ended_belongs_to_the_attempt_whose_turn_it_is(tmp_path: Pa
         file.write(b"bb")
     assert [(piece.task, piece.data) for piece in _grown([tmp_path], story.written, read, "b")] == [("b", b"bb")]
     assert list(_grown([tmp_path], story.written, read, None)) == []
+
+
+def test_an_attempt_that_was_taken_back_has_printed_nothing_and_does_not_run(tmp_path: Path) -> None:
+    (tmp_path / "1-77").write_bytes(b"accc")
+    story = Story.of((*BEGUN, Recalled("b", 1)))
+    pieces = _grown([tmp_path], story.written, {}, None)
+    assert [(piece.task, piece.data) for piece in pieces] == [("a", b"a"), ("c", b"ccc")]
+    assert [(view.task, view.state) for view in attempt_views(story)] == [("a", "succeeded"), ("c", "running")]
 
 
 def test_what_a_worker_printed_before_it_died_is_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Self
 from msgspec import Struct, field
 
 from headrace.run.duration import Duration
-from headrace.run.events import Event, Failed, Launched, Opened, Renewed, Reused, Succeeded, Traced, Use
+from headrace.run.events import Event, Failed, Launched, Opened, Recalled, Renewed, Reused, Succeeded, Traced, Use
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
@@ -41,8 +41,9 @@ class Story(Struct, kw_only=True):
     """The facts that are in a run's events.
 
     `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
-    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written` has
-    one record for each worker. `renewed` is True if the run got new code.
+    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `launched` are
+    the attempts, without those that were taken back. `written` has one record for each worker. `renewed` is True if the
+    run got new code.
     """
 
     opened: Opened | None = None
@@ -92,6 +93,9 @@ class Story(Struct, kw_only=True):
                 self._end(event)
             case Failed():
                 self._end(event)
+            case Recalled(task=task, attempt=attempt):
+                for worker in self.launched.pop((task, attempt)).workers:  # it never began
+                    self.written[str(worker)].turn.remove((task, attempt))
             case _:
                 pass
 

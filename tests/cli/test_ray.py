@@ -204,6 +204,17 @@ def test_what_waits_for_capacity_says_so_in_show(server: Ray, tmp_path: Path) ->
         server.kill(node)
 
 
+def test_what_no_node_can_hold_goes_to_another_pool_that_has_room(server: Ray, tmp_path: Path) -> None:
+    with on(server, tmp_path, server.address) as project:
+        settings = (project.root / "headrace.toml").read_text() + "resources = {rare = 1}\n[pool.near]\ncpu = 1\n"
+        project.write("headrace.toml", settings)
+        done = project.headrace("run", "small", "--pool", "there,near", "--json")
+        assert done.code == 0, done.err
+        number = done.task["number"]
+        assert (number["pool"], number["pool_reason"]) == ("near", "`there` had no room")
+        assert "running" not in project.headrace("explain", "latest", "number").out
+
+
 def test_a_cluster_of_our_own_is_begun_and_ended_with_the_command(tmp_path: Path) -> None:
     with on(None, tmp_path, None) as project, tempfile.TemporaryDirectory(prefix="hr-", dir="/tmp") as temporary:
         project.environment["TMPDIR"] = temporary  # its name is short: Ray's sockets lie in there

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import pytest
@@ -20,7 +21,19 @@ from headrace.errors import BackendError, PlacementError
 from headrace.run.driver.driver import Driver, Waits
 from headrace.run.driver.regions import Elsewhere
 from headrace.run.driver.sites import Ground
-from headrace.run.events import Deferred, Event, Failed, Launched, Moved, Opened, Placed, Submitted, Taken, decode_event
+from headrace.run.events import (
+    Deferred,
+    Event,
+    Failed,
+    Launched,
+    Moved,
+    Opened,
+    Placed,
+    Recalled,
+    Submitted,
+    Taken,
+    decode_event,
+)
 from headrace.run.machine.invariants import check
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import Decision, Grant, Job, TaskRow, Want
@@ -54,7 +67,12 @@ class Fleet:
         self.stores = {pool.region: MemoryBlobs() for pool in pools}
         self.clusters = {
             pool.name: Cluster(
-                script, tracer=tracer, mover=moving(arrive=self._arrival(pool)), nodes=pool.nodes, agenda=agenda
+                script,
+                tracer=tracer,
+                mover=moving(arrive=self._arrival(pool)),
+                nodes=pool.nodes,
+                agenda=agenda,
+                start_s=partial(self._start_s, pool.name),
             )
             for pool in pools
         }
@@ -62,11 +80,17 @@ class Fleet:
         self.ledger = MemoryLedger(*pools)
         self.run = self.ledger.open("run-1")
         self.gone: dict[str, tuple[float, float]] = {}
+        self.full: dict[str, float] = {}
         self.backends: dict[str, type[SimulatedBackend]] = {}
         self.absent: dict[str, str] = {}
         self.pins: dict[str, str] = {}
         self.notes: list[str] = []
         self.machine = Machine()
+
+    def _start_s(self, pool: str, job: Job) -> float:
+        """How long a worker takes to start: until the time to which others use all of the pool."""
+        busy_s = self.full.get(pool, 0.0) - self.clock.monotonic()
+        return 0.0 if job.role == "tracer" else max(0.0, busy_s)
 
     def _arrival(self, pool: Pool) -> Callable[[Move], None]:
         def arrive(order: Move) -> None:
@@ -540,6 +564,66 @@ def test_an_attempt_that_a_pool_lost_is_tried_in_the_others_first() -> None:
     assert [event.pool for event in fleet.events(Launched) if isinstance(event, Launched)] == ["laptop", "gpu"]
 
 
+# -- pools that others use ---------------------------------------------------------------------------------------------
+
+ONE = Pool(name="one", cpu=1, memory_gib=8)
+
+
+@pytest.mark.parametrize("pools", [(ONE, GPU), (GPU, ONE)])
+def test_tasks_leave_a_pool_that_is_full_once_another_has_room(pools: tuple[Pool, ...]) -> None:
+    fleet = Fleet(needing("work", Resources(), count=5), *pools)
+    fleet.full["gpu"] = 60.0
+    assert fleet.drive() == "succeeded"
+    assert {(row.pool, row.attempts) for row in fleet.rows().values()} == {("one", 1), ("one", 2)}
+    assert len(fleet.events(Recalled)) == 2
+    assert not fleet.events(Failed)
+    assert fleet.clock.monotonic() < 8
+    assert fleet.clusters["gpu"].living == 0
+    if pools[0] is GPU:
+        assert "`gpu` had no room" in {row.pool_reason for row in fleet.rows().values()}
+
+
+def test_tasks_stay_in_a_full_pool_while_others_need_the_room_and_begin_there_once_it_is_free() -> None:
+    fleet = Fleet(needing("work", Resources(), count=30), ONE, GPU)
+    fleet.full["gpu"] = 10.0
+    assert fleet.drive() == "succeeded"
+    assert not fleet.events(Recalled)
+    assert fleet.launches()["gpu"] > 5
+    assert fleet.clock.monotonic() < 20
+
+
+def test_a_task_waits_in_a_full_pool_that_is_the_only_one_that_may_run_it() -> None:
+    fleet = Fleet(needing("work", Resources(gpu="A100:1")), LAPTOP, GPU)
+    fleet.full["gpu"] = 20.0
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"gpu": 1}
+
+
+def test_a_task_that_two_full_pools_can_hold_does_not_go_to_and_fro() -> None:
+    fleet = Fleet(needing("work", Resources()), LAPTOP, GPU)
+    fleet.full |= {"laptop": 100.0, "gpu": 200.0}
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"gpu": 1, "laptop": 1}
+
+
+def test_a_task_that_leaves_a_full_pool_has_its_inputs_brought_to_the_other_region() -> None:
+    fleet = Fleet(wanting_blob(), LAPTOP, FAR)
+    fleet.stores["local"].add(BLOB)
+    fleet.full["laptop"] = 1000.0
+    assert fleet.drive() == "succeeded"
+    assert {row.pool for row in fleet.rows().values()} == {"far"}
+    assert fleet.clock.monotonic() < 10
+
+
+def test_all_workers_of_a_task_over_nodes_leave_a_full_pool() -> None:
+    wide, other = replace(LAPTOP, nodes=2), replace(GPU, nodes=2)
+    fleet = Fleet(needing("work", Resources(nodes=2)), wide, other)
+    fleet.full["laptop"] = 100.0
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"gpu": 1, "laptop": 1}
+    assert len(fleet.events(Recalled)) == 1
+
+
 def test_small_tasks_of_a_pool_don_t_starve_a_big_one_there_while_an_older_one_waits_for_another_pool() -> None:
     def lasts(order: Do) -> Behaviour:
         long = "long" in order.function
@@ -565,6 +649,7 @@ LEASES = st.lists(
         st.lists(st.sampled_from((LAPTOP, GPU, FAR, OHIO)), min_size=1, max_size=3, unique=True),
         st.dictionaries(st.sampled_from(("laptop", "gpu", "far", "ohio")), st.floats(0, 20), max_size=2),
         st.sets(st.sampled_from(("laptop", "gpu", "far", "ohio")), max_size=1),
+        st.dictionaries(st.sampled_from(("laptop", "gpu", "far", "ohio")), st.floats(5, 60), max_size=3),
         st.lists(st.floats(0, 3), min_size=1, max_size=12),
     ),
     min_size=1,
@@ -575,7 +660,10 @@ LEASES = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(st.integers(2, 8), st.sampled_from((1.0, 2.0)), st.sampled_from(("local", "us")), LEASES)
 def test_whatever_pools_come_and_go_a_run_comes_to_its_end(
-    count: int, cpu: float, home: str, leases: list[tuple[list[Pool], dict[str, float], set[str], list[float]]]
+    count: int,
+    cpu: float,
+    home: str,
+    leases: list[tuple[list[Pool], dict[str, float], set[str], dict[str, float], list[float]]],
 ) -> None:
     def fails_now_and_then(order: Do) -> Behaviour:
         chance = int(order.key[:6], 16) + order.attempt
@@ -586,7 +674,8 @@ def test_whatever_pools_come_and_go_a_run_comes_to_its_end(
 
     fleet = Fleet(wanting_blob(count, cpu=cpu), LAPTOP, GPU, FAR, OHIO, script=fails_now_and_then)
     fleet.stores[home].add(BLOB)
-    for pools, gone, absent, pauses in leases:
+    for pools, gone, absent, full, pauses in leases:
+        fleet.full = full
         others = {pool.name for pool in pools[1:]}
         fleet.gone = {name: (at, float("inf")) for name, at in gone.items() if name in others}
         fleet.absent = dict.fromkeys(absent & others, "nothing answers")

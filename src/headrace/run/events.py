@@ -245,7 +245,8 @@ class Moved(Struct, frozen=True, array_like=True, gc=False, tag="moved"):
 
 
 class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
-    """An attempt that had not begun was taken back, because the attempt before it on its worker takes long."""
+    """An attempt that had not begun was taken back: the attempt before it on its worker takes long, or its worker could
+    not start and another pool had room."""
 
     task: str
     attempt: int

@@ -297,10 +297,15 @@ class Beat(Struct, frozen=True):
 
 class Delayed(Struct, frozen=True):
     """A worker that was to start has to wait. `why` gives the reason, most often a lack of room. An empty `why` means
-    that the worker has started."""
+    that the worker has started.
+
+    `is_full` is True if the pool has no room for the worker, so that it has begun none of its attempts. If another pool
+    of the run has room, the driver ends the worker and queues these attempts again.
+    """
 
     worker: int
     why: str
+    is_full: bool = False
 
 
 class Alive(Struct, frozen=True):

@@ -314,7 +314,7 @@ class RayBackend:
                 continue
             if not line.delayed or now - line.delayed_at > REPEAT_S:  # the reason changes often, and each is an event
                 line.delayed, line.delayed_at = why, now
-                self._notices.append(Delayed(worker, why))
+                self._notices.append(Delayed(worker, why, is_full=True))
 
 
 def _seq(heard: Heard) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from headrace.backends.simulated.behaviour import Moving, Script, Tracing, moving, tracing
 from headrace.backends.simulated.clock import Agenda
 from headrace.backends.simulated.worker import Worker
-from headrace.run.ports import Beat, Died, Heard, Job, Notice
+from headrace.run.ports import Beat, Delayed, Died, Heard, Job, Notice
 from headrace.run.wire import Do, Up
 
 BEAT_S = 0.2
+SLOW_S = 3.0
+"""How long a worker may take to start, in seconds, before the driver is told that the pool has no room for it."""
 
 
 class Cluster:
@@ -18,7 +21,8 @@ class Cluster:
 
     `script` is the behaviour of attempts, `tracer` is the behaviour of the tracer, and `mover` is the behaviour of
     transfers. `start_s` is how long a worker takes to start, in seconds, or a function that returns these seconds. If
-    the function returns None, the worker can't start. Workers are placed on the nodes in turn. The tracer is on no
+    the function returns None, the worker can't start. If a worker takes longer than `SLOW_S`, its pool counts as full
+    until it has started. Workers are placed on the nodes in turn. The tracer is on no
     node. If `beats` is true, all workers send a heartbeat five times a second. If `beats` is false, a worker sends a
     heartbeat only when an attempt with a timeout begins, and again after this timeout has passed. Clusters with the
     same `agenda` are one simulation.
@@ -61,7 +65,14 @@ class Cluster:
         if pause is None:
             worker.die(Died(job.worker, "lost", "it could not be started"))
         else:
+            if pause > SLOW_S:
+                for at, why in ((SLOW_S, "it needs 1 CPU, and all are in use"), (pause, "")):
+                    self.at(self.clock.monotonic() + at, partial(self._delay, worker, why))
             self.later(worker, pause)
+
+    def _delay(self, worker: Worker, why: str) -> None:
+        if self.workers.get(worker.number) is worker:
+            self.notices.append(Delayed(worker.number, why, is_full=bool(why)))
 
     def orphan(self) -> None:
         """Simulate that the driver is gone: workers finish their orders, spill their reports and leave."""

@@ -253,8 +253,10 @@ class Driver:
         notices = self._sites.events(timeout_s)
         self._leave_gone()
         self._hear(notices)
-        self._look()
+        is_beat = self._look()
         self._launch()
+        if is_beat:  # the room that is left now is needed by no other task
+            self._supervision.withdraw()
         if self._machine.closed is not None:
             self._inbox.read(leaving=True)  # what comes later has no effect
         stored = self._commit()
@@ -307,19 +309,22 @@ class Driver:
                     self._sites.forget(notice.worker)
                 case Beat():
                     self._supervision.beat(notice)
-                case Delayed(worker=worker, why=why) | Heard(worker=worker, message=Waiting(why=why)):
+                case Delayed(worker=worker, why=why):
+                    self._reports.waits(worker, why)
+                    self._supervision.delayed(notice)
+                case Heard(worker=worker, message=Waiting(why=why)):
                     self._reports.waits(worker, why)
 
-    def _look(self) -> None:
-        """At each tick, check interrupts and due times.
-        Every `beat_s` seconds, check late attempts, the inbox and the grant."""
+    def _look(self) -> bool:
+        """At each tick, check interrupts and due times. Every `beat_s` seconds, check late attempts, the inbox and the
+        grant, and return True."""
         now = self._clock.monotonic()
         self._inbox.heed()
         due = self._machine.next_due
         if due is not None and due <= self._clock.now():
             self._steps.absorb(Woke(self._clock.now()))
         self._inbox.watch(now)
-        if now - self._looked >= self._beat_s:
+        if is_beat := now - self._looked >= self._beat_s:
             self._looked = now
             self._supervision.look()
             self._inbox.read()
@@ -328,6 +333,7 @@ class Driver:
                 self._ask_grant(site)
             if self._journal.is_open:
                 self._queueing.look(now, [site.crew.pool for site in self._sites.living])
+        return is_beat
 
     def _launch(self) -> None:
         """Launch the tasks for which there is room. Request a grant of the second pool only if the first has no room,
@@ -419,7 +425,8 @@ class Driver:
         return tasks
 
     def _ask_grant(self, site: Site) -> None:
-        crew, wanted = site.crew, self._machine.wanted(site.pool.name)
+        crew = site.crew
+        wanted = [*self._machine.wanted(crew.pool), *self._supervision.wanted(crew.pool)]
         site.was_asked = bool(wanted)
         if site is self._sites.living[0] or wanted or crew.grant.cpu > 0:
             crew.grant = self._ledger.grant(crew.want(wanted))

@@ -1,17 +1,20 @@
-"""Supervision of workers that die, run an attempt for too long, or keep other attempts waiting."""
+"""Supervision of workers that die, run an attempt for too long, keep other attempts waiting, or can't start."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.sites import Sites
 from headrace.run.driver.steps import Steps
 from headrace.run.events import Failed, Recalled
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import Beat, Clock, Died
+from headrace.run.machine.task import Task
+from headrace.run.ports import Beat, Clock, Delayed, Died
 from headrace.run.wire import Drop
 from headrace.spec.failure import Failure, FailureKind
+from headrace.spec.stage import Resources, Stage
 
 RECALL_S = 0.5
 """Attempts are queued behind another attempt that is expected to be short. If the other attempt keeps them waiting for
@@ -24,6 +27,9 @@ class Supervision:
     `_since` has two values for each worker: how many attempts the worker had finished before its present attempt, and
     when the present attempt was first seen (seconds of the monotonic clock). `run` is the name by which hints refer to
     the run.
+
+    `_full` are the workers that can't start because their pool has no room. `_left` are pairs of a task and a pool: the
+    task was taken back from the pool for this reason.
     """
 
     def __init__(
@@ -36,12 +42,15 @@ class Supervision:
         self._clock = clock
         self._run = run
         self._since: dict[int, tuple[int, float]] = {}
+        self._full: dict[int, None] = {}
+        self._left: set[tuple[str, str]] = set()
 
     def died(self, notice: Died) -> None:
         """Handle the death of a worker: its running attempt fails, and the attempts that waited behind that one are
         lost."""
         queue = self._sites.crew(notice.worker).lost(notice.worker)
         self._since.pop(notice.worker, None)
+        self._full.pop(notice.worker, None)
         verdict = self._courier.bury(notice.worker)
         for place, (task, attempt) in enumerate(queue):
             if not self._machine.expects(task, attempt):
@@ -87,6 +96,58 @@ class Supervision:
                 continue
             if at == crew.workers[worker].done:
                 self._time_out(worker, self._limit_s(present[0]), now - since)
+
+    def delayed(self, notice: Delayed) -> None:
+        """Note whether a worker can't start because its pool has no room."""
+        if notice.is_full:
+            self._full[notice.worker] = None
+        else:
+            self._full.pop(notice.worker, None)
+
+    def wanted(self, pool: str) -> list[tuple[Resources, int]]:
+        """Return pairs of a need and the number of tasks with this need. The tasks wait in full pools for their workers
+        to start, and may be taken back to run in `pool`."""
+        return [(task.stage.resources, 1) for task in self._stuck() if pool in self._others(task)]
+
+    def withdraw(self) -> None:
+        """Take back the attempts whose workers can't start, if another pool of the run has room for them: end these
+        workers, and queue the attempts again. Call this after the launches, since other tasks come first.
+
+        A task isn't taken back to go to a pool that it has left before, so it never goes to and fro between full pools.
+        """
+        taken: dict[str, list[Stage]] = {}
+        for task in list(self._stuck()):
+            for site in self._sites.living:
+                coming = taken.setdefault(site.pool.name, [])
+                if site.pool.name in self._others(task) and site.crew.has_room(task.stage, coming, behind=False):
+                    coming.append(task.stage)
+                    self._take_back(task)
+                    break
+
+    def _stuck(self) -> Iterator[Task]:
+        """Yield the tasks that may go to another pool, and whose workers can't start because their pool has no room."""
+        if not (self._full and self._sites.several and self._machine.may_launch):
+            return
+        for worker in self._full:
+            present = self._sites.crew(worker).present(worker)
+            if present is not None and self._machine.expects(*present):
+                task = self._machine.tasks[present[0]]
+                if task.workers[0] == worker and task.move is None and self._full.keys() >= set(task.workers):
+                    yield task
+
+    def _others(self, task: Task) -> list[str]:
+        """Return the other pools that a running task may go to."""
+        return [name for name in task.where or () if name != task.pool and (task.name, name) not in self._left]
+
+    def _take_back(self, task: Task) -> None:
+        """End the workers of a task's attempt. Queue this attempt again, and those that wait behind it."""
+        self._left.add((task.name, task.pool or ""))
+        for worker in task.workers:
+            del self._full[worker]
+            for name, attempt in self._sites.crew(worker).lost(worker):
+                if self._machine.expects(name, attempt):
+                    self._steps.absorb(Recalled(name, attempt))
+            self._courier.end(worker, "cancelled", "another pool had room for its attempt", now=True)
 
     def _limit_s(self, name: str) -> float | None:
         task = self._machine.tasks.get(name)

@@ -50,6 +50,8 @@ class Attempts:
                 task.awaits = why
                 self._phases.changed[task.name] = task
             case Recalled():
+                if task.awaits:  # its worker could not start
+                    task.prefer_others()
                 self._phases.queue(task)
 
     def succeeded(self, event: Succeeded, platform: str | None) -> None:
@@ -91,9 +93,9 @@ class Attempts:
         if task is None:
             return
         kind = event.failure.kind
-        if kind in ("lost", "refused") and task.where is not None:  # its pool may be to blame: the others come first
-            task.where = tuple(sorted(task.where, key=lambda name: name == task.pool))
-        task.failure, task.log = event.failure, event.log
+        if kind in ("lost", "refused"):  # its pool may be to blame
+            task.prefer_others()
+        task.failure, task.log, task.awaits = event.failure, event.log, ""
         task.spend(event.seconds)
         task.failures = task.failures or {}
         task.failures[kind] = task.failures.get(kind, 0) + 1

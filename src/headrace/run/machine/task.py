@@ -105,7 +105,7 @@ class Task(Struct, eq=False):
     - `args`: its resolved arguments, from the time when these are known until the task ends.
     - `spread`: for a mapped task, the arguments of its elements, until all elements have ended.
     - `why`: the reason why it has to run; `reason` is the reason for its present phase.
-    - `awaits`: what keeps its worker from beginning.
+    - `awaits`: what keeps its worker from beginning, or kept it until the attempt was taken back.
     - `failures`: the number of failed attempts by kind.
     - `by_when`: True if it was skipped because its own `when=`, or that of a task before it, was false.
     - `checkpoint`, `earlier`: the last checkpoint that was kept, and the one before it.
@@ -224,6 +224,11 @@ class Task(Struct, eq=False):
         self.why = self.why or launched.why
         if launched.queued_s is not None:
             self.queued_s = (self.queued_s or 0.0) + launched.queued_s
+
+    def prefer_others(self) -> None:
+        """Let the pool of the last attempt come last among the pools that the next attempt may start in."""
+        if self.where is not None:
+            self.where = tuple(sorted(self.where, key=lambda name: name == self.pool))
 
     def sum_up(self, elements: Sequence[Task]) -> None:
         """Set the times and the cost of a mapped task to the sums over its elements."""

@@ -208,6 +208,45 @@ def test_what_is_wrong_is_said_with_its_line_and_a_hint(
     assert hint in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("first", "overlay", "environment", "chosen"),
+    [
+        ('pools = ["a", "b"]', 'pool = "c"', {}, ["c"]),
+        ('pool = "c"', 'pools = ["a", "b"]', {}, ["a", "b"]),
+        ('pools = ["a", "b"]', "", {"HEADRACE__RUN__POOL": "c"}, ["c"]),
+        ('pools = ["a", "b"]', 'pool = "c"', {"HEADRACE__RUN__POOLS": '["b", "c"]'}, ["b", "c"]),
+        ('pool = "c"', "timeout = 9", {}, ["c"]),
+    ],
+)
+def test_one_pool_or_several_of_a_later_layer_replace_what_earlier_layers_choose(
+    root: Path, first: str, overlay: str, environment: dict[str, str], chosen: list[str]
+) -> None:
+    write(root, f"[run]\n{first}\n[pool.a]\n[pool.b]\n[pool.c]\n")
+    (root / "fleet.toml").write_text(f"[run]\n{overlay}\n")
+    project = load(overlay=root / "fleet.toml", environment=environment)
+    assert [pool.name for pool in project.run_pools()] == chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "told"),
+    [
+        ('[run]\npool = "a"\npools = ["b"]\n', {}, "headrace.toml:3: there is `[run] pool` too (headrace.toml:2)"),
+        (
+            "",
+            {"HEADRACE__RUN__POOL": "a", "HEADRACE__RUN__POOLS": '["b"]'},
+            "HEADRACE__RUN__POOLS: there is `[run] pool` too (HEADRACE__RUN__POOL)",
+        ),
+    ],
+)
+def test_one_pool_and_several_in_the_same_layer_are_refused_with_both_places(
+    root: Path, text: str, environment: dict[str, str], told: str
+) -> None:
+    write(root, f"{text}[pool.a]\n[pool.b]\n")
+    with pytest.raises(ConfigError) as caught:
+        load(environment=environment)
+    assert caught.value.message == told
+
+
 def test_a_missing_overlay_is_told(root: Path) -> None:
     write(root, "")
     with pytest.raises(ConfigError, match=r"there is no file `cluster.toml`"):

@@ -46,8 +46,8 @@ def check_places(config: Config, layers: Layers) -> None:
         where = layers.nearest_origin("run", "pools")
         raise ConfigError(f"{where}: pool `{twice}` is named twice", hint="name each pool once, the best first")
     if config.run.pool is not None and config.run.pools:
-        where = layers.nearest_origin("run", "pools")
-        raise ConfigError(f"{where}: there is `[run] pool` too", hint="leave one of them out")
+        where, also = layers.nearest_origin("run", "pools"), layers.origin("run", "pool")
+        raise ConfigError(f"{where}: there is `[run] pool` too ({also})", hint="leave one of them out")
     for stage, name in config.place.items():
         _check_pool(layers, ("place", stage), name, config)
 

@@ -27,6 +27,8 @@ TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in SECTIONS))
 """The first word of each table name that settings may have: `pool` for `[pool.NAME]`."""
 NAMED = frozenset(name.partition(".")[0] for name in SECTIONS if name.endswith(".NAME"))
 """The words of `TABLES` that are followed by a name of the user's choice: `[pool.NAME]`."""
+EITHER = ("run", "pool"), ("run", "pools")
+"""Two settings that exclude each other. The one of a later layer replaces the other of earlier layers."""
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 _AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 _AT_PATH = re.compile(r" - at `\$(.*?)`$")
@@ -56,6 +58,7 @@ class Layers:
             origin = f"{file.name}:{lines.of(path if path[0] in TABLES else path[:1])}"
             _check_known(path, value, origin)
             self._put(path, value, origin)
+        self._replace_other(path for path, _ in _leaves(table))
         if known:  # runs use the first pool, so new pools of this later file are put first
             pools = self._values["pool"]
             fresh = {name: pool for name, pool in pools.items() if name in table.get("pool", {}) and name not in known}
@@ -67,11 +70,11 @@ class Layers:
         Raises:
             ConfigError: a variable names an unknown section or key.
         """
-        for variable in sorted(environment):
-            if variable.startswith(PREFIX):
-                path = self._path(variable)
-                _check_known(path, None, variable)
-                self._put(path, _read_value(path, environment[variable]), variable)
+        given = {variable: self._path(variable) for variable in sorted(environment) if variable.startswith(PREFIX)}
+        for variable, path in given.items():
+            _check_known(path, None, variable)
+            self._put(path, _read_value(path, environment[variable]), variable)
+        self._replace_other(given.values())
 
     def config(self) -> Config:
         """Return all settings as a `Config`, with checked types.
@@ -106,6 +109,13 @@ class Layers:
         else:
             table[path[-1]] = value
         self._origins[path] = origin
+
+    def _replace_other(self, given: Iterable[Keys]) -> None:
+        """If a layer has given one of the settings `EITHER`, take away the other one that an earlier layer has set."""
+        fresh = set(given).intersection(EITHER)
+        for path in EITHER:
+            if fresh and path not in fresh and path in self._origins:
+                del self._origins[path], self._values[path[0]][path[1]]
 
     def _path(self, variable: str) -> Keys:
         """Return the path of the setting that a variable overrides.

@@ -288,6 +288,18 @@ region = "eu"
 """
 
 
+THERE_AND_BACK = """
+[region.eu]
+store = "x"
+[link.a]
+from = "local"
+to = "eu"
+[link.back]
+from = "eu"
+to = "local"
+"""
+
+
 def test_regions_have_stores_and_links_have_prices(root: Path) -> None:
     write(root, REGIONS)
     project = load(environment={})
@@ -327,6 +339,11 @@ def test_overlays_reach_every_named_table(root: Path) -> None:
         ('[pool.a]\nregion = "es"\n[region.eu]\nstore = "x"', "headrace.toml:2: there is no region `es`", "`eu`"),
         ('[link.a]\nfrom = "local"\nto = "mars"', "headrace.toml:3: there is no region `mars`", "[region.mars]"),
         ('[link.a]\nfrom = "local"', "headrace.toml:2: `link.a` has no `to`", "a string"),
+        (
+            f"{THERE_AND_BACK}[link.b]\nfrom = 'local'\nto = 'eu'",
+            "headrace.toml:11: `[link.b]` is from `local` to `eu`, as is `[link.a]` (headrace.toml:5)",
+            "leave one of them out",
+        ),
         ('[region.eu]\njurisdiction = "EU"', "headrace.toml:2: region `eu` has no `store`", "address"),
         ('[run]\npool = "lokal"\n[pool.local]', "headrace.toml:2: there is no pool `lokal`", "`local`"),
         ('[pool.a]\nbackend = "local"\naddress = "b:1"', "headrace.toml:3: `address` has no effect", "`ray`"),

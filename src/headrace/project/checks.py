@@ -13,8 +13,8 @@ from headrace.spec.fleet import HOME, Pool
 
 
 def check_places(config: Config, layers: Layers) -> None:
-    """Raise an error if a setting names a region or pool that doesn't exist, a region has no store, or a pool has a
-    setting that its backend doesn't take.
+    """Raise an error if a setting names a region or pool that doesn't exist, a region has no store, two links connect
+    the same regions in the same direction, or a pool has a setting that its backend doesn't take.
 
     Raises:
         ConfigError: a setting is wrong. The message says where it was written.
@@ -24,9 +24,16 @@ def check_places(config: Config, layers: Layers) -> None:
         if region.store is None and name != HOME:
             where = layers.nearest_origin("region", name)
             raise ConfigError(f"{where}: region `{name}` has no `store`", hint="give it the address of its store")
+    links: dict[tuple[str, str], str] = {}
     for name, link in config.link.items():
         _check_region(layers, ("link", name, "from"), link.source, regions)
         _check_region(layers, ("link", name, "to"), link.target, regions)
+        if (first := links.setdefault((link.source, link.target), name)) != name:
+            where, also = layers.nearest_origin("link", name), layers.nearest_origin("link", first)
+            raise ConfigError(
+                f"{where}: `[link.{name}]` is from `{link.source}` to `{link.target}`, as is `[link.{first}]` ({also})",
+                hint="leave one of them out; another file changes a link under the link's own name",
+            )
     for name, pool in config.pool.items():
         _check_region(layers, ("pool", name, "region"), pool.region, regions)
         for key in keys(type(pool)):

@@ -14,6 +14,7 @@ from headrace.operate import plan
 from headrace.plan.times import Beside
 from headrace.project import project
 from headrace.run.ports import TaskRow
+from headrace.spec.plan import Plan
 from headrace.spec.policy import Policy
 from tests.cli.conftest import Shell
 
@@ -78,3 +79,12 @@ def test_the_time_to_load_and_save_is_no_part_of_what_a_run_takes_beside_its_tas
         save_s=2.0,
     )
     assert list(plan.beside([run], lambda _: [row])) == [Beside(frozenset({"step"}), 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("usd", "told"),
+    [((0.52, 0.52), ["expected to cost $0.52"]), ((0.00027, 0.025), ["expected to cost $0.00027 to $0.025"])],
+)
+def test_the_least_that_a_plan_costs_is_told_once(usd: tuple[float, float], told: list[str]) -> None:
+    found = Plan(pipeline="p", tasks=(), expected_s=None, expected_usd=usd, bound_usd=usd[0], gap=0.0)
+    assert plan.sums(found) == told

@@ -18,6 +18,13 @@ def test_a_need_that_no_machine_has_is_refused_though_all_machines_together_have
     assert TWO_OF_TWO.holds(Resources(cpu=2, memory_gib=8)) is None
 
 
+def test_one_of_a_thing_is_not_told_as_several() -> None:
+    one = Pool(name="one", cpu=1, memory_gib=4, gpus=1, nodes=1)
+    assert one.holds(Resources(cpu=2)) == "it has 1 cpu"
+    assert one.holds(Resources(gpu="2")) == "it has 1 gpu"
+    assert one.holds(Resources(nodes=2)) == "it has 1 node"
+
+
 def test_a_gang_takes_a_machine_for_each_of_its_nodes() -> None:
     assert TWO_OF_TWO.holds(Resources(cpu=2, nodes=2)) is None
     assert TWO_OF_TWO.holds(Resources(cpu=1, nodes=3)) == "it has 2 nodes"

@@ -121,8 +121,7 @@ def sums(plan: Plan) -> list[str]:
     if plan.expected_s is not None:
         texts.append(f"expected to take {amount_text(plan.expected_s, seconds_text)}")
     if any(plan.expected_usd):
-        cost = amount_text(plan.expected_usd, usd_text)
-        texts.append(f"expected to cost {cost}, and at least {usd_text(plan.bound_usd)}")
+        texts.append(f"expected to cost {amount_text(plan.expected_usd, usd_text)}")
     if plan.partial:
         after = "tasks that it calls after that are forecast from its last run, or missing if there is none"
         texts.append(f"the pipeline asks for a value; {after}")

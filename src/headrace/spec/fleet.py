@@ -13,6 +13,15 @@ HOME = "local"
 """The region of a pool or store that names no region."""
 
 
+def amount(number: float, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> amount(1, "cpu"), amount(1.5, "cpu"), amount(4, "gpu")
+    ('1 cpu', '1.5 cpus', '4 gpus')
+    """
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
 class Shape(Noun, frozen=True):
     """What one machine has: cpus, GiB of memory, gpus, and the kind of its gpus (None if the kind has no name)."""
 
@@ -73,18 +82,18 @@ class Pool(Noun, frozen=True):
         """Return why this pool can never hold an attempt that needs `need`, or None if the pool can hold such an
         attempt. Each node of the attempt takes a machine of its own, which must have what `need` says."""
         if need.nodes > self.nodes:
-            return f"it has {self.nodes} node{'s' if self.nodes > 1 else ''}"
+            return f"it has {amount(self.nodes, 'node')}"
         if need.gpu_kind and need.gpu_kind != self.gpu_kind:
             return f"its gpus are {self.gpu_kind or 'of no named kind'}" if self.gpus else "it has no gpu"
         return self._lacks(need) or self._machines_lack(need)
 
     def _lacks(self, need: Resources) -> str | None:
         if need.cpu * need.nodes > self.cpu:
-            return f"it has {self.cpu:g} cpus"
+            return f"it has {amount(self.cpu, 'cpu')}"
         if need.memory_gib * need.nodes > self.memory_gib:
             return f"it has {self.memory_gib:.3g} GiB of memory"
         if need.gpus * need.nodes > self.gpus:
-            return f"it has {self.gpus} gpus" if self.gpus else "it has no gpu"
+            return f"it has {amount(self.gpus, 'gpu')}" if self.gpus else "it has no gpu"
         return None
 
     def _machines_lack(self, need: Resources) -> str | None:
@@ -94,14 +103,14 @@ class Pool(Noun, frozen=True):
         ):
             return None
         if need.cpu > (most := max(each.cpu for each in shapes)):
-            return f"it has {self.cpu:g} cpus, but at most {most:g} on one machine"
+            return f"it has {amount(self.cpu, 'cpu')}, but at most {most:g} on one machine"
         if need.memory_gib > (most := max(each.memory_gib for each in shapes)):
             return f"it has {self.memory_gib:.3g} GiB of memory, but at most {most:.3g} GiB on one machine"
         if need.gpus > (most := max(each.gpus for each in shapes)):
-            return f"it has {self.gpus} gpus, but at most {most} on one machine"
+            return f"it has {amount(self.gpus, 'gpu')}, but at most {most} on one machine"
         memory = [f"{need.memory_gib:.3g} GiB of memory"] if need.memory_gib else []
-        gpus = [f"{need.gpus} gpu{'s' if need.gpus > 1 else ''}"] if need.gpus else []
-        return f"no machine of it has {' and '.join([f'{need.cpu:g} cpus', *memory, *gpus])} at once"
+        gpus = [amount(need.gpus, "gpu")] if need.gpus else []
+        return f"no machine of it has {' and '.join([amount(need.cpu, 'cpu'), *memory, *gpus])} at once"
 
     def share(self, need: Resources) -> float:
         """Return the share of the pool that an attempt uses (0 to 1): the largest of its cpu, memory and gpu shares."""

@@ -11,7 +11,7 @@ from headrace.operate.pools.cluster_state import Trouble
 from headrace.operate.pools.pools import look_at
 from headrace.project import host_limits
 from headrace.project.project import Project
-from headrace.spec.fleet import Pool
+from headrace.spec.fleet import Pool, amount
 
 
 def pool_checks(project: Project) -> dict[str, Callable[[], Answer]]:
@@ -20,7 +20,7 @@ def pool_checks(project: Project) -> dict[str, Callable[[], Answer]]:
 
 
 def _pool(project: Project, pool: Pool) -> Answer:
-    promised = f"{pool.cpu:g} cpus, {pool.memory_gib:.1f} GiB"
+    promised = f"{amount(pool.cpu, 'cpu')}, {pool.memory_gib:.1f} GiB"
     if pool.backend == "local":
         if pool.cpu > host_limits.cpus() or pool.memory_gib > host_limits.memory_gib():
             return "doubtful", promised, f"lower cpu or memory_gib of pool `{pool.name}` to what the machine gives"
@@ -36,7 +36,7 @@ def _pool(project: Project, pool: Pool) -> Answer:
     if seen.cpu < (section.cpu or 0) or seen.gpus < section.gpus:
         return (
             "doubtful",
-            f"{found}; the settings promise {section.cpu or seen.cpu:g} cpus and {section.gpus} gpus",
+            f"{found}; the settings promise {amount(section.cpu or seen.cpu, 'cpu')} and {amount(section.gpus, 'gpu')}",
             f"lower cpu or gpus of pool `{pool.name}` to what the cluster has, or add nodes",
         )
     return "well", found, None

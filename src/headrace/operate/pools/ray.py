@@ -24,7 +24,7 @@ from headrace.report.measures import count_text
 from headrace.run.ports import Spool
 from headrace.run.wire import Hello
 from headrace.spec.address import StoreAddress
-from headrace.spec.fleet import Pool, Shape
+from headrace.spec.fleet import Pool, Shape, amount
 from headrace.work.host_check import try_here
 
 NODES, NODES_S = 8, 20.0
@@ -82,7 +82,7 @@ def look(section: PoolSection, pool: Pool, store: StoreAddress) -> ClusterState:
         where = f"at {section.address}" if section.address else "on this machine"
         release = f"Ray {ray.__version__}, Python {platform.python_version()}"
         return ClusterState(
-            words=f"{release} {where}: {count_text(len(nodes), 'node')}, {cpu:g} cpus",
+            words=f"{release} {where}: {count_text(len(nodes), 'node')}, {amount(cpu, 'cpu')}",
             cpu=cpu,
             gpus=_sum(nodes, "GPU"),
             round_trip_s=statistics.median(cluster.ping() for _ in range(5)),

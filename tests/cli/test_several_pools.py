@@ -46,6 +46,10 @@ PIPELINES = """
             use(fit(data, seed), data)
 
     @hr.pipeline
+    def sized(n: int) -> None:
+        fit(source(n), 0)
+
+    @hr.pipeline
     def waits() -> None:
         wait.map([1, 2, 3, 4])
 
@@ -119,6 +123,17 @@ def test_the_plan_says_where_tasks_run_and_why(project: Project) -> None:
     ran = project.headrace("run", "flow", "--pool", "laptop,big", "--json")
     for name in ("source", "fit", "fit[1]"):  # what finds its first pool full goes to the next
         assert ran.task[name]["pool"] == pools[name][0]
+
+
+def test_the_plan_says_which_copies_to_other_regions_are_not_in_its_cost(project: Project) -> None:
+    told = "neither the time nor the price of copying new outputs to other regions"
+    for n in ("4000", "4001"):  # the second plan knows how long the tasks take
+        before = project.headrace("plan", "sized", "--n", n, "--pool", "laptop,big")
+        assert f"{told}: `source`\n" in before.err
+        assert project.headrace("run", "sized", "--n", n, "--pool", "laptop,big").code == 0
+    after = project.headrace("plan", "sized", "--n", "4000", "--pool", "laptop,big", "--force", "fit")
+    assert told not in after.err
+    assert told not in project.headrace("plan", "sized", "--n", "4002", "--pool", "big").err
 
 
 def test_settings_name_the_pools_of_runs_and_those_of_single_stages(project: Project) -> None:

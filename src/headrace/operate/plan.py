@@ -9,7 +9,7 @@ from functools import cache
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.errors import BackendError, ProjectError, UsageError
+from headrace.errors import BackendError, ProjectError, UsageError, listed
 from headrace.inspect.history import LedgerHistory, PastCode
 from headrace.ledger.run_ledger import RunLedger
 from headrace.ledger.views.rows import RunView
@@ -35,6 +35,7 @@ from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, 
 from headrace.spec.artifact import decode_ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
+from headrace.spec.fleet import Pool
 from headrace.spec.graph import Node, secrets
 from headrace.spec.intent import PointKind
 from headrace.spec.plan import Plan, PlannedTask
@@ -244,7 +245,18 @@ def _plan(
         beside=list(beside(latest, rows)),
     )
     planned = planner.plan(pipeline, graph.nodes, partial=graph.partial)
+    if names := _crossing(planned.tasks, pools):
+        note(f"the plan has neither the time nor the price of copying new outputs to other regions: {listed(names, 3)}")
     return replace(planned, tasks=(*planned.tasks, *_forecast(pipeline, graph, past))) if graph.partial else planned
+
+
+def _crossing(tasks: Sequence[PlannedTask], pools: Sequence[Pool]) -> list[str]:
+    """Return the names of tasks that may run and whose outputs are needed by tasks in other regions. The sizes of these
+    outputs aren't known yet, so no transfer is planned for them."""
+    region = {pool.name: pool.region for pool in pools}
+    where = {task.name: region[task.pool] for task in tasks if task.pool is not None}
+    pairs = [(need, task.name) for task in tasks for need in task.needs if {need, task.name} <= where.keys()]
+    return list(dict.fromkeys(need for need, name in pairs if where[need] != where[name]))
 
 
 def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]]) -> Iterator[Beside]:

@@ -34,7 +34,7 @@ def command(
 ) -> int:
     """Takes the same arguments as `headrace run`. For each task, it says whether the task would run, be reused or be
     held back by a `when=`, and why, and where it would run. It also says how long the task would take and what it would
-    cost, if past runs show this.
+    cost, if past runs show this. The time and cost include copies to other regions only for outputs that exist already.
 
     `plan` looks for reusable results in the same way as the run will. But a source is read again in each run, so
     its output isn't known yet. For tasks that depend on it, `plan` looks for results made from the source's outputs

@@ -38,6 +38,14 @@ def test_a_pipelines_file_that_is_no_python_is_wrong_and_one_that_was_only_read_
     assert "line 5" in found["found"]
 
 
+def test_a_backend_that_does_not_exist_is_told_as_runs_tell_it(project: Shell) -> None:
+    project.write("headrace.toml", '[pool.local]\n[pool.b]\nbackend = "rayy"\n')
+    done = project("doctor", "--json")
+    told = "pool `b` has backend `rayy`, which this release doesn't have"
+    assert (finding(done, "pool b")["found"], finding(done, "pool b")["hint"]) == (told, 'use "local" or "ray"')
+    assert told in project("run", "good", "--pool", "b").err
+
+
 def test_a_server_and_a_bucket_are_reached_written_and_timed(project: Shell, postgres: Postgres, s3: S3) -> None:
     project.write("fleet.toml", fleet(postgres.database(), s3))
     done = project("doctor", "--json", "--config", "fleet.toml", **s3.environment)

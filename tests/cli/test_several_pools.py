@@ -177,6 +177,7 @@ def test_a_stage_that_none_of_the_pools_can_hold_is_refused_with_each_pool_s_rea
     for command in ("run", "plan"):
         done = project.headrace(command, "flow", "--pool", "laptop,next")
         check_error(done, 4, "`fit`", "cpu=3", "pool `laptop`: it has 2 cpus", "pool `next`: it has 2 cpus")
+        assert "use pool `big` too: `--pool laptop,next,big`; or lower its resources" in done.err
     project.write("pinned.toml", '[place]\nfit = "laptop"\n')
     done = project.headrace("run", "flow", "--pool", "laptop,big", "--config", "pinned.toml")
     check_error(done, 4, "pool `laptop`: it has 2 cpus", hint="`[place]`")
@@ -229,5 +230,11 @@ def test_a_pool_whose_cluster_does_not_answer_is_done_without(project: Project) 
     (gone,) = shown.json["gone_pools"]
     assert (gone["pool"], "nothing answers at `127.0.0.1:1`" in gone["why"]) == ("away", True)
     assert "went on without pool `away`: " in project.headrace("show", "latest", *over).out
+    project.write("pinned.toml", (project.root / "gone.toml").read_text() + '[place]\nwait = "away"\n')
+    pinned = project.headrace("run", "waits", "--config", "pinned.toml", "--pool", "laptop,next,away")
+    check_error(
+        pinned, 4, "names pool `away` for stage `wait`, and pool `away` doesn't answer", hint="--pool laptop,next`"
+    )
+    assert "lower its resources" not in pinned.err
     first = project.headrace("run", "waits", *over, "--pool", "away,laptop", "--force", "wait")
     check_error(first, 2, "pool `away`: nothing answers")

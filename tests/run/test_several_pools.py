@@ -548,8 +548,10 @@ def test_a_stage_that_is_pinned_to_a_pool_that_is_gone_runs_nowhere_else() -> No
     absent = Fleet(needing("fit", Resources()), LAPTOP, GPU)
     absent.pins["fit"] = "gpu"
     absent.absent = {"gpu": "nothing answers"}
-    with pytest.raises(PlacementError, match="pool `gpu` doesn't answer"):
+    with pytest.raises(PlacementError, match="pool `gpu` doesn't answer") as caught:
         absent.drive()
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("leave it out with `--pool laptop`, or name another pool for `fit`")
 
 
 def test_an_attempt_that_a_pool_lost_is_tried_in_the_others_first() -> None:

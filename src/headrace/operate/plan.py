@@ -85,6 +85,7 @@ def plan(
                 policy=policy,
                 grounds=grounds,
                 pins=project.pins(chosen),
+                spare=project.spare(chosen),
                 bundle=bundle,
                 lease=lease,
                 past=past,
@@ -205,6 +206,7 @@ def _plan(
     policy: Policy,
     grounds: Sequence[Ground],
     pins: Mapping[str, str],
+    spare: Sequence[Pool],
     bundle: Bundle,
     lease: RunLedger,
     past: Views,
@@ -217,7 +219,7 @@ def _plan(
         PlacementError: a stage fits none of the pools.
     """
     pools = [ground.backend.pool for ground in grounds]  # with the sizes that the backends have measured
-    check_fit(graph.stages.values(), pools, pins)
+    check_fit(graph.stages.values(), pools, pins, spare)
     for told in misspelt(pins, graph.stages.values()):
         note(told)
     places = [Places(ground.backend.pool, ground.store, ground.elsewhere) for ground in grounds]

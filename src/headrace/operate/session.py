@@ -380,6 +380,7 @@ def _driver(
         grounds=reached.grounds,
         absent={name: error.message for name, error in reached.absent.items()},
         pins=project.pins(pools),
+        spare=project.spare(pools),
         clock=SystemClock(),
         next_seq=lease.next_seq,
         files=lambda about, path: keep_path(project, pools[0].region, store, about, path),

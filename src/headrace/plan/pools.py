@@ -37,8 +37,11 @@ def fit(stage: Stage, pools: Sequence[Pool], pins: Mapping[str, str]) -> Fit:
     return Fit(where, "; ".join(f"`{name}` can't run it: {why}" for name, why in refused.items()))
 
 
-def check_fit(stages: Iterable[Stage], pools: Sequence[Pool], pins: Mapping[str, str]) -> None:
-    """Check that each stage may run in at least one pool of a run.
+def check_fit(
+    stages: Iterable[Stage], pools: Sequence[Pool], pins: Mapping[str, str], spare: Sequence[Pool] = ()
+) -> None:
+    """Check that each stage may run in at least one pool of a run. `spare` are the pools of the settings that the run
+    doesn't use: the hint names one that can hold the stage.
 
     Raises:
         PlacementError: a stage may run in none of the pools. The message has what the stage needs, and why each pool
@@ -48,18 +51,30 @@ def check_fit(stages: Iterable[Stage], pools: Sequence[Pool], pins: Mapping[str,
         if not fit(stage, pools, pins).where:
             pinned = pins.get(stage.name)
             asked = [pool for pool in pools if pinned in (None, pool.name)]
+            if not asked:
+                raise PlacementError(
+                    f"`[place]` names pool `{pinned}` for stage `{stage.name}`, and pool `{pinned}` doesn't answer",
+                    hint=f"leave it out with `--pool {_names(pools)}`, or name another pool for `{stage.name}` under "
+                    "`[place]` in headrace.toml",
+                )
             reasons = "; ".join(f"pool `{pool.name}`: {pool.holds(stage.resources)}" for pool in asked)
-            reasons = reasons or f"pool `{pinned}` doesn't answer"
             raise PlacementError(
                 f"no pool can hold stage `{stage.name}` ({stage.resources}): {reasons}",
-                hint=_hint(stage, pinned),
+                hint=_hint(stage, pools, pinned, spare),
             )
 
 
-def _hint(stage: Stage, pinned: str | None) -> str:
+def _hint(stage: Stage, pools: Sequence[Pool], pinned: str | None, spare: Sequence[Pool]) -> str:
     if pinned is not None:
         return f"lower its resources, or name another pool for `{stage.name}` under `[place]` in headrace.toml"
+    if (other := next((pool for pool in spare if pool.holds(stage.resources) is None), None)) is not None:
+        return f"use pool `{other.name}` too: `--pool {_names((*pools, other))}`; or lower its resources"
     return "lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml"
+
+
+def _names(pools: Sequence[Pool]) -> str:
+    """Return the names of pools as `--pool` takes them."""
+    return ",".join(pool.name for pool in pools)
 
 
 def misspelt(pins: Mapping[str, str], stages: Iterable[Stage]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -93,6 +93,11 @@ class Project(Struct, frozen=True, kw_only=True):
         if twice := next((pool for pool in pools if pools.count(pool) > 1), None):
             raise ConfigError(f"pool `{twice.name}` is named twice", hint="name each pool once, the best first")
         return tuple(pools)
+
+    def spare(self, pools: Collection[Pool]) -> tuple[Pool, ...]:
+        """Return the pools of the settings that aren't in `pools`, those of a run."""
+        names = {pool.name for pool in pools}
+        return tuple([pool for pool in self.pools() if pool.name not in names])
 
     def pins(self, pools: Iterable[Pool]) -> dict[str, str]:
         """Return, by stage name, the pool that the settings name for the stage. Leave out stages whose pool isn't in

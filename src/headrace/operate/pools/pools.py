@@ -93,9 +93,12 @@ def open_backend(
                 readable=_others(project, pool),
             )
             return backend
-    raise ConfigError(
-        f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have", hint='use "local" or "ray"'
-    )
+    raise _no_backend(pool)
+
+
+def _no_backend(pool: Pool) -> ConfigError:
+    told = f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have"
+    return ConfigError(told, hint='use "local" or "ray"')
 
 
 class Reached(NamedTuple):
@@ -184,14 +187,14 @@ class Abandoned:
 
 
 def look_at(project: Project, pool: Pool) -> ClusterState:
-    """Connect to a pool's cluster, and return its state.
+    """Connect to the cluster of a pool that isn't local, and return its state.
 
     Raises:
-        ConfigError: the pool isn't on a cluster, or the cluster has other versions of Ray or Python.
+        ConfigError: this release has no such backend, or the cluster has other versions of Ray or Python.
         BackendError: the cluster can't be reached.
     """
     if pool.backend != "ray":
-        raise ConfigError(f"pool `{pool.name}` has backend `{pool.backend}`, which is not a cluster", hint='use "ray"')
+        raise _no_backend(pool)
     seen: ClusterState = _ray(pool).look(project.config.pool[pool.name], pool, project.region(pool.region).store)
     return seen
 

@@ -48,6 +48,7 @@ from headrace.run.ports import (
 )
 from headrace.run.projection import notice_of, run_row
 from headrace.run.wire import Progress, Question, Refused, Remark, Report, Waiting
+from headrace.spec.fleet import Pool
 
 BEAT_S = 0.2
 
@@ -70,6 +71,8 @@ class Driver:
     - `grounds`: the pools that the run uses. The pipeline is traced in the first of them.
     - `absent`: the pools of the run that can't be reached, with the reasons. The run goes on without them.
     - `pins`: maps stages to the pools that the settings choose for them.
+    - `spare`: the pools of the settings that the run doesn't use. A hint names one if it could hold a stage that the
+      run's pools can't hold.
     - `files`: makes an artifact of a file or folder of the project.
     - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
@@ -97,6 +100,7 @@ class Driver:
         changed_given: ChangedGiven = lambda *_: (),
         absent: Mapping[str, str] | None = None,
         pins: Mapping[str, str] | None = None,
+        spare: Sequence[Pool] = (),
         note: Callable[[str], None] = _ignore,
         secret: Callable[[str], str | None] = lambda _: None,
         timeout_s: float | None = None,
@@ -127,6 +131,7 @@ class Driver:
             courier=self._courier,
             sites=sites,
             pins=pins or {},
+            spare=spare,
             ledger=ledger,
             clock=clock,
             files=files,

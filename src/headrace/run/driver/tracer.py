@@ -7,7 +7,7 @@ because its questions get the same answers as before: the answers are stored in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -25,6 +25,7 @@ from headrace.run.ports import TRACER, Clock, Died, Job, Ledger
 from headrace.run.wire import Answer, Question, Refused, Trace
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.failure import Failure
+from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind
 from headrace.spec.stage import Resources
 
@@ -51,6 +52,7 @@ class Tracer:
         courier: Courier,
         sites: Sites,
         pins: Mapping[str, str],
+        spare: Sequence[Pool],
         ledger: Ledger,
         clock: Clock,
         files: Files | None,
@@ -62,6 +64,7 @@ class Tracer:
         self._courier = courier
         self._sites = sites
         self._pins = pins
+        self._spare = spare
         self._ledger = ledger
         self._clock = clock
         self._files = files
@@ -163,7 +166,7 @@ class Tracer:
                 fresh = self._machine.unseen(stages, nodes, self._seen)
                 self._seen += len(nodes)
                 if fresh is not None:
-                    check_fit(fresh.stages, [site.pool for site in self._sites.living], self._pins)
+                    check_fit(fresh.stages, [site.pool for site in self._sites.living], self._pins, self._spare)
                     fresh = replace(fresh, codes=codes)
                     self._steps.absorb(fresh, body if known == self._seen - len(nodes) else None)
             case TraceEnded():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,3 +239,24 @@ def test_a_pool_whose_cluster_does_not_answer_is_done_without(project: Project) 
     assert "lower its resources" not in pinned.err
     first = project.headrace("run", "waits", *over, "--pool", "away,laptop", "--force", "wait")
     check_error(first, 2, "pool `away`: nothing answers")
+
+
+def test_a_run_that_failed_because_place_names_a_lost_pool_says_how_to_go_on_without_it(project: Project) -> None:
+    pytest.importorskip("ray", reason="Ray isn't installed: pip install 'headrace[ray]'")
+    there = '[place]\nlast = "away"\n[pool.away]\n'
+    project.write("there.toml", there + "cpu = 2\n")
+    project.write("gone.toml", there + 'backend = "ray"\naddress = "127.0.0.1:1"\nheadless_s = 1\n')
+    until = project.root / "until"
+    run = ("run", "lasts", "--until", str(until), "--pool", "laptop,away,next")
+    process = project.start(*run, "--config", "there.toml")
+    wait_for(lambda: len(list(project.root.glob("until.*"))) == 2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    until.touch()
+    again = project.headrace("resume", "latest", "--config", "gone.toml")
+    assert again.code == 1, again.err
+    [hint] = re.findall(r"`headrace (.*)` goes on without `away`, if nothing answers there yet", again.err)
+    assert hint.endswith("--pool laptop,next")
+    done = project.headrace(*hint.split(), "--config", "gone.toml", "--json")
+    assert done.code == 0, done.err
+    assert "laptop" in {task["pool"] for name, task in done.task.items() if "=" in name}

@@ -11,7 +11,20 @@ from typing import Self
 from msgspec import Struct, field
 
 from headrace.run.duration import Duration
-from headrace.run.events import Event, Failed, Launched, Opened, Recalled, Renewed, Reused, Succeeded, Traced, Use
+from headrace.run.events import (
+    Event,
+    Failed,
+    Gone,
+    Launched,
+    Opened,
+    Recalled,
+    Renewed,
+    Reused,
+    Succeeded,
+    Taken,
+    Traced,
+    Use,
+)
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
@@ -43,7 +56,7 @@ class Story(Struct, kw_only=True):
     `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
     code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `launched` are
     the attempts, without those that were taken back. `written` has one record for each worker. `renewed` is True if the
-    run got new code.
+    run got new code. `pools` are the pools of the run's latest driver, and `gone` are those of them that were lost.
     """
 
     opened: Opened | None = None
@@ -58,6 +71,8 @@ class Story(Struct, kw_only=True):
     written: dict[str, Written] = {}
     worked: Duration = field(default_factory=Duration)
     renewed: bool = False
+    pools: tuple[str, ...] = ()
+    gone: set[str] = set()
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:
@@ -73,6 +88,10 @@ class Story(Struct, kw_only=True):
         match event:
             case Opened():
                 self.opened, self.bundle = event, event.bundle
+            case Taken(pool=first, others=others):
+                self.pools, self.gone = (first, *(name for name, _ in others)), set()
+            case Gone(pool=pool):
+                self.gone.add(pool)
             case Renewed():
                 self.bundle, self.renewed = event.bundle, True
                 for traced in (self.stages, self.nodes, self.codes):

@@ -45,7 +45,7 @@ def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool,
         shown = True
         sys.stdout.flush()
         if not as_json:
-            _tell_more(views, view, observer)
+            _tell_more(project, views, view, observer)
         if policy is not None:
             tell_unknown(views, ended.run, policy)
     except BrokenPipeError:
@@ -59,7 +59,7 @@ def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool,
     return EXIT_CODES.get(ended.state, 0)
 
 
-def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
+def _tell_more(project: Project, views: Views, view: RunView, observer: Observer) -> None:
     """Print a run's warnings, which gates failed, why it ended, and how to go on."""
     tell_warnings(views, view.run)
     _tell_unreusable(views, view.run)
@@ -71,6 +71,8 @@ def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
         see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
         tell(see, label="hint:")
         tell(_again(views, view), label="hint:")
+        if without := _without_lost(project, views, view.run):
+            tell(without, label="hint:")
     elif view.state == "cancelled":
         tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
     elif view.state == "waiting":
@@ -147,6 +149,19 @@ def _again(views: Views, view: RunView) -> str:
     elif kept := sources_kept(views, run):
         how = f"{how}. A resumed run doesn't ask {listed(kept, 3)} again; if you have fixed the data, start a new run"
     return how
+
+
+def _without_lost(project: Project, views: Views, run: str) -> str:
+    """Return a hint that says how to resume a run without the pools that it lost, if `[place]` names one of them for a
+    stage of a failed task. Otherwise return an empty text."""
+    if not project.config.place:
+        return ""  # most projects: the run's events need not be read
+    story = views.story(run)
+    pins = {stage: pool for stage, pool in project.config.place.items() if pool in story.gone}
+    lost = {pins[row.stage] for row in views.rows(run) if row.state == "failed" and row.stage in pins} if pins else ()
+    left = [name for name in story.pools if name not in story.gone]
+    how = f"`headrace resume {run} --pool {','.join(left)}`"
+    return f"{how} goes on without {listed(sorted(lost))}, if nothing answers there yet" if lost and left else ""
 
 
 def begun(view: RunView, *, as_json: bool) -> int:

@@ -40,6 +40,16 @@ PIPELINES = """
             time.sleep(0.02)
         return i
 
+    @hr.stage
+    def check(data: bytes, ok: str) -> int:
+        if not __import__("os").path.exists(ok):
+            raise RuntimeError("not yet")
+        return len(data)
+
+    @hr.pipeline
+    def picky(ok: str = "") -> None:
+        check(source(4000), ok)
+
     @hr.pipeline
     def flow() -> None:
         data = source(4000)
@@ -260,3 +270,21 @@ def test_a_run_that_failed_because_place_names_a_lost_pool_says_how_to_go_on_wit
     done = project.headrace(*hint.split(), "--config", "gone.toml", "--json")
     assert done.code == 0, done.err
     assert "laptop" in {task["pool"] for name, task in done.task.items() if "=" in name}
+
+
+def test_a_run_is_resumed_only_in_the_pools_that_it_had_or_in_those_that_are_named(project: Project) -> None:
+    project.write("headrace.toml", "[pool.laptop]\ncpu = 2\n")
+    project.write(
+        "fleet.toml", '[pool.big]\ncpu = 4\nregion = "far"\n[region.far]\nstore = "far-store"\n[pool.next]\ncpu = 2\n'
+    )
+    fleet = ("--config", "fleet.toml")
+    failed = project.headrace("run", "picky", "--ok", str(project.root / "ok"), "--pool", "laptop,big,next", *fleet)
+    assert failed.code == 1
+    (project.root / "ok").touch()
+    for words in (("resume", "latest"), ("resume", "latest", "--new-code")):
+        told = "was in pool `big` and pool `next` and region `far`: the settings don't have them"
+        check_error(project.headrace(*words), 2, told, hint="give the `--config` that does, or name other pools")
+    done = project.headrace("resume", "latest", *fleet)
+    assert done.code == 0, done.err
+    assert "in pools `laptop`, `big`, `next`" in done.err
+    assert "had succeeded source" in done.err

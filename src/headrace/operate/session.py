@@ -23,6 +23,7 @@ from headrace.operate.input_files import keep_path
 from headrace.operate.notify.sender import send_due
 from headrace.operate.pools.pools import Abandoned, open_backend, open_grounds
 from headrace.operate.pools.regions import bring_bundle
+from headrace.operate.pools.resumed import check_known, pools_of
 from headrace.operate.progress.log import logged
 from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.operate.progress.wait_notice import looking_out
@@ -85,6 +86,7 @@ def resume(
 
     Raises:
         LeaseHeld: the run has a live driver.
+        ConfigError: `pool` is None, and a pool or region of the run isn't in the settings. The run stays as it was.
         UsageError: with `new_code`, the pipeline can't be traced, or is defined in a notebook. In both cases, the run
             stays as it was.
         RunCancelled: somebody cancelled the run before its new code was traced. The run stays as it was.
@@ -102,6 +104,7 @@ def go_on(project: Project, run_id: str, *, observer: Observer) -> Ended:
 
     Raises:
         LeaseHeld: the run has a live driver, which reads the inbox.
+        ConfigError: a pool or region of the run isn't in the settings. The inbox is kept.
     """
     with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         ended = _go_on(project, ledger, run_id, observer, again=False)
@@ -132,9 +135,11 @@ def _go_on(
             return Ended(run_id, "succeeded")
         if not again and machine.closed is not None:
             return Ended(run_id, machine.closed.state, machine.closed.why)
-        pools = _pools_of(project, machine, pool)
+        if pool is None:
+            check_known(project, run_id, machine)
+        pools = pools_of(project, machine, pool)
         store = open_store(project, pools[0].region)
-        observer.opened(run_id)
+        _opened(project, pools, run_id, observer)
         clock = SystemClock()
         events: list[Event] = [_taken(lease, pools, ledger.user, again=again and not new_code)]
         bundle = make_bundle(project, store) if new_code else machine.bundle
@@ -185,7 +190,7 @@ def cancel(project: Project, run_id: str, *, now: bool = False) -> str:
                 if machine.closed is not None:
                     return f"run {run_id} has ended already ({machine.closed.state})"
                 assert machine.bundle is not None
-                pools = _pools_of(project, machine, None)
+                pools = pools_of(project, machine, None)
                 store = open_store(project, pools[0].region)
                 with _driver(project, pools, lease, machine, store, machine.bundle, NoObserver()) as driver:
                     at = SystemClock().now()
@@ -289,15 +294,6 @@ def _taken(lease: RunLedger, pools: Sequence[Pool], by: str, *, again: bool = Fa
     now = SystemClock().now()
     others = tuple([(pool.name, pool.region) for pool in pools[1:]])
     return Taken(lease.epoch, by, now, again=again, pool=pools[0].name, region=pools[0].region, others=others)
-
-
-def _pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Pool, ...]:
-    """Return the pools in which a run goes on: those named `wanted`, else those of the run's previous pools that the
-    settings still have, else the pools of the settings."""
-    before = tuple([pool for pool in project.pools() if pool.name in machine.pools])
-    if wanted is not None or not before:
-        return project.run_pools(wanted)
-    return tuple(sorted(before, key=lambda pool: machine.pools.index(pool.name)))
 
 
 def _left(

@@ -1,0 +1,35 @@
+"""The pools in which a run goes on."""
+
+from __future__ import annotations
+
+from headrace.errors import ConfigError
+from headrace.project.project import Project
+from headrace.run.machine.machine import Machine
+from headrace.spec.fleet import Pool
+
+
+def check_known(project: Project, run_id: str, machine: Machine) -> None:
+    """Check that the settings have all pools and regions that a run's last driver used.
+
+    Raises:
+        ConfigError: a pool or region is missing.
+    """
+    pools, regions = {pool.name for pool in project.pools()}, {region.name for region in project.regions()}
+    last = {name: region for name, region in machine.phases.pools.items() if name}
+    lacking = [f"pool `{name}`" for name in last if name not in pools]
+    lacking += [f"region `{name}`" for name in dict.fromkeys(last.values()) if name and name not in regions]
+    if lacking:
+        raise ConfigError(
+            f"run `{run_id}` was in {' and '.join(lacking)}: the settings don't have "
+            + ("them" if len(lacking) > 1 else "it"),
+            hint=f"give the `--config` that does, or name other pools: `headrace resume {run_id} --pool NAMES`",
+        )
+
+
+def pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Pool, ...]:
+    """Return the pools in which a run goes on: those named `wanted`, else those of the run's previous pools that the
+    settings still have, else the pools of the settings."""
+    before = tuple([pool for pool in project.pools() if pool.name in machine.pools])
+    if wanted is not None or not before:
+        return project.run_pools(wanted)
+    return tuple(sorted(before, key=lambda pool: machine.pools.index(pool.name)))

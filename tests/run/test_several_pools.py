@@ -370,6 +370,21 @@ def test_an_attempt_that_is_lost_may_start_again_in_another_pool() -> None:
     assert len(fleet.events(Placed)) == 4
 
 
+def test_after_a_lost_attempt_the_reason_of_the_next_pool_names_the_pool_that_is_avoided() -> None:
+    def dies_at_first(order: Do) -> Behaviour:
+        yield Wait(1.0)
+        if order.attempt == 1:
+            raise Death("lost")
+        return number(1)
+
+    fleet = Fleet(needing("work", Resources(cpu=1)), LAPTOP, GPU, script=dies_at_first)
+    assert fleet.drive() == "succeeded"
+    assert [(event.pool, event.why) for event in fleet.events(Placed) if isinstance(event, Placed)] == [
+        ("laptop", "it comes first among the run's pools"),
+        ("gpu", "attempt 1 was lost in `laptop`"),
+    ]
+
+
 def slow(order: Do) -> Behaviour:
     yield Wait(10.0)
     return number(int(order.key[:8], 16))

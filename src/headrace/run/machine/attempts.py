@@ -93,8 +93,9 @@ class Attempts:
         if task is None:
             return
         kind = event.failure.kind
-        if kind in ("lost", "refused"):  # its pool may be to blame
-            task.prefer_others()
+        if kind in ("lost", "refused") and task.prefer_others():  # its pool may be to blame
+            avoided = f"attempt {event.attempt} was {kind} in `{task.pool}`"
+            task.barred = f"{task.barred}; {avoided}" if task.barred else avoided
         task.failure, task.log, task.awaits = event.failure, event.log, ""
         task.spend(event.seconds)
         task.failures = task.failures or {}

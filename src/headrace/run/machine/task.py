@@ -111,7 +111,7 @@ class Task(Struct, eq=False):
     - `checkpoint`, `earlier`: the last checkpoint that was kept, and the one before it.
     - `kept`: the attempt that kept the last checkpoint, and the number of that checkpoint within the attempt.
     - `where`: the names of the pools that it may start in, the best one first; None means any, or not known yet.
-    - `barred`: the reason why it may not start in the run's other pools.
+    - `barred`: the reason why it may not start in the run's other pools, or tries them last.
     - `placed`: the pool that its next attempt was placed in, from then until the attempt starts; otherwise empty.
     - `placed_why`: the reason why that attempt was placed there.
     - `pool_reason`: the reason why its last attempt that started was placed in its pool.
@@ -225,10 +225,12 @@ class Task(Struct, eq=False):
         if launched.queued_s is not None:
             self.queued_s = (self.queued_s or 0.0) + launched.queued_s
 
-    def prefer_others(self) -> None:
-        """Let the pool of the last attempt come last among the pools that the next attempt may start in."""
-        if self.where is not None:
-            self.where = tuple(sorted(self.where, key=lambda name: name == self.pool))
+    def prefer_others(self) -> bool:
+        """Let the pool of the last attempt come last among the pools that the next attempt may start in. Return whether
+        this changes their order."""
+        before = self.where
+        self.where = self.where and tuple(sorted(self.where, key=lambda name: name == self.pool))
+        return self.where != before
 
     def sum_up(self, elements: Sequence[Task]) -> None:
         """Set the times and the cost of a mapped task to the sums over its elements."""

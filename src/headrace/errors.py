@@ -201,7 +201,7 @@ class StoreError(HeadraceError):
 
 class StoreUnreachable(StoreError):
     """The store's server or folder can't be reached or refuses access: wrong address, path, bucket, region, credentials
-    or rights."""
+    or rights. Or a region that may have a blob isn't in the settings."""
 
     exit_code = 2
 

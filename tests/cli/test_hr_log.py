@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from headrace.inspect.views import attempt_views
 from headrace.ledger.views.tracking import TrackingViews
 from tests.cli.conftest import Shell
 
@@ -189,7 +190,7 @@ def test_new_code_replaces_what_the_old_one_has_logged(shell: Shell) -> None:
         [curve], [metric] = views.series(), views.metrics()
         assert list(zip(curve.steps, curve.values, strict=True)) == [(0, 1.0), (1, 1.0)]
         assert (metric.count, metric.least, metric.last) == (2, 1.0, 1.0)
-        assert [each.attempt for each in views.attempts()] == [1, 2]
+        assert [each.attempt for each in attempt_views(views.story())] == [1, 2]
     assert "no differences" in shell("replay", "latest").out
 
 

@@ -288,3 +288,47 @@ def test_a_run_is_resumed_only_in_the_pools_that_it_had_or_in_those_that_are_nam
     assert done.code == 0, done.err
     assert "in pools `laptop`, `big`, `next`" in done.err
     assert "had succeeded source" in done.err
+
+
+@pytest.fixture
+def fleet(project: Project) -> Project:
+    """A project whose last run has an output in a region that only `fleet.toml` describes, and a failed task."""
+    project.write("headrace.toml", "[pool.laptop]\ncpu = 2\n")
+    project.write("fleet.toml", '[pool.big]\ncpu = 4\nregion = "far"\n[region.far]\nstore = "far-store"\n')
+    ok = str(project.root / "ok")
+    failed = project.headrace("run", "picky", "--ok", ok, "--pool", "big", "--config", "fleet.toml")
+    assert failed.code == 1, failed.err
+    (project.root / "ok").touch()
+    return project
+
+
+def test_an_output_that_may_be_in_a_region_of_other_settings_is_never_called_missing(fleet: Project) -> None:
+    told, hint = "it may be in region `far`, which isn't in the settings", "`[region.far]`, or give the `--config`"
+    for words in (("get", "latest", "source"), ("debug", "latest", "check"), ("resume", "latest", "--pool", "laptop")):
+        check_error(fleet.headrace(*words), 2, told, hint=hint)
+    assert told in fleet.headrace("logs", "latest").out
+    fleet.write("here.toml", '[region.far]\nstore = "far-store"\n')  # the code of the run is brought from there
+    assert fleet.headrace("resume", "latest", "--pool", "laptop", "--config", "here.toml").code == 0
+    assert fleet.headrace("get", "latest", "source").code == 0
+
+
+def test_a_task_that_lacks_an_input_in_a_region_of_other_settings_fails_and_the_input_is_reused(
+    project: Project,
+) -> None:
+    project.write("headrace.toml", "[pool.laptop]\ncpu = 2\n")
+    project.write(
+        "fleet.toml",
+        '[pool.big]\ncpu = 4\nregion = "far"\n[region.far]\nstore = "far-store"\n[place]\nsource = "big"\n',
+    )
+    ok, config = ("--ok", str(project.root / "ok")), ("--config", "fleet.toml")
+    assert project.headrace("run", "picky", *ok, *config, "--pool", "laptop,big").code == 1
+    (project.root / "ok").touch()
+    (blob,) = (path for path in (project.home / "store" / "blobs").glob("*/*") if path.stat().st_size == 1_024_000)
+    blob.unlink()  # the copy that was brought for `check`
+    failed = project.headrace("resume", "latest", "--pool", "laptop")
+    assert failed.code == 1
+    assert "it may be in region `far`, which isn't in the settings" in failed.err
+    planned = project.headrace("plan", "picky", *ok, *config, "--json").json
+    assert {task["name"]: task["decision"] for task in planned["tasks"]}["source"] == "reuse"
+    again = project.headrace("run", "picky", *ok, "--json")
+    assert "may be in region `far`" in again.task["source"]["reason"]

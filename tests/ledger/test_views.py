@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from headrace.errors import NotFoundError
-from headrace.inspect.views import took_s
+from headrace.inspect.views import attempt_views, took_s
 from headrace.ledger.database.sqlite import SqliteDatabase
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.views.rows import GONE
@@ -362,10 +362,10 @@ def test_the_attempts_of_a_task_say_how_each_went(ledger: Ledger, views: Views) 
         Succeeded("fit", 2, blob("model"), 3.0, 1.5, log=Span("log/2", 5, 9)),
     ]
     run = ended(ledger, bodies=[encode_event(event) for event in events])
-    one, two = views.attempts(run, "fit")
+    one, two = attempt_views(views.story(run), "fit")
     assert (one.attempt, one.state, one.pool, one.seconds, one.failure) == (1, "failed", "here", 0.5, failure)
     assert (two.attempt, two.state, two.pool, two.log) == (2, "succeeded", "there", Span("log/2", 5, 9))
-    assert [(each.task, each.state) for each in views.attempts(run)][-1] == ("load", "running")
+    assert [(each.task, each.state) for each in attempt_views(views.story(run))][-1] == ("load", "running")
 
 
 def test_history_gives_what_tasks_took_in_the_latest_runs(ledger: Ledger, views: Views) -> None:

@@ -120,6 +120,25 @@ def test_an_output_that_is_gone_from_the_store_is_made_again() -> None:
     assert bed.run.record.tasks["step"].reason == "its output of run run-1 is gone from the store"
 
 
+def test_an_output_that_may_be_in_a_region_of_other_settings_is_made_again_and_the_reason_says_so() -> None:
+    kept: list[Ref] = []
+
+    def script(order: Do) -> Behaviour:
+        kept.append(Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1"))
+        bed.store.add(kept[-1])
+        yield Wait(1.0)
+        return kept[-1]
+
+    bed = Bed(script, chain(1))
+    bed.driver().drive()
+    bed.store.lose(kept[0])
+    bed.again("run-2")
+    bed.cluster.tracer = tracing(chain(1).events())
+    bed.driver(absent_regions=lambda generation: {"far"} if generation == f"{'ab' * 32}.n1" else ()).drive()
+    why = "its output of run run-1 is not in the store; it may be in region `far`, which isn't in the settings"
+    assert bed.run.record.tasks["step"].reason == why
+
+
 def test_what_was_taken_from_the_store_before_its_success_is_recorded_is_made_again() -> None:
     ref = Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1")
 

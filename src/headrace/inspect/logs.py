@@ -19,11 +19,12 @@ from msgspec import Struct
 from headrace.errors import NotFoundError
 from headrace.inspect.views import LIVE, AttemptView, Views, attempt_views
 from headrace.project.project import Project
-from headrace.project.state import stores
+from headrace.project.state import absent_regions, stores
 from headrace.run.events import Logged
 from headrace.run.ports import TaskRow
 from headrace.run.story import Story, Written
 from headrace.spec.artifact import Ref
+from headrace.store.errors import absent
 from headrace.store.folder.logs import FolderLogs, unreadable
 from headrace.store.store import Store
 
@@ -63,7 +64,8 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
     if task is not None:
         task = views.task(run, task).name
     all_stores = list(stores(project).values())
-    yield from _so_far(all_stores, run, views.attempts(run, task), views.story(run).written, {}, task)
+    story = views.story(run)
+    yield from _so_far(all_stores, run, attempt_views(story, task), story.written, {}, task, _why_gone(project, story))
 
 
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
@@ -121,7 +123,8 @@ def follow(
         for event in events[seen:]:
             story.hear(event)
         if seen == 0:
-            yield from _so_far(all_stores, run, attempt_views(story, task), story.written, read, task)
+            attempts, why_gone = attempt_views(story, task), _why_gone(project, story)
+            yield from _so_far(all_stores, run, attempts, story.written, read, task, why_gone)
         seen = len(events)
         pieces = list(_grown(folders, story.written, read, task))
         yield from pieces
@@ -165,9 +168,19 @@ def _folders(stores: Sequence[Store], run: str) -> list[Path]:
     return [store.local / "logs" / run for store in stores]
 
 
-def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[Piece]:
-    """Yield what an attempt printed, from its worker's log file if that is on this machine,
-    otherwise from the store."""
+def _why_gone(project: Project, story: Story) -> str:
+    """Return the line that is shown instead of what an attempt printed, if no store has that."""
+    why = "what it printed is not here"
+    regions = absent_regions(project, story.regions)
+    if not regions:
+        return f"({why}: it was deleted, or no backup brought it along)\n"
+    message, hint = absent(why, regions)
+    return f"({message}: {hint})\n"
+
+
+def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView, why_gone: str) -> Iterator[Piece]:
+    """Yield what an attempt printed, from its worker's log file if that is on this machine, otherwise from the store.
+    If no store has it, yield `why_gone`."""
     assert attempt.log is not None
     name, start, end = attempt.log.log, attempt.log.start, attempt.log.end
     here = [store for store in stores if (store.local / "logs" / run / name).exists()]
@@ -177,9 +190,7 @@ def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[
         if (first := next(pieces, None)) is not None:
             yield from (Piece(attempt.task, attempt.attempt, data) for data in (first, *pieces))
             return
-    yield Piece(
-        attempt.task, attempt.attempt, b"(what it printed is not here: it was deleted, or no backup brought it along)\n"
-    )
+    yield Piece(attempt.task, attempt.attempt, why_gone.encode())
 
 
 def _so_far(
@@ -189,6 +200,7 @@ def _so_far(
     written: Mapping[str, Written],
     read: dict[str, int],
     task: str | None,
+    why_gone: str,
 ) -> Iterator[Piece]:
     """Yield what a run has printed, attempt by attempt, and at the end the output that belongs to no attempt. The
     number of bytes that were read of each worker's file is stored in `read`."""
@@ -200,7 +212,7 @@ def _so_far(
             unfinished.setdefault(log.rest, []).append(worker)
     for attempt in attempts:
         if attempt.log is not None:
-            yield from _bytes(stores, run, attempt)
+            yield from _bytes(stores, run, attempt, why_gone)
         if workers := unfinished.get((attempt.task, attempt.attempt)):
             yield from _grown(folders, written, read, task, workers)
     yield from _grown(folders, written, read, task)

@@ -7,6 +7,7 @@ several generations of the same bytes.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 
 import msgspec
 
@@ -18,7 +19,7 @@ from headrace.ledger.inventory import Generation, Inventory, Naming
 from headrace.ledger.ports import Spills
 from headrace.ledger.records import RunRecord
 from headrace.ledger.standing.tables import STANDING as TABLES
-from headrace.run.events import Reused, decode_event
+from headrace.run.events import Reused, Taken, decode_event
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
 from headrace.spec.artifact import Ref, blobs, decode_ref, within
@@ -39,6 +40,28 @@ RESTORE = "restore it from a backup: `headrace restore`"
 _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
 """The bytes that follow the first byte of an encoded `Reused` event. Only the few events with these bytes need to be
 decoded."""
+
+
+_TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
+
+
+def regions_of(db: Database, run: int) -> set[str]:
+    """Return the regions in which a run's attempts were started, as far as its events can be read."""
+    found = set()
+    with suppress(*UNREADABLE):  # `headrace fsck` reports unreadable events
+        for _, body in db.execute(db.sql.OF_KIND, (run, len(_TAKEN), _TAKEN)).fetchall():
+            event = decode_event(body)
+            if isinstance(event, Taken):
+                found |= {region for region in (event.region, *dict(event.others).values()) if region}
+    return found
+
+
+def regions_naming(db: Database, generation: str, known: dict[int, set[str]]) -> set[str]:
+    """Return the regions that may have a generation (`DIGEST.NONCE`): those in which the runs that name it started
+    attempts. `known` keeps the regions of each run for later calls."""
+    runs = [run for (run,) in db.execute(db.sql.RUNS_NAMING, tuple(generation.split("."))).fetchall()]
+    known.update((run, regions_of(db, run)) for run in runs if run not in known)
+    return {region for run in runs for region in known[run]}
 
 
 def of_run(db: Database, run: int) -> Iterator[Naming]:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from headrace.errors import LeaseLost, LedgerError
+from headrace.ledger import generations as names
 from headrace.ledger import sharing
 from headrace.ledger.database.database import NO_END, Database, Unmet
 from headrace.ledger.database.leases import Lease
@@ -78,6 +79,7 @@ class RunLedger:
         self._clock = clock
         self._earlier: dict[str, Earlier] = {}
         self._earlier_runs: list[tuple[int, str]] | None = None
+        self._regions: dict[int, set[str]] = {}
 
     def __enter__(self) -> RunLedger:
         return self
@@ -203,6 +205,12 @@ class RunLedger:
         if row is None or row.preparation is None:
             return None if row is None else (row.version, row.out)
         return row.version, _encode_ref(with_preparation(decode_ref(row.out), decode_ref(row.preparation)))
+
+    def regions(self, generation: str) -> set[str]:
+        """Return the regions that may have a generation (`DIGEST.NONCE`): those that runs which name it were in."""
+        with self._db.troubles():
+            self._db.end_reading()
+            return names.regions_naming(self._db, generation, self._regions)
 
     def inbox(self) -> Sequence[Signal]:
         """Return the signals that haven't become events yet, oldest first.

@@ -29,7 +29,7 @@ from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.operate.progress.wait_notice import looking_out
 from headrace.plan.resolve import LABELS
 from headrace.project.project import Project
-from headrace.project.state import open_ledger, open_store, views
+from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, views
 from headrace.run.driver.driver import Driver
 from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
 from headrace.run.machine.machine import Machine
@@ -386,6 +386,7 @@ def _driver(
         changed_given=lambda before, node, change: past().changed_given(before, node, machine.codes, change),
         closed=observer.closed,
         note=observer.note,
+        absent_regions=lambda generation: _absent_regions(project, lease, generation),
         secret=os.environ.get,
         timeout_s=timeout_s,
         opens_s=opens_s,
@@ -402,6 +403,14 @@ def _driver(
             if driver.is_open:
                 error.exit_code = HeadraceError.exit_code
             raise
+
+
+def _absent_regions(project: Project, lease: RunLedger, generation: str) -> set[str]:
+    """Return the regions that may have a generation but aren't in the settings. If a region of the settings has the
+    generation, return none."""
+    found = absent_regions(project, lease.regions(generation))
+    digest, _, nonce = generation.partition(".")
+    return set() if found and reading_store(project).size(digest, nonce) is not None else found
 
 
 def _full_id(project: Project, run: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from headrace.errors import BlobMissing, LedgerError, StoreError, StoreUnreachable
 from headrace.ledger.database.address import is_shared, unknown
 from headrace.ledger.database.inspection import Inspected, inspect
 from headrace.ledger.ledger import Ledger
@@ -11,6 +13,7 @@ from headrace.ledger.views.tracking import TrackingViews
 from headrace.place.share import grant
 from headrace.project.project import Project
 from headrace.spec.fleet import HOME
+from headrace.store.errors import absent
 from headrace.store.open_store import open_store as open_address
 from headrace.store.regions import Everywhere
 from headrace.store.store import Store
@@ -83,6 +86,24 @@ def stores(project: Project) -> dict[str, Store]:
 
 
 def reading_store(project: Project) -> Store:
-    """Return one store that reads each blob from whichever region's store has it."""
-    regions = stores(project)
-    return Everywhere(tuple(regions.values())) if len(regions) > 1 else regions[HOME]
+    """Return one store that reads each blob from whichever region's store has it. If a blob is missing but may be in a
+    region that isn't in the settings, the error says so."""
+    return Everywhere(tuple(stores(project).values()), lambda error: _explained(project, error))
+
+
+def absent_regions(project: Project, regions: Iterable[str]) -> set[str]:
+    """Return those of the regions that aren't in the settings."""
+    return set(regions) - {region.name for region in project.regions()}
+
+
+def _explained(project: Project, error: BlobMissing) -> StoreError:
+    """Return the error to raise for a missing blob."""
+    try:
+        with views(project) as found:
+            regions = absent_regions(project, found.regions(error.generation))
+    except LedgerError:
+        return error
+    if not regions:
+        return error
+    message, hint = absent(error.message, regions)
+    return StoreUnreachable(message, hint=hint, generation=error.generation)

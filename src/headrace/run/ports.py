@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -246,6 +246,9 @@ class Spool(Protocol):
     def spills(self, run: str) -> Iterable[tuple[str, bytes]]: ...
     def forget(self, run: str) -> None: ...
 
+
+AbsentRegions = Callable[[str], Collection[str]]
+"""A function that returns the regions which may have a generation (`DIGEST.NONCE`) but aren't in the settings."""
 
 TRACER = 0
 """The number of the worker that is the tracer."""

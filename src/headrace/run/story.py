@@ -55,8 +55,9 @@ class Story(Struct, kw_only=True):
 
     `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
     code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `launched` are
-    the attempts, without those that were taken back. `written` has one record for each worker. `renewed` is True if the
-    run got new code. `pools` are the pools of the run's latest driver, and `gone` are those of them that were lost.
+    the attempts, without those that were taken back. `written` has one record for each worker. `regions` are those in
+    which attempts were started. `renewed` is True if the run got new code. `pools` are the pools of the run's latest
+    driver, and `gone` are those of them that were lost.
     """
 
     opened: Opened | None = None
@@ -69,6 +70,7 @@ class Story(Struct, kw_only=True):
     launched: dict[tuple[str, int], Launched] = {}
     ended: list[Succeeded | Failed] = []
     written: dict[str, Written] = {}
+    regions: set[str] = set()
     worked: Duration = field(default_factory=Duration)
     renewed: bool = False
     pools: tuple[str, ...] = ()
@@ -90,6 +92,7 @@ class Story(Struct, kw_only=True):
                 self.opened, self.bundle = event, event.bundle
             case Taken(pool=first, others=others):
                 self.pools, self.gone = (first, *(name for name, _ in others)), set()
+                self.regions.update(filter(None, (event.region, *dict(others).values())))
             case Gone(pool=pool):
                 self.gone.add(pool)
             case Renewed():

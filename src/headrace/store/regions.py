@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from headrace.errors import BlobMissing, HeadraceError
 from headrace.store.blob import Blob, Found, Stray
 from headrace.store.draft import Draft
 from headrace.store.store import Batch, Logs, Spool, Store
@@ -14,11 +16,15 @@ from headrace.store.store import Batch, Logs, Spool, Store
 class Everywhere:
     """Several stores used as one (implements `store.Store`). The first of them is the home store.
 
-    The replicas of a blob have the same name in all stores, so any replica can be read.
+    The replicas of a blob have the same name in all stores, so any replica can be read. If no store has a blob, reading
+    it raises the error that `why` makes of the home store's error.
     """
 
-    def __init__(self, stores: Sequence[Store]) -> None:
+    def __init__(
+        self, stores: Sequence[Store], why: Callable[[BlobMissing], HeadraceError] = lambda error: error
+    ) -> None:
         self._stores = stores
+        self._why = why
         self._home = stores[0]
 
     @property
@@ -44,19 +50,25 @@ class Everywhere:
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
         """Return the path of a file on this machine with a blob's bytes. If `verify`, the bytes have been compared with
         the digest."""
-        return self._having(digest, nonce).path(digest, nonce, verify=verify)
+        with self._told():
+            return self._having(digest, nonce).path(digest, nonce, verify=verify)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
         """Return the bytes of a blob if it is small and its store keeps small blobs in memory. Otherwise return
         None."""
-        return self._having(digest, nonce).held(digest, nonce)
+        with self._told():
+            return self._having(digest, nonce).held(digest, nonce)
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
-        """Do nothing, because it isn't known which store has a blob until the blob is read."""
+        """Fetch blobs that are read soon. If there are several stores, do nothing: which of them has a blob isn't known
+        until the blob is read."""
+        if len(self._stores) == 1:
+            self._home.prefetch(generations)
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
         """Return a blob as an open file that can seek."""
-        return self._having(digest, nonce).reader(digest, nonce)
+        with self._told():
+            return self._having(digest, nonce).reader(digest, nonce)
 
     def size(self, digest: str, nonce: str) -> int | None:
         """Return the size of a blob in bytes, or None if no store has it."""
@@ -81,7 +93,8 @@ class Everywhere:
     def verify(self, digest: str, nonce: str) -> None:
         """Read a whole blob and compare its bytes with its digest. Raise `BlobMissing` if no store has the blob, and
         `BlobDamaged` if its bytes are damaged."""
-        self._having(digest, nonce).verify(digest, nonce)
+        with self._told():
+            self._having(digest, nonce).verify(digest, nonce)
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
         """Return a stamp that changes with each write to a blob's file, or None if there is no reliable stamp."""
@@ -129,4 +142,13 @@ class Everywhere:
     def _having(self, digest: str, nonce: str) -> Store:
         """Return the first store that has a blob. If no store has it, return the home store, which then raises the
         error."""
+        if len(self._stores) == 1:
+            return self._home
         return next((store for store in self._stores if store.size(digest, nonce) is not None), self._home)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BlobMissing as error:
+            raise self._why(error) from error.__cause__

@@ -876,6 +876,10 @@ WHERE state = 'reused' AND digest IN (SELECT json_array_elements_text(CAST(:dige
 -- The runs that name blobs whose digests lie between two texts.
 SELECT DISTINCT run, digest FROM blobs WHERE digest >= :first AND digest < :past ORDER BY run DESC
 
+--- runs_naming
+-- The runs that name a generation.
+SELECT run FROM blobs WHERE digest = :digest AND nonce = :nonce
+
 --- run_id
 -- The id of a run by its number.
 SELECT id FROM runs WHERE number = :number

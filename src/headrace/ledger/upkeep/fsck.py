@@ -13,7 +13,7 @@ settings don't have, the blob is only reported. Rows that differ from their run'
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
@@ -33,8 +33,9 @@ from headrace.ledger.records import RunRecord
 from headrace.ledger.upkeep.gc import GRACE_S
 from headrace.ledger.upkeep.replay import compare, replay
 from headrace.ledger.upkeep.standing import dangling, needing
-from headrace.run.events import Renewed, Reused, Succeeded, Taken, decode_event
+from headrace.run.events import Renewed, Reused, Succeeded, decode_event
 from headrace.spec.noun import UNREADABLE
+from headrace.store.errors import absent
 from headrace.store.store import Store
 
 GOOD = frozenset(("succeeded", "reused"))
@@ -73,7 +74,7 @@ class Bad(Struct):
     @property
     def what(self) -> str:
         """The message that says what is wrong with this generation."""
-        return f"{self.why}; it may be in {self._regions}, which isn't in the settings" if self.elsewhere else self.why
+        return absent(self.why, self.elsewhere)[0] if self.elsewhere else self.why
 
     @property
     def hint(self) -> str | None:
@@ -81,19 +82,13 @@ class Bad(Struct):
         None."""
         if not self.is_lone:
             return "nothing that the ledger names is there: check `[store] url`; nothing was marked"
-        sections = " and ".join(f"`[region.{name}]`" for name in sorted(self.elsewhere))
-        return f"describe {sections}, or give the `--config` that does" if sections else None
+        return absent(self.why, self.elsewhere)[1] if self.elsewhere else None
 
     @property
     def backup(self) -> str:
         """The beginning of the advice for a blob that a backup may have. A restore only brings missing blobs, so a
         damaged blob must be deleted first."""
         return _BACKUP if self.is_missing else f"delete it from the store, then {_BACKUP}"
-
-    @property
-    def _regions(self) -> str:
-        names = " or ".join(f"`{name}`" for name in sorted(self.elsewhere))
-        return f"region {names}"
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -222,7 +217,7 @@ class Checker:
             if each.is_missing and not is_all:
                 for run in named.runs(digest, nonce):
                     if run not in regions:
-                        regions[run] = _regions(db, run)
+                        regions[run] = names.regions_of(db, run)
                     each.elsewhere |= regions[run] - self._stores.keys()
 
     def _wrong(self, region: str, generation: Generation, size: int, found: int | None, *, deep: bool) -> str | None:
@@ -372,17 +367,6 @@ def _endings(db: Database, run: int) -> dict[str, str]:
             found[event.task] = event.out.digest
         elif isinstance(event, Renewed):
             found.clear()
-    return found
-
-
-def _regions(db: Database, run: int) -> set[str]:
-    """Return the regions in which a run's attempts were started, as far as its events can be read."""
-    found = set()
-    with suppress(*UNREADABLE):  # unreadable events are reported elsewhere
-        for _, body in scan.events(db, run):
-            event = decode_event(body)
-            if isinstance(event, Taken):
-                found |= {region for region in (event.region, *dict(event.others).values()) if region}
     return found
 
 

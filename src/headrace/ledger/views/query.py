@@ -9,6 +9,7 @@ import msgspec
 from headrace.errors import FEW, NotFoundError, listed, near
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.reader import Reader
+from headrace.ledger.generations import regions_naming
 from headrace.ledger.views.rows import RUN_LINES, RunLine
 from headrace.run.events import Event
 
@@ -39,6 +40,11 @@ class Query:
         # An event is encoded as an array of fewer than 16 items, so its tag is after one byte.
         tag = msgspec.msgpack.encode(kind.__struct_config__.tag)
         return self.all(self._sql.OF_KIND, self.run(run).number, len(tag), tag)
+
+    def regions(self, generation: str) -> set[str]:
+        """Return the regions that may have a generation (`DIGEST.NONCE`)."""
+        with self._db.troubles():
+            return regions_naming(self._db, generation, {})
 
     def run(self, name: str | None) -> RunLine:
         """Return a run. `name` is its id, the beginning of its id, or the last part of its id. For None, `""` or

@@ -31,7 +31,6 @@ from headrace.ledger.views.rows import (
     RUN_LINES,
     STAGE_LINES,
     TASK_VIEWS,
-    AttemptView,
     PastView,
     RunLine,
     RunsView,
@@ -39,7 +38,6 @@ from headrace.ledger.views.rows import (
     StageLine,
     StageView,
     TaskView,
-    attempt_views,
     now_of,
     stage_view,
 )
@@ -171,6 +169,10 @@ class Views:
         statements = self._sql.RUNS_BY_BLOB, self._sql.TASKS_BY_DIGEST
         return {run for statement in statements for run, _ in self._query.all(statement, *span)}
 
+    def regions(self, generation: str) -> set[str]:
+        """Return the regions that may have a generation (`DIGEST.NONCE`): those that runs which name it were in."""
+        return self._query.regions(generation)
+
     def reuses(self, digests: Iterable[str]) -> Mapping[tuple[str, str | None], list[int]]:
         """Return, by an output's digest and key, the numbers of the runs that reused the output, newest run first. Only
         outputs with one of `digests` are looked up."""
@@ -224,10 +226,6 @@ class Views:
     def story(self, run: str | None = None) -> Story:
         """Return a summary of a run, built from its events."""
         return Story.of(self.events(run))
-
-    def attempts(self, run: str | None = None, task: str | None = None) -> list[AttemptView]:
-        """Return the attempts of a run, or of one of its tasks, in the order of their launch."""
-        return attempt_views(self.story(run), task)
 
     def events(self, run: str | None = None) -> Iterator[Event]:
         """Yield a run's events, in order."""

@@ -35,6 +35,7 @@ from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import (
     TRACER,
+    AbsentRegions,
     Beat,
     Clock,
     Delayed,
@@ -74,6 +75,7 @@ class Driver:
     - `spare`: the pools of the settings that the run doesn't use. A hint names one if it could hold a stage that the
       run's pools can't hold.
     - `files`: makes an artifact of a file or folder of the project.
+    - `absent_regions`: returns the regions that may have a generation (`DIGEST.NONCE`) but aren't in the settings.
     - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
     - `opens_s`: the run is opened once its first trace is good: without an error, the trace has ended or waits for a
@@ -102,6 +104,7 @@ class Driver:
         pins: Mapping[str, str] | None = None,
         spare: Sequence[Pool] = (),
         note: Callable[[str], None] = _ignore,
+        absent_regions: AbsentRegions = lambda _: (),
         secret: Callable[[str], str | None] = lambda _: None,
         timeout_s: float | None = None,
         opens_s: float = math.inf,
@@ -121,8 +124,9 @@ class Driver:
             machine=machine,
             journal=self._journal,
             courier=self._courier,
-            prober=Prober(machine, ledger, sites, changed_code, changed_given, pins),
+            prober=Prober(machine, ledger, sites, changed_code, changed_given, pins, absent_regions),
             clock=clock,
+            absent_regions=absent_regions,
         )
         self._tracer = Tracer(
             machine=machine,

@@ -17,10 +17,11 @@ from headrace.run.events import Deferred, Lacked, Placed, Reused
 from headrace.run.machine.commands import Missed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
-from headrace.run.ports import Found, Ledger
-from headrace.spec.artifact import Ref
+from headrace.run.ports import AbsentRegions, Found, Ledger
+from headrace.spec.artifact import Ref, generations
 from headrace.spec.graph import constants
 from headrace.spec.stage import Stage
+from headrace.store.errors import absent
 
 
 class _Key(NamedTuple):
@@ -46,11 +47,13 @@ class Prober:
         changed_code: ChangedCode,
         changed_given: ChangedGiven = lambda *_: (),
         pins: Mapping[str, str] | None = None,
+        absent_regions: AbsentRegions = lambda _: (),
     ) -> None:
         self._machine = machine
         self._ledger = ledger
         self._sites = sites
         self._pins = pins or {}
+        self._absent_regions = absent_regions
         self._fits: dict[str, Fit] = {}
         self._changed_code = changed_code
         self._changed_given = changed_given
@@ -156,11 +159,16 @@ class Prober:
         if result is None:
             return Missed(name, key, inputs, bar or self._why_run(name, key, inputs))
         if not self._places.holds(result.out):
-            return Missed(name, key, inputs, f"its output of run {result.run} is gone from the store")
+            return Missed(name, key, inputs, self._why_gone(result))
         if result.has_logged:
             self._logged.add(key)
         why = f"nothing that determines it has changed since run {result.run}"
         return Reused(name, key, result.out, result.run, why, inputs)
+
+    def _why_gone(self, result: Found) -> str:
+        why = f"its output of run {result.run} is gone from the store"
+        regions = {region for each in generations(result.out) for region in self._absent_regions(each)}
+        return absent(why.replace("gone from", "not in"), regions)[0] if regions else why
 
     def _key(self, name: str) -> _Key:
         machine = self._machine

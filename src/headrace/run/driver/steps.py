@@ -29,12 +29,13 @@ from headrace.run.events import (
 )
 from headrace.run.machine.commands import Answer, Ask, Awaited, Command, Finish, Missed, Probe, Stop
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import TRACER, Clock, Doubt
+from headrace.run.ports import TRACER, AbsentRegions, Clock, Doubt
 from headrace.run.projection import kept_by, result_of
 from headrace.run.wire import Answer as Reply
 from headrace.run.wire import Quit
 from headrace.spec.artifact import Ref, generations
 from headrace.spec.failure import Failure
+from headrace.store.errors import absent
 
 
 class Steps:
@@ -44,12 +45,22 @@ class Steps:
     and the journal holds what is to be stored.
     """
 
-    def __init__(self, *, machine: Machine, journal: Journal, courier: Courier, prober: Prober, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        journal: Journal,
+        courier: Courier,
+        prober: Prober,
+        clock: Clock,
+        absent_regions: AbsentRegions = lambda _: (),
+    ) -> None:
         self._machine = machine
         self._journal = journal
         self._courier = courier
         self._prober = prober
         self._clock = clock
+        self._absent_regions = absent_regions
 
     def absorb(self, event: Event, body: bytes | None = None) -> None:
         """Step the state machine with an event, which is stored by the end of this tick. `body` are the event's encoded
@@ -88,10 +99,19 @@ class Steps:
 
         If the attempt was cancelled and the run was not, somebody else ended the worker, so the attempt counts as lost.
         """
-        failure = event.failure
+        failure = self.explained(event.failure)
         if failure.kind == "cancelled" and self._machine.cancelled is None:
             failure = Failure("lost", "something other than this run told its worker to end (SIGTERM)")
         self.absorb(replace(event, failure=failure, at=self._clock.now()))
+
+    def explained(self, failure: Failure) -> Failure:
+        """Return a failure as it is to be recorded. If a blob that was missing may be in a region that isn't in the
+        settings, the failure says so, and the blob doesn't count as damaged."""
+        regions = {region for each in failure.damaged for region in self._absent_regions(each)}
+        if not regions:
+            return failure
+        message, hint = absent(failure.message, regions)
+        return replace(failure, message=message, hint=hint, damaged=(), lasting=True)
 
     def obey(self, commands: list[Command]) -> None:
         """Carry out the state machine's commands, and the commands that follow from them, without recursion."""

@@ -182,6 +182,8 @@ class Tracer:
                 if self.late or not self._journal.is_open:
                     check_policy(self._machine.policy, self._machine.nodes, self._machine.stages)
                 self._steps.absorb(event, body)
+            case TraceFailed(failure=Failure(damaged=damaged) as failure) if damaged:
+                self._steps.absorb(TraceFailed(self._steps.explained(failure)))
             case _:
                 self._steps.absorb(event, body)
 

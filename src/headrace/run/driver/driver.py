@@ -72,15 +72,13 @@ class Driver:
     - `grounds`: the pools that the run uses. The pipeline is traced in the first of them.
     - `absent`: the pools of the run that can't be reached, with the reasons. The run goes on without them.
     - `pins`: maps stages to the pools that the settings choose for them.
-    - `spare`: the pools of the settings that the run doesn't use. A hint names one if it could hold a stage that the
-      run's pools can't hold.
+    - `spare`: the pools of the settings that the run doesn't use, for hints about stages that its own pools can't hold.
     - `files`: makes an artifact of a file or folder of the project.
     - `absent_regions`: returns the regions that may have a generation (`DIGEST.NONCE`) but aren't in the settings.
     - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
-    - `opens_s`: the run is opened once its first trace is good: without an error, the trace has ended or waits for a
-      value. The run is opened after this many seconds at the latest. Once the run is open, an error in the pipeline
-      fails the run instead of raising.
+    - `opens_s`: the run is opened once its first trace has ended or waits for a value, without an error, or after this
+      many seconds. Once the run is open, an error in the pipeline fails the run instead of raising.
     - `run`: the name by which hints refer to the run.
     - `signals`: the kinds of signals from outside that this driver knows.
     """
@@ -262,10 +260,9 @@ class Driver:
         notices = self._sites.events(timeout_s)
         self._leave_gone()
         self._hear(notices)
-        is_beat = self._look()
+        self._look()
         self._launch()
-        if is_beat:  # the room that is left now is needed by no other task
-            self._supervision.withdraw()
+        self._supervision.withdraw()  # the room that is left now is needed by no other task
         if self._machine.closed is not None:
             self._inbox.read(leaving=True)  # what comes later has no effect
         stored = self._commit()
@@ -324,16 +321,16 @@ class Driver:
                 case Heard(worker=worker, message=Waiting(why=why)):
                     self._reports.waits(worker, why)
 
-    def _look(self) -> bool:
-        """At each tick, check interrupts and due times. Every `beat_s` seconds, check late attempts, the inbox and the
-        grant, and return True."""
+    def _look(self) -> None:
+        """At each tick, check interrupts and due times.
+        Every `beat_s` seconds, check late attempts, the inbox and the grant."""
         now = self._clock.monotonic()
         self._inbox.heed()
         due = self._machine.next_due
         if due is not None and due <= self._clock.now():
             self._steps.absorb(Woke(self._clock.now()))
         self._inbox.watch(now)
-        if is_beat := now - self._looked >= self._beat_s:
+        if now - self._looked >= self._beat_s:
             self._looked = now
             self._supervision.look()
             self._inbox.read()
@@ -342,7 +339,6 @@ class Driver:
                 self._ask_grant(site)
             if self._journal.is_open:
                 self._queueing.look(now, [site.crew.pool for site in self._sites.living])
-        return is_beat
 
     def _launch(self) -> None:
         """Launch the tasks for which there is room. Request a grant of the second pool only if the first has no room,
@@ -434,8 +430,7 @@ class Driver:
         return tasks
 
     def _ask_grant(self, site: Site) -> None:
-        crew = site.crew
-        wanted = [*self._machine.wanted(crew.pool), *self._supervision.wanted(crew.pool)]
+        crew, wanted = site.crew, self._machine.wanted(site.pool.name) + self._supervision.wanted(site.pool.name)
         site.was_asked = bool(wanted)
         if site is self._sites.living[0] or wanted or crew.grant.cpu > 0:
             crew.grant = self._ledger.grant(crew.want(wanted))

@@ -296,6 +296,18 @@ def near(name: str, names: list[str], otherwise: str) -> str:
     return f"{meant} {some}" if similar else some
 
 
+def absent(why: str, regions: Iterable[str]) -> tuple[str, str]:
+    """Return the message and the hint about something that no store has, as `why` says, but that may be in `regions`,
+    which aren't in the settings."""
+    names = sorted(regions)
+    places = " or ".join(f"`{name}`" for name in names)
+    sections = " and ".join(f"`[region.{name}]`" for name in names)
+    return (
+        f"{why}; it may be in region {places}, which isn't in the settings",
+        f"describe {sections}, or give the `--config` that does",
+    )
+
+
 def sentence(error: BaseException) -> str:
     """Return the first line of an error's message. If that line ends in a colon, the next line is added, and so on.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from headrace.errors import NotFoundError
+from headrace.errors import NotFoundError, absent
 from headrace.inspect.views import LIVE, AttemptView, Views, attempt_views
 from headrace.project.project import Project
 from headrace.project.state import absent_regions, stores
@@ -24,7 +24,6 @@ from headrace.run.events import Logged
 from headrace.run.ports import TaskRow
 from headrace.run.story import Story, Written
 from headrace.spec.artifact import Ref
-from headrace.store.errors import absent
 from headrace.store.folder.logs import FolderLogs, unreadable
 from headrace.store.store import Store
 

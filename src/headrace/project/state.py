@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from headrace.errors import BlobMissing, LedgerError, StoreError, StoreUnreachable
+from headrace.errors import BlobMissing, LedgerError, StoreError, StoreUnreachable, absent
 from headrace.ledger.database.address import is_shared, unknown
 from headrace.ledger.database.inspection import Inspected, inspect
 from headrace.ledger.ledger import Ledger
@@ -13,7 +13,6 @@ from headrace.ledger.views.tracking import TrackingViews
 from headrace.place.share import grant
 from headrace.project.project import Project
 from headrace.spec.fleet import HOME
-from headrace.store.errors import absent
 from headrace.store.open_store import open_store as open_address
 from headrace.store.regions import Everywhere
 from headrace.store.store import Store

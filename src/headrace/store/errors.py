@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -58,18 +57,6 @@ def missing(digest: str, nonce: str, url: str) -> BlobMissing:
         f"the store `{url}` has no blob `{digest[:12]}` (generation `{nonce}`)",
         hint="`headrace fsck --repair` keeps it from being reused; after that, run the pipeline again",
         generation=f"{digest}.{nonce}",
-    )
-
-
-def absent(why: str, regions: Iterable[str]) -> tuple[str, str]:
-    """Return the message and the hint about something that no store has, as `why` says, but that may be in `regions`,
-    which aren't in the settings."""
-    names = sorted(regions)
-    places = " or ".join(f"`{name}`" for name in names)
-    sections = " and ".join(f"`[region.{name}]`" for name in names)
-    return (
-        f"{why}; it may be in region {places}, which isn't in the settings",
-        f"describe {sections}, or give the `--config` that does",
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from headrace.errors import BlobDamaged, BlobMissing, LedgerDamaged, LedgerError, StoreError
+from headrace.errors import BlobDamaged, BlobMissing, LedgerDamaged, LedgerError, StoreError, absent
 from headrace.ledger import generations as names
 from headrace.ledger import records
 from headrace.ledger.database import scan
@@ -35,7 +35,6 @@ from headrace.ledger.upkeep.replay import compare, replay
 from headrace.ledger.upkeep.standing import dangling, needing
 from headrace.run.events import Renewed, Reused, Succeeded, decode_event
 from headrace.spec.noun import UNREADABLE
-from headrace.store.errors import absent
 from headrace.store.store import Store
 
 GOOD = frozenset(("succeeded", "reused"))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
+from headrace.errors import absent
 from headrace.plan.keys import key_of
 from headrace.plan.pools import Fit, fit
 from headrace.plan.reuse import NEW, Before, ChangedCode, ChangedGiven, barred, why_run, within_run
@@ -21,7 +22,6 @@ from headrace.run.ports import AbsentRegions, Found, Ledger
 from headrace.spec.artifact import Ref, generations
 from headrace.spec.graph import constants
 from headrace.spec.stage import Stage
-from headrace.store.errors import absent
 
 
 class _Key(NamedTuple):
@@ -166,9 +166,9 @@ class Prober:
         return Reused(name, key, result.out, result.run, why, inputs)
 
     def _why_gone(self, result: Found) -> str:
-        why = f"its output of run {result.run} is gone from the store"
+        made = f"its output of run {result.run} is"
         regions = {region for each in generations(result.out) for region in self._absent_regions(each)}
-        return absent(why.replace("gone from", "not in"), regions)[0] if regions else why
+        return absent(f"{made} not in the store", regions)[0] if regions else f"{made} gone from the store"
 
     def _key(self, name: str) -> _Key:
         machine = self._machine

@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
+from headrace.errors import absent
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
 from headrace.run.driver.prober import Prober
@@ -35,7 +36,6 @@ from headrace.run.wire import Answer as Reply
 from headrace.run.wire import Quit
 from headrace.spec.artifact import Ref, generations
 from headrace.spec.failure import Failure
-from headrace.store.errors import absent
 
 
 class Steps:

@@ -623,6 +623,22 @@ def test_a_task_that_two_full_pools_can_hold_does_not_go_to_and_fro() -> None:
     assert fleet.launches() == {"gpu": 1, "laptop": 1}
 
 
+def test_tasks_don_t_leave_a_full_pool_for_room_that_is_kept_for_a_task_whose_inputs_are_on_their_way() -> None:
+    sketch = Sketch()
+    sketch.declare("use", resources=Resources(cpu=1.9))
+    sketch.declare("work", resources=Resources())
+    sketch.node("use", data=Const(replace(BLOB, size=100 * SIZE)))
+    for each in range(4):
+        sketch.node("work", i=Const(number(each)))
+    fleet = Fleet(sketch, LAPTOP, FAR)
+    fleet.pins["use"] = "far"
+    fleet.stores["local"].add(replace(BLOB, size=100 * SIZE))
+    fleet.full["laptop"] = 150.0
+    assert fleet.drive() == "succeeded"
+    assert not fleet.events(Recalled)
+    assert fleet.launches()["laptop"] == 4
+
+
 def test_a_task_that_leaves_a_full_pool_has_its_inputs_brought_to_the_other_region() -> None:
     fleet = Fleet(wanting_blob(), LAPTOP, FAR)
     fleet.stores["local"].add(BLOB)

@@ -6,7 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from types import FrameType
 
@@ -409,8 +409,11 @@ def _absent_regions(project: Project, lease: RunLedger, generation: str) -> set[
     """Return the regions that may have a generation but aren't in the settings. If a region of the settings has the
     generation, return none."""
     found = absent_regions(project, lease.regions(generation))
-    digest, _, nonce = generation.partition(".")
-    return set() if found and reading_store(project).size(digest, nonce) is not None else found
+    if found:
+        with suppress(StoreError):  # a store that doesn't answer may have it, or not: the other regions are named
+            if reading_store(project).size(*generation.split(".")) is not None:
+                return set()
+    return found
 
 
 def _full_id(project: Project, run: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from headrace.errors import BlobMissing, LedgerError, StoreError, StoreUnreachable, absent
+from headrace.errors import BlobMissing, LedgerError, StoreUnreachable, absent
 from headrace.ledger.database.address import is_shared, unknown
 from headrace.ledger.database.inspection import Inspected, inspect
 from headrace.ledger.ledger import Ledger
@@ -95,8 +95,9 @@ def absent_regions(project: Project, regions: Iterable[str]) -> set[str]:
     return set(regions) - {region.name for region in project.regions()}
 
 
-def _explained(project: Project, error: BlobMissing) -> StoreError:
-    """Return the error to raise for a missing blob."""
+def _explained(project: Project, error: BlobMissing) -> BlobMissing:
+    """Return the error to raise for a missing blob. If only the settings lack its region, the user can help that, so
+    the command's exit code is 2."""
     try:
         with views(project) as found:
             regions = absent_regions(project, found.regions(error.generation))
@@ -105,4 +106,6 @@ def _explained(project: Project, error: BlobMissing) -> StoreError:
     if not regions:
         return error
     message, hint = absent(error.message, regions)
-    return StoreUnreachable(message, hint=hint, generation=error.generation)
+    told = BlobMissing(message, hint=hint, generation=error.generation)
+    told.exit_code = StoreUnreachable.exit_code
+    return told

@@ -302,8 +302,8 @@ class Delayed(Struct, frozen=True):
     """A worker that was to start has to wait. `why` gives the reason, most often a lack of room. An empty `why` means
     that the worker has started.
 
-    `is_full` is True if the pool has no room for the worker, so that it has begun none of its attempts. If another pool
-    of the run has room, the driver ends the worker and queues these attempts again.
+    `is_full` is True if the pool had no room for the worker when the backend looked. If another pool of the run has
+    room, the driver ends the worker and queues its attempts again. An attempt that began at this moment ends with it.
     """
 
     worker: int

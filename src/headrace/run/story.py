@@ -116,7 +116,8 @@ class Story(Struct, kw_only=True):
             case Failed():
                 self._end(event)
             case Recalled(task=task, attempt=attempt):
-                for worker in self.launched.pop((task, attempt)).workers:  # it never began
+                launched = self.launched.pop((task, attempt), None)  # it never began
+                for worker in launched.workers if launched else ():
                     self.written[str(worker)].turn.remove((task, attempt))
             case _:
                 pass

@@ -15,9 +15,9 @@ def check_known(project: Project, run_id: str, machine: Machine) -> None:
         ConfigError: a pool or region is missing.
     """
     pools, regions = {pool.name for pool in project.pools()}, {region.name for region in project.regions()}
-    last = {name: region for name, region in machine.phases.pools.items() if name}
-    lacking = [f"pool `{name}`" for name in last if name not in pools]
-    lacking += [f"region `{name}`" for name in dict.fromkeys(last.values()) if name and name not in regions]
+    last = dict.fromkeys(machine.phases.pools.values())  # those of pools that are gone aren't known any more
+    lacking = [f"pool `{name}`" for name in machine.pools if name not in pools]
+    lacking += [f"region `{name}`" for name in last if name and name not in regions]
     if lacking:
         raise ConfigError(
             f"run `{run_id}` was in {' and '.join(lacking)}: the settings don't have "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.sites import Sites
@@ -114,15 +114,29 @@ class Supervision:
         workers, and queue the attempts again. Call this after the launches, since other tasks come first.
 
         A task isn't taken back to go to a pool that it has left before, so it never goes to and fro between full pools.
+        Room that is kept for tasks that were placed in a pool, and wait for their inputs, counts as used.
         """
-        taken: dict[str, list[Stage]] = {}
+        if not self._full:
+            return
+        placed = self._machine.phases.placed
+        coming = {name: [each.stage for each in tasks.values()] for name, tasks in placed.items()}
+        full: set[tuple[str, int]] = set()
         for task in list(self._stuck()):
-            for site in self._sites.living:
-                coming = taken.setdefault(site.pool.name, [])
-                if site.pool.name in self._others(task) and site.crew.has_room(task.stage, coming, behind=False):
-                    coming.append(task.stage)
-                    self._take_back(task)
-                    break
+            if (pool := self._room_for(task, coming, full)) is not None:
+                coming.setdefault(pool, []).append(task.stage)
+                self._take_back(task)
+
+    def _room_for(self, task: Task, coming: Mapping[str, Sequence[Stage]], full: set[tuple[str, int]]) -> str | None:
+        """Return another pool that has room for a task beside the stages that are `coming` to it, or None. In `full`,
+        note the pools that have none, each with the id of the task's stage, and don't ask them again."""
+        others = self._others(task)
+        for site in self._sites.living:
+            pool = site.pool.name
+            if pool in others and (pool, id(task.stage)) not in full:
+                if site.crew.has_room(task.stage, coming.get(pool, ()), behind=False):
+                    return pool
+                full.add((pool, id(task.stage)))
+        return None
 
     def _stuck(self) -> Iterator[Task]:
         """Yield the tasks that may go to another pool, and whose workers can't start because their pool has no room."""

@@ -6,7 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import FrameType
 
@@ -22,14 +22,14 @@ from headrace.operate.clock import SystemClock
 from headrace.operate.input_files import keep_path
 from headrace.operate.notify.sender import send_due
 from headrace.operate.pools.pools import Abandoned, open_backend, open_grounds
-from headrace.operate.pools.regions import bring_bundle
+from headrace.operate.pools.regions import bring_bundle, may_have
 from headrace.operate.pools.resumed import check_known, pools_of
 from headrace.operate.progress.log import logged
 from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.operate.progress.wait_notice import looking_out
 from headrace.plan.resolve import LABELS
 from headrace.project.project import Project
-from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, views
+from headrace.project.state import open_ledger, open_store, views
 from headrace.run.driver.driver import Driver
 from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
 from headrace.run.machine.machine import Machine
@@ -386,7 +386,7 @@ def _driver(
         changed_given=lambda before, node, change: past().changed_given(before, node, machine.codes, change),
         closed=observer.closed,
         note=observer.note,
-        absent_regions=lambda generation: _absent_regions(project, lease, generation),
+        absent_regions=lambda generation: may_have(project, lease, generation),
         secret=os.environ.get,
         timeout_s=timeout_s,
         opens_s=opens_s,
@@ -403,17 +403,6 @@ def _driver(
             if driver.is_open:
                 error.exit_code = HeadraceError.exit_code
             raise
-
-
-def _absent_regions(project: Project, lease: RunLedger, generation: str) -> set[str]:
-    """Return the regions that may have a generation but aren't in the settings. If a region of the settings has the
-    generation, return none."""
-    found = absent_regions(project, lease.regions(generation))
-    if found:
-        with suppress(StoreError):  # a store that doesn't answer may have it, or not: the other regions are named
-            if reading_store(project).size(*generation.split(".")) is not None:
-                return set()
-    return found
 
 
 def _full_id(project: Project, run: str) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from headrace.errors import StoreError
+from headrace.ledger.run_ledger import RunLedger
 from headrace.project.project import Project
-from headrace.project.state import open_store, reading_store
+from headrace.project.state import absent_regions, open_store, reading_store
 from headrace.run.driver.regions import Elsewhere
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
@@ -30,3 +34,14 @@ def bring_bundle(project: Project, bundle: Bundle, store: Store) -> None:
         return
     with reading_store(project).reader(bundle.digest, bundle.nonce) as file, store.batch() as batch:
         batch.replicate(bundle.digest, bundle.nonce, file)
+
+
+def may_have(project: Project, lease: RunLedger, generation: str) -> set[str]:
+    """Return the regions that may have a generation (`DIGEST.NONCE`) but aren't in the settings. If a store of the
+    settings has the generation, return none."""
+    found = absent_regions(project, lease.regions(generation))
+    if found:
+        with suppress(StoreError):  # a store that doesn't answer may have it, or not: the other regions are named
+            if reading_store(project).size(*generation.split(".")) is not None:
+                return set()
+    return found

@@ -240,7 +240,9 @@ def test_a_pool_whose_cluster_does_not_answer_is_done_without(project: Project) 
     assert "in pool `laptop`" in done.err
     (gone,) = shown.json["gone_pools"]
     assert (gone["pool"], "nothing answers at `127.0.0.1:1`" in gone["why"]) == ("away", True)
-    assert "went on without pool `away`: " in project.headrace("show", "latest", *over).out
+    assert (
+        "went on without pool `away`: nothing answers at `127.0.0.1:1`" in project.headrace("show", "latest", *over).out
+    )
     project.write("pinned.toml", (project.root / "gone.toml").read_text() + '[place]\nwait = "away"\n')
     pinned = project.headrace("run", "waits", "--config", "pinned.toml", "--pool", "laptop,next,away")
     check_error(
@@ -265,6 +267,7 @@ def test_a_run_that_failed_because_place_names_a_lost_pool_says_how_to_go_on_wit
     until.touch()
     again = project.headrace("resume", "latest", "--config", "gone.toml")
     assert again.code == 1, again.err
+    assert "in pools `laptop`, `next`" in again.err
     [hint] = re.findall(r"`headrace (.*)` goes on without `away`, if nothing answers there yet", again.err)
     assert hint.endswith("--pool laptop,next")
     done = project.headrace(*hint.split(), "--config", "gone.toml", "--json")

@@ -101,39 +101,32 @@ def test_the_next_run_reuses_all_that_is_there() -> None:
     assert not bed.events(Launched)
 
 
-def test_an_output_that_is_gone_from_the_store_is_made_again() -> None:
-    kept: list[Ref] = []
+def that_lost_an_output() -> Bed:
+    """A second run of a task whose output in the first run has gone from the store."""
 
     def script(order: Do) -> Behaviour:
-        kept.append(Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1"))
-        bed.store.add(kept[-1])
+        bed.store.add(output)
         yield Wait(1.0)
-        return kept[-1]
+        return output
 
+    output = Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1")
     bed = Bed(script, chain(1))
     bed.driver().drive()
     assert bed.run.record.kept >= {("ab" * 32, "n1")}
-    bed.store.lose(kept[0])
+    bed.store.lose(output)
     bed.again("run-2")
     bed.cluster.tracer = tracing(chain(1).events())
+    return bed
+
+
+def test_an_output_that_is_gone_from_the_store_is_made_again() -> None:
+    bed = that_lost_an_output()
     bed.driver().drive()
     assert bed.run.record.tasks["step"].reason == "its output of run run-1 is gone from the store"
 
 
 def test_an_output_that_may_be_in_a_region_of_other_settings_is_made_again_and_the_reason_says_so() -> None:
-    kept: list[Ref] = []
-
-    def script(order: Do) -> Behaviour:
-        kept.append(Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1"))
-        bed.store.add(kept[-1])
-        yield Wait(1.0)
-        return kept[-1]
-
-    bed = Bed(script, chain(1))
-    bed.driver().drive()
-    bed.store.lose(kept[0])
-    bed.again("run-2")
-    bed.cluster.tracer = tracing(chain(1).events())
+    bed = that_lost_an_output()
     bed.driver(absent_regions=lambda generation: {"far"} if generation == f"{'ab' * 32}.n1" else ()).drive()
     why = "its output of run run-1 is not in the store; it may be in region `far`, which isn't in the settings"
     assert bed.run.record.tasks["step"].reason == why

@@ -139,7 +139,7 @@ def _go_on(
             check_known(project, run_id, machine)
         pools = pools_of(project, machine, pool)
         store = open_store(project, pools[0].region)
-        _opened(project, pools, run_id, observer)
+        observer.opened(run_id)
         clock = SystemClock()
         events: list[Event] = [_taken(lease, pools, ledger.user, again=again and not new_code)]
         bundle = make_bundle(project, store) if new_code else machine.bundle
@@ -151,6 +151,7 @@ def _go_on(
         else:
             events.append(Renewed(bundle, clock.now(), counted=True))
         with _driver(project, pools, lease, machine, store, bundle, observer, timeout_s) as driver:
+            _say_pools(project, [each for each in pools if each.name not in driver.absent], observer)
             left = _left(project, pools, lease, machine, observer, driver.absent)
             driver.adopt(keep=not (new_code or now), left=left)
             if new_code or machine.closed is None or machine.closed.state != "succeeded":
@@ -328,6 +329,10 @@ def _left(
 
 def _opened(project: Project, pools: Sequence[Pool], run_id: str, observer: Observer) -> None:
     observer.opened(run_id)
+    _say_pools(project, pools, observer)
+
+
+def _say_pools(project: Project, pools: Sequence[Pool], observer: Observer) -> None:
     if len(pools) > 1:
         observer.note(f"in pools {listed(pool.name for pool in pools)}")
     elif pools[0].backend != "local" or len(project.pools()) > 1:

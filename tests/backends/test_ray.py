@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -170,7 +172,7 @@ class Fading:
     def ping(self) -> None:
         pass
 
-    def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
+    def lacking(self, needs: Mapping[int, Mapping[str, float]], labels: Mapping[str, str]) -> dict[int, str]:
         self.asked.release()
         raise ConnectionError("the head is gone")
 
@@ -282,6 +284,34 @@ def test_what_waits_for_room_says_so_until_it_begins(stand: RayStand) -> None:
     assert "it needs 2 CPU" in delays(ear, waiting)[0]
     ear.tell(begun()[0], Quit())
     ear.until(lambda: delays(ear, waiting)[-1] == "", "it should begin")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_what_is_free_on_nodes_of_other_pools_or_in_parts_on_several_nodes_is_no_room(
+    stand: RayStand, server: Ray, cluster: Cluster
+) -> None:
+    zone = {"zone": "full"}
+    nodes = [server.add(3, "--labels=zone=full") for _ in range(2)]
+    ear = Ear(stand.backend(needs=Needs(labels=zone)))
+    ear.begin(1, 2, needs=Resources(cpu=2))
+    for worker in (1, 2):
+        ear.tell(worker, stand.order("one", f"task{worker}"))
+        ear.wait_for(worker, Succeeded)
+    ear.begin(3, needs=Resources(cpu=3))
+    ear.begin(4, needs=Resources(cpu=2))
+    ear.until(lambda: delays(ear, 3) and delays(ear, 4), "it should be said what they wait for")
+    full = "it needs 3 CPU, and the cluster has 2 CPU of 6 CPU free on nodes with zone=full"
+    split = "it needs 2 CPU, and the cluster has 2 CPU of 6 CPU free on nodes with zone=full, but not on one node"
+    assert (delays(ear, 3), delays(ear, 4)) == ([full], [split])
+    needs = {3: {"CPU": 3.0}, 4: {"CPU": 2.0}, 5: {"CPU": 1.0}}
+    assert cluster.lacking({4: needs[4]}, {}) == {4: ""}
+    elsewhere = f"""from headrace.backends.ray.cluster import Cluster
+print(Cluster("here", {server.client_address!r}).lacking({needs}, {zone}))"""
+    answer = subprocess.run([sys.executable, "-c", elsewhere], check=True, capture_output=True, text=True, timeout=60)
+    assert answer.stdout == f"{ {3: full, 4: split, 5: ''} }\n"
+    for node in nodes:
+        lose(server, node, ear, cluster)
+    ear.backend.close()
 
 
 def test_a_worker_without_a_driver_spills_and_leaves_once_it_has_nothing_to_do(stand: RayStand) -> None:

@@ -397,7 +397,7 @@ class Watch:
 
     def told(self) -> dict[int, str]:
         """Return the answers since the last call. The answer for a worker says what the worker waits for; it is "" if
-        the cluster has enough resources."""
+        a node has room for it."""
         answers, self._told = self._told, {}
         return answers
 
@@ -412,6 +412,5 @@ class Watch:
                 with suppress(Exception):  # Ray may raise anything if the cluster goes away: the next round notices
                     self._cluster.ping()
                     self._answered_at = time.monotonic()
-                    asked = self._asked
-                    self._told = {worker: self._cluster.lacking(needs, self._labels) for worker, needs in asked.items()}
+                    self._told = self._cluster.lacking(self._asked, self._labels)
             self._looked_at, self._since = time.monotonic(), None

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -18,12 +18,13 @@ from threading import Thread
 from typing import Any, TypeVar, cast
 
 import ray
-from msgspec import Struct
 from ray._private import worker  # Ray has no public switch for its printed notices about dead workers and nodes
 from ray._private.authentication import authentication_token_setup as tokens  # `ray.init` calls it first too
+from ray._private.state import available_resources_per_node  # Ray's public function has only the sum
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # Ray has no public way to ask a cluster before joining
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util.client import ray as client
 
+from headrace.backends.ray.answers import Answer, ask
 from headrace.backends.ray.cluster_token import MODE, PATH, TOKEN, OwnToken, home_token, is_wanted
 from headrace.backends.ray.connection import connection
 from headrace.backends.ray.messages import NAMESPACE, Handle
@@ -139,41 +140,55 @@ class Cluster:
             return False
         return True
 
-    def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
-        """Return why an actor with these needs must wait: what it needs and what is free. If enough is free, return "".
+    def lacking(self, needs: Mapping[int, Mapping[str, float]], labels: Mapping[str, str]) -> dict[int, str]:
+        """Return why each actor must wait: what it needs and what is free. If a node has enough free, this is "".
 
-        `needs` maps names of Ray's resources to amounts; `labels` are the labels that its node must have.
+        `needs` maps each actor's number to the amounts of Ray's resources that it needs; `labels` are the labels that
+        its node must have.
         """
-        total = ray.cluster_resources()
-        if unfit := self.unfit(needs, labels):
-            return unfit
-        free = ray.available_resources()
-        if _covers(free, needs):
-            return ""
-        there = " and ".join(f"{_amount(name, free.get(name, 0.0))} of {_amount(name, total[name])}" for name in needs)
-        return f"it needs {_said(needs)}, and the cluster has {there} free"
+        unfit = {actor: self.unfit(need, labels) for actor, need in needs.items()}
+        free = [] if all(unfit.values()) else self._free(labels)
+        return {actor: why or self._full(needs[actor], free, labels) for actor, why in unfit.items()}
 
     def unfit(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
         """Return why no node could ever hold an actor with these needs and labels, or "" if a node could."""
         nodes = self.nodes(labels)
         if not nodes:
-            return f"no node of the cluster has {' and '.join(f'{name}={value}' for name, value in labels.items())}"
+            return f"no node of the cluster has {_pairs(labels)}"
         if not any(_covers(node, needs) for node in nodes):
             largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in needs}
             return f"no node of the cluster has {_said(needs)}: at most {_said(largest)}"
         return ""
 
+    def _full(self, needs: Mapping[str, float], free: Sequence[Mapping[str, float]], labels: Mapping[str, str]) -> str:
+        """Return why no node has room now, or "" if one has. `free` is what is free on each node with these labels."""
+        if any(_covers(node, needs) for node in free):
+            return ""
+        left, total = _summed(free, needs), _summed(self.nodes(labels), needs)
+        there = " and ".join(f"{_amount(name, left[name])} of {_amount(name, total[name])}" for name in needs)
+        where = f" on nodes with {_pairs(labels)}" if labels else ""
+        split = ", but not on one node" if _covers(left, needs) else ""
+        return f"it needs {_said(needs)}, and the cluster has {there} free{where}{split}"
+
     def nodes(self, labels: Mapping[str, str]) -> list[Mapping[str, float]]:
         """Return the resources of each living node that has these labels, by Ray's names of the resources."""
-        return [node["Resources"] for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
+        return [node["Resources"] for node in _living(labels)]
+
+    def _free(self, labels: Mapping[str, str]) -> list[Mapping[str, float]]:
+        """Return the free resources of each living node that has these labels, by Ray's names of the resources."""
+        if client.is_connected():  # Ray's client can't ask for this, so a task on the cluster does
+            asked = ray.remote(num_cpus=0, max_retries=0)(available_resources_per_node).remote()
+            free = ray.get(asked, timeout=REACH_S)
+        else:
+            free = available_resources_per_node()
+        return [free.get(node["NodeID"], {}) for node in _living(labels)]
 
     def ask(
         self, question: Callable[..., object], *given: object, labels: Mapping[str, str], most: int, within_s: float
     ) -> list[Answer]:
         """Call `question` on up to `most` nodes that have these labels, wait up to `within_s` seconds, and return the
         answer of each node."""
-        nodes = [node for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
-        return ask(nodes[:most], question, *given, within_s=within_s)
+        return ask(_living(labels)[:most], question, *given, within_s=within_s)
 
     def ping(self) -> float:
         """Return how many seconds the cluster's head takes to answer a question."""
@@ -360,6 +375,19 @@ def _has(there: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     return all(not value[:1].isalnum() or "(" in value or there.get(name) == value for name, value in wanted.items())
 
 
+def _living(labels: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """Return the living nodes that have these labels, as `ray.nodes()` returns them."""
+    return [node for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
+
+
+def _pairs(labels: Mapping[str, str]) -> str:
+    return " and ".join(f"{name}={value}" for name, value in labels.items())
+
+
+def _summed(nodes: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:
+    return {name: sum(node.get(name, 0.0) for node in nodes) for name in names}
+
+
 def _covers(has: Mapping[str, float], needs: Mapping[str, float]) -> bool:
     return all(has.get(name, 0.0) + 1e-4 >= need for name, need in needs.items())
 
@@ -372,60 +400,3 @@ def _amount(name: str, amount: float) -> str:
     if name == "memory":
         return f"{amount / 2**30:.3g} GiB"
     return f"{amount:g} {name}"
-
-
-_NONE = "No module named 'headrace'"
-_OTHER = "No module named 'headrace."
-
-
-class Answer(Struct, frozen=True, kw_only=True):
-    """The answer of one node to a question.
-
-    `given` is the answer. If there is no answer, `why` is the reason. `late` is true if the node did not answer within
-    the time limit.
-    """
-
-    node: str
-    given: Any = None
-    why: str = ""
-    late: bool = False
-
-
-def ask(
-    nodes: Sequence[Mapping[str, Any]], question: Callable[..., object], *given: object, within_s: float
-) -> list[Answer]:
-    """Call `question` on each of the nodes (as `ray.nodes()` returns them), and return their answers in the same order.
-
-    A node that hasn't answered within `within_s` seconds gets an answer with `late` set.
-    """
-    kind: Any = ray.remote(question)
-    asked: list[tuple[str, Any]] = []
-    answers: list[Answer] = []
-    for node in nodes:
-        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked.append(
-            (
-                node["NodeManagerHostname"],
-                kind.options(num_cpus=0, max_retries=0, scheduling_strategy=place).remote(*given),
-            )
-        )
-    ready, _ = ray.wait([call for _, call in asked], num_returns=len(asked), timeout=within_s)
-    for name, call in asked:
-        if call not in ready:
-            ray.cancel(call, force=True)
-            answers.append(Answer(node=name, why=f"it has not answered within {within_s:g} s", late=True))
-            continue
-        try:
-            answers.append(Answer(node=name, given=ray.get(call)))
-        except Exception as error:  # noqa: BLE001  the function may raise anything on the node, and so may Ray
-            answers.append(Answer(node=name, why=_why(str(error))))
-    return answers
-
-
-def _why(text: str) -> str:
-    if _NONE in text:
-        return "it has no Headrace"
-    if _OTHER in text:
-        return "it has another version of Headrace"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"it can't be asked: {lines[-1] if lines else 'Ray gives no reason'}"

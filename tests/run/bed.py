@@ -77,6 +77,24 @@ class Bed:
         self.run = self.ledger.take(self.run.record.run)
 
 
+class OtherSettings:
+    """Settings that have a region `far` (implements `run.ports.AbsentRegions`). `names` are the runs that were in this
+    region, and the generations that it may have. `asked` are the names that were asked for."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.asked: list[str] = []
+
+    def may_have(self, generation: str) -> set[str]:
+        """Return the region if it may have a generation."""
+        return self.of_run(generation)
+
+    def of_run(self, run: str) -> set[str]:
+        """Return the region if a run was in it."""
+        self.asked.append(run)
+        return {"far"} if run in self.names else set()
+
+
 def gives(order: Do) -> Behaviour:
     """Yield a number made of the key, after a second."""
     yield Wait(1.0)

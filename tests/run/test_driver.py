@@ -29,7 +29,7 @@ from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources
 from headrace.testing.blobs import MemoryBlobs
 from headrace.testing.graphs import Sketch, chain, fan, number, numbers, spread
-from tests.run.bed import POOL, Bed, gives, until
+from tests.run.bed import POOL, Bed, OtherSettings, gives, until
 
 
 def test_a_run_comes_to_its_end_and_its_rows_say_how() -> None:
@@ -127,9 +127,26 @@ def test_an_output_that_is_gone_from_the_store_is_made_again() -> None:
 
 def test_an_output_that_may_be_in_a_region_of_other_settings_is_made_again_and_the_reason_says_so() -> None:
     bed = that_lost_an_output()
-    bed.driver(absent_regions=lambda generation: {"far"} if generation == f"{'ab' * 32}.n1" else ()).drive()
+    bed.driver(absent_regions=OtherSettings("run-1")).drive()
     why = "its output of run run-1 is not in the store; it may be in region `far`, which isn't in the settings"
     assert bed.run.record.tasks["step"].reason == why
+
+
+def test_the_regions_of_a_run_are_asked_for_once_however_many_of_its_outputs_are_gone() -> None:
+    def script(order: Do) -> Behaviour:
+        yield Wait(1.0)
+        return bed.store.add(Ref(digest=order.key, size=10, codec="raw", type="bytes", nonce="n1"))
+
+    bed = Bed(script, spread(5))
+    bed.driver().drive()
+    bed.store.held.clear()
+    bed.again("run-2")
+    bed.cluster.tracer = tracing(spread(5).events())
+    others = OtherSettings("run-1")
+    bed.driver(absent_regions=others).drive()
+    gone = [row for row in bed.run.record.tasks.values() if "may be in region `far`" in row.reason]
+    assert len(gone) >= 5
+    assert others.asked == ["run-1"]
 
 
 def test_what_was_taken_from_the_store_before_its_success_is_recorded_is_made_again() -> None:

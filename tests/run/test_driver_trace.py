@@ -24,9 +24,10 @@ from headrace.run.events import (
 from headrace.run.ports import Batch
 from headrace.run.wire import Answer, Question, Refused, Trace
 from headrace.spec.artifact import Ref
+from headrace.spec.failure import Failure
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import BUNDLE, Sketch, chain, number
-from tests.run.bed import Bed, gives, until
+from tests.run.bed import Bed, OtherSettings, gives, until
 
 
 def renew(bed: Bed, body: Tracing, **more: object) -> Driver:
@@ -72,6 +73,18 @@ def test_a_pipeline_that_can_not_be_traced_leaves_no_run() -> None:
     with pytest.raises(ProjectError, match="there is no such pipeline"):
         bed.driver().drive()
     assert bed.run.record.row is None
+
+
+def test_only_the_blobs_that_may_be_in_a_region_of_other_settings_do_not_count_as_damaged() -> None:
+    def trace(order: Trace) -> Behaviour:
+        yield Say(TraceFailed(Failure("user", "two blobs are missing", damaged=("aa.n1", "bb.n1"))))
+        return None
+
+    bed = Bed(gives, trace)
+    bed.driver(absent_regions=OtherSettings("bb.n1"), opens_s=0.0).drive()
+    (failed,) = bed.events(TraceFailed)
+    assert failed.failure.damaged == ("aa.n1",)
+    assert failed.failure.message == "two blobs are missing; it may be in region `far`, which isn't in the settings"
 
 
 def test_a_body_that_asks_is_answered() -> None:

@@ -206,11 +206,16 @@ class RunLedger:
             return None if row is None else (row.version, row.out)
         return row.version, _encode_ref(with_preparation(decode_ref(row.out), decode_ref(row.preparation)))
 
-    def regions(self, generation: str) -> set[str]:
-        """Return the regions that may have a generation (`DIGEST.NONCE`): those that runs which name it were in."""
-        with self._db.troubles():
-            self._db.end_reading()
-            return names.regions_naming(self._db, generation, self._regions)
+    def regions(self, generation: str | None = None, *, run: str | None = None) -> set[str]:
+        """Return the regions in which the attempts of a run were started (none if the ledger doesn't have the run). For
+        a generation (`DIGEST.NONCE`), return those that may have it: the regions of all runs that name it."""
+        db = self._db
+        with db.troubles():
+            db.end_reading()
+            if generation is not None:
+                return names.regions_naming(db, generation, self._regions)
+            row = db.execute(db.sql.RUN_BY_ID, (run,)).fetchone()
+            return set() if row is None else names.regions_of(db, row[0])
 
     def inbox(self) -> Sequence[Signal]:
         """Return the signals that haven't become events yet, oldest first.

@@ -22,7 +22,7 @@ from headrace.operate.clock import SystemClock
 from headrace.operate.input_files import keep_path
 from headrace.operate.notify.sender import send_due
 from headrace.operate.pools.pools import Abandoned, open_backend, open_grounds
-from headrace.operate.pools.regions import bring_bundle, may_have
+from headrace.operate.pools.regions import Absent, bring_bundle
 from headrace.operate.pools.resumed import check_known, pools_of
 from headrace.operate.progress.log import logged
 from headrace.operate.progress.observer import NoObserver, Observer
@@ -391,7 +391,7 @@ def _driver(
         changed_given=lambda before, node, change: past().changed_given(before, node, machine.codes, change),
         closed=observer.closed,
         note=observer.note,
-        absent_regions=lambda generation: may_have(project, lease, generation),
+        absent_regions=Absent(project, lease),
         secret=os.environ.get,
         timeout_s=timeout_s,
         opens_s=opens_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -247,8 +247,16 @@ class Spool(Protocol):
     def forget(self, run: str) -> None: ...
 
 
-AbsentRegions = Callable[[str], Collection[str]]
-"""A function that returns the regions which may have a generation (`DIGEST.NONCE`) but aren't in the settings."""
+class AbsentRegions(Protocol):
+    """The regions that aren't in the settings, but in which runs of the ledger started attempts.
+
+    `may_have` returns those that may have a generation (`DIGEST.NONCE`): it asks for all runs that name the generation,
+    which takes a while in a large ledger. `of_run` returns those of one run, and is fast.
+    """
+
+    def may_have(self, generation: str) -> Collection[str]: ...
+    def of_run(self, run: str) -> Collection[str]: ...
+
 
 TRACER = 0
 """The number of the worker that is the tracer."""

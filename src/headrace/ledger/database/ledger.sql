@@ -877,7 +877,7 @@ WHERE state = 'reused' AND digest IN (SELECT json_array_elements_text(CAST(:dige
 SELECT DISTINCT run, digest FROM blobs WHERE digest >= :first AND digest < :past ORDER BY run DESC
 
 --- runs_naming
--- The runs that name a generation.
+-- The runs that name a generation. SQLite scans the table, so this isn't for questions about many generations.
 SELECT run FROM blobs WHERE digest = :digest AND nonce = :nonce
 
 --- run_id

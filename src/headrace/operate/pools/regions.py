@@ -36,12 +36,23 @@ def bring_bundle(project: Project, bundle: Bundle, store: Store) -> None:
         batch.replicate(bundle.digest, bundle.nonce, file)
 
 
-def may_have(project: Project, lease: RunLedger, generation: str) -> set[str]:
-    """Return the regions that may have a generation (`DIGEST.NONCE`) but aren't in the settings. If a store of the
-    settings has the generation, return none."""
-    found = absent_regions(project, lease.regions(generation))
-    if found:
-        with suppress(StoreError):  # a store that doesn't answer may have it, or not: the other regions are named
-            if reading_store(project).size(*generation.split(".")) is not None:
-                return set()
-    return found
+class Absent:
+    """The regions of the ledger's runs that aren't in the settings (implements `run.ports.AbsentRegions`)."""
+
+    def __init__(self, project: Project, lease: RunLedger) -> None:
+        self._project = project
+        self._lease = lease
+
+    def may_have(self, generation: str) -> set[str]:
+        """Return those that may have a generation (`DIGEST.NONCE`). If a store of the settings has it, return none."""
+        absent = absent_regions(self._project, self._lease.regions(generation))
+        if absent:
+            # a store that doesn't answer may have it, or not: the other regions are named
+            with suppress(OSError, StoreError):
+                if reading_store(self._project).size(*generation.split(".")) is not None:
+                    return set()
+        return absent
+
+    def of_run(self, run: str) -> set[str]:
+        """Return those in which a run's attempts were started."""
+        return absent_regions(self._project, self._lease.regions(run=run))

@@ -74,7 +74,7 @@ class Driver:
     - `pins`: maps stages to the pools that the settings choose for them.
     - `spare`: the pools of the settings that the run doesn't use, for hints about stages that its own pools can't hold.
     - `files`: makes an artifact of a file or folder of the project.
-    - `absent_regions`: returns the regions that may have a generation (`DIGEST.NONCE`) but aren't in the settings.
+    - `absent_regions`: tells of regions that may have an output but aren't in the settings (None: there are none).
     - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
     - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
     - `opens_s`: the run is opened once its first trace has ended or waits for a value, without an error, or after this
@@ -102,7 +102,7 @@ class Driver:
         pins: Mapping[str, str] | None = None,
         spare: Sequence[Pool] = (),
         note: Callable[[str], None] = _ignore,
-        absent_regions: AbsentRegions = lambda _: (),
+        absent_regions: AbsentRegions | None = None,
         secret: Callable[[str], str | None] = lambda _: None,
         timeout_s: float | None = None,
         opens_s: float = math.inf,

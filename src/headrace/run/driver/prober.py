@@ -19,7 +19,7 @@ from headrace.run.machine.commands import Missed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import AbsentRegions, Found, Ledger
-from headrace.spec.artifact import Ref, generations
+from headrace.spec.artifact import Ref
 from headrace.spec.graph import constants
 from headrace.spec.stage import Stage
 
@@ -36,7 +36,8 @@ class _Key(NamedTuple):
 class Prober:
     """Answers the state machine's probes from the run itself, the ledger and the stores.
 
-    `pins` maps stages to the pools that the settings choose for them.
+    `pins` maps stages to the pools that the settings choose for them. `absent_regions` is asked once about each run
+    whose outputs are missing.
     """
 
     def __init__(
@@ -47,13 +48,14 @@ class Prober:
         changed_code: ChangedCode,
         changed_given: ChangedGiven = lambda *_: (),
         pins: Mapping[str, str] | None = None,
-        absent_regions: AbsentRegions = lambda _: (),
+        absent_regions: AbsentRegions | None = None,
     ) -> None:
         self._machine = machine
         self._ledger = ledger
         self._sites = sites
         self._pins = pins or {}
         self._absent_regions = absent_regions
+        self._whys_gone: dict[str, str] = {}
         self._fits: dict[str, Fit] = {}
         self._changed_code = changed_code
         self._changed_given = changed_given
@@ -159,16 +161,21 @@ class Prober:
         if result is None:
             return Missed(name, key, inputs, bar or self._why_run(name, key, inputs))
         if not self._places.holds(result.out):
-            return Missed(name, key, inputs, self._why_gone(result))
+            return Missed(name, key, inputs, self._why_gone(result.run))
         if result.has_logged:
             self._logged.add(key)
         why = f"nothing that determines it has changed since run {result.run}"
         return Reused(name, key, result.out, result.run, why, inputs)
 
-    def _why_gone(self, result: Found) -> str:
-        made = f"its output of run {result.run} is"
-        regions = {region for each in generations(result.out) for region in self._absent_regions(each)}
-        return absent(f"{made} not in the store", regions)[0] if regions else f"{made} gone from the store"
+    def _why_gone(self, run: str) -> str:
+        """Return the reason to run a task whose output of a run is in no store of the settings. The run was in all
+        regions that had the output when it was made."""
+        if run not in self._whys_gone:
+            made = f"its output of run {run} is"
+            regions = self._absent_regions.of_run(run) if self._absent_regions else ()
+            why = absent(f"{made} not in the store", regions)[0] if regions else f"{made} gone from the store"
+            self._whys_gone[run] = why
+        return self._whys_gone[run]
 
     def _key(self, name: str) -> _Key:
         machine = self._machine

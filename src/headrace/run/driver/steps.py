@@ -53,7 +53,7 @@ class Steps:
         courier: Courier,
         prober: Prober,
         clock: Clock,
-        absent_regions: AbsentRegions = lambda _: (),
+        absent_regions: AbsentRegions | None = None,
     ) -> None:
         self._machine = machine
         self._journal = journal
@@ -106,12 +106,15 @@ class Steps:
 
     def explained(self, failure: Failure) -> Failure:
         """Return a failure as it is to be recorded. If a blob that was missing may be in a region that isn't in the
-        settings, the failure says so, and the blob doesn't count as damaged."""
-        regions = {region for each in failure.damaged for region in self._absent_regions(each)}
-        if not regions:
+        settings, the failure says so, and this blob doesn't count as damaged."""
+        if self._absent_regions is None:
             return failure
-        message, hint = absent(failure.message, regions)
-        return replace(failure, message=message, hint=hint, damaged=(), lasting=True)
+        regions = {each: self._absent_regions.may_have(each) for each in failure.damaged}
+        if not any(regions.values()):
+            return failure
+        message, hint = absent(failure.message, set().union(*regions.values()))
+        damaged = tuple([each for each in failure.damaged if not regions[each]])
+        return replace(failure, message=message, hint=hint, damaged=damaged, lasting=True)
 
     def obey(self, commands: list[Command]) -> None:
         """Carry out the state machine's commands, and the commands that follow from them, without recursion."""

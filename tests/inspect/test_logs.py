@@ -69,6 +69,11 @@ def test_an_attempt_that_was_taken_back_has_printed_nothing_and_does_not_run(tmp
     assert [(view.task, view.state) for view in attempt_views(story)] == [("a", "succeeded"), ("c", "running")]
 
 
+def test_an_attempt_that_was_taken_back_before_its_launch_is_known_changes_nothing() -> None:
+    story, before = Story.of((*BEGUN, Recalled("d", 1))), Story.of(BEGUN)
+    assert (story.launched, story.written) == (before.launched, before.written)
+
+
 def test_what_a_worker_printed_before_it_died_is_kept(tmp_path: Path) -> None:
     (tmp_path / "1-77").write_bytes(b"aSegmentation fault")
     story = Story.of((*BEGUN, died("b", "crash"), died("c", "lost")))

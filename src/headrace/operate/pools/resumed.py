@@ -28,7 +28,10 @@ def check_known(project: Project, run_id: str, machine: Machine) -> None:
 
 def pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Pool, ...]:
     """Return the pools in which a run goes on: those named `wanted`, else those of the run's previous pools that the
-    settings still have, else the pools of the settings."""
+    settings still have, else the pools of the settings.
+
+    Only `headrace cancel` may find that the settings lack some of the run's pools: others call `check_known` first.
+    """
     before = tuple([pool for pool in project.pools() if pool.name in machine.pools])
     if wanted is not None or not before:
         return project.run_pools(wanted)

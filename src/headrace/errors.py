@@ -201,7 +201,7 @@ class StoreError(HeadraceError):
 
 class StoreUnreachable(StoreError):
     """The store's server or folder can't be reached or refuses access: wrong address, path, bucket, region, credentials
-    or rights. Or a region that may have a blob isn't in the settings."""
+    or rights."""
 
     exit_code = 2
 
@@ -298,12 +298,17 @@ def near(name: str, names: list[str], otherwise: str) -> str:
 
 def absent(why: str, regions: Iterable[str]) -> tuple[str, str]:
     """Return the message and the hint about something that no store has, as `why` says, but that may be in `regions`,
-    which aren't in the settings."""
+    which aren't in the settings.
+
+    >>> absent("it is gone", ["b", "a"])[0]
+    "it is gone; it may be in region `a` or `b`, which aren't in the settings"
+    """
     names = sorted(regions)
     places = " or ".join(f"`{name}`" for name in names)
     sections = " and ".join(f"`[region.{name}]`" for name in names)
+    verb = "isn't" if len(names) == 1 else "aren't"
     return (
-        f"{why}; it may be in region {places}, which isn't in the settings",
+        f"{why}; it may be in region {places}, which {verb} in the settings",
         f"describe {sections}, or give the `--config` that does",
     )
 

@@ -22,6 +22,7 @@ from headrace.run.events import (
     Closed,
     Event,
     Failed,
+    Gone,
     Launched,
     Opened,
     Renewed,
@@ -158,6 +159,22 @@ def test_what_happened_is_read_until_the_latest_driver_took_the_run(ledger: Ledg
         assert took_s(views, views.find(run.run), 206.0) == 4.0 + 6.0
     with TrackingViews(ledger.address) as views:
         assert took_s(views, views.find(run.run), 206.0) == 4.0 + 1.0
+
+
+def test_a_lost_pool_is_shown_once_and_its_reason_does_not_name_it_again(ledger: Ledger) -> None:
+    whys = {
+        "far": "pool `far`: nothing answers at `10.0.0.1`",
+        "near": "pool `near` can't start a worker: out of memory",
+        "third": "the store `s3://bucket` can't be reached",
+    }
+    gone = [Gone("far", "pool `far`: it was away before", 1.0), *(Gone(pool, why, 2.0) for pool, why in whys.items())]
+    run = ended(ledger, bodies=[encode_event(each) for each in gone])
+    with TrackingViews(ledger.address) as tracking:
+        assert [(each.pool, each.why, each.at) for each in tracking.gone_pools(run)] == [
+            ("far", "nothing answers at `10.0.0.1`", 2.0),
+            ("near", "it can't start a worker: out of memory", 2.0),
+            ("third", "the store `s3://bucket` can't be reached", 2.0),
+        ]
 
 
 def test_a_run_whose_driver_died_waits_for_another(ledger: Ledger, views: Views) -> None:

@@ -99,13 +99,13 @@ def _explained(project: Project, error: BlobMissing) -> BlobMissing:
     """Return the error to raise for a missing blob. If only the settings lack its region, the user can help that, so
     the command's exit code is 2."""
     try:
-        with views(project) as found:
-            regions = absent_regions(project, found.regions(error.generation))
+        with views(project) as ledger:
+            regions = absent_regions(project, ledger.regions(error.generation))
     except LedgerError:
         return error
     if not regions:
         return error
     message, hint = absent(error.message, regions)
-    told = BlobMissing(message, hint=hint, generation=error.generation)
-    told.exit_code = StoreUnreachable.exit_code
-    return told
+    explained = BlobMissing(message, hint=hint, generation=error.generation)
+    explained.exit_code = StoreUnreachable.exit_code
+    return explained

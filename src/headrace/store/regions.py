@@ -50,13 +50,13 @@ class Everywhere:
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
         """Return the path of a file on this machine with a blob's bytes. If `verify`, the bytes have been compared with
         the digest."""
-        with self._told():
+        with self._explaining():
             return self._having(digest, nonce).path(digest, nonce, verify=verify)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
         """Return the bytes of a blob if it is small and its store keeps small blobs in memory. Otherwise return
         None."""
-        with self._told():
+        with self._explaining():
             return self._having(digest, nonce).held(digest, nonce)
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
@@ -67,7 +67,7 @@ class Everywhere:
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
         """Return a blob as an open file that can seek."""
-        with self._told():
+        with self._explaining():
             return self._having(digest, nonce).reader(digest, nonce)
 
     def size(self, digest: str, nonce: str) -> int | None:
@@ -93,7 +93,7 @@ class Everywhere:
     def verify(self, digest: str, nonce: str) -> None:
         """Read a whole blob and compare its bytes with its digest. Raise `BlobMissing` if no store has the blob, and
         `BlobDamaged` if its bytes are damaged."""
-        with self._told():
+        with self._explaining():
             self._having(digest, nonce).verify(digest, nonce)
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
@@ -147,7 +147,8 @@ class Everywhere:
         return next((store for store in self._stores if store.size(digest, nonce) is not None), self._home)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explaining(self) -> Iterator[None]:
+        """In place of a `BlobMissing`, raise the error that `why` makes of it."""
         try:
             yield
         except BlobMissing as error:

@@ -89,8 +89,7 @@ def _say_head(views: Views, run: RunView) -> None:
     if run.why:
         say(run.why)
     for gone in views.gone_pools(run.run):
-        why = gone.why.removeprefix(f"pool `{gone.pool}`: ")
-        say(printable(f"went on without pool `{gone.pool}`: {why}"), "yellow")
+        say(printable(f"went on without pool `{gone.pool}`: {gone.why}"), "yellow")
     for each in views.held_signals(run.run):
         when = f"{datetime.fromtimestamp(each.at).astimezone():%Y-%m-%d %H:%M:%S}"
         told = f"holds the signal `{each.kind:.40}` by {each.by:.40} ({when}), which this Headrace doesn't know:"

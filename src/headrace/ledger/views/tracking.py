@@ -259,10 +259,10 @@ class TrackingViews(Views):
         return [each for each in found if each.kind not in KNOWN_SIGNALS]
 
     def gone_pools(self, name: str | None = None) -> list[GonePoolView]:
-        """Return the pools that a run went on without, because they didn't answer, each once."""
+        """Return the pools that a run went on without, by any of its drivers, because they didn't answer: each once."""
         events = (decode_event(body) for _, body in self._query.of_kind(name, Gone))
         gone = {each.pool: each for each in events if isinstance(each, Gone)}
-        return [GonePoolView(pool=each.pool, why=each.why, at=each.at) for each in gone.values()]
+        return [GonePoolView(pool=each.pool, why=_without_pool(each), at=each.at) for each in gone.values()]
 
     def decisions(self, name: str | None = None) -> list[Approved | Rejected]:
         """Return the decisions about a run's tasks that no driver has read yet, the oldest first."""
@@ -345,6 +345,14 @@ class TrackingViews(Views):
 _SIGNALS = Reader(Signal)
 _MOVE_VIEWS = Reader(MoveView)
 _CURSOR_VIEWS = Reader(CursorView, value=(decode_ref, "value"))
+
+
+def _without_pool(gone: Gone) -> str:
+    """Return why a run went on without a pool. The pool isn't named again at the beginning."""
+    name = f"pool `{gone.pool}`"
+    if gone.why.startswith(f"{name} "):
+        return f"it{gone.why.removeprefix(name)}"
+    return gone.why.removeprefix(f"{name}: ")
 
 
 def _version(row: VersionRecord, aliases: Mapping[str, str | None]) -> VersionView:

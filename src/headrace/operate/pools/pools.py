@@ -97,8 +97,8 @@ def open_backend(
 
 
 def _no_backend(pool: Pool) -> ConfigError:
-    told = f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have"
-    return ConfigError(told, hint='use "local" or "ray"')
+    message = f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have"
+    return ConfigError(message, hint='use "local" or "ray"')
 
 
 class Reached(NamedTuple):

@@ -361,7 +361,7 @@ def digest_of_predict(project: Path, folder: Path) -> str:
     return blake3((folder / "again.parquet").read_bytes()).hexdigest()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy  # `make demo` runs the pipeline, changes it and shows what is reused
 def test_the_pipeline_runs_and_after_that_only_what_an_edit_reaches(tmp_path: Path) -> None:
     project = tmp_path / "flights"
     shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns(".headrace", "out", "__pycache__"))

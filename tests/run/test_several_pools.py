@@ -3,7 +3,7 @@ pool is gone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -81,6 +81,7 @@ class Fleet:
         self.run = self.ledger.open("run-1")
         self.gone: dict[str, tuple[float, float]] = {}
         self.full: dict[str, float] = {}
+        self.starts: dict[str, Iterator[float]] = {}
         self.backends: dict[str, type[SimulatedBackend]] = {}
         self.absent: dict[str, str] = {}
         self.pins: dict[str, str] = {}
@@ -89,8 +90,11 @@ class Fleet:
 
     def _start_s(self, pool: str, job: Job) -> float:
         """How long a worker takes to start: until the time to which others use all of the pool."""
-        busy_s = self.full.get(pool, 0.0) - self.clock.monotonic()
-        return 0.0 if job.role == "tracer" else max(0.0, busy_s)
+        if job.role == "tracer":
+            return 0.0
+        if pool in self.starts:
+            return next(self.starts[pool])
+        return max(0.0, self.full.get(pool, 0.0) - self.clock.monotonic())
 
     def _arrival(self, pool: Pool) -> Callable[[Move], None]:
         def arrive(order: Move) -> None:
@@ -616,11 +620,41 @@ def test_a_task_waits_in_a_full_pool_that_is_the_only_one_that_may_run_it() -> N
     assert fleet.launches() == {"gpu": 1}
 
 
-def test_a_task_that_two_full_pools_can_hold_does_not_go_to_and_fro() -> None:
+def test_each_time_a_task_leaves_a_full_pool_it_stays_away_for_twice_as_long() -> None:
     fleet = Fleet(needing("work", Resources()), LAPTOP, GPU)
-    fleet.full |= {"laptop": 100.0, "gpu": 200.0}
+    fleet.full |= {"laptop": 1000.0, "gpu": 1001.0}
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"gpu": 4, "laptop": 4}
+
+
+def test_a_task_goes_back_to_a_pool_that_was_full_for_a_while_if_the_other_stays_full() -> None:
+    fleet = Fleet(needing("work", Resources()), LAPTOP, GPU)
+    fleet.full |= {"laptop": 6.0, "gpu": 1e6}
+    assert fleet.drive() == "succeeded"
+    assert fleet.launches() == {"gpu": 1, "laptop": 2}
+    assert fleet.clock.monotonic() < 70
+
+
+def test_a_task_in_a_full_pool_goes_to_another_though_a_third_was_lost_meanwhile() -> None:
+    sketch = Sketch()
+    sketch.declare("work", resources=Resources(cpu=2))
+    for each in range(2):
+        sketch.node("work", i=Const(number(each)))
+    third = replace(FAR, region="local", name="third")
+    fleet = Fleet(sketch, LAPTOP, GPU, third, script=slow)
+    fleet.full["gpu"] = 1e6
+    fleet.gone["third"] = (2.0, float("inf"))
+    assert fleet.drive() == "succeeded"
+    assert fleet.clock.monotonic() < 100
+
+
+def test_a_task_over_nodes_leaves_a_pool_that_has_room_for_some_of_them() -> None:
+    wide, other = replace(LAPTOP, nodes=2), replace(GPU, nodes=2)
+    fleet = Fleet(needing("work", Resources(nodes=2)), wide, other)
+    fleet.starts["laptop"] = iter((1e6, 0.0))
     assert fleet.drive() == "succeeded"
     assert fleet.launches() == {"gpu": 1, "laptop": 1}
+    assert fleet.clock.monotonic() < 20
 
 
 def test_tasks_don_t_leave_a_full_pool_for_room_that_is_kept_for_a_task_whose_inputs_are_on_their_way() -> None:

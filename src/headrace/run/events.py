@@ -245,11 +245,12 @@ class Moved(Struct, frozen=True, array_like=True, gc=False, tag="moved"):
 
 
 class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
-    """An attempt that had not begun was taken back: the attempt before it on its worker takes long, or its worker could
-    not start and another pool had room."""
+    """An attempt that had not begun was taken back: the attempt before it on its worker takes long, or (if `full` is
+    True) its pool had no room for its worker, and another pool had room."""
 
     task: str
     attempt: int
+    full: bool = False
 
 
 class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded"):

@@ -11,7 +11,7 @@ from headrace.run.driver.steps import Steps
 from headrace.run.events import Failed, Recalled
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
-from headrace.run.ports import Beat, Clock, Delayed, Died
+from headrace.run.ports import TRACER, Beat, Clock, Delayed, Died
 from headrace.run.wire import Drop
 from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.stage import Resources, Stage
@@ -19,6 +19,10 @@ from headrace.spec.stage import Resources, Stage
 RECALL_S = 0.5
 """Attempts are queued behind another attempt that is expected to be short. If the other attempt keeps them waiting for
 more than this many seconds, the waiting attempts are queued again for other workers."""
+
+RETURN_S = 60.0
+"""A task that left a full pool may go back there after this many seconds, since the pool may have room by then. Each
+time that the task leaves the pool again, this time doubles, so that the task seldom goes to and fro."""
 
 
 class Supervision:
@@ -28,8 +32,9 @@ class Supervision:
     when the present attempt was first seen (seconds of the monotonic clock). `run` is the name by which hints refer to
     the run.
 
-    `_full` are the workers that can't start because their pool has no room. `_left` are pairs of a task and a pool: the
-    task was taken back from the pool for this reason.
+    `_full` are the workers that can't start because their pool has no room. `_left` has the tasks that were taken back
+    from a pool for this reason. For each pair of a task and a pool, it says for how many seconds the task stays away
+    from the pool, and until when (seconds of the monotonic clock).
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class Supervision:
         self._run = run
         self._since: dict[int, tuple[int, float]] = {}
         self._full: dict[int, None] = {}
-        self._left: set[tuple[str, str]] = set()
+        self._left: dict[tuple[str, str], tuple[float, float]] = {}
 
     def died(self, notice: Died) -> None:
         """Handle the death of a worker: its running attempt fails, and the attempts that waited behind that one are
@@ -99,7 +104,7 @@ class Supervision:
 
     def delayed(self, notice: Delayed) -> None:
         """Note whether a worker can't start because its pool has no room."""
-        if notice.is_full:
+        if notice.is_full and notice.worker != TRACER:
             self._full[notice.worker] = None
         else:
             self._full.pop(notice.worker, None)
@@ -113,7 +118,6 @@ class Supervision:
         """Take back the attempts whose workers can't start, if another pool of the run has room for them: end these
         workers, and queue the attempts again. Call this after the launches, since other tasks come first.
 
-        A task isn't taken back to go to a pool that it has left before, so it never goes to and fro between full pools.
         Room that is kept for tasks that were placed in a pool, and wait for their inputs, counts as used.
         """
         if not self._full:
@@ -146,21 +150,26 @@ class Supervision:
             present = self._sites.crew(worker).present(worker)
             if present is not None and self._machine.expects(*present):
                 task = self._machine.tasks[present[0]]
-                if task.workers[0] == worker and task.move is None and self._full.keys() >= set(task.workers):
+                waiting = [each for each in task.workers if each in self._full]
+                if waiting[0] == worker and task.move is None:  # of a task's workers, the first that can't start
                     yield task
 
     def _others(self, task: Task) -> list[str]:
         """Return the other pools that a running task may go to."""
-        return [name for name in task.where or () if name != task.pool and (task.name, name) not in self._left]
+        now, never = self._clock.monotonic(), (0.0, 0.0)
+        others = [name for name in task.where or () if name != task.pool]
+        return [name for name in others if now >= self._left.get((task.name, name), never)[1]]
 
     def _take_back(self, task: Task) -> None:
         """End the workers of a task's attempt. Queue this attempt again, and those that wait behind it."""
-        self._left.add((task.name, task.pool or ""))
+        left = task.name, task.pool or ""
+        away_s = 2 * self._left[left][0] if left in self._left else RETURN_S
+        self._left[left] = away_s, self._clock.monotonic() + away_s
         for worker in task.workers:
-            del self._full[worker]
+            self._full.pop(worker, None)
             for name, attempt in self._sites.crew(worker).lost(worker):
                 if self._machine.expects(name, attempt):
-                    self._steps.absorb(Recalled(name, attempt))
+                    self._steps.absorb(Recalled(name, attempt, full=True))
             self._courier.end(worker, "cancelled", "another pool had room for its attempt", now=True)
 
     def _limit_s(self, name: str) -> float | None:

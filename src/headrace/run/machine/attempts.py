@@ -49,9 +49,10 @@ class Attempts:
             case Awaits(why=why):
                 task.awaits = why
                 self._phases.changed[task.name] = task
-            case Recalled():
-                if task.awaits:  # its worker could not start
+            case Recalled(full=full):
+                if full:
                     task.prefer_others()
+                    task.left = task.pool or ""
                 self._phases.queue(task)
 
     def succeeded(self, event: Succeeded, platform: str | None) -> None:

@@ -214,8 +214,8 @@ class Opening:
         if task.move is not None:
             return Placed(task.name, self.room.pool, self.room.region, "its region lacks the blob")
         full = [each.room.pool for each in openings[: openings.index(self)]]
-        if task.awaits and task.pool and task.pool not in (*full, self.room.pool):  # its worker there could not start
-            full.append(task.pool)
+        if task.left and task.left not in (*full, self.room.pool):
+            full.append(task.left)
         reasons = [f"{listed(full)} had no room"] if full else []
         if task.barred:
             reasons.append(task.barred)

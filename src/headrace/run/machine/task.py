@@ -105,13 +105,14 @@ class Task(Struct, eq=False):
     - `args`: its resolved arguments, from the time when these are known until the task ends.
     - `spread`: for a mapped task, the arguments of its elements, until all elements have ended.
     - `why`: the reason why it has to run; `reason` is the reason for its present phase.
-    - `awaits`: what keeps its worker from beginning, or kept it until the attempt was taken back.
+    - `awaits`: what keeps its worker from beginning.
     - `failures`: the number of failed attempts by kind.
     - `by_when`: True if it was skipped because its own `when=`, or that of a task before it, was false.
     - `checkpoint`, `earlier`: the last checkpoint that was kept, and the one before it.
     - `kept`: the attempt that kept the last checkpoint, and the number of that checkpoint within the attempt.
     - `where`: the names of the pools that it may start in, the best one first; None means any, or not known yet.
     - `barred`: the reason why it may not start in the run's other pools, or tries them last.
+    - `left`: the pool from which its last attempt was taken back because the pool was full; otherwise empty.
     - `placed`: the pool that its next attempt was placed in, from then until the attempt starts; otherwise empty.
     - `placed_why`: the reason why that attempt was placed there.
     - `pool_reason`: the reason why its last attempt that started was placed in its pool.
@@ -162,6 +163,7 @@ class Task(Struct, eq=False):
     log: Span | None = None
     where: tuple[str, ...] | None = None
     barred: str = ""
+    left: str = ""
     placed: str = ""
     placed_why: str = ""
     pool_reason: str | None = None
@@ -219,7 +221,8 @@ class Task(Struct, eq=False):
         """Note an attempt that was given to workers of a pool in this region."""
         self.attempt, self.missed = launched.attempt, None
         self.identify(launched.key, launched.inputs)
-        self.workers, self.pool, self.awaits, self.region = launched.workers, launched.pool, "", region
+        self.workers, self.pool, self.region = launched.workers, launched.pool, region
+        self.awaits = self.left = ""
         self.usd_per_hour, self.started, self.reason = launched.usd_per_hour, launched.at, launched.why
         self.why = self.why or launched.why
         if launched.queued_s is not None:

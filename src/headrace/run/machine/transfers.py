@@ -122,7 +122,10 @@ class Transfers:
         phases = self._phases
         if len(phases.pools) > 1 and phases.pools.pop(pool, None) is not None:
             phases.region = next(iter(phases.pools.values()))
+            running = [(task, task.where) for task in phases.running() if task.where and task.pool != pool]
             self.relocate()
+            for task, where in running:  # it may wait in a full pool, and then goes where there is room
+                task.where = tuple([name for name in where if name != pool])
 
     def _strand(self, task: Task, transfer: Task) -> None:
         """End a task because one of its inputs can't be copied."""

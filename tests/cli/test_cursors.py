@@ -167,6 +167,28 @@ def overtaken() -> None:
     late(hr.cursor("orders"))
 
 
+@hr.stage
+def take(at: hr.Cursor) -> list[int]:
+    hr.advance(at, [at.version])
+    return [at.version]
+
+
+@hr.stage(cache=False)
+def hold(is_held: bool) -> None:
+    if is_held:
+        source().with_name("begun").touch()
+        while not source().with_name("go").exists():
+            time.sleep(0.02)
+
+
+@hr.pipeline
+def overlaps(is_held: bool = False) -> None:
+    at = hr.cursor("orders")
+    held = hold(is_held)
+    take(at, after=[held])
+    kept(at, after=[held])
+
+
 @hr.pipeline
 def inside() -> None:
     at = hr.cursor("orders")
@@ -316,6 +338,29 @@ def test_an_advance_that_came_too_late_was_dropped_also_where_its_value_is_that_
     assert len(shell("cursors", "orders").out.splitlines()) == 2
     shown = [shell("show", each["run"], "--tasks").out for each in shell("runs", "--json").json["runs"]]
     assert sum("its new value for cursor `orders` was dropped" in each for each in shown) == 1
+
+
+def test_a_run_that_passes_on_the_output_of_a_run_that_overlaps_with_it_says_so(shell: Shell) -> None:
+    with shell.start("run", "overlaps", "--is-held", "true", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        patience = time.monotonic() + PATIENCE_S
+        while not (shell.folder / "begun").exists():
+            assert time.monotonic() < patience
+            time.sleep(0.02)
+        assert "warning" not in shell("run", "overlaps").err
+        shell.write("go", "")
+        _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0
+    quicker, late = [each["run"] for each in shell("runs", "--json").json["runs"]]
+    told = (
+        f"its output was reused from run `{quicker}`, and cursor `orders` was moved on from version 0 meanwhile:"
+        " both runs pass this output on"
+    )
+    assert f"warning: `take`: {told}" in said.decode()
+    assert f"`take` warns: {told}" in shell("show", late).out
+    assert shell("show", late, "--json").json["warnings"] == [{"task": "take", "text": told}]
+    assert shell("show", quicker, "--json").json["warnings"] == []
+    after = shell("run", "overlaps", "--json").json
+    assert (after["warnings"], json.loads(value(shell, "take"))) == ([], [1])
 
 
 def test_a_cursor_is_set_back_to_a_version_a_value_or_nothing_and_each_is_listed(shell: Shell) -> None:

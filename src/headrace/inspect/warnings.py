@@ -7,7 +7,7 @@ import shlex
 from msgspec import Struct
 
 from headrace.define.log import WARNING
-from headrace.inspect.late_advances import overtaken
+from headrace.inspect.late_advances import overtaken, passed_again
 from headrace.inspect.views import ShownView, Views, judged
 from headrace.report.measures import bytes_text
 
@@ -30,13 +30,17 @@ class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def warnings(views: Views, run: str) -> list[Warned]:
-    """Return each warning of a run's tasks once, including the warnings of reused tasks.
+    """Return each warning of a run's tasks once, including the warnings of reused tasks. Add a warning for each output
+    that an overlapping run passes on too.
 
     If a warning is too long for the ledger, the text is a command that prints the warning.
     """
     by_text = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
     subjects = judged(views, run, [each.task for each in by_text.values()])
-    return [Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in by_text.values()]
+    return [
+        *(Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in by_text.values()),
+        *(Warned(task=each.task, text=each.text) for each in passed_again(views, run)),
+    ]
 
 
 def all_warnings(views: Views, run: str) -> tuple[Warned, ...]:

@@ -125,12 +125,15 @@ def test_each_move_of_an_alias_tells_who_from_to_when_and_why(registry: Shell) -
 def test_an_alias_is_not_pointed_at_what_a_report_says_no_to_unless_somebody_says_why(registry: Shell) -> None:
     refused = registry("register", "latest", "--model", "delays", "--alias", "production")
     assert (refused.code, refused.out) == (4, "")
-    assert "`production` wasn't pointed at" in refused.err
+    assert "`production` wasn't pointed at `" in refused.err
+    assert "`, so nothing was registered: its report says" in refused.err
+    assert "hint: register it without `--alias`; or give the reason to point the alias at it" in refused.err
     assert "its report says not passed: depth >= 3" in refused.err
     assert '`--force --why "..."`' in refused.err
     assert registry("models", "delays").code == 2
     assert registry("register", "latest", "--model", "delays").out == "model:delays:1\n"
-    assert registry("alias", "model:delays", "production").code == 4
+    pointed = registry("alias", "model:delays", "production")
+    assert (pointed.code, "registered" in pointed.err, "--alias" in pointed.err) == (4, False, False)
     renamed = registry("register", "model:delays:1", "--model", "other", "--alias", "production")
     assert renamed.code == 4
     for half in (["--force"], ["--why", " "], ["--force", "--why", " "]):

@@ -154,7 +154,7 @@ def register(
         before = [each.report for each in views.versions(kind, name) if each.out.identity == wanted.out.identity]
     note = "; ".join(filter(None, (note, _as_it_were(kind, wanted, forced))))
     judged = [each for each in (*before, *wanted.judged, wanted.report) if each is not None]
-    forced = _allowed(f"`{wanted.origin}`", aliases, judged, load, forced)
+    forced = _allowed(f"`{wanted.origin}`", aliases, judged, load, forced, registers=True)
     with open_ledger(project) as ledger:
         request = Register(
             kind=kind,
@@ -272,9 +272,17 @@ def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str
     return f"{what} as a {kind}: {forced}"
 
 
-def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: Load, forced: str | None) -> str | None:
+def _allowed(
+    called: str,
+    aliases: Sequence[str],
+    judged: Sequence[Ref],
+    load: Load,
+    forced: str | None,
+    *,
+    registers: bool = False,
+) -> str | None:
     """If a report says no or can't be read, return `forced`, the reason to set aliases. Else no reason is needed:
-    return None.
+    return None. `registers` is True if the aliases belong to a version that is about to be registered.
 
     Raises:
         RefusedError: a report says no or can't be read, and `forced` is None.
@@ -289,9 +297,10 @@ def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: L
         why = (
             f"its report says not passed: {'; '.join(broken)}".rstrip(": ") if refusing else "its report can't be read"
         )
+        anyway = 'give the reason to point the alias at it anyway: `--force --why "..."`, which is recorded'
         raise RefusedError(
-            f"`{aliases[0]}` wasn't pointed at {called}: {why}",
-            hint='give the reason to do it anyway: `--force --why "..."`, which is recorded',
+            f"`{aliases[0]}` wasn't pointed at {called}{', so nothing was registered' if registers else ''}: {why}",
+            hint=f"register it without `--alias`; or {anyway}" if registers else anyway,
         )
     return forced
 

@@ -110,6 +110,27 @@ def test_a_run_with_new_code_says_how_tasks_differ_from_when_they_last_succeeded
     }
 
 
+def test_a_run_with_new_code_still_names_the_run_whose_output_a_task_reuses() -> None:
+    bed = Bed(gives, flow("a", 1, reaches=False))
+    bed.driver().drive()
+    bed.again("run-2")
+    bed.cluster.tracer = tracing(flow("a", 1).events())
+    bed.driver().drive()
+    for _ in range(2):
+        bed.take()
+        driver = bed.driver()
+        driver.adopt(keep=False)
+        driver.open([Taken(bed.run.epoch, "me", 0.0), Renewed(BUNDLE, 0.0, counted=True)])
+        driver.trace()
+        driver.drive()
+    said = [(each.task, each.run, each.why) for each in bed.events(Reused)]
+    since = "nothing that determines it has changed since run run-1"
+    assert said[0] == ("start", "run-1", since)
+    assert [each for each in said if each[0] == "start"] == [("start", "run-1", since)] * 3
+    again = "it succeeded earlier in this run"
+    assert {each for each in said if each[0] != "start"} == {("first", "", again), ("last", "", again)}
+
+
 def test_of_a_gang_whose_driver_died_the_first_worker_s_output_counts() -> None:
     sketch = Sketch()
     sketch.declare("gang", resources=Resources(nodes=3))

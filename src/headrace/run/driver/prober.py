@@ -148,7 +148,9 @@ class Prober:
         foreseen = self._foreseen.pop(name, None)
         key, inputs, _ = foreseen or self._key(name)
         if (out := machine.outputs.kept.get((name, key))) is not None:
-            return Reused(name, key, out, "", "it succeeded earlier in this run", inputs)
+            maker = machine.outputs.makers.get(key)
+            why = _unchanged_since(maker) if maker else "it succeeded earlier in this run"
+            return Reused(name, key, out, maker or "", why, inputs)
         if within_run(task.stage) and not task.node.always and (out := machine.outputs.made.get(key)) is not None:
             return Reused(name, key, out, "", "another task of this run gave it, under the same key", inputs)
         bar = self._bar(task)
@@ -164,8 +166,7 @@ class Prober:
             return Missed(name, key, inputs, self._why_gone(result.run))
         if result.has_logged:
             self._logged.add(key)
-        why = f"nothing that determines it has changed since run {result.run}"
-        return Reused(name, key, result.out, result.run, why, inputs)
+        return Reused(name, key, result.out, result.run, _unchanged_since(result.run), inputs)
 
     def _why_gone(self, run: str) -> str:
         """Return the reason to run a task whose output of a run is in no store of the settings. The run was in all
@@ -199,3 +200,7 @@ class Prober:
     def _before(self, name: str) -> Before | None:
         earlier = self._ledger.earlier(name)
         return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
+
+
+def _unchanged_since(run: str) -> str:
+    return f"nothing that determines it has changed since run {run}"

@@ -66,8 +66,8 @@ class Attempts:
         reason = task.why
         if event.saw and task.key and task.inputs is not None:
             reason += self._seen(task, event, task.inputs, platform)
-        if task.key and event.unreusable is None:
-            self._outputs.made.setdefault(task.key, event.out)
+        if task.key:
+            self._outputs.succeeded(task.key, event.out, reusable=event.unreusable is None)
         if task.failure is not None:
             reason = f"{reason}; attempt {event.attempt}, after: {task.failure.message}"
         if event.unreusable is not None:

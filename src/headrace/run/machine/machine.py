@@ -232,7 +232,7 @@ class Machine:
                 self._say(self.dialogue.wait(event, [self.tasks[name] for name in names]))
             case Reused(key=key, out=out, run=run):
                 if self.phases.reuse(event):
-                    self.outputs.reused(key, out, of_other_run=bool(run))
+                    self.outputs.reused(key, out, run)
             case Failed():
                 self._attempts.failed(event)
             case Traced():

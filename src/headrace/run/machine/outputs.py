@@ -10,21 +10,31 @@ class Outputs:
     """The outputs that a run holds, in addition to those in its tasks.
 
     `kept` are outputs of tasks that succeeded in this run, by name and key: if such a task is reset or traced again, it
-    gets this output. `made` are all outputs of the run by key. `foreign` are the digests of blobs that other runs made,
+    gets this output. `made` are all outputs of the run by key. `makers` are the other runs that made some of these
+    outputs, by key. `foreign` are the digests of blobs that other runs made,
     to be checked when first read. `damaged` are the generations in the store that turned out to be damaged.
     """
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], Ref] = {}
         self.made: dict[str, Ref] = {}
+        self.makers: dict[str, str] = {}
         self.foreign: set[str] = set()
         self.damaged: set[str] = set()
 
-    def reused(self, key: str, out: Ref, *, of_other_run: bool) -> None:
-        """Note the output that a task reuses instead of running."""
-        if of_other_run:
+    def reused(self, key: str, out: Ref, run: str) -> None:
+        """Note the output that a task reuses instead of running, and the run that made it; an empty `run` means this
+        run."""
+        if run:
+            self.makers[key] = run
             self.foreign.update(ref.digest for ref in blobs(out))
         self.made.setdefault(key, out)
+
+    def succeeded(self, key: str, out: Ref, *, reusable: bool) -> None:
+        """Note the output that a task of this run made."""
+        self.makers.pop(key, None)
+        if reusable:
+            self.made.setdefault(key, out)
 
     def is_damaged(self, task: Task) -> bool:
         """Return whether some attempt found that a task's output can't be read."""
@@ -39,5 +49,6 @@ class Outputs:
         """Remove a task's output if it can't be read, so that no task reuses it."""
         if task.key and self.is_damaged(task):
             self.made.pop(task.key, None)
+            self.makers.pop(task.key, None)
             for at in [at for at, out in self.kept.items() if at[0] == task.name and out == task.out]:
                 del self.kept[at]

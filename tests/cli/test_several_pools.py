@@ -293,6 +293,38 @@ def test_a_run_is_resumed_only_in_the_pools_that_it_had_or_in_those_that_are_nam
     assert "had succeeded source" in done.err
 
 
+@pytest.mark.parametrize("shrunk", [False, True])
+def test_a_run_is_not_resumed_in_pools_that_cannot_hold_what_is_left(project: Project, shrunk: bool) -> None:
+    project.write("headrace.toml", "[pool.big]\ncpu = 4\n[pool.small]\ncpu = 1\n[pool.other]\ncpu = 1\n")
+    project.write(
+        "pipelines.py",
+        """
+        import os
+        import headrace as hr
+
+        @hr.stage(resources=hr.Resources(cpu=2))
+        def wide(ok: str) -> int:
+            return 1 // os.path.exists(ok)
+
+        @hr.pipeline
+        def flow(ok: str) -> None:
+            wide(ok)
+        """,
+    )
+    ok = project.root / "ok"
+    assert project.headrace("run", "flow", "--ok", str(ok), "--pool", "big").code == 1
+    ok.touch()
+    if shrunk:
+        project.environment["HEADRACE__POOL__BIG__CPU"] = "1"
+        check_error(project.headrace("resume", "latest"), 4, "`wide`", "cpu=2", "pool `big`: it has 1 cpu")
+        del project.environment["HEADRACE__POOL__BIG__CPU"]
+    else:
+        for pools in ("small", "small,other"):
+            done = project.headrace("resume", "latest", "--pool", pools)
+            check_error(done, 4, "`wide`", "cpu=2", "pool `small`: it has 1 cpu", hint="use pool `big` too")
+    assert project.headrace("resume", "latest").code == 0  # the run has stayed as it was
+
+
 @pytest.fixture
 def fleet(project: Project) -> Project:
     """A project whose last run has an output in a region that only `fleet.toml` describes, and a failed task."""

@@ -341,6 +341,17 @@ def test_a_task_that_waits_for_its_inputs_is_not_queued() -> None:
     assert second == pytest.approx(launched[2] - launched[0], abs=0.1)
 
 
+def test_a_task_that_waited_when_a_pool_was_lost_counts_that_time_too() -> None:
+    fleet = Fleet(needing("work", Resources(cpu=2), count=4), LAPTOP, GPU, script=slow)
+    fleet.gone["gpu"] = 5.0, float("inf")
+    assert fleet.drive() == "succeeded"
+    opened = min(event.at for event in fleet.events(Opened) if isinstance(event, Opened))
+    for name, row in fleet.rows().items():
+        first = min(event.at for event in fleet.events(Launched) if isinstance(event, Launched) and event.task == name)
+        assert row.queued_s is not None
+        assert row.queued_s >= first - opened - 0.5, name
+
+
 def test_a_second_attempt_does_not_count_again_how_long_the_first_was_queued() -> None:
     def dies_at_first(order: Do) -> Behaviour:
         yield Wait(1.0)

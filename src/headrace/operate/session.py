@@ -23,7 +23,7 @@ from headrace.operate.input_files import keep_path
 from headrace.operate.notify.sender import send_due
 from headrace.operate.pools.pools import Abandoned, open_backend, open_grounds
 from headrace.operate.pools.regions import Absent, bring_bundle
-from headrace.operate.pools.resumed import check_known, pools_of
+from headrace.operate.pools.resumed import check_held, check_known, pools_of
 from headrace.operate.progress.log import logged
 from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.operate.progress.wait_notice import looking_out
@@ -87,6 +87,7 @@ def resume(
     Raises:
         LeaseHeld: the run has a live driver.
         ConfigError: `pool` is None, and a pool or region of the run isn't in the settings. The run stays as it was.
+        PlacementError: no pool in which the run is to go on can hold one of its tasks. The run stays as it was.
         UsageError: with `new_code`, the pipeline can't be traced, or is defined in a notebook. In both cases, the run
             stays as it was.
         RunCancelled: somebody cancelled the run before its new code was traced. The run stays as it was.
@@ -138,6 +139,8 @@ def _go_on(
         if pool is None:
             check_known(project, run_id, machine)
         pools = pools_of(project, machine, pool)
+        if not new_code:
+            check_held(project, machine, pools)
         store = open_store(project, pools[0].region)
         observer.opened(run_id)
         clock = SystemClock()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.errors import ConfigError
+from headrace.plan.pools import check_fit
 from headrace.project.project import Project
 from headrace.run.machine.machine import Machine
 from headrace.spec.fleet import Pool
@@ -24,6 +27,18 @@ def check_known(project: Project, run_id: str, machine: Machine) -> None:
             + ("them" if len(lacking) > 1 else "it"),
             hint=f"give the `--config` that does, or name other pools: `headrace resume {run_id} --pool NAMES`",
         )
+
+
+def check_held(project: Project, machine: Machine, pools: Sequence[Pool]) -> None:
+    """Check that each task which a run has still to do may run in at least one of the pools in which the run goes on.
+
+    Raises:
+        PlacementError: a task may run in none of them.
+    """
+    done = ("succeeded", "reused")
+    tasks = [task for task in machine.tasks.values() if task.phase not in done and not task.by_when and not task.move]
+    stages = {task.stage.function: task.stage for task in tasks}
+    check_fit(stages.values(), pools, project.pins(pools), project.spare(pools))
 
 
 def pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Pool, ...]:

@@ -257,8 +257,8 @@ class Machine:
                 self._attempts.heard(event)
             case Placed():
                 self.phases.place(event)
-            case Gone(pool=pool):
-                self.transfers.leave(pool)
+            case Gone(pool=pool, at=at):
+                self.transfers.leave(pool, at)
             case Cancelled():
                 self.phases.cancel(event)
                 self.graph.free.clear()

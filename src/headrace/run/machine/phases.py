@@ -113,11 +113,11 @@ class Phases:
         task.phase = "probing"
         self.commands.append(Probe(task.name))
 
-    def probe_again(self, task: Task) -> None:
+    def probe_again(self, task: Task, at: float = 0.0) -> None:
         """Ask the driver again whether a task that was about to be launched can be reused, because the run now uses
-        another region."""
+        another region. `at` is the present time, in Unix seconds."""
         if task.phase == "ready":
-            self.ready.remove(task)
+            self.ready.pause(task, at)
         self.unplace(task)
         task.workers, task.fetches = (), None
         self.changed[task.name] = task

@@ -63,7 +63,7 @@ class Ready:
         """When each queued task began to wait for room: later by the time in which it was out of the queue, because its
         inputs were looked for or copied."""
         self._waited: dict[str, float] = {}
-        """How many seconds each task that was only placed had waited for room. The task is queued again after that."""
+        """How many seconds each task that was taken out of its queue, and will be queued again, has waited for room."""
         self._waiting: dict[str, tuple[str, int]] = {}
         """For each pool: the oldest task that it has no room for, and how many younger attempts have started there
         since."""
@@ -82,6 +82,13 @@ class Ready:
             queue = self._queues[lane] = OrderedDict()
         queue[task.name] = task
         self._new.add(task.name)
+
+    def pause(self, task: Task, at: float) -> None:
+        """Take a task out of its queue for a while. The time that it has waited by now, at the time `at`, counts when
+        it is queued again."""
+        if task.name in self._since:
+            self._waited[task.name] = max(0.0, at - self._since[task.name])
+        self.remove(task)
 
     def remove(self, task: Task) -> None:
         """Take a task out of its queue."""

@@ -97,9 +97,9 @@ class Transfers:
                 task.reason = task.why
                 self._phases.enqueue(task)
 
-    def relocate(self) -> None:
+    def relocate(self, at: float = 0.0) -> None:
         """Go on in other pools: ask again where tasks may start and where their inputs are, and end transfers to
-        regions in which the run has no pool any more."""
+        regions in which the run has no pool any more. `at` is the present time, in Unix seconds."""
         phases = self._phases
         self.waiting.clear()
         for task in list(phases.tasks.values()):
@@ -107,7 +107,7 @@ class Transfers:
                 continue
             if task.move is None:
                 if task.phase in ("ready", "fetching"):
-                    phases.probe_again(task)
+                    phases.probe_again(task, at)
                 phases.unplace(task)
                 task.where = None
             elif task.move.target not in phases.pools.values():
@@ -116,14 +116,14 @@ class Transfers:
                 phases.ready.remove(task)
                 phases.queue(task)
 
-    def leave(self, pool: str) -> None:
-        """Go on without a pool that is gone. Tasks that were to start there may start in other pools. The attempts that
-        ran there are reported as failed after this."""
+    def leave(self, pool: str, at: float) -> None:
+        """Go on without a pool that is gone, from the time `at` on. Tasks that were to start there may start in other
+        pools. The attempts that ran there are reported as failed after this."""
         phases = self._phases
         if len(phases.pools) > 1 and phases.pools.pop(pool, None) is not None:
             phases.region = next(iter(phases.pools.values()))
             running = [(task, task.where) for task in phases.running() if task.where and task.pool != pool]
-            self.relocate()
+            self.relocate(at)
             for task, where in running:  # it may wait in a full pool, and then goes where there is room
                 task.where = tuple([name for name in where if name != pool])
 

@@ -299,3 +299,22 @@ def test_a_name_that_show_has_means_the_number_of_the_report(judged: tuple[Shell
         ranked = project("runs", "--sort", name, "--json").json["runs"]
         assert [each["run"] for each in ranked] == [second, first]
         assert None not in (ranked[0]["metric"]["low"], ranked[0]["metric"]["high"])
+
+
+def test_damaged_predictions_are_told_and_not_compared(judged: tuple[Shell, str, str]) -> None:
+    project, first, second = judged
+    blobs = {file: file.read_bytes() for file in (project.folder / ".headrace" / "store" / "blobs").glob("*/*")}
+    tables = {file: data for file, data in blobs.items() if data.startswith(b"ARROW1")}
+    for file, data in tables.items():
+        file.chmod(0o644)
+        half = len(data) // 2
+        file.write_bytes(data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :])
+    try:
+        found = project("compare", first, second, "--metric", "AUC", "--json").json
+    finally:
+        for file, data in tables.items():
+            file.write_bytes(data)
+    assert found["metrics"][0]["numbers"][1]["change_low"] is None
+    (note,) = found["notes"]
+    assert note.startswith("the predictions of `classification` can't be compared row by row: the blob ")
+    assert "is damaged" in note

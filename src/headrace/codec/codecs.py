@@ -67,7 +67,7 @@ class Codecs:
         ref: Ref,
         blobs: Blobs,
         *,
-        verify: bool = False,
+        verify: bool = True,
         safe_only: bool = True,
         scratch: Path | None = None,
         resolve: Callable[[str], type] = class_of,
@@ -75,13 +75,14 @@ class Codecs:
     ) -> object:
         """Return the value of an artifact. If `columns` is given, return only these columns of the table.
 
-        With `verify`, the bytes are first checked against their digest. With `columns`, this check isn't possible,
-        since the digest is that of the whole table. With `safe_only`, a class or function that the artifact names is
-        used only if a list of Headrace has its name. So forms that run code, and networks that are made by code of the
-        project, are refused. Only callers that run the project's code anyway (stages, pipelines, `headrace.load`) pass
-        `safe_only=False`. Files that need their own name are linked in the folder `scratch`. If `scratch` is None, a
-        temporary folder is used that lasts as long as the process. `resolve` finds a class by the name that `describe`
-        returned when the value was saved. Raises `CodecError`, `BlobMissing`, `BlobDamaged`.
+        The bytes are first checked against their digest. Only a worker, which knows the inputs that need no check,
+        passes `verify=False`. With `columns`, this check isn't possible, since the digest is that of the whole table.
+        With `safe_only`, a class or function that the artifact names is used only if a list of Headrace has its name.
+        So forms that run code, and networks that are made by code of the project, are refused. Only callers that run
+        the project's code anyway (stages, pipelines, `headrace.load`) pass `safe_only=False`. Files that need their own
+        name are linked in the folder `scratch`. If `scratch` is None, a temporary folder is used that lasts as long as
+        the process. `resolve` finds a class by the name that `describe` returned when the value was saved. Raises
+        `CodecError`, `BlobMissing`, `BlobDamaged`.
         """
         loading = self._loading(
             blobs,

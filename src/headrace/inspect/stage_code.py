@@ -17,7 +17,7 @@ def sources(store: Store, bundle: Bundle | None) -> Mapping[str, bytes]:
     """Return the source files of a bundle, or none if the bundle is gone."""
     if bundle is None or store.size(bundle.digest, bundle.nonce) is None:
         return {}
-    return files_of(store.path(bundle.digest, bundle.nonce).read_bytes())
+    return files_of(store.path(bundle.digest, bundle.nonce, verify=True).read_bytes())
 
 
 def lines_of(files: Mapping[str, bytes], part: Part | None) -> list[str]:

@@ -99,7 +99,7 @@ def changed_files(project: Project, bundle: Bundle, store: Store) -> list[str]:
     Files that are new, deleted or unreadable aren't listed.
     """
     try:
-        then = files_of(store.path(bundle.digest, bundle.nonce).read_bytes())
+        then = files_of(store.path(bundle.digest, bundle.nonce, verify=True).read_bytes())
     except (OSError, StoreError):
         return []  # the code that runs the bundle reports this error
     return [name for name, data in then.items() if _differs(project, name, data)]

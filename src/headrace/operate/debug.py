@@ -120,7 +120,7 @@ def _secret(name: str, environment: Mapping[str, str]) -> str:
 def _value(arg: Arg, store: Store, environment: Mapping[str, str]) -> object:
     match arg:
         case Const(ref=ref):
-            return Codecs().load(ref, store, verify=True, safe_only=False)
+            return Codecs().load(ref, store, safe_only=False)
         case Many(shape="dict", items=items, names=names):
             return {name: _value(item, store, environment) for name, item in zip(names, items, strict=True)}
         case Many(shape=shape, items=items):

@@ -81,7 +81,7 @@ def predict(
     store = reading_store(project)
     signature = signature_in(version.out.signature)
     asked = _model(version.out, store, f"model:{version.name}:{version.version}")
-    preparation: Any = version.preparation and Codecs().load(version.preparation, store, verify=True)
+    preparation: Any = version.preparation and Codecs().load(version.preparation, store)
     declared = _as_declared(given, preparation, signature)
     prepared, places = _prepared(declared, preparation)
     answers, unseen = _answers(asked, prepared, signature, into, progress)
@@ -118,7 +118,7 @@ def _check_apart(rows: Path, to: Path | None) -> None:
 def _model(ref: Ref, store: Store, what: str) -> Model:
     from headrace.models.model import model_of  # noqa: PLC0415  NumPy and Arrow, 0.2 s
 
-    value: Any = Codecs().load(ref, store, verify=True)
+    value: Any = Codecs().load(ref, store)
     if not hasattr(value, "predict"):
         raise UsageError(
             f"`{what}` is a `{type(value).__name__}`, which has no `predict`",

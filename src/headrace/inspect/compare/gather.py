@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from headrace.codec.codecs import Codecs
 from headrace.errors import UsageError, listed
 from headrace.inspect.argument_code import code_given, together
 from headrace.inspect.compare.facts import (
@@ -77,7 +79,7 @@ def compare(
     ]
     kept = {(each.task, each.name) for each in chosen([each for one in compared for each in one.readings], metrics)}
     whole = _told_of(put_together(compared, kept, store), views, ids)
-    return _paired(whole, [each.material for each in compared], load, paired)
+    return _paired(whole, [each.material for each in compared], partial(Codecs().load, blobs=store), paired)
 
 
 def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison:

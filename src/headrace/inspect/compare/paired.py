@@ -59,8 +59,11 @@ def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool
     refs = _predictions(first, task), _predictions(other, task)
     if refs[0] is None or refs[1] is None or (asked is False and _is_same_test(first, other, task)):
         return Pairing()
-    mine: Any = load(refs[0])
-    theirs: Any = load(refs[1])
+    try:
+        mine: Any = load(refs[0])
+        theirs: Any = load(refs[1])
+    except HeadraceError as error:
+        return Pairing(why=_unpaired(task, error))
     if not _is_told(mine) or not _is_told(theirs):
         return Pairing()
     if are_apart(mine, theirs):
@@ -79,7 +82,7 @@ def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool
     try:
         comparison = evaluate.paired(mine, theirs, target=mine.column_names[1], **_asked(first, task))
     except HeadraceError as error:
-        return Pairing(why=f"the predictions of `{task}` can't be compared row by row: {error.message}")
+        return Pairing(why=_unpaired(task, error))
     return Pairing(
         gaps={
             row["metric"]: Gap(value=row["difference"], low=row["low"], high=row["high"])
@@ -87,6 +90,10 @@ def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool
             if None not in (row["difference"], row["low"], row["high"])
         }
     )
+
+
+def _unpaired(task: str, error: HeadraceError) -> str:
+    return f"the predictions of `{task}` can't be compared row by row: {error.message}"
 
 
 def _predictions(run: Material, task: str) -> Ref | None:

@@ -158,7 +158,7 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
 
     JSON has the whole report. Text and Markdown lack the report's drawings.
     """
-    report = Codecs().load(ref, store, verify=True)
+    report = Codecs().load(ref, store)
     if not isinstance(report, Report):
         raise CodecError(
             f"the artifact `{ref.digest[:12]}` is recorded as a report, but is a `{type(report).__name__}`",
@@ -267,7 +267,7 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
         UsageError: the file can't be written, or one of the parts has a format of its own.
     """
     _check_form(ref, to, inside)
-    files = Codecs().load(ref, store, verify=True) if ref.codec in ("file", "folder") else None
+    files = Codecs().load(ref, store) if ref.codec in ("file", "folder") else None
     if isinstance(files, File):
         _check_file(files, to)
     inner = files.name if isinstance(files, File) else f"{name}{SUFFIXES.get(ref.codec, '')}"

@@ -62,7 +62,7 @@ class RunTask(TaskView, frozen=True, kw_only=True, eq=False):
         """
         with views(self._project) as found:
             ref = find(found, self._run, self.name)
-        return Codecs().load(ref, reading_store(self._project), verify=True, safe_only=safe, columns=columns)
+        return Codecs().load(ref, reading_store(self._project), safe_only=safe, columns=columns)
 
     def __repr__(self) -> str:
         return f"<task {self.name}: {self.state}>"
@@ -249,7 +249,7 @@ def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None 
     project = projects.load()
     with views(project) as found:
         ref, _, _ = artifact(found, digest, part)
-    return Codecs().load(ref, reading_store(project), verify=True, safe_only=safe, columns=columns)
+    return Codecs().load(ref, reading_store(project), safe_only=safe, columns=columns)
 
 
 @contextmanager

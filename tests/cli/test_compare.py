@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from headrace.errors import NotFoundError
 from headrace.inspect.compare.facts import Number
+from headrace.inspect.metrics.metrics import Reading, chosen
 from tests.cli.conftest import Shell
 
 PIPELINES = """
@@ -141,6 +143,15 @@ def test_one_metric_may_be_chosen_and_an_unknown_one_is_told(flows: Shell) -> No
     assert wrong.code == 2
     assert "there is no metric `ACU`" in wrong.err
     assert "did you mean `AUC`" in wrong.err
+
+
+def test_an_unknown_metric_is_answered_with_scores_before_counts() -> None:
+    counts = [Reading(task="judge", name=f"rows {count}", value=1.0, source="report") for count in range(12)]
+    scores = [Reading(task=task, name="AUC", value=0.7, source="report", better="higher") for task in ("judge", "test")]
+    with pytest.raises(NotFoundError) as error:
+        chosen([*counts, *scores], ["nope"])
+    assert str(error.value.hint).startswith("there are `AUC`, `rows 0`, `rows 1`, ")
+    assert str(error.value.hint).endswith(" and 3 more")
 
 
 def test_runs_of_different_pipelines_say_what_they_do_not_share(flows: Shell) -> None:

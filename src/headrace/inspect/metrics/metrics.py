@@ -240,20 +240,21 @@ def chosen(found: Sequence[Reading], names: Sequence[str]) -> list[Reading]:
     """Return the readings with these names (`NAME` or `TASK.NAME`), or all readings if `names` is empty.
 
     Raises:
-        NotFoundError: no reading has such a name; the hint lists similar names.
+        NotFoundError: no reading has such a name; the hint lists similar names, or the names of some numbers. Numbers
+            whose direction of improvement is known are listed first.
     """
-    known = list(dict.fromkeys(word for each in found for word in each.names))
     for name in names:
-        if name not in known:
-            raise NotFoundError(f"there is no metric `{name}`", hint=_near(name, known))
+        if not any(each.is_called(name) for each in found):
+            raise NotFoundError(f"there is no metric `{name}`", hint=_near(name, found))
     return [each for each in found if not names or any(map(each.is_called, names))]
 
 
-def _near(name: str, known: Sequence[str]) -> str:
+def _near(name: str, found: Sequence[Reading]) -> str:
+    known = list(dict.fromkeys(word for each in found for word in each.names))
     if not known:
         return "no task returned or logged a number: log some with `hr.log`, or return a report or a dictionary"
     near = [each for each in known if each.casefold() == name.casefold()]
     near = near or difflib.get_close_matches(name, known, 3, 0.5)
     if near:
         return f"did you mean {listed(near)}?"
-    return f"there are {listed(known)}"
+    return f"there are {listed(dict.fromkeys(each.name for each in sorted(found, key=lambda each: not each.better)))}"

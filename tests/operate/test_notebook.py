@@ -77,6 +77,19 @@ def test_a_notebook_and_a_script_of_the_same_code_share_keys_whatever_its_commen
     assert script.task["numbers"]["state"] == "reused"
 
 
+def test_the_lines_of_a_notebook_that_changed_are_shown_like_those_of_a_file(project: Project) -> None:
+    changed = CODE.replace("n: int)", "n: int, more: int = 1)").replace("x * 2", "x * 3")
+    play(project.root, CODE, "flow.run()", changed, "flow.run()")
+    explained = project.headrace("explain", "latest", "numbers", "--json").json["differences"]
+    diffs = {each["name"]: each["diff"] for each in explained}
+    assert "+        return x * 3" in diffs["notebook.Scaler"]
+    assert "+def numbers(n: int, more: int = 1) -> list[int]:" in diffs["notebook.numbers"]
+    page = project.root / "compared.html"
+    first, second = (run["run"] for run in project.headrace("runs", "--json").json["runs"])
+    assert project.headrace("compare", first, second, "--to", str(page)).code == 0
+    assert "return x * 3" in page.read_text()
+
+
 def test_a_traceback_from_a_notebook_has_its_lines(project: Project) -> None:
     play(project.root, CODE, "failing.run()")
     told = project.headrace("show", "--json").json

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Part
 from headrace.store.store import Store
 from headrace.work.archive import files_of
+from headrace.work.notebook import CELLS
 
 DIFF_LINES = 40
 
 
 def sources(store: Store, bundle: Bundle | None) -> Mapping[str, bytes]:
-    """Return the source files of a bundle, or none if the bundle is gone."""
+    """Return the source files of a bundle and the cells of its notebook, or none if the bundle is gone."""
     if bundle is None or store.size(bundle.digest, bundle.nonce) is None:
         return {}
-    return files_of(store.path(bundle.digest, bundle.nonce, verify=True).read_bytes())
+    files = files_of(store.path(bundle.digest, bundle.nonce, verify=True).read_bytes())
+    return {**files, **{cell: text.encode() for cell, text in json.loads(files.get(CELLS, b"{}")).items()}}
 
 
 def lines_of(files: Mapping[str, bytes], part: Part | None) -> list[str]:

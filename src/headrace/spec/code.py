@@ -15,8 +15,8 @@ class Part(Row, frozen=True):
     """One function, class, constant, module, library or file that a stage's function reaches.
 
     `name` is dotted (`pipelines.clean`, `numpy`). `where` gives the lines of the source within the bundle as
-    `path:first-last`, or is None if there is no source. `text` is a short form for people, such as the value of a
-    constant or the version of a distribution.
+    `path:first-last`, or is None if there is no source. For code of a notebook, `path` is the file name of its cell.
+    `text` is a short form for people, such as the value of a constant or the version of a distribution.
     """
 
     name: str

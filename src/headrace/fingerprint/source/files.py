@@ -66,17 +66,13 @@ class Source:
         """The source's top-level statements, by name."""
         return TopLevel(self.tree)
 
-    def where(self, node: ast.AST) -> str | None:
-        """Return `path:first-last`, the lines of a definition; None for code without a file."""
-        if self.place is None:
-            return None
-        return f"{self.place.relative}:{first_line(node)}-{getattr(node, 'end_lineno', 0)}"
+    def where(self, node: ast.AST) -> str:
+        """Return `path:first-last`, the lines of a definition. For a cell, `path` is its file name."""
+        return f"{self.place.relative if self.place else self.path}:{first_line(node)}-{getattr(node, 'end_lineno', 0)}"
 
     def where_all(self, nodes: list[ast.stmt]) -> str | None:
-        """Return `path:first-last`, the lines of several statements; None for code without a file."""
-        if self.place is None or not nodes:
-            return None
-        return f"{self.place.relative}:{first_line(nodes[0])}-{nodes[-1].end_lineno}"
+        """Return `path:first-last`, the lines of several statements, as `where` does; None if there are none."""
+        return f"{self.where(nodes[0]).rpartition('-')[0]}-{nodes[-1].end_lineno}" if nodes else None
 
     def code_of(self, node: ast.AST) -> CodeType | None:
         """Return the code that a definition in this source compiled to, or None."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.operate.test_display import play
-from tests.projects import Project, lent
+from tests.projects import COMMAND, Project, lent
 
 CODE = '''
 import headrace as hr
@@ -107,6 +107,12 @@ def test_an_error_in_a_notebook_names_the_cell(project: Project) -> None:
     line = CODE.strip().splitlines().index("    return helper(x) / 0") + 1
     assert f"(In[1]:{line})" in in_stage[-1]["evalue"]
     assert "for its tasks, `headrace logs" in "".join(in_stage[-1]["traceback"])
+
+
+def test_a_command_in_a_cell_shows_progress_as_lines_since_a_notebook_can_not_redraw(project: Project) -> None:
+    (outputs,) = play(project.root, f"!NO_COLOR=1 {COMMAND} run flow")
+    assert "succeeded numbers" in said(outputs)
+    assert "\x1b" not in said(outputs)
 
 
 def test_new_code_of_a_notebook_comes_only_from_the_notebook(project: Project) -> None:

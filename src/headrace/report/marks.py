@@ -48,5 +48,8 @@ def printable(text: str, *, keep: str = "\n\t") -> str:
 
 
 def is_live(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal on which a display can be redrawn in place."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    """Return whether a stream is a terminal on which a display can be redrawn in place.
+
+    For `!command` in a Jupyter notebook this is False: the command gets a terminal, but the cell can't be redrawn.
+    """
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and "JPY_PARENT_PID" not in os.environ

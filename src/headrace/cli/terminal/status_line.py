@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from headrace.report.marks import is_live
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -17,9 +19,9 @@ def _silent(_what: str, _done: int, _total: int) -> None:
 def progress(*, as_json: bool) -> Iterator[Progress]:
     """Yield a function `(what, done, total)` that shows the progress of a command: a bar on a terminal for each `what`.
 
-    Without a terminal, or with `as_json`, the function does nothing.
+    Without a terminal on which it can be redrawn, or with `as_json`, the function does nothing.
     """
-    if as_json or not sys.stderr.isatty():
+    if as_json or not is_live(sys.stderr):
         yield _silent
         return
     from rich.console import Console  # noqa: PLC0415  30 ms, for terminals only

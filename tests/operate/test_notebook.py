@@ -115,6 +115,39 @@ def test_a_command_in_a_cell_shows_progress_as_lines_since_a_notebook_can_not_re
     assert "\x1b" not in said(outputs)
 
 
+EDITED = """
+import rates
+from rates import RATE, priced
+import headrace as hr
+
+@hr.stage
+def in_file(n: int) -> int:
+    return priced(n)
+
+@hr.stage
+def by_module(n: int) -> int:
+    return n * rates.RATE
+
+@hr.stage
+def by_value(n: int) -> int:
+    return n * RATE
+
+@hr.pipeline
+def prices(n: int = 3) -> None:
+    in_file(n), by_module(n), by_value(n)
+"""
+
+
+def test_an_edited_file_counts_at_once_but_not_in_values_that_cells_have_copied(project: Project) -> None:
+    rates = "RATE = 10\n\ndef priced(n):\n    return n * RATE\n"
+    project.write("rates.py", rates)
+    look = "run = prices.run()\nprint(*(run[name].value() for name in ('in_file', 'by_module', 'by_value')))"
+    edit = f"open('rates.py', 'w').write({rates.replace('10', '20')!r}) and None"
+    _, before, _, after = play(project.root, EDITED, look, edit, look)
+    assert said(before) == "30 30 30\n"
+    assert said(after) == "60 60 30\n"
+
+
 def test_new_code_of_a_notebook_comes_only_from_the_notebook(project: Project) -> None:
     play(project.root, CODE, "failing.run()")
     project.write("beside.py", "")

@@ -376,8 +376,8 @@ def _parameters(function: Callable[..., Any], name: str) -> Sequence[inspect.Par
 
 
 def _check_module(function: Callable[..., Any], name: str) -> None:
-    """Raise an error if the function's module already has a stage with this name. In a notebook, a second stage with
-    the same name is allowed, since a cell may be run again.
+    """Raise an error if the function's module already has a stage with this name. A second stage with the same name is
+    allowed in a notebook, since a cell may be run again, and in a module that is loaded again.
 
     Raises:
         DefinitionError: two stages in a file have the same name.
@@ -385,7 +385,13 @@ def _check_module(function: Callable[..., Any], name: str) -> None:
     space = getattr(function, "__globals__", {})
     qualname = getattr(function, "__qualname__", "")
     before = space.get(qualname)
-    if isinstance(before, StageFunction) and "__file__" in space and before.__module__ == function.__module__:
+    # A module that is loaded again keeps its globals, but gets a new `__spec__`. So the spec holds the names.
+    declared = getattr(space.get("__spec__"), "__dict__", {}).setdefault("__headrace_stages__", set())
+    may_be_older = space.get("__spec__") is not None and qualname not in declared
+    declared.add(qualname)
+    if may_be_older or "__file__" not in space:
+        return
+    if isinstance(before, StageFunction) and before.__module__ == function.__module__:
         raise DefinitionError(
             f"module `{function.__module__}` has two stages `{name}`, at lines"
             f" {before.function.__code__.co_firstlineno} and {function.__code__.co_firstlineno}",

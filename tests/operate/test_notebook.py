@@ -341,6 +341,77 @@ def test_an_object_of_a_notebooks_class_is_loaded_where_the_class_is_defined(pro
     assert "define the class before you load the artifact, or move it to a module" in str(refused)
 
 
+IN_A_MODULE = """
+import headrace as hr
+
+FACTOR = 2
+
+@hr.stage
+def double(n: int) -> int:
+    return n * FACTOR
+
+class Kept:
+    @hr.stage
+    def triple(n: int) -> int:
+        return n * 3
+
+@hr.pipeline
+def doubling(n: int) -> None:
+    double(n)
+"""
+FROM_A_MODULE = """
+import headrace as hr
+from headrace.stages.prepare import split
+import lib
+from lib import double, doubling
+import pyarrow as pa
+again = lib.double.with_options(name="again")
+stages = [lib.Kept.triple]
+
+@hr.stage
+def plus(n: int) -> int:
+    return double(n) + 1
+
+@hr.stage
+def rows() -> pa.Table:
+    return pa.table({"a": range(100)})
+
+@hr.pipeline
+def flow(n: int = 3) -> None:
+    double(again(stages[0](n)))
+    doubling(n)
+    plus(n)
+    split(rows(), seed=1)
+"""
+
+
+def test_stages_of_a_module_are_used_in_a_notebook_however_they_were_imported_and_count_so(project: Project) -> None:
+    project.write("lib.py", IN_A_MODULE)
+    look = "run = flow.run()\nprint([(task.name, task.value()) for task in run.tasks if isinstance(task.value(), int)])"
+    *_, ran = play(project.root, FROM_A_MODULE, look)
+    assert said(ran) == "[('triple', 9), ('again', 18), ('double', 36), ('double[1]', 6), ('plus', 7)]\n", ran
+    project.write("pipelines.py", FROM_A_MODULE)
+    script = project.headrace("run", "flow", "--json")
+    assert {task["state"] for task in script.task.values()} == {"reused"}, script
+    project.write("lib.py", IN_A_MODULE.replace("FACTOR = 2", "FACTOR = 10"))
+    *_, ran = play(project.root, FROM_A_MODULE, look)
+    assert "('plus', 31)" in said(ran), ran
+
+
+def test_a_stage_imported_before_its_module_was_loaded_again_is_refused_with_what_to_do(project: Project) -> None:
+    project.write("lib.py", IN_A_MODULE)
+    *_, refused, _, ran = play(
+        project.root,
+        FROM_A_MODULE,
+        "import importlib\nimportlib.reload(lib)",
+        "flow.plan()",
+        "from lib import double\n\n@hr.pipeline\ndef flow() -> None:\n    double(3)",
+        "print(flow.run()['double'].value())",
+    )
+    assert "import a stage again after its module was loaded again" in str(refused)
+    assert said(ran) == "6\n", ran
+
+
 SECRETS = """
 import os
 import headrace as hr

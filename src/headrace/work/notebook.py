@@ -4,7 +4,9 @@ the cells in which it is defined."""
 from __future__ import annotations
 
 import functools
+import importlib
 import linecache
+import operator
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +30,11 @@ def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str
 def caching(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
     """Return `function` wrapped by `functools.lru_cache` with these parameters; the cache is empty."""
     return functools.lru_cache(**parameters)(function)
+
+
+def decorated(module: str, qualname: str) -> Any:
+    """Return the function that a module defines under this name, without its decorator, such as `@stage`."""
+    return operator.attrgetter(qualname)(importlib.import_module(module)).__wrapped__
 
 
 def enter_notebook(folder: Path) -> Mapping[str, str]:

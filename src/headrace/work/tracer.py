@@ -102,7 +102,8 @@ class Asker:
         if imported.function is not function:
             raise ProjectError(
                 f"`{stage.function}` names another function than the stage that is called",
-                hint="give each stage a name of its own in its module",
+                hint="give each stage a name of its own in its module; in a notebook, import a stage again after its"
+                " module was loaded again",
             )
         if stage.environment is not None:
             return replace(stage, code=self._envoys.code(stage))

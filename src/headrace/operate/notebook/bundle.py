@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import io
 import json
 import linecache
 import re
+import sys
 from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -20,15 +22,16 @@ from weakref import WeakKeyDictionary
 import cloudpickle
 
 from headrace.define.pipeline import PipelineFunction
+from headrace.define.stage import StageFunction
 from headrace.errors import ProjectError
 from headrace.fingerprint.fingerprint import counts_by_source
 from headrace.fingerprint.names import global_names
 from headrace.fingerprint.project import Project
-from headrace.fingerprint.python_objects import is_a
+from headrace.fingerprint.python_objects import instance_dict, is_a
 from headrace.fingerprint.source.files import Source, first_line
 from headrace.fingerprint.source.names_in_strings import named
 from headrace.operate.notebook.display import shell
-from headrace.work.notebook import CELLS, NAMES, NOTEBOOK, caching, in_file
+from headrace.work.notebook import CELLS, NAMES, NOTEBOOK, caching, decorated, in_file
 
 Statements = Mapping[str, list[ast.stmt]]
 """Top-level statements by cell."""
@@ -210,6 +213,20 @@ def _empty_cache(function: FunctionType) -> None:
         cache.clear()
 
 
+def _named_like(definition: Any) -> Any:
+    """Return what an imported module has under the name of a stage, a pipeline or a function; None if nothing."""
+    module = definition.__module__
+    found: Any = None if module == "__main__" else sys.modules.get(module)
+    for part in definition.__qualname__.split("."):
+        found = inspect.getattr_static(found, part, None)
+    return found
+
+
+def _is_decorated(function: FunctionType) -> bool:
+    """Return whether an imported module has, under a function's name, what a decorator made of this function."""
+    return instance_dict(_named_like(function)).get("__wrapped__") is function
+
+
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
     """A pickler that keeps the file name of code, because this name tells which cell the code is in. cloudpickle 3.1.3
     leaves the name out. `codes` holds all code that was pickled."""
@@ -239,6 +256,10 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
             return caching, (obj.__wrapped__, obj.cache_parameters())
         elif is_a(obj, FunctionType) and obj.__module__ == "__main__":
             _empty_cache(obj)
+        elif is_a(obj, StageFunction | PipelineFunction) and _named_like(obj) is obj:
+            return obj.__qualname__  # as cloudpickle does for a module's plain functions: a worker imports it
+        elif is_a(obj, FunctionType) and _is_decorated(obj):
+            return decorated, (obj.__module__, obj.__qualname__)
         return super().reducer_override(obj)
 
     def classes_without_code(self) -> list[type]:

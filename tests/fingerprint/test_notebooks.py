@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.operate.test_display import play as play_in_kernel
+from tests.projects import lent
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
@@ -212,3 +215,26 @@ def test_a_librarys_object_in_a_notebook_counts_by_its_state(
     for each in (before, after):
         assert each["uncached"] is None
         assert each["notes"] == []
+
+
+OPENS = """
+import headrace as hr
+
+@hr.stage
+def size(name: str) -> int:
+    with open(name) as file:
+        return len(file.read())
+
+@hr.pipeline
+def flow() -> None:
+    size("/dev/null")
+"""
+
+
+def test_a_stage_that_opens_a_file_counts_in_a_notebook_as_in_a_file(tmp_path: Path) -> None:
+    with lent(tmp_path) as project:
+        project.write("pipelines.py", OPENS)
+        *_, ran = play_in_kernel(project.root, OPENS, "print(flow.run()['size'].value(), flow.plan().tasks[0].notes)")
+        assert "0 ()\n" in [output.get("text") for output in ran], ran
+        script = project.headrace("run", "flow", "--json")
+        assert script.task["size"]["state"] == "reused"

@@ -65,6 +65,8 @@ def enter_notebook(folder: Path) -> Mapping[str, str]:
     pipeline, beside = loaded if isinstance(loaded, tuple) else (loaded, {})  # older bundles hold only the pipeline
     for name, value in beside.items():
         pipeline.function.__globals__.setdefault(name, value)
+    if pipeline.function.__globals__.get("open") is open:  # IPython's, which isn't a name that the user made
+        del pipeline.function.__globals__["open"]
     main = ModuleType("__main__")
     vars(main).update(pipeline.function.__globals__)
     setattr(main, pipeline.name, pipeline)

@@ -227,6 +227,10 @@ def _is_decorated(function: FunctionType) -> bool:
     return instance_dict(_named_like(function)).get("__wrapped__") is function
 
 
+_IPYTHON = "IPython.core.interactiveshell"
+"""The module that puts an `open` of its own into each notebook. Workers get Python's instead."""
+
+
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
     """A pickler that keeps the file name of code, because this name tells which cell the code is in. cloudpickle 3.1.3
     leaves the name out. `codes` holds all code that was pickled."""
@@ -260,6 +264,8 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
             return obj.__qualname__  # as cloudpickle does for a module's plain functions: a worker imports it
         elif is_a(obj, FunctionType) and _is_decorated(obj):
             return decorated, (obj.__module__, obj.__qualname__)
+        elif is_a(obj, FunctionType) and obj.__globals__.get("__name__") == _IPYTHON and obj.__qualname__ == "open":
+            return getattr, (io, "open")
         return super().reducer_override(obj)
 
     def classes_without_code(self) -> list[type]:

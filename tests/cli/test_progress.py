@@ -163,10 +163,23 @@ def test_a_map_counts_by_its_elements() -> None:
 
 
 def test_what_had_succeeded_before_a_run_is_resumed_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
-    observer = PlainObserver(clock=lambda: 100.0)
-    before, now = row("a", "succeeded", seconds=2.0), row("b", "succeeded", seconds=2.0)
-    observer.tasks([replace(before, started=90.0), replace(now, started=99.0)])
-    assert capsys.readouterr().err.splitlines() == ["had succeeded a  2.0 s", "succeeded b  2.0 s"]
+    observer = PlainObserver()
+    fit, part = row("fit", "succeeded", seconds=90.0), row("fit[#0]", "succeeded", parent="fit", seconds=90.0)
+    again, never = row("again[#0]", "succeeded", parent="again"), row("never", "succeeded")
+    observer.tasks([fit, replace(part, started=9.0), row("again", "running"), replace(again, started=9.0), never])
+    observer.tasks([row("b", "running"), row("again[#1]", "running", parent="again")])
+    observer.tasks([replace(row("b", "succeeded"), started=99.0), row("again[#1]", "succeeded", parent="again")])
+    observer.tasks([row("again", "succeeded")])
+    lines = [line.split("  ")[0] for line in capsys.readouterr().err.splitlines() if "running" not in line]
+    assert lines == [
+        "had succeeded fit",
+        "had succeeded fit[#0]",
+        "had succeeded again[#0]",
+        "succeeded never",
+        "succeeded b",
+        "succeeded again[#1]",
+        "succeeded again",
+    ]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80])

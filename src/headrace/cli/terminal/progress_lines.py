@@ -26,13 +26,13 @@ class PlainObserver:
     For a resumed run, it also prints which tasks had succeeded before.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._began = clock()
         self._counts = StageCounts()
         self._told: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._last: dict[str, tuple[str, str]] = {}
+        self._ran: set[str] = set()
         self._errors: list[str] = []
 
     def opened(self, run_id: str) -> None:
@@ -41,6 +41,7 @@ class PlainObserver:
     def tasks(self, rows: Sequence[TaskRow]) -> None:
         self._counts.absorb(rows)
         rows = [row for row in rows if row.reason != NOT_ASKED]
+        self._ran.update(row.name for row in rows if row.state == "running")
         stages = {name: self._counts[name] for name in dict.fromkeys([row.stage for row in rows])}
         wide = {name for name, stage in stages.items() if stage.total > WIDE}
         for row in rows:
@@ -106,9 +107,13 @@ class PlainObserver:
         if row.state == "failed":
             self._errors.append(row.reason)
         self._last[row.name] = row.state, row.reason
-        before = row.state == "succeeded" and row.started and row.started + row.seconds < self._began
-        label = "had succeeded" if before else f"{row.state:<9}"
+        label = "had succeeded" if self._is_earlier(row) else f"{row.state:<9}"
         tell("  ".join(word for word in words if word), STYLES[row.state], label=label)
+
+    def _is_earlier(self, row: TaskRow) -> bool:
+        """Return whether a task had succeeded before this driver: it has run, but not since this observer began."""
+        has_run = row.started > 0 or self._counts.is_map(row.name)  # a map without elements never runs
+        return row.state == "succeeded" and has_run and row.name not in self._ran
 
     def _tell_skipped(self, rows: Sequence[TaskRow]) -> None:
         """Print the skipped tasks, one line for each cause.

@@ -126,6 +126,15 @@ def test_a_run_over_two_regions_gives_what_it_gives_in_one_and_says_where_and_wh
     assert project.headrace("fsck", "--deep").code == 0
 
 
+def test_show_has_the_pools_if_a_run_had_several_though_all_its_tasks_ran_in_one(project: Project) -> None:
+    for pools, has_column in (("laptop,next", True), ("laptop", False)):
+        run = ("run", "picky", "--ok", str(project.root / "headrace.toml"), "--force", "source", "--pool", pools)
+        done = project.headrace(*run)
+        assert done.code == 0, done.err
+        shown = project.headrace("show").out
+        assert ("laptop" in shown) == has_column, shown
+
+
 def test_the_plan_says_where_tasks_run_and_why(project: Project) -> None:
     plan = project.headrace("plan", "flow", "--pool", "laptop,big", "--json").json
     pools = {task["name"]: (task["pool"], task["pool_reason"]) for task in plan["tasks"]}

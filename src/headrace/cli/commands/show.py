@@ -118,7 +118,8 @@ def _say_stages(views: Views, run: RunView) -> None:
     if sum(stage.tasks for stage in stages) <= FEW:
         tasks = views.show(run.run).tasks or ()
         stages, reasons = stages_of(tasks), _reasons(tasks)
-    is_spread = len({pool for stage in stages for pool in stage.pools}) > 1
+    pools = {pool for stage in stages for pool in stage.pools}
+    is_spread = len(pools) > 1 or (len(pools) == 1 and views.had_several_pools(run.run))
     heads = ["", "stage", "kind", "tasks", "time", "longest", "cost", "output", *(["pool"] * is_spread), "why"]
     rows = [_stage_row(stage, reasons.get(stage.stage, ""), is_spread=is_spread) for stage in stages]
     for line in table(heads, rows, numbers=(4, 5, 6, 7), spare=("longest", "output", "kind", "cost")):

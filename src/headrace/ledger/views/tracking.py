@@ -24,7 +24,7 @@ from headrace.ledger.standing.tables import BY_TABLE
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, GonePoolView, RunView, SignalView
 from headrace.ledger.views.views import Views, run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
-from headrace.run.events import Approved, Gone, Logged, Rejected, Traced, decode_event
+from headrace.run.events import Approved, Gone, Logged, Rejected, Taken, Traced, decode_event
 from headrace.run.machine.approvals import read_decision
 from headrace.run.ports import KNOWN_SIGNALS, Signal
 from headrace.spec.artifact import Ref, decode_ref
@@ -263,6 +263,11 @@ class TrackingViews(Views):
         events = (decode_event(body) for _, body in self._query.of_kind(name, Gone))
         gone = {each.pool: each for each in events if isinstance(each, Gone)}
         return [GonePoolView(pool=each.pool, why=_without_pool(each), at=each.at) for each in gone.values()]
+
+    def had_several_pools(self, name: str | None = None) -> bool:
+        """Return whether a run had several pools to choose from, under any of its drivers."""
+        events = (decode_event(body) for _, body in self._query.of_kind(name, Taken))
+        return any(each.others for each in events if isinstance(each, Taken))
 
     def decisions(self, name: str | None = None) -> list[Approved | Rejected]:
         """Return the decisions about a run's tasks that no driver has read yet, the oldest first."""

@@ -35,6 +35,8 @@ CLOSE_S = 10.0
 REPEAT_S = 30.0
 SLOW_S = 3.0
 """How long a worker may take to start, in seconds, before the user is told what it waits for."""
+FRESH_S = 3.0
+"""The cluster's head is asked to do something only if it has answered within the last `FRESH_S` seconds."""
 HEADLESS_S = 20.0
 """How long the cluster's head may be unreachable, in seconds. After 60 s, Ray itself would end this process."""
 
@@ -87,7 +89,6 @@ class RayBackend:
         self._leaving: list[Channel] = []
         self._unbegun: list[Job] = []
         self._early: dict[int, list[Down]] = {}
-        self._headless = False
         self._watch: Watch | None = None
 
     # -- the port ------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ class RayBackend:
 
         If `now` is false, running attempts are asked to stop. Those that haven't stopped after `grace_s` are killed.
         """
-        if self._headless:
+        if self._cluster.is_lost:
             return self.abandon()  # no actor can be reached
         for job in [job for job in self._unbegun if workers is None or job.worker in workers]:
             self._unbegun.remove(job)
@@ -169,7 +170,8 @@ class RayBackend:
             if line.up:
                 line.end(now=now)
             else:
-                self._cluster.kill(line.handle)
+                if self._is_heard():  # otherwise the actor ends by itself after it has started
+                    self._cluster.kill(line.handle)
                 self._bury(line, "cancelled", "it was stopped before it had begun")
         if workers is not None:
             return None
@@ -195,11 +197,8 @@ class RayBackend:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Start the actors of all workers that wait for one, unless the cluster's head can't be reached.
-
-        With an unreachable head, Ray would block, and then end this process.
-        """
-        if not self._unbegun or not self._cluster.answers():
+        """Start the actors of all workers that wait for one, unless the cluster's head can't be reached."""
+        if not self._unbegun or not self._is_heard():
             return
         for job in self._unbegun:
             charge = Charge(
@@ -221,6 +220,11 @@ class RayBackend:
             if early := self._early.pop(job.worker, None):
                 self.tell(job.worker, early)
         self._unbegun.clear()
+
+    def _is_heard(self) -> bool:
+        """Return whether the cluster's head answers. If it doesn't, most calls of Ray would block, and Ray would then
+        end this process."""
+        return (self._watch is None or self._watch.unheard_s < FRESH_S) and self._cluster.answers()
 
     def _answered(self, answer: Answered) -> None:
         """Handle an actor's answer to a call, and ask the actor for more messages."""
@@ -296,11 +300,7 @@ class RayBackend:
         if watch is None:
             return
         if watch.unheard_s > self._headless_s:
-            self._headless = True
-            raise BackendError(
-                f"pool `{self.pool.name}`: the head of the Ray cluster has not answered for {self._headless_s:g} s",
-                hint="`headrace resume` continues the run once this cluster, or another one, can be reached",
-            )
+            raise self._cluster.lost(self._headless_s)
         now = time.monotonic()
         waiting = {line.job.worker: line for line in self._lines.values() if not line.up}
         watch.ask({

@@ -66,6 +66,7 @@ class Cluster:
     ) -> None:
         self.pool = pool
         self.address = address
+        self.is_lost = False
         if address and not _reaches(_target(pool, address), reach_s):
             raise PoolUnreachable(
                 f"pool `{pool}`: nothing answers at `{address}`",
@@ -124,13 +125,19 @@ class Cluster:
             with waiting(f"an answer of the Ray cluster of pool `{self.pool}`", HEAD_S):
                 result, error = results.get(timeout=HEAD_S)
         except Empty:
-            raise BackendError(
-                f"pool `{self.pool}`: the head of the Ray cluster has not answered for {HEAD_S:g} s",
-                hint="`headrace resume` continues the run once this cluster, or another one, can be reached",
-            ) from None
+            raise self.lost(HEAD_S) from None
         if error is not None:
             raise error
         return cast("T", result)
+
+    def lost(self, silent_s: float) -> BackendError:
+        """Record that the cluster is lost, since its head has not answered for `silent_s` seconds. Return the error
+        that says so."""
+        self.is_lost = True
+        return BackendError(
+            f"pool `{self.pool}`: the head of the Ray cluster has not answered for {silent_s:g} s",
+            hint="`headrace resume` continues the run once this cluster, or another one, can be reached",
+        )
 
     def answers(self) -> bool:
         """Return whether the cluster's head can be reached."""
@@ -200,11 +207,12 @@ class Cluster:
         """Leave the cluster. The last pool that leaves it disconnects. A cluster that we started then ends, and so does
         everything that runs on it.
 
-        A connection that the user's program made stays open.
+        A connection that the user's program made stays open. If the cluster is lost, don't wait for the end of the
+        connection.
         """
         if self._joined:
             self._joined = False
-            connection.leave(self.pool)
+            connection.leave(self.pool, is_lost=self.is_lost)
 
     def _connect(self, cpu: float | None, memory_gib: float | None, gpus: int) -> None:
         quiet: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.CRITICAL}

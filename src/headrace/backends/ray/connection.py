@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import ray
 
 from headrace.backends.ray.cluster_token import OwnToken
@@ -18,6 +20,7 @@ class Connection:
         self.token: OwnToken | None = None
         self._address: str | None = None
         self._pools: list[str] = []
+        self._leaving: Thread | None = None
 
     def join(self, pool: str, address: str | None) -> bool:
         """Record that a pool uses the connection, and return True. Return False if the user's program is connected to a
@@ -26,6 +29,9 @@ class Connection:
         Raises:
             ConfigError: another pool uses the connection, and is on another cluster.
         """
+        if self._leaving is not None:
+            self._leaving.join()
+            self._leaving = None
         if not ray.is_initialized():
             self._pools.clear()
             self._address = address
@@ -39,12 +45,24 @@ class Connection:
         self._pools.append(pool)
         return True
 
-    def leave(self, pool: str) -> None:
-        """Record that a pool no longer uses the connection. If it was the last one, disconnect."""
+    def leave(self, pool: str, *, is_lost: bool = False) -> None:
+        """Record that a pool no longer uses the connection. If it was the last one, disconnect.
+
+        If the cluster is lost, Ray needs several seconds to disconnect, or waits until the head goes on. A separate
+        thread then does this. `join` and the end of the process wait for the thread, since Ray can't do both at once.
+        """
         self._pools.remove(pool)
-        if not self._pools:
-            ray.shutdown()
-            self.drop_token()
+        if self._pools:
+            return
+        if is_lost:
+            self._leaving = Thread(target=self._disconnect, name="headrace-ray-leave")
+            self._leaving.start()
+        else:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        ray.shutdown()
+        self.drop_token()
 
     def drop_token(self) -> None:
         """Give up the token, if there is one."""

@@ -197,7 +197,7 @@ def test_a_stage_that_none_of_the_pools_can_hold_is_refused_with_each_pool_s_rea
     for command in ("run", "plan"):
         done = project.headrace(command, "flow", "--pool", "laptop,next")
         check_error(done, 4, "`fit`", "cpu=3", "pool `laptop`: it has 2 cpus", "pool `next`: it has 2 cpus")
-        assert "use pool `big` too: `--pool laptop,next,big`; or lower its resources" in done.err
+        assert "add a pool that can hold it: `--pool laptop,next,big`; or lower its resources" in done.err
     project.write("pinned.toml", '[place]\nfit = "laptop"\n')
     done = project.headrace("run", "flow", "--pool", "laptop,big", "--config", "pinned.toml")
     check_error(done, 4, "pool `laptop`: it has 2 cpus", hint="`[place]`")

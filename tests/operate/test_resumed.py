@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import ConfigError
-from headrace.operate.pools.resumed import check_known
+from headrace.ledger.views.views import Views
+from headrace.operate.pools.resumed import check_known, without_lost
 from headrace.project.project import Project
 from headrace.project.settings import Config, PoolSection
-from headrace.run.events import Gone, Opened, Taken
+from headrace.run.events import Gone, Opened, Taken, encode_event
 from headrace.run.machine.machine import Machine
-from headrace.testing.graphs import BUNDLE
+from headrace.spec.stage import Resources
+from headrace.testing.graphs import BUNDLE, Sketch
+from tests.ledger.samples import first, open_ledger, task_row
 
 
 def test_a_run_is_not_resumed_if_the_settings_lack_a_pool_that_it_lost(tmp_path: Path) -> None:
@@ -26,5 +29,20 @@ def test_a_run_is_not_resumed_if_the_settings_lack_a_pool_that_it_lost(tmp_path:
         check_known(_project(tmp_path, laptop), "run-1", machine)
 
 
-def _project(folder: Path, pools: dict[str, PoolSection]) -> Project:
-    return Project(root=folder, home=folder / ".headrace", files=(), config=Config(pool=pools))
+def test_without_a_lost_pool_a_run_goes_on_only_in_pools_that_can_hold_what_failed(tmp_path: Path) -> None:
+    sketch = Sketch()
+    sketch.declare("fit", resources=Resources(cpu=2))
+    events = [Taken(1, "ada", 0.0, pool="small", others=(("away", "local"),)), sketch.traced(), Gone("away", "it", 1.0)]
+    with open_ledger(tmp_path) as ledger, ledger.open_run("flow") as lease:
+        lease.commit(first(map(encode_event, events), tasks=[task_row("fit", "failed")]))
+        found = []
+        with Views(ledger.address) as views:
+            for sizes in ({"small": 2, "big": 2}, {"small": 1, "other": 1, "big": 2, "huge": 4}, {"small": 1}):
+                pools = {name: PoolSection(cpu=cpu) for name, cpu in {**sizes, "away": 2}.items()}
+                found.append(without_lost(_project(tmp_path, pools, fit="away"), views, lease.run))
+    resume, then = f"`headrace resume {lease.run} --pool small", "goes on without `away`, if nothing answers there yet"
+    assert found == [f"{resume}` {then}", f"{resume},big` or {resume},huge` {then}", ""]
+
+
+def _project(folder: Path, pools: dict[str, PoolSection], **place: str) -> Project:
+    return Project(root=folder, home=folder / ".headrace", files=(), config=Config(pool=pools, place=place))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -41,7 +41,7 @@ def check_fit(
     stages: Iterable[Stage], pools: Sequence[Pool], pins: Mapping[str, str], spare: Sequence[Pool] = ()
 ) -> None:
     """Check that each stage may run in at least one pool of a run. `spare` are the pools of the settings that the run
-    doesn't use: the hint names one that can hold the stage.
+    doesn't use: the hint names those that can hold the stage.
 
     Raises:
         PlacementError: a stage may run in none of the pools. The message has what the stage needs, and why each pool
@@ -54,8 +54,7 @@ def check_fit(
             if not asked:
                 raise PlacementError(
                     f"`[place]` names pool `{pinned}` for stage `{stage.name}`, and pool `{pinned}` doesn't answer",
-                    hint=f"leave it out with `--pool {_names(pools)}`, or name another pool for `{stage.name}` under "
-                    "`[place]` in headrace.toml",
+                    hint=_hint_without(stage, pools, spare),
                 )
             reasons = "; ".join(f"pool `{pool.name}`: {pool.holds(stage.resources)}" for pool in asked)
             raise PlacementError(
@@ -64,17 +63,32 @@ def check_fit(
             )
 
 
+def _hint_without(stage: Stage, pools: Sequence[Pool], spare: Sequence[Pool]) -> str:
+    if not (choices := enough([stage], pools, spare)):
+        return f"`headrace doctor` checks it; no other pool can hold stage `{stage.name}` ({stage.resources})"
+    other = f"name another pool for `{stage.name}` under `[place]` in headrace.toml"
+    return f"leave it out with {_options(choices)}, or {other}"
+
+
 def _hint(stage: Stage, pools: Sequence[Pool], pinned: str | None, spare: Sequence[Pool]) -> str:
     if pinned is not None:
         return f"lower its resources, or name another pool for `{stage.name}` under `[place]` in headrace.toml"
-    if (other := next((pool for pool in spare if pool.holds(stage.resources) is None), None)) is not None:
-        return f"use pool `{other.name}` too: `--pool {_names((*pools, other))}`; or lower its resources"
+    if choices := enough([stage], pools, spare):
+        return f"add a pool that can hold it: {_options(choices)}; or lower its resources"
     return "lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml"
 
 
-def _names(pools: Sequence[Pool]) -> str:
-    """Return the names of pools as `--pool` takes them."""
-    return ",".join(pool.name for pool in pools)
+def _options(choices: Iterable[str]) -> str:
+    return " or ".join(f"`--pool {names}`" for names in choices)
+
+
+def enough(stages: Collection[Stage], pools: Sequence[Pool], spare: Sequence[Pool]) -> list[str]:
+    """Return values of `--pool` with which a run can hold these stages: the names of `pools`, or if these aren't
+    enough, the same with one of `spare`. Return at most three values, and none if no such pool is enough."""
+    for choices in ([tuple(pools)], [(*pools, other) for other in spare]):
+        if held := [each for each in choices if all(fit(stage, each, {}).where for stage in stages)]:
+            return [",".join(pool.name for pool in each) for each in held[:3]]
+    return []
 
 
 def misspelt(pins: Mapping[str, str], stages: Iterable[Stage]) -> list[str]:

@@ -16,6 +16,7 @@ from headrace.inspect.run_json import run_object
 from headrace.inspect.views import RunView, Views, read
 from headrace.inspect.warnings import warnings
 from headrace.operate.bundle import is_of_notebook
+from headrace.operate.pools.resumed import without_lost
 from headrace.operate.progress.observer import Observer
 from headrace.operate.progress.stage_counts import ended_text
 from headrace.operate.session import Ended
@@ -71,7 +72,7 @@ def _tell_more(project: Project, views: Views, view: RunView, observer: Observer
         see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
         tell(see, label="hint:")
         tell(_again(views, view), label="hint:")
-        if without := _without_lost(project, views, view.run):
+        if without := without_lost(project, views, view.run):
             tell(without, label="hint:")
     elif view.state == "cancelled":
         tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
@@ -149,19 +150,6 @@ def _again(views: Views, view: RunView) -> str:
     elif kept := sources_kept(views, run):
         how = f"{how}. A resumed run doesn't ask {listed(kept, 3)} again; if you have fixed the data, start a new run"
     return how
-
-
-def _without_lost(project: Project, views: Views, run: str) -> str:
-    """Return a hint that says how to resume a run without the pools that it lost, if `[place]` names one of them for a
-    stage of a failed task. Otherwise return an empty text."""
-    if not project.config.place:
-        return ""  # most projects: the run's events need not be read
-    story = views.story(run)
-    pins = {stage: pool for stage, pool in project.config.place.items() if pool in story.gone}
-    lost = {pins[row.stage] for row in views.rows(run) if row.state == "failed" and row.stage in pins} if pins else ()
-    left = [name for name in story.pools if name not in story.gone]
-    how = f"`headrace resume {run} --pool {','.join(left)}`"
-    return f"{how} goes on without {listed(sorted(lost))}, if nothing answers there yet" if lost and left else ""
 
 
 def begun(view: RunView, *, as_json: bool) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.errors import ConfigError
-from headrace.plan.pools import check_fit
+from headrace.errors import ConfigError, listed
+from headrace.ledger.views.views import Views
+from headrace.plan.pools import check_fit, enough
 from headrace.project.project import Project
 from headrace.run.machine.machine import Machine
 from headrace.spec.fleet import Pool
@@ -51,3 +52,22 @@ def pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Po
     if wanted is not None or not before:
         return project.run_pools(wanted)
     return tuple(sorted(before, key=lambda pool: machine.pools.index(pool.name)))
+
+
+def without_lost(project: Project, views: Views, run: str) -> str:
+    """Return a hint that says how to resume a run without the pools that it lost, if `[place]` names one of them for a
+    stage of a failed task. Return an empty text if no other pools can hold these stages."""
+    if not project.config.place:
+        return ""  # most projects: the run's events need not be read
+    story = views.story(run)
+    pins = {stage: pool for stage, pool in project.config.place.items() if pool in story.gone}
+    failed = {row.stage for row in views.rows(run) if row.state == "failed"} & pins.keys() if pins else ()
+    if not failed:
+        return ""
+    stages = [stage for stage in story.stages.values() if stage.name in failed]
+    known = {pool.name: pool for pool in project.pools()}
+    left = [known[name] for name in story.pools if name in known and name not in story.gone]
+    spare = [pool for name, pool in known.items() if name not in story.pools]
+    ways = " or ".join(f"`headrace resume {run} --pool {names}`" for names in enough(stages, left, spare))
+    lost = listed(sorted({pins[name] for name in failed}))
+    return f"{ways} goes on without {lost}, if nothing answers there yet" if ways else ""

@@ -129,7 +129,7 @@ def open_grounds(
             ground.backend.abandon()  # what an earlier driver left there may still be taken over
         raise
     for name, error in reached.absent.items():
-        note(f"{error.message}; the run goes on without pool `{name}`")
+        note(f"{error.message}; pool `{name}` is left out")
     return reached
 
 

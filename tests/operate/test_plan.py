@@ -14,7 +14,7 @@ from headrace.operate import plan
 from headrace.plan.times import Beside
 from headrace.project import project
 from headrace.run.ports import TaskRow
-from headrace.spec.plan import Plan
+from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.policy import Policy
 from tests.cli.conftest import Shell
 
@@ -88,3 +88,13 @@ def test_the_time_to_load_and_save_is_no_part_of_what_a_run_takes_beside_its_tas
 def test_the_least_that_a_plan_costs_is_told_once(usd: tuple[float, float], told: list[str]) -> None:
     found = Plan(pipeline="p", tasks=(), expected_s=None, expected_usd=usd, bound_usd=usd[0], gap=0.0)
     assert plan.sums(found) == told
+
+
+def test_a_plan_s_cost_names_the_tasks_whose_cost_is_not_in_it() -> None:
+    tasks = [
+        PlannedTask(name=name, stage=name, kind="train", decision="run", reason="new", expected_usd=usd)
+        for name, usd in (("load", 0.5), ("fit", None), ("old", 0.0), ("judge", None))
+    ]
+    for some, told in ((tasks[:3], "`fit`"), (tasks, "`fit`, `judge`")):
+        found = Plan(pipeline="p", tasks=tuple(some), expected_s=None, expected_usd=(0.5, 0.5), bound_usd=0.5, gap=0.0)
+        assert plan.sums(found) == [f"expected to cost $0.50, without the unknown cost of {told}"]

@@ -123,7 +123,9 @@ def sums(plan: Plan) -> list[str]:
     if plan.expected_s is not None:
         texts.append(f"expected to take {amount_text(plan.expected_s, seconds_text)}")
     if any(plan.expected_usd):
-        texts.append(f"expected to cost {amount_text(plan.expected_usd, usd_text)}")
+        unknown = [task.name for task in plan.tasks if task.expected_usd is None]
+        beside = f", without the unknown cost of {listed(unknown, 3)}" if unknown else ""
+        texts.append(f"expected to cost {amount_text(plan.expected_usd, usd_text)}{beside}")
     if plan.partial:
         after = "tasks that it calls after that are forecast from its last run, or missing if there is none"
         texts.append(f"the pipeline asks for a value; {after}")

@@ -43,10 +43,10 @@ class Plan(Noun, frozen=True):
 
     `expected_s` is a range (low, high) in seconds. It is None if this run may include a task that never ran before.
     `expected_usd` is a range in US dollars. The low end of a range counts only tasks that are sure to run; the high end
-    also counts those that may be skipped or reused. Neither range has transfers of outputs that don't exist yet.
-    `bound_usd` is the least that any plan of this run can cost. `gap` is how far the low end of `expected_usd` may be
-    above `bound_usd`; it is always 0 so far. `partial` is true if the pipeline's body asks for a value: the tasks that
-    the body calls after that aren't known yet.
+    also counts those that may be skipped or reused. Neither range has transfers of outputs that don't exist yet, and
+    `expected_usd` has no tasks whose own cost isn't known. `bound_usd` is the least that any plan of this run can cost.
+    `gap` is how far the low end of `expected_usd` may be above `bound_usd`; it is always 0 so far. `partial` is true if
+    the pipeline's body asks for a value: the tasks that the body calls after that aren't known yet.
     """
 
     pipeline: str

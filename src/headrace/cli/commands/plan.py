@@ -50,7 +50,8 @@ def command(
     its longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start
     workers, to import). For the lower end, a past run counts only if every task that ran in it is one that surely
     runs now; if there is no such run, nothing is added. The range is then widened for chance: by two fifths at the
-    lower end, by a fifth at the upper end. If a task has never run, no range is printed.
+    lower end, by a fifth at the upper end. If a task has never run, no range is printed, and the total cost is printed
+    without that of this task.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

@@ -148,7 +148,7 @@ def plan_html(plan: Plan) -> str:
             "p",
             tag("strong", plan.pipeline),
             " plan: ",
-            "; ".join(sums(plan)) or "its time and cost aren't known yet",
+            ticked("; ".join(sums(plan)) or "its time and cost aren't known yet"),
         ),
         _table(["task", "kind", "decision", "why", "time", "cost", "pool"], rows),
         tag("p", f"{left:,} more tasks", class_="note") if left > 0 else None,

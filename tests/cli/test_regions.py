@@ -175,6 +175,15 @@ def test_the_first_run_brings_inputs_from_a_store_in_the_state_folder(project: P
     assert (done.task["source"]["pool"], done.task["writes"]["pool"]) == ("b", "a")
 
 
+def test_what_stores_in_the_project_s_folder_hold_is_no_source_code_of_the_project(project: Project) -> None:
+    for number in range(3):
+        done = project.headrace("run", "flow", "--n", str(4000 + number), "--pool", ("a", "b")[number % 2])
+        assert done.code == 0, done.err
+    for store in ("home-store", "far-store"):
+        bundles = [each for each in (project.root / store / "bundles").iterdir() if each.is_dir()]
+        assert len(bundles) == 1, store  # with a file more, the code would be another bundle
+
+
 @needs_namespaces
 @pytest.mark.parametrize("namespace", ["auto", "on"])
 def test_a_stage_in_a_namespace_cannot_write_to_another_region_s_store(

@@ -51,6 +51,8 @@ def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if not (ignoring := folder.parent / ".gitignore").exists():
+        ignoring.write_text("*\n")  # if a store is in a project's folder, neither Git nor a bundle takes these files
     aside = folder.parent / f".new-{os.urandom(8).hex()}"
     aside.mkdir(0o755)
     try:

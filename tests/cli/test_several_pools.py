@@ -331,7 +331,7 @@ def test_a_run_is_not_resumed_in_pools_that_cannot_hold_what_is_left(project: Pr
     else:
         for pools in ("small", "small,other"):
             done = project.headrace("resume", "latest", "--pool", pools)
-            check_error(done, 4, "`wide`", "cpu=2", "pool `small`: it has 1 cpu", hint="use pool `big` too")
+            check_error(done, 4, "`wide`", "cpu=2", "pool `small`: it has 1 cpu", hint=f"`--pool {pools},big`")
     assert project.headrace("resume", "latest").code == 0  # the run has stayed as it was
 
 

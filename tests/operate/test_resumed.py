@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, PlacementError
 from headrace.ledger.views.views import Views
-from headrace.operate.pools.resumed import check_known, without_lost
+from headrace.operate.pools.resumed import check_held, check_known, without_lost
 from headrace.project.project import Project
 from headrace.project.settings import Config, PoolSection
 from headrace.run.events import Gone, Opened, Taken, encode_event
 from headrace.run.machine.machine import Machine
+from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import BUNDLE, Sketch
 from tests.ledger.samples import first, open_ledger, task_row
@@ -42,6 +43,29 @@ def test_without_a_lost_pool_a_run_goes_on_only_in_pools_that_can_hold_what_fail
                 found.append(without_lost(_project(tmp_path, pools, fit="away"), views, lease.run))
     resume, then = f"`headrace resume {lease.run} --pool small", "goes on without `away`, if nothing answers there yet"
     assert found == [f"{resume}` {then}", f"{resume},big` or {resume},huge` {then}", ""]
+
+
+def test_only_local_pools_and_tasks_that_are_left_are_checked_before_a_run_goes_on(tmp_path: Path) -> None:
+    sketch = Sketch()
+    sketch.declare("big", resources=Resources(cpu=8, gpu="A100:1"))
+    sketch.declare("small", resources=Resources(cpu=1))
+    sketch.node("big")
+    sketch.node("small")
+    small, cluster = PoolSection(cpu=2), PoolSection(backend="ray", address="192.0.2.1:6379")
+    for only, refused in (((), True), (("small",), False)):
+        machine = Machine()
+        machine.step(Opened("flow", (), BUNDLE, 0.0, policy=Policy(only=only)))
+        for event in (Taken(1, "ada", 0.0, pool="laptop"), *sketch.events()):
+            machine.step(event)
+        project = _project(tmp_path, {"laptop": small, "cluster": cluster})
+        laptop, far = project.pools()
+        check_held(project, machine, [far])  # what it has is known once it answers
+        check_held(project, machine, [laptop, far])
+        if refused:
+            with pytest.raises(PlacementError, match="no pool can hold stage `big`"):
+                check_held(project, machine, [laptop])
+        else:
+            check_held(project, machine, [laptop])
 
 
 def _project(folder: Path, pools: dict[str, PoolSection], **place: str) -> Project:

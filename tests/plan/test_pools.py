@@ -44,4 +44,6 @@ def test_without_a_pool_that_does_not_answer_only_pools_that_can_hold_the_stage_
     ):
         named = "or name another pool for `fit` under `[place]` in headrace.toml"
         assert hint(pools, pins, *spare) == f"leave it out with {ways}, {named}"
-    assert hint([SMALL], pins, OTHER) == "`headrace doctor` checks it; no other pool can hold stage `fit` (cpu=2)"
+    assert (
+        hint([SMALL], pins, OTHER) == "`headrace doctor` checks it; no other pool is known to hold stage `fit` (cpu=2)"
+    )

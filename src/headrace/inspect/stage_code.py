@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Part
+from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 from headrace.work.archive import files_of
 from headrace.work.notebook import CELLS
@@ -20,7 +22,11 @@ def sources(store: Store, bundle: Bundle | None) -> Mapping[str, bytes]:
     if bundle is None or store.size(bundle.digest, bundle.nonce) is None:
         return {}
     files = files_of(store.path(bundle.digest, bundle.nonce, verify=True).read_bytes())
-    return {**files, **{cell: text.encode() for cell, text in json.loads(files.get(CELLS, b"{}")).items()}}
+    try:
+        cells = msgspec.json.decode(files.get(CELLS, b"{}"), type=dict[str, str])
+    except UNREADABLE:  # a file of this name that isn't ours
+        return files
+    return {**files, **{cell: text.encode() for cell, text in cells.items()}}
 
 
 def lines_of(files: Mapping[str, bytes], part: Part | None) -> list[str]:

@@ -139,7 +139,7 @@ def _go_on(
         if pool is None:
             check_known(project, run_id, machine)
         pools = pools_of(project, machine, pool)
-        if not new_code:
+        if again and not new_code:
             check_held(project, machine, pools)
         store = open_store(project, pools[0].region)
         observer.opened(run_id)

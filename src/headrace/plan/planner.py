@@ -417,7 +417,7 @@ class Planner:
                 pool_reason=self._pools.reason(stage) if works else None,
                 width=width if node.over or width != 1 else 1,
                 expected_s=None if seconds is None else seconds * rounds,
-                expected_usd=None if seconds is None else usd if is_sure else (0.0, usd),
+                expected_usd=None if seconds is None and pool.usd_per_hour else usd if is_sure else (0.0, usd),
                 needs=needs,
                 notes=stage.code.notes if decision != "skip" else (),
             )

@@ -65,7 +65,7 @@ def check_fit(
 
 def _hint_without(stage: Stage, pools: Sequence[Pool], spare: Sequence[Pool]) -> str:
     if not (choices := enough([stage], pools, spare)):
-        return f"`headrace doctor` checks it; no other pool can hold stage `{stage.name}` ({stage.resources})"
+        return f"`headrace doctor` checks it; no other pool is known to hold stage `{stage.name}` ({stage.resources})"
     other = f"name another pool for `{stage.name}` under `[place]` in headrace.toml"
     return f"leave it out with {_options(choices)}, or {other}"
 

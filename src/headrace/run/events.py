@@ -245,8 +245,9 @@ class Moved(Struct, frozen=True, array_like=True, gc=False, tag="moved"):
 
 
 class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
-    """An attempt that had not begun was taken back: the attempt before it on its worker takes long, or (if `full` is
-    True) its pool had no room for its worker, and another pool had room."""
+    """An attempt was taken back: the attempt before it on its worker takes long, or (if `full` is True) its pool had no
+    room for its worker, or for one of its workers, and another pool had room. What other workers had done of it by then
+    doesn't count."""
 
     task: str
     attempt: int

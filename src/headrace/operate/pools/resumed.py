@@ -9,7 +9,9 @@ from headrace.ledger.views.views import Views
 from headrace.plan.pools import check_fit, enough
 from headrace.project.project import Project
 from headrace.run.machine.machine import Machine
+from headrace.run.machine.task import Task
 from headrace.spec.fleet import Pool
+from headrace.spec.policy import NOT_ASKED
 
 
 def check_known(project: Project, run_id: str, machine: Machine) -> None:
@@ -32,14 +34,21 @@ def check_known(project: Project, run_id: str, machine: Machine) -> None:
 
 def check_held(project: Project, machine: Machine, pools: Sequence[Pool]) -> None:
     """Check that each task which a run has still to do may run in at least one of the pools in which the run goes on.
+    Check nothing if one of them is a cluster, since its size isn't known before its backend is opened.
 
     Raises:
         PlacementError: a task may run in none of them.
     """
-    done = ("succeeded", "reused")
-    tasks = [task for task in machine.tasks.values() if task.phase not in done and not task.by_when and not task.move]
-    stages = {task.stage.function: task.stage for task in tasks}
+    if any(pool.backend != "local" for pool in pools):
+        return
+    stages = {task.stage.function: task.stage for task in machine.tasks.values() if _is_left(task)}
     check_fit(stages.values(), pools, project.pins(pools), project.spare(pools))
+
+
+def _is_left(task: Task) -> bool:
+    """Return whether a task of a run that has stopped may still have to run when the run is resumed."""
+    is_left_out = task.by_when or task.reason == NOT_ASKED
+    return task.phase not in ("succeeded", "reused") and not is_left_out and task.move is None
 
 
 def pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Pool, ...]:
@@ -56,18 +65,20 @@ def pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Po
 
 def without_lost(project: Project, views: Views, run: str) -> str:
     """Return a hint that says how to resume a run without the pools that it lost, if `[place]` names one of them for a
-    stage of a failed task. Return an empty text if no other pools can hold these stages."""
+    stage of a failed task. Return an empty text if no other pools can hold what the run has still to do."""
     if not project.config.place:
         return ""  # most projects: the run's events need not be read
     story = views.story(run)
     pins = {stage: pool for stage, pool in project.config.place.items() if pool in story.gone}
-    failed = {row.stage for row in views.rows(run) if row.state == "failed"} & pins.keys() if pins else ()
+    rows = [row for row in views.rows(run) if row.state not in ("succeeded", "reused")] if pins else []
+    failed = {row.stage for row in rows if row.state == "failed"} & pins.keys()
     if not failed:
         return ""
-    stages = [stage for stage in story.stages.values() if stage.name in failed]
+    left = {row.stage for row in rows if row.reason != NOT_ASKED}
+    stages = [stage for stage in story.stages.values() if stage.name in left]
     known = {pool.name: pool for pool in project.pools()}
-    left = [known[name] for name in story.pools if name in known and name not in story.gone]
+    pools = [known[name] for name in story.pools if name in known and name not in story.gone]
     spare = [pool for name, pool in known.items() if name not in story.pools]
-    ways = " or ".join(f"`headrace resume {run} --pool {names}`" for names in enough(stages, left, spare))
+    ways = " or ".join(f"`headrace resume {run} --pool {names}`" for names in enough(stages, pools, spare))
     lost = listed(sorted({pins[name] for name in failed}))
     return f"{ways} goes on without {lost}, if nothing answers there yet" if ways else ""

@@ -19,7 +19,7 @@ from headrace.run.machine.commands import Missed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import AbsentRegions, Found, Ledger
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, generations
 from headrace.spec.graph import constants
 from headrace.spec.stage import Stage
 
@@ -163,18 +163,22 @@ class Prober:
         if result is None:
             return Missed(name, key, inputs, bar or self._why_run(name, key, inputs))
         if not self._places.holds(result.out):
-            return Missed(name, key, inputs, self._why_gone(result.run))
+            return Missed(name, key, inputs, self._why_gone(result.run, result.out))
         if result.has_logged:
             self._logged.add(key)
         return Reused(name, key, result.out, result.run, _unchanged_since(result.run), inputs)
 
-    def _why_gone(self, run: str) -> str:
-        """Return the reason to run a task whose output of a run is in no store of the settings. The run was in all
-        regions that had the output when it was made."""
+    def _why_gone(self, run: str, out: Ref) -> str:
+        """Return the reason to run a task whose output is in no store of the settings. The run that made it was in all
+        regions that had the output then. If that run was deleted, `run` is empty, and each blob is asked for."""
         if run not in self._whys_gone:
-            made = f"its output of run {run} is"
-            regions = self._absent_regions.of_run(run) if self._absent_regions else ()
+            made = f"its output of run {run} is" if run else "its output is"
+            regions = () if self._absent_regions is None else self._absent_regions.of_run(run)
+            if not run and self._absent_regions is not None:
+                regions = set().union(*map(self._absent_regions.may_have, generations(out)))
             why = absent(f"{made} not in the store", regions)[0] if regions else f"{made} gone from the store"
+            if not run:
+                return why
             self._whys_gone[run] = why
         return self._whys_gone[run]
 

@@ -296,6 +296,14 @@ def near(name: str, names: list[str], otherwise: str) -> str:
     return f"{meant} {some}" if similar else some
 
 
+def repair(options: str) -> str:
+    """Return the hint about a blob that is missing or damaged. `options` are those of `headrace fsck` that find it."""
+    return (
+        f"`headrace fsck {options}` keeps it from being reused; then run the pipeline again, and another"
+        f" `headrace fsck {options}` gives the new copy to all that name this one"
+    )
+
+
 def absent(why: str, regions: Iterable[str]) -> tuple[str, str]:
     """Return the message and the hint about something that no store has, as `why` says, but that may be in `regions`,
     which aren't in the settings.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.ledger.generations import RESTORE
 from tests.projects import Project, check_error, check_json_error
 
 PIPELINES = """\
@@ -170,7 +171,7 @@ def test_a_ledger_with_torn_pages_is_told(project: Project) -> None:
     assert found.code == 5
     for problem in found.json["problems"]:
         assert problem["what"].startswith("is damaged: ")
-        assert problem["hint"] == "restore it from a backup: `headrace restore`"
+        assert problem["hint"] == RESTORE
 
 
 def test_a_ledger_that_is_empty_is_a_new_one(project: Project) -> None:

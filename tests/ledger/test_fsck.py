@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.errors import LedgerDamaged
+from headrace.ledger.generations import RESTORE
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, damaged
 from headrace.ledger.upkeep.gc import GRACE_S
@@ -310,4 +311,4 @@ def test_a_table_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) ->
         check(ledger, FolderStore(tmp_path / "store"))
     (problem,) = damaged(file, caught.value, is_deep=False).problems
     assert problem.what == "is damaged: table `tasks` can't be read: Could not decode to UTF-8 column 'key'"
-    assert problem.hint == "restore it from a backup: `headrace restore`"
+    assert problem.hint == RESTORE

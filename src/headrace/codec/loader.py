@@ -19,7 +19,7 @@ from headrace.codec.registry import Registry
 from headrace.codec.safe_records import is_listed
 from headrace.codec.scratch import Scratch
 from headrace.codec.source import Source
-from headrace.errors import BlobDamaged, CodecError, HeadraceError, listed
+from headrace.errors import BlobDamaged, CodecError, HeadraceError, listed, repair
 from headrace.spec.artifact import Ref
 from headrace.spec.noun import UNREADABLE
 
@@ -177,7 +177,7 @@ class Loader:
         if size != ref.size:
             raise BlobDamaged(
                 f"the blob `{ref.digest[:12]}` (generation `{ref.nonce}`) has {size} bytes instead of {ref.size}",
-                hint="`headrace fsck --deep --repair` keeps it from being reused; after that, run the pipeline again",
+                hint=repair("--deep --repair"),
                 generation=f"{ref.digest}.{ref.nonce}",
             )
         return path

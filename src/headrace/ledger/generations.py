@@ -35,7 +35,7 @@ SEEN = 100_000
 """How many generations of a run are remembered, so that each is yielded only once. If a run has more, some are yielded
 twice."""
 
-RESTORE = "restore it from a backup: `headrace restore`"
+RESTORE = "restore a backup: `headrace restore`; move a damaged `ledger.db` and the files beside it away first"
 
 _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
 """The bytes that follow the first byte of an encoded `Reused` event. Only the few events with these bytes need to be

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from headrace.errors import NO_ACCESS, BlobDamaged, BlobMissing, StoreError, StoreUnreachable
+from headrace.errors import NO_ACCESS, BlobDamaged, BlobMissing, StoreError, StoreUnreachable, repair
 
 Place = Literal["store", "cache"]
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -55,7 +55,7 @@ def missing(digest: str, nonce: str, url: str) -> BlobMissing:
     """Return the error for a blob that a store doesn't have."""
     return BlobMissing(
         f"the store `{url}` has no blob `{digest[:12]}` (generation `{nonce}`)",
-        hint="`headrace fsck --repair` keeps it from being reused; after that, run the pipeline again",
+        hint=repair("--repair"),
         generation=f"{digest}.{nonce}",
     )
 
@@ -64,6 +64,6 @@ def damaged(digest: str, nonce: str, why: str) -> BlobDamaged:
     """Return the error for a blob whose bytes don't have its digest. `why` says how the damage was found."""
     return BlobDamaged(
         f"the blob `{digest[:12]}` (generation `{nonce}`) is damaged: {why}",
-        hint="`headrace fsck --deep --repair` keeps it from being reused; after that, run the pipeline again",
+        hint=repair("--deep --repair"),
         generation=f"{digest}.{nonce}",
     )

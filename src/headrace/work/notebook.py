@@ -20,6 +20,9 @@ CELLS = "__notebook__.json"
 NAMES = "__notebook__.names.json"
 """The bundle's file with the names by which the user knows the cells."""
 
+_BROKEN = (SyntaxError, ImportError, AttributeError)
+"""What an import raises if a module is gone or broken, or lacks a name by now."""
+
 
 def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
     """Return the code object that `make` makes of `arguments`, with `file` as its file name: the file or cell that it
@@ -60,7 +63,9 @@ def enter_notebook(folder: Path) -> Mapping[str, str]:
     except Exception as error:  # loading runs code of the objects
         raise ProjectError(
             f"the notebook's pipeline can't be loaded in another process: {type(error).__name__}: {error}",
-            hint="move what the message names into a module, and import it in the notebook",
+            hint="correct what the message names in its module, and run the cell that imports it again"
+            if isinstance(error, _BROKEN)
+            else "move what the message names into a module, and import it in the notebook",
         ) from error
     pipeline, beside = loaded if isinstance(loaded, tuple) else (loaded, {})  # older bundles hold only the pipeline
     for name, value in beside.items():

@@ -263,7 +263,8 @@ def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerErro
     if code == sqlite3.SQLITE_CORRUPT or _NO_TEXT in str(error):
         return LedgerDamaged(
             f"the ledger `{path}` is damaged: {_said(error)}",
-            hint="restore it from a backup (`headrace restore`); `headrace fsck` names what can't be read",
+            hint=f"move `{path}*` away, then restore a backup (`headrace restore`);"
+            " `headrace fsck` names what can't be read",
         )
     what, hint = _TROUBLES.get(code, (f"failed: {error}", "`headrace fsck` checks it"))
     kind = LedgerUnreachable if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) else LedgerError
@@ -294,7 +295,7 @@ _TROUBLES = {
     ),
     sqlite3.SQLITE_NOTADB: (
         "is damaged, or is no ledger: it is no SQLite database",
-        "restore it from a backup, or move it away to begin a new one",
+        "move it away; then restore a backup (`headrace restore`), or begin a new one",
     ),
     sqlite3.SQLITE_CONSTRAINT: (
         "already holds what was to be added: another process was first",

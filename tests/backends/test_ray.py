@@ -228,6 +228,42 @@ def test_what_can_not_be_had_is_said(stand: RayStand) -> None:
     assert ear.wait_for_death(1).kind == "cancelled"
 
 
+def test_a_worker_that_is_withdrawn_while_the_cluster_takes_long_to_answer_is_killed_afterwards(
+    stand: RayStand, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, going_on = threading.Event(), threading.Event()
+
+    def take_long(*_: object) -> dict[int, str]:
+        going_on.wait(0.2)
+        silent.set()
+        going_on.wait(20)
+        return {}
+
+    monkeypatch.setattr("headrace.backends.ray.backend.FRESH_S", 0.1)
+    monkeypatch.setattr(cluster, "lacking", take_long)
+    ear = Ear(stand.backend())
+    ear.begin(1, needs=Resources(cpu=64))
+    ear.tell(1, stand.order("one", "withdrawn"))
+    assert silent.wait(20)
+    ear.backend.close([1])
+    assert ear.wait_for_death(1).kind == "cancelled"
+    assert stand.living()
+    going_on.set()
+    ear.until(lambda: not stand.living(), "its actor should be gone: with room, it would run what it was told")
+
+
+def test_what_no_node_could_hold_is_said_though_the_cluster_does_not_say_what_is_free(server: Ray) -> None:
+    elsewhere = f"""from headrace.backends.ray import cluster
+there = cluster.Cluster("here", {server.client_address!r})
+cluster.REACH_S = 0.0
+print(there.lacking({{1: {{"CPU": 64.0}}, 2: {{"CPU": 1.0}}}}, {{}}))"""
+    environment = {**os.environ, **server.credentials}
+    answer = subprocess.run(
+        [sys.executable, "-c", elsewhere], check=True, capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert answer.stdout == f"{ {1: 'no node of the cluster has 64 CPU: at most 2 CPU'} }\n"
+
+
 @pytest.mark.usefixtures("_impatient")
 def test_labels_and_accelerators_choose_the_node(stand: RayStand, server: Ray, cluster: Cluster) -> None:
     node = server.add(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.errors import BackendError
+from headrace.errors import BackendError, PoolUnreachable
 from headrace.run.events import Checkpointed, Succeeded
 from headrace.run.ports import Job
 from headrace.spec.stage import Resources
@@ -26,6 +28,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client
 import ray
 
 from headrace.backends.ray.backend import RayBackend
+from headrace.backends.ray.connection import Connection
 from headrace.backends.ray.needs import Needs
 from tests.contract.ray_stand import RayStand, connected
 
@@ -86,6 +89,35 @@ def test_a_head_that_does_not_answer_keeps_no_driver_waiting(tmp_path: Path) -> 
             going_on.cancel()
             server.head.go_on()
         wait_for(lambda: not ray.is_initialized())
+
+
+def test_a_connection_that_does_not_end_keeps_no_later_one_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    going_on = threading.Event()
+    monkeypatch.setattr("headrace.backends.ray.connection.LEAVE_S", 0.1)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: going_on.wait(20))
+    connection = Connection()
+    assert connection.join("lost", "one:1")
+    connection.leave("lost", is_lost=True)
+    [leaving] = [each for each in threading.enumerate() if each.name == "headrace-ray-leave"]
+    with pytest.raises(PoolUnreachable, match=r"pool `next`: Ray has not disconnected from a lost cluster"):
+        connection.join("next", "two:1")
+    going_on.set()
+    leaving.join()
+    assert connection.join("next", "two:1")
+
+
+def test_a_connection_that_does_not_end_keeps_no_process_from_its_end() -> None:
+    program = """import atexit, threading, ray
+from headrace.backends.ray import connection
+def wait(): threading.Event().wait()
+atexit.unregister(ray.shutdown)
+ray.shutdown = wait
+atexit.register(wait)  # as Ray does it
+connection.LEAVE_S = 0.1
+connection.connection.join("lost", "one:1")
+connection.connection.leave("lost", is_lost=True)"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE_S)
 
 
 @contextmanager

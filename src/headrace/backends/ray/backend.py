@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 
-from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError
 
 from headrace.backends.ray.actor import remote
 from headrace.backends.ray.adoption import end_all, take_over
 from headrace.backends.ray.channel import HEARING, Answered, Channel, Mailbox
 from headrace.backends.ray.cluster import Cluster
-from headrace.backends.ray.messages import Charge, DeathKind, decode_heard, encode
+from headrace.backends.ray.messages import Charge, DeathKind, Handle, decode_heard, encode
 from headrace.backends.ray.messages import Heard as News
 from headrace.backends.ray.needs import Needs, amounts
 from headrace.errors import BackendError
@@ -88,6 +88,7 @@ class RayBackend:
         self._notices: list[Notice] = []
         self._leaving: list[Channel] = []
         self._unbegun: list[Job] = []
+        self._unwanted: list[Handle] = []
         self._early: dict[int, list[Down]] = {}
         self._watch: Watch | None = None
 
@@ -170,9 +171,9 @@ class RayBackend:
             if line.up:
                 line.end(now=now)
             else:
-                if self._is_heard():  # otherwise the actor ends by itself after it has started
-                    self._cluster.kill(line.handle)
+                self._unwanted.append(line.handle)  # its messages are under way: once it had room, it would run them
                 self._bury(line, "cancelled", "it was stopped before it had begun")
+        self._begin()
         if workers is not None:
             return None
         due = time.monotonic() + self._grace_s + CLOSE_S
@@ -197,9 +198,15 @@ class RayBackend:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Start the actors of all workers that wait for one, unless the cluster's head can't be reached."""
-        if not self._unbegun or not self._is_heard():
+        """Start the actors of all workers that wait for one, and kill the actors that aren't wanted any more.
+
+        If the cluster's head can't be reached, do nothing: the next call tries again.
+        """
+        if not (self._unbegun or self._unwanted) or not self._is_heard():
             return
+        while self._unwanted:
+            with suppress(RayError):  # the actor has ended meanwhile
+                self._cluster.kill(self._unwanted.pop())
         for job in self._unbegun:
             charge = Charge(
                 job=job,
@@ -410,7 +417,11 @@ class Watch:
             self._since = time.monotonic()
             if self._cluster.answers():
                 with suppress(Exception):  # Ray may raise anything if the cluster goes away: the next round notices
-                    self._cluster.ping()
-                    self._answered_at = time.monotonic()
+                    self._ping()
                     self._told = self._cluster.lacking(self._asked, self._labels)
+                    self._ping()  # the answer may have taken seconds, and a head that answers isn't silent
             self._looked_at, self._since = time.monotonic(), None
+
+    def _ping(self) -> None:
+        self._cluster.ping()
+        self._answered_at = time.monotonic()

@@ -150,45 +150,42 @@ class Cluster:
     def lacking(self, needs: Mapping[int, Mapping[str, float]], labels: Mapping[str, str]) -> dict[int, str]:
         """Return why each actor must wait: what it needs and what is free. If a node has enough free, this is "".
 
+        If the cluster doesn't say what is free, return an answer only for actors that no node could ever hold.
+
         `needs` maps each actor's number to the amounts of Ray's resources that it needs; `labels` are the labels that
         its node must have.
         """
-        unfit = {actor: self.unfit(need, labels) for actor, need in needs.items()}
-        free = [] if all(unfit.values()) else self._free(labels)
-        return {actor: why or self._full(needs[actor], free, labels) for actor, why in unfit.items()}
+        if not needs:
+            return {}
+        living = _living(labels)
+        nodes = _resources(living)
+        unfit = {actor: _unfit(need, labels, nodes) for actor, need in needs.items()}
+        free = [] if all(unfit.values()) else self._free(living)
+        if free is None:
+            return {actor: why for actor, why in unfit.items() if why}
+        return {actor: why or _full(needs[actor], labels, nodes, free) for actor, why in unfit.items()}
 
     def unfit(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
         """Return why no node could ever hold an actor with these needs and labels, or "" if a node could."""
-        nodes = self.nodes(labels)
-        if not nodes:
-            return f"no node of the cluster has {_pairs(labels)}"
-        if not any(_covers(node, needs) for node in nodes):
-            largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in needs}
-            return f"no node of the cluster has {_said(needs)}: at most {_said(largest)}"
-        return ""
-
-    def _full(self, needs: Mapping[str, float], free: Sequence[Mapping[str, float]], labels: Mapping[str, str]) -> str:
-        """Return why no node has room now, or "" if one has. `free` is what is free on each node with these labels."""
-        if any(_covers(node, needs) for node in free):
-            return ""
-        left, total = _summed(free, needs), _summed(self.nodes(labels), needs)
-        there = " and ".join(f"{_amount(name, left[name])} of {_amount(name, total[name])}" for name in needs)
-        where = f" on nodes with {_pairs(labels)}" if labels else ""
-        split = ", but not on one node" if _covers(left, needs) else ""
-        return f"it needs {_said(needs)}, and the cluster has {there} free{where}{split}"
+        return _unfit(needs, labels, self.nodes(labels))
 
     def nodes(self, labels: Mapping[str, str]) -> list[Mapping[str, float]]:
         """Return the resources of each living node that has these labels, by Ray's names of the resources."""
-        return [node["Resources"] for node in _living(labels)]
+        return _resources(_living(labels))
 
-    def _free(self, labels: Mapping[str, str]) -> list[Mapping[str, float]]:
-        """Return the free resources of each living node that has these labels, by Ray's names of the resources."""
+    def _free(self, living: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]] | None:
+        """Return the free resources of each of these nodes, by Ray's names of the resources. Return None if the cluster
+        doesn't say what is free."""
         if client.is_connected():  # Ray's client can't ask for this, so a task on the cluster does
             asked = ray.remote(num_cpus=0, max_retries=0)(available_resources_per_node).remote()
-            free = ray.get(asked, timeout=REACH_S)
+            try:
+                free = ray.get(asked, timeout=REACH_S)
+            except ray.exceptions.RayError:  # it has found no place in time, or failed
+                ray.cancel(asked, force=True)  # the next question starts another one
+                return None
         else:
             free = available_resources_per_node()
-        return [free.get(node["NodeID"], {}) for node in _living(labels)]
+        return [free.get(node["NodeID"], {}) for node in living]
 
     def ask(
         self, question: Callable[..., object], *given: object, labels: Mapping[str, str], most: int, within_s: float
@@ -386,6 +383,39 @@ def _has(there: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 def _living(labels: Mapping[str, str]) -> list[Mapping[str, Any]]:
     """Return the living nodes that have these labels, as `ray.nodes()` returns them."""
     return [node for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
+
+
+def _resources(living: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
+    return [node["Resources"] for node in living]
+
+
+def _unfit(needs: Mapping[str, float], labels: Mapping[str, str], nodes: Sequence[Mapping[str, float]]) -> str:
+    """Return why none of `nodes`, which are those with these labels, could ever hold an actor, or "" if one could."""
+    if not nodes:
+        return f"no node of the cluster has {_pairs(labels)}"
+    if not any(_covers(node, needs) for node in nodes):
+        largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in needs}
+        return f"no node of the cluster has {_said(needs)}: at most {_said(largest)}"
+    return ""
+
+
+def _full(
+    needs: Mapping[str, float],
+    labels: Mapping[str, str],
+    nodes: Sequence[Mapping[str, float]],
+    free: Sequence[Mapping[str, float]],
+) -> str:
+    """Return why none of `nodes`, which are those with these labels, has room now, or "" if one has.
+
+    `free` is what is free on each of them.
+    """
+    if any(_covers(node, needs) for node in free):
+        return ""
+    left, total = _summed(free, needs), _summed(nodes, needs)
+    there = " and ".join(f"{_amount(name, left[name])} of {_amount(name, total[name])}" for name in needs)
+    where = f" on nodes with {_pairs(labels)}" if labels else ""
+    split = ", but not on one node" if _covers(left, needs) else ""
+    return f"it needs {_said(needs)}, and the cluster has {there} free{where}{split}"
 
 
 def _pairs(labels: Mapping[str, str]) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 from threading import Thread
 
 import ray
 
 from headrace.backends.ray.cluster_token import OwnToken
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, PoolUnreachable
+from headrace.waits import waiting
+
+LEAVE_S = 15.0
+"""How long to wait for Ray to disconnect from a lost cluster, in seconds. Ray needs some 6 s if the head was
+killed. If the head is stopped, Ray waits until it goes on."""
 
 
 class Connection:
@@ -28,9 +34,16 @@ class Connection:
 
         Raises:
             ConfigError: another pool uses the connection, and is on another cluster.
+            PoolUnreachable: Ray is still connected to a cluster that was lost.
         """
         if self._leaving is not None:
-            self._leaving.join()
+            with waiting("Ray, to disconnect from a lost cluster", LEAVE_S):
+                self._leaving.join(LEAVE_S)
+            if self._leaving.is_alive():
+                raise PoolUnreachable(
+                    f"pool `{pool}`: Ray has not disconnected from a lost cluster within {LEAVE_S:g} s",
+                    hint="start the program again: Ray can be connected to only one cluster at a time",
+                )
             self._leaving = None
         if not ray.is_initialized():
             self._pools.clear()
@@ -49,14 +62,16 @@ class Connection:
         """Record that a pool no longer uses the connection. If it was the last one, disconnect.
 
         If the cluster is lost, Ray needs several seconds to disconnect, or waits until the head goes on. A separate
-        thread then does this. `join` and the end of the process wait for the thread, since Ray can't do both at once.
+        thread then does this. `join` and the end of the process wait up to `LEAVE_S` for the thread, since Ray can't do
+        both at once.
         """
         self._pools.remove(pool)
         if self._pools:
             return
         if is_lost:
-            self._leaving = Thread(target=self._disconnect, name="headrace-ray-leave")
+            self._leaving = Thread(target=self._disconnect, name="headrace-ray-leave", daemon=True)
             self._leaving.start()
+            atexit.register(_await, self._leaving)  # it is called before Ray's own, which was registered earlier
         else:
             self._disconnect()
 
@@ -69,6 +84,14 @@ class Connection:
         if self.token is not None:
             self.token.give_up()
             self.token = None
+
+
+def _await(leaving: Thread) -> None:
+    """Wait for Ray to disconnect, since the process ends. If this takes too long, keep Ray from disconnecting once more
+    at the end of the process: it would wait until the head goes on."""
+    leaving.join(LEAVE_S)
+    if leaving.is_alive():
+        atexit.unregister(ray.shutdown)
 
 
 connection = Connection()

@@ -347,9 +347,11 @@ def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -
 
     First, pairs are used that are farther apart in the numbers whose tolerance isn't a step. If there are too few such
     pairs, pairs that are farther apart in any number are used. If these are too few as well, the second pool is used:
-    random pairs of rows, which may also differ in the columns without numbers.
+    random pairs of rows, which may also differ in the columns without numbers. The largest of these estimates counts: a
+    column may follow from whole numbers, so that it is equal wherever they are, however different it is a step away.
     """
     pool, rare = pools
+    largest = 0.0
     for pairs, fixed in ((pool, True), (pool, False), (rare, False)):
         inside = pairs.within(small)
         radius = small.scale or 2**-6
@@ -360,11 +362,12 @@ def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -
             seen, more = np.count_nonzero(inner), np.count_nonzero(outer)
             if seen >= ENOUGH or 4 * radius > pairs.reach:
                 break
-        if more >= SCARCE or pairs is rare:
-            doubt = DOUBT * sqrt(max(0.0, 1 / (seen + 1) - 1 / (more + 1)))
-            counts = (float(pairs.weight[inner].sum()), float(pairs.weight[outer].sum()))
-            return _extrapolated(counts, doubt, columns, (small, *wide))
-    raise AssertionError
+        doubt = DOUBT * sqrt(max(0.0, 1 / (seen + 1) - 1 / (more + 1)))
+        counts = (float(pairs.weight[inner].sum()), float(pairs.weight[outer].sum()))
+        largest = max(largest, _extrapolated(counts, doubt, columns, (small, *wide)))
+        if more >= SCARCE:
+            break
+    return largest
 
 
 def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, limits: Sequence[_Limits]) -> float:

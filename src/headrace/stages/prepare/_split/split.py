@@ -80,7 +80,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
         gap_of(gap, pa.timestamp("us") if isinstance(gap, str) else pa.int64())
 
 
-@ready("prepare.split", version=6, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
+@ready("prepare.split", version=7, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
 def split(
     table: pa.Table,
     *,

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from headrace.cli import shell
+from headrace.cli.terminal import summary
 from headrace.errors import LeaseHeld
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.views.tracking import TrackingViews
 from headrace.operate import approval, session
-from headrace.project.state import open_ledger
+from headrace.project.state import open_ledger, views
 from tests.cli.people import team
 from tests.ledger.samples import edit, rows
 from tests.projects import Done, Project, check_error, finish, lent, wait_for
@@ -228,11 +230,19 @@ def test_a_decision_about_a_run_that_has_just_ended_has_no_effect_then_nor_later
     def closing(*_: object, **__: object) -> None:
         raise LeaseHeld("the run has a driver")
 
+    opened: list[TrackingViews] = []
+
+    def read(project_: Any) -> TrackingViews:
+        opened.append(views(project_))
+        return opened[-1]
+
+    monkeypatch.setattr(summary, "read", read)
     monkeypatch.setattr(approval, "open_ledger", after_the_end)
     if is_held:
         monkeypatch.setattr(session, "go_on", closing)
     monkeypatch.chdir(project.root)
     assert shell.run(["approve", run, "--why", "fine"]) == 3
+    opened.pop().close()  # the end of a command's process would
     told = capsys.readouterr().err
     assert f"no task of run {run} is approved by this" in told
     assert "its driver was told" not in told

@@ -40,15 +40,15 @@ def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool,
     """
     shown = False
     try:
-        with read(project) as views:
-            view = run_object(project, views, ended.run) if as_json else views.find(ended.run)
-            say_json(view) if as_json else say(ended_text(view, views.states(ended.run)), STYLES[view.state])
-            shown = True
-            sys.stdout.flush()
-            if not as_json:
-                _tell_more(project, views, view, observer)
-            if policy is not None:
-                tell_unknown(views, ended.run, policy)
+        views = read(project)  # not closed: on a full disk, the next command couldn't make SQLite's extra files
+        view = run_object(project, views, ended.run) if as_json else views.find(ended.run)
+        say_json(view) if as_json else say(ended_text(view, views.states(ended.run)), STYLES[view.state])
+        shown = True
+        sys.stdout.flush()
+        if not as_json:
+            _tell_more(project, views, view, observer)
+        if policy is not None:
+            tell_unknown(views, ended.run, policy)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (LedgerError, StoreError) as error:

@@ -266,6 +266,16 @@ def listed(names: Iterable[object], most: int = 10) -> str:
     return ", ".join(every[:most]) + more
 
 
+def there(names: Iterable[object]) -> str:
+    """Return the part of a hint that lists what there is.
+
+    >>> there(["fit"]), there(["fit", "judge"])
+    ('there is `fit`', 'there are `fit`, `judge`')
+    """
+    every = list(names)
+    return f"there {'is' if len(every) == 1 else 'are'} {listed(every)}"
+
+
 def meant(name: str, names: Iterable[str], otherwise: str = "") -> str:
     """Return a hint that asks for the most similar of `names`, or `otherwise` if none is similar.
 

@@ -260,6 +260,8 @@ def test_what_judged_the_same_rows_is_compared_row_by_row(judged: tuple[Shell, s
 def test_a_difference_that_is_told_is_not_rounded_to_nothing() -> None:
     for change, text in ((0.0312, "+0.031"), (-2.412, "-2.4"), (0.0, "0.0")):
         assert Number(value=7 + change, low=6, high=9, change=change).change_text == text
+    clear = Number(value=0.7, change=0.0062, change_low=0.0003, change_high=0.0121)
+    assert clear.change_text == "+0.0062 [0.0003, 0.012]"
 
 
 def test_what_judged_other_rows_is_told_and_nothing_is_called_better(project: Shell) -> None:

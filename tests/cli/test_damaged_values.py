@@ -18,6 +18,7 @@ import pyarrow as pa
 
 import headrace as hr
 from headrace.codec.joined import Joined
+from headrace.spec.report import Fact, Report
 
 DATA = {"x": np.random.default_rng(0).normal(size=20_000)}
 
@@ -38,6 +39,16 @@ def make() -> Frames:
 @hr.pipeline
 def tables() -> None:
     make()
+
+
+@hr.stage
+def judge() -> Report:
+    return Report(title="Judged", facts=(Fact(name="AUC", value=0.5),), about=" ".join(map(str, range(20_000))))
+
+
+@hr.pipeline
+def reports() -> None:
+    judge()
 """
 
 KINDS = ("arrow", "joined", "pandas", "polars")
@@ -55,13 +66,18 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     project.write("headrace.toml", "")
     project.write("pipelines.py", PIPELINES)
     assert (done := project("run", "tables")).code == 0, done
+    damage(project)
+    return project
+
+
+def damage(project: Shell) -> None:
+    """Change a few bytes of each large blob in a project's store."""
     blobs = (project.folder / ".headrace" / "store" / "blobs").glob("*/*")
     for file in (each for each in blobs if each.stat().st_size > 60_000):
         file.chmod(0o644)
         with file.open("r+b") as written:
             written.seek(8 * 1000)
             written.write(struct.pack("<d", 100.0))
-    return project
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -72,3 +88,13 @@ def test_no_command_gives_a_damaged_table(tables: Shell, words: tuple[str, ...])
     assert "is damaged" in done.err
     assert "hint: " in done.err
     assert set(tables.folder.iterdir()) == before
+
+
+def test_a_page_names_the_task_whose_report_can_not_be_read(tables: Shell) -> None:
+    page = tables.folder / "page.html"
+    assert tables("run", "reports").code == 0
+    assert tables("show", "latest", "--to", "page.html").code == 0
+    assert "can't be read" not in page.read_text()
+    damage(tables)
+    assert tables("show", "latest", "--to", "page.html").code == 0
+    assert "A report of <code>judge</code> is not shown: it can't be read." in page.read_text()

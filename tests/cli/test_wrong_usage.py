@@ -17,7 +17,7 @@ WRONG = {
     "a file without a pipeline": (
         ["run", "pipelines.py"],
         "there is no pipeline `pipelines.py`",
-        "`pipelines.py:NAME`; there is `good`, `bad`",
+        "`pipelines.py:NAME`; there are `good`, `bad`",
     ),
     "a dash for a file": (["get", "latest", "best", "--to", "-"], "`-` is not a file", "give a path"),
     "an unknown parameter": (["run", "good", "--mont", "3"], "no parameter `mont`", "`month`"),
@@ -74,6 +74,12 @@ def test_the_tasks_of_the_run_are_told_if_none_is_named(project: Shell) -> None:
             assert done.code == 2
             assert done.err.startswith("error: missing argument 'TASK'\nhint: ")
             assert hint in done.err
+
+
+def test_an_option_without_its_value_is_told_with_the_help_of_its_command(empty: Shell) -> None:
+    done = empty("run", "good", "--pool")
+    assert done.code == 2
+    assert done.err.splitlines()[1] == "hint: `headrace run --help` lists what there is"
 
 
 def test_no_project_is_told(empty: Shell) -> None:

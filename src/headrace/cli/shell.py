@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 import click
 
 from headrace.cli import complete
-from headrace.cli.catalogue import COMPLETE, group
+from headrace.cli.catalogue import COMMANDS, COMPLETE, group
 from headrace.cli.terminal import error_output, terminal
 from headrace.errors import HeadraceError, UsageError, listed
 from headrace.operate.progress.wait_notice import looking_out
@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         terminal.tell(error.format_message())
         return 2
     except click.ClickException as error:
-        return _wrong_usage(error, as_json=as_json)
+        return _wrong_usage(error, arguments, as_json=as_json)
     except HeadraceError as error:
         return error_output.show(error, as_json=as_json)
     except BrokenPipeError as error:
@@ -80,10 +80,11 @@ def _check_encoding(arguments: Sequence[str]) -> None:
             raise UsageError(f"{each!r} isn't text in UTF-8", hint="names and parameters are text") from None
 
 
-def _wrong_usage(error: click.ClickException, *, as_json: bool) -> int:
+def _wrong_usage(error: click.ClickException, arguments: Sequence[str], *, as_json: bool) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     message = error.format_message()
-    hint = f"`{context.command_path if context else 'headrace'} --help` lists what there is"
+    path = context.command_path if context else " ".join(["headrace", *(set(arguments[:1]) & COMMANDS.keys())])
+    hint = f"`{path} --help` lists what there is"
     for theirs, ours in _WORDS.items():
         message = message.replace(theirs, ours)
     if isinstance(error, click.MissingParameter) and context and error.param and error.param.name == "task":

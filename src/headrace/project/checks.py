@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
-from headrace.errors import ConfigError, listed, meant
+from headrace.errors import ConfigError, meant, there
 from headrace.project.layers import Layers
 from headrace.project.settings import Config, backends_of, keys
 from headrace.spec.fleet import HOME, Pool
@@ -106,7 +106,7 @@ def _is_web_address(url: str) -> bool:
 def no_pool(name: str, pools: Sequence[Pool | str]) -> ConfigError:
     """Return the error for a pool name that doesn't exist. Its hint has the most similar name, or all names."""
     known = [pool if isinstance(pool, str) else pool.name for pool in pools] or ["local"]
-    hint = meant(name, known, f"there is {listed(known)}")
+    hint = meant(name, known, there(known))
     return ConfigError(f"there is no pool `{name}`", hint=hint)
 
 
@@ -119,5 +119,5 @@ def _check_pool(layers: Layers, path: tuple[str, ...], name: str, config: Config
 def _check_region(layers: Layers, path: tuple[str, ...], name: str, known: Collection[str]) -> None:
     if name in known:
         return
-    hint = meant(name, known, f"describe it under `[region.{name}]`; there is {listed(known)}")
+    hint = meant(name, known, f"describe it under `[region.{name}]`; {there(known)}")
     raise ConfigError(f"{layers.nearest_origin(*path)}: there is no region `{name}`", hint=hint)

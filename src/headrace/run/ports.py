@@ -311,7 +311,8 @@ class Delayed(Struct, frozen=True):
     that the worker has started.
 
     `is_full` is True if the pool had no room for the worker when the backend looked. If another pool of the run has
-    room, the driver ends the worker and queues its attempts again. An attempt that began at this moment ends with it.
+    room, the driver ends the worker and queues its attempts again. The worker may have found room meanwhile, and begun
+    an attempt: this attempt ends with the worker.
     """
 
     worker: int

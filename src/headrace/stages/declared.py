@@ -49,7 +49,7 @@ def _check_types(kind: Any, given: Mapping[str, Any]) -> None:
     ]
     if missing:
         raise DefinitionError(
-            f"`{kind.__name__}` needs `{missing[0]}`", hint=f"it takes {in_words(_hints(kind)[missing[0]])}"
+            f"`{kind.__name__}` needs `{missing[0]}`", hint=f"`{missing[0]}` is {in_words(_hints(kind)[missing[0]])}"
         )
     for name, value in given.items():
         wanted = _hints(kind)[name]

@@ -16,7 +16,7 @@ from typing import Any
 from headrace.codec.classes import distribution
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.stage import StageFunction
-from headrace.errors import HeadraceError, ProjectError, meant
+from headrace.errors import HeadraceError, ProjectError, meant, there
 from headrace.fingerprint.project import Project
 from headrace.spec.bundle import SUFFIXES
 from headrace.spec.stage import Resources, function_place
@@ -78,10 +78,9 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
                 pipelines.setdefault(value.name, value)
         if name in pipelines:
             return pipelines[name]
-    names = ", ".join(f"`{pipeline}`" for pipeline in pipelines)
-    hint = meant(name, pipelines, f"there is {names}" if names else "decorate one with `@hr.pipeline`")
+    hint = meant(name, pipelines, there(pipelines) if pipelines else "decorate one with `@hr.pipeline`")
     if by_file is not None:
-        hint = by_file + (f"; there is {names}" if name in files and names else "")
+        hint = by_file + (f"; {there(pipelines)}" if name in files and pipelines else "")
     raise ProjectError(f"there is no pipeline `{name}` in {', '.join(f'`{file}`' for file in files)}", hint=hint)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from headrace.inspect.metrics.curves import Line
-from headrace.report.numbers import decimals_of, decimals_of_value, number
+from headrace.report.numbers import decimals_of, decimals_of_value, number, told_from
 from headrace.spec.report import Fact
 
 Verdict = Literal["better", "worse", "same", ""]
@@ -94,8 +94,8 @@ class Number(Struct, frozen=True, kw_only=True):
         sign = "+" if change > 0 else ""
         if low is not None and high is not None:
             fact = _fact(change, low, high)
-            ends = f"[{number(low, decimals_of(fact))}, {number(high, decimals_of(fact))}]"
-            return f"{sign}{number(change, decimals_of_value(fact))} {ends}"
+            ends = [told_from(end, 0.0, decimals_of(fact)) for end in (low, high)]  # on which side of "no change"
+            return f"{sign}{number(change, decimals_of_value(fact))} [{', '.join(ends)}]"
         places = decimals_of_value(_fact(self.value, self.low, self.high))
         if places is not None and not round(change, places):
             places = decimals_of_value(_fact(change, self.low, self.high))

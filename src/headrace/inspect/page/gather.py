@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from headrace.inspect.gates import held
 from headrace.inspect.metrics.curves import lines
-from headrace.inspect.metrics.metrics import Reading, loader, readings, reports
+from headrace.inspect.metrics.metrics import Reading, loader, readings, report_refs
 from headrace.inspect.page.facts import AttemptFacts, Figure, Measured, RunFacts, TaskFacts, Text
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.reports import Judged, Logged
@@ -24,6 +24,7 @@ from headrace.run.events import Failed, Opened, Succeeded
 from headrace.run.ports import TaskLine
 from headrace.run.story import Story
 from headrace.spec.graph import Node, outs
+from headrace.spec.report import Report
 from headrace.store.store import Store
 
 MAX_ATTEMPTS = 3000
@@ -202,7 +203,10 @@ def _values(reading: Reading) -> Iterator[tuple[str, float]]:
 
 def _reports(views: Views, run: str, story: Story, store: Store, omitted: list[str]) -> Iterator[Judged]:
     load = loader(store)
-    pairs = [(task, report) for task, ref in story.outs.items() for report in reports(ref, load)]
+    loaded = [(task, load(each)) for task, ref in story.outs.items() for each in report_refs(ref)]
+    pairs = [(task, report) for task, report in loaded if isinstance(report, Report)]
+    unread = dict.fromkeys(task for task, report in loaded if not isinstance(report, Report))
+    omitted += [f"A report of `{task}` is not shown: it can't be read." for task in unread]
     subjects = judged(views, run, [task for task, _ in pairs])
     all_reports = [Judged(task=task, report=report, of=subjects.get(task, "")) for task, report in pairs]
     if len(all_reports) > MAX_REPORTS:

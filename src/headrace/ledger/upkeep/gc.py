@@ -140,9 +140,9 @@ class Collector:
 
     def _settle(self) -> None:
         """Wait for transactions that register a version or move a cursor outside of runs. Such a transaction may have
-        found a row that names its artifact just before this pass deleted that row. It then writes a row of its own,
-        which must be there before the pass reads which artifacts are named. A transaction that begins later finds no
-        row that names its artifact, and is refused.
+        found a row that names its artifact just before this pass deleted that row. The transaction then writes a row of
+        its own, and this row must be there before the pass reads which artifacts are named. If a transaction begins
+        later and its artifact has lost its last row, the transaction is refused.
         """
         self._db.atomically(partial(lock, self._db))
 

@@ -16,6 +16,7 @@ from headrace.errors import DataError, UsageError
 from headrace.errors import listed as ticked
 from headrace.models.types import is_text, plain_type
 from headrace.report.as_text import text as report_text
+from headrace.report.measures import count_text
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import value_of
 from headrace.stages.prepare._split.label_hints import Hint, label_hints
@@ -175,7 +176,7 @@ def split(
     if target is not None:
         _warn_of_target(table, parts, by, target, roles, hints)
     if leak != "drop" and judged:
-        warn(f"rows of a part are in an earlier part too: {_named(judged)}")
+        warn(f"there are leaks between the parts: {_named(judged)}")
     first, second, third = (rows_where(table, parts == number) for number in range(len(PARTS)))
     return Split(first, second, third, report, leak_table(found, parts))
 
@@ -301,7 +302,7 @@ def _dropped(table: pa.Table, parts: Numbers, leaks: Sequence[Leak], roles: Role
 
 
 def _named(leaks: Sequence[Leak]) -> str:
-    return "; ".join(f"{len(each.rows):,} by {each.kind} ({each.what})" for each in leaks)
+    return "; ".join(f"{count_text(len(each.rows), 'row')} by {each.kind} ({each.what})" for each in leaks)
 
 
 def _stop(table: pa.Table, leaks: Sequence[Leak], roles: Roles) -> None:
@@ -309,8 +310,8 @@ def _stop(table: pa.Table, leaks: Sequence[Leak], roles: Roles) -> None:
     row, other = int(first.rows[0]), int(first.others[0])
     named = "".join(f", {name} = {value_of(table.column(name)[row])!r}" for name in roles.key[:3])
     raise DataError(
-        f"rows of a part are in an earlier part too: {_named(leaks)};"
-        f" the first is row {row}{named}, because of row {other}",
+        f"there are leaks between the parts: {_named(leaks)};"
+        f" the first is row {row}{named}, because of row {other} in an earlier part",
         hint='split by what belongs together (`by="group"`), drop such rows (`leak="drop"`), '
         'or only warn (`leak="warn"`) and read the report',
     )

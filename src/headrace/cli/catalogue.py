@@ -34,7 +34,7 @@ COMMANDS = {
     "approve": "Approve tasks that wait for an approval, and go on with their run.",
     "reject": "Reject tasks that wait for an approval.",
     "stop": "Ask a task to end early and return what it has by then.",
-    "notices": "List the notices to people about runs, and send those that wait.",
+    "notices": "List the notices to people about runs, or send those that wait.",
     "debug": "Call a task's stage in this process, with the inputs that it had.",
     "get": "Write an artifact to a file.",
     "predict": "Ask a registered model about the rows of a file.",

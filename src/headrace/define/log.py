@@ -161,7 +161,9 @@ def whole(name: str, step: Any) -> int:
             f"`{name}` can't be logged at step `{step!r}`: that is not a whole number", hint="give a step as an `int`"
         ) from None
     if not -MOST <= count < MOST:
-        raise UsageError(f"`{name}` can't be logged at step {count}: it is too large", hint="give a smaller step")
+        raise UsageError(
+            f"`{name}` can't be logged at step {count}: that step is too large", hint="give a smaller step"
+        )
     return count
 
 

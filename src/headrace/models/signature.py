@@ -25,7 +25,8 @@ TRIED = 8
 def signature_of(model: Model, rows: pa.Table, columns: Sequence[str]) -> Signature:
     """Return the signature of a model that learned from these columns of the rows.
 
-    To show what the model gives, it predicts some of the rows. If it can't, the signature doesn't say what it gives.
+    The model predicts some of the rows, so that the signature can say what the model gives. If the model fails at this,
+    the signature doesn't say it.
     """
     try:
         given = pa.table(model.answers(rows.slice(0, TRIED), columns))

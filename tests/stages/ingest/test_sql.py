@@ -325,7 +325,7 @@ def test_other_databases_are_read_by_the_name_of_their_driver(folder: Path) -> N
         ({"b": 1}, "`b` was given, but is not a parameter"),
         ({"mode": "increment"}, "needs `watermark=`"),
         ({"mode": "snapshot"}, "needs `key=`"),
-        ({"mode": "snapshot", "key": "id", "overlap": 1}, "has no watermark"),
+        ({"mode": "snapshot", "key": "id", "overlap": 1}, "takes no `watermark=`"),
         ({"mode": "increment", "watermark": "id", "overlap": "-1h"}, "give a time that isn't negative"),
         ({"mode": "all"}, "mode='all'"),
         ({"key": "id"}, "`key=` has no meaning"),

@@ -87,8 +87,8 @@ class Connection:
 
 
 def _await(leaving: Thread) -> None:
-    """Wait for Ray to disconnect, since the process ends. If this takes too long, keep Ray from disconnecting once more
-    at the end of the process: it would wait until the head goes on."""
+    """Wait for Ray to disconnect, since the process ends. If this takes too long, keep Ray from trying a second time at
+    the end of the process: the process would then wait until the stopped head goes on."""
     leaving.join(LEAVE_S)
     if leaving.is_alive():
         atexit.unregister(ray.shutdown)

@@ -36,11 +36,11 @@ def command(
     held back by a `when=`, and why, and where it would run. It also says how long the task would take and what it would
     cost, if past runs show this. The time and cost include copies to other regions only for outputs that exist already.
 
-    `plan` looks for reusable results in the same way as the run will. But a source is read again in each run, so
-    its output isn't known yet. For tasks that depend on it, `plan` looks for results made from the source's outputs
-    in the last five runs. It says `reuse if unchanged` if it finds such a result, or if the task ran in an earlier
-    run of this pipeline when its code and its known inputs were the same: the task is then reused unless the source's
-    output has changed. Otherwise it says `run`.
+    `plan` looks for reusable results in the same way as the run will. But a stage with `cache=False`, such as one that
+    reads a source, runs each time, so its output isn't known yet. For tasks that depend on it, `plan` looks for results
+    made from its outputs in the last five runs, and for runs of the task with the same code and the same other inputs.
+    If it finds one, it says `reuse if unchanged`: the task is reused unless the output has changed. Otherwise it says
+    `run`.
 
     A task's time includes importing its module, loading its inputs and saving its output. `headrace show` prints the
     time of the task's function alone.
@@ -48,8 +48,8 @@ def command(
     The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
     run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with
     its longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start
-    workers, to import). For the lower end, a past run counts only if every task that ran in it is one that surely
-    runs now; if there is no such run, nothing is added. The range is then widened for chance: by two fifths at the
+    workers, to import). The lower end takes this time only from runs in which nothing ran that might be reused now;
+    if there is no such run, nothing is added. The range is then widened for chance: by two fifths at the
     lower end, by a fifth at the upper end. If a task has never run, no range is printed, and the total cost is printed
     without that of this task.
     """

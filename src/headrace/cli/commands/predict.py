@@ -39,9 +39,9 @@ def command(model: str, rows: Path, to: Path | None, into: str, as_json: bool, c
 
     The file that is written has all rows with their own columns, and the answers beside them: the column `predicted`
     with the class or number, and for a classifier a column `predicted_CLASS` with the score of each class. The suffix
-    of `--to` decides its form. If it is the form of the rows, their own values stay as they are. A row that the
-    preparation refuses has no answer, and a file without rows gives one without rows. The file is written whole or not
-    at all, and never over the rows.
+    of `--to` decides its form. If this is the form of the file of rows, the values of the rows' own columns stay as
+    they are; otherwise they are converted. A row that the preparation refuses has no answer, and a file without rows
+    gives one without rows. The file is written whole or not at all, and never over the rows.
 
     Only models in safe forms are loaded: a pickled model, or a network whose module is code of the project, is refused.
     """

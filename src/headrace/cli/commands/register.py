@@ -56,7 +56,8 @@ def command(
     the artifact's digest or the beginning of it. NAMED is the address of another version, such as `model:NAME:3`.
 
     If a report on the artifact has not passed its gates or can't be read, no alias is pointed at the version, unless
-    `--force --why "..."` gives a reason. `--why` alone gives a reason to move the aliases. The reason is recorded.
+    `--force --why "..."` gives a reason. Without `--force`, `--why` only says why the aliases
+    move. The reason is recorded.
     `--force` is also needed to register a table or a report as a model, or a model or a report as a dataset.
     """
     if (model is None) == (dataset is None):

@@ -54,5 +54,5 @@ class Absent:
         return absent
 
     def of_run(self, run: str) -> set[str]:
-        """Return those in which a run's attempts were started."""
+        """Return the regions in which a run's attempts were started, as far as the settings lack them."""
         return absent_regions(self._project, self._lease.regions(run=run))

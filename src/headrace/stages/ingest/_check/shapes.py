@@ -14,10 +14,10 @@ MOST_RUNS = 12
 def pattern_of(texts: Sequence[str]) -> str | None:
     """Return a pattern that all of the texts match, or None if they have no useful pattern in common.
 
-    Each text is cut into runs of digits, of capitals, of small letters, and of single other characters. All texts must
-    have the same sequence of runs. The pattern allows the lengths that the texts have. A run that is the same in all
-    texts is copied into the pattern. Runs of digits are never copied, because later texts may have another year or
-    batch number.
+    Each text is cut into runs of digits, of capitals and of small letters; any other character is a run by itself. All
+    texts must have the same sequence of runs. The pattern allows the lengths that the texts have. A run that is the
+    same in all texts is copied into the pattern. Runs of digits are never copied, because later texts may have another
+    year or batch number.
 
     >>> pattern_of(["N123AA", "N7UA", "N45DL"])
     'N[0-9]{1,3}[A-Z]{2}'

@@ -138,7 +138,8 @@ def _check_options(
         raise DefinitionError('mode="increment" needs `watermark=`', hint="name a column that only grows, as text")
     if mode == "snapshot" and (watermark is not None or overlap is not None):
         raise DefinitionError(
-            "a snapshot reads all rows, so it has no watermark", hint='leave it out, or use mode="increment"'
+            "a snapshot reads all rows, so it takes no `watermark=` and no `overlap=`",
+            hint='leave them out, or use mode="increment"',
         )
     if mode == "snapshot" and not key:
         raise DefinitionError('mode="snapshot" needs `key=`', hint="name the columns that tell rows apart")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from textwrap import dedent
+from threading import Barrier, Thread
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 import headrace as hr
 from headrace.fingerprint.fingerprint import fingerprint, fingerprint_class
 from headrace.fingerprint.project import Project
+from headrace.fingerprint.source.normal_form import ANY_DEPTH, deep
 from headrace.spec.code import Code
 
 ROOT = Path(__file__).parents[2]
@@ -282,6 +284,24 @@ def test_an_expression_that_is_as_deep_as_python_allows(workshop: Workshop) -> N
     workshop.write(pipelines=f"def fit(x):\n    return {deep}\n\ndef score(x):\n    return {deep} + 1\n")
     module = workshop.load("pipelines")
     assert workshop.code(module.fit).digest != workshop.code(module.score).digest
+
+
+def test_threads_that_visit_deep_trees_at_the_same_time_leave_the_limit_of_recursion_as_it_was() -> None:
+    before, inside = sys.getrecursionlimit(), Barrier(2)
+
+    def first() -> None:
+        with deep():
+            inside.wait()  # the second is inside too
+            inside.wait()  # the main thread has looked
+
+    thread = Thread(target=first)
+    with deep():  # it is entered first and left first
+        thread.start()
+        inside.wait()
+    assert sys.getrecursionlimit() >= ANY_DEPTH  # the other thread is still inside
+    inside.wait()
+    thread.join()
+    assert sys.getrecursionlimit() == before
 
 
 def test_a_pattern_of_thousands_of_words_is_no_type(workshop: Workshop) -> None:

@@ -11,6 +11,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from headrace.fingerprint.source.changes import Changes
@@ -49,15 +50,32 @@ def _joined(segments: list[str | Segment]) -> list[str | Segment]:
     return [*joined, "".join(texts)]
 
 
+class _Deep:
+    """The contexts of `deep` that are entered now, in all threads, and the recursion limit before the first of them."""
+
+    lock = Lock()
+    count = 0
+    before = 0
+
+
 @contextmanager
 def deep() -> Iterator[None]:
-    """Within this context, allow functions to recurse as deep as a syntax tree may be nested."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, ANY_DEPTH))
+    """Within this context, allow functions to recurse as deep as a syntax tree may be nested.
+
+    The recursion limit is that of all threads. So the last context that ends sets it back, in whatever thread it is.
+    """
+    with _Deep.lock:
+        if not _Deep.count:
+            _Deep.before = sys.getrecursionlimit()
+            sys.setrecursionlimit(max(_Deep.before, ANY_DEPTH))
+        _Deep.count += 1
     try:
         yield
     finally:
-        sys.setrecursionlimit(before)
+        with _Deep.lock:
+            _Deep.count -= 1
+            if not _Deep.count:
+                sys.setrecursionlimit(_Deep.before)
 
 
 def is_idle(node: ast.stmt) -> bool:

@@ -73,10 +73,10 @@ then for a `.headrace/`. So call them in the file's or notebook's folder.
 
 A run stores the project's source files, its **bundle**, so that each worker has the code as it was at the start. The
 bundle has the files in the project's folder with a suffix of code, settings or parts of pages (`.py`, `.sql`, `.toml`,
-`.json`, `.md`, `.html` and similar ones), and the environment's lock. A file may have up to 1 MiB, and the bundle up
-to 64 MiB. The bundle leaves out hidden files, environments, and files that a `.gitignore` or `.headraceignore`
-excludes. Both have the same format, and may be in the project's folder or below it. A `.gitignore` above the project's
-folder isn't read. Exclude generated files, such as pages that you write into the folder.
+`.json`, `.md`, `.html` and similar ones), and the environment's lock. Files of more than 1 MiB are left out; a bundle
+of more than 64 MiB is an error. The bundle also leaves out hidden files, environments, and files that a `.gitignore` or
+`.headraceignore` excludes. Both have the same format, and may be in the project's folder or below it. A `.gitignore`
+above the project's folder isn't read. Exclude generated files, such as pages that you write into the folder.
 """
 
 

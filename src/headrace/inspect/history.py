@@ -128,7 +128,7 @@ def sources_kept(views: Views, run: str) -> list[str]:
 
 def cursors_past_rows(views: TrackingViews, run: str) -> list[str]:
     """Return the names of the cursors that a run has advanced. A cursor is left out if a new run gets the same rows
-    again all the same."""
+    again in spite of it."""
     moved = [each for each in views.cursors() if each.run == run]
     story = views.story(run) if moved else Story()
     return [each.name for each in moved if each.task is None or _passes_rows(story.nodes.get(each.task), story)]

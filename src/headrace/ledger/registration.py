@@ -59,8 +59,8 @@ def put(
 
 
 class Move(Struct, frozen=True, kw_only=True):
-    """A move of an alias: who moves it, when and why. A task moves it (`run` is the run's id), or a user. `is_forced`
-    is True if the report of the alias's new version advises against the move."""
+    """A move of an alias: who moves it, when and why. `run` is the id of the run whose task moves it, or None if a user
+    does. `is_forced` is True if the report of the alias's new version advises against the move."""
 
     alias: str
     at: float

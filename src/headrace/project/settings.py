@@ -301,7 +301,7 @@ class BackupSection(PlaceSection, frozen=True):
 
 
 class NotifySection(Section, frozen=True):
-    """Whom Headrace tells of runs, and how. Whoever sends a notice sends it by their own settings."""
+    """Whom Headrace tells of runs, and how. The process that stores a notice sends it, by its own settings."""
 
     command: Annotated[
         str | tuple[str, ...] | None,

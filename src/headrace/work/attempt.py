@@ -188,7 +188,8 @@ class Desk:
         self.absent.forget()
 
     def sign(self, model: object, signature: bytes) -> None:
-        """Record a signature beside a model's artifact, with its secrets masked."""
+        """Record a model's signature (the columns that it takes and gives) beside its artifact. Secrets in the
+        signature are masked."""
         self._codecs.sign(model, masked_signature(signature, self._capture.mask))
 
     def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:

@@ -201,8 +201,8 @@ class Zygote:
                 _signal_session(pid, signal.SIGKILL)
 
     def _end_bound(self) -> None:
-        """If `hello.bound` is true, kill the workers: the process that started this zygote is gone, and no other
-        process knows of them."""
+        """The process that started this zygote is gone. If the workers were to end with it (`hello.bound`), kill them:
+        no other process knows of them."""
         if self._hello.bound:
             for pid in self._children:
                 _signal_session(pid, signal.SIGKILL)

@@ -170,7 +170,7 @@ class _Table:
         place += self._at(_U32, place)
         start, length = place + 4, self._at(_U32, place) * form.size
         if start + length > len(self._data):
-            raise pa.ArrowInvalid("a list leads out of its message")
+            raise pa.ArrowInvalid("a list points outside of the Arrow message that it is in")
         return form.iter_unpack(memoryview(self._data)[start : start + length])
 
     def _find(self, field: int) -> int | None:
@@ -181,5 +181,5 @@ class _Table:
 
     def _at(self, form: Struct, place: int) -> int:
         if not 0 <= place <= len(self._data) - form.size:
-            raise pa.ArrowInvalid("a number leads out of its message")
+            raise pa.ArrowInvalid("an offset points outside of the Arrow message that it is in")
         return int(form.unpack_from(self._data, place)[0])

@@ -66,8 +66,8 @@ def test_each_bad_input_is_one_error(people: Shell) -> None:
         "transform": "(line 2: `hoem`)",
         "transform[1]": "the SQL reaches outside: Permission Error",
         "transform[2]": "ValueError: this step is broken",
-        "clean": "rule 1 cast can't deal with 1 values of `age`, such as 'x'",
-        "split": "rows of a part are in an earlier part too:",
+        "clean": "rule 1 cast can't deal with 1 value of `age`, such as 'x'",
+        "split": "there are leaks between the parts: ",
     }.items():
         assert said in told.pop(task)
     assert not told

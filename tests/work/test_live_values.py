@@ -146,7 +146,7 @@ def test_an_array_of_one_element_is_a_number() -> None:
         ("loss", None, None, "it is a `NoneType`"),
         ("loss", 10**400, None, "the number is too large"),
         ("loss", 1.0, "two", "can't be logged at step `'two'`"),
-        ("loss", 1.0, 1 << 70, "it is too large"),
+        ("loss", 1.0, 1 << 70, "that step is too large"),
     ],
 )
 def test_what_can_not_be_logged_is_one_clear_error(name: str, value: object, step: int | None, told: str) -> None:

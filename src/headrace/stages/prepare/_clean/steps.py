@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DataError, DefinitionError
+from headrace.report.measures import count_text
 from headrace.stages.ingest._check.finding import cell, value_of
 from headrace.stages.prepare._clean.expressions import KEEPS_TYPE, expression
 from headrace.stages.prepare._clean.report import EXAMPLES, Change, Example
@@ -96,7 +97,7 @@ def on_column(work: Work, rule: OnColumns, name: str, column: str, database: duc
     if otherwise == "stop" and len(outcome.lost):
         shown = ", ".join(repr(value_of(before[int(row)]))[:80] for row in outcome.lost[:EXAMPLES])
         raise DataError(
-            f"rule {name} can't deal with {len(outcome.lost):,} values of `{column}`, such as {shown}",
+            f"rule {name} can't deal with {count_text(len(outcome.lost), 'value')} of `{column}`, such as {shown}",
             hint='correct them at the source, or give `otherwise = "quarantine"` or `"null"`',
         )
     work.table = work.table.set_column(place, pa.field(column, after.type), after)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.models.types import is_text, plain_type
+from headrace.report.measures import count_text
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
 from headrace.stages.ingest._check.finding import cell, value_of
 from headrace.stages.prepare._split.label_hints import Hint, missing_targets
@@ -162,9 +163,10 @@ def _verdict(leak: Leak, action: str, total: int) -> Verdict:
     count = len(leak.rows)
     rule = f"no leak by {leak.kind} ({action})"
     if not count:
-        none = f"no row of a later part is in an earlier part too ({leak.what})"
+        none = f"no row of a later part depends on a row of an earlier part ({leak.what})"
         return Verdict(rule=rule, holds=True, why=leak.why or none)
-    told = f"{count:,} rows of later parts are in an earlier part too ({leak.what})"
+    does = "depends" if count == 1 else "depend"
+    told = f"{count_text(count, 'row')} of later parts {does} on rows of an earlier part ({leak.what})"
     if not leak.judged:
         return Verdict(rule=rule, holds=None, why=f"{told}, but {leak.why}")
     dropped = action == "drop" and leak.kind != "time"

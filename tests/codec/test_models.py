@@ -49,7 +49,7 @@ from sklearn.tree import DecisionTreeClassifier  # noqa: E402
 from sklearn.utils import all_estimators  # noqa: E402
 
 from headrace.codec.builtin.lightgbm_text import check_text  # noqa: E402
-from tests.hostile.models import UNSAVED, X, Y, fitted, made  # noqa: E402
+from tests.hostile.models import PICKLED, UNSAVED, X, Y, fitted, made  # noqa: E402
 
 WORDS = np.where(Y == 1, "late", "on time")
 
@@ -236,7 +236,7 @@ def test_every_estimator_of_scikit_learn_is_saved_and_read_safely(
             assert type(codecs.load(ref, store)) is kind
         else:
             left.add(name)
-    assert left <= UNSAVED
+    assert left <= UNSAVED | PICKLED
     assert len(every) > 200
 
 

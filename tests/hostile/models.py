@@ -14,6 +14,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
+import scipy
 
 from headrace.codec.codecs import Codecs
 from headrace.codec.sink import inline
@@ -28,6 +29,8 @@ RECORDS = [{"a": 1.0, "b": "x"}, {"c": 2.0, "b": "y"}] * 100
 
 UNSAVED = {"Birch"}
 """Estimators that skops refuses."""
+PICKLED = {"splines", "SplineTransformer"} if tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 18) else set()
+"""The splines of SciPy 1.18 hold a module, so they are pickled, and a pickle isn't loaded safely."""
 
 METHODS = (
     "predict",
@@ -236,7 +239,7 @@ def of_models(folder: Path, *names: str) -> Callable[[random.Random], object]:
     """Return a round: one of these models, or of all, is read with other numbers than it was written with, and used."""
     store, codecs = FolderStore(folder), Codecs()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    chosen = names or sorted(makers().keys() - UNSAVED)
+    chosen = names or sorted(makers().keys() - UNSAVED - PICKLED)
 
     @cache
     def written(name: str) -> tuple[str, bytes]:

@@ -76,6 +76,35 @@ def test_a_second_run_reuses_and_a_plan_says_so_before(project: Shell) -> None:
     assert {task["state"] for task in again["tasks"]} == {"reused"}
 
 
+def test_a_stage_is_reused_whatever_the_other_files_have_imported(empty: Shell) -> None:
+    pytest.importorskip("pandas", reason="pandas, which loads numpy.random, is not installed")
+    empty.write("headrace.toml", '[project]\npipelines = ["frames.py", "draws.py"]\n')
+    empty.write("frames.py", "import pandas\n")
+    empty.write(
+        "draws.py",
+        """
+import numpy as np
+
+import headrace as hr
+
+
+@hr.stage
+def draw(seed: int) -> float:
+    return float(np.random.default_rng(seed).normal()) + float(np.fft.fft([1.0])[0].real)
+
+
+@hr.pipeline
+def draws() -> None:
+    draw(1)
+""",
+    )
+    first = empty("run", "draws")
+    assert "not reusable" not in first.err
+    assert "1 reused" in empty("run", "draws").out
+    empty.write("frames.py", "")
+    assert "1 reused" in empty("run", "draws").out
+
+
 def test_a_plan_finds_what_an_older_run_made_after_its_code_changed_and_came_back(project: Shell) -> None:
     path = project.folder / "pipelines.py"
     text = path.read_text()

@@ -286,6 +286,83 @@ def test_an_expression_that_is_as_deep_as_python_allows(workshop: Workshop) -> N
     assert workshop.code(module.fit).digest != workshop.code(module.score).digest
 
 
+LAZY = {
+    "a module that is imported when it is first used": """
+        def __getattr__(name):
+            if name == "inner":
+                import lazy.inner
+                return lazy.inner
+            raise AttributeError(name)
+        """,
+    "a name that is kept when it was first used": """
+        def __getattr__(name):
+            from lazy.inner import go
+            globals()["inner"] = inner = type("Inner", (), {"go": staticmethod(go)})
+            return inner
+        """,
+    "a name that type checkers see": """
+        from typing import TYPE_CHECKING
+
+        if TYPE_CHECKING:
+            from lazy import inner
+
+        def __getattr__(name):
+            import lazy.inner
+            return lazy.inner
+        """,
+    "a module of another class": """
+        import sys
+        import types
+
+        class Lazy(types.ModuleType):
+            def __getattr__(self, name):
+                import lazy.inner
+                return lazy.inner
+
+        sys.modules[__name__].__class__ = Lazy
+        """,
+}
+
+
+@pytest.mark.parametrize("lazy", LAZY.values(), ids=LAZY)
+def test_what_a_lazy_library_has_loaded_by_now_is_nothing_to_the_digest(workshop: Workshop, lazy: str) -> None:
+    library = workshop.folder / "venv" / "site-packages" / "lazy"
+    library.mkdir(parents=True)
+    (library / "__init__.py").write_text("from lazy.eager import now\n" + dedent(lazy))
+    (library / "eager.py").write_text("now = max\n")
+    (library / "inner.py").write_text("def go(x):\n    return x\n")
+    workshop.write(
+        pipelines="""
+        import lazy
+
+        def fit(x):
+            return lazy.inner.go(lazy.now(x, x))
+        """
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(workshop.folder / "venv" / "site-packages"))
+        function = workshop.load("pipelines").fit
+        before = workshop.code(function)
+        assert function(3) == 3  # now it is loaded
+        assert workshop.code(function).digest == before.digest
+
+
+def test_a_lazy_package_of_the_project_is_followed_to_its_modules(workshop: Workshop) -> None:
+    digests = []
+    for step in (1, 2):
+        workshop.write(
+            lazy__inner=f"def go(x):\n    return x + {step}\n",
+            pipelines="import lazy.inner\n\n\ndef fit(x):\n    return lazy.inner.go(x)\n",
+        )
+        (workshop.folder / "lazy" / "__init__.py").write_text(
+            "def __getattr__(name):\n    raise AttributeError(name)\n"
+        )
+        for name in ("pipelines", "lazy", "lazy.inner"):
+            sys.modules.pop(name, None)
+        digests.append(workshop.code(workshop.load("pipelines").fit).digest)
+    assert digests[0] != digests[1]
+
+
 def test_threads_that_visit_deep_trees_at_the_same_time_leave_the_limit_of_recursion_as_it_was() -> None:
     before, inside = sys.getrecursionlimit(), Barrier(2)
 

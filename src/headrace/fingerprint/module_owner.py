@@ -49,7 +49,7 @@ class ModuleOwners:
         project."""
         if self._roots.place(path) is not None:
             return "project"
-        if _is_installed(path):
+        if is_installed(path):
             return "standard" if _is_standard(path) else "other"
         if self._distributions.of_file(path) is not None:
             return "other"
@@ -89,7 +89,7 @@ class ModuleOwners:
         return "project" if inside else "other"
 
 
-def _is_installed(path: str) -> bool:
+def is_installed(path: str) -> bool:
     folders = path.split(os.sep)
     return "site-packages" in folders or "dist-packages" in folders or _is_standard(path)
 

@@ -3,6 +3,7 @@ of attributes leads."""
 
 from __future__ import annotations
 
+import dis
 import functools
 import opcode
 import sys
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from headrace.fingerprint.module_owner import ModuleOwners
+from headrace.fingerprint.module_owner import ModuleOwners, is_installed
+from headrace.fingerprint.project_roots import file_of
 from headrace.fingerprint.python_objects import is_a
 from headrace.fingerprint.source.code_piece import Chain
 from headrace.fingerprint.source.top_level import TopLevel
@@ -23,6 +25,9 @@ _LOADS = [
 ]
 _STORES = [(opcode.opmap[name], 0) for name in ("STORE_GLOBAL", "DELETE_GLOBAL")]
 _CELL_STORES = [opcode.opmap[name] for name in ("STORE_DEREF", "DELETE_DEREF")]
+_BINDING = ("STORE_NAME", "STORE_GLOBAL")
+_BINDS = [(opcode.opmap[name], 0) for name in _BINDING]
+_CHECKING = "TYPE_CHECKING"
 MISSING = object()
 FACADE = "headrace"
 
@@ -103,6 +108,8 @@ def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
     module, or None if the chain's first name isn't bound.
 
     Attributes are read from the modules' dictionaries, so no user code runs; Headrace's own lazy attributes are loaded.
+    Of another lazy module (NumPy, say), only the names that its own code binds are followed: whether `numpy.random` is
+    there depends on what this process has imported so far, and the digest must not.
     """
     if chain[0] not in scope:
         return None
@@ -114,6 +121,8 @@ def follow(chain: Chain, at: Resolved) -> Resolved:
     while is_a(at.value, ModuleType) and len(at.used) < len(chain):
         name = chain[len(at.used)]
         inner = vars(at.value)
+        if _is_lazy(at.value) and name not in _bound_by(at.value):
+            return at
         value = inner.get(name, MISSING)
         if value is MISSING:
             value = sys.modules.get(f"{at.value.__name__}.{name}", MISSING)
@@ -123,6 +132,41 @@ def follow(chain: Chain, at: Resolved) -> Resolved:
             return at
         at = Resolved(chain[: len(at.used) + 1], value, inner, name)
     return at
+
+
+def _is_lazy(module: ModuleType) -> bool:
+    """Return whether an installed module may get more attributes when they are first used.
+
+    Modules of a project are left out: their attributes must be followed to the project's code, whenever they are there.
+    So are those of Headrace, which are loaded.
+    """
+    if "__getattr__" not in vars(module) and type(module) is ModuleType:
+        return False
+    path = file_of(module)
+    return path is not None and is_installed(path) and module.__name__.partition(".")[0] != FACADE
+
+
+@functools.lru_cache(maxsize=1_000)
+def _bound_by(module: ModuleType) -> frozenset[str]:
+    """Return the names that a module's code binds when it is imported, except for those that only type checkers see.
+    If the module's code can't be had, return no names."""
+    try:
+        code = module.__spec__.loader.get_code(module.__name__)  # type: ignore[union-attr]  # not all loaders have it
+    except (AttributeError, ImportError, OSError):
+        return frozenset()
+    if code is None or _CHECKING not in code.co_names:
+        return frozenset() if code is None else frozenset(_used(code, _BINDS))
+    bound: set[str] = set()
+    checks, end = False, 0  # whether the last instruction loaded `TYPE_CHECKING`, and where its block ends
+    for each in dis.get_instructions(code):
+        if each.offset < end:
+            continue
+        if each.opname in _BINDING:
+            bound.add(str(each.argval))
+        elif checks and each.opname.startswith("POP_JUMP") and each.opname.endswith("IF_FALSE"):
+            end = each.argval
+        checks = each.argval == _CHECKING or (checks and each.opname in ("CACHE", "TO_BOOL"))
+    return frozenset(bound)
 
 
 class LiveNames:

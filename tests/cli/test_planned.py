@@ -274,6 +274,40 @@ def flow() -> None:
 """
 
 
+def test_a_forecast_is_for_one_attempt_though_a_task_took_several(project: Shell) -> None:
+    project.write(
+        "pipelines.py",
+        """
+import time
+from pathlib import Path
+
+import headrace as hr
+
+
+@hr.stage(retries=2)
+def slow(folder: str) -> int:
+    time.sleep(0.4)
+    tried = Path(folder, "tried")
+    with tried.open("a") as file:
+        file.write("x")
+    if len(tried.read_text()) < 3:
+        raise ValueError("not yet")
+    return 1
+
+
+@hr.pipeline
+def flow(folder: str = ".") -> None:
+    slow(folder)
+""",
+    )
+    folder = str(project.folder)
+    (task,) = project("run", "flow", "--folder", folder, "--json").json["tasks"]
+    assert task["attempts"] == 3
+    assert task["seconds"] >= 1.2
+    (forecast,) = project("plan", "flow", "--folder", folder, "--force", "slow", "--json").json["tasks"]
+    assert 0.4 <= forecast["expected_s"] < 0.8
+
+
 def test_a_plan_after_a_run_that_failed_on_its_data_foresees_what_the_mended_data_reuse(project: Shell) -> None:
     project.write("pipelines.py", SHEETS)
     (project.folder / "in").mkdir()

@@ -43,7 +43,7 @@ def command(
     `run`.
 
     A task's time includes importing its module, loading its inputs and saving its output. `headrace show` prints the
-    time of the task's function alone.
+    time of the task's function alone, over all attempts; a forecast is for one attempt.
 
     The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
     run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with

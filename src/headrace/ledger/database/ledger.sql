@@ -914,13 +914,14 @@ FROM tasks WHERE run = :run GROUP BY stage, kind, state, pool
 SELECT stage, kind, started FROM tasks WHERE run = :run AND state = 'running' AND started > 0
 
 --- history
--- The times and sizes of tasks in the latest runs of a pipeline. The elements of a map are summed under their task. The
--- row of the mapped task itself has no key, and its size isn't counted, since that would count the elements twice.
+-- The times of attempts and the sizes of tasks in the latest runs of a pipeline. The elements of a map are summed under
+-- their task. The row of the mapped task itself has no key, and its size isn't counted, since that would count the
+-- elements twice. A task's own time is that of all its attempts.
 SELECT run, coalesce(parent, name) AS task, stage,
     count(CASE WHEN state = 'succeeded' AND attempts > 0 THEN 1 END) AS ran,
     count(parent) AS elements,
-    avg(CASE WHEN state = 'succeeded' AND attempts > 0 THEN 1 END * seconds) AS seconds,
-    max(CASE WHEN state = 'succeeded' AND attempts > 0 THEN 1 END * seconds) AS longest_s,
+    avg(CASE WHEN state = 'succeeded' AND attempts > 0 THEN seconds / attempts END) AS seconds,
+    max(CASE WHEN state = 'succeeded' AND attempts > 0 THEN seconds / attempts END) AS longest_s,
     avg(CASE WHEN state = 'succeeded' AND attempts > 0 THEN 1 END * (load_s + save_s)) AS moving_s,
     CAST(avg(CASE WHEN key IS NOT NULL THEN bytes END) AS FLOAT) AS bytes
 FROM tasks

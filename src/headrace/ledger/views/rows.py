@@ -142,8 +142,8 @@ class PastView(Struct, frozen=True, kw_only=True):
     """The time and size of a task in one of the latest runs. The elements of a map are counted together, under their
     task.
 
-    `seconds` and `moving_s` (load and save) are means over the elements that ran, and `bytes` is the mean over all
-    elements that have a key. A mean is None if there are no such elements.
+    `seconds` (of an attempt) and `moving_s` (load and save) are means over the elements that ran, and `bytes` is the
+    mean over all elements that have a key. A mean is None if there are no such elements.
     """
 
     run: int

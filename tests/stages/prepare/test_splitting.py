@@ -282,6 +282,18 @@ def test_near_rows_and_equal_ones_are_told_apart() -> None:
     ]
 
 
+def test_rows_that_their_times_keep_apart_are_not_said_to_be_free_of_copies() -> None:
+    values = np.random.default_rng(5).normal(size=(3, 400)).round(3)
+    values[:, 300:] = values[:, :100]
+    table = pa.table({"at": range(400), "a": values[0], "b": values[1], "c": values[2]})
+    made = prepare.split(table, by="time", time="at", until=300, leak="stop")
+    alike = {each.rule: each for each in made.report.verdicts if "equal rows" in each.rule or "near rows" in each.rule}
+    assert [each.holds for each in alike.values()] == [None, None]
+    assert all("`at` is never the same in two parts" in each.why for each in alike.values())
+    with pytest.raises(DataError, match="100 rows by equal rows"):
+        prepare.split(table, by="time", time="at", key="at", until=300)
+
+
 def clean(kind: str, count: int, seed: int) -> pa.Table:
     """Rows that have nothing to do with each other."""
     draw = np.random.default_rng(seed)

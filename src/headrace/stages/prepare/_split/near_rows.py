@@ -200,7 +200,9 @@ def _rungs(pools: tuple[_Pool, _Pool], columns: _Apart, has_steps: bool, top: fl
     The tolerance of some columns may be a step: from one whole number to the next. If there are other columns too, each
     tolerance of those is tried twice: once with the step, and once with equal numbers in the columns with a step. The
     first pool has pairs of rows that are equal in all columns without numbers. The second pool has pairs of any rows.
-    The number of pairs to expect by chance is estimated from the second pool if the first has too few pairs.
+    The number of pairs to expect by chance is estimated from the second pool if the first has too few pairs. It is
+    never less than for equal numbers in the columns with a step, since those pairs are among them: if a column is the
+    product of such a column and another, the nearest pairs are all of that kind.
     """
     mixed = bool(columns.steps.any())
     only_steps = has_steps and not mixed
@@ -212,6 +214,9 @@ def _rungs(pools: tuple[_Pool, _Pool], columns: _Apart, has_steps: bool, top: fl
             alone = float(pools[1].weight.sum() * np.prod(columns.shares(limits)))
             words = _in_words(None if only_steps else scale, (step if mixed else scale) if has_steps else None)
             chance = max(alone, _from_farther(pools, columns, limits))
+            if mixed and step:
+                same, seen = _from_pairs(pools[0], columns, _Limits(scale, 0.0), fixed=True)
+                chance = max(chance, same if seen >= SCARCE else 0.0)
             yield _Rung(float(np.count_nonzero(near)), chance, near, words)
 
 
@@ -353,21 +358,28 @@ def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -
     pool, rare = pools
     largest = 0.0
     for pairs, fixed in ((pool, True), (pool, False), (rare, False)):
-        inside = pairs.within(small)
-        radius = small.scale or 2**-6
-        while True:
-            radius *= 2
-            wide = [_Limits(each, small.step if fixed else each) for each in (radius, 2 * radius)]
-            inner, outer = (pairs.within(each) & ~inside for each in wide)
-            seen, more = np.count_nonzero(inner), np.count_nonzero(outer)
-            if seen >= ENOUGH or 4 * radius > pairs.reach:
-                break
-        doubt = DOUBT * sqrt(max(0.0, 1 / (seen + 1) - 1 / (more + 1)))
-        counts = (float(pairs.weight[inner].sum()), float(pairs.weight[outer].sum()))
-        largest = max(largest, _extrapolated(counts, doubt, columns, (small, *wide)))
-        if more >= SCARCE:
+        chance, seen = _from_pairs(pairs, columns, small, fixed=fixed)
+        largest = max(largest, chance)
+        if seen >= SCARCE:
             break
     return largest
+
+
+def _from_pairs(pairs: _Pool, columns: _Apart, small: _Limits, *, fixed: bool) -> tuple[float, int]:
+    """Return the number of pairs to expect by chance within the limits `small`, and the number of pairs that are
+    farther apart, from which it was estimated. With `fixed`, these are not farther apart in columns with a step."""
+    inside = pairs.within(small)
+    radius = small.scale or 2**-6
+    while True:
+        radius *= 2
+        wide = [_Limits(each, small.step if fixed else each) for each in (radius, 2 * radius)]
+        inner, outer = (pairs.within(each) & ~inside for each in wide)
+        seen, more = np.count_nonzero(inner), np.count_nonzero(outer)
+        if seen >= ENOUGH or 4 * radius > pairs.reach:
+            break
+    doubt = DOUBT * sqrt(max(0.0, 1 / (seen + 1) - 1 / (more + 1)))
+    counts = (float(pairs.weight[inner].sum()), float(pairs.weight[outer].sum()))
+    return _extrapolated(counts, doubt, columns, (small, *wide)), int(more)
 
 
 def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, limits: Sequence[_Limits]) -> float:

@@ -164,7 +164,7 @@ def _verdict(leak: Leak, action: str, total: int) -> Verdict:
     rule = f"no leak by {leak.kind} ({action})"
     if not count:
         none = f"no row of a later part depends on a row of an earlier part ({leak.what})"
-        return Verdict(rule=rule, holds=True, why=leak.why or none)
+        return Verdict(rule=rule, holds=True if leak.judged else None, why=leak.why or none)
     does = "depends" if count == 1 else "depend"
     told = f"{count_text(count, 'row')} of later parts {does} on rows of an earlier part ({leak.what})"
     if not leak.judged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Literal, NamedTuple
 
@@ -81,7 +82,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
         gap_of(gap, pa.timestamp("us") if isinstance(gap, str) else pa.int64())
 
 
-@ready("prepare.split", version=7, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
+@ready("prepare.split", version=8, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
 def split(
     table: pa.Table,
     *,
@@ -144,7 +145,7 @@ def split(
     _check_options({"by": by, **roles._asdict(), **dict(zip(PARTS, shares, strict=True)), "until": until, "gap": gap})
     _check(table, roles)
     parts, ends = _parted(table, by, roles, shares, until, gap, seed)
-    found = _leaks(table, parts, roles) if len(table) else []
+    found = _leaks(table, parts, by, roles) if len(table) else []
     if leak == "drop":
         parts = _dropped(table, parts, found, roles)
     offered = "" if until or roles.time is None or not ends else _until(table, ends, roles.time)
@@ -252,7 +253,7 @@ def _parted(
     return by_stratum(numbers, digests(table, roles.stratum), shares), ()
 
 
-def _leaks(table: pa.Table, parts: Numbers, roles: Roles) -> list[Leak]:
+def _leaks(table: pa.Table, parts: Numbers, by: str, roles: Roles) -> list[Leak]:
     found: list[Leak] = []
     for kind, names in (("key", roles.key), ("group", roles.group)):
         if names:
@@ -260,7 +261,13 @@ def _leaks(table: pa.Table, parts: Numbers, roles: Roles) -> list[Leak]:
             found.append(of_digests(kind, digests(table, names), parts, what, complete(table, names)))
     if roles.time is not None:
         found.append(_overlap(instants(table.column(roles.time), roles.time), parts, roles.time))
-    found += duplicates(table, parts, roles.key, roles.target)
+    alike = duplicates(table, parts, roles.key, roles.target)
+    if by == "time" and roles.time not in roles.key:  # then no row of a part has a time of another part
+        why = (
+            f"`{roles.time}` is never the same in two parts, so no rows are; with it as `key=`, the others are compared"
+        )
+        alike = [replace(each, judged=False, why=why) if not len(each.rows) else each for each in alike]
+    found += alike
     known = joined([each.rows for each in found if each.kind in ("equal rows", "near rows")])
     for name in roles.text:
         rows, others = near_texts(table.column(name), parts)

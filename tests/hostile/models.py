@@ -228,6 +228,7 @@ FORGERIES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("labels", "a column beyond", lambda model: model._cached_dict.update(a=10**6)),
     ("SplineTransformer", "too few coefficients", lambda m: setattr(m.bsplines_[0], "c", m.bsplines_[0].c[:1])),
     ("GaussianMixture", "chance beyond its numbers", _late),
+    ("FeatureAgglomeration", "a cluster beyond its features", _set("labels_", lambda labels: labels + 10**6)),
 )
 """What compiled code would follow: a model, what is wrong in it, and how that came."""
 

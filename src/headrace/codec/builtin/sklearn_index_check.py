@@ -349,6 +349,11 @@ def _within(number: Any, most: int, least: int = 1) -> bool:
     return isinstance(number, int | np.integer) and bool(least <= number <= most)
 
 
+def _is_sound_agglomeration(model: Any) -> bool:
+    """Return whether no cluster of features has a number beyond theirs: each row gets a value for each number below."""
+    return not hasattr(model, "labels_") or _below(model.labels_, model.n_features_in_)
+
+
 def _below(places: Any, count: int) -> bool:
     return places.dtype.kind in "biu" and bool(np.all(places >= 0) and np.all(places < count))
 
@@ -358,6 +363,7 @@ PARTS: dict[str, Callable[[Any], bool]] = {
     "numpy.random.mtrand.RandomState": lambda made: _is_sound_chance(made._bit_generator),
     "scipy.interpolate._bsplines.BSpline": _is_sound_spline,
     "scipy.sparse._base._spbase": _is_sound_matrix,
+    "sklearn.cluster._agglomerative.FeatureAgglomeration": _is_sound_agglomeration,
     "sklearn.cluster._hdbscan.hdbscan.HDBSCAN": _is_sound_hierarchy,
     "sklearn.cluster._kmeans._BaseKMeans": _is_sound_clustering,
     "sklearn.ensemble._forest.BaseForest": _is_sound_forest,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from headrace.cli.empty_arguments import refuse_empty
-from headrace.errors import UsageError
+from headrace.errors import UsageError, meant
 
 COMMANDS = {
     "init": "Make a small project that you can run at once.",
@@ -70,8 +69,8 @@ class Catalogue(click.Group):
         name = args[0]
         if name in COMMANDS or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean `headrace {near[0]}`?" if near else "`headrace --help` lists the commands"
+        near = meant(name, COMMANDS)
+        hint = near.replace("`", "`headrace ", 1) if near else "`headrace --help` lists the commands"
         raise UsageError(f"there is no command `{name}`", hint=hint)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -101,8 +100,19 @@ def _completion(context: click.Context, _parameter: click.Parameter, shell: str 
         context.exit()
 
 
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    # click's own option looks translations up at each start of each command, which takes 1 ms
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415  5 ms, for this option only
+
+        click.echo(f"headrace {version('headrace')}")
+        context.exit()
+
+
 @click.group("headrace", cls=Catalogue, no_args_is_help=True)
-@click.version_option(package_name="headrace", message="headrace %(version)s", help="Print the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
 @click.option(
     "--completion",
     type=click.Choice(SHELLS),

@@ -14,18 +14,18 @@ import struct
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from headrace.codec.classes import is_exactly, library_named
+from headrace.codec.classes import describe, is_exactly, library_named
 from headrace.codec.misfit import Declined
 
 MARK = "$"
 MARK_BYTES = b'{"$":'
+_FRACTION = "fractions.Fraction"
 BYTES_LIMIT = 1024
 """A `bytes` object with more bytes than this, inside a value, becomes an artifact of its own. In JSON, base64 would
 make it a third longer."""
@@ -37,7 +37,7 @@ _decode = msgspec.json.Decoder().decode
 def is_plain(kind: type) -> bool:
     """Return whether values of exactly this class can be plain. A container is plain only if all values in it are
     plain."""
-    return kind in _TAGGERS or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
+    return kind in _TAGGERS or describe(kind) == _FRACTION or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
 
 
 def encode(value: object) -> bytes:
@@ -56,7 +56,7 @@ def decode(data: bytes) -> object:
 
 def _tag(value: Any) -> Any:
     tagger = _TAGGERS.get(type(value))
-    return _tag_numpy(value) if tagger is None else tagger(value)
+    return _tag_other(value) if tagger is None else tagger(value)
 
 
 def _same(value: object) -> object:
@@ -164,10 +164,12 @@ _NUMPY = {
 }
 
 
-def _tag_numpy(value: Any) -> object:
-    """Return the tagged form of a NumPy scalar; metrics hold many of these. NumPy isn't imported, since most workers
-    don't use it."""
+def _tag_other(value: Any) -> object:
+    """Return the tagged form of a fraction or a NumPy scalar; metrics hold many of the latter. Neither `fractions`
+    (1 ms) nor NumPy is imported, since most workers don't use them."""
     kind = type(value)
+    if describe(kind) == _FRACTION:
+        return _mark("Fraction", str(value))
     plain = _NUMPY.get(kind.__name__) if kind.__module__ == "numpy" else None
     if plain is None:
         raise Declined
@@ -193,7 +195,6 @@ _TAGGERS: dict[type, Callable[[Any], object]] = {
     time: _time,
     timedelta: _timedelta,
     Decimal: lambda value: _mark("Decimal", str(value)),
-    Fraction: lambda value: _mark("Fraction", str(value)),
     UUID: lambda value: _mark("UUID", value.hex),
     PosixPath: _path,
     PurePosixPath: _path,
@@ -232,7 +233,7 @@ _UNTAGGERS: dict[str, Callable[..., object]] = {
     "time": _untime,
     "timedelta": timedelta,
     "Decimal": Decimal,
-    "Fraction": Fraction,
+    "Fraction": lambda text: library_named("fractions").Fraction(text),
     "UUID": UUID,
     "PosixPath": Path,
     "PurePosixPath": PurePosixPath,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from headrace.errors import CodecError
@@ -21,7 +20,7 @@ class Scratch:
 
     def folder(self, digest: str) -> Path:
         """Return a new empty folder for the files of an artifact."""
-        return Path(tempfile.mkdtemp(prefix=f"{digest[:12]}-", dir=self._root()))
+        return _made(f"{digest[:12]}-", self._root())
 
     def lay(self, folder: Path, name: str, content: Path | bytes) -> Path:
         """Put a read-only file called `name` into a folder, and return its path. If `content` is a file of the store,
@@ -44,12 +43,19 @@ class Scratch:
 
     def _root(self) -> Path:
         if self._path is None:
-            self._path = Path(tempfile.mkdtemp(prefix="headrace-"))
+            self._path = _made("headrace-", None)
             atexit.register(_remove, self._path, os.getpid())
         elif not self._made:
             self._path.mkdir(parents=True, exist_ok=True)
         self._made = True
         return self._path
+
+
+def _made(prefix: str, inside: Path | None) -> Path:
+    """Return a new folder inside of another, or of the system's folder for temporary files."""
+    import tempfile  # noqa: PLC0415  1 ms, and few workers need a scratch file
+
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
 
 
 def steps(name: str) -> list[str]:

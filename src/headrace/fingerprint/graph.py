@@ -4,15 +4,15 @@ to another object."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from headrace.spec.code import Part, PartKind, digest
 
 SEPARATOR = "\x1f"
 
 
-@dataclass(slots=True, eq=False)
-class Node:
+class Node(Struct, eq=False):
     """One object that is reached. `own` is the text or digest of the object alone. `edges` lead from the names in it to
     other nodes.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 from headrace.fingerprint.source.imports import Imported
 
@@ -69,8 +70,7 @@ class Given(NamedTuple):
     name: str
 
 
-@dataclass(slots=True, eq=False)
-class Piece:
+class Piece(Struct, eq=False):
     """The normal form of a piece of code, and the names, strings and imports that the code uses.
 
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from headrace.fingerprint.names import StaticNames
 from headrace.fingerprint.reached_code import ReachedCode
@@ -25,8 +26,7 @@ from headrace.fingerprint.unloaded.target import Target, Targets
 METACLASSES = frozenset({"type", "ABCMeta", "EnumMeta", "EnumType"})
 
 
-@dataclass(slots=True)
-class Act:
+class Act(Struct, eq=False):
     """A statement in a module's body that may change values of other modules.
 
     `touches` are the files of the modules that define what the statement calls or stores into. `own` is True if the

@@ -14,12 +14,12 @@ import re
 import types
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, Literal, NewType, TypeVar
 
 from blake3 import blake3
+from msgspec import Struct, field
 
 from headrace.fingerprint.project_roots import ProjectRoots
 from headrace.fingerprint.python_objects import is_thing, plain_function
@@ -51,8 +51,7 @@ MOST_STEPS = 1_000_000
 """A value with more elements than this isn't read, since that would take seconds. Only its source text counts."""
 
 
-@dataclass(slots=True)
-class Encoded:
+class Encoded(Struct, eq=False):
     """A value's digest.
 
     `things` are the functions, classes and modules in the value, which enter the digest only by their position.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from headrace.ledger.views.rows import RunView
 from headrace.operate.progress.observer import TaskRow
@@ -15,8 +16,7 @@ from headrace.spec.policy import NOT_ASKED
 ENDED = ("succeeded", "reused", "failed", "skipped", "cancelled")
 
 
-@dataclass(slots=True)
-class Stage:
+class Stage(Struct, eq=False):
     """The progress of one stage.
 
     `states` counts its tasks by state. Each element of a mapped task counts; the mapped task itself doesn't. `total`

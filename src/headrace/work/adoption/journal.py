@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 import time
 from collections.abc import Iterable
 
@@ -131,5 +130,7 @@ def _memory() -> int:
     has no name."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("headrace-journal")
+    import tempfile  # noqa: PLC0415  1 ms, and only macOS needs it
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -214,6 +214,10 @@ class BlobDamaged(StoreError):
     """The stored bytes of a blob don't have the digest that is in the blob's name."""
 
 
+class LogError(HeadraceError):
+    """The prediction log can't be written or read."""
+
+
 class LedgerError(HeadraceError):
     """The ledger can't be read or written."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import time
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,6 +45,37 @@ def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
         more = f", and {len(wrong) - 1:,} more columns don't fit" if len(wrong) > 1 else ""
         raise UsageError(f"column {wrong[0]}{more}", hint="give the rows in the types that the model learned from")
     return rows
+
+
+def table_of(columns: Mapping[str, Sequence[Any]], takes: Sequence[Column]) -> pa.Table:
+    """Return columns of values, as JSON or MessagePack have them, as a table with the types that a model takes. Dates,
+    times and decimals may be texts.
+
+    Raises:
+        UsageError: a value doesn't fit its column's type.
+    """
+    made = {}
+    for column in takes:
+        kind = kind_named(column.type)
+        try:
+            made[column.name] = column_of(columns[column.name], None if kind is None else plain_type(kind))
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            raise UsageError(
+                f"column `{column.name}` doesn't fit `{column.type}`: {error}",
+                hint="give the rows in the types that the model learned from",
+            ) from error
+    return pa.table(made)
+
+
+def column_of(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
+    """Return values as a column of a type, or of the type that Arrow infers if `kind` is None. Texts may stand for
+    dates, times and decimals."""
+    if kind is not None and pa.types.is_time(kind):  # Arrow reads no times of day from text
+        return pa.array([None if value is None else time.fromisoformat(str(value)) for value in values], kind)
+    if kind is not None and (pa.types.is_temporal(kind) or pa.types.is_decimal(kind)):
+        values = [None if value is None else str(value) for value in values]
+        return pa.array(values, pa.string()).cast(kind)
+    return pa.array(values, kind)
 
 
 def unseen(rows: pa.Table, takes: Sequence[Column]) -> dict[str, int]:

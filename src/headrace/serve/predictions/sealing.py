@@ -1,0 +1,68 @@
+"""Sealing: closed segments of the prediction log become parts that the store keeps and the ledger names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.serve.predictions.log import PredictionLog
+from headrace.serve.predictions.part import parts
+from headrace.serve.predictions.segment import read
+from headrace.spec.artifact import Ref
+from headrace.spec.endpoint import Part
+
+
+class Archive(Protocol):
+    """Where sealed parts go: the store and the ledger of a project."""
+
+    def takes(self, version: str) -> pa.Schema | None:
+        """Return the columns that a version of a model takes (`delays:3`), or None if they aren't known."""
+        ...
+
+    def put(self, table: pa.Table) -> Ref:
+        """Store a table. Once this returns, the table is durable."""
+        ...
+
+    def record(self, found: Sequence[Part]) -> None:
+        """Record parts in the ledger, all or none. A part that the ledger has already is left out."""
+        ...
+
+
+def seal(log: PredictionLog, archive: Archive) -> int:
+    """Move the predictions of all closed segments to the archive, and return how many there were.
+
+    A segment is deleted only when the ledger has all of its parts. So a process that dies in between leaves the segment
+    to be sealed again, and the ledger keeps each part once.
+
+    Raises:
+        LogError: a segment can't be read; it stays where it is.
+        StoreError, LedgerError: the archive can't be written; the segment stays where it is.
+    """
+    count = 0
+    for path in log.closed():
+        contents = read(path)
+        versions = {each.answered.version for each in contents.logged}
+        takes = {version: kinds for version in versions if (kinds := archive.takes(version)) is not None}
+        made = [
+            Part(
+                endpoint=endpoint,
+                writer=contents.writer,
+                segment=contents.number,
+                out=archive.put(table),
+                count=table.num_rows,
+                first=_seconds(pc.min(table.column("at"))),
+                last=_seconds(pc.max(table.column("at"))),
+            )
+            for endpoint, table in parts(contents, takes).items()
+        ]
+        archive.record(made)
+        log.drop(path)
+        count += sum(part.count for part in made)
+    return count
+
+
+def _seconds(at: pa.Scalar) -> float:
+    return float(at.value) / 1e6

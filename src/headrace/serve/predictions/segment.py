@@ -1,0 +1,171 @@
+"""A segment of the prediction log: what one writer logged for a while, in one SQLite file.
+
+SQLite is here for its recovery: a batch of answers is one transaction with a full sync (`synchronous=FULL`), and what a
+crash or a loss of power leaves of a transaction that wasn't committed is undone by the next open. Segments can be read
+while they are written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from headrace.errors import LogError
+from headrace.serve.predictions.prediction import Answered, PredictionId
+
+FORMAT = 1
+"""The number of this format, in the file's `user_version`."""
+SALTS = 1 << 63
+"""SQLite's integers are signed: a salt is stored less this number."""
+
+_SCHEMA = f"""
+CREATE TABLE about (writer TEXT NOT NULL, segment INTEGER NOT NULL, begun REAL NOT NULL);
+CREATE TABLE answered (
+    offset INTEGER PRIMARY KEY, count INTEGER NOT NULL, at REAL NOT NULL, endpoint TEXT NOT NULL,
+    variant TEXT NOT NULL, version TEXT NOT NULL, form TEXT NOT NULL, given BLOB NOT NULL, answers BLOB,
+    latency_s REAL NOT NULL, salt INTEGER NOT NULL, names BLOB, trace TEXT NOT NULL, why TEXT NOT NULL
+);
+PRAGMA user_version = {FORMAT};
+"""
+_ADD = "INSERT INTO answered VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_READ = "SELECT * FROM answered WHERE offset >= ? ORDER BY offset"
+
+_encode_names = msgspec.msgpack.Encoder().encode
+_decode_names = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+
+
+class Logged(NamedTuple):
+    """Answers in the log, and the offset of the first of them."""
+
+    offset: int
+    answered: Answered
+
+
+class Segment:
+    """One file of the log, and its one writer. It may be used by one thread at a time."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, writer: str, number: int, end: int) -> None:
+        self._db = db
+        self.path = path
+        self.writer = writer
+        self.number = number
+        self.end = end
+
+    @classmethod
+    def begin(cls, folder: Path, writer: str, number: int, *, now: float) -> Segment:
+        """Make an empty segment in a folder, as the file `NUMBER.db`. `now` is in Unix seconds.
+
+        Raises:
+            LogError: the file can't be made.
+        """
+        path = folder / f"{number:09}.db"
+        try:
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("BEGIN")
+            for statement in filter(str.strip, _SCHEMA.split(";\n")):
+                db.execute(statement)
+            db.execute("INSERT INTO about VALUES (?, ?, ?)", (writer, number, now))
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _trouble(path, error) from error
+        return cls(db, path, writer, number, 0)
+
+    def append(self, batch: Sequence[Answered]) -> list[int]:
+        """Log answers, and return the offset of the first prediction of each, once all of them are on disk.
+
+        Raises:
+            LogError: they can't be written. Whether some of them are on disk isn't known, so nothing more may be
+                appended to this file: a sync that failed can't be tried again.
+        """
+        offsets, rows, end = [], [], self.end
+        for each in batch:
+            offsets.append(end)
+            names = _encode_names(each.names) if each.names else None
+            rows.append((
+                end, each.count, each.at, each.endpoint, each.variant, each.version, each.form, each.given,
+                each.answers, each.latency_s, each.salt - SALTS, names, each.trace, each.why,
+            ))  # fmt: skip
+            end += each.count
+        try:
+            self._db.execute("BEGIN")
+            self._db.executemany(_ADD, rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _trouble(self.path, error) from error
+        self.end = end
+        return offsets
+
+    def close(self) -> None:
+        """Close the file: nothing is appended to it any more."""
+        with suppress(sqlite3.Error):  # what was appended is on disk, in the file or in its log beside it
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+
+
+class Contents(NamedTuple):
+    """What a segment's file holds. `begun` is when the segment was begun, in Unix seconds."""
+
+    writer: str
+    number: int
+    begun: float
+    logged: tuple[Logged, ...]
+
+
+def read(path: Path, *, first: int = 0) -> Contents:
+    """Return what a segment holds from the offset `first` on. The segment may still be written to.
+
+    Raises:
+        LogError: the file can't be read, or is no segment in a format that this release knows.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as db:
+            (form,) = db.execute("PRAGMA user_version").fetchone()
+            if form != FORMAT:
+                raise _trouble(path, f"its format is {form}, and this release reads format {FORMAT}")
+            db.execute("BEGIN")  # all of it as it is at one moment
+            writer, number, begun = db.execute("SELECT writer, segment, begun FROM about").fetchone()
+            return Contents(writer, number, begun, tuple(_logged(db.execute(_READ, (first,)))))
+    except sqlite3.Error as error:
+        raise _trouble(path, error) from error
+
+
+def _logged(rows: sqlite3.Cursor) -> Iterator[Logged]:
+    for offset, count, at, endpoint, variant, version, form, given, answers, latency_s, salt, names, trace, why in rows:
+        yield Logged(
+            offset,
+            Answered(
+                count=count,
+                at=at,
+                endpoint=endpoint,
+                variant=variant,
+                version=version,
+                form=form,
+                given=given,
+                answers=answers,
+                latency_s=latency_s,
+                salt=salt + SALTS,
+                names=_decode_names(names) if names else (),
+                trace=trace,
+                why=why,
+            ),
+        )
+
+
+def ids(writer: str, number: int, offset: int, answered: Answered) -> Iterator[PredictionId]:
+    """Yield the ids of logged predictions. `offset` is that of the first."""
+    for each in range(offset, offset + answered.count):
+        yield PredictionId(writer, number, each, answered.salt)
+
+
+def _trouble(path: Path, why: object) -> LogError:
+    return LogError(
+        f"the prediction log `{path}` can't be used: {why}",
+        hint="check the folder's rights and the free space of its disk",
+    )

@@ -1,0 +1,127 @@
+"""The writer of the prediction log in one process: a thread that logs answers, many with one sync."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple
+
+from headrace.errors import LogError
+from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.predictions.segment import Segment
+
+CLOSED = ".closed"
+"""The suffix of a segment that nobody writes to any more."""
+MOST_S = 60.0
+"""For how long a segment is written to, in seconds."""
+MOST_BYTES = 64 << 20
+"""How many bytes of rows and answers a segment holds at most, but for its last batch."""
+MOST_AT_ONCE = 1_000
+"""How many requests' answers are logged with one sync at most."""
+
+
+class Settled(NamedTuple):
+    """What became of the answers to one request. `token` is what the caller gave with them.
+
+    `first` is the id of the first prediction, now that the answers are on disk; or it is the error that kept the log
+    from being written.
+    """
+
+    token: Any
+    first: PredictionId | LogError
+
+
+class Writer:
+    """Logs the answers of one process into segments in a folder of its own.
+
+    Answers that come while a batch is synced are the next batch, so a log under load costs one sync for many requests,
+    and an idle one waits for nothing. `settled` is called in the writer's thread once a batch is on disk, or couldn't
+    be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        settled: Callable[[Sequence[Settled]], None],
+        *,
+        most_s: float = MOST_S,
+        most_bytes: int = MOST_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._settled = settled
+        self._most_s = most_s
+        self._most_bytes = most_bytes
+        self._clock = clock
+        self._queue: SimpleQueue[tuple[Answered, Any] | None] = SimpleQueue()
+        self._segment: Segment | None = None
+        self._number = 0
+        self._begun = 0.0
+        self._bytes = 0
+        self._thread = Thread(target=self._work, name="headrace-prediction-log", daemon=True)
+        self._thread.start()
+
+    def log(self, answered: Answered, token: Any) -> None:
+        """Log the answers to a request. `settled` is called with `token` when it is known what became of them."""
+        self._queue.put((answered, token))
+
+    def close(self, within_s: float) -> bool:
+        """Log what was given so far, close the segment and end the thread. Return False if this takes longer than
+        `within_s` seconds: the disk hangs, and the thread ends with the process."""
+        self._queue.put(None)
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        ends = False
+        while not ends:
+            batch = [self._queue.get()]
+            while batch[-1] is not None and len(batch) < MOST_AT_ONCE and not self._queue.empty():
+                batch.append(self._queue.get())
+            ends = batch[-1] is None
+            asked = [each for each in batch if each is not None]
+            if asked:
+                self._settled(self._written([answered for answered, _ in asked], [token for _, token in asked]))
+        self._leave()
+
+    def _written(self, batch: Sequence[Answered], tokens: Sequence[Any]) -> list[Settled]:
+        try:
+            segment = self._open()
+            offsets = segment.append(batch)
+        except LogError as error:
+            self._abandon()
+            return [Settled(token, error) for token in tokens]
+        self._bytes += sum(len(each.given) + len(each.answers or b"") for each in batch)
+        return [
+            Settled(token, PredictionId(segment.writer, segment.number, offset, answered.salt))
+            for token, offset, answered in zip(tokens, offsets, batch, strict=True)
+        ]
+
+    def _open(self) -> Segment:
+        """Return the segment to write to: a new one, if the present one is old or large."""
+        now = self._clock()
+        if self._segment is not None and (now - self._begun >= self._most_s or self._bytes >= self._most_bytes):
+            self._leave()
+        if self._segment is None:
+            self._number += 1
+            self._segment = Segment.begin(self._folder, self._name, self._number, now=now)
+            self._begun, self._bytes = now, 0
+        return self._segment
+
+    def _leave(self) -> None:
+        """Close the present segment, if there is one, so that others may seal it."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment.path.rename(self._segment.path.with_suffix(CLOSED))
+            self._segment = None
+
+    def _abandon(self) -> None:
+        """Leave a segment that couldn't be written to as it is: what of it is on disk is read when it is sealed."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None

@@ -1,0 +1,96 @@
+"""A segment holds each batch that was appended, whole, whatever happens to the process and to the file's end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.errors import LogError, UsageError
+from headrace.serve.predictions.prediction import Answered, PredictionId, parsed
+from headrace.serve.predictions.segment import Segment, ids, read
+from tests.serve.predictions.samples import answered, any_answered
+
+
+@given(st.lists(st.lists(any_answered(), min_size=1, max_size=4), max_size=4))
+def test_what_was_appended_is_read_as_it_was(batches: Sequence[Sequence[Answered]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        segment = Segment.begin(Path(folder), "0a1b2c3d4e5f", 7, now=1_000.0)
+        offsets = [offset for batch in batches for offset in segment.append(batch)]
+        for is_closed in (False, True):
+            found = read(segment.path)
+            assert (found.writer, found.number, found.begun) == ("0a1b2c3d4e5f", 7, 1_000.0)
+            assert [each.answered for each in found.logged] == [each for batch in batches for each in batch]
+            assert [each.offset for each in found.logged] == offsets
+            if not is_closed:
+                segment.close()
+        assert not segment.path.with_name(segment.path.name + "-wal").exists()
+
+
+@given(st.lists(st.integers(1, 5), max_size=10))
+def test_each_prediction_has_an_id_that_says_where_it_is(counts: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        segment = Segment.begin(Path(folder), "0a1b2c3d4e5f", 7, now=0.0)
+        segment.append([answered(number, count=count) for number, count in enumerate(counts)])
+        segment.close()
+        made = [each for logged in read(segment.path).logged for each in ids("0a1b2c3d4e5f", 7, *logged)]
+    assert [each.offset for each in made] == list(range(sum(counts)))
+    assert [parsed(str(each)) for each in made] == made
+    assert [each.salt for each in made] == [number for number, count in enumerate(counts) for _ in range(count)]
+
+
+@pytest.mark.parametrize("text", ["", "x", "0a1b2c3d4e5f-7-120-ff", "0A1B2C3D4E5F-7-120-00000000000000ff", "../../etc"])
+def test_a_text_that_is_no_id_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no id of a prediction"):
+        parsed(text)
+
+
+def test_ids_are_as_clients_see_them() -> None:
+    assert str(PredictionId("0a1b2c3d4e5f", 7, 120, (1 << 64) - 1)) == "0a1b2c3d4e5f-7-120-ffffffffffffffff"
+
+
+def test_a_loss_of_power_at_any_byte_leaves_whole_batches_in_their_order(tmp_path: Path) -> None:
+    """What is on disk after a loss of power is the file, and some beginning of the log of changes beside it."""
+    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 1, now=0.0)
+    batches = [[answered(3 * batch + number) for number in range(3)] for batch in range(5)]
+    wal = segment.path.with_name(segment.path.name + "-wal")
+    synced = []
+    for batch in batches:
+        segment.append(batch)
+        synced.append(wal.stat().st_size)
+    data, log = segment.path.read_bytes(), wal.read_bytes()
+    whole = [each for batch in batches for each in batch]
+    lengths = set()
+    for cut in sorted({*range(0, len(log), 97), *synced, len(log)}):
+        left = tmp_path / f"cut{cut}"
+        left.mkdir()
+        (left / segment.path.name).write_bytes(data)
+        (left / wal.name).write_bytes(log[:cut])
+        acknowledged = 3 * sum(size <= cut for size in synced)
+        try:
+            found = [each.answered for each in read(left / segment.path.name).logged]
+        except LogError:  # not even its tables are on disk
+            assert acknowledged == 0
+            continue
+        assert found == whole[: len(found)]
+        assert len(found) >= acknowledged
+        assert len(found) % 3 == 0
+        lengths.add(len(found))
+        shutil.rmtree(left)
+    assert lengths == {0, 3, 6, 9, 12, 15}
+    segment.close()
+
+
+def test_a_file_that_is_no_segment_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "000000001.db"
+    path.write_bytes(b"no database at all, but long enough to look at" * 100)
+    with pytest.raises(LogError, match="can't be used: file is not a database"):
+        read(path)
+    path.write_bytes(b"")
+    with pytest.raises(LogError, match="its format is 0, and this release reads format 1"):
+        read(path)

@@ -1,0 +1,155 @@
+"""A writer says of each answer that it is on disk once it is, and of the others why not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from headrace.errors import LogError
+from headrace.serve.predictions.log import PredictionLog
+from headrace.serve.predictions.prediction import PredictionId
+from headrace.serve.predictions.segment import Segment
+from headrace.serve.predictions.writer import Settled, Writer
+from tests.serve.predictions.checker import check, in_segments
+from tests.serve.predictions.samples import answered
+
+PATIENCE_S = 60.0
+
+
+class Collected:
+    """What a writer said so far. It can be made to wait, so that what comes meanwhile is one batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Settled]] = []
+        self.may_go_on = Event()
+        self.may_go_on.set()
+
+    def __call__(self, settled: Sequence[Settled]) -> None:
+        self.batches.append(list(settled))
+        self.may_go_on.wait(PATIENCE_S)
+
+    @property
+    def told(self) -> dict[Any, PredictionId | LogError]:
+        return {each.token: each.first for batch in self.batches for each in batch}
+
+
+def test_what_comes_while_a_batch_is_synced_is_the_next_batch(tmp_path: Path) -> None:
+    log, told = PredictionLog(tmp_path / "log"), Collected()
+    told.may_go_on.clear()
+    writer = log.writer(told)
+    for number in range(50):
+        writer.log(answered(number, count=2), number)
+    told.may_go_on.set()
+    assert writer.close(PATIENCE_S)
+    assert sum(map(len, told.batches)) == 50
+    assert len(told.batches) <= 3
+    assert [told.told[number].offset for number in range(50)] == [2 * number for number in range(50)]  # type: ignore[union-attr]
+    (contents,) = log.contents()
+    assert [each.answered for each in contents.logged] == [answered(number, count=2) for number in range(50)]
+    log.close()
+
+
+def test_a_segment_that_is_old_or_large_is_followed_by_another(tmp_path: Path) -> None:
+    now, told = [1_000.0], Collected()
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, most_s=60.0, most_bytes=1_000, clock=lambda: now[0])
+
+    def log(number: int, given: bytes = b"x") -> int:
+        seen = len(told.batches)
+        writer.log(answered(number, given=given), number)
+        while len(told.batches) == seen:
+            pass
+        found = told.told[number]
+        assert isinstance(found, PredictionId)
+        return found.segment
+
+    assert [log(0), log(1)] == [1, 1]
+    now[0] += 60.0
+    assert [log(2), log(3, b"x" * 1_000), log(4)] == [2, 2, 3]
+    assert sorted(each.name for each in tmp_path.iterdir() if each.suffix == ".closed") == [
+        "000000001.closed",
+        "000000002.closed",
+    ]
+    assert writer.close(PATIENCE_S)
+    assert len([*tmp_path.glob("*.closed")]) == 3
+
+
+def test_a_sync_that_failed_is_told_and_never_tried_again_on_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, append, failing = Collected(), Segment.append, [False]
+
+    def failed(self: Segment, batch: Any) -> list[int]:
+        offsets = append(self, batch)
+        if failing[0]:
+            raise LogError("disk I/O error")
+        return offsets
+
+    monkeypatch.setattr(Segment, "append", failed)
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told)
+    for number in range(3):
+        failing[0] = number == 1
+        writer.log(answered(number), number)
+        while number not in told.told:
+            pass
+    assert writer.close(PATIENCE_S)
+    first, second, third = (told.told[number] for number in range(3))
+    assert isinstance(first, PredictionId)
+    assert isinstance(second, LogError)
+    assert isinstance(third, PredictionId)
+    assert (first.segment, third.segment, third.offset) == (1, 2, 0)
+    assert (tmp_path / "000000001.db").exists()  # it may hold what was told as failed, so it is sealed as a dead one's
+
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from headrace.serve.predictions.log import PredictionLog
+from tests.serve.predictions.samples import answered
+
+def tell(settled):
+    os.write(1, b"".join(b"%d %s\\n" % (each.token, str(each.first).encode()) for each in settled))
+
+writer = PredictionLog(Path(sys.argv[1])).writer(tell)
+for number in range(10**9):
+    writer.log(answered(number), number)
+    if number % 50 == 0:
+        sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("rounds", [3, 40, 200])
+def test_each_answer_that_was_told_is_in_the_log_of_a_writer_that_was_killed(tmp_path: Path, rounds: int) -> None:
+    folder = tmp_path / "log"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    log = PredictionLog(folder)
+    told: list[bytes] = []
+    process.stdin.write(b"\n" * rounds)
+    process.stdin.flush()
+    told.append(process.stdout.readline())
+    assert [*log.closed()] == []  # it lives
+    os.kill(process.pid, signal.SIGKILL)
+    told += process.stdout.readlines()
+    process.communicate()
+    acknowledged = dict(line.split() for line in told if line.endswith(b"\n"))
+    check({each.decode() for each in acknowledged.values()}, in_segments(folder))
+    (path,) = log.closed()
+    (contents,) = log.contents()
+    found = {each.offset: each.answered for each in contents.logged}
+    assert acknowledged
+    for number, identity in acknowledged.items():
+        assert found[int(identity.split(b"-")[2])] == answered(int(number))
+    assert [each.salt for each in found.values()] == [*range(len(found))]  # none in between is left out
+    log.drop(path)
+    assert [*folder.iterdir()] == []

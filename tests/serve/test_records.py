@@ -1,0 +1,149 @@
+"""Records in JSON become rows of a model's types, or are refused with all that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.errors import UsageError
+from headrace.models.fitting import table_of
+from headrace.models.signature import signature_for
+from headrace.serve.records import MOST_FAULTS, Fault, Manners, Records, Refused
+from headrace.spec.signature import Column
+
+TAKES = (
+    Column(name="age", type="int8"),
+    Column(name="far km", type="double"),
+    Column(name="carrier", type="dictionary<values=string, indices=int32, ordered=0>", categories=("AA", "UA")),
+    Column(name="class", type="bool"),
+)
+ROW = {"age": 3, "far km": 1.5, "carrier": "AA", "class": True}
+
+
+def faults(body: Any, manners: Manners | None = None, most: int = 100) -> list[tuple[int | None, str | None, str]]:
+    with pytest.raises(Refused) as refused:
+        Records(TAKES, manners or Manners(), most).rows(body if isinstance(body, bytes) else json.dumps(body).encode())
+    return [(each.record, each.field, each.what) for each in refused.value.faults]
+
+
+def test_records_become_a_table_of_the_types_that_the_model_takes() -> None:
+    body = {"records": [ROW, {**ROW, "far km": 2, "carrier": "ZZ"}], "ids": ["a", "b"]}
+    rows = Records(TAKES, Manners(), 100).rows(json.dumps(body).encode())
+    table = table_of(rows.columns, TAKES)
+    assert table.schema == pa.schema(
+        [("age", pa.int8()), ("far km", pa.float64()), ("carrier", pa.string()), ("class", pa.bool_())]
+    )
+    assert table.to_pylist() == [ROW, {**ROW, "far km": 2.0, "carrier": "ZZ"}]
+    assert rows.count == 2
+    assert rows.names == ("a", "b")
+    assert rows.taken == {"unseen": 1}
+
+
+def test_a_refusal_names_all_that_is_wrong() -> None:
+    body = {"records": [{"age": 300, "far km": "x", "carrier": None, "more": 1}, ROW, 7]}
+    assert faults(body) == [
+        (0, "age", "`300`: Expected `int` <= 127"),
+        (0, "far km", '`"x"`: Expected `float`, got `str`'),
+        (0, "carrier", "it is null"),
+        (0, "class", "it is missing"),
+        (0, "more", "the model takes no such field"),
+        (2, None, "it is no object"),
+    ]
+    assert len(faults({"records": [{}] * 1_000}, most=1_000)) == MOST_FAULTS
+
+
+def test_what_an_endpoint_takes_by_choice_is_taken() -> None:
+    manners = Manners(unknown="take", missing="take", unseen="refuse")
+    records = Records(TAKES, manners, 100)
+    assert records.rows(b'{"records": [{"age": null, "more": 1}]}').columns == dict.fromkeys(ROW, (None,))
+    assert faults({"records": [{"carrier": "ZZ"}]}, manners) == [(0, "carrier", "`ZZ` is none of the known categories")]
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"", "is no JSON"),
+        (b'{"records": [', "is no JSON"),
+        (b'{"records": [{"age": NaN}]}', "is no JSON"),
+        (b'\xff{"records": []}', "is no JSON"),
+        (b"[" * 100_000, "is no JSON"),
+        (b"[]", "must be an object"),
+        (b'{"records": {}}', "must be an object"),
+        (b'{"records": []}', "there are 0 records; one request may have 1 to 100"),
+        (b'{"records": [], "x": 1}', "`x` is no field of the body"),
+        (json.dumps({"records": [ROW] * 101}).encode(), "there are 101 records; one request may have 1 to 100"),
+        (json.dumps({"records": [ROW], "ids": ["a", "b"]}).encode(), "there are 1 records and 2 ids"),
+        (json.dumps({"records": [ROW, ROW], "ids": ["a", "a"]}).encode(), "an id is given twice"),
+        (json.dumps({"records": [{**ROW, "age": 10**400}]}).encode(), ""),
+        (json.dumps({"records": [{**ROW, "far km": "\ud800"}]}).encode(), ""),
+        (b'{"records": [{"age": 1e999, "far km": 1, "carrier": "AA", "class": true}]}', ""),
+    ],
+)
+def test_a_body_that_is_no_list_of_records_is_refused(body: bytes, what: str) -> None:
+    assert what in faults(body)[0][2]
+
+
+def test_an_empty_list_of_ids_is_as_good_as_none() -> None:
+    assert Records(TAKES, Manners(), 100).rows(json.dumps({"records": [ROW], "ids": []}).encode()).names == ()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*ROW, "x"]), inner, max_size=5),
+    max_leaves=8,
+)
+
+
+@given(st.lists(JSON, max_size=3), st.sampled_from(["refuse", "take"]), st.sampled_from(["refuse", "take"]))
+def test_whatever_the_records_are_they_fit_or_each_refusal_says_why(
+    records: list[Any], unknown: Any, missing: Any
+) -> None:
+    manners = Manners(unknown=unknown, missing=missing)
+    found: list[Refused] = []
+    try:
+        rows = Records(TAKES, manners, 3).rows(json.dumps({"records": records}).encode())
+    except Refused as refused:
+        found.append(refused)
+    for refused in found:
+        assert refused.faults
+        assert all(isinstance(each, Fault) and each.what for each in refused.faults)
+    if not found:
+        table = table_of(rows.columns, TAKES)
+        assert len(table) == rows.count == len(records)
+        assert table.column_names == [column.name for column in TAKES]
+        if missing == "refuse":
+            assert not any(column.null_count for column in table.columns)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.date32(), "2024-01-31"),
+        (pa.timestamp("us", "UTC"), "2024-01-31T12:00:00Z"),
+        (pa.timestamp("ms"), "2024-01-31T12:00:00"),
+        (pa.time64("us"), "12:00:00"),
+        (pa.decimal128(10, 2), "1.25"),
+        (pa.uint64(), (1 << 64) - 1),
+        (pa.large_string(), "x"),
+    ],
+    ids=str,
+)
+def test_values_of_many_types_can_be_sent(kind: pa.DataType, value: Any) -> None:
+    takes = signature_for(pa.schema([("a", kind)])).takes
+    rows = Records(takes, Manners(), 1).rows(json.dumps({"records": [{"a": value}]}).encode())
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(rows.columns))  # as to a process of its own
+    for columns in (rows.columns, sent):
+        table = table_of(columns, takes)
+        assert table.schema.field("a").type == (pa.string() if pa.types.is_large_string(kind) else kind)
+        assert json.loads(msgspec.json.encode(table.column("a").to_pylist())) == [value]
+
+
+def test_a_type_that_json_cannot_hold_is_told_at_the_start() -> None:
+    with pytest.raises(UsageError, match="records in JSON can't have the column `a` of type `map<string, int64>`"):
+        Records([Column(name="a", type="map<string, int64>")], Manners(), 1)

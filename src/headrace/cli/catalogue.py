@@ -37,6 +37,7 @@ COMMANDS = {
     "debug": "Call a task's stage in this process, with the inputs that it had.",
     "get": "Write an artifact to a file.",
     "predict": "Ask a registered model about the rows of a file.",
+    "predictions": "List what endpoints have answered.",
     "contract": "Draft a contract for a table from its data.",
     "lineage": "Show what an output was made from, and what was made from it.",
     "gc": "Delete what no run needs any more.",

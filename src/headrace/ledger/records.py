@@ -129,6 +129,33 @@ class NoticeRecord(Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class PredictionPartRecord(Struct, frozen=True, kw_only=True):
+    """A part of an endpoint's prediction log: `count` predictions of a writer's segment, as the encoded artifact `out`.
+    `first` and `last` are the times of the requests; `at` is when the part was added, as number `number` of its
+    endpoint."""
+
+    endpoint: str
+    number: int
+    writer: str
+    segment: int
+    out: bytes
+    count: int
+    first: float
+    last: float
+    at: float
+
+
+class PredictionLogRow(Struct, frozen=True, kw_only=True):
+    """How much the ledger has of an endpoint's prediction log: parts, predictions (`count`), and the times of the first
+    and the last request."""
+
+    endpoint: str
+    parts: int
+    count: int
+    first: float
+    last: float
+
+
 class MetricRecord(Summary, frozen=True, kw_only=True):
     """The summary of what a task has logged under a name. If the task was reused, `source` and `source_task` are the
     run and task that logged the values."""
@@ -183,6 +210,8 @@ VERSIONS = Reader(VersionRecord)
 ALIASES = Reader(AliasRecord)
 MOVES = Reader(MoveRecord)
 NOTICES = Reader(NoticeRecord)
+PREDICTION_LOGS = Reader(PredictionLogRow)
+PREDICTION_PARTS = Reader(PredictionPartRecord)
 METRICS = Reader(MetricRecord)
 SUMMARIES = Reader(Summary)
 GRANTS = Reader(GrantRecord)

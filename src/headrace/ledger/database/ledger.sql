@@ -311,6 +311,27 @@ CREATE TABLE outbox (
 -- For the notices that are to be sent.
 CREATE INDEX ix_outbox_state_due ON outbox (state, due)
 
+--- create_prediction_parts
+-- Parts of the prediction logs of endpoints. `out` is the table in the store with the `count` predictions that one writer
+-- logged into one segment; `first` and `last` are the times of their requests. The parts of an endpoint are numbered in
+-- the order in which they were committed.
+CREATE TABLE prediction_parts (
+    endpoint {text} NOT NULL,
+    number INTEGER NOT NULL,
+    writer {text} NOT NULL,
+    segment INTEGER NOT NULL,
+    out {bytes} NOT NULL,
+    count INTEGER NOT NULL,
+    first FLOAT NOT NULL,
+    last FLOAT NOT NULL,
+    at FLOAT NOT NULL,
+    CONSTRAINT pk_prediction_parts PRIMARY KEY (endpoint, number)
+) {by_key}
+
+--- create_prediction_parts_by_segment
+-- A segment is sealed once.
+CREATE UNIQUE INDEX ix_prediction_parts_segment ON prediction_parts (endpoint, writer, segment)
+
 --- create_about
 -- Facts about the ledger itself, such as the project that owns it.
 CREATE TABLE about (
@@ -800,6 +821,58 @@ SELECT * FROM outbox WHERE run = :run ORDER BY at, id
 --- forget_notices
 -- Deletes notices about deleted runs if nobody will send these notices any more.
 DELETE FROM outbox WHERE (state NOT IN ('pending', 'sending') OR at <= :edge) AND run NOT IN (SELECT id FROM runs)
+
+-- ==== Predictions ==================================================================================================
+
+--- lock_predictions
+-- Makes transactions that add parts wait for each other. SQLite needs no lock: one transaction writes at a time.
+SELECT 1
+
+--- lock_predictions (postgresql)
+-- The number is arbitrary, and the same for all who add parts.
+SELECT pg_advisory_xact_lock(1751474533)
+
+--- add_prediction_part
+-- A part under the next number, unless its segment is there already.
+INSERT INTO prediction_parts (endpoint, writer, segment, out, count, first, last, at, number)
+SELECT CAST(:endpoint AS TEXT), CAST(:writer AS TEXT), CAST(:segment AS INTEGER), CAST(:out AS {bytes}),
+    CAST(:count AS INTEGER), CAST(:first AS FLOAT), CAST(:last AS FLOAT), CAST(:at AS FLOAT),
+    (SELECT coalesce(max(number), 0) + 1 FROM prediction_parts WHERE endpoint = :endpoint)
+WHERE NOT EXISTS (
+    SELECT number FROM prediction_parts WHERE endpoint = :endpoint AND writer = :writer AND segment = :segment
+)
+
+--- put_prediction_part
+-- A part from an archive, under the number that it has there.
+INSERT INTO prediction_parts (endpoint, number, writer, segment, out, count, first, last, at)
+VALUES (:endpoint, :number, :writer, :segment, :out, :count, :first, :last, :at)
+ON CONFLICT DO NOTHING
+
+--- point_prediction_part
+-- The same table in another generation.
+UPDATE prediction_parts SET out = :out WHERE endpoint = :endpoint AND number = :number
+
+--- prediction_parts_from
+-- A page of all parts of all endpoints.
+SELECT * FROM prediction_parts WHERE (endpoint, number) > (:after_endpoint, :after_number)
+ORDER BY endpoint, number LIMIT :limit
+
+--- prediction_part_row
+-- All columns of a part.
+SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND number = :number
+
+--- prediction_part_by_segment
+-- All columns of the part with a segment's predictions.
+SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND writer = :writer AND segment = :segment
+
+--- prediction_logs
+-- How much the ledger has of the prediction log of each endpoint.
+SELECT endpoint, count(*) AS parts, sum(count) AS count, min(first) AS first, max(last) AS last
+FROM prediction_parts GROUP BY endpoint ORDER BY endpoint
+
+--- prediction_parts_since
+-- The parts of an endpoint that may have predictions from a time on, in the order in which they were added.
+SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last >= :since ORDER BY number
 
 -- ==== Views for users ==============================================================================================
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 9
+SCHEMA = 10
 """The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
 SQLAlchemy."""
 
@@ -14,6 +14,7 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     7: {"alias_moves": ()},
     8: {"outbox": ()},
     9: {"tasks": ("pool_reason",)},
+    10: {"prediction_parts": ()},
 }
 """For each version, the columns that this version added to each table; an empty tuple means that the version added the
 whole table. Archives of earlier versions lack these columns."""

@@ -12,11 +12,13 @@ from headrace.ledger.records import (
     CURSORS,
     MOVES,
     NOTICES,
+    PREDICTION_PARTS,
     VERSIONS,
     AliasRecord,
     CursorRecord,
     MoveRecord,
     NoticeRecord,
+    PredictionPartRecord,
     VersionRecord,
 )
 from headrace.ledger.standing.declaration import Standing, Target, Twin, Whole
@@ -50,6 +52,11 @@ def _differs_in_versions(row: VersionRecord | AliasRecord | MoveRecord) -> tuple
 
 def _differs_in_notices(row: NoticeRecord) -> tuple[str, str]:
     return f"has notice `{row.id}` already, with other facts", "import into another ledger"
+
+
+def _differs_in_predictions(row: PredictionPartRecord) -> tuple[str, str]:
+    what = f"has other predictions of endpoint `{row.endpoint}` than the archive"
+    return what, "import into a ledger that has no predictions of this endpoint"
 
 
 def _left_to_others(row: NoticeRecord) -> NoticeRecord:
@@ -156,6 +163,23 @@ STANDING: tuple[Standing, ...] = (
         shown=lambda _: "headrace notices",
         choices={"state": NOTICE_STATES},
         forgets="FORGET_NOTICES",
+    ),
+    Standing(
+        table="prediction_parts",
+        reader=PREDICTION_PARTS,
+        key={"endpoint": "", "number": -1},
+        part="predictions.rows",
+        pages="PREDICTION_PARTS_FROM",
+        puts="PUT_PREDICTION_PART",
+        twin=Twin(finds="PREDICTION_PART_ROW", agrees=("writer", "segment")),
+        twins=(Twin(finds="PREDICTION_PART_BY_SEGMENT", agrees=("number",)),),
+        differs=_differs_in_predictions,
+        called=lambda row: f"part {row.number} of the predictions of endpoint `{row.endpoint}`",
+        shown=lambda _: "headrace predictions",
+        artifacts=("out",),
+        points="POINT_PREDICTION_PART",
+        unique=("endpoint", "writer", "segment"),
+        lost=lambda _: "nothing can make these predictions again: restore a backup (`headrace restore`)",
     ),
 )
 """All standing tables. If rows of one table point at rows of another, the other table comes first."""

@@ -19,7 +19,18 @@ from msgspec import Struct
 from headrace.errors import NotFoundError, near
 from headrace.ledger import generations as names
 from headrace.ledger.database.reader import Reader
-from headrace.ledger.records import ALIASES, METRICS, NOTICES, VERSIONS, NoticeRecord, VersionRecord
+from headrace.ledger.records import (
+    ALIASES,
+    METRICS,
+    NOTICES,
+    PREDICTION_LOGS,
+    PREDICTION_PARTS,
+    VERSIONS,
+    NoticeRecord,
+    PredictionLogRow,
+    PredictionPartRecord,
+    VersionRecord,
+)
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, GonePoolView, RunView, SignalView
 from headrace.ledger.views.views import Views, run_view
@@ -291,6 +302,15 @@ class TrackingViews(Views):
     def notices_of(self, name: str | None = None) -> list[NoticeRecord]:
         """Return the notices about a run, the oldest first."""
         return self._query.read(NOTICES, self._sql.NOTICES_OF, self._query.run(name).id)
+
+    def prediction_logs(self) -> list[PredictionLogRow]:
+        """Return how much the ledger has of the prediction log of each endpoint, sorted by endpoint."""
+        return self._query.read(PREDICTION_LOGS, self._sql.PREDICTION_LOGS)
+
+    def prediction_parts(self, endpoint: str, since: float = 0.0) -> list[PredictionPartRecord]:
+        """Return the parts of an endpoint's prediction log that may have predictions from the time `since` on (Unix
+        seconds), in the order in which they were added."""
+        return self._query.read(PREDICTION_PARTS, self._sql.PREDICTION_PARTS_SINCE, endpoint, since)
 
     # -- what was registered -------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Endpoints as commands show them. Begin with `predictions`: what was answered."""

@@ -1,0 +1,140 @@
+"""The prediction logs of a project: what its endpoints answered, sealed in the store or still on this host."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import LogError, NotFoundError, near
+from headrace.inspect.views import Views
+from headrace.models.types import kind_named
+from headrace.project.project import Project
+from headrace.project.state import reading_store
+from headrace.serve.predictions.log import PredictionLog
+from headrace.spec.artifact import decode_ref
+from headrace.spec.intent import wanted
+from headrace.spec.signature import Signature, signature_in
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOLDER = "predictions"
+"""The folder of the prediction log in a project's state folder."""
+
+
+class LogView(Struct, frozen=True, kw_only=True):
+    """The prediction log of an endpoint: how many predictions are sealed, in how many parts, and how many are still
+    only on this host. `first` and `last` are the times of the first and last sealed request, in Unix seconds; None if
+    nothing is sealed yet."""
+
+    endpoint: str
+    predictions: int
+    parts: int
+    first: float | None
+    last: float | None
+    unsealed: int
+
+
+def prediction_log(project: Project) -> PredictionLog:
+    """Return the prediction log of a project on this host."""
+    return PredictionLog(project.home / FOLDER)
+
+
+def logs(project: Project, views: Views) -> list[LogView]:
+    """Return the prediction logs of all endpoints, sorted by endpoint.
+
+    Raises:
+        LogError: a segment of this host can't be read.
+    """
+    rows = {row.endpoint: row for row in views.prediction_logs()}
+    unsealed: Counter[str] = Counter()
+    for contents in prediction_log(project).contents():
+        for _, answered in contents.logged:
+            unsealed[answered.endpoint] += answered.count
+    return [
+        LogView(
+            endpoint=endpoint,
+            predictions=row.count if (row := rows.get(endpoint)) else 0,
+            parts=row.parts if row else 0,
+            first=row.first if row else None,
+            last=row.last if row else None,
+            unsealed=unsealed[endpoint],
+        )
+        for endpoint in sorted({*rows, *unsealed})
+    ]
+
+
+def predictions(project: Project, views: Views, endpoint: str, *, since: datetime | None = None) -> pa.Table:
+    """Return an endpoint's predictions from a time on, sealed or not, in the order in which they were requested. The
+    columns are those of `serve.predictions.part`.
+
+    Raises:
+        NotFoundError: the endpoint has no predictions at all.
+        BlobMissing, BlobDamaged: a part can't be read.
+        LogError: a segment of this host can't be read, or a part is no table.
+    """
+    import pyarrow as pa  # noqa: PLC0415  0.2 s, and lists of endpoints do without
+    import pyarrow.compute as pc  # noqa: PLC0415  as above
+
+    tables = [*_unsealed(project, views, endpoint), *_sealed(project, views, endpoint, since)]
+    if not tables:
+        known = [each.endpoint for each in logs(project, views)]
+        if endpoint not in known:
+            hint = near(endpoint, known, "the endpoints are")
+            raise NotFoundError(f"there is no prediction of an endpoint `{endpoint}`", hint=hint)
+        from headrace.serve.predictions.part import FIXED  # noqa: PLC0415  as above
+
+        return FIXED.empty_table()
+    table = pa.concat_tables(tables, promote_options="permissive")
+    if since is not None:
+        table = table.filter(pc.field("at") >= pa.scalar(since.astimezone(UTC), pa.timestamp("us", "UTC")))
+    ids = dict[str, int]()
+    for place, each in enumerate(table.column("id").to_pylist()):
+        ids.setdefault(each, place)  # what was sealed after this host's segments had been read is there twice
+    return table.take(list(ids.values())).sort_by("at")
+
+
+def _sealed(project: Project, views: Views, endpoint: str, since: datetime | None) -> Iterator[pa.Table]:
+    import pyarrow as pa  # noqa: PLC0415  as above
+
+    store, codecs = reading_store(project), Codecs()
+    for part in views.prediction_parts(endpoint, since.timestamp() if since else 0.0):
+        table = codecs.load(decode_ref(part.out), store)
+        if not isinstance(table, pa.Table):  # an archive may bring anything
+            what = f"part {part.number} of the predictions of endpoint `{endpoint}`"
+            raise LogError(
+                f"{what} is a `{type(table).__name__}`, not a table", hint="import only archives that you trust"
+            )
+        yield table
+
+
+def _unsealed(project: Project, views: Views, endpoint: str) -> Iterator[pa.Table]:
+    from headrace.serve.predictions.part import parts  # noqa: PLC0415  it imports Arrow
+
+    for contents in prediction_log(project).contents():
+        versions = {each.answered.version for each in contents.logged}
+        kinds = {version: found for version in versions if (found := takes(views, version)) is not None}
+        tables = parts(contents, kinds)
+        if endpoint in tables:
+            yield tables[endpoint]
+
+
+def takes(views: Views, version: str) -> pa.Schema | None:
+    """Return the columns that a version of a model takes (`delays:3`), or None if they aren't known."""
+    import pyarrow as pa  # noqa: PLC0415  as above
+
+    name, number, _ = wanted("model", version)
+    found = [each for each in views.versions("model", name) if each.version == number]
+    signature = signature_in(found[0].out.signature) if found else None
+    return None if signature is None else pa.schema(_fields(signature))
+
+
+def _fields(signature: Signature) -> Iterator[tuple[str, pa.DataType]]:
+    for column in signature.takes:
+        if (kind := kind_named(column.type)) is not None:
+            yield column.name, kind

@@ -1,0 +1,63 @@
+"""Parts of prediction logs are numbered in the order in which they were committed, each segment once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.predictions import record
+from headrace.ledger.records import PredictionPartRecord
+from headrace.ledger.standing.tables import BY_TABLE
+from headrace.spec.artifact import Ref, decode_ref
+from headrace.spec.endpoint import Part
+from tests.ledger.samples import digest, open_ledger
+
+
+def part(segment: int, endpoint: str = "delays", writer: str = "0a1b2c3d4e5f") -> Part:
+    out = Ref(digest=digest(f"{endpoint} {segment}"), size=10, codec="arrow", type="pyarrow.lib.Table", nonce="n")
+    return Part(endpoint=endpoint, writer=writer, segment=segment, out=out, count=2, first=1.0, last=2.0)
+
+
+def stored(ledger: Ledger) -> list[PredictionPartRecord]:
+    with closing(ledger.connect()) as db:
+        return list(BY_TABLE["prediction_parts"].rows(db))
+
+
+def test_the_parts_of_each_endpoint_are_numbered_from_1(address: str) -> None:
+    with open_ledger(address) as ledger:
+        record(ledger, [part(1), part(1, "other")])
+        record(ledger, [part(2)])
+        rows = stored(ledger)
+    assert [(row.endpoint, row.number, row.segment) for row in rows] == [
+        ("delays", 1, 1),
+        ("delays", 2, 2),
+        ("other", 1, 1),
+    ]
+    assert decode_ref(rows[0].out) == part(1).out
+    assert (rows[0].count, rows[0].first, rows[0].last) == (2, 1.0, 2.0)
+
+
+def test_a_segment_that_is_sealed_again_is_left_out(address: str) -> None:
+    with open_ledger(address) as ledger:
+        record(ledger, [part(1)])
+        record(ledger, [part(1), part(2)])
+        record(ledger, [part(1), part(2)])
+        assert [(row.number, row.segment) for row in stored(ledger)] == [(1, 1), (2, 2)]
+
+
+def test_many_processes_that_seal_at_the_same_time_leave_no_number_out(address: str) -> None:
+    with open_ledger(address) as ledger:
+
+        def seal(writer: int) -> None:
+            for segment in range(5):
+                record(ledger, [part(segment, writer=f"writer {writer}"), part(segment, "other", f"writer {writer}")])
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(seal, range(4)))
+        rows = stored(ledger)
+    for endpoint in ("delays", "other"):
+        its = [row for row in rows if row.endpoint == endpoint]
+        assert [row.number for row in its] == list(range(1, 21))
+        for writer in range(4):
+            assert [row.segment for row in its if row.writer == f"writer {writer}"] == list(range(5))

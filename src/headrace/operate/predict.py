@@ -11,7 +11,7 @@ from blake3 import blake3
 from msgspec import Struct
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import DataError, UsageError, sentence
+from headrace.errors import UsageError
 from headrace.inspect.get.addresses import address
 from headrace.inspect.get.output_file import form_of, written
 from headrace.inspect.get.table_file import JSON_SUFFIXES, SUFFIXES, json_lines, write
@@ -25,13 +25,8 @@ from headrace.store.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from headrace.models.model import Model
+    from headrace.models.answering import Answering
     from headrace.stages.prepare._clean.preparation import Preparation
-
-ROWS_AT_ONCE = 1 << 16
-"""How many rows a model is asked about at a time."""
-ROW = -2
-"""The index of the column with the row numbers in a preparation's quarantine. The name of this column varies."""
 
 
 class Predicted(Struct, frozen=True, kw_only=True):
@@ -80,13 +75,13 @@ def predict(
         )
     store = reading_store(project)
     signature = signature_in(version.out.signature)
-    asked = _model(version.out, store, f"model:{version.name}:{version.version}")
     preparation: Any = version.preparation and Codecs().load(version.preparation, store)
+    asked = _asked(version.out, store, f"model:{version.name}:{version.version}", preparation, signature)
     declared = _as_declared(given, preparation, signature)
-    prepared, places = _prepared(declared, preparation)
-    answers, unseen = _answers(asked, prepared, signature, into, progress)
-    answers = _beside(table, answers, places)
-    takes = [each.name for each in signature.takes] if signature else asked.takes(table.column_names)
+    done = asked.answers(declared, into, lambda count, of: progress("rows", count, of))
+    _check_names(table, done.table)
+    answers = done.beside(table.num_rows)
+    takes = asked.takes(table.column_names)
     taken = {*(table.column_names if takes is None else takes), *(preparation.columns if preparation else ())}
     with written(to, f"{rows.stem}-{into}{form}") as (path, aside):
         _write(given, taken, declared, answers, aside, form)
@@ -96,8 +91,8 @@ def predict(
         model=version.name,
         version=version.version,
         rows=table.num_rows,
-        refused=0 if places is None else table.num_rows - len(places),
-        unseen=unseen,
+        refused=0 if done.places is None else table.num_rows - len(done.places),
+        unseen=done.unseen,
         columns=tuple(answers.column_names),
         signature=signature is not None,
         file=str(path),
@@ -115,8 +110,11 @@ def _check_apart(rows: Path, to: Path | None) -> None:
             )
 
 
-def _model(ref: Ref, store: Store, what: str) -> Model:
-    from headrace.models.model import model_of  # noqa: PLC0415  NumPy and Arrow, 0.2 s
+def _asked(
+    ref: Ref, store: Store, what: str, preparation: Preparation | None, signature: Signature | None
+) -> Answering:
+    from headrace.models.answering import Answering  # noqa: PLC0415  NumPy and Arrow, 0.2 s
+    from headrace.models.model import model_of  # noqa: PLC0415  as above
 
     value: Any = Codecs().load(ref, store)
     if not hasattr(value, "predict"):
@@ -125,7 +123,7 @@ def _model(ref: Ref, store: Store, what: str) -> Model:
             hint="register the model itself; give an adapter of `train.finetune` to `train.predict`, together with its"
             " base model",
         )
-    return model_of(value)
+    return Answering(model_of(value), preparation, signature)
 
 
 def _as_declared(given: TableInFile, preparation: Preparation | None, signature: Signature | None) -> pa.Table:
@@ -134,7 +132,7 @@ def _as_declared(given: TableInFile, preparation: Preparation | None, signature:
     table = given.table
     if not given.is_csv:
         return table
-    from headrace.models.types import is_text, kind_named, plain_type  # noqa: PLC0415  as in `_model`
+    from headrace.models.types import is_text, kind_named, plain_type  # noqa: PLC0415  as in `_asked`
 
     takes = {each.name: each.type for each in signature.takes} if signature else {}
     for name, told in (takes | preparation.columns if preparation else takes).items():
@@ -148,82 +146,12 @@ def _as_declared(given: TableInFile, preparation: Preparation | None, signature:
     return table
 
 
-def _prepared(table: pa.Table, preparation: Preparation | None) -> tuple[pa.Table, Any]:
-    """Return the rows as the model takes them, and their positions in the file. The positions are None if no row was
-    left out."""
-    if preparation is None or not table.num_columns:
-        return table, None
-    import numpy as np  # noqa: PLC0415  as in `_model`
-
-    absent = [name for name in preparation.columns if name not in table.column_names]
-    try:
-        prepared = preparation.apply(table, without=absent)  # such as the target; the model misses what it takes
-    except DataError as error:
-        raise UsageError(error.message, hint=error.hint) from error
-    refused = np.asarray(prepared.quarantine.columns[ROW].to_numpy(), np.int64)
-    return prepared.table, np.setdiff1d(np.arange(table.num_rows), refused) if len(refused) else None
-
-
-def _answers(
-    model: Model, rows: pa.Table, signature: Signature | None, into: str, progress: Callable[[str, int, int], None]
-) -> tuple[pa.Table, dict[str, int]]:
-    """Return the model's answers for rows and, for columns of categories, how many rows have a value that the model
-    didn't learn from."""
-    import pyarrow as pa  # noqa: PLC0415  as in `_model`
-
-    from headrace.models.fitting import fitted, unseen  # noqa: PLC0415  as in `_model`
-
-    strange: dict[str, int] = {}
-    if not rows.num_columns:  # JSON without rows
-        return _no_answers(signature, into), strange
-    if signature is None:
-        columns = model.takes(rows.column_names) or rows.column_names
-    else:
-        rows, columns = fitted(rows, signature.takes), [each.name for each in signature.takes]
-        strange = unseen(rows, signature.takes)
-    if not rows.num_rows:
-        return _no_answers(signature, into), strange
-    parts = []
-    try:
-        for start in range(0, rows.num_rows, ROWS_AT_ONCE):
-            parts.append(pa.table(model.answers(rows.slice(start, ROWS_AT_ONCE), columns, into)))
-            progress("rows", min(start + ROWS_AT_ONCE, rows.num_rows), rows.num_rows)
-        return pa.concat_tables(parts), strange
-    except pa.ArrowException as error:
-        raise UsageError(
-            f"the model's answers can't be the columns of a table: {sentence(error)}",
-            hint="let the model give a class or a number for each row",
-        ) from error
-
-
-def _no_answers(signature: Signature | None, into: str) -> pa.Table:
-    """Return a table without rows that has the columns of the model's answers. The model itself isn't called, because a
-    library may refuse to predict for no rows."""
-    import pyarrow as pa  # noqa: PLC0415  as in `_model`
-
-    from headrace.models.scores import INTO  # noqa: PLC0415  as in `_model`
-    from headrace.models.types import kind_named  # noqa: PLC0415  as in `_model`
-
-    gives = signature.gives if signature else ()
-    kinds = {into + each.name.removeprefix(INTO): kind_named(each.type) or pa.null() for each in gives}
-    return pa.schema(kinds or {into: pa.null()}).empty_table()
-
-
-def _beside(table: pa.Table, answers: pa.Table, places: Any) -> pa.Table:
-    """Return a table with the answers for each row of the file, by position. A row without an answer has nulls."""
-    import numpy as np  # noqa: PLC0415  as in `_model`
-    import pyarrow as pa  # noqa: PLC0415  as in `_model`
-
+def _check_names(table: pa.Table, answers: pa.Table) -> None:
     there = [name for name in answers.column_names if name in table.column_names]
     if there:
         raise UsageError(
             f"the rows have a column `{there[0]}` already", hint="name another column for the answers: `--into NAME`"
         )
-    if places is None:
-        return answers
-    order = np.full(table.num_rows, -1)
-    order[places] = np.arange(len(places))
-    return answers.take(pa.array(order, mask=order < 0))
 
 
 def _write(

@@ -1,0 +1,129 @@
+"""What a registered model answers for rows as its users have them: its preparation comes first, then its signature, and
+then the model itself. Commands that predict and model processes share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.errors import DataError, UsageError, sentence
+from headrace.models.fitting import fitted, unseen
+from headrace.models.model import Model
+from headrace.models.scores import INTO
+from headrace.models.types import kind_named
+from headrace.spec.noun import Noun
+from headrace.spec.signature import Signature
+
+ROWS_AT_ONCE = 1 << 16
+"""How many rows a model is asked about at a time."""
+ROW = -2
+"""The index of the column with the row numbers in a preparation's quarantine. The name of this column varies."""
+
+
+class Prepared(Protocol):
+    """Rows that were prepared: those that went through in `table`, and the others in `quarantine`."""
+
+    @property
+    def table(self) -> pa.Table: ...
+    @property
+    def quarantine(self) -> pa.Table: ...
+
+
+class Preparation(Protocol):
+    """The rules of `prepare.clean`, with what they learned."""
+
+    @property
+    def columns(self) -> Mapping[str, str]: ...
+    def apply(self, table: pa.Table, *, without: Sequence[str] = ()) -> Prepared: ...
+
+
+class Answers(Noun, frozen=True):
+    """A model's answers: a row in `table` for each row that the preparation let through. `places` are the positions of
+    these rows; None if they are all rows. `unseen` has, for columns of categories, the number of rows with a value that
+    the model didn't learn from."""
+
+    table: pa.Table
+    places: Any
+    unseen: dict[str, int]
+
+    def beside(self, count: int) -> pa.Table:
+        """Return a table with the answers for each of `count` rows, by position. A row without an answer has nulls."""
+        if self.places is None:
+            return self.table
+        order = np.full(count, -1)
+        order[self.places] = np.arange(len(self.places))
+        return self.table.take(pa.array(order, mask=order < 0))
+
+
+class Answering:
+    """A model with its preparation and its signature, if it has them."""
+
+    def __init__(self, model: Model, preparation: Preparation | None, signature: Signature | None) -> None:
+        self._model = model
+        self._preparation = preparation
+        self._signature = signature
+
+    def takes(self, there: Sequence[str]) -> list[str] | None:
+        """Return the columns that the model takes, or None if they aren't known. `there` are the columns of a table."""
+        if self._signature is not None:
+            return [each.name for each in self._signature.takes]
+        return self._model.takes(there)
+
+    def answers(
+        self, rows: pa.Table, into: str = INTO, progress: Callable[[int, int], None] = lambda *_: None
+    ) -> Answers:
+        """Return the answers for rows, in columns whose names begin with `into`. `progress` gets the number of rows
+        that are done, and that of all rows.
+
+        Raises:
+            UsageError: the rows don't fit the preparation or the model.
+        """
+        prepared, places = self._prepared(rows)
+        table, strange = self._asked(prepared, into, progress)
+        return Answers(table=table, places=places, unseen=strange)
+
+    def _prepared(self, table: pa.Table) -> tuple[pa.Table, Any]:
+        if self._preparation is None or not table.num_columns:
+            return table, None
+        absent = [name for name in self._preparation.columns if name not in table.column_names]
+        try:
+            prepared = self._preparation.apply(table, without=absent)  # the target, say; the model misses what it takes
+        except DataError as error:
+            raise UsageError(error.message, hint=error.hint) from error
+        refused = np.asarray(prepared.quarantine.columns[ROW].to_numpy(), np.int64)
+        return prepared.table, np.setdiff1d(np.arange(table.num_rows), refused) if len(refused) else None
+
+    def _asked(
+        self, rows: pa.Table, into: str, progress: Callable[[int, int], None]
+    ) -> tuple[pa.Table, dict[str, int]]:
+        strange: dict[str, int] = {}
+        if not rows.num_columns:  # JSON without rows
+            return self._no_answers(into), strange
+        if self._signature is None:
+            columns = self._model.takes(rows.column_names) or rows.column_names
+        else:
+            rows, columns = fitted(rows, self._signature.takes), [each.name for each in self._signature.takes]
+            strange = unseen(rows, self._signature.takes)
+        if not rows.num_rows:
+            return self._no_answers(into), strange
+        parts = []
+        try:
+            for start in range(0, rows.num_rows, ROWS_AT_ONCE):
+                parts.append(pa.table(self._model.answers(rows.slice(start, ROWS_AT_ONCE), columns, into)))
+                progress(min(start + ROWS_AT_ONCE, rows.num_rows), rows.num_rows)
+            return pa.concat_tables(parts), strange
+        except pa.ArrowException as error:
+            raise UsageError(
+                f"the model's answers can't be the columns of a table: {sentence(error)}",
+                hint="let the model give a class or a number for each row",
+            ) from error
+
+    def _no_answers(self, into: str) -> pa.Table:
+        """Return a table without rows that has the columns of the model's answers. The model itself isn't called,
+        because a library may refuse to predict for no rows."""
+        gives = self._signature.gives if self._signature else ()
+        kinds = {into + each.name.removeprefix(INTO): kind_named(each.type) or pa.null() for each in gives}
+        return pa.schema(kinds or {into: pa.null()}).empty_table()

@@ -1,0 +1,63 @@
+"""The messages between a model process and the process that asks it, which checks the answers: they are untrusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+Columns = dict[str, list[Any]]
+"""Rows or answers: for each column, a value for each row, as MessagePack holds it."""
+
+
+class Load(Struct, frozen=True, array_like=True, tag="load"):
+    """Load a version of a model. `model` and `preparation` are encoded artifacts, whose blobs are in the process's
+    folder; `signature` is the model's encoded signature. `row` are columns with one row, to warm up the model."""
+
+    model: bytes
+    preparation: bytes | None
+    signature: bytes | None
+    row: Columns | None
+
+
+class Ask(Struct, frozen=True, array_like=True, tag="ask"):
+    """Answer for rows. `number` names the question in the reply. The rows are `columns`, or `arrow`, a stream."""
+
+    number: int
+    columns: Columns | None
+    arrow: bytes | None = None
+
+
+class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
+    """The model is loaded, which took `seconds`. `gives` are the columns of its answers; empty if there was no row to
+    warm it up."""
+
+    seconds: float
+    gives: tuple[str, ...]
+
+
+class Answer(Struct, frozen=True, array_like=True, tag="answer"):
+    """The answers for the rows of question `number`, in the form in which the rows came; a row that the preparation
+    refused has nulls. `seconds` is how long the model took."""
+
+    number: int
+    columns: Columns | None
+    arrow: bytes | None
+    seconds: float
+
+
+class Trouble(Struct, frozen=True, array_like=True, tag="trouble"):
+    """Why a question has no answer, or why the model can't be loaded (then `number` is None). `is_theirs` is True if
+    the rows are to blame."""
+
+    number: int | None
+    why: str
+    is_theirs: bool
+
+
+Order = Load | Ask
+Reply = Loaded | Answer | Trouble
+
+decode_order = msgspec.msgpack.Decoder(Order).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode

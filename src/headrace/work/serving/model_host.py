@@ -1,0 +1,109 @@
+"""The model process: it loads one version of a model and answers for rows, over a socket. Whoever starts it gives it a
+namespace without network, ledger, tokens and log, and a folder with the blobs of the model.
+
+`python -m headrace.work.serving.model_host DESCRIPTOR FOLDER`
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import DataError, HeadraceError, UsageError, sentence
+from headrace.models.answering import Answering, Answers
+from headrace.models.fitting import table_of
+from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Reply, Trouble, decode_order
+from headrace.models.model import model_of
+from headrace.run.wire import Frames, frame
+from headrace.spec.artifact import decode_ref
+from headrace.spec.signature import Column, signature_in
+from headrace.store.folder.folder import FolderStore
+
+_READ_BYTES = 1 << 20
+
+
+class Host:
+    """Answers the orders of the process that started this one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = FolderStore(folder)
+        self._asked: Answering | None = None
+        self._takes: Sequence[Column] = ()
+
+    def reply(self, order: Load | Ask) -> Reply:
+        """Do what an order says, and return the reply. Whatever the model raises is told, and ends nothing."""
+        try:
+            return self._load(order) if isinstance(order, Load) else self._answer(order)
+        except HeadraceError as error:
+            told, theirs = f"{error.message} (hint: {error.hint})" if error.hint else error.message, True
+        except Exception as error:  # noqa: BLE001  the code of libraries and models may raise anything
+            told, theirs = f"{type(error).__name__}: {sentence(error)}", False
+        return Trouble(number=None if isinstance(order, Load) else order.number, why=told, is_theirs=theirs)
+
+    def _load(self, order: Load) -> Loaded:
+        began = time.perf_counter()
+        codecs, signature = Codecs(), signature_in(order.signature)
+        model: Any = codecs.load(decode_ref(order.model), self._store)
+        if not hasattr(model, "predict"):
+            raise UsageError(f"the model is a `{type(model).__name__}`, which has no `predict`")
+        preparation: Any = order.preparation and codecs.load(decode_ref(order.preparation), self._store)
+        self._takes = () if signature is None else signature.takes
+        if preparation:
+            self._takes = [Column(name=name, type=kind) for name, kind in preparation.columns.items()]
+        self._asked = Answering(model_of(model), preparation, signature)
+        gives = () if order.row is None else tuple(self._answers(self._table(order.row)).table.column_names)
+        return Loaded(seconds=time.perf_counter() - began, gives=gives)
+
+    def _answer(self, order: Ask) -> Answer:
+        rows = self._table(order.columns) if order.columns is not None else _read(order.arrow or b"")
+        began = time.perf_counter()
+        found = self._answers(rows)
+        took = time.perf_counter() - began
+        table = found.beside(len(rows))
+        if order.columns is None:
+            return Answer(number=order.number, columns=None, arrow=_written(table), seconds=took)
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        return Answer(number=order.number, columns=columns, arrow=None, seconds=took)
+
+    def _answers(self, rows: pa.Table) -> Answers:
+        assert self._asked is not None, "a question came before the model was loaded"
+        return self._asked.answers(rows)
+
+    def _table(self, columns: Columns) -> pa.Table:
+        """Return columns as a table. A column that the preparation knows may be missing, such as the target."""
+        return table_of(columns, [each for each in self._takes if each.name in columns])
+
+
+def _read(data: bytes) -> pa.Table:
+    try:
+        with pa.ipc.open_stream(data) as stream:
+            return stream.read_all()
+    except pa.ArrowException as error:
+        raise DataError(f"the rows are no stream of Arrow: {sentence(error)}") from error
+
+
+def _written(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def main() -> None:
+    """Answer orders until the other end of the socket is closed."""
+    line, host, frames = socket.socket(fileno=int(sys.argv[1])), Host(Path(sys.argv[2])), Frames()
+    while data := line.recv(_READ_BYTES):
+        for body in frames.feed(data):
+            line.sendall(frame(host.reply(decode_order(body))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""A model process answers as the model does, sees nothing but the model, and outlives rows that don't fit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from msgspec.structs import replace
+
+from headrace.backends.processes.namespace import works
+from headrace.codec.codecs import Codecs
+from headrace.models.hosting import Answer, Ask, Load, Loaded, Reply, Trouble, decode_reply
+from headrace.models.signature import signature_for
+from headrace.operate.model_process import gather_blobs, load_order, start
+from headrace.project import project as projects
+from headrace.project.project import Project
+from headrace.project.state import open_store
+from headrace.run.wire import Frames, frame
+from headrace.spec.artifact import Ref
+
+sklearn = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+pytestmark = pytest.mark.skipif(not works(closed=True), reason="bubblewrap can't make a namespace here: install it")
+
+RANDOM = np.random.default_rng(0)
+ROWS = pa.table({"a": RANDOM.normal(size=200), "b": RANDOM.normal(size=200)})
+PATIENCE_S = 120.0
+
+
+class Line:
+    """A model process, and the socket to it."""
+
+    def __init__(self, pid: int, line: socket.socket) -> None:
+        self.pid = pid
+        self._line = line
+        self._line.settimeout(PATIENCE_S)
+        self._frames = Frames()
+
+    def __call__(self, order: Load | Ask) -> Reply:
+        self._line.sendall(frame(order))
+        while data := self._line.recv(1 << 16):
+            for body in self._frames.feed(data):
+                return decode_reply(body)
+        raise EOFError
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "headrace.toml").write_text("")
+    (tmp_path / "project" / "secret.txt").write_text("secret")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    return projects.load()
+
+
+def saved(project: Project, model: Any, rows: pa.Table = ROWS) -> Ref:
+    """Store a model with the signature of one that learned from `rows`."""
+    ref = Codecs().save(model, open_store(project))
+    return replace(ref, signature=signature_for(rows).encoded())
+
+
+@contextmanager
+def running(project: Project, *refs: Ref) -> Iterator[Line]:
+    folder = project.home / "models"
+    folder.mkdir(parents=True)
+    gather_blobs(project, refs, folder)
+    pid, line = start(project, folder)
+    try:
+        yield Line(pid, line)
+    finally:
+        line.close()
+        os.waitpid(pid, 0)
+
+
+def fitted() -> Any:
+    classes = ["yes" if each > 0 else "no" for each in ROWS["a"].to_pylist()]
+    return sklearn.LogisticRegression().fit(ROWS.to_pandas(), classes)
+
+
+def test_it_answers_as_the_model_does_in_columns_and_in_arrow(project: Project) -> None:
+    model = fitted()
+    ref = saved(project, model)
+    with running(project, ref) as ask:
+        loaded = ask(load_order(ref, None))
+        assert isinstance(loaded, Loaded)
+        assert loaded.gives == ("predicted", "predicted_no", "predicted_yes")
+        answer = ask(Ask(number=7, columns={"a": [0.1, -2.0], "b": [1.0, 0.5]}))
+        assert isinstance(answer, Answer)
+        assert answer.number == 7
+        assert answer.columns is not None
+        scores = model.predict_proba(pa.table({"a": [0.1, -2.0], "b": [1.0, 0.5]}).to_pandas())
+        assert answer.columns["predicted_yes"] == scores[:, 1].tolist()
+        assert answer.columns["predicted"] == ["yes", "no"]
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, ROWS.schema) as stream:
+            stream.write_table(ROWS)
+        bulk = ask(Ask(number=8, columns=None, arrow=sink.getvalue().to_pybytes()))
+        assert isinstance(bulk, Answer)
+        assert bulk.arrow is not None
+        with pa.ipc.open_stream(bulk.arrow) as answers:
+            found = answers.read_all()["predicted_yes"].to_pylist()
+        assert found == model.predict_proba(ROWS.to_pandas())[:, 1].tolist()
+
+
+def test_rows_that_do_not_fit_are_told_and_the_next_ones_are_answered(project: Project) -> None:
+    ref = saved(project, fitted())
+    with running(project, ref) as ask:
+        ask(load_order(ref, None))
+        for wrong, told in (
+            (Ask(number=1, columns={"a": [1.0]}), "the rows have no column `b`"),
+            (Ask(number=2, columns={"a": ["x"], "b": [1.0]}), "column `a` doesn't fit `double`"),
+            (Ask(number=3, columns={"a": [None], "b": [1.0]}), "NaN"),
+            (Ask(number=4, columns=None, arrow=b"no stream"), "the rows are no stream of Arrow"),
+        ):
+            trouble = ask(wrong)
+            assert isinstance(trouble, Trouble)
+            assert trouble.number == wrong.number
+            assert told in trouble.why
+        assert isinstance(ask(Ask(number=5, columns={"a": [1.0], "b": [1.0]})), Answer)
+
+
+def test_what_runs_code_when_it_is_loaded_is_refused(project: Project, tmp_path: Path) -> None:
+    ref = saved(project, _Harm(tmp_path / "harm"))
+    assert ref.codec == "pickle"
+    with running(project, ref) as ask:
+        trouble = ask(load_order(ref, None))
+        assert isinstance(trouble, Trouble)
+        assert "runs code" in trouble.why
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_process_that_is_killed_is_told_by_the_end_of_its_socket(project: Project) -> None:
+    ref = saved(project, fitted())
+    with running(project, ref) as ask:
+        ask(load_order(ref, None))
+        os.kill(_child(ask.pid), signal.SIGKILL)
+        with pytest.raises((EOFError, ConnectionError)):
+            ask(Ask(number=1, columns={"a": [1.0], "b": [1.0]}))
+
+
+def test_it_sees_no_project_no_secret_and_no_network(project: Project) -> None:
+    ref = saved(project, fitted())
+    with running(project, ref) as ask:
+        ask(load_order(ref, None))
+        inside = _child(ask.pid)
+        environment = Path(f"/proc/{inside}/environ").read_bytes()
+        assert b"secret" not in environment
+        root = Path(f"/proc/{inside}/root")
+        assert not (root / str(project.root.resolve())[1:] / "secret.txt").exists()
+        assert not (root / str(project.home.resolve())[1:] / "store").exists()
+        assert os.readlink(f"/proc/{inside}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+def _child(pid: int) -> int:
+    """Return the process that bubblewrap started, which is the model process itself."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else pid
+
+
+class _Harm:
+    """An object that makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._path,)
+
+    def predict(self, rows: Any) -> Any:
+        return rows

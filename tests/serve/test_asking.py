@@ -1,0 +1,193 @@
+"""Requests that come while a model is busy are asked together, and each gets its own answer or its own refusal."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from headrace.models.hosting import Answer, Ask, Load, Loaded, Trouble, decode_order
+from headrace.run.wire import Frames, frame
+from headrace.serve.asking import Answered, Model, ModelBusy, ModelGone, RowsRefused
+
+PATIENCE_S = 60.0
+LOAD = Load(model=b"", preparation=None, signature=None, row=None)
+
+
+class Far:
+    """The other end of the line: it sees what is asked, and replies what a test wants."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._line.setblocking(False)
+        self._frames = Frames()
+        self._orders: list[Load | Ask] = []
+
+    async def asked(self) -> Any:
+        """Return the next order."""
+        while not self._orders:
+            data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._line, 1 << 16), PATIENCE_S)
+            self._orders += [decode_order(body) for body in self._frames.feed(data)]
+        return self._orders.pop(0)
+
+    async def say(self, reply: Loaded | Answer | Trouble | bytes) -> None:
+        data = reply if isinstance(reply, bytes) else frame(reply)
+        await asyncio.get_running_loop().sock_sendall(self._line, data)
+
+    async def double(self, order: Ask) -> None:
+        """Answer a question with twice its numbers."""
+        assert order.columns is not None
+        twice = [2 * each for each in order.columns["x"]]
+        await self.say(Answer(number=order.number, columns={"y": twice}, arrow=None, seconds=0.1))
+
+    def end(self) -> None:
+        self._line.close()
+
+
+def run(test: Callable[[Model, Far], Awaitable[None]], **options: int) -> None:
+    """Run a test with both ends of a line."""
+
+    async def both() -> None:
+        ours, theirs = socket.socketpair()
+        _, model = await asyncio.get_running_loop().create_connection(lambda: Model(**options), sock=ours)
+        far = Far(theirs)
+        try:
+            await asyncio.wait_for(test(model, far), PATIENCE_S)
+        finally:
+            model.close()
+            far.end()
+
+    asyncio.run(both())
+
+
+def ask(model: Model, *numbers: float) -> asyncio.Task[Answered]:
+    return asyncio.create_task(model.ask({"x": numbers}, len(numbers)))
+
+
+async def settled(*tasks: asyncio.Task[Answered]) -> list[Any]:
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    return [each.columns["y"] if isinstance(each, Answered) else type(each) for each in found]
+
+
+def test_an_idle_model_is_asked_at_once_and_a_busy_one_about_all_that_waits() -> None:
+    async def test(model: Model, far: Far) -> None:
+        first = ask(model, 1)
+        order = await far.asked()
+        assert order.columns == {"x": [1]}
+        rest = [ask(model, 2, 3), ask(model, 4)]
+        await asyncio.sleep(0)
+        await far.double(order)
+        order = await far.asked()
+        assert order.columns == {"x": [2, 3, 4]}
+        await far.double(order)
+        assert await settled(first, *rest) == [[2], [4, 6], [8]]
+
+    run(test)
+
+
+def test_no_more_rows_are_asked_together_than_may_be() -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, 0), *(ask(model, *range(3)) for _ in range(3)), ask(model, *range(9))]
+        sizes = []
+        for _ in range(4):
+            order = await far.asked()
+            sizes.append(len(order.columns["x"]))
+            await far.double(order)
+        assert sizes == [1, 6, 3, 9]
+        assert len(await settled(*tasks)) == 5
+
+    run(test, most_rows=6)
+
+
+def test_rows_that_the_model_can_not_take_fail_alone() -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, number) for number in (0, 1, -1, 2)]
+        await far.double(await far.asked())
+        for _ in range(4):
+            order = await far.asked()
+            if -1 in order.columns["x"]:
+                await far.say(Trouble(number=order.number, why="it is negative", is_theirs=True))
+            else:
+                await far.double(order)
+        assert await settled(*tasks) == [[0], [2], RowsRefused, [4]]
+
+    run(test)
+
+
+def test_a_request_too_many_is_refused_at_once() -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, number) for number in range(4)]
+        assert await settled(tasks[3]) == [ModelBusy]
+        await far.double(await far.asked())
+        await far.double(await far.asked())
+        assert await settled(*tasks[:3]) == [[0], [2], [4]]
+
+    run(test, most_waiting=2)
+
+
+def test_what_a_client_that_has_left_wanted_is_not_asked() -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, number) for number in range(4)]
+        order = await far.asked()
+        tasks[0].cancel()
+        tasks[2].cancel()
+        await asyncio.sleep(0)
+        await far.double(order)
+        order = await far.asked()
+        assert order.columns == {"x": [1, 3]}
+        await far.double(order)
+        assert await settled(*tasks) == [asyncio.CancelledError, [2], asyncio.CancelledError, [6]]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"\xff\xff\xff\xff",
+        b"\x01\x00\x00\x00\xc1",
+        Answer(number=2, columns={"y": [1]}, arrow=None, seconds=0.0),
+        Answer(number=1, columns={"y": [1, 2]}, arrow=None, seconds=0.0),
+        Answer(number=1, columns={}, arrow=None, seconds=0.0),
+        Loaded(seconds=0.0, gives=()),
+        Trouble(number=None, why="", is_theirs=False),
+    ],
+    ids=str,
+)
+def test_a_process_that_says_something_else_than_answers_is_asked_no_more(reply: Any) -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, 1), ask(model, 2)]
+        await far.asked()
+        await far.say(reply)
+        assert await settled(*tasks) == [ModelGone, ModelGone]
+        assert await settled(ask(model, 3)) == [ModelGone]
+
+    run(test)
+
+
+def test_a_process_that_ends_leaves_nobody_waiting() -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, 1), ask(model, 2)]
+        await far.asked()
+        far.end()
+        assert await settled(*tasks) == [ModelGone, ModelGone]
+
+    run(test)
+
+
+def test_a_model_that_can_not_be_loaded_is_told() -> None:
+    async def test(model: Model, far: Far) -> None:
+        loading = asyncio.create_task(model.load(LOAD))
+        assert await far.asked() == LOAD
+        await far.say(Trouble(number=None, why="it runs code", is_theirs=True))
+        with pytest.raises(RowsRefused, match="it runs code"):
+            await loading
+        again = asyncio.create_task(model.load(LOAD))
+        await far.asked()
+        await far.say(Loaded(seconds=1.0, gives=("predicted",)))
+        assert (await again).gives == ("predicted",)
+
+    run(test)

@@ -33,7 +33,7 @@ CODES = (b"AA", b"UA", b"DL", b"B6", b"WN")
 FLOATS = tuple(f"f{place}" for place in range(10))
 GAPPED = ("n0", "n1")
 WHOLE = ("i0", "i1", "i2")
-TIMES = ("left", "came")
+TIMES = ("went", "came")
 FROM, TO = datetime(2020, 1, 1), datetime(2024, 1, 1)  # noqa: DTZ001  the columns have no zone
 
 Column = ingest.Column
@@ -49,7 +49,7 @@ CONTRACT = ingest.Contract(
         "day": Column(type="date32", null=False, min=FROM.date(), max=TO.date()),
         "carrier": Column(type="string", null=False, allowed=tuple(code.decode() for code in CODES)),
     },
-    relations=(ingest.Relation(holds="left <= came"),),
+    relations=(ingest.Relation(holds="went <= came"),),
 )
 PEERS = {
     "pandera": (
@@ -64,8 +64,8 @@ columns |= {f"f{i}": column("float64", unit) for i in range(10)}
 columns |= {f"n{i}": column("float64", unit, null=True) for i in (0, 1)}
 columns |= {f"i{i}": column("int64", pa.Check.in_range(0, 1000)) for i in range(3)}
 between = pa.Check.in_range(pd.Timestamp(2020, 1, 1), pd.Timestamp(2024, 1, 1))
-columns |= {name: column(None, between) for name in ("left", "came", "day")}
-schema = pa.DataFrameSchema(columns, checks=[pa.Check(lambda frame: frame["left"] <= frame["came"])])
+columns |= {name: column(None, between) for name in ("went", "came", "day")}
+schema = pa.DataFrameSchema(columns, checks=[pa.Check(lambda frame: frame["went"] <= frame["came"])])
 def check():
     schema.validate(frame, lazy=True)
 """,
@@ -83,9 +83,9 @@ units = [f"f{i}" for i in range(10)] + ["n0", "n1"]
 rules += [ex.ExpectColumnValuesToBeBetween(column=name, min_value=0, max_value=1) for name in units]
 rules += [ex.ExpectColumnValuesToBeBetween(column=f"i{i}", min_value=0, max_value=1000) for i in range(3)]
 ends = dict(min_value=pd.Timestamp(2020, 1, 1), max_value=pd.Timestamp(2024, 1, 1))
-rules += [ex.ExpectColumnValuesToBeBetween(column=name, **ends) for name in ("left", "came", "day")]
+rules += [ex.ExpectColumnValuesToBeBetween(column=name, **ends) for name in ("went", "came", "day")]
 rules += [ex.ExpectColumnValuesToNotBeNull(column=name) for name in frame.columns if name not in ("n0", "n1")]
-rules += [ex.ExpectColumnPairValuesAToBeGreaterThanB(column_A="came", column_B="left", or_equal=True)]
+rules += [ex.ExpectColumnPairValuesAToBeGreaterThanB(column_A="came", column_B="went", or_equal=True)]
 suite = context.suites.add(gx.ExpectationSuite(name="s", expectations=rules))
 found = batch.get_batch({"dataframe": frame})
 def check():
@@ -177,7 +177,7 @@ def make(count: int) -> pa.Table:
             **{name: column(draw.random(count), pa.float64()) for name in FLOATS},
             **{name: column(draw.random(count), pa.float64(), draw.random(count) > 0.01) for name in GAPPED},
             **{name: column(draw.integers(0, 1000, count), pa.int64()) for name in WHOLE},
-            "left": column(left, pa.timestamp("us")),
+            "went": column(left, pa.timestamp("us")),
             "came": column(left + draw.integers(0, 10**10, count), pa.timestamp("us")),
             "day": column(draw.integers(18300, 19700, count).astype(np.int32), pa.date32()),
             "carrier": pa.Array.from_buffers(pa.string(), count, [None, ends, pa.py_buffer(codes.view(np.uint8))]),
@@ -223,7 +223,7 @@ def numpy_once(views: dict[str, np.ndarray[Any, Any]]) -> float:
     among = views["carrier"] == CODES[0]
     for code in CODES[1:]:
         among |= views["carrier"] == code
-    fine &= bool(among.all()) and bool((views["left"] <= views["came"]).all())
+    fine &= bool(among.all()) and bool((views["went"] <= views["came"]).all())
     took = time.perf_counter() - began
     assert fine
     return took

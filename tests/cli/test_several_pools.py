@@ -249,9 +249,11 @@ def test_a_pool_whose_cluster_does_not_answer_is_done_without(project: Project) 
     assert "in pool `laptop`" in done.err
     (gone,) = shown.json["gone_pools"]
     assert (gone["pool"], gone["why"]) == ("away", "nothing answers at `127.0.0.1:1`")
-    assert (
-        "went on without pool `away`: nothing answers at `127.0.0.1:1`" in project.headrace("show", "latest", *over).out
-    )
+    told = "went on without pool `away`: nothing answers at `127.0.0.1:1`"
+    assert told in project.headrace("show", "latest", *over).out
+    assert project.headrace("show", "latest", *over, "--to", "page.html").code == 0
+    page = (project.root / "page.html").read_text()
+    assert "went on without pool <code>away</code>: nothing answers at <code>127.0.0.1:1</code>" in page
     project.write("pinned.toml", (project.root / "gone.toml").read_text() + '[place]\nwait = "away"\n')
     pinned = project.headrace("run", "waits", "--config", "pinned.toml", "--pool", "laptop,next,away")
     check_error(

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Trouble, decode_order
 from headrace.run.wire import Frames, frame
-from headrace.serve.asking import Answered, Model, ModelBusy, ModelGone, RowsRefused
+from headrace.serve.asking import Model, ModelBusy, ModelGone, Outcome, RowsRefused
 
 PATIENCE_S = 60.0
 LOAD = Load(model=b"", preparation=None, signature=None, row=None)
@@ -63,13 +63,13 @@ def run(test: Callable[[Model, Far], Awaitable[None]], **options: int) -> None:
     asyncio.run(both())
 
 
-def ask(model: Model, *numbers: float) -> asyncio.Task[Answered]:
+def ask(model: Model, *numbers: float) -> asyncio.Task[Outcome]:
     return asyncio.create_task(model.ask({"x": numbers}, len(numbers)))
 
 
-async def settled(*tasks: asyncio.Task[Answered]) -> list[Any]:
+async def settled(*tasks: asyncio.Task[Outcome]) -> list[Any]:
     found = await asyncio.gather(*tasks, return_exceptions=True)
-    return [each.columns["y"] if isinstance(each, Answered) else type(each) for each in found]
+    return [each.columns["y"] if isinstance(each, Outcome) else type(each) for each in found]
 
 
 def test_an_idle_model_is_asked_at_once_and_a_busy_one_about_all_that_waits() -> None:

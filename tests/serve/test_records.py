@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from headrace.errors import UsageError
 from headrace.models.fitting import table_of
 from headrace.models.signature import signature_for
-from headrace.serve.records import MOST_FAULTS, Fault, Manners, Records, Refused
+from headrace.serve.records import MOST_FAULTS, Fault, Records, RecordsRefused, Strictness
 from headrace.spec.signature import Column
 
 TAKES = (
@@ -26,15 +26,19 @@ TAKES = (
 ROW = {"age": 3, "far km": 1.5, "carrier": "AA", "class": True}
 
 
-def faults(body: Any, manners: Manners | None = None, most: int = 100) -> list[tuple[int | None, str | None, str]]:
-    with pytest.raises(Refused) as refused:
-        Records(TAKES, manners or Manners(), most).rows(body if isinstance(body, bytes) else json.dumps(body).encode())
+def faults(
+    body: Any, strictness: Strictness | None = None, most: int = 100
+) -> list[tuple[int | None, str | None, str]]:
+    with pytest.raises(RecordsRefused) as refused:
+        Records(TAKES, strictness or Strictness(), most).rows(
+            body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
     return [(each.record, each.field, each.what) for each in refused.value.faults]
 
 
 def test_records_become_a_table_of_the_types_that_the_model_takes() -> None:
     body = {"records": [ROW, {**ROW, "far km": 2, "carrier": "ZZ"}], "ids": ["a", "b"]}
-    rows = Records(TAKES, Manners(), 100).rows(json.dumps(body).encode())
+    rows = Records(TAKES, Strictness(), 100).rows(json.dumps(body).encode())
     table = table_of(rows.columns, TAKES)
     assert table.schema == pa.schema(
         [("age", pa.int8()), ("far km", pa.float64()), ("carrier", pa.string()), ("class", pa.bool_())]
@@ -59,10 +63,12 @@ def test_a_refusal_names_all_that_is_wrong() -> None:
 
 
 def test_what_an_endpoint_takes_by_choice_is_taken() -> None:
-    manners = Manners(unknown="take", missing="take", unseen="refuse")
-    records = Records(TAKES, manners, 100)
+    strictness = Strictness(unknown="take", missing="take", unseen="refuse")
+    records = Records(TAKES, strictness, 100)
     assert records.rows(b'{"records": [{"age": null, "more": 1}]}').columns == dict.fromkeys(ROW, (None,))
-    assert faults({"records": [{"carrier": "ZZ"}]}, manners) == [(0, "carrier", "`ZZ` is none of the known categories")]
+    assert faults({"records": [{"carrier": "ZZ"}]}, strictness) == [
+        (0, "carrier", "`ZZ` is none of the known categories")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +96,7 @@ def test_a_body_that_is_no_list_of_records_is_refused(body: bytes, what: str) ->
 
 
 def test_an_empty_list_of_ids_is_as_good_as_none() -> None:
-    assert Records(TAKES, Manners(), 100).rows(json.dumps({"records": [ROW], "ids": []}).encode()).names == ()
+    assert Records(TAKES, Strictness(), 100).rows(json.dumps({"records": [ROW], "ids": []}).encode()).names == ()
 
 
 JSON = st.recursive(
@@ -104,11 +110,11 @@ JSON = st.recursive(
 def test_whatever_the_records_are_they_fit_or_each_refusal_says_why(
     records: list[Any], unknown: Any, missing: Any
 ) -> None:
-    manners = Manners(unknown=unknown, missing=missing)
-    found: list[Refused] = []
+    strictness = Strictness(unknown=unknown, missing=missing)
+    found: list[RecordsRefused] = []
     try:
-        rows = Records(TAKES, manners, 3).rows(json.dumps({"records": records}).encode())
-    except Refused as refused:
+        rows = Records(TAKES, strictness, 3).rows(json.dumps({"records": records}).encode())
+    except RecordsRefused as refused:
         found.append(refused)
     for refused in found:
         assert refused.faults
@@ -136,7 +142,7 @@ def test_whatever_the_records_are_they_fit_or_each_refusal_says_why(
 )
 def test_values_of_many_types_can_be_sent(kind: pa.DataType, value: Any) -> None:
     takes = signature_for(pa.schema([("a", kind)])).takes
-    rows = Records(takes, Manners(), 1).rows(json.dumps({"records": [{"a": value}]}).encode())
+    rows = Records(takes, Strictness(), 1).rows(json.dumps({"records": [{"a": value}]}).encode())
     sent = msgspec.msgpack.decode(msgspec.msgpack.encode(rows.columns))  # as to a process of its own
     for columns in (rows.columns, sent):
         table = table_of(columns, takes)
@@ -146,4 +152,4 @@ def test_values_of_many_types_can_be_sent(kind: pa.DataType, value: Any) -> None
 
 def test_a_type_that_json_cannot_hold_is_told_at_the_start() -> None:
     with pytest.raises(UsageError, match="records in JSON can't have the column `a` of type `map<string, int64>`"):
-        Records([Column(name="a", type="map<string, int64>")], Manners(), 1)
+        Records([Column(name="a", type="map<string, int64>")], Strictness(), 1)

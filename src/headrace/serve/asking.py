@@ -31,7 +31,7 @@ class RowsRefused(RefusedError):
     """The model can't answer for these rows."""
 
 
-class Answered(NamedTuple):
+class Outcome(NamedTuple):
     """The answers for the rows of a request, as columns, and how long the model took for all that it was asked together
     with them."""
 
@@ -42,7 +42,7 @@ class Answered(NamedTuple):
 class _Question(NamedTuple):
     columns: Mapping[str, Sequence[Any]]
     rows: int
-    answered: asyncio.Future[Answered]
+    answered: asyncio.Future[Outcome]
 
 
 class Model(asyncio.Protocol):
@@ -71,7 +71,7 @@ class Model(asyncio.Protocol):
         self._send(order)
         return await self._loaded
 
-    async def ask(self, columns: Mapping[str, Sequence[Any]], count: int) -> Answered:
+    async def ask(self, columns: Mapping[str, Sequence[Any]], count: int) -> Outcome:
         """Return the model's answers for `count` rows. If the caller is cancelled, the rows aren't asked any more, or
         their answers are dropped.
 
@@ -176,7 +176,7 @@ class Model(asyncio.Protocol):
         for each in asked:
             if not each.answered.done():  # its client may have left
                 part = {name: values[start : start + each.rows] for name, values in columns.items()}
-                each.answered.set_result(Answered(part, answer.seconds))
+                each.answered.set_result(Outcome(part, answer.seconds))
             start += each.rows
 
     def _end(self, why: str) -> None:

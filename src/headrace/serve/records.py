@@ -28,7 +28,7 @@ SHOWN = 40
 Handling = Literal["refuse", "take"]
 
 
-class Manners(Noun, frozen=True):
+class Strictness(Noun, frozen=True):
     """How an endpoint treats records that don't quite fit: fields that the model doesn't take, missing or null values,
     and texts that are none of a column's categories. What is taken is counted: an unknown field is left out, a missing
     value is null, and an unseen text goes to the model as it is."""
@@ -46,7 +46,7 @@ class Fault(Noun, frozen=True):
     field: str | None = None
 
 
-class Refused(UsageError):
+class RecordsRefused(UsageError):
     """Records don't fit the model. `faults` names what is wrong, at most `MOST_FAULTS` of it."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
@@ -72,12 +72,12 @@ class Records:
         UsageError: a column has a type that JSON can't hold.
     """
 
-    def __init__(self, takes: Sequence[Column], manners: Manners, most: int) -> None:
-        self._manners = manners
+    def __init__(self, takes: Sequence[Column], strictness: Strictness, most: int) -> None:
+        self._manners = strictness
         self._most = most
         self._types = {column.name: _type(column) for column in takes}
         self._categories = {each.name: frozenset(each.categories) for each in takes if each.categories is not None}
-        may_lack = manners.missing == "take"
+        may_lack = strictness.missing == "take"
         fields = [
             # The attributes are numbered, since a column's name may be any text.
             (
@@ -88,7 +88,7 @@ class Records:
             for place, (name, kind) in enumerate(self._types.items())
         ]
         record: Any = msgspec.defstruct(
-            "Record", fields, frozen=True, gc=False, forbid_unknown_fields=manners.unknown == "refuse"
+            "Record", fields, frozen=True, gc=False, forbid_unknown_fields=strictness.unknown == "refuse"
         )
         body: Any = msgspec.defstruct(
             "Body",
@@ -107,18 +107,18 @@ class Records:
         its own.
 
         Raises:
-            Refused: they don't fit.
+            RecordsRefused: they don't fit.
         """
         try:
             found = self._decode(body)
         except UNREADABLE as error:
-            raise Refused(list(self._faults(body)) or [Fault(what=str(error))]) from None
+            raise RecordsRefused(list(self._faults(body)) or [Fault(what=str(error))]) from None
         if found.ids and (fault := _ids(found.ids, len(found.records))):
-            raise Refused([fault])
+            raise RecordsRefused([fault])
         columns = dict(zip(self._types, zip(*map(astuple, found.records), strict=True), strict=True))
         unseen = self._unseen(columns)
         if unseen and self._manners.unseen == "refuse":
-            raise Refused(unseen[:MOST_FAULTS])
+            raise RecordsRefused(unseen[:MOST_FAULTS])
         taken = {"unseen": len(unseen)} if unseen else {}
         return Rows(columns=columns, count=len(found.records), names=tuple(found.ids), taken=taken)
 

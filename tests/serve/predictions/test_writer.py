@@ -18,6 +18,7 @@ from headrace.serve.predictions.log import PredictionLog
 from headrace.serve.predictions.prediction import PredictionId
 from headrace.serve.predictions.segment import Segment
 from headrace.serve.predictions.writer import Settled, Writer
+from tests.projects import wait_for
 from tests.serve.predictions.checker import check, in_segments
 from tests.serve.predictions.samples import answered
 
@@ -35,6 +36,10 @@ class Collected:
     def __call__(self, settled: Sequence[Settled]) -> None:
         self.batches.append(list(settled))
         self.may_go_on.wait(PATIENCE_S)
+
+    def wait(self, token: Any) -> None:
+        """Wait until the writer has said what became of an answer."""
+        wait_for(lambda: token in self.told)
 
     @property
     def told(self) -> dict[Any, PredictionId | LogError]:
@@ -62,10 +67,8 @@ def test_a_segment_that_is_old_or_large_is_followed_by_another(tmp_path: Path) -
     writer = Writer(tmp_path, "0a1b2c3d4e5f", told, most_s=60.0, most_bytes=1_000, clock=lambda: now[0])
 
     def log(number: int, given: bytes = b"x") -> int:
-        seen = len(told.batches)
         writer.log(answered(number, given=given), number)
-        while len(told.batches) == seen:
-            pass
+        told.wait(number)
         found = told.told[number]
         assert isinstance(found, PredictionId)
         return found.segment
@@ -97,8 +100,7 @@ def test_a_sync_that_failed_is_told_and_never_tried_again_on_that_file(
     for number in range(3):
         failing[0] = number == 1
         writer.log(answered(number), number)
-        while number not in told.told:
-            pass
+        told.wait(number)
     assert writer.close(PATIENCE_S)
     first, second, third = (told.told[number] for number in range(3))
     assert isinstance(first, PredictionId)

@@ -66,7 +66,7 @@ class RunFacts(Struct, frozen=True, kw_only=True):
 
     `omitted` are sentences about what was left out, and why. Each of the `pauses` is a pair: (1) the time when the run
     was resumed, counted like the `start_s` of its attempts; (2) for how many seconds no driver had held the run before
-    that.
+    that. `gone_pools` are the pools that the run went on without, each with the reason.
     """
 
     run: str
@@ -83,6 +83,7 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskFacts, ...] = ()
     attempts: tuple[AttemptFacts, ...] = ()
     pauses: tuple[tuple[float, float], ...] = ()
+    gone_pools: tuple[tuple[str, str], ...] = ()
     measured: tuple[Measured, ...] = ()
     reports: tuple[Judged, ...] = ()
     curves: tuple[Logged, ...] = ()

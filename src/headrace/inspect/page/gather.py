@@ -59,6 +59,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
         why=view.why,
         params=tuple((name, str(value)) for name, value in view.params.items()),
         environment=tuple(_environment(story.opened)),
+        gone_pools=tuple((gone.pool, gone.why) for gone in views.gone_pools(view.run)),
         held=held(views, view.run, loader(store)) if may_have_failed_gates(views, view.run) else (),
         tasks=tuple(_task(task, story.nodes) for task in _tasks(view)),
         attempts=tuple(_attempts(story, stages, until, omitted)),

@@ -44,6 +44,7 @@ def _header(run: RunFacts) -> Markup:
         tag("h1", run.pipeline, " ", state_badge(run.state)),
         tag("p", ticked(one_line(run.why)), class_="why") if run.why else None,
         (_held(each) for each in run.held),
+        (tag("p", ticked(f"went on without pool `{pool}`: {why}"), class_="note") for pool, why in run.gone_pools),
         facts(pairs),
     )
 

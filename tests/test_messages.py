@@ -22,7 +22,6 @@ CUT = {
 
 COMPARES = {
     "__init__.py": "names of `hr` with capitals or without",
-    "cli/catalogue.py": "the command is named as it is typed",
     "cli/options.py": "one that is similar enough takes the place of another hint",
     "inspect/metrics/metrics.py": "several metrics",
     "stages/evaluate/metrics/catalogue.py": "metrics have plain names beside their own",

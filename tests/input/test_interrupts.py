@@ -182,7 +182,7 @@ COMMANDS = [
     ["runs"],
     ["explain", "latest", "total"],
     ["logs", "latest"],
-    ["card", "latest", "total"],
+    ["lineage", "latest", "total"],
     ["register", "latest", "total", "--dataset", "totals"],
     ["models"],
 ]

@@ -5,7 +5,9 @@ if there may be such gates, the module `gates` is imported to find them."""
 
 from __future__ import annotations
 
-from headrace.inspect.views import Views
+from collections.abc import Sequence
+
+from headrace.inspect.views import StageView, Views
 from headrace.plan.resolve import truth
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.intent import REPORT
@@ -14,10 +16,10 @@ EVALUATE = "evaluate"
 """The kind of tasks that judge models."""
 
 
-def may_have_failed_gates(views: Views, run: str) -> bool:
+def may_have_failed_gates(views: Views, run: str, stages: Sequence[StageView] | None = None) -> bool:
     """Return whether a run may have gates that said no: a task was skipped, or `passed` is False for the output of
-    an evaluation."""
-    stages = views.stages(run)
+    an evaluation. `stages` are those of the run, if the caller has read them: it takes time if there are many tasks."""
+    stages = views.stages(run) if stages is None else stages
     if any("skipped" in stage.states for stage in stages):
         return True
     return any(stage.kind == EVALUATE for stage in stages) and any(

@@ -85,6 +85,14 @@ def test_each_prediction_is_sealed_once_wherever_the_archive_fails(tmp_path: Pat
     assert seal(log, archive) == 0
 
 
+def test_a_segment_that_was_never_begun_keeps_no_other_from_being_sealed(tmp_path: Path) -> None:
+    log, archive = logged(tmp_path, counts=(2,)), Archive()
+    (folder,) = tmp_path.iterdir()
+    (folder / "000000000.db").write_bytes(b"")
+    assert seal(log, archive) == 4
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_segment_that_is_written_to_is_not_sealed(tmp_path: Path) -> None:
     log, archive = PredictionLog(tmp_path), Archive()
     writer = log.writer(lambda _: None)

@@ -71,9 +71,10 @@ def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_jso
             _say_refusals(found, views, view.run)
             say_metrics(views, view.run, every=True)
         else:
-            _say_stages(views, view)
+            stages = views.stages(view.run)
+            _say_stages(views, view, stages)
             _say_warnings(views, view.run)
-            _say_refusals(found, views, view.run)
+            _say_refusals(found, views, view.run, stages)
             say_metrics(views, view.run, every=False)
             _say_failures(views.failures(run_id))
     return 0
@@ -112,8 +113,7 @@ def _say_approvals(state: NextState) -> None:
         say(f"`{task.name}` was to be approved until {until}: {resume} refuses it", "yellow")
 
 
-def _say_stages(views: Views, run: RunView) -> None:
-    stages = views.stages(run.run)
+def _say_stages(views: Views, run: RunView, stages: Sequence[StageView]) -> None:
     reasons: dict[str, str] = {}
     if sum(stage.tasks for stage in stages) <= FEW:
         tasks = views.show(run.run).tasks or ()
@@ -202,8 +202,8 @@ def _say_warnings(views: Views, run: str) -> None:
         say(str(each), "yellow")
 
 
-def _say_refusals(found: project.Project, views: Views, run: str) -> None:
-    if may_have_failed_gates(views, run):  # reports are read by the codecs, which tables don't need
+def _say_refusals(found: project.Project, views: Views, run: str, stages: Sequence[StageView] | None = None) -> None:
+    if may_have_failed_gates(views, run, stages):  # reports are read by the codecs, which tables don't need
         importlib.import_module("headrace.cli.terminal.refusals").say_refusals(found, views, run)
 
 

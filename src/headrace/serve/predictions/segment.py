@@ -119,7 +119,8 @@ class Contents(NamedTuple):
 
 
 def read(path: Path, *, first: int = 0) -> Contents:
-    """Return what a segment holds from the offset `first` on. The segment may still be written to.
+    """Return what a segment holds from the offset `first` on. The segment may still be written to. A segment that was
+    never begun holds nothing.
 
     Raises:
         LogError: the file can't be read, or is no segment in a format that this release knows.
@@ -127,6 +128,8 @@ def read(path: Path, *, first: int = 0) -> Contents:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as db:
             (form,) = db.execute("PRAGMA user_version").fetchone()
+            if form == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+                return Contents("", 0, 0.0, ())  # its writer was stopped, or the disk was full, before it had begun
             if form != FORMAT:
                 raise _trouble(path, f"its format is {form}, and this release reads format {FORMAT}")
             db.execute("BEGIN")  # all of it as it is at one moment

@@ -83,6 +83,7 @@ def test_an_endpoint_that_has_not_answered_is_told_with_the_nearest(shell: Shell
         2,
         ["error: there is no prediction of an endpoint `delay`", "hint: did you mean `delays`?"],
     )
+    assert "are about one endpoint" in shell("predictions", "--to", "all.parquet").err
     assert json.loads(shell("predictions", "delays", "--json").out)["predictions"][0]["version"] == "delays:3"
 
 

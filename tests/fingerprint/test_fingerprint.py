@@ -310,6 +310,17 @@ LAZY = {
             import lazy.inner
             return lazy.inner
         """,
+    "a name among many that type checkers see": "\n".join(
+        [
+            "from typing import TYPE_CHECKING",
+            "if TYPE_CHECKING:",
+            *(f"    from lazy.part{number} import name{number}" for number in range(100)),
+            "    from lazy import inner",
+            "def __getattr__(name):",
+            "    import lazy.inner",
+            "    return lazy.inner",
+        ]
+    ),
     "a module of another class": """
         import sys
         import types

@@ -117,6 +117,24 @@ def test_rows_that_the_model_can_not_take_fail_alone() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_rows_that_can_not_be_sent_fail_alone(is_busy: bool) -> None:
+    async def test(model: Model, far: Far) -> None:
+        first = ask(model, 0)
+        order = await far.asked()
+        if not is_busy:
+            await far.double(order)
+            await first
+        tasks = [ask(model, 10**20), ask(model, 1)]
+        await asyncio.sleep(0)
+        if is_busy:
+            await far.double(order)
+        await far.double(await far.asked())
+        assert await settled(first, *tasks) == [[0], RowsRefused, [2]]
+
+    run(test)
+
+
 def test_a_request_too_many_is_refused_at_once() -> None:
     async def test(model: Model, far: Far) -> None:
         tasks = [ask(model, number) for number in range(4)]

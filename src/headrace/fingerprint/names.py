@@ -165,7 +165,7 @@ def _bound_by(module: ModuleType) -> frozenset[str]:
             bound.add(str(each.argval))
         elif checks and each.opname.startswith("POP_JUMP") and each.opname.endswith("IF_FALSE"):
             end = each.argval
-        checks = each.argval == _CHECKING or (checks and each.opname in ("CACHE", "TO_BOOL"))
+        checks = each.argval == _CHECKING or (checks and each.opname in ("CACHE", "TO_BOOL", "EXTENDED_ARG"))
     return frozenset(bound)
 
 

@@ -1,4 +1,5 @@
-"""Starts model processes: each has one version of a model, in a namespace that shows it nothing else."""
+"""Starts model processes: each has one version of a model, in a Linux namespace without network that hides the project,
+its state and the user's home folder."""
 
 from __future__ import annotations
 

@@ -132,6 +132,9 @@ class Model(asyncio.Protocol):
                 self._send(Ask(number=self._number, columns=_joined(self._asked)))
             except ModelGone as error:
                 self._fail(error)
+            except Exception as error:  # noqa: BLE001  rows that can't be sent: others must not wait for them
+                self._refuse(RowsRefused(f"the rows can't be sent to the model: {error!r}"))
+                self._next()
 
     def _taken(self) -> list[_Question]:
         """Take the requests to ask about next: one that must be asked alone, or as many together as may be. Requests
@@ -155,16 +158,20 @@ class Model(asyncio.Protocol):
             return
         if isinstance(reply, Loaded) or reply.number != self._number or not self._asked:
             raise ValueError("an answer to no question")
-        asked, self._asked = self._asked, []
         if isinstance(reply, Answer):
+            asked, self._asked = self._asked, []
             self._settle(asked, reply)
-        elif len(asked) > 1:
+        else:
+            self._refuse(RowsRefused(reply.why, hint="correct the rows" if reply.is_theirs else None))
+        self._next()
+
+    def _refuse(self, why: RowsRefused) -> None:
+        """Refuse the request that was asked; if they were several, ask each alone."""
+        asked, self._asked = self._asked, []
+        if len(asked) > 1:
             self._alone.extend(asked)
         elif not asked[0].answered.done():
-            asked[0].answered.set_exception(
-                RowsRefused(reply.why, hint="correct the rows" if reply.is_theirs else None)
-            )
-        self._next()
+            asked[0].answered.set_exception(why)
 
     def _settle(self, asked: Sequence[_Question], answer: Answer) -> None:
         total = sum(each.rows for each in asked)

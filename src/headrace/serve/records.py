@@ -195,9 +195,11 @@ def _type(column: Column, kind: str | None = None) -> Any:
         return _type(column, found[1])
     if found := re.fullmatch(r"(u?)int(8|16|32|64)", kind):
         bits = int(found[2])
-        if bits == 64:  # a bound of 64 bits is msgspec's own
-            return Annotated[int, Meta(ge=0)] if found[1] else int
-        return Annotated[int, Meta(ge=0, lt=1 << bits) if found[1] else Meta(ge=-(1 << bits - 1), lt=1 << bits - 1)]
+        if found[1] and bits == 64:  # msgspec has no bound above int64's: what is larger can't be sent to a model
+            return Annotated[int, Meta(ge=0)]
+        return Annotated[
+            int, Meta(ge=0, le=(1 << bits) - 1) if found[1] else Meta(ge=-(1 << bits - 1), le=(1 << bits - 1) - 1)
+        ]
     if found := re.fullmatch(r"timestamp\[\w+(, tz=.+)?\]", kind):
         return Annotated[datetime, Meta(tz=found[1] is not None)]
     for pattern, made in _TYPES.items():

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from msgspec.structs import replace
 
-from headrace.serve.predictions.part import parts
+from headrace.serve.predictions.part import merged, parts
 from headrace.serve.predictions.segment import Segment, read
 from tests.serve.predictions.samples import answered
 
@@ -59,3 +60,27 @@ def test_predictions_of_all_forms_and_versions_are_in_one_table_for_each_endpoin
     assert [each and each["predicted"] for each in answers] == [1, 2, None, None, None]
     assert answers[3]["more"] == "b"
     assert (answers[4], table.column("why")[4].as_py()) == (None, "the model died")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([{"x": 2**70, "at": "no time"}], [{"x": 1.0}]),
+        ([{"x": "text", "carrier": {"a": [1]}}], [{"x": 1.0}]),
+        ([{"more": 1}], [{"more": "a"}]),
+        ([{}], [{"x": 1.0}]),
+    ],
+    ids=str,
+)
+def test_nothing_that_was_asked_keeps_a_segment_from_being_sealed(
+    first: list[Any], second: list[Any], tmp_path: Path
+) -> None:
+    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 7, now=0.0)
+    segment.append([replace(answered(given=_json(*rows)), version="delays:3") for rows in (first, second)])
+    segment.close()
+    for takes in (TAKES, {}):
+        table = parts(read(segment.path), takes)["delays"]
+        assert len(table) == 2
+        assert len(merged([table, table.slice(0, 1)])) == 3
+    other = table.set_column(table.column_names.index("output"), "output", pa.array([1, 2]))
+    assert len(merged([table, other])) == 4

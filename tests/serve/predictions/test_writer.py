@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from headrace.errors import LogError
 from headrace.serve.predictions.log import PredictionLog
 from headrace.serve.predictions.prediction import PredictionId
-from headrace.serve.predictions.segment import Segment
+from headrace.serve.predictions.segment import Segment, read
 from headrace.serve.predictions.writer import Settled, Writer
 from tests.projects import wait_for
 from tests.serve.predictions.checker import check, in_segments
@@ -108,6 +110,39 @@ def test_a_sync_that_failed_is_told_and_never_tried_again_on_that_file(
     assert isinstance(third, PredictionId)
     assert (first.segment, third.segment, third.offset) == (1, 2, 0)
     assert (tmp_path / "000000001.db").exists()  # it may hold what was told as failed, so it is sealed as a dead one's
+
+
+def test_a_segment_that_somebody_reads_keeps_its_name_until_all_of_it_is_in_the_file(tmp_path: Path) -> None:
+    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 1, now=0.0)
+    segment.append([answered(0)])
+    with closing(sqlite3.connect(segment.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM answered").fetchone() == (1,)
+        segment.append([answered(1)])
+        segment._db.execute("PRAGMA busy_timeout=10")
+        assert not segment.close()
+    assert [each.answered for each in read(segment.path).logged] == [answered(0), answered(1)]
+
+
+@pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), UnicodeEncodeError("utf-8", "x", 0, 1, "no")])
+def test_whatever_goes_wrong_is_told_and_the_next_answers_are_logged(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, begin = Collected(), Segment.begin
+
+    def failed(*_: Any, **__: Any) -> Segment:
+        raise error
+
+    monkeypatch.setattr(Segment, "begin", failed)
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told)
+    writer.log(answered(0), 0)
+    told.wait(0)
+    monkeypatch.setattr(Segment, "begin", begin)
+    writer.log(answered(1), 1)
+    told.wait(1)
+    assert writer.close(PATIENCE_S)
+    assert isinstance(told.told[0], LogError)
+    assert isinstance(told.told[1], PredictionId)
 
 
 PROGRAM = """

@@ -10,6 +10,7 @@ import click
 from headrace.cli import options
 from headrace.cli.terminal.predictions import say_logs, say_predictions
 from headrace.cli.terminal.terminal import say, say_json, tell
+from headrace.errors import UsageError
 from headrace.inspect.endpoints.predictions import logs, predictions
 from headrace.inspect.get.output_file import form_of, written
 from headrace.inspect.get.table_file import SUFFIXES, write
@@ -33,6 +34,8 @@ def command(endpoint: str | None, since: datetime | None, to: Path | None, as_js
     With `--json`: `{"endpoints": [...]}`, each with `endpoint`, `predictions`, `parts`, `first`, `last`, `unsealed`; or
     `{"predictions": [...]}`, the last ones of ENDPOINT, with the columns as fields.
     """
+    if endpoint is None and (since is not None or to is not None):
+        raise UsageError("`--since` and `--to` are about one endpoint", hint="name it: `headrace predictions ENDPOINT`")
     found = project.load(overlay=config)
     if endpoint is None:
         with read(found) as views:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from headrace.codec.codecs import Codecs
 from headrace.errors import LogError, NotFoundError, near
 from headrace.inspect.views import Views
-from headrace.models.types import kind_named
+from headrace.models.types import kind_named, plain_type
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.serve.predictions.log import PredictionLog
@@ -81,6 +81,8 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
     import pyarrow as pa  # noqa: PLC0415  0.2 s, and lists of endpoints do without
     import pyarrow.compute as pc  # noqa: PLC0415  as above
 
+    from headrace.serve.predictions.part import merged  # noqa: PLC0415  it imports Arrow
+
     tables = [*_unsealed(project, views, endpoint), *_sealed(project, views, endpoint, since)]
     if not tables:
         known = [each.endpoint for each in logs(project, views)]
@@ -90,7 +92,7 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
         from headrace.serve.predictions.part import FIXED  # noqa: PLC0415  as above
 
         return FIXED.empty_table()
-    table = pa.concat_tables(tables, promote_options="permissive")
+    table = merged(tables)
     if since is not None:
         table = table.filter(pc.field("at") >= pa.scalar(since.astimezone(UTC), pa.timestamp("us", "UTC")))
     ids = dict[str, int]()
@@ -130,11 +132,13 @@ def takes(views: Views, version: str) -> pa.Schema | None:
 
     name, number, _ = wanted("model", version)
     found = [each for each in views.versions("model", name) if each.version == number]
-    signature = signature_in(found[0].out.signature) if found else None
+    if not found or found[0].preparation is not None:
+        return None  # the rows are logged as they came, before the preparation
+    signature = signature_in(found[0].out.signature)
     return None if signature is None else pa.schema(_fields(signature))
 
 
 def _fields(signature: Signature) -> Iterator[tuple[str, pa.DataType]]:
     for column in signature.takes:
         if (kind := kind_named(column.type)) is not None:
-            yield column.name, kind
+            yield column.name, plain_type(kind)

@@ -47,8 +47,8 @@ class PredictionLog:
         """Yield the segments that nobody writes to any more, oldest first in each writer's folder: closed ones, and
         those of writers that are gone, whatever stopped them."""
         for folder in self._writers():
+            paths = _segments(folder)  # before the look at the lock: what comes later has a living writer
             is_gone = _is_free(folder / _LOCK)
-            paths = sorted(each for each in folder.iterdir() if each.suffix in (".db", CLOSED))
             yield from (each for each in paths if is_gone or each.suffix == CLOSED)
 
     def contents(self) -> Iterator[Contents]:
@@ -58,7 +58,7 @@ class PredictionLog:
             LogError: a segment can't be read.
         """
         for folder in self._writers():
-            for path in sorted(each for each in folder.iterdir() if each.suffix in (".db", CLOSED)):
+            for path in _segments(folder):
                 try:
                     yield read(path)
                 except LogError:
@@ -74,8 +74,8 @@ class PredictionLog:
             with suppress(FileNotFoundError):
                 path.with_name(path.name + beside).unlink()
         folder = path.parent
-        if _is_free(folder / _LOCK) and not any(each.suffix in (".db", CLOSED) for each in folder.iterdir()):
-            shutil.rmtree(folder)
+        if _is_free(folder / _LOCK) and not _segments(folder):
+            shutil.rmtree(folder, ignore_errors=True)  # another process may do the same
 
     def close(self) -> None:
         """Say that the writers of this process are gone. Call it once they are closed."""
@@ -84,6 +84,13 @@ class PredictionLog:
 
     def _writers(self) -> list[Path]:
         return sorted(each for each in self._folder.iterdir() if each.is_dir()) if self._folder.is_dir() else []
+
+
+def _segments(folder: Path) -> list[Path]:
+    """Return the segments in a writer's folder, oldest first; none if the folder has just been removed."""
+    with suppress(FileNotFoundError):
+        return sorted(each for each in folder.iterdir() if each.suffix in (".db", CLOSED))
+    return []
 
 
 def _locked(path: Path) -> int:

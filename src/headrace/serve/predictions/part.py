@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -64,14 +64,46 @@ def _rows(answered: Answered, data: bytes, types: pa.Schema | None) -> pa.Array:
     rows: list[dict[str, Any]] = msgspec.json.decode(data)
     kinds = {} if types is None else {field.name: field.type for field in types}
     names = dict.fromkeys([*kinds, *(name for row in rows for name in row)])
-    return _structs(pa.table({name: column_of([row.get(name) for row in rows], kinds.get(name)) for name in names}))
+    if not names:
+        return pa.array([{}] * len(rows), pa.struct([]))
+    return _structs(pa.table({name: _column([row.get(name) for row in rows], kinds.get(name)) for name in names}))
+
+
+def _column(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
+    """Return values as a column of a type. If one doesn't fit (rows that were refused are logged too), the column has
+    all of them as JSON text: nothing may keep a prediction from being sealed."""
+    try:
+        return column_of(values, kind)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        return pa.array(
+            [None if value is None else msgspec.json.encode(value).decode() for value in values], pa.string()
+        )
 
 
 def _structs(table: pa.Table) -> pa.Array:
     return table.combine_chunks().to_struct_array().combine_chunks() if table.num_rows else pa.array([], pa.struct([]))
 
 
-def _joined(arrays: Iterable[pa.Array]) -> pa.ChunkedArray:
+def _joined(arrays: Sequence[pa.Array]) -> pa.ChunkedArray:
     """Return arrays of structs as one column that has the fields of all of them."""
-    tables = [pa.table({"rows": each}) for each in arrays]
-    return pa.concat_tables(tables, promote_options="permissive").column("rows")
+    return merged([pa.table({"rows": each}) for each in arrays], ["rows"]).column("rows")
+
+
+def merged(tables: Sequence[pa.Table], columns: Sequence[str] = ("input", "output")) -> pa.Table:
+    """Return tables as one. If a field has types that can't be one column (numbers in one table, texts in another), the
+    structs in `columns` become JSON text."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        return pa.concat_tables([_as_text(table, columns) for table in tables], promote_options="permissive")
+
+
+def _as_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    for name in columns:
+        if name in table.column_names and not pa.types.is_string(table.schema.field(name).type):
+            table = table.set_column(table.column_names.index(name), name, _texts(table.column(name).to_pylist()))
+    return table
+
+
+def _texts(values: Sequence[Any]) -> pa.Array:
+    return pa.array([None if value is None else msgspec.json.encode(value).decode() for value in values], pa.string())

@@ -8,6 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.errors import LogError
 from headrace.serve.predictions.log import PredictionLog
 from headrace.serve.predictions.part import parts
 from headrace.serve.predictions.segment import read
@@ -38,12 +39,16 @@ def seal(log: PredictionLog, archive: Archive) -> int:
     to be sealed again, and the ledger keeps each part once.
 
     Raises:
-        LogError: a segment can't be read; it stays where it is.
+        LogError: a segment can't be read. It stays where it is, and the others are sealed first.
         StoreError, LedgerError: the archive can't be written; the segment stays where it is.
     """
-    count = 0
+    count, failed = 0, list[LogError]()
     for path in log.closed():
-        contents = read(path)
+        try:
+            contents = read(path)
+        except LogError as error:  # the others must not wait for it
+            failed.append(error)
+            continue
         versions = {each.answered.version for each in contents.logged}
         takes = {version: kinds for version in versions if (kinds := archive.takes(version)) is not None}
         made = [
@@ -61,6 +66,8 @@ def seal(log: PredictionLog, archive: Archive) -> int:
         archive.record(made)
         log.drop(path)
         count += sum(part.count for part in made)
+    if failed:
+        raise failed[0]
     return count
 
 

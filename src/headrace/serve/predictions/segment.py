@@ -102,11 +102,16 @@ class Segment:
         self.end = end
         return offsets
 
-    def close(self) -> None:
-        """Close the file: nothing is appended to it any more."""
-        with suppress(sqlite3.Error):  # what was appended is on disk, in the file or in its log beside it
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
+    def close(self) -> bool:
+        """Close the file: nothing is appended to it any more. Return whether the file itself has all that was appended.
+        If not, some is in the log of changes beside it, so the file must keep its name."""
+        is_whole = False
+        with suppress(sqlite3.Error):  # the disk is full, say
+            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            is_whole = not busy  # busy: somebody reads the log of changes
+        with suppress(sqlite3.Error):
+            self._db.close()
+        return is_whole
 
 
 class Contents(NamedTuple):

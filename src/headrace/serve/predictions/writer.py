@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -93,9 +94,10 @@ class Writer:
         try:
             segment = self._open()
             offsets = segment.append(batch)
-        except LogError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is: who waits must hear of it, and the next batch be logged
             self._abandon()
-            return [Settled(token, error) for token in tokens]
+            told = error if isinstance(error, LogError) else LogError(f"an answer can't be logged: {error!r}")
+            return [Settled(token, told) for token in tokens]
         self._bytes += sum(len(each.given) + len(each.answers or b"") for each in batch)
         return [
             Settled(token, PredictionId(segment.writer, segment.number, offset, answered.salt))
@@ -116,9 +118,10 @@ class Writer:
     def _leave(self) -> None:
         """Close the present segment, if there is one, so that others may seal it."""
         if self._segment is not None:
-            self._segment.close()
-            self._segment.path.rename(self._segment.path.with_suffix(CLOSED))
-            self._segment = None
+            segment, self._segment = self._segment, None
+            if segment.close():
+                with suppress(OSError):  # it is sealed as a dead writer's then, as is one that isn't whole
+                    segment.path.rename(segment.path.with_suffix(CLOSED))
 
     def _abandon(self) -> None:
         """Leave a segment that couldn't be written to as it is: what of it is on disk is read when it is sealed."""

@@ -1,5 +1,5 @@
 """The model process: it loads one version of a model and answers for rows, over a socket. Whoever starts it gives it a
-namespace without network, ledger, tokens and log, and a folder with the blobs of the model.
+folder with the blobs of the model, and a namespace that hides the rest of the project.
 
 `python -m headrace.work.serving.model_host DESCRIPTOR FOLDER`
 """

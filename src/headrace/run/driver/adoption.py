@@ -62,7 +62,7 @@ class Adoption:
                     self._courier.end(worker, "lost", "another node of this attempt is gone", now=True)
             failure = Failure("lost", "the driver that had launched it is gone")
             self._steps.absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
-        self._note([f"`{task.name}` {_start(task)}" for task in lost])
+        self._note([f"`{task.name}` {_start(task)}" for task in lost], may_change=not keep)
         for worker in self._alive:
             if (present := self._sites.crew(worker).present(worker)) is not None and self._is_over(*present):
                 self._courier.end(worker, "lost", "its attempt no longer counts", now=True)
@@ -97,12 +97,13 @@ class Adoption:
         known = self._machine.tasks.get(task)
         return not self._machine.expects(task, attempt) and not (known is not None and known.good)
 
-    def _note(self, lost: list[str]) -> None:
+    def _note(self, lost: list[str], *, may_change: bool) -> None:
         if lost:
             more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+            unless = "; with new code, all of them begin from the beginning" if may_change else ""
             self._audience.note(
                 "attempts of these tasks had not finished when this driver took over the run, so they begin again:"
-                f" {', '.join(lost[:SHOWN])}{more}"
+                f" {', '.join(lost[:SHOWN])}{more}{unless}"
             )
 
 

@@ -337,6 +337,45 @@ def test_a_run_that_failed_is_resumed_with_new_code(project: Shell) -> None:
     assert done.json["run"] == run
 
 
+def test_with_new_code_a_task_begins_at_its_last_checkpoint_unless_its_own_code_has_changed(empty: Shell) -> None:
+    code = """
+        import headrace as hr
+
+        @hr.stage
+        def fit() -> int:
+            attempt = hr.attempt()
+            begun = attempt.checkpoint() or 0
+            print(f"begins at {begun}")
+            attempt.keep(begun + 1)
+            raise ValueError("fit")
+
+        @hr.stage
+        def other() -> int:
+            return 1
+
+        @hr.pipeline
+        def flow() -> None:
+            fit()
+            other()
+    """
+
+    def begun() -> list[str]:
+        printed = empty("logs", "latest", "fit").out.splitlines()
+        return [line for line in printed if line.startswith("begins")]
+
+    empty.write("flow.py", code)
+    assert empty("run", "flow.py:flow").code == 1
+    empty.write("flow.py", code.replace("return 1", "return 2"))
+    assert empty("resume", "latest", "--new-code").code == 1
+    assert begun() == ["begins at 0", "begins at 1"]
+    empty.write("flow.py", code.replace("begun + 1", "begun + 5"))
+    assert empty("resume", "latest", "--new-code").code == 1
+    assert begun() == ["begins at 0", "begins at 1", "begins at 0"]
+    empty.write("flow.py", code)
+    assert empty("resume", "latest", "--new-code").code == 1
+    assert begun() == ["begins at 0", "begins at 1", "begins at 0", "begins at 2"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

@@ -97,7 +97,7 @@ class Model:
         self.done: set[tuple[str, str]] = set()
         self.stopping: set[tuple[str, int]] = set()
         self.usd = 0.0
-        self.checkpoints: dict[str, str | None] = {}
+        self.checkpoints: dict[tuple[str, str | None], Ref] = {}
         self._begin(Machine())
         self.absorb(Opened("scene", (), BUNDLE, self.now, policy=policy or Policy()))
         self.absorb(Taken(1, "model", self.now, region=self.region))
@@ -254,11 +254,12 @@ class Model:
             assert all(each.move != task.move for each in moving), "it is brought twice at once"
             return
         needed = [ref for _, arg in self.machine.inputs(launch.task) for ref in constants(arg)]
-        for ref in needed if task.checkpoint is None else [*needed, task.checkpoint]:
+        kept = self.machine.outputs.checkpoint(launch.task, launch.key)
+        for ref in needed if kept is None else [*needed, kept.last]:
             assert all(self._has(each) for each in blobs(ref)), f"`{launch.task}` is launched without its input"
         assert (launch.task, launch.key) not in self.done, f"`{launch.task}` had succeeded under this key"
         assert launch.attempt == task.attempt + 1
-        assert task.checkpoint is None or self.checkpoints[launch.task] == launch.key
+        assert (None if kept is None else kept.last) == self.checkpoints.get((launch.task, launch.key))
         assert len(set(launch.workers)) == task.stage.resources.nodes
 
     def see(self, task: Task) -> None:
@@ -334,10 +335,10 @@ class Model:
 
     def checkpoint(self, task: Task) -> None:
         """Have an attempt keep a checkpoint."""
-        self.checkpoints[task.name] = task.key
         kept = number(task.attempt)
         if len(self.stores) > 1:
             kept = self.here.add(Ref(digest=kept.digest, size=8, codec="raw", type="builtins.int", nonce="cc"))
+        self.checkpoints[task.name, task.key] = kept
         self.absorb(Checkpointed(task.name, task.attempt, kept))
 
     def wake(self) -> None:
@@ -445,4 +446,3 @@ def compare(live: Machine, again: Machine) -> None:
         else:
             assert asdict(task.row()) == asdict(other.row())
             assert (task.phase, task.waits, task.workers) == (other.phase, other.waits, other.workers)
-            assert task.checkpoint == other.checkpoint

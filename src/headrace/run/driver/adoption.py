@@ -62,7 +62,7 @@ class Adoption:
                     self._courier.end(worker, "lost", "another node of this attempt is gone", now=True)
             failure = Failure("lost", "the driver that had launched it is gone")
             self._steps.absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
-        self._note([f"`{task.name}` {_start(task)}" for task in lost], may_change=not keep)
+        self._note([f"`{task.name}` {self._start(task)}" for task in lost], may_change=not keep)
         for worker in self._alive:
             if (present := self._sites.crew(worker).present(worker)) is not None and self._is_over(*present):
                 self._courier.end(worker, "lost", "its attempt no longer counts", now=True)
@@ -100,16 +100,15 @@ class Adoption:
     def _note(self, lost: list[str], *, may_change: bool) -> None:
         if lost:
             more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
-            unless = "; with new code, all of them begin from the beginning" if may_change else ""
+            unless = "; those whose code or inputs change begin from the beginning" if may_change else ""
             self._audience.note(
                 "attempts of these tasks had not finished when this driver took over the run, so they begin again:"
                 f" {', '.join(lost[:SHOWN])}{more}{unless}"
             )
 
-
-def _start(task: Task) -> str:
-    """Return a text that says where the next attempt of a task starts: at the beginning or at a checkpoint."""
-    attempt, number = task.kept
-    if task.checkpoint is None:
-        return "from the beginning"
-    return f"from checkpoint {number} of attempt {attempt}" if number else "from the last checkpoint"
+    def _start(self, task: Task) -> str:
+        """Return a text that says where the next attempt of a task starts: at the beginning or at a checkpoint."""
+        kept = self._machine.outputs.checkpoint(task.name, task.key)
+        if kept is None:
+            return "from the beginning"
+        return f"from checkpoint {kept.number} of attempt {kept.attempt}" if kept.number else "from the last checkpoint"

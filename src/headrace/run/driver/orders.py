@@ -30,6 +30,7 @@ class Orders:
             return [(launch.workers[0], self._move(launch, task.move))]
         inputs = self._machine.inputs(launch.task)
         nodes = len(launch.workers)
+        kept = self._machine.outputs.checkpoint(launch.task, launch.key)
         return [
             (
                 worker,
@@ -41,12 +42,12 @@ class Orders:
                     args=inputs,
                     code=task.stage.code.digest,
                     verify=self._to_verify(inputs) if self._machine.outputs.foreign else (),
-                    checkpoint=task.checkpoint,
+                    checkpoint=None if kept is None else kept.last,
                     rank=rank,
                     nodes=nodes,
                     meeting=f"{launch.task}#{launch.attempt}" if nodes > 1 else None,
                     timeout_s=task.stage.timeout_s,
-                    earlier=task.earlier,
+                    earlier=None if kept is None else kept.before,
                 ),
             )
             for rank, worker in enumerate(launch.workers)

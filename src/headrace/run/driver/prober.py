@@ -111,9 +111,10 @@ class Prober:
     def _transfers(self, missed: Missed, places: Places) -> Sequence[Missed | Lacked | Deferred]:
         if not places.several:
             return (missed,)
-        task = self._machine.tasks[missed.task]
         needed = [ref for _, arg in self._machine.inputs(missed.task) for ref in constants(arg)]
-        lacks = places.lacks(needed if task.checkpoint is None else [*needed, task.checkpoint], self._machine.tasks)
+        if (kept := self._machine.outputs.checkpoint(missed.task, missed.key)) is not None:
+            needed.append(kept.last)
+        lacks = places.lacks(needed, self._machine.tasks)
         if not lacks:
             return (missed,)
         wanted = [lack for lack in lacks if self._machine.transfers.is_wanted(lack)]

@@ -154,7 +154,7 @@ class Reports:
         if not self._machine.expects(event.task, event.attempt):
             return False
         task = self._machine.tasks[event.task]
-        if isinstance(event, Checkpointed) and task.knows(event):
+        if isinstance(event, Checkpointed) and self._machine.outputs.knows(task, event):
             return False
         workers = task.workers
         return worker in workers if isinstance(event, Failed) else worker == workers[0]

@@ -45,7 +45,7 @@ class Attempts:
             case Logged():
                 self._curves.add(event)  # for readers only: nothing follows from it
             case Checkpointed():
-                task.keep(event)
+                self._outputs.keep_checkpoint(task, event)
             case Awaits(why=why):
                 task.awaits = why
                 self._phases.changed[task.name] = task

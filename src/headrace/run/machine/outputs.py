@@ -1,9 +1,24 @@
-"""The outputs of a run's tasks, kept for later use in the same run."""
+"""The outputs and checkpoints of a run's tasks, kept for later use in the same run."""
 
 from __future__ import annotations
 
+from msgspec import Struct
+
+from headrace.run.events import Checkpointed
 from headrace.run.machine.task import Task
 from headrace.spec.artifact import Ref, blobs, generations
+
+
+class Kept(Struct, frozen=True):
+    """The last checkpoint that a task kept under one key, and the one before it, or None if there was none.
+
+    `number` counts the checkpoints of the attempt that kept the last one. It is 0 in old runs, which did not count.
+    """
+
+    last: Ref
+    before: Ref | None
+    attempt: int
+    number: int
 
 
 class Outputs:
@@ -13,6 +28,8 @@ class Outputs:
     gets this output. `made` are all outputs of the run by key. `makers` are the other runs that made some of these
     outputs, by key. `foreign` are the digests of blobs that other runs made,
     to be checked when first read. `damaged` are the generations in the store that turned out to be damaged.
+    `_checkpoints` has the last checkpoints by the name and key of their task: an attempt begins at the last one of its
+    key, even if the run got new code meanwhile.
     """
 
     def __init__(self) -> None:
@@ -21,6 +38,7 @@ class Outputs:
         self.makers: dict[str, str] = {}
         self.foreign: set[str] = set()
         self.damaged: set[str] = set()
+        self._checkpoints: dict[tuple[str, str], Kept] = {}
 
     def reused(self, key: str, out: Ref, run: str) -> None:
         """Note the output that a task reuses instead of running, and the run that made it; an empty `run` means this
@@ -35,6 +53,23 @@ class Outputs:
         self.makers.pop(key, None)
         if reusable:
             self.made.setdefault(key, out)
+
+    def checkpoint(self, task: str, key: str | None) -> Kept | None:
+        """Return the last checkpoints that a task kept under a key, or None if it kept none."""
+        return self._checkpoints.get((task, key or ""))
+
+    def keep_checkpoint(self, task: Task, event: Checkpointed) -> None:
+        """Note a checkpoint of a task's running attempt. The next attempt under the same key begins there."""
+        if not self.knows(task, event):
+            before = self.checkpoint(task.name, task.key)
+            kept = Kept(event.out, None if before is None else before.last, event.attempt, event.number)
+            self._checkpoints[task.name, task.key or ""] = kept
+
+    def knows(self, task: Task, event: Checkpointed) -> bool:
+        """Return whether this checkpoint was noted before.
+        A checkpoint that was stored but not acknowledged is reported again."""
+        last = self.checkpoint(task.name, task.key)
+        return last is not None and event.number > 0 and (event.attempt, event.number) <= (last.attempt, last.number)
 
     def is_damaged(self, task: Task) -> bool:
         """Return whether some attempt found that a task's output can't be read."""

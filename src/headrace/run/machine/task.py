@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.plan.resolve import labels
-from headrace.run.events import Checkpointed, Lacked, Launched, Span, TaskState
+from headrace.run.events import Lacked, Launched, Span, TaskState
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure, FailureKind
@@ -108,8 +108,6 @@ class Task(Struct, eq=False):
     - `awaits`: what keeps its worker from beginning.
     - `failures`: the number of failed attempts by kind.
     - `by_when`: True if it was skipped because its own `when=`, or that of a task before it, was false.
-    - `checkpoint`, `earlier`: the last checkpoint that was kept, and the one before it.
-    - `kept`: the attempt that kept the last checkpoint, and the number of that checkpoint within the attempt.
     - `where`: the names of the pools that it may start in, the best one first; None means any, or not known yet.
     - `barred`: the reason why it may not start in the run's other pools, or tries them last.
     - `left`: the pool from which its last attempt was taken back because the pool was full; otherwise empty.
@@ -146,9 +144,6 @@ class Task(Struct, eq=False):
     code: str | None = None
     inputs: bytes | None = None
     out: Ref | None = None
-    checkpoint: Ref | None = None
-    earlier: Ref | None = None
-    kept: tuple[int, int] = (0, 0)
     due: float = 0.0
     workers: tuple[int, ...] = ()
     awaits: str = ""
@@ -193,20 +188,8 @@ class Task(Struct, eq=False):
         return (self.placed, *(name for name in self.where or () if name != self.placed))
 
     def identify(self, key: str, inputs: bytes) -> None:
-        """Set the task's key. Checkpoints that were made under another key are forgotten."""
-        if key != self.key:
-            self.key, self.checkpoint, self.earlier = key, None, None
-        self.inputs, self.code = inputs, self.stage.code.digest
-
-    def keep(self, kept: Checkpointed) -> None:
-        """Note a checkpoint, so that the next attempt starts from it."""
-        if not self.knows(kept):
-            self.checkpoint, self.earlier, self.kept = kept.out, self.checkpoint, (kept.attempt, kept.number)
-
-    def knows(self, kept: Checkpointed) -> bool:
-        """Return whether this checkpoint was noted before.
-        A checkpoint that was stored but not acknowledged is reported again."""
-        return kept.number > 0 and (kept.attempt, kept.number) <= self.kept
+        """Set the task's key, and the inputs and the code that the key was made from."""
+        self.key, self.inputs, self.code = key, inputs, self.stage.code.digest
 
     def forget_miss(self) -> None:
         """If the task had a `Missed` and was not launched after that, restore the key, code and inputs from before the

@@ -11,7 +11,7 @@ import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,12 +128,17 @@ class Project:
         wait_for(lambda: not self.processes(), within_s, lambda: f"still there: {self.processes()}")
 
     def kill_all(self) -> None:
-        """End what a failed test may have left."""
-        for each in self.processes():
-            try:
-                os.kill(int(each.split()[0]), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """Kill all of the project's processes, also those that are born meanwhile: bubblewrap's child, killed too late,
+        would wait for its parent for ever."""
+
+        def none_was_left() -> bool:
+            alive = self.processes()
+            for each in alive:
+                with suppress(ProcessLookupError):
+                    os.kill(int(each.split()[0]), signal.SIGKILL)
+            return not alive
+
+        wait_for(none_was_left, why=lambda: f"can't be killed: {self.processes()}")
 
 
 @contextmanager

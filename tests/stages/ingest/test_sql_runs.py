@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -308,11 +307,7 @@ def kill_rounds(project: Project, source: Source, rounds: int, seed: int) -> Non
         try:
             running.wait(delay)
         except subprocess.TimeoutExpired:  # as it should
-            for each in project.processes():
-                try:
-                    os.kill(int(each.split()[0]), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+            project.kill_all()
         finish(running)
         begun = [each.id for each in hr.runs() if each.id not in known]
         words = ("resume", begun[0]) if begun else ("run", "grow_slowly")  # it may have been killed before it began

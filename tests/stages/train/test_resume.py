@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,8 +124,7 @@ def test_a_run_that_is_killed_goes_on_with_its_training_where_it_was(project: Pr
     running = project.start("run", "fit")
     wait_for(lambda: Path(project.environment["MARKER"]).exists())
     run = project.headrace("runs", "--json").json["runs"][0]["run"]
-    for each in project.processes():
-        os.kill(int(each.split()[0]), signal.SIGKILL)
+    project.kill_all()
     running.communicate()
     done = project.headrace("resume", run, "--json")
     assert done.code == 0, done.err

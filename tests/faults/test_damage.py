@@ -136,6 +136,27 @@ def test_damaged_code_of_a_run_is_told_and_new_code_goes_on(project: Project) ->
     assert project.headrace("resume", "latest", "--new-code").code == 0
 
 
+def test_a_task_whose_only_checkpoint_is_damaged_begins_from_the_beginning_when_it_is_resumed(project: Project) -> None:
+    body = """attempt = hr.attempt()
+    note('fresh' if attempt.checkpoint() is None else 'goes on')
+    attempt.keep(os.urandom(900_000))
+    assert not os.path.exists(os.environ['JOURNAL'] + '-broken')
+    return len(data)"""
+    project.write("pipelines.py", PIPELINES.replace("return len(data)", body))
+    broken = Path(project.environment["JOURNAL"] + "-broken")
+    broken.touch()
+    assert project.headrace("run", "flow", "--more", "1").code == 1
+    flip(blob(project))
+    broken.unlink()
+    found = project.headrace("resume", "latest", "--json")
+    assert found.code == 1
+    assert "is damaged" in found.task["use"]["reason"]
+    calls(project)
+    done = project.headrace("resume", "latest", "--json")
+    assert done.code == 0, done
+    assert calls(project) == ["use", "fresh"]
+
+
 COMMANDS = [["run", "flow"], ["plan", "flow"], ["resume", "latest"], ["show"], ["runs"], ["explain", "latest", "use"]]
 
 

@@ -254,7 +254,7 @@ class Model:
             assert all(each.move != task.move for each in moving), "it is brought twice at once"
             return
         needed = [ref for _, arg in self.machine.inputs(launch.task) for ref in constants(arg)]
-        kept = self.machine.outputs.checkpoint(launch.task, launch.key)
+        kept = self.machine.outputs.checkpoints(launch.task, launch.key)
         for ref in needed if kept is None else [*needed, kept.last]:
             assert all(self._has(each) for each in blobs(ref)), f"`{launch.task}` is launched without its input"
         assert (launch.task, launch.key) not in self.done, f"`{launch.task}` had succeeded under this key"

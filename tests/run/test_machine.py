@@ -179,8 +179,8 @@ def test_a_checkpoint_made_of_other_inputs_is_not_given_to_the_next_attempt() ->
     found.launch()
     found.succeed(found.machine.tasks["table"])
     assert found.machine.tasks["train"].key != train.key
-    assert found.machine.outputs.checkpoint("train", train.key) is not None
-    assert found.machine.outputs.checkpoint("train", found.machine.tasks["train"].key) is None
+    assert found.machine.outputs.checkpoints("train", train.key) is not None
+    assert found.machine.outputs.checkpoints("train", found.machine.tasks["train"].key) is None
 
 
 def test_a_task_outlives_any_number_of_drivers() -> None:

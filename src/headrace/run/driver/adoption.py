@@ -108,7 +108,7 @@ class Adoption:
 
     def _start(self, task: Task) -> str:
         """Return a text that says where the next attempt of a task starts: at the beginning or at a checkpoint."""
-        kept = self._machine.outputs.checkpoint(task.name, task.key)
+        kept = self._machine.outputs.checkpoints(task.name, task.key)
         if kept is None:
             return "from the beginning"
         return f"from checkpoint {kept.number} of attempt {kept.attempt}" if kept.number else "from the last checkpoint"

@@ -30,7 +30,7 @@ class Orders:
             return [(launch.workers[0], self._move(launch, task.move))]
         inputs = self._machine.inputs(launch.task)
         nodes = len(launch.workers)
-        kept = self._machine.outputs.checkpoint(launch.task, launch.key)
+        kept = self._machine.outputs.checkpoints(launch.task, launch.key)
         return [
             (
                 worker,

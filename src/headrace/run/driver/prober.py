@@ -112,7 +112,7 @@ class Prober:
         if not places.several:
             return (missed,)
         needed = [ref for _, arg in self._machine.inputs(missed.task) for ref in constants(arg)]
-        if (kept := self._machine.outputs.checkpoint(missed.task, missed.key)) is not None:
+        if (kept := self._machine.outputs.checkpoints(missed.task, missed.key)) is not None:
             needed.append(kept.last)
         lacks = places.lacks(needed, self._machine.tasks)
         if not lacks:

@@ -9,10 +9,10 @@ from headrace.run.machine.task import Task
 from headrace.spec.artifact import Ref, blobs, generations
 
 
-class Kept(Struct, frozen=True):
+class Checkpoints(Struct, frozen=True):
     """The last checkpoint that a task kept under one key, and the one before it, or None if there was none.
 
-    `number` counts the checkpoints of the attempt that kept the last one. It is 0 in old runs, which did not count.
+    `number` counts the checkpoints of the attempt that kept the last one. It is 0 if that is not known, as in old runs.
     """
 
     last: Ref
@@ -38,7 +38,7 @@ class Outputs:
         self.makers: dict[str, str] = {}
         self.foreign: set[str] = set()
         self.damaged: set[str] = set()
-        self._checkpoints: dict[tuple[str, str], Kept] = {}
+        self._checkpoints: dict[tuple[str, str], Checkpoints] = {}
 
     def reused(self, key: str, out: Ref, run: str) -> None:
         """Note the output that a task reuses instead of running, and the run that made it; an empty `run` means this
@@ -54,26 +54,32 @@ class Outputs:
         if reusable:
             self.made.setdefault(key, out)
 
-    def checkpoint(self, task: str, key: str | None) -> Kept | None:
-        """Return the last checkpoints that a task kept under a key, or None if it kept none."""
-        return self._checkpoints.get((task, key or ""))
+    def checkpoints(self, task: str, key: str | None) -> Checkpoints | None:
+        """Return the last checkpoints that a task kept under a key, or None if it kept none. A checkpoint that an
+        attempt could not read is left out, so the next attempt doesn't fail in the same way."""
+        found = self._checkpoints.get((task, key or ""))
+        if found is None or not self._is_damaged(found.last):
+            return found
+        if found.before is None or self._is_damaged(found.before):
+            return None
+        return Checkpoints(found.before, None, found.attempt, 0)
 
     def keep_checkpoint(self, task: Task, event: Checkpointed) -> None:
         """Note a checkpoint of a task's running attempt. The next attempt under the same key begins there."""
         if not self.knows(task, event):
-            before = self.checkpoint(task.name, task.key)
-            kept = Kept(event.out, None if before is None else before.last, event.attempt, event.number)
+            before = self.checkpoints(task.name, task.key)
+            kept = Checkpoints(event.out, None if before is None else before.last, event.attempt, event.number)
             self._checkpoints[task.name, task.key or ""] = kept
 
     def knows(self, task: Task, event: Checkpointed) -> bool:
         """Return whether this checkpoint was noted before.
         A checkpoint that was stored but not acknowledged is reported again."""
-        last = self.checkpoint(task.name, task.key)
+        last = self._checkpoints.get((task.name, task.key or ""))
         return last is not None and event.number > 0 and (event.attempt, event.number) <= (last.attempt, last.number)
 
     def is_damaged(self, task: Task) -> bool:
         """Return whether some attempt found that a task's output can't be read."""
-        return bool(self.damaged) and task.out is not None and not self.damaged.isdisjoint(generations(task.out))
+        return task.out is not None and self._is_damaged(task.out)
 
     def keep(self, task: Task) -> None:
         """Keep a task's output if it can be read: a later task of the same name and key gets it and doesn't run."""
@@ -87,3 +93,6 @@ class Outputs:
             self.makers.pop(task.key, None)
             for at in [at for at, out in self.kept.items() if at[0] == task.name and out == task.out]:
                 del self.kept[at]
+
+    def _is_damaged(self, out: Ref) -> bool:
+        return bool(self.damaged) and not self.damaged.isdisjoint(generations(out))

@@ -13,7 +13,7 @@ import click
 import griffe
 import pytest
 
-from headrace.cli.catalogue import COMMANDS, command, group
+from headrace.cli.catalogue import COMMANDS, command, group, module
 from headrace.project.setting_table import Setting, settings
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -39,7 +39,7 @@ def test_each_command_says_what_it_is_for(name: str) -> None:
     found = command(name)
     assert COMMANDS[name].endswith(".")
     assert len(COMMANDS[name]) <= 66  # one line of `headrace --help`
-    assert importlib.import_module(f"headrace.cli.commands.{name}").command.callback.__doc__
+    assert importlib.import_module(module(name)).command.callback.__doc__
     assert found.name == name
 
 
@@ -57,7 +57,7 @@ def test_each_option_has_help(name: str) -> None:
 
 def test_there_is_no_command_that_the_catalogue_lacks() -> None:
     folder = Path(importlib.import_module("headrace.cli.commands").__path__[0])
-    assert {file.stem for file in folder.glob("[a-z]*.py")} == set(COMMANDS)
+    assert {file.stem for file in folder.rglob("[a-z]*.py")} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("setting", list(settings()), ids=lambda setting: f"{setting.section}.{setting.key}")

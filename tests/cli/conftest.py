@@ -72,8 +72,8 @@ class Result:
 
 
 HERE = {
-    *("alias", "card", "compare", "cursors", "datasets", "explain", "get", "lineage", "models", "predict", "register"),
-    *("runs", "show"),
+    *("alias", "card", "compare", "cursors", "datasets", "endpoints", "explain", "get", "lineage", "models", "predict"),
+    *("promote", "register", "retire", "rollback", "route", "runs", "show"),
 }
 """The commands that start nothing and import nothing of a project."""
 

@@ -34,6 +34,7 @@ from headrace.ledger.upkeep.fsck import Checked, Checker
 from headrace.ledger.upkeep.gc import GRACE_S, Collector
 from headrace.ledger.upkeep.retention import Keep
 from headrace.spec.artifact import Ref, blobs, decode_ref
+from headrace.spec.endpoint import encode_route, sole
 from headrace.store.folder.folder import FolderStore
 from tests.ledger.samples import digest, edit, open_ledger
 from tests.projects import Project
@@ -92,6 +93,8 @@ def _value(table: Standing, store: FolderStore, column: tuple[str, str], which: 
     if name in table.identities:
         text = f"{table.identities[name]} {data}"
         return Ref(digest=digest(text), size=len(text), codec="text", type="builtins.str").identity
+    if name == "route":
+        return encode_route(sole(f"{which}-name", 1))
     return {"TEXT": f"{which}-{name}", "INTEGER": 1, "BIGINT": 1, "FLOAT": NOW, "BLOB": b"bytes"}[kind]
 
 

@@ -37,6 +37,11 @@ COMMANDS = {
     "debug": "Call a task's stage in this process, with the inputs that it had.",
     "get": "Write an artifact to a file.",
     "predict": "Ask a registered model about the rows of a file.",
+    "endpoints": "List the endpoints, and where their requests go.",
+    "promote": "Make a version of a model the main one of its endpoint.",
+    "route": "Send a share of an endpoint's requests to another version.",
+    "rollback": "Send an endpoint's requests to the version before.",
+    "retire": "End a variant of an endpoint, or the endpoint.",
     "predictions": "List what endpoints have answered.",
     "contract": "Draft a contract for a table from its data.",
     "lineage": "Show what an output was made from, and what was made from it.",
@@ -48,8 +53,10 @@ COMMANDS = {
     "ledger": "Export, import or migrate the project's record of runs.",
     "doctor": "Check this machine, the project and its state.",
 }
-"""Each command's name, and the first line of the command's help. The command itself is the function
-`headrace.cli.commands.NAME.command`, and the function's docstring is the rest of the help."""
+"""Each command's name, and the first line of the command's help. The command itself is the function `command` of the
+module that `module` names, and the function's docstring is the rest of the help."""
+ROOMS = dict.fromkeys(("endpoints", "predictions", "promote", "retire", "rollback", "route"), "endpoints")
+"""For commands whose modules are in a package of `headrace.cli.commands`, the name of that package."""
 
 COMPLETE = "_HEADRACE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -83,9 +90,14 @@ class Catalogue(click.Group):
         return names or click.Command.shell_complete(self, ctx, incomplete)
 
 
+def module(name: str) -> str:
+    """Return the name of a command's module."""
+    return ".".join(filter(None, ("headrace.cli.commands", ROOMS.get(name), name)))
+
+
 def command(name: str) -> click.Command:
     """Import and return the command of this name. The command's help begins with its line in `COMMANDS`."""
-    imported: click.Command = importlib.import_module(f"headrace.cli.commands.{name}").command
+    imported: click.Command = importlib.import_module(module(name)).command
     if imported.name != name:
         imported.name = name
         imported.help = f"{COMMANDS[name]}\n\n{inspect.cleandoc(imported.help or '')}".rstrip()

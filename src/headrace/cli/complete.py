@@ -95,6 +95,13 @@ def models(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return [CompletionItem(name) for name in _names("model") if name.startswith(incomplete)]
 
 
+def endpoints(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of endpoints that start with `incomplete`."""
+    with _views() as views:
+        found = views.routes() if views else ()
+    return [CompletionItem(each.name) for each in found if each.name.startswith(incomplete)]
+
+
 def datasets(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of datasets that start with `incomplete`."""
     return [CompletionItem(name) for name in _names("dataset") if name.startswith(incomplete)]

@@ -57,12 +57,14 @@ def forced(function: Function) -> Function:
         return function(*args, why=why, forced=why if force else None, **kwargs)
 
     for option in (
-        click.option("--why", metavar="TEXT", help="The reason; it is recorded with each alias that moves."),
+        click.option("--why", metavar="TEXT", help="The reason; it is recorded with each move."),
         click.option("--force", is_flag=True, help="Do what would be refused otherwise; needs `--why`."),
     ):
         call = option(call)
     return call  # type: ignore[return-value]
 
+
+why = click.option("--why", metavar="TEXT", help="The reason; it is recorded.")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, errors included.")
 

@@ -129,6 +129,22 @@ class NoticeRecord(Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class RouteRecord(Struct, frozen=True, kw_only=True):
+    """A move of the route of the endpoint `name`, as its number `number`. `route` is the route after it as JSON, and
+    `version` the version of the model that is its main one; both are None if the endpoint was retired."""
+
+    name: str
+    number: int
+    nonce: str
+    route: str | None
+    version: int | None
+    at: float
+    by: str
+    run: str | None
+    task: str | None
+    why: str | None
+
+
 class PredictionPartRecord(Struct, frozen=True, kw_only=True):
     """A part of an endpoint's prediction log: `count` predictions of a writer's segment, as the encoded artifact `out`.
     `first` and `last` are the times of the requests; `at` is when the part was added, as number `number` of its
@@ -210,6 +226,7 @@ VERSIONS = Reader(VersionRecord)
 ALIASES = Reader(AliasRecord)
 MOVES = Reader(MoveRecord)
 NOTICES = Reader(NoticeRecord)
+ROUTES = Reader(RouteRecord)
 PREDICTION_LOGS = Reader(PredictionLogRow)
 PREDICTION_PARTS = Reader(PredictionPartRecord)
 METRICS = Reader(MetricRecord)

@@ -1,4 +1,4 @@
-"""Writes versions and aliases of models and datasets, within the caller's transaction.
+"""Writes versions and aliases of models and datasets, and routes of endpoints, within the caller's transaction.
 
 Version numbers are assigned within that transaction, so no number is skipped or assigned twice.
 """
@@ -6,12 +6,16 @@ Version numbers are assigned within that transaction, so no number is skipped or
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from headrace.errors import NotFoundError, RefusedError
 from headrace.ledger.database.database import Database
+from headrace.ledger.records import ROUTES, VERSIONS
+from headrace.spec.endpoint import MAIN, Route, decode_route, encode_route
 from headrace.spec.intent import Register, RegistryKind
 
 _encode_ref = msgspec.msgpack.Encoder().encode
@@ -59,10 +63,10 @@ def put(
 
 
 class Move(Struct, frozen=True, kw_only=True):
-    """A move of an alias: who moves it, when and why. `run` is the id of the run whose task moves it, or None if a user
-    does. `is_forced` is True if the report of the alias's new version advises against the move."""
+    """A move of an alias or of a route: who moves it, when and why. `run` is the id of the run whose task moves it, or
+    None if a user does. `is_forced` is True if the report of the new version advises against the move."""
 
-    alias: str
+    alias: str = MAIN
     at: float
     by: str
     why: str | None = None
@@ -72,21 +76,71 @@ class Move(Struct, frozen=True, kw_only=True):
 
 
 def point(db: Database, kind: RegistryKind, name: str, identity: str, move: Move, nonce: str) -> None:
-    """Point an alias at the version whose artifact has this `identity`, and record the move. The caller's transaction
-    must hold the registry's lock."""
+    """Point an alias at the version whose artifact has this `identity`, and record the move. If it is the alias
+    `production` of a model with an endpoint, the endpoint's route moves with it. The caller's transaction must hold the
+    registry's lock."""
     values = {**asdict(move), "kind": kind, "name": name, "identity": identity, "nonce": nonce}
     db.execute(db.sql.ADD_MOVE, db.sql.values("ADD_MOVE", values))
     forced = {**values, "why": move.why if move.is_forced else None, "reason": move.why}
     db.execute(db.sql.POINT_ALIAS, db.sql.values("POINT_ALIAS", forced))
+    if kind == "model" and move.alias == MAIN and (route := route_of(db, name)) is not None:
+        version = db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone()[0]
+        if version != route.main.version:
+            _add_route(db, name, route.promoted(version), move, nonce)
 
 
 def unpoint(db: Database, kind: RegistryKind, name: str, move: Move, nonce: str) -> None:
-    """Remove an alias, and record the removal. The caller's transaction must hold the registry's lock."""
+    """Remove an alias, and record the removal. The caller's transaction must hold the registry's lock.
+
+    Raises:
+        RefusedError: an endpoint's requests go to the version that has the alias `production`.
+    """
+    if kind == "model" and move.alias == MAIN and route_of(db, name) is not None:
+        raise RefusedError(
+            f"the requests of endpoint `{name}` go to its alias `{MAIN}`",
+            hint=f"point it at another version, or end the endpoint: `headrace retire {name}`",
+        )
     values = {**asdict(move), "kind": kind, "name": name, "nonce": nonce}
     db.execute(db.sql.ADD_REMOVAL, db.sql.values("ADD_REMOVAL", values))
     db.execute(db.sql.FORGET_ALIAS, (kind, name, move.alias))
 
 
+def route_of(db: Database, name: str) -> Route | None:
+    """Return the route of an endpoint, or None if there is no such endpoint."""
+    newest = next(iter(ROUTES.read(db.execute(db.sql.ROUTES_OF, (name,)))), None)
+    return None if newest is None or newest.route is None else decode_route(newest.route)
+
+
+def reroute(db: Database, name: str, change: Callable[[Route | None], Route | None], move: Move, nonce: str) -> None:
+    """Change the route of an endpoint, and record the move. `change` takes the present route (None if there is no such
+    endpoint) and returns the new one (None to end the endpoint). If another version becomes `production`, the alias of
+    that name moves too. The caller's transaction must hold the registry's lock.
+
+    Raises:
+        NotFoundError: the model has no such version.
+    """
+    before = route_of(db, name)
+    route = change(before)
+    if route == before:
+        return
+    _add_route(db, name, route, move, nonce)
+    if route is not None:
+        found = {row.version: row.identity for row in VERSIONS.read(db.execute(db.sql.VERSIONS_OF, ("model", name)))}
+        if lacking := [version for version in route.versions if version not in found]:
+            raise NotFoundError(
+                f"model `{name}` has no version {lacking[0]}",
+                hint=f"its newest is {max(found)}" if found else "there is no model of this name",
+            )
+        point(db, "model", name, found[route.main.version], move, nonce)
+
+
+def _add_route(db: Database, name: str, route: Route | None, move: Move, nonce: str) -> None:
+    values = {**asdict(move), "name": name, "nonce": nonce, "route": None, "version": None}
+    if route is not None:
+        values |= {"route": encode_route(route), "version": route.main.version}
+    db.execute(db.sql.ADD_ROUTE, db.sql.values("ADD_ROUTE", values))
+
+
 def new_nonce() -> str:
-    """Return a random number for a move of an alias, as text."""
+    """Return a random number for a move, as text."""
     return os.urandom(8).hex()

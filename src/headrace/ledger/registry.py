@@ -15,6 +15,7 @@ from headrace.ledger.generations import kept
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import VERSIONS
 from headrace.ledger.registration import Move, lock, new_nonce, put
+from headrace.spec.endpoint import Route
 from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 
 
@@ -109,6 +110,35 @@ def unpoint(ledger: Ledger, kind: RegistryKind, name: str, alias: str, *, by: st
         return True
 
     _atomically(ledger, work, (kind, name, alias, nonce))
+
+
+def reroute(
+    ledger: Ledger,
+    name: str,
+    change: Callable[[Route | None], Route | None],
+    *,
+    by: str,
+    why: str | None = None,
+    is_forced: bool = False,
+) -> Route | None:
+    """Change the route of an endpoint, as `registration.reroute` does, and return the new route.
+
+    Raises:
+        UsageError: an endpoint can't have this name, or `change` refuses.
+        NotFoundError: the model has no such version.
+    """
+    check_name("model", name)
+    nonce = new_nonce()
+
+    def work(db: Database) -> bool:
+        lock(db)
+        registration.reroute(db, name, change, Move(at=ledger.now(), by=by, why=why, is_forced=is_forced), nonce)
+        return True
+
+    with closing(ledger.connect()) as db, db.troubles():
+        is_stored = db.sql.ROUTE_BY_NONCE
+        db.atomically(lambda: work(db), done=lambda: True if db.execute(is_stored, (name, nonce)).fetchone() else None)
+        return registration.route_of(db, name)
 
 
 def _atomically(ledger: Ledger, work: Callable[[Database], bool], move: tuple[str, str, str, str]) -> None:

@@ -154,7 +154,7 @@ def register(
         before = [each.report for each in views.versions(kind, name) if each.out.identity == wanted.out.identity]
     note = "; ".join(filter(None, (note, _as_it_were(kind, wanted, forced))))
     judged = [each for each in (*before, *wanted.judged, wanted.report) if each is not None]
-    forced = _allowed(f"`{wanted.origin}`", aliases, judged, load, forced, registers=True)
+    forced = allowed(f"`{wanted.origin}`", aliases, judged, load, forced, registers=True)
     with open_ledger(project) as ledger:
         request = Register(
             kind=kind,
@@ -230,10 +230,10 @@ def point(
             raise NotFoundError(
                 f"{version.kind} `{version.name}:{version.version}` has no alias `{alias}`", hint=f"it has {others}"
             )
-        judged = [] if remove else _judging(views, version)
+        judged = [] if remove else judging(views, version)
     called = f"{version.kind} `{version.name}:{version.version}`"
     load = loader(reading_store(project))
-    forced = _allowed(called, [alias], judged, load, forced)
+    forced = allowed(called, [alias], judged, load, forced)
     kept = tuple(each for each in version.aliases if each != alias)
     reasons = {each: reason for each, reason in version.forced.items() if each != alias}
     known = replace(
@@ -272,7 +272,7 @@ def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str
     return f"{what} as a {kind}: {forced}"
 
 
-def _allowed(
+def allowed(
     called: str,
     aliases: Sequence[str],
     judged: Sequence[Ref],
@@ -332,7 +332,7 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
     if version is not None:
         part = part_of(version.out, task or "", word)
         origin = f"{version.kind}:{version.name}:{version.version}"
-        return Wanted(part, version.report, origin, version.preparation, _judging(views, version))
+        return Wanted(part, version.report, origin, version.preparation, judging(views, version))
     if task is None and not _is_run(views, word):
         ref = views.artifact(word)
         if kind == "model" and ref.codec == "record" and "model" in (ref.names or ()):
@@ -376,7 +376,7 @@ def _judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]
     return []
 
 
-def _judging(views: Views, version: VersionView) -> list[Ref]:
+def judging(views: Views, version: VersionView) -> list[Ref]:
     """Return the reports on a version: its own and, for a model, those of all evaluations in its run."""
     made = addresses.maker(views, version) if version.kind == "model" else None
     own = [] if version.report is None else [version.report]

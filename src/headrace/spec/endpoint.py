@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from headrace.errors import UsageError
+import msgspec
+from msgspec.structs import replace
+
+from headrace.errors import LedgerError, UsageError
 from headrace.spec.artifact import Ref
-from headrace.spec.noun import Document, Noun
+from headrace.spec.intent import is_alias
+from headrace.spec.noun import UNREADABLE, Document, Noun
 
 MAIN = "production"
-"""The name of the variant that gets what no other variant gets."""
+"""The name of the variant that gets what no other variant gets. It is also an alias of the version that it has."""
+CANARY = "canary"
+"""The name of the variant that gets a small share of the requests at first, unless it is given another name."""
+SHADOW = "shadow"
+"""What the shadow is called where variants are named."""
+TOLERANCE = 1e-9
+"""How far the sum of shares may be from 1: numbers of the computer are rounded."""
 
 
 class Variant(Noun, frozen=True):
@@ -22,7 +33,8 @@ class Variant(Noun, frozen=True):
 
 
 class Route(Document, frozen=True):
-    """Where the requests of an endpoint go. The shares of the variants add up to 1.
+    """Where the requests of an endpoint go: to versions of the model that has the endpoint's name. One variant is
+    called `production`, and the shares of all variants add up to 1.
 
     `shadow` is a version that gets a copy of each request, and whose answers are kept but never returned.
     """
@@ -32,23 +44,135 @@ class Route(Document, frozen=True):
     shadow: int | None = None
 
     def __post_init__(self) -> None:
-        names = [variant.name for variant in self.variants]
-        if not names or len(set(names)) < len(names):
+        if "/" in self.endpoint:
             raise UsageError(
-                f"endpoint `{self.endpoint}`: each variant needs a name of its own", hint="name a variant once"
+                f"an endpoint can't be called `{self.endpoint:.80}`, since its name is a part of its URL",
+                hint="register the model under a name without `/`",
+            )
+        names = [variant.name for variant in self.variants]
+        if MAIN not in names or len(set(names)) < len(names):
+            raise UsageError(
+                f"endpoint `{self.endpoint}` needs one variant `{MAIN}`, and each variant a name of its own",
+                hint="name a variant once",
             )
         if any(not 0 <= variant.share <= 1 for variant in self.variants):
             raise UsageError(f"endpoint `{self.endpoint}`: a share is from 0 to 1", hint="0.1 is a tenth")
         total = math.fsum(variant.share for variant in self.variants)
-        if abs(total - 1) > 1e-9:
+        if abs(total - 1) > TOLERANCE:
             raise UsageError(
                 f"endpoint `{self.endpoint}`: the shares add up to {total:g}, not to 1",
                 hint=f"leave out the share of `{MAIN}`: it gets what no other variant gets",
             )
 
+    @property
+    def main(self) -> Variant:
+        """The variant that gets what no other variant gets."""
+        return next(variant for variant in self.variants if variant.name == MAIN)
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions that must be loaded for this route, each once."""
+        shadow = () if self.shadow is None else (self.shadow,)
+        return tuple(dict.fromkeys([*(variant.version for variant in self.variants), *shadow]))
+
     def variant(self, name: str) -> Variant | None:
         """Return the variant of this name, or None."""
         return next((variant for variant in self.variants if variant.name == name), None)
+
+    def promoted(self, version: int) -> Route:
+        """Return the route with another version as `production`. Variants that have this version end, since their share
+        goes to it anyway; so does a shadow of it."""
+        others = [each for each in self.variants if each.name != MAIN and each.version != version]
+        return self._with(version, others, None if self.shadow == version else self.shadow)
+
+    def sharing(self, name: str, version: int, share: float) -> Route:
+        """Return the route with a variant that has this version and gets this share of the requests. `production` gets
+        what is left.
+
+        Raises:
+            UsageError: the variant is `production`, or nothing is left for that.
+        """
+        if name == MAIN:
+            raise UsageError(
+                f"`{MAIN}` gets what no other variant gets, so it has no share of its own",
+                hint=f"give the other variants their shares; `headrace promote` changes the version of `{MAIN}`",
+            )
+        if name == SHADOW or not is_alias(name):
+            raise UsageError(
+                f"a variant can't be called `{name:.80}`", hint="use letters, digits and `_ . -`, a letter first"
+            )
+        new = Variant(name=name, version=version, share=share)
+        others = [new if each.name == name else each for each in self.variants if each.name != MAIN]
+        return self._with(self.main.version, others if new in others else [*others, new], self.shadow)
+
+    def without(self, name: str) -> Route:
+        """Return the route without a variant. Its share goes to `production`.
+
+        Raises:
+            UsageError: there is no such variant, or it is `production`.
+        """
+        names = [each.name for each in self.variants if each.name != MAIN]
+        if name not in names:
+            there = ", ".join(f"`{each}`" for each in names) or "none"
+            why = "can't be taken out alone" if name == MAIN else "isn't there"
+            raise UsageError(
+                f"endpoint `{self.endpoint}`: variant `{name:.80}` {why}", hint=f"its variants but `{MAIN}`: {there}"
+            )
+        others = [each for each in self.variants if each.name not in (MAIN, name)]
+        return self._with(self.main.version, others, self.shadow)
+
+    def shadowed(self, version: int | None) -> Route:
+        """Return the route with another shadow, or with none."""
+        return replace(self, shadow=version)
+
+    def _with(self, version: int, others: Sequence[Variant], shadow: int | None) -> Route:
+        left = 1 - math.fsum(each.share for each in others)
+        if left < -TOLERANCE:
+            raise UsageError(
+                f"endpoint `{self.endpoint}`: the variants but `{MAIN}` would get {1 - left:g} of the requests",
+                hint="a share is from 0 to 1, and all shares together are at most 1",
+            )
+        main = Variant(name=MAIN, version=version, share=min(1.0, max(0.0, left)))
+        return replace(self, variants=(main, *others), shadow=shadow)
+
+
+def sole(endpoint: str, version: int) -> Route:
+    """Return the route by which all requests of an endpoint go to one version."""
+    return Route(endpoint=endpoint, variants=(Variant(name=MAIN, version=version, share=1.0),))
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Route).decode
+
+
+def encode_route(route: Route) -> str:
+    """Return a route as JSON text."""
+    return _encode(route).decode()
+
+
+def decode_route(text: str) -> Route:
+    """Return the route that `encode_route` wrote.
+
+    Raises:
+        LedgerError: the text is no route, or one that a newer Headrace wrote.
+    """
+    why = ""
+    try:
+        route = _decode(text)
+        if route.form <= Route.FORM:
+            return route
+    except (*UNREADABLE, UsageError) as error:
+        why = f": {error}"
+    raise LedgerError(f"a route in the ledger can't be read{why}", hint="if a newer Headrace wrote it, install that")
+
+
+def is_route(text: str) -> bool:
+    """Return whether a text is a route that can be read."""
+    try:
+        decode_route(text)
+    except LedgerError:
+        return False
+    return True
 
 
 class Part(Noun, frozen=True):

@@ -332,6 +332,24 @@ CREATE TABLE prediction_parts (
 -- A segment is sealed once.
 CREATE UNIQUE INDEX ix_prediction_parts_segment ON prediction_parts (endpoint, writer, segment)
 
+--- create_routes
+-- The moves of the routes of endpoints, numbered for each endpoint; the last one says where requests go now. `route` is
+-- the route (JSON) after the move, and `version` the version of the model that is its main one; both are NULL if the
+-- endpoint was retired. A task moved it (`run` is the run's id), or the user `by`. `nonce` is a random number.
+CREATE TABLE routes (
+    name {text} NOT NULL,
+    number INTEGER NOT NULL,
+    nonce {text} NOT NULL,
+    route {text},
+    version INTEGER,
+    at FLOAT NOT NULL,
+    "by" {text} NOT NULL,
+    run {text},
+    task {text},
+    why {text},
+    CONSTRAINT pk_routes PRIMARY KEY (name, number)
+) {by_key}
+
 --- create_about
 -- Facts about the ledger itself, such as the project that owns it.
 CREATE TABLE about (
@@ -821,6 +839,51 @@ SELECT * FROM outbox WHERE run = :run ORDER BY at, id
 --- forget_notices
 -- Deletes notices about deleted runs if nobody will send these notices any more.
 DELETE FROM outbox WHERE (state NOT IN ('pending', 'sending') OR at <= :edge) AND run NOT IN (SELECT id FROM runs)
+
+-- ==== Routes =======================================================================================================
+
+--- add_route
+-- A move of an endpoint's route, under the next number.
+INSERT INTO routes (name, number, nonce, route, version, at, "by", run, task, why)
+SELECT CAST(:name AS TEXT), coalesce(max(number), 0) + 1, CAST(:nonce AS TEXT), CAST(:route AS TEXT),
+    CAST(:version AS INTEGER), CAST(:at AS FLOAT), CAST(:by AS TEXT), CAST(:run AS TEXT), CAST(:task AS TEXT),
+    CAST(:why AS TEXT)
+FROM routes WHERE name = :name
+
+--- put_route
+-- A move from an archive, under the number that it has there.
+INSERT INTO routes (name, number, nonce, route, version, at, "by", run, task, why)
+VALUES (:name, :number, :nonce, :route, :version, :at, :by, :run, :task, :why)
+ON CONFLICT DO NOTHING
+
+--- route_row
+-- All columns of a move of a route.
+SELECT * FROM routes WHERE name = :name AND number = :number
+
+--- route_by_nonce
+-- The move with a random number, if it was stored.
+SELECT number FROM routes WHERE name = :name AND nonce = :nonce
+
+--- routes_from
+-- A page of the moves of all routes.
+SELECT * FROM routes WHERE (name, number) > (:after_name, :after_number) ORDER BY name, number LIMIT :limit
+
+--- routes_known
+-- The endpoints that there are, or were, and the models with an alias `production`: a route moves together with it.
+SELECT name FROM routes UNION SELECT name FROM alias_moves WHERE kind = 'model' AND alias = 'production'
+
+--- route_version
+-- All columns of the version of a model that is the main one of a route.
+SELECT * FROM versions WHERE kind = 'model' AND name = :name AND version = :version
+
+--- routes
+-- The last move of each endpoint's route: where requests go now.
+SELECT * FROM routes AS one WHERE number = (SELECT max(number) FROM routes WHERE name = one.name)
+ORDER BY name
+
+--- routes_of
+-- The moves of an endpoint's route, the newest first.
+SELECT * FROM routes WHERE name = :name ORDER BY number DESC
 
 -- ==== Predictions ==================================================================================================
 

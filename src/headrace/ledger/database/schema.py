@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 10
+SCHEMA = 11
 """The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
 SQLAlchemy."""
 
@@ -15,6 +15,7 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     8: {"outbox": ()},
     9: {"tasks": ("pool_reason",)},
     10: {"prediction_parts": ()},
+    11: {"routes": ()},
 }
 """For each version, the columns that this version added to each table; an empty tuple means that the version added the
 whole table. Archives of earlier versions lack these columns."""

@@ -13,15 +13,18 @@ from headrace.ledger.records import (
     MOVES,
     NOTICES,
     PREDICTION_PARTS,
+    ROUTES,
     VERSIONS,
     AliasRecord,
     CursorRecord,
     MoveRecord,
     NoticeRecord,
     PredictionPartRecord,
+    RouteRecord,
     VersionRecord,
 )
 from headrace.ledger.standing.declaration import Standing, Target, Twin, Whole
+from headrace.spec.endpoint import is_route
 from headrace.spec.intent import RegistryKind, is_alias, is_name
 
 REGISTRY = "registry.rows"
@@ -31,6 +34,7 @@ FORMS: dict[str, Callable[[Any], object]] = {
     "alias": is_alias,
     "version": (0).__lt__,
     "was": (0).__lt__,
+    "route": is_route,
 }
 ALIAS = Whole(columns=("kind", "name", "alias"), known="ALIASES_KNOWN")
 """An alias and its moves. The moves of the same alias in two ledgers can't be merged, because the alias points where
@@ -52,6 +56,11 @@ def _differs_in_versions(row: VersionRecord | AliasRecord | MoveRecord) -> tuple
 
 def _differs_in_notices(row: NoticeRecord) -> tuple[str, str]:
     return f"has notice `{row.id}` already, with other facts", "import into another ledger"
+
+
+def _differs_in_routes(row: RouteRecord) -> tuple[str, str]:
+    what = f"has other moves of the route of endpoint `{row.name}` than the archive"
+    return what, "import into a ledger that has no endpoint of this name"
 
 
 def _differs_in_predictions(row: PredictionPartRecord) -> tuple[str, str]:
@@ -163,6 +172,21 @@ STANDING: tuple[Standing, ...] = (
         shown=lambda _: "headrace notices",
         choices={"state": NOTICE_STATES},
         forgets="FORGET_NOTICES",
+    ),
+    Standing(
+        table="routes",
+        reader=ROUTES,
+        key={"name": "", "number": -1},
+        part=REGISTRY,
+        pages="ROUTES_FROM",
+        puts="PUT_ROUTE",
+        twin=Twin(finds="ROUTE_ROW", agrees=("nonce",)),
+        whole=Whole(columns=("name",), known="ROUTES_KNOWN"),
+        differs=_differs_in_routes,
+        called=lambda row: f"move {row.number} of the route of endpoint `{row.name}`",
+        shown=lambda row: f"headrace endpoints {row.name}",
+        target=Target(table="versions", finds="ROUTE_VERSION"),
+        forms=FORMS,
     ),
     Standing(
         table="prediction_parts",

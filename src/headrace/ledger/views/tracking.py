@@ -25,10 +25,12 @@ from headrace.ledger.records import (
     NOTICES,
     PREDICTION_LOGS,
     PREDICTION_PARTS,
+    ROUTES,
     VERSIONS,
     NoticeRecord,
     PredictionLogRow,
     PredictionPartRecord,
+    RouteRecord,
     VersionRecord,
 )
 from headrace.ledger.standing.tables import BY_TABLE
@@ -302,6 +304,15 @@ class TrackingViews(Views):
     def notices_of(self, name: str | None = None) -> list[NoticeRecord]:
         """Return the notices about a run, the oldest first."""
         return self._query.read(NOTICES, self._sql.NOTICES_OF, self._query.run(name).id)
+
+    def routes(self) -> list[RouteRecord]:
+        """Return the last move of the route of each endpoint, sorted by endpoint; also of endpoints that were
+        retired."""
+        return self._query.read(ROUTES, self._sql.ROUTES)
+
+    def route_moves(self, endpoint: str) -> list[RouteRecord]:
+        """Return the moves of an endpoint's route, the newest first."""
+        return self._query.read(ROUTES, self._sql.ROUTES_OF, endpoint)
 
     def prediction_logs(self) -> list[PredictionLogRow]:
         """Return how much the ledger has of the prediction log of each endpoint, sorted by endpoint."""

@@ -1,0 +1,1 @@
+"""The commands about endpoints: where their requests go, and what they answered."""

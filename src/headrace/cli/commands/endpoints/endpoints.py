@@ -1,0 +1,43 @@
+"""`headrace endpoints`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.cli import complete, options
+from headrace.cli.terminal.endpoints import say_endpoints, say_moves
+from headrace.cli.terminal.terminal import say_json, tell
+from headrace.inspect.endpoints.routes import endpoints, moves
+from headrace.inspect.views import read
+from headrace.project import project
+
+
+@click.command()
+@click.argument("endpoint", metavar="[ENDPOINT]", required=False, shell_complete=complete.endpoints)
+@options.as_json
+@options.config
+def command(endpoint: str | None, as_json: bool, config: Path | None) -> int:
+    """Without ENDPOINT, lists all endpoints, each with the versions that answer its requests and their shares. With
+    ENDPOINT, lists each change of its route, the newest first: where requests went since then, who changed it and why.
+
+    An endpoint answers with versions of the registered model that has the endpoint's name. `headrace promote` makes an
+    endpoint or changes its main version, `headrace route` adds other versions, `headrace rollback` goes back.
+
+    With `--json`: `{"endpoints": [...]}` or `{"moves": [...]}`, each with `endpoint`, `variants` (`name`, `version`,
+    `share`), `shadow`, `at`, `by`, `run`, `task` and `why`.
+    """
+    with read(project.load(overlay=config)) as views:
+        if endpoint is not None:
+            moved = moves(views, endpoint)
+            say_json({"moves": moved}) if as_json else say_moves(moved)
+            return 0
+        found = endpoints(views)
+    if as_json:
+        say_json({"endpoints": found})
+    elif not found:
+        tell("there is no endpoint yet: `headrace promote MODEL` makes one of a registered model")
+    else:
+        say_endpoints(found)
+    return 0

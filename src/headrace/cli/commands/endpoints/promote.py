@@ -1,0 +1,34 @@
+"""`headrace promote`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.cli import complete, options
+from headrace.cli.terminal.endpoints import say_route
+from headrace.cli.terminal.terminal import say_json
+from headrace.operate.endpoints import promote
+from headrace.project import project
+
+
+@click.command()
+@click.argument("named", metavar="NAMED", shell_complete=complete.models)
+@options.forced
+@options.as_json
+@options.config
+def command(named: str, why: str | None, forced: str | None, as_json: bool, config: Path | None) -> int:
+    """Makes a version of a registered model the variant `production` of the endpoint that has the model's name: it gets
+    all requests that no other variant gets. If there is no such endpoint yet, this makes it. NAMED is the version:
+    `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. The version's alias `production` moves too, and pointing that alias
+    at a version (`headrace alias`) promotes it.
+
+    Other variants keep their shares, but a variant of the same version ends.
+
+    If the version's report has not passed its gates or can't be read, the command refuses, unless
+    `--force --why "..."` gives a reason.
+    """
+    route = promote(project.load(overlay=config), named, why=why, forced=forced)
+    say_json(route) if as_json else say_route(route)
+    return 0

@@ -1,0 +1,27 @@
+"""`headrace rollback`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.cli import complete, options
+from headrace.cli.terminal.endpoints import say_route
+from headrace.cli.terminal.terminal import say_json
+from headrace.operate.endpoints import rollback
+from headrace.project import project
+
+
+@click.command()
+@click.argument("endpoint", metavar="ENDPOINT", shell_complete=complete.endpoints)
+@options.why
+@options.as_json
+@options.config
+def command(endpoint: str, why: str | None, as_json: bool, config: Path | None) -> int:
+    """Sends all requests of an endpoint to the version that was its `production` before the present one. Other variants
+    and the shadow end. A second rollback goes forward again: `headrace promote NAME:3` goes to any version.
+    """
+    route = rollback(project.load(overlay=config), endpoint, why=why)
+    say_json(route) if as_json else say_route(route)
+    return 0

@@ -1,0 +1,55 @@
+"""`headrace route`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.cli import complete, options
+from headrace.cli.terminal.endpoints import say_route
+from headrace.cli.terminal.terminal import say_json
+from headrace.errors import UsageError
+from headrace.operate.endpoints import split
+from headrace.project import project
+from headrace.spec.endpoint import CANARY
+
+
+@click.command()
+@click.argument("named", metavar="NAMED", shell_complete=complete.models)
+@click.option("--share", type=float, metavar="SHARE", help="The share of the requests that it gets: 0.1 is a tenth.")
+@click.option("--as", "variant", metavar="VARIANT", help=f"The variant's name; by default `{CANARY}`.")
+@click.option("--shadow", is_flag=True, help="Send it a copy of each request, and keep its answers, but return none.")
+@options.forced
+@options.as_json
+@options.config
+def command(
+    named: str,
+    share: float | None,
+    variant: str | None,
+    shadow: bool,
+    why: str | None,
+    forced: str | None,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """Sends a share of an endpoint's requests to another version of its model, beside `production`, which gets what is
+    left. NAMED is the version: `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. A variant of the same name gets the new
+    version and share.
+
+    `headrace promote` makes the version `production`, `headrace retire ENDPOINT VARIANT` ends the variant.
+
+    If the version's report has not passed its gates or can't be read, the command refuses, unless
+    `--force --why "..."` gives a reason. A shadow needs none.
+    """
+    if shadow == (share is not None):
+        raise UsageError(
+            "`--shadow` and `--share` exclude each other" if shadow else "it isn't said how much the version gets",
+            hint="give `--share 0.1` for a tenth of the requests, or `--shadow` for a copy of all of them",
+        )
+    if shadow and variant is not None:
+        raise UsageError("a shadow has no other name", hint="leave out `--as`")
+    found = project.load(overlay=config)
+    route = split(found, named, share, variant=variant or CANARY, why=why, forced=forced)
+    say_json(route) if as_json else say_route(route)
+    return 0

@@ -1,0 +1,46 @@
+"""Prints endpoints and their routes on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from headrace.cli.terminal.table import Cell, table
+from headrace.cli.terminal.terminal import say, say_styled
+from headrace.inspect.endpoints.routes import RouteView
+from headrace.report.marks import printable
+
+
+def say_endpoints(routes: Sequence[RouteView]) -> None:
+    """Print a line for each endpoint: where its requests go."""
+    _say_routes("endpoint", [[each.endpoint, *_cells(each)] for each in routes])
+
+
+def say_moves(routes: Sequence[RouteView]) -> None:
+    """Print a line for each route that an endpoint has had, the newest first."""
+    _say_routes("", [["", *_cells(each)] for each in routes])
+
+
+def say_route(route: RouteView) -> None:
+    """Print where the requests of an endpoint go."""
+    say(f"{printable(route.endpoint)}: {route_text(route)}")
+
+
+def route_text(route: RouteView) -> str:
+    """Return where requests go, in words: "production 3 (90%), canary 4 (10%)"."""
+    if not route.variants:
+        return "retired"
+    parts = [f"{each.name} {each.version} ({100 * each.share:.4g}%)" for each in route.variants]
+    parts += [] if route.shadow is None else [f"shadow {route.shadow}"]
+    return printable(", ".join(parts))
+
+
+def _say_routes(head: str, rows: Sequence[Sequence[Cell]]) -> None:
+    for line in table([head, "route", "since", "by", "why"], rows, spare=("by", "since")):
+        say_styled(line)
+
+
+def _cells(route: RouteView) -> list[Cell]:
+    since = f"{datetime.fromtimestamp(route.at).astimezone():%Y-%m-%d %H:%M:%S}"
+    cause = route.why or f"{route.run or ''} {route.task or ''}".strip()
+    return [route_text(route), since, printable(route.by), printable(cause)]

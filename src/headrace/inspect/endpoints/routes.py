@@ -1,0 +1,68 @@
+"""Endpoints and where their requests go, now and before."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from headrace.errors import NotFoundError, meant
+from headrace.inspect.views import Views
+from headrace.ledger.records import RouteRecord
+from headrace.spec.endpoint import Variant, decode_route
+
+
+class RouteView(Struct, frozen=True, kw_only=True):
+    """Where the requests of an endpoint go since a move of its route: to each variant its share, and copies of all of
+    them to the version `shadow`, if there is one. If the endpoint was retired, there are no variants.
+
+    `at` is when the route was moved (Unix seconds), and `by` is who moved it. If a task did, `run` and `task` name it.
+    `why` is the user's reason, if there is one.
+    """
+
+    endpoint: str
+    variants: tuple[Variant, ...]
+    shadow: int | None
+    at: float
+    by: str
+    run: str | None
+    task: str | None
+    why: str | None
+
+
+def endpoints(views: Views) -> list[RouteView]:
+    """Return the present routes of all endpoints, sorted by endpoint. Endpoints that were retired are left out.
+
+    Raises:
+        LedgerError: a newer Headrace wrote a route.
+    """
+    return [_view(row) for row in views.routes() if row.route is not None]
+
+
+def moves(views: Views, endpoint: str) -> list[RouteView]:
+    """Return the routes that an endpoint has had, the newest first.
+
+    Raises:
+        NotFoundError: there was never such an endpoint.
+        LedgerError: a newer Headrace wrote a route.
+    """
+    found = [_view(row) for row in views.route_moves(endpoint)]
+    if not found:
+        names = [row.name for row in views.routes()]
+        raise NotFoundError(
+            f"there is no endpoint `{endpoint:.80}`",
+            hint=meant(endpoint, names) or f"`headrace promote {endpoint:.80}` makes one of a model of this name",
+        )
+    return found
+
+
+def _view(row: RouteRecord) -> RouteView:
+    route = None if row.route is None else decode_route(row.route)
+    return RouteView(
+        endpoint=row.name,
+        variants=() if route is None else route.variants,
+        shadow=None if route is None else route.shadow,
+        at=row.at,
+        by=row.by,
+        run=row.run,
+        task=row.task,
+        why=row.why,
+    )

@@ -1,0 +1,150 @@
+"""Changes where the requests of endpoints go: to which versions of a model, in which shares.
+
+An endpoint answers with versions of the registered model that has its name. Each change is recorded with its time, who
+made it, and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headrace.errors import NotFoundError, RefusedError
+from headrace.inspect.endpoints.routes import RouteView, moves
+from headrace.inspect.metrics.metrics import loader
+from headrace.inspect.views import VersionView, read
+from headrace.ledger import registry
+from headrace.operate.versions import allowed, judging
+from headrace.project.project import Project
+from headrace.project.state import open_ledger, reading_store
+from headrace.spec.endpoint import CANARY, MAIN, SHADOW, Route, sole
+
+
+def promote(project: Project, named: str, *, why: str | None = None, forced: str | None = None) -> RouteView:
+    """Send the requests of an endpoint that no other variant gets to a version of its model. If there is no endpoint of
+    the model's name yet, this makes it. Return the new route.
+
+    `named` is the version: `NAME`, `NAME:3` or `NAME@ALIAS`. `forced` is the reason to do this although the version's
+    report says no.
+
+    Raises:
+        NotFoundError: there is no such version.
+        RefusedError: a report on the version says no, and `forced` is None.
+    """
+    version, forced = _version(project, named, MAIN, forced)
+
+    def change(route: Route | None) -> Route:
+        return sole(version.name, version.version) if route is None else route.promoted(version.version)
+
+    return _reroute(project, version.name, change, why=why, is_forced=forced is not None)
+
+
+def split(
+    project: Project,
+    named: str,
+    share: float | None,
+    *,
+    variant: str = CANARY,
+    why: str | None = None,
+    forced: str | None = None,
+) -> RouteView:
+    """Send a share (0 to 1) of an endpoint's requests to a version of its model, as a variant of this name. If `share`
+    is None, send a copy of each request to the version instead: it becomes the shadow. Return the new route.
+
+    `named` and `forced` mean the same as for `promote`.
+
+    Raises:
+        NotFoundError: there is no such version, or no such endpoint.
+        RefusedError: a report on the version says no, and `forced` is None. (A shadow may have such a report.)
+        UsageError: the variant can't have this name or this share.
+    """
+    version, forced = _version(project, named, SHADOW if share is None else variant, forced, is_free=share is None)
+
+    def change(route: Route | None) -> Route:
+        present = _must_be(route, version.name)
+        if share is None:
+            return present.shadowed(version.version)
+        return present.sharing(variant, version.version, share)
+
+    return _reroute(project, version.name, change, why=why, is_forced=forced is not None)
+
+
+def rollback(project: Project, endpoint: str, *, why: str | None = None) -> RouteView:
+    """Send all requests of an endpoint to the version that was `production` before the present one. Other variants end,
+    and so does the shadow. Return the new route.
+
+    Raises:
+        NotFoundError: there is no such endpoint.
+        RefusedError: no other version was `production` before.
+    """
+    with read(project) as views:
+        mains = [main for each in moves(views, endpoint) if (main := _main(each)) is not None]
+
+    def change(route: Route | None) -> Route:
+        present = _must_be(route, endpoint).main.version
+        before = next((version for version in mains if version != present), None)
+        if before is None:
+            raise RefusedError(
+                f"endpoint `{endpoint}` never had another version than {present} as `{MAIN}`",
+                hint="`headrace promote NAME:VERSION` takes any version",
+            )
+        return sole(endpoint, before)
+
+    return _reroute(project, endpoint, change, why=why)
+
+
+def retire(project: Project, endpoint: str, variant: str | None, *, why: str | None = None) -> RouteView:
+    """End a variant of an endpoint, whose share goes to `production` then, or its `shadow`. If `variant` is None, end
+    the endpoint. Its record and its predictions stay. Return the new route.
+
+    Raises:
+        NotFoundError: there is no such endpoint.
+        UsageError: it has no such variant, or the variant is `production`.
+    """
+
+    def change(route: Route | None) -> Route | None:
+        present = _must_be(route, endpoint)
+        if variant is None:
+            return None
+        if variant == SHADOW and present.shadow is not None:
+            return present.shadowed(None)
+        return present.without(variant)
+
+    return _reroute(project, endpoint, change, why=why)
+
+
+def _version(
+    project: Project, named: str, role: str, forced: str | None, *, is_free: bool = False
+) -> tuple[VersionView, str | None]:
+    """Return a version, and the reason why it may have this role although its report says no, if one is needed. If
+    `is_free` is True, none is needed."""
+    with read(project) as views:
+        version = views.resolve("model", named.removeprefix("model:"))
+        judged = [] if is_free else judging(views, version)
+    called = f"model `{version.name}:{version.version}`"
+    return version, allowed(called, [role], judged, loader(reading_store(project)), forced)
+
+
+def _must_be(route: Route | None, endpoint: str) -> Route:
+    if route is None:
+        raise NotFoundError(
+            f"there is no endpoint `{endpoint:.80}`", hint=f"`headrace promote {endpoint:.80}` makes it, of a model"
+        )
+    return route
+
+
+def _main(view: RouteView) -> int | None:
+    return next((each.version for each in view.variants if each.name == MAIN), None)
+
+
+def _reroute(
+    project: Project,
+    endpoint: str,
+    change: Callable[[Route | None], Route | None],
+    *,
+    why: str | None,
+    is_forced: bool = False,
+) -> RouteView:
+    with open_ledger(project) as ledger:
+        registry.reroute(ledger, endpoint, change, by=ledger.user, why=why, is_forced=is_forced)
+    with read(project) as views:
+        return moves(views, endpoint)[0]

@@ -1,0 +1,176 @@
+"""Where the requests of an endpoint go: `promote`, `route`, `rollback`, `retire`, and `endpoints`, which lists it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+from typing import NamedTuple
+
+import headrace as hr
+from headrace.spec.report import Report, Verdict
+
+
+class Fitted(NamedTuple):
+    model: dict
+    report: Report
+
+
+@hr.stage(kind="train")
+def fit(depth: int) -> Fitted:
+    rule = Verdict(rule="depth < 9", holds=depth < 9, why=f"it is {depth}")
+    return Fitted({"depth": depth}, Report(title="Depth", passed=rule.holds, verdicts=(rule,)))
+
+
+@hr.pipeline
+def flow(depth: int = 3) -> None:
+    fit(depth)
+"""
+
+
+@pytest.fixture
+def shell(empty: Shell) -> Shell:
+    """A project with four versions of a model; the report of the last has not passed."""
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", PIPELINES)
+    for depth in (1, 2, 3, 9):
+        assert empty("run", "flow", "--depth", str(depth)).code == 0
+        assert empty("register", "latest", "--model", "delays").code == 0
+    return empty
+
+
+def route(shell: Shell) -> dict[str, Any]:
+    """Return the present route of the only endpoint: the version and share of each variant, and its shadow."""
+    (found,) = shell("endpoints", "--json").json["endpoints"]
+    return {**{each["name"]: (each["version"], each["share"]) for each in found["variants"]}, "shadow": found["shadow"]}
+
+
+def aliases(shell: Shell) -> dict[str, int]:
+    return {alias: each["version"] for each in shell("models", "--json").json["models"] for alias in each["aliases"]}
+
+
+def test_promote_makes_an_endpoint_and_moves_the_alias_production_with_it(shell: Shell) -> None:
+    assert "there is no endpoint yet" in shell("endpoints").err
+    assert shell("promote", "delays:1").out == "delays: production 1 (100%)\n"
+    assert (route(shell), aliases(shell)) == ({"production": (1, 1.0), "shadow": None}, {"production": 1})
+    assert shell("promote", "delays:2", "--why", "it knows the new planes").code == 0
+    assert (route(shell)["production"], aliases(shell)) == ((2, 1.0), {"production": 2})
+    (move, _) = shell("models", "delays", "--json").json["moves"]
+    assert (move["was"], move["version"], move["why"]) == (1, 2, "it knows the new planes")
+
+
+def test_the_alias_production_moves_the_route_and_stays_as_long_as_the_endpoint(shell: Shell) -> None:
+    assert shell("alias", "model:delays:1", "production").code == 0
+    assert shell("endpoints", "--json").json["endpoints"] == []  # an alias alone is no endpoint
+    shell("promote", "delays:1")
+    assert shell("alias", "model:delays:2", "production", "--why", "better").code == 0
+    assert route(shell)["production"] == (2, 1.0)
+    refused = shell("alias", "model:delays:2", "production", "--remove")
+    assert refused.code == 4
+    assert "the requests of endpoint `delays` go to its alias `production`" in refused.err
+    assert shell("retire", "delays").out == "delays: retired\n"
+    assert shell("alias", "model:delays:2", "production", "--remove").code == 0
+
+
+def test_variants_share_the_requests_with_production_until_they_end_or_are_promoted(shell: Shell) -> None:
+    shell("promote", "delays:1")
+    assert shell("route", "delays:2", "--share", "0.1").out == "delays: production 1 (90%), canary 2 (10%)\n"
+    shell("route", "delays:3", "--share", "0.25", "--as", "trial")
+    shell("route", "delays:2", "--share", "0.25")
+    found = {"production": (1, 0.5), "canary": (2, 0.25), "trial": (3, 0.25), "shadow": None}
+    assert route(shell) == found
+    refused = shell("route", "delays:3", "--share", "0.8", "--as", "trial")
+    assert (refused.code, route(shell)) == (2, found)
+    assert "the variants but `production` would get 1.05 of the requests" in refused.err
+    assert shell("retire", "delays", "trial").out == "delays: production 1 (75%), canary 2 (25%)\n"
+    assert shell("promote", "delays:2").out == "delays: production 2 (100%)\n"
+
+
+def test_a_shadow_gets_a_copy_of_each_request_and_needs_no_report(shell: Shell) -> None:
+    shell("promote", "delays:1")
+    assert shell("route", "delays:4", "--shadow").out == "delays: production 1 (100%), shadow 4\n"
+    assert shell("route", "delays:2", "--share", "0.5").code == 0
+    assert route(shell)["shadow"] == 4
+    shell("retire", "delays", "canary")
+    assert route(shell)["shadow"] == 4
+    assert shell("retire", "delays", "shadow").out == "delays: production 1 (100%)\n"
+
+
+def test_a_version_whose_report_has_not_passed_gets_no_requests_without_a_reason(shell: Shell) -> None:
+    shell("promote", "delays:1")
+    for words in (("promote", "delays:4"), ("route", "delays:4", "--share", "0.1")):
+        refused = shell(*words)
+        assert refused.code == 4
+        assert "its report says not passed: depth < 9" in refused.err
+        assert route(shell) == {"production": (1, 1.0), "shadow": None}
+    assert shell("promote", "delays:4", "--force", "--why", "a trial for an hour").code == 0
+    assert route(shell)["production"] == (4, 1.0)
+
+
+def test_rollback_sends_all_requests_to_the_version_before(shell: Shell) -> None:
+    shell("promote", "delays:1")
+    refused = shell("rollback", "delays")
+    assert refused.code == 4
+    assert "never had another version than 1 as `production`" in refused.err
+    shell("promote", "delays:2")
+    shell("route", "delays:3", "--share", "0.5")
+    shell("route", "delays:3", "--shadow")
+    assert shell("rollback", "delays", "--why", "errors at night").out == "delays: production 1 (100%)\n"
+    assert aliases(shell) == {"production": 1}
+    assert shell("rollback", "delays").out == "delays: production 2 (100%)\n"
+    listed = shell("endpoints", "delays").out
+    assert "production 2 (50%), canary 3 (50%), shadow 3" in listed
+    assert "errors at night" in listed
+    assert len(shell("endpoints", "delays", "--json").json["moves"]) == 6
+
+
+def test_a_retired_endpoint_is_listed_no_more_and_begins_again(shell: Shell) -> None:
+    shell("promote", "delays:1")
+    shell("route", "delays:2", "--share", "0.5")
+    shell("retire", "delays", "--why", "nobody asks it")
+    assert shell("endpoints", "--json").json["endpoints"] == []
+    assert "retired" in shell("endpoints", "delays").out
+    assert "there is no endpoint `delays`" in shell("retire", "delays").err
+    assert shell("promote", "delays:2").out == "delays: production 2 (100%)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("route", "delays:2"), 2, "it isn't said how much the version gets"),
+        (("route", "delays:2", "--share", "0.1", "--shadow"), 2, "exclude each other"),
+        (("route", "delays:2", "--shadow", "--as", "x"), 2, "a shadow has no other name"),
+        (("route", "delays:2", "--share", "1.5"), 2, "1.5 of the requests"),
+        (("route", "delays:2", "--share", "-0.5"), 2, "a share is from 0 to 1"),
+        (("route", "delays:2", "--share", "nan"), 2, "a share is from 0 to 1"),
+        (("route", "delays:2", "--share", "0.1", "--as", "production"), 2, "`production` gets what no other"),
+        (("route", "delays:2", "--share", "0.1", "--as", "shadow"), 2, "a variant can't be called `shadow`"),
+        (("route", "delays:2", "--share", "0.1", "--as", "a b"), 2, "a variant can't be called `a b`"),
+        (("route", "delays:7", "--share", "0.1"), 2, "has no version 7"),
+        (("promote", "delay:1"), 2, "there is no model `delay`"),
+        (("retire", "delays", "canary"), 2, "variant `canary` isn't there"),
+        (("retire", "delays", "production"), 2, "variant `production` can't be taken out alone"),
+        (("retire", "delay"), 2, "there is no endpoint `delay`"),
+        (("rollback", "delay"), 2, "there is no endpoint `delay`"),
+        (("endpoints", "delay"), 2, "there is no endpoint `delay`"),
+        (("promote", "delays:2", "--force"), 2, "`--force` needs a reason"),
+    ],
+)
+def test_a_wrong_word_is_told_and_changes_nothing(shell: Shell, words: tuple[str, ...], code: int, told: str) -> None:
+    shell("promote", "delays:1")
+    done = shell(*words)
+    assert (done.code, told in done.err, "hint: " in done.err) == (code, True, True), done
+    assert route(shell) == {"production": (1, 1.0), "shadow": None}
+    assert len(shell("endpoints", "delays", "--json").json["moves"]) == 1
+
+
+def test_a_model_whose_name_has_a_slash_can_have_no_endpoint(shell: Shell) -> None:
+    shell("register", "latest", "--model", "team/delays")
+    done = shell("promote", "team/delays", "--force", "--why", "to see")
+    assert (done.code, "an endpoint can't be called `team/delays`" in done.err) == (2, True), done
+    assert shell("endpoints", "--json").json["endpoints"] == []
+    assert aliases(shell) == {}

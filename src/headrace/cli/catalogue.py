@@ -55,8 +55,8 @@ COMMANDS = {
 }
 """Each command's name, and the first line of the command's help. The command itself is the function `command` of the
 module that `module` names, and the function's docstring is the rest of the help."""
-ROOMS = dict.fromkeys(("endpoints", "predictions", "promote", "retire", "rollback", "route"), "endpoints")
-"""For commands whose modules are in a package of `headrace.cli.commands`, the name of that package."""
+ABOUT_ENDPOINTS = ("endpoints", "predictions", "promote", "retire", "rollback", "route")
+"""The commands whose modules are in the package `headrace.cli.commands.endpoints`."""
 
 COMPLETE = "_HEADRACE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -92,7 +92,7 @@ class Catalogue(click.Group):
 
 def module(name: str) -> str:
     """Return the name of a command's module."""
-    return ".".join(filter(None, ("headrace.cli.commands", ROOMS.get(name), name)))
+    return f"headrace.cli.commands.{'endpoints.' * (name in ABOUT_ENDPOINTS)}{name}"
 
 
 def command(name: str) -> click.Command:

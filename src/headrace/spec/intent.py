@@ -76,7 +76,21 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
         return replace(self, note=mask(self.note), out=replace(self.out, signature=signature))
 
 
-Intent = Advance | Register
+class Deploy(Struct, frozen=True, array_like=True, gc=False, tag="deploy"):
+    """A change of the route of the endpoint `name`: send requests to the version of its model whose artifact has this
+    `identity`. The version must be registered, at the latest by the same task.
+
+    `variant` is the variant that the version becomes: `production`, `shadow`, or another one, which gets the share
+    `share` (0 to 1) of the requests.
+    """
+
+    name: str
+    identity: str
+    variant: str
+    share: float | None = None
+
+
+Intent = Advance | Register | Deploy
 
 
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:

@@ -43,7 +43,12 @@ class Entry(Noun, frozen=True):
     digest: str | None
 
 
-def _check_model(given: Mapping[str, Any]) -> None:
+def check_model(given: Mapping[str, Any]) -> None:
+    """Check what a pipeline gives for a model and its name.
+
+    Raises:
+        UsageError: the name isn't valid, or the model is the result of an evaluation.
+    """
     _check("model", given)
     stage = measured(given.get("model"))
     if stage is not None:
@@ -73,7 +78,7 @@ def _check(kind: RegistryKind, given: Mapping[str, Any]) -> None:
     cache=False,
     portable=True,
     unread=("model", "report", "preparation"),
-    check=_check_model,
+    check=check_model,
 )
 def model(
     name: str,
@@ -131,19 +136,32 @@ def dataset(name: str, dataset: Any, *, report: Any = None, aliases: str | Seque
 def _register(
     kind: RegistryKind, name: str, aliases: str | Sequence[str], note: str, signature: Signature | None = None
 ) -> Entry:
+    asked = registration(kind, name, aliases, note, signature)
+    if asked is not None:
+        attempt().intend(asked)
+    return Entry(kind=kind, name=name, digest=None if asked is None else asked.out.digest)
+
+
+def registration(
+    kind: RegistryKind, name: str, aliases: str | Sequence[str], note: str, signature: Signature | None = None
+) -> Register | None:
+    """Return the intent to register the artifact that the present attempt was given as the parameter `kind`, with what
+    it was given as `report` and `preparation`. Outside of a run, return None.
+
+    Raises:
+        UsageError: a name is invalid, or an argument isn't what its parameter says.
+    """
     names = _listed(aliases)
     _check(kind, {"name": name, "aliases": names})
     if current() is None:
-        return Entry(kind=kind, name=name, digest=None)
-    here = attempt()
+        return None
     out = _artifact(kind)
     if signature is not None:
         out = msgspec.structs.replace(out, signature=_encoded(signature))
     report, preparation = _given("report"), _given("preparation")
     if preparation is not None:
         preparation = _preparation_in(preparation)
-    here.intend(Register(kind, name, out, report, note, names, preparation))
-    return Entry(kind=kind, name=name, digest=out.digest)
+    return Register(kind, name, out, report, note, names, preparation)
 
 
 def _encoded(signature: Signature) -> bytes:

@@ -1,6 +1,6 @@
 """Applies intents, and finds out whether an intent was applied. An intent is a change that a task asks for: to advance
-a cursor, or to register a version. Each function here has one case for each kind of intent; no other module of the
-ledger tells the kinds apart."""
+a cursor, to register a version, or to change the route of an endpoint. Each function here has one case for each kind of
+intent; no other module of the ledger tells the kinds apart."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ from collections.abc import Sequence
 
 import msgspec
 
+from headrace.errors import UsageError
 from headrace.ledger import registration
 from headrace.ledger.database.database import Database
+from headrace.ledger.records import ROUTES
 from headrace.spec.artifact import decode_ref
-from headrace.spec.intent import Advance, Intent, Register
+from headrace.spec.endpoint import MAIN, SHADOW, Route, decode_route, sole
+from headrace.spec.intent import Advance, Deploy, Intent, Register
 
 _encode_ref = msgspec.msgpack.Encoder().encode
+_ORDER: tuple[type[Intent], ...] = (Advance, Register, Deploy)
+"""The order in which intents are applied: a route may name a version that the same task registers."""
 
 
 def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: str, now: float) -> None:
     """Apply the intents of a run's tasks within the caller's transaction. `intents` are pairs of a task's name and an
     intent. They are sorted first, so that runs that write at the same time don't deadlock."""
     is_locked = False
-    for task, intent in sorted(intents, key=lambda each: (type(each[1]).__name__, each[1].name)):
+    for task, intent in sorted(intents, key=lambda each: (_ORDER.index(type(each[1])), each[1].name)):
+        if not is_locked and isinstance(intent, Register | Deploy):
+            registration.lock(db)
+            is_locked = True
         match intent:
             case Advance(name=name, version=version, value=value):
                 moves = db.execute(db.sql.CURSOR_MOVES, (name, version)).fetchall()
@@ -28,10 +36,9 @@ def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: 
                     row = name, version + len(moves) + 1, _encode_ref(value), run, task, now, None
                     db.execute(db.sql.MOVE_CURSOR, row)
             case Register():
-                if not is_locked:
-                    registration.lock(db)
-                    is_locked = True
                 registration.put(db, intent, run=run, task=task, by=by, at=now)
+            case Deploy():
+                _deploy(db, intent, registration.Move(at=now, by=by, run=run, task=task))
 
 
 def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
@@ -41,6 +48,11 @@ def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
             return _is_advanced(db, run, task, intent)
         case Register(kind=kind, name=name, out=out):
             return db.execute(db.sql.VERSION_OF, (kind, name, out.identity)).fetchone() is not None
+        case Deploy(name=name, identity=identity):
+            found = db.execute(db.sql.VERSION_OF, ("model", name, identity)).fetchone()
+            moves = ROUTES.read(db.execute(db.sql.ROUTES_OF, (name,)))
+            routes = [decode_route(each.route) for each in moves if each.route is not None]
+            return found is not None and any(found[0] in route.versions for route in routes)
 
 
 def told(intent: Intent) -> tuple[str, str, str, str]:
@@ -51,6 +63,29 @@ def told(intent: Intent) -> tuple[str, str, str, str]:
             return "cursor", name, "another or no value", f"version {version + 1}, {value.digest[:12]}"
         case Register(kind=kind, name=name, out=out):
             return kind, name, "no version", out.digest[:12]
+        case Deploy(name=name, identity=identity, variant=variant):
+            return "endpoint", name, "no such route", f"{identity[:12]} as {variant}"
+
+
+def _deploy(db: Database, asked: Deploy, move: registration.Move) -> None:
+    """Change the route of an endpoint as a task asks. An endpoint that doesn't exist yet sends all requests to the
+    version, whatever share it was to get. If the share doesn't fit beside those of other variants, these end."""
+    version = db.execute(db.sql.VERSION_OF, ("model", asked.name, asked.identity)).fetchone()[0]
+
+    def change(route: Route | None) -> Route:
+        if route is None:
+            return sole(asked.name, version)
+        if asked.variant == MAIN:
+            return route.promoted(version)
+        if asked.variant == SHADOW:
+            return route.shadowed(version)
+        share = asked.share or 0.0
+        try:
+            return route.sharing(asked.variant, version, share)
+        except UsageError:
+            return sole(asked.name, route.main.version).sharing(asked.variant, version, share)
+
+    registration.reroute(db, asked.name, change, move, registration.new_nonce())
 
 
 def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:

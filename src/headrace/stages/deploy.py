@@ -1,0 +1,83 @@
+"""The stage that makes a model answer requests.
+
+    deploy.endpoint(model, "delays", when=report.passed)
+    deploy.endpoint(model, "delays", canary=0.1, when=report.passed)
+
+It registers the model as a version and changes the route of the endpoint, in the transaction that records the task's
+success. `headrace endpoints` lists where requests go, and `headrace promote`, `route`, `rollback` and `retire` change
+it by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.define.attempt import attempt
+from headrace.define.stage import ready
+from headrace.errors import UsageError
+from headrace.models.signature import signature_for
+from headrace.spec.endpoint import CANARY, MAIN, SHADOW, sole
+from headrace.spec.intent import Deploy
+from headrace.stages.registry import Entry, check_model, registration
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    check_model(given)
+    if isinstance(name := given.get("name"), str):
+        sole(name, 1)  # it refuses names that can't be in a URL
+    canary = given.get("canary")
+    if isinstance(canary, int | float) and not 0 <= canary <= 1:
+        raise UsageError(f"`canary` is {canary:g}, and a share is from 0 to 1", hint="0.1 is a tenth of the requests")
+    if canary is not None and given.get("shadow") is True:
+        raise UsageError(
+            "`canary` and `shadow` exclude each other",
+            hint="a canary answers a share of the requests, a shadow gets a copy of all and answers none",
+        )
+
+
+@ready(
+    "deploy.endpoint",
+    version=1,
+    kind="deploy",
+    name="deploy_endpoint",
+    cache=False,
+    portable=True,
+    unread=("model", "report", "preparation"),
+    check=_check,
+)
+def endpoint(
+    model: Any,
+    name: str,
+    *,
+    canary: float | None = None,
+    shadow: bool = False,
+    report: Any = None,
+    note: str = "",
+    preparation: Any = None,
+    signature: pa.Table | None = None,
+) -> Entry:
+    """Register a model as the next version under a name, and let the endpoint of this name answer with it. A model that
+    is already registered under this name keeps its version.
+
+    The version becomes the endpoint's variant `production`, and gets all requests that no other variant gets. With
+    `canary`, a share from 0 to 1, it becomes the variant `canary` and gets this share of the requests. With `shadow`,
+    it gets a copy of each request, and its answers are kept but not returned. An endpoint that doesn't exist yet sends
+    all requests to the version. Outside of a run, nothing is deployed.
+
+    `model`, `report`, `note`, `preparation` and `signature` mean the same as for `registry.model`.
+
+    Raises:
+        UsageError: the name is invalid, `canary` isn't a share or is given with `shadow`, or `registry.model` would
+            refuse the model or its preparation.
+    """
+    _check({"name": name, "canary": canary, "shadow": shadow})
+    del model, report, preparation
+    asked = registration("model", name, (), note, None if signature is None else signature_for(signature))
+    if asked is not None:
+        variant = SHADOW if shadow else MAIN if canary is None else CANARY
+        attempt().intend(asked)
+        attempt().intend(Deploy(name, asked.out.identity, variant, canary))
+    return Entry(kind="model", name=name, digest=None if asked is None else asked.out.digest)

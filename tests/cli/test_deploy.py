@@ -1,0 +1,147 @@
+"""A pipeline deploys a model: the version and the route are stored together with the task's success."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+import headrace as hr
+from headrace.stages import deploy
+
+
+@hr.stage(kind="train")
+def fit(depth: int) -> dict:
+    return {"depth": depth}
+
+
+@hr.stage
+def is_good(model: dict) -> bool:
+    return model["depth"] < 9
+
+
+@hr.pipeline
+def release(depth: int = 1) -> None:
+    model = fit(depth)
+    deploy.endpoint(model, "delays", when=is_good(model))
+
+
+@hr.pipeline
+def trial(depth: int = 1, share: float = 0.1) -> None:
+    deploy.endpoint(fit(depth), "delays", canary=share)
+
+
+@hr.pipeline
+def look(depth: int = 1) -> None:
+    deploy.endpoint(fit(depth), "delays", shadow=True)
+
+
+@hr.pipeline
+def wrong_name() -> None:
+    deploy.endpoint(fit(1), "team/delays")
+
+
+@hr.pipeline
+def wrong_share() -> None:
+    deploy.endpoint(fit(1), "delays", canary=10)
+
+
+@hr.pipeline
+def both() -> None:
+    deploy.endpoint(fit(1), "delays", canary=0.1, shadow=True)
+
+
+@hr.pipeline
+def a_table() -> None:
+    import pyarrow as pa
+    deploy.endpoint(pa.table({"x": [1]}), "delays")
+"""
+
+
+@pytest.fixture
+def shell(empty: Shell) -> Shell:
+    """A project whose pipelines deploy."""
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", PIPELINES)
+    return empty
+
+
+def routes(shell: Shell) -> list[str]:
+    """Return the routes that the endpoint has had, the newest first."""
+    lines = shell("endpoints", "delays").out.splitlines()
+    return [line.split("  ")[0] for line in lines[1:]]
+
+
+def test_a_deployed_model_is_the_production_version_and_the_run_is_named(shell: Shell) -> None:
+    run = shell("run", "release", "--json").json["run"]
+    (found,) = shell("endpoints", "--json").json["endpoints"]
+    assert found["variants"] == [{"name": "production", "version": 1, "share": 1.0}]
+    assert (found["run"], found["task"]) == (run, "deploy_endpoint")
+    (version,) = shell("models", "delays", "--json").json["models"]
+    assert (version["version"], version["aliases"], version["run"]) == (1, ["production"], run)
+    assert shell("run", "release").code == 0  # the same model is the same version, and the route stays
+    assert shell("run", "release", "--depth", "2").code == 0
+    assert routes(shell) == ["production 2 (100%)", "production 1 (100%)"]
+
+
+def test_replay_misses_a_route_that_was_lost(shell: Shell) -> None:
+    shell("run", "release")
+    shell("run", "release")  # nothing changed: the route is what this run asked for, too
+    assert "no differences" in shell("replay", "latest").out
+    with closing(sqlite3.connect(shell.folder / ".headrace" / "ledger.db")) as db, db:
+        db.execute("DELETE FROM routes")
+    found = shell("replay", "latest")
+    assert found.code == 5
+    assert "endpoint" in found.out + found.err
+    assert "as production" in found.out + found.err
+
+
+def test_a_model_that_does_not_pass_is_not_deployed(shell: Shell) -> None:
+    shell("run", "release")
+    assert shell("run", "release", "--depth", "9").code == 0
+    assert routes(shell) == ["production 1 (100%)"]
+    assert len(shell("models", "delays", "--json").json["models"]) == 1
+
+
+def test_a_canary_and_a_shadow_come_beside_production(shell: Shell) -> None:
+    shell("run", "trial")
+    assert routes(shell)[0] == "production 1 (100%)"  # there was nothing else that could answer
+    shell("run", "trial", "--depth", "2")
+    assert routes(shell)[0] == "production 1 (90%), canary 2 (10%)"
+    shell("run", "look", "--depth", "3")
+    assert routes(shell)[0] == "production 1 (90%), canary 2 (10%), shadow 3"
+    shell("run", "release", "--depth", "2")
+    assert routes(shell)[0] == "production 2 (100%), shadow 3"
+
+
+def test_a_canary_whose_share_does_not_fit_beside_other_variants_ends_them(shell: Shell) -> None:
+    shell("run", "release")
+    shell("run", "trial", "--depth", "2", "--share", "0.5")
+    shell("route", "delays:2", "--share", "0.4", "--as", "other")
+    assert shell("run", "trial", "--depth", "3", "--share", "0.8").code == 0
+    assert routes(shell)[0] == "production 1 (20%), canary 3 (80%)"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "told"),
+    [
+        ("wrong_name", "an endpoint can't be called `team/delays`"),
+        ("wrong_share", "`canary` is 10, and a share is from 0 to 1"),
+        ("both", "`canary` and `shadow` exclude each other"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_runs(shell: Shell, pipeline: str, told: str) -> None:
+    done = shell("run", pipeline)
+    assert (done.code, told in done.err) == (2, True), done.err
+    assert shell("runs", "--json").json["runs"] == []
+
+
+def test_what_is_no_model_is_not_deployed(shell: Shell) -> None:
+    done = shell("run", "a_table", "--json")
+    assert done.code == 1
+    assert "`model` is a table" in done.json["tasks"][-1]["reason"]
+    assert shell("endpoints", "--json").json["endpoints"] == []

@@ -64,7 +64,7 @@ def told(intent: Intent) -> tuple[str, str, str, str]:
         case Register(kind=kind, name=name, out=out):
             return kind, name, "no version", out.digest[:12]
         case Deploy(name=name, identity=identity, variant=variant):
-            return "endpoint", name, "no such route", f"{identity[:12]} as {variant}"
+            return "endpoint", name, "no such route", f"{identity.rpartition(':')[2][:12]} as {variant}"
 
 
 def _deploy(db: Database, asked: Deploy, move: registration.Move) -> None:

@@ -498,6 +498,51 @@ def test_columns_that_tell_the_target_are_hinted_at() -> None:
     assert made.report.passed
 
 
+CLASSES = np.random.default_rng(4).integers(0, 2, 4_000)
+HINT = 2 * CLASSES + np.random.default_rng(5).normal(0, 0.01, 4_000)
+TIMES = np.datetime64("2024-01-01", "s") + (HINT * 1e6).astype("timedelta64[s]")
+TEXTS = pa.array(np.where(CLASSES == 1, "yes", "no"))
+
+
+@pytest.mark.parametrize("target", [TEXTS, TEXTS.cast(pa.large_string()), TEXTS.dictionary_encode(), pa.array(CLASSES)])
+@pytest.mark.parametrize(
+    "hint",
+    [
+        pa.array(HINT),
+        pa.array(np.exp(HINT)),
+        pa.array(HINT, mask=HINT > 2.01),
+        pa.array(np.round(HINT, 4)).cast(pa.decimal128(12, 4)),
+        *(pa.array(TIMES).cast(pa.timestamp(unit)) for unit in ("s", "ms", "us", "ns")),
+        pa.array(TIMES).cast(pa.timestamp("us", "UTC")),
+        pa.array(TIMES - TIMES.min()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_hint_is_seen_whatever_the_types_of_target_and_column_are(target: pa.Array, hint: pa.Array) -> None:
+    made = prepare.split(pa.table({"y": target, "hint": hint, "none": DRAW.random(4_000)}), target="y")
+    grid = next(each for each in made.report.grids if each.title == "Columns that tell the target")
+    assert [row[0] for row in grid.rows] == ["hint"]
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_classes_in_texts_that_a_column_sorts_are_told_by_it_and_others_are_not(count: int) -> None:
+    classes = np.random.default_rng(6).integers(0, count, 4_000)
+    names = pa.array(np.array(["x", "m", "z", "a", "q"])[classes])
+    columns = {"sorts": classes + DRAW.normal(0, 0.05, 4_000), "mixes": classes + DRAW.normal(0, 0.3, 4_000)}
+    made = prepare.split(pa.table({"y": names, **columns, "same": np.zeros(4_000)}), target="y")
+    grid = next(each for each in made.report.grids if each.title == "Columns that tell the target")
+    assert [row[0] for row in grid.rows] == ["sorts"]
+
+
+def test_what_was_not_looked_at_is_not_said_to_be_harmless() -> None:
+    notes = pa.array([f"note {number}" for number in range(4_000)])
+    made = prepare.split(pa.table({"y": TEXTS, "notes": notes, "x": DRAW.random(4_000)}), target="y")
+    verdict = next(each for each in made.report.verdicts if each.rule == "no column tells the target by itself")
+    assert verdict.why.startswith("none was seen to; `notes`: not looked at, since")
+    few = prepare.split(pa.table({"y": TEXTS[:19], "x": HINT[:19]}), target="y", leak="warn")
+    assert verdicts(few)["no column tells the target by itself"] is None
+
+
 def test_the_run_warns_once_of_all_columns_that_tell_the_target(capsys: pytest.CaptureFixture[str]) -> None:
     ill = PEOPLE["ill"].to_numpy()
     table = PEOPLE.append_column("score", pa.array(ill * 5 + DRAW.random(COUNT)))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.models.types import is_text, plain_type
+from headrace.models.types import plain_type
 from headrace.stages.prepare._split.leaks import digests_each
 from headrace.stages.tables.columns import rows_at, rows_where
 
@@ -40,8 +39,20 @@ class Hint(NamedTuple):
     is_sure: bool
 
 
-def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iterator[Hint]:
-    """Yield a hint for each column from which the target can be read off. A hint proves nothing.
+class Hints(NamedTuple):
+    """What was seen of columns that tell the target.
+
+    `unread` are the columns of texts, lists and the like with too many different values to be looked at. If no column
+    could be looked at, `why_not` says why.
+    """
+
+    found: tuple[Hint, ...] = ()
+    unread: tuple[str, ...] = ()
+    why_not: str = ""
+
+
+def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Hints:
+    """Return a hint for each column from which the target can be read off. A hint proves nothing.
 
     At most about 50,000 rows are used, spread evenly over the table.
     """
@@ -49,17 +60,21 @@ def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iter
     some = rows_at(table, np.arange(0, len(table), step)) if step > 1 else table
     some = rows_where(some, _told(some.column(target)).to_numpy())
     if len(some) < FEWEST:
-        return
+        return Hints(why_not=f"there are fewer than {FEWEST} rows with a target")
     digests = digests_each(some, [name for name in some.column_names if name not in left_out or name == target])
     labels = digests.pop(target)
     if len(np.unique(labels)) < 2:
-        return
+        return Hints(why_not="the target has one value only")
     numbers = _numbers(some.column(target))
     is_enough = (1 - _guess(labels)) * len(labels) >= ENOUGH
+    found, unread = [], []
     for name, values in digests.items():
-        how, is_ordered = _hint(some.column(name), values, labels, numbers)
-        if how:
-            yield Hint(name, how, is_enough and is_ordered)
+        hint = _hint(some.column(name), values, labels, numbers)
+        if hint is None:
+            unread.append(name)
+        elif hint[0]:
+            found.append(Hint(name, hint[0], is_enough and hint[1]))
+    return Hints(tuple(found), tuple(unread))
 
 
 def missing_targets(column: pa.ChunkedArray) -> int:
@@ -74,8 +89,9 @@ def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return there
 
 
-def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> tuple[str, bool]:
-    """Return a sentence on how a column tells the target, or an empty text.
+def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> tuple[str, bool] | None:
+    """Return a sentence on how a column tells the target, or an empty text. If the column has many different values of
+    a type that can't be looked at, return None.
 
     The returned boolean is False if a few huge values of the column may be the only reason for the sentence.
     """
@@ -87,13 +103,19 @@ def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Num
     if few and _purity(values, labels) >= SURE and _guess(labels) < SURE:
         return "each of its values occurs with only one value of the target", True
     numbers = _numbers(column)
-    if numbers is None or target is None:
+    if numbers is None:
+        return ("", False) if few else None
+    there = np.isfinite(numbers) if target is None else np.isfinite(numbers) & np.isfinite(target)
+    found, classes = np.unique(labels[there], return_inverse=True)
+    if there.sum() < FEWEST or not np.ptp(numbers[there]) or len(found) < 2:
         return "", False
-    there = np.isfinite(numbers) & np.isfinite(target)
-    if there.sum() < FEWEST or not numbers[there].std() or not target[there].std():
-        return "", False
-    if len(np.unique(labels)) == 2 and (area := _area(numbers[there], target[there])) >= CORRELATED:
-        return f"it alone ranks the target (AUC {area:.4f})", True
+    if len(found) == 2:
+        area = _area(numbers[there], classes == 1)
+        return (f"it alone ranks the target (AUC {area:.4f})", True) if area >= CORRELATED else ("", False)
+    if target is None:
+        few = len(found) <= MOST_VALUES * len(classes)
+        is_apart = few and _guess(classes) < SURE and _apart(numbers[there], classes) >= SURE
+        return ("each value of the target has a range of its values to itself", True) if is_apart else ("", False)
     together = _together(numbers[there], target[there])
     if together < CORRELATED:
         return "", False
@@ -125,20 +147,40 @@ def _purity(values: Numbers, labels: Numbers) -> float:
     return float(best.sum() / len(values))
 
 
-def _area(scores: Numbers, target: Numbers) -> float:
-    """Return the AUC of scores for a target of two values, in the better of both directions (Mann and Whitney)."""
+def _area(scores: Numbers, positive: Numbers) -> float:
+    """Return the AUC of scores for the rows that are positive, in the better of both directions (Mann and Whitney)."""
     ranks = _ranks(scores)
-    positive = target == target.max()
     many, few = int(positive.sum()), int((~positive).sum())
     area = (ranks[positive].sum() - many * (many + 1) / 2.0) / (many * few)
     return float(max(area, 1 - area))
 
 
+def _apart(numbers: Numbers, classes: Numbers) -> float:
+    """Return the share of rows that are right if each class gets a range of the numbers, as wide as the class has rows.
+    The ranges are in the order of the classes' middle ranks."""
+    order = np.random.default_rng(0).permutation(len(numbers))  # so that equal numbers are in no order
+    order = order[np.argsort(numbers[order], kind="stable")]
+    places = np.empty(len(order))
+    places[order] = np.arange(len(order))
+    counts = np.bincount(classes)
+    middles = [np.median(places[classes == each]) for each in range(len(counts))]
+    by_middle = np.argsort(middles, kind="stable")
+    told = np.repeat(by_middle, counts[by_middle])
+    return float((told == classes[order]).mean())
+
+
 def _numbers(column: pa.ChunkedArray) -> Numbers | None:
+    """Return a column of numbers, truths or times as floats, or None for another column. Null is NaN."""
     kind = plain_type(column.type)
-    if is_text(kind) or not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+    if pa.types.is_boolean(kind):
+        whole: pa.DataType = pa.int8()
+    elif pa.types.is_date32(kind) or pa.types.is_time32(kind):
+        whole = pa.int32()
+    elif pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+        whole = pa.int64()
+    elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        whole = kind
+    else:
         return None
-    found: Numbers = (
-        column.cast(pa.int8() if pa.types.is_boolean(kind) else kind).cast(pa.float64(), safe=False).to_numpy()
-    )
+    found: Numbers = column.cast(kind).cast(whole).cast(pa.float64(), safe=False).to_numpy()
     return found

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.errors import listed as ticked
 from headrace.models.types import is_text, plain_type
 from headrace.report.measures import count_text
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
 from headrace.stages.ingest._check.finding import cell, value_of
-from headrace.stages.prepare._split.label_hints import Hint, missing_targets
+from headrace.stages.prepare._split.label_hints import Hints, missing_targets
 from headrace.stages.prepare._split.leaks import SLIGHT, Leak
 from headrace.stages.prepare._split.parts import LEFT_OUT, PARTS, Numbers
 from headrace.stages.prepare._split.roles import Roles
@@ -48,13 +49,13 @@ def report_of(
     ends: Sequence[Any],
     offered: str,
     wanted: Sequence[bool],
-    hints: Sequence[Hint],
+    hints: Hints,
 ) -> Report:
     """Return the report of a split.
 
     If the boundaries between the parts are times that come from shares, `offered` is an argument `until` that fixes
     them, as it is written in code. Otherwise `offered` is empty. `wanted` says which parts should have rows. `hints`
-    are hints on columns that predict the target by themselves.
+    says which columns predict the target by themselves.
     """
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
@@ -71,10 +72,12 @@ def report_of(
     passed = all(verdict.holds is not False for verdict in verdicts)
     grids = [_named(table, parts, each, roles) for each in leaks if len(each.rows)]
     grids += _strata(table, parts, roles)
-    if hints:
+    if hints.found:
         grids.append(
             Grid(
-                title="Columns that tell the target", columns=("column", "how"), rows=tuple(each[:2] for each in hints)
+                title="Columns that tell the target",
+                columns=("column", "how"),
+                rows=tuple(each[:2] for each in hints.found),
             )
         )
     return Report(
@@ -183,7 +186,7 @@ def _parts_there(sizes: Numbers, wanted: Sequence[bool]) -> Iterator[Verdict]:
             yield Verdict(rule=f"{name} has rows", holds=False if is_wanted else None, why=why)
 
 
-def _target(table: pa.Table, target: str, hints: Sequence[Hint]) -> Iterator[Verdict]:
+def _target(table: pa.Table, target: str, hints: Hints) -> Iterator[Verdict]:
     column = table.column(target)
     missing = missing_targets(column)
     rule = f"each row has a target (`{target}`)"
@@ -198,8 +201,13 @@ def _target(table: pa.Table, target: str, hints: Sequence[Hint]) -> Iterator[Ver
         yield Verdict(
             rule="the target has two values", holds=False, why="all rows have the same: nothing can be learned"
         )
-    told = f"{', '.join(f'`{each.column}`' for each in hints)}: see below" if hints else "none was seen to"
-    yield Verdict(rule=UNTOLD, holds=None if hints else True, why=told)
+    if hints.found:
+        told = f"{', '.join(f'`{each.column}`' for each in hints.found)}: see below"
+    else:
+        told = hints.why_not or "none was seen to"
+    if hints.unread:
+        told += f"; {ticked(hints.unread, SOME)}: not looked at, since most values differ and are no numbers or times"
+    yield Verdict(rule=UNTOLD, holds=None if hints.found or hints.why_not else True, why=told)
 
 
 def _is_one_value(column: pa.ChunkedArray) -> bool:

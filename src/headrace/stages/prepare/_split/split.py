@@ -20,7 +20,7 @@ from headrace.report.as_text import text as report_text
 from headrace.report.measures import count_text
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import value_of
-from headrace.stages.prepare._split.label_hints import Hint, label_hints
+from headrace.stages.prepare._split.label_hints import Hints, label_hints
 from headrace.stages.prepare._split.leaks import Leak, complete, digests, duplicates, joined, of_digests
 from headrace.stages.prepare._split.near_texts import near_texts
 from headrace.stages.prepare._split.parts import (
@@ -82,7 +82,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
         gap_of(gap, pa.timestamp("us") if isinstance(gap, str) else pa.int64())
 
 
-@ready("prepare.split", version=8, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
+@ready("prepare.split", version=9, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
 def split(
     table: pa.Table,
     *,
@@ -150,7 +150,7 @@ def split(
         parts = _dropped(table, parts, found, roles)
     offered = "" if until or roles.time is None or not ends else _until(table, ends, roles.time)
     wanted = (True, len(until) != 1, True) if until else tuple(share > 0 for share in shares)
-    hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
+    hints = label_hints(table, roles.target, roles.key) if roles.target and len(table) else Hints()
     report = report_of(
         table,
         parts,
@@ -182,7 +182,7 @@ def split(
     return Split(first, second, third, report, leak_table(found, parts))
 
 
-def _warn_of_target(table: pa.Table, parts: Numbers, by: By, target: str, roles: Roles, hints: Sequence[Hint]) -> None:
+def _warn_of_target(table: pa.Table, parts: Numbers, by: By, target: str, roles: Roles, hints: Hints) -> None:
     """Warn if a part lacks a class of the target, or if the target can be read off a column.
 
     Columns with another role in `roles` aren't named: they say how rows belong together, and are seldom features.
@@ -193,7 +193,7 @@ def _warn_of_target(table: pa.Table, parts: Numbers, by: By, target: str, roles:
         cure = "there are too few" if is_spread else f'`by="stratum", stratum="{target}"` spreads them'
         warn(f"{'; '.join(lacking)}: {cure}")
     named = {*roles.group, *roles.stratum, roles.time}
-    names = [each.column for each in hints if each.is_sure and each.column not in named]
+    names = [each.column for each in hints.found if each.is_sure and each.column not in named]
     if names:
         single, value = ("alone", "its value is") if len(names) == 1 else ("each alone", "their values are")
         told = f"the target `{target}` can be read off {ticked(names, SOME)}, {single}"

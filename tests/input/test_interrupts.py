@@ -176,6 +176,37 @@ def test_a_run_that_is_interrupted_before_it_began_says_so(project: Project) -> 
     assert (done.code, done.out, done.err) == (3, "", "interrupted\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "flow"), "interrupted, and the pipeline wasn't traced yet: no run began"),
+        (("resume", "latest", "--new-code"), "interrupted, and the new code wasn't traced yet: the run is as it was"),
+        (("plan", "flow"), "interrupted"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_command_that_is_interrupted_while_the_pipeline_is_imported_says_what_that_means(
+    project: Project, words: tuple[str, ...], told: str, as_json: bool
+) -> None:
+    if words[0] == "resume":
+        assert project.headrace("run", "flow", "--salt", "1").code == 0
+    begun = project.root / "begun"
+    wait = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(60)\n"
+    project.write("pipelines.py", wait + (project.root / "pipelines.py").read_text())
+    process = project.start(*words, *["--json"] * as_json)
+    wait_for(begun.exists)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    done = finish(process, 20)
+    assert done.code == 3
+    if as_json:
+        assert done.err == ""
+        assert done.json == {"error": "Interrupted", "message": told, "hint": "call the command again"}
+    else:
+        assert (done.out, done.err.splitlines()[-1]) == ("", told)
+    assert len(project.headrace("runs", "--json").json["runs"]) == (words[0] == "resume")
+
+
 COMMANDS = [
     ["plan", "flow", "--salt", "1"],
     ["show"],

@@ -17,19 +17,30 @@ for a peer."""
 
 
 def leave_at_once(_number: int, _frame: FrameType | None) -> None:
-    """End this process at once, with exit code `INTERRUPTED`. `headrace run` and `resume` also print `interrupted`, so
-    that they never end in silence.
+    """Say that this process was interrupted, and end it at once with exit code `INTERRUPTED`.
 
     Nothing is lost: results are stored already, and child processes end by themselves when this process is gone.
     """
-    _leave(b"interrupted\n" if sys.argv[1:2] in (["run"], ["resume"]) else b"")
+    _leave(*interrupted())
 
 
-def _leave(words: bytes) -> None:
+def interrupted(message: str = "interrupted") -> tuple[bytes, int]:
+    """Return the words that say that the command was interrupted, and the descriptor to which they go: stderr, or with
+    `--json`, stdout for one JSON object. There are none for `headrace logs`: an interrupt is how one stops following a
+    log.
+    """
+    if sys.argv[1:2] == ["logs"]:
+        return b"", 2
+    if "--json" in sys.argv:
+        return f'{{"error": "Interrupted", "message": "{message}", "hint": "call the command again"}}\n'.encode(), 1
+    return f"{message}\n".encode(), 2
+
+
+def _leave(words: bytes, to: int = 2) -> None:
     try:
         if os.isatty(2):
             os.write(2, b"\x1b[?25h")  # a table that stays in place may have hidden the cursor
-        os.write(2, words)
+        os.write(to, words)
     finally:
         os._exit(INTERRUPTED)  # even if nobody reads stderr
 

@@ -16,7 +16,7 @@ if IS_COMMAND:
 
 import signal  # noqa: E402  see above
 
-from headrace.cli.interrupts import INTERRUPTED, leave_at_once, watch  # noqa: E402
+from headrace.cli.interrupts import INTERRUPTED, interrupted, leave_at_once, watch  # noqa: E402
 
 if IS_COMMAND:
     signal.signal(signal.SIGINT, leave_at_once)
@@ -29,6 +29,7 @@ def main() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the debugger needs the place of the interrupt
     import gc  # noqa: PLC0415  all of these: see above
+    from contextlib import suppress  # noqa: PLC0415
 
     from headrace.operate import early_zygote  # noqa: PLC0415
 
@@ -41,8 +42,11 @@ def main() -> None:
 
         code = run(sys.argv[1:])
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         code = INTERRUPTED
+        words, to = interrupted(str(error) or "interrupted")
+        with suppress(OSError):  # nobody may read it
+            os.write(to, words)
     except BrokenPipeError:
         # The reader of our output has left (`headrace runs | head`). The exit code still says how a run ended.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -59,7 +59,7 @@ _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so th
 class Child:
     """A worker's process as its parent sees it. `lifeline` is None if no other driver can take over the worker."""
 
-    __slots__ = ("board", "devices", "lifeline", "limit_gib", "memory", "number", "pid", "scale")
+    __slots__ = ("board", "devices", "is_tracer", "lifeline", "limit_gib", "memory", "number", "pid", "scale")
 
     def __init__(
         self,
@@ -69,7 +69,10 @@ class Child:
         limit_gib: float,
         devices: Devices,
         lifeline: Lifeline | None = None,
+        *,
+        is_tracer: bool = False,
     ) -> None:
+        self.is_tracer = is_tracer
         self.lifeline = lifeline
         self.number = number
         self.pid = pid
@@ -201,10 +204,10 @@ class Zygote:
                 _signal_session(pid, signal.SIGKILL)
 
     def _end_bound(self) -> None:
-        """The process that started this zygote is gone. If the workers were to end with it (`hello.bound`), kill them:
-        no other process knows of them."""
-        if self._hello.bound:
-            for pid in self._children:
+        """The process that started this zygote is gone. Kill the tracer, whose graph nobody reads any more. If the
+        workers were to end with that process (`hello.bound`), kill them too: no other process knows of them."""
+        for pid, child in self._children.items():
+            if self._hello.bound or child.is_tracer:
                 _signal_session(pid, signal.SIGKILL)
 
     def _fork(self, fork: Fork, descriptor: int) -> None:
@@ -221,7 +224,8 @@ class Zygote:
             if lifeline is not None:
                 lifeline.let_go()
             limit_gib = fork.need.memory_gib or hello.memory_gib
-            self._children[pid] = Child(fork.worker, pid, board, limit_gib, devices, lifeline)
+            is_tracer = fork.role == "tracer"
+            self._children[pid] = Child(fork.worker, pid, board, limit_gib, devices, lifeline, is_tracer=is_tracer)
             _note_pid(hello, pid)
             return
         code = 1

@@ -181,10 +181,12 @@ class Inbox:
     def _early_end(self, by: str, why: str) -> BaseException:
         """Return the exception with which this driver ends if the run is cancelled before the pipeline's first trace is
         good."""
-        if by == USER:
-            return KeyboardInterrupt()
         code = "the new code" if self._journal.is_open else "the pipeline"
         message = f"{why}, and {code} wasn't traced yet"
+        if by == USER:
+            return KeyboardInterrupt(
+                f"{message}: {'the run is as it was' if self._journal.is_open else 'no run began'}"
+            )
         if by == "policy":
             return RefusedError(message, hint="give it more time with `--timeout`")
         return RunCancelled(message, hint="the run is as it was: resume it once more")

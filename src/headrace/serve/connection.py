@@ -1,0 +1,239 @@
+"""A client's connection: uvicorn's, within limits of bytes and time. uvicorn itself has none for headers, and waits
+forever for what a client owes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn import Config
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from headrace.serve.app import App
+from headrace.serve.refusals import BadRequest, HeadTooLarge, Refusal, answer_to
+from headrace.serve.request import Limits
+
+
+class Settings(Config):
+    """uvicorn's settings, with our limits. They leave the process's logging as it is, and trust no proxy."""
+
+    def __init__(self, app: App, limits: Limits) -> None:
+        super().__init__(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=round(limits.idle_s),
+            timeout_graceful_shutdown=limits.stop_s,
+        )
+        self.limits = limits
+
+
+class Connection(HttpToolsProtocol):
+    """A client's connection.
+
+    The client has limited time whenever the next step is its own: to send a whole head (the first line and the
+    headers), to send the rest of a body whose request is answered already, to rest between requests, and to take what
+    is written. While a request runs, the application limits its time.
+    """
+
+    def __init__(
+        self,
+        config: Settings,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = config.limits
+        self._running: RequestResponseCycle | None = None
+        self._is_in_head = False
+        self._is_in_body = False
+        self._head_bytes = 0
+        self._has_advanced = False
+        self._bytes_without_advance = 0
+        self._why: Refusal | None = None
+        self._is_deaf = False
+        self._hearing: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
+        self._unsent = 0
+
+    # -- called by the event loop --------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Begin: the client owes a head."""
+        super().connection_made(transport)
+        self._hear_within(self._limits.head_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left, whichever of its requests runs."""
+        for timer in (self._hearing, self._telling):
+            if timer is not None:
+                timer.cancel()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came. A part of a head, of a chunk's first line or of a trailer tells nothing yet, so it may have
+        no more bytes than a head."""
+        if self._is_deaf:
+            return
+        self._has_advanced = False
+        super().data_received(data)
+        self._bytes_without_advance = 0 if self._has_advanced else self._bytes_without_advance + len(data)
+        if self._bytes_without_advance > self._limits.head_bytes and not self._is_deaf:
+            self._why = self._head_too_large()
+            self.send_400_response("")
+
+    def pause_writing(self) -> None:
+        """The client takes answers more slowly than they are written."""
+        super().pause_writing()
+        self._tell_on()
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what was written."""
+        super().resume_writing()
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+
+    # -- called by the parser: what is raised ends in `send_400_response` ----------------------------------------
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request came."""
+        super().on_message_begin()
+        self._is_in_head, self._head_bytes = True, 0
+        if not self._is_busy():
+            self._hear_within(self._limits.head_s)
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the address."""
+        self._measure(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. Trailers are refused: uvicorn would take them for headers."""
+        if not self._is_in_head:
+            self._refuse(BadRequest("headers after the body aren't taken", hint="send them before the body"))
+        self._measure(name, value, b": \r\n")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: queue or start the request."""
+        if self.parser.should_upgrade():
+            self._refuse(
+                BadRequest(
+                    "connections can't be upgraded here: only HTTP/1.1 is spoken",
+                    hint="leave out the `Upgrade` header (in Java: `HttpClient.Version.HTTP_1_1`)",
+                )
+            )
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and (codings != [b"chunked"] or self.parser.get_http_version() != "1.1"):
+            self._refuse(BadRequest("of transfer encodings, only `chunked` of HTTP/1.1 is taken", hint="send no other"))
+        if len(self.pipeline) >= self._limits.most_pipelined:
+            self._refuse(BadRequest("too many requests wait on one connection", hint="wait for answers"))
+        super().on_headers_complete()
+        self._has_advanced = True
+        self._is_in_head, self._is_in_body = False, True
+        self._hear_within(None)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body. uvicorn drops it if the request is answered already."""
+        self._has_advanced = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        self._has_advanced = True
+        self._is_in_body = False
+        super().on_message_complete()
+        if not self._is_busy():
+            self._hear_within(self._limits.idle_s)
+
+    # -- called by uvicorn ---------------------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the client sent, and hear no more of it. Earlier requests are answered before the connection is
+        closed; an answer that a client would take for one of theirs isn't sent."""
+        self._is_deaf = True
+        if self._is_busy() and not self._is_in_body:
+            self.cycle.keep_alive = False
+            return
+        if not self.pipeline and not self._has_answered_this():
+            refusal = self._why or BadRequest(f"this is no valid HTTP request: {msg}", hint="send HTTP/1.1")
+            self.transport.write(_response(refusal))
+        self.transport.close()
+        self._hear_within(self._limits.silence_s)
+
+    def on_response_complete(self) -> None:
+        """A request is answered: the next one that waits begins, or the client has the next step."""
+        super().on_response_complete()
+        if not self._is_busy():
+            owes = self._is_in_head or self._is_in_body
+            self._hear_within(self._limits.head_s if owes else self._limits.idle_s)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _is_busy(self) -> bool:
+        """Return whether a request whose head came isn't answered yet. `cycle` is the latest one, if any ever ran."""
+        return self._running is not None and not self.cycle.response_complete
+
+    def _has_answered_this(self) -> bool:
+        """Return whether an answer to the request that the client is sending has begun."""
+        return self._is_in_body and self.cycle.response_started
+
+    def _measure(self, *parts: bytes) -> None:
+        self._head_bytes += sum(map(len, parts))
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse(self._head_too_large())
+
+    def _head_too_large(self) -> HeadTooLarge:
+        return HeadTooLarge(f"the headers are larger than {self._limits.head_bytes:,} bytes", hint="send fewer")
+
+    def _refuse(self, why: Refusal) -> None:
+        self._why = why
+        raise why
+
+    def _hear_within(self, seconds: float | None) -> None:
+        """Close the connection if the client doesn't take its next step within so many seconds; None: it has no step
+        to take."""
+        if self._hearing is not None:
+            self._hearing.cancel()
+        self._hearing = None if seconds is None else self.loop.call_later(seconds, self._heard_nothing)
+
+    def _heard_nothing(self) -> None:
+        if self._telling is not None:  # the client isn't done with an answer, which has a time of its own
+            self._hear_within(self._limits.silence_s)
+        else:
+            self.transport.abort()
+
+    def _tell_on(self) -> None:
+        """Close the connection if the client takes nothing of what is written."""
+        self._unsent = self.transport.get_write_buffer_size()
+        self._telling = self.loop.call_later(self._limits.silence_s, self._told_nothing)
+
+    def _told_nothing(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unsent:
+            self._tell_on()
+        else:
+            self.transport.abort()
+
+
+def _response(refusal: Refusal) -> bytes:
+    response = answer_to(refusal)
+    head = f"content-type: application/json\r\ncontent-length: {len(response.body)}\r\nconnection: close\r\n\r\n"
+    return STATUS_LINE[response.status] + head.encode() + response.body

@@ -1,0 +1,156 @@
+"""What a client gets in place of predictions: a status, and the error as one JSON object.
+
+Refusal                    the request is refused before its endpoint is asked
+├── BadRequest        400  it isn't valid HTTP, or its body can't be unpacked
+├── AccessRefused     403  the client may not ask
+├── PathUnknown       404  there is no such path
+├── EndpointUnknown   404  there is no such endpoint
+├── WrongMethod       405  the path is asked by other methods
+├── BodyLate          408  the body didn't come in time
+├── BodyTooLarge      413  the body is larger than a request may be
+├── ContentRefused    415  the body has another form than JSON
+├── HeadTooLarge      431  the headers are larger than they may be
+├── NotReady          503  the models aren't loaded yet
+├── Stopping          503  the server stops
+└── AnswerLate        504  the endpoint didn't answer in time
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+
+from headrace.errors import HeadraceError, LogError, RefusedError
+from headrace.serve.asking import ModelBusy, ModelGone, RowsRefused
+from headrace.serve.records import RecordsRefused
+
+RETRY_AFTER = (b"retry-after", b"1")
+"""After how many seconds a client may try again."""
+
+
+class Response(NamedTuple):
+    """What a client gets: the body is JSON."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Refusal(RefusedError):
+    """A request is refused before its endpoint is asked. `headers` are sent with the answer."""
+
+    status: ClassVar[int]
+
+    def __init__(self, message: str, *, hint: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.headers = headers
+
+
+class BadRequest(Refusal):
+    """The request isn't valid HTTP, or its body can't be unpacked."""
+
+    status = 400
+
+
+class AccessRefused(Refusal):
+    """The client may not ask."""
+
+    status = 403
+
+
+class PathUnknown(Refusal):
+    """There is no such path."""
+
+    status = 404
+
+
+class EndpointUnknown(Refusal):
+    """There is no such endpoint."""
+
+    status = 404
+
+
+class WrongMethod(Refusal):
+    """The path is asked by other methods."""
+
+    status = 405
+
+
+class BodyLate(Refusal):
+    """The body didn't come in time."""
+
+    status = 408
+
+
+class BodyTooLarge(Refusal):
+    """The body is larger than a request may be."""
+
+    status = 413
+
+
+class ContentRefused(Refusal):
+    """The body has another form than JSON."""
+
+    status = 415
+
+
+class HeadTooLarge(Refusal):
+    """The headers are larger than they may be."""
+
+    status = 431
+
+
+class NotReady(Refusal):
+    """The models aren't loaded yet."""
+
+    status = 503
+
+
+class Stopping(Refusal):
+    """The server stops."""
+
+    status = 503
+
+
+class AnswerLate(Refusal):
+    """The endpoint didn't answer in time."""
+
+    status = 504
+
+
+def answered(status: int, content: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
+    """Return a response with this content."""
+    return Response(status, msgspec.json.encode(content), headers)
+
+
+def answer_to(error: Exception) -> Response:
+    """Return the response to a request that ended with this error. Of an error in the server itself, it says no more
+    than what the client can do."""
+    match error:
+        case Refusal():
+            return answered(error.status, _told(error), error.headers)
+        case RecordsRefused():
+            return answered(422, {**_told(error), "faults": error.faults})
+        case RowsRefused():
+            return answered(422, _told(error))
+        case ModelBusy():
+            return answered(429, _told(error), (RETRY_AFTER,))
+        case ModelGone():
+            return _withheld(503, error, "the model can't answer at the moment", "try again later")
+        case LogError():
+            why = "answers can't be logged at the moment, so none is given"
+            return _withheld(503, error, why, "try again later")
+        case _:
+            unexpected = HeadraceError("the request failed inside of the server")
+            return _withheld(500, unexpected, unexpected.message, "the server's log says why")
+
+
+def _told(error: HeadraceError) -> dict[str, Any]:
+    return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def _withheld(status: int, error: HeadraceError, message: str, hint: str) -> Response:
+    """Return a response that leaves out the error's own message: it may name paths and processes of the server."""
+    content = {"error": type(error).__name__, "message": message, "hint": hint}
+    return answered(status, content, (RETRY_AFTER,) if status == 503 else ())

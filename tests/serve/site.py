@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import uvloop
@@ -49,7 +50,7 @@ class Double:
         rows = RECORDS.rows(request.body)
         self.asked.append(request)
         try:
-            while self.is_held:
+            while self.is_held:  # noqa: ASYNC110  the test's thread changes it
                 await asyncio.sleep(0.005)
         except asyncio.CancelledError:
             self.ends.append("cancelled")
@@ -115,12 +116,39 @@ class Line:
             headers[name] = value
         return Answer(int(status[1]), headers, self._file.read(int(headers["content-length"])))
 
+    def has_heard(self) -> bool:
+        """Return whether something of the server waits to be read."""
+        return bool(select.select([self.socket], [], [], 0)[0])
+
     def is_closed(self) -> bool:
         """Wait until the server says something or closes the connection; return whether it has closed it."""
         try:
             return self._file.read(1) == b""
         except ConnectionError:
             return True
+
+    def flood(self, data: Iterable[bytes], pause_s: float = 0.0) -> bool:
+        """Send all this, or until the server closes the connection; return whether it has. An answer is dropped."""
+        self.socket.settimeout(pause_s or 0.05)
+        try:
+            for piece in data:
+                self._push(piece)
+                if pause_s and not self._pull():
+                    return True
+        except ConnectionError:
+            return True
+        return False
+
+    def _push(self, data: bytes) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while data and time.monotonic() < end:
+            with suppress(BlockingIOError, TimeoutError):
+                data = data[self.socket.send(data) :]
+
+    def _pull(self) -> bytes:
+        with suppress(TimeoutError):
+            return self.socket.recv(1 << 16)
+        return b"nothing yet"
 
     def leave(self) -> None:
         self._file.close()
@@ -154,11 +182,11 @@ class Site:
             line.say(data)
             return line.answer()
 
-    def post(self, body: bytes = BODY, path: str = PATH, **headers: str) -> Answer:
-        return self.ask(post(body, path, **headers))
+    def post(self, body: bytes = BODY, *, path: str = PATH, **headers: str) -> Answer:
+        return self.ask(post(body, path=path, **headers))
 
 
-def post(body: bytes = BODY, path: str = PATH, method: str = "POST", **headers: str) -> bytes:
+def post(body: bytes = BODY, *, path: str = PATH, method: str = "POST", **headers: str) -> bytes:
     """Return a request. `x_y="z"` is the header `x-y`; an empty one is left out."""
     told = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body))}
     told |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -182,7 +210,7 @@ def serving(
     async def serve() -> None:
         server = Server(App(site.endpoints, access(site.port), limits), sockets, limits)
         loop = asyncio.get_running_loop()
-        site.stop = lambda: loop.call_soon_threadsafe(server.stop)  # type: ignore[assignment, return-value]
+        site.stop = lambda: loop.call_soon_threadsafe(server.stop)  # type: ignore[assignment]
         begun.set()
         await server.serve()
 

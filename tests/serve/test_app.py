@@ -54,9 +54,12 @@ def test_a_trace_that_is_not_valid_is_left_out(site: Site, trace: str) -> None:
 
 
 def test_a_server_says_that_it_lives_and_when_it_is_ready(site: Site) -> None:
-    health, ready = post(b"", "/health", "GET"), post(b"", "/ready?x=1", "GET")
+    health, ready = post(b"", path="/health", method="GET"), post(b"", path="/ready?x=1", method="GET")
     assert site.ask(health).json == {"healthy": True}
     assert site.ask(ready).json == {"ready": True}
+    with site.line() as line:
+        line.say(post(b"", path="/health", method="HEAD", connection="close"))
+        assert line.socket.makefile("rb").read().partition(b"\r\n\r\n")[2] == b""
     site.endpoints.ready = False
     assert site.ask(health).status == 200
     assert site.ask(ready).error == (503, "NotReady")
@@ -185,7 +188,7 @@ def test_tricks_in_a_path_find_nothing(site: Site, path: str) -> None:
     ],
 )
 def test_a_wrong_method_is_told_with_the_right_ones(site: Site, method: str, path: str, allowed: str) -> None:
-    answer = site.ask(post(b"", path, method))
+    answer = site.ask(post(b"", path=path, method=method))
     assert answer.error == (405, "WrongMethod")
     assert answer.headers["allow"] == allowed
 
@@ -322,8 +325,8 @@ def test_clients_on_this_host_may_ask(site: Site, host: str) -> None:
 )
 def test_whom_a_server_without_tokens_does_not_answer(site: Site, headers: dict[str, str]) -> None:
     told = {name: value.format(port=site.port) for name, value in headers.items()}
-    assert site.post(**told).error == (403, "AccessRefused")
-    assert site.ask(post(b"", "/health", "GET", **told)).error == (403, "AccessRefused")
+    assert site.post(BODY, **told).error == (403, "AccessRefused")
+    assert site.ask(post(b"", path="/health", method="GET", **told)).error == (403, "AccessRefused")
     assert not site.double.asked
 
 

@@ -4,10 +4,10 @@ forever for what a client owes."""
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from uvicorn import Config
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -54,7 +54,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = config.limits
-        self._running: RequestResponseCycle | None = None
+        self._unanswered: deque[RequestResponseCycle] = deque()
         self._is_in_head = False
         self._is_in_body = False
         self._head_bytes = 0
@@ -78,9 +78,9 @@ class Connection(HttpToolsProtocol):
         for timer in (self._hearing, self._telling):
             if timer is not None:
                 timer.cancel()
-        if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True
-            self._running.message_event.set()
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
         """The first byte of a request came."""
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
-        if not self._is_busy():
+        if not self._unanswered:
             self._hear_within(self._limits.head_s)
 
     def on_url(self, url: bytes) -> None:
@@ -140,9 +140,10 @@ class Connection(HttpToolsProtocol):
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings and (codings != [b"chunked"] or self.parser.get_http_version() != "1.1"):
             self._refuse(BadRequest("of transfer encodings, only `chunked` of HTTP/1.1 is taken", hint="send no other"))
-        if len(self.pipeline) >= self._limits.most_pipelined:
+        if len(self._unanswered) > self._limits.most_pipelined:
             self._refuse(BadRequest("too many requests wait on one connection", hint="wait for answers"))
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
         self._has_advanced = True
         self._is_in_head, self._is_in_body = False, True
         self._hear_within(None)
@@ -157,7 +158,7 @@ class Connection(HttpToolsProtocol):
         self._has_advanced = True
         self._is_in_body = False
         super().on_message_complete()
-        if not self._is_busy():
+        if not self._unanswered:
             self._hear_within(self._limits.idle_s)
 
     # -- called by uvicorn ---------------------------------------------------------------------------------------
@@ -166,10 +167,10 @@ class Connection(HttpToolsProtocol):
         """Refuse what the client sent, and hear no more of it. Earlier requests are answered before the connection is
         closed; an answer that a client would take for one of theirs isn't sent."""
         self._is_deaf = True
-        if self._is_busy() and not self._is_in_body:
-            self.cycle.keep_alive = False
+        if self._unanswered and not self._is_in_body:
+            self._unanswered[-1].keep_alive = False
             return
-        if not self.pipeline and not self._has_answered_this():
+        if len(self._unanswered) <= 1 and not self._has_answered_this():
             refusal = self._why or BadRequest(f"this is no valid HTTP request: {msg}", hint="send HTTP/1.1")
             self.transport.write(_response(refusal))
         self.transport.close()
@@ -177,20 +178,13 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """A request is answered: the next one that waits begins, or the client has the next step."""
+        self._unanswered.popleft()
         super().on_response_complete()
-        if not self._is_busy():
+        if not self._unanswered:
             owes = self._is_in_head or self._is_in_body
             self._hear_within(self._limits.head_s if owes else self._limits.idle_s)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
     # -- inside --------------------------------------------------------------------------------------------------
-
-    def _is_busy(self) -> bool:
-        """Return whether a request whose head came isn't answered yet. `cycle` is the latest one, if any ever ran."""
-        return self._running is not None and not self.cycle.response_complete
 
     def _has_answered_this(self) -> bool:
         """Return whether an answer to the request that the client is sending has begun."""

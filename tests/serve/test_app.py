@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 
@@ -252,7 +253,12 @@ def test_a_body_that_unpacks_to_far_more_is_refused_before_it_is_unpacked(site: 
     packer = zlib.compressobj(wbits=31)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
     assert len(bomb) < 1 << 20
-    assert site.post(bomb, content_encoding="gzip").error == (413, "BodyTooLarge")
+    tracemalloc.start()
+    try:
+        assert site.post(bomb, content_encoding="gzip").error == (413, "BodyTooLarge")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(site: Site) -> None:
@@ -281,13 +287,16 @@ def test_an_endpoint_that_takes_too_long_is_cancelled() -> None:
         until(lambda: site.double.ends == ["cancelled"])
 
 
-def test_a_client_that_leaves_has_its_request_cancelled(site: Site) -> None:
+def test_a_client_that_leaves_has_its_request_cancelled(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.double.is_held = True
     with site.line() as line:
         line.say(post())
         until(lambda: site.double.asked)
         assert not site.double.ends
     until(lambda: site.double.ends == ["cancelled"])
+    site.double.is_held = False
+    assert site.post().status == 200
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

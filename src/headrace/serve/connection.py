@@ -4,6 +4,7 @@ forever for what a client owes."""
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from typing import Any
 
@@ -14,6 +15,11 @@ from uvicorn.server import ServerState
 from headrace.serve.app import App
 from headrace.serve.refusals import BadRequest, HeadTooLarge, Refusal, answer_to
 from headrace.serve.request import Limits
+
+
+_UNSENT_BYTES = 128 << 10
+"""How many bytes that aren't sent yet the kernel holds at most. It would take some megabytes, and a client that takes
+them slowly would look like one that takes nothing."""
 
 
 class Settings(Config):
@@ -71,6 +77,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin: the client owes a head."""
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self._hear_within(self._limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -158,8 +165,6 @@ class Connection(HttpToolsProtocol):
         self._has_advanced = True
         self._is_in_body = False
         super().on_message_complete()
-        if not self._unanswered:
-            self._hear_within(self._limits.idle_s)
 
     # -- called by uvicorn ---------------------------------------------------------------------------------------
 
@@ -210,10 +215,12 @@ class Connection(HttpToolsProtocol):
         self._hearing = None if seconds is None else self.loop.call_later(seconds, self._heard_nothing)
 
     def _heard_nothing(self) -> None:
-        if self._telling is not None:  # the client isn't done with an answer, which has a time of its own
-            self._hear_within(self._limits.silence_s)
-        else:
+        if not self.transport.get_write_buffer_size():
             self.transport.abort()
+            return
+        self._hear_within(self._limits.silence_s)
+        if self._telling is None:
+            self._tell_on()
 
     def _tell_on(self) -> None:
         """Close the connection if the client takes nothing of what is written."""
@@ -221,10 +228,13 @@ class Connection(HttpToolsProtocol):
         self._telling = self.loop.call_later(self._limits.silence_s, self._told_nothing)
 
     def _told_nothing(self) -> None:
-        if self.transport.get_write_buffer_size() < self._unsent:
+        left = self.transport.get_write_buffer_size()
+        if left < self._unsent:
             self._tell_on()
-        else:
+        elif left:
             self.transport.abort()
+        else:
+            self._telling = None
 
 
 def _response(refusal: Refusal) -> bytes:

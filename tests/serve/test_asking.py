@@ -11,7 +11,7 @@ import pytest
 
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Trouble, decode_order
 from headrace.run.wire import Frames, frame
-from headrace.serve.asking import Model, ModelBusy, ModelGone, Outcome, RowsRefused
+from headrace.serve.asking import Model, ModelBusy, ModelGone, ModelSlow, Outcome, RowsRefused
 
 PATIENCE_S = 60.0
 LOAD = Load(model=b"", preparation=None, signature=None, row=None)
@@ -30,6 +30,8 @@ class Far:
         """Return the next order."""
         while not self._orders:
             data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._line, 1 << 16), PATIENCE_S)
+            if not data:
+                raise EOFError
             self._orders += [decode_order(body) for body in self._frames.feed(data)]
         return self._orders.pop(0)
 
@@ -47,7 +49,7 @@ class Far:
         self._line.close()
 
 
-def run(test: Callable[[Model, Far], Awaitable[None]], **options: int) -> None:
+def run(test: Callable[[Model, Far], Awaitable[None]], **options: Any) -> None:
     """Run a test with both ends of a line."""
 
     async def both() -> None:
@@ -64,7 +66,7 @@ def run(test: Callable[[Model, Far], Awaitable[None]], **options: int) -> None:
 
 
 def ask(model: Model, *numbers: float) -> asyncio.Task[Outcome]:
-    return asyncio.create_task(model.ask({"x": numbers}, len(numbers)))
+    return asyncio.create_task(model.ask({"x": numbers}, len(numbers), PATIENCE_S))
 
 
 async def settled(*tasks: asyncio.Task[Outcome]) -> list[Any]:
@@ -198,14 +200,113 @@ def test_a_process_that_ends_leaves_nobody_waiting() -> None:
 
 def test_a_model_that_can_not_be_loaded_is_told() -> None:
     async def test(model: Model, far: Far) -> None:
-        loading = asyncio.create_task(model.load(LOAD))
+        loading = asyncio.create_task(model.load(LOAD, PATIENCE_S))
         assert await far.asked() == LOAD
         await far.say(Trouble(number=None, why="it runs code", is_theirs=True))
         with pytest.raises(RowsRefused, match="it runs code"):
             await loading
-        again = asyncio.create_task(model.load(LOAD))
+        again = asyncio.create_task(model.load(LOAD, PATIENCE_S))
         await far.asked()
         await far.say(Loaded(seconds=1.0, gives=("predicted",)))
         assert (await again).gives == ("predicted",)
+
+    run(test)
+
+
+def test_a_model_that_hangs_is_ended_and_all_that_waits_for_it_hears_why() -> None:
+    killed: list[bool] = []
+
+    async def test(model: Model, far: Far) -> None:
+        gone = asyncio.create_task(model.gone())
+        first = asyncio.create_task(model.ask({"x": [1, 2]}, 2, 0.05))
+        second = ask(model, 3)
+        await far.asked()
+        with pytest.raises(ModelGone, match=r"no answer for 2 rows within 0.05 s"):
+            await first
+        with pytest.raises(ModelGone, match=r"no answer for 2 rows within 0.05 s"):
+            await second
+        assert await gone == "it gave no answer for 2 rows within 0.05 s"
+        assert not model.is_alive
+        assert killed == [True]
+        model.close()
+        assert killed == [True]
+        with pytest.raises(EOFError):
+            await far.asked()
+
+    run(test, kill=lambda: killed.append(True))
+
+
+def test_a_model_that_does_not_load_in_time_is_ended() -> None:
+    async def test(model: Model, far: Far) -> None:
+        loading = asyncio.create_task(model.load(LOAD, 0.05))
+        await far.asked()
+        with pytest.raises(ModelGone, match=r"it didn't load within 0.05 s"):
+            await loading
+        assert not model.is_alive
+
+    run(test)
+
+
+def test_an_impatient_request_fails_alone_while_the_model_works_for_a_patient_one() -> None:
+    async def test(model: Model, far: Far) -> None:
+        patient = ask(model, 1)
+        impatient = asyncio.create_task(model.ask({"x": [2]}, 1, 0.02))
+        order = await far.asked()
+        with pytest.raises(ModelSlow, match=r"within 0.02 s: it was busy with requests that came earlier"):
+            await impatient
+        assert model.is_alive
+        await far.double(order)
+        assert await settled(patient) == [[2]]
+        last = ask(model, 3)
+        await far.double(await far.asked())
+        assert await settled(last) == [[6]]
+
+    run(test)
+
+
+def test_a_model_that_answers_in_time_is_not_ended_later() -> None:
+    async def test(model: Model, far: Far) -> None:
+        first = asyncio.create_task(model.ask({"x": [1]}, 1, 0.2))
+        await far.double(await far.asked())
+        assert await settled(first) == [[2]]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(model.gone(), 0.4)
+        assert model.is_alive
+
+    run(test)
+
+
+def test_requests_whose_clients_have_left_leave_their_places_to_others() -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, number) for number in range(3)]
+        order = await far.asked()
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.sleep(0)
+        more = [ask(model, number) for number in (3, 4, 5)]
+        await far.double(order)
+        order = await far.asked()
+        assert order.columns == {"x": [3, 4]}
+        await far.double(order)
+        assert await settled(tasks[0], *more) == [[0], [6], [8], ModelBusy]
+
+    run(test, most_waiting=2)
+
+
+def test_requests_with_different_columns_are_not_asked_together() -> None:
+    async def test(model: Model, far: Far) -> None:
+        first = ask(model, 0)
+        order = await far.asked()
+        rows: list[dict[str, list[Any]]] = [{"x": [1], "z": ["a"]}, {"z": ["b"], "x": [2]}, {"x": [3]}, {"x": [4]}]
+        rest = [asyncio.create_task(model.ask(each, 1, PATIENCE_S)) for each in rows]
+        await asyncio.sleep(0)
+        await far.double(order)
+        asked = []
+        for _ in range(2):
+            order = await far.asked()
+            asked.append(order.columns)
+            await far.double(order)
+        assert asked == [{"x": [1, 2], "z": ["a", "b"]}, {"x": [3, 4]}]
+        assert await settled(first, *rest) == [[0], [2], [4], [6], [8]]
 
     run(test)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from headrace.errors import HeadraceError, RefusedError
@@ -24,7 +24,11 @@ class ModelBusy(RefusedError):
 
 
 class ModelGone(HeadraceError):
-    """The model process has ended, or answers with something else than answers."""
+    """The model process has ended, hangs, or answers with something else than answers."""
+
+
+class ModelSlow(HeadraceError):
+    """The model has not answered in the time that a request could wait."""
 
 
 class RowsRefused(RefusedError):
@@ -42,13 +46,25 @@ class Outcome(NamedTuple):
 class _Question(NamedTuple):
     columns: Mapping[str, Sequence[Any]]
     rows: int
+    within_s: float
     answered: asyncio.Future[Outcome]
 
 
 class Model(asyncio.Protocol):
-    """The line to a model process. All methods are called in one event loop."""
+    """The line to a model process. All methods are called in one event loop.
 
-    def __init__(self, *, most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING) -> None:
+    `kill` is called once, when the process can't be asked any more, whatever the reason. It must end the process, which
+    may hang, and must not wait for its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        kill: Callable[[], None] = lambda: None,
+        most_rows: int = MOST_ROWS,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        self._kill = kill
         self._most_rows = most_rows
         self._most_waiting = most_waiting
         self._frames = Frames()
@@ -58,37 +74,63 @@ class Model(asyncio.Protocol):
         self._asked: list[_Question] = []
         self._loaded: asyncio.Future[Loaded] | None = None
         self._number = 0
+        self._hangs: asyncio.TimerHandle | None = None
+        self._gone = asyncio.Event()
         self._why_gone = "it isn't connected"
 
-    async def load(self, order: Load) -> Loaded:
-        """Have the process load its model.
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process can be asked: it is connected, and neither has it ended nor does it hang."""
+        return not self._why_gone
+
+    async def gone(self) -> str:
+        """Wait until the process can't be asked any more, and return why. Its owner may start another then."""
+        await self._gone.wait()
+        return self._why_gone
+
+    async def load(self, order: Load, within_s: float) -> Loaded:
+        """Have the process load its model. If this takes longer than `within_s` seconds, the process is ended.
 
         Raises:
             RowsRefused: the model can't be loaded.
-            ModelGone: the process has ended.
+            ModelGone: the process has ended, or was ended because it hangs.
         """
-        self._loaded = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._loaded = loop.create_future()
         self._send(order)
-        return await self._loaded
+        hangs = loop.call_later(within_s, self._end, f"it didn't load within {within_s:g} s")
+        try:
+            return await self._loaded
+        finally:
+            hangs.cancel()
 
-    async def ask(self, columns: Mapping[str, Sequence[Any]], count: int) -> Outcome:
+    async def ask(self, columns: Mapping[str, Sequence[Any]], count: int, within_s: float) -> Outcome:
         """Return the model's answers for `count` rows. If the caller is cancelled, the rows aren't asked any more, or
         their answers are dropped.
 
+        The model has `within_s` seconds from the moment when it is asked; if it takes longer, it hangs, and its process
+        is ended. Of requests that are asked together, the most patient one counts.
+
         Raises:
             ModelBusy: too many requests wait already.
+            ModelSlow: `within_s` seconds have passed without an answer.
             RowsRefused: the model can't answer for these rows. Requests that were asked together are asked again, one
                 by one, so rows that the model can't take fail alone.
-            ModelGone: the process has ended.
+            ModelGone: the process has ended, or was ended because it hangs.
         """
-        if len(self._waiting) >= self._most_waiting:
+        if self._count_waiting() >= self._most_waiting:
             raise ModelBusy(
                 f"{len(self._waiting):,} requests wait for the model already", hint="try again later, or send fewer"
             )
-        question = _Question(columns, count, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        question = _Question(columns, count, within_s, loop.create_future())
         self._waiting.append(question)
         self._next()
-        return await question.answered
+        ends = loop.call_later(within_s, self._give_up, question)
+        try:
+            return await question.answered
+        finally:
+            ends.cancel()
 
     def close(self) -> None:
         """End the connection, and so the process. What waits for an answer gets `ModelGone`."""
@@ -118,8 +160,14 @@ class Model(asyncio.Protocol):
 
     def _send(self, order: Load | Ask) -> None:
         if self._transport is None or self._why_gone:
-            raise ModelGone(f"the model can't answer: {self._why_gone}")
+            raise _gone(self._why_gone)
         self._transport.write(frame(order))
+
+    def _count_waiting(self) -> int:
+        """Return how many requests wait. Those whose clients have left are forgotten as soon as they are too many."""
+        if len(self._waiting) >= self._most_waiting:
+            self._waiting = deque(each for each in self._waiting if not each.answered.done())
+        return len(self._waiting)
 
     def _next(self) -> None:
         """If the model is idle, ask what waits."""
@@ -130,24 +178,55 @@ class Model(asyncio.Protocol):
             self._number += 1
             try:
                 self._send(Ask(number=self._number, columns=_joined(self._asked)))
+                self._watch()
             except ModelGone as error:
                 self._fail(error)
             except Exception as error:  # noqa: BLE001  rows that can't be sent: others must not wait for them
                 self._refuse(RowsRefused(f"the rows can't be sent to the model: {error!r}"))
                 self._next()
 
+    def _give_up(self, question: _Question) -> None:
+        if not question.answered.done():
+            was_asked = any(each is question for each in self._asked)
+            doing = "these rows" if was_asked else "requests that came earlier"
+            error = ModelSlow(
+                f"the model gave no answer within {question.within_s:g} s: it was busy with {doing}",
+                hint="try again later, send fewer rows at once, or allow more time",
+            )
+            question.answered.set_exception(error)
+
+    def _watch(self) -> None:
+        """End the process if what it was just asked takes too long."""
+        within_s = max(each.within_s for each in self._asked)
+        rows = sum(each.rows for each in self._asked)
+        why = f"it gave no answer for {rows:,} row{'s' * (rows != 1)} within {within_s:g} s"
+        self._hangs = asyncio.get_running_loop().call_later(within_s, self._end, why)
+
+    def _unwatch(self) -> None:
+        if self._hangs is not None:
+            self._hangs.cancel()
+            self._hangs = None
+
     def _taken(self) -> list[_Question]:
         """Take the requests to ask about next: one that must be asked alone, or as many together as may be. Requests
-        whose clients have left are dropped."""
+        whose clients have left are dropped.
+
+        Requests are asked together only if they have the same columns: to a preparation, a missing column isn't the
+        same as one without values.
+        """
         while self._alone:
             if not (question := self._alone.popleft()).answered.done():
                 return [question]
         taken: list[_Question] = []
         rows = 0
-        while self._waiting and (not taken or rows + self._waiting[0].rows <= self._most_rows):
-            if not (question := self._waiting.popleft()).answered.done():
+        while self._waiting:
+            question = self._waiting[0]
+            if not question.answered.done():
+                if taken and not (rows + question.rows <= self._most_rows and _fits(question, taken[0])):
+                    break
                 taken.append(question)
                 rows += question.rows
+            self._waiting.popleft()
         return taken
 
     def _hear(self, reply: Loaded | Answer | Trouble) -> None:
@@ -158,6 +237,7 @@ class Model(asyncio.Protocol):
             return
         if isinstance(reply, Loaded) or reply.number != self._number or not self._asked:
             raise ValueError("an answer to no question")
+        self._unwatch()
         if isinstance(reply, Answer):
             asked, self._asked = self._asked, []
             self._settle(asked, reply)
@@ -187,10 +267,15 @@ class Model(asyncio.Protocol):
             start += each.rows
 
     def _end(self, why: str) -> None:
-        self._why_gone = self._why_gone or why
+        """Give the process up. What is still to be sent to it is dropped: it may read no more."""
+        if not self._gone.is_set():
+            self._why_gone = why
+            self._gone.set()
+            self._kill()
+        self._unwatch()
         if self._transport is not None:
-            self._transport.close()
-        self._fail(ModelGone(f"the model can't answer: {self._why_gone}"))
+            self._transport.abort()
+        self._fail(_gone(self._why_gone))
 
     def _fail(self, error: ModelGone) -> None:
         questions = [*self._asked, *self._alone, *self._waiting]
@@ -200,6 +285,14 @@ class Model(asyncio.Protocol):
         for future in [*waiting, *([self._loaded] if self._loaded else [])]:
             if not future.done():
                 future.set_exception(error)
+
+
+def _gone(why: str) -> ModelGone:
+    return ModelGone(f"the model can't answer: {why}", hint="try again once the model has been started anew")
+
+
+def _fits(question: _Question, other: _Question) -> bool:
+    return question.columns.keys() == other.columns.keys()
 
 
 def _joined(questions: Sequence[_Question]) -> Columns:

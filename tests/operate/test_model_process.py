@@ -127,6 +127,22 @@ def test_rows_that_do_not_fit_are_told_and_the_next_ones_are_answered(project: P
         assert isinstance(ask(Ask(number=5, columns={"a": [1.0], "b": [1.0]})), Answer)
 
 
+def test_a_model_without_a_signature_gets_the_rows_as_they_come(project: Project) -> None:
+    model = fitted()
+    ref = replace(saved(project, model), signature=None)
+    with running(project, ref) as ask:
+        assert isinstance(ask(load_order(ref, None)), Loaded)
+        answer = ask(Ask(number=1, columns={"a": [0.1, -2.0], "b": [1, 0.5]}))
+        assert isinstance(answer, Answer)
+        assert answer.columns is not None
+        assert answer.columns["predicted"] == ["yes", "no"]
+        trouble = ask(Ask(number=2, columns={"a": [1.0], "b": [{"x": 1}]}))
+        assert isinstance(trouble, Trouble)
+        mixed = ask(Ask(number=3, columns={"a": [1.0, "text"], "b": [1.0, 1.0]}))
+        assert isinstance(mixed, Trouble)
+        assert "column `a` isn't of one type" in mixed.why
+
+
 def test_what_runs_code_when_it_is_loaded_is_refused(project: Project, tmp_path: Path) -> None:
     ref = saved(project, _Harm(tmp_path / "harm"))
     assert ref.codec == "pickle"

@@ -49,7 +49,7 @@ def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
 
 def table_of(columns: Mapping[str, Sequence[Any]], takes: Sequence[Column]) -> pa.Table:
     """Return columns of values, as JSON or MessagePack have them, as a table with the types that a model takes. Dates,
-    times and decimals may be texts.
+    times and decimals may be texts. A column whose type is "" gets the type that Arrow infers.
 
     Raises:
         UsageError: a value doesn't fit its column's type.
@@ -59,9 +59,10 @@ def table_of(columns: Mapping[str, Sequence[Any]], takes: Sequence[Column]) -> p
         kind = kind_named(column.type)
         try:
             made[column.name] = column_of(columns[column.name], None if kind is None else plain_type(kind))
-        except (pa.ArrowException, ValueError, OverflowError) as error:
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            wrong = f"doesn't fit `{column.type}`" if column.type else "isn't of one type"
             raise UsageError(
-                f"column `{column.name}` doesn't fit `{column.type}`: {error}",
+                f"column `{column.name}` {wrong}: {error}",
                 hint="give the rows in the types that the model learned from",
             ) from error
     return pa.table(made)

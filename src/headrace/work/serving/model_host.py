@@ -77,8 +77,10 @@ class Host:
         return self._asked.answers(rows)
 
     def _table(self, columns: Columns) -> pa.Table:
-        """Return columns as a table. A column that the preparation knows may be missing, such as the target."""
-        return table_of(columns, [each for each in self._takes if each.name in columns])
+        """Return columns as a table. A column that the preparation knows may be missing, such as the target. If nothing
+        is known about the columns, the table has all of them, in the types that Arrow infers."""
+        takes = self._takes or [Column(name=name, type="") for name in columns]
+        return table_of(columns, [each for each in takes if each.name in columns])
 
 
 def _read(data: bytes) -> pa.Table:

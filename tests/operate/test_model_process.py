@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from headrace.backends.processes.namespace import works
 from headrace.codec.codecs import Codecs
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Reply, Trouble, decode_reply
 from headrace.models.signature import signature_for
-from headrace.operate.model_process import gather_blobs, load_order, start
+from headrace.operate.model_process import ModelProcess, gather_blobs, load_order, start
 from headrace.project import project as projects
 from headrace.project.project import Project
 from headrace.project.state import open_store
@@ -27,7 +26,7 @@ from headrace.run.wire import Frames, frame
 from headrace.spec.artifact import Ref
 
 sklearn = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
-pytestmark = pytest.mark.skipif(not works(closed=True), reason="bubblewrap can't make a namespace here: install it")
+pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
 
 RANDOM = np.random.default_rng(0)
 ROWS = pa.table({"a": RANDOM.normal(size=200), "b": RANDOM.normal(size=200)})
@@ -37,9 +36,10 @@ PATIENCE_S = 120.0
 class Line:
     """A model process, and the socket to it."""
 
-    def __init__(self, pid: int, line: socket.socket) -> None:
-        self.pid = pid
-        self._line = line
+    def __init__(self, process: ModelProcess) -> None:
+        self.process = process
+        self.pid = process.pid
+        self._line = process.socket
         self._line.settimeout(PATIENCE_S)
         self._frames = Frames()
 
@@ -72,12 +72,11 @@ def running(project: Project, *refs: Ref) -> Iterator[Line]:
     folder = project.home / "models"
     folder.mkdir(parents=True)
     gather_blobs(project, refs, folder)
-    pid, line = start(project, folder)
+    process = start(project, folder)
     try:
-        yield Line(pid, line)
+        yield Line(process)
     finally:
-        line.close()
-        os.waitpid(pid, 0)
+        assert process.end(PATIENCE_S)
 
 
 def fitted() -> Any:
@@ -171,7 +170,7 @@ def test_it_sees_no_project_no_secret_and_no_network(project: Project) -> None:
         assert b"secret" not in environment
         root = Path(f"/proc/{inside}/root")
         assert not (root / str(project.root.resolve())[1:] / "secret.txt").exists()
-        assert not (root / str(project.home.resolve())[1:] / "store").exists()
+        assert [*(root / str(project.home.resolve())[1:] / "store").glob("*")] == []
         assert os.readlink(f"/proc/{inside}/ns/net") != os.readlink("/proc/self/ns/net")
 
 

@@ -1,28 +1,45 @@
-"""Starts model processes: each has one version of a model, in a Linux namespace without network that hides the project,
-its state and the user's home folder."""
+"""Starts model processes: each has one version of a model, in a Linux namespace without network where it can read the
+system's files and its model, and write nothing that others see."""
 
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
 
 import msgspec
 
+from headrace.backends.processes.exit_cause import cause, with_words
 from headrace.backends.processes.namespace import Namespace, works
+from headrace.backends.processes.spawn import last_line, memory_file
 from headrace.errors import ConfigError
 from headrace.models.hosting import Load
 from headrace.project.project import Project
-from headrace.project.state import reading_store
+from headrace.project.state import ledger_is_shared, ledger_path, reading_store
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.signature import signature_in
 from headrace.store.folder.folder import FolderStore
+from headrace.store.open_store import folder_of
+from headrace.work.limits.memory import Scale
 
 _encode_ref = msgspec.msgpack.Encoder().encode
 _KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 """The environment variables that a model process sees."""
+_HOMES = (Path("/home"), Path("/root"))
+_LINE = 3
+"""The model process's descriptor of its socket."""
+_WATCH_EVERY_S = 0.5
+_MOST_STDERR = 1 << 20
+END_S = 10.0
+"""How long a killed process may take to end, in seconds."""
 
 
 def load_order(out: Ref, preparation: Ref | None) -> Load:
@@ -52,28 +69,174 @@ def gather_blobs(project: Project, refs: Sequence[Ref], folder: Path) -> None:
                     batch.replicate(blob.digest, blob.nonce or "", data)
 
 
-def start(project: Project, folder: Path) -> tuple[int, socket.socket]:
-    """Start a model process whose blobs are in `folder`. Return its process id, and this process's end of its socket.
+class ModelProcess:
+    """A model process that was started. `socket` is this process's end of its socket; its owner closes it.
+
+    A thread starts the process and watches it until it has ended, so it never stays as a zombie. If the process takes
+    more than `limit_gib` GiB of memory, together with all that it has started, the thread kills it. Linux kills the
+    process when this thread ends, which is when this Python process ends, whatever ends it.
+    """
+
+    def __init__(self, words: list[str], environment: Mapping[str, str], limit_gib: float | None = None) -> None:
+        self.socket, theirs = socket.socketpair()
+        self.pid = 0
+        self._limit_gib = limit_gib
+        self._errors = memory_file()
+        self._reaping = Lock()  # what isn't reaped keeps its process id, so no other process can be killed
+        self._status: int | None = None
+        self._too_large = ""
+        started: SimpleQueue[OSError | None] = SimpleQueue()
+        self._thread = Thread(
+            target=self._live, args=(words, environment, theirs, started), name="headrace-model-watch", daemon=True
+        )
+        self._thread.start()
+        if (error := started.get()) is not None:
+            self.socket.close()
+            raise error
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process, or anything that it has started, still runs."""
+        return self._status is None
+
+    def why_ended(self) -> str:
+        """Return why the process has ended, with the last line that it printed on stderr; "" if it still runs."""
+        if self._status is None:
+            return ""
+        return self._too_large or with_words(cause(self._status), self.last_words())
+
+    def last_words(self) -> str:
+        """Return the last line on the process's stderr, or "" if there is none."""
+        return last_line(self._errors, 0, os.fstat(self._errors).st_size)
+
+    def kill(self) -> None:
+        """Kill the process and all that it has started, and don't wait until they have ended."""
+        with self._reaping:
+            if self._status is None:
+                inside = _children(self.pid)  # the first process of the namespace: with it, the kernel ends all others
+                for pid in inside or [self.pid]:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def end(self, within_s: float = END_S) -> bool:
+        """Kill the process and all that it has started, and wait until they have ended. Return False if this takes
+        longer than `within_s` seconds: the kernel can't end them yet, such as when a disk hangs."""
+        self.socket.close()
+        self.kill()
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def __del__(self) -> None:
+        if (errors := getattr(self, "_errors", -1)) >= 0:
+            os.close(errors)
+
+    # -- in the thread -------------------------------------------------------------------------------------------
+
+    def _live(
+        self,
+        words: list[str],
+        environment: Mapping[str, str],
+        theirs: socket.socket,
+        started: SimpleQueue[OSError | None],
+    ) -> None:
+        try:
+            with theirs:
+                self.pid = _spawned(words, environment, theirs.fileno(), self._errors)
+        except OSError as error:
+            self._status = -1
+            started.put(error)
+            return
+        started.put(None)
+        self._watch()
+        with self._reaping:
+            status = 0
+            with suppress(ChildProcessError):  # somebody has waited for it already
+                _, status = os.waitpid(self.pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+            self._status = 128 - code if code > 128 else code  # bubblewrap's way to say that a signal ended the process
+
+    def _watch(self) -> None:
+        """Return when the process has ended. Until then, kill it if it gets too large, and keep its stderr short."""
+        scale, ended, process = Scale(self.pid), select.poll(), os.pidfd_open(self.pid)
+        ended.register(process, select.POLLIN)
+        try:
+            while not ended.poll(1_000 * _WATCH_EVERY_S):
+                self._trim()
+                if self._limit_gib is None or self._too_large:
+                    continue
+                size = scale.weigh_gib(self._limit_gib, time.monotonic())
+                if size > self._limit_gib:
+                    limit = f"its limit of {self._limit_gib:.3g} GiB"
+                    self._too_large = f"it took {size:.2f} GiB of memory, more than {limit}"
+                    self.kill()
+        finally:
+            os.close(process)
+
+    def _trim(self) -> None:
+        """Empty a long stderr but for its last line. The position to write at is this process's too."""
+        if os.fstat(self._errors).st_size > _MOST_STDERR:
+            words = self.last_words().encode()
+            os.ftruncate(self._errors, 0)
+            os.lseek(self._errors, 0, os.SEEK_SET)
+            os.write(self._errors, words + b"\n")
+
+
+def start(project: Project, folder: Path, limit_gib: float | None = None) -> ModelProcess:
+    """Start a model process whose blobs are in `folder`, and which is killed if it takes more memory than `limit_gib`.
 
     Raises:
         ConfigError: this machine can't make the namespace that keeps the process from everything else.
     """
-    if not works(closed=True):
+    if not works(private=True):
         raise ConfigError(
             "a model process needs a Linux namespace, and bubblewrap is missing or forbidden to make one here",
             hint="install `bubblewrap`, and allow user namespaces",
         )
-    hidden = (project.root.resolve(), project.home.resolve(), Path.home().resolve())
-    closed = Namespace(hidden=hidden, readable=(folder.resolve(),), network=False, closed=True)
-    ours, theirs = socket.socketpair()
-    theirs.set_inheritable(True)
-    module = ["-P", "-m", "headrace.work.serving.model_host", str(theirs.fileno()), str(folder)]
-    words = [*closed.command(), sys.executable, *module]
-    null = os.open(os.devnull, os.O_RDWR)
+    private = Namespace(hidden=tuple(_hidden(project)), readable=(folder.resolve(),), network=False, private=True)
+    words = [
+        *private.command(),
+        sys.executable,
+        "-P",
+        "-m",
+        "headrace.work.serving.model_host",
+        str(_LINE),
+        str(folder),
+    ]
+    if limit_gib is not None:
+        words.append(str(int(limit_gib * 2**30)))
     environment = {name: value for name, value in os.environ.items() if name in _KEPT}
-    pid = os.posix_spawn(
-        words[0], words, environment, file_actions=[(os.POSIX_SPAWN_DUP2, null, each) for each in (0, 1, 2)]
-    )
-    theirs.close()
-    os.close(null)
-    return pid, ours
+    environment["HOME"] = "/tmp"
+    return ModelProcess(words, environment, limit_gib)
+
+
+def _hidden(project: Project) -> set[Path]:
+    """Return the folders that a model process doesn't see: the project, its state, its stores on this machine, the
+    folder of a ledger in a file, and the users' homes."""
+    found = {project.root, project.home, Path.home(), *_HOMES, *_stores(project)}
+    if not ledger_is_shared(project):
+        found.add(ledger_path(project).parent)
+    return {folder.resolve() for folder in found} - {Path("/")}
+
+
+def _stores(project: Project) -> Iterator[Path]:
+    for region in project.regions():
+        yield project.local(region.name) if region.store.is_remote else folder_of(region.store)
+
+
+def _spawned(words: list[str], environment: Mapping[str, str], line: int, errors: int) -> int:
+    """Start a command in a session of its own, which a terminal's ^C doesn't reach, and return its process id. It gets
+    the socket as descriptor `_LINE`; no other process that is started meanwhile inherits it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    pairs = ((null, 0), (null, 1), (errors, 2), (line, _LINE))
+    actions = [(os.POSIX_SPAWN_DUP2, one, other) for one, other in pairs]
+    try:
+        return os.posix_spawn(words[0], words, environment, file_actions=actions, setsid=True)
+    finally:
+        os.close(null)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []

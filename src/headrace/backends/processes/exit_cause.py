@@ -36,7 +36,7 @@ def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_wor
     if ended.status == -signal.SIGTERM:
         return Died(worker, "lost", "a signal from outside of the run told it to end (SIGTERM)")
     # When an exception ends Python, it prints the exception and exits with code 1.
-    return Died(worker, "crash", with_words(_cause(ended.status), last_words if ended.status == 1 else ""))
+    return Died(worker, "crash", with_words(cause(ended.status), last_words if ended.status == 1 else ""))
 
 
 def with_words(what: str, words: str) -> str:
@@ -45,7 +45,8 @@ def with_words(what: str, words: str) -> str:
     return f"{what}: {words}" if words else what
 
 
-def _cause(status: int) -> str:
+def cause(status: int) -> str:
+    """Return why a process ended. `status` is its exit code, or the negative number of the signal that ended it."""
     if status >= 0:
         return f"it ended its own process, with exit code {status}"
     return _SIGNALS.get(signal.Signals(-status), f"it was ended by signal {-status}")

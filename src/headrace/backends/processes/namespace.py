@@ -22,6 +22,9 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 _RIGHTS = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
 """The capabilities that root keeps in a namespace that isn't `closed`: root can read and write other users' files, as
 usual."""
+_OWN = (Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/dev/shm"))
+_OWN_BYTES = 1 << 28
+"""How many bytes each of these folders of a `private` namespace holds: its files are in memory."""
 _ACCELERATORS = ("nvidia", "dri", "kfd", "dxg", "accel", "vfio", "infiniband", "gdrdrv")
 
 
@@ -34,6 +37,10 @@ class Namespace(Struct, frozen=True, kw_only=True):
     only connect to processes of this namespace. If `closed` is true, the only devices that workers see are accelerators
     and the devices that programs commonly need, and a worker that runs as root has no more rights than a worker of any
     other user.
+
+    If `private` is true, the namespace is also `closed`, and nothing that is written in it can be seen outside: the
+    whole file system can only be read, and it has empty folders of its own for temporary files and sockets. Hidden
+    folders that don't exist are no error then. All of its processes end when the thread that started it ends.
     """
 
     hidden: tuple[Path, ...] = ()
@@ -41,6 +48,7 @@ class Namespace(Struct, frozen=True, kw_only=True):
     readable: tuple[Path, ...] = ()
     network: bool = True
     closed: bool = False
+    private: bool = False
 
     def command(self) -> list[str]:
         """Return the arguments to put before a command, so that the command runs inside the namespace.
@@ -48,30 +56,39 @@ class Namespace(Struct, frozen=True, kw_only=True):
         The command has process id 1 inside the namespace. So when the command ends, all processes inside the namespace
         end.
         """
-        words = [bubblewrap() or "bwrap", *(_devices() if self.closed else ("--dev-bind", "/", "/"))]
+        closed = self.closed or self.private
+        root = (
+            ["--ro-bind" if self.private else "--bind", "/", "/", *_devices()] if closed else ["--dev-bind", "/", "/"]
+        )
+        words = [bubblewrap() or "bwrap", *root]
         words += ["--unshare-pid", "--as-pid-1", "--proc", "/proc", "--cap-drop", "ALL"]
-        if self.closed:  # its files belong to root, who may write them even without capabilities
+        if closed:  # its files belong to root, who may write them even without capabilities
             words += ["--ro-bind-try", "/proc/sys", "/proc/sys"]
-        if not self.closed and os.geteuid() == 0:
+        if not closed and os.geteuid() == 0:
             words += [word for right in _RIGHTS for word in ("--cap-add", right)]
-        python = [folder for folder in _python() if any(folder.is_relative_to(hidden) for hidden in self.hidden)]
-        mounts = [(folder, ["--tmpfs", str(folder)]) for folder in self.hidden]
+        own = {folder.resolve() for folder in _OWN if folder.is_dir()} if self.private else set()
+        hidden = [each for each in self.hidden if each not in own and (each.is_dir() or not self.private)]
+        python = [folder for folder in _python() if any(folder.is_relative_to(each) for each in (*own, *hidden))]
+        mounts = [(folder, ["--size", str(_OWN_BYTES), "--tmpfs", str(folder)]) for folder in own]
+        mounts += [(folder, ["--tmpfs", str(folder)]) for folder in hidden]
         mounts += [(folder, ["--ro-bind", str(folder), str(folder)]) for folder in (*self.readable, *python)]
         mounts += [(folder, ["--bind", str(folder), str(folder)]) for folder in self.shown]
         for _, mount in sorted(mounts, key=itemgetter(0)):  # a later mount covers what is inside its folder
             words += mount
+        if self.private:
+            words += [word for folder in hidden for word in ("--remount-ro", str(folder))]
+            words += ["--die-with-parent", "--chdir", "/"]
         if not self.network:
             words.append("--unshare-net")
         return [*words, "--"]
 
 
 def _devices() -> list[str]:
-    """Return bubblewrap's arguments for a namespace that shows the whole file system, but of the devices only those
-    that programs need.
+    """Return bubblewrap's arguments for a namespace that shows of the devices only those that programs need.
 
     The kernel's settings in `/sys` can be read, but not changed.
     """
-    words = ["--bind", "/", "/", "--dev", "/dev", "--ro-bind-try", "/sys", "/sys"]
+    words = ["--dev", "/dev", "--ro-bind-try", "/sys", "/sys"]
     with suppress(OSError):
         for name in sorted(os.listdir("/dev")):
             if name.startswith(_ACCELERATORS):
@@ -84,7 +101,7 @@ def bubblewrap() -> str | None:
     return shutil.which("bwrap")
 
 
-def works(*, closed: bool = False) -> bool:
+def works(*, closed: bool = False, private: bool = False) -> bool:
     """Return whether this machine can make a namespace. Some systems have bubblewrap, but forbid it to make
     namespaces."""
     program = bubblewrap()
@@ -94,7 +111,7 @@ def works(*, closed: bool = False) -> bool:
     try:
         pid = os.posix_spawn(
             program,
-            [*Namespace(closed=closed).command(), "true"],
+            [*Namespace(closed=closed, private=private).command(), "true"],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, quiet, 1), (os.POSIX_SPAWN_DUP2, quiet, 2)],
         )

@@ -35,9 +35,8 @@ class Spawned:
         A worker writes to the same stderr until its first attempt begins.
         """
         size = os.fstat(self._errors).st_size
-        start, self._heard = max(self._heard, size - _LONGEST), size
-        lines = os.pread(self._errors, max(0, size - start), start).decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        start, self._heard = self._heard, size
+        return last_line(self._errors, start, size)
 
     def let_go(self) -> None:
         """Close the socket to the zygote, without waiting until the zygote has ended. A second call does nothing."""
@@ -92,7 +91,7 @@ def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned
     """
     # The zygote may outlive this process by the length of an attempt. So the zygote must not keep this process's
     # terminal or pipes open.
-    null, errors = os.open(os.devnull, os.O_RDWR), _memory()
+    null, errors = os.open(os.devnull, os.O_RDWR), memory_file()
     actions = [(os.POSIX_SPAWN_DUP2, one, other) for one, other in ((null, 0), (null, 1), (errors, 2))]
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
@@ -106,9 +105,17 @@ def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned
     return Spawned(pid, ours, errors, mark)
 
 
-def _memory() -> int:
-    """Return the descriptor of a file for the zygote's stderr. The file is in memory only; if the system has no such
+def memory_file() -> int:
+    """Return the descriptor of a file for a process's stderr. The file is in memory only; if the system has no such
     files, it is `/dev/null`."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("headrace-errors")
     return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+def last_line(errors: int, start: int, end: int) -> str:
+    """Return the last line between two positions of such a file that isn't empty, or "" if there is none. What is
+    longer than 4 KiB is cut off at its beginning."""
+    start = max(start, end - _LONGEST)
+    lines = os.pread(errors, max(0, end - start), start).decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

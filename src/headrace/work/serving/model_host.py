@@ -1,11 +1,12 @@
 """The model process: it loads one version of a model and answers for rows, over a socket. Whoever starts it gives it a
 folder with the blobs of the model, and a namespace that hides the rest of the project.
 
-`python -m headrace.work.serving.model_host DESCRIPTOR FOLDER`
+`python -m headrace.work.serving.model_host DESCRIPTOR FOLDER [LIMIT_BYTES]`
 """
 
 from __future__ import annotations
 
+import resource
 import socket
 import sys
 import time
@@ -27,6 +28,8 @@ from headrace.spec.signature import Column, signature_in
 from headrace.store.folder.folder import FolderStore
 
 _READ_BYTES = 1 << 20
+_FILE_BYTES = 1 << 28
+"""How large a file can be that the process writes. Its files are all in memory."""
 
 
 class Host:
@@ -99,8 +102,21 @@ def _written(table: pa.Table) -> bytes:
     return data
 
 
+def _limit(bytes_: int | None) -> None:
+    """Bound what the process can take before its owner sees it. An owner that limits the memory kills a process above
+    the limit soon, but not at once; so one allocation can't have more than twice the limit."""
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: _FILE_BYTES}
+    if bytes_ is not None:
+        limits[resource.RLIMIT_DATA] = 2 * bytes_
+    for kind, most in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
+
+
 def main() -> None:
     """Answer orders until the other end of the socket is closed."""
+    _limit(int(sys.argv[3]) if len(sys.argv) > 3 else None)
     line, host, frames = socket.socket(fileno=int(sys.argv[1])), Host(Path(sys.argv[2])), Frames()
     while data := line.recv(_READ_BYTES):
         for body in frames.feed(data):

@@ -171,7 +171,6 @@ def look_into(data: Any) -> None:
         pyarrow.ArrowInvalid: an offset or length points outside of the data's own bytes, or a name or text isn't valid
             UTF-8.
     """
-    data.validate(full=True)
     rest = list(data.schema)
     while rest:
         field = rest.pop()
@@ -180,6 +179,7 @@ def look_into(data: Any) -> None:
         except UnicodeDecodeError as error:
             raise pa.ArrowInvalid(f"the name of a column is not text: {error}") from error
         rest.extend(field.type.field(place) for place in range(field.type.num_fields))
+    data.validate(full=True)  # last, since it reads the names too
 
 
 def _broken(error: Exception) -> CodecError:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from headrace.serve.predictions.part import merged, parts
+from headrace.serve.predictions.part import UNREAD, merged, parts
+from headrace.serve.predictions.prediction import Form
 from headrace.serve.predictions.segment import Segment, read
 from tests.serve.predictions.samples import answered
 
@@ -84,3 +87,88 @@ def test_nothing_that_was_asked_keeps_a_segment_from_being_sealed(
         assert len(merged([table, table.slice(0, 1)])) == 3
     other = table.set_column(table.column_names.index("output"), "output", pa.array([1, 2]))
     assert len(merged([table, other])) == 4
+
+
+def _zipped(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+HOSTILE: dict[str, tuple[Form, bytes]] = {
+    "no stream": ("arrow", b"no stream"),
+    "a stream that is cut off": ("arrow", _arrow(pa.table({"x": [1.0] * 100}))[:-300]),
+    "nulls without bytes": ("arrow", _arrow(pa.table({"x": pa.nulls(1 << 30)}))),
+    "zipped zeros": ("arrow", _zipped(pa.table({"x": np.zeros(1 << 22)}))),
+    "other rows than logged": ("arrow", _arrow(pa.table({"x": [1.0, 2.0]}))),
+    "a column twice": ("arrow", _arrow(pa.table([[1.0], [2.0]], ["x", "x"]))),
+    "a field twice": ("arrow", _arrow(pa.table({"x": pa.StructArray.from_arrays([[1], [2]], ["a", "a"])}))),
+    "a wide list": ("arrow", _arrow(pa.table({"x": pa.array([[0.0] * 100_000], pa.list_(pa.float64(), 100_000))}))),
+    "no json": ("json", b"no json"),
+    "no list": ("json", b'{"x": 1}'),
+    "no records": ("json", b"[1]"),
+    "more records than logged": ("json", b'[{"x": 1}, {"x": 2}]'),
+    "deep json": ("json", b"[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("name", [*HOSTILE])
+def test_rows_that_can_not_be_read_are_kept_as_bytes_and_change_no_others(name: str, tmp_path: Path) -> None:
+    form, data = HOSTILE[name]
+    pool = pa.default_memory_pool()
+    before = pool.bytes_allocated()
+    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 7, now=0.0)
+    sound = [replace(answered(number, given=_json({"x": 1.5}))) for number in range(1_000)]
+    segment.append([*sound, replace(answered(7), form=form, given=data, answers=data)])
+    segment.close()
+    table = parts(read(segment.path), TAKES)["delays"]
+    rows = table.column("input").to_pylist()
+    assert [row["x"] for row in rows[:-1]] == [1.5] * 1_000
+    assert rows[-1][UNREAD] == data
+    assert table.column("output")[-1].as_py()[UNREAD] == data
+    assert pool.bytes_allocated() - before < 64 << 20
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda number: _json({f"{number}/{each}": 1 for each in range(100)}),
+        lambda number: _json({"x": {f"{number}/{each}": 1 for each in range(100)}}),
+        lambda number: _json({"x": [{f"{number}/{each}": 1 for each in range(100)}]}),
+        lambda number: _arrow(pa.table({f"{number}/{each}": [1] for each in range(20)})),
+        lambda number: _arrow(pa.table({"x": [{f"{number}/{each}": 1 for each in range(20)}]})),
+    ],
+    ids=["fields", "objects", "lists of objects", "columns", "structs"],
+)
+def test_requests_that_each_bring_fields_of_their_own_do_not_fill_the_memory(
+    given: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    pool = pa.default_memory_pool()
+    before = pool.bytes_allocated()
+    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 7, now=0.0)
+    form: Form = "json" if given(0).startswith(b"[") else "arrow"
+    answers = _json({"predicted": 1}) if form == "json" else _arrow(pa.table({"predicted": [1]}))
+    segment.append(
+        [replace(answered(number, given=given(number)), form=form, answers=answers) for number in range(2_000)]
+    )
+    segment.close()
+    table = parts(read(segment.path), {})["delays"]
+    assert len(table) == 2_000
+    assert pool.bytes_allocated() - before < 256 << 20
+
+
+def test_values_that_python_can_not_hold_keep_no_segment_from_being_sealed(tmp_path: Path) -> None:
+    never = pa.array([2**63 - 1]).view(pa.timestamp("s"))
+    precise = pa.array([1]).view(pa.timestamp("ns"))
+    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 7, now=0.0)
+    segment.append(
+        [
+            replace(answered(number), form="arrow", given=_arrow(pa.table({"x": column})), answers=None)
+            for number, column in enumerate((never, precise, pa.array(["text"]), pa.array([["list"]])))
+        ]
+    )
+    segment.close()
+    texts = parts(read(segment.path), {})["delays"].column("input").to_pylist()
+    assert texts[2:] == ['{"x":"text"}', '{"x":["list"]}']

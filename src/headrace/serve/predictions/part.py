@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
+from headrace.errors import DataError
 from headrace.models.fitting import column_of
+from headrace.models.streams import table_in
 from headrace.serve.predictions.prediction import Answered
 from headrace.serve.predictions.segment import Contents, Logged, ids
+from headrace.spec.noun import UNREADABLE
 
 FIXED = pa.schema(
     [
@@ -28,6 +31,17 @@ FIXED = pa.schema(
 """The columns of every part: the prediction's id, when its request came, which variant and version answered, how long
 that took, the client's own id, the request's trace, and why there is no answer. Two columns follow, `input` and
 `output`: structs with the fields of the row and of the answer."""
+UNREAD = "(unread)"
+"""The field of `input` or `output` that has the rows of a request as bytes, if they couldn't be read. It is set in the
+request's first row only."""
+
+_FREE_BYTES = 1 << 24
+_GROWTH = 16
+"""Rows may take this many times the memory that their bytes have in the log, and `_FREE_BYTES` more."""
+_ARRAY_BYTES = 128
+"""How many bytes the smallest array takes."""
+
+_decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def parts(contents: Contents, takes: Mapping[str, pa.Schema]) -> dict[str, pa.Table]:
@@ -43,36 +57,110 @@ def parts(contents: Contents, takes: Mapping[str, pa.Schema]) -> dict[str, pa.Ta
 
 def _table(contents: Contents, logged: Sequence[Logged], takes: Mapping[str, pa.Schema]) -> pa.Table:
     fixed: dict[str, list[Any]] = {name: [] for name in FIXED.names}
-    given, answers = [], []
+    given, answers = _Rows(logged), _Rows(logged)
     for offset, each in logged:
         fixed["id"] += map(str, ids(contents.writer, contents.number, offset, each))
         fixed["at"] += [round(each.at * 1e6)] * each.count
         for name in ("variant", "version", "latency_s", "trace", "why"):
             fixed[name] += [getattr(each, name)] * each.count
         fixed["name"] += each.names or [None] * each.count
-        given.append(_rows(each, each.given, takes.get(each.version)))
-        answers.append(pa.nulls(each.count) if each.answers is None else _rows(each, each.answers, None))
+        given.add(each, each.given, takes.get(each.version))
+        answers.add(each, each.answers, None)
     table = pa.table(fixed, schema=FIXED)
-    return table.append_column("input", _joined(given)).append_column("output", _joined(answers))
+    return table.append_column("input", given.joined()).append_column("output", answers.joined())
 
 
-def _rows(answered: Answered, data: bytes, types: pa.Schema | None) -> pa.Array:
-    """Return logged rows or answers as an array of structs."""
-    if answered.form == "arrow":
-        with pa.ipc.open_stream(data) as stream:
-            return _structs(stream.read_all())
-    rows: list[dict[str, Any]] = msgspec.json.decode(data)
-    kinds = {} if types is None else {field.name: field.type for field in types}
-    names = dict.fromkeys([*kinds, *(name for row in rows for name in row)])
-    if not names:
-        return pa.array([{}] * len(rows), pa.struct([]))
-    return _structs(pa.table({name: _column([row.get(name) for row in rows], kinds.get(name)) for name in names}))
+class _Rows:
+    """The rows, or the answers, of several requests. Clients and models made them, so they may be anything.
+
+    Rows that can't be read, or would take far more memory than their bytes (compressed ones, or fields that all other
+    rows then lack), are kept as bytes in the field `UNREAD`.
+    """
+
+    def __init__(self, logged: Sequence[Logged]) -> None:
+        size = sum(len(each.given) + len(each.answers or b"") for _, each in logged)
+        self._most_bytes = _FREE_BYTES + _GROWTH * size
+        self._count = sum(each.count for _, each in logged)
+        self._requests = len(logged)
+        self._unpacked = 0
+        self._widths: dict[str, float] = {}
+        self._arrays: list[pa.Array] = []
+
+    def add(self, answered: Answered, data: bytes | None, types: pa.Schema | None) -> None:
+        """Add the rows of a request. `types` are the types of fields, as far as they are known."""
+        if data is None:
+            self._arrays.append(pa.nulls(answered.count))
+            return
+        try:
+            array = self._of_stream(data) if answered.form == "arrow" else self._of_records(data, types)
+            if len(array) != answered.count:
+                raise DataError(f"{len(array):,} rows instead of {answered.count:,}")
+        except (DataError, *UNREADABLE):
+            unread = pa.array([data] + [None] * (answered.count - 1), pa.binary())
+            array = pa.StructArray.from_arrays([unread], [UNREAD])
+        self._arrays.append(array)
+
+    def joined(self) -> pa.ChunkedArray:
+        """Return all rows as one column that has the fields of all of them."""
+        return merged([pa.table({"rows": each}) for each in self._arrays], ["rows"]).column("rows")
+
+    def _of_stream(self, data: bytes) -> pa.Array:
+        table = table_in(data, self._most_bytes - self._unpacked)
+        self._take_fields({path: width for field in table.schema for path, width in _widths(field)})
+        self._unpacked += table.nbytes
+        return _structs(table)
+
+    def _of_records(self, data: bytes, types: pa.Schema | None) -> pa.Array:
+        rows = _decode_records(data)
+        kinds = {} if types is None else {field.name: field.type for field in types}
+        names = dict.fromkeys([*kinds, *(name for row in rows for name in row)])
+        self._take_fields({name: 8.0 for name in names if name not in kinds})
+        if not names:
+            return pa.array([{}] * len(rows), pa.struct([]))
+        return _structs(pa.table({name: _column([row.get(name) for row in rows], kinds.get(name)) for name in names}))
+
+    def _take_fields(self, widths: Mapping[str, float]) -> None:
+        """Note the fields of a request, with the bytes that a row takes for each, even if it lacks the field.
+
+        Raises:
+            DataError: with them, all rows would take too much memory.
+        """
+        if widths.items() <= self._widths.items():
+            return
+        both = {**self._widths, **widths}
+        if sum(both.values()) * self._count + _ARRAY_BYTES * len(both) * self._requests > self._most_bytes:
+            raise DataError(f"{len(both):,} fields for {self._count:,} rows")
+        self._widths = both
+
+
+def _widths(field: pa.Field, path: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the paths of a field and of all fields inside of it, each with the bytes that a null takes there.
+
+    Raises:
+        DataError: a struct has two fields of one name.
+    """
+    kind, path = field.type, f"{path}/{field.name}"
+    if pa.types.is_struct(kind):
+        if len({each.name for each in kind}) < kind.num_fields:
+            raise DataError(f"two fields of `{path}` have the same name")
+        for each in kind:
+            yield from _widths(each, path)
+    elif pa.types.is_fixed_size_list(kind):
+        yield path, kind.list_size * sum(width for _, width in _widths(kind.value_field, path))
+    elif pa.types.is_null(kind):
+        yield path, 0.0
+    elif pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind):
+        yield path, kind.bit_width / 8
+    else:
+        yield path, 16.0
 
 
 def _column(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
     """Return values as a column of a type. If one doesn't fit (rows that were refused are logged too), the column has
     all of them as JSON text: nothing may keep a prediction from being sealed."""
     try:
+        if kind is None and any(map(_is_deep, values)):
+            raise TypeError("each record may have fields of its own")
         return column_of(values, kind)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         return pa.array(
@@ -80,13 +168,14 @@ def _column(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
         )
 
 
+def _is_deep(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict | list) for each in value))
+
+
 def _structs(table: pa.Table) -> pa.Array:
+    if len(set(table.column_names)) < table.num_columns:
+        raise DataError("two columns have the same name")
     return table.combine_chunks().to_struct_array().combine_chunks() if table.num_rows else pa.array([], pa.struct([]))
-
-
-def _joined(arrays: Sequence[pa.Array]) -> pa.ChunkedArray:
-    """Return arrays of structs as one column that has the fields of all of them."""
-    return merged([pa.table({"rows": each}) for each in arrays], ["rows"]).column("rows")
 
 
 def merged(tables: Sequence[pa.Table], columns: Sequence[str] = ("input", "output")) -> pa.Table:
@@ -101,9 +190,16 @@ def merged(tables: Sequence[pa.Table], columns: Sequence[str] = ("input", "outpu
 def _as_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     for name in columns:
         if name in table.column_names and not pa.types.is_string(table.schema.field(name).type):
-            table = table.set_column(table.column_names.index(name), name, _texts(table.column(name).to_pylist()))
+            table = table.set_column(table.column_names.index(name), name, _texts(table.column(name)))
     return table
 
 
-def _texts(values: Sequence[Any]) -> pa.Array:
-    return pa.array([None if value is None else msgspec.json.encode(value).decode() for value in values], pa.string())
+def _texts(values: pa.ChunkedArray) -> pa.Array:
+    return pa.array(map(_text, values), pa.string())
+
+
+def _text(value: pa.Scalar) -> str | None:
+    try:
+        return msgspec.json.encode(value.as_py(), enc_hook=str).decode() if value.is_valid else None
+    except (ValueError, ArithmeticError):  # Python has no such time, or no such number
+        return None

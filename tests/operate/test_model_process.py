@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from headrace.backends.processes.namespace import works
 from headrace.codec.codecs import Codecs
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Reply, Trouble, decode_reply
 from headrace.models.signature import signature_for
+from headrace.models.streams import stream_of
 from headrace.operate.model_process import ModelProcess, gather_blobs, load_order, start
 from headrace.project import project as projects
 from headrace.project.project import Project
@@ -117,7 +119,7 @@ def test_rows_that_do_not_fit_are_told_and_the_next_ones_are_answered(project: P
             (Ask(number=1, columns={"a": [1.0]}), "the rows have no column `b`"),
             (Ask(number=2, columns={"a": ["x"], "b": [1.0]}), "column `a` doesn't fit `double`"),
             (Ask(number=3, columns={"a": [None], "b": [1.0]}), "NaN"),
-            (Ask(number=4, columns=None, arrow=b"no stream"), "the rows are no stream of Arrow"),
+            (Ask(number=4, columns=None, arrow=b"no stream"), "the bytes are no stream of Arrow"),
         ):
             trouble = ask(wrong)
             assert isinstance(trouble, Trouble)
@@ -140,6 +142,42 @@ def test_a_model_without_a_signature_gets_the_rows_as_they_come(project: Project
         mixed = ask(Ask(number=3, columns={"a": [1.0, "text"], "b": [1.0, 1.0]}))
         assert isinstance(mixed, Trouble)
         assert "column `a` isn't of one type" in mixed.why
+
+
+def test_a_hostile_stream_is_refused_and_the_next_rows_are_answered(project: Project) -> None:
+    draw, data, refused = random.Random(7), stream_of(ROWS), 0
+    ref = saved(project, fitted())
+    with running(project, ref) as ask:
+        ask(load_order(ref, None))
+        for number in range(300):
+            bad = bytearray(data)
+            place = draw.randrange(len(data))
+            if number % 3:
+                bad[place % 600] ^= 1 << number % 8  # the schema, and the beginning of the batch
+            else:
+                del bad[place:]
+            reply = ask(Ask(number=number, columns=None, arrow=bytes(bad)))
+            refused += isinstance(reply, Trouble)
+        assert refused > 100
+        bomb = stream_of(pa.table({"a": pa.nulls(1 << 30), "b": pa.nulls(1 << 30)}))
+        assert isinstance(ask(Ask(number=300, columns=None, arrow=bomb)), Trouble)
+        assert isinstance(ask(Ask(number=301, columns=None, arrow=data)), Answer)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [({"a": ["text"], "b": [1.0]}, "column `a` doesn't fit `double`"), ({"a": [None], "b": [1.0]}, "NaN")],
+)
+def test_a_made_up_row_that_the_model_can_not_take_keeps_it_from_nothing(
+    row: dict[str, list[Any]], told: str, project: Project
+) -> None:
+    ref = saved(project, fitted())
+    with running(project, ref) as ask:
+        loaded = ask(replace(load_order(ref, None), row=row))
+        assert isinstance(loaded, Loaded)
+        assert told in loaded.trouble
+        assert loaded.gives == ()
+        assert isinstance(ask(Ask(number=1, columns={"a": [1.0], "b": [1.0]})), Answer)
 
 
 def test_what_runs_code_when_it_is_loaded_is_refused(project: Project, tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+import pyarrow as pa
 import pytest
 
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Trouble, decode_order
+from headrace.models.streams import stream_of
 from headrace.run.wire import Frames, frame
 from headrace.serve.asking import Model, ModelBusy, ModelGone, ModelSlow, Outcome, RowsRefused
 
@@ -172,6 +175,12 @@ def test_what_a_client_that_has_left_wanted_is_not_asked() -> None:
         Answer(number=2, columns={"y": [1]}, arrow=None, seconds=0.0),
         Answer(number=1, columns={"y": [1, 2]}, arrow=None, seconds=0.0),
         Answer(number=1, columns={}, arrow=None, seconds=0.0),
+        Answer(number=1, columns={"y": [1], "z": [1, 2]}, arrow=None, seconds=0.0),
+        Answer(number=1, columns={"y": [[1]]}, arrow=None, seconds=0.0),
+        Answer(number=1, columns={"y": [{"a": 1}]}, arrow=None, seconds=0.0),
+        Answer(number=1, columns={"y": [msgspec.msgpack.Ext(5, b"x")]}, arrow=None, seconds=0.0),
+        Answer(number=1, columns=None, arrow=b"", seconds=0.0),
+        frame(Answer(number=1, columns={"y": ["x" * (1 << 26)]}, arrow=None, seconds=0.0))[:100],
         Loaded(seconds=0.0, gives=()),
         Trouble(number=None, why="", is_theirs=False),
     ],
@@ -209,6 +218,72 @@ def test_a_model_that_can_not_be_loaded_is_told() -> None:
         await far.asked()
         await far.say(Loaded(seconds=1.0, gives=("predicted",)))
         assert (await again).gives == ("predicted",)
+
+    run(test)
+
+
+@pytest.mark.parametrize("columns", [{"y": [1]}, {"y": [1], "z": [1], "more": [1]}, {"y": [1], "more": [1]}])
+def test_answers_with_other_columns_than_the_model_gives_are_no_answers(columns: dict[str, list[Any]]) -> None:
+    async def test(model: Model, far: Far) -> None:
+        loading = asyncio.create_task(model.load(LOAD, PATIENCE_S))
+        await far.asked()
+        await far.say(Loaded(seconds=1.0, gives=("y", "z")))
+        await loading
+        first = ask(model, 1)
+        order = await far.asked()
+        await far.say(Answer(number=order.number, columns={"z": [1], "y": [2]}, arrow=None, seconds=0.1))
+        assert await settled(first) == [[2]]
+        second = ask(model, 1)
+        order = await far.asked()
+        await far.say(Answer(number=order.number, columns=columns, arrow=None, seconds=0.1))
+        assert await settled(second) == [ModelGone]
+
+    run(test)
+
+
+def test_a_stream_of_rows_is_asked_about_alone_and_answered_with_a_stream() -> None:
+    rows, answers = stream_of(pa.table({"x": [1, 2]})), stream_of(pa.table({"y": [2, 4]}))
+
+    async def test(model: Model, far: Far) -> None:
+        first = ask(model, 0)
+        order = await far.asked()
+        streams = [asyncio.create_task(model.ask_stream(rows, 2, PATIENCE_S)) for _ in range(2)]
+        last = ask(model, 3)
+        await asyncio.sleep(0)
+        await far.double(order)
+        for _ in range(2):
+            order = await far.asked()
+            assert (order.columns, order.arrow) == (None, rows)
+            await far.say(Answer(number=order.number, columns=None, arrow=answers, seconds=0.1))
+        await far.double(await far.asked())
+        assert await settled(first, last) == [[0], [6]]
+        assert [(await each).arrow for each in streams] == [answers] * 2
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"no stream",
+        stream_of(pa.table({"y": [1]})),
+        stream_of(pa.table({"z": [1, 2]})),
+        stream_of(pa.table({"y": [[1], [2]]})),
+        stream_of(pa.table([[1, 2], [1, 2]], ["y", "y"])),
+    ],
+    ids=["no stream", "one row", "another column", "lists", "a column twice"],
+)
+def test_a_stream_that_is_no_answer_ends_the_process(stream: bytes) -> None:
+    async def test(model: Model, far: Far) -> None:
+        loading = asyncio.create_task(model.load(LOAD, PATIENCE_S))
+        await far.asked()
+        await far.say(Loaded(seconds=1.0, gives=("y",)))
+        await loading
+        asking = asyncio.create_task(model.ask_stream(b"rows", 2, PATIENCE_S))
+        order = await far.asked()
+        await far.say(Answer(number=order.number, columns=None, arrow=stream, seconds=0.1))
+        with pytest.raises(ModelGone, match="no answer"):
+            await asking
 
     run(test)
 

@@ -30,11 +30,12 @@ class Ask(Struct, frozen=True, array_like=True, tag="ask"):
 
 
 class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
-    """The model is loaded, which took `seconds`. `gives` are the columns of its answers; empty if there was no row to
-    warm it up."""
+    """The model is loaded, which took `seconds`. `gives` are the columns of its answers; empty if they aren't known.
+    `trouble` says why the model has no answer for the row that should warm it up, if it has none."""
 
     seconds: float
     gives: tuple[str, ...]
+    trouble: str = ""
 
 
 class Answer(Struct, frozen=True, array_like=True, tag="answer"):

@@ -306,10 +306,12 @@ def frame(message: Struct) -> bytes:
 
 
 class Frames:
-    """Splits a stream of bytes into the bodies of frames. The bytes may arrive in pieces of any length."""
+    """Splits a stream of bytes into the bodies of frames. The bytes may arrive in pieces of any length. `most_bytes` is
+    the limit for the length of a body."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MAX_FRAME_BYTES) -> None:
         self._buffer = bytearray()
+        self._most_bytes = most_bytes
 
     def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
         """Yield each body that is complete. The caller may overwrite `data` once the first body has been requested.
@@ -322,7 +324,7 @@ class Frames:
         try:
             while len(self._buffer) - start >= 4:
                 (length,) = struct.unpack_from("<I", self._buffer, start)
-                if length > MAX_FRAME_BYTES:
+                if length > self._most_bytes:
                     raise ValueError(f"a frame of {length} bytes")
                 end = start + 4 + length
                 if len(self._buffer) < end:

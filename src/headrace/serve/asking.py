@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from headrace.errors import HeadraceError, RefusedError
+from headrace.errors import DataError, HeadraceError, RefusedError
 from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Trouble, decode_reply
 from headrace.run.wire import Frames, frame
+from headrace.serve.answers import MOST_BYTES, check_columns, check_stream
 from headrace.spec.noun import UNREADABLE
+from headrace.spec.signature import signature_in
 
 MOST_ROWS = 1_024
 """How many rows of several requests are asked together at most."""
@@ -36,15 +38,17 @@ class RowsRefused(RefusedError):
 
 
 class Outcome(NamedTuple):
-    """The answers for the rows of a request, as columns, and how long the model took for all that it was asked together
-    with them."""
+    """The answers for the rows of a request, and how long the model took for all that it was asked together with them.
+    The answers have the form of the rows: `columns`, or a stream of `arrow`."""
 
     columns: Columns
     seconds: float
+    arrow: bytes | None = None
 
 
 class _Question(NamedTuple):
     columns: Mapping[str, Sequence[Any]]
+    arrow: bytes | None
     rows: int
     within_s: float
     answered: asyncio.Future[Outcome]
@@ -67,7 +71,8 @@ class Model(asyncio.Protocol):
         self._kill = kill
         self._most_rows = most_rows
         self._most_waiting = most_waiting
-        self._frames = Frames()
+        self._frames = Frames(MOST_BYTES)
+        self._gives: tuple[str, ...] = ()
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[_Question] = deque()
         self._alone: deque[_Question] = deque()
@@ -96,13 +101,17 @@ class Model(asyncio.Protocol):
             ModelGone: the process has ended, or was ended because it hangs.
         """
         loop = asyncio.get_running_loop()
+        signature = signature_in(order.signature)
+        self._gives = () if signature is None else tuple(column.name for column in signature.gives)
         self._loaded = loop.create_future()
         self._send(order)
         hangs = loop.call_later(within_s, self._end, f"it didn't load within {within_s:g} s")
         try:
-            return await self._loaded
+            loaded = await self._loaded
         finally:
             hangs.cancel()
+        self._gives = loaded.gives or self._gives
+        return loaded
 
     async def ask(self, columns: Mapping[str, Sequence[Any]], count: int, within_s: float) -> Outcome:
         """Return the model's answers for `count` rows. If the caller is cancelled, the rows aren't asked any more, or
@@ -116,21 +125,14 @@ class Model(asyncio.Protocol):
             ModelSlow: `within_s` seconds have passed without an answer.
             RowsRefused: the model can't answer for these rows. Requests that were asked together are asked again, one
                 by one, so rows that the model can't take fail alone.
-            ModelGone: the process has ended, or was ended because it hangs.
+            ModelGone: the process has ended, or was ended because it hangs or gave something that isn't an answer.
         """
-        if self._count_waiting() >= self._most_waiting:
-            raise ModelBusy(
-                f"{len(self._waiting):,} requests wait for the model already", hint="try again later, or send fewer"
-            )
-        loop = asyncio.get_running_loop()
-        question = _Question(columns, count, within_s, loop.create_future())
-        self._waiting.append(question)
-        self._next()
-        ends = loop.call_later(within_s, self._give_up, question)
-        try:
-            return await question.answered
-        finally:
-            ends.cancel()
+        return await self._answered(columns, None, count, within_s)
+
+    async def ask_stream(self, arrow: bytes, count: int, within_s: float) -> Outcome:
+        """Return the model's answers for a stream of Arrow with `count` rows, as a stream. It is asked alone. For
+        the rest, see `ask`."""
+        return await self._answered({}, arrow, count, within_s)
 
     def close(self) -> None:
         """End the connection, and so the process. What waits for an answer gets `ModelGone`."""
@@ -155,8 +157,27 @@ class Model(asyncio.Protocol):
                 self._hear(decode_reply(body))
         except (*UNREADABLE, ValueError) as error:
             self._end(f"it sent something that is no answer: {error}")
+        except DataError as error:
+            self._end(f"it sent something that is no answer: {error.message}")
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    async def _answered(
+        self, columns: Mapping[str, Sequence[Any]], arrow: bytes | None, count: int, within_s: float
+    ) -> Outcome:
+        if self._count_waiting() >= self._most_waiting:
+            raise ModelBusy(
+                f"{len(self._waiting):,} requests wait for the model already", hint="try again later, or send fewer"
+            )
+        loop = asyncio.get_running_loop()
+        question = _Question(columns, arrow, count, within_s, loop.create_future())
+        self._waiting.append(question)
+        self._next()
+        ends = loop.call_later(within_s, self._give_up, question)
+        try:
+            return await question.answered
+        finally:
+            ends.cancel()
 
     def _send(self, order: Load | Ask) -> None:
         if self._transport is None or self._why_gone:
@@ -177,7 +198,9 @@ class Model(asyncio.Protocol):
         if self._asked:
             self._number += 1
             try:
-                self._send(Ask(number=self._number, columns=_joined(self._asked)))
+                arrow = self._asked[0].arrow
+                columns = None if arrow is not None else _joined(self._asked)
+                self._send(Ask(number=self._number, columns=columns, arrow=arrow))
                 self._watch()
             except ModelGone as error:
                 self._fail(error)
@@ -239,8 +262,7 @@ class Model(asyncio.Protocol):
             raise ValueError("an answer to no question")
         self._unwatch()
         if isinstance(reply, Answer):
-            asked, self._asked = self._asked, []
-            self._settle(asked, reply)
+            self._settle(reply)
         else:
             self._refuse(RowsRefused(reply.why, hint="correct the rows" if reply.is_theirs else None))
         self._next()
@@ -253,17 +275,18 @@ class Model(asyncio.Protocol):
         elif not asked[0].answered.done():
             asked[0].answered.set_exception(why)
 
-    def _settle(self, asked: Sequence[_Question], answer: Answer) -> None:
-        total = sum(each.rows for each in asked)
-        columns = answer.columns or {}
-        if not columns or any(len(values) != total for values in columns.values()):
-            self._asked = list(asked)
-            raise ValueError(f"not one answer for each of {total} rows")
+    def _settle(self, answer: Answer) -> None:
+        rows, columns = sum(each.rows for each in self._asked), answer.columns or {}
+        if self._asked[0].arrow is None:
+            check_columns(columns, rows, self._gives)
+        else:
+            check_stream(answer.arrow or b"", rows, self._gives)
+        asked, self._asked = self._asked, []
         start = 0
         for each in asked:
             if not each.answered.done():  # its client may have left
                 part = {name: values[start : start + each.rows] for name, values in columns.items()}
-                each.answered.set_result(Outcome(part, answer.seconds))
+                each.answered.set_result(Outcome(part, answer.seconds, None if each.arrow is None else answer.arrow))
             start += each.rows
 
     def _end(self, why: str) -> None:
@@ -292,7 +315,8 @@ def _gone(why: str) -> ModelGone:
 
 
 def _fits(question: _Question, other: _Question) -> bool:
-    return question.columns.keys() == other.columns.keys()
+    are_columns = question.arrow is None and other.arrow is None
+    return are_columns and question.columns.keys() == other.columns.keys()
 
 
 def _joined(questions: Sequence[_Question]) -> Columns:

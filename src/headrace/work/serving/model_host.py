@@ -17,11 +17,13 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import DataError, HeadraceError, UsageError, sentence
+from headrace.errors import HeadraceError, UsageError, sentence
 from headrace.models.answering import Answering, Answers
 from headrace.models.fitting import table_of
 from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Reply, Trouble, decode_order
 from headrace.models.model import model_of
+from headrace.models.streams import is_plain, stream_of, table_in
+from headrace.models.types import plain_type
 from headrace.run.wire import Frames, frame
 from headrace.spec.artifact import decode_ref
 from headrace.spec.signature import Column, signature_in
@@ -39,6 +41,7 @@ class Host:
         self._store = FolderStore(folder)
         self._asked: Answering | None = None
         self._takes: Sequence[Column] = ()
+        self._gives: Sequence[str] = ()
 
     def reply(self, order: Load | Ask) -> Reply:
         """Do what an order says, and return the reply. Whatever the model raises is told, and ends nothing."""
@@ -61,17 +64,30 @@ class Host:
         if preparation:
             self._takes = [Column(name=name, type=kind) for name, kind in preparation.columns.items()]
         self._asked = Answering(model_of(model), preparation, signature)
-        gives = () if order.row is None else tuple(self._answers(self._table(order.row)).table.column_names)
-        return Loaded(seconds=time.perf_counter() - began, gives=gives)
+        self._gives = () if signature is None else [column.name for column in signature.gives]
+        trouble = "" if order.row is None else self._warm_up(order.row)
+        return Loaded(seconds=time.perf_counter() - began, gives=tuple(self._gives), trouble=trouble)
+
+    def _warm_up(self, row: Columns) -> str:
+        """Ask the model about a made-up row. Return why it can't answer, or "": a model need not take such a row."""
+        try:
+            table = self._answers(self._table(row)).table
+        except HeadraceError as error:
+            return error.message
+        except Exception as error:  # noqa: BLE001  the code of libraries and models may raise anything
+            return f"{type(error).__name__}: {sentence(error)}"
+        if table.num_rows:
+            self._gives = table.column_names
+        return ""
 
     def _answer(self, order: Ask) -> Answer:
-        rows = self._table(order.columns) if order.columns is not None else _read(order.arrow or b"")
+        rows = self._table(order.columns) if order.columns is not None else table_in(order.arrow or b"")
         began = time.perf_counter()
         found = self._answers(rows)
         took = time.perf_counter() - began
-        table = found.beside(len(rows))
+        table = self._complete(found.beside(len(rows)))
         if order.columns is None:
-            return Answer(number=order.number, columns=None, arrow=_written(table), seconds=took)
+            return Answer(number=order.number, columns=None, arrow=stream_of(table), seconds=took)
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         return Answer(number=order.number, columns=columns, arrow=None, seconds=took)
 
@@ -79,27 +95,27 @@ class Host:
         assert self._asked is not None, "a question came before the model was loaded"
         return self._asked.answers(rows)
 
+    def _complete(self, table: pa.Table) -> pa.Table:
+        """Return answers in plain types, and with all columns that the model gives: if the preparation refused all
+        rows, the model itself gave none."""
+        for place, field in enumerate(table.schema):
+            if (kind := plain_type(field.type)) != field.type:
+                table = table.set_column(place, field.name, table.column(place).cast(kind))
+            if not is_plain(kind):
+                raise UsageError(
+                    f"the model's answers `{field.name}` are of the type `{kind}`",
+                    hint="let the model give a class or a number for each row",
+                )
+        for name in self._gives:
+            if name not in table.column_names:
+                table = table.append_column(name, pa.nulls(len(table)))
+        return table
+
     def _table(self, columns: Columns) -> pa.Table:
         """Return columns as a table. A column that the preparation knows may be missing, such as the target. If nothing
         is known about the columns, the table has all of them, in the types that Arrow infers."""
         takes = self._takes or [Column(name=name, type="") for name in columns]
         return table_of(columns, [each for each in takes if each.name in columns])
-
-
-def _read(data: bytes) -> pa.Table:
-    try:
-        with pa.ipc.open_stream(data) as stream:
-            return stream.read_all()
-    except pa.ArrowException as error:
-        raise DataError(f"the rows are no stream of Arrow: {sentence(error)}") from error
-
-
-def _written(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
 
 
 def _limit(bytes_: int | None) -> None:
@@ -114,13 +130,22 @@ def _limit(bytes_: int | None) -> None:
         resource.setrlimit(kind, (most, most))
 
 
+def _framed(reply: Reply) -> bytes:
+    """Return a reply as a frame. Answers of a type that no message can have are told as trouble."""
+    try:
+        return frame(reply)
+    except (TypeError, ValueError, OverflowError) as error:
+        number = reply.number if isinstance(reply, Answer) else None
+        return frame(Trouble(number=number, why=f"the answers can't be sent: {sentence(error)}", is_theirs=False))
+
+
 def main() -> None:
     """Answer orders until the other end of the socket is closed."""
     _limit(int(sys.argv[3]) if len(sys.argv) > 3 else None)
     line, host, frames = socket.socket(fileno=int(sys.argv[1])), Host(Path(sys.argv[2])), Frames()
     while data := line.recv(_READ_BYTES):
         for body in frames.feed(data):
-            line.sendall(frame(host.reply(decode_order(body))))
+            line.sendall(_framed(host.reply(decode_order(body))))
 
 
 if __name__ == "__main__":

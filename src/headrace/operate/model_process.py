@@ -82,6 +82,7 @@ class ModelProcess:
         self.pid = 0
         self._limit_gib = limit_gib
         self._errors = memory_file()
+        self._earlier = ""
         self._reaping = Lock()  # what isn't reaped keeps its process id, so no other process can be killed
         self._status: int | None = None
         self._too_large = ""
@@ -107,7 +108,7 @@ class ModelProcess:
 
     def last_words(self) -> str:
         """Return the last line on the process's stderr, or "" if there is none."""
-        return last_line(self._errors, 0, os.fstat(self._errors).st_size)
+        return last_line(self._errors, 0, os.fstat(self._errors).st_size) or self._earlier
 
     def kill(self) -> None:
         """Kill the process and all that it has started, and don't wait until they have ended."""
@@ -173,12 +174,11 @@ class ModelProcess:
             os.close(process)
 
     def _trim(self) -> None:
-        """Empty a long stderr but for its last line. The position to write at is this process's too."""
+        """Empty a long stderr, and remember its last line. The position to write at is this process's too."""
         if os.fstat(self._errors).st_size > _MOST_STDERR:
-            words = self.last_words().encode()
+            self._earlier = self.last_words()
             os.ftruncate(self._errors, 0)
             os.lseek(self._errors, 0, os.SEEK_SET)
-            os.write(self._errors, words + b"\n")
 
 
 def start(project: Project, folder: Path, limit_gib: float | None = None) -> ModelProcess:

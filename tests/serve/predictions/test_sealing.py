@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,3 +103,45 @@ def test_a_segment_that_is_written_to_is_not_sealed(tmp_path: Path) -> None:
     assert writer.close(PATIENCE_S)
     assert seal(log, archive) == 1
     log.close()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from headrace.serve.predictions.log import PredictionLog
+from headrace.serve.predictions.sealing import seal
+from tests.serve.predictions.test_sealing import Archive
+
+class Slow(Archive):
+    def put(self, table):
+        print("begun", flush=True)
+        sys.stdin.readline()
+        return super().put(table)
+
+archive = Slow()
+count = seal(PredictionLog(Path(sys.argv[1])), archive)
+print(count, *archive.ids(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_two_processes_that_seal_at_once_seal_each_segment_once(dies: bool, tmp_path: Path) -> None:
+    log, archive = logged(tmp_path, counts=(3, 1, 2)), Archive()
+    other = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "begun\n"
+    sealed = seal(log, archive)
+    assert 0 < sealed < 12  # all but the segment of the other one
+    theirs: list[str] = []
+    if dies:
+        other.kill()
+        other.communicate()
+        assert seal(log, archive) == 12 - sealed
+    else:
+        count, *theirs = other.communicate("\n", PATIENCE_S)[0].split()
+        assert int(count) == 12 - sealed
+    ids = [*archive.ids(), *theirs]
+    assert len(ids) == len(set(ids)) == 12
+    assert [*tmp_path.iterdir()] == []

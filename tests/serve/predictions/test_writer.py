@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sqlite3
@@ -84,6 +85,40 @@ def test_a_segment_that_is_old_or_large_is_followed_by_another(tmp_path: Path) -
     ]
     assert writer.close(PATIENCE_S)
     assert len([*tmp_path.glob("*.closed")]) == 3
+
+
+def test_an_idle_writer_closes_its_segment_so_that_it_can_be_sealed(tmp_path: Path) -> None:
+    told = Collected()
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, most_s=0.05)
+    for number in range(2):
+        writer.log(answered(number), number)
+        told.wait(number)
+        path = tmp_path / f"{number + 1:09}.closed"
+        wait_for(path.exists)
+        assert [each.answered for each in read(path).logged] == [answered(number)]
+    assert writer.close(PATIENCE_S)
+
+
+def test_a_writer_that_has_just_begun_is_never_taken_for_a_dead_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, looks, flock = PredictionLog(tmp_path), [], fcntl.flock
+
+    def looked(descriptor: int, how: int) -> None:
+        if how & fcntl.LOCK_EX:  # the writer is about to take its lock: what does a sealer see?
+            monkeypatch.setattr(fcntl, "flock", flock)
+            looks.append([[*log.closed()], [path.name for path in log._writers()]])
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", looked)
+    writer = log.writer(Collected())
+    assert looks == [[[], []]]
+    (folder,) = log._writers()
+    (folder / "000000001.db").write_bytes(b"")
+    assert [*log.closed()] == []
+    assert writer.close(PATIENCE_S)
+    log.close()
+    assert [*log.closed()] == [folder / "000000001.db"]
 
 
 def test_a_sync_that_failed_is_told_and_never_tried_again_on_that_file(

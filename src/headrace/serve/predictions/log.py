@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headrace.errors import LogError
@@ -16,6 +16,8 @@ from headrace.serve.predictions.writer import CLOSED, Settled, Writer
 
 _LOCK = "writer.lock"
 """A file in each writer's folder that is locked as long as the writer lives."""
+_UNBORN = "."
+"""The name of a writer's folder begins with this until its lock is held."""
 
 
 class PredictionLog:
@@ -32,10 +34,11 @@ class PredictionLog:
             LogError: the folder can't be made.
         """
         name = secrets.token_hex(6)
-        folder = self._folder / name
+        unborn, folder = self._folder / f"{_UNBORN}{name}", self._folder / name
         try:
-            folder.mkdir(mode=0o700, parents=True)
-            self._locks.append(_locked(folder / _LOCK))
+            unborn.mkdir(mode=0o700, parents=True)
+            self._locks.append(_locked(unborn / _LOCK))
+            unborn.rename(folder)  # so that nobody sees it without its lock, and takes the writer for a dead one
         except OSError as error:
             raise LogError(
                 f"the prediction log `{self._folder}` can't be used: {error.strerror}",
@@ -67,6 +70,20 @@ class PredictionLog:
                     if (closed := path.with_suffix(CLOSED)).exists():  # it was closed just now
                         yield read(closed)
 
+    @contextmanager
+    def claimed(self, path: Path) -> Iterator[bool]:
+        """Give whether this caller may seal a segment: nobody else may meanwhile. It is False if another process or
+        thread seals the segment now, or has just sealed it."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield False
+            return
+        try:
+            yield _takes_lock(descriptor) and os.fstat(descriptor).st_nlink > 0  # 0: it was dropped
+        finally:
+            os.close(descriptor)
+
     def drop(self, path: Path) -> None:
         """Delete a segment whose predictions are kept elsewhere by now; and the folder of a writer that is gone, once
         it is empty."""
@@ -83,7 +100,11 @@ class PredictionLog:
             os.close(self._locks.pop())
 
     def _writers(self) -> list[Path]:
-        return sorted(each for each in self._folder.iterdir() if each.is_dir()) if self._folder.is_dir() else []
+        return sorted(filter(_is_writers, self._folder.iterdir())) if self._folder.is_dir() else []
+
+
+def _is_writers(folder: Path) -> bool:
+    return folder.is_dir() and not folder.name.startswith(_UNBORN)
 
 
 def _segments(folder: Path) -> list[Path]:
@@ -99,12 +120,21 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
+def _takes_lock(descriptor: int) -> bool:
+    """Lock a segment's file, if nobody else has. SQLite's own locks are of another kind, and independent."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _is_free(path: Path) -> bool:
     """Return whether no process holds the lock of this file."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False  # the writer has made its folder, and is about to lock it
+        return False  # the folder has just been removed
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

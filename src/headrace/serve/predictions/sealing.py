@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from headrace.errors import LogError
 from headrace.serve.predictions.log import PredictionLog
 from headrace.serve.predictions.part import parts
-from headrace.serve.predictions.segment import read
+from headrace.serve.predictions.segment import Contents, read
 from headrace.spec.artifact import Ref
 from headrace.spec.endpoint import Part
 
@@ -33,7 +33,8 @@ class Archive(Protocol):
 
 
 def seal(log: PredictionLog, archive: Archive) -> int:
-    """Move the predictions of all closed segments to the archive, and return how many there were.
+    """Move the predictions of all closed segments to the archive, and return how many there were. A segment that
+    another process seals meanwhile is left to it.
 
     A segment is deleted only when the ledger has all of its parts. So a process that dies in between leaves the segment
     to be sealed again, and the ledger keeps each part once.
@@ -44,31 +45,39 @@ def seal(log: PredictionLog, archive: Archive) -> int:
     """
     count, failed = 0, list[LogError]()
     for path in log.closed():
-        try:
-            contents = read(path)
-        except LogError as error:  # the others must not wait for it
-            failed.append(error)
-            continue
-        versions = {each.answered.version for each in contents.logged}
-        takes = {version: kinds for version in versions if (kinds := archive.takes(version)) is not None}
-        made = [
-            Part(
-                endpoint=endpoint,
-                writer=contents.writer,
-                segment=contents.number,
-                out=archive.put(table),
-                count=table.num_rows,
-                first=_seconds(pc.min(table.column("at"))),
-                last=_seconds(pc.max(table.column("at"))),
-            )
-            for endpoint, table in parts(contents, takes).items()
-        ]
-        archive.record(made)
-        log.drop(path)
-        count += sum(part.count for part in made)
+        with log.claimed(path) as is_mine:
+            if not is_mine:
+                continue
+            try:
+                contents = read(path)
+            except LogError as error:  # the others must not wait for it
+                failed.append(error)
+                continue
+            count += _archive(contents, archive)
+            log.drop(path)
     if failed:
         raise failed[0]
     return count
+
+
+def _archive(contents: Contents, archive: Archive) -> int:
+    """Put the predictions of a segment into the archive, and return how many there are."""
+    versions = {each.answered.version for each in contents.logged}
+    takes = {version: kinds for version in versions if (kinds := archive.takes(version)) is not None}
+    made = [
+        Part(
+            endpoint=endpoint,
+            writer=contents.writer,
+            segment=contents.number,
+            out=archive.put(table),
+            count=table.num_rows,
+            first=_seconds(pc.min(table.column("at"))),
+            last=_seconds(pc.max(table.column("at"))),
+        )
+        for endpoint, table in parts(contents, takes).items()
+    ]
+    archive.record(made)
+    return sum(part.count for part in made)
 
 
 def _seconds(at: pa.Scalar) -> float:

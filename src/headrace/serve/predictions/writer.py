@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from headrace.serve.predictions.segment import Segment
 CLOSED = ".closed"
 """The suffix of a segment that nobody writes to any more."""
 MOST_S = 60.0
-"""For how long a segment is written to, in seconds."""
+"""For how long a segment is written to, in seconds. It is closed then, even if nothing more comes."""
 MOST_BYTES = 64 << 20
 """How many bytes of rows and answers a segment holds at most, but for its last batch."""
 MOST_AT_ONCE = 1_000
@@ -81,7 +81,11 @@ class Writer:
     def _work(self) -> None:
         ends = False
         while not ends:
-            batch = [self._queue.get()]
+            try:
+                batch = [self._queue.get(timeout=self._rest_s())]
+            except Empty:
+                self._leave()
+                continue
             while batch[-1] is not None and len(batch) < MOST_AT_ONCE and not self._queue.empty():
                 batch.append(self._queue.get())
             ends = batch[-1] is None
@@ -89,6 +93,12 @@ class Writer:
             if asked:
                 self._settled(self._written([answered for answered, _ in asked], [token for _, token in asked]))
         self._leave()
+
+    def _rest_s(self) -> float | None:
+        """Return for how long the present segment may stay open; None if there is none."""
+        if self._segment is None:
+            return None
+        return min(max(0.0, self._begun + self._most_s - self._clock()), self._most_s)
 
     def _written(self, batch: Sequence[Answered], tokens: Sequence[Any]) -> list[Settled]:
         try:

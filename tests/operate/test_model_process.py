@@ -180,6 +180,29 @@ def test_a_made_up_row_that_the_model_can_not_take_keeps_it_from_nothing(
         assert isinstance(ask(Ask(number=1, columns={"a": [1.0], "b": [1.0]})), Answer)
 
 
+@pytest.mark.parametrize(
+    ("targets", "answers"),
+    [
+        (
+            np.array(["2026-01-31", "2026-02-01"] * 100, "datetime64[ns]"),
+            {"2026-01-31T00:00:00", "2026-02-01T00:00:00"},
+        ),
+        (np.array([b"yes", b"no"] * 100), {"eWVz", "bm8="}),
+        (np.array([True, False] * 100), {True, False}),
+    ],
+    ids=["times", "bytes", "booleans"],
+)
+def test_answers_of_any_type_are_sent_as_plain_values(targets: Any, answers: set[Any], project: Project) -> None:
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    ref = replace(saved(project, neighbors.KNeighborsClassifier(1).fit(ROWS.to_pandas(), targets)), signature=None)
+    with running(project, ref) as ask:
+        assert isinstance(ask(load_order(ref, None)), Loaded)
+        answer = ask(Ask(number=1, columns=ROWS.slice(0, 2).to_pydict()))
+        assert isinstance(answer, Answer), answer
+        assert answer.columns is not None
+        assert set(answer.columns["predicted"]) == answers
+
+
 def test_what_runs_code_when_it_is_loaded_is_refused(project: Project, tmp_path: Path) -> None:
     ref = saved(project, _Harm(tmp_path / "harm"))
     assert ref.codec == "pickle"

@@ -8,7 +8,9 @@ import msgspec
 from msgspec import Struct
 
 Columns = dict[str, list[Any]]
-"""Rows or answers: for each column, a value for each row, as MessagePack holds it."""
+"""Rows: for each column, a value for each row, as MessagePack holds it."""
+Plain = None | bool | int | float | str
+"""A value of an answer. A reply with any other is refused before it takes memory."""
 
 
 class Load(Struct, frozen=True, array_like=True, tag="load"):
@@ -40,10 +42,10 @@ class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
 
 class Answer(Struct, frozen=True, array_like=True, tag="answer"):
     """The answers for the rows of question `number`, in the form in which the rows came; a row that the preparation
-    refused has nulls. `seconds` is how long the model took."""
+    refused has nulls. In `columns`, times and decimals are texts. `seconds` is how long the model took."""
 
     number: int
-    columns: Columns | None
+    columns: dict[str, list[Plain]] | None
     arrow: bytes | None
     seconds: float
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
-from types import NoneType
+from collections.abc import Collection, Mapping, Sequence
 
 from headrace.errors import DataError, listed
-from headrace.models.hosting import Columns
+from headrace.models.hosting import Plain
 from headrace.models.streams import is_plain, table_in
 
 MOST_BYTES = 1 << 26
-"""How many bytes the answers to what is asked together may have."""
+"""How many bytes a reply of a model process may have."""
+MOST_BYTES_OF_COLUMNS = 1 << 24
+"""How many bytes a reply may have that isn't a stream of Arrow. Python's values may take 12 times as much memory."""
 
-_PLAIN = {NoneType, bool, int, float, str, bytes, datetime}
 
-
-def check_columns(columns: Columns, rows: int, gives: Collection[str]) -> None:
-    """Check that columns have one plain value for each row, and are the columns that the model gives. If `gives` is
+def check_columns(columns: Mapping[str, Sequence[Plain]], rows: int, gives: Collection[str]) -> None:
+    """Check that columns have one value for each row, and are the columns that the model gives. If `gives` is
     empty, it isn't known which these are.
 
     Raises:
@@ -27,8 +25,6 @@ def check_columns(columns: Columns, rows: int, gives: Collection[str]) -> None:
     for name, values in columns.items():
         if len(values) != rows:
             raise DataError(f"there are {len(values):,} values of `{name:.40}` for {rows:,} rows")
-        if strange := set(map(type, values)) - _PLAIN:
-            raise DataError(f"a value of `{name:.40}` is a `{strange.pop().__name__}`")
 
 
 def check_stream(data: bytes, rows: int, gives: Collection[str]) -> None:

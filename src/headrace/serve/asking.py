@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from headrace.errors import DataError, HeadraceError, RefusedError
 from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Trouble, decode_reply
 from headrace.run.wire import Frames, frame
-from headrace.serve.answers import MOST_BYTES, check_columns, check_stream
+from headrace.serve.answers import MOST_BYTES, MOST_BYTES_OF_COLUMNS, check_columns, check_stream
 from headrace.spec.noun import UNREADABLE
 from headrace.spec.signature import signature_in
 
@@ -19,6 +19,10 @@ MOST_ROWS = 1_024
 """How many rows of several requests are asked together at most."""
 MOST_WAITING = 256
 """How many requests may wait for a model; later ones are refused at once."""
+
+
+MOST_WHY = 2_000
+"""How many characters of a model's trouble are told."""
 
 
 class ModelBusy(RefusedError):
@@ -154,6 +158,8 @@ class Model(asyncio.Protocol):
         """Take replies. What isn't a reply to what was asked ends the connection: the process isn't trusted."""
         try:
             for body in self._frames.feed(data):
+                if len(body) > MOST_BYTES_OF_COLUMNS and not self._awaits_stream():
+                    raise ValueError(f"{len(body):,} bytes")
                 self._hear(decode_reply(body))
         except (*UNREADABLE, ValueError) as error:
             self._end(f"it sent something that is no answer: {error}")
@@ -252,11 +258,14 @@ class Model(asyncio.Protocol):
             self._waiting.popleft()
         return taken
 
+    def _awaits_stream(self) -> bool:
+        return bool(self._asked) and self._asked[0].arrow is not None
+
     def _hear(self, reply: Loaded | Answer | Trouble) -> None:
         if self._loaded is not None and not isinstance(reply, Answer):
             loaded, self._loaded = self._loaded, None
             if not loaded.done():
-                loaded.set_result(reply) if isinstance(reply, Loaded) else loaded.set_exception(RowsRefused(reply.why))
+                loaded.set_result(reply) if isinstance(reply, Loaded) else loaded.set_exception(_refused(reply))
             return
         if isinstance(reply, Loaded) or reply.number != self._number or not self._asked:
             raise ValueError("an answer to no question")
@@ -264,7 +273,7 @@ class Model(asyncio.Protocol):
         if isinstance(reply, Answer):
             self._settle(reply)
         else:
-            self._refuse(RowsRefused(reply.why, hint="correct the rows" if reply.is_theirs else None))
+            self._refuse(_refused(reply))
         self._next()
 
     def _refuse(self, why: RowsRefused) -> None:
@@ -308,6 +317,11 @@ class Model(asyncio.Protocol):
         for future in [*waiting, *([self._loaded] if self._loaded else [])]:
             if not future.done():
                 future.set_exception(error)
+
+
+def _refused(trouble: Trouble) -> RowsRefused:
+    hint = "correct the rows" if trouble.is_theirs and trouble.number is not None else None
+    return RowsRefused(trouble.why[:MOST_WHY], hint=hint)
 
 
 def _gone(why: str) -> ModelGone:

@@ -11,16 +11,18 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, UsageError, sentence
 from headrace.models.answering import Answering, Answers
 from headrace.models.fitting import table_of
-from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Reply, Trouble, decode_order
+from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Plain, Reply, Trouble, decode_order
 from headrace.models.model import model_of
 from headrace.models.streams import is_plain, stream_of, table_in
 from headrace.models.types import plain_type
@@ -88,7 +90,7 @@ class Host:
         table = self._complete(found.beside(len(rows)))
         if order.columns is None:
             return Answer(number=order.number, columns=None, arrow=stream_of(table), seconds=took)
-        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        columns = {name: _plain(table.column(name)) for name in table.column_names}
         return Answer(number=order.number, columns=columns, arrow=None, seconds=took)
 
     def _answers(self, rows: pa.Table) -> Answers:
@@ -130,13 +132,14 @@ def _limit(bytes_: int | None) -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def _framed(reply: Reply) -> bytes:
-    """Return a reply as a frame. Answers of a type that no message can have are told as trouble."""
-    try:
-        return frame(reply)
-    except (TypeError, ValueError, OverflowError) as error:
-        number = reply.number if isinstance(reply, Answer) else None
-        return frame(Trouble(number=number, why=f"the answers can't be sent: {sentence(error)}", is_theirs=False))
+def _plain(column: pa.ChunkedArray) -> list[Plain]:
+    """Return the values of a column, with times and decimals as texts."""
+    values: list[Plain] = msgspec.to_builtins(column.to_pylist(), enc_hook=_text)
+    return values
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)  # a `Timestamp` of pandas, say
 
 
 def main() -> None:
@@ -145,7 +148,7 @@ def main() -> None:
     line, host, frames = socket.socket(fileno=int(sys.argv[1])), Host(Path(sys.argv[2])), Frames()
     while data := line.recv(_READ_BYTES):
         for body in frames.feed(data):
-            line.sendall(_framed(host.reply(decode_order(body))))
+            line.sendall(frame(host.reply(decode_order(body))))
 
 
 if __name__ == "__main__":

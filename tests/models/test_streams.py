@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from headrace.errors import DataError
-from headrace.models.streams import stream_of, table_in
+from headrace.models.streams import MOST_BATCHES, MOST_COLUMNS, stream_of, table_in
 
 TABLE = pa.table(
     {
@@ -116,6 +116,18 @@ def swollen() -> dict[str, bytes]:
             pa.table({"a": pa.array([["x"]]).cast(pa.list_(pa.dictionary(pa.int8(), pa.string())))})
         ),
     }
+
+
+def test_a_stream_of_very_many_batches_or_columns_is_refused_at_once() -> None:
+    batch = pa.record_batch({"a": [1.0]})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        for _ in range(MOST_BATCHES + 1):
+            stream.write_batch(batch)
+    with pytest.raises(DataError, match="more than 10,000 batches"):
+        table_in(sink.getvalue().to_pybytes())
+    with pytest.raises(DataError, match="more than 10,000 columns"):
+        table_in(stream_of(pa.table({str(number): [1] for number in range(MOST_COLUMNS + 1)})))
 
 
 def test_a_small_stream_that_stands_for_much_is_refused_before_it_takes_memory() -> None:

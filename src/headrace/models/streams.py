@@ -16,6 +16,9 @@ from headrace.models.types import is_text
 
 MOST_BYTES = 1 << 28
 """How many bytes a stream's data may have once they are unpacked."""
+MOST_BATCHES = 10_000
+MOST_COLUMNS = 10_000
+"""A stream with more batches or columns than this is refused, since each takes time."""
 _BARE = 1 << 22
 """How many values a stream may have that no byte stands for, such as nulls."""
 _BITS = 8
@@ -32,13 +35,15 @@ def table_in(data: bytes, most_bytes: int = MOST_BYTES) -> pa.Table:
             columns of a type whose values can take far more memory than the stream.
     """
     try:
-        claims = claims_of(pa.BufferReader(data), is_stream=True)
+        claims = claims_of(pa.BufferReader(data), is_stream=True, most_messages=MOST_BATCHES)
         if claims.data > most_bytes or claims.values > _BARE + _BITS * claims.data:
             raise DataError(
                 f"the stream claims to unpack to {claims.data:,} bytes for {claims.values:,} values",
                 hint=f"send at most {most_bytes:,} bytes at once",
             )
         with pa.ipc.open_stream(data) as stream:
+            if len(stream.schema) > MOST_COLUMNS:
+                raise DataError(f"the stream has more than {MOST_COLUMNS:,} columns", hint="send fewer columns")
             for field in stream.schema:
                 _check_type(field)
             table = stream.read_all()

@@ -165,7 +165,7 @@ class ModelProcess:
                 self._trim()
                 if self._limit_gib is None or self._too_large:
                     continue
-                size = scale.weigh_gib(self._limit_gib, time.monotonic())
+                size = scale.weigh_gib(self._limit_gib, time.monotonic()) + scale.shared_gib()
                 if size > self._limit_gib:
                     limit = f"its limit of {self._limit_gib:.3g} GiB"
                     self._too_large = f"it took {size:.2f} GiB of memory, more than {limit}"

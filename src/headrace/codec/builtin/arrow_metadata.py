@@ -41,16 +41,19 @@ class Claims(NamedTuple):
         return self.values - self.data > max(LEAST_BARE, GROWTH * self.size)
 
 
-def claims_of(file: Any, *, is_stream: bool) -> Claims:
+def claims_of(file: Any, *, is_stream: bool, most_messages: int | None = None) -> Claims:
     """Return what the IPC file or stream `file` claims to hold. `file` is then set back to its start. At most the first
     eight bytes of each buffer are read.
 
     Raises:
-        pyarrow.ArrowInvalid: an offset or length in `file` points outside of it.
+        pyarrow.ArrowInvalid: an offset or length in `file` points outside of it, or it has more than `most_messages`
+            batches and dictionaries, each of which takes time.
     """
     size = file.seek(0, 2)
     data, values, is_packed, read = 0, 0, False, 0
-    for start, length, body in _in_stream(file, size) if is_stream else _in_file(file, size):
+    for count, (start, length, body) in enumerate(_in_stream(file, size) if is_stream else _in_file(file, size)):
+        if most_messages is not None and count > most_messages:
+            raise pa.ArrowInvalid(f"it has more than {most_messages:,} batches")
         read += length
         if read > size:
             raise pa.ArrowInvalid("its batches overlap")

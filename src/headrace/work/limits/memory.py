@@ -34,6 +34,11 @@ class Scale:
             self._careful = now, careful
         return careful
 
+    def shared_gib(self) -> float:
+        """Return the shared memory that the worker's largest process uses, in GiB. It isn't part of `weigh_gib`,
+        because processes that aren't the worker's may use it too."""
+        return max(map(_shared_gib, _family(self._pid)))
+
 
 def _family(pid: int) -> list[int]:
     """Return the ids of a process, its children, their children, and so on."""
@@ -56,6 +61,15 @@ def _own_gib(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[1]) - int(fields[2])) * _PAGE_GIB
+
+
+def _shared_gib(pid: int) -> float:
+    """Return the resident shared memory of a process in GiB, without pages of files on a disk."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return next((int(line.split()[1]) * _KIB_GIB for line in file if line.startswith(b"RssShmem:")), 0.0)
+    except OSError:
+        return 0.0
 
 
 def _proportional_gib(pid: int) -> float:

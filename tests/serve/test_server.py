@@ -19,6 +19,8 @@ from headrace.serve.server import loopback
 from tests.serve.site import BODY, DOUBLED, PATH, PATIENCE_S, Site, post, serving, until
 
 SHORT_S = 0.3
+SOON_S = 8.0
+"""Less than the server's own patience."""
 QUICK = Limits(body_bytes=1 << 20, head_s=SHORT_S, silence_s=SHORT_S, request_s=30, stop_s=1)
 CHUNKED = post(b"", content_length="", transfer_encoding="chunked")
 
@@ -68,6 +70,7 @@ def test_too_many_requests_ahead_close_the_connection_once_those_before_are_answ
         line.say(post() * 100)
         until(lambda: site.double.asked)
         site.double.is_held = False
+        line.socket.settimeout(SOON_S)
         assert [line.answer().json for _ in range(17)] == [DOUBLED] * 17
         assert line.is_closed()
 
@@ -78,6 +81,7 @@ def test_what_comes_after_a_request_and_is_none_keeps_no_answer_from_it(site: Si
         line.say(post() + b"\0\0\0\0\r\n\r\n")
         until(lambda: site.double.asked)
         site.double.is_held = False
+        line.socket.settimeout(SOON_S)
         assert line.answer().json == DOUBLED
         assert line.is_closed()
 
@@ -307,8 +311,11 @@ def connections(site: Site) -> list[object]:
 
 def test_a_client_that_takes_its_answer_slowly_gets_all_of_it() -> None:
     with serving(limits=replace(QUICK, idle_s=SHORT_S)) as site, site.line() as line:
-        site.double.pad = "a" * (1 << 23)
+        site.double.pad = "a" * (1 << 22)
         line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        line.say(numbered(1))
+        assert line.answer().status == 200
+        site.double.pad = "a" * (1 << 23)
         line.say(numbered(1))
         taken, start = 0, time.monotonic()
         while taken < 1 << 23:
@@ -327,6 +334,14 @@ def test_a_client_that_leaves_has_the_request_that_runs_cancelled_and_those_behi
     site.double.is_held = False
     assert site.post().json == DOUBLED
     assert len(site.double.asked) == 2
+
+
+def test_a_body_that_its_client_left_is_not_taken_for_a_whole_one(site: Site) -> None:
+    with site.line() as line:
+        line.say(post(BODY + b" ")[:-1])
+    until(lambda: not connections(site))
+    assert site.post().json == DOUBLED
+    assert len(site.double.asked) == 1
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, None])

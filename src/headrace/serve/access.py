@@ -55,7 +55,7 @@ class Access(Noun, frozen=True):
                     hint="ask the server without the proxy",
                 )
         for origin in values(headers, b"origin"):
-            if origin.lower() not in self.origins:
+            if origin not in self.origins:
                 raise AccessRefused(
                     f"this server answers no pages of other sites; the `Origin` header names `{origin:.80}`",
                     hint="ask from a program, or from a page of this server",

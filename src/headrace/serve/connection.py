@@ -4,6 +4,7 @@ forever for what a client owes."""
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections import deque
 from typing import Any
@@ -37,7 +38,7 @@ class Settings(Config):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=round(limits.idle_s),
+            timeout_keep_alive=math.ceil(limits.idle_s) + 1,  # `Connection` has its own, which heeds unsent bytes
             timeout_graceful_shutdown=limits.stop_s,
         )
         self.limits = limits

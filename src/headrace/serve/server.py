@@ -85,8 +85,6 @@ class _Uvicorn(uvicorn.Server):
         """Close what is still open."""
         for server in getattr(self, "servers", ()):
             server.close()
-        for task in self.server_state.tasks:
-            task.cancel()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 

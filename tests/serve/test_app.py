@@ -237,6 +237,7 @@ def test_a_body_may_be_packed_by_gzip(site: Site) -> None:
         BODY,
         b"",
     ],
+    ids=["cut", "with more behind", "two streams", "zlib", "not packed", "empty"],
 )
 def test_a_body_that_can_not_be_unpacked_is_refused(site: Site, body: bytes) -> None:
     assert site.post(body, content_encoding="gzip").error == (400, "BadRequest")

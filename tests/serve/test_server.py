@@ -319,7 +319,7 @@ def connections(site: Site) -> list[object]:
 
 
 def test_a_client_that_takes_its_answer_slowly_gets_all_of_it() -> None:
-    with serving(limits=replace(QUICK, idle_s=SHORT_S)) as site, site.line() as line:
+    with serving(limits=replace(QUICK, idle_s=SHORT_S, silence_s=2 * SHORT_S)) as site, site.line() as line:
         site.double.pad = "a" * (1 << 22)
         line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         line.say(numbered(1))
@@ -328,7 +328,7 @@ def test_a_client_that_takes_its_answer_slowly_gets_all_of_it() -> None:
         line.say(numbered(1))
         taken, start = 0, time.monotonic()
         while taken < 1 << 23:
-            time.sleep(SHORT_S / 20)
+            time.sleep(SHORT_S / 15)
             taken += (count := len(line.socket.recv(1 << 16)))
             assert count
         assert time.monotonic() - start > 3 * SHORT_S

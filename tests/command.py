@@ -126,10 +126,10 @@ def _serve(door: socket.socket) -> None:
     import select
     from importlib import import_module
 
-    from headrace.cli.catalogue import COMMANDS
+    from headrace.cli.catalogue import COMMANDS, module
 
-    for each in ("shell", *[f"commands.{name}" for name in COMMANDS], "terminal.summary"):
-        import_module(f"headrace.cli.{each}")
+    for each in ("headrace.cli.shell", *map(module, COMMANDS), "headrace.cli.terminal.summary"):
+        import_module(each)
     import_module("headrace.operate.session")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:

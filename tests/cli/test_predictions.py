@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.inspect.endpoints.predictions import prediction_log
-from headrace.operate.sealing import seal_predictions
+from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.project import project
 from headrace.serve.predictions.prediction import Answered
 from headrace.serve.predictions.writer import Settled

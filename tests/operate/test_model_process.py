@@ -20,7 +20,7 @@ from headrace.codec.codecs import Codecs
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Reply, Trouble, decode_reply
 from headrace.models.signature import signature_for
 from headrace.models.streams import stream_of
-from headrace.operate.model_process import ModelProcess, gather_blobs, load_order, start
+from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order, start
 from headrace.project import project as projects
 from headrace.project.project import Project
 from headrace.project.state import open_store

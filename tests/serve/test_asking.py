@@ -18,6 +18,7 @@ from headrace.run.wire import Frames, frame
 from headrace.serve.asking import Model, ModelBusy, ModelGone, ModelSlow, Outcome, RowsRefused
 
 PATIENCE_S = 60.0
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 LOAD = Load(model=b"", preparation=None, signature=None, row=None)
 
 
@@ -183,7 +184,10 @@ def test_what_a_client_that_has_left_wanted_is_not_asked() -> None:
         Answer(number=1, columns={"y": [1, 2]}, arrow=None, seconds=0.0),
         Answer(number=1, columns={}, arrow=None, seconds=0.0),
         Answer(number=1, columns={"y": [1], "z": [1, 2]}, arrow=None, seconds=0.0),
-        *(told({"y": [value]}) for value in ([1], {"a": 1}, b"x", datetime.now(UTC), msgspec.msgpack.Ext(5, b"x"))),
+        *(
+            told({"y": [value]})
+            for value in ([1], {"a": 1}, b"x", datetime(2026, 1, 1, tzinfo=UTC), msgspec.msgpack.Ext(5, b"x"))
+        ),
         Answer(number=1, columns=None, arrow=b"", seconds=0.0),
         frame(Answer(number=1, columns={"y": ["x" * (1 << 26)]}, arrow=None, seconds=0.0))[:100],
         Loaded(seconds=0.0, gives=()),

@@ -37,6 +37,7 @@ COMMANDS = {
     "debug": "Call a task's stage in this process, with the inputs that it had.",
     "get": "Write an artifact to a file.",
     "predict": "Ask a registered model about the rows of a file.",
+    "serve": "Answer requests for the project's endpoints.",
     "endpoints": "List the endpoints, and where their requests go.",
     "promote": "Make a version of a model the main one of its endpoint.",
     "route": "Send a share of an endpoint's requests to another version.",
@@ -55,7 +56,7 @@ COMMANDS = {
 }
 """Each command's name, and the first line of the command's help. The command itself is the function `command` of the
 module that `module` names, and the function's docstring is the rest of the help."""
-ABOUT_ENDPOINTS = ("endpoints", "predictions", "promote", "retire", "rollback", "route")
+ABOUT_ENDPOINTS = ("endpoints", "predictions", "promote", "retire", "rollback", "route", "serve")
 """The commands whose modules are in the package `headrace.cli.commands.endpoints`."""
 
 COMPLETE = "_HEADRACE_COMPLETE"

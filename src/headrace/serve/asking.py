@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from headrace.errors import DataError, HeadraceError, RefusedError
 from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Trouble, decode_reply
@@ -146,8 +146,7 @@ class Model(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self._why_gone = transport, ""
+        self._transport, self._why_gone = cast("asyncio.Transport", transport), ""  # uvloop's is of no such class
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The process has ended: nothing that was asked will be answered."""

@@ -17,7 +17,6 @@ from headrace.serve.app import App
 from headrace.serve.refusals import BadRequest, HeadTooLarge, Refusal, answer_to
 from headrace.serve.request import Limits
 
-
 _UNSENT_BYTES = 128 << 10
 """How many bytes that aren't sent yet the kernel holds at most. It would take some megabytes, and a client that takes
 them slowly would look like one that takes nothing."""

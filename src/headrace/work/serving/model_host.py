@@ -68,7 +68,20 @@ class Host:
         self._asked = Answering(model_of(model), preparation, signature)
         self._gives = () if signature is None else [column.name for column in signature.gives]
         trouble = "" if order.row is None else self._warm_up(order.row)
-        return Loaded(seconds=time.perf_counter() - began, gives=tuple(self._gives), trouble=trouble)
+        takes = self._needed() if preparation else ()
+        return Loaded(seconds=time.perf_counter() - began, gives=tuple(self._gives), trouble=trouble, takes=takes)
+
+    def _needed(self) -> tuple[tuple[str, str], ...]:
+        """Return the names and types of the columns of the preparation without which there are no answers. Others may
+        be missing, such as the target."""
+        found = []
+        for left_out in self._takes:
+            rows: Columns = {column.name: [] for column in self._takes if column is not left_out}
+            try:
+                self._answers(self._table(rows))
+            except HeadraceError:
+                found.append((left_out.name, left_out.type))
+        return tuple(found)
 
     def _warm_up(self, row: Columns) -> str:
         """Ask the model about a made-up row. Return why it can't answer, or "": a model need not take such a row."""

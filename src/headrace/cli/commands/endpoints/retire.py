@@ -9,7 +9,7 @@ import click
 from headrace.cli import complete, options
 from headrace.cli.terminal.endpoints import say_route
 from headrace.cli.terminal.terminal import say_json
-from headrace.operate.endpoints import retire
+from headrace.operate.endpoints.routes import retire
 from headrace.project import project
 
 

@@ -10,7 +10,7 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.endpoints import say_route
 from headrace.cli.terminal.terminal import say_json
 from headrace.errors import UsageError
-from headrace.operate.endpoints import split
+from headrace.operate.endpoints.routes import split
 from headrace.project import project
 from headrace.spec.endpoint import CANARY
 

@@ -181,17 +181,26 @@ class ModelProcess:
             os.lseek(self._errors, 0, os.SEEK_SET)
 
 
-def start(project: Project, folder: Path, limit_gib: float | None = None) -> ModelProcess:
-    """Start a model process whose blobs are in `folder`, and which is killed if it takes more memory than `limit_gib`.
+def check() -> None:
+    """Check that this machine can make the namespace that keeps a model process from everything else.
 
     Raises:
-        ConfigError: this machine can't make the namespace that keeps the process from everything else.
+        ConfigError: it can't.
     """
     if not works(private=True):
         raise ConfigError(
             "a model process needs a Linux namespace, and bubblewrap is missing or forbidden to make one here",
             hint="install `bubblewrap`, and allow user namespaces",
         )
+
+
+def start(project: Project, folder: Path, limit_gib: float | None = None) -> ModelProcess:
+    """Start a model process whose blobs are in `folder`, and which is killed if it takes more memory than `limit_gib`.
+
+    Raises:
+        ConfigError: this machine can't make the namespace that keeps the process from everything else.
+    """
+    check()
     private = Namespace(hidden=tuple(_hidden(project)), readable=(folder.resolve(),), network=False, private=True)
     words = [
         *private.command(),

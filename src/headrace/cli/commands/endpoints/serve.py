@@ -1,0 +1,48 @@
+"""`headrace serve`."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+
+import click
+
+from headrace.cli import complete, options
+from headrace.cli.terminal.terminal import tell
+from headrace.errors import UsageError
+from headrace.project import project
+
+
+@click.command()
+@click.argument("endpoints", metavar="[ENDPOINT...]", nargs=-1, shell_complete=complete.endpoints)
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), metavar="PORT", default=8000, show_default=True,
+    help="The port to listen on; 0 takes a free one.",
+)  # fmt: skip
+@options.config
+def command(endpoints: tuple[str, ...], port: int, config: Path | None) -> int:
+    """Serves the endpoints, or all that there are and will be: each version of a model answers in a process of its own,
+    which sees nothing of the project and has no network. Where requests go follows `headrace promote`, `route`,
+    `rollback` and `retire` within a second, without a failed request. Each answer is in the prediction log before it
+    leaves (`headrace predictions`).
+
+    `POST /v1/endpoints/ENDPOINT/predict` takes `{"records": [{...}]}`, with a field for each column that the model
+    takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`. `GET /health` answers as
+    long as the server lives, and `GET /ready` once the models are loaded.
+
+    Only programs on this host are answered. ^C or SIGTERM answers what runs, and ends.
+    """
+    found = project.load(overlay=config)
+    try:
+        serving = importlib.import_module("headrace.operate.endpoints.serving")
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"`headrace serve` needs the library `{error.name}`", hint="`pip install 'headrace[serve]'`"
+        ) from error
+    serving.serve(found, endpoints, port, _say)
+    return 0
+
+
+def _say(text: str) -> None:
+    tell(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")

@@ -1,0 +1,169 @@
+"""An endpoint that answers: its route chooses a version of its model, the version's process answers, and the answers
+are logged before they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import msgspec
+
+from headrace.errors import HeadraceError
+from headrace.serve.app import Asked, Predicted
+from headrace.serve.asking import Model, ModelGone, Outcome
+from headrace.serve.choice import chosen
+from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.records import Records, Rows
+from headrace.spec.endpoint import SHADOW, Route, Variant
+
+MOST_MIRRORED = 16
+"""How many requests the shadow may be answering; copies of later ones are dropped, so it delays nobody."""
+ANSWER_S = 30.0
+"""How long a model may take to answer, in seconds. After that, its process is ended and started anew."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Log(Protocol):
+    """Where answers are kept."""
+
+    async def keep(self, answered: Answered, /) -> PredictionId:
+        """Keep the answers to a request, and return the id of the first one once they are durable."""
+        ...
+
+
+class Running:
+    """A version of a model (`delays:3`) whose process answers."""
+
+    def __init__(self, version: str, model: Model, records: Records) -> None:
+        self.version = version
+        self.model = model
+        self.records = records
+        self._asked = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def answers(self, rows: Rows, within_s: float) -> Outcome:
+        """Return the model's answers for rows."""
+        self._asked += 1
+        self._idle.clear()
+        try:
+            return await self.model.ask(rows.columns, rows.count, within_s)
+        finally:
+            self._asked -= 1
+            if not self._asked:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until it answers no request any more."""
+        await self._idle.wait()
+
+
+class LiveEndpoint:
+    """An endpoint with a route and the versions that the route names."""
+
+    def __init__(self, name: str, log: Log, *, answer_s: float = ANSWER_S) -> None:
+        self.name = name
+        self._log = log
+        self._answer_s = answer_s
+        self._route: Route | None = None
+        self._running: dict[int, Running] = {}
+        self._mirrors: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can answer all that comes."""
+        return self._route is not None and self._alive(self._route.main) is not None
+
+    def go(self, route: Route, running: Mapping[int, Running]) -> None:
+        """Answer by this route from now on. `running` are the versions that can answer. Requests that are being
+        answered aren't disturbed."""
+        self._route, self._running = route, dict(running)
+
+    async def predict(self, request: Asked) -> Predicted:
+        """Answer a request, and keep the answers.
+
+        If the chosen variant can't answer because its process has ended, the variant `production` answers.
+
+        Raises:
+            RecordsRefused, RowsRefused: the records don't fit the model.
+            ModelBusy, ModelSlow, ModelGone: the model can't answer now.
+            LogError: the answers can't be logged.
+        """
+        began, salt = time.perf_counter(), secrets.randbits(64)
+        route, variant, running = self._choice(f"{salt:016x}")
+        rows = running.records.rows(request.body)
+        outcome = await running.answers(rows, self._answer_s)
+        answered = _answered(self.name, variant.name, running.version, request, rows, outcome, salt, began)
+        first = await self._log.keep(answered)
+        if route.shadow is not None:
+            self._mirror(route.shadow, request, rows)
+        ids = [str(first._replace(offset=first.offset + place)) for place in range(rows.count)]
+        predictions = _by_row(outcome.columns, rows.count)
+        return Predicted(predictions, ids, variant.name, running.version)
+
+    async def end(self) -> None:
+        """End what still answers copies of requests."""
+        for each in self._mirrors:
+            each.cancel()
+        await asyncio.gather(*self._mirrors, return_exceptions=True)
+
+    def _choice(self, key: str) -> tuple[Route, Variant, Running]:
+        route = self._route
+        assert route is not None, "requests come before there is a route"
+        for variant in (chosen(route, key), route.main):
+            if (running := self._alive(variant)) is not None:
+                return route, variant, running
+        raise ModelGone(
+            f"version {route.main.version} of endpoint `{self.name}` isn't running", hint="try again in a moment"
+        )
+
+    def _alive(self, variant: Variant) -> Running | None:
+        running = self._running.get(variant.version)
+        return running if running is not None and running.model.is_alive else None
+
+    def _mirror(self, version: int, request: Asked, rows: Rows) -> None:
+        running = self._running.get(version)
+        if running is None or not running.model.is_alive or len(self._mirrors) >= MOST_MIRRORED:
+            return
+        mirror = asyncio.ensure_future(self._shadowed(running, request, rows))
+        self._mirrors.add(mirror)
+        mirror.add_done_callback(self._mirrors.discard)
+
+    async def _shadowed(self, running: Running, request: Asked, rows: Rows) -> None:
+        """Have the shadow answer a copy of a request, and keep its answers. What it can't answer disturbs nobody."""
+        began = time.perf_counter()
+        with suppress(HeadraceError):
+            outcome = await running.answers(rows, self._answer_s)
+            salt = secrets.randbits(64)
+            await self._log.keep(_answered(self.name, SHADOW, running.version, request, rows, outcome, salt, began))
+
+
+def _answered(
+    endpoint: str, variant: str, version: str, request: Asked, rows: Rows, outcome: Outcome, salt: int, began: float
+) -> Answered:
+    return Answered(
+        count=rows.count,
+        at=request.at,
+        endpoint=endpoint,
+        variant=variant,
+        version=version,
+        form="json",
+        given=_encode(_by_row(rows.columns, rows.count)),
+        answers=_encode(_by_row(outcome.columns, rows.count)),
+        latency_s=time.perf_counter() - began,
+        salt=salt,
+        names=rows.names,
+        trace=request.trace,
+    )
+
+
+def _by_row(columns: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:
+    """Return columns as one object for each row."""
+    if not columns:
+        return [{} for _ in range(count)]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

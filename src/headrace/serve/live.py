@@ -1,0 +1,177 @@
+"""The endpoints of a server: follows their routes, and keeps the processes of the versions running that they name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+from headrace.errors import HeadraceError
+from headrace.serve.endpoint import ANSWER_S, LiveEndpoint, Log, Running
+from headrace.spec.endpoint import Route
+
+Start = Callable[[str, int], Awaitable[Running]]
+"""Starts a process that has loaded a version of an endpoint's model. It raises a `HeadraceError` if it can't."""
+Say = Callable[[str], None]
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+"""How long to wait until a version is started again whose process has ended or couldn't be started, in seconds: at
+first, and at most. Each failure doubles the pause; a process that has lived for the longest pause starts it anew."""
+KEEP_S = 3_600.0
+"""For how long the version that was `production` before stays loaded, in seconds, so that a rollback takes effect at
+once."""
+
+
+class Endpoints:
+    """The endpoints that a server answers for. All methods are called in one event loop.
+
+    `say` is told what happens to versions. If `names` isn't empty, only these endpoints are served.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        log: Log,
+        say: Say,
+        names: Collection[str] = (),
+        *,
+        answer_s: float = ANSWER_S,
+        keep_s: float = KEEP_S,
+    ) -> None:
+        self._start = start
+        self._log = log
+        self._say = say
+        self._names = frozenset(names)
+        self._answer_s = answer_s
+        self._keep_s = keep_s
+        self._live: dict[str, _Live] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def find(self, name: str) -> LiveEndpoint | None:
+        """Return the endpoint of this name if it can answer, or None."""
+        live = self._live.get(name)
+        return live.endpoint if live is not None and live.endpoint.is_ready else None
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all endpoints."""
+        return sorted(self._live)
+
+    def is_ready(self) -> bool:
+        """Return whether all endpoints can answer."""
+        wanted = self._names or self._live.keys()
+        return bool(wanted) and all(self.find(name) is not None for name in wanted)
+
+    def follow(self, routes: Mapping[str, Route]) -> None:
+        """Go over to these routes. An endpoint answers by its old route until its new main version is loaded."""
+        for name, route in routes.items():
+            if self._names and name not in self._names:
+                continue
+            if name not in self._live:
+                endpoint = LiveEndpoint(name, self._log, answer_s=self._answer_s)
+                self._live[name] = _Live(endpoint, self._start, self._say, self._keep_s)
+            self._live[name].want(route)
+        for name in [name for name in self._live if name not in routes]:
+            self._leave(self._live.pop(name))
+
+    async def end(self) -> None:
+        """End the processes of all versions. Call it once nothing is answered any more."""
+        for live in list(self._live.values()):
+            self._leave(live)
+        self._live.clear()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    def _leave(self, live: _Live) -> None:
+        leaving = asyncio.ensure_future(live.end())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+
+class _Live:
+    """An endpoint, the route that it is to have, and the tasks that keep its versions running."""
+
+    def __init__(self, endpoint: LiveEndpoint, start: Start, say: Say, keep_s: float) -> None:
+        self.endpoint = endpoint
+        self._start = start
+        self._say = say
+        self._keep_s = keep_s
+        self._wanted: Route | None = None
+        self._main: int | None = None
+        self._before: int | None = None
+        self._forgets: asyncio.TimerHandle | None = None
+        self._running: dict[int, Running] = {}
+        self._keepers: dict[int, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def want(self, route: Route) -> None:
+        if route == self._wanted:
+            return
+        self._wanted = route
+        for version in route.versions:
+            if version not in self._keepers:
+                self._keepers[version] = asyncio.ensure_future(self._keep(version))
+        self._settle()
+
+    async def end(self) -> None:
+        if self._forgets is not None:
+            self._forgets.cancel()
+        for version in list(self._keepers):
+            self._retire(version)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await self.endpoint.end()
+
+    async def _keep(self, version: int) -> None:
+        """Start a version, and start it again whenever its process has ended, until this task is cancelled."""
+        name, pause_s = f"version {version} of endpoint `{self.endpoint.name}`", FIRST_PAUSE_S
+        clock = asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            try:
+                running = await self._start(self.endpoint.name, version)
+            except HeadraceError as error:
+                why = f"{name} can't be started: {error.message}"
+            else:
+                self._say(f"{name} is loaded, after {clock() - began:.1f} s")
+                self._running[version] = running
+                self._settle()
+                why = f"the process of {name} has ended: {await running.model.gone()}"
+                del self._running[version]
+            if clock() - began > LONGEST_PAUSE_S:
+                pause_s = FIRST_PAUSE_S
+            self._say(f"{why}; it is started again in {pause_s:g} s")
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _settle(self) -> None:
+        """Answer by the wanted route if its main version is loaded, and let the versions go that it doesn't name."""
+        route = self._wanted
+        if route is None or route.main.version not in self._running:
+            return
+        self.endpoint.go(route, self._running)
+        if self._main not in (None, route.main.version):
+            self._before = self._main
+            if self._forgets is not None:
+                self._forgets.cancel()
+            self._forgets = asyncio.get_running_loop().call_later(self._keep_s, self._forget)
+        self._main = route.main.version
+        kept = {*route.versions, self._before}
+        for version in [version for version in self._keepers if version not in kept]:
+            self._retire(version)
+
+    def _forget(self) -> None:
+        """Let the version go that was the main one before."""
+        self._before = None
+        self._settle()
+
+    def _retire(self, version: int) -> None:
+        self._keepers.pop(version).cancel()
+        running = self._running.pop(version, None)
+        if running is not None:
+            leaving = asyncio.ensure_future(_drained(running))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+
+async def _drained(running: Running) -> None:
+    """End a version's process once it has answered what it was asked."""
+    try:
+        await running.idle()
+    finally:
+        running.model.close()

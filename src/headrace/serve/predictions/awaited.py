@@ -1,0 +1,54 @@
+"""The prediction log as an event loop uses it: answers are awaited until they are on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from headrace.errors import LogError
+from headrace.serve.predictions.log import PredictionLog
+from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.predictions.writer import Settled
+
+
+class AwaitedLog:
+    """A writer of the prediction log, for one event loop.
+
+    Raises:
+        LogError: the log's folder can't be made.
+    """
+
+    def __init__(self, log: PredictionLog) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._log = log
+        self._writer = log.writer(self._settled)
+
+    async def keep(self, answered: Answered) -> PredictionId:
+        """Log the answers to a request, and return the id of the first one once they are on disk.
+
+        Raises:
+            LogError: they can't be logged.
+        """
+        kept: asyncio.Future[PredictionId] = self._loop.create_future()
+        self._writer.log(answered, kept)
+        return await kept
+
+    def close(self, within_s: float) -> bool:
+        """Log what was given so far, and close the segment. Return False if this takes longer than `within_s`
+        seconds. It blocks the event loop: call it at the end."""
+        is_closed = self._writer.close(within_s)
+        self._log.close()
+        return is_closed
+
+    def _settled(self, batch: Sequence[Settled]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_tell, batch)
+
+
+def _tell(batch: Sequence[Settled]) -> None:
+    for each in batch:
+        kept: asyncio.Future[PredictionId] = each.token
+        if kept.done():  # its client has left
+            continue
+        kept.set_exception(each.first) if isinstance(each.first, LogError) else kept.set_result(each.first)

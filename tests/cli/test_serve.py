@@ -1,0 +1,308 @@
+"""`headrace serve` on the real command: a deployed model answers, whatever happens to its processes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.projects import Project, lent, wait_for
+from tests.serve.predictions.checker import check, in_segments
+
+pytest.importorskip("uvicorn", reason="uvicorn, which `headrace serve` needs, is not installed")
+pytest.importorskip("sklearn", reason="scikit-learn, whose models are served here, is not installed")
+
+PIPELINES = """
+import numpy as np
+import pyarrow as pa
+from sklearn.linear_model import LinearRegression
+
+import headrace as hr
+from headrace.stages import deploy, prepare, train
+
+
+@hr.stage(kind="ingest")
+def rows(slope: float) -> pa.Table:
+    x = np.arange(50.0)
+    return pa.table({"x": x, "unit": ["m" if each % 2 else "km" for each in range(50)], "y": slope * x})
+
+
+@hr.stage(kind="ingest")
+def line(slope: float) -> pa.Table:
+    return pa.table({"x": np.arange(50.0), "y": slope * np.arange(50.0)})
+
+
+@hr.pipeline
+def release(slope: float = 1.0) -> None:
+    deploy.endpoint(train.sklearn(LinearRegression(), line(slope), target="y"), "lines")
+
+
+@hr.pipeline
+def trial(slope: float = 1.0, share: float = 0.5) -> None:
+    deploy.endpoint(train.sklearn(LinearRegression(), line(slope), target="y"), "lines", canary=share)
+
+
+@hr.pipeline
+def prepared() -> None:
+    rules = (
+        prepare.Map(columns="unit", values={"m": "1", "km": "2"}),
+        prepare.Cast(columns="unit", type="int64", otherwise="quarantine"),
+    )
+    cleaned = prepare.clean(rows(2.0), rules)
+    model = train.sklearn(LinearRegression(), cleaned.table, target="y")
+    deploy.endpoint(model, "clean", preparation=cleaned.preparation)
+"""
+
+
+class Client:
+    """Asks a server, and keeps what it acknowledged: ids of predictions with the answers."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.acknowledged: dict[str, Any] = {}
+        self.failures: list[str] = []
+        self.versions: list[tuple[float, str]] = []
+
+    def post(self, body: object, endpoint: str = "lines", **headers: str) -> tuple[int, Any]:
+        """Ask an endpoint once; return the status and the answer."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            given = {"content-type": "application/json", **headers}
+            connection.request("POST", f"/v1/endpoints/{endpoint}/predict", data, given)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    def get(self, path: str) -> int:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().status
+
+    def ask(self, x: float) -> str:
+        """Ask about a number; return the version that answered, or what failed."""
+        try:
+            status, answer = self.post({"records": [{"x": x}]})
+        except (OSError, http.client.HTTPException) as error:
+            return f"no answer: {error!r}"
+        if status != 200:
+            return f"{status}: {answer['error']}"
+        (found,), (prediction,) = answer["ids"], answer["predictions"]
+        assert found not in self.acknowledged, "an id was given twice"
+        self.acknowledged[found] = (x, prediction["predicted"])
+        return str(answer["version"])
+
+    @contextmanager
+    def load(self, clients: int = 3) -> Iterator[None]:
+        """Ask all the time meanwhile, and note what was answered when."""
+        ends = threading.Event()
+
+        def work(number: int) -> None:
+            count = 0
+            while not ends.is_set():
+                count += 1
+                found = self.ask(number + count / 1_000)
+                if found.startswith("lines:"):
+                    self.versions.append((time.monotonic(), found))
+                else:
+                    self.failures.append(found)
+
+        threads = [threading.Thread(target=work, args=(10 * number,)) for number in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            ends.set()
+            for thread in threads:
+                thread.join()
+
+
+class Served(Client):
+    """A server that runs, with its output in a file."""
+
+    def __init__(self, process: subprocess.Popen[str], output: Path) -> None:
+        self.process = process
+        self.output = output
+        told = re.compile(r"serving on http://127.0.0.1:(\d+)")
+        super().__init__(int(wait_for(lambda: told.search(output.read_text()), why=output.read_text)[1]))
+
+    def model_processes(self) -> list[psutil.Process]:
+        """Return the model processes: those inside the namespaces."""
+        every = psutil.Process(self.process.pid).children(recursive=True)
+        return [each for each in every if "bwrap" not in each.name() and "model_host" in " ".join(each.cmdline())]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with lent(tmp_path / "project", '[project]\npipelines = ["pipelines.py"]\n') as project:
+        project.write("pipelines.py", PIPELINES)
+        yield project
+
+
+@contextmanager
+def serving(project: Project, *words: str, **more: Any) -> Iterator[Served]:
+    """Run a server, and end it by SIGTERM if it still runs."""
+    output = project.root / f"serve-{time.monotonic_ns()}.log"
+    with output.open("w") as file:
+        process = project.start("serve", *words, "--port", "0", out=file, err=file, **more)
+    try:
+        served = Served(process, output)
+        wait_for(lambda: served.get("/ready") == 200, why=output.read_text)
+        yield served
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0, output.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def deploy(project: Project, *words: str) -> None:
+    done = project.headrace("run", *words)
+    assert done.code == 0, done
+
+
+def logged(project: Project) -> dict[str, Any]:
+    """Return the logged predictions by id: what was asked and answered."""
+    found = project.headrace("predictions", "lines", "--to", "all.jsonl")
+    assert found.code == 0, found
+    lines = [json.loads(line) for line in (project.root / "all.jsonl").read_text().splitlines()]
+    assert len({line["id"] for line in lines}) == len(lines), "a prediction is in the log twice"
+    (project.root / "all.jsonl").unlink()
+    return {line["id"]: (line["input"]["x"], line["output"]["predicted"]) for line in lines}
+
+
+def check_logged(project: Project, served: Client) -> None:
+    """Check that each acknowledged prediction is in the log once, as it was answered."""
+    found = logged(project)
+    assert {each: found.get(each) for each in served.acknowledged} == served.acknowledged
+
+
+def test_a_deployed_model_answers_and_its_answers_are_logged(project: Project) -> None:
+    deploy(project, "release", "--slope", "2")
+    with serving(project) as served:
+        status, answer = served.post({"records": [{"x": 1.5}, {"x": 4.0}], "ids": ["a", "b"]})
+        assert status == 200
+        assert [each["predicted"] for each in answer["predictions"]] == pytest.approx([3.0, 8.0])
+        assert (answer["variant"], answer["version"]) == ("production", "lines:1")
+        assert served.get("/health") == 200
+        status, answer = served.post({"records": [{"x": "much"}, {"z": 1.0}]})
+        assert (status, answer["error"]) == (422, "RecordsRefused")
+        assert [(each["record"], each["field"]) for each in answer["faults"]] == [(0, "x"), (1, "x"), (1, "z")]
+        assert served.post({"records": [{"x": 1.0}]}, "curves")[0] == 404
+        assert served.post({"records": [{"x": 1.0}]}, origin="http://evil.example")[0] == 403
+        assert len(logged(project)) == 2
+    assert len(logged(project)) == 2
+
+
+def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) -> None:
+    deploy(project, "prepared")
+    with serving(project, "clean") as served:
+        status, answer = served.post({"records": [{"x": 3.0, "unit": "km"}, {"x": 4.0, "unit": "mile"}]}, "clean")
+        assert status == 200, answer
+        first, second = answer["predictions"]
+        assert first["predicted"] == pytest.approx(6.0)
+        assert second["predicted"] is None  # the preparation refuses this row
+        status, answer = served.post({"records": [{"x": 3.0}]}, "clean")
+        assert (status, answer["faults"][0]["field"]) == (422, "unit")
+
+
+def test_promote_and_rollback_take_effect_within_a_second_and_no_request_fails(project: Project) -> None:
+    deploy(project, "release", "--slope", "1")
+    with serving(project) as served, served.load():
+        deploy(project, "trial", "--slope", "2")
+        wait_for(lambda: any(version == "lines:2" for _, version in served.versions))
+        wanted = {"promote": "lines:2", "rollback": "lines:1"}
+        for words, version in (("promote lines:2", "lines:2"), ("rollback lines", "lines:1")):
+            assert project.headrace(*words.split()).code == 0
+            moved = time.monotonic()
+            time.sleep(2.0)
+            late = [found for at, found in served.versions if at > moved + 1.0]
+            assert late
+            assert set(late) == {wanted[words.split()[0]]} == {version}
+    assert served.failures == []
+    check_logged(project, served)
+
+
+def test_a_model_process_that_is_killed_is_started_again(project: Project) -> None:
+    deploy(project, "release")
+    with serving(project) as served, served.load():
+        wait_for(lambda: served.versions)
+        (process,) = served.model_processes()
+        process.kill()
+        killed = time.monotonic()
+        wait_for(lambda: any(at > killed + 0.5 for at, _ in served.versions))
+    assert {failure.split(": ")[-1] for failure in served.failures} <= {"ModelGone", "NotReady"}
+    check_logged(project, served)
+
+
+def test_a_model_process_that_hangs_delays_its_requests_and_the_server_still_ends(project: Project) -> None:
+    deploy(project, "release")
+    with serving(project) as served:
+        (process,) = served.model_processes()
+        process.send_signal(signal.SIGSTOP)
+        with served.load():
+            time.sleep(1.0)
+            assert served.get("/health") == 200
+            process.send_signal(signal.SIGCONT)
+        assert served.failures == []
+    check_logged(project, served)
+
+
+def test_a_server_that_is_killed_has_logged_all_that_it_acknowledged_and_leaves_no_process(project: Project) -> None:
+    deploy(project, "release")
+    with serving(project) as served:
+        with served.load():
+            wait_for(lambda: len(served.acknowledged) > 100)
+            served.process.kill()
+            served.process.wait()
+        check_logged(project, served)
+        check(set(served.acknowledged), in_segments(project.home / "predictions"))
+        project.check_no_process_is_left()
+        with serving(project) as again:
+            assert again.ask(1.0) == "lines:1"
+            check_logged(project, served)
+    assert list(project.home.glob("models-*")) == []
+
+
+def test_a_server_that_is_told_to_end_answers_what_runs(project: Project) -> None:
+    deploy(project, "release")
+    with serving(project) as served:
+        with served.load():
+            wait_for(lambda: len(served.acknowledged) > 20)
+            served.process.send_signal(signal.SIGTERM)
+            assert served.process.wait(60) == 0
+        answered = {failure.split(":")[0] for failure in served.failures}
+        assert answered <= {"no answer", "503"}, served.failures
+    check_logged(project, served)
+
+
+def test_what_can_not_be_served_is_told(project: Project) -> None:
+    done = project.headrace("serve", "lines", "--port", "0")
+    assert (done.code, "there is no endpoint `lines`" in done.err, "headrace promote" in done.err) == (2, True, True)
+    deploy(project, "release")
+    done = project.headrace("serve", "line", "--port", "0")
+    assert (done.code, "did you mean `lines`" in done.err) == (2, True), done.err
+    with serving(project) as served:
+        done = project.headrace("serve", "--port", str(served.port))
+        assert (done.code, f"can't listen on port {served.port}" in done.err) == (2, True), done.err
+
+
+def test_one_interrupt_of_the_terminal_ends_it(project: Project) -> None:
+    deploy(project, "release")
+    with serving(project, start_new_session=True) as served:
+        os.killpg(served.process.pid, signal.SIGINT)  # as ^C does: all processes of the terminal get it
+        assert served.process.wait(60) == 0
+        assert "Traceback" not in served.output.read_text()

@@ -1,0 +1,324 @@
+"""Endpoints follow their routes: versions are loaded before they answer, and leave once they have answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from headrace.errors import LogError
+from headrace.serve import live
+from headrace.serve.app import Asked, Predicted
+from headrace.serve.asking import Model, ModelBusy, ModelGone, Outcome
+from headrace.serve.endpoint import LiveEndpoint, Running
+from headrace.serve.live import Endpoints
+from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.records import Records, RecordsRefused, Strictness
+from headrace.spec.endpoint import Route, sole
+from headrace.spec.signature import Column
+
+RECORDS = Records([Column(name="x", type="double")], Strictness(), most=100)
+BODY = b'{"records": [{"x": 1.0}, {"x": 2.0}], "ids": ["one", "two"]}'
+
+
+class Fake:
+    """A model process that is one in name only: it adds its version to each number."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.is_alive = True
+        self.is_held = asyncio.Event()
+        self.is_held.set()
+        self.error: Exception | None = None
+        self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def ask(self, columns: dict[str, list[float]], count: int, within_s: float) -> Outcome:
+        del within_s
+        await self.is_held.wait()
+        if self.error is not None:
+            raise self.error
+        assert len(columns["x"]) == count
+        return Outcome({"y": [each + self.version for each in columns["x"]]}, 0.001)
+
+    async def gone(self) -> str:
+        return await self._gone
+
+    def end(self, why: str = "it was killed") -> None:
+        self.is_alive = False
+        if not self._gone.done():
+            self._gone.set_result(why)
+
+    def close(self) -> None:
+        self.end("it was ended")
+
+
+class Log:
+    """Keeps answers in a list."""
+
+    def __init__(self) -> None:
+        self.kept: list[Answered] = []
+        self.error: LogError | None = None
+
+    async def keep(self, answered: Answered) -> PredictionId:
+        if self.error is not None:
+            raise self.error
+        self.kept.append(answered)
+        return PredictionId("0" * 12, 1, 10 * len(self.kept), answered.salt)
+
+
+class Bed:
+    """Endpoints whose versions load when the test says so."""
+
+    def __init__(self, **options: Any) -> None:
+        self.log = Log()
+        self.said: list[str] = []
+        self.models: dict[int, list[Fake]] = {}
+        self.may_load: dict[int, asyncio.Event] = {}
+        self.endpoints = Endpoints(self.start, self.log, self.said.append, **options)
+
+    async def start(self, endpoint: str, version: int) -> Running:
+        await self.may_load.setdefault(version, _set()).wait()
+        fake = Fake(version)
+        self.models.setdefault(version, []).append(fake)
+        return Running(f"{endpoint}:{version}", cast("Model", fake), RECORDS)
+
+    def hold(self, version: int) -> asyncio.Event:
+        """Keep a version from loading until the event is set."""
+        self.may_load[version] = asyncio.Event()
+        return self.may_load[version]
+
+    def go(self, route: Route) -> None:
+        self.endpoints.follow({route.endpoint: route})
+
+    def model(self, version: int) -> Fake:
+        return self.models[version][-1]
+
+    @property
+    def endpoint(self) -> LiveEndpoint:
+        found = self.endpoints.find("delays")
+        assert found is not None
+        return found
+
+    async def ask(self) -> Predicted:
+        return await self.endpoint.predict(Asked(BODY, "", 1_000.0))
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        async with asyncio.timeout(30):
+            while not holds():  # noqa: ASYNC110  tasks of the endpoints make it true
+                await asyncio.sleep(0.001)
+
+    async def ready(self) -> None:
+        await self.until(self.endpoints.is_ready)
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+def run(test: Callable[[Bed], Awaitable[None]], **options: Any) -> None:
+    async def whole() -> None:
+        bed = Bed(**options)
+        await test(bed)
+        await bed.endpoints.end()
+        assert all(not each.is_alive for models in bed.models.values() for each in models), "a process stays"
+
+    asyncio.run(whole())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let versions start again soon."""
+    monkeypatch.setattr(live, "FIRST_PAUSE_S", 0.001)
+
+
+def test_answers_are_kept_before_they_are_given() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 3))
+        await bed.ready()
+        answer = await bed.ask()
+        assert answer.predictions == [{"y": 4.0}, {"y": 5.0}]
+        assert (answer.variant, answer.version) == ("production", "delays:3")
+        (kept,) = bed.log.kept
+        assert (kept.count, kept.names, kept.at, kept.version) == (2, ("one", "two"), 1_000.0, "delays:3")
+        assert msgspec.json.decode(kept.given) == [{"x": 1.0}, {"x": 2.0}]
+        assert msgspec.json.decode(kept.answers or b"") == answer.predictions
+        assert answer.ids == [f"000000000000-1-{offset}-{kept.salt:016x}" for offset in (10, 11)]
+        bed.log.error = LogError("the disk is full")
+        with pytest.raises(LogError):
+            await bed.ask()
+
+    run(test)
+
+
+def test_records_that_do_not_fit_are_refused_and_not_kept() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1))
+        await bed.ready()
+        with pytest.raises(RecordsRefused):
+            await bed.endpoint.predict(Asked(b'{"records": [{"x": "much"}]}', "", 0.0))
+        assert bed.log.kept == []
+
+    run(test)
+
+
+def test_an_endpoint_is_there_once_its_main_version_is_loaded() -> None:
+    async def test(bed: Bed) -> None:
+        loads = bed.hold(1)
+        bed.go(sole("delays", 1).sharing("canary", 2, 0.5))
+        await bed.until(lambda: 2 in bed.models)
+        assert bed.endpoints.find("delays") is None
+        assert not bed.endpoints.is_ready()
+        loads.set()
+        await bed.ready()
+        versions = {(await bed.ask()).version for _ in range(100)}
+        assert versions == {"delays:1", "delays:2"}
+
+    run(test)
+
+
+def test_a_new_main_version_answers_from_the_moment_it_is_loaded_and_no_request_fails() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1))
+        await bed.ready()
+        loads = bed.hold(2)
+        bed.go(sole("delays", 2))
+        assert (await bed.ask()).version == "delays:1"
+        bed.model(1).is_held.clear()
+        slow = asyncio.ensure_future(bed.ask())
+        await asyncio.sleep(0)
+        loads.set()
+        await bed.until(lambda: 2 in bed.models)
+        assert (await bed.ask()).version == "delays:2"
+        await asyncio.sleep(0.02)
+        assert bed.model(1).is_alive, "it still answers a request"
+        bed.model(1).is_held.set()
+        assert (await slow).version == "delays:1"
+        await bed.until(lambda: not bed.model(1).is_alive)
+
+    run(test, keep_s=0.0)
+
+
+def test_the_version_before_stays_loaded_so_a_rollback_takes_effect_at_once() -> None:
+    async def test(bed: Bed) -> None:
+        for version in (1, 2):
+            bed.go(sole("delays", version))
+            await bed.until(lambda: version in bed.models)  # noqa: B023
+            await bed.ready()
+        bed.go(sole("delays", 1))
+        assert (await bed.ask()).version == "delays:1"
+        assert len(bed.models[1]) == 1
+        bed.go(sole("delays", 3))
+        await bed.until(lambda: 3 in bed.models)
+        await bed.until(lambda: not bed.model(2).is_alive)
+        assert bed.model(1).is_alive
+
+    run(test)
+
+
+def test_a_version_that_is_given_up_while_it_loads_is_not_waited_for() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1))
+        await bed.ready()
+        bed.hold(2)
+        bed.go(sole("delays", 2))
+        await asyncio.sleep(0.01)
+        bed.go(sole("delays", 1))
+        assert (await bed.ask()).version == "delays:1"
+        bed.may_load[2].set()
+        await asyncio.sleep(0.01)
+        assert 2 not in bed.models
+
+    run(test)
+
+
+def test_a_process_that_ends_is_started_again_and_production_answers_for_a_canary_meanwhile() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1).sharing("canary", 2, 0.9))
+        await bed.until(lambda: {1, 2} <= bed.models.keys())
+        await bed.ready()
+        loads = bed.hold(2)
+        bed.model(2).end()
+        assert {(await bed.ask()).version for _ in range(30)} == {"delays:1"}
+        loads.set()
+        await bed.until(lambda: len(bed.models[2]) == 2)
+        assert "delays:2" in {(await bed.ask()).version for _ in range(30)}
+        loads = bed.hold(1)
+        endpoint = bed.endpoint
+        bed.model(1).end()
+        bed.model(2).end()
+        bed.hold(2)
+        assert bed.endpoints.find("delays") is None
+        with pytest.raises(ModelGone, match="isn't running"):
+            await endpoint.predict(Asked(BODY, "", 0.0))
+        loads.set()
+        await bed.ready()
+        assert any(
+            "the process of version 2 of endpoint `delays` has ended: it was killed" in each for each in bed.said
+        )
+
+    run(test)
+
+
+def test_a_version_that_can_not_be_started_is_told_and_tried_again() -> None:
+    async def test(bed: Bed) -> None:
+        fails = 3
+        start = bed.endpoints._start
+
+        async def bad(endpoint: str, version: int) -> Running:
+            nonlocal fails
+            fails -= 1
+            if fails >= 0:
+                raise ModelGone("it has no legs")
+            return await start(endpoint, version)
+
+        bed.endpoints._start = bad
+        bed.go(sole("delays", 1))
+        await bed.ready()
+        assert [each for each in bed.said if "can't be started: it has no legs" in each] == [
+            f"version 1 of endpoint `delays` can't be started: it has no legs; it is started again in {pause:g} s"
+            for pause in (0.001, 0.002, 0.004)
+        ]
+
+    run(test)
+
+
+def test_a_shadow_gets_copies_whose_answers_are_kept_and_disturbs_nobody() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1).shadowed(2))
+        await bed.until(lambda: {1, 2} <= bed.models.keys())
+        assert (await bed.ask()).version == "delays:1"
+        await bed.until(lambda: len(bed.log.kept) == 2)
+        assert [(each.variant, each.version) for each in bed.log.kept] == [
+            ("production", "delays:1"),
+            ("shadow", "delays:2"),
+        ]
+        bed.model(2).is_held.clear()
+        for _ in range(100):
+            await bed.ask()
+        bed.model(2).is_held.set()
+        await bed.until(lambda: len(bed.log.kept) == 2 + 100 + 16)
+        bed.model(2).error = ModelBusy("too much")
+        assert (await bed.ask()).version == "delays:1"
+        bed.model(2).end()
+        assert (await bed.ask()).version == "delays:1"
+
+    run(test)
+
+
+def test_a_retired_endpoint_answers_no_more_and_only_the_named_ones_are_served() -> None:
+    async def test(bed: Bed) -> None:
+        assert not bed.endpoints.is_ready()
+        bed.endpoints.follow({"delays": sole("delays", 1), "other": sole("other", 5)})
+        await bed.ready()
+        assert bed.endpoints.names() == ["delays"]
+        assert 5 not in bed.models
+        bed.endpoints.follow({})
+        assert bed.endpoints.find("delays") is None
+        await bed.until(lambda: not bed.model(1).is_alive)
+
+    run(test, names=["delays"])

@@ -18,9 +18,11 @@ from typing import Any
 import psutil
 import pytest
 
+from headrace.backends.processes.namespace import works
 from tests.projects import Project, lent, wait_for
 from tests.serve.predictions.checker import check, in_segments
 
+pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
 pytest.importorskip("uvicorn", reason="uvicorn, which `headrace serve` needs, is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn, whose models are served here, is not installed")
 

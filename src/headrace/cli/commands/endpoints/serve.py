@@ -38,7 +38,7 @@ def command(endpoints: tuple[str, ...], port: int, config: Path | None) -> int:
         serving = importlib.import_module("headrace.operate.endpoints.serving")
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"`headrace serve` needs the library `{error.name}`", hint="`pip install 'headrace[serve]'`"
+            f"`headrace serve` needs the library `{error.name}`", hint="pip install 'headrace[serve]'"
         ) from error
     serving.serve(found, endpoints, port, _say)
     return 0

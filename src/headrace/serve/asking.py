@@ -197,21 +197,17 @@ class Model(asyncio.Protocol):
 
     def _next(self) -> None:
         """If the model is idle, ask what waits."""
-        if self._asked:
-            return
-        self._asked = self._taken()
-        if self._asked:
+        while not self._asked and (taken := self._taken()):
+            self._asked = taken
             self._number += 1
             try:
-                arrow = self._asked[0].arrow
-                columns = None if arrow is not None else _joined(self._asked)
-                self._send(Ask(number=self._number, columns=columns, arrow=arrow))
+                columns = None if taken[0].arrow is not None else _joined(taken)
+                self._send(Ask(number=self._number, columns=columns, arrow=taken[0].arrow))
                 self._watch()
             except ModelGone as error:
                 self._fail(error)
             except Exception as error:  # noqa: BLE001  rows that can't be sent: others must not wait for them
                 self._refuse(RowsRefused(f"the rows can't be sent to the model: {error!r}"))
-                self._next()
 
     def _give_up(self, question: _Question) -> None:
         if not question.answered.done():

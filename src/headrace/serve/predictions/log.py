@@ -87,7 +87,7 @@ class PredictionLog:
     def drop(self, path: Path) -> None:
         """Delete a segment whose predictions are kept elsewhere by now; and the folder of a writer that is gone, once
         it is empty."""
-        for beside in ("-wal", "-shm", ""):
+        for beside in ("", "-wal", "-shm"):  # a segment without its log of changes would lack its last predictions
             with suppress(FileNotFoundError):
                 path.with_name(path.name + beside).unlink()
         folder = path.parent

@@ -51,8 +51,9 @@ class Host:
             return self._load(order) if isinstance(order, Load) else self._answer(order)
         except HeadraceError as error:
             told, theirs = f"{error.message} (hint: {error.hint})" if error.hint else error.message, True
-        except Exception as error:  # noqa: BLE001  the code of libraries and models may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the code of libraries and models may raise anything
             told, theirs = f"{type(error).__name__}: {sentence(error)}", False
+        told = told.encode(errors="replace").decode()  # it may have half a character, which no message can hold
         return Trouble(number=None if isinstance(order, Load) else order.number, why=told, is_theirs=theirs)
 
     def _load(self, order: Load) -> Loaded:

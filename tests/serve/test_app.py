@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from headrace.errors import LogError, StoreError
 from headrace.serve.access import Access
-from headrace.serve.asking import ModelBusy, ModelGone, RowsRefused
+from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
 from headrace.serve.request import Limits
 from tests.serve.site import BODY, DOUBLED, PATH, Site, post, serving, until
 
@@ -99,7 +99,7 @@ def test_a_body_that_is_no_list_of_fitting_records_is_refused(site: Site, body: 
 
 
 def test_of_a_field_that_is_given_twice_the_last_counts(site: Site) -> None:
-    """As in Python and in browsers: what is logged is the body as it came."""
+    """As in Python and in browsers."""
     assert site.post(b'{"records": [{"x": 5, "x": 1}, {"x": 2}]}').json == DOUBLED
     assert site.post(b'{"records": [{"x": 5}], "records": [{"x": 1}, {"x": 2}]}').json == DOUBLED
 
@@ -109,6 +109,7 @@ def test_of_a_field_that_is_given_twice_the_last_counts(site: Site) -> None:
     [
         (ModelBusy("257 requests wait", hint="try again later"), 429, "257 requests wait"),
         (RowsRefused("x is negative", hint="correct the rows"), 422, "x is negative"),
+        (ModelSlow("no answer within 20 s"), 504, "no answer within 20 s"),
         (ModelGone("process 4711 has ended"), 503, "the model can't answer at the moment"),
         (LogError("`/secret/log` is full"), 503, "answers can't be logged at the moment, so none is given"),
     ],

@@ -22,8 +22,9 @@ from headrace.spec.endpoint import SHADOW, Route, Variant
 
 MOST_MIRRORED = 16
 """How many requests the shadow may be answering; copies of later ones are dropped, so it delays nobody."""
-ANSWER_S = 30.0
-"""How long a model may take to answer, in seconds. After that, its process is ended and started anew."""
+ANSWER_S = 20.0
+"""How long a model may take to answer, in seconds. After that, its process is ended and started anew. It is less than
+a request may take (`Limits.request_s`), so that the client hears why."""
 
 _encode = msgspec.json.Encoder().encode
 

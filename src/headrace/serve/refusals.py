@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from headrace.errors import HeadraceError, LogError, RefusedError
-from headrace.serve.asking import ModelBusy, ModelGone, RowsRefused
+from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
 from headrace.serve.records import RecordsRefused
 
 RETRY_AFTER = (b"retry-after", b"1")
@@ -136,6 +136,8 @@ def answer_to(error: Exception) -> Response:
             return answered(422, _told(error))
         case ModelBusy():
             return answered(429, _told(error), (RETRY_AFTER,))
+        case ModelSlow():
+            return answered(504, _told(error))
         case ModelGone():
             return _withheld(503, error, "the model can't answer at the moment", "try again later")
         case LogError():

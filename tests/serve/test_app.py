@@ -109,7 +109,7 @@ def test_of_a_field_that_is_given_twice_the_last_counts(site: Site) -> None:
     [
         (ModelBusy("257 requests wait", hint="try again later"), 429, "257 requests wait"),
         (RowsRefused("x is negative", hint="correct the rows"), 422, "x is negative"),
-        (ModelSlow("no answer within 20 s"), 504, "no answer within 20 s"),
+        (ModelSlow("no answer within 20 s", hint="try again later"), 504, "no answer within 20 s"),
         (ModelGone("process 4711 has ended"), 503, "the model can't answer at the moment"),
         (LogError("`/secret/log` is full"), 503, "answers can't be logged at the moment, so none is given"),
     ],

@@ -51,6 +51,17 @@ def wrong_share() -> None:
 
 
 @hr.pipeline
+def true_share() -> None:
+    deploy.endpoint(fit(1), "delays", canary=True)
+
+
+@hr.pipeline
+def computed_share() -> None:
+    import numpy as np
+    deploy.endpoint(fit(1), "delays", canary=np.float64(0.25))
+
+
+@hr.pipeline
 def both() -> None:
     deploy.endpoint(fit(1), "delays", canary=0.1, shadow=True)
 
@@ -119,12 +130,20 @@ def test_a_canary_and_a_shadow_come_beside_production(shell: Shell) -> None:
     assert routes(shell)[0] == "production 2 (100%), shadow 3"
 
 
+def test_a_share_that_was_computed_is_a_share(shell: Shell) -> None:
+    pytest.importorskip("numpy")
+    shell("run", "release", "--depth", "5")
+    assert shell("run", "computed_share").code == 0
+    assert routes(shell)[0] == "production 1 (75%), canary 2 (25%)"
+
+
 def test_a_canary_whose_share_does_not_fit_beside_other_variants_ends_them(shell: Shell) -> None:
     shell("run", "release")
     shell("run", "trial", "--depth", "2", "--share", "0.5")
     shell("route", "delays:2", "--share", "0.4", "--as", "other")
+    shell("route", "delays:2", "--shadow")
     assert shell("run", "trial", "--depth", "3", "--share", "0.8").code == 0
-    assert routes(shell)[0] == "production 1 (20%), canary 3 (80%)"
+    assert routes(shell)[0] == "production 1 (20%), canary 3 (80%), shadow 2"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +151,7 @@ def test_a_canary_whose_share_does_not_fit_beside_other_variants_ends_them(shell
     [
         ("wrong_name", "an endpoint can't be called `team/delays`"),
         ("wrong_share", "`canary` is 10, and a share is from 0 to 1"),
+        ("true_share", "`canary` is True, and a share is from 0 to 1"),
         ("both", "`canary` and `shadow` exclude each other"),
     ],
 )

@@ -90,6 +90,20 @@ def test_variants_share_the_requests_with_production_until_they_end_or_are_promo
     assert shell("promote", "delays:2").out == "delays: production 2 (100%)\n"
 
 
+def test_the_record_of_the_alias_production_has_only_its_own_moves(shell: Shell) -> None:
+    shell("promote", "delays:1", "--why", "the first")
+    shell("promote", "delays:4", "--force", "--why", "a trial")
+    shell("route", "delays:2", "--share", "0.1", "--why", "to see")
+    shell("retire", "delays", "canary", "--why", "seen")
+    moves = shell("models", "delays", "--json").json["moves"]
+    assert [(each["was"], each["version"], each["why"]) for each in moves] == [
+        (1, 4, "a trial"),
+        (None, 1, "the first"),
+    ]
+    (forced,) = [each["forced"] for each in shell("models", "delays", "--json").json["models"] if each["version"] == 4]
+    assert forced == {"production": "a trial"}
+
+
 def test_a_shadow_gets_a_copy_of_each_request_and_needs_no_report(shell: Shell) -> None:
     shell("promote", "delays:1")
     assert shell("route", "delays:4", "--shadow").out == "delays: production 1 (100%), shadow 4\n"

@@ -291,6 +291,19 @@ def test_a_server_that_is_told_to_end_answers_what_runs(project: Project) -> Non
     check_logged(project, served)
 
 
+def test_a_client_needs_a_token_and_a_revoked_one_is_refused_within_a_second(project: Project) -> None:
+    deploy(project, "release")
+    token = project.headrace("tokens", "make", "test", "--endpoint", "lines", "--json").json
+    with serving(project, "--tokens") as served:
+        body, header = {"records": [{"x": 1.0}]}, {"authorization": f"Bearer {token['token']}"}
+        assert served.post(body)[0] == 401
+        assert served.post(body, **header)[0] == 200
+        assert served.post(body, "other", **header)[0] == 403
+        assert project.headrace("tokens", "revoke", token["id"]).code == 0
+        time.sleep(1.0)
+        assert served.post(body, **header)[0] == 401
+
+
 def test_what_can_not_be_served_is_told(project: Project) -> None:
     done = project.headrace("serve", "lines", "--port", "0")
     assert (done.code, "there is no endpoint `lines`" in done.err, "headrace promote" in done.err) == (2, True, True)
@@ -300,6 +313,21 @@ def test_what_can_not_be_served_is_told(project: Project) -> None:
     with serving(project) as served:
         done = project.headrace("serve", "--port", str(served.port))
         assert (done.code, f"can't listen on port {served.port}" in done.err) == (2, True), done.err
+
+
+def test_two_interrupts_end_it_though_a_model_hangs(project: Project) -> None:
+    deploy(project, "release")
+    with serving(project) as served, served.load(clients=1):
+        wait_for(lambda: served.acknowledged)
+        (process,) = served.model_processes()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        served.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert served.process.poll() is None, "it waits for the request that runs"
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(5) == 3
+    check_logged(project, served)
 
 
 def test_one_interrupt_of_the_terminal_ends_it(project: Project) -> None:

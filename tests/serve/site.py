@@ -63,17 +63,18 @@ class Double:
 
 
 class Few:
-    """The endpoints of a server: `double`, and one with a name that no path can hold as it is."""
+    """The endpoints of a server: `double`, also under a name that no path can hold as it is, and one that isn't
+    ready."""
 
     def __init__(self) -> None:
         self.double = Double()
         self.ready = True
 
     def find(self, name: str) -> Double | None:
-        return self.double if name in self.names() else None
+        return self.double if name in self.names() and name != "later" else None
 
     def names(self) -> Sequence[str]:
-        return ["double", "a/b é"]
+        return ["double", "a/b é", "later"]
 
     def is_ready(self) -> bool:
         return self.ready

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-from msgspec.structs import replace
 
 from headrace.errors import LogError, StoreError
 from headrace.serve.access import Access
@@ -65,6 +64,7 @@ def test_a_server_says_that_it_lives_and_when_it_is_ready(site: Site) -> None:
     assert site.ask(health).status == 200
     assert site.ask(ready).error == (503, "NotReady")
     assert site.post(path="/v1/endpoints/later/predict").error == (503, "NotReady")
+    assert site.post(path="/v1/endpoints/never/predict").error == (404, "EndpointUnknown")
     assert site.post().status == 200
 
 
@@ -140,7 +140,7 @@ def test_an_unknown_endpoint_is_told_with_those_that_there_are(site: Site) -> No
     answer = site.post(path="/v1/endpoints/doubel/predict")
     assert answer.error == (404, "EndpointUnknown")
     assert "did you mean `double`?" in answer.json["hint"]
-    with serving(access=lambda port: replace(Access.loopback(port), may_list=False)) as closed:
+    with serving(access=lambda port: Access.loopback(port)._replace(may_list=False)) as closed:
         assert b"double" not in closed.post(path="/v1/endpoints/doubel/predict").body
 
 

@@ -33,6 +33,7 @@ class Fake:
         self.is_held = asyncio.Event()
         self.is_held.set()
         self.error: Exception | None = None
+        self.why = ""
         self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def ask(self, columns: dict[str, list[float]], count: int, within_s: float) -> Outcome:
@@ -45,6 +46,9 @@ class Fake:
 
     async def gone(self) -> str:
         return await self._gone
+
+    async def why_ended(self) -> str:
+        return self.why
 
     def end(self, why: str = "it was killed") -> None:
         self.is_alive = False
@@ -83,7 +87,7 @@ class Bed:
         await self.may_load.setdefault(version, _set()).wait()
         fake = Fake(version)
         self.models.setdefault(version, []).append(fake)
-        return Running(f"{endpoint}:{version}", cast("Model", fake), RECORDS)
+        return Running(f"{endpoint}:{version}", cast("Model", fake), RECORDS, fake.why_ended)
 
     def hold(self, version: int) -> asyncio.Event:
         """Keep a version from loading until the event is set."""
@@ -242,6 +246,7 @@ def test_a_process_that_ends_is_started_again_and_production_answers_for_a_canar
         await bed.until(lambda: {1, 2} <= bed.models.keys())
         await bed.ready()
         loads = bed.hold(2)
+        bed.model(2).why = "it took too much memory"
         bed.model(2).end()
         assert {(await bed.ask()).version for _ in range(30)} == {"delays:1"}
         loads.set()
@@ -257,14 +262,29 @@ def test_a_process_that_ends_is_started_again_and_production_answers_for_a_canar
             await endpoint.predict(Asked(BODY, "", 0.0))
         loads.set()
         await bed.ready()
-        assert any(
-            "the process of version 2 of endpoint `delays` has ended: it was killed" in each for each in bed.said
-        )
+        told = "the process of version 2 of endpoint `delays` can't answer any more: "
+        ends = [each.removeprefix(told).partition(";")[0] for each in bed.said if each.startswith(told)]
+        assert ends == ["it took too much memory", "it was killed"]
 
     run(test)
 
 
-def test_a_version_that_can_not_be_started_is_told_and_tried_again() -> None:
+def test_the_old_version_comes_back_though_a_new_one_can_not_be_loaded() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1))
+        await bed.ready()
+        bed.hold(2)
+        bed.go(sole("delays", 2))
+        bed.model(1).end()
+        await bed.until(lambda: len(bed.models[1]) == 2)
+        await bed.ready()
+        assert (await bed.ask()).version == "delays:1"
+
+    run(test)
+
+
+@pytest.mark.parametrize("error", [ModelGone("it has no legs"), OSError("it has no legs")], ids=repr)
+def test_a_version_that_can_not_be_started_is_told_and_tried_again(error: Exception) -> None:
     async def test(bed: Bed) -> None:
         fails = 3
         start = bed.endpoints._start
@@ -273,14 +293,15 @@ def test_a_version_that_can_not_be_started_is_told_and_tried_again() -> None:
             nonlocal fails
             fails -= 1
             if fails >= 0:
-                raise ModelGone("it has no legs")
+                raise error
             return await start(endpoint, version)
 
         bed.endpoints._start = bad
         bed.go(sole("delays", 1))
         await bed.ready()
-        assert [each for each in bed.said if "can't be started: it has no legs" in each] == [
-            f"version 1 of endpoint `delays` can't be started: it has no legs; it is started again in {pause:g} s"
+        kind = "OSError: " * isinstance(error, OSError)
+        assert [each for each in bed.said if "can't be started" in each] == [
+            f"version 1 of endpoint `delays` can't be started: {kind}it has no legs; it is started again in {pause:g} s"
             for pause in (0.001, 0.002, 0.004)
         ]
 

@@ -43,6 +43,7 @@ COMMANDS = {
     "route": "Send a share of an endpoint's requests to another version.",
     "rollback": "Send an endpoint's requests to the version before.",
     "retire": "End a variant of an endpoint, or the endpoint.",
+    "tokens": "List, make and revoke the tokens by which clients ask endpoints.",
     "predictions": "List what endpoints have answered.",
     "contract": "Draft a contract for a table from its data.",
     "lineage": "Show what an output was made from, and what was made from it.",
@@ -56,7 +57,7 @@ COMMANDS = {
 }
 """Each command's name, and the first line of the command's help. The command itself is the function `command` of the
 module that `module` names, and the function's docstring is the rest of the help."""
-ABOUT_ENDPOINTS = ("endpoints", "predictions", "promote", "retire", "rollback", "route", "serve")
+ABOUT_ENDPOINTS = ("endpoints", "predictions", "promote", "retire", "rollback", "route", "serve", "tokens")
 """The commands whose modules are in the package `headrace.cli.commands.endpoints`."""
 
 COMPLETE = "_HEADRACE_COMPLETE"

@@ -145,6 +145,20 @@ class RouteRecord(Struct, frozen=True, kw_only=True):
     why: str | None
 
 
+class TokenRecord(Struct, frozen=True, kw_only=True):
+    """A token by which clients ask endpoints: the SHA-256 of its secret part, and the names of the endpoints that it
+    lets ask, with blanks between them (empty: all). `expires` and `revoked` are Unix seconds, or None."""
+
+    id: str
+    digest: str
+    name: str
+    endpoints: str
+    at: float
+    by: str
+    expires: float | None
+    revoked: float | None
+
+
 class PredictionPartRecord(Struct, frozen=True, kw_only=True):
     """A part of an endpoint's prediction log: `count` predictions of a writer's segment, as the encoded artifact `out`.
     `first` and `last` are the times of the requests; `at` is when the part was added, as number `number` of its
@@ -227,6 +241,7 @@ ALIASES = Reader(AliasRecord)
 MOVES = Reader(MoveRecord)
 NOTICES = Reader(NoticeRecord)
 ROUTES = Reader(RouteRecord)
+TOKENS = Reader(TokenRecord)
 PREDICTION_LOGS = Reader(PredictionLogRow)
 PREDICTION_PARTS = Reader(PredictionPartRecord)
 METRICS = Reader(MetricRecord)

@@ -131,7 +131,8 @@ def reroute(db: Database, name: str, change: Callable[[Route | None], Route | No
                 f"model `{name}` has no version {lacking[0]}",
                 hint=f"its newest is {max(found)}" if found else "there is no model of this name",
             )
-        point(db, "model", name, found[route.main.version], move, nonce)
+        if before is None or route.main.version != before.main.version:
+            point(db, "model", name, found[route.main.version], move, nonce)
 
 
 def _add_route(db: Database, name: str, route: Route | None, move: Move, nonce: str) -> None:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from headrace.errors import listed
 from headrace.serve.refusals import AccessRefused
 from headrace.serve.request import Headers, values
-from headrace.spec.noun import Noun
+from headrace.serve.tokens import Tokens
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HTTP_PORT = 80
 """The port that browsers leave out."""
 
 
-class Access(Noun, frozen=True):
-    """Whom a server lets ask: clients that reach it by one of `hosts`, and pages of one of `origins`. `may_list` says
-    whether a refusal may name the endpoints that there are.
+class Access(NamedTuple):
+    """Whom a server lets ask: clients that reach it by one of `hosts` (None: by any name, or by a proxy), and pages of
+    one of `origins`. `may_list` says whether a refusal may name the endpoints that there are. If there are `tokens`,
+    who asks an endpoint needs one of them.
 
     A page of another site can't get past it: its browser sends the page's origin, and if the page's own name was
     pointed at this host (DNS rebinding), it sends this name as the host. Other programs may send what they like, so
     on a loopback address every user of this host may ask.
     """
 
-    hosts: frozenset[str]
+    hosts: frozenset[str] | None
     origins: frozenset[str]
     may_list: bool
+    tokens: Tokens | None = None
 
     @classmethod
     def loopback(cls, port: int) -> Access:
@@ -34,15 +39,40 @@ class Access(Noun, frozen=True):
             hosts=frozenset(with_port | bare), origins=frozenset(f"http://{host}" for host in origins), may_list=True
         )
 
+    @classmethod
+    def by_token(cls, tokens: Tokens) -> Access:
+        """Return the access for a server whose clients need tokens, wherever they are."""
+        return cls(hosts=None, origins=frozenset(), may_list=False, tokens=tokens)
+
+    def check_endpoint(self, headers: Headers, endpoint: str) -> None:
+        """Check whether a client may ask an endpoint. The endpoint need not exist.
+
+        Raises:
+            TokenRefused, AccessRefused: the client may not ask it.
+            NotReady: nobody knows which tokens are still valid.
+        """
+        if self.tokens is not None:
+            self.tokens.check(headers, endpoint)
+
     def check(self, headers: Headers) -> None:
         """Check the headers of a request.
 
         Raises:
             AccessRefused: the client may not ask.
         """
+        if self.hosts is not None:
+            self._check_host(headers, self.hosts)
+        for origin in values(headers, b"origin"):
+            if origin not in self.origins:
+                raise AccessRefused(
+                    f"this server answers no pages of other sites; the `Origin` header names `{origin:.80}`",
+                    hint="ask from a program, or from a page of this server",
+                )
+
+    def _check_host(self, headers: Headers, known: frozenset[str]) -> None:
         hosts = values(headers, b"host")
-        if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
-            shown = ", ".join(f"`{host:.80}`" for host in hosts[:2]) or "no host"
+        if len(hosts) != 1 or hosts[0].lower() not in known:
+            shown = listed([host[:80] for host in hosts], 2) or "no host"
             raise AccessRefused(
                 f"this server answers only clients on its own host; the `Host` header names {shown}",
                 hint="ask `localhost`, with the server's own port",
@@ -52,11 +82,5 @@ class Access(Noun, frozen=True):
                 raise AccessRefused(
                     f"this server answers only clients on its own host; `{name.decode('latin-1'):.80}` says that a"
                     " proxy forwards the request",
-                    hint="ask the server without the proxy",
-                )
-        for origin in values(headers, b"origin"):
-            if origin not in self.origins:
-                raise AccessRefused(
-                    f"this server answers no pages of other sites; the `Origin` header names `{origin:.80}`",
-                    hint="ask from a program, or from a page of this server",
+                    hint="ask the server without the proxy, or serve with `--tokens`",
                 )

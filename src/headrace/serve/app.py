@@ -136,7 +136,9 @@ class App:
                 return answered(200, {"ready": True})
             case [b"", b"v1", b"endpoints", name, b"predict"]:
                 _check_method(scope, "POST")
-                return await self._predict(self._endpoint(name), scope, receive)
+                named = unquote_to_bytes(name).decode("utf-8", "replace")
+                self._access.check_endpoint(scope["headers"], named)
+                return await self._predict(self._endpoint(named), scope, receive)
             case _:
                 path = scope["raw_path"].decode("latin-1")
                 raise PathUnknown(f"there is no path `{path:.80}`", hint="POST to `/v1/endpoints/NAME/predict`")
@@ -159,18 +161,22 @@ class App:
         )
         return answered(200, predicted._asdict())
 
-    def _endpoint(self, raw: bytes) -> Endpoint:
-        name = unquote_to_bytes(raw).decode("utf-8", "replace")
+    def _endpoint(self, name: str) -> Endpoint:
         endpoint = self._endpoints.find(name)
         if endpoint is not None:
             return endpoint
-        self._check_ready()
+        if name in self._endpoints.names():
+            raise _not_ready()
         hint = near(name[:80], sorted(self._endpoints.names()), "there are") if self._access.may_list else None
         raise EndpointUnknown(f"there is no endpoint `{name:.80}`", hint=hint)
 
     def _check_ready(self) -> None:
         if not self._endpoints.is_ready():
-            raise NotReady("the models aren't loaded yet", hint="try again later", headers=(RETRY_AFTER,))
+            raise _not_ready()
+
+
+def _not_ready() -> NotReady:
+    return NotReady("the models aren't loaded yet", hint="try again later", headers=(RETRY_AFTER,))
 
 
 def _check_method(scope: Scope, *methods: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ ANSWER_S = 20.0
 """How long a model may take to answer, in seconds. After that, its process is ended and started anew. It is less than
 a request may take (`Limits.request_s`), so that the client hears why."""
 
+WhyEnded = Callable[[], Awaitable[str]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -38,9 +39,11 @@ class Log(Protocol):
 
 
 class Running:
-    """A version of a model (`delays:3`) whose process answers."""
+    """A version of a model (`delays:3`) whose process answers. `why_ended` says why the process has ended, once it
+    has."""
 
-    def __init__(self, version: str, model: Model, records: Records) -> None:
+    def __init__(self, version: str, model: Model, records: Records, why_ended: WhyEnded) -> None:
+        self.why_ended = why_ended
         self.version = version
         self.model = model
         self.records = records
@@ -72,7 +75,7 @@ class LiveEndpoint:
         self._log = log
         self._answer_s = answer_s
         self._route: Route | None = None
-        self._running: dict[int, Running] = {}
+        self._running: Mapping[int, Running] = {}
         self._mirrors: set[asyncio.Task[None]] = set()
 
     @property
@@ -81,9 +84,9 @@ class LiveEndpoint:
         return self._route is not None and self._alive(self._route.main) is not None
 
     def go(self, route: Route, running: Mapping[int, Running]) -> None:
-        """Answer by this route from now on. `running` are the versions that can answer. Requests that are being
-        answered aren't disturbed."""
-        self._route, self._running = route, dict(running)
+        """Answer by this route from now on. `running` are the versions that can answer, at each moment: the caller
+        changes it when versions start and end. Requests that are being answered aren't disturbed."""
+        self._route, self._running = route, running
 
     async def predict(self, request: Asked) -> Predicted:
         """Answer a request, and keep the answers.

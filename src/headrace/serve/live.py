@@ -112,10 +112,10 @@ class _Live:
     async def end(self) -> None:
         if self._forgets is not None:
             self._forgets.cancel()
+        await self.endpoint.end()  # copies of requests, which versions would answer first
         for version in list(self._keepers):
             self._retire(version)
         await asyncio.gather(*self._leaving, return_exceptions=True)
-        await self.endpoint.end()
 
     async def _keep(self, version: int) -> None:
         """Start a version, and start it again whenever its process has ended, until this task is cancelled."""
@@ -125,14 +125,16 @@ class _Live:
             began = clock()
             try:
                 running = await self._start(self.endpoint.name, version)
-            except HeadraceError as error:
-                why = f"{name} can't be started: {error.message}"
+            except Exception as error:  # noqa: BLE001  whatever it is: another try may do better
+                told = error.message if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+                why = f"{name} can't be started: {told}"
             else:
                 self._say(f"{name} is loaded, after {clock() - began:.1f} s")
                 self._running[version] = running
                 self._settle()
-                why = f"the process of {name} has ended: {await running.model.gone()}"
+                gone = await running.model.gone()
                 del self._running[version]
+                why = f"the process of {name} can't answer any more: {await running.why_ended() or gone}"
             if clock() - began > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
             self._say(f"{why}; it is started again in {pause_s:g} s")

@@ -2,6 +2,7 @@
 
 Refusal                    the request is refused before its endpoint is asked
 ├── BadRequest        400  it isn't valid HTTP, or its body can't be unpacked
+├── TokenRefused      401  the client has no valid token
 ├── AccessRefused     403  the client may not ask
 ├── PathUnknown       404  there is no such path
 ├── EndpointUnknown   404  there is no such endpoint
@@ -51,6 +52,12 @@ class BadRequest(Refusal):
     """The request isn't valid HTTP, or its body can't be unpacked."""
 
     status = 400
+
+
+class TokenRefused(Refusal):
+    """The client has no valid token."""
+
+    status = 401
 
 
 class AccessRefused(Refusal):

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from headrace.errors import listed
 from headrace.serve.refusals import BadRequest, BodyLate, BodyTooLarge, ContentRefused
 from headrace.spec.noun import Noun
 
@@ -74,7 +75,7 @@ def check_content(headers: Headers, limits: Limits) -> None:
     types = values(headers, b"content-type")
     kind, _, options = types[0].lower().partition(";") if len(types) == 1 else ("", "", "")
     if kind.strip() != "application/json" or options.replace('"', "").strip() not in ("", "charset=utf-8"):
-        shown = ", ".join(f"`{each:.80}`" for each in types[:2]) or "missing"
+        shown = listed([each[:80] for each in types], 2) or "missing"
         raise ContentRefused(
             f"the body must be JSON in UTF-8; `Content-Type` is {shown}",
             hint="send `Content-Type: application/json`",

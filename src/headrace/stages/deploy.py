@@ -29,8 +29,8 @@ def _check(given: Mapping[str, Any]) -> None:
     if isinstance(name := given.get("name"), str):
         sole(name, 1)  # it refuses names that can't be in a URL
     canary = given.get("canary")
-    if isinstance(canary, int | float) and not 0 <= canary <= 1:
-        raise UsageError(f"`canary` is {canary:g}, and a share is from 0 to 1", hint="0.1 is a tenth of the requests")
+    if canary is not None and (isinstance(canary, bool) or not isinstance(canary, int | float) or not 0 <= canary <= 1):
+        raise UsageError(f"`canary` is {canary!r}, and a share is from 0 to 1", hint="0.1 is a tenth of the requests")
     if canary is not None and given.get("shadow") is True:
         raise UsageError(
             "`canary` and `shadow` exclude each other",
@@ -79,5 +79,5 @@ def endpoint(
     if asked is not None:
         variant = SHADOW if shadow else MAIN if canary is None else CANARY
         attempt().intend(asked)
-        attempt().intend(Deploy(name, asked.out.identity, variant, canary))
+        attempt().intend(Deploy(name, asked.out.identity, variant, None if canary is None else float(canary)))
     return Entry(kind="model", name=name, digest=None if asked is None else asked.out.digest)

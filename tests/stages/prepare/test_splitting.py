@@ -534,6 +534,27 @@ def test_classes_in_texts_that_a_column_sorts_are_told_by_it_and_others_are_not(
     assert [row[0] for row in grid.rows] == ["sorts"]
 
 
+def test_gaps_and_few_values_make_no_hint_of_a_rare_target(capsys: pytest.CaptureFixture[str]) -> None:
+    draw = np.random.default_rng(7)
+    count = 20_000
+    rare = (np.arange(count) % 2_000 == 0).astype(int)
+    columns = {f"x{number}": pa.array(draw.random(count), mask=draw.random(count) < 0.3) for number in range(5)}
+    for number in range(50):
+        told = np.zeros(count, bool)
+        told[draw.choice(count, 24, replace=False)] = True
+        told[0] = True  # one of the rare ones
+        columns[f"few{number}"] = pa.array(draw.random(count), mask=~told)
+    prepare.split(pa.table({"y": rare, **columns}), target="y")
+    assert "can be read off" not in capsys.readouterr().err
+
+
+def test_numbers_too_large_for_a_correlation_make_no_hint() -> None:
+    large = 2**60 + np.arange(4_000) % 7
+    table = pa.table({"y": large, "x": DRAW.random(4_000)})
+    verdict = next(each for each in prepare.split(table, target="y").report.verdicts if "by itself" in each.rule)
+    assert (verdict.holds, verdict.why) == (True, "none was seen to")
+
+
 def test_what_was_not_looked_at_is_not_said_to_be_harmless() -> None:
     notes = pa.array([f"note {number}" for number in range(4_000)])
     made = prepare.split(pa.table({"y": TEXTS, "notes": notes, "x": DRAW.random(4_000)}), target="y")

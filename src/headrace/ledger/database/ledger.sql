@@ -350,6 +350,22 @@ CREATE TABLE routes (
     CONSTRAINT pk_routes PRIMARY KEY (name, number)
 ) {by_key}
 
+--- create_tokens
+-- The tokens by which clients ask endpoints. `digest` is the SHA-256 of the token's secret part, which is kept nowhere.
+-- `endpoints` are the names of the endpoints that it lets ask, with blanks between them; empty means all. It ends at
+-- `expires`, if that is given, and at once when it is `revoked`.
+CREATE TABLE tokens (
+    id {text} NOT NULL,
+    digest {text} NOT NULL,
+    name {text} NOT NULL,
+    endpoints {text} NOT NULL,
+    at FLOAT NOT NULL,
+    "by" {text} NOT NULL,
+    expires FLOAT,
+    revoked FLOAT,
+    CONSTRAINT pk_tokens PRIMARY KEY (id)
+) {by_key}
+
 --- create_about
 -- Facts about the ledger itself, such as the project that owns it.
 CREATE TABLE about (
@@ -884,6 +900,30 @@ ORDER BY name
 --- routes_of
 -- The moves of an endpoint's route, the newest first.
 SELECT * FROM routes WHERE name = :name ORDER BY number DESC
+
+-- ==== Tokens =======================================================================================================
+
+--- put_token
+-- A token, unless it is there already.
+INSERT INTO tokens (id, digest, name, endpoints, at, "by", expires, revoked)
+VALUES (:id, :digest, :name, :endpoints, :at, :by, :expires, :revoked)
+ON CONFLICT DO NOTHING
+
+--- revoke_token
+-- Ends a token, unless it was revoked before.
+UPDATE tokens SET revoked = :revoked WHERE id = :id AND revoked IS NULL
+
+--- token_row
+-- All columns of a token.
+SELECT * FROM tokens WHERE id = :id
+
+--- tokens_from
+-- A page of all tokens.
+SELECT * FROM tokens WHERE id > :after_id ORDER BY id LIMIT :limit
+
+--- tokens
+-- All tokens, the newest first.
+SELECT * FROM tokens ORDER BY at DESC, id
 
 -- ==== Predictions ==================================================================================================
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 11
+SCHEMA = 12
 """The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
 SQLAlchemy."""
 
@@ -16,6 +16,7 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     9: {"tasks": ("pool_reason",)},
     10: {"prediction_parts": ()},
     11: {"routes": ()},
+    12: {"tokens": ()},
 }
 """For each version, the columns that this version added to each table; an empty tuple means that the version added the
 whole table. Archives of earlier versions lack these columns."""

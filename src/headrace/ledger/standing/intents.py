@@ -83,7 +83,8 @@ def _deploy(db: Database, asked: Deploy, move: registration.Move) -> None:
         try:
             return route.sharing(asked.variant, version, share)
         except UsageError:
-            return sole(asked.name, route.main.version).sharing(asked.variant, version, share)
+            alone = sole(asked.name, route.main.version).shadowed(route.shadow)
+            return alone.sharing(asked.variant, version, share)
 
     registration.reroute(db, asked.name, change, move, registration.new_nonce())
 

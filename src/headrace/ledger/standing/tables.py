@@ -14,6 +14,7 @@ from headrace.ledger.records import (
     NOTICES,
     PREDICTION_PARTS,
     ROUTES,
+    TOKENS,
     VERSIONS,
     AliasRecord,
     CursorRecord,
@@ -21,6 +22,7 @@ from headrace.ledger.records import (
     NoticeRecord,
     PredictionPartRecord,
     RouteRecord,
+    TokenRecord,
     VersionRecord,
 )
 from headrace.ledger.standing.declaration import Standing, Target, Twin, Whole
@@ -66,6 +68,15 @@ def _differs_in_routes(row: RouteRecord) -> tuple[str, str]:
 def _differs_in_predictions(row: PredictionPartRecord) -> tuple[str, str]:
     what = f"has other predictions of endpoint `{row.endpoint}` than the archive"
     return what, "import into a ledger that has no predictions of this endpoint"
+
+
+def _differs_in_tokens(row: TokenRecord) -> tuple[str, str]:
+    return f"has token `{row.id}` already, with another secret", "import into another ledger"
+
+
+def _revoked(row: TokenRecord) -> TokenRecord:
+    """Return a token from an archive as a row that lets nobody in: the archive's own ledger gave it out."""
+    return row if row.revoked is not None else replace(row, revoked=row.at)
 
 
 def _left_to_others(row: NoticeRecord) -> NoticeRecord:
@@ -187,6 +198,19 @@ STANDING: tuple[Standing, ...] = (
         shown=lambda row: f"headrace endpoints {row.name}",
         target=Target(table="versions", finds="ROUTE_VERSION"),
         forms=FORMS,
+    ),
+    Standing(
+        table="tokens",
+        reader=TOKENS,
+        key={"id": ""},
+        part="tokens.rows",
+        pages="TOKENS_FROM",
+        puts="PUT_TOKEN",
+        brought=_revoked,
+        twin=Twin(finds="TOKEN_ROW", agrees=("digest",)),
+        differs=_differs_in_tokens,
+        called=lambda row: f"token `{row.id}`",
+        shown=lambda _: "headrace tokens",
     ),
     Standing(
         table="prediction_parts",

@@ -23,19 +23,14 @@ from headrace.ledger.records import (
     ALIASES,
     METRICS,
     NOTICES,
-    PREDICTION_LOGS,
-    PREDICTION_PARTS,
-    ROUTES,
     VERSIONS,
     NoticeRecord,
-    PredictionLogRow,
-    PredictionPartRecord,
-    RouteRecord,
     VersionRecord,
 )
 from headrace.ledger.standing.tables import BY_TABLE
+from headrace.ledger.views.endpoints import EndpointViews
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, GonePoolView, RunView, SignalView
-from headrace.ledger.views.views import Views, run_view
+from headrace.ledger.views.views import run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
 from headrace.run.events import Approved, Gone, Logged, Rejected, Taken, Traced, decode_event
 from headrace.run.machine.approvals import read_decision
@@ -149,8 +144,8 @@ class CursorView(Struct, frozen=True, kw_only=True):
     kept: bool = True
 
 
-class TrackingViews(Views):
-    """Reads logged values and registered versions, as well as all that `Views` reads."""
+class TrackingViews(EndpointViews):
+    """Reads logged values and registered versions, as well as all that `EndpointViews` reads."""
 
     # -- what was logged -----------------------------------------------------------------------------------------
 
@@ -304,24 +299,6 @@ class TrackingViews(Views):
     def notices_of(self, name: str | None = None) -> list[NoticeRecord]:
         """Return the notices about a run, the oldest first."""
         return self._query.read(NOTICES, self._sql.NOTICES_OF, self._query.run(name).id)
-
-    def routes(self) -> list[RouteRecord]:
-        """Return the last move of the route of each endpoint, sorted by endpoint; also of endpoints that were
-        retired."""
-        return self._query.read(ROUTES, self._sql.ROUTES)
-
-    def route_moves(self, endpoint: str) -> list[RouteRecord]:
-        """Return the moves of an endpoint's route, the newest first."""
-        return self._query.read(ROUTES, self._sql.ROUTES_OF, endpoint)
-
-    def prediction_logs(self) -> list[PredictionLogRow]:
-        """Return how much the ledger has of the prediction log of each endpoint, sorted by endpoint."""
-        return self._query.read(PREDICTION_LOGS, self._sql.PREDICTION_LOGS)
-
-    def prediction_parts(self, endpoint: str, since: float = 0.0) -> list[PredictionPartRecord]:
-        """Return the parts of an endpoint's prediction log that may have predictions from the time `since` on (Unix
-        seconds), in the order in which they were added."""
-        return self._query.read(PREDICTION_PARTS, self._sql.PREDICTION_PARTS_SINCE, endpoint, since)
 
     # -- what was registered -------------------------------------------------------------------------------------
 

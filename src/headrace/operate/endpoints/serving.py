@@ -7,19 +7,20 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import socket
 
 import uvloop
 
-from headrace.errors import ConfigError, HeadraceError, NotFoundError, UsageError, near
+from headrace.errors import ConfigError, HeadraceError, LedgerError, NotFoundError, UsageError, near
 from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import VersionView, read
 from headrace.operate.endpoints import model_process
 from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order
 from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.endpoints.tokens import valid_tokens
 from headrace.project.project import Project
 from headrace.serve.access import Access
 from headrace.serve.app import App
@@ -30,10 +31,10 @@ from headrace.serve.predictions.awaited import AwaitedLog
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.server import Server, loopback
+from headrace.serve.tokens import Token, Tokens
 from headrace.spec.endpoint import Route, decode_route
 from headrace.spec.signature import Column, signature_in
 
-PORT = 8000
 LOOK_S = 0.5
 """How often the routes in the ledger are looked at, in seconds: a rollback takes effect within a second."""
 SEAL_S = 60.0
@@ -44,22 +45,27 @@ CLOSE_S = 10.0
 """How long the prediction log may take to close, in seconds."""
 MOST_RECORDS = 10_000
 """How many records a request may have."""
+_LEFT = 3
+"""The exit code of a command that was interrupted."""
 _MODELS = "models-"
 """The beginning of the name of a server's folder with the blobs of its models; the server's process id follows."""
 
 Say = Callable[[str], None]
 
 
-def serve(project: Project, names: Collection[str], port: int, say: Say) -> None:
+def serve(project: Project, names: Collection[str], port: int, say: Say, *, with_tokens: bool = False) -> None:
     """Answer requests on this port of the loopback addresses until SIGINT or SIGTERM comes. `names` are the endpoints
-    to serve; if there are none, all are served, also those that are made later. `say` is told what happens.
+    to serve; if there are none, all are served, also those that are made later. `say` is told what happens. If
+    `with_tokens` is True, clients need a token, and may be forwarded by a proxy.
 
     Raises:
         NotFoundError: there is no endpoint of one of the names.
         ConfigError: this machine can't make the namespaces of model processes.
         UsageError: the port can't be had.
     """
-    routes = _routes(project)
+    routes, unreadable = _routes(project)
+    for name, why in unreadable.items():
+        say(f"endpoint `{name}` isn't served: {why}")
     for name in names:
         if name not in routes:
             hint = (
@@ -70,7 +76,7 @@ def serve(project: Project, names: Collection[str], port: int, say: Say) -> None
     sockets = loopback(port)
     try:
         with _models_folder(project) as folder:
-            uvloop.run(_Serving(project, names, folder, say).run(sockets, routes))
+            uvloop.run(_Serving(project, names, folder, say, with_tokens=with_tokens).run(sockets, routes))
     finally:
         for each in sockets:
             each.close()
@@ -79,23 +85,28 @@ def serve(project: Project, names: Collection[str], port: int, say: Say) -> None
 class _Serving:
     """A server with what it does beside answering: it follows the routes, starts versions, and seals the log."""
 
-    def __init__(self, project: Project, names: Collection[str], folder: Path, say: Say) -> None:
+    def __init__(self, project: Project, names: Collection[str], folder: Path, say: Say, *, with_tokens: bool) -> None:
         self._project = project
+        self._tokens = Tokens() if with_tokens else None
+        self._is_told_to_end = False
         self._names = names
         self._folder = folder
         self._say = say
         self._ends = threading.Event()
 
-    async def run(self, sockets: Sequence[socket], routes: Mapping[str, Route]) -> None:
+    async def run(self, sockets: Sequence[socket], routes: dict[str, Route]) -> None:
         """Serve until a signal comes."""
         loop, port, limits = asyncio.get_running_loop(), sockets[0].getsockname()[1], Limits()
         log = AwaitedLog(prediction_log(self._project))
         endpoints = Endpoints(self._start, log, self._say, self._names)
-        server = Server(App(endpoints, Access.loopback(port), limits), sockets, limits)
+        if self._tokens is not None:
+            self._tokens.know(_tokens(self._project))
+        access = Access.loopback(port) if self._tokens is None else Access.by_token(self._tokens)
+        server = Server(App(endpoints, access, limits), sockets, limits)
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.stop)
+            loop.add_signal_handler(number, self._end, server)
         endpoints.follow(routes)
-        for work in (lambda: self._follow(loop, endpoints), self._seal):
+        for work in (lambda: self._follow(loop, endpoints, routes), self._seal):
             threading.Thread(target=work, daemon=True).start()
         self._say(f"serving on http://127.0.0.1:{port}")
         try:
@@ -106,6 +117,15 @@ class _Serving:
             if not log.close(CLOSE_S):
                 self._say(f"the prediction log didn't close within {CLOSE_S:g} s; the next server seals what it has")
 
+    def _end(self, server: Server) -> None:
+        """End the server; when this is called again, at once. All that was answered is logged already, and model
+        processes end with this one."""
+        if self._is_told_to_end:
+            self._say("left without waiting any longer")
+            os._exit(_LEFT)
+        self._is_told_to_end = True
+        server.stop()
+
     async def _start(self, endpoint: str, number: int) -> Running:
         """Start a process for a version, and have it load the model."""
         loop = asyncio.get_running_loop()
@@ -115,6 +135,10 @@ class _Serving:
         except asyncio.CancelledError:
             starts.add_done_callback(_abandon)
             raise
+
+        async def why_ended() -> str:
+            return await loop.run_in_executor(None, _why_ended, process)
+
         try:
             _, model = await loop.create_connection(lambda: Model(kill=process.kill), sock=process.socket)
             loaded = await model.load(load_order(version.out, version.preparation), LOAD_S)
@@ -122,11 +146,11 @@ class _Serving:
                 self._say(
                     f"version {number} of endpoint `{endpoint}` has no answer for a made-up row: {loaded.trouble}"
                 )
-            takes = [Column(name=name, type=kind) for name, kind in loaded.takes] or _takes(version)
-            return Running(f"{endpoint}:{number}", model, Records(takes, Strictness(), MOST_RECORDS))
+            takes = [Column(name=name, type=kind) for name, kind in loaded.takes]
+            records = Records(takes if version.preparation else _takes(version), Strictness(), MOST_RECORDS)
+            return Running(f"{endpoint}:{number}", model, records, why_ended)
         except ModelGone as error:
-            why = await loop.run_in_executor(None, _why_ended, process)
-            raise ModelGone(f"{error.message}{why}", hint=error.hint) from error
+            raise ModelGone(await why_ended() or error.message, hint=error.hint) from error
         except BaseException:
             process.kill()
             raise
@@ -134,6 +158,8 @@ class _Serving:
     def _process(self, endpoint: str, number: int) -> tuple[VersionView, ModelProcess]:
         with read(self._project) as views:
             version = views.resolve("model", f"{endpoint}:{number}")
+        if version.preparation is None:
+            _takes(version)  # without a signature, there is nothing to start
         refs = [version.out, *([] if version.preparation is None else [version.preparation])]
         folder = self._folder / endpoint / str(number)
         try:
@@ -147,38 +173,56 @@ class _Serving:
 
     # -- in threads ----------------------------------------------------------------------------------------------
 
-    def _follow(self, loop: asyncio.AbstractEventLoop, endpoints: Endpoints) -> None:
-        """Look again and again where requests are to go. While the ledger can't be read, the last routes hold."""
-        is_away = False
+    def _follow(self, loop: asyncio.AbstractEventLoop, endpoints: Endpoints, routes: dict[str, Route]) -> None:
+        """Look again and again where requests are to go, and which tokens are valid. While the ledger can't be read,
+        the last routes hold, and for some minutes the last tokens."""
+        told, last = "", routes
         while not self._ends.wait(LOOK_S):
             try:
-                routes = _routes(self._project)
-            except HeadraceError as error:
-                if not is_away:
-                    self._say(f"the ledger can't be read, so the endpoints keep their routes: {error.message}")
-                is_away = True
+                routes, unreadable = _routes(self._project)
+                routes |= {name: last[name] for name in unreadable if name in last}
+                last = routes
+                if self._tokens is not None:
+                    self._tokens.know(_tokens(self._project))
+                told = ""
+            except Exception as error:  # noqa: BLE001  whatever it is: the next look may do better
+                if (why := _words(error)) != told:
+                    self._say(f"the ledger can't be read, so the endpoints keep their routes: {why}")
+                told = why
                 continue
-            is_away = False
             with suppress(RuntimeError):  # the loop has just ended
                 loop.call_soon_threadsafe(endpoints.follow, routes)
 
     def _seal(self) -> None:
         """Seal what the prediction log has in closed segments. While store or ledger are away, it stays on this
         host."""
-        why = ""
+        told = ""
         while not self._ends.wait(SEAL_S):
             try:
                 seal_predictions(self._project)
-                why = ""
-            except HeadraceError as error:
-                if error.message != why:
-                    why = error.message
+                told = ""
+            except Exception as error:  # noqa: BLE001  whatever it is: the next try may do better
+                if (why := _words(error)) != told:
                     self._say(f"predictions can't be sealed yet, and stay on this host: {why}")
+                told = why
 
 
-def _routes(project: Project) -> dict[str, Route]:
+def _routes(project: Project) -> tuple[dict[str, Route], dict[str, str]]:
+    """Return the routes of all endpoints, and why the routes of some can't be read."""
+    routes, unreadable = {}, {}
     with read(project) as views:
-        return {row.name: decode_route(row.route) for row in views.routes() if row.route is not None}
+        for row in views.routes():
+            try:
+                if row.route is not None:
+                    routes[row.name] = decode_route(row.route)
+            except LedgerError as error:
+                unreadable[row.name] = error.message
+    return routes, unreadable
+
+
+def _tokens(project: Project) -> list[Token]:
+    with read(project) as views:
+        return valid_tokens(views)
 
 
 def _takes(version: VersionView) -> Sequence[Column]:
@@ -199,7 +243,11 @@ def _abandon(starts: asyncio.Future[tuple[VersionView, ModelProcess]]) -> None:
 
 def _why_ended(process: ModelProcess) -> str:
     process.end()
-    return f": {why}" if (why := process.why_ended()) else ""
+    return process.why_ended()
+
+
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -52,6 +52,8 @@ class PredictionLog:
         for folder in self._writers():
             paths = _segments(folder)  # before the look at the lock: what comes later has a living writer
             is_gone = _is_free(folder / _LOCK)
+            if is_gone and not _segments(folder):  # it logged nothing; a writer that lived before may have, by now
+                shutil.rmtree(folder, ignore_errors=True)
             yield from (each for each in paths if is_gone or each.suffix == CLOSED)
 
     def contents(self) -> Iterator[Contents]:

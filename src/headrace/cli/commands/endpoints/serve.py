@@ -20,27 +20,32 @@ from headrace.project import project
     "--port", type=click.IntRange(0, 65_535), metavar="PORT", default=8000, show_default=True,
     help="The port to listen on; 0 takes a free one.",
 )  # fmt: skip
+@click.option("--tokens", is_flag=True, help="Ask each client for a token; proxies may forward requests then.")
 @options.config
-def command(endpoints: tuple[str, ...], port: int, config: Path | None) -> int:
+def command(endpoints: tuple[str, ...], port: int, tokens: bool, config: Path | None) -> int:
     """Serves the endpoints, or all that there are and will be: each version of a model answers in a process of its own,
     which sees nothing of the project and has no network. Where requests go follows `headrace promote`, `route`,
-    `rollback` and `retire` within a second, without a failed request. Each answer is in the prediction log before it
-    leaves (`headrace predictions`).
+    `rollback` and `retire` within a second, or once the version is loaded, without a failed request. Each answer is in
+    the prediction log before it leaves (`headrace predictions`).
 
     `POST /v1/endpoints/ENDPOINT/predict` takes `{"records": [{...}]}`, with a field for each column that the model
     takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`. `GET /health` answers as
     long as the server lives, and `GET /ready` once the models are loaded.
 
-    Only programs on this host are answered. ^C or SIGTERM answers what runs, and ends.
+    Only programs on this host can connect. Without `--tokens`, each of them may ask, but no proxy and no page of
+    another site. With it, a client needs a token (`headrace tokens make`), and a proxy on this host may forward
+    requests. ^C or SIGTERM answers what runs, and ends.
     """
     found = project.load(overlay=config)
     try:
         serving = importlib.import_module("headrace.operate.endpoints.serving")
     except ModuleNotFoundError as error:
+        if error.name not in ("httptools", "uvicorn", "uvloop"):
+            raise
         raise UsageError(
             f"`headrace serve` needs the library `{error.name}`", hint="pip install 'headrace[serve]'"
         ) from error
-    serving.serve(found, endpoints, port, _say)
+    serving.serve(found, endpoints, port, _say, with_tokens=tokens)
     return 0
 
 

@@ -54,7 +54,7 @@ class Hints(NamedTuple):
 def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Hints:
     """Return a hint for each column from which the target can be read off. A hint proves nothing.
 
-    At most about 50,000 rows are used, spread evenly over the table.
+    Of a table with more than 50,000 rows, every second, third, ... row is used, so that 50,000 to 100,000 are left.
     """
     step = max(1, len(table) // LOOKED_AT)
     some = rows_at(table, np.arange(0, len(table), step)) if step > 1 else table
@@ -97,7 +97,7 @@ def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Num
     """
     if column.null_count:
         gaps = column.is_valid().to_numpy()
-        if 0.01 < gaps.mean() < 0.99 and _purity(gaps, labels) >= SURE:
+        if 0.01 < gaps.mean() < 0.99 and _purity(gaps, labels) >= SURE and _guess(labels) < SURE:
             return "whether its value is missing tells the target", True
     few = len(np.unique(values)) <= max(2, MOST_VALUES * len(values))
     if few and _purity(values, labels) >= SURE and _guess(labels) < SURE:
@@ -111,20 +111,24 @@ def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Num
         return "", False
     if len(found) == 2:
         area = _area(numbers[there], classes == 1)
-        return (f"it alone ranks the target (AUC {area:.4f})", True) if area >= CORRELATED else ("", False)
+        is_enough = np.bincount(classes).min() >= ENOUGH  # the column may have values in few rows only
+        return (f"it alone ranks the target (AUC {area:.4f})", is_enough) if area >= CORRELATED else ("", False)
     if target is None:
         few = len(found) <= MOST_VALUES * len(classes)
         is_apart = few and _guess(classes) < SURE and _apart(numbers[there], classes) >= SURE
         return ("each value of the target has a range of its values to itself", True) if is_apart else ("", False)
+    if not np.ptp(target[there]):  # such as numbers too large for floats to tell them apart
+        return "", False
     together = _together(numbers[there], target[there])
-    if together < CORRELATED:
+    if not together >= CORRELATED:  # NaN is not
         return "", False
     is_ordered = _together(_ranks(numbers[there]), _ranks(target[there])) >= IN_ORDER
     return f"its correlation with the target is {together:.4f}", is_ordered
 
 
 def _together(first: Numbers, second: Numbers) -> float:
-    return abs(float(np.corrcoef(first, second)[0, 1]))
+    with np.errstate(all="ignore"):  # huge numbers give NaN
+        return abs(float(np.corrcoef(first, second)[0, 1]))
 
 
 def _ranks(values: Numbers) -> Numbers:

@@ -1,0 +1,41 @@
+"""Views of endpoints: their routes, the tokens of their clients, and what they answered."""
+
+from __future__ import annotations
+
+from headrace.ledger.records import (
+    PREDICTION_LOGS,
+    PREDICTION_PARTS,
+    ROUTES,
+    TOKENS,
+    PredictionLogRow,
+    PredictionPartRecord,
+    RouteRecord,
+    TokenRecord,
+)
+from headrace.ledger.views.views import Views
+
+
+class EndpointViews(Views):
+    """Reads what the ledger has about endpoints, as well as all that `Views` reads."""
+
+    def routes(self) -> list[RouteRecord]:
+        """Return the last move of the route of each endpoint, sorted by endpoint; also of endpoints that were
+        retired."""
+        return self._query.read(ROUTES, self._sql.ROUTES)
+
+    def route_moves(self, endpoint: str) -> list[RouteRecord]:
+        """Return the moves of an endpoint's route, the newest first."""
+        return self._query.read(ROUTES, self._sql.ROUTES_OF, endpoint)
+
+    def tokens(self) -> list[TokenRecord]:
+        """Return all tokens by which clients ask endpoints, the newest first."""
+        return self._query.read(TOKENS, self._sql.TOKENS)
+
+    def prediction_logs(self) -> list[PredictionLogRow]:
+        """Return how much the ledger has of the prediction log of each endpoint, sorted by endpoint."""
+        return self._query.read(PREDICTION_LOGS, self._sql.PREDICTION_LOGS)
+
+    def prediction_parts(self, endpoint: str, since: float = 0.0) -> list[PredictionPartRecord]:
+        """Return the parts of an endpoint's prediction log that may have predictions from the time `since` on (Unix
+        seconds), in the order in which they were added."""
+        return self._query.read(PREDICTION_PARTS, self._sql.PREDICTION_PARTS_SINCE, endpoint, since)

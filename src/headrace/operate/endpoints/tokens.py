@@ -1,0 +1,111 @@
+"""Makes, lists and revokes the tokens by which clients ask endpoints."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from headrace.errors import UsageError
+from headrace.inspect.views import Views
+from headrace.ledger import tokens as ledger_tokens
+from headrace.ledger.records import TokenRecord
+from headrace.project.project import Project
+from headrace.project.state import open_ledger
+from headrace.serve.tokens import Token, digest_of, written
+from headrace.spec.endpoint import sole
+
+_ID_BYTES, _SECRET_BYTES = 5, 32
+
+
+class TokenView(Struct, frozen=True, kw_only=True):
+    """A token for display: for whom or what it is (`name`), which endpoints it lets ask (empty: all), who made it when,
+    and when it ends or was revoked (Unix seconds, or None). `valid` says whether it lets its client in now."""
+
+    id: str
+    name: str
+    endpoints: tuple[str, ...]
+    at: float
+    by: str
+    expires: float | None
+    revoked: float | None
+    valid: bool
+
+
+class MadeToken(Struct, frozen=True, kw_only=True):
+    """A token that was made just now. Its text is nowhere else."""
+
+    id: str
+    token: str
+
+
+def make_token(project: Project, name: str, endpoints: Sequence[str], within_s: float | None) -> MadeToken:
+    """Make a token that lets its client ask these endpoints, or all if there are none, for `within_s` seconds, or until
+    it is revoked if that is None.
+
+    Raises:
+        UsageError: the name is empty, or no endpoint can have one of the names.
+    """
+    if not name.strip():
+        raise UsageError("a token needs a name", hint="say for whom or what it is")
+    for endpoint in endpoints:
+        if " " in endpoint:
+            raise UsageError(f"no endpoint can be called `{endpoint:.80}`", hint="give `--endpoint` once for each name")
+        sole(endpoint, 1)
+    identity = base64.b32encode(secrets.token_bytes(_ID_BYTES)).decode().lower()
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    with open_ledger(project) as ledger:
+        now = ledger.now()
+        token = TokenRecord(
+            id=identity,
+            digest=digest_of(secret),
+            name=name,
+            endpoints=" ".join(dict.fromkeys(endpoints)),
+            at=now,
+            by=ledger.user,
+            expires=None if within_s is None else now + within_s,
+            revoked=None,
+        )
+        ledger_tokens.add(ledger, token)
+    return MadeToken(id=identity, token=written(identity, secret))
+
+
+def revoke_token(project: Project, token: str) -> None:
+    """Revoke a token, given by its id or its text. Servers that reach the ledger refuse it within a second.
+
+    Raises:
+        NotFoundError: there is no such token.
+    """
+    parts = token.split("_")
+    with open_ledger(project) as ledger:
+        ledger_tokens.revoke(ledger, parts[1] if len(parts) > 2 else token)
+
+
+def token_views(views: Views) -> list[TokenView]:
+    """Return all tokens, the newest first."""
+    now = time.time()
+    return [
+        TokenView(
+            id=row.id,
+            name=row.name,
+            endpoints=tuple(row.endpoints.split()),
+            at=row.at,
+            by=row.by,
+            expires=row.expires,
+            revoked=row.revoked,
+            valid=row.revoked is None and (row.expires is None or row.expires > now),
+        )
+        for row in views.tokens()
+    ]
+
+
+def valid_tokens(views: Views) -> list[Token]:
+    """Return the tokens that let clients in, as a server knows them."""
+    return [
+        Token(row.id, row.digest, frozenset(row.endpoints.split()), row.expires)
+        for row in views.tokens()
+        if row.revoked is None
+    ]

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
 
 from headrace.backends.processes.namespace import works
+from headrace.models.streams import stream_of
 from tests.projects import Project, lent, wait_for
 from tests.serve.predictions.checker import check, in_segments
 
@@ -84,7 +86,9 @@ class Client:
             given = {"content-type": "application/json", **headers}
             connection.request("POST", f"/v1/endpoints/{endpoint}/predict", data, given)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            found = answer.read()
+            is_json = answer.headers["content-type"] == "application/json"
+            return answer.status, json.loads(found) if is_json else found
 
     def get(self, path: str) -> int:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
@@ -207,6 +211,23 @@ def test_a_deployed_model_answers_and_its_answers_are_logged(project: Project) -
         assert served.post({"records": [{"x": 1.0}]}, origin="http://evil.example")[0] == 403
         assert len(logged(project)) == 2
     assert len(logged(project)) == 2
+
+
+def test_rows_in_arrow_are_answered_in_arrow_and_logged(project: Project) -> None:
+    deploy(project, "release", "--slope", "2")
+    with serving(project) as served:
+        rows = pa.table({"x": pa.array(range(5_000), pa.float64())})
+        status, answer = served.post(stream_of(rows), **{"content-type": "application/vnd.apache.arrow.stream"})
+        assert status == 200
+        with pa.ipc.open_stream(answer) as stream:
+            table = stream.read_all()
+        assert table.column("predicted").to_pylist() == pytest.approx([2.0 * x for x in range(5_000)], abs=1e-9)
+        found = logged(project)
+        given = dict(zip(table.column("id").to_pylist(), rows.column("x").to_pylist(), strict=True))
+        assert {each: x for each, (x, _) in found.items()} == given
+        wrong = stream_of(pa.table({"z": [1.0]}))
+        status, refused = served.post(wrong, **{"content-type": "application/vnd.apache.arrow.stream"})
+        assert (status, refused["error"]) == (422, "RowsRefused")
 
 
 def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) -> None:

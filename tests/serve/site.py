@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import uvloop
 
 from headrace.serve.access import Access
-from headrace.serve.app import App, Asked, Predicted
+from headrace.serve.app import App, Asked, Predicted, PredictedStream
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.server import Server, loopback
@@ -60,6 +60,12 @@ class Double:
             raise self.error
         answers = [{"y": 2 * x, **({"pad": self.pad} if self.pad else {})} for x in rows.columns["x"]]
         return Predicted(answers, [f"id-{number}" for number in range(rows.count)], "main", "double:3")
+
+    async def predict_stream(self, request: Asked) -> PredictedStream:
+        self.asked.append(request)
+        if self.error is not None:
+            raise self.error
+        return PredictedStream(request.body[::-1], "main", "double:3")
 
 
 class Few:

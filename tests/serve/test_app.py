@@ -15,7 +15,7 @@ import pytest
 from headrace.errors import LogError, StoreError
 from headrace.serve.access import Access
 from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
-from headrace.serve.request import Limits
+from headrace.serve.request import ARROW, Limits
 from tests.serve.site import BODY, DOUBLED, PATH, Site, post, serving, until
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -96,6 +96,16 @@ def test_a_body_that_is_no_list_of_fitting_records_is_refused(site: Site, body: 
     assert answer.error == (422, "RecordsRefused")
     assert answer.json["faults"]
     assert len(answer.body) < 20_000
+
+
+def test_a_stream_of_arrow_is_answered_by_one(site: Site) -> None:
+    arrow = {"content-type": ARROW}
+    answer = site.post(b"abc", **arrow)
+    assert (answer.status, answer.body) == (200, b"cba")
+    assert answer.headers["content-type"] == ARROW
+    assert (answer.headers["headrace-variant"], answer.headers["headrace-version"]) == ("main", "double:3")
+    site.double.error = RowsRefused("no sound stream", hint="send one")
+    assert site.post(b"abc", **arrow).error == (422, "RowsRefused")
 
 
 def test_of_a_field_that_is_given_twice_the_last_counts(site: Site) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from headrace.errors import LogError
+from headrace.models.streams import stream_of, table_in
 from headrace.serve import live
 from headrace.serve.app import Asked, Predicted
-from headrace.serve.asking import Model, ModelBusy, ModelGone, Outcome
+from headrace.serve.asking import Model, ModelBusy, ModelGone, Outcome, RowsRefused
 from headrace.serve.endpoint import LiveEndpoint, Running
 from headrace.serve.live import Endpoints
 from headrace.serve.predictions.prediction import Answered, PredictionId
@@ -43,6 +45,11 @@ class Fake:
             raise self.error
         assert len(columns["x"]) == count
         return Outcome({"y": [each + self.version for each in columns["x"]]}, 0.001)
+
+    async def ask_stream(self, arrow: bytes, count: int, within_s: float) -> Outcome:
+        x = table_in(arrow).column("x").to_pylist()
+        outcome = await self.ask({"x": x}, count, within_s)
+        return Outcome({}, outcome.seconds, stream_of(pa.table(outcome.columns)))
 
     async def gone(self) -> str:
         return await self._gone
@@ -155,6 +162,28 @@ def test_answers_are_kept_before_they_are_given() -> None:
         bed.log.error = LogError("the disk is full")
         with pytest.raises(LogError):
             await bed.ask()
+
+    run(test)
+
+
+def test_a_stream_of_arrow_is_answered_by_one_with_ids_and_kept_as_it_came() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 3).shadowed(4))
+        await bed.ready()
+        given = stream_of(pa.table({"x": [1.0, 2.0, 5.0]}))
+        answer = await bed.endpoint.predict_stream(Asked(given, "", 7.0))
+        table = table_in(answer.stream)
+        assert table.column_names == ["id", "y"]
+        assert table.column("y").to_pylist() == [4.0, 5.0, 8.0]
+        assert (answer.variant, answer.version) == ("production", "delays:3")
+        (kept,) = bed.log.kept
+        assert (kept.count, kept.form, kept.given) == (3, "arrow", given)
+        assert table_in(kept.answers or b"").column("y").to_pylist() == [4.0, 5.0, 8.0]
+        assert table.column("id").to_pylist() == [f"000000000000-1-{at}-{kept.salt:016x}" for at in (10, 11, 12)]
+        for wrong in (b"", b"no stream", given[:-30], stream_of(pa.table({"x": pa.array([], pa.float64())}))):
+            with pytest.raises(RowsRefused):
+                await bed.endpoint.predict_stream(Asked(wrong, "", 7.0))
+        assert len(bed.log.kept) == 1
 
     run(test)
 

@@ -1,6 +1,6 @@
 """The application behind HTTP: it finds the endpoint that a request names, has it answer, and tells errors as JSON.
 
-POST /v1/endpoints/NAME/predict   {"records": [...]}: predictions, one for each record
+POST /v1/endpoints/NAME/predict   {"records": [...]}, or a stream of Arrow: predictions, one for each record or row
 GET  /health                      the server answers
 GET  /ready                       the models are loaded (503 until then)
 """
@@ -31,7 +31,7 @@ from headrace.serve.refusals import (
     answer_to,
     answered,
 )
-from headrace.serve.request import ClientLeft, Limits, Receive, body_of, check_content, trace_of
+from headrace.serve.request import ARROW, ClientLeft, Limits, Receive, body_of, check_content, trace_of
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -59,6 +59,14 @@ class Predicted(NamedTuple):
     version: str
 
 
+class PredictedStream(NamedTuple):
+    """An endpoint's answer to a stream of Arrow: a stream with a row for each row, whose column `id` has the ids."""
+
+    stream: bytes
+    variant: str
+    version: str
+
+
 class Endpoint(Protocol):
     """What answers requests."""
 
@@ -72,6 +80,10 @@ class Endpoint(Protocol):
             ModelGone: the model's process has ended.
             LogError: the answers can't be logged.
         """
+        ...
+
+    def predict_stream(self, request: Asked, /) -> Awaitable[PredictedStream]:
+        """Answer a request whose body is a stream of Arrow. See `predict`."""
         ...
 
 
@@ -104,7 +116,7 @@ class App:
         with suppress(ClientLeft):
             response = await self._response(scope, receive)
             headers = [
-                (b"content-type", b"application/json"),
+                (b"content-type", response.kind),
                 (b"content-length", str(len(response.body)).encode()),
                 *response.headers,
             ]
@@ -146,7 +158,7 @@ class App:
     async def _predict(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Response:
         headers, limits = scope["headers"], self._limits
         at, end = time.time(), asyncio.get_running_loop().time() + limits.request_s
-        check_content(headers, limits)
+        form = check_content(headers, limits)
         late = f"in {limits.request_s:g} seconds"
         body = await _before(
             end,
@@ -154,12 +166,13 @@ class App:
             BodyLate(f"the body didn't come {late}", hint="send fewer records at once"),
         )
         asked = Asked(body, trace_of(headers), at)
-        predicted = await _before(
-            end,
-            _unless_left(endpoint.predict(asked), receive),
-            AnswerLate(f"the endpoint didn't answer {late}", hint="try again later, or send fewer records at once"),
-        )
-        return answered(200, predicted._asdict())
+        slow = AnswerLate(f"the endpoint didn't answer {late}", hint="try again later, or send fewer records at once")
+        if form == "json":
+            predicted = await _before(end, _unless_left(endpoint.predict(asked), receive), slow)
+            return answered(200, predicted._asdict())
+        found = await _before(end, _unless_left(endpoint.predict_stream(asked), receive), slow)
+        named = ((b"headrace-variant", found.variant.encode()), (b"headrace-version", found.version.encode()))
+        return Response(200, found.stream, named, ARROW.encode())
 
     def _endpoint(self, name: str) -> Endpoint:
         endpoint = self._endpoints.find(name)

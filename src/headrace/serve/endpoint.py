@@ -6,15 +6,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import msgspec
+import pyarrow as pa
 
-from headrace.errors import HeadraceError
-from headrace.serve.app import Asked, Predicted
-from headrace.serve.asking import Model, ModelGone, Outcome
+from headrace.errors import DataError, HeadraceError
+from headrace.models.streams import stream_of, table_in
+from headrace.serve.app import Asked, Predicted, PredictedStream
+from headrace.serve.asking import Model, ModelGone, Outcome, RowsRefused
 from headrace.serve.choice import chosen
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, Rows
@@ -53,10 +55,20 @@ class Running:
 
     async def answers(self, rows: Rows, within_s: float) -> Outcome:
         """Return the model's answers for rows."""
+        with self._busy():
+            return await self.model.ask(rows.columns, rows.count, within_s)
+
+    async def answers_stream(self, rows: bytes, count: int, within_s: float) -> Outcome:
+        """Return the model's answers for a stream of Arrow with `count` rows, as a stream."""
+        with self._busy():
+            return await self.model.ask_stream(rows, count, within_s)
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
         self._asked += 1
         self._idle.clear()
         try:
-            return await self.model.ask(rows.columns, rows.count, within_s)
+            yield
         finally:
             self._asked -= 1
             if not self._asked:
@@ -106,9 +118,39 @@ class LiveEndpoint:
         first = await self._log.keep(answered)
         if route.shadow is not None:
             self._mirror(route.shadow, request, rows)
-        ids = [str(first._replace(offset=first.offset + place)) for place in range(rows.count)]
         predictions = _by_row(outcome.columns, rows.count)
-        return Predicted(predictions, ids, variant.name, running.version)
+        return Predicted(predictions, _ids(first, rows.count), variant.name, running.version)
+
+    async def predict_stream(self, request: Asked) -> PredictedStream:
+        """Answer a request whose body is a stream of Arrow, and keep the answers. The shadow gets no copy of it.
+
+        Raises:
+            RowsRefused: the body is no sound stream, has no rows, or the rows don't fit the model.
+            ModelBusy, ModelSlow, ModelGone: the model can't answer now.
+            LogError: the answers can't be logged.
+        """
+        began, salt = time.perf_counter(), secrets.randbits(64)
+        _, variant, running = self._choice(f"{salt:016x}")
+        count = await asyncio.to_thread(_rows_in, request.body)
+        outcome = await running.answers_stream(request.body, count, self._answer_s)
+        assert outcome.arrow is not None
+        first = await self._log.keep(
+            Answered(
+                count=count,
+                at=request.at,
+                endpoint=self.name,
+                variant=variant.name,
+                version=running.version,
+                form="arrow",
+                given=request.body,
+                answers=outcome.arrow,
+                latency_s=time.perf_counter() - began,
+                salt=salt,
+                trace=request.trace,
+            )
+        )
+        stream = await asyncio.to_thread(_with_ids, outcome.arrow, first, count)
+        return PredictedStream(stream, variant.name, running.version)
 
     async def end(self) -> None:
         """End what still answers copies of requests."""
@@ -164,6 +206,27 @@ def _answered(
         names=rows.names,
         trace=request.trace,
     )
+
+
+def _rows_in(stream: bytes) -> int:
+    """Return the number of rows in a stream of a client, after checking it."""
+    try:
+        count: int = table_in(stream).num_rows
+    except DataError as error:
+        raise RowsRefused(error.message, hint=error.hint) from error
+    if not count:
+        raise RowsRefused("the stream has no rows", hint="send one row at least")
+    return count
+
+
+def _with_ids(stream: bytes, first: PredictionId, count: int) -> bytes:
+    """Return a stream of answers with the ids of the predictions as its first column."""
+    table = table_in(stream)
+    return stream_of(table.add_column(0, "id", pa.array(_ids(first, count), pa.string())))
+
+
+def _ids(first: PredictionId, count: int) -> list[str]:
+    return [str(first._replace(offset=first.offset + place)) for place in range(count)]
 
 
 def _by_row(columns: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ Refusal                    the request is refused before its endpoint is asked
 ├── WrongMethod       405  the path is asked by other methods
 ├── BodyLate          408  the body didn't come in time
 ├── BodyTooLarge      413  the body is larger than a request may be
-├── ContentRefused    415  the body has another form than JSON
+├── ContentRefused    415  the body has another form than JSON or Arrow
 ├── HeadTooLarge      431  the headers are larger than they may be
 ├── NotReady          503  the models aren't loaded yet
 ├── Stopping          503  the server stops
@@ -31,11 +31,12 @@ RETRY_AFTER = (b"retry-after", b"1")
 
 
 class Response(NamedTuple):
-    """What a client gets: the body is JSON."""
+    """What a client gets. `kind` is the type of its content."""
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    kind: bytes = b"application/json"
 
 
 class Refusal(RefusedError):
@@ -97,7 +98,7 @@ class BodyTooLarge(Refusal):
 
 
 class ContentRefused(Refusal):
-    """The body has another form than JSON."""
+    """The body has another form than JSON or Arrow."""
 
     status = 415
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from headrace.errors import listed
+from headrace.serve.predictions.prediction import Form
 from headrace.serve.refusals import BadRequest, BodyLate, BodyTooLarge, ContentRefused
 from headrace.spec.noun import Noun
 
@@ -17,6 +18,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 """Waits for the next piece of a body, or for the client to leave."""
 
+ARROW = "application/vnd.apache.arrow.stream"
+_FORMS: dict[str, Form] = {"application/json": "json", ARROW: "arrow"}
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _GZIP = 31
 """zlib's number for gzip, and nothing else, with the largest window."""
@@ -64,21 +67,22 @@ def trace_of(headers: Headers) -> str:
     return traces[0] if len(traces) == 1 and _TRACE.fullmatch(traces[0]) else ""
 
 
-def check_content(headers: Headers, limits: Limits) -> None:
-    """Check what the headers say of the body.
+def check_content(headers: Headers, limits: Limits) -> Form:
+    """Check what the headers say of the body, and return its form.
 
     Raises:
-        ContentRefused: it isn't JSON, or it is packed in another way than by gzip.
+        ContentRefused: it is neither JSON nor Arrow, or it is packed in another way than by gzip.
         BodyTooLarge: it is too large.
     """
     # A page of another site can send a body of this type only if the server allows it beforehand, which it never does.
     types = values(headers, b"content-type")
     kind, _, options = types[0].lower().partition(";") if len(types) == 1 else ("", "", "")
-    if kind.strip() != "application/json" or options.replace('"', "").strip() not in ("", "charset=utf-8"):
+    form = _FORMS.get(kind.strip())
+    if form is None or (form == "json" and options.replace('"', "").strip() not in ("", "charset=utf-8")):
         shown = listed([each[:80] for each in types], 2) or "missing"
         raise ContentRefused(
-            f"the body must be JSON in UTF-8; `Content-Type` is {shown}",
-            hint="send `Content-Type: application/json`",
+            f"the body must be JSON in UTF-8, or a stream of Arrow; `Content-Type` is {shown}",
+            hint=f"send `Content-Type: application/json` or `Content-Type: {ARROW}`",
         )
     if (encoding := _encoding(headers)) not in ("", "identity", "gzip"):
         raise ContentRefused(
@@ -88,6 +92,7 @@ def check_content(headers: Headers, limits: Limits) -> None:
         )
     if any(int(length) > limits.body_bytes for length in values(headers, b"content-length")):
         raise _too_large(limits)
+    return form
 
 
 async def body_of(headers: Headers, receive: Receive, limits: Limits) -> bytes:

@@ -10,8 +10,13 @@ import pytest
 from tests.cli.conftest import Shell
 
 PIPELINES = """
+import pyarrow as pa
+
 import headrace as hr
+from headrace.spec.report import Report
 from headrace.stages import deploy
+
+X = pa.table({"x": [1.0]})
 
 
 @hr.stage(kind="train")
@@ -27,17 +32,17 @@ def is_good(model: dict) -> bool:
 @hr.pipeline
 def release(depth: int = 1) -> None:
     model = fit(depth)
-    deploy.endpoint(model, "delays", when=is_good(model))
+    deploy.endpoint(model, "delays", when=is_good(model), signature=X)
 
 
 @hr.pipeline
 def trial(depth: int = 1, share: float = 0.1) -> None:
-    deploy.endpoint(fit(depth), "delays", canary=share)
+    deploy.endpoint(fit(depth), "delays", canary=share, signature=X)
 
 
 @hr.pipeline
 def look(depth: int = 1) -> None:
-    deploy.endpoint(fit(depth), "delays", shadow=True)
+    deploy.endpoint(fit(depth), "delays", shadow=True, signature=X)
 
 
 @hr.pipeline
@@ -47,28 +52,56 @@ def wrong_name() -> None:
 
 @hr.pipeline
 def wrong_share() -> None:
-    deploy.endpoint(fit(1), "delays", canary=10)
+    deploy.endpoint(fit(1), "delays", canary=10, signature=X)
 
 
 @hr.pipeline
 def true_share() -> None:
-    deploy.endpoint(fit(1), "delays", canary=True)
+    deploy.endpoint(fit(1), "delays", canary=True, signature=X)
 
 
 @hr.pipeline
 def computed_share() -> None:
     import numpy as np
-    deploy.endpoint(fit(1), "delays", canary=np.float64(0.25))
+    deploy.endpoint(fit(1), "delays", canary=np.float64(0.25), signature=X)
 
 
 @hr.pipeline
 def both() -> None:
-    deploy.endpoint(fit(1), "delays", canary=0.1, shadow=True)
+    deploy.endpoint(fit(1), "delays", canary=0.1, shadow=True, signature=X)
+
+
+class Mine:
+    pass
+
+
+@hr.stage
+def pickled() -> Mine:
+    return Mine()
+
+
+@hr.stage
+def judged() -> Report:
+    return Report(title="Depth", passed=False)
+
+
+@hr.pipeline
+def no_signature() -> None:
+    deploy.endpoint(fit(1), "delays")
+
+
+@hr.pipeline
+def in_a_pickle() -> None:
+    deploy.endpoint(pickled(), "delays", signature=X)
+
+
+@hr.pipeline
+def not_passed(shadow: bool = False) -> None:
+    deploy.endpoint(fit(1), "delays", report=judged(), shadow=shadow, signature=X)
 
 
 @hr.pipeline
 def a_table() -> None:
-    import pyarrow as pa
     deploy.endpoint(pa.table({"x": [1]}), "delays")
 """
 
@@ -161,8 +194,24 @@ def test_a_wrong_argument_is_told_before_anything_runs(shell: Shell, pipeline: s
     assert shell("runs", "--json").json["runs"] == []
 
 
-def test_what_is_no_model_is_not_deployed(shell: Shell) -> None:
-    done = shell("run", "a_table", "--json")
+@pytest.mark.parametrize(
+    ("pipeline", "told"),
+    [
+        ("a_table", "`model` is a table"),
+        ("no_signature", "the model can't answer requests: it has no signature"),
+        ("in_a_pickle", "the model can't answer requests: it is pickled"),
+        ("not_passed", "the model's report has not passed, so it isn't deployed: Depth"),
+    ],
+)
+def test_what_can_not_answer_or_has_not_passed_is_not_deployed(shell: Shell, pipeline: str, told: str) -> None:
+    done = shell("run", pipeline, "--json")
     assert done.code == 1
-    assert "`model` is a table" in done.json["tasks"][-1]["reason"]
+    assert told in done.json["tasks"][-1]["reason"]
     assert shell("endpoints", "--json").json["endpoints"] == []
+    assert shell("models", "--json").json["models"] == []
+
+
+def test_a_shadow_needs_no_report_that_has_passed(shell: Shell) -> None:
+    shell("run", "release", "--depth", "3")
+    assert shell("run", "not_passed", "--shadow", "true").code == 0
+    assert routes(shell)[0] == "production 1 (100%), shadow 2"

@@ -11,8 +11,11 @@ from tests.cli.conftest import Shell
 PIPELINES = """
 from typing import NamedTuple
 
+import pyarrow as pa
+
 import headrace as hr
 from headrace.spec.report import Report, Verdict
+from headrace.stages import registry
 
 
 class Fitted(NamedTuple):
@@ -27,8 +30,9 @@ def fit(depth: int) -> Fitted:
 
 
 @hr.pipeline
-def flow(depth: int = 3) -> None:
-    fit(depth)
+def flow(depth: int = 3, name: str = "delays", signed: bool = True) -> None:
+    fitted = fit(depth)
+    registry.model(name, fitted.model, report=fitted.report, signature=pa.table({"x": [1.0]}) if signed else None)
 """
 
 
@@ -39,7 +43,6 @@ def shell(empty: Shell) -> Shell:
     empty.write("pipelines.py", PIPELINES)
     for depth in (1, 2, 3, 9):
         assert empty("run", "flow", "--depth", str(depth)).code == 0
-        assert empty("register", "latest", "--model", "delays").code == 0
     return empty
 
 
@@ -183,8 +186,18 @@ def test_a_wrong_word_is_told_and_changes_nothing(shell: Shell, words: tuple[str
 
 
 def test_a_model_whose_name_has_a_slash_can_have_no_endpoint(shell: Shell) -> None:
-    shell("register", "latest", "--model", "team/delays")
+    shell("run", "flow", "--name", "team/delays")
     done = shell("promote", "team/delays", "--force", "--why", "to see")
     assert (done.code, "an endpoint can't be called `team/delays`" in done.err) == (2, True), done
     assert shell("endpoints", "--json").json["endpoints"] == []
     assert aliases(shell) == {}
+
+
+def test_a_version_that_can_not_answer_is_refused(shell: Shell) -> None:
+    shell("run", "flow", "--depth", "5", "--signed", "false")
+    shell("promote", "delays:1")
+    for words in (("promote", "delays:5"), ("route", "delays:5", "--shadow")):
+        done = shell(*words)
+        assert done.code == 4
+        assert "model `delays:5` can't answer requests: it has no signature" in done.err
+    assert route(shell) == {"production": (1, 1.0), "shadow": None}

@@ -161,3 +161,11 @@ def test_a_resumed_run_may_be_given_another_timeout(project: Shell) -> None:
     assert (late.code, "the run took longer than 1 s" in late.err) == (1, True)
     assert re.search(r"hint: `headrace resume \S+ --timeout TIME` goes on for a longer time", late.err)
     assert "`--timeout` is" in project("resume", "latest", "--timeout", "0s").err
+
+
+def test_a_task_that_printed_nothing_is_told_with_what_became_of_it(project: Shell) -> None:
+    run = project("run", "good", "--json").json["run"]
+    shown = project("logs", run, "best")
+    assert (shown.code, shown.out) == (0, "")
+    assert "`best` printed nothing; it is succeeded: " in shown.err
+    assert "printed nothing" not in project("logs", run, "one").err

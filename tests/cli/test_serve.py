@@ -61,6 +61,7 @@ def trial(slope: float = 1.0, share: float = 0.5) -> None:
 @hr.pipeline
 def prepared() -> None:
     rules = (
+        prepare.Fill(columns="x", how="mean"),
         prepare.Map(columns="unit", values={"m": "1", "km": "2"}),
         prepare.Cast(columns="unit", type="int64", otherwise="quarantine"),
     )
@@ -238,6 +239,8 @@ def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) ->
         first, second = answer["predictions"]
         assert first["predicted"] == pytest.approx(6.0)
         assert second["predicted"] is None  # the preparation refuses this row
+        status, answer = served.post({"records": [{"x": None, "unit": "m"}]}, "clean")
+        assert (status, answer["predictions"][0]["predicted"]) == (200, pytest.approx(49.0))  # the mean fills the gap
         status, answer = served.post({"records": [{"x": 3.0}]}, "clean")
         assert (status, answer["faults"][0]["field"]) == (422, "unit")
 

@@ -14,7 +14,7 @@ from headrace.errors import LogError
 from headrace.models.streams import stream_of, table_in
 from headrace.serve import live
 from headrace.serve.app import Asked, Predicted
-from headrace.serve.asking import Model, ModelBusy, ModelGone, Outcome, RowsRefused
+from headrace.serve.asking import ENDED, Model, ModelBusy, ModelGone, Outcome, RowsRefused
 from headrace.serve.endpoint import LiveEndpoint, Running
 from headrace.serve.live import Endpoints
 from headrace.serve.predictions.prediction import Answered, PredictionId
@@ -57,7 +57,7 @@ class Fake:
     async def why_ended(self) -> str:
         return self.why
 
-    def end(self, why: str = "it was killed") -> None:
+    def end(self, why: str = ENDED) -> None:
         self.is_alive = False
         if not self._gone.done():
             self._gone.set_result(why)
@@ -284,7 +284,8 @@ def test_a_process_that_ends_is_started_again_and_production_answers_for_a_canar
         loads = bed.hold(1)
         endpoint = bed.endpoint
         bed.model(1).end()
-        bed.model(2).end()
+        bed.model(2).why = "it was killed, because it was slow"
+        bed.model(2).end("it was slow")
         bed.hold(2)
         assert bed.endpoints.find("delays") is None
         with pytest.raises(ModelGone, match="isn't running"):
@@ -293,7 +294,7 @@ def test_a_process_that_ends_is_started_again_and_production_answers_for_a_canar
         await bed.ready()
         told = "the process of version 2 of endpoint `delays` can't answer any more: "
         ends = [each.removeprefix(told).partition(";")[0] for each in bed.said if each.startswith(told)]
-        assert ends == ["it took too much memory", "it was killed"]
+        assert ends == ["it took too much memory", "it was slow"]
 
     run(test)
 

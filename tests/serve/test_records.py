@@ -51,7 +51,7 @@ def test_records_become_a_table_of_the_types_that_the_model_takes() -> None:
 
 def test_a_refusal_names_all_that_is_wrong() -> None:
     body = {"records": [{"age": 300, "far km": "x", "carrier": None, "more": 1}, ROW, 7]}
-    assert faults(body) == [
+    assert faults(body, Strictness(null="refuse")) == [
         (0, "age", "`300`: Expected `int` <= 127"),
         (0, "far km", '`"x"`: Expected `float`, got `str`'),
         (0, "carrier", "it is null"),
@@ -59,7 +59,13 @@ def test_a_refusal_names_all_that_is_wrong() -> None:
         (0, "more", "the model takes no such field"),
         (2, None, "it is no object"),
     ]
+    assert [field for _, field, _ in faults(body)] == ["age", "far km", "class", "more", None]
     assert len(faults({"records": [{}] * 1_000}, most=1_000)) == MOST_FAULTS
+
+
+def test_a_null_goes_to_the_model_as_in_a_table() -> None:
+    rows = Records(TAKES, Strictness(), 100).rows(json.dumps({"records": [{**ROW, "age": None}]}).encode())
+    assert table_of(rows.columns, TAKES).to_pylist() == [{**ROW, "age": None}]
 
 
 def test_what_an_endpoint_takes_by_choice_is_taken() -> None:
@@ -106,11 +112,11 @@ JSON = st.recursive(
 )
 
 
-@given(st.lists(JSON, max_size=3), st.sampled_from(["refuse", "take"]), st.sampled_from(["refuse", "take"]))
+@given(st.lists(JSON, max_size=3), *[st.sampled_from(["refuse", "take"])] * 3)
 def test_whatever_the_records_are_they_fit_or_each_refusal_says_why(
-    records: list[Any], unknown: Any, missing: Any
+    records: list[Any], unknown: Any, missing: Any, null: Any
 ) -> None:
-    strictness = Strictness(unknown=unknown, missing=missing)
+    strictness = Strictness(unknown=unknown, missing=missing, null=null)
     found: list[RecordsRefused] = []
     try:
         rows = Records(TAKES, strictness, 3).rows(json.dumps({"records": records}).encode())
@@ -123,7 +129,7 @@ def test_whatever_the_records_are_they_fit_or_each_refusal_says_why(
         table = table_of(rows.columns, TAKES)
         assert len(table) == rows.count == len(records)
         assert table.column_names == [column.name for column in TAKES]
-        if missing == "refuse":
+        if missing == null == "refuse":
             assert not any(column.null_count for column in table.columns)
 
 

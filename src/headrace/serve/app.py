@@ -133,7 +133,7 @@ class App:
         except Exception as error:  # noqa: BLE001  whatever it is, the client must hear of it, but not its text
             response = answer_to(error)
             if response.status >= 500 and not isinstance(error, Refusal):
-                _log.error("a request failed: %s", error, exc_info=error)
+                _log.error("a request failed: %s", error, exc_info=error if response.status == 500 else None)
             return response
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:

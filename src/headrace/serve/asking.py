@@ -17,6 +17,7 @@ from headrace.spec.signature import signature_in
 
 MOST_ROWS = 1_024
 """How many rows of several requests are asked together at most."""
+ENDED = "its process has ended"
 MOST_WAITING = 256
 """How many requests may wait for a model; later ones are refused at once."""
 
@@ -151,7 +152,7 @@ class Model(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The process has ended: nothing that was asked will be answered."""
         del exc
-        self._end("its process has ended")
+        self._end(ENDED)
 
     def data_received(self, data: bytes) -> None:
         """Take replies. What isn't a reply to what was asked ends the connection: the process isn't trusted."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from headrace.errors import HeadraceError
+from headrace.serve.asking import ENDED
 from headrace.serve.endpoint import ANSWER_S, LiveEndpoint, Log, Running
 from headrace.spec.endpoint import Route
 
@@ -134,7 +135,9 @@ class _Live:
                 self._settle()
                 gone = await running.model.gone()
                 del self._running[version]
-                why = f"the process of {name} can't answer any more: {await running.why_ended() or gone}"
+                if gone == ENDED:
+                    gone = await running.why_ended() or gone
+                why = f"the process of {name} can't answer any more: {gone}"
             if clock() - began > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
             self._say(f"{why}; it is started again in {pause_s:g} s")

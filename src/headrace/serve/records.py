@@ -29,12 +29,14 @@ Handling = Literal["refuse", "take"]
 
 
 class Strictness(Noun, frozen=True):
-    """How an endpoint treats records that don't quite fit: fields that the model doesn't take, missing or null values,
-    and texts that are none of a column's categories. What is taken is counted: an unknown field is left out, a missing
-    value is null, and an unseen text goes to the model as it is."""
+    """How an endpoint treats records that don't quite fit: fields that the model doesn't take, missing fields, nulls,
+    and texts that are none of a column's categories. An unknown field that is taken is left out, and a missing one is
+    null. A null goes to the preparation and the model, as it does in a table; so does an unseen text. Where missing
+    fields are taken, so are nulls."""
 
     unknown: Handling = "refuse"
     missing: Handling = "refuse"
+    null: Handling = "take"
     unseen: Handling = "take"
 
 
@@ -77,12 +79,12 @@ class Records:
         self._most = most
         self._types = {column.name: _type(column) for column in takes}
         self._categories = {each.name: frozenset(each.categories) for each in takes if each.categories is not None}
-        may_lack = strictness.missing == "take"
+        may_lack, may_be_null = strictness.missing == "take", "take" in (strictness.missing, strictness.null)
         fields = [
             # The attributes are numbered, since a column's name may be any text.
             (
                 f"f{place}",
-                kind | None if may_lack else kind,
+                kind | None if may_be_null else kind,
                 msgspec.field(name=name, **({"default": None} if may_lack else {})),
             )
             for place, (name, kind) in enumerate(self._types.items())
@@ -161,7 +163,8 @@ class Records:
             return
         for name, kind in self._types.items():
             if record.get(name) is None:
-                if self._manners.missing == "refuse":
+                handling = self._manners.null if name in record else self._manners.missing
+                if handling == "refuse":
                     what = "it is null" if name in record else "it is missing"
                     yield Fault(what=what, record=number, field=name)
                 continue

@@ -89,7 +89,8 @@ class Tokens:
         same = hmac.compare_digest(digest_of(secret), _NOBODY if token is None else token.digest)
         is_token = len(given) == 1 and kind.lower() == "bearer" and prefix == PREFIX
         if token is None or not same or not is_token:
-            raise TokenRefused("this token isn't valid", hint="it may have been revoked", headers=_CHALLENGE)
+            hint = "it may have been revoked; a new one is taken after a second"
+            raise TokenRefused("this token isn't valid", hint=hint, headers=_CHALLENGE)
         if token.expires is not None and token.expires <= self._clock():
             raise TokenRefused("this token has expired", hint="`headrace tokens make` makes one", headers=_CHALLENGE)
         return token

@@ -136,6 +136,24 @@ class Route(Document, frozen=True):
         return replace(self, variants=(main, *others), shadow=shadow)
 
 
+def unservable(model: Ref, preparation: Ref | None) -> str | None:
+    """Return why a model can't answer requests, if that can be told from its artifact; otherwise None."""
+    refs = [model]
+    for each in refs:
+        refs += each.parts or ()
+    if any(each.codec == "pickle" for each in refs):
+        return "it is pickled, and reading it would run code"
+    if preparation is None and model.signature is None:
+        return "it has no signature, so nobody knows what its records are"
+    return None
+
+
+UNSERVABLE_HINT = (
+    "serve models of scikit-learn, LightGBM or a network, without classes of your own inside, and register them with a"
+    " signature (`signature=`)"
+)
+
+
 def sole(endpoint: str, version: int) -> Route:
     """Return the route by which all requests of an endpoint go to one version."""
     return Route(endpoint=endpoint, variants=(Variant(name=MAIN, version=version, share=1.0),))

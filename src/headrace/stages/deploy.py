@@ -19,8 +19,9 @@ from headrace.define.attempt import attempt
 from headrace.define.stage import ready
 from headrace.errors import UsageError
 from headrace.models.signature import signature_for
-from headrace.spec.endpoint import CANARY, MAIN, SHADOW, sole
+from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, sole, unservable
 from headrace.spec.intent import Deploy
+from headrace.spec.report import Report
 from headrace.stages.registry import Entry, check_model, registration
 
 
@@ -45,7 +46,7 @@ def _check(given: Mapping[str, Any]) -> None:
     name="deploy_endpoint",
     cache=False,
     portable=True,
-    unread=("model", "report", "preparation"),
+    unread=("model", "preparation"),
     check=_check,
 )
 def endpoint(
@@ -70,13 +71,21 @@ def endpoint(
     `model`, `report`, `note`, `preparation` and `signature` mean the same as for `registry.model`.
 
     Raises:
-        UsageError: the name is invalid, `canary` isn't a share or is given with `shadow`, or `registry.model` would
-            refuse the model or its preparation.
+        UsageError: the name is invalid, `canary` isn't a share or is given with `shadow`, the model can't answer
+            requests, its report has not passed, or `registry.model` would refuse the model or its preparation.
     """
     _check({"name": name, "canary": canary, "shadow": shadow})
-    del model, report, preparation
+    found = report if isinstance(report, Report) else getattr(report, "report", None)
+    if isinstance(found, Report) and found.passed is False and not shadow:
+        raise UsageError(
+            f"the model's report has not passed, so it isn't deployed: {found.title}",
+            hint="deploy it only if it has passed: `when=report.passed`; or as a shadow, which answers nobody",
+        )
+    del model, preparation
     asked = registration("model", name, (), note, None if signature is None else signature_for(signature))
     if asked is not None:
+        if (why := unservable(asked.out, asked.preparation)) is not None:
+            raise UsageError(f"the model can't answer requests: {why}", hint=UNSERVABLE_HINT)
         variant = SHADOW if shadow else MAIN if canary is None else CANARY
         attempt().intend(asked)
         attempt().intend(Deploy(name, asked.out.identity, variant, None if canary is None else float(canary)))

@@ -35,8 +35,17 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
     with read(found) as views:
         if task is not None:
             run_id, task = _maker(views, run_id, task)
-        _print((follow if following else logs)(found, views, run_id, task), heads=task is None)
+        printed = _print((follow if following else logs)(found, views, run_id, task), heads=task is None)
+        if task is not None and not printed:
+            _say_that_nothing_is_there(views, run_id, task)
     return 0
+
+
+def _say_that_nothing_is_there(views: Views, run: str, task: str) -> None:
+    """Say that a task printed nothing, and what became of it: errors of ready-made stages are there, not in the log."""
+    shown = next((each for each in views.show(run).tasks or () if each.name == task), None)
+    if shown is not None:
+        tell(f"`{task}` printed nothing; it is {shown.state}: {shown.reason}", label="note:")
 
 
 def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
@@ -54,8 +63,8 @@ def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
     return origin, name
 
 
-def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
-    """Print pieces of output on stdout, and logged values on stderr.
+def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> bool:
+    """Print pieces of output on stdout, and logged values on stderr. Return whether there were any pieces.
 
     Each time the output of another attempt begins, a head line names the task and the attempt. With `heads`, this line
     is printed on stdout. Without `heads`, it is printed on stderr, so that stdout has only the task's own output. Then
@@ -77,6 +86,7 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
             tell(f"--- {piece.task}, attempt {piece.attempt}", "dim")
         say_bytes(piece.data if shown is None else shown.text(piece.data))
         before, ended = now, piece.data.endswith(b"\n")
+    return before is not None
 
 
 def _tell(logged: Told) -> None:

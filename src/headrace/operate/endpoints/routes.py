@@ -16,7 +16,7 @@ from headrace.ledger import registry
 from headrace.operate.versions import allowed, judging
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
-from headrace.spec.endpoint import CANARY, MAIN, SHADOW, Route, sole
+from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, Route, sole, unservable
 
 
 def promote(project: Project, named: str, *, why: str | None = None, forced: str | None = None) -> RouteView:
@@ -28,7 +28,7 @@ def promote(project: Project, named: str, *, why: str | None = None, forced: str
 
     Raises:
         NotFoundError: there is no such version.
-        RefusedError: a report on the version says no, and `forced` is None.
+        RefusedError: the version can't answer requests; or a report on it says no, and `forced` is None.
     """
     version, forced = _version(project, named, MAIN, forced)
 
@@ -54,7 +54,8 @@ def split(
 
     Raises:
         NotFoundError: there is no such version, or no such endpoint.
-        RefusedError: a report on the version says no, and `forced` is None. (A shadow may have such a report.)
+        RefusedError: the version can't answer requests; or a report on it says no, and `forced` is None. (A shadow may
+            have such a report.)
         UsageError: the variant can't have this name or this share.
     """
     version, forced = _version(project, named, SHADOW if share is None else variant, forced, is_free=share is None)
@@ -121,6 +122,8 @@ def _version(
         version = views.resolve("model", named.removeprefix("model:"))
         judged = [] if is_free else judging(views, version)
     called = f"model `{version.name}:{version.version}`"
+    if (why := unservable(version.out, version.preparation)) is not None:
+        raise RefusedError(f"{called} can't answer requests: {why}", hint=UNSERVABLE_HINT)
     return version, allowed(called, [role], judged, loader(reading_store(project)), forced)
 
 

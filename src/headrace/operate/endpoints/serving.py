@@ -24,7 +24,7 @@ from headrace.operate.endpoints.tokens import valid_tokens
 from headrace.project.project import Project
 from headrace.serve.access import Access
 from headrace.serve.app import App
-from headrace.serve.asking import Model, ModelGone
+from headrace.serve.asking import ENDED, Model, ModelGone
 from headrace.serve.endpoint import Running
 from headrace.serve.live import Endpoints
 from headrace.serve.predictions.awaited import AwaitedLog
@@ -150,7 +150,8 @@ class _Serving:
             records = Records(takes if version.preparation else _takes(version), Strictness(), MOST_RECORDS)
             return Running(f"{endpoint}:{number}", model, records, why_ended)
         except ModelGone as error:
-            raise ModelGone(await why_ended() or error.message, hint=error.hint) from error
+            told = await why_ended() if ENDED in error.message else ""
+            raise ModelGone(told or error.message, hint=error.hint) from error
         except BaseException:
             process.kill()
             raise

@@ -51,6 +51,8 @@ def make_token(project: Project, name: str, endpoints: Sequence[str], within_s: 
     """
     if not name.strip():
         raise UsageError("a token needs a name", hint="say for whom or what it is")
+    if within_s is not None and within_s <= 0:
+        raise UsageError("a token that ends at once lets nobody in", hint='give a time such as `--within "90d"`')
     for endpoint in endpoints:
         if " " in endpoint:
             raise UsageError(f"no endpoint can be called `{endpoint:.80}`", hint="give `--endpoint` once for each name")

@@ -21,8 +21,8 @@ from headrace.project import project
 def command(named: str, why: str | None, forced: str | None, as_json: bool, config: Path | None) -> int:
     """Makes a version of a registered model the variant `production` of the endpoint that has the model's name: it gets
     all requests that no other variant gets. If there is no such endpoint yet, this makes it. NAMED is the version:
-    `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. The version's alias `production` moves too, and pointing that alias
-    at a version (`headrace alias`) promotes it.
+    `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. The version's alias `production` moves too, and once there is an
+    endpoint, pointing that alias at a version (`headrace alias`) promotes it.
 
     Other variants keep their shares, but a variant of the same version ends.
 

@@ -50,7 +50,8 @@ def command(context: click.Context, as_json: bool, config: Path | None) -> None:
 @options.config
 def make_command(name: str, endpoints: tuple[str, ...], within: str | None, as_json: bool, config: Path | None) -> None:
     """Make a token and print it. NAME says for whom or what it is."""
-    made = make_token(project.load(overlay=config), name, endpoints, None if within is None else seconds(within))
+    within_s = None if within is None else seconds(within, name="--within")
+    made = make_token(project.load(overlay=config), name, endpoints, within_s)
     say_json(made) if as_json else say(made.token)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import headrace as hr
 from headrace.spec.report import Report
-from headrace.stages import deploy
+from headrace.stages import deploy, registry
 
 X = pa.table({"x": [1.0]})
 
@@ -69,6 +69,11 @@ def computed_share() -> None:
 @hr.pipeline
 def both() -> None:
     deploy.endpoint(fit(1), "delays", canary=0.1, shadow=True, signature=X)
+
+
+@hr.pipeline
+def only_registered() -> None:
+    registry.model("delays", fit(1))
 
 
 class Mine:
@@ -209,6 +214,14 @@ def test_what_can_not_answer_or_has_not_passed_is_not_deployed(shell: Shell, pip
     assert told in done.json["tasks"][-1]["reason"]
     assert shell("endpoints", "--json").json["endpoints"] == []
     assert shell("models", "--json").json["models"] == []
+
+
+def test_a_version_without_a_signature_gets_the_one_that_it_is_deployed_with(shell: Shell) -> None:
+    shell("run", "only_registered")
+    assert "it has no signature" in shell("promote", "delays:1").err
+    assert shell("run", "release").code == 0
+    assert routes(shell) == ["production 1 (100%)"]
+    assert shell("promote", "delays:1").code == 0
 
 
 def test_a_shadow_needs_no_report_that_has_passed(shell: Shell) -> None:

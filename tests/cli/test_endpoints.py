@@ -201,3 +201,9 @@ def test_a_version_that_can_not_answer_is_refused(shell: Shell) -> None:
         assert done.code == 4
         assert "model `delays:5` can't answer requests: it has no signature" in done.err
     assert route(shell) == {"production": (1, 1.0), "shadow": None}
+    done = shell("alias", "model:delays:5", "production")
+    assert done.code == 4
+    assert "would go to version 5, and it has no signature" in done.err
+    assert aliases(shell) == {"production": 1}
+    shell("retire", "delays")
+    assert shell("alias", "model:delays:5", "production").code == 0

@@ -180,7 +180,8 @@ def test_a_stream_of_arrow_is_answered_by_one_with_ids_and_kept_as_it_came() -> 
         assert (kept.count, kept.form, kept.given) == (3, "arrow", given)
         assert table_in(kept.answers or b"").column("y").to_pylist() == [4.0, 5.0, 8.0]
         assert table.column("id").to_pylist() == [f"000000000000-1-{at}-{kept.salt:016x}" for at in (10, 11, 12)]
-        for wrong in (b"", b"no stream", given[:-30], stream_of(pa.table({"x": pa.array([], pa.float64())}))):
+        none, many = (stream_of(pa.table({"x": [0.0] * count})) for count in (0, 100_001))
+        for wrong in (b"", b"no stream", given[:-30], none, many):
             with pytest.raises(RowsRefused):
                 await bed.endpoint.predict_stream(Asked(wrong, "", 7.0))
         assert len(bed.log.kept) == 1

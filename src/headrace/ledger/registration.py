@@ -15,6 +15,7 @@ from msgspec.structs import asdict
 from headrace.errors import NotFoundError, RefusedError
 from headrace.ledger.database.database import Database
 from headrace.ledger.records import ROUTES, VERSIONS
+from headrace.spec.artifact import decode_ref
 from headrace.spec.endpoint import MAIN, Route, decode_route, encode_route
 from headrace.spec.intent import Register, RegistryKind
 
@@ -47,7 +48,7 @@ def put(
     `why` is the reason to move the aliases. `is_forced` is True if the version's report advises against the moves. If
     the transaction may be repeated after it was stored, pass the same `nonce` (from `new_nonce`) each time.
 
-    If the version is already registered, but has no preparation yet, it gets the preparation in `wanted`.
+    If the version is already registered, but has no preparation or no signature yet, it gets those in `wanted`.
     """
     kind, name, identity = wanted.kind, wanted.name, wanted.out.identity
     out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))
@@ -57,6 +58,11 @@ def put(
     db.execute(db.sql.ADD_VERSION, row)
     if preparation is not None:
         db.execute(db.sql.ADD_PREPARATION, (preparation, *one))
+    if wanted.out.signature is not None:
+        (known,) = VERSIONS.read(db.execute(db.sql.VERSION_BY_IDENTITY, one))
+        if decode_ref(known.out).signature is None:
+            values = {**asdict(known), "out": out}
+            db.execute(db.sql.POINT_VERSION, db.sql.values("POINT_VERSION", values))
     for alias in wanted.aliases:
         move = Move(alias=alias, at=at, by=by, why=why, run=run, task=task, is_forced=is_forced)
         point(db, kind, name, identity, move, nonce or new_nonce())

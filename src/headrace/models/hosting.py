@@ -13,6 +13,10 @@ Plain = None | bool | int | float | str
 """A value of an answer. A reply with any other is refused before it takes memory."""
 
 
+MOST_REPLY_BYTES = 1 << 26
+"""How many bytes a reply of a model process may have."""
+
+
 class Load(Struct, frozen=True, array_like=True, tag="load"):
     """Load a version of a model. `model` and `preparation` are encoded artifacts, whose blobs are in the process's
     folder; `signature` is the model's encoded signature. `row` are columns with one row, to warm up the model."""

@@ -23,6 +23,7 @@ from headrace.ledger.views.lineage import Lineage
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
 from headrace.spec.artifact import Ref
+from headrace.spec.endpoint import MAIN, UNSERVABLE_HINT, unservable
 from headrace.spec.intent import PREPARATION, Register, unlike
 from headrace.spec.report import Report
 
@@ -231,6 +232,12 @@ def point(
                 f"{version.kind} `{version.name}:{version.version}` has no alias `{alias}`", hint=f"it has {others}"
             )
         judged = [] if remove else judging(views, version)
+        serves = version.kind == "model" and alias == MAIN and not remove and _has_endpoint(views, version.name)
+    if serves and (why_not := unservable(version.out, version.preparation)) is not None:
+        raise RefusedError(
+            f"the requests of endpoint `{version.name}` would go to version {version.version}, and {why_not}",
+            hint=UNSERVABLE_HINT,
+        )
     called = f"{version.kind} `{version.name}:{version.version}`"
     load = loader(reading_store(project))
     forced = allowed(called, [alias], judged, load, forced)
@@ -250,6 +257,10 @@ def point(
                 ledger, version.kind, of, alias, number, by=ledger.user, why=why, is_forced=forced is not None
             )
     return _as_it_is(project, known)
+
+
+def _has_endpoint(views: Views, name: str) -> bool:
+    return any(row.name == name and row.route is not None for row in views.routes())
 
 
 def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str:

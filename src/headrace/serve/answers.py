@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from headrace.errors import DataError, listed
-from headrace.models.hosting import Plain
+from headrace.models.hosting import MOST_REPLY_BYTES, Plain
 from headrace.models.streams import is_plain, table_in
 
-MOST_BYTES = 1 << 26
-"""How many bytes a reply of a model process may have."""
+MOST_BYTES = MOST_REPLY_BYTES
 MOST_BYTES_OF_COLUMNS = 1 << 24
 """How many bytes a reply may have that isn't a stream of Arrow. Python's values may take 12 times as much memory."""
 

@@ -216,7 +216,7 @@ class Model(asyncio.Protocol):
             doing = "these rows" if was_asked else "requests that came earlier"
             error = ModelSlow(
                 f"the model gave no answer within {question.within_s:g} s: it was busy with {doing}",
-                hint="try again later, send fewer rows at once, or allow more time",
+                hint="try again later, or send fewer rows at once",
             )
             question.answered.set_exception(error)
 

@@ -24,6 +24,8 @@ from headrace.spec.endpoint import SHADOW, Route, Variant
 
 MOST_MIRRORED = 16
 """How many requests the shadow may be answering; copies of later ones are dropped, so it delays nobody."""
+MOST_STREAM_ROWS = 100_000
+"""How many rows a request in Arrow may have."""
 ANSWER_S = 20.0
 """How long a model may take to answer, in seconds. After that, its process is ended and started anew. It is less than
 a request may take (`Limits.request_s`), so that the client hears why."""
@@ -130,8 +132,8 @@ class LiveEndpoint:
             LogError: the answers can't be logged.
         """
         began, salt = time.perf_counter(), secrets.randbits(64)
-        _, variant, running = self._choice(f"{salt:016x}")
         count = await asyncio.to_thread(_rows_in, request.body)
+        _, variant, running = self._choice(f"{salt:016x}")  # after that wait, or the version might be gone by now
         outcome = await running.answers_stream(request.body, count, self._answer_s)
         assert outcome.arrow is not None
         first = await self._log.keep(
@@ -214,8 +216,11 @@ def _rows_in(stream: bytes) -> int:
         count: int = table_in(stream).num_rows
     except DataError as error:
         raise RowsRefused(error.message, hint=error.hint) from error
-    if not count:
-        raise RowsRefused("the stream has no rows", hint="send one row at least")
+    if not 0 < count <= MOST_STREAM_ROWS:
+        raise RowsRefused(
+            f"the stream has {count:,} rows, and a request may have 1 to {MOST_STREAM_ROWS:,}",
+            hint="send them in several requests",
+        )
     return count
 
 

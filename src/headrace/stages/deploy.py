@@ -75,10 +75,10 @@ def endpoint(
             requests, its report has not passed, or `registry.model` would refuse the model or its preparation.
     """
     _check({"name": name, "canary": canary, "shadow": shadow})
-    found = report if isinstance(report, Report) else getattr(report, "report", None)
-    if isinstance(found, Report) and found.passed is False and not shadow:
+    reports = [each for each in (report, *(report if isinstance(report, tuple) else ())) if isinstance(each, Report)]
+    if not shadow and (failed := [each.title for each in reports if each.passed is False]):
         raise UsageError(
-            f"the model's report has not passed, so it isn't deployed: {found.title}",
+            f"the model's report has not passed, so it isn't deployed: {failed[0]}",
             hint="deploy it only if it has passed: `when=report.passed`; or as a shadow, which answers nobody",
         )
     del model, preparation

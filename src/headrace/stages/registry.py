@@ -97,7 +97,7 @@ def model(
     is any value that says how good the model is. `preparation` is what `prepare.clean` did to the rows that the model
     learned from. The report and the preparation are stored with the version. `signature` is a table with the columns
     that the model takes; its types and categories become the model's signature. Models that ready-made stages trained
-    have a signature already. A version that exists already keeps its signature. The stage loads only the table
+    have a signature already. A version that has one keeps it. The stage loads only the table
     `signature`, not the model, the report or the preparation. Outside of a run, nothing is registered.
 
     Raises:

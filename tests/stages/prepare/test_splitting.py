@@ -544,6 +544,8 @@ def test_gaps_and_few_values_make_no_hint_of_a_rare_target(capsys: pytest.Captur
         told[draw.choice(count, 24, replace=False)] = True
         told[0] = True  # one of the rare ones
         columns[f"few{number}"] = pa.array(draw.random(count), mask=~told)
+        told[draw.choice(count, 975, replace=False)] = True
+        columns[f"some{number}"] = pa.array(draw.random(count), mask=~told)
     prepare.split(pa.table({"y": rare, **columns}), target="y")
     assert "can be read off" not in capsys.readouterr().err
 

@@ -183,6 +183,8 @@ class _Serving:
                 routes, unreadable = _routes(self._project)
                 routes |= {name: last[name] for name in unreadable if name in last}
                 last = routes
+                with suppress(RuntimeError):  # the loop has just ended
+                    loop.call_soon_threadsafe(endpoints.follow, routes)
                 if self._tokens is not None:
                     self._tokens.know(_tokens(self._project))
                 told = ""
@@ -190,9 +192,6 @@ class _Serving:
                 if (why := _words(error)) != told:
                     self._say(f"the ledger can't be read, so the endpoints keep their routes: {why}")
                 told = why
-                continue
-            with suppress(RuntimeError):  # the loop has just ended
-                loop.call_soon_threadsafe(endpoints.follow, routes)
 
     def _seal(self) -> None:
         """Seal what the prediction log has in closed segments. While store or ledger are away, it stays on this

@@ -17,6 +17,7 @@ from headrace.project.project import Project
 from headrace.project.state import open_ledger
 from headrace.serve.tokens import Token, digest_of, written
 from headrace.spec.endpoint import sole
+from headrace.spec.intent import is_name
 
 _ID_BYTES, _SECRET_BYTES = 5, 32
 
@@ -54,7 +55,7 @@ def make_token(project: Project, name: str, endpoints: Sequence[str], within_s: 
     if within_s is not None and within_s <= 0:
         raise UsageError("a token that ends at once lets nobody in", hint='give a time such as `--within "90d"`')
     for endpoint in endpoints:
-        if " " in endpoint:
+        if not is_name(endpoint):  # an empty name would let the token ask every endpoint
             raise UsageError(f"no endpoint can be called `{endpoint:.80}`", hint="give `--endpoint` once for each name")
         sole(endpoint, 1)
     identity = base64.b32encode(secrets.token_bytes(_ID_BYTES)).decode().lower()

@@ -22,7 +22,18 @@ from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, UsageError, sentence
 from headrace.models.answering import Answering, Answers
 from headrace.models.fitting import table_of
-from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Plain, Reply, Trouble, decode_order
+from headrace.models.hosting import (
+    MOST_REPLY_BYTES,
+    Answer,
+    Ask,
+    Columns,
+    Load,
+    Loaded,
+    Plain,
+    Reply,
+    Trouble,
+    decode_order,
+)
 from headrace.models.model import model_of
 from headrace.models.streams import is_plain, stream_of, table_in
 from headrace.models.types import plain_type
@@ -32,6 +43,8 @@ from headrace.spec.signature import Column, signature_in
 from headrace.store.folder.folder import FolderStore
 
 _READ_BYTES = 1 << 20
+_ENVELOPE_BYTES = 1 << 10
+"""How many bytes of a reply aren't the stream in it, at most."""
 _FILE_BYTES = 1 << 28
 """How large a file can be that the process writes. Its files are all in memory."""
 
@@ -103,7 +116,10 @@ class Host:
         took = time.perf_counter() - began
         table = self._complete(found.beside(len(rows)))
         if order.columns is None:
-            return Answer(number=order.number, columns=None, arrow=stream_of(table), seconds=took)
+            stream = stream_of(table)
+            if len(stream) > MOST_REPLY_BYTES - _ENVELOPE_BYTES:
+                raise UsageError(f"the answers take {len(stream):,} bytes, which are too many", hint="send fewer rows")
+            return Answer(number=order.number, columns=None, arrow=stream, seconds=took)
         columns = {name: _plain(table.column(name)) for name in table.column_names}
         return Answer(number=order.number, columns=columns, arrow=None, seconds=took)
 

@@ -22,6 +22,8 @@ ENOUGH = 10
 chance."""
 IN_ORDER = 0.9
 """The least rank correlation of a sure hint. A few huge values can raise any correlation except a rank correlation."""
+LEFT = 0.1
+"""The largest share of the rows outside the most frequent class that a column may not tell."""
 MOST_VALUES = 0.05
 """The largest number of different values in a column, as a share of the rows. A column with more would predict the
 target by accident."""
@@ -54,7 +56,7 @@ class Hints(NamedTuple):
 def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Hints:
     """Return a hint for each column from which the target can be read off. A hint proves nothing.
 
-    Of a table with more than 50,000 rows, every second, third, ... row is used, so that 50,000 to 100,000 are left.
+    Of a table with 100,000 rows or more, every second, third, ... row is used, so that 50,000 to 100,000 are left.
     """
     step = max(1, len(table) // LOOKED_AT)
     some = rows_at(table, np.arange(0, len(table), step)) if step > 1 else table
@@ -93,14 +95,14 @@ def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Num
     """Return a sentence on how a column tells the target, or an empty text. If the column has many different values of
     a type that can't be looked at, return None.
 
-    The returned boolean is False if a few huge values of the column may be the only reason for the sentence.
+    The returned boolean is False if a few rows may be the only reason for the sentence.
     """
     if column.null_count:
         gaps = column.is_valid().to_numpy()
-        if 0.01 < gaps.mean() < 0.99 and _purity(gaps, labels) >= SURE and _guess(labels) < SURE:
+        if 0.01 < gaps.mean() < 0.99 and _tells(gaps, labels):
             return "whether its value is missing tells the target", True
     few = len(np.unique(values)) <= max(2, MOST_VALUES * len(values))
-    if few and _purity(values, labels) >= SURE and _guess(labels) < SURE:
+    if few and _tells(values, labels):
         return "each of its values occurs with only one value of the target", True
     numbers = _numbers(column)
     if numbers is None:
@@ -116,7 +118,8 @@ def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Num
     if target is None:
         few = len(found) <= MOST_VALUES * len(classes)
         is_apart = few and _guess(classes) < SURE and _apart(numbers[there], classes) >= SURE
-        return ("each value of the target has a range of its values to itself", True) if is_apart else ("", False)
+        is_enough = np.bincount(classes).min() >= ENOUGH
+        return ("each value of the target has a range of its values to itself", is_enough) if is_apart else ("", False)
     if not np.ptp(target[there]):  # such as numbers too large for floats to tell them apart
         return "", False
     together = _together(numbers[there], target[there])
@@ -140,6 +143,13 @@ def _ranks(values: Numbers) -> Numbers:
 
 def _guess(labels: Numbers) -> float:
     return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+
+
+def _tells(values: Numbers, labels: Numbers) -> bool:
+    """Return whether values tell the labels: nearly all rows have the label of most rows with their value, and nearly
+    all of those that don't have the most frequent label. (Where other labels are rare, nearly all rows have it.)"""
+    wrong = 1 - _purity(values, labels)
+    return wrong <= 1 - SURE and wrong <= LEFT * (1 - _guess(labels))
 
 
 def _purity(values: Numbers, labels: Numbers) -> float:

@@ -93,6 +93,15 @@ class HeadraceError(Exception):
         return [*traceback.format_list(lines), summary, *([f"hint: {self.hint}\n"] if self.hint else [])]
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user has interrupted a call before a run began, or before its new code was traced. The message says what that
+    means for the run."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the line that a notebook shows: nothing of the call is left, so its frames say nothing."""
+        return [f"KeyboardInterrupt: {self}\n"]
+
+
 def _rebuild(kind: type[HeadraceError], message: str, hint: str | None) -> HeadraceError:
     return kind(message, hint=hint)
 

@@ -109,6 +109,16 @@ def test_an_error_in_a_notebook_names_the_cell(project: Project) -> None:
     assert "for its tasks, `headrace logs" in "".join(in_stage[-1]["traceback"])
 
 
+def test_an_interrupt_before_a_run_began_is_one_line_without_our_frames(project: Project) -> None:
+    endless = "import time\n\n@hr.pipeline\ndef endless() -> None:\n    time.sleep(60)\n"
+    begins = "import os, signal, threading\nthreading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+    *_, shown = play(project.root, CODE, endless, f"{begins}endless.run()")
+    assert shown[-1]["evalue"] == "interrupted, and the pipeline wasn't traced yet: no run began"
+    told = "".join(shown[-1]["traceback"])
+    assert told.startswith("KeyboardInterrupt: interrupted, ")
+    assert "launcher.py" not in told
+
+
 def test_a_command_in_a_cell_shows_progress_as_lines_since_a_notebook_can_not_redraw(project: Project) -> None:
     (outputs,) = play(project.root, f"!NO_COLOR=1 {COMMAND} run flow")
     assert "succeeded numbers" in said(outputs)

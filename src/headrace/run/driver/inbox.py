@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from headrace.errors import RefusedError, RunCancelled
+from headrace.errors import Interrupted, RefusedError, RunCancelled
 from headrace.run.driver.audience import Audience
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
@@ -184,9 +184,7 @@ class Inbox:
         code = "the new code" if self._journal.is_open else "the pipeline"
         message = f"{why}, and {code} wasn't traced yet"
         if by == USER:
-            return KeyboardInterrupt(
-                f"{message}: {'the run is as it was' if self._journal.is_open else 'no run began'}"
-            )
+            return Interrupted(f"{message}: {'the run is as it was' if self._journal.is_open else 'no run began'}")
         if by == "policy":
             return RefusedError(message, hint="give it more time with `--timeout`")
         return RunCancelled(message, hint="the run is as it was: resume it once more")

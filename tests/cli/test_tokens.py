@@ -73,3 +73,13 @@ def test_a_wrong_word_is_told(shell: Shell, words: tuple[str, ...], told: str) -
     done = shell("tokens", *words)
     assert (done.code, told in done.err) == (2, True), done.err
     assert "Traceback" not in done.err
+
+
+def test_a_settings_file_counts_wherever_it_is_given(shell: Shell) -> None:
+    shell.write("other.toml", '[ledger]\nurl = "sqlite:///other.db"\n')
+    for words in (("--config", "other.toml", "make", "a"), ("make", "b", "--config", "other.toml")):
+        assert shell("tokens", *words).code == 0
+    assert "there is no token yet" in shell("tokens").err
+    found = shell("--config", "other.toml", "tokens", "--json").json["tokens"]
+    assert {each["name"] for each in found} == {"a", "b"}
+    assert shell("tokens", "--config", "missing.toml", "make", "c").code == 2

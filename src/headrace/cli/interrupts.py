@@ -17,7 +17,7 @@ for a peer."""
 
 
 def leave_at_once(_number: int, _frame: FrameType | None) -> None:
-    """Say that this process was interrupted, and end it at once with exit code `INTERRUPTED`.
+    """Print that this process was interrupted, and end it at once with exit code `INTERRUPTED`.
 
     Nothing is lost: results are stored already, and child processes end by themselves when this process is gone.
     """

@@ -99,7 +99,7 @@ class Model(asyncio.Protocol):
         return self._why_gone
 
     async def load(self, order: Load, within_s: float) -> Loaded:
-        """Have the process load its model. If this takes longer than `within_s` seconds, the process is ended.
+        """Make the process load its model. If this takes longer than `within_s` seconds, the process is ended.
 
         Raises:
             RowsRefused: the model can't be loaded.
@@ -295,7 +295,7 @@ class Model(asyncio.Protocol):
             start += each.rows
 
     def _end(self, why: str) -> None:
-        """Give the process up. What is still to be sent to it is dropped: it may read no more."""
+        """End the use of the process. What is still to be sent to it is dropped: it may read no more."""
         if not self._gone.is_set():
             self._why_gone = why
             self._gone.set()

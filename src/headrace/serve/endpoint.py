@@ -183,7 +183,7 @@ class LiveEndpoint:
         mirror.add_done_callback(self._mirrors.discard)
 
     async def _shadowed(self, running: Running, request: Asked, rows: Rows) -> None:
-        """Have the shadow answer a copy of a request, and keep its answers. What it can't answer disturbs nobody."""
+        """Let the shadow answer a copy of a request, and keep its answers. What it can't answer disturbs nobody."""
         began = time.perf_counter()
         with suppress(HeadraceError):
             outcome = await running.answers(rows, self._answer_s)

@@ -42,7 +42,7 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
 
 
 def _say_that_nothing_is_there(views: Views, run: str, task: str) -> None:
-    """Say that a task printed nothing, and what became of it: errors of ready-made stages are there, not in the log."""
+    """Print a note that a task printed nothing, and what became of it. Errors of ready-made stages are told there."""
     shown = next((each for each in views.show(run).tasks or () if each.name == task), None)
     if shown is not None:
         tell(f"`{task}` printed nothing; it is {shown.state}: {shown.reason}", label="note:")

@@ -74,7 +74,7 @@ class PredictionLog:
 
     @contextmanager
     def claimed(self, path: Path) -> Iterator[bool]:
-        """Give whether this caller may seal a segment: nobody else may meanwhile. It is False if another process or
+        """Yield whether this caller may seal a segment: nobody else may meanwhile. It is False if another process or
         thread seals the segment now, or has just sealed it."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

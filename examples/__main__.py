@@ -21,6 +21,8 @@ BUILD = FOLDER.parent / "build" / "examples"
 COMMAND = str(Path(sys.executable).with_name("headrace"))
 WORLD = "world.py"
 """A script of this name in an example's folder gives the world that its pipeline is run in: `world.py COMMAND`."""
+WAITS = 6
+"""The exit code of a run that waits for somebody's approval."""
 HEAVY = {"language"}
 """Not run unless they are asked for by name."""
 
@@ -47,18 +49,20 @@ def run(name: str) -> bool:
     print(f"\n--- {name}", flush=True)
     began = time.monotonic()
     around = [sys.executable, WORLD] if (FOLDER / name / WORLD).exists() else []
-    done = headrace(name, "run", name, around=around)
-    done = done and headrace(name, "show", "latest", "--html", "--to", str(out / "run.html"))
-    done = done and headrace(name, "card", "latest", "--to", str(out / "card.html"))
-    if done:
+    code = headrace(name, "run", name, around=around)
+    if code == WAITS:
+        code = headrace(name, "approve", "latest", "--why", "examples are run to the end")
+    code = code or headrace(name, "show", "latest", "--html", "--to", str(out / "run.html"))
+    code = code or headrace(name, "card", "latest", "--to", str(out / "card.html"))
+    if not code:
         print(f"in {time.monotonic() - began:.0f} s: {out / 'run.html'}, {out / 'card.html'}", flush=True)
-    return done
+    return not code
 
 
-def headrace(name: str, *words: str, around: Sequence[str] = ()) -> bool:
-    """Run a command in an example's folder, and show what it prints."""
+def headrace(name: str, *words: str, around: Sequence[str] = ()) -> int:
+    """Run a command in an example's folder, show what it prints, and return its exit code."""
     environment = {**os.environ, "HEADRACE_HOME": str(BUILD / name / "state")}
-    return subprocess.run([*around, COMMAND, *words], cwd=FOLDER / name, env=environment, check=False).returncode == 0
+    return subprocess.run([*around, COMMAND, *words], cwd=FOLDER / name, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -100,4 +100,6 @@ def employment(share: float = 1.0, models: int = MODELS) -> None:
     )
     letter(judged.report, judged.bias, again.report, again.bias, price.report)
     registry.model("employment", first.model, report=judged.report, when=judged.passed)
-    registry.model("employment", council, report=again.report, aliases=["production"], when=again.passed)
+    registry.model.with_options(approval="risk-team", within="3d")(  # the rule is for machines; a person decides
+        "employment", council, report=again.report, aliases=["production"], when=again.passed
+    )

@@ -63,6 +63,11 @@ def send(m: int) -> int:
 
 
 @hr.pipeline
+def registers() -> None:
+    registry.model.with_options(approval="risk-team")("income", fit(3))
+
+
+@hr.pipeline
 def each() -> None:
     send.map(m=[1, 2, 3])
 
@@ -353,3 +358,39 @@ def test_on_a_server_nothing_remains_and_another_role_s_approval_goes_on(tmp_pat
         done = project.headrace("approve", run, "--why", "fine", "--config", "bob.toml", "--json")
         assert (done.code, done.json["state"]) == (0, "succeeded"), done.out + done.err
         assert f"; approved by bob_{mark}: fine" in done.task["publish"]["reason"]
+
+
+def test_the_card_tells_who_started_what_was_approved_by_whom_when_and_why(tmp_path: Path, postgres: Postgres) -> None:
+    with lent(tmp_path, "") as project:
+        project.write("pipelines.py", PIPELINES)
+        mark = team(postgres, project)
+        run = waits(project, "registers", "--config", "ada.toml")
+        began = time.time()
+        assert project.headrace("approve", run, "--why", "no worse | for *any* group", "--config", "bob.toml").code == 0
+        card = project.headrace("card", "model:income", "--config", "ada.toml", "--json").json
+        (told,) = card["approvals"]
+        assert began <= told.pop("at") <= time.time()
+        assert told == {
+            "run": run,
+            "task": "register_model",
+            "asked": "risk-team",
+            "authors": [f"ada_{mark}"],
+            "decision": "approved",
+            "by": f"bob_{mark}",
+            "why": "no worse | for *any* group",
+            "of": {"model": card["digest"]},
+        }
+        text = project.headrace("card", "model:income", "--config", "ada.toml").out.replace("\\", "")
+        assert f"| ada_{mark} | approved by bob_{mark} |" in text
+        assert f"model `{card['digest'][:12]}`" in text
+
+
+def test_the_card_tells_a_rejection_and_the_approval_that_came_later(project: Project) -> None:
+    run = waits(project, "registers")
+    assert project.headrace("reject", run, "--why", "too early").code == 4
+    assert project.headrace("resume", run).code == 6
+    assert project.headrace("approve", run, "--why", "now").code == 0
+    told = project.headrace("card", "model:income", "--json").json["approvals"]
+    assert [(each["decision"], each["why"]) for each in told] == [("rejected", "too early"), ("approved", "now")]
+    assert project.headrace("gc", "--keep-runs", "0").code == 0
+    assert project.headrace("card", "model:income", "--json").json["approvals"] == told

@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 
 from headrace.watch.rules import comparisons, parse
+from tests.cli.people import team
+from tests.projects import check_error, finish, lent
+from tests.servers.postgres import Postgres
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "employment"
 COMMAND = str(Path(sys.executable).with_name("headrace"))
+LEFT_OUT = shutil.ignore_patterns(".headrace", "__pycache__")
 
 
 def run(folder: Path, *words: str) -> dict[str, Any]:
-    project = shutil.copytree(EXAMPLE, folder / "employment", ignore=shutil.ignore_patterns(".headrace", "__pycache__"))
+    project = shutil.copytree(EXAMPLE, folder / "employment", ignore=LEFT_OUT)
     environment = {**os.environ, "HEADRACE_HOME": str(folder / "state")}
     done = subprocess.run(
         [COMMAND, "run", "employment", *words, "--json"],
@@ -60,8 +64,28 @@ def test_the_whole_way_on_a_part_of_the_people(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1200)
-def test_the_first_model_is_refused_and_the_repaired_one_passes(tmp_path: Path) -> None:
-    tasks = run(tmp_path)
-    assert tasks["register_model"]["state"] == "skipped"
-    assert tasks["register_model[1]"]["state"] == "succeeded"
-    assert "which breaks it" in (tmp_path / "letter.html").read_text()
+def test_the_first_model_is_refused_and_the_repaired_one_waits_until_somebody_else_approves_it(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    with lent(tmp_path) as project:
+        shutil.copytree(EXAMPLE, project.root, ignore=LEFT_OUT, dirs_exist_ok=True)
+        project.write("headrace.toml", '[project]\npipelines = ["pipelines.py"]\n')
+        mark = team(postgres, project)
+        first = finish(project.start("run", "employment", "--config", "ada.toml", "--json"), within_s=900)
+        assert first.code == 6, first.err
+        states = {each["name"]: each["state"] for each in first.json["tasks"]}
+        assert (states["register_model"], states["register_model[1]"]) == ("skipped", "waiting")
+        project.headrace("get", "latest", "letter", "--to", "letter.html", "--config", "ada.toml")
+        assert "which breaks it" in (project.root / "letter.html").read_text()
+
+        own = project.headrace("approve", "latest", "--why", "I trust me", "--config", "ada.toml")
+        check_error(own, 4, f"`ada_{mark}` started run")
+        done = project.headrace("approve", "latest", "--why", "a fair price", "--config", "bob.toml", "--json")
+        assert done.task["register_model[1]"]["state"] == "succeeded"
+        assert f"approved by bob_{mark}: a fair price" in done.task["register_model[1]"]["reason"]
+        card = project.headrace("card", "model:employment@production", "--config", "ada.toml", "--json").json
+        (told,) = card["approvals"]
+        assert (told["authors"], told["by"], told["why"]) == ([f"ada_{mark}"], f"bob_{mark}", "a fair price")
+        assert (told["asked"], told["decision"]) == ("risk-team", "approved")
+        assert set(told["of"]) == {"model", "report"}
+        assert told["of"]["model"] == card["digest"]

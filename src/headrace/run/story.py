@@ -12,14 +12,18 @@ from msgspec import Struct, field
 
 from headrace.run.duration import Duration
 from headrace.run.events import (
+    Approved,
     Event,
+    Expired,
     Failed,
     Gone,
     Launched,
     Opened,
     Recalled,
+    Rejected,
     Renewed,
     Reused,
+    Submitted,
     Succeeded,
     Taken,
     Traced,
@@ -57,7 +61,8 @@ class Story(Struct, kw_only=True):
     code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `launched` are
     the attempts, without those that were taken back. `written` has one record for each worker. `regions` are those in
     which attempts were started. `renewed` is True if the run got new code. `pools` are the pools of the run's latest
-    driver, and `gone` are those of them that were lost.
+    driver, and `gone` are those of them that were lost. `asked` and `decided` are the approvals that tasks waited for,
+    and how each wait ended. `authors` are the users who gave the run its code, the one who started it first.
     """
 
     opened: Opened | None = None
@@ -75,6 +80,10 @@ class Story(Struct, kw_only=True):
     renewed: bool = False
     pools: tuple[str, ...] = ()
     gone: set[str] = set()
+    asked: dict[tuple[str, str], Submitted] = {}
+    decided: list[Approved | Rejected | Expired] = []
+    authors: list[str] = []
+    holder: str = ""
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:
@@ -89,14 +98,17 @@ class Story(Struct, kw_only=True):
         self.worked.hear(event)
         match event:
             case Opened():
-                self.opened, self.bundle = event, event.bundle
+                self.opened, self.bundle, self.authors = event, event.bundle, [event.user]
             case Taken(pool=first, others=others):
+                self.holder = event.holder
                 self.pools, self.gone = (first, *(name for name, _ in others)), set()
                 self.regions.update(filter(None, (event.region, *dict(others).values())))
             case Gone(pool=pool):
                 self.gone.add(pool)
             case Renewed():
                 self.bundle, self.renewed = event.bundle, True
+                if self.holder not in self.authors:
+                    self.authors.append(self.holder)
                 for traced in (self.stages, self.nodes, self.codes):
                     traced.clear()
             case Traced():
@@ -115,6 +127,10 @@ class Story(Struct, kw_only=True):
                 self._end(event)
             case Failed():
                 self._end(event)
+            case Submitted():
+                self.asked[event.task, event.key] = event
+            case Approved() | Rejected() | Expired():
+                self.decided.append(event)
             case Recalled(task=task, attempt=attempt):
                 launched = self.launched.pop((task, attempt), None)  # it never began
                 for worker in launched.workers if launched else ():

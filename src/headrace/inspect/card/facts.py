@@ -84,6 +84,26 @@ class Training(Struct, frozen=True, kw_only=True):
     curves: tuple[Logged, ...] = ()
 
 
+class Agreed(Struct, frozen=True, kw_only=True):
+    """A decision about a task that waited for an approval. `asked` names who should approve it, as the stage says;
+    `authors` are the users who gave the run its code, the one who started it first.
+
+    `decision` is `approved`, `rejected` or `too late` (nobody decided in time: then `by` and `why` are empty). `at` is
+    its time, in Unix seconds. `of` are the digests of what the task was about to take from other tasks, by parameter,
+    such as the model and its report: the decision holds for these only.
+    """
+
+    run: str
+    task: str
+    asked: str
+    authors: tuple[str, ...]
+    decision: str
+    by: str
+    why: str
+    at: float
+    of: dict[str, str]
+
+
 class Source(Struct, frozen=True, kw_only=True):
     """The code of the training. `parts` are the names of the functions, classes and constants that the training
     function reaches.
@@ -104,6 +124,7 @@ class Card(Struct, frozen=True, kw_only=True):
 
     `data` are the tasks before the training that the model depends on, in order, and `checks` are their reports.
     `results` are the reports on the model, and `numbers` are other numbers from its training and the tasks after it.
+    `approvals` are the decisions about tasks that use the model, and about those that registered it in other runs.
     `get` are ways to get the model. `signature` says what the model takes and gives, if that is recorded. The total
     time and cost are None if a run that did some of the work is forgotten.
     """
@@ -130,6 +151,7 @@ class Card(Struct, frozen=True, kw_only=True):
     limits: tuple[str, ...]
     get: tuple[str, ...]
     signature: Signature | None = None
+    approvals: tuple[Agreed, ...] = ()
 
     @property
     def is_judged_by_training(self) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from headrace.errors import NotFoundError, UsageError
-from headrace.inspect.card.facts import Card, Made, Named, Source, Training
+from headrace.inspect.card.approvals import agreed
+from headrace.inspect.card.facts import Agreed, Card, Made, Named, Source, Training
+from headrace.inspect.card.limits import forgotten, held_back, limits, not_passed
 from headrace.inspect.gates import asked
 from headrace.inspect.get import addresses as named
 from headrace.inspect.history import differing
@@ -16,7 +19,7 @@ from headrace.inspect.model_choice import Chosen, choose, trained
 from headrace.inspect.reports import Judged, Logged
 from headrace.inspect.run_record import Material, material
 from headrace.inspect.value_text import cut, value_text
-from headrace.inspect.views import LIVE, VersionView, Views, judged
+from headrace.inspect.views import VersionView, Views, judged
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.spec.artifact import Ref
@@ -34,7 +37,6 @@ PARAMETERS = ("parameter", "value")
 """The columns of the table of parameters in a training report."""
 MAX_PARTS = 200
 MAX_NUMBERS = 60
-MAX_BROKEN = 5
 
 
 class CardMaker:
@@ -127,14 +129,15 @@ class CardMaker:
             cpu_s=_sum(each.cpu_s for each in whole),
             usd=_sum(each.usd for each in whole),
             limits=(
-                *_not_passed(checks),
-                *_limits(chosen.ref, run, results),
-                *_held_back(run, below),
-                *_forgotten(whole),
+                *not_passed(checks),
+                *limits(chosen.ref, run, results),
+                *held_back(run, below),
+                *forgotten(whole),
                 *(f"A report of `{task}` is not shown: it can't be read." for task in self._unread),
             ),
             get=tuple(_ways(chosen, run, registered)),
             signature=signature_in((version and version.out.signature) or chosen.ref.signature),
+            approvals=tuple(self._agreed(run, below, registered)),
         )
 
     def _registered_by(self, run: Material) -> str | None:
@@ -161,6 +164,16 @@ class CardMaker:
             )
             for each in versions
         )
+
+    def _agreed(self, run: Material, tasks: Container[str], registered: Sequence[Named]) -> Iterator[Agreed]:
+        """Yield the decisions about tasks of a run, and about those of other runs that registered the model."""
+        yield from agreed(run, tasks)
+        for each in registered:
+            version = named.version(self._views, f"{each.kind}:{each.name}:{each.version}")
+            where, task = (None, None) if version is None else (version.run, version.task)
+            if where is not None and task is not None and where != run.view.run:
+                with suppress(NotFoundError):  # it was imported without its run
+                    yield from agreed(self.run(where), {task})
 
     def run(self, run_id: str) -> Material:
         """Return the record of a run."""
@@ -354,17 +367,6 @@ def _sum(numbers: Iterable[float | None]) -> float | None:
     return sum(known) if len(known) == len(found) else None
 
 
-def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
-    """Yield a sentence for each forgotten run, which names the tasks whose time and cost are unknown because the run is
-    forgotten."""
-    by: dict[str, list[str]] = {}
-    for each in tasks:
-        if each.is_forgotten:
-            by.setdefault(each.run, []).append(f"`{each.task}`")
-    for run, names in by.items():
-        yield f"The time and cost of {', '.join(names)} are unknown, since run `{run}` is forgotten."
-
-
 def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:
     """Return the values that a task was called with, as short texts. Outputs of other tasks are left out.
 
@@ -399,41 +401,6 @@ def together(passed: Iterable[bool | None]) -> bool | None:
     """Return whether all reports passed, or None if no report has a verdict."""
     verdicts = [each for each in passed if each is not None]
     return all(verdicts) if verdicts else None
-
-
-def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
-    """Yield a sentence for each check of the data that did not pass."""
-    for each in checks:
-        if each.report.passed is False:
-            broken = [verdict for verdict in each.report.verdicts if verdict.holds is False]
-            named = "; ".join(f"`{verdict.rule}`: {verdict.why}" for verdict in broken[:MAX_BROKEN])
-            more = f"; and {len(broken) - MAX_BROKEN} more" if len(broken) > MAX_BROKEN else ""
-            yield f"The data didn't pass `{each.report.title}` (task `{each.task}`){f': {named}{more}' * bool(named)}."
-
-
-def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]:
-    """Yield warnings for users of the model, for example that no report judges it. Limits that the reports themselves
-    state are not included."""
-    if not results:
-        yield "No report judges this model: nothing here says how good it is."
-    elif all(each.report.passed is None for each in results):
-        yield "No rule had to hold for this model."
-    if ref.codec == "pickle":
-        yield "The model is kept as a pickle, which runs code when it is loaded: load it only if you trust who made it."
-    if run.story.bundle is not None and run.story.bundle.lock is None:
-        yield "The environment had no lock, so it can't be rebuilt exactly."
-    if run.view.state in LIVE:
-        yield f"The run `{run.view.run}` hasn't ended: tasks that judge the model may follow."
-    elif run.view.state != "succeeded":
-        yield f"The run `{run.view.run}` {run.view.state}: {run.view.why or 'not all of it was done'}."
-
-
-def _held_back(run: Material, below: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each task that depends on the model and was skipped, failed or cancelled. The sentence has
-    the reason, for example a gate."""
-    for row in (run.rows[name] for name in below):
-        if row.state in ("skipped", "failed", "cancelled"):
-            yield f"Task `{row.name}`, which depends on the model, has the state `{row.state}`: {row.reason}."
 
 
 def _ways(chosen: Chosen, run: Material, names: Sequence[Named]) -> Iterator[str]:

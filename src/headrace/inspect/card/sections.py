@@ -59,6 +59,7 @@ def sections(card: Card) -> list[Report]:
     return [
         _model(card),
         *_results(card),
+        *_approvals(card),
         *_data(card),
         _training(card),
         *_own(card),
@@ -162,6 +163,32 @@ def _own(card: Card) -> Iterator[Report]:
         if each.task == card.training.task.task and not card.is_judged_by_training:
             title = f"What the training reports: {each.report.title}"
             yield msgspec.structs.replace(each.report, title=title, verdicts=(), limits=())
+
+
+def _approvals(card: Card) -> Iterator[Report]:
+    """Yield who approved what was done with the model, if somebody had to."""
+    if not card.approvals:
+        return
+    rows: list[tuple[Cell, ...]] = [
+        (
+            f"`{each.task}`",
+            each.asked,
+            " and ".join(each.authors),
+            f"{each.decision} by {each.by}" if each.by else each.decision,
+            f"{datetime.fromtimestamp(each.at, UTC):%Y-%m-%d %H:%M:%S} UTC",
+            each.why,
+            "; ".join(f"{name} `{digest[:12]}`" for name, digest in each.of.items()),
+            f"`{each.run}`",
+        )
+        for each in card.approvals
+    ]
+    columns = ("task", "to be approved by", "started by", "decision", "at", "why", "of", "run")
+    yield Report(
+        title="Approvals",
+        about="Tasks that waited until a person decided. A decision holds only for the code and inputs that the task"
+        " had then. The column `of` has the digests of the inputs.",
+        grids=(Grid(title="Decisions", columns=columns, rows=tuple(rows)),),
+    )
 
 
 def _fact(number: Reading) -> Fact:

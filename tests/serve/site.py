@@ -16,6 +16,7 @@ import uvloop
 
 from headrace.serve.access import Access
 from headrace.serve.app import App, Asked, Predicted, PredictedStream
+from headrace.serve.metrics import Metrics
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.server import Server, loopback
@@ -49,6 +50,7 @@ class Double:
     async def predict(self, request: Asked) -> Predicted:
         rows = RECORDS.rows(request.body)
         self.asked.append(request)
+        request.answers("main", "double:3")
         try:
             while self.is_held:  # noqa: ASYNC110  the test's thread changes it
                 await asyncio.sleep(0.005)
@@ -63,6 +65,7 @@ class Double:
 
     async def predict_stream(self, request: Asked) -> PredictedStream:
         self.asked.append(request)
+        request.answers("main", "double:3")
         if self.error is not None:
             raise self.error
         return PredictedStream(request.body[::-1], "main", "double:3")
@@ -168,6 +171,7 @@ class Site:
     def __init__(self, endpoints: Few, port: int) -> None:
         self.endpoints = endpoints
         self.port = port
+        self.metrics = Metrics()
         self.stop: Callable[[], None] = lambda: None
         self.has_ended = threading.Event()
 
@@ -215,7 +219,7 @@ def serving(
     begun = threading.Event()
 
     async def serve() -> None:
-        server = Server(App(site.endpoints, access(site.port), limits), sockets, limits)
+        server = Server(App(site.endpoints, access(site.port), limits, site.metrics), sockets, limits)
         loop = asyncio.get_running_loop()
         site.stop = lambda: loop.call_soon_threadsafe(server.stop)  # type: ignore[assignment]
         begun.set()

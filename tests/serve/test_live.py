@@ -15,14 +15,16 @@ from headrace.models.streams import stream_of, table_in
 from headrace.serve import live
 from headrace.serve.app import Asked, Predicted
 from headrace.serve.asking import ENDED, Model, ModelBusy, ModelGone, Outcome, RowsRefused
-from headrace.serve.endpoint import LiveEndpoint, Running
+from headrace.serve.endpoint import MOST_MIRRORED, LiveEndpoint, Running
 from headrace.serve.live import Endpoints
+from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, RESTARTS, TAKEN, WAITING, Metrics
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, RecordsRefused, Strictness
 from headrace.spec.endpoint import Route, sole
 from headrace.spec.signature import Column
 
 RECORDS = Records([Column(name="x", type="double")], Strictness(), most=100)
+PLACES = Records([Column(name="x", type="string", categories=("a", "b"))], Strictness(), most=100)
 BODY = b'{"records": [{"x": 1.0}, {"x": 2.0}], "ids": ["one", "two"]}'
 
 
@@ -36,6 +38,7 @@ class Fake:
         self.is_held.set()
         self.error: Exception | None = None
         self.why = ""
+        self.waiting = 0
         self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def ask(self, columns: dict[str, list[float]], count: int, within_s: float) -> Outcome:
@@ -88,13 +91,15 @@ class Bed:
         self.said: list[str] = []
         self.models: dict[int, list[Fake]] = {}
         self.may_load: dict[int, asyncio.Event] = {}
-        self.endpoints = Endpoints(self.start, self.log, self.said.append, **options)
+        self.records = RECORDS
+        self.metrics = Metrics()
+        self.endpoints = Endpoints(self.start, self.log, self.said.append, metrics=self.metrics, **options)
 
     async def start(self, endpoint: str, version: int) -> Running:
         await self.may_load.setdefault(version, _set()).wait()
         fake = Fake(version)
         self.models.setdefault(version, []).append(fake)
-        return Running(f"{endpoint}:{version}", cast("Model", fake), RECORDS, fake.why_ended)
+        return Running(f"{endpoint}:{version}", cast("Model", fake), self.records, fake.why_ended)
 
     def hold(self, version: int) -> asyncio.Event:
         """Keep a version from loading until the event is set."""
@@ -374,3 +379,65 @@ def test_a_retired_endpoint_answers_no_more_and_only_the_named_ones_are_served()
         await bed.until(lambda: not bed.model(1).is_alive)
 
     run(test, names=["delays"])
+
+
+def test_what_endpoints_do_is_counted() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1).shadowed(2))
+        await bed.until(lambda: {1, 2} <= bed.models.keys())
+        bed.model(2).is_held.clear()
+        for _ in range(MOST_MIRRORED + 3):
+            await bed.ask()
+        bed.model(2).is_held.set()
+        await bed.until(lambda: len(bed.log.kept) == 2 * MOST_MIRRORED + 3)
+        bed.model(2).error = ModelBusy("too much")
+        await bed.ask()
+        await bed.endpoint.predict_stream(Asked(stream_of(pa.table({"x": [1.0, 2.0, 5.0]})), "", 7.0))
+        bed.model(1).waiting = 5
+        asked = MOST_MIRRORED + 4
+        counted = bed.metrics.reading()
+        assert counted.numbers[MIRRORS.name] == {
+            ("delays", "answered"): MOST_MIRRORED,
+            ("delays", "dropped"): 3,
+            ("delays", "failed"): 1,
+        }
+        assert counted.numbers[PREDICTIONS.name] == {
+            ("delays", "production", "delays:1"): 2 * asked + 3,
+            ("delays", "shadow", "delays:2"): 2 * MOST_MIRRORED,
+        }
+        assert counted.spreads[LOG.name][("delays",)].count == asked + 1 + MOST_MIRRORED
+        assert counted.numbers[WAITING.name] == {("delays", "delays:1"): 5, ("delays", "delays:2"): 0}
+        assert counted.numbers[RESTARTS.name] == {}
+        bed.model(1).end()
+        await bed.until(lambda: len(bed.models[1]) == 2)
+        assert bed.metrics.reading().numbers[RESTARTS.name] == {("delays", "delays:1"): 1}
+
+    run(test)
+
+
+def test_values_that_are_taken_though_they_do_not_fit_are_counted() -> None:
+    async def test(bed: Bed) -> None:
+        bed.records = PLACES
+        bed.go(sole("delays", 1))
+        await bed.ready()
+        bed.model(1).error = RowsRefused("it takes numbers")
+        with pytest.raises(RowsRefused):
+            await bed.endpoint.predict(Asked(b'{"records": [{"x": "a"}, {"x": "c"}, {"x": "d"}]}', "", 0.0))
+        assert bed.metrics.reading().numbers[TAKEN.name] == {("delays", "unseen"): 2}
+
+    run(test)
+
+
+def test_who_asks_hears_which_variant_answers_also_if_it_fails() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1))
+        await bed.ready()
+        bed.model(1).error = ModelBusy("too much")
+        told: list[tuple[str, str]] = []
+        for ask in (bed.endpoint.predict, bed.endpoint.predict_stream):
+            body = BODY if ask == bed.endpoint.predict else stream_of(pa.table({"x": [1.0]}))
+            with pytest.raises(ModelBusy):
+                await ask(Asked(body, "", 0.0, lambda *answers: told.append(answers)))
+        assert told == [("production", "delays:1")] * 2
+
+    run(test)

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.errors import UsageError
+from headrace.serve.metrics import Metrics
 from headrace.serve.request import Limits
 from headrace.serve.server import loopback
 from tests.serve.site import BODY, DOUBLED, PATH, PATIENCE_S, Site, post, serving, until
@@ -415,7 +416,7 @@ def test_signals_are_left_to_the_caller() -> None:
 
     async def serve() -> object:
         sockets = loopback(0)
-        server = Server(App(Few(), Access.loopback(1), QUICK), sockets, QUICK)
+        server = Server(App(Few(), Access.loopback(1), QUICK, Metrics()), sockets, QUICK)
         serving = asyncio.create_task(server.serve())
         reader, writer = await asyncio.open_connection(*sockets[0].getsockname())
         writer.write(post())

@@ -54,6 +54,15 @@ class Access(NamedTuple):
         if self.tokens is not None:
             self.tokens.check(headers, endpoint)
 
+    def readable(self, headers: Headers) -> frozenset[str] | None:
+        """Return about which endpoints a client may read what the server tells of itself; None: about all.
+
+        Raises:
+            TokenRefused: the client has no valid token.
+            NotReady: nobody knows which tokens are still valid.
+        """
+        return None if self.tokens is None else self.tokens.valid(headers).endpoints or None
+
     def check(self, headers: Headers) -> None:
         """Check the headers of a request.
 

@@ -3,24 +3,23 @@
 POST /v1/endpoints/NAME/predict   {"records": [...]}, or a stream of Arrow: predictions, one for each record or row
 GET  /health                      the server answers
 GET  /ready                       the models are loaded (503 until then)
+GET  /metrics                     what the server counts, for Prometheus
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
-from headrace.errors import near
+from headrace.errors import HeadraceError, near
 from headrace.serve.access import Access
+from headrace.serve.exchange import Exchange, Scope, Send
+from headrace.serve.metrics import BYTES, KIND, LATENCY, REQUESTS, Metrics, text
 from headrace.serve.refusals import (
     RETRY_AFTER,
-    AnswerLate,
-    BodyLate,
     EndpointUnknown,
     NotReady,
     PathUnknown,
@@ -31,22 +30,28 @@ from headrace.serve.refusals import (
     answer_to,
     answered,
 )
-from headrace.serve.request import ARROW, ClientLeft, Limits, Receive, body_of, check_content, trace_of
+from headrace.serve.request import ARROW, ClientLeft, Limits, Receive
 
-Scope = Mapping[str, Any]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-T = TypeVar("T")
-
+READ = ("GET", "HEAD")
+_END = b"/"
+"""The key of the path that ends at a part: no part of a path has a `/`."""
+LEFT = 499
+"""The status under which requests are counted whose clients left before the answer, as nginx has it."""
 _log = logging.getLogger("headrace.serve")
+
+
+def _tell_nobody(variant: str, version: str) -> None:
+    del variant, version
 
 
 class Asked(NamedTuple):
     """A request to an endpoint: its body, its `traceparent` (empty if it has none), and when it came, in Unix
-    seconds."""
+    seconds. `answers` is told which variant answers, and by which version of the model, as soon as that is chosen."""
 
     body: bytes
     trace: str
     at: float
+    answers: Callable[[str, str], None] = _tell_nobody
 
 
 class Predicted(NamedTuple):
@@ -103,135 +108,168 @@ class Endpoints(Protocol):
         ...
 
 
+class Path(NamedTuple):
+    """A path that can be asked. `{endpoint}` in it stands for any name. `answer` answers requests by these methods."""
+
+    path: str
+    answer: Callable[[Exchange], Awaitable[Response]]
+    methods: tuple[str, ...] = READ
+
+
+class Paths:
+    """The paths of a server. Where a name may stand, a path with a fixed part goes before one with a name."""
+
+    def __init__(self, *paths: Path) -> None:
+        self.known = paths
+        self._root: dict[bytes | None, Any] = {}
+        for path in paths:
+            node = self._root
+            for part in path.path.encode().split(b"/")[1:]:
+                node = node.setdefault(None if part.startswith(b"{") else part, {})
+            node[_END] = path, [part[1:-1] for part in path.path.split("/") if part.startswith("{")]
+
+    def find(self, raw: bytes) -> tuple[Path, Mapping[str, str]] | None:
+        """Return the path that was asked, and the names in it; None if there is no such path.
+
+        >>> async def answer(exchange): ...
+        >>> paths = Paths(Path("/v1/endpoints/{endpoint}/predict", answer))
+        >>> paths.find(b"/v1/endpoints/my%20own/predict")[1]
+        {'endpoint': 'my own'}
+        >>> paths.find(b"/v1/endpoints/my/own/predict")
+        """
+        node, names = self._root, []
+        for part in raw.split(b"/")[1:]:
+            found = node.get(part)
+            if found is None:
+                found = node.get(None)
+                names.append(part)
+            if found is None:
+                return None
+            node = found
+        if _END not in node or not raw.startswith(b"/"):
+            return None
+        path, keys = node[_END]
+        texts = [unquote_to_bytes(name).decode("utf-8", "replace") for name in names]
+        return path, dict(zip(keys, texts, strict=True))
+
+
 class App:
     """Answers requests of HTTP: an application of ASGI. It is called in one event loop."""
 
-    def __init__(self, endpoints: Endpoints, access: Access, limits: Limits) -> None:
+    def __init__(self, endpoints: Endpoints, access: Access, limits: Limits, metrics: Metrics) -> None:
         self._endpoints = endpoints
         self._access = access
         self._limits = limits
+        self.metrics = metrics
+        self.paths = Paths(
+            Path("/health", self._health),
+            Path("/ready", self._ready),
+            Path("/metrics", self._measured),
+            Path("/v1/endpoints/{endpoint}/predict", self._predict, ("POST",)),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, unless its client leaves before."""
-        with suppress(ClientLeft):
-            response = await self._response(scope, receive)
-            headers = [
-                (b"content-type", response.kind),
-                (b"content-length", str(len(response.body)).encode()),
-                *response.headers,
-            ]
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            await send({"type": "http.response.body", "body": response.body})
-
-    async def _response(self, scope: Scope, receive: Receive) -> Response:
+        exchange = Exchange(scope, receive, self._limits)
         try:
-            return await self._answer(scope, receive)
+            response = await self._response(exchange)
+        except ClientLeft:
+            self._count(exchange, LEFT, 0)
+            return
+        self._count(exchange, response.status, len(response.body))
+        headers = [
+            (b"content-type", response.kind),
+            (b"content-length", str(len(response.body)).encode()),
+            *response.headers,
+        ]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _response(self, exchange: Exchange) -> Response:
+        try:
+            return await self._answer(exchange)
         except ClientLeft:
             raise
         except asyncio.CancelledError:  # only a server that stops cancels a request
-            return answer_to(Stopping("the server stops", hint="try again", headers=(RETRY_AFTER,)))
+            return self._refused(exchange, Stopping("the server stops", hint="try again", headers=(RETRY_AFTER,)))
         except Exception as error:  # noqa: BLE001  whatever it is, the client must hear of it, but not its text
-            response = answer_to(error)
+            response = self._refused(exchange, error)
             if response.status >= 500 and not isinstance(error, Refusal):
                 _log.error("a request failed: %s", error, exc_info=error if response.status == 500 else None)
             return response
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        self._access.check(scope["headers"])
-        match scope["raw_path"].split(b"/"):
-            case [b"", b"health"]:
-                _check_method(scope, "GET", "HEAD")
-                return answered(200, {"healthy": True})
-            case [b"", b"ready"]:
-                _check_method(scope, "GET", "HEAD")
-                self._check_ready()
-                return answered(200, {"ready": True})
-            case [b"", b"v1", b"endpoints", name, b"predict"]:
-                _check_method(scope, "POST")
-                named = unquote_to_bytes(name).decode("utf-8", "replace")
-                self._access.check_endpoint(scope["headers"], named)
-                return await self._predict(self._endpoint(named), scope, receive)
-            case _:
-                path = scope["raw_path"].decode("latin-1")
-                raise PathUnknown(f"there is no path `{path:.80}`", hint="POST to `/v1/endpoints/NAME/predict`")
+    def _refused(self, exchange: Exchange, error: Exception) -> Response:
+        exchange.error = type(error).__name__ if isinstance(error, HeadraceError) else HeadraceError.__name__
+        return answer_to(error)
 
-    async def _predict(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Response:
-        headers, limits = scope["headers"], self._limits
-        at, end = time.time(), asyncio.get_running_loop().time() + limits.request_s
-        form = check_content(headers, limits)
-        late = f"in {limits.request_s:g} seconds"
-        body = await _before(
-            end,
-            body_of(headers, receive, limits),
-            BodyLate(f"the body didn't come {late}", hint="send fewer records at once"),
-        )
-        asked = Asked(body, trace_of(headers), at)
-        slow = AnswerLate(f"the endpoint didn't answer {late}", hint="try again later, or send fewer records at once")
+    async def _answer(self, exchange: Exchange) -> Response:
+        self._access.check(exchange.headers)
+        found = self.paths.find(exchange.path)
+        if found is None:
+            raise PathUnknown(
+                f"there is no path `{exchange.path.decode('latin-1'):.80}`",
+                hint="POST to `/v1/endpoints/NAME/predict`",
+            )
+        path, exchange.names = found
+        if exchange.method not in path.methods:
+            known = ", ".join(path.methods)
+            raise WrongMethod(
+                f"this path isn't asked by `{exchange.method:.20}`",
+                hint=f"ask it by {known}",
+                headers=((b"allow", known.encode()),),
+            )
+        return await path.answer(exchange)
+
+    def _count(self, exchange: Exchange, status: int, sent: int) -> None:
+        metrics, endpoint = self.metrics, exchange.endpoint
+        variant = endpoint, exchange.variant, exchange.version
+        metrics.add(REQUESTS, *variant, str(status), exchange.error)
+        if endpoint:
+            metrics.took(LATENCY, exchange.seconds, *variant)
+            metrics.add(BYTES, endpoint, "in", by=exchange.body_bytes)
+            metrics.add(BYTES, endpoint, "out", by=sent)
+
+    # -- what answers a path -------------------------------------------------------------------------------------
+
+    async def _health(self, exchange: Exchange) -> Response:
+        del exchange
+        return answered(200, {"healthy": True})
+
+    async def _ready(self, exchange: Exchange) -> Response:
+        del exchange
+        if not self._endpoints.is_ready():
+            raise _not_ready()
+        return answered(200, {"ready": True})
+
+    async def _measured(self, exchange: Exchange) -> Response:
+        endpoints = self._access.readable(exchange.headers)
+        return Response(200, text(self.metrics.reading(), endpoints).encode(), kind=KIND)
+
+    async def _predict(self, exchange: Exchange) -> Response:
+        endpoint = self._endpoint(exchange)
+        form = exchange.form()
+        asked = Asked(await exchange.body(), exchange.trace, exchange.at, exchange.answers)
         if form == "json":
-            predicted = await _before(end, _unless_left(endpoint.predict(asked), receive), slow)
+            predicted = await exchange.outcome(endpoint.predict(asked))
             return answered(200, predicted._asdict())
-        found = await _before(end, _unless_left(endpoint.predict_stream(asked), receive), slow)
+        found = await exchange.outcome(endpoint.predict_stream(asked))
         named = ((b"headrace-variant", found.variant.encode()), (b"headrace-version", found.version.encode()))
         return Response(200, found.stream, named, ARROW.encode())
 
-    def _endpoint(self, name: str) -> Endpoint:
+    def _endpoint(self, exchange: Exchange) -> Endpoint:
+        """Return the endpoint that the path names, if the client may ask it."""
+        name = exchange.names["endpoint"]
+        self._access.check_endpoint(exchange.headers, name)
         endpoint = self._endpoints.find(name)
+        if endpoint is not None or name in self._endpoints.names():
+            exchange.endpoint = name
         if endpoint is not None:
             return endpoint
-        if name in self._endpoints.names():
+        if exchange.endpoint:
             raise _not_ready()
         hint = near(name[:80], sorted(self._endpoints.names()), "there are") if self._access.may_list else None
         raise EndpointUnknown(f"there is no endpoint `{name:.80}`", hint=hint)
 
-    def _check_ready(self) -> None:
-        if not self._endpoints.is_ready():
-            raise _not_ready()
-
 
 def _not_ready() -> NotReady:
     return NotReady("the models aren't loaded yet", hint="try again later", headers=(RETRY_AFTER,))
-
-
-def _check_method(scope: Scope, *methods: str) -> None:
-    if scope["method"] not in methods:
-        known = ", ".join(methods)
-        raise WrongMethod(
-            f"this path isn't asked by `{scope['method']:.20}`",
-            hint=f"ask it by {known}",
-            headers=((b"allow", known.encode()),),
-        )
-
-
-async def _before(end: float, work: Coroutine[Any, Any, T], late: Refusal) -> T:
-    """Return what `work` gives, or raise `late` if it isn't done at `end`, on the loop's clock."""
-    try:
-        async with asyncio.timeout_at(end) as bound:
-            return await work
-    except TimeoutError:
-        if bound.expired():
-            raise late from None
-        raise
-
-
-async def _unless_left(work: Awaitable[T], receive: Receive) -> T:
-    """Return what `work` gives. If the client leaves before, cancel it.
-
-    Raises:
-        ClientLeft: the client has left.
-    """
-    answer = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
-    try:
-        await asyncio.wait((answer, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise ClientLeft
-        return answer.result()
-    finally:
-        answer.cancel()
-        leaving.cancel()
-        await asyncio.wait((answer, leaving))
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

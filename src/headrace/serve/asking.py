@@ -93,6 +93,11 @@ class Model(asyncio.Protocol):
         """Whether the process can be asked: it is connected, and neither has it ended nor does it hang."""
         return not self._why_gone
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return sum(not each.answered.done() for each in (*self._waiting, *self._alone))
+
     async def gone(self) -> str:
         """Wait until the process can't be asked any more, and return why. Its owner may start another then."""
         await self._gone.wait()

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from headrace.serve.app import App
+from headrace.serve.metrics import REQUESTS
 from headrace.serve.refusals import BadRequest, HeadTooLarge, Refusal, answer_to
 from headrace.serve.request import Limits
 
@@ -41,6 +42,7 @@ class Settings(Config):
             timeout_graceful_shutdown=limits.stop_s,
         )
         self.limits = limits
+        self.ours = app
 
 
 class Connection(HttpToolsProtocol):
@@ -59,6 +61,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._app = config.ours
         self._limits = config.limits
         self._unanswered: deque[RequestResponseCycle] = deque()
         self._is_in_head = False
@@ -177,6 +180,7 @@ class Connection(HttpToolsProtocol):
             return
         if len(self._unanswered) <= 1 and not self._has_answered_this():
             refusal = self._why or BadRequest(f"this is no valid HTTP request: {msg}", hint="send HTTP/1.1")
+            self._app.metrics.add(REQUESTS, "", "", "", str(refusal.status), type(refusal).__name__)
             self.transport.write(_response(refusal))
         self.transport.close()
         self._hear_within(self._limits.silence_s)

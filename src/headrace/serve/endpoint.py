@@ -7,7 +7,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from headrace.models.streams import stream_of, table_in
 from headrace.serve.app import Asked, Predicted, PredictedStream
 from headrace.serve.asking import Model, ModelGone, Outcome, RowsRefused
 from headrace.serve.choice import chosen
+from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TAKEN, Metrics
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, Rows
 from headrace.spec.endpoint import SHADOW, Route, Variant
@@ -84,9 +85,10 @@ class Running:
 class LiveEndpoint:
     """An endpoint with a route and the versions that the route names."""
 
-    def __init__(self, name: str, log: Log, *, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, name: str, log: Log, *, answer_s: float = ANSWER_S, metrics: Metrics | None = None) -> None:
         self.name = name
         self._log = log
+        self._metrics = metrics or Metrics()
         self._answer_s = answer_s
         self._route: Route | None = None
         self._running: Mapping[int, Running] = {}
@@ -114,10 +116,13 @@ class LiveEndpoint:
         """
         began, salt = time.perf_counter(), secrets.randbits(64)
         route, variant, running = self._choice(f"{salt:016x}")
+        request.answers(variant.name, running.version)
         rows = running.records.rows(request.body)
+        for fault, count in rows.taken.items():
+            self._metrics.add(TAKEN, self.name, fault, by=count)
         outcome = await running.answers(rows, self._answer_s)
         answered = _answered(self.name, variant.name, running.version, request, rows, outcome, salt, began)
-        first = await self._log.keep(answered)
+        first = await self._kept(answered)
         if route.shadow is not None:
             self._mirror(route.shadow, request, rows)
         predictions = _by_row(outcome.columns, rows.count)
@@ -134,9 +139,10 @@ class LiveEndpoint:
         began, salt = time.perf_counter(), secrets.randbits(64)
         count = await asyncio.to_thread(_rows_in, request.body)
         _, variant, running = self._choice(f"{salt:016x}")  # after that wait, or the version might be gone by now
+        request.answers(variant.name, running.version)
         outcome = await running.answers_stream(request.body, count, self._answer_s)
         assert outcome.arrow is not None
-        first = await self._log.keep(
+        first = await self._kept(
             Answered(
                 count=count,
                 at=request.at,
@@ -160,6 +166,14 @@ class LiveEndpoint:
             each.cancel()
         await asyncio.gather(*self._mirrors, return_exceptions=True)
 
+    async def _kept(self, answered: Answered) -> PredictionId:
+        """Keep answers, and return the id of the first one once they are durable."""
+        began = time.perf_counter()
+        first = await self._log.keep(answered)
+        self._metrics.took(LOG, time.perf_counter() - began, self.name)
+        self._metrics.add(PREDICTIONS, self.name, answered.variant, answered.version, by=answered.count)
+        return first
+
     def _choice(self, key: str) -> tuple[Route, Variant, Running]:
         route = self._route
         assert route is not None, "requests come before there is a route"
@@ -177,6 +191,7 @@ class LiveEndpoint:
     def _mirror(self, version: int, request: Asked, rows: Rows) -> None:
         running = self._running.get(version)
         if running is None or not running.model.is_alive or len(self._mirrors) >= MOST_MIRRORED:
+            self._metrics.add(MIRRORS, self.name, "dropped")
             return
         mirror = asyncio.ensure_future(self._shadowed(running, request, rows))
         self._mirrors.add(mirror)
@@ -185,10 +200,14 @@ class LiveEndpoint:
     async def _shadowed(self, running: Running, request: Asked, rows: Rows) -> None:
         """Let the shadow answer a copy of a request, and keep its answers. What it can't answer disturbs nobody."""
         began = time.perf_counter()
-        with suppress(HeadraceError):
+        try:
             outcome = await running.answers(rows, self._answer_s)
             salt = secrets.randbits(64)
-            await self._log.keep(_answered(self.name, SHADOW, running.version, request, rows, outcome, salt, began))
+            await self._kept(_answered(self.name, SHADOW, running.version, request, rows, outcome, salt, began))
+        except HeadraceError:
+            self._metrics.add(MIRRORS, self.name, "failed")
+        else:
+            self._metrics.add(MIRRORS, self.name, "answered")
 
 
 def _answered(

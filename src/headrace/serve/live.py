@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from headrace.errors import HeadraceError
 from headrace.serve.asking import ENDED
 from headrace.serve.endpoint import ANSWER_S, LiveEndpoint, Log, Running
+from headrace.serve.metrics import RESTARTS, WAITING, Labels, Metrics
 from headrace.spec.endpoint import Route
 
 Start = Callable[[str, int], Awaitable[Running]]
@@ -34,6 +35,7 @@ class Endpoints:
         say: Say,
         names: Collection[str] = (),
         *,
+        metrics: Metrics | None = None,
         answer_s: float = ANSWER_S,
         keep_s: float = KEEP_S,
     ) -> None:
@@ -43,6 +45,8 @@ class Endpoints:
         self._names = frozenset(names)
         self._answer_s = answer_s
         self._keep_s = keep_s
+        self._metrics = metrics or Metrics()
+        self._metrics.gauge(WAITING, self._waiting)
         self._live: dict[str, _Live] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -66,8 +70,8 @@ class Endpoints:
             if self._names and name not in self._names:
                 continue
             if name not in self._live:
-                endpoint = LiveEndpoint(name, self._log, answer_s=self._answer_s)
-                self._live[name] = _Live(endpoint, self._start, self._say, self._keep_s)
+                endpoint = LiveEndpoint(name, self._log, answer_s=self._answer_s, metrics=self._metrics)
+                self._live[name] = _Live(endpoint, self._start, self._say, self._keep_s, self._metrics)
             self._live[name].want(route)
         for name in [name for name in self._live if name not in routes]:
             self._leave(self._live.pop(name))
@@ -79,6 +83,11 @@ class Endpoints:
         self._live.clear()
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
+    def _waiting(self) -> dict[Labels, float]:
+        """Return how many requests wait for each version that runs."""
+        running = ((name, each) for name, live in self._live.items() for each in live.running.values())
+        return {(name, each.version): each.model.waiting for name, each in running}
+
     def _leave(self, live: _Live) -> None:
         leaving = asyncio.ensure_future(live.end())
         self._leaving.add(leaving)
@@ -88,7 +97,7 @@ class Endpoints:
 class _Live:
     """An endpoint, the route that it is to have, and the tasks that keep its versions running."""
 
-    def __init__(self, endpoint: LiveEndpoint, start: Start, say: Say, keep_s: float) -> None:
+    def __init__(self, endpoint: LiveEndpoint, start: Start, say: Say, keep_s: float, metrics: Metrics) -> None:
         self.endpoint = endpoint
         self._start = start
         self._say = say
@@ -97,7 +106,8 @@ class _Live:
         self._main: int | None = None
         self._before: int | None = None
         self._forgets: asyncio.TimerHandle | None = None
-        self._running: dict[int, Running] = {}
+        self._metrics = metrics
+        self.running: dict[int, Running] = {}
         self._keepers: dict[int, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -131,10 +141,10 @@ class _Live:
                 why = f"{name} can't be started: {told}"
             else:
                 self._say(f"{name} is loaded, after {clock() - began:.1f} s")
-                self._running[version] = running
+                self.running[version] = running
                 self._settle()
                 gone = await running.model.gone()
-                del self._running[version]
+                del self.running[version]
                 if gone == ENDED:
                     gone = await running.why_ended() or gone
                 why = f"the process of {name} can't answer any more: {gone}"
@@ -142,14 +152,15 @@ class _Live:
                 pause_s = FIRST_PAUSE_S
             self._say(f"{why}; it is started again in {pause_s:g} s")
             await asyncio.sleep(pause_s)
+            self._metrics.add(RESTARTS, self.endpoint.name, f"{self.endpoint.name}:{version}")
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _settle(self) -> None:
         """Answer by the wanted route if its main version is loaded, and let the versions go that it doesn't name."""
         route = self._wanted
-        if route is None or route.main.version not in self._running:
+        if route is None or route.main.version not in self.running:
             return
-        self.endpoint.go(route, self._running)
+        self.endpoint.go(route, self.running)
         if self._main not in (None, route.main.version):
             self._before = self._main
             if self._forgets is not None:
@@ -167,7 +178,7 @@ class _Live:
 
     def _retire(self, version: int) -> None:
         self._keepers.pop(version).cancel()
-        running = self._running.pop(version, None)
+        running = self.running.pop(version, None)
         if running is not None:
             leaving = asyncio.ensure_future(_drained(running))
             self._leaving.add(leaving)

@@ -13,6 +13,7 @@ import uvicorn
 from headrace.errors import UsageError
 from headrace.serve.app import App
 from headrace.serve.connection import Settings
+from headrace.serve.metrics import CONNECTIONS
 from headrace.serve.request import Limits
 
 BACKLOG = 2048
@@ -53,6 +54,7 @@ class Server:
     def __init__(self, app: App, sockets: Sequence[socket.socket], limits: Limits) -> None:
         self._sockets = list(sockets)
         self._server = _Uvicorn(Settings(app, limits))
+        app.metrics.gauge(CONNECTIONS, lambda: {(): len(self._server.server_state.connections)})
 
     async def serve(self) -> None:
         """Serve until `stop` is called and what runs then is answered, or `Limits.stop_s` is over. The sockets are

@@ -62,19 +62,20 @@ class Tokens:
             AccessRefused: its token is for other endpoints.
             NotReady: nobody knows which tokens are still valid.
         """
-        if self._steady() - self._known_at > OLDEST_S:
-            raise NotReady(
-                f"the tokens couldn't be looked up for {OLDEST_S / 60:g} minutes, so none is taken",
-                hint="see why the server can't read its ledger",
-            )
-        token = self._valid(headers)
+        token = self.valid(headers)
         if token.endpoints and endpoint not in token.endpoints:
             raise AccessRefused(
                 f"the token `{token.id}` isn't for the endpoint `{endpoint:.80}`",
                 hint="`headrace tokens make` makes a token for it",
             )
 
-    def _valid(self, headers: Headers) -> Token:
+    def valid(self, headers: Headers) -> Token:
+        """Return the token that a client shows, if it is valid. For the errors, see `check`."""
+        if self._steady() - self._known_at > OLDEST_S:
+            raise NotReady(
+                f"the tokens couldn't be looked up for {OLDEST_S / 60:g} minutes, so none is taken",
+                hint="see why the server can't read its ledger",
+            )
         given = values(headers, b"authorization")
         if not given:
             raise TokenRefused(

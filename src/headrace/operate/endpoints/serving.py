@@ -27,6 +27,7 @@ from headrace.serve.app import App
 from headrace.serve.asking import ENDED, Model, ModelGone
 from headrace.serve.endpoint import Running
 from headrace.serve.live import Endpoints
+from headrace.serve.metrics import Metrics
 from headrace.serve.predictions.awaited import AwaitedLog
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
@@ -98,11 +99,12 @@ class _Serving:
         """Serve until a signal comes."""
         loop, port, limits = asyncio.get_running_loop(), sockets[0].getsockname()[1], Limits()
         log = AwaitedLog(prediction_log(self._project))
-        endpoints = Endpoints(self._start, log, self._say, self._names)
+        metrics = Metrics()
+        endpoints = Endpoints(self._start, log, self._say, self._names, metrics=metrics)
         if self._tokens is not None:
             self._tokens.know(_tokens(self._project))
         access = Access.loopback(port) if self._tokens is None else Access.by_token(self._tokens)
-        server = Server(App(endpoints, access, limits), sockets, limits)
+        server = Server(App(endpoints, access, limits, metrics), sockets, limits)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, server)
         endpoints.follow(routes)

@@ -1,0 +1,119 @@
+"""An exchange with a client: a request, from its headers to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from headrace.serve.predictions.prediction import Form
+from headrace.serve.refusals import AnswerLate, BodyLate, Refusal
+from headrace.serve.request import ClientLeft, Headers, Limits, Receive, body_of, check_content, trace_of
+
+Scope = Mapping[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+SEVERAL = "several"
+"""What stands for the variant of a request for which several variants answered."""
+
+
+class Exchange:
+    """A request, the time that is left for it, and what is found out about it on the way to its answer.
+
+    `at` is when it came, in Unix seconds. `names` are the texts that stand for names in the path. `endpoint` is the
+    name of the endpoint that is asked, once it is known that there is one; `variant` and `version` are those that
+    answer. `error` is the name of the error that it ends with. They are empty until they are known.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+        self.method: str = scope["method"]
+        self.path: bytes = scope["raw_path"]
+        self.headers: Headers = scope["headers"]
+        self.names: Mapping[str, str] = {}
+        self.at = time.time()
+        self.endpoint = self.variant = self.version = self.error = ""
+        self.body_bytes = 0
+        self._receive = receive
+        self._limits = limits
+        self._began = time.perf_counter()
+        self._ends = asyncio.get_running_loop().time() + limits.request_s
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.perf_counter() - self._began
+
+    @property
+    def trace(self) -> str:
+        """The request's `traceparent`; empty if it has none."""
+        return trace_of(self.headers)
+
+    def answers(self, variant: str, version: str) -> None:
+        """Note which variant answers, and by which version of the model (`delays:3`). Several may answer for the
+        records of one request."""
+        if self.variant and (self.variant, self.version) != (variant, version):
+            variant, version = SEVERAL, ""
+        self.variant, self.version = variant, version
+
+    def form(self) -> Form:
+        """Return the form of the body, by the headers.
+
+        Raises:
+            ContentRefused, BodyTooLarge: such a body isn't taken.
+        """
+        return check_content(self.headers, self._limits)
+
+    async def body(self) -> bytes:
+        """Return the body, unpacked.
+
+        Raises:
+            BodyTooLarge, BodyLate, BadRequest: it is too large, doesn't come in time, or can't be unpacked.
+            ClientLeft: the client has left before the end.
+        """
+        body = await self._before(body_of(self.headers, self._receive, self._limits), self._body_late)
+        self.body_bytes = len(body)
+        return body
+
+    async def outcome(self, work: Awaitable[T]) -> T:
+        """Return what `work` gives. If the client leaves or the time is up before, cancel it.
+
+        Raises:
+            AnswerLate: the time is up.
+            ClientLeft: the client has left.
+        """
+        return await self._before(self._unless_left(work), self._answer_late)
+
+    async def _before(self, work: Coroutine[Any, Any, T], late: Callable[[], Refusal]) -> T:
+        try:
+            async with asyncio.timeout_at(self._ends) as bound:
+                return await work
+        except TimeoutError:
+            if bound.expired():
+                raise late() from None
+            raise
+
+    def _body_late(self) -> BodyLate:
+        within = f"in {self._limits.request_s:g} seconds"
+        return BodyLate(f"the body didn't come {within}", hint="send fewer records at once")
+
+    def _answer_late(self) -> AnswerLate:
+        within = f"in {self._limits.request_s:g} seconds"
+        return AnswerLate(f"the endpoint didn't answer {within}", hint="try again later, or send fewer records at once")
+
+    async def _unless_left(self, work: Awaitable[T]) -> T:
+        answer = asyncio.ensure_future(work)
+        leaving = asyncio.ensure_future(self._left())
+        try:
+            await asyncio.wait((answer, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ClientLeft
+            return answer.result()
+        finally:
+            answer.cancel()
+            leaving.cancel()
+            await asyncio.wait((answer, leaving))
+
+    async def _left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,225 @@
+"""What a server counts: as data, which the counts of other processes can be added to, and as text for Prometheus."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from headrace.spec.noun import Noun
+
+KIND = b"text/plain; version=0.0.4; charset=utf-8"
+"""The type of the text: https://prometheus.io/docs/instrumenting/exposition_formats/"""
+BOUNDS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+"""The upper bounds of the classes of a histogram, in seconds. A last class has what is above all of them."""
+
+Labels = tuple[str, ...]
+
+
+class Metric(NamedTuple):
+    """Something that is counted: its name, what it is, and the names of its labels. A counter never falls while the
+    server lives, and a gauge is what is so at the moment."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    about: str
+    labels: tuple[str, ...] = ()
+
+
+_VARIANT = ("endpoint", "variant", "version")
+REQUESTS = Metric(
+    "headrace_requests_total",
+    "counter",
+    "Requests that were answered, by status and, if they failed, by the error. A request has no endpoint if it named"
+    " none that there is, and no variant if it failed before one was chosen; if several variants answered for its"
+    " records, the variant is `several`. The status 499 stands for clients that"
+    " left before the answer.",
+    (*_VARIANT, "status", "error"),
+)
+LATENCY = Metric(
+    "headrace_request_seconds",
+    "histogram",
+    "How long requests to endpoints took, from their headers to their answers.",
+    _VARIANT,
+)
+PREDICTIONS = Metric(
+    "headrace_predictions_total", "counter", "Predictions that are in the log, those of a shadow too.", _VARIANT
+)
+BYTES = Metric(
+    "headrace_bytes_total",
+    "counter",
+    "Bytes of the bodies of requests to endpoints, unpacked, and of answers.",
+    ("endpoint", "direction"),
+)
+LOG = Metric(
+    "headrace_log_wait_seconds", "histogram", "How long answers waited until they were in the log.", ("endpoint",)
+)
+TAKEN = Metric(
+    "headrace_values_taken_total",
+    "counter",
+    "Values that didn't quite fit and were taken: `unseen` are texts that none of the training rows had.",
+    ("endpoint", "fault"),
+)
+MIRRORS = Metric(
+    "headrace_mirrors_total",
+    "counter",
+    "Copies of requests for the shadow: answered, failed, or dropped because too many ran.",
+    ("endpoint", "outcome"),
+)
+RESTARTS = Metric(
+    "headrace_model_restarts_total",
+    "counter",
+    "How often a model process was started again, since it had ended or couldn't be started.",
+    ("endpoint", "version"),
+)
+WAITING = Metric(
+    "headrace_waiting_requests", "gauge", "Requests that wait for a model at the moment.", ("endpoint", "version")
+)
+CONNECTIONS = Metric("headrace_connections", "gauge", "Connections of clients at the moment.")
+METRICS = (REQUESTS, LATENCY, PREDICTIONS, BYTES, LOG, TAKEN, MIRRORS, RESTARTS, WAITING, CONNECTIONS)
+
+
+class Spread(Noun, frozen=True):
+    """A histogram: how many durations are in each class of `BOUNDS_S`, and their sum in seconds."""
+
+    counts: tuple[int, ...]
+    seconds: float
+
+    @property
+    def count(self) -> int:
+        """How many durations there are."""
+        return sum(self.counts)
+
+
+class Reading(Noun, frozen=True):
+    """What was counted so far: for the name of each metric, a value for each of its series, by the values of the
+    labels."""
+
+    numbers: dict[str, dict[Labels, float]]
+    spreads: dict[str, dict[Labels, Spread]]
+
+    def __add__(self, other: Reading) -> Reading:
+        """Return the sum of what two processes counted."""
+        numbers = {name: dict(series) for name, series in self.numbers.items()}
+        for name, series in other.numbers.items():
+            into = numbers.setdefault(name, {})
+            for labels, number in series.items():
+                into[labels] = into.get(labels, 0) + number
+        spreads = {name: dict(each) for name, each in self.spreads.items()}
+        for name, each in other.spreads.items():
+            wider = spreads.setdefault(name, {})
+            for labels, spread in each.items():
+                wider[labels] = _sum(wider[labels], spread) if labels in wider else spread
+        return Reading(numbers=numbers, spreads=spreads)
+
+
+class _Classes:
+    """A histogram that grows."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_S) + 1)
+        self.seconds = 0.0
+
+
+class Metrics:
+    """Counts what a server does. All methods are called in one event loop.
+
+    No label may be a text that a client can choose: each new one is a series of its own, which is kept forever.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, dict[Labels, float]] = {each.name: {} for each in METRICS if each.kind == "counter"}
+        self._spreads: dict[str, dict[Labels, _Classes]] = {
+            each.name: {} for each in METRICS if each.kind == "histogram"
+        }
+        self._gauges: dict[str, Callable[[], Mapping[Labels, float]]] = {}
+
+    def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Count something, or so many of it."""
+        series = self._numbers[metric.name]
+        series[labels] = series.get(labels, 0) + by
+
+    def took(self, metric: Metric, seconds: float, *labels: str) -> None:
+        """Count a duration in a histogram."""
+        series = self._spreads[metric.name]
+        classes = series.get(labels)
+        if classes is None:
+            classes = series[labels] = _Classes()
+        classes.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        classes.seconds += seconds
+
+    def gauge(self, metric: Metric, now: Callable[[], Mapping[Labels, float]]) -> None:
+        """Say how to find out a gauge's values."""
+        self._gauges[metric.name] = now
+
+    def reading(self) -> Reading:
+        """Return what was counted so far."""
+        numbers = {name: dict(series) for name, series in self._numbers.items()}
+        numbers |= {name: dict(now()) for name, now in self._gauges.items()}
+        return Reading(
+            numbers=numbers,
+            spreads={
+                name: {
+                    labels: Spread(counts=tuple(each.counts), seconds=each.seconds) for labels, each in series.items()
+                }
+                for name, series in self._spreads.items()
+            },
+        )
+
+
+def text(reading: Reading, endpoints: Collection[str] | None = None) -> str:
+    """Return a reading in the format 0.0.4 of Prometheus. If `endpoints` isn't None, leave out what other endpoints,
+    or none, were asked."""
+    return "".join(f"{line}\n" for line in _lines(reading, endpoints))
+
+
+def _lines(reading: Reading, endpoints: Collection[str] | None) -> Iterator[str]:
+    for metric in METRICS:
+        about = metric.about.replace("\\", r"\\").replace("\n", r"\n")
+        yield f"# HELP {metric.name} {about}"
+        yield f"# TYPE {metric.name} {metric.kind}"
+        for labels, number in sorted(reading.numbers.get(metric.name, {}).items()):
+            if _is_shown(metric, labels, endpoints):
+                yield f"{metric.name}{_labels(metric.labels, labels)} {number:.17g}"
+        for labels, spread in sorted(reading.spreads.get(metric.name, {}).items()):
+            if _is_shown(metric, labels, endpoints):
+                yield from _classes(metric, labels, spread)
+
+
+def _is_shown(metric: Metric, labels: Labels, endpoints: Collection[str] | None) -> bool:
+    return endpoints is None or "endpoint" not in metric.labels or labels[metric.labels.index("endpoint")] in endpoints
+
+
+def _classes(metric: Metric, labels: Labels, spread: Spread) -> Iterator[str]:
+    """Yield the lines of a histogram. In Prometheus, each class has what is in the lower ones, too."""
+    total = 0
+    for bound, count in zip([f"{each:g}" for each in BOUNDS_S] + ["+Inf"], spread.counts, strict=True):
+        total += count
+        yield f"{metric.name}_bucket{_labels((*metric.labels, 'le'), (*labels, bound))} {total}"
+    yield f"{metric.name}_sum{_labels(metric.labels, labels)} {spread.seconds:.17g}"
+    yield f"{metric.name}_count{_labels(metric.labels, labels)} {total}"
+
+
+def _labels(names: tuple[str, ...], values: Labels) -> str:
+    shown = ",".join(f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
+    return f"{{{shown}}}" if shown else ""
+
+
+def _escaped(value: str) -> str:
+    r"""Return a label's value as the format wants it.
+
+    >>> print(_escaped('a "\\" and a\nline'))
+    a \"\\\" and a\nline
+    """
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _sum(one: Spread, other: Spread) -> Spread:
+    return Spread(
+        counts=tuple(a + b for a, b in zip(one.counts, other.counts, strict=True)),
+        seconds=one.seconds + other.seconds,
+    )

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import psutil
 import pyarrow as pa
 import pytest
@@ -330,6 +332,23 @@ def test_a_client_needs_a_token_and_a_revoked_one_is_refused_at_once(project: Pr
         assert project.headrace("tokens", "revoke", token["id"]).code == 0
         time.sleep(SOON_S)
         assert served.post(body, **header)[0] == 401
+
+
+def test_a_server_describes_what_its_models_take_and_give(project: Project) -> None:
+    deploy(project, "release")
+    deploy(project, "prepared")
+    with serving(project) as served, urllib.request.urlopen(f"http://localhost:{served.port}/openapi.json") as answer:
+        paths = json.load(answer)["paths"]
+        for endpoint, fields in (("lines", {"x"}), ("clean", {"x", "unit"})):
+            operation = paths[f"/v1/endpoints/{endpoint}/predict"]["post"]
+            body = operation["requestBody"]["content"]["application/json"]
+            record = body["schema"]["properties"]["records"]["items"]
+            assert set(record["properties"]) == set(record["required"]) == set(body["example"]["records"][0]) == fields
+            status, found = served.post(body["example"], endpoint)
+            assert status == 200
+            jsonschema.validate(found, operation["responses"]["200"]["content"]["application/json"]["schema"])
+            assert operation["x-version"] == found["version"] == f"{endpoint}:1"
+        assert served.get("/metrics") == served.get("/") == 200
 
 
 def test_what_can_not_be_served_is_told(project: Project) -> None:

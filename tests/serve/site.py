@@ -17,6 +17,7 @@ import uvloop
 from headrace.serve.access import Access
 from headrace.serve.app import App, Asked, Predicted, PredictedStream
 from headrace.serve.metrics import Metrics
+from headrace.serve.openapi.schemas import Interface
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.server import Server, loopback
@@ -46,9 +47,10 @@ class Double:
         self.is_held = False
         self.error: Exception | None = None
         self.pad = ""
+        self.interface_ = Interface("double:3", RECORDS, [Column(name="y", type="double")], {"x": 1.5})
 
     async def predict(self, request: Asked) -> Predicted:
-        rows = RECORDS.rows(request.body)
+        rows = self.interface_.records.rows(request.body)
         self.asked.append(request)
         request.answers("main", "double:3")
         try:
@@ -60,7 +62,8 @@ class Double:
         self.ends.append("answered")
         if self.error is not None:
             raise self.error
-        answers = [{"y": 2 * x, **({"pad": self.pad} if self.pad else {})} for x in rows.columns["x"]]
+        doubled = [None if x is None else 2 * x for x in rows.columns["x"]]
+        answers = [{"y": y, **({"pad": self.pad} if self.pad else {})} for y in doubled]
         return Predicted(answers, [f"id-{number}" for number in range(rows.count)], "main", "double:3")
 
     async def predict_stream(self, request: Asked) -> PredictedStream:
@@ -70,6 +73,9 @@ class Double:
             raise self.error
         return PredictedStream(request.body[::-1], "main", "double:3")
 
+    def interface(self) -> Interface:
+        return self.interface_
+
 
 class Few:
     """The endpoints of a server: `double`, also under a name that no path can hold as it is, and one that isn't
@@ -78,12 +84,13 @@ class Few:
     def __init__(self) -> None:
         self.double = Double()
         self.ready = True
+        self.known = ["double", "a/b é", "later"]
 
     def find(self, name: str) -> Double | None:
         return self.double if name in self.names() and name != "later" else None
 
     def names(self) -> Sequence[str]:
-        return ["double", "a/b é", "later"]
+        return self.known
 
     def is_ready(self) -> bool:
         return self.ready
@@ -172,6 +179,7 @@ class Site:
         self.endpoints = endpoints
         self.port = port
         self.metrics = Metrics()
+        self.app: App
         self.stop: Callable[[], None] = lambda: None
         self.has_ended = threading.Event()
 
@@ -219,7 +227,8 @@ def serving(
     begun = threading.Event()
 
     async def serve() -> None:
-        server = Server(App(site.endpoints, access(site.port), limits, site.metrics), sockets, limits)
+        site.app = App(site.endpoints, access(site.port), limits, site.metrics)
+        server = Server(site.app, sockets, limits)
         loop = asyncio.get_running_loop()
         site.stop = lambda: loop.call_soon_threadsafe(server.stop)  # type: ignore[assignment]
         begun.set()

@@ -162,7 +162,6 @@ def test_a_name_may_be_written_as_a_path_must_write_it(site: Site, name: str) ->
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "//",
         "//v1/endpoints/double/predict",
         "/v1/endpoints//predict",

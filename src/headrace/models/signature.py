@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import UsageError
 from headrace.models.model import Model
-from headrace.models.types import is_text, plain_type
+from headrace.models.types import is_text, kind_named, plain_type
 from headrace.spec.signature import Column, Signature
 
 MOST_CATEGORIES = 100
@@ -50,6 +50,11 @@ def signature_for(rows: pa.Table | pa.Schema, gives: tuple[Column, ...] = ()) ->
     takes = tuple(Column(name=each.name, type=str(each.type), categories=known.get(each.name)) for each in schema)
     example = {each.name: _made_up(each.type, known.get(each.name)) for each in schema}
     return Signature(takes=takes, gives=gives, example=example)
+
+
+def example_of(columns: Sequence[Column]) -> dict[str, Any]:
+    """Return a made-up row with these columns."""
+    return {each.name: _made_up(kind_named(each.type) or pa.null(), each.categories) for each in columns}
 
 
 def _described(schema: pa.Schema) -> tuple[Column, ...]:

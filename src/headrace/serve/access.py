@@ -72,7 +72,7 @@ class Access(NamedTuple):
         if self.hosts is not None:
             self._check_host(headers, self.hosts)
         for origin in values(headers, b"origin"):
-            if origin not in self.origins:
+            if origin not in self.origins and not (self.hosts is None and _is_own(origin, headers)):
                 raise AccessRefused(
                     f"this server answers no pages of other sites; the `Origin` header names `{origin:.80}`",
                     hint="ask from a program, or from a page of this server",
@@ -93,3 +93,9 @@ class Access(NamedTuple):
                     " proxy forwards the request",
                     hint="ask the server without the proxy, or serve with `--tokens`",
                 )
+
+
+def _is_own(origin: str, headers: Headers) -> bool:
+    """Return whether a page comes from the host that its request goes to. If that host's name was pointed at this host
+    (DNS rebinding), it looks so, too, which is why this is enough only where the page also needs a token."""
+    return [origin.partition("://")[2].lower()] == [host.lower() for host in values(headers, b"host")]

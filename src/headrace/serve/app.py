@@ -4,6 +4,8 @@ POST /v1/endpoints/NAME/predict   {"records": [...]}, or a stream of Arrow: pred
 GET  /health                      the server answers
 GET  /ready                       the models are loaded (503 until then)
 GET  /metrics                     what the server counts, for Prometheus
+GET  /openapi.json                what can be asked, for programs
+GET  /                            the same as a page, which tries it out
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from headrace.errors import HeadraceError, near
 from headrace.serve.access import Access
 from headrace.serve.exchange import Exchange, Scope, Send
 from headrace.serve.metrics import BYTES, KIND, LATENCY, REQUESTS, Metrics, text
+from headrace.serve.openapi.document import document
+from headrace.serve.openapi.page import page
+from headrace.serve.openapi.schemas import Interface
 from headrace.serve.refusals import (
     RETRY_AFTER,
     EndpointUnknown,
@@ -35,6 +40,7 @@ from headrace.serve.request import ARROW, ClientLeft, Limits, Receive
 READ = ("GET", "HEAD")
 _END = b"/"
 """The key of the path that ends at a part: no part of a path has a `/`."""
+HTML = b"text/html; charset=utf-8"
 LEFT = 499
 """The status under which requests are counted whose clients left before the answer, as nginx has it."""
 _log = logging.getLogger("headrace.serve")
@@ -89,6 +95,10 @@ class Endpoint(Protocol):
 
     def predict_stream(self, request: Asked, /) -> Awaitable[PredictedStream]:
         """Answer a request whose body is a stream of Arrow. See `predict`."""
+        ...
+
+    def interface(self) -> Interface:
+        """Return what it takes and gives at the moment."""
         ...
 
 
@@ -165,6 +175,8 @@ class App:
             Path("/health", self._health),
             Path("/ready", self._ready),
             Path("/metrics", self._measured),
+            Path("/openapi.json", self._described),
+            Path("/", self._page),
             Path("/v1/endpoints/{endpoint}/predict", self._predict, ("POST",)),
         )
 
@@ -244,6 +256,19 @@ class App:
     async def _measured(self, exchange: Exchange) -> Response:
         endpoints = self._access.readable(exchange.headers)
         return Response(200, text(self.metrics.reading(), endpoints).encode(), kind=KIND)
+
+    async def _described(self, exchange: Exchange) -> Response:
+        readable = self._access.readable(exchange.headers)
+        names = [name for name in self._endpoints.names() if readable is None or name in readable]
+        found = {name: self._endpoints.find(name) for name in names}
+        interfaces = {name: None if each is None else each.interface() for name, each in found.items()}
+        return answered(200, document(interfaces, with_tokens=self._access.tokens is not None))
+
+    async def _page(self, exchange: Exchange) -> Response:
+        """Answer with the page. It says nothing about this server, so that a browser gets it without a token."""
+        del exchange
+        content, headers = page()
+        return Response(200, content, headers, HTML)
 
     async def _predict(self, exchange: Exchange) -> Response:
         endpoint = self._endpoint(exchange)

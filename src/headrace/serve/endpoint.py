@@ -19,9 +19,11 @@ from headrace.serve.app import Asked, Predicted, PredictedStream
 from headrace.serve.asking import Model, ModelGone, Outcome, RowsRefused
 from headrace.serve.choice import chosen
 from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TAKEN, Metrics
+from headrace.serve.openapi.schemas import Interface
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, Rows
 from headrace.spec.endpoint import SHADOW, Route, Variant
+from headrace.spec.signature import Column
 
 MOST_MIRRORED = 16
 """How many requests the shadow may be answering; copies of later ones are dropped, so it delays nobody."""
@@ -45,13 +47,24 @@ class Log(Protocol):
 
 class Running:
     """A version of a model (`delays:3`) whose process answers. `why_ended` says why the process has ended, once it
-    has."""
+    has. `gives` are the columns of its answers, if they are known, and `example` is a made-up record."""
 
-    def __init__(self, version: str, model: Model, records: Records, why_ended: WhyEnded) -> None:
+    def __init__(
+        self,
+        version: str,
+        model: Model,
+        records: Records,
+        why_ended: WhyEnded,
+        *,
+        gives: Sequence[Column] = (),
+        example: Mapping[str, Any] | None = None,
+    ) -> None:
         self.why_ended = why_ended
         self.version = version
         self.model = model
         self.records = records
+        self.gives = gives
+        self.example = example or {}
         self._asked = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -159,6 +172,12 @@ class LiveEndpoint:
         )
         stream = await asyncio.to_thread(_with_ids, outcome.arrow, first, count)
         return PredictedStream(stream, variant.name, running.version)
+
+    def interface(self) -> Interface:
+        """Return what the main variant takes and gives. Call it while the endpoint is ready."""
+        assert self._route is not None
+        running = self._running[self._route.main.version]
+        return Interface(running.version, running.records, running.gives, running.example)
 
     async def end(self) -> None:
         """End what still answers copies of requests."""

@@ -80,11 +80,12 @@ class Records:
         self._types = {column.name: _type(column) for column in takes}
         self._categories = {each.name: frozenset(each.categories) for each in takes if each.categories is not None}
         may_lack, may_be_null = strictness.missing == "take", "take" in (strictness.missing, strictness.null)
+        told = {column.name: _told(column, strictness, may_be_null=may_be_null) for column in takes}
         fields = [
             # The attributes are numbered, since a column's name may be any text.
             (
                 f"f{place}",
-                kind | None if may_be_null else kind,
+                Annotated[kind | None if may_be_null else kind, told.get(name, Meta())],
                 msgspec.field(name=name, **({"default": None} if may_lack else {})),
             )
             for place, (name, kind) in enumerate(self._types.items())
@@ -102,6 +103,8 @@ class Records:
             gc=False,
             forbid_unknown_fields=True,
         )
+        self.body = body
+        """The type of a request's body."""
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(body).decode
 
     def rows(self, body: bytes) -> Rows:
@@ -191,6 +194,16 @@ def _brief(value: Any) -> str:
     return f"`{text[:SHOWN]}{'...' * (len(text) > SHOWN)}`"
 
 
+def _told(column: Column, strictness: Strictness, *, may_be_null: bool) -> Meta:
+    """Return what the schema of records says of a column beside its type in JSON."""
+    if column.categories is None:
+        return Meta(description=column.type)
+    if strictness.unseen == "take":
+        return Meta(description=column.type, examples=list(column.categories))
+    known = [*column.categories, *[None] * may_be_null]
+    return Meta(description=column.type, extra_json_schema={"enum": known})
+
+
 def _type(column: Column, kind: str | None = None) -> Any:
     """Return the Python type that a column's values have in JSON. `kind` is the name of the column's type in Arrow."""
     kind = column.type if kind is None else kind
@@ -199,12 +212,12 @@ def _type(column: Column, kind: str | None = None) -> Any:
     if found := re.fullmatch(r"(u?)int(8|16|32|64)", kind):
         bits = int(found[2])
         if found[1] and bits == 64:  # msgspec has no bound above int64's: what is larger can't be sent to a model
-            return Annotated[int, Meta(ge=0)]
+            return Annotated[int, Meta(ge=0, extra_json_schema={"maximum": (1 << 64) - 1})]
         return Annotated[
             int, Meta(ge=0, le=(1 << bits) - 1) if found[1] else Meta(ge=-(1 << bits - 1), le=(1 << bits - 1) - 1)
         ]
     if found := re.fullmatch(r"timestamp\[\w+(, tz=.+)?\]", kind):
-        return Annotated[datetime, Meta(tz=found[1] is not None)]
+        return Annotated[datetime, Meta(tz=True)] if found[1] else _LOCAL_TIME
     for pattern, made in _TYPES.items():
         if re.fullmatch(pattern, kind):
             return made
@@ -214,12 +227,13 @@ def _type(column: Column, kind: str | None = None) -> Any:
     )
 
 
+_LOCAL_TIME: Any = Annotated[datetime, Meta(tz=False, extra_json_schema={"format": "date-time-local"})]
 _TYPES: dict[str, Any] = {
     "bool": bool,
     "double|float|halffloat": float,
     "string|large_string|string_view": str,
     r"date(32|64)\[\w+\]": date,
-    r"time(32|64)\[\w+\]": time,
+    r"time(32|64)\[\w+\]": Annotated[time, Meta(extra_json_schema={"format": "time-local"})],
     r"decimal\d+\(\d+, -?\d+\)": Decimal,
 }
 """The types of values in JSON, by patterns of Arrow's names."""

@@ -17,6 +17,7 @@ import uvloop
 from headrace.errors import ConfigError, HeadraceError, LedgerError, NotFoundError, UsageError, near
 from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import VersionView, read
+from headrace.models.signature import example_of
 from headrace.operate.endpoints import model_process
 from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order
 from headrace.operate.endpoints.sealing import seal_predictions
@@ -148,9 +149,12 @@ class _Serving:
                 self._say(
                     f"version {number} of endpoint `{endpoint}` has no answer for a made-up row: {loaded.trouble}"
                 )
-            takes = [Column(name=name, type=kind) for name, kind in loaded.takes]
-            records = Records(takes if version.preparation else _takes(version), Strictness(), MOST_RECORDS)
-            return Running(f"{endpoint}:{number}", model, records, why_ended)
+            raw = [Column(name=name, type=kind) for name, kind in loaded.takes]
+            takes = raw if version.preparation else _takes(version)
+            records = Records(takes, Strictness(), MOST_RECORDS)
+            return Running(
+                f"{endpoint}:{number}", model, records, why_ended, gives=_gives(version), example=example_of(takes)
+            )
         except ModelGone as error:
             told = await why_ended() if ENDED in error.message else ""
             raise ModelGone(told or error.message, hint=error.hint) from error
@@ -235,6 +239,11 @@ def _takes(version: VersionView) -> Sequence[Column]:
             hint="register it with `signature=`, a table with the columns that it takes",
         )
     return signature.takes
+
+
+def _gives(version: VersionView) -> Sequence[Column]:
+    signature = signature_in(version.out.signature)
+    return () if signature is None else signature.gives
 
 
 def _abandon(starts: asyncio.Future[tuple[VersionView, ModelProcess]]) -> None:

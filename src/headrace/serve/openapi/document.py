@@ -1,0 +1,224 @@
+"""The document of OpenAPI 3.1 that says what a server can be asked: for each endpoint, with its own records and
+predictions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from inspect import getdoc
+from urllib.parse import quote
+
+from headrace.errors import HeadraceError, LogError
+from headrace.serve import refusals
+from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
+from headrace.serve.metrics import KIND
+from headrace.serve.openapi.schemas import Interface, Schema, body_schema, prediction_schema
+from headrace.serve.records import MOST_FAULTS, RecordsRefused
+from headrace.serve.refusals import Refusal
+from headrace.serve.request import ARROW
+
+JSON = "application/json"
+_ANY: tuple[type[Refusal], ...] = (refusals.BadRequest, refusals.AccessRefused, refusals.HeadTooLarge)
+"""Why any request may be refused."""
+_TEXT: Schema = {"type": "string"}
+_ID: Schema = {"type": "string", "description": "Names the prediction in the log."}
+_STATUSES: dict[type[HeadraceError], int] = {
+    RecordsRefused: 422,
+    RowsRefused: 422,
+    ModelBusy: 429,
+    HeadraceError: 500,
+    ModelGone: 503,
+    LogError: 503,
+    ModelSlow: 504,
+}
+"""The statuses of errors that aren't refusals."""
+_PREDICT: tuple[type[HeadraceError], ...] = (
+    refusals.EndpointUnknown,
+    refusals.BodyLate,
+    refusals.BodyTooLarge,
+    refusals.ContentRefused,
+    RecordsRefused,
+    RowsRefused,
+    ModelBusy,
+    HeadraceError,
+    refusals.NotReady,
+    refusals.Stopping,
+    ModelGone,
+    LogError,
+    refusals.AnswerLate,
+    ModelSlow,
+)
+"""Why a request for predictions may fail."""
+
+
+def document(endpoints: Mapping[str, Interface | None], *, with_tokens: bool) -> Schema:
+    """Return the document for these endpoints. Those that aren't loaded yet (None) say only that they are there."""
+    paths: dict[str, Schema] = {
+        f"/v1/endpoints/{quote(name, safe='')}/predict": {"post": _predict(name, interface, with_tokens)}
+        for name, interface in sorted(endpoints.items())
+    }
+    paths |= {path: {"get": each} for path, each in _server(with_tokens)}
+    scheme = {"type": "http", "scheme": "bearer", "description": "A token, as `headrace tokens make` prints it."}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Headrace",
+            "version": version("headrace"),
+            "description": "Endpoints that answer requests with registered models.",
+        },
+        "paths": paths,
+        **({"components": {"securitySchemes": {"token": scheme}}} if with_tokens else {}),
+    }
+
+
+def _predict(name: str, interface: Interface | None, with_tokens: bool) -> Schema:
+    body: Schema = {"type": "object"} if interface is None else body_schema(interface.records)
+    example = None if interface is None else {"records": [interface.example]}
+    answer = {
+        "type": "object",
+        "properties": {
+            "predictions": {
+                "type": "array",
+                "items": prediction_schema(() if interface is None else interface.gives),
+                "description": "One for each record, in the same order.",
+            },
+            "ids": {"type": "array", "items": _ID},
+            "variant": {"type": "string", "description": "The variant that answered."},
+            "version": {"type": "string", "description": "The version of the model that answered."},
+        },
+        "required": ["predictions", "ids", "variant", "version"],
+        "additionalProperties": False,
+    }
+    named = {"headrace-variant": {"schema": _TEXT}, "headrace-version": {"schema": _TEXT}}
+    right = {
+        "description": "A prediction for each record.",
+        "headers": named,
+        "content": {JSON: {"schema": answer}, ARROW: {}},
+    }
+    return {
+        "tags": [name],
+        "operationId": f"predict {name}",
+        "summary": "Predict, for each record.",
+        "x-version": "" if interface is None else interface.version,
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": body, **({"example": example} if example else {})}, ARROW: {}},
+        },
+        "responses": {"200": right, **_refused((*_ANY, *_PREDICT), with_tokens=with_tokens)},
+        **_security(with_tokens),
+    }
+
+
+def _server(with_tokens: bool) -> Iterator[tuple[str, Schema]]:
+    """Yield the paths that no endpoint has, each with what answers GET."""
+    healthy, ready = ({"const": True}, {"const": True})
+    yield (
+        "/health",
+        {
+            "summary": "Whether the server lives.",
+            "responses": {"200": _json({"healthy": healthy}, "It lives."), **_refused(_ANY)},
+            "security": [],
+        },
+    )
+    yield (
+        "/ready",
+        {
+            "summary": "Whether the models are loaded.",
+            "responses": {"200": _json({"ready": ready}, "They are."), **_refused((*_ANY, refusals.NotReady))},
+            "security": [],
+        },
+    )
+    yield (
+        "/metrics",
+        {
+            "summary": "What the server counts, for Prometheus.",
+            "responses": {
+                "200": {"description": "The metrics.", "content": {KIND.decode(): {"schema": _TEXT}}},
+                **_refused(_ANY, with_tokens=with_tokens),
+            },
+            **_security(with_tokens),
+        },
+    )
+    yield (
+        "/openapi.json",
+        {
+            "summary": "This document.",
+            "responses": {
+                "200": {"description": "It.", "content": {JSON: {"schema": {"type": "object"}}}},
+                **_refused(_ANY, with_tokens=with_tokens),
+            },
+            **_security(with_tokens),
+        },
+    )
+    yield (
+        "/",
+        {
+            "summary": "A page that shows this document, and tries the endpoints out.",
+            "responses": {"200": {"description": "The page.", "content": {"text/html": {}}}, **_refused(_ANY)},
+            "security": [],
+        },
+    )
+
+
+def _json(properties: Schema, about: str) -> Schema:
+    schema = {
+        "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False,
+    }  # fmt: skip
+    return {"description": about, "content": {JSON: {"schema": schema}}}
+
+
+def _security(with_tokens: bool) -> Schema:
+    return {"security": [{"token": []}]} if with_tokens else {}
+
+
+def _refused(errors: Iterable[type[HeadraceError]], *, with_tokens: bool = False) -> Schema:
+    """Return the responses for errors, by status."""
+    by_status: dict[int, list[type[HeadraceError]]] = defaultdict(list)
+    for error in (*errors, *((refusals.TokenRefused, refusals.NotReady) if with_tokens else ())):
+        if error not in (known := by_status[_status(error)]):
+            known.append(error)
+    return {str(status): _refusal(by_status[status]) for status in sorted(by_status)}
+
+
+def _status(error: type[HeadraceError]) -> int:
+    return error.status if issubclass(error, Refusal) else _STATUSES[error]
+
+
+def _refusal(errors: list[type[HeadraceError]]) -> Schema:
+    properties: Schema = {
+        "error": {"enum": [error.__name__ for error in errors]},
+        "message": _TEXT,
+        "hint": {"type": ["string", "null"]},
+    }
+    if RecordsRefused in errors:
+        properties["faults"] = {
+            "type": "array",
+            "maxItems": MOST_FAULTS,
+            "description": f"What is wrong with the records, the first {MOST_FAULTS}. Only `RecordsRefused` has it.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "what": _TEXT,
+                    "record": {"type": ["integer", "null"], "description": "The record's number, from 0 on."},
+                    "field": {"type": ["string", "null"]},
+                },
+                "required": ["what", "record", "field"],
+                "additionalProperties": False,
+            },
+        }
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": ["error", "message", "hint"],
+        "additionalProperties": False,
+    }
+    told = " ".join(f"`{error.__name__}`: {_words(error)}" for error in errors)
+    return {"description": told, "content": {JSON: {"schema": schema}}}
+
+
+def _words(error: type[HeadraceError]) -> str:
+    if error is HeadraceError:
+        return "The server failed; its log says why."
+    words, _, _ = (getdoc(error) or "").replace("\n", " ").partition(". ")
+    return f"{words.rstrip('.')}."

@@ -72,6 +72,26 @@ def both() -> None:
 
 
 @hr.pipeline
+def about(depth: int = 1, key: str = "customer", time: str = "day", canary: float | None = None) -> None:
+    deploy.endpoint(fit(depth), "delays", canary=canary, key=key, time=time, signature=X)
+
+
+@hr.pipeline
+def no_key() -> None:
+    deploy.endpoint(fit(1), "delays", key="", signature=X)
+
+
+@hr.pipeline
+def twice_the_same() -> None:
+    deploy.endpoint(fit(1), "delays", key="x", time="x", signature=X)
+
+
+@hr.pipeline
+def a_number_as_time() -> None:
+    deploy.endpoint(fit(1), "delays", time="x", signature=X)
+
+
+@hr.pipeline
 def only_registered() -> None:
     registry.model("delays", fit(1))
 
@@ -191,6 +211,8 @@ def test_a_canary_whose_share_does_not_fit_beside_other_variants_ends_them(shell
         ("wrong_share", "`canary` is 10, and a share is from 0 to 1"),
         ("true_share", "`canary` is True, and a share is from 0 to 1"),
         ("both", "`canary` and `shadow` exclude each other"),
+        ("no_key", "`key` is ''"),
+        ("twice_the_same", "`key` and `time` are both `x`"),
     ],
 )
 def test_a_wrong_argument_is_told_before_anything_runs(shell: Shell, pipeline: str, told: str) -> None:
@@ -206,6 +228,7 @@ def test_a_wrong_argument_is_told_before_anything_runs(shell: Shell, pipeline: s
         ("no_signature", "the model can't answer requests: it has no signature"),
         ("in_a_pickle", "the model can't answer requests: it is pickled"),
         ("not_passed", "the model's report has not passed, so it isn't deployed: Depth"),
+        ("a_number_as_time", "`time` tells when an answer is about, and the model takes the column `x` as `double`"),
     ],
 )
 def test_what_can_not_answer_or_has_not_passed_is_not_deployed(shell: Shell, pipeline: str, told: str) -> None:
@@ -228,3 +251,31 @@ def test_a_shadow_needs_no_report_that_has_passed(shell: Shell) -> None:
     shell("run", "release", "--depth", "3")
     assert shell("run", "not_passed", "--shadow", "true").code == 0
     assert routes(shell)[0] == "production 1 (100%), shadow 2"
+
+
+def test_an_endpoint_keeps_the_columns_that_tell_whom_and_when_until_others_are_named(shell: Shell) -> None:
+    shell("run", "release")
+    assert routes(shell) == ["production 1 (100%)"]
+    shell("run", "about", "--depth", "2")
+    told = ", key `customer`, time `day`"
+    assert routes(shell)[0] == f"production 2 (100%){told}"
+    (found,) = shell("endpoints", "--json").json["endpoints"]
+    assert (found["key"], found["time"]) == ("customer", "day")
+    shell("run", "release", "--depth", "3")
+    shell("run", "trial", "--depth", "4", "--share", "0.5")
+    shell("route", "delays:1", "--share", "0.5", "--as", "other")
+    shell("run", "trial", "--depth", "4", "--share", "0.8")  # it ends the other variant
+    shell("run", "look", "--depth", "2")
+    assert routes(shell)[0] == f"production 3 (20%), canary 4 (80%), shadow 2{told}"
+    shell("rollback", "delays")
+    assert routes(shell)[0] == f"production 2 (100%){told}"
+    shell("alias", "model:delays:3", "production")
+    shell("promote", "delays:1", "--time", "moment")
+    assert routes(shell)[0] == "production 1 (100%), key `customer`, time `moment`"
+    shell("run", "about", "--depth", "4", "--key", "tenant", "--canary", "0.25")
+    assert routes(shell)[0] == "production 1 (75%), canary 4 (25%), key `tenant`, time `day`"
+    refused = shell("promote", "delays:1", "--time", "x")
+    assert (refused.code, "takes the column `x` as `double`" in refused.err) == (2, True)
+    shell("retire", "delays")
+    shell("promote", "delays:1")
+    assert routes(shell)[0] == "production 1 (100%)"

@@ -61,6 +61,12 @@ def trial(slope: float = 1.0, share: float = 0.5) -> None:
 
 
 @hr.pipeline
+def sticky(slope: float = 1.0, share: float = 0.0) -> None:
+    model = train.sklearn(LinearRegression(), line(slope), target="y")
+    deploy.endpoint(model, "lines", canary=share, key="customer", time="day")
+
+
+@hr.pipeline
 def prepared() -> None:
     rules = (
         prepare.Fill(columns="x", how="mean"),
@@ -266,6 +272,44 @@ def test_promote_and_rollback_take_effect_at_once_and_no_request_fails(project: 
             assert set(late) == {wanted[words.split()[0]]} == {version}
     assert served.failures == []
     check_logged(project, served)
+
+
+def test_a_customer_keeps_a_variant_and_a_share_that_grows_moves_nobody_back(project: Project) -> None:
+    customers = [f"customer {number}" for number in range(400)]
+    records = [{"x": 1.0, "customer": each, "day": "2026-11-30"} for each in customers]
+
+    def versions(served: Served) -> list[str]:
+        status, answer = served.post({"records": records})
+        assert status == 200, answer
+        return answer.get("versions") or [answer["version"]] * len(records)
+
+    def canaries(served: Served) -> int:
+        return versions(served).count("lines:2")
+
+    deploy(project, "sticky")
+    deploy(project, "sticky", "--slope", "2", "--share", "0.2")
+    with serving(project) as served:
+        wait_for(lambda: canaries(served) > 0)
+        before = versions(served)
+        assert 40 < before.count("lines:2") < 120
+        for record, version in list(zip(records, before, strict=True))[:20]:
+            status, answer = served.post({"records": [record]})
+            assert (status, answer["version"]) == (200, version)
+            assert answer["predictions"][0]["predicted"] == pytest.approx({"lines:1": 1.0, "lines:2": 2.0}[version])
+        assert served.post({"records": [{"x": 1.0}]})[1]["faults"][0]["field"] == "customer"
+        assert project.headrace("route", "lines:2", "--share", "0.5").code == 0
+        wait_for(lambda: canaries(served) > before.count("lines:2"))
+        after = versions(served)
+        assert 140 < after.count("lines:2") < 260
+        assert {now for was, now in zip(before, after, strict=True) if was == "lines:2"} == {"lines:2"}
+    with serving(project) as served:
+        wait_for(lambda: canaries(served) > 0)
+        assert versions(served) == after, "another server chooses otherwise"
+    found = project.headrace("predictions", "lines", "--to", "all.jsonl")
+    assert found.code == 0, found
+    given = [json.loads(line)["input"] for line in (project.root / "all.jsonl").read_text().splitlines()]
+    assert {each["customer"] for each in given} == {*customers}
+    assert {each["day"] for each in given} == {"2026-11-30"}
 
 
 def test_a_model_process_that_is_killed_is_started_again(project: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any, cast
 
 import msgspec
@@ -15,6 +16,7 @@ from headrace.models.streams import stream_of, table_in
 from headrace.serve import live
 from headrace.serve.app import Asked, Predicted
 from headrace.serve.asking import ENDED, Model, ModelBusy, ModelGone, Outcome, RowsRefused
+from headrace.serve.choice import chosen
 from headrace.serve.endpoint import MOST_MIRRORED, LiveEndpoint, Running
 from headrace.serve.live import Endpoints
 from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, RESTARTS, TAKEN, WAITING, Metrics
@@ -190,6 +192,136 @@ def test_a_stream_of_arrow_is_answered_by_one_with_ids_and_kept_as_it_came() -> 
             with pytest.raises(RowsRefused):
                 await bed.endpoint.predict_stream(Asked(wrong, "", 7.0))
         assert len(bed.log.kept) == 1
+
+    run(test)
+
+
+def records_of(*customers: object) -> bytes:
+    """Return the body of a request about customers: `x` is the record's number."""
+    told = [{"x": float(number), "customer": each, "day": "2026-01-31"} for number, each in enumerate(customers)]
+    return msgspec.json.encode({"records": told, "ids": [f"id {number}" for number in range(len(told))]})
+
+
+def test_whom_and_when_an_answer_is_about_is_kept_and_not_passed_to_the_model() -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 3).about("customer", "day"))
+        await bed.ready()
+        answer = await bed.endpoint.predict(Asked(records_of(17, "b"), "", 7.0))
+        assert answer.predictions == [{"y": 3.0}, {"y": 4.0}]
+        assert msgspec.json.decode(bed.log.kept[0].given) == [
+            {"x": 0.0, "customer": "17", "day": "2026-01-31"},
+            {"x": 1.0, "customer": "b", "day": "2026-01-31"},
+        ]
+        with pytest.raises(RecordsRefused):
+            await bed.ask()
+        day, x = pa.array([date(2026, 1, 31), date(2026, 2, 1)]), pa.array([1.0, 2.0])
+        stream = stream_of(pa.table({"customer": [17, 18], "x": x, "day": day}))
+        answer = await bed.endpoint.predict_stream(Asked(stream, "", 7.0))
+        assert table_in(answer.stream).column("y").to_pylist() == [4.0, 5.0]
+        assert table_in(bed.log.kept[1].given).to_pylist() == [
+            {"customer": "17", "x": 1.0, "day": "2026-01-31"},
+            {"customer": "18", "x": 2.0, "day": "2026-02-01"},
+        ]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("columns", "faults"),
+    [
+        ({}, [("customer", "it is missing"), ("day", "it is missing")]),
+        ({"customer": ["a", None], "day": ["2026-01-31"] * 2}, [("customer", "row 1: it is missing")]),
+        ({"customer": ["a", ""], "day": ["2026-01-31", "soon"]}, [
+            ("customer", "row 1: it is empty"),
+            ("day", 'row 1: `"soon"`: Expected a date or time, such as `2026-01-31` or `2026-01-31T12:00:00Z`'),
+        ]),
+        ({"customer": [[1], [2]], "day": [1, 2]}, [
+            ("customer", "`list<item: int64>`: Expected texts or numbers"),
+            ("day", "`int64`: Expected dates or times"),
+        ]),
+        ({"customer": ["a", "b"], "day": pa.array([1 << 60] * 2, pa.timestamp("s"))}, [
+            ("day", "a value can't be read: "),
+        ]),
+    ],
+)  # fmt: skip
+def test_rows_in_arrow_that_do_not_tell_whom_or_when_they_are_about_are_refused(
+    columns: dict[str, Any], faults: list[tuple[str, str]]
+) -> None:
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 3).about("customer", "day"))
+        await bed.ready()
+        with pytest.raises(RecordsRefused) as refused:
+            await bed.endpoint.predict_stream(Asked(stream_of(pa.table({"x": [1.0, 2.0], **columns})), "", 7.0))
+        for fault, (field, what) in zip(refused.value.faults, faults, strict=True):
+            assert (fault.field, fault.what[: len(what)]) == (field, what)
+
+    run(test)
+
+
+def test_the_variant_is_chosen_by_the_key_of_each_record() -> None:
+    customers = [f"customer {number % 40}" for number in range(100)]
+
+    async def test(bed: Bed) -> None:
+        route = sole("delays", 1).sharing("canary", 2, 0.5).about("customer", "day")
+        bed.go(route)
+        await bed.until(lambda: {1, 2} <= bed.models.keys())
+        await bed.ready()
+        wanted = [chosen(route, each).version for each in customers]
+        assert set(wanted) == {1, 2}
+        answer = await bed.endpoint.predict(Asked(records_of(*customers), "", 7.0))
+        assert answer.predictions == [{"y": float(x + version)} for x, version in enumerate(wanted)]
+        assert (answer.variant, answer.version) == (None, None)
+        assert answer.versions == [f"delays:{version}" for version in wanted]
+        assert answer.variants == [("production", "canary")[version - 1] for version in wanted]
+        assert len({*answer.ids}) == len(answer.ids) == 100
+        rows = {
+            name: (each.version, row)
+            for each in bed.log.kept
+            for name, row in zip(each.names, msgspec.json.decode(each.given), strict=True)
+        }
+        assert rows == {
+            f"id {x}": (f"delays:{version}", {"x": float(x), "customer": customer, "day": "2026-01-31"})
+            for x, (customer, version) in enumerate(zip(customers, wanted, strict=True))
+        }
+        table = pa.table({"x": [float(x) for x in range(100)], "customer": customers, "day": ["2026-01-31"] * 100})
+        streamed = await bed.endpoint.predict_stream(Asked(stream_of(table), "", 7.0))
+        found = table_in(streamed.stream)
+        assert found.column_names == ["id", "variant", "version", "y"]
+        assert found.drop_columns(["id", "version"]).to_pylist() == [
+            {"variant": variant, **prediction}
+            for variant, prediction in zip(answer.variants, answer.predictions, strict=True)
+        ]
+        assert {*streamed.variant.split(", ")} == {"production", "canary"}
+        for customer, version in zip(customers, wanted, strict=True):
+            alone = await bed.endpoint.predict(Asked(records_of(customer), "", 7.0))
+            assert (alone.version, alone.variants) == (f"delays:{version}", ())
+
+    run(test)
+
+
+def test_a_request_of_which_one_variant_refuses_a_part_is_refused_as_a_whole() -> None:
+    async def test(bed: Bed) -> None:
+        route = sole("delays", 1).sharing("canary", 2, 0.5).about("customer", "day")
+        bed.go(route)
+        await bed.until(lambda: {1, 2} <= bed.models.keys())
+        await bed.ready()
+        (first, second) = (
+            next(str(number) for number in range(99) if chosen(route, str(number)).version == version)
+            for version in (1, 2)
+        )
+        body = records_of(first, second, first, second).replace(b'"x":2.0', b'"x":"much"').replace(b'"x":3.0', b'"z":3')
+        with pytest.raises(RecordsRefused) as refused:
+            await bed.endpoint.predict(Asked(body, "", 7.0))
+        assert [(each.record, each.field) for each in refused.value.faults] == [(2, "x"), (3, "x"), (3, "z")]
+        bed.model(2).error = RowsRefused("no")
+        with pytest.raises(RowsRefused):
+            await bed.endpoint.predict(Asked(records_of(first, second), "", 7.0))
+        assert bed.log.kept == []
+        bed.hold(2)
+        bed.model(2).end()
+        answer = await bed.endpoint.predict(Asked(records_of(first, second), "", 7.0))
+        assert answer.predictions == [{"y": 1.0}, {"y": 2.0}]
+        assert (answer.variant, answer.version, answer.variants) == ("production", "delays:1", ())
 
     run(test)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from headrace.errors import UsageError
 from headrace.models.fitting import table_of
 from headrace.models.signature import signature_for
-from headrace.serve.records import MOST_FAULTS, Fault, Records, RecordsRefused, Strictness
+from headrace.serve.records import MOST_FAULTS, Fault, Records, RecordsRefused, Strictness, parted
 from headrace.spec.signature import Column
 
 TAKES = (
@@ -103,6 +104,58 @@ def test_a_body_that_is_no_list_of_records_is_refused(body: bytes, what: str) ->
 
 def test_an_empty_list_of_ids_is_as_good_as_none() -> None:
     assert Records(TAKES, Strictness(), 100).rows(json.dumps({"records": [ROW], "ids": []}).encode()).names == ()
+
+
+def test_whom_and_when_a_record_is_about_is_checked_and_kept_beside_what_the_model_takes() -> None:
+    records = Records(TAKES, Strictness(), 100).about("customer", "day")
+    whom = [17, 17.0, "17", True, 2.5]
+    given = [{**ROW, "customer": each, "day": "2026-01-31"} for each in whom]
+    body = json.dumps({"records": given}).encode()
+    rows = records.rows(body)
+    assert rows.columns.keys() == ROW.keys()
+    assert rows.beside == {"customer": ("17", "17", "17", "True", "2.5"), "day": ("2026-01-31",) * 5}
+    assert records.keys(body) == list(rows.beside["customer"])
+    assert records.about("customer", "day") is records
+
+
+def test_a_record_that_does_not_tell_whom_or_when_it_is_about_is_refused() -> None:
+    records = Records(TAKES, Strictness(missing="take", null="take"), 100, key="customer", time="day")
+    told = {**ROW, "customer": 1, "day": "2026-01-31T12:00:00+01:00"}
+    wrong = [
+        ROW, {**told, "customer": None}, {**told, "customer": ""}, {**told, "customer": {}},
+        {**told, "customer": 1 << 70},
+        {**told, "day": "yesterday"}, {**told, "day": 20260131}, {**told, "day": "0001-01-01T00:00:00+02:00"},
+    ]  # fmt: skip
+    with pytest.raises(RecordsRefused) as refused:
+        records.rows(json.dumps({"records": [told, *wrong]}).encode())
+    found = [(each.record, each.field) for each in refused.value.faults]
+    assert found == [(1, "customer"), (1, "day"), *((place, "customer") for place in (2, 3, 4, 5)),
+                     *((place, "day") for place in (6, 7, 8))]  # fmt: skip
+    for one in wrong:
+        with pytest.raises(RecordsRefused):
+            records.rows(json.dumps({"records": [told, one]}).encode())
+        assert records.keys(json.dumps({"records": [one]}).encode()) in ([], ["1"], [""])
+
+
+def test_a_column_that_the_model_takes_can_tell_whom_and_when() -> None:
+    takes = [Column(name="customer", type="int64"), Column(name="day", type="date32[day]")]
+    records = Records(takes, Strictness(), 100, key="customer", time="day")
+    rows = records.rows(b'{"records": [{"customer": 17, "day": "2026-01-31"}]}')
+    assert (rows.columns, rows.beside) == ({"customer": (17,), "day": (date(2026, 1, 31),)}, {})
+    with pytest.raises(RecordsRefused):
+        records.rows(b'{"records": [{"customer": null, "day": "2026-01-31"}]}')
+    with pytest.raises(UsageError, match="`time` tells when an answer is about, and the model takes the column `age`"):
+        Records(TAKES, Strictness(), 100, time="age")
+
+
+def test_a_body_in_parts_has_each_record_with_its_id_once() -> None:
+    body = b'{"ids": ["a", "b", "\\u00e9"], "records": [{"x": 1}, {"x": 2.50}, {"x": "\\u00e9"}]}'
+    first, second = parted(body, [[0, 2], [1]])
+    assert json.loads(first) == {"records": [{"x": 1}, {"x": "\u00e9"}], "ids": ["a", "\u00e9"]}
+    assert json.loads(second) == {"records": [{"x": 2.5}], "ids": ["b"]}
+    for ids in (["a"], ["a", "a"]):
+        with pytest.raises(RecordsRefused):
+            parted(json.dumps({"records": [{}, {}], "ids": ids}).encode(), [[0], [1]])
 
 
 JSON = st.recursive(

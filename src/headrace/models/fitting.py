@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from headrace.errors import UsageError, listed, meant
 from headrace.models.frames import check_columns
-from headrace.models.types import in_type, is_text, kind_named, plain_type
+from headrace.models.types import in_type, is_text, kind_named, plain_type, tells_time, tells_whom
+from headrace.spec.endpoint import check_key_and_time
 from headrace.spec.signature import Column
 
 SHOWN = 3
@@ -77,6 +78,25 @@ def column_of(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
         values = [None if value is None else str(value) for value in values]
         return pa.array(values, pa.string()).cast(kind)
     return pa.array(values, kind)
+
+
+def check_about(takes: Sequence[Column], key: str | None, time: str | None) -> None:
+    """Check the columns of a record that are to tell whom (`key`) and when (`time`) an answer is about. `takes` are the
+    columns that the model takes; these two may be among them.
+
+    Raises:
+        UsageError: a name makes no sense, or the model takes the column as something else.
+    """
+    check_key_and_time(key, time)
+    for column in takes:
+        kind = kind_named(column.type)
+        if column.name == key and (kind is None or not tells_whom(kind)):
+            what, hint = "`key` tells whom an answer is about", "name a column of texts, numbers or dates"
+        elif column.name == time and (kind is None or not tells_time(kind)):
+            what, hint = "`time` tells when an answer is about", "name a column of dates or times"
+        else:
+            continue
+        raise UsageError(f"{what}, and the model takes the column `{column.name}` as `{column.type}`", hint=hint)
 
 
 def unseen(rows: pa.Table, takes: Sequence[Column]) -> dict[str, int]:

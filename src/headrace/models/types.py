@@ -19,6 +19,19 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def tells_time(kind: pa.DataType) -> bool:
+    """Return whether the values of a column can tell when something was: dates, times, or texts of them."""
+    plain = plain_type(kind)
+    return bool(is_text(plain) or pa.types.is_date(plain) or pa.types.is_timestamp(plain))
+
+
+def tells_whom(kind: pa.DataType) -> bool:
+    """Return whether the values of a column can tell who something is about: texts, numbers, booleans, dates or
+    times."""
+    plain = plain_type(kind)
+    return tells_time(plain) or bool(FAMILIES["number"](plain) or pa.types.is_boolean(plain))
+
+
 FAMILIES = {
     "integer": pa.types.is_integer,
     "number": lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind),

@@ -62,16 +62,26 @@ class Asked(NamedTuple):
 
 class Predicted(NamedTuple):
     """An endpoint's answer: for each record the prediction, by column, and its id; and which variant and which version
-    of the model gave them."""
+    of the model gave them. If several variants did, these are None, and `variants` and `versions` have one for each
+    record."""
 
     predictions: Sequence[Mapping[str, Any]]
     ids: Sequence[str]
-    variant: str
-    version: str
+    variant: str | None
+    version: str | None
+    variants: Sequence[str] = ()
+    versions: Sequence[str] = ()
+
+    def content(self) -> dict[str, Any]:
+        """Return what the client is sent."""
+        content = self._asdict()
+        return content if self.variants else {name: content[name] for name in self._fields[:4]}
 
 
 class PredictedStream(NamedTuple):
-    """An endpoint's answer to a stream of Arrow: a stream with a row for each row, whose column `id` has the ids."""
+    """An endpoint's answer to a stream of Arrow: a stream with a row for each row, whose column `id` has the ids. If
+    several variants answered, its columns `variant` and `version` name one for each row, and `variant` and `version`
+    list them."""
 
     stream: bytes
     variant: str
@@ -276,7 +286,7 @@ class App:
         asked = Asked(await exchange.body(), exchange.trace, exchange.at, exchange.answers)
         if form == "json":
             predicted = await exchange.outcome(endpoint.predict(asked))
-            return answered(200, predicted._asdict())
+            return answered(200, predicted.content())
         found = await exchange.outcome(endpoint.predict_stream(asked))
         named = ((b"headrace-variant", found.variant.encode()), (b"headrace-version", found.version.encode()))
         return Response(200, found.stream, named, ARROW.encode())

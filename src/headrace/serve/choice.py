@@ -1,12 +1,19 @@
-"""Which variant of an endpoint answers a request. The choice follows from route and key alone, so that all processes
+"""Which variant of an endpoint answers for whom. The choice follows from route and key alone, so that all processes
 that serve an endpoint agree without asking each other."""
 
 from __future__ import annotations
 
 import math
+import secrets
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from headrace.spec.endpoint import Route, Variant
+
+Places = Mapping[str, Sequence[int] | None]
+"""The names of the variants that answer a request, each with the positions of the rows for which it does; None if it
+answers for all of them."""
 
 
 def chosen(route: Route, key: str) -> Variant:
@@ -22,6 +29,21 @@ def chosen(route: Route, key: str) -> Variant:
     return min(
         (variant for variant in route.variants if variant.share), key=lambda variant: _distance(route, variant, key)
     )
+
+
+def places_of(route: Route, keys: Sequence[str] | None) -> Places:
+    """Return which variants answer for rows with these keys. If `keys` is None, chance chooses one for all of them; if
+    there are none, because the rows can't be read, it is the main one."""
+    if len(route.variants) == 1 or keys is None:
+        return {chosen(route, secrets.token_hex(8)).name: None}
+    names = {key: chosen(route, key).name for key in dict.fromkeys(keys)}
+    found = set(names.values()) or {route.main.name}
+    if len(found) == 1:
+        return dict.fromkeys(found)
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        places[names[key]].append(place)
+    return places
 
 
 def _distance(route: Route, variant: Variant, key: str) -> float:

@@ -7,32 +7,32 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import ExitStack, contextmanager
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
-import pyarrow as pa
+from msgspec.structs import replace
 
-from headrace.errors import DataError, HeadraceError
-from headrace.models.streams import stream_of, table_in
+from headrace.errors import HeadraceError, UsageError
 from headrace.serve.app import Asked, Predicted, PredictedStream
 from headrace.serve.asking import Model, ModelGone, Outcome, RowsRefused
-from headrace.serve.choice import chosen
+from headrace.serve.choice import Places, places_of
 from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TAKEN, Metrics
 from headrace.serve.openapi.schemas import Interface
 from headrace.serve.predictions.prediction import Answered, PredictionId
-from headrace.serve.records import Records, Rows
+from headrace.serve.records import MOST_FAULTS, Fault, Records, RecordsRefused, Rows, parted
+from headrace.serve.streams import AnswerPart, Stream, StreamPart, joined, read
 from headrace.spec.endpoint import SHADOW, Route, Variant
 from headrace.spec.signature import Column
 
 MOST_MIRRORED = 16
 """How many requests the shadow may be answering; copies of later ones are dropped, so it delays nobody."""
-MOST_STREAM_ROWS = 100_000
-"""How many rows a request in Arrow may have."""
 ANSWER_S = 20.0
 """How long a model may take to answer, in seconds. After that, its process is ended and started anew. It is less than
 a request may take (`Limits.request_s`), so that the client hears why."""
 
+T = TypeVar("T")
 WhyEnded = Callable[[], Awaitable[str]]
 _encode = msgspec.json.Encoder().encode
 
@@ -71,16 +71,17 @@ class Running:
 
     async def answers(self, rows: Rows, within_s: float) -> Outcome:
         """Return the model's answers for rows."""
-        with self._busy():
+        with self.busy():
             return await self.model.ask(rows.columns, rows.count, within_s)
 
     async def answers_stream(self, rows: bytes, count: int, within_s: float) -> Outcome:
         """Return the model's answers for a stream of Arrow with `count` rows, as a stream."""
-        with self._busy():
+        with self.busy():
             return await self.model.ask_stream(rows, count, within_s)
 
     @contextmanager
-    def _busy(self) -> Iterator[None]:
+    def busy(self) -> Iterator[None]:
+        """Keep the process from being ended by a new route meanwhile."""
         self._asked += 1
         self._idle.clear()
         try:
@@ -93,6 +94,29 @@ class Running:
     async def idle(self) -> None:
         """Wait until it answers no request any more."""
         await self._idle.wait()
+
+
+class _Share(NamedTuple):
+    """What one variant answers of a request: the rows at these positions, or all rows if `places` is None."""
+
+    variant: str
+    running: Running
+    places: Sequence[int] | None
+    rows: Rows | StreamPart
+
+    def ask(self, within_s: float) -> Awaitable[Outcome]:
+        """Return the answers for the rows."""
+        if isinstance(self.rows, Rows):
+            return self.running.answers(self.rows, within_s)
+        return self.running.answers_stream(self.rows.asked, self.rows.count, within_s)
+
+
+class _Kept(NamedTuple):
+    """The answers for a share, and the ids under which they are in the log."""
+
+    share: _Share
+    outcome: Outcome
+    ids: Sequence[str]
 
 
 class LiveEndpoint:
@@ -120,64 +144,59 @@ class LiveEndpoint:
     async def predict(self, request: Asked) -> Predicted:
         """Answer a request, and keep the answers.
 
-        If the chosen variant can't answer because its process has ended, the variant `production` answers.
+        If the route names a key, its value in a record chooses the variant that answers for the record, so several
+        variants may answer one request. If a chosen variant can't answer because its process has ended, the variant
+        `production` answers.
 
         Raises:
             RecordsRefused, RowsRefused: the records don't fit the model.
             ModelBusy, ModelSlow, ModelGone: the model can't answer now.
             LogError: the answers can't be logged.
         """
-        began, salt = time.perf_counter(), secrets.randbits(64)
-        route, variant, running = self._choice(f"{salt:016x}")
-        request.answers(variant.name, running.version)
-        rows = running.records.rows(request.body)
-        for fault, count in rows.taken.items():
-            self._metrics.add(TAKEN, self.name, fault, by=count)
-        outcome = await running.answers(rows, self._answer_s)
-        answered = _answered(self.name, variant.name, running.version, request, rows, outcome, salt, began)
-        first = await self._kept(answered)
+        began, route = time.perf_counter(), self._routed()
+        shares = self._shares(route, request)
+        kept = await self._kept(request, shares, began)
         if route.shadow is not None:
-            self._mirror(route.shadow, request, rows)
-        predictions = _by_row(outcome.columns, rows.count)
-        return Predicted(predictions, _ids(first, rows.count), variant.name, running.version)
+            for share in shares:
+                self._mirror(route.shadow, request, share.rows)
+        return _predicted(kept)
 
     async def predict_stream(self, request: Asked) -> PredictedStream:
-        """Answer a request whose body is a stream of Arrow, and keep the answers. The shadow gets no copy of it.
+        """Answer a request whose body is a stream of Arrow, and keep the answers. The shadow gets no copy of it. For
+        the rest, see `predict`.
 
         Raises:
             RowsRefused: the body is no sound stream, has no rows, or the rows don't fit the model.
-            ModelBusy, ModelSlow, ModelGone: the model can't answer now.
-            LogError: the answers can't be logged.
         """
-        began, salt = time.perf_counter(), secrets.randbits(64)
-        count = await asyncio.to_thread(_rows_in, request.body)
-        _, variant, running = self._choice(f"{salt:016x}")  # after that wait, or the version might be gone by now
-        request.answers(variant.name, running.version)
-        outcome = await running.answers_stream(request.body, count, self._answer_s)
-        assert outcome.arrow is not None
-        first = await self._kept(
-            Answered(
-                count=count,
-                at=request.at,
-                endpoint=self.name,
-                variant=variant.name,
-                version=running.version,
-                form="arrow",
-                given=request.body,
-                answers=outcome.arrow,
-                latency_s=time.perf_counter() - began,
-                salt=salt,
-                trace=request.trace,
-            )
+        began = time.perf_counter()
+        route, stream, divided = await self._read(request.body)
+        shares = []
+        with ExitStack() as held:
+            for name, places in divided.items():
+                variant, running = self._runner(route, name)
+                request.answers(variant.name, running.version)
+                held.enter_context(running.busy())
+                part = await asyncio.to_thread(stream.part, places, _records(running, route).beside)
+                shares.append(_Share(variant.name, running, places, part))
+            kept = await self._kept(request, shares, began)
+        parts = [
+            AnswerPart(outcome.arrow or b"", ids, share.places, share.variant, share.running.version)
+            for share, outcome, ids in kept
+        ]
+        return PredictedStream(
+            await asyncio.to_thread(joined, parts),
+            ", ".join(dict.fromkeys(part.variant for part in parts)),
+            ", ".join(dict.fromkeys(part.version for part in parts)),
         )
-        stream = await asyncio.to_thread(_with_ids, outcome.arrow, first, count)
-        return PredictedStream(stream, variant.name, running.version)
 
     def interface(self) -> Interface:
         """Return what the main variant takes and gives. Call it while the endpoint is ready."""
-        assert self._route is not None
-        running = self._running[self._route.main.version]
-        return Interface(running.version, running.records, running.gives, running.example)
+        route = self._routed()
+        running = self._running[route.main.version]
+        records = _records(running, route)
+        about = {route.key: "A-17", route.time: "2026-01-31"}
+        example = {**running.example, **{name: about[name] for name in records.beside}}
+        return Interface(running.version, records, running.gives, example)
 
     async def end(self) -> None:
         """End what still answers copies of requests."""
@@ -185,7 +204,72 @@ class LiveEndpoint:
             each.cancel()
         await asyncio.gather(*self._mirrors, return_exceptions=True)
 
-    async def _kept(self, answered: Answered) -> PredictionId:
+    def _routed(self) -> Route:
+        assert self._route is not None, "requests come before there is a route"
+        return self._route
+
+    async def _read(self, body: bytes) -> tuple[Route, Stream, Places]:
+        """Return the rows of a stream, and which variants answer for them, by the route that holds afterwards: the
+        versions of an earlier one might be gone by then."""
+        while True:
+            route = self._routed()
+            stream, places = await asyncio.to_thread(_read, body, route)
+            if route == self._route:
+                return route, stream, places
+
+    def _shares(self, route: Route, request: Asked) -> list[_Share]:
+        """Return which variants answer for which records of a request.
+
+        Raises:
+            RecordsRefused: the records don't fit the model.
+        """
+        keys, body = None, request.body
+        if route.key is not None and len(route.variants) > 1:
+            keys = _records(self._runner(route, route.main.name)[1], route).keys(body)
+        divided = places_of(route, keys)
+        bodies = [body] if len(divided) == 1 else parted(body, [places or () for places in divided.values()])
+        shares, faults = [], list[Fault]()
+        for (name, places), part in zip(divided.items(), bodies, strict=True):
+            variant, running = self._runner(route, name)
+            request.answers(variant.name, running.version)
+            try:
+                rows = _records(running, route).rows(part)
+            except RecordsRefused as refused:
+                faults += [_placed(fault, places) for fault in refused.faults]
+                continue
+            for fault, count in rows.taken.items():
+                self._metrics.add(TAKEN, self.name, fault, by=count)
+            shares.append(_Share(variant.name, running, places, rows))
+        if faults:
+            raise RecordsRefused(sorted(faults, key=lambda fault: fault.record or 0)[:MOST_FAULTS])
+        return shares
+
+    def _runner(self, route: Route, name: str) -> tuple[Variant, Running]:
+        """Return the variant of this name if it can answer, otherwise the main one; and its version's process."""
+        for variant in (route.variant(name), route.main):
+            if variant is not None and (running := self._alive(variant)) is not None:
+                return variant, running
+        raise ModelGone(
+            f"version {route.main.version} of endpoint `{self.name}` isn't running", hint="try again in a moment"
+        )
+
+    async def _kept(self, request: Asked, shares: Sequence[_Share], began: float) -> list[_Kept]:
+        """Have the variants answer, and return the answers once all of them are in the log."""
+        with ExitStack() as held:
+            for share in shares:
+                held.enter_context(share.running.busy())
+            outcomes = await _together([share.ask(self._answer_s) for share in shares])
+        answered = [
+            _answered(self.name, share, request, outcome, began)
+            for share, outcome in zip(shares, outcomes, strict=True)
+        ]
+        firsts = await _together([self._logged(each) for each in answered])
+        return [
+            _Kept(share, outcome, _ids(first, share.rows.count))
+            for share, outcome, first in zip(shares, outcomes, firsts, strict=True)
+        ]
+
+    async def _logged(self, answered: Answered) -> PredictionId:
         """Keep answers, and return the id of the first one once they are durable."""
         began = time.perf_counter()
         first = await self._log.keep(answered)
@@ -193,79 +277,105 @@ class LiveEndpoint:
         self._metrics.add(PREDICTIONS, self.name, answered.variant, answered.version, by=answered.count)
         return first
 
-    def _choice(self, key: str) -> tuple[Route, Variant, Running]:
-        route = self._route
-        assert route is not None, "requests come before there is a route"
-        for variant in (chosen(route, key), route.main):
-            if (running := self._alive(variant)) is not None:
-                return route, variant, running
-        raise ModelGone(
-            f"version {route.main.version} of endpoint `{self.name}` isn't running", hint="try again in a moment"
-        )
-
     def _alive(self, variant: Variant) -> Running | None:
         running = self._running.get(variant.version)
         return running if running is not None and running.model.is_alive else None
 
-    def _mirror(self, version: int, request: Asked, rows: Rows) -> None:
+    def _mirror(self, version: int, request: Asked, rows: Rows | StreamPart) -> None:
         running = self._running.get(version)
         if running is None or not running.model.is_alive or len(self._mirrors) >= MOST_MIRRORED:
             self._metrics.add(MIRRORS, self.name, "dropped")
             return
-        mirror = asyncio.ensure_future(self._shadowed(running, request, rows))
+        mirror = asyncio.ensure_future(self._shadowed(request, _Share(SHADOW, running, None, rows)))
         self._mirrors.add(mirror)
         mirror.add_done_callback(self._mirrors.discard)
 
-    async def _shadowed(self, running: Running, request: Asked, rows: Rows) -> None:
+    async def _shadowed(self, request: Asked, share: _Share) -> None:
         """Let the shadow answer a copy of a request, and keep its answers. What it can't answer disturbs nobody."""
-        began = time.perf_counter()
         try:
-            outcome = await running.answers(rows, self._answer_s)
-            salt = secrets.randbits(64)
-            await self._kept(_answered(self.name, SHADOW, running.version, request, rows, outcome, salt, began))
+            await self._kept(request, [share], time.perf_counter())
         except HeadraceError:
             self._metrics.add(MIRRORS, self.name, "failed")
         else:
             self._metrics.add(MIRRORS, self.name, "answered")
 
 
-def _answered(
-    endpoint: str, variant: str, version: str, request: Asked, rows: Rows, outcome: Outcome, salt: int, began: float
-) -> Answered:
+def _records(running: Running, route: Route) -> Records:
+    """Return what reads the records of an endpoint for a version.
+
+    Raises:
+        RowsRefused: the version takes the column that should tell when an answer is about as something else.
+    """
+    try:
+        return running.records.about(route.key, route.time)
+    except UsageError as error:
+        raise RowsRefused(error.message, hint=error.hint) from error
+
+
+def _read(body: bytes, route: Route) -> tuple[Stream, Places]:
+    """Return the rows of a stream, and which variants answer for them."""
+    stream = read(body, route.key, route.time)
+    return stream, places_of(route, stream.keys)
+
+
+def _placed(fault: Fault, places: Sequence[int] | None) -> Fault:
+    """Return a fault in some of the records with the position that its record has among all of them."""
+    if places is None or fault.record is None:
+        return fault
+    return replace(fault, record=places[fault.record])
+
+
+async def _together(work: Sequence[Awaitable[T]]) -> list[T]:
+    """Return what all of these give. If one fails, the others are cancelled."""
+    if len(work) == 1:
+        return [await work[0]]
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _answered(endpoint: str, share: _Share, request: Asked, outcome: Outcome, began: float) -> Answered:
+    rows = share.rows
+    if isinstance(rows, Rows):
+        given = _encode(_by_row({**rows.columns, **rows.beside}, rows.count))
+        answers, names = _encode(_by_row(outcome.columns, rows.count)), rows.names
+    else:
+        given, answers, names = rows.given, outcome.arrow or b"", ()
     return Answered(
         count=rows.count,
         at=request.at,
         endpoint=endpoint,
-        variant=variant,
-        version=version,
-        form="json",
-        given=_encode(_by_row(rows.columns, rows.count)),
-        answers=_encode(_by_row(outcome.columns, rows.count)),
+        variant=share.variant,
+        version=share.running.version,
+        form="json" if isinstance(rows, Rows) else "arrow",
+        given=given,
+        answers=answers,
         latency_s=time.perf_counter() - began,
-        salt=salt,
-        names=rows.names,
+        salt=secrets.randbits(64),
+        names=names,
         trace=request.trace,
     )
 
 
-def _rows_in(stream: bytes) -> int:
-    """Return the number of rows in a stream of a client, after checking it."""
-    try:
-        count: int = table_in(stream).num_rows
-    except DataError as error:
-        raise RowsRefused(error.message, hint=error.hint) from error
-    if not 0 < count <= MOST_STREAM_ROWS:
-        raise RowsRefused(
-            f"the stream has {count:,} rows, and a request may have 1 to {MOST_STREAM_ROWS:,}",
-            hint="send them in several requests",
+def _predicted(kept: Sequence[_Kept]) -> Predicted:
+    """Return the answers to a request, in the order of its records."""
+    if len(kept) == 1:
+        ((share, outcome, ids),) = kept
+        return Predicted(_by_row(outcome.columns, share.rows.count), ids, share.variant, share.running.version)
+    rows = [
+        (place, prediction, one, share.variant, share.running.version)
+        for share, outcome, ids in kept
+        for place, prediction, one in zip(
+            share.places or (), _by_row(outcome.columns, share.rows.count), ids, strict=True
         )
-    return count
-
-
-def _with_ids(stream: bytes, first: PredictionId, count: int) -> bytes:
-    """Return a stream of answers with the ids of the predictions as its first column."""
-    table = table_in(stream)
-    return stream_of(table.add_column(0, "id", pa.array(_ids(first, count), pa.string())))
+    ]
+    _, predictions, ids, variants, versions = map(list, zip(*sorted(rows, key=itemgetter(0)), strict=True))
+    if len(set(versions)) == len(set(variants)) == 1:  # `production` answered for a variant that couldn't
+        return Predicted(predictions, ids, variants[0], versions[0])
+    return Predicted(predictions, ids, None, None, variants, versions)
 
 
 def _ids(first: PredictionId, count: int) -> list[str]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +18,8 @@ from msgspec import Meta
 from msgspec.structs import astuple
 
 from headrace.errors import UsageError
+from headrace.models.fitting import check_about
+from headrace.spec.endpoint import key_text, moment
 from headrace.spec.noun import UNREADABLE, Noun
 from headrace.spec.signature import Column
 
@@ -58,11 +61,13 @@ class RecordsRefused(UsageError):
 
 class Rows(Noun, frozen=True):
     """Records as columns: for each column that the model takes, a value for each record. Dates, times and decimals are
-    Python's; `models.fitting.table_of` makes a table of them. `names` are the client's own ids of the records; empty if
-    it sent none. `taken` counts what did not quite fit and was taken."""
+    Python's; `models.fitting.table_of` makes a table of them. `beside` are the columns that tell whom and when the
+    answers are about and that the model doesn't take, as texts. `names` are the client's own ids of the records; empty
+    if it sent none. `taken` counts what did not quite fit and was taken."""
 
     columns: dict[str, tuple[Any, ...]]
     count: int
+    beside: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     names: tuple[str, ...] = ()
     taken: dict[str, int] = msgspec.field(default_factory=dict)
 
@@ -70,14 +75,32 @@ class Rows(Noun, frozen=True):
 class Records:
     """Reads records for a model that takes these columns.
 
+    `key` and `time` are the columns that tell whom and when an answer is about, if there are any. Each record must have
+    them, even if the model doesn't take them.
+
     Raises:
-        UsageError: a column has a type that JSON can't hold.
+        UsageError: a column has a type that JSON can't hold, or the model takes `time` as something else than a time.
     """
 
-    def __init__(self, takes: Sequence[Column], strictness: Strictness, most: int) -> None:
+    def __init__(
+        self,
+        takes: Sequence[Column],
+        strictness: Strictness,
+        most: int,
+        *,
+        key: str | None = None,
+        time: str | None = None,
+    ) -> None:
+        check_about(takes, key, time)
+        self._takes = takes
         self._manners = strictness
         self._most = most
+        self._key, self._time = key, time
+        self._others: dict[tuple[str | None, str | None], Records] = {}
         self._types = {column.name: _type(column) for column in takes}
+        beside = dict(zip((key, time), _BESIDE, strict=True))
+        self._beside = tuple(name for name in beside if name is not None and name not in self._types)
+        self._types |= {name: beside[name] for name in self._beside}
         self._categories = {each.name: frozenset(each.categories) for each in takes if each.categories is not None}
         may_lack, may_be_null = strictness.missing == "take", "take" in (strictness.missing, strictness.null)
         told = {column.name: _told(column, strictness, may_be_null=may_be_null) for column in takes}
@@ -106,6 +129,41 @@ class Records:
         self.body = body
         """The type of a request's body."""
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(body).decode
+        keyed: Any = msgspec.defstruct("Keyed", [("key", _BESIDE[0], msgspec.field(name=key or "key"))], gc=False)
+        keys: Any = msgspec.defstruct(
+            "Keys",
+            [("records", Annotated[list[keyed], Meta(max_length=most)]), ("ids", list[str], msgspec.UNSET)],
+            forbid_unknown_fields=True,
+        )
+        self._decode_keys: Callable[[bytes], Any] = msgspec.json.Decoder(keys).decode
+
+    @property
+    def beside(self) -> Sequence[str]:
+        """The columns that each record must have although the model doesn't take them."""
+        return self._beside
+
+    def about(self, key: str | None, time: str | None) -> Records:
+        """Return what reads records for the same model whose columns `key` and `time` tell whom and when an answer is
+        about.
+
+        Raises:
+            UsageError: the model takes `time` as something else than a time.
+        """
+        if (key, time) == (self._key, self._time):
+            return self
+        if (key, time) not in self._others:
+            self._others = {  # only the last ones: routes change
+                (key, time): Records(self._takes, self._manners, self._most, key=key, time=time)
+            }
+        return self._others[key, time]
+
+    def keys(self, body: bytes) -> list[str]:
+        """Return whom the records of a request's body are about, one text for each; an empty list if a record doesn't
+        tell it, or if the body is no list of records. `rows` says then what is wrong."""
+        try:
+            return [key_text(each.key) for each in self._decode_keys(body).records]
+        except UNREADABLE:
+            return []
 
     def rows(self, body: bytes) -> Rows:
         """Return the records of a request's body: `{"records": [...]}`, with `"ids": [...]` if the client has ids of
@@ -125,7 +183,17 @@ class Records:
         if unseen and self._manners.unseen == "refuse":
             raise RecordsRefused(unseen[:MOST_FAULTS])
         taken = {"unseen": len(unseen)} if unseen else {}
-        return Rows(columns=columns, count=len(found.records), names=tuple(found.ids), taken=taken)
+        if untold := list(islice(self._untold(columns), MOST_FAULTS)):
+            raise RecordsRefused(untold)
+        beside = {name: tuple(map(key_text, columns.pop(name))) for name in self._beside}
+        return Rows(columns=columns, count=len(found.records), beside=beside, names=tuple(found.ids), taken=taken)
+
+    def _untold(self, columns: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
+        """Yield where records don't tell whom or when their answers are about."""
+        for name in filter(None, (self._key, self._time)):
+            for record, value in enumerate(columns[name]):
+                if why := why_untold(value, is_time=name == self._time):
+                    yield Fault(what=why, record=record, field=name)
 
     def _unseen(self, columns: Mapping[str, Sequence[Any]]) -> list[Fault]:
         return [
@@ -167,20 +235,60 @@ class Records:
         for name, kind in self._types.items():
             if record.get(name) is None:
                 handling = self._manners.null if name in record else self._manners.missing
-                if handling == "refuse":
+                if handling == "refuse" or name in (self._key, self._time):
                     what = "it is null" if name in record else "it is missing"
                     yield Fault(what=what, record=number, field=name)
                 continue
             try:
-                msgspec.convert(record[name], kind, strict=True, builtin_types=())
+                value = msgspec.convert(record[name], kind, strict=True, builtin_types=())
             except (msgspec.ValidationError, ValueError) as error:
                 yield Fault(what=f"{_brief(record[name])}: {error}", record=number, field=name)
+                continue
+            if name in (self._key, self._time) and (why := why_untold(value, is_time=name == self._time)):
+                yield Fault(what=why, record=number, field=name)
         if self._manners.unknown == "refuse":
             yield from (
                 Fault(what="the model takes no such field", record=number, field=name[:SHOWN])
                 for name in record
                 if name not in self._types
             )
+
+
+class _Raw(msgspec.Struct, gc=False):
+    records: list[msgspec.Raw]
+    ids: list[str] = []
+
+
+_decode_raw = msgspec.json.Decoder(_Raw).decode
+
+
+def parted(body: bytes, parts: Sequence[Sequence[int]]) -> list[bytes]:
+    """Return the body of a request as several bodies: one for each list of positions of records.
+
+    Raises:
+        RecordsRefused: the ids beside the records don't fit them.
+    """
+    found = _decode_raw(body)
+    if found.ids and (fault := _ids(found.ids, len(found.records))):
+        raise RecordsRefused([fault])
+    return [
+        msgspec.json.encode(
+            _Raw([found.records[place] for place in places], [found.ids[place] for place in places if found.ids])
+        )
+        for places in parts
+    ]
+
+
+def why_untold(value: Any, *, is_time: bool) -> str | None:
+    """Return why a value doesn't tell whom, or when, an answer is about; None if it does."""
+    if value is None or value == "":
+        return "it is missing" if value is None else "it is empty"
+    try:
+        if is_time:
+            moment(value)
+    except ValueError:
+        return f"{_brief(value)}: Expected a date or time, such as `2026-01-31` or `2026-01-31T12:00:00Z`"
+    return None
 
 
 def _ids(ids: Sequence[str], count: int) -> Fault | None:
@@ -228,6 +336,13 @@ def _type(column: Column, kind: str | None = None) -> Any:
 
 
 _LOCAL_TIME: Any = Annotated[datetime, Meta(tz=False, extra_json_schema={"format": "date-time-local"})]
+_TEXT: Any = Annotated[str, Meta(min_length=1, max_length=200)]
+_DATE: Any = Annotated[
+    str,
+    Meta(min_length=1, max_length=200, extra_json_schema={"anyOf": [{"format": "date"}, {"format": "date-time"}]}),
+]
+_BESIDE: tuple[Any, Any] = (_TEXT | Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | float | bool, _DATE)
+"""What values are in JSON that tell whom, and when, an answer is about, if the model doesn't take them."""
 _TYPES: dict[str, Any] = {
     "bool": bool,
     "double|float|halffloat": float,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 
 import msgspec
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from headrace.errors import LedgerError, UsageError
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import is_alias
 from headrace.spec.noun import UNREADABLE, Document, Noun
+from headrace.spec.signature import Column, signature_in
 
 MAIN = "production"
 """The name of the variant that gets what no other variant gets. It is also an alias of the version that it has."""
@@ -19,6 +21,8 @@ CANARY = "canary"
 """The name of the variant that gets a small share of the requests at first, unless it is given another name."""
 SHADOW = "shadow"
 """What the shadow is called where variants are named."""
+MOST_NAME = 200
+"""How many characters the name of a column may have that tells whom or when an answer is about."""
 TOLERANCE = 1e-9
 """How far the sum of shares may be from 1: numbers of the computer are rounded."""
 
@@ -37,13 +41,19 @@ class Route(Document, frozen=True):
     called `production`, and the shares of all variants add up to 1.
 
     `shadow` is a version that gets a copy of each request, and whose answers are kept but never returned.
+
+    `key` and `time` are the columns of a record that tell whom and when its answer is about, such as the customer and
+    the day; None if no column tells it.
     """
 
     endpoint: str
     variants: tuple[Variant, ...]
     shadow: int | None = None
+    key: str | None = None
+    time: str | None = None
 
     def __post_init__(self) -> None:
+        check_key_and_time(self.key, self.time)
         if "/" in self.endpoint:
             raise UsageError(
                 f"an endpoint can't be called `{self.endpoint:.80}`, since its name is a part of its URL",
@@ -125,6 +135,14 @@ class Route(Document, frozen=True):
         """Return the route with another shadow, or with none."""
         return replace(self, shadow=version)
 
+    def only(self, version: int) -> Route:
+        """Return the route by which all requests go to one version, without other variants and without a shadow."""
+        return self._with(version, [], None)
+
+    def about(self, key: str | None, time: str | None) -> Route:
+        """Return the route with other columns that tell whom and when an answer is about. None keeps a column."""
+        return replace(self, key=self.key if key is None else key, time=self.time if time is None else time)
+
     def _with(self, version: int, others: Sequence[Variant], shadow: int | None) -> Route:
         left = 1 - math.fsum(each.share for each in others)
         if left < -TOLERANCE:
@@ -134,6 +152,53 @@ class Route(Document, frozen=True):
             )
         main = Variant(name=MAIN, version=version, share=min(1.0, max(0.0, left)))
         return replace(self, variants=(main, *others), shadow=shadow)
+
+
+def check_key_and_time(key: str | None, time: str | None) -> None:
+    """Check the names of the columns that tell whom and when an answer is about.
+
+    Raises:
+        UsageError: a name is empty or too long, or both are the same.
+    """
+    for what, name in (("key", key), ("time", time)):
+        if name is not None and not 0 < len(name) <= MOST_NAME:
+            raise UsageError(f"`{what}` is {name!r:.80}", hint="give the name of one column of the records")
+    if key is not None and key == time:
+        raise UsageError(
+            f"`key` and `time` are both `{key:.80}`",
+            hint="one column tells whom an answer is about, and another one when",
+        )
+
+
+def key_text(value: object) -> str:
+    """Return a value of an endpoint's `key` as text. A number has the same text in each of its forms.
+
+    >>> key_text(17), key_text(17.0), key_text("17"), key_text(date(2026, 1, 31))
+    ('17', '17', '17', '2026-01-31')
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def moment(value: str | date) -> datetime:
+    """Return the time that a value of an endpoint's `time` tells, in UTC. A day is its first moment. A time without a
+    zone counts as UTC.
+
+    >>> moment("2026-01-31").isoformat(), moment("2026-01-31T12:00:00+01:00").isoformat()
+    ('2026-01-31T00:00:00+00:00', '2026-01-31T11:00:00+00:00')
+
+    Raises:
+        ValueError: the text is no date or time of ISO 8601.
+    """
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError("the time in UTC is before the year 1, or after the year 9999") from error
 
 
 def unservable(model: Ref, preparation: Ref | None) -> str | None:
@@ -146,6 +211,13 @@ def unservable(model: Ref, preparation: Ref | None) -> str | None:
     if preparation is None and model.signature is None:
         return "it has no signature, so nobody knows what its records are"
     return None
+
+
+def takes(model: Ref, preparation: Ref | None) -> tuple[Column, ...]:
+    """Return the columns that the records for a model need, as far as its artifact tells: the columns of its signature.
+    What a preparation needs isn't known before it is loaded."""
+    signature = None if preparation is not None else signature_in(model.signature)
+    return () if signature is None else signature.takes
 
 
 UNSERVABLE_HINT = (

@@ -81,13 +81,16 @@ class Deploy(Struct, frozen=True, array_like=True, gc=False, tag="deploy"):
     `identity`. The version must be registered, at the latest by the same task.
 
     `variant` is the variant that the version becomes: `production`, `shadow`, or another one, which gets the share
-    `share` (0 to 1) of the requests.
+    `share` (0 to 1) of the requests. `key` and `time` are the columns of a record that tell whom and when its answer is
+    about; None keeps what the route has.
     """
 
     name: str
     identity: str
     variant: str
     share: float | None = None
+    key: str | None = None
+    time: str | None = None
 
 
 Intent = Advance | Register | Deploy

@@ -18,8 +18,9 @@ import pyarrow as pa
 from headrace.define.attempt import attempt
 from headrace.define.stage import ready
 from headrace.errors import UsageError
+from headrace.models.fitting import check_about
 from headrace.models.signature import signature_for
-from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, sole, unservable
+from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, check_key_and_time, sole, takes, unservable
 from headrace.spec.intent import Deploy
 from headrace.spec.report import Report
 from headrace.stages.registry import Entry, check_model, registration
@@ -32,6 +33,7 @@ def _check(given: Mapping[str, Any]) -> None:
     canary = given.get("canary")
     if canary is not None and (isinstance(canary, bool) or not isinstance(canary, int | float) or not 0 <= canary <= 1):
         raise UsageError(f"`canary` is {canary!r}, and a share is from 0 to 1", hint="0.1 is a tenth of the requests")
+    check_key_and_time(given.get("key"), given.get("time"))
     if canary is not None and given.get("shadow") is True:
         raise UsageError(
             "`canary` and `shadow` exclude each other",
@@ -55,6 +57,8 @@ def endpoint(
     *,
     canary: float | None = None,
     shadow: bool = False,
+    key: str | None = None,
+    time: str | None = None,
     report: Any = None,
     note: str = "",
     preparation: Any = None,
@@ -68,13 +72,18 @@ def endpoint(
     it gets a copy of each request, and its answers are kept but not returned. An endpoint that doesn't exist yet sends
     all requests to the version. Outside of a run, nothing is deployed.
 
+    `key` and `time` name the columns of a record that tell whom and when its answer is about, such as `"customer"` and
+    `"day"`. Each record must have them then, also if the model doesn't take them: they are logged, and not passed to
+    the model. Without them, an endpoint keeps those that it has.
+
     `model`, `report`, `note`, `preparation` and `signature` mean the same as for `registry.model`.
 
     Raises:
         UsageError: the name is invalid, `canary` isn't a share or is given with `shadow`, the model can't answer
-            requests, its report has not passed, or `registry.model` would refuse the model or its preparation.
+            requests, its report has not passed, it takes the column `time` as something else, or `registry.model` would
+            refuse the model or its preparation.
     """
-    _check({"name": name, "canary": canary, "shadow": shadow})
+    _check({"name": name, "canary": canary, "shadow": shadow, "key": key, "time": time})
     reports = [each for each in (report, *(report if isinstance(report, tuple) else ())) if isinstance(each, Report)]
     if not shadow and (failed := [each.title for each in reports if each.passed is False]):
         raise UsageError(
@@ -86,7 +95,9 @@ def endpoint(
     if asked is not None:
         if (why := unservable(asked.out, asked.preparation)) is not None:
             raise UsageError(f"the model can't answer requests: {why}", hint=UNSERVABLE_HINT)
+        check_about(takes(asked.out, asked.preparation), key, time)
         variant = SHADOW if shadow else MAIN if canary is None else CANARY
+        share = None if canary is None else float(canary)
         attempt().intend(asked)
-        attempt().intend(Deploy(name, asked.out.identity, variant, None if canary is None else float(canary)))
+        attempt().intend(Deploy(name, asked.out.identity, variant, share, key, time))
     return Entry(kind="model", name=name, digest=None if asked is None else asked.out.digest)

@@ -27,11 +27,12 @@ def say_route(route: RouteView) -> None:
 
 
 def route_text(route: RouteView) -> str:
-    """Return where requests go, in words: "production 3 (90%), canary 4 (10%)"."""
+    """Return where requests go, in words: "production 3 (90%), canary 4 (10%), key `customer`"."""
     if not route.variants:
         return "retired"
     parts = [f"{each.name} {each.version} ({100 * each.share:.4g}%)" for each in route.variants]
     parts += [] if route.shadow is None else [f"shadow {route.shadow}"]
+    parts += [f"{what} `{name}`" for what, name in (("key", route.key), ("time", route.time)) if name is not None]
     return printable(", ".join(parts))
 
 

@@ -12,7 +12,8 @@ from headrace.spec.endpoint import Variant, decode_route
 
 class RouteView(Struct, frozen=True, kw_only=True):
     """Where the requests of an endpoint go since a move of its route: to each variant its share, and copies of all of
-    them to the version `shadow`, if there is one. If the endpoint was retired, there are no variants.
+    them to the version `shadow`, if there is one. If the endpoint was retired, there are no variants. `key` and `time`
+    are the columns of a record that tell whom and when its answer is about.
 
     `at` is when the route was moved (Unix seconds), and `by` is who moved it. If a task did, `run` and `task` name it.
     `why` is the user's reason, if there is one.
@@ -21,6 +22,8 @@ class RouteView(Struct, frozen=True, kw_only=True):
     endpoint: str
     variants: tuple[Variant, ...]
     shadow: int | None
+    key: str | None
+    time: str | None
     at: float
     by: str
     run: str | None
@@ -60,6 +63,8 @@ def _view(row: RouteRecord) -> RouteView:
         endpoint=row.name,
         variants=() if route is None else route.variants,
         shadow=None if route is None else route.shadow,
+        key=None if route is None else route.key,
+        time=None if route is None else route.time,
         at=row.at,
         by=row.by,
         run=row.run,

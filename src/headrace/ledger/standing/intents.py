@@ -73,20 +73,23 @@ def _deploy(db: Database, asked: Deploy, move: registration.Move) -> None:
     version = db.execute(db.sql.VERSION_OF, ("model", asked.name, asked.identity)).fetchone()[0]
 
     def change(route: Route | None) -> Route:
-        if route is None:
-            return sole(asked.name, version)
-        if asked.variant == MAIN:
-            return route.promoted(version)
-        if asked.variant == SHADOW:
-            return route.shadowed(version)
-        share = asked.share or 0.0
-        try:
-            return route.sharing(asked.variant, version, share)
-        except UsageError:
-            alone = sole(asked.name, route.main.version).shadowed(route.shadow)
-            return alone.sharing(asked.variant, version, share)
+        changed = sole(asked.name, version) if route is None else _beside(route, version, asked)
+        return changed.about(asked.key, asked.time)
 
     registration.reroute(db, asked.name, change, move, registration.new_nonce())
+
+
+def _beside(route: Route, version: int, asked: Deploy) -> Route:
+    if asked.variant == MAIN:
+        return route.promoted(version)
+    if asked.variant == SHADOW:
+        return route.shadowed(version)
+    share = asked.share or 0.0
+    try:
+        return route.sharing(asked.variant, version, share)
+    except UsageError:
+        alone = route.only(route.main.version).shadowed(route.shadow)
+        return alone.sharing(asked.variant, version, share)
 
 
 def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:

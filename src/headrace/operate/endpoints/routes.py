@@ -13,27 +13,40 @@ from headrace.inspect.endpoints.routes import RouteView, moves
 from headrace.inspect.metrics.metrics import loader
 from headrace.inspect.views import VersionView, read
 from headrace.ledger import registry
+from headrace.models.fitting import check_about
 from headrace.operate.versions import allowed, judging
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
-from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, Route, sole, unservable
+from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, Route, sole, takes, unservable
 
 
-def promote(project: Project, named: str, *, why: str | None = None, forced: str | None = None) -> RouteView:
+def promote(
+    project: Project,
+    named: str,
+    *,
+    key: str | None = None,
+    time: str | None = None,
+    why: str | None = None,
+    forced: str | None = None,
+) -> RouteView:
     """Send the requests of an endpoint that no other variant gets to a version of its model. If there is no endpoint of
     the model's name yet, this makes it. Return the new route.
 
-    `named` is the version: `NAME`, `NAME:3` or `NAME@ALIAS`. `forced` is the reason to do this although the version's
-    report says no.
+    `named` is the version: `NAME`, `NAME:3` or `NAME@ALIAS`. `key` and `time` are the columns of a record that tell
+    whom and when its answer is about; None keeps what the endpoint has. `forced` is the reason to do this although the
+    version's report says no.
 
     Raises:
+        UsageError: a name of a column makes no sense, or the model takes the column `time` as something else.
         NotFoundError: there is no such version.
         RefusedError: the version can't answer requests; or a report on it says no, and `forced` is None.
     """
     version, forced = _version(project, named, MAIN, forced)
+    check_about(takes(version.out, version.preparation), key, time)
 
     def change(route: Route | None) -> Route:
-        return sole(version.name, version.version) if route is None else route.promoted(version.version)
+        number = version.version
+        return (sole(version.name, number) if route is None else route.promoted(number)).about(key, time)
 
     return _reroute(project, version.name, change, why=why, is_forced=forced is not None)
 
@@ -81,14 +94,14 @@ def rollback(project: Project, endpoint: str, *, why: str | None = None) -> Rout
         mains = [main for each in moves(views, endpoint) if (main := _main(each)) is not None]
 
     def change(route: Route | None) -> Route:
-        present = _must_be(route, endpoint).main.version
-        before = next((version for version in mains if version != present), None)
+        present = _must_be(route, endpoint)
+        before = next((version for version in mains if version != present.main.version), None)
         if before is None:
             raise RefusedError(
-                f"endpoint `{endpoint}` never had another version than {present} as `{MAIN}`",
+                f"endpoint `{endpoint}` never had another version than {present.main.version} as `{MAIN}`",
                 hint="`headrace promote NAME:VERSION` takes any version",
             )
-        return sole(endpoint, before)
+        return present.only(before)
 
     return _reroute(project, endpoint, change, why=why)
 

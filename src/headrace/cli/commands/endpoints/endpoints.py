@@ -26,7 +26,7 @@ def command(endpoint: str | None, as_json: bool, config: Path | None) -> int:
     endpoint or changes its main version, `headrace route` adds other versions, `headrace rollback` goes back.
 
     With `--json`: `{"endpoints": [...]}` or `{"moves": [...]}`, each with `endpoint`, `variants` (`name`, `version`,
-    `share`), `shadow`, `at`, `by`, `run`, `task` and `why`.
+    `share`), `shadow`, `key`, `time`, `at`, `by`, `run`, `task` and `why`.
     """
     with read(project.load(overlay=config)) as views:
         if endpoint is not None:

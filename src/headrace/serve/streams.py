@@ -1,0 +1,142 @@
+"""The rows of a request as a stream of Arrow, and their answers as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.errors import DataError, sentence
+from headrace.models.streams import stream_of, table_in
+from headrace.models.types import tells_time, tells_whom
+from headrace.serve.asking import RowsRefused
+from headrace.serve.records import Fault, RecordsRefused, why_untold
+from headrace.spec.endpoint import key_text
+from headrace.spec.noun import Noun
+
+MOST_ROWS = 100_000
+"""How many rows a request may have."""
+
+
+class StreamPart(Noun, frozen=True):
+    """Rows of a stream as two streams: as they are logged (`given`), and as a model is asked about them."""
+
+    count: int
+    given: bytes
+    asked: bytes
+
+
+class Stream(NamedTuple):
+    """The rows of a request: its body, and the table in it. `texts` are the columns that tell whom and when the rows
+    are about, as texts; `keys` is the one that tells whom, or None."""
+
+    body: bytes
+    table: pa.Table
+    texts: dict[str, list[str]]
+    keys: Sequence[str] | None
+
+    def part(self, places: Sequence[int] | None, beside: Sequence[str]) -> StreamPart:
+        """Return the rows at these positions, or all of them if `places` is None. The columns `beside` are those that a
+        model doesn't take: it isn't asked about them, and they are logged as texts, as they are for records."""
+        if places is None and not beside:
+            return StreamPart(count=self.table.num_rows, given=self.body, asked=self.body)
+        table = self.table if places is None else self.table.take(places)
+        asked = given = stream_of(table.drop_columns(list(beside)))
+        if beside:
+            for name in beside:
+                texts = self.texts[name] if places is None else [self.texts[name][place] for place in places]
+                table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
+            given = stream_of(table)
+        return StreamPart(count=table.num_rows, given=given, asked=asked)
+
+
+def read(body: bytes, key: str | None, time: str | None) -> Stream:
+    """Return the rows in the body of a request, whose columns `key` and `time` tell whom and when they are about.
+
+    Raises:
+        RowsRefused: the body is no sound stream, or has too many rows or none.
+        RecordsRefused: a row doesn't tell whom or when it is about.
+    """
+    try:
+        table = table_in(body)
+    except DataError as error:
+        raise RowsRefused(error.message, hint=error.hint) from error
+    if not 0 < table.num_rows <= MOST_ROWS:
+        raise RowsRefused(
+            f"the stream has {table.num_rows:,} rows, and a request may have 1 to {MOST_ROWS:,}",
+            hint="send them in several requests",
+        )
+    texts, faults = {}, list[Fault]()
+    for name in filter(None, (key, time)):
+        try:
+            texts[name] = list(_texts_in(table, name, is_time=name == time))
+        except _Untold as error:
+            faults.append(Fault(what=error.args[0], field=name))
+    if faults:
+        raise RecordsRefused(faults)
+    return Stream(body, table, texts, None if key is None else texts[key])
+
+
+class _Untold(Exception):
+    """A column doesn't tell whom, or when, rows are about."""
+
+
+def _texts_in(table: pa.Table, name: str, *, is_time: bool) -> Iterator[str]:
+    """Yield the values of a column as texts.
+
+    Raises:
+        _Untold: there is no such column, or a row doesn't tell it.
+    """
+    if table.column_names.count(name) != 1:
+        raise _Untold("it is missing" if name not in table.column_names else "two columns have this name")
+    column = table.column(name)
+    if not (tells_time if is_time else tells_whom)(column.type):
+        raise _Untold(f"`{column.type}`: Expected {'dates or times' if is_time else 'texts or numbers'}")
+    try:
+        values = column.to_pylist()
+    except (ValueError, ArithmeticError, pa.ArrowException) as error:
+        raise _Untold(f"a value can't be read: {sentence(error)}") from error
+    for row, value in enumerate(values):
+        if why := why_untold(value, is_time=is_time):
+            raise _Untold(f"row {row:,}: {why}")
+        yield key_text(value)
+
+
+class AnswerPart(NamedTuple):
+    """The answers of one variant: a stream, whose rows answer for the request's rows at `places` (None: for all of
+    them). `ids` are the ids of the predictions."""
+
+    stream: bytes
+    ids: Sequence[str]
+    places: Sequence[int] | None
+    variant: str
+    version: str
+
+
+def joined(parts: Sequence[AnswerPart]) -> bytes:
+    """Return the answers for all rows of a request as one stream, in the order of the rows. Its first column `id` has
+    the ids of the predictions. If several variants answered, `variant` and `version` say for each row which one did."""
+    tables, are_several = [], len({(part.variant, part.version) for part in parts}) > 1
+    for part in parts:
+        table = table_in(part.stream)
+        told = {"id": part.ids}
+        if are_several:
+            told |= {"variant": [part.variant] * len(part.ids), "version": [part.version] * len(part.ids)}
+        for place, (name, values) in enumerate(told.items()):
+            table = table.add_column(place, name, pa.array(values, pa.string()))
+        tables.append(table)
+    if len(parts) == 1:
+        return stream_of(tables[0])
+    places = np.concatenate([part.places for part in parts])
+    return stream_of(_one_below_the_other(tables).take(np.argsort(places)))
+
+
+def _one_below_the_other(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables as one. A column that has other types in other tables becomes text."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        texts = [table.cast(pa.schema([(name, pa.string()) for name in table.column_names])) for table in tables]
+        return pa.concat_tables(texts, promote_options="permissive")

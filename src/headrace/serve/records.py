@@ -120,7 +120,7 @@ class Records:
             "Body",
             [
                 ("records", Annotated[list[record], Meta(min_length=1, max_length=most)]),
-                ("ids", list[Annotated[str, Meta(min_length=1, max_length=200)]], msgspec.field(default_factory=list)),
+                ("ids", Annotated[list[_ID], _UNIQUE], msgspec.field(default_factory=list)),
             ],
             frozen=True,
             gc=False,
@@ -335,6 +335,8 @@ def _type(column: Column, kind: str | None = None) -> Any:
     )
 
 
+_ID: Any = Annotated[str, Meta(min_length=1, max_length=200)]
+_UNIQUE = Meta(extra_json_schema={"uniqueItems": True})
 _LOCAL_TIME: Any = Annotated[datetime, Meta(tz=False, extra_json_schema={"format": "date-time-local"})]
 _TEXT: Any = Annotated[str, Meta(min_length=1, max_length=200)]
 _DATE: Any = Annotated[

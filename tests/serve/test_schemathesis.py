@@ -1,0 +1,116 @@
+"""Schemathesis, which makes requests from the document of OpenAPI, finds nothing in the whole API that isn't as the
+document says: https://schemathesis.readthedocs.io"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from headrace.models.signature import example_of
+from headrace.serve.access import Access
+from headrace.serve.openapi.schemas import Interface
+from headrace.serve.records import Records, Strictness
+from headrace.serve.tokens import Token, Tokens, digest_of
+from headrace.spec.signature import Column
+from tests.serve.site import Site, post, serving
+
+PROGRAM = Path(sys.executable).with_name("schemathesis")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PROGRAM.exists(), reason="Schemathesis is not installed: pip install schemathesis"),
+]
+
+COLUMNS = (
+    Column(name="x", type="double"),
+    Column(name="count", type="uint8"),
+    Column(name="big", type="int64"),
+    Column(name="is new", type="bool"),
+    Column(name="place", type="dictionary<values=string, indices=int8, ordered=0>", categories=("Paris", "it's")),
+    Column(name="day", type="date32[day]"),
+    Column(name="at", type="timestamp[us, tz=UTC]"),
+    Column(name="local", type="timestamp[us]"),
+    Column(name="hour", type="time64[us]"),
+    Column(name="price", type="decimal128(10, 2)"),
+)
+HOOKS = """
+import schemathesis
+from hypothesis import strategies as st
+
+# Formats of the registry of OpenAPI that Schemathesis doesn't know: https://spec.openapis.org/registry/format/
+schemathesis.openapi.format("date-time-local", st.datetimes().map(lambda each: each.isoformat()))
+schemathesis.openapi.format("time-local", st.times().map(lambda each: each.isoformat()))
+schemathesis.openapi.format("decimal", st.decimals(allow_nan=False, allow_infinity=False, places=2).map(str))
+
+
+# Two rules can't be said in JSON Schema: there are as many ids as records, and a whole number has no fraction, not even
+# `.0`. What breaks nothing but these is mended.
+def whole(value):
+    if isinstance(value, dict):
+        return {name: whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value
+
+
+@schemathesis.hook
+def before_call(context, case, **kwargs):
+    body = case.body
+    if isinstance(body, dict) and isinstance(body.get("records"), list):
+        body = whole(body)
+        ids = body.get("ids")
+        if isinstance(ids, list) and all(isinstance(each, str) and each for each in ids):
+            body["ids"] = [f"id-{number}" for number in range(len(body["records"]))]
+        case.body = body
+"""
+
+
+@contextmanager
+def rich(access: Callable[[int], Access] = Access.loopback) -> Iterator[Site]:
+    """Run a server whose endpoint takes columns of many types."""
+    with serving(access=access) as site:
+        site.endpoints.known = ["double", "a/b é"]
+        records = Records(COLUMNS, Strictness(), most=10)
+        gives = [Column(name="y", type="double")]
+        site.double.interface_ = Interface("double:3", records, gives, example_of(COLUMNS))
+        yield site
+
+
+def run(site: Site, folder: Path, **headers: str) -> str:
+    """Run Schemathesis on a server, and return what it says. The test fails if it finds something."""
+    (folder / "hooks.py").write_text(HOOKS)
+    (folder / "schemathesis.toml").write_text('[auth.openapi.token]\nbearer = "headrace_a_b"\n' if headers else "")
+    asked = post(b"", path="/openapi.json", method="GET", content_type="", **headers)
+    (folder / "openapi.json").write_bytes(site.ask(asked).body)
+    words = ["openapi.json", f"--url=http://localhost:{site.port}", "--max-examples=20", "--seed=1"]
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(folder), "NO_COLOR": "1"}
+    done = subprocess.run(
+        [PROGRAM, "run", *words],
+        check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+    assert len(site.double.asked) > 20
+    return done.stdout
+
+
+def test_it_finds_nothing(tmp_path: Path) -> None:
+    with rich() as site:
+        assert re.search(r"[1-9]\d* passed", run(site, tmp_path))
+
+
+def test_it_finds_nothing_where_tokens_are_needed(tmp_path: Path) -> None:
+    tokens = Tokens()
+    tokens.know([Token("a", digest_of("b"), frozenset(), None)])
+    with rich(lambda _: Access.by_token(tokens)) as site:
+        run(site, tmp_path, authorization="Bearer headrace_a_b")

@@ -73,7 +73,7 @@ class Result:
 
 HERE = {
     *("alias", "card", "compare", "cursors", "datasets", "endpoints", "explain", "get", "lineage", "models", "predict"),
-    *("promote", "register", "retire", "rollback", "route", "runs", "show", "tokens"),
+    *("labels", "promote", "register", "retire", "rollback", "route", "runs", "show", "tokens", "withdraw"),
 }
 """The commands that start nothing and import nothing of a project."""
 

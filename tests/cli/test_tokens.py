@@ -24,6 +24,7 @@ def test_a_token_is_shown_once_and_listed_without_its_secret(shell: Shell) -> No
     assert len(secret) == 43
     (found,) = shell("tokens", "--json").json["tokens"]
     assert (found["id"], found["name"], found["endpoints"]) == (identity, "the website", ["delays", "rents"])
+    assert found["scopes"] == ["predict", "feedback"]
     assert found["expires"] - found["at"] == 90 * 86_400
     assert found["valid"]
     listed = shell("tokens").out
@@ -46,6 +47,14 @@ def test_a_token_is_revoked_by_its_id_or_by_its_text(shell: Shell) -> None:
     assert shell("tokens", "--json").json["tokens"][0] == later  # it was revoked before
 
 
+def test_a_token_is_for_what_it_was_made_for(shell: Shell) -> None:
+    shell("tokens", "make", "one", "--scope", "feedback")
+    assert shell("tokens", "--json").json["tokens"][0]["scopes"] == ["feedback"]
+    with closing(sqlite3.connect(shell.folder / ".headrace" / "ledger.db")) as db, db:
+        db.execute("UPDATE tokens SET scopes = NULL")  # as those that are older than scopes are
+    assert shell("tokens", "--json").json["tokens"][0]["scopes"] == ["predict"]
+
+
 def test_tokens_of_another_ledger_let_nobody_in_here(shell: Shell) -> None:
     shell("tokens", "make", "one")
     shell("ledger", "export", "there")
@@ -64,6 +73,7 @@ def test_tokens_of_another_ledger_let_nobody_in_here(shell: Shell) -> None:
         (("make", "x", "--endpoint", ""), "no endpoint can be called ``"),
         (("make", "x", "--endpoint", "a\tb"), "no endpoint can be called"),
         (("make", "x", "--within", "soon"), "`--within` is"),
+        (("make", "x", "--scope", "operate"), "--scope"),
         (("make", "x", "--within", "0s"), "a token that ends at once lets nobody in"),
         (("revoke", "nobody"), "there is no token `nobody`"),
         (("make",), "missing argument"),

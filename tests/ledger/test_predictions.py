@@ -8,9 +8,11 @@ from contextlib import closing
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.predictions import record
 from headrace.ledger.records import PredictionPartRecord
+from headrace.ledger.standing import intents
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.endpoint import Part
+from headrace.spec.intent import Tell
 from tests.ledger.samples import digest, open_ledger
 
 
@@ -19,9 +21,9 @@ def part(segment: int, endpoint: str = "delays", writer: str = "0a1b2c3d4e5f") -
     return Part(endpoint=endpoint, writer=writer, segment=segment, out=out, count=2, first=1.0, last=2.0)
 
 
-def stored(ledger: Ledger) -> list[PredictionPartRecord]:
+def stored(ledger: Ledger, table: str = "prediction_parts") -> list[PredictionPartRecord]:
     with closing(ledger.connect()) as db:
-        return list(BY_TABLE["prediction_parts"].rows(db))
+        return list(BY_TABLE[table].rows(db))
 
 
 def test_the_parts_of_each_endpoint_are_numbered_from_1(address: str) -> None:
@@ -44,6 +46,29 @@ def test_a_segment_that_is_sealed_again_is_left_out(address: str) -> None:
         record(ledger, [part(1), part(2)])
         record(ledger, [part(1), part(2)])
         assert [(row.number, row.segment) for row in stored(ledger)] == [(1, 1), (2, 2)]
+
+
+def test_labels_are_numbered_apart_from_predictions(address: str) -> None:
+    with open_ledger(address) as ledger:
+        record(ledger, [part(1), part(2)], [part(2)])
+        record(ledger, [part(3)], [part(2), part(3)])
+        assert [(row.number, row.segment) for row in stored(ledger)] == [(1, 1), (2, 2), (3, 3)]
+        assert [(row.number, row.segment) for row in stored(ledger, "label_parts")] == [(1, 2), (2, 3)]
+
+
+def test_the_labels_of_a_task_are_one_part_however_often_they_are_recorded(address: str) -> None:
+    told = Tell("delays", part(1).out, 5, 1_000.0)
+    with open_ledger(address) as ledger:
+        with closing(ledger.connect()) as db:
+            for task, now in (("tell", 1.0), ("tell[1]", 2.0), ("tell", 3.0)):
+                assert intents.is_applied(db, "run", task, told) == (now == 3.0)
+                intents.apply(db, [(task, told)], run="run", by="me", now=now)
+                assert intents.is_applied(db, "run", task, told)
+        rows = stored(ledger, "label_parts")
+    assert [(row.number, row.writer, row.count, row.last, row.at) for row in rows] == [
+        (1, "run/tell", 5, 1_000.0, 1.0),
+        (2, "run/tell[1]", 5, 1_000.0, 2.0),
+    ]
 
 
 def test_many_processes_that_seal_at_the_same_time_leave_no_number_out(address: str) -> None:

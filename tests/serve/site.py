@@ -18,6 +18,7 @@ from headrace.serve.access import Access
 from headrace.serve.app import App, Asked, Predicted, PredictedStream
 from headrace.serve.metrics import Metrics
 from headrace.serve.openapi.schemas import Interface
+from headrace.serve.predictions.feedback import feedback_in
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.server import Server, loopback
@@ -48,6 +49,7 @@ class Double:
         self.error: Exception | None = None
         self.pad = ""
         self.interface_ = Interface("double:3", RECORDS, [Column(name="y", type="double")], {"x": 1.5})
+        self.labels: list[tuple[str, object]] = []
 
     async def predict(self, request: Asked) -> Predicted:
         rows = self.interface_.records.rows(request.body)
@@ -76,6 +78,13 @@ class Double:
     def interface(self) -> Interface:
         return self.interface_
 
+    async def feedback(self, body: bytes) -> int:
+        found = feedback_in(body, "double", at=0.0)
+        if self.error is not None:
+            raise self.error
+        self.labels += found.labels
+        return len(found.labels)
+
 
 class Few:
     """The endpoints of a server: `double`, also under a name that no path can hold as it is, and one that isn't
@@ -88,6 +97,9 @@ class Few:
 
     def find(self, name: str) -> Double | None:
         return self.double if name in self.names() and name != "later" else None
+
+    def get(self, name: str) -> Double | None:
+        return self.double if name in self.names() else None
 
     def names(self) -> Sequence[str]:
         return self.known

@@ -121,7 +121,7 @@ def test_of_a_field_that_is_given_twice_the_last_counts(site: Site) -> None:
         (RowsRefused("x is negative", hint="correct the rows"), 422, "x is negative"),
         (ModelSlow("no answer within 20 s", hint="try again later"), 504, "no answer within 20 s"),
         (ModelGone("process 4711 has ended"), 503, "the model can't answer at the moment"),
-        (LogError("`/secret/log` is full"), 503, "answers can't be logged at the moment, so none is given"),
+        (LogError("`/secret/log` is full"), 503, "nothing can be logged at the moment, so the request has no effect"),
     ],
     ids=lambda each: type(each).__name__,
 )
@@ -359,3 +359,31 @@ def test_an_error_is_json_whatever_a_client_has_sent(site: Site) -> None:
     answer = site.post(path='/v1/endpoints/"%22%0d%0a%1b[31m/predict')
     assert answer.status in (400, 404)
     assert json.loads(answer.body)
+
+
+FEEDBACK = "/v1/endpoints/double/feedback"
+LABELS = b'{"labels": [{"id": "0a1b2c3d4e5f-1-0-00000000000000ff", "label": "late"}], "source": "people"}'
+
+
+def test_labels_are_kept_also_for_an_endpoint_that_is_not_ready(site: Site) -> None:
+    site.double.labels.clear()
+    assert site.post(LABELS, path=FEEDBACK).json == {"labels": 1}
+    assert site.post(gzip.compress(LABELS), path=FEEDBACK, content_encoding="gzip").json == {"labels": 1}
+    site.endpoints.ready = False
+    assert site.post(LABELS, path="/v1/endpoints/later/feedback").json == {"labels": 1}
+    assert site.double.labels == [("0a1b2c3d4e5f-1-0-00000000000000ff", "late")] * 3
+    assert not site.double.asked
+
+
+def test_labels_that_can_not_be_kept_are_refused(site: Site) -> None:
+    site.double.labels.clear()
+    answer = site.post(b'{"labels": [{"id": "x"}]}', path=FEEDBACK)
+    assert answer.error == (422, "LabelsRefused")
+    assert [(each["record"], each["field"]) for each in answer.json["faults"]] == [(0, "id"), (0, "label")]
+    assert site.post(LABELS, path="/v1/endpoints/doubel/feedback").error == (404, "EndpointUnknown")
+    assert site.post(LABELS, path=FEEDBACK, content_type=ARROW).error == (415, "ContentRefused")
+    assert site.ask(post(b"", path=FEEDBACK, method="GET")).error == (405, "WrongMethod")
+    assert site.post(LABELS, path=FEEDBACK, origin="http://evil.example").error == (403, "AccessRefused")
+    site.double.error = LogError("no disk")
+    assert site.post(LABELS, path=FEEDBACK).error == (503, "LogError")
+    assert not site.double.labels

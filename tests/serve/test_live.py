@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Any, cast
@@ -19,7 +20,8 @@ from headrace.serve.asking import ENDED, Model, ModelBusy, ModelGone, Outcome, R
 from headrace.serve.choice import chosen
 from headrace.serve.endpoint import MOST_MIRRORED, LiveEndpoint, Running
 from headrace.serve.live import Endpoints
-from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, RESTARTS, TAKEN, WAITING, Metrics
+from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, RESTARTS, TAKEN, TOLD, WAITING, Metrics
+from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, RecordsRefused, Strictness
 from headrace.spec.endpoint import Route, sole
@@ -72,10 +74,11 @@ class Fake:
 
 
 class Log:
-    """Keeps answers in a list."""
+    """Keeps answers and feedback in lists."""
 
     def __init__(self) -> None:
         self.kept: list[Answered] = []
+        self.told: list[Feedback] = []
         self.error: LogError | None = None
 
     async def keep(self, answered: Answered) -> PredictionId:
@@ -83,6 +86,11 @@ class Log:
             raise self.error
         self.kept.append(answered)
         return PredictionId("0" * 12, 1, 10 * len(self.kept), answered.salt)
+
+    async def keep_feedback(self, feedback: Feedback) -> None:
+        if self.error is not None:
+            raise self.error
+        self.told.append(feedback)
 
 
 class Bed:
@@ -571,5 +579,46 @@ def test_who_asks_hears_which_variant_answers_also_if_it_fails() -> None:
             with pytest.raises(ModelBusy):
                 await ask(Asked(body, "", 0.0, lambda *answers: told.append(answers)))
         assert told == [("production", "delays:1")] * 2
+
+    run(test)
+
+
+LABELS = b'{"labels": [{"id": "0a1b2c3d4e5f-1-0-00000000000000ff", "label": 3.5}], "source": "billing"}'
+
+
+def test_labels_are_kept_even_while_no_version_is_loaded() -> None:
+    async def test(bed: Bed) -> None:
+        bed.hold(1)
+        bed.go(sole("delays", 1))
+        endpoint = bed.endpoints.get("delays")
+        assert endpoint is not None
+        assert bed.endpoints.find("delays") is None
+        assert await endpoint.feedback(LABELS) == 1
+        (told,) = bed.log.told
+        assert (told.endpoint, told.source, told.labels) == (
+            "delays",
+            "billing",
+            (("0a1b2c3d4e5f-1-0-00000000000000ff", 3.5),),
+        )
+        bed.log.error = LogError("no disk")
+        with pytest.raises(LogError):
+            await endpoint.feedback(LABELS)
+        assert bed.endpoints.get("other") is None
+        assert bed.metrics.reading().numbers[TOLD.name] == {("delays",): 1}
+
+    run(test)
+
+
+def test_a_label_that_comes_later_never_has_an_earlier_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([1_000.0, 900.0, 1_001.0])
+    monkeypatch.setattr(time, "time", lambda: next(now))
+
+    async def test(bed: Bed) -> None:
+        bed.go(sole("delays", 1))
+        endpoint = bed.endpoints.get("delays")
+        assert endpoint is not None
+        for _ in range(3):
+            await endpoint.feedback(LABELS)
+        assert [each.at for each in bed.log.told] == [1_000.0, 1_000.0, 1_001.0]
 
     run(test)

@@ -16,7 +16,8 @@ from headrace.errors import LogError
 from headrace.models.signature import example_of
 from headrace.serve.access import Access
 from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
-from headrace.serve.openapi.schemas import Interface, body_schema, prediction_schema
+from headrace.serve.openapi.schemas import Interface, body_schema, feedback_schema, prediction_schema
+from headrace.serve.predictions.feedback import LabelsRefused, feedback_in
 from headrace.serve.records import Records, RecordsRefused, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.tokens import Token, Tokens, digest_of
@@ -36,6 +37,9 @@ COLUMNS = (
     Column(name="local", type="timestamp[ns]"),
     Column(name="zoned", type="timestamp[us, tz=Europe/Paris]"),
 )
+FEEDBACK = PATH.replace("predict", "feedback")
+ID = "0a1b2c3d4e5f-1-0-00000000000000ff"
+LABELS = b'{"labels": [{"id": "%s", "label": "late"}]}' % ID.encode()
 STRICT = st.builds(
     Strictness,
     unknown=st.sampled_from(["refuse", "take"]),
@@ -97,6 +101,30 @@ def test_a_made_up_record_is_taken() -> None:
     assert example["date"] == str(date(2024, 1, 31))
 
 
+LABEL = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from([ID, f"{ID}0", 7]),
+        "label": ODD | st.sampled_from(["x" * 1_001, 1 << 70]),
+        "z": ODD,
+    },
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"labels": st.lists(LABEL, max_size=2)}, optional={"source": st.sampled_from(["", "a/b", "a b", "x" * 201, 1])}
+    )
+)
+def test_labels_fit_their_schema_if_and_only_if_they_are_taken(body: dict[str, Any]) -> None:
+    try:
+        feedback_in(json.dumps(body).encode(), "double", at=0.0)
+        is_taken = True
+    except LabelsRefused:
+        is_taken = False
+    assert jsonschema.Draft202012Validator(feedback_schema()).is_valid(body) == is_taken
+
+
 def test_a_prediction_has_the_columns_that_the_model_gives() -> None:
     gives = (Column(name="predicted", type="string"), Column(name="odds", type="list<item: double>"))
     check = jsonschema.Draft202012Validator(prediction_schema(gives)).is_valid
@@ -119,7 +147,7 @@ def test_each_path_that_can_be_asked_is_in_the_document(site: Site) -> None:
 
 
 def test_a_name_stands_in_its_path_as_a_client_must_write_it(site: Site) -> None:
-    (path,) = (each for each in described(site)["paths"] if "a%2F" in each)
+    (path,) = (each for each in described(site)["paths"] if "a%2F" in each and each.endswith("/predict"))
     assert site.post(path=path).status == 200
 
 
@@ -146,6 +174,8 @@ def test_answers_and_errors_are_as_the_document_says(site: Site) -> None:
     check(site, site.post())
     for wrong in (b"", b'{"records": [{"x": "1"}, {"z": 1}]}', b'{"records": []}', b"[]"):
         check(site, site.post(wrong))
+    check(site, site.post(LABELS, path=FEEDBACK), FEEDBACK)
+    check(site, site.post(path=FEEDBACK), FEEDBACK)
     check(site, site.post(bytes(1 << 17)))
     check(site, site.post(content_type="text/plain"))
     check(site, site.post(content_encoding="gzip"))
@@ -171,7 +201,7 @@ def test_a_server_with_tokens_says_so_and_tells_of_the_endpoints_that_a_token_is
         assert site.ask(post(b"", path="/openapi.json", method="GET")).error == (401, "TokenRefused")
         token = {"authorization": "Bearer headrace_a_b"}
         found = described(site, **token)
-        assert [path for path in found["paths"] if path.startswith("/v1/")] == [PATH]
+        assert [path for path in found["paths"] if path.startswith("/v1/")] == [PATH, FEEDBACK]
         assert found["paths"][PATH]["post"]["security"] == [{"token": []}]
         assert found["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
         responses = found["paths"][PATH]["post"]["responses"]

@@ -32,8 +32,8 @@ def known(clock: Clock) -> Tokens:
     return tokens
 
 
-def ask(tokens: Tokens, *values: str, endpoint: str = "delays") -> None:
-    tokens.check([(b"host", b"x"), *((b"authorization", value.encode()) for value in values)], endpoint)
+def ask(tokens: Tokens, *values: str, endpoint: str = "delays", scope: str = "predict") -> None:
+    tokens.check([(b"host", b"x"), *((b"authorization", value.encode()) for value in values)], endpoint, scope)
 
 
 def test_a_token_lets_its_client_ask_the_endpoints_that_it_names() -> None:
@@ -42,6 +42,20 @@ def test_a_token_lets_its_client_ask_the_endpoints_that_it_names() -> None:
     ask(tokens, f"bearer  {written('some', 'two_with_more')}")
     with pytest.raises(AccessRefused, match="the token `some` isn't for the endpoint `other`"):
         ask(tokens, f"Bearer {written('some', 'two_with_more')}", endpoint="other")
+
+
+def test_a_token_is_for_what_its_scopes_say() -> None:
+    tokens = Tokens()
+    tokens.know([Token("a", digest_of("b"), frozenset(), None, frozenset({"feedback"}))])
+    ask(tokens, "Bearer headrace_a_b", scope="feedback")
+    with pytest.raises(AccessRefused, match="its scope is feedback"):
+        ask(tokens, "Bearer headrace_a_b", scope="predict")
+    with serving(access=lambda _: Access.by_token(tokens)) as site:
+        token = {"authorization": "Bearer headrace_a_b"}
+        labels = b'{"labels": [{"id": "0a1b2c3d4e5f-1-0-00000000000000ff", "label": 1}]}'
+        assert site.post(BODY, **token).error == (403, "AccessRefused")
+        assert site.post(labels, path="/v1/endpoints/double/feedback", **token).json == {"labels": 1}
+        assert site.post(labels, path="/v1/endpoints/double/feedback").error == (401, "TokenRefused")
 
 
 @pytest.mark.parametrize(

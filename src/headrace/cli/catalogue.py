@@ -45,6 +45,8 @@ COMMANDS = {
     "retire": "End a variant of an endpoint, or the endpoint.",
     "tokens": "List, make and revoke the tokens by which clients ask endpoints.",
     "predictions": "List what endpoints have answered.",
+    "labels": "List what is known of what came of an endpoint's predictions.",
+    "withdraw": "Let labels of predictions that a source has sent count no more.",
     "contract": "Draft a contract for a table from its data.",
     "lineage": "Show what an output was made from, and what was made from it.",
     "gc": "Delete what no run needs any more.",
@@ -57,7 +59,9 @@ COMMANDS = {
 }
 """Each command's name, and the first line of the command's help. The command itself is the function `command` of the
 module that `module` names, and the function's docstring is the rest of the help."""
-ABOUT_ENDPOINTS = ("endpoints", "predictions", "promote", "retire", "rollback", "route", "serve", "tokens")
+ABOUT_ENDPOINTS = (
+    "endpoints", "labels", "predictions", "promote", "retire", "rollback", "route", "serve", "tokens", "withdraw",
+)  # fmt: skip
 """The commands whose modules are in the package `headrace.cli.commands.endpoints`."""
 
 COMPLETE = "_HEADRACE_COMPLETE"

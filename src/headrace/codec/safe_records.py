@@ -26,6 +26,7 @@ RECORDS = {
         "Pages",
         "Part",
         "Reading",
+        "Recorded",
         "Reference",
         "Relation",
         "Rows",

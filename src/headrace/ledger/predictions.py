@@ -1,33 +1,47 @@
-"""Adds sealed parts of prediction logs to the ledger."""
+"""Adds to the ledger: sealed parts of prediction logs, with predictions or labels, and withdrawals of labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
 
-import msgspec
+from msgspec.structs import asdict
 
+from headrace.ledger import parts
 from headrace.ledger.database.database import Database
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import WithdrawalRecord
+from headrace.ledger.registration import new_nonce
 from headrace.spec.endpoint import Part
 
-_encode_ref = msgspec.msgpack.Encoder().encode
 
-
-def record(ledger: Ledger, parts: Sequence[Part]) -> None:
-    """Add parts, each as the next one of its endpoint, in one transaction. A part whose segment the ledger has already
-    is left out. Numbers follow the order of commits: whoever has read up to a number has missed nothing before it.
+def record(ledger: Ledger, predictions: Sequence[Part], labels: Sequence[Part] = ()) -> None:
+    """Add parts with predictions, and parts with labels, each as the next one of its endpoint, in one transaction. A
+    part whose segment the ledger has already is left out. Numbers follow the order of commits: whoever has read up to a
+    number has missed nothing before it.
 
     Raises:
         LedgerError: the ledger can't be written.
     """
 
     def work(db: Database) -> None:
-        db.execute(db.sql.LOCK_PREDICTIONS)  # or a number could be committed before a lower one
-        for part in parts:
-            one = part.endpoint, part.writer, part.segment
-            row = (*one, _encode_ref(part.out), part.count, part.first, part.last, ledger.now())
-            db.execute(db.sql.ADD_PREDICTION_PART, (*row, part.endpoint, *one))
+        parts.lock(db)
+        for part in predictions:
+            parts.add(db, part, at=ledger.now())
+        for part in labels:
+            parts.add_labels(db, part, at=ledger.now())
 
     with closing(ledger.connect()) as db, db.troubles():
         db.atomically(lambda: work(db))
+
+
+def withdraw(ledger: Ledger, endpoint: str, source: str, *, by: str, why: str) -> WithdrawalRecord:
+    """Record that the labels that a source of an endpoint has sent until now don't count any more; return the row.
+
+    Raises:
+        LedgerError: the ledger can't be written.
+    """
+    row = WithdrawalRecord(endpoint=endpoint, source=source, nonce=new_nonce(), at=ledger.now(), by=by, why=why)
+    with closing(ledger.connect()) as db, db.troubles():
+        db.atomically(lambda: db.execute(db.sql.PUT_WITHDRAWAL, db.sql.values("PUT_WITHDRAWAL", asdict(row))))
+    return row

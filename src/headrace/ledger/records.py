@@ -147,7 +147,8 @@ class RouteRecord(Struct, frozen=True, kw_only=True):
 
 class TokenRecord(Struct, frozen=True, kw_only=True):
     """A token by which clients ask endpoints: the SHA-256 of its secret part, and the names of the endpoints that it
-    lets ask, with blanks between them (empty: all). `expires` and `revoked` are Unix seconds, or None."""
+    lets ask, with blanks between them (empty: all). `expires` and `revoked` are Unix seconds, or None. `scopes` are
+    what it is for, with blanks between them; None if it is older than scopes are."""
 
     id: str
     digest: str
@@ -157,12 +158,13 @@ class TokenRecord(Struct, frozen=True, kw_only=True):
     by: str
     expires: float | None
     revoked: float | None
+    scopes: str | None
 
 
 class PredictionPartRecord(Struct, frozen=True, kw_only=True):
-    """A part of an endpoint's prediction log: `count` predictions of a writer's segment, as the encoded artifact `out`.
-    `first` and `last` are the times of the requests; `at` is when the part was added, as number `number` of its
-    endpoint."""
+    """A part of an endpoint's prediction log: `count` predictions, or labels, of a writer's segment, as the encoded
+    artifact `out`. `first` and `last` are the times of the requests; `at` is when the part was added, as number
+    `number` of its endpoint. If a task recorded labels, `writer` is `RUN/TASK`."""
 
     endpoint: str
     number: int
@@ -175,9 +177,20 @@ class PredictionPartRecord(Struct, frozen=True, kw_only=True):
     at: float
 
 
+class WithdrawalRecord(Struct, frozen=True, kw_only=True):
+    """A withdrawal of the labels that a source had sent to an endpoint until the time `at`: who did it, and why."""
+
+    endpoint: str
+    source: str
+    nonce: str
+    at: float
+    by: str
+    why: str
+
+
 class PredictionLogRow(Struct, frozen=True, kw_only=True):
-    """How much the ledger has of an endpoint's prediction log: parts, predictions (`count`), and the times of the first
-    and the last request."""
+    """How much the ledger has of an endpoint's prediction log: parts, predictions or labels (`count`), and the times of
+    the first and the last of them."""
 
     endpoint: str
     parts: int
@@ -244,6 +257,7 @@ ROUTES = Reader(RouteRecord)
 TOKENS = Reader(TokenRecord)
 PREDICTION_LOGS = Reader(PredictionLogRow)
 PREDICTION_PARTS = Reader(PredictionPartRecord)
+WITHDRAWALS = Reader(WithdrawalRecord)
 METRICS = Reader(MetricRecord)
 SUMMARIES = Reader(Summary)
 GRANTS = Reader(GrantRecord)

@@ -16,7 +16,7 @@ from headrace.run.ports import NOTICED, NoticeRow, ResultRow, RunRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import constants
-from headrace.spec.intent import Advance, Deploy, Intent, Register
+from headrace.spec.intent import Advance, Deploy, Intent, Register, Tell
 
 WHY_LIMIT = 2000
 """A notice has at most this many characters of the reason for the run's state."""
@@ -91,6 +91,8 @@ def refs_of(intent: Intent) -> list[Ref]:
     match intent:
         case Advance(value=value):
             return [value]
+        case Tell(out=out):
+            return [out]
         case Register(out=out, report=report, preparation=preparation):
             return [each for each in (out, report, preparation) if each is not None]
         case Deploy():

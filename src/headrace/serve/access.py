@@ -44,15 +44,15 @@ class Access(NamedTuple):
         """Return the access for a server whose clients need tokens, wherever they are."""
         return cls(hosts=None, origins=frozenset(), may_list=False, tokens=tokens)
 
-    def check_endpoint(self, headers: Headers, endpoint: str) -> None:
-        """Check whether a client may ask an endpoint. The endpoint need not exist.
+    def check_endpoint(self, headers: Headers, endpoint: str, scope: str) -> None:
+        """Check whether a client may ask an endpoint for this. The endpoint need not exist.
 
         Raises:
-            TokenRefused, AccessRefused: the client may not ask it.
+            TokenRefused, AccessRefused: the client may not.
             NotReady: nobody knows which tokens are still valid.
         """
         if self.tokens is not None:
-            self.tokens.check(headers, endpoint)
+            self.tokens.check(headers, endpoint, scope)
 
     def readable(self, headers: Headers) -> frozenset[str] | None:
         """Return about which endpoints a client may read what the server tells of itself; None: about all.

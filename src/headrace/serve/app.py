@@ -1,6 +1,7 @@
 """The application behind HTTP: it finds the endpoint that a request names, has it answer, and tells errors as JSON.
 
 POST /v1/endpoints/NAME/predict   {"records": [...]}, or a stream of Arrow: predictions, one for each record or row
+POST /v1/endpoints/NAME/feedback  {"labels": [...]}: what really came of predictions, each by its id
 GET  /health                      the server answers
 GET  /ready                       the models are loaded (503 until then)
 GET  /metrics                     what the server counts, for Prometheus
@@ -25,6 +26,7 @@ from headrace.serve.openapi.page import page
 from headrace.serve.openapi.schemas import Interface
 from headrace.serve.refusals import (
     RETRY_AFTER,
+    ContentRefused,
     EndpointUnknown,
     NotReady,
     PathUnknown,
@@ -36,6 +38,7 @@ from headrace.serve.refusals import (
     answered,
 )
 from headrace.serve.request import ARROW, ClientLeft, Limits, Receive
+from headrace.serve.tokens import FEEDBACK, PREDICT
 
 READ = ("GET", "HEAD")
 _END = b"/"
@@ -111,12 +114,25 @@ class Endpoint(Protocol):
         """Return what it takes and gives at the moment."""
         ...
 
+    def feedback(self, body: bytes, /) -> Awaitable[int]:
+        """Keep the labels of a request's body, and return how many there are.
+
+        Raises:
+            LabelsRefused: they can't be taken.
+            LogError: they can't be logged.
+        """
+        ...
+
 
 class Endpoints(Protocol):
     """The endpoints of a server."""
 
     def find(self, name: str, /) -> Endpoint | None:
-        """Return the endpoint of this name, or None. The name is any text that a client sent."""
+        """Return the endpoint of this name if it can answer, or None. The name is any text that a client sent."""
+        ...
+
+    def get(self, name: str, /) -> Endpoint | None:
+        """Return the endpoint of this name, even if it can't answer yet, or None."""
         ...
 
     def names(self) -> Sequence[str]:
@@ -188,6 +204,7 @@ class App:
             Path("/openapi.json", self._described),
             Path("/", self._page),
             Path("/v1/endpoints/{endpoint}/predict", self._predict, ("POST",)),
+            Path("/v1/endpoints/{endpoint}/feedback", self._feedback, ("POST",)),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -291,10 +308,23 @@ class App:
         named = ((b"headrace-variant", found.variant.encode()), (b"headrace-version", found.version.encode()))
         return Response(200, found.stream, named, ARROW.encode())
 
+    async def _feedback(self, exchange: Exchange) -> Response:
+        """Keep labels. They are taken while the endpoint's models aren't loaded, too."""
+        name = exchange.names["endpoint"]
+        self._access.check_endpoint(exchange.headers, name, FEEDBACK)
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            raise self._unknown(name)
+        exchange.endpoint = name
+        if exchange.form() != "json":
+            raise ContentRefused("labels must be JSON", hint="send `Content-Type: application/json`")
+        count = await exchange.outcome(endpoint.feedback(await exchange.body()))
+        return answered(200, {"labels": count})
+
     def _endpoint(self, exchange: Exchange) -> Endpoint:
         """Return the endpoint that the path names, if the client may ask it."""
         name = exchange.names["endpoint"]
-        self._access.check_endpoint(exchange.headers, name)
+        self._access.check_endpoint(exchange.headers, name, PREDICT)
         endpoint = self._endpoints.find(name)
         if endpoint is not None or name in self._endpoints.names():
             exchange.endpoint = name
@@ -302,8 +332,11 @@ class App:
             return endpoint
         if exchange.endpoint:
             raise _not_ready()
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> EndpointUnknown:
         hint = near(name[:80], sorted(self._endpoints.names()), "there are") if self._access.may_list else None
-        raise EndpointUnknown(f"there is no endpoint `{name:.80}`", hint=hint)
+        return EndpointUnknown(f"there is no endpoint `{name:.80}`", hint=hint)
 
 
 def _not_ready() -> NotReady:

@@ -18,8 +18,9 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.serve.app import Asked, Predicted, PredictedStream
 from headrace.serve.asking import Model, ModelGone, Outcome, RowsRefused
 from headrace.serve.choice import Places, places_of
-from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TAKEN, Metrics
+from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TAKEN, TOLD, Metrics
 from headrace.serve.openapi.schemas import Interface
+from headrace.serve.predictions.feedback import Feedback, feedback_in
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import MOST_FAULTS, Fault, Records, RecordsRefused, Rows, parted
 from headrace.serve.streams import AnswerPart, Stream, StreamPart, joined, read
@@ -42,6 +43,10 @@ class Log(Protocol):
 
     async def keep(self, answered: Answered, /) -> PredictionId:
         """Keep the answers to a request, and return the id of the first one once they are durable."""
+        ...
+
+    async def keep_feedback(self, feedback: Feedback, /) -> None:
+        """Keep labels, and return once they are durable."""
         ...
 
 
@@ -130,6 +135,7 @@ class LiveEndpoint:
         self._route: Route | None = None
         self._running: Mapping[int, Running] = {}
         self._mirrors: set[asyncio.Task[None]] = set()
+        self._told_at = 0.0
 
     @property
     def is_ready(self) -> bool:
@@ -197,6 +203,20 @@ class LiveEndpoint:
         about = {route.key: "A-17", route.time: "2026-01-31"}
         example = {**running.example, **{name: about[name] for name in records.beside}}
         return Interface(running.version, records, running.gives, example)
+
+    async def feedback(self, body: bytes) -> int:
+        """Keep the labels in the body of a request, and return how many there are. Of two labels of a prediction, the
+        one that was logged later has the later time, even if the clock was set back in between.
+
+        Raises:
+            LabelsRefused: they can't be taken.
+            LogError: they can't be logged.
+        """
+        self._told_at = max(time.time(), self._told_at)
+        feedback = feedback_in(body, self.name, at=self._told_at)
+        await self._log.keep_feedback(feedback)
+        self._metrics.add(TOLD, self.name, by=len(feedback.labels))
+        return len(feedback.labels)
 
     async def end(self) -> None:
         """End what still answers copies of requests."""

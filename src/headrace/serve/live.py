@@ -55,6 +55,11 @@ class Endpoints:
         live = self._live.get(name)
         return live.endpoint if live is not None and live.endpoint.is_ready else None
 
+    def get(self, name: str) -> LiveEndpoint | None:
+        """Return the endpoint of this name, even if it can't answer yet, or None."""
+        live = self._live.get(name)
+        return None if live is None else live.endpoint
+
     def names(self) -> Sequence[str]:
         """Return the names of all endpoints."""
         return sorted(self._live)

@@ -47,6 +47,7 @@ LATENCY = Metric(
 PREDICTIONS = Metric(
     "headrace_predictions_total", "counter", "Predictions that are in the log, those of a shadow too.", _VARIANT
 )
+TOLD = Metric("headrace_labels_total", "counter", "Labels of predictions that are in the log.", ("endpoint",))
 BYTES = Metric(
     "headrace_bytes_total",
     "counter",
@@ -78,7 +79,7 @@ WAITING = Metric(
     "headrace_waiting_requests", "gauge", "Requests that wait for a model at the moment.", ("endpoint", "version")
 )
 CONNECTIONS = Metric("headrace_connections", "gauge", "Connections of clients at the moment.")
-METRICS = (REQUESTS, LATENCY, PREDICTIONS, BYTES, LOG, TAKEN, MIRRORS, RESTARTS, WAITING, CONNECTIONS)
+METRICS = (REQUESTS, LATENCY, PREDICTIONS, TOLD, BYTES, LOG, TAKEN, MIRRORS, RESTARTS, WAITING, CONNECTIONS)
 
 
 class Spread(Noun, frozen=True):

@@ -24,6 +24,7 @@ import msgspec
 
 from headrace.errors import HeadraceError, LogError, RefusedError
 from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
+from headrace.serve.predictions.feedback import LabelsRefused
 from headrace.serve.records import RecordsRefused
 
 RETRY_AFTER = (b"retry-after", b"1")
@@ -138,7 +139,7 @@ def answer_to(error: Exception) -> Response:
     match error:
         case Refusal():
             return answered(error.status, _told(error), error.headers)
-        case RecordsRefused():
+        case RecordsRefused() | LabelsRefused():
             return answered(422, {**_told(error), "faults": error.faults})
         case RowsRefused():
             return answered(422, _told(error))
@@ -149,7 +150,7 @@ def answer_to(error: Exception) -> Response:
         case ModelGone():
             return _withheld(503, error, "the model can't answer at the moment", "try again later")
         case LogError():
-            why = "answers can't be logged at the moment, so none is given"
+            why = "nothing can be logged at the moment, so the request has no effect"
             return _withheld(503, error, why, "try again later")
         case _:
             unexpected = HeadraceError("the request failed inside of the server")

@@ -15,18 +15,21 @@ PREFIX = "headrace"
 """The beginning of each token, by which programs that look for leaked secrets can find one."""
 OLDEST_S = 600.0
 """For how long a server lets clients in by the tokens that it knows, while the ledger can't be read."""
+PREDICT, FEEDBACK = SCOPES = ("predict", "feedback")
+"""What a token may be for: to ask for predictions, and to say what really came of them."""
 _NOBODY = "0" * 64
 _CHALLENGE = ((b"www-authenticate", b"Bearer"),)
 
 
 class Token(NamedTuple):
     """What a server knows of a token: its id, the SHA-256 of its secret, the endpoints that it lets ask (empty: all),
-    and until when, in Unix seconds."""
+    until when, in Unix seconds, and what it is for."""
 
     id: str
     digest: str
     endpoints: frozenset[str]
     expires: float | None
+    scopes: frozenset[str] = frozenset(SCOPES)
 
 
 def written(identity: str, secret: str) -> str:
@@ -54,12 +57,12 @@ class Tokens:
         self._known = {token.id: token for token in tokens}
         self._known_at = self._steady()
 
-    def check(self, headers: Headers, endpoint: str) -> None:
-        """Check that a client may ask an endpoint, by its header `Authorization: Bearer TOKEN`.
+    def check(self, headers: Headers, endpoint: str, scope: str) -> None:
+        """Check that a client may ask an endpoint for this, by its header `Authorization: Bearer TOKEN`.
 
         Raises:
             TokenRefused: it has no valid token.
-            AccessRefused: its token is for other endpoints.
+            AccessRefused: its token is for other endpoints, or for something else.
             NotReady: nobody knows which tokens are still valid.
         """
         token = self.valid(headers)
@@ -67,6 +70,11 @@ class Tokens:
             raise AccessRefused(
                 f"the token `{token.id}` isn't for the endpoint `{endpoint:.80}`",
                 hint="`headrace tokens make` makes a token for it",
+            )
+        if scope not in token.scopes:
+            raise AccessRefused(
+                f"the token `{token.id}` isn't for this: its scope is {' '.join(sorted(token.scopes))}",
+                hint=f"`headrace tokens make --scope {scope}` makes a token for it",
             )
 
     def valid(self, headers: Headers) -> Token:

@@ -1,4 +1,4 @@
-"""Endpoints: which versions of a model answer, in which shares, and the parts of the prediction log."""
+"""Endpoints: which versions of a model answer, in which shares, the parts of the prediction log, and labels."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ MOST_NAME = 200
 """How many characters the name of a column may have that tells whom or when an answer is about."""
 TOLERANCE = 1e-9
 """How far the sum of shares may be from 1: numbers of the computer are rounded."""
+PREDICTION_ID = "([0-9a-z]{12})-([0-9]{1,9})-([0-9]{1,12})-([0-9a-f]{16})"
+"""The form of a prediction's id: its writer, its segment, its offset there, and 64 random bits."""
+Label = bool | int | float | str
+"""What really came of a prediction."""
+MOST_LABEL_CHARACTERS = 1_000
+"""How many characters a label that is a text may have."""
+LARGEST_LABEL = (1 << 63) - 1
+"""The largest whole number that may be a label."""
+SOURCE = "feedback"
+"""The source of labels for which none is given."""
 
 
 class Variant(Noun, frozen=True):
@@ -266,8 +276,8 @@ def is_route(text: str) -> bool:
 
 
 class Part(Noun, frozen=True):
-    """A part of an endpoint's log: `count` predictions that one writer logged into one segment, as the table `out` in
-    the store. `first` and `last` are the times of the first and the last request, in Unix seconds.
+    """A part of an endpoint's log: `count` predictions, or labels, that one writer logged into one segment, as the
+    table `out` in the store. `first` and `last` are the times of the first and the last of them, in Unix seconds.
 
     Endpoint, writer and segment together identify a part.
     """

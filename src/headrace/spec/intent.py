@@ -37,7 +37,9 @@ MEASURED = frozenset({"file", "json", "parts", "text"})
 PointKind = Literal["cursor", "model", "dataset"]
 """The kinds of values that a pipeline's body may ask for by name."""
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}")
+NAME = "[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}"
+"""The form of the name of a model or dataset, and of a source of labels."""
+_NAME = re.compile(NAME)
 _NAMED = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>[0-9]{1,9})|@(?P<alias>[^:@]+))?")
 _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
@@ -93,7 +95,17 @@ class Deploy(Struct, frozen=True, array_like=True, gc=False, tag="deploy"):
     time: str | None = None
 
 
-Intent = Advance | Register | Deploy
+class Tell(Struct, frozen=True, array_like=True, gc=False, tag="tell"):
+    """A record of what really came of predictions of the endpoint `name`: the table `out` has `count` labels, recorded
+    at the time `at` in Unix seconds. The labels of a task are recorded once."""
+
+    name: str
+    out: Ref
+    count: int
+    at: float
+
+
+Intent = Advance | Register | Deploy | Tell
 
 
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:

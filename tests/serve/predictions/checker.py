@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -19,6 +20,16 @@ def in_segments(folder: Path) -> Counter[str]:
             for first, count, salt in db.execute("SELECT offset, count, salt FROM answered"):
                 found.update(f"{writer}-{segment}-{first + place}-{salt + 2**63:016x}" for place in range(count))
     return found
+
+
+def labels_in_segments(folder: Path) -> Counter[str]:
+    """Return how often each id of a prediction has a label in the segments of a log."""
+    found: Counter[bytes] = Counter()
+    for path in [*folder.rglob("*.db"), *folder.rglob("*.closed")]:
+        with closing(sqlite3.connect(path)) as db:
+            for (labels,) in db.execute("SELECT labels FROM feedback"):
+                found.update(re.findall(rb"[0-9a-z]{12}-[0-9]+-[0-9]+-[0-9a-f]{16}", labels))
+    return Counter({identity.decode(): count for identity, count in found.items()})
 
 
 def in_file(path: Path) -> Counter[str]:

@@ -1,9 +1,10 @@
-"""Answers as an endpoint logs them."""
+"""Answers and feedback, as an endpoint logs them."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -22,6 +23,23 @@ def answered(number: int = 0, *, count: int = 1, given: bytes | None = None) -> 
         answers=b"[%s]" % b",".join([b'{"predicted": %d}' % number] * count),
         latency_s=0.002,
         salt=number,
+    )
+
+
+def feedback(number: int = 0, *, of: str = "0a1b2c3d4e5f-1-0-0000000000000000") -> Feedback:
+    """Return the feedback of a request."""
+    return Feedback(endpoint="delays", source="billing", at=1_000.0 + number, labels=((of, number),))
+
+
+@st.composite
+def any_feedback(draw: st.DrawFn) -> Feedback:
+    """Draw the feedback of any request."""
+    label = st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    return Feedback(
+        endpoint=draw(TEXTS),
+        source=draw(TEXTS),
+        at=draw(st.floats(0, 1e10)),
+        labels=tuple(draw(st.lists(st.tuples(TEXTS, label | TEXTS), min_size=1, max_size=4))),
     )
 
 

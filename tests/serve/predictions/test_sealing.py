@@ -17,7 +17,7 @@ from headrace.serve.predictions.sealing import seal
 from headrace.spec.artifact import Ref
 from headrace.spec.endpoint import Part
 from headrace.testing.blobs import MemoryBlobs
-from tests.serve.predictions.samples import answered
+from tests.serve.predictions.samples import answered, feedback
 
 PATIENCE_S = 60.0
 
@@ -27,6 +27,7 @@ class Archive:
 
     def __init__(self) -> None:
         self.parts: dict[tuple[str, str, int], Part] = {}
+        self.labels: dict[tuple[str, str, int], Part] = {}
         self.blobs = MemoryBlobs()
         self.fails_at = -1
         self.does = False
@@ -40,10 +41,11 @@ class Archive:
         self._step(StoreError("no store"), does=False)
         return Codecs().save(table, self.blobs)
 
-    def record(self, found: Sequence[Part]) -> None:
+    def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> None:
         self._step(LedgerError("no ledger"), does=False)
-        for part in found:
-            self.parts.setdefault((part.endpoint, part.writer, part.segment), part)
+        for known, found in ((self.parts, predictions), (self.labels, labels)):
+            for part in found:
+                known.setdefault((part.endpoint, part.writer, part.segment), part)
         self._step(LedgerError("no ledger any more"), does=True)
 
     def _step(self, error: Exception, *, does: bool) -> None:
@@ -53,8 +55,15 @@ class Archive:
             raise error
 
     def ids(self) -> list[str]:
-        tables = [Codecs().load(part.out, self.blobs) for part in self.parts.values()]
-        return [each for table in tables if isinstance(table, pa.Table) for each in table.column("id").to_pylist()]
+        return self._column(self.parts, "id")
+
+    def told(self) -> list[str]:
+        """The labels, as JSON."""
+        return self._column(self.labels, "label")
+
+    def _column(self, parts: dict[tuple[str, str, int], Part], name: str) -> list[str]:
+        tables = [Codecs().load(part.out, self.blobs) for part in parts.values()]
+        return [each for table in tables if isinstance(table, pa.Table) for each in table.column(name).to_pylist()]
 
 
 def logged(folder: Path, *, counts: Sequence[int]) -> PredictionLog:
@@ -64,13 +73,14 @@ def logged(folder: Path, *, counts: Sequence[int]) -> PredictionLog:
         writer = log.writer(lambda _: None)
         for each in range(count):
             writer.log(answered(100 * number + each, count=2), each)
+            writer.log(feedback(100 * number + each), each)
         assert writer.close(PATIENCE_S)
     log.close()
     return log
 
 
-@pytest.mark.parametrize("fails_at", range(-1, 7))
-def test_each_prediction_is_sealed_once_wherever_the_archive_fails(tmp_path: Path, fails_at: int) -> None:
+@pytest.mark.parametrize("fails_at", range(-1, 10))
+def test_each_prediction_and_label_is_sealed_once_wherever_the_archive_fails(tmp_path: Path, fails_at: int) -> None:
     log, archive = logged(tmp_path, counts=(3, 1, 2)), Archive()
     archive.fails_at = fails_at
     sealed = 0
@@ -82,6 +92,7 @@ def test_each_prediction_is_sealed_once_wherever_the_archive_fails(tmp_path: Pat
     ids = archive.ids()
     assert len(ids) == len(set(ids)) == 12
     assert {int(each.rpartition("-")[2], 16) for each in ids} == {0, 1, 2, 100, 200, 201}
+    assert sorted(map(int, archive.told())) == [0, 1, 2, 100, 200, 201]
     assert [*tmp_path.iterdir()] == []
     assert all(part.first <= part.last for part in archive.parts.values())
     assert seal(log, archive) == 0
@@ -91,7 +102,7 @@ def test_a_segment_that_was_never_begun_keeps_no_other_from_being_sealed(tmp_pat
     log, archive = logged(tmp_path, counts=(2,)), Archive()
     (folder,) = tmp_path.iterdir()
     (folder / "000000000.db").write_bytes(b"")
-    assert seal(log, archive) == 4
+    assert seal(log, archive) == 6
     assert [*tmp_path.iterdir()] == []
 
 
@@ -113,9 +124,13 @@ from headrace.serve.predictions.sealing import seal
 from tests.serve.predictions.test_sealing import Archive
 
 class Slow(Archive):
+    waits = True
+
     def put(self, table):
-        print("begun", flush=True)
-        sys.stdin.readline()
+        if self.waits:
+            self.waits = False
+            print("begun", flush=True)
+            sys.stdin.readline()
         return super().put(table)
 
 archive = Slow()
@@ -133,15 +148,15 @@ def test_two_processes_that_seal_at_once_seal_each_segment_once(dies: bool, tmp_
     assert other.stdout is not None
     assert other.stdout.readline() == "begun\n"
     sealed = seal(log, archive)
-    assert 0 < sealed < 12  # all but the segment of the other one
+    assert 0 < sealed < 18  # all but the segment of the other one
     theirs: list[str] = []
     if dies:
         other.kill()
         other.communicate()
-        assert seal(log, archive) == 12 - sealed
+        assert seal(log, archive) == 18 - sealed
     else:
         count, *theirs = other.communicate("\n", PATIENCE_S)[0].split()
-        assert int(count) == 12 - sealed
+        assert int(count) == 18 - sealed
     ids = [*archive.ids(), *theirs]
     assert len(ids) == len(set(ids)) == 12
     assert [*tmp_path.iterdir()] == []

@@ -23,7 +23,7 @@ from headrace.serve.predictions.segment import Segment, read
 from headrace.serve.predictions.writer import Settled, Writer
 from tests.projects import wait_for
 from tests.serve.predictions.checker import check, in_segments
-from tests.serve.predictions.samples import answered
+from tests.serve.predictions.samples import answered, feedback
 
 PATIENCE_S = 60.0
 
@@ -45,7 +45,7 @@ class Collected:
         wait_for(lambda: token in self.told)
 
     @property
-    def told(self) -> dict[Any, PredictionId | LogError]:
+    def told(self) -> dict[Any, PredictionId | LogError | None]:
         return {each.token: each.first for batch in self.batches for each in batch}
 
 
@@ -63,6 +63,20 @@ def test_what_comes_while_a_batch_is_synced_is_the_next_batch(tmp_path: Path) ->
     (contents,) = log.contents()
     assert [each.answered for each in contents.logged] == [answered(number, count=2) for number in range(50)]
     log.close()
+
+
+def test_feedback_is_logged_beside_answers_and_has_no_id(tmp_path: Path) -> None:
+    told = Collected()
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told)
+    for number in range(4):
+        writer.log(answered(number) if number % 2 else feedback(number), number)
+    assert writer.close(PATIENCE_S)
+    assert (told.told[0], told.told[2]) == (None, None)
+    (path,) = tmp_path.glob("*.closed")
+    contents = read(path)
+    assert contents.feedback == (feedback(0), feedback(2))
+    assert [each.answered for each in contents.logged] == [answered(1), answered(3)]
+    assert [each.offset for each in contents.logged] == [0, 1]
 
 
 def test_a_segment_that_is_old_or_large_is_followed_by_another(tmp_path: Path) -> None:
@@ -184,7 +198,7 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from headrace.serve.predictions.log import PredictionLog
-from tests.serve.predictions.samples import answered
+from tests.serve.predictions.samples import answered, feedback
 
 def tell(settled):
     os.write(1, b"".join(b"%d %s\\n" % (each.token, str(each.first).encode()) for each in settled))

@@ -1,4 +1,4 @@
-"""Prints predictions of endpoints on a terminal."""
+"""Prints predictions of endpoints, and their labels, on a terminal."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Any
 
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import say_styled, tell
+from headrace.inspect.endpoints.labels import LabelsView
 from headrace.inspect.endpoints.predictions import LogView
 from headrace.report.marks import printable
 
 LONGEST = 60
+STATES = ("recorded", "counting", "repeated", "corrected", "unknown", "withdrawn")
+"""What became of labels, as the fields of a `SourceView`."""
 
 
 def say_logs(logs: Sequence[LogView]) -> None:
     """Print a line for each endpoint: how many predictions it has, and of which time."""
-    heads = ["endpoint", "predictions", "parts", "first", "last", "not yet sealed"]
+    heads = ["endpoint", "predictions", "parts", "first", "last", "not yet sealed", "labels"]
     rows: list[list[Cell]] = [
         [
             printable(each.endpoint),
@@ -26,16 +29,18 @@ def say_logs(logs: Sequence[LogView]) -> None:
             _time(each.first),
             _time(each.last),
             f"{each.unsealed:,}" if each.unsealed else "",
+            f"{each.labels:,}" if each.labels else "",
         ]
         for each in logs
     ]
-    for line in table(heads, rows, numbers=(1, 2, 5), spare=("parts", "first")):
+    for line in table(heads, rows, numbers=(1, 2, 5, 6), spare=("parts", "first")):
         say_styled(line)
 
 
 def say_predictions(rows: Sequence[Mapping[str, Any]], count: int) -> None:
-    """Print a line for each prediction. `count` is how many there are, of which `rows` are the last."""
-    heads = ["id", "at", "variant", "version", "input", "output"]
+    """Print a line for each prediction. `count` is how many there are, of which `rows` are the last. Columns of labels
+    are shown if the rows have them."""
+    heads = ["id", "at", "variant", "version", "input", "output", "label", "source", "labelled"]
     lines: list[list[Cell]] = [
         [
             row["id"],
@@ -44,17 +49,40 @@ def say_predictions(rows: Sequence[Mapping[str, Any]], count: int) -> None:
             printable(row["version"]),
             _brief(row["input"]),
             _brief(row["output"]) if row["output"] is not None else printable(row["why"]),
+            _label(row.get("label")),
+            printable(row.get("label_source") or ""),
+            "" if (at := row.get("labelled_at")) is None else f"{at.astimezone():%Y-%m-%d %H:%M:%S}",
         ]
         for row in rows
     ]
-    for line in table(heads, lines, numbers=(), spare=("variant", "version", "at")):
+    for line in table(heads, lines, numbers=(), spare=("variant", "version", "at", "labelled", "source")):
         say_styled(line)
     if count > len(rows):
         tell(f"these are the last {len(rows)} of {count:,}: `--to FILE` writes all of them")
 
 
+def say_labels(labels: LabelsView) -> None:
+    """Print a line for each source of labels, and one for each withdrawal."""
+    sources: list[list[Cell]] = [
+        [printable(each.source), *(f"{count:,}" if (count := getattr(each, state)) else "" for state in STATES)]
+        for each in labels.sources
+    ]
+    withdrawals: list[list[Cell]] = [
+        [_time(each.at), printable(each.source), printable(each.by), printable(each.why)] for each in labels.withdrawals
+    ]
+    for line in table(["source", *STATES], sources, numbers=(1, 2, 3, 4, 5, 6)):
+        say_styled(line)
+    for line in table(["withdrawn", "source", "by", "why"], withdrawals):
+        say_styled(line)
+
+
 def _time(at: float | None) -> str:
     return "" if at is None else f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _label(label: Any) -> str:
+    text = "" if label is None else label if isinstance(label, str) else json.dumps(label)
+    return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}...")
 
 
 def _brief(value: Any) -> str:

@@ -30,7 +30,7 @@ FOLDER = "predictions"
 class LogView(Struct, frozen=True, kw_only=True):
     """The prediction log of an endpoint: how many predictions are sealed, in how many parts, and how many are still
     only on this host. `first` and `last` are the times of the first and last sealed request, in Unix seconds; None if
-    nothing is sealed yet."""
+    nothing is sealed yet. `labels` is how many labels were recorded, sealed or not."""
 
     endpoint: str
     predictions: int
@@ -38,6 +38,7 @@ class LogView(Struct, frozen=True, kw_only=True):
     first: float | None
     last: float | None
     unsealed: int
+    labels: int
 
 
 def prediction_log(project: Project) -> PredictionLog:
@@ -46,16 +47,19 @@ def prediction_log(project: Project) -> PredictionLog:
 
 
 def logs(project: Project, views: Views) -> list[LogView]:
-    """Return the prediction logs of all endpoints, sorted by endpoint.
+    """Return the prediction logs of all endpoints that have predictions or labels, sorted by endpoint.
 
     Raises:
         LogError: a segment of this host can't be read.
     """
     rows = {row.endpoint: row for row in views.prediction_logs()}
+    labels = Counter({row.endpoint: row.count for row in views.label_logs()})
     unsealed: Counter[str] = Counter()
     for contents in prediction_log(project).contents():
         for _, answered in contents.logged:
             unsealed[answered.endpoint] += answered.count
+        for feedback in contents.feedback:
+            labels[feedback.endpoint] += len(feedback.labels)
     return [
         LogView(
             endpoint=endpoint,
@@ -64,8 +68,9 @@ def logs(project: Project, views: Views) -> list[LogView]:
             first=row.first if row else None,
             last=row.last if row else None,
             unsealed=unsealed[endpoint],
+            labels=labels[endpoint],
         )
-        for endpoint in sorted({*rows, *unsealed})
+        for endpoint in sorted({*rows, *unsealed, *labels})
     ]
 
 
@@ -99,6 +104,19 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
     for place, each in enumerate(table.column("id").to_pylist()):
         ids.setdefault(each, place)  # what was sealed after this host's segments had been read is there twice
     return table.take(list(ids.values())).sort_by("at")
+
+
+def prediction_ids(project: Project, views: Views, endpoint: str) -> pa.ChunkedArray:
+    """Return the ids of all predictions of an endpoint, sealed or not. An id may be there twice.
+
+    Raises:
+        BlobMissing, BlobDamaged: a part can't be read.
+        LogError: a segment of this host can't be read, or a part is no table.
+    """
+    import pyarrow as pa  # noqa: PLC0415  as above
+
+    tables = [*_unsealed(project, views, endpoint), *_sealed(project, views, endpoint, None)]
+    return pa.chunked_array([chunk for each in tables for chunk in each.column("id").chunks], pa.string())
 
 
 def _sealed(project: Project, views: Views, endpoint: str, since: datetime | None) -> Iterator[pa.Table]:

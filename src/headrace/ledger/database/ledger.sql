@@ -332,6 +332,38 @@ CREATE TABLE prediction_parts (
 -- A segment is sealed once.
 CREATE UNIQUE INDEX ix_prediction_parts_segment ON prediction_parts (endpoint, writer, segment)
 
+--- create_label_parts
+-- Parts of the prediction logs of endpoints that have labels. Their columns are those of `prediction_parts`. If a task
+-- recorded the labels, `writer` is the run's id and the task's name.
+CREATE TABLE label_parts (
+    endpoint {text} NOT NULL,
+    number INTEGER NOT NULL,
+    writer {text} NOT NULL,
+    segment INTEGER NOT NULL,
+    out {bytes} NOT NULL,
+    count INTEGER NOT NULL,
+    first FLOAT NOT NULL,
+    last FLOAT NOT NULL,
+    at FLOAT NOT NULL,
+    CONSTRAINT pk_label_parts PRIMARY KEY (endpoint, number)
+) {by_key}
+
+--- create_label_parts_by_segment
+-- A segment is sealed once.
+CREATE UNIQUE INDEX ix_label_parts_segment ON label_parts (endpoint, writer, segment)
+
+--- create_label_withdrawals
+-- Labels that no longer count: all that a source had sent to an endpoint until `at`. `nonce` is a random number.
+CREATE TABLE label_withdrawals (
+    endpoint {text} NOT NULL,
+    source {text} NOT NULL,
+    nonce {text} NOT NULL,
+    at FLOAT NOT NULL,
+    "by" {text} NOT NULL,
+    why {text} NOT NULL,
+    CONSTRAINT pk_label_withdrawals PRIMARY KEY (endpoint, source, nonce)
+) {by_key}
+
 --- create_routes
 -- The moves of the routes of endpoints, numbered for each endpoint; the last one says where requests go now. `route` is
 -- the route (JSON) after the move, and `version` the version of the model that is its main one; both are NULL if the
@@ -353,7 +385,8 @@ CREATE TABLE routes (
 --- create_tokens
 -- The tokens by which clients ask endpoints. `digest` is the SHA-256 of the token's secret part, which is kept nowhere.
 -- `endpoints` are the names of the endpoints that it lets ask, with blanks between them; empty means all. It ends at
--- `expires`, if that is given, and at once when it is `revoked`.
+-- `expires`, if that is given, and at once when it is `revoked`. `scopes` are what it is for, with blanks between them;
+-- NULL if it was made before there were scopes.
 CREATE TABLE tokens (
     id {text} NOT NULL,
     digest {text} NOT NULL,
@@ -363,6 +396,7 @@ CREATE TABLE tokens (
     "by" {text} NOT NULL,
     expires FLOAT,
     revoked FLOAT,
+    scopes {text},
     CONSTRAINT pk_tokens PRIMARY KEY (id)
 ) {by_key}
 
@@ -905,8 +939,8 @@ SELECT * FROM routes WHERE name = :name ORDER BY number DESC
 
 --- put_token
 -- A token, unless it is there already.
-INSERT INTO tokens (id, digest, name, endpoints, at, "by", expires, revoked)
-VALUES (:id, :digest, :name, :endpoints, :at, :by, :expires, :revoked)
+INSERT INTO tokens (id, digest, name, endpoints, at, "by", expires, revoked, scopes)
+VALUES (:id, :digest, :name, :endpoints, :at, :by, :expires, :revoked, :scopes)
 ON CONFLICT DO NOTHING
 
 --- revoke_token
@@ -976,6 +1010,68 @@ FROM prediction_parts GROUP BY endpoint ORDER BY endpoint
 --- prediction_parts_since
 -- The parts of an endpoint that may have predictions from a time on, in the order in which they were added.
 SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last >= :since ORDER BY number
+
+--- add_label_part
+-- A part with labels under the next number, unless its segment is there already.
+INSERT INTO label_parts (endpoint, writer, segment, out, count, first, last, at, number)
+SELECT CAST(:endpoint AS TEXT), CAST(:writer AS TEXT), CAST(:segment AS INTEGER), CAST(:out AS {bytes}),
+    CAST(:count AS INTEGER), CAST(:first AS FLOAT), CAST(:last AS FLOAT), CAST(:at AS FLOAT),
+    (SELECT coalesce(max(number), 0) + 1 FROM label_parts WHERE endpoint = :endpoint)
+WHERE NOT EXISTS (
+    SELECT number FROM label_parts WHERE endpoint = :endpoint AND writer = :writer AND segment = :segment
+)
+
+--- put_label_part
+-- A part with labels from an archive, under the number that it has there.
+INSERT INTO label_parts (endpoint, number, writer, segment, out, count, first, last, at)
+VALUES (:endpoint, :number, :writer, :segment, :out, :count, :first, :last, :at)
+ON CONFLICT DO NOTHING
+
+--- point_label_part
+-- The same table in another generation.
+UPDATE label_parts SET out = :out WHERE endpoint = :endpoint AND number = :number
+
+--- label_parts_from
+-- A page of all parts with labels of all endpoints.
+SELECT * FROM label_parts WHERE (endpoint, number) > (:after_endpoint, :after_number)
+ORDER BY endpoint, number LIMIT :limit
+
+--- label_part_row
+-- All columns of a part with labels.
+SELECT * FROM label_parts WHERE endpoint = :endpoint AND number = :number
+
+--- label_part_by_segment
+-- All columns of the part with a segment's labels.
+SELECT * FROM label_parts WHERE endpoint = :endpoint AND writer = :writer AND segment = :segment
+
+--- label_parts_of
+-- The parts of an endpoint with labels, in the order in which they were added.
+SELECT * FROM label_parts WHERE endpoint = :endpoint ORDER BY number
+
+--- label_logs
+-- How many labels the ledger has of each endpoint.
+SELECT endpoint, count(*) AS parts, sum(count) AS count, min(first) AS first, max(last) AS last
+FROM label_parts GROUP BY endpoint ORDER BY endpoint
+
+--- put_withdrawal
+-- A withdrawal of labels, unless it is there already.
+INSERT INTO label_withdrawals (endpoint, source, nonce, at, "by", why)
+VALUES (:endpoint, :source, :nonce, :at, :by, :why)
+ON CONFLICT DO NOTHING
+
+--- label_withdrawals_from
+-- A page of all withdrawals of labels.
+SELECT * FROM label_withdrawals
+WHERE (endpoint, source, nonce) > (:after_endpoint, :after_source, :after_nonce)
+ORDER BY endpoint, source, nonce LIMIT :limit
+
+--- label_withdrawal_row
+-- All columns of a withdrawal.
+SELECT * FROM label_withdrawals WHERE endpoint = :endpoint AND source = :source AND nonce = :nonce
+
+--- label_withdrawals_of
+-- The withdrawals of labels of an endpoint, the oldest first.
+SELECT * FROM label_withdrawals WHERE endpoint = :endpoint ORDER BY at, nonce
 
 -- ==== Views for users ==============================================================================================
 

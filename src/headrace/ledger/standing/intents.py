@@ -1,6 +1,6 @@
 """Applies intents, and finds out whether an intent was applied. An intent is a change that a task asks for: to advance
-a cursor, to register a version, or to change the route of an endpoint. Each function here has one case for each kind of
-intent; no other module of the ledger tells the kinds apart."""
+a cursor, to register a version, to change the route of an endpoint, or to record labels of its predictions. Each
+function here has one case for each kind of intent; no other module of the ledger tells the kinds apart."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace.errors import UsageError
-from headrace.ledger import registration
+from headrace.ledger import parts, registration
 from headrace.ledger.database.database import Database
 from headrace.ledger.records import ROUTES
 from headrace.spec.artifact import decode_ref
-from headrace.spec.endpoint import MAIN, SHADOW, Route, decode_route, sole
-from headrace.spec.intent import Advance, Deploy, Intent, Register
+from headrace.spec.endpoint import MAIN, SHADOW, Part, Route, decode_route, sole
+from headrace.spec.intent import Advance, Deploy, Intent, Register, Tell
 
 _encode_ref = msgspec.msgpack.Encoder().encode
-_ORDER: tuple[type[Intent], ...] = (Advance, Register, Deploy)
+_ORDER: tuple[type[Intent], ...] = (Advance, Register, Deploy, Tell)
 """The order in which intents are applied: a route may name a version that the same task registers."""
 
 
 def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: str, now: float) -> None:
     """Apply the intents of a run's tasks within the caller's transaction. `intents` are pairs of a task's name and an
     intent. They are sorted first, so that runs that write at the same time don't deadlock."""
-    is_locked = False
+    is_locked = is_log_locked = False
     for task, intent in sorted(intents, key=lambda each: (_ORDER.index(type(each[1])), each[1].name)):
         if not is_locked and isinstance(intent, Register | Deploy):
             registration.lock(db)
@@ -39,6 +39,11 @@ def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: 
                 registration.put(db, intent, run=run, task=task, by=by, at=now)
             case Deploy():
                 _deploy(db, intent, registration.Move(at=now, by=by, run=run, task=task))
+            case Tell():
+                if not is_log_locked:
+                    parts.lock(db)
+                    is_log_locked = True
+                parts.add_labels(db, _labels(intent, run, task), at=now)
 
 
 def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
@@ -53,6 +58,10 @@ def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
             moves = ROUTES.read(db.execute(db.sql.ROUTES_OF, (name,)))
             routes = [decode_route(each.route) for each in moves if each.route is not None]
             return found is not None and any(found[0] in route.versions for route in routes)
+        case Tell():
+            part = _labels(intent, run, task)
+            one = part.endpoint, part.writer, part.segment
+            return db.execute(db.sql.LABEL_PART_BY_SEGMENT, one).fetchone() is not None
 
 
 def told(intent: Intent) -> tuple[str, str, str, str]:
@@ -65,6 +74,22 @@ def told(intent: Intent) -> tuple[str, str, str, str]:
             return kind, name, "no version", out.digest[:12]
         case Deploy(name=name, identity=identity, variant=variant):
             return "endpoint", name, "no such route", f"{identity.rpartition(':')[2][:12]} as {variant}"
+        case Tell(name=name, out=out, count=count):
+            return "labels", name, "none of this task", f"{count:,}, {out.digest[:12]}"
+
+
+def _labels(told: Tell, run: str, task: str) -> Part:
+    """Return the labels that a task recorded as a part of the prediction log of their endpoint. Its writer is the
+    task."""
+    return Part(
+        endpoint=told.name,
+        writer=f"{run}/{task}",
+        segment=0,
+        out=told.out,
+        count=told.count,
+        first=told.at,
+        last=told.at,
+    )
 
 
 def _deploy(db: Database, asked: Deploy, move: registration.Move) -> None:

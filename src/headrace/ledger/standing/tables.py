@@ -16,6 +16,7 @@ from headrace.ledger.records import (
     ROUTES,
     TOKENS,
     VERSIONS,
+    WITHDRAWALS,
     AliasRecord,
     CursorRecord,
     MoveRecord,
@@ -24,6 +25,7 @@ from headrace.ledger.records import (
     RouteRecord,
     TokenRecord,
     VersionRecord,
+    WithdrawalRecord,
 )
 from headrace.ledger.standing.declaration import Standing, Target, Twin, Whole
 from headrace.spec.endpoint import is_route
@@ -68,6 +70,15 @@ def _differs_in_routes(row: RouteRecord) -> tuple[str, str]:
 def _differs_in_predictions(row: PredictionPartRecord) -> tuple[str, str]:
     what = f"has other predictions of endpoint `{row.endpoint}` than the archive"
     return what, "import into a ledger that has no predictions of this endpoint"
+
+
+def _differs_in_labels(row: PredictionPartRecord) -> tuple[str, str]:
+    what = f"has other labels of endpoint `{row.endpoint}` than the archive"
+    return what, "import into a ledger that has no labels of this endpoint"
+
+
+def _differs_in_withdrawals(row: WithdrawalRecord) -> tuple[str, str]:
+    return f"has a withdrawal of labels of endpoint `{row.endpoint}` already", "import into another ledger"
 
 
 def _differs_in_tokens(row: TokenRecord) -> tuple[str, str]:
@@ -228,6 +239,35 @@ STANDING: tuple[Standing, ...] = (
         points="POINT_PREDICTION_PART",
         unique=("endpoint", "writer", "segment"),
         lost=lambda _: "nothing can make these predictions again: restore a backup (`headrace restore`)",
+    ),
+    Standing(
+        table="label_parts",
+        reader=PREDICTION_PARTS,
+        key={"endpoint": "", "number": -1},
+        part="predictions.rows",
+        pages="LABEL_PARTS_FROM",
+        puts="PUT_LABEL_PART",
+        twin=Twin(finds="LABEL_PART_ROW", agrees=("writer", "segment")),
+        twins=(Twin(finds="LABEL_PART_BY_SEGMENT", agrees=("number",)),),
+        differs=_differs_in_labels,
+        called=lambda row: f"part {row.number} of the labels of endpoint `{row.endpoint}`",
+        shown=lambda _: "headrace predictions",
+        artifacts=("out",),
+        points="POINT_LABEL_PART",
+        unique=("endpoint", "writer", "segment"),
+        lost=lambda _: "send these labels again, or restore a backup (`headrace restore`)",
+    ),
+    Standing(
+        table="label_withdrawals",
+        reader=WITHDRAWALS,
+        key={"endpoint": "", "source": "", "nonce": ""},
+        part="predictions.rows",
+        pages="LABEL_WITHDRAWALS_FROM",
+        puts="PUT_WITHDRAWAL",
+        twin=Twin(finds="LABEL_WITHDRAWAL_ROW"),
+        differs=_differs_in_withdrawals,
+        called=lambda row: f"withdrawal of the labels of source `{row.source}` of endpoint `{row.endpoint}`",
+        shown=lambda row: f"headrace labels {row.endpoint}",
     ),
 )
 """All standing tables. If rows of one table point at rows of another, the other table comes first."""

@@ -1,4 +1,4 @@
-"""Views of endpoints: their routes, the tokens of their clients, and what they answered."""
+"""Views of endpoints: their routes, the tokens of their clients, what they answered, and what came of it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from headrace.ledger.records import (
     PREDICTION_PARTS,
     ROUTES,
     TOKENS,
+    WITHDRAWALS,
     PredictionLogRow,
     PredictionPartRecord,
     RouteRecord,
     TokenRecord,
+    WithdrawalRecord,
 )
 from headrace.ledger.views.views import Views
 
@@ -39,3 +41,15 @@ class EndpointViews(Views):
         """Return the parts of an endpoint's prediction log that may have predictions from the time `since` on (Unix
         seconds), in the order in which they were added."""
         return self._query.read(PREDICTION_PARTS, self._sql.PREDICTION_PARTS_SINCE, endpoint, since)
+
+    def label_parts(self, endpoint: str) -> list[PredictionPartRecord]:
+        """Return the parts of an endpoint's prediction log that have labels, in the order in which they were added."""
+        return self._query.read(PREDICTION_PARTS, self._sql.LABEL_PARTS_OF, endpoint)
+
+    def label_logs(self) -> list[PredictionLogRow]:
+        """Return how many labels the ledger has of each endpoint, sorted by endpoint."""
+        return self._query.read(PREDICTION_LOGS, self._sql.LABEL_LOGS)
+
+    def label_withdrawals(self, endpoint: str) -> list[WithdrawalRecord]:
+        """Return the withdrawals of labels of an endpoint, the oldest first."""
+        return self._query.read(WITHDRAWALS, self._sql.LABEL_WITHDRAWALS_OF, endpoint)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def seal_predictions(project: Project) -> int:
-    """Seal all closed segments of this host, and return how many predictions they had.
+    """Seal all closed segments of this host, and return how many predictions and labels they had.
 
     Raises:
         LogError, StoreError, LedgerError: the log, the store or the ledger can't be used. What isn't sealed stays on
@@ -46,7 +46,7 @@ class _Archive:
         """Store a table."""
         return self._codecs.save(table, self._store)
 
-    def record(self, found: Sequence[Part]) -> None:
+    def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> None:
         """Record parts in the ledger."""
         with open_ledger(self._project) as ledger:
-            record(ledger, found)
+            record(ledger, predictions, labels)

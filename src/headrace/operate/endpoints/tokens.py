@@ -15,7 +15,7 @@ from headrace.ledger import tokens as ledger_tokens
 from headrace.ledger.records import TokenRecord
 from headrace.project.project import Project
 from headrace.project.state import open_ledger
-from headrace.serve.tokens import Token, digest_of, written
+from headrace.serve.tokens import PREDICT, SCOPES, Token, digest_of, written
 from headrace.spec.endpoint import sole
 from headrace.spec.intent import is_name
 
@@ -23,12 +23,14 @@ _ID_BYTES, _SECRET_BYTES = 5, 32
 
 
 class TokenView(Struct, frozen=True, kw_only=True):
-    """A token for display: for whom or what it is (`name`), which endpoints it lets ask (empty: all), who made it when,
-    and when it ends or was revoked (Unix seconds, or None). `valid` says whether it lets its client in now."""
+    """A token for display: for whom or what it is (`name`), which endpoints it lets ask (empty: all) and for what
+    (`scopes`), who made it when, and when it ends or was revoked (Unix seconds, or None). `valid` says whether it lets
+    its client in now."""
 
     id: str
     name: str
     endpoints: tuple[str, ...]
+    scopes: tuple[str, ...]
     at: float
     by: str
     expires: float | None
@@ -43,9 +45,11 @@ class MadeToken(Struct, frozen=True, kw_only=True):
     token: str
 
 
-def make_token(project: Project, name: str, endpoints: Sequence[str], within_s: float | None) -> MadeToken:
+def make_token(
+    project: Project, name: str, endpoints: Sequence[str], within_s: float | None, scopes: Sequence[str] = SCOPES
+) -> MadeToken:
     """Make a token that lets its client ask these endpoints, or all if there are none, for `within_s` seconds, or until
-    it is revoked if that is None.
+    it is revoked if that is None. `scopes` are what it is for.
 
     Raises:
         UsageError: the name is empty, or no endpoint can have one of the names.
@@ -71,6 +75,7 @@ def make_token(project: Project, name: str, endpoints: Sequence[str], within_s: 
             by=ledger.user,
             expires=None if within_s is None else now + within_s,
             revoked=None,
+            scopes=" ".join(dict.fromkeys(scopes)),
         )
         ledger_tokens.add(ledger, token)
     return MadeToken(id=identity, token=written(identity, secret))
@@ -95,6 +100,7 @@ def token_views(views: Views) -> list[TokenView]:
             id=row.id,
             name=row.name,
             endpoints=tuple(row.endpoints.split()),
+            scopes=_scopes(row),
             at=row.at,
             by=row.by,
             expires=row.expires,
@@ -108,7 +114,12 @@ def token_views(views: Views) -> list[TokenView]:
 def valid_tokens(views: Views) -> list[Token]:
     """Return the tokens that let clients in, as a server knows them."""
     return [
-        Token(row.id, row.digest, frozenset(row.endpoints.split()), row.expires)
+        Token(row.id, row.digest, frozenset(row.endpoints.split()), row.expires, frozenset(_scopes(row)))
         for row in views.tokens()
         if row.revoked is None
     ]
+
+
+def _scopes(row: TokenRecord) -> tuple[str, ...]:
+    """Return what a token is for. A token that is older than scopes are was made to ask for predictions."""
+    return (PREDICT,) if row.scopes is None else tuple(row.scopes.split())

@@ -13,7 +13,8 @@ from headrace.errors import HeadraceError, LogError
 from headrace.serve import refusals
 from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
 from headrace.serve.metrics import KIND
-from headrace.serve.openapi.schemas import Interface, Schema, body_schema, prediction_schema
+from headrace.serve.openapi.schemas import Interface, Schema, body_schema, feedback_schema, prediction_schema
+from headrace.serve.predictions.feedback import MOST_LABELS, LabelsRefused
 from headrace.serve.records import MOST_FAULTS, RecordsRefused
 from headrace.serve.refusals import Refusal
 from headrace.serve.request import ARROW
@@ -26,6 +27,7 @@ _ID: Schema = {"type": "string", "description": "Names the prediction in the log
 _STATUSES: dict[type[HeadraceError], int] = {
     RecordsRefused: 422,
     RowsRefused: 422,
+    LabelsRefused: 422,
     ModelBusy: 429,
     HeadraceError: 500,
     ModelGone: 503,
@@ -50,14 +52,27 @@ _PREDICT: tuple[type[HeadraceError], ...] = (
     ModelSlow,
 )
 """Why a request for predictions may fail."""
+_FEEDBACK: tuple[type[HeadraceError], ...] = (
+    refusals.EndpointUnknown,
+    refusals.BodyLate,
+    refusals.BodyTooLarge,
+    refusals.ContentRefused,
+    LabelsRefused,
+    HeadraceError,
+    refusals.Stopping,
+    LogError,
+    refusals.AnswerLate,
+)
+"""Why a request with labels may fail."""
 
 
 def document(endpoints: Mapping[str, Interface | None], *, with_tokens: bool) -> Schema:
     """Return the document for these endpoints. Those that aren't loaded yet (None) say only that they are there."""
-    paths: dict[str, Schema] = {
-        f"/v1/endpoints/{quote(name, safe='')}/predict": {"post": _predict(name, interface, with_tokens)}
-        for name, interface in sorted(endpoints.items())
-    }
+    paths: dict[str, Schema] = {}
+    for name, interface in sorted(endpoints.items()):
+        path = f"/v1/endpoints/{quote(name, safe='')}"
+        paths[f"{path}/predict"] = {"post": _predict(name, interface, with_tokens)}
+        paths[f"{path}/feedback"] = {"post": _feedback(name, with_tokens)}
     paths |= {path: {"get": each} for path, each in _server(with_tokens)}
     scheme = {"type": "http", "scheme": "bearer", "description": "A token, as `headrace tokens make` prints it."}
     return {
@@ -108,6 +123,21 @@ def _predict(name: str, interface: Interface | None, with_tokens: bool) -> Schem
             "content": {JSON: {"schema": body, **({"example": example} if example else {})}, ARROW: {}},
         },
         "responses": {"200": right, **_refused((*_ANY, *_PREDICT), with_tokens=with_tokens)},
+        **_security(with_tokens),
+    }
+
+
+def _feedback(name: str, with_tokens: bool) -> Schema:
+    kept = {"type": "integer", "minimum": 1, "maximum": MOST_LABELS}
+    return {
+        "tags": [name],
+        "operationId": f"feedback {name}",
+        "summary": "Say what really came of predictions.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": feedback_schema()}}},
+        "responses": {
+            "200": _json({"labels": kept}, "The labels are kept."),
+            **_refused((*_ANY, *_FEEDBACK), with_tokens=with_tokens),
+        },
         **_security(with_tokens),
     }
 
@@ -193,16 +223,16 @@ def _refusal(errors: list[type[HeadraceError]]) -> Schema:
         "message": _TEXT,
         "hint": {"type": ["string", "null"]},
     }
-    if RecordsRefused in errors:
+    if refused := [error.__name__ for error in errors if error in (RecordsRefused, LabelsRefused)]:
         properties["faults"] = {
             "type": "array",
             "maxItems": MOST_FAULTS,
-            "description": f"What is wrong with the records, the first {MOST_FAULTS}. Only `RecordsRefused` has it.",
+            "description": f"What is wrong with it, the first {MOST_FAULTS}. Only `{refused[0]}` has it.",
             "items": {
                 "type": "object",
                 "properties": {
                     "what": _TEXT,
-                    "record": {"type": ["integer", "null"], "description": "The record's number, from 0 on."},
+                    "record": {"type": ["integer", "null"], "description": "Its number in the list, from 0 on."},
                     "field": {"type": ["string", "null"]},
                 },
                 "required": ["what", "record", "field"],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from headrace.errors import UsageError
+from headrace.serve.predictions import feedback
 from headrace.serve.records import Records, Strictness
 from headrace.spec.signature import Column
 
@@ -29,6 +30,14 @@ class Interface(NamedTuple):
 def body_schema(records: Records) -> Schema:
     """Return the schema of a request's body."""
     (schema,), parts = msgspec.json.schema_components([records.body])
+    found: Schema = _inlined(schema, parts)
+    return found
+
+
+@cache
+def feedback_schema() -> Schema:
+    """Return the schema of a body with labels."""
+    (schema,), parts = msgspec.json.schema_components([feedback.Body])
     found: Schema = _inlined(schema, parts)
     return found
 

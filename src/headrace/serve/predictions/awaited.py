@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from headrace.errors import LogError
+from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.log import PredictionLog
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.predictions.writer import Settled
@@ -34,6 +35,16 @@ class AwaitedLog:
         self._writer.log(answered, kept)
         return await kept
 
+    async def keep_feedback(self, feedback: Feedback) -> None:
+        """Log feedback, and return once it is on disk.
+
+        Raises:
+            LogError: it can't be logged.
+        """
+        kept: asyncio.Future[None] = self._loop.create_future()
+        self._writer.log(feedback, kept)
+        await kept
+
     def close(self, within_s: float) -> bool:
         """Log what was given so far, and close the segment. Return False if this takes longer than `within_s`
         seconds. It blocks the event loop: call it at the end."""
@@ -48,7 +59,7 @@ class AwaitedLog:
 
 def _tell(batch: Sequence[Settled]) -> None:
     for each in batch:
-        kept: asyncio.Future[PredictionId] = each.token
+        kept: asyncio.Future[PredictionId | None] = each.token
         if kept.done():  # its client has left
             continue
         kept.set_exception(each.first) if isinstance(each.first, LogError) else kept.set_result(each.first)

@@ -1,4 +1,5 @@
-"""A part of an endpoint's prediction log: the predictions of one segment as a table, as the store keeps them."""
+"""A part of an endpoint's prediction log: the predictions of one segment, or its labels, as a table, as the store keeps
+them."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from headrace.errors import DataError
+from headrace.models import labels
 from headrace.models.fitting import column_of
 from headrace.models.streams import table_in
 from headrace.serve.predictions.prediction import Answered
@@ -53,6 +55,16 @@ def parts(contents: Contents, takes: Mapping[str, pa.Schema]) -> dict[str, pa.Ta
     for each in contents.logged:
         logged[each.answered.endpoint].append(each)
     return {endpoint: _table(contents, its, takes) for endpoint, its in logged.items()}
+
+
+def label_parts(contents: Contents) -> dict[str, pa.Table]:
+    """Return the labels of a segment as one table for each endpoint (`models.labels.LABELS`), in the order in which
+    they were logged."""
+    tables: dict[str, list[pa.Table]] = defaultdict(list)
+    for each in contents.feedback:
+        ids, texts = [identity for identity, _ in each.labels], [labels.text_of(label) for _, label in each.labels]
+        tables[each.endpoint].append(labels.table_of(ids, texts, source=each.source, at=each.at))
+    return {endpoint: pa.concat_tables(its).combine_chunks() for endpoint, its in tables.items()}
 
 
 def _table(contents: Contents, logged: Sequence[Logged], takes: Mapping[str, pa.Schema]) -> pa.Table:

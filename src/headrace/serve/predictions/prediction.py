@@ -6,11 +6,12 @@ import re
 from typing import Literal, NamedTuple
 
 from headrace.errors import UsageError
+from headrace.spec.endpoint import PREDICTION_ID
 from headrace.spec.noun import Noun
 
 Form = Literal["json", "arrow"]
 
-_ID = re.compile(r"([0-9a-z]{12})-([0-9]{1,9})-([0-9]{1,12})-([0-9a-f]{16})")
+_ID = re.compile(PREDICTION_ID)
 
 
 class PredictionId(NamedTuple):

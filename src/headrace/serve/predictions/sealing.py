@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import LogError
 from headrace.serve.predictions.log import PredictionLog
-from headrace.serve.predictions.part import parts
+from headrace.serve.predictions.part import label_parts, parts
 from headrace.serve.predictions.segment import Contents, read
 from headrace.spec.artifact import Ref
 from headrace.spec.endpoint import Part
@@ -27,14 +27,14 @@ class Archive(Protocol):
         """Store a table. Once this returns, the table is durable."""
         ...
 
-    def record(self, found: Sequence[Part]) -> None:
+    def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> None:
         """Record parts in the ledger, all or none. A part that the ledger has already is left out."""
         ...
 
 
 def seal(log: PredictionLog, archive: Archive) -> int:
-    """Move the predictions of all closed segments to the archive, and return how many there were. A segment that
-    another process seals meanwhile is left to it.
+    """Move the predictions and labels of all closed segments to the archive, and return how many there were. A segment
+    that another process seals meanwhile is left to it.
 
     A segment is deleted only when the ledger has all of its parts. So a process that dies in between leaves the segment
     to be sealed again, and the ledger keeps each part once.
@@ -61,10 +61,17 @@ def seal(log: PredictionLog, archive: Archive) -> int:
 
 
 def _archive(contents: Contents, archive: Archive) -> int:
-    """Put the predictions of a segment into the archive, and return how many there are."""
+    """Put the predictions and labels of a segment into the archive, and return how many there are."""
     versions = {each.answered.version for each in contents.logged}
     takes = {version: kinds for version in versions if (kinds := archive.takes(version)) is not None}
-    made = [
+    predictions = _put(contents, parts(contents, takes), archive)
+    labels = _put(contents, label_parts(contents), archive)
+    archive.record(predictions, labels)
+    return sum(part.count for part in (*predictions, *labels))
+
+
+def _put(contents: Contents, tables: Mapping[str, pa.Table], archive: Archive) -> list[Part]:
+    return [
         Part(
             endpoint=endpoint,
             writer=contents.writer,
@@ -74,10 +81,8 @@ def _archive(contents: Contents, archive: Archive) -> int:
             first=_seconds(pc.min(table.column("at"))),
             last=_seconds(pc.max(table.column("at"))),
         )
-        for endpoint, table in parts(contents, takes).items()
+        for endpoint, table in tables.items()
     ]
-    archive.record(made)
-    return sum(part.count for part in made)
 
 
 def _seconds(at: pa.Scalar) -> float:

@@ -1,6 +1,6 @@
-"""A segment of the prediction log: what one writer logged for a while, in one SQLite file.
+"""A segment of the prediction log: what one writer logged for a while (answers, and feedback), in one SQLite file.
 
-SQLite is here for its recovery: a batch of answers is one transaction with a full sync (`synchronous=FULL`), and what a
+SQLite is here for its recovery: a batch is one transaction with a full sync (`synchronous=FULL`), and what a
 crash or a loss of power leaves of a transaction that wasn't committed is undone by the next open. Segments can be read
 while they are written.
 """
@@ -16,10 +16,12 @@ from typing import NamedTuple
 import msgspec
 
 from headrace.errors import LogError
+from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.spec.endpoint import Label
 
-FORMAT = 1
-"""The number of this format, in the file's `user_version`."""
+FORMAT = 2
+"""The number of this format, in the file's `user_version`. Format 1 had no feedback."""
 SALTS = 1 << 63
 """SQLite's integers are signed: a salt is stored less this number."""
 
@@ -30,13 +32,19 @@ CREATE TABLE answered (
     variant TEXT NOT NULL, version TEXT NOT NULL, form TEXT NOT NULL, given BLOB NOT NULL, answers BLOB,
     latency_s REAL NOT NULL, salt INTEGER NOT NULL, names BLOB, trace TEXT NOT NULL, why TEXT NOT NULL
 );
+CREATE TABLE feedback (
+    number INTEGER PRIMARY KEY, at REAL NOT NULL, endpoint TEXT NOT NULL, source TEXT NOT NULL, labels BLOB NOT NULL
+);
 PRAGMA user_version = {FORMAT};
 """
 _ADD = "INSERT INTO answered VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _READ = "SELECT * FROM answered WHERE offset >= ? ORDER BY offset"
+_ADD_FEEDBACK = "INSERT INTO feedback (at, endpoint, source, labels) VALUES (?, ?, ?, ?)"
+_READ_FEEDBACK = "SELECT at, endpoint, source, labels FROM feedback ORDER BY number"
 
-_encode_names = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 _decode_names = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+_decode_labels = msgspec.msgpack.Decoder(tuple[tuple[str, Label], ...]).decode
 
 
 class Logged(NamedTuple):
@@ -77,17 +85,21 @@ class Segment:
             raise _trouble(path, error) from error
         return cls(db, path, writer, number, 0)
 
-    def append(self, batch: Sequence[Answered]) -> list[int]:
-        """Log answers, and return the offset of the first prediction of each, once all of them are on disk.
+    def append(self, batch: Sequence[Answered | Feedback]) -> list[int]:
+        """Log answers and feedback. Return for each the offset of the next prediction before it was logged, which is
+        that of its first prediction, once all of them are on disk.
 
         Raises:
             LogError: they can't be written. Whether some of them are on disk isn't known, so nothing more may be
                 appended to this file: a sync that failed can't be tried again.
         """
-        offsets, rows, end = [], [], self.end
+        offsets, rows, told, end = [], [], [], self.end
         for each in batch:
             offsets.append(end)
-            names = _encode_names(each.names) if each.names else None
+            if isinstance(each, Feedback):
+                told.append((each.at, each.endpoint, each.source, _encode(each.labels)))
+                continue
+            names = _encode(each.names) if each.names else None
             rows.append((
                 end, each.count, each.at, each.endpoint, each.variant, each.version, each.form, each.given,
                 each.answers, each.latency_s, each.salt - SALTS, names, each.trace, each.why,
@@ -96,6 +108,7 @@ class Segment:
         try:
             self._db.execute("BEGIN")
             self._db.executemany(_ADD, rows)
+            self._db.executemany(_ADD_FEEDBACK, told)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise _trouble(self.path, error) from error
@@ -121,11 +134,12 @@ class Contents(NamedTuple):
     number: int
     begun: float
     logged: tuple[Logged, ...]
+    feedback: tuple[Feedback, ...] = ()
 
 
 def read(path: Path, *, first: int = 0) -> Contents:
-    """Return what a segment holds from the offset `first` on. The segment may still be written to. A segment that was
-    never begun holds nothing.
+    """Return what a segment holds from the offset `first` on, and all of its feedback. The segment may still be written
+    to. A segment that was never begun holds nothing.
 
     Raises:
         LogError: the file can't be read, or is no segment in a format that this release knows.
@@ -135,11 +149,13 @@ def read(path: Path, *, first: int = 0) -> Contents:
             (form,) = db.execute("PRAGMA user_version").fetchone()
             if form == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
                 return Contents("", 0, 0.0, ())  # its writer was stopped, or the disk was full, before it had begun
-            if form != FORMAT:
-                raise _trouble(path, f"its format is {form}, and this release reads format {FORMAT}")
+            if form not in (1, FORMAT):
+                raise _trouble(path, f"its format is {form}, and this release reads formats 1 to {FORMAT}")
             db.execute("BEGIN")  # all of it as it is at one moment
             writer, number, begun = db.execute("SELECT writer, segment, begun FROM about").fetchone()
-            return Contents(writer, number, begun, tuple(_logged(db.execute(_READ, (first,)))))
+            logged = tuple(_logged(db.execute(_READ, (first,))))
+            told = () if form == 1 else tuple(_feedback(db.execute(_READ_FEEDBACK)))
+            return Contents(writer, number, begun, logged, told)
     except sqlite3.Error as error:
         raise _trouble(path, error) from error
 
@@ -164,6 +180,11 @@ def _logged(rows: sqlite3.Cursor) -> Iterator[Logged]:
                 why=why,
             ),
         )
+
+
+def _feedback(rows: sqlite3.Cursor) -> Iterator[Feedback]:
+    for at, endpoint, source, labels in rows:
+        yield Feedback(endpoint=endpoint, source=source, at=at, labels=_decode_labels(labels))
 
 
 def ids(writer: str, number: int, offset: int, answered: Answered) -> Iterator[PredictionId]:

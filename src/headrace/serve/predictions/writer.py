@@ -1,4 +1,4 @@
-"""The writer of the prediction log in one process: a thread that logs answers, many with one sync."""
+"""The writer of the prediction log in one process: a thread that logs answers and feedback, many with one sync."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from headrace.errors import LogError
+from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.predictions.segment import Segment
 
@@ -22,21 +23,23 @@ MOST_BYTES = 64 << 20
 """How many bytes of rows and answers a segment holds at most, but for its last batch."""
 MOST_AT_ONCE = 1_000
 """How many requests' answers are logged with one sync at most."""
+_BYTES_OF_LABEL = 64
+"""About how many bytes a label and its id have, without the characters of a text."""
 
 
 class Settled(NamedTuple):
-    """What became of the answers to one request. `token` is what the caller gave with them.
+    """What became of the answers to one request, or of the feedback in it. `token` is what the caller gave with them.
 
-    `first` is the id of the first prediction, now that the answers are on disk; or it is the error that kept the log
-    from being written.
+    `first` is the id of the first prediction, now that the answers are on disk; of feedback it is None. Or it is the
+    error that kept the log from being written.
     """
 
     token: Any
-    first: PredictionId | LogError
+    first: PredictionId | LogError | None
 
 
 class Writer:
-    """Logs the answers of one process into segments in a folder of its own.
+    """Logs the answers of one process, and feedback, into segments in a folder of its own.
 
     Answers that come while a batch is synced are the next batch, so a log under load costs one sync for many requests,
     and an idle one waits for nothing. `settled` is called in the writer's thread once a batch is on disk, or couldn't
@@ -59,7 +62,7 @@ class Writer:
         self._most_s = most_s
         self._most_bytes = most_bytes
         self._clock = clock
-        self._queue: SimpleQueue[tuple[Answered, Any] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Answered | Feedback, Any] | None] = SimpleQueue()
         self._segment: Segment | None = None
         self._number = 0
         self._begun = 0.0
@@ -67,9 +70,10 @@ class Writer:
         self._thread = Thread(target=self._work, name="headrace-prediction-log", daemon=True)
         self._thread.start()
 
-    def log(self, answered: Answered, token: Any) -> None:
-        """Log the answers to a request. `settled` is called with `token` when it is known what became of them."""
-        self._queue.put((answered, token))
+    def log(self, entry: Answered | Feedback, token: Any) -> None:
+        """Log the answers to a request, or the feedback in it. `settled` is called with `token` when it is known what
+        became of them."""
+        self._queue.put((entry, token))
 
     def close(self, within_s: float) -> bool:
         """Log what was given so far, close the segment and end the thread. Return False if this takes longer than
@@ -91,7 +95,7 @@ class Writer:
             ends = batch[-1] is None
             asked = [each for each in batch if each is not None]
             if asked:
-                self._settled(self._written([answered for answered, _ in asked], [token for _, token in asked]))
+                self._settled(self._written([entry for entry, _ in asked], [token for _, token in asked]))
         self._leave()
 
     def _rest_s(self) -> float | None:
@@ -100,7 +104,7 @@ class Writer:
             return None
         return min(max(0.0, self._begun + self._most_s - self._clock()), self._most_s)
 
-    def _written(self, batch: Sequence[Answered], tokens: Sequence[Any]) -> list[Settled]:
+    def _written(self, batch: Sequence[Answered | Feedback], tokens: Sequence[Any]) -> list[Settled]:
         try:
             segment = self._open()
             offsets = segment.append(batch)
@@ -108,10 +112,13 @@ class Writer:
             self._abandon()
             told = error if isinstance(error, LogError) else LogError(f"an answer can't be logged: {error!r}")
             return [Settled(token, told) for token in tokens]
-        self._bytes += sum(len(each.given) + len(each.answers or b"") for each in batch)
+        self._bytes += sum(map(_size, batch))
         return [
-            Settled(token, PredictionId(segment.writer, segment.number, offset, answered.salt))
-            for token, offset, answered in zip(tokens, offsets, batch, strict=True)
+            Settled(
+                token,
+                PredictionId(segment.writer, segment.number, offset, each.salt) if isinstance(each, Answered) else None,
+            )
+            for token, offset, each in zip(tokens, offsets, batch, strict=True)
         ]
 
     def _open(self) -> Segment:
@@ -138,3 +145,11 @@ class Writer:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+
+
+def _size(entry: Answered | Feedback) -> int:
+    """Return about how many bytes an entry of the log has."""
+    if isinstance(entry, Feedback):
+        texts = (label for _, label in entry.labels if isinstance(label, str))
+        return _BYTES_OF_LABEL * len(entry.labels) + sum(map(len, texts))
+    return len(entry.given) + len(entry.answers or b"")

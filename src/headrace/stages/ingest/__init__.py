@@ -1,4 +1,4 @@
-"""Stages that bring data in: from databases, web services, files and logs."""
+"""Stages that bring data in: from databases, web services, files and logs, and what really came of predictions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.stages.ingest._check.contract import Relation as Relation
     from headrace.stages.ingest._check.contract import Rows as Rows
     from headrace.stages.ingest._check.contract import Unique as Unique
+    from headrace.stages.ingest._feedback import feedback as feedback
     from headrace.stages.ingest._files.files import files as files
     from headrace.stages.ingest._http.http import http as http
     from headrace.stages.ingest._http.pages import Pages as Pages
@@ -36,6 +37,7 @@ PLACES = {
     "Rows": "headrace.stages.ingest._check.contract",
     "Unique": "headrace.stages.ingest._check.contract",
     "check": "headrace.stages.ingest._check.check",
+    "feedback": "headrace.stages.ingest._feedback",
     "files": "headrace.stages.ingest._files.files",
     "http": "headrace.stages.ingest._http.http",
     "logs": "headrace.stages.ingest._logs.logs",
@@ -49,6 +51,7 @@ KEPT = {
     "Look": "headrace.stages.ingest._files.locations",
     "Part": "headrace.stages.ingest._files.files",
     "Reading": "headrace.stages.ingest._files.files",
+    "Recorded": "headrace.stages.ingest._feedback",
 }
 """Classes whose names are stored in artifacts. Only Headrace creates their objects.
 

@@ -29,8 +29,9 @@ def command(endpoints: tuple[str, ...], port: int, tokens: bool, config: Path | 
     the prediction log before it leaves (`headrace predictions`).
 
     `POST /v1/endpoints/ENDPOINT/predict` takes `{"records": [{...}]}`, with a field for each column that the model
-    takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`. `GET /health` answers as
-    long as the server lives, and `GET /ready` once the models are loaded.
+    takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`. `POST
+    /v1/endpoints/ENDPOINT/feedback` takes `{"labels": [{"id": ..., "label": ...}], "source": ...}`: what really came
+    of predictions. `GET /health` answers as long as the server lives, and `GET /ready` once the models are loaded.
 
     Only programs on this host can connect. Without `--tokens`, each of them may ask, but no proxy and no page of
     another site. With it, a client needs a token (`headrace tokens make`), and a proxy on this host may forward

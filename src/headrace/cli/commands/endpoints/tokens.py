@@ -14,6 +14,7 @@ from headrace.inspect.views import read
 from headrace.operate.endpoints.tokens import TokenView, make_token, revoke_token, token_views
 from headrace.project import project
 from headrace.report.marks import printable
+from headrace.serve.tokens import SCOPES
 from headrace.spec.duration import seconds
 
 
@@ -26,8 +27,8 @@ def command(context: click.Context, as_json: bool, config: Path | None) -> None:
     `Authorization: Bearer TOKEN`. Without a subcommand, lists all tokens, the newest first. The ledger has only a
     digest of each, so a token's text is shown once, when it is made.
 
-    With `--json`: `{"tokens": [...]}`, each with `id`, `name`, `endpoints` (empty: all), `at`, `by`, `expires`,
-    `revoked` and `valid`.
+    With `--json`: `{"tokens": [...]}`, each with `id`, `name`, `endpoints` (empty: all), `scopes`, `at`, `by`,
+    `expires`, `revoked` and `valid`.
     """
     if context.invoked_subcommand is not None:
         return
@@ -45,13 +46,22 @@ def command(context: click.Context, as_json: bool, config: Path | None) -> None:
 @click.argument("name", metavar="NAME")
 @click.option("--endpoint", "endpoints", metavar="ENDPOINT", multiple=True, shell_complete=complete.endpoints,
               help="Let the token ask only this endpoint; may be given again.")  # fmt: skip
+@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True,
+              help="What it is for: to ask for predictions, or to send labels of them; by default both.")  # fmt: skip
 @click.option("--within", metavar="TIME", help="How long it is valid, such as `90d`; by default until it is revoked.")
 @options.as_json
 @options.config
-def make_command(name: str, endpoints: tuple[str, ...], within: str | None, as_json: bool, config: Path | None) -> None:
+def make_command(
+    name: str,
+    endpoints: tuple[str, ...],
+    scopes: tuple[str, ...],
+    within: str | None,
+    as_json: bool,
+    config: Path | None,
+) -> None:
     """Make a token and print it. NAME says for whom or what it is."""
     within_s = None if within is None else seconds(within, name="--within")
-    made = make_token(project.load(overlay=config), name, endpoints, within_s)
+    made = make_token(project.load(overlay=config), name, endpoints, within_s, scopes or SCOPES)
     say_json(made) if as_json else say(made.token)
 
 
@@ -67,19 +77,20 @@ def revoke_command(token: str, as_json: bool, config: Path | None) -> None:
 
 
 def _say_tokens(tokens: list[TokenView]) -> None:
-    heads = ["id", "name", "endpoints", "made", "by", "state"]
+    heads = ["id", "name", "endpoints", "scopes", "made", "by", "state"]
     rows: list[list[Cell]] = [
         [
             each.id,
             printable(each.name),
             " ".join(each.endpoints) or "all",
+            " ".join(each.scopes),
             _time(each.at),
             printable(each.by),
             _state(each),
         ]
         for each in tokens
     ]
-    for line in table(heads, rows, spare=("by", "made")):
+    for line in table(heads, rows, spare=("by", "made", "scopes")):
         say_styled(line)
 
 

@@ -1,0 +1,135 @@
+"""Labels: what really came of predictions, sealed in the store or still on this host, and how much of it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import LogError, NotFoundError, near
+from headrace.inspect.endpoints.predictions import logs, prediction_ids, prediction_log
+from headrace.inspect.views import Views
+from headrace.project.project import Project
+from headrace.project.state import reading_store
+from headrace.spec.artifact import decode_ref
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class SourceView(Struct, frozen=True, kw_only=True):
+    """The labels of one source of an endpoint: how many were `recorded`, and what became of them. Each label is in one
+    of the other numbers: it is the label of its prediction now (`counting`); the next label of its prediction says the
+    same (`repeated`) or something else (`corrected`); the endpoint has no prediction of its id (`unknown`); or it was
+    `withdrawn`."""
+
+    source: str
+    recorded: int
+    counting: int
+    repeated: int
+    corrected: int
+    unknown: int
+    withdrawn: int
+
+
+class WithdrawalView(Struct, frozen=True, kw_only=True):
+    """A withdrawal of what a source had sent until the time `at` (Unix seconds): who did it, and why."""
+
+    source: str
+    at: float
+    by: str
+    why: str
+
+
+class LabelsView(Struct, frozen=True, kw_only=True):
+    """The labels of an endpoint, by source, and the withdrawals of labels, the oldest first."""
+
+    endpoint: str
+    sources: tuple[SourceView, ...]
+    withdrawals: tuple[WithdrawalView, ...]
+
+
+def labels(project: Project, views: Views, endpoint: str) -> LabelsView:
+    """Return what became of the labels of an endpoint.
+
+    Raises:
+        NotFoundError: the endpoint has neither predictions nor labels.
+        BlobMissing, BlobDamaged: a part can't be read.
+        LogError: a segment of this host can't be read, or a part isn't a table of labels.
+    """
+    from headrace.models.labels import tallies  # noqa: PLC0415  it imports Arrow
+
+    withdrawals = views.label_withdrawals(endpoint)
+    known = [each.endpoint for each in logs(project, views)]
+    if endpoint not in known and not withdrawals:
+        hint = near(endpoint, known, "the endpoints are") if known else None
+        raise NotFoundError(f"there is no label of an endpoint `{endpoint:.80}`", hint=hint)
+    ids, table = prediction_ids(project, views, endpoint), recorded(project, views, endpoint)
+    return LabelsView(
+        endpoint=endpoint,
+        sources=tuple(
+            SourceView(source=source, recorded=tally.recorded, **tally._asdict())
+            for source, tally in tallies(ids, table, withdrawn(views, endpoint)).items()
+        ),
+        withdrawals=tuple(
+            WithdrawalView(source=each.source, at=each.at, by=each.by, why=each.why) for each in withdrawals
+        ),
+    )
+
+
+def labelled(project: Project, views: Views, endpoint: str, predictions: pa.Table) -> pa.Table:
+    """Return predictions of an endpoint with the columns `label`, `label_source` and `labelled_at`: nulls for those
+    without a label that counts.
+
+    Raises:
+        BlobMissing, BlobDamaged: a part can't be read.
+        LogError: a segment of this host can't be read, or a part isn't a table of labels.
+    """
+    from headrace.models.labels import joined  # noqa: PLC0415  it imports Arrow
+
+    return joined(predictions, recorded(project, views, endpoint), withdrawn(views, endpoint))
+
+
+def recorded(project: Project, views: Views, endpoint: str) -> pa.Table:
+    """Return all labels that were ever recorded of an endpoint, in the order of their times (`models.labels.LABELS`).
+
+    Raises:
+        BlobMissing, BlobDamaged: a part can't be read.
+        LogError: a segment of this host can't be read, or a part isn't a table of labels.
+    """
+    from headrace.models.labels import in_order  # noqa: PLC0415  it imports Arrow
+
+    # A segment that is sealed meanwhile is read twice, under the same name.
+    return in_order(dict([*_unsealed(project, endpoint), *_sealed(project, views, endpoint)]))
+
+
+def withdrawn(views: Views, endpoint: str) -> dict[str, float]:
+    """Return the sources of an endpoint's labels that were withdrawn, each with the time (Unix seconds) until which
+    its labels don't count."""
+    return {each.source: each.at for each in views.label_withdrawals(endpoint)}  # the newest of a source comes last
+
+
+def _unsealed(project: Project, endpoint: str) -> Iterator[tuple[tuple[str, int], pa.Table]]:
+    from headrace.serve.predictions.part import label_parts  # noqa: PLC0415  it imports Arrow
+
+    for contents in prediction_log(project).contents():
+        if (table := label_parts(contents).get(endpoint)) is not None:
+            yield (contents.writer, contents.number), table
+
+
+def _sealed(project: Project, views: Views, endpoint: str) -> Iterator[tuple[tuple[str, int], pa.Table]]:
+    import pyarrow as pa  # noqa: PLC0415  as above
+
+    from headrace.models.labels import LABELS  # noqa: PLC0415  as above
+
+    store, codecs = reading_store(project), Codecs()
+    for part in views.label_parts(endpoint):
+        table = codecs.load(decode_ref(part.out), store)
+        if not isinstance(table, pa.Table) or not table.schema.equals(LABELS):  # an archive may bring anything
+            raise LogError(
+                f"part {part.number} of the labels of endpoint `{endpoint}` isn't a table of labels",
+                hint="import only archives that you trust",
+            )
+        yield (part.writer, part.segment), table

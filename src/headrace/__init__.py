@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headrace.errors import RunFailed as RunFailed
     from headrace.errors import TaskFailed as TaskFailed
     from headrace.operate.notebook.launcher import load as load
+    from headrace.operate.notebook.launcher import predictions as predictions
     from headrace.operate.notebook.launcher import runs as runs
     from headrace.spec.stage import Resources as Resources
 
@@ -54,6 +55,7 @@ PLACES = {
     "now": "headrace.define.now",
     "options": "headrace.define.options",
     "pipeline": "headrace.define.pipeline",
+    "predictions": "headrace.operate.notebook.launcher",
     "runs": "headrace.operate.notebook.launcher",
     "secret": "headrace.define.secret",
     "stage": "headrace.define.stage",

@@ -11,16 +11,63 @@ import pyarrow.parquet
 import pytest
 from msgspec.structs import replace
 
+import headrace as hr
+from headrace.errors import NotFoundError, UsageError
 from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.project import project
 from headrace.serve.predictions.prediction import Answered
 from headrace.serve.predictions.writer import Settled
+from headrace.stages import ingest
 from tests.cli.conftest import Shell
 from tests.serve.predictions.checker import check, in_file
 from tests.serve.predictions.samples import answered
 
 PATIENCE_S = 60.0
+WATCH = """
+import os
+
+import pyarrow as pa
+
+import headrace as hr
+from headrace.stages import ingest
+
+
+@hr.stage(kind="monitor")
+def answers(rows: pa.Table) -> list[int]:
+    return [each["predicted"] for each in rows["output"].to_pylist()] if "output" in rows.column_names else []
+
+
+@hr.stage
+def kept(found: list[int]) -> list[int]:
+    assert "TROUBLE" not in os.environ
+    return found
+
+
+@hr.pipeline
+def watch(endpoint: str = "delays") -> None:
+    kept(answers(ingest.predictions(endpoint)))
+
+
+@hr.pipeline
+def look_in_body() -> None:
+    kept([hr.predictions("delays").num_rows])
+
+
+@hr.pipeline
+def wrong_cursor() -> None:
+    answers(ingest.predictions("delays", cursor="other"))
+
+
+@hr.stage
+def set_other(at: hr.Cursor) -> None:
+    hr.advance(at, "yesterday")
+
+
+@hr.pipeline
+def other() -> None:
+    set_other(hr.cursor("other"))
+"""
 
 
 @pytest.fixture
@@ -86,6 +133,97 @@ def test_an_endpoint_that_has_not_answered_is_told_with_the_nearest(shell: Shell
     )
     assert "are about one endpoint" in shell("predictions", "--to", "all.parquet").err
     assert json.loads(shell("predictions", "delays", "--json").out)["predictions"][0]["version"] == "delays:3"
+
+
+def watched(shell: Shell, *words: str, code: int = 0, **environment: str) -> list[int]:
+    """Run a pipeline that watches the endpoint, and return what its last stage got."""
+    done = shell(*words, "--json", HEADRACE__RUN__VARIABLES='["TROUBLE"]', **environment)
+    assert done.code == code, done.out + done.err
+    if code:
+        return []
+    assert shell("get", done.json["run"], "kept", "--to", "kept.json").code == 0
+    found: list[int] = json.loads((shell.folder / "kept.json").read_text())
+    (shell.folder / "kept.json").unlink()
+    return found
+
+
+def seal(*numbers: int) -> None:
+    log(*(answered(number) for number in numbers))
+    seal_predictions(project.load())
+
+
+def test_a_pipeline_reads_each_sealed_prediction_once_also_if_a_run_fails_in_between(shell: Shell) -> None:
+    shell.write("pipelines.py", WATCH)
+    assert watched(shell, "run", "watch") == []
+    assert "has no sealed predictions yet" in shell("show", "latest").out
+    seal(1, 2)
+    log(answered(9))  # which isn't sealed
+    assert watched(shell, "run", "watch", code=1, TROUBLE="yes") == []
+    seal(3)  # and 9 with it
+    assert watched(shell, "resume", "latest") == [1, 2], "a run goes on with what it has read"
+    assert sorted(watched(shell, "run", "watch")) == [3, 9]
+    assert watched(shell, "run", "watch") == []
+    seal(4, 5)
+    assert watched(shell, "run", "watch") == [4, 5]
+    assert shell("rewind", "predictions/delays", "--to", "1").code == 0
+    assert sorted(watched(shell, "run", "watch")) == [3, 4, 5, 9]
+    assert shell("rewind", "predictions/delays").code == 0
+    assert sorted(watched(shell, "run", "watch")) == [1, 2, 3, 4, 5, 9]
+
+
+def test_the_rows_of_a_pipeline_are_the_parts_themselves(shell: Shell) -> None:
+    shell.write("pipelines.py", WATCH)
+    for number in range(5):
+        seal(*range(100 * number, 100 * number + 100))
+    store = shell.folder / ".headrace" / "store"
+    before = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+    assert len(watched(shell, "run", "watch")) == 500
+    after = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+    ((outputs,),) = [
+        task["outputs"] for task in shell("show", "latest", "--json").json["tasks"] if task["name"] == "predictions"
+    ]
+    assert after - before < outputs["bytes"] / 2, (after - before, outputs)
+
+
+def test_parts_with_other_columns_are_read_as_one_table(shell: Shell) -> None:
+    shell.write("pipelines.py", WATCH)
+    seal(1)
+    log(replace(answered(2, given=b'[{"x": 1, "more": "text"}]')))
+    seal_predictions(project.load())
+    assert watched(shell, "run", "watch") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "told"),
+    [
+        ("look_in_body", "`hr.predictions` was called in a pipeline or a stage"),
+        ("wrong_cursor", "cursor `other` holds 'yesterday', which is no number of a part of a prediction log"),
+    ],
+)
+def test_predictions_that_would_be_in_no_key_or_at_no_number_are_refused(
+    shell: Shell, pipeline: str, told: str
+) -> None:
+    shell.write("pipelines.py", WATCH)
+    seal(1)
+    assert shell("run", "other").code == 0
+    done = shell("run", pipeline)
+    assert (done.code, told in done.err) == (2, True), done.err
+
+
+def test_a_program_gets_all_predictions_as_a_table(shell: Shell) -> None:
+    del shell
+    seal(1, 2)
+    log(answered(3))
+    assert [each["predicted"] for each in hr.predictions("delays")["output"].to_pylist()] == [1, 2, 3]
+    assert hr.predictions("delays", since=datetime.fromtimestamp(1_002.0, UTC)).num_rows == 2
+    assert hr.predictions("delays", since="1970-01-02T12:00:00").num_rows == 0
+    assert hr.predictions("delays", since="1969-12-30").num_rows == 3
+    with pytest.raises(UsageError, match="`since` is 'soon', which is no date or time"):
+        hr.predictions("delays", since="soon")
+    with pytest.raises(NotFoundError, match="there is no prediction of an endpoint `delay`"):
+        hr.predictions("delay")
+    with pytest.raises(UsageError, match="reads what is new for a run, and was called outside of one"):
+        ingest.predictions("delays")
 
 
 def test_what_was_sealed_is_in_the_store_and_outlives_the_collector(shell: Shell) -> None:

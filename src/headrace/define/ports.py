@@ -45,11 +45,12 @@ class Resolver(Protocol):
         ...
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
-        """Return the version number and the artifact of a cursor, model or dataset. If the pipeline is traced again in
-        the same run, the answer is the same.
+        """Return the version number and the artifact of a cursor, model or dataset, or of predictions. If the pipeline
+        is traced again in the same run, the answer is the same.
 
-        For a cursor, the answer is the latest version; for a model or dataset, the version that `name` means. If there
-        is no version, the answer is 0 and None.
+        For a cursor, the answer is the latest version; for a model or dataset, the version that `name` means. For
+        predictions, it is the number of the last part, and the list of the parts' tables. If there is none, the answer
+        is 0 and None.
         """
         ...
 

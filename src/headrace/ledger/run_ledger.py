@@ -22,7 +22,8 @@ from headrace.ledger.ports import Share
 from headrace.ledger.records import ALIASES, VERSIONS, NoticeRecord
 from headrace.ledger.standing import intents, notices
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
-from headrace.spec.artifact import blobs, decode_ref, generations
+from headrace.spec.artifact import blobs, decode_ref, gather, generations
+from headrace.spec.endpoint import MOST_PARTS
 from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind, RegistryKind, wanted, with_preparation
 
@@ -161,12 +162,20 @@ class RunLedger:
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
         """Return the version that a name means, with the version's encoded artifact, or None if there is no such
         version. For a cursor this is the latest version; for a model or dataset it is the version that the name
-        selects.
+        selects. The predictions `delays:17` are the parts of the log of `delays` after number 17, at most `MOST_PARTS`
+        of them: the number of the last one, and the artifact of the list of their tables.
 
         Raises:
             UsageError: the name of a model or dataset is malformed.
         """
-        return self.cursor(name) if about == "cursor" else self.registered(about, name)
+        if about != "predictions":
+            return self.cursor(name) if about == "cursor" else self.registered(about, name)
+        endpoint, _, number = name.rpartition(":")
+        db = self._db
+        with db.troubles():
+            db.end_reading()
+            rows = db.execute(db.sql.PREDICTION_PARTS_AFTER, (endpoint, int(number), MOST_PARTS)).fetchall()
+        return (rows[-1][0], _encode_ref(gather([decode_ref(row[1]) for row in rows]))) if rows else None
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
         """Return a cursor's latest version and its encoded value, or None if the cursor has no version yet."""

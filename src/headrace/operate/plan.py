@@ -154,7 +154,7 @@ def trace(
     """Trace a pipeline up to its end, or to the first value that it asks for, and return the graph.
 
     `order` names the pipeline and its parameters. `now` is the answer to `hr.now()`, and `point` answers the pipeline's
-    questions for cursors, models and datasets. `note` is called with messages about what takes long.
+    questions for cursors, versions and predictions. `note` is called with messages about what takes long.
 
     Raises:
         UsageError: the pipeline can't be traced.
@@ -179,7 +179,11 @@ def trace(
                     note(text)
                 case Heard(message=Question(question=number, about="now")):
                     backend.tell(TRACER, [Answer(number, now=now)])
-                case Heard(message=Question(question=number, about="cursor" | "model" | "dataset" as about, path=name)):
+                case Heard(
+                    message=Question(
+                        question=number, about="cursor" | "model" | "dataset" | "predictions" as about, path=name
+                    )
+                ):
                     version, value = point(about, name) or (0, None)
                     ref = None if value is None else decode_ref(value)
                     backend.tell(TRACER, [Answer(number, ref=ref, version=version)])

@@ -128,8 +128,8 @@ class Noted(Struct, frozen=True, array_like=True, gc=False, tag="noted"):
 
 
 class Pointed(Struct, frozen=True, array_like=True, gc=False, tag="pointed"):
-    """The body asked for a cursor, or for a version of a model or dataset, and got this version and value as the
-    answer. `value` is None if there is no value yet.
+    """The body asked for a cursor, for a version of a model or dataset, or for predictions, and got this version and
+    value as the answer. `value` is None if there is no value yet.
 
     Another trace of the same run gets the same answer. `about` says what the body asked for.
     """

@@ -140,12 +140,12 @@ class Report(Struct, frozen=True, array_like=True, tag="report"):
 class Question(Struct, frozen=True, array_like=True, tag="question"):
     """A question of the tracer.
 
-    It asks for the time (`now`), for a file or folder of the project as an artifact, for a cursor, or for the version
-    of a model or dataset. `path` is the path or the name; it is empty for `now`.
+    It asks for the time (`now`), for a file or folder of the project as an artifact, for a cursor, for the version of a
+    model or dataset, or for sealed predictions of an endpoint. `path` is the path or the name; it is empty for `now`.
     """
 
     question: int
-    about: Literal["now", "file", "folder", "cursor", "model", "dataset"]
+    about: Literal["now", "file", "folder", "cursor", "model", "dataset", "predictions"]
     path: str = ""
 
 

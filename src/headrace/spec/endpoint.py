@@ -23,6 +23,8 @@ SHADOW = "shadow"
 """What the shadow is called where variants are named."""
 MOST_NAME = 200
 """How many characters the name of a column may have that tells whom or when an answer is about."""
+MOST_PARTS = 10_000
+"""How many parts of a prediction log one run reads at most: those of a week, if one server seals one each minute."""
 TOLERANCE = 1e-9
 """How far the sum of shares may be from 1: numbers of the computer are rounded."""
 PREDICTION_ID = "([0-9a-z]{12})-([0-9]{1,9})-([0-9]{1,12})-([0-9a-f]{16})"

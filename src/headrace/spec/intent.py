@@ -34,8 +34,9 @@ PAPERS = {
 """The suffixes of files that aren't models, with what a message calls such a file."""
 MEASURED = frozenset({"file", "json", "parts", "text"})
 """Codecs that save the measurements of an evaluation. If an evaluation returns a model, another codec saves it."""
-PointKind = Literal["cursor", "model", "dataset"]
-"""The kinds of values that a pipeline's body may ask for by name."""
+PointKind = Literal["cursor", "model", "dataset", "predictions"]
+"""The kinds of values that a pipeline's body may ask for by name. The name of predictions is `ENDPOINT:NUMBER`: those
+in the parts of the endpoint's log after the part of this number."""
 
 NAME = "[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}"
 """The form of the name of a model or dataset, and of a source of labels."""

@@ -166,11 +166,14 @@ class MemoryRun:
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
         """Return the number and the encoded artifact of a version, or None if there is no such version.
 
-        For a cursor, this is the latest version; for a model or dataset, the version that `name` means.
+        For a cursor, this is the latest version; for a model or dataset, the version that `name` means. This ledger has
+        no predictions.
 
         Raises:
             UsageError: `name` is no valid name of a version.
         """
+        if about == "predictions":
+            return None
         return self.cursor(name) if about == "cursor" else self.registered(about, name)
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from headrace.serve.predictions.part import UNREAD, merged, parts
+from headrace.models.predicted import merged
+from headrace.serve.predictions.part import UNREAD, parts
 from headrace.serve.predictions.prediction import Form
 from headrace.serve.predictions.segment import Segment, read
 from tests.serve.predictions.samples import answered

@@ -86,7 +86,7 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
     import pyarrow as pa  # noqa: PLC0415  0.2 s, and lists of endpoints do without
     import pyarrow.compute as pc  # noqa: PLC0415  as above
 
-    from headrace.serve.predictions.part import merged  # noqa: PLC0415  it imports Arrow
+    from headrace.models.predicted import FIXED, merged  # noqa: PLC0415  it imports Arrow
 
     tables = [*_unsealed(project, views, endpoint), *_sealed(project, views, endpoint, since)]
     if not tables:
@@ -94,8 +94,6 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
         if endpoint not in known:
             hint = near(endpoint, known, "the endpoints are")
             raise NotFoundError(f"there is no prediction of an endpoint `{endpoint}`", hint=hint)
-        from headrace.serve.predictions.part import FIXED  # noqa: PLC0415  as above
-
         return FIXED.empty_table()
     table = merged(tables)
     if since is not None:
@@ -103,7 +101,7 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
     ids = dict[str, int]()
     for place, each in enumerate(table.column("id").to_pylist()):
         ids.setdefault(each, place)  # what was sealed after this host's segments had been read is there twice
-    return table.take(list(ids.values())).sort_by("at")
+    return table.take(pa.array(ids.values(), pa.int64())).sort_by("at")
 
 
 def prediction_ids(project: Project, views: Views, endpoint: str) -> pa.ChunkedArray:

@@ -1007,6 +1007,10 @@ SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND writer = :writer A
 SELECT endpoint, count(*) AS parts, sum(count) AS count, min(first) AS first, max(last) AS last
 FROM prediction_parts GROUP BY endpoint ORDER BY endpoint
 
+--- prediction_parts_after
+-- The parts of an endpoint that were added after a part, in their order.
+SELECT number, out FROM prediction_parts WHERE endpoint = :endpoint AND number > :after ORDER BY number LIMIT :limit
+
 --- prediction_parts_since
 -- The parts of an endpoint that may have predictions from a time on, in the order in which they were added.
 SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last >= :since ORDER BY number

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date, datetime, time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,12 @@ from msgspec import structs
 
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
-from headrace.errors import LedgerError, NotFoundError, RunCancelled, RunFailed, near
+from headrace.define.ports import current, resolver
+from headrace.errors import LedgerError, NotFoundError, RunCancelled, RunFailed, UsageError, near
+from headrace.inspect.endpoints.predictions import predictions as read_predictions
 from headrace.inspect.get.get import artifact, find
 from headrace.inspect.run_json import gates_that_refused
+from headrace.inspect.views import read
 from headrace.inspect.warnings import Warned, all_warnings
 from headrace.ledger.views.rows import RunView, TaskView
 from headrace.operate import plan as planning
@@ -36,6 +40,8 @@ from headrace.spec.policy import Policy
 from headrace.work.notebook import NOTEBOOK
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from headrace.inspect.gates import Held
     from headrace.operate.progress.live_table import LiveObserver
 
@@ -250,6 +256,42 @@ def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None 
     with views(project) as found:
         ref, _, _ = artifact(found, digest, part)
     return Codecs().load(ref, reading_store(project), safe_only=safe, columns=columns)
+
+
+def predictions(endpoint: str, *, since: date | str | None = None) -> pa.Table:
+    """Return the predictions of an endpoint, from the current folder's project, in the order of their requests. Those
+    are among them that are still in the log on this host.
+
+    The columns are those of `ingest.predictions`, which reads only what is new, in a pipeline.
+
+    Args:
+        endpoint: the name of the endpoint.
+        since: a date or time, or a text of one (ISO 8601): what was requested earlier is left out. A time without a
+            zone is the local time, as for `headrace predictions --since`.
+
+    Raises:
+        NotFoundError: the endpoint has no predictions at all.
+        UsageError: `since` is no date or time, or the function is called in a pipeline or a stage.
+    """
+    if current() is not None or resolver.get() is not None:
+        raise UsageError(
+            "`hr.predictions` was called in a pipeline or a stage, where its result would be in no key",
+            hint=f'call `ingest.predictions("{endpoint}")` in the pipeline\'s body, and pass its result to the stage',
+        )
+    project = projects.load()
+    with read(project) as found:
+        return read_predictions(project, found, endpoint, since=None if since is None else _local(since))
+
+
+def _local(at: date | str) -> datetime:
+    try:
+        if isinstance(at, str):
+            at = datetime.fromisoformat(at)
+        return (at if isinstance(at, datetime) else datetime.combine(at, time())).astimezone()
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"`since` is {at!r:.80}, which is no date or time", hint="give one such as `2026-01-31` or a `datetime`"
+        ) from error
 
 
 @contextmanager

@@ -119,7 +119,7 @@ class Tracer:
                 self._steps.absorb(Noted(number, now))
             self._courier.post(TRACER, Answer(number, now=now))
             return
-        if question.about in ("cursor", "model", "dataset"):
+        if question.about in ("cursor", "model", "dataset", "predictions"):
             self._courier.post(TRACER, self._point(number, question.about, question.path))
             return
         try:
@@ -188,8 +188,8 @@ class Tracer:
                 self._steps.absorb(event, body)
 
     def _point(self, number: int, about: PointKind, name: str) -> Answer:
-        """Return the answer about a cursor, model or dataset: the run's earlier answer if there is one, otherwise the
-        present state in the ledger."""
+        """Return the answer about a cursor, model, dataset or predictions: the run's earlier answer if there is one,
+        otherwise the present state in the ledger."""
         answer = self._machine.dialogue.told(number, about, name)
         if answer is None:
             try:

@@ -13,26 +13,12 @@ import pyarrow as pa
 from headrace.errors import DataError
 from headrace.models import labels
 from headrace.models.fitting import column_of
+from headrace.models.predicted import FIXED, merged
 from headrace.models.streams import table_in
 from headrace.serve.predictions.prediction import Answered
 from headrace.serve.predictions.segment import Contents, Logged, ids
 from headrace.spec.noun import UNREADABLE
 
-FIXED = pa.schema(
-    [
-        ("id", pa.string()),
-        ("at", pa.timestamp("us", "UTC")),
-        ("variant", pa.string()),
-        ("version", pa.string()),
-        ("latency_s", pa.float64()),
-        ("name", pa.string()),
-        ("trace", pa.string()),
-        ("why", pa.string()),
-    ]
-)
-"""The columns of every part: the prediction's id, when its request came, which variant and version answered, how long
-that took, the client's own id, the request's trace, and why there is no answer. Two columns follow, `input` and
-`output`: structs with the fields of the row and of the answer."""
 UNREAD = "(unread)"
 """The field of `input` or `output` that has the rows of a request as bytes, if they couldn't be read. It is set in the
 request's first row only."""
@@ -188,30 +174,3 @@ def _structs(table: pa.Table) -> pa.Array:
     if len(set(table.column_names)) < table.num_columns:
         raise DataError("two columns have the same name")
     return table.combine_chunks().to_struct_array().combine_chunks() if table.num_rows else pa.array([], pa.struct([]))
-
-
-def merged(tables: Sequence[pa.Table], columns: Sequence[str] = ("input", "output")) -> pa.Table:
-    """Return tables as one. If a field has types that can't be one column (numbers in one table, texts in another), the
-    structs in `columns` become JSON text."""
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException:
-        return pa.concat_tables([_as_text(table, columns) for table in tables], promote_options="permissive")
-
-
-def _as_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    for name in columns:
-        if name in table.column_names and not pa.types.is_string(table.schema.field(name).type):
-            table = table.set_column(table.column_names.index(name), name, _texts(table.column(name)))
-    return table
-
-
-def _texts(values: pa.ChunkedArray) -> pa.Array:
-    return pa.array(map(_text, values), pa.string())
-
-
-def _text(value: pa.Scalar) -> str | None:
-    try:
-        return msgspec.json.encode(value.as_py(), enc_hook=str).decode() if value.is_valid else None
-    except (ValueError, ArithmeticError):  # Python has no such time, or no such number
-        return None

@@ -1,4 +1,5 @@
-"""Stages that bring data in: from databases, web services, files and logs, and what really came of predictions."""
+"""Stages that bring data in: from databases, web services, files, logs and endpoints, and what really came of
+predictions."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from headrace.stages.ingest._http.http import http as http
     from headrace.stages.ingest._http.pages import Pages as Pages
     from headrace.stages.ingest._logs.logs import logs as logs
+    from headrace.stages.ingest._predictions import predictions as predictions
     from headrace.stages.ingest._sql.sql import sql as sql
     from headrace.stages.ingest._sql.stages import Grown as Grown
 
@@ -41,6 +43,7 @@ PLACES = {
     "files": "headrace.stages.ingest._files.files",
     "http": "headrace.stages.ingest._http.http",
     "logs": "headrace.stages.ingest._logs.logs",
+    "predictions": "headrace.stages.ingest._predictions",
     "sql": "headrace.stages.ingest._sql.sql",
 }
 KEPT = {
@@ -52,6 +55,7 @@ KEPT = {
     "Part": "headrace.stages.ingest._files.files",
     "Reading": "headrace.stages.ingest._files.files",
     "Recorded": "headrace.stages.ingest._feedback",
+    "Sealed": "headrace.stages.ingest._predictions",
 }
 """Classes whose names are stored in artifacts. Only Headrace creates their objects.
 

@@ -1,0 +1,51 @@
+"""Predictions of an endpoint as a table, as its prediction log keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pyarrow as pa
+
+FIXED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("at", pa.timestamp("us", "UTC")),
+        ("variant", pa.string()),
+        ("version", pa.string()),
+        ("latency_s", pa.float64()),
+        ("name", pa.string()),
+        ("trace", pa.string()),
+        ("why", pa.string()),
+    ]
+)
+"""The columns of every part: the prediction's id, when its request came, which variant and version answered, how long
+that took, the client's own id, the request's trace, and why there is no answer. Two columns follow, `input` and
+`output`: structs with the fields of the row and of the answer."""
+
+
+def merged(tables: Sequence[pa.Table], columns: Sequence[str] = ("input", "output")) -> pa.Table:
+    """Return tables as one. If a field has types that can't be one column (numbers in one table, texts in another), the
+    structs in `columns` become JSON text."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        return pa.concat_tables([_as_text(table, columns) for table in tables], promote_options="permissive")
+
+
+def _as_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    for name in columns:
+        if name in table.column_names and not pa.types.is_string(table.schema.field(name).type):
+            table = table.set_column(table.column_names.index(name), name, _texts(table.column(name)))
+    return table
+
+
+def _texts(values: pa.ChunkedArray) -> pa.Array:
+    return pa.array(map(_text, values), pa.string())
+
+
+def _text(value: pa.Scalar) -> str | None:
+    try:
+        return msgspec.json.encode(value.as_py(), enc_hook=str).decode() if value.is_valid else None
+    except (ValueError, ArithmeticError):  # Python has no such time, or no such number
+        return None

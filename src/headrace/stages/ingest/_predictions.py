@@ -1,0 +1,98 @@
+"""`ingest.predictions`: reads what an endpoint has answered since the last run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.codec.joined import Joined
+from headrace.define.argument_check import held_to_types
+from headrace.define.cursor import Cursor, advance
+from headrace.define.cursor import cursor as cursor_named
+from headrace.define.lazy import Late, late, refuse_in_stage
+from headrace.define.log import warn
+from headrace.define.ports import resolver
+from headrace.define.stage import ready
+from headrace.errors import DataError, UsageError
+from headrace.models.predicted import FIXED, merged
+from headrace.spec.endpoint import MOST_PARTS
+from headrace.spec.intent import is_name
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Sealed(Late):
+    """Parts of an endpoint's prediction log: their `tables`, or None if there are none. `number` is the number of the
+    last one."""
+
+    endpoint: str
+    number: int
+    tables: Any
+
+    def __repr__(self) -> str:
+        return f"<predictions {self.endpoint}:{self.number}>"
+
+
+@held_to_types("ingest.predictions")
+def predictions(endpoint: str, *, cursor: str | None = None) -> pa.Table:
+    """Return the predictions of an endpoint that were sealed since the last run, each once.
+
+    A cursor remembers which parts of the endpoint's log were read. It advances when the task that reads them succeeds.
+    What isn't sealed yet, because it is on the disk of a server for less than two minutes, is left for the next run.
+    One run reads at most 10,000 parts; a server seals one each minute in which the endpoint answers.
+
+    The columns are `id`, `at` (when the request came), `variant`, `version`, `latency_s`, `name` (the client's own id),
+    `trace`, `why` (why there is no answer), and the structs `input` and `output`. If a field of these had types that
+    can't be one column, both are JSON text. The answers of a shadow have the variant `shadow`.
+
+    Args:
+        endpoint: the name of the endpoint.
+        cursor: the name of the cursor. None: `predictions/ENDPOINT`. Pipelines that each read all predictions need
+            cursors of their own.
+
+    Raises:
+        UsageError: it isn't called in a pipeline's body, no endpoint can have this name, or the cursor holds something
+            else than the number of a part.
+    """
+    if not is_name(endpoint):
+        raise UsageError(f"no endpoint can be called `{endpoint:.80}`", hint="give the name of an endpoint")
+    refuse_in_stage(f"`ingest.predictions({endpoint!r})`")
+    active = resolver.get()
+    if active is None:
+        raise UsageError(
+            "`ingest.predictions` reads what is new for a run, and was called outside of one",
+            hint=f'call it in a pipeline\'s body, or read all predictions: `hr.predictions("{endpoint}")`',
+        )
+    place = cursor_named(cursor or f"predictions/{endpoint}")
+    after = 0 if place.value is None else place.value
+    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+        raise UsageError(
+            f"cursor `{place.name}` holds {after!r:.80}, which is no number of a part of a prediction log",
+            hint="name another cursor with `cursor=`, or set this one back: `headrace rewind`",
+        )
+    number, tables = active.point("predictions", f"{endpoint}:{after}")
+    sealed = late(Sealed, {"tables": tables}, endpoint=endpoint, number=max(number, after))
+    return read(sealed, place)
+
+
+@ready("ingest.predictions", version=1, kind="ingest", name="predictions")
+def read(sealed: Sealed, cursor: Cursor) -> pa.Table:
+    """Return the predictions in parts of a log, in the order in which the parts were added, and advance the cursor."""
+    tables = sealed.tables or []
+    if not tables:
+        if not sealed.number:
+            warn(f"endpoint `{sealed.endpoint}` has no sealed predictions yet")
+        return FIXED.empty_table()
+    for table in tables:
+        if not isinstance(table, pa.Table):  # an archive may bring anything
+            raise DataError(
+                f"a part of the predictions of endpoint `{sealed.endpoint}` is a `{type(table).__name__}`, not a table",
+                hint="import only archives that you trust",
+            )
+    if len(tables) >= MOST_PARTS:
+        warn(f"{len(tables):,} parts were read, the most that one run reads; the next run reads on")
+    advance(cursor, sealed.number)
+    # A `Joined` refers to the parts, so they aren't written again.
+    is_alike = all(table.schema.equals(tables[0].schema) for table in tables)
+    return Joined(tables) if is_alike else merged(tables)

@@ -36,7 +36,7 @@ from headrace.ledger.upkeep.retention import Keep
 from headrace.spec.artifact import Ref, blobs, decode_ref
 from headrace.spec.endpoint import encode_route, sole
 from headrace.store.folder.folder import FolderStore
-from tests.ledger.samples import digest, edit, open_ledger
+from tests.ledger.samples import edit, open_ledger
 from tests.projects import Project
 
 NOW = 1_000_000_000.0
@@ -81,6 +81,7 @@ def invented(table: Standing, store: FolderStore, which: str = "one", data: str 
     with closing(nothing()) as db:
         found = db.execute(f"PRAGMA table_info({table.table})").fetchall()
     values = {column: _value(table, store, (column, kind), which, data) for _, column, kind, *_ in found}
+    values |= {column: identity(values) for column, identity in table.identities.items()}
     return table.reader.maker(tuple(values))(tuple(values.values()))
 
 
@@ -90,9 +91,6 @@ def _value(table: Standing, store: FolderStore, column: tuple[str, str], which: 
         return table.choices[name][0]
     if name in table.artifacts:
         return _encode_ref(put(store, f"{name} {data}"))
-    if name in table.identities:
-        text = f"{table.identities[name]} {data}"
-        return Ref(digest=digest(text), size=len(text), codec="text", type="builtins.str").identity
     if name == "route":
         return encode_route(sole(f"{which}-name", 1))
     return {"TEXT": f"{which}-{name}", "INTEGER": 1, "BIGINT": 1, "FLOAT": NOW, "BLOB": b"bytes"}[kind]
@@ -203,9 +201,9 @@ def test_what_differs_is_refused_and_what_needn_t_agree_stays(
     add(ledger, table, ours, store)
     for twin in (table.twin, *table.twins):
         changes = {column: _other(table, store, column, getattr(ours, column)) for column in twin.agrees}
-        for column, artifact in table.identities.items() if twin.agrees == ("identity",) else ():
-            other = put(store, "other data")
-            changes |= {column: other.identity, artifact: _encode_ref(other)}
+        for column, identity in table.identities.items() if twin.agrees == ("identity",) else ():
+            changes[table.artifacts[0]] = _encode_ref(put(store, "other data"))
+            changes[column] = identity({**asdict(ours), **changes})
         home = tmp_path / f"laptop {twin.finds}"
         with open_ledger(home) as laptop:
             add(laptop, table, replace(ours, **changes), store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +18,18 @@ from msgspec.structs import replace
 
 from headrace.backends.processes.namespace import works
 from headrace.codec.codecs import Codecs
+from headrace.errors import EnvironmentFailed
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Reply, Trouble, decode_reply
 from headrace.models.signature import signature_for
 from headrace.models.streams import stream_of
-from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order, start
+from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order, start, unpacked
 from headrace.project import project as projects
 from headrace.project.project import Project
 from headrace.project.state import open_store
 from headrace.run.wire import Frames, frame
 from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle, OwnCode, OwnFunctions, masked_own_code, own_code_in, own_code_ref
+from headrace.spec.intent import identity_of
 
 sklearn = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
 pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
@@ -211,6 +215,60 @@ def test_what_runs_code_when_it_is_loaded_is_refused(project: Project, tmp_path:
         assert isinstance(trouble, Trouble)
         assert "runs code" in trouble.why
     assert not (tmp_path / "harm").exists()
+
+
+def own_code(**changes: Any) -> OwnCode:
+    functions = OwnFunctions(
+        prepare="features:to_features",
+        predict=None,
+        signature=(signature_for(ROWS).encoded() or b"").decode(),
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        roots=(".",),
+        lock=None,
+        platform=None,
+    )
+    given = Ref(digest="0" * 64, size=2, codec="json", type="builtins.dict", inline=b"{}")
+    bundle = Bundle(digest="1" * 64, size=1, nonce="2" * 32)
+    found = own_code_in(own_code_ref(replace(functions, **changes), bundle, given, ["code"]))
+    assert found is not None
+    return found
+
+
+def test_code_of_another_python_is_not_run(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFailed, match=r"`features.to_features` ran on Python 3.9, and this server runs on 3"):
+        unpacked(own_code(python="3.9"), tmp_path, print)
+
+
+def test_a_version_with_own_code_is_known_by_model_code_values_signature_and_environment() -> None:
+    given = Ref(digest="0" * 64, size=2, codec="json", type="builtins.dict", inline=b"{}")
+    model = replace(given, codec="skops")
+
+    def identity(codes: list[str], nonce: str = "2" * 32, values: Ref = given, **changes: Any) -> str:
+        bundle = Bundle(digest=nonce * 2, size=1, nonce=nonce)
+        return identity_of(model, own_code_ref(replace(own_code().functions, **changes), bundle, values, codes))
+
+    first = identity(["code"])
+    assert identity(["code"], nonce="3" * 32, roots=("src",)) == first, "other files of the bundle don't matter"
+    others = [
+        identity(["other"]),
+        identity(["code"], values=replace(given, digest="4" * 64)),
+        identity(["code"], signature=(signature_for(ROWS.select(["a"])).encoded() or b"").decode()),
+        identity(["code"], python="3.9"),
+        identity(["code"], lock="5"),
+        identity_of(model, None),
+    ]
+    assert len({first, *others}) == len(others) + 1
+
+
+def test_secrets_are_masked_in_the_signature_of_own_code() -> None:
+    own = own_code(signature=(signature_for(pa.table({"secret": [1]})).encoded() or b"").decode())
+    ref = own_code_ref(own.functions, own.bundle, own.given, ["code"])
+    masked = masked_own_code(ref, lambda text: text.replace("secret", "****"))
+    found = own_code_in(masked)
+    assert found is not None
+    assert [column.name for column in found.signature.takes] == ["****"]
+    assert "secret" not in repr(masked)
+    assert masked_own_code(own.given, str.upper) == own.given
 
 
 def test_a_process_that_is_killed_is_told_by_the_end_of_its_socket(project: Project) -> None:

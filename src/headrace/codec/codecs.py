@@ -9,14 +9,14 @@ from headrace.codec.classes import name_of
 from headrace.codec.classes import resolve as class_of
 from headrace.codec.codec import Codec
 from headrace.codec.known_tables import KnownSignatures, KnownTables
-from headrace.codec.loader import Loader
+from headrace.codec.loader import Loader, is_safe
 from headrace.codec.misfit import CallerFailed, Misfit
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
 from headrace.codec.saver import SCALARS, Saver
 from headrace.codec.scratch import Scratch
 from headrace.errors import CodecError
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, within
 from headrace.spec.artifact import blobs as blobs_of
 
 PREFETCH_BYTES = 1 << 24
@@ -111,6 +111,12 @@ class Codecs:
             BlobMissing, BlobDamaged: the bytes can't be read from the store.
         """
         self._loading(blobs).check(ref)
+
+    def unsafe(self, ref: Ref) -> Ref | None:
+        """Return the first artifact, of `ref` and its parts, that `load` refuses because reading it would run code.
+        Return None if there is none."""
+        read = (each for each in within(ref) if each.codec != "parts")
+        return next((each for each in read if not is_safe(self._registry.named(each.codec), each)), None)
 
     def sign(self, model: object, signature: bytes) -> None:
         """Remember the signature of a model. When the model is saved, the signature is recorded beside the artifact. A

@@ -147,10 +147,9 @@ class Loader:
         return value
 
     def _codec(self, ref: Ref) -> Codec:
-        """Return the codec for an artifact, or raise an error if the artifact may not be read. No other function
-        decides this."""
+        """Return the codec for an artifact, or raise an error if the artifact may not be read."""
         codec = self._registry.named(ref.codec)
-        if self._safe_only and not (codec.safe or (ref.codec == "record" and is_listed(ref.type))):
+        if self._safe_only and not is_safe(codec, ref):
             raise CodecError(
                 f"an artifact of class `{ref.type}` is saved by codec `{ref.codec}`, which runs code when it is read",
                 hint="commands, pages and servers load safe forms only; in Python, `headrace.load` loads this too",
@@ -181,6 +180,12 @@ class Loader:
                 generation=f"{ref.digest}.{ref.nonce}",
             )
         return path
+
+
+def is_safe(codec: Codec, ref: Ref) -> bool:
+    """Return whether reading an artifact by its codec runs no code that the artifact names. Its parts aren't looked at.
+    No other function decides this."""
+    return codec.safe or (ref.codec == "record" and is_listed(ref.type))
 
 
 def _unreadable(ref: Ref, error: Exception) -> CodecError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Node, Out
 from headrace.spec.intent import Intent, PointKind
 from headrace.spec.stage import Stage
@@ -182,9 +183,11 @@ declared: ContextVar[Mapping[str, Any] | None] = ContextVar("headrace_options", 
 
 class Present:
     """Holds this process's attempt for threads that the stage starts, because such threads don't inherit context
-    variables."""
+    variables. `bundle` has the code that this process runs; None outside of runs. It has a lock only if this process
+    runs in the environment that the lock describes."""
 
     attempt: Attempt | None = None
+    bundle: Bundle | None = None
 
 
 present = Present()

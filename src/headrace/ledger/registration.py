@@ -50,7 +50,7 @@ def put(
 
     If the version is already registered, but has no preparation or no signature yet, it gets those in `wanted`.
     """
-    kind, name, identity = wanted.kind, wanted.name, wanted.out.identity
+    kind, name, identity = wanted.kind, wanted.name, wanted.identity
     out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))
     report, preparation = others
     one = kind, name, identity

@@ -149,5 +149,5 @@ def _atomically(ledger: Ledger, work: Callable[[Database], bool], move: tuple[st
 
 
 def _version(db: Database, wanted: Register) -> int:
-    found: int = db.execute(db.sql.VERSION_OF, (wanted.kind, wanted.name, wanted.out.identity)).fetchone()[0]
+    found: int = db.execute(db.sql.VERSION_OF, (wanted.kind, wanted.name, wanted.identity)).fetchone()[0]
     return found

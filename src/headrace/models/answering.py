@@ -12,6 +12,7 @@ import pyarrow as pa
 from headrace.errors import DataError, UsageError, sentence
 from headrace.models.fitting import fitted, unseen
 from headrace.models.model import Model
+from headrace.models.own_code import Prepare
 from headrace.models.scores import INTO
 from headrace.models.types import kind_named
 from headrace.spec.noun import Noun
@@ -59,10 +60,18 @@ class Answers(Noun, frozen=True):
 
 
 class Answering:
-    """A model with its preparation and its signature, if it has them."""
+    """A model with its preparation and its signature, if it has them. `prepare` is called with the rows before
+    everything else."""
 
-    def __init__(self, model: Model, preparation: Preparation | None, signature: Signature | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        preparation: Preparation | None,
+        signature: Signature | None,
+        prepare: Prepare | None = None,
+    ) -> None:
         self._model = model
+        self._prepare = prepare
         self._preparation = preparation
         self._signature = signature
 
@@ -80,7 +89,12 @@ class Answering:
 
         Raises:
             UsageError: the rows don't fit the preparation or the model.
+            OwnCodeFailed: a function of the project failed.
         """
+        if self._prepare is not None:
+            if not rows.num_rows:
+                return Answers(table=self._no_answers(into), places=None, unseen={})
+            rows = self._prepare(rows)
         prepared, places = self._prepared(rows)
         table, strange = self._asked(prepared, into, progress)
         return Answers(table=table, places=places, unseen=strange)

@@ -19,7 +19,8 @@ MOST_REPLY_BYTES = 1 << 26
 
 class Load(Struct, frozen=True, array_like=True, tag="load"):
     """Load a version of a model. `model` and `preparation` are encoded artifacts, whose blobs are in the process's
-    folder; `signature` is the model's encoded signature. `row` are columns with one row, to warm up the model."""
+    folder, and also the unpacked bundle if the version has code of the project; `signature` is the model's encoded
+    signature. `row` are columns with one row, to warm up the model."""
 
     model: bytes
     preparation: bytes | None

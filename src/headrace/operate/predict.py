@@ -19,12 +19,14 @@ from headrace.operate.table_in_file import TableInFile
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref
+from headrace.spec.bundle import own_code_in
 from headrace.spec.signature import Signature, signature_in
 from headrace.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from headrace.inspect.views import VersionView
     from headrace.models.answering import Answering
     from headrace.stages.prepare._clean.preparation import Preparation
 
@@ -67,6 +69,7 @@ def predict(
     _check_apart(rows, to)
     with views(project) as found:
         version = found.resolve("model", word if named is None else named.name)
+    _check_data(version)
     given = TableInFile(rows)
     table = given.table
     if not table.num_columns and (not given.is_json or given.objects):
@@ -99,6 +102,17 @@ def predict(
         digest=digest.hexdigest(),
         bytes=size,
     )
+
+
+def _check_data(version: VersionView) -> None:
+    """Raise UsageError if a version needs code of the project to answer: commands run no such code."""
+    own = own_code_in(version.preparation)
+    if own is not None:
+        raise UsageError(
+            f"`{version.name}:{version.version}` answers by `{own.functions.name}`, and commands run no code of the"
+            " project",
+            hint=f"ask its endpoint (`headrace serve {version.name}`), or predict in a stage",
+        )
 
 
 def _check_apart(rows: Path, to: Path | None) -> None:

@@ -23,6 +23,7 @@ from headrace.ledger.views.lineage import Lineage
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
 from headrace.spec.artifact import Ref
+from headrace.spec.bundle import name_of_preparation
 from headrace.spec.endpoint import MAIN, UNSERVABLE_HINT, unservable
 from headrace.spec.intent import PREPARATION, Register, unlike
 from headrace.spec.report import Report
@@ -37,8 +38,9 @@ class Version(Struct, frozen=True, kw_only=True):
     `run` and `task` made the artifact; they are None if not known. If a user registered the version, `origin` says
     where the artifact comes from. `at` is when the version was registered (Unix seconds), and `by` is who registered
     it. `passed` is whether the version's report passed; it is None if there is no report or no verdict. `verdict` says
-    the same in words. `preparation` is the digest of the preparation of rows for a model. `forced` has each alias
-    that a user pointed at the version although a report didn't pass or couldn't be read, with the user's reason.
+    the same in words. `preparation` is the digest of the preparation of rows for a model, or the name of the function
+    that prepares them (with dots). `forced` has each alias that a user pointed at the version although a report didn't
+    pass or couldn't be read, with the user's reason.
     """
 
     kind: addresses.Kind
@@ -108,7 +110,7 @@ def shown(view: VersionView, load: Load) -> Version:
         note=view.note,
         passed=passed,
         verdict={True: "passed", False: f"not passed: {'; '.join(failed)}".rstrip(": "), None: ""}[passed],
-        preparation=None if view.preparation is None else view.preparation.digest,
+        preparation=name_of_preparation(view.preparation),
         forced=view.forced,
     )
 
@@ -185,7 +187,7 @@ def register(
         note=note,
         passed=None,
         verdict="",
-        preparation=None if wanted.preparation is None else wanted.preparation.digest,
+        preparation=name_of_preparation(wanted.preparation),
         forced={} if forced is None else dict.fromkeys(aliases, forced),
     )
     return _as_it_is(project, known)

@@ -14,7 +14,7 @@ from headrace.run.events import Checkpointed, Event, Logged, Opened, Pointed, Re
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import NOTICED, NoticeRow, ResultRow, RunRow
 from headrace.spec.artifact import Ref
-from headrace.spec.bundle import Bundle
+from headrace.spec.bundle import archive
 from headrace.spec.graph import constants
 from headrace.spec.intent import Advance, Deploy, Intent, Register, Tell
 
@@ -97,8 +97,3 @@ def refs_of(intent: Intent) -> list[Ref]:
             return [each for each in (out, report, preparation) if each is not None]
         case Deploy():
             return []
-
-
-def archive(bundle: Bundle) -> Ref:
-    """Return a bundle's archive as an artifact, so that its generation is kept while a run names it."""
-    return Ref(digest=bundle.digest, size=bundle.size, codec="bundle", type="bundle", nonce=bundle.nonce)

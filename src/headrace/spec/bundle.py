@@ -1,8 +1,19 @@
-"""A bundle: the content-addressed code of a run."""
+"""A bundle: the content-addressed code of a run. And functions of a bundle that a version of a model needs."""
 
 from __future__ import annotations
 
-from headrace.spec.noun import Row
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+from blake3 import blake3
+from msgspec.structs import replace
+
+from headrace.errors import LedgerError
+from headrace.spec.artifact import Ref, gather
+from headrace.spec.code import digest
+from headrace.spec.noun import UNREADABLE, Document, Row
+from headrace.spec.signature import Signature, masked_signature, signature_in
 
 _CODE = (".py", ".pyi", ".ipynb", ".sql")
 _SETTINGS = (".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md")
@@ -25,3 +36,116 @@ class Bundle(Row, frozen=True):
     roots: tuple[str, ...] = (".",)
     lock: str | None = None
     platform: str | None = None
+
+
+def archive(bundle: Bundle) -> Ref:
+    """Return a bundle's archive as an artifact, so that its generation is kept while a row names it."""
+    return Ref(digest=bundle.digest, size=bundle.size, codec="bundle", type="bundle", nonce=bundle.nonce)
+
+
+OWN_CODE = "headrace.OwnCode"
+"""The codec and the type of the artifact that `own_code_ref` makes."""
+
+
+class OwnFunctions(Document, frozen=True):
+    """Functions at the top level of modules of a project, each as `module:name`: `prepare` makes a model's rows of
+    those that clients send, and `predict` asks the model. None if there is no such function.
+
+    `signature` is the encoded signature of the rows that clients send. `python` is the version of Python that the run
+    had, such as `3.12`. `roots`, `lock` and `platform` are those of the bundle that has the functions.
+    """
+
+    prepare: str | None
+    predict: str | None
+    signature: str
+    python: str
+    roots: tuple[str, ...]
+    lock: str | None
+    platform: str | None
+
+    @property
+    def name(self) -> str:
+        """How people call these functions: by the name of the first one, such as `delays.features.to_features`."""
+        return (self.prepare or self.predict or "").replace(":", ".")
+
+
+class OwnCode(NamedTuple):
+    """A project's own code that a version of a model needs to answer: functions, the bundle that has them, the
+    signature of the rows that clients send, and the artifact of the values that `prepare` is given by name."""
+
+    functions: OwnFunctions
+    bundle: Bundle
+    signature: Signature
+    given: Ref
+
+
+def own_code_ref(functions: OwnFunctions, bundle: Bundle, given: Ref, codes: Sequence[str]) -> Ref:
+    """Return the artifact of a version's own code. `given` is the artifact of a dictionary. `codes` identify the
+    functions, each with all code that it reaches.
+
+    Its content is the functions' code, their environment, the signature and the values, and not the rest of the bundle.
+    So other changes of the project make no other content.
+    """
+    content = digest(*codes, given.identity, functions.signature, functions.python, functions.lock or "")
+    return _gathered(archive(bundle), functions, given, content)
+
+
+def own_code_in(ref: Ref | None) -> OwnCode | None:
+    """Return what `own_code_ref` put into an artifact. Return None if the artifact is something else, such as a
+    preparation of `prepare.clean`.
+
+    Raises:
+        LedgerError: a newer Headrace wrote it, or it is damaged.
+    """
+    if ref is None or ref.codec != OWN_CODE:
+        return None
+    try:
+        code, about, given = ref.parts or ()
+        functions = msgspec.json.decode(about.inline or b"", type=OwnFunctions)
+    except (*UNREADABLE, ValueError) as error:
+        raise _unreadable() from error
+    signature = signature_in(functions.signature.encode())
+    if functions.form > OwnFunctions.FORM or signature is None:
+        raise _unreadable()
+    bundle = Bundle(
+        digest=code.digest,
+        size=code.size,
+        nonce=code.nonce or "",
+        roots=functions.roots,
+        lock=functions.lock,
+        platform=functions.platform,
+    )
+    return OwnCode(functions, bundle, signature, given)
+
+
+def name_of_preparation(ref: Ref | None) -> str | None:
+    """Return how people call what prepares a model's rows: the name of the function, such as
+    `delays.features.to_features`, or the digest of the preparation. Return None if there is nothing."""
+    try:
+        own = own_code_in(ref)
+    except LedgerError:
+        own = None
+    return own.functions.name if own is not None else None if ref is None else ref.digest
+
+
+def masked_own_code(ref: Ref, mask: Callable[[str], str]) -> Ref:
+    """Return the artifact of a version's own code with `mask` applied to the texts in the signature. Return any other
+    artifact unchanged."""
+    own = own_code_in(ref)
+    if own is None:
+        return ref
+    signature = masked_signature(own.functions.signature.encode(), mask).decode()
+    return _gathered(archive(own.bundle), replace(own.functions, signature=signature), own.given, ref.content)
+
+
+def _gathered(code: Ref, functions: OwnFunctions, given: Ref, content: str | None) -> Ref:
+    data = msgspec.json.encode(functions)
+    about = Ref(digest=blake3(data).hexdigest(), size=len(data), codec="json", type="builtins.dict", inline=data)
+    names = ("bundle", "functions", "given")
+    return replace(gather((code, about, given), codec=OWN_CODE, type=OWN_CODE, names=names), content=content)
+
+
+def _unreadable() -> LedgerError:
+    return LedgerError(
+        "the project's own code of a version can't be read", hint="if a newer Headrace wrote it, install that"
+    )

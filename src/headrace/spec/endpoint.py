@@ -10,7 +10,8 @@ import msgspec
 from msgspec.structs import replace
 
 from headrace.errors import LedgerError, UsageError
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, within
+from headrace.spec.bundle import own_code_in
 from headrace.spec.intent import is_alias
 from headrace.spec.noun import UNREADABLE, Document, Noun
 from headrace.spec.signature import Column, signature_in
@@ -215,20 +216,20 @@ def moment(value: str | date) -> datetime:
 
 def unservable(model: Ref, preparation: Ref | None) -> str | None:
     """Return why a model can't answer requests, if that can be told from its artifact; otherwise None."""
-    refs = [model]
-    for each in refs:
-        refs += each.parts or ()
-    if any(each.codec == "pickle" for each in refs):
+    if any(each.codec == "pickle" for each in within(model)):
         return "it is pickled, and reading it would run code"
+    if preparation is not None and any(each.codec == "pickle" for each in within(preparation)):
+        return "what it needs to prepare rows is pickled in part, and reading it would run code"
     if preparation is None and model.signature is None:
         return "it has no signature, so nobody knows what its records are"
     return None
 
 
 def takes(model: Ref, preparation: Ref | None) -> tuple[Column, ...]:
-    """Return the columns that the records for a model need, as far as its artifact tells: the columns of its signature.
-    What a preparation needs isn't known before it is loaded."""
-    signature = None if preparation is not None else signature_in(model.signature)
+    """Return the columns that the records for a model need, as far as its artifacts tell: the columns of its signature,
+    or of that of its own code. What a preparation needs isn't known before it is loaded."""
+    own = own_code_in(preparation)
+    signature = own.signature if own is not None else None if preparation is not None else signature_in(model.signature)
     return () if signature is None else signature.takes
 
 

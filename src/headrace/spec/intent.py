@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from headrace.errors import UsageError
 from headrace.spec.artifact import Ref, gather
+from headrace.spec.bundle import OWN_CODE, masked_own_code
 from headrace.spec.signature import masked_signature
 
 RegistryKind = Literal["model", "dataset"]
@@ -62,7 +63,8 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
     this version.
 
     If `out` is a version of that model or dataset already, no version is added. `report` is the artifact of the
-    report that says how good the model is. `preparation` is the artifact that prepares rows for the model.
+    report that says how good the model is. `preparation` is the artifact that prepares rows for the model: that of a
+    preparation of `prepare.clean`, or of the project's own code (`spec.bundle.OwnCode`).
     """
 
     kind: RegistryKind
@@ -73,15 +75,22 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
     aliases: tuple[str, ...] = ()
     preparation: Ref | None = None
 
+    @property
+    def identity(self) -> str:
+        """The text that identifies the version among those of its name."""
+        return identity_of(self.out, self.preparation)
+
     def masked(self, mask: Callable[[str], str]) -> Register:
-        """Return this intent, with `mask` applied to the note and to the texts in the model's signature."""
+        """Return this intent, with `mask` applied to the note and to the texts in signatures."""
         signature = self.out.signature and masked_signature(self.out.signature, mask)
-        return replace(self, note=mask(self.note), out=replace(self.out, signature=signature))
+        preparation = self.preparation and masked_own_code(self.preparation, mask)
+        out = replace(self.out, signature=signature)
+        return replace(self, note=mask(self.note), out=out, preparation=preparation)
 
 
 class Deploy(Struct, frozen=True, array_like=True, gc=False, tag="deploy"):
-    """A change of the route of the endpoint `name`: send requests to the version of its model whose artifact has this
-    `identity`. The version must be registered, at the latest by the same task.
+    """A change of the route of the endpoint `name`: send requests to the version of its model that has this `identity`
+    (`identity_of`). The version must be registered, at the latest by the same task.
 
     `variant` is the variant that the version becomes: `production`, `shadow`, or another one, which gets the share
     `share` (0 to 1) of the requests. `key` and `time` are the columns of a record that tell whom and when its answer is
@@ -146,9 +155,20 @@ def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
     return None
 
 
+def identity_of(out: Ref, preparation: Ref | None) -> str:
+    """Return the text that identifies a version among those of its name: the identity of its artifact, and that of the
+    project's own code, if it has some. So the same model with another function is another version."""
+    if preparation is None or preparation.codec != OWN_CODE:
+        return out.identity
+    return f"{out.identity}+{preparation.content}"
+
+
 def with_preparation(out: Ref, preparation: Ref | None) -> Ref:
-    """Return the artifact of a version: `out` alone, or `out` together with its preparation if there is one."""
-    return out if preparation is None else gather((out, preparation), codec=PREPARED, type=PREPARED)
+    """Return the artifact of a version: `out` alone, or `out` together with its preparation if there is one.
+    The project's own code is left out: only model processes run it."""
+    if preparation is None or preparation.codec == OWN_CODE:
+        return out
+    return gather((out, preparation), codec=PREPARED, type=PREPARED)
 
 
 def without_preparation(ref: Ref) -> tuple[Ref, Ref | None]:

@@ -10,20 +10,27 @@ it by hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
+from msgspec.structs import replace
 
+from headrace.codec.codecs import Codecs
 from headrace.define.attempt import attempt
+from headrace.define.ports import present
 from headrace.define.stage import ready
 from headrace.errors import UsageError
 from headrace.models.fitting import check_about
 from headrace.models.signature import signature_for
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import OwnFunctions, own_code_ref
 from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, check_key_and_time, sole, takes, unservable
 from headrace.spec.intent import Deploy
 from headrace.spec.report import Report
-from headrace.stages.registry import Entry, check_model, registration
+from headrace.stages.registry import Entry, check_model, encoded, registration
 
 
 def _check(given: Mapping[str, Any]) -> None:
@@ -39,6 +46,49 @@ def _check(given: Mapping[str, Any]) -> None:
             "`canary` and `shadow` exclude each other",
             hint="a canary answers a share of the requests, a shadow gets a copy of all and answers none",
         )
+    _check_own_code(given)
+
+
+def _check_own_code(options: Mapping[str, Any]) -> None:
+    """Check `prepare` and `predict` with what belongs to them, as far as it is known."""
+    prepare, predict, given = (options.get(name) for name in ("prepare", "predict", "given"))
+    for name, function in (("prepare", prepare), ("predict", predict)):
+        if function is not None and (not inspect.isfunction(function) or "." in function.__qualname__):
+            raise UsageError(
+                f"`{name}` is {function!r:.80}, not a plain function of a module",
+                hint="define it at the top level of a module of the project, with `def`",
+            )
+    if given and prepare is None:
+        raise UsageError(
+            "`given` has values for the function `prepare`, and there is none",
+            hint="give `prepare=`, a function that takes the rows and these values",
+        )
+    if (first := prepare or predict) is None:
+        return
+    if options.get("preparation") is not None:
+        raise UsageError(
+            "a version that has `prepare` or `predict` can't have `preparation` too",
+            hint="let `prepare` apply it: `given={'cleaned': cleaned.preparation}`, and `cleaned.apply(rows).table`",
+        )
+    if "signature" in options and options["signature"] is None:
+        raise UsageError(
+            f"`{first.__name__}` needs `signature`, or nobody knows what rows clients may send",
+            hint="give a table with the columns that clients send: `signature=raw`",
+        )
+    if prepare is not None and "given" in options:
+        _check_call(prepare, "the rows and `given`", None, **(given or {}))
+    if predict is not None:
+        _check_call(predict, "the model and a table", None, None)
+
+
+def _check_call(function: Callable[..., Any], what: str, *arguments: Any, **given: Any) -> None:
+    try:
+        inspect.signature(function).bind(*arguments, **given)
+    except TypeError as error:
+        raise UsageError(
+            f"`{function.__name__}` can't be called with {what}: {error}",
+            hint="`prepare` is called as `prepare(rows, **given)`, and `predict` as `predict(model, rows)`",
+        ) from error
 
 
 @ready(
@@ -63,6 +113,9 @@ def endpoint(
     note: str = "",
     preparation: Any = None,
     signature: pa.Table | None = None,
+    prepare: Callable[..., pa.Table] | None = None,
+    given: dict[str, Any] | None = None,
+    predict: Callable[..., pa.Table] | None = None,
 ) -> Entry:
     """Register a model as the next version under a name, and let the endpoint of this name answer with it. A model that
     is already registered under this name keeps its version.
@@ -76,14 +129,23 @@ def endpoint(
     `"day"`. Each record must have them then, also if the model doesn't take them: they are logged, and not passed to
     the model. Without them, an endpoint keeps those that it has.
 
-    `model`, `report`, `note`, `preparation` and `signature` mean the same as for `registry.model`.
+    `prepare` is a function of the project that makes the model's rows of those that clients send. It is called with a
+    table, and with the values `given` by name, and returns a table with a row for each row. `predict` is a function of
+    the project that asks the model. It is called with the model and a table, and returns a table with the answer for
+    each row as the column `predicted`; names of more columns begin with `predicted_`. With one of them, `signature` is
+    a table with the columns that clients send. These functions are part of the version: the same model with another
+    function is another version.
+
+    `model`, `report`, `note`, `preparation` and otherwise `signature` mean the same as for `registry.model`.
 
     Raises:
-        UsageError: the name is invalid, `canary` isn't a share or is given with `shadow`, the model can't answer
-            requests, its report has not passed, it takes the column `time` as something else, or `registry.model` would
-            refuse the model or its preparation.
+        UsageError: the name is invalid, `canary` isn't a share or is given with `shadow`, `prepare` or `predict` isn't
+            a function of a module or can't be called so, a value in `given` can't be saved in a safe form, the model
+            can't answer requests, its report has not passed, it takes the column `time` as something else, or
+            `registry.model` would refuse the model or its preparation.
     """
     _check({"name": name, "canary": canary, "shadow": shadow, "key": key, "time": time})
+    _check_own_code({"prepare": prepare, "given": given, "predict": predict, "signature": signature})
     reports = [each for each in (report, *(report if isinstance(report, tuple) else ())) if isinstance(each, Report)]
     if not shadow and (failed := [each.title for each in reports if each.passed is False]):
         raise UsageError(
@@ -91,13 +153,40 @@ def endpoint(
             hint="deploy it only if it has passed: `when=report.passed`; or as a shadow, which answers nobody",
         )
     del model, preparation
-    asked = registration("model", name, (), note, None if signature is None else signature_for(signature))
+    rows = None if signature is None else signature_for(signature)
+    has_code = prepare is not None or predict is not None
+    asked = registration("model", name, (), note, None if has_code else rows)
     if asked is not None:
+        if has_code and rows is not None:
+            asked = replace(asked, preparation=_own_code(prepare, predict, given or {}, encoded(rows)))
         if (why := unservable(asked.out, asked.preparation)) is not None:
             raise UsageError(f"the model can't answer requests: {why}", hint=UNSERVABLE_HINT)
         check_about(takes(asked.out, asked.preparation), key, time)
         variant = SHADOW if shadow else MAIN if canary is None else CANARY
         share = None if canary is None else float(canary)
         attempt().intend(asked)
-        attempt().intend(Deploy(name, asked.out.identity, variant, share, key, time))
+        attempt().intend(Deploy(name, asked.identity, variant, share, key, time))
     return Entry(kind="model", name=name, digest=None if asked is None else asked.out.digest)
+
+
+def _own_code(prepare: Any, predict: Any, given: dict[str, Any], signature: bytes) -> Ref:
+    """Return the artifact of a version's own code: functions, and the values that `prepare` is given."""
+    bundle = present.bundle
+    assert bundle is not None, "a run has a bundle"
+    values = attempt().artifact(given)
+    if (part := Codecs().unsafe(values)) is not None:
+        raise UsageError(
+            f"`given` has a `{part.type.partition('@')[0]}`, which is saved in a form that runs code when it is read",
+            hint="give tables, arrays, numbers, texts, files, or models in safe forms",
+        )
+    functions = OwnFunctions(
+        prepare=None if prepare is None else f"{prepare.__module__}:{prepare.__name__}",
+        predict=None if predict is None else f"{predict.__module__}:{predict.__name__}",
+        signature=signature.decode(),
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        roots=bundle.roots,
+        lock=bundle.lock,
+        platform=bundle.platform,
+    )
+    codes = [ref.identity for name in ("prepare", "predict") if (ref := attempt().ref(name)) is not None]
+    return own_code_ref(functions, bundle, values, codes)

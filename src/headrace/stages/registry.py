@@ -157,14 +157,19 @@ def registration(
         return None
     out = _artifact(kind)
     if signature is not None:
-        out = msgspec.structs.replace(out, signature=_encoded(signature))
+        out = msgspec.structs.replace(out, signature=encoded(signature))
     report, preparation = _given("report"), _given("preparation")
     if preparation is not None:
         preparation = _preparation_in(preparation)
     return Register(kind, name, out, report, note, names, preparation)
 
 
-def _encoded(signature: Signature) -> bytes:
+def encoded(signature: Signature) -> bytes:
+    """Return a signature as versions record it.
+
+    Raises:
+        UsageError: it has too many columns.
+    """
     data = signature.encoded()
     if data is None:
         raise UsageError(

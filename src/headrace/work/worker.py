@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from headrace.define.ports import present
 from headrace.errors import BackendError, HeadraceError, StoreError, StoreUnreachable, listed
 from headrace.fingerprint.project import Project
 from headrace.run.events import Event, Failed, Succeeded
@@ -109,6 +112,8 @@ def _begin(
     channel = Channel(line, lambda data: store.spool.spill(hello.run, name, data), stop, successor)
     capture = Capture(local / "logs" / hello.run, name, board.name_writer)
     bundle = unpack(hello.bundle, store, local)
+    is_as_locked = hello.environment != "present"
+    present.bundle = hello.bundle if is_as_locked else replace(hello.bundle, lock=None)
     absent = Absent(hello.withheld, bundle)
     absent.watch()
     project = enter_project(bundle, hello.bundle.roots)

@@ -102,10 +102,15 @@ def version_row(version: Version) -> list[Cell]:
         made,
         bytes_text(version.bytes),
         version.digest[:12],
-        (version.preparation or "")[:12],
+        _brief(version.preparation or ""),
         (version.verdict, STYLES[version.passed]),
         version.note,
     ]
+
+
+def _brief(preparation: str) -> str:
+    """Return the beginning of a preparation's digest, or the whole name of a function."""
+    return preparation if "." in preparation else preparation[:12]
 
 
 def _alias(version: Version, alias: str) -> str:

@@ -12,8 +12,9 @@ from headrace.spec.signature import Signature
 class Named(Struct, frozen=True, kw_only=True):
     """A version of a model or dataset, with the aliases that point to it.
 
-    `preparation` is the digest of the preparation that the model's input rows need, or None. `forced` holds, for each
-    alias that was set although a report did not pass, the reason that was given.
+    `preparation` is the digest of the preparation that the model's input rows need, the name of the function that
+    prepares them (with dots), or None. `forced` holds, for each alias that was set although a report did not pass, the
+    reason that was given.
     """
 
     kind: str

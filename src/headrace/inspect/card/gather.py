@@ -23,6 +23,7 @@ from headrace.inspect.views import VersionView, Views, judged
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.spec.artifact import Ref
+from headrace.spec.bundle import name_of_preparation
 from headrace.spec.fleet import HOME
 from headrace.spec.graph import Const, Secret
 from headrace.spec.intent import TABLES, unlike
@@ -159,7 +160,7 @@ class CardMaker:
                 version=each.version,
                 aliases=each.aliases,
                 note=each.note,
-                preparation=None if each.preparation is None else each.preparation.digest,
+                preparation=name_of_preparation(each.preparation),
                 forced=each.forced,
             )
             for each in versions

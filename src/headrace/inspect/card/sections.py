@@ -130,7 +130,9 @@ def _named(named: Named) -> str:
     remarks += [
         f"`{alias}` points to it although its report did not pass: {why}" for alias, why in named.forced.items()
     ]
-    remarks += [f"rows are prepared for it by `{named.preparation[:12]}`"] if named.preparation else []
+    if named.preparation:
+        by = named.preparation if "." in named.preparation else named.preparation[:12]  # a function, or a digest
+        remarks.append(f"rows are prepared for it by `{by}`")
     return f"`{named.kind}:{named.name}:{named.version}`{aliases}{': ' if remarks else ''}{'; '.join(remarks)}"
 
 

@@ -17,6 +17,7 @@ from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.serve.predictions.log import PredictionLog
 from headrace.spec.artifact import decode_ref
+from headrace.spec.bundle import own_code_in
 from headrace.spec.intent import wanted
 from headrace.spec.signature import Signature, signature_in
 
@@ -148,9 +149,12 @@ def takes(views: Views, version: str) -> pa.Schema | None:
 
     name, number, _ = wanted("model", version)
     found = [each for each in views.versions("model", name) if each.version == number]
-    if not found or found[0].preparation is not None:
+    if not found:
+        return None
+    own = own_code_in(found[0].preparation)
+    if own is None and found[0].preparation is not None:
         return None  # the rows are logged as they came, before the preparation
-    signature = signature_in(found[0].out.signature)
+    signature = signature_in(found[0].out.signature) if own is None else own.signature
     return None if signature is None else pa.schema(_fields(signature))
 
 

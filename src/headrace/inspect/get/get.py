@@ -20,6 +20,7 @@ from headrace.inspect.views import VersionView, Views, in_words
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref, decode_ref
+from headrace.spec.bundle import own_code_in
 from headrace.spec.intent import REPORT
 from headrace.spec.noun import UNREADABLE, Row
 from headrace.spec.report import Report
@@ -229,10 +230,12 @@ def task_and_path(words: str) -> tuple[str, str]:
 
 def _of_version(version: VersionView, path: str, word: str) -> Ref:
     """Return a version's artifact, or its part at `path`. The path `preparation` means the preparation that was
-    registered with the version, if there is one and the artifact has no part of this name. `word` is the version's
-    address, for errors."""
-    if path == "preparation" and version.preparation is not None and path not in (version.out.names or ()):
-        return version.preparation
+    registered with the version, if there is one and the artifact has no part of this name. If a function prepares the
+    rows, it means the values that the function is given. `word` is the version's address, for errors."""
+    first, _, rest = path.partition(".")
+    if first == "preparation" and version.preparation is not None and first not in (version.out.names or ()):
+        own = own_code_in(version.preparation)
+        return part_of(version.preparation if own is None else own.given, rest, f"{word} {first}")
     return part_of(version.out, path, word)
 
 

@@ -70,7 +70,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         lost: tells the user what to do if an artifact of a row is lost. None: the usual advice for lost artifacts.
         target: where to find the row that a row points at.
         unique: other columns that together identify a row.
-        identities: for a column with the identity of an artifact, the column that holds the artifact.
+        identities: for a column with the identity of artifacts, how it follows from the values of a row.
         forms: for a column, a check of its values in addition to their type.
         choices: for a column that has one of a few values, these values.
         forgets: the statement that deletes rows which nobody needs any more. It takes a time: older rows aren't needed.
@@ -99,7 +99,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     lost: Callable[[Row], str] | None = None
     target: Target | None = None
     unique: tuple[str, ...] = ()
-    identities: Mapping[str, str] = {}
+    identities: Mapping[str, Callable[[Mapping[str, Any]], str]] = {}
     forms: Mapping[str, Callable[[Any], object]] = {}
     choices: Mapping[str, tuple[str, ...]] = {}
     forgets: str | None = None

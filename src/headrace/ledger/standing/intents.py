@@ -51,8 +51,8 @@ def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
     match intent:
         case Advance():
             return _is_advanced(db, run, task, intent)
-        case Register(kind=kind, name=name, out=out):
-            return db.execute(db.sql.VERSION_OF, (kind, name, out.identity)).fetchone() is not None
+        case Register(kind=kind, name=name, identity=identity):
+            return db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone() is not None
         case Deploy(name=name, identity=identity):
             found = db.execute(db.sql.VERSION_OF, ("model", name, identity)).fetchone()
             moves = ROUTES.read(db.execute(db.sql.ROUTES_OF, (name,)))

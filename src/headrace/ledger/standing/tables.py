@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from msgspec.structs import replace
@@ -28,8 +28,9 @@ from headrace.ledger.records import (
     WithdrawalRecord,
 )
 from headrace.ledger.standing.declaration import Standing, Target, Twin, Whole
+from headrace.spec.artifact import decode_ref
 from headrace.spec.endpoint import is_route
-from headrace.spec.intent import RegistryKind, is_alias, is_name
+from headrace.spec.intent import RegistryKind, identity_of, is_alias, is_name
 
 REGISTRY = "registry.rows"
 KINDS = {"kind": get_args(RegistryKind)}
@@ -101,6 +102,11 @@ def _run_of_version(row: VersionRecord) -> str:
     return row.run or (row.origin or "").partition(" ")[0]
 
 
+def _identity_of_version(values: Mapping[str, Any]) -> str:
+    preparation = values["preparation"]
+    return identity_of(decode_ref(values["out"]), None if preparation is None else decode_ref(preparation))
+
+
 def _is_own(name: str, _version: int) -> bool:
     return name.startswith("headrace.")
 
@@ -144,7 +150,7 @@ STANDING: tuple[Standing, ...] = (
         run_of=_run_of_version,
         keeps_makers=True,
         unique=("kind", "name", "identity"),
-        identities={"identity": "out"},
+        identities={"identity": _identity_of_version},
         forms=FORMS,
         choices=KINDS,
     ),

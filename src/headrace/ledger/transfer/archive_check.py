@@ -197,8 +197,8 @@ class Arrival:
         for name in (column for of, column in ENCODED if of == table):
             if values[name] is not None:
                 self._encoded(values[name], f"`{table}.{name}`")
-        for column, artifact in BY_TABLE[table].identities.items() if table in BY_TABLE else ():
-            if values[column] != decode_ref(values[artifact]).identity:
+        for column, identity in BY_TABLE[table].identities.items() if table in BY_TABLE else ():
+            if values[column] != identity(values):
                 raise _Wrong(f"`{table}.{column}` isn't that of the artifact")
         for names in ONCE.get(table, ()):
             key = table, tuple((name, values[name]) for name in names)

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,19 +20,25 @@ import msgspec
 from headrace.backends.processes.exit_cause import cause, with_words
 from headrace.backends.processes.namespace import Namespace, works
 from headrace.backends.processes.spawn import last_line, memory_file
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, EnvironmentFailed
 from headrace.models.hosting import Load
 from headrace.project.project import Project
 from headrace.project.state import ledger_is_shared, ledger_path, reading_store
 from headrace.spec.artifact import Ref, blobs
+from headrace.spec.bundle import OwnCode, own_code_in
 from headrace.spec.signature import signature_in
 from headrace.store.folder.folder import FolderStore
 from headrace.store.open_store import folder_of
+from headrace.work.archive import unpack
+from headrace.work.environments.cache import cache_folder
+from headrace.work.environments.enter import environment_of, on
+from headrace.work.environments.headrace_code import code_folder
 from headrace.work.limits.memory import Scale
 
 _encode_ref = msgspec.msgpack.Encoder().encode
 _KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 """The environment variables that a model process sees."""
+_HOST = "headrace.work.serving.model_host"
 _HOMES = (Path("/home"), Path("/root"))
 _LINE = 3
 """The model process's descriptor of its socket."""
@@ -44,13 +50,16 @@ END_S = 10.0
 
 def load_order(out: Ref, preparation: Ref | None) -> Load:
     """Return the first order for a model process: to load this artifact, with its preparation if it has one."""
-    signature = signature_in(out.signature)
-    example = signature.example if signature is not None and preparation is None else None
+    own = own_code_in(preparation)
+    signature = signature_in(out.signature) if own is None else own.signature
+    is_known = own is not None or preparation is None  # what rows a preparation takes isn't
+    example = signature.example if signature is not None and is_known else None
     row = {name: [value] for name, value in example.items()} if example else None
+    is_asked_by_own_code = own is not None and own.functions.predict is not None  # its answers are others
     return Load(
         model=_encode_ref(out),
         preparation=None if preparation is None else _encode_ref(preparation),
-        signature=out.signature,
+        signature=None if is_asked_by_own_code else out.signature,
         row=row,
     )
 
@@ -194,28 +203,52 @@ def check() -> None:
         )
 
 
-def start(project: Project, folder: Path, limit_gib: float | None = None) -> ModelProcess:
+def unpacked(own: OwnCode, folder: Path, tell: Callable[[str], None]) -> Path | None:
+    """Unpack the bundle of a version's own code, whose archive `gather_blobs` has copied to `folder`. Return the
+    interpreter of the environment that the bundle's lock describes, or None if this process has all of its packages. If
+    the environment must be built first, `tell` is told.
+
+    Raises:
+        EnvironmentFailed: the environment can't be had on this machine.
+    """
+    wanted, here = own.functions.python, f"{sys.version_info.major}.{sys.version_info.minor}"
+    if wanted != here:
+        raise EnvironmentFailed(
+            f"`{own.functions.name}` ran on Python {wanted}, and this server runs on {here}",
+            hint=f"run `headrace serve` on Python {wanted}, or deploy the model again from Python {here}",
+        )
+    bundle = unpack(own.bundle, FolderStore(folder), folder)
+    if own.bundle.lock is None:
+        return None
+    from headrace.work.environments.choose import environment_python  # noqa: PLC0415  40 ms that few versions need
+
+    return environment_python(bundle, None, "auto", cache_folder().absolute(), tell=tell)
+
+
+def start(
+    project: Project, folder: Path, limit_gib: float | None = None, *, python: Path | None = None
+) -> ModelProcess:
     """Start a model process whose blobs are in `folder`, and which is killed if it takes more memory than `limit_gib`.
+    It runs on the interpreter `python`, or on that of this process.
 
     Raises:
         ConfigError: this machine can't make the namespace that keeps the process from everything else.
     """
     check()
-    private = Namespace(hidden=tuple(_hidden(project)), readable=(folder.resolve(),), network=False, private=True)
-    words = [
-        *private.command(),
-        sys.executable,
-        "-P",
-        "-m",
-        "headrace.work.serving.model_host",
-        str(_LINE),
-        str(folder),
-    ]
+    readable, arguments = [folder.resolve()], [str(_LINE), str(folder)]
     if limit_gib is not None:
-        words.append(str(int(limit_gib * 2**30)))
+        arguments.append(str(int(limit_gib * 2**30)))
     environment = {name: value for name, value in os.environ.items() if name in _KEPT}
+    if python is None:
+        command = [sys.executable, "-P", "-m", _HOST, *arguments]
+    else:
+        code = code_folder(cache_folder().absolute())
+        readable += [python.parent.parent, code]
+        command = on(python, code, _HOST, arguments)
+        environment["PATH"] = environment_of(python)["PATH"]
     environment["HOME"] = "/tmp"
-    return ModelProcess(words, environment, limit_gib)
+    private = Namespace(hidden=tuple(_hidden(project)), readable=tuple(readable), network=False, private=True)
+    return ModelProcess([*private.command(), *command], environment, limit_gib)
 
 
 def _hidden(project: Project) -> set[Path]:

@@ -19,7 +19,7 @@ from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import VersionView, read
 from headrace.models.signature import example_of
 from headrace.operate.endpoints import model_process
-from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order
+from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order, unpacked
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.endpoints.tokens import valid_tokens
 from headrace.project.project import Project
@@ -34,6 +34,7 @@ from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.server import Server, loopback
 from headrace.serve.tokens import Token, Tokens
+from headrace.spec.bundle import own_code_in
 from headrace.spec.endpoint import Route, decode_route
 from headrace.spec.signature import Column, signature_in
 
@@ -149,8 +150,9 @@ class _Serving:
                 self._say(
                     f"version {number} of endpoint `{endpoint}` has no answer for a made-up row: {loaded.trouble}"
                 )
-            raw = [Column(name=name, type=kind) for name, kind in loaded.takes]
-            takes = raw if version.preparation else _takes(version)
+            takes = _takes(version)
+            if takes is None:
+                takes = [Column(name=name, type=kind) for name, kind in loaded.takes]
             records = Records(takes, Strictness(), MOST_RECORDS)
             return Running(
                 f"{endpoint}:{number}", model, records, why_ended, gives=_gives(version), example=example_of(takes)
@@ -165,14 +167,15 @@ class _Serving:
     def _process(self, endpoint: str, number: int) -> tuple[VersionView, ModelProcess]:
         with read(self._project) as views:
             version = views.resolve("model", f"{endpoint}:{number}")
-        if version.preparation is None:
-            _takes(version)  # without a signature, there is nothing to start
+        own = own_code_in(version.preparation)
+        _takes(version)  # without a signature, there is nothing to start
         refs = [version.out, *([] if version.preparation is None else [version.preparation])]
         folder = self._folder / endpoint / str(number)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             gather_blobs(self._project, refs, folder)
-            return version, model_process.start(self._project, folder)
+            python = None if own is None else unpacked(own, folder, self._say)
+            return version, model_process.start(self._project, folder, python=python)
         except OSError as error:
             raise ConfigError(
                 f"a model process can't be started: {error.strerror}", hint="check the disk's free space and the limits"
@@ -231,7 +234,13 @@ def _tokens(project: Project) -> list[Token]:
         return valid_tokens(views)
 
 
-def _takes(version: VersionView) -> Sequence[Column]:
+def _takes(version: VersionView) -> Sequence[Column] | None:
+    """Return the columns that a version takes, or None if only its preparation knows them."""
+    own = own_code_in(version.preparation)
+    if own is not None:
+        return own.signature.takes
+    if version.preparation is not None:
+        return None
     signature = signature_in(version.out.signature)
     if signature is None:
         raise UsageError(
@@ -242,6 +251,9 @@ def _takes(version: VersionView) -> Sequence[Column]:
 
 
 def _gives(version: VersionView) -> Sequence[Column]:
+    own = own_code_in(version.preparation)
+    if own is not None and own.functions.predict is not None:
+        return ()  # only the function knows
     signature = signature_in(version.out.signature)
     return () if signature is None else signature.gives
 

@@ -1,1 +1,2 @@
-"""What runs inside a model process. Begin with `model_host`. No user code enters here, and nothing asks the ledger."""
+"""What runs inside a model process. Begin with `model_host`. Of a project's code, only the functions that a version has
+enter (`own_code`), and nothing asks the ledger."""

@@ -13,14 +13,14 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pyarrow as pa
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, UsageError, sentence
-from headrace.models.answering import Answering, Answers
+from headrace.models.answering import Answering, Answers, Preparation
 from headrace.models.fitting import table_of
 from headrace.models.hosting import (
     MOST_REPLY_BYTES,
@@ -35,11 +35,13 @@ from headrace.models.hosting import (
     decode_order,
 )
 from headrace.models.model import model_of
+from headrace.models.own_code import OwnCodeFailed
 from headrace.models.streams import is_plain, stream_of, table_in
 from headrace.models.types import plain_type
 from headrace.run.wire import Frames, frame
 from headrace.spec.artifact import decode_ref
-from headrace.spec.signature import Column, signature_in
+from headrace.spec.bundle import OwnCode, own_code_in
+from headrace.spec.signature import Column, Signature, signature_in
 from headrace.store.folder.folder import FolderStore
 
 _READ_BYTES = 1 << 20
@@ -53,6 +55,7 @@ class Host:
     """Answers the orders of the process that started this one."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._store = FolderStore(folder)
         self._asked: Answering | None = None
         self._takes: Sequence[Column] = ()
@@ -63,7 +66,8 @@ class Host:
         try:
             return self._load(order) if isinstance(order, Load) else self._answer(order)
         except HeadraceError as error:
-            told, theirs = f"{error.message} (hint: {error.hint})" if error.hint else error.message, True
+            told = f"{error.message} (hint: {error.hint})" if error.hint else error.message
+            theirs = not isinstance(error, OwnCodeFailed)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the code of libraries and models may raise anything
             told, theirs = f"{type(error).__name__}: {sentence(error)}", False
         told = told.encode(errors="replace").decode()  # it may have half a character, which no message can hold
@@ -73,17 +77,29 @@ class Host:
         began = time.perf_counter()
         codecs, signature = Codecs(), signature_in(order.signature)
         model: Any = codecs.load(decode_ref(order.model), self._store)
-        if not hasattr(model, "predict"):
+        prepared = None if order.preparation is None else decode_ref(order.preparation)
+        own, preparation = own_code_in(prepared), None
+        if not hasattr(model, "predict") and (own is None or own.functions.predict is None):
             raise UsageError(f"the model is a `{type(model).__name__}`, which has no `predict`")
-        preparation: Any = order.preparation and codecs.load(decode_ref(order.preparation), self._store)
         self._takes = () if signature is None else signature.takes
-        if preparation:
-            self._takes = [Column(name=name, type=kind) for name, kind in preparation.columns.items()]
-        self._asked = Answering(model_of(model), preparation, signature)
+        if own is not None:
+            self._takes = own.signature.takes
+            self._asked = self._with_own_code(own, model, signature)
+        else:
+            if prepared is not None:
+                preparation = cast(Preparation, codecs.load(prepared, self._store))
+                self._takes = [Column(name=name, type=kind) for name, kind in preparation.columns.items()]
+            self._asked = Answering(model_of(model), preparation, signature)
         self._gives = () if signature is None else [column.name for column in signature.gives]
         trouble = "" if order.row is None else self._warm_up(order.row)
-        takes = self._needed() if preparation else ()
+        takes = self._needed() if preparation is not None else ()
         return Loaded(seconds=time.perf_counter() - began, gives=tuple(self._gives), trouble=trouble, takes=takes)
+
+    def _with_own_code(self, own: OwnCode, model: Any, signature: Signature | None) -> Answering:
+        from headrace.work.serving.own_code import load_own_code  # noqa: PLC0415  9 ms that few versions need
+
+        prepare, asked = load_own_code(own, model, self._store, self._folder)
+        return Answering(asked, None, own.signature if prepare is None else signature, prepare)
 
     def _needed(self) -> tuple[tuple[str, str], ...]:
         """Return the names and types of the columns of the preparation without which there are no answers. Others may

@@ -401,9 +401,19 @@ def test_what_can_not_be_served_is_told(project: Project) -> None:
     deploy(project, "release")
     done = project.headrace("serve", "line", "--port", "0")
     assert (done.code, "did you mean `lines`" in done.err) == (2, True), done.err
+    project.write("other.toml", '[serve]\nrate = "often"\n')
+    done = project.headrace("serve", "--port", "0", "--config", "other.toml")
+    assert (done.code, "in `[serve]`: `often` is no rate" in done.err) == (2, True), done.err
     with serving(project) as served:
         done = project.headrace("serve", "--port", str(served.port))
         assert (done.code, f"can't listen on port {served.port}" in done.err) == (2, True), done.err
+
+
+def test_a_client_that_asks_more_often_than_it_may_is_refused(project: Project) -> None:
+    deploy(project, "release")
+    project.write("other.toml", '[serve]\nrate = "2/m"\n')
+    with serving(project, "--config", "other.toml") as served:
+        assert [served.post({"records": [{"x": 1.0}]})[0] for _ in range(3)] == [200, 429, 429]
 
 
 def test_two_interrupts_end_it_though_a_model_hangs(project: Project) -> None:

@@ -1,12 +1,14 @@
-"""All settings as a table, for the documentation."""
+"""All settings as a table, for the documentation, and their types in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from msgspec import Meta, Struct, structs
+from msgspec import NODEFAULT, Meta, Struct, structs
 
-from headrace.project.settings import SECTIONS, PoolSection, Section, backends_of, hint, toml, words
+from headrace.project.settings import SECTIONS, PoolSection, Section, backends_of, hint
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -43,3 +45,38 @@ def _description(section: type[Section], key: str) -> str:
     text = next((meta.description for meta in metas if isinstance(meta, Meta) and meta.description), "")
     backends = backends_of(key) if section is PoolSection else ()
     return f"{text} For backend {' or '.join(f'`{each}`' for each in backends)}." if backends else text
+
+
+def words(hint: Any) -> str:
+    """Return a type and its bounds in words for users of TOML, such as `number above 0`."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return words(get_args(hint)[0]) + _bounds(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(words(each) for each in get_args(hint) if each is not NoneType)
+    if origin is Literal:
+        return " or ".join(toml(each) for each in get_args(hint))
+    if origin is dict:
+        return f"table of {words(get_args(hint)[1])}s"
+    if origin is tuple:
+        return f"list of {words(get_args(hint)[0])}s"
+    return {str: "string", float: "number", int: "whole number", bool: "true or false"}[hint]
+
+
+def _bounds(hint: Any) -> str:
+    metas = [meta for meta in hint.__metadata__ if isinstance(meta, Meta)]
+    above = "".join(f" above {meta.gt:g}" for meta in metas if meta.gt is not None)
+    return above + "".join(f" from {meta.ge:g}" for meta in metas if meta.ge is not None)
+
+
+def toml(value: Any) -> str:
+    """Return a value as TOML; "" for None."""
+    if value is None or value is NODEFAULT:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(toml(each) for each in value)}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

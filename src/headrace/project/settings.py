@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
-from msgspec import NODEFAULT, Meta, Struct, field, structs
+from msgspec import Meta, Struct, field, structs
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -335,6 +334,18 @@ class NotifySection(Section, frozen=True):
         return frozenset(f"run.{state}" for state in self.on)
 
 
+class ServeSection(Section, frozen=True):
+    """How often, and from which pages, the server of `headrace serve` may be asked."""
+
+    rate: Annotated[
+        str | None,
+        Meta(
+            description="How often a client may ask, such as `100/s`, `600/m` or `10/h`: each token counts for itself, "
+            "and without tokens all clients count together. By default, as often as it likes."
+        ),
+    ] = None
+
+
 class Config(Section, frozen=True):
     """All sections of `headrace.toml`."""
 
@@ -350,6 +361,7 @@ class Config(Section, frozen=True):
     gc: GcSection = GcSection()
     backup: BackupSection = BackupSection()
     notify: NotifySection = NotifySection()
+    serve: ServeSection = ServeSection()
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -364,6 +376,7 @@ SECTIONS: dict[str, type[Section]] = {
     "gc": GcSection,
     "backup": BackupSection,
     "notify": NotifySection,
+    "serve": ServeSection,
     "log": LogSection,
 }
 
@@ -400,38 +413,3 @@ def backends_of(key: str) -> tuple[str, ...]:
 def _hints(section: type[Section]) -> dict[str, Any]:
     hints = get_type_hints(section, include_extras=True)
     return {each.encode_name: hints[each.name] for each in structs.fields(section)}
-
-
-def words(hint: Any) -> str:
-    """Return a type and its bounds in words for users of TOML, such as `number above 0`."""
-    origin = get_origin(hint)
-    if origin is Annotated:
-        return words(get_args(hint)[0]) + _bounds(hint)
-    if origin in (Union, UnionType):
-        return " or ".join(words(each) for each in get_args(hint) if each is not NoneType)
-    if origin is Literal:
-        return " or ".join(toml(each) for each in get_args(hint))
-    if origin is dict:
-        return f"table of {words(get_args(hint)[1])}s"
-    if origin is tuple:
-        return f"list of {words(get_args(hint)[0])}s"
-    return {str: "string", float: "number", int: "whole number", bool: "true or false"}[hint]
-
-
-def _bounds(hint: Any) -> str:
-    metas = [meta for meta in hint.__metadata__ if isinstance(meta, Meta)]
-    above = "".join(f" above {meta.gt:g}" for meta in metas if meta.gt is not None)
-    return above + "".join(f" from {meta.ge:g}" for meta in metas if meta.ge is not None)
-
-
-def toml(value: Any) -> str:
-    """Return a value as TOML; "" for None."""
-    if value is None or value is NODEFAULT:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return f"{value:g}"
-    if isinstance(value, tuple):
-        return f"[{', '.join(toml(each) for each in value)}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from headrace.errors import listed
-from headrace.serve.refusals import AccessRefused
+from headrace.serve.rates import Rates
+from headrace.serve.refusals import AccessRefused, RateExceeded
 from headrace.serve.request import Headers, values
-from headrace.serve.tokens import Tokens
+from headrace.serve.tokens import Token, Tokens
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HTTP_PORT = 80
@@ -17,7 +18,8 @@ _HTTP_PORT = 80
 class Access(NamedTuple):
     """Whom a server lets ask: clients that reach it by one of `hosts` (None: by any name, or by a proxy), and pages of
     one of `origins`. `may_list` says whether a refusal may name the endpoints that there are. If there are `tokens`,
-    who asks an endpoint needs one of them.
+    who asks an endpoint needs one of them. If there are `rates`, nobody may ask more often than they allow: each token
+    counts for itself, and without tokens all clients count together.
 
     A page of another site can't get past it: its browser sends the page's origin, and if the page's own name was
     pointed at this host (DNS rebinding), it sends this name as the host. Other programs may send what they like, so
@@ -28,6 +30,7 @@ class Access(NamedTuple):
     origins: frozenset[str]
     may_list: bool
     tokens: Tokens | None = None
+    rates: Rates | None = None
 
     @classmethod
     def loopback(cls, port: int) -> Access:
@@ -49,19 +52,22 @@ class Access(NamedTuple):
 
         Raises:
             TokenRefused, AccessRefused: the client may not.
+            RateExceeded: it asks too often.
             NotReady: nobody knows which tokens are still valid.
         """
-        if self.tokens is not None:
-            self.tokens.check(headers, endpoint, scope)
+        self._count(None if self.tokens is None else self.tokens.check(headers, endpoint, scope))
 
     def readable(self, headers: Headers) -> frozenset[str] | None:
         """Return about which endpoints a client may read what the server tells of itself; None: about all.
 
         Raises:
             TokenRefused: the client has no valid token.
+            RateExceeded: it asks too often.
             NotReady: nobody knows which tokens are still valid.
         """
-        return None if self.tokens is None else self.tokens.valid(headers).endpoints or None
+        token = None if self.tokens is None else self.tokens.valid(headers)
+        self._count(token)
+        return None if token is None else token.endpoints or None
 
     def check(self, headers: Headers) -> None:
         """Check the headers of a request.
@@ -77,6 +83,16 @@ class Access(NamedTuple):
                     f"this server answers no pages of other sites; the `Origin` header names `{origin:.80}`",
                     hint="ask from a program, or from a page of this server",
                 )
+
+    def _count(self, token: Token | None) -> None:
+        if self.rates is None or not (wait_s := self.rates.wait_s("" if token is None else token.id)):
+            return
+        asks = "the clients of this server ask" if token is None else f"who has the token `{token.id}` asks"
+        raise RateExceeded(
+            f"{asks} too often",
+            hint=f"ask again in {wait_s:,} second{'s' * (wait_s != 1)}",
+            headers=((b"retry-after", str(wait_s).encode()),),
+        )
 
     def _check_host(self, headers: Headers, known: frozenset[str]) -> None:
         hosts = values(headers, b"host")

@@ -10,6 +10,7 @@ Refusal                    the request is refused before its endpoint is asked
 ├── BodyLate          408  the body didn't come in time
 ├── BodyTooLarge      413  the body is larger than a request may be
 ├── ContentRefused    415  the body has another form than JSON or Arrow
+├── RateExceeded      429  the client asks too often
 ├── HeadTooLarge      431  the headers are larger than they may be
 ├── NotReady          503  the models aren't loaded yet
 ├── Stopping          503  the server stops
@@ -102,6 +103,12 @@ class ContentRefused(Refusal):
     """The body has another form than JSON or Arrow."""
 
     status = 415
+
+
+class RateExceeded(Refusal):
+    """The client asks too often."""
+
+    status = 429
 
 
 class HeadTooLarge(Refusal):

@@ -57,8 +57,9 @@ class Tokens:
         self._known = {token.id: token for token in tokens}
         self._known_at = self._steady()
 
-    def check(self, headers: Headers, endpoint: str, scope: str) -> None:
-        """Check that a client may ask an endpoint for this, by its header `Authorization: Bearer TOKEN`.
+    def check(self, headers: Headers, endpoint: str, scope: str) -> Token:
+        """Check that a client may ask an endpoint for this, by its header `Authorization: Bearer TOKEN`, and return the
+        token.
 
         Raises:
             TokenRefused: it has no valid token.
@@ -76,6 +77,7 @@ class Tokens:
                 f"the token `{token.id}` isn't for this: its scope is {' '.join(sorted(token.scopes))}",
                 hint=f"`headrace tokens make --scope {scope}` makes a token for it",
             )
+        return token
 
     def valid(self, headers: Headers) -> Token:
         """Return the token that a client shows, if it is valid. For the errors, see `check`."""

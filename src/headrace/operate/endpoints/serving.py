@@ -30,6 +30,7 @@ from headrace.serve.endpoint import Running
 from headrace.serve.live import Endpoints
 from headrace.serve.metrics import Metrics
 from headrace.serve.predictions.awaited import AwaitedLog
+from headrace.serve.rates import Rate, Rates, rate_in
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.server import Server, loopback
@@ -63,7 +64,7 @@ def serve(project: Project, names: Collection[str], port: int, say: Say, *, with
 
     Raises:
         NotFoundError: there is no endpoint of one of the names.
-        ConfigError: this machine can't make the namespaces of model processes.
+        ConfigError: this machine can't make the namespaces of model processes, or a setting of `[serve]` is wrong.
         UsageError: the port can't be had.
     """
     routes, unreadable = _routes(project)
@@ -91,6 +92,7 @@ class _Serving:
     def __init__(self, project: Project, names: Collection[str], folder: Path, say: Say, *, with_tokens: bool) -> None:
         self._project = project
         self._tokens = Tokens() if with_tokens else None
+        self._rate = _rate(project)
         self._is_told_to_end = False
         self._names = names
         self._folder = folder
@@ -106,6 +108,8 @@ class _Serving:
         if self._tokens is not None:
             self._tokens.know(_tokens(self._project))
         access = Access.loopback(port) if self._tokens is None else Access.by_token(self._tokens)
+        if self._rate is not None:
+            access = access._replace(rates=Rates(self._rate, loop.time))
         server = Server(App(endpoints, access, limits, metrics), sockets, limits)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, server)
@@ -214,6 +218,15 @@ class _Serving:
                 if (why := _words(error)) != told:
                     self._say(f"predictions can't be sealed yet, and stay on this host: {why}")
                 told = why
+
+
+def _rate(project: Project) -> Rate | None:
+    """Return how often a client may ask; None: as often as it likes."""
+    text = project.config.serve.rate
+    try:
+        return None if text is None else rate_in(text)
+    except ConfigError as error:
+        raise ConfigError(f"in `[serve]`: {error.message}", hint=error.hint) from error
 
 
 def _routes(project: Project) -> tuple[dict[str, Route], dict[str, str]]:

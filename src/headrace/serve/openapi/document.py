@@ -22,6 +22,8 @@ from headrace.serve.request import ARROW
 JSON = "application/json"
 _ANY: tuple[type[Refusal], ...] = (refusals.BadRequest, refusals.AccessRefused, refusals.HeadTooLarge)
 """Why any request may be refused."""
+_READ: tuple[type[Refusal], ...] = (*_ANY, refusals.RateExceeded)
+"""Why a request about the server may be refused."""
 _TEXT: Schema = {"type": "string"}
 _ID: Schema = {"type": "string", "description": "Names the prediction in the log."}
 _STATUSES: dict[type[HeadraceError], int] = {
@@ -42,6 +44,7 @@ _PREDICT: tuple[type[HeadraceError], ...] = (
     refusals.ContentRefused,
     RecordsRefused,
     RowsRefused,
+    refusals.RateExceeded,
     ModelBusy,
     HeadraceError,
     refusals.NotReady,
@@ -58,6 +61,7 @@ _FEEDBACK: tuple[type[HeadraceError], ...] = (
     refusals.BodyTooLarge,
     refusals.ContentRefused,
     LabelsRefused,
+    refusals.RateExceeded,
     HeadraceError,
     refusals.Stopping,
     LogError,
@@ -167,7 +171,7 @@ def _server(with_tokens: bool) -> Iterator[tuple[str, Schema]]:
             "summary": "What the server counts, for Prometheus.",
             "responses": {
                 "200": {"description": "The metrics.", "content": {KIND.decode(): {"schema": _TEXT}}},
-                **_refused(_ANY, with_tokens=with_tokens),
+                **_refused(_READ, with_tokens=with_tokens),
             },
             **_security(with_tokens),
         },
@@ -178,7 +182,7 @@ def _server(with_tokens: bool) -> Iterator[tuple[str, Schema]]:
             "summary": "This document.",
             "responses": {
                 "200": {"description": "It.", "content": {JSON: {"schema": {"type": "object"}}}},
-                **_refused(_ANY, with_tokens=with_tokens),
+                **_refused(_READ, with_tokens=with_tokens),
             },
             **_security(with_tokens),
         },

@@ -1,4 +1,5 @@
-"""Fuzzing of what reads a stranger's words: gates, contracts, archives, artifacts, models. From a shell:
+"""Fuzzing of what reads a stranger's words: gates, contracts, archives, artifacts, models, tensors. From a
+shell:
 
     python -m tests.hostile.fuzz TARGET [SEED] [SECONDS]
 
@@ -42,6 +43,7 @@ from headrace.stages.ingest._check.contract import Contract
 from headrace.store.folder.folder import FolderStore
 from headrace.watch.rules import parse
 from tests.hostile.models import of_models
+from tests.hostile.tensors import of_tensors
 from tests.ledger.samples import after, blob, first, open_ledger, result, task_row
 
 PATIENCE_S = 5.0
@@ -344,6 +346,7 @@ TARGETS: dict[str, Callable[[], Round]] = {
     "contracts": of_contracts,
     "gates": of_gates,
     "models": lambda: of_models(_folder()),
+    "tensors": lambda: of_tensors(text_of, bytes_of),
 }
 
 

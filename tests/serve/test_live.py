@@ -18,12 +18,13 @@ from headrace.serve import live
 from headrace.serve.app import Asked, Predicted
 from headrace.serve.asking import ENDED, Model, ModelBusy, ModelGone, Outcome, RowsRefused
 from headrace.serve.choice import chosen
-from headrace.serve.endpoint import MOST_MIRRORED, LiveEndpoint, Running
+from headrace.serve.endpoint import MOST_MIRRORED, LiveEndpoint
 from headrace.serve.live import Endpoints
 from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, RESTARTS, TAKEN, TOLD, WAITING, Metrics
 from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, RecordsRefused, Strictness
+from headrace.serve.running import Running
 from headrace.spec.endpoint import Route, sole
 from headrace.spec.signature import Column
 

@@ -37,14 +37,16 @@ class Ask(Struct, frozen=True, array_like=True, tag="ask"):
 
 
 class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
-    """The model is loaded, which took `seconds`. `gives` are the columns of its answers; empty if they aren't known.
-    `trouble` says why the model has no answer for the row that should warm it up, if it has none. If it has a
-    preparation, `takes` are the names and types of the columns that rows must have."""
+    """The model is loaded, which took `seconds`. `gives` are the columns of its answers, and `types` their types in
+    Arrow; both are empty if they aren't known. `trouble` says why the model has no answer for the row that should warm
+    it up, if it has none. If it has a preparation, `takes` are the names and types of the columns that rows must
+    have."""
 
     seconds: float
     gives: tuple[str, ...]
     trouble: str = ""
     takes: tuple[tuple[str, str], ...] = ()
+    types: tuple[str, ...] = ()
 
 
 class Answer(Struct, frozen=True, array_like=True, tag="answer"):

@@ -7,6 +7,7 @@ GET  /ready                       the models are loaded (503 until then)
 GET  /metrics                     what the server counts, for Prometheus
 GET  /openapi.json                what can be asked, for programs
 GET  /                            the same as a page, which tries it out
+/v2/...                           the Open Inference Protocol: see `inference/protocol.py`
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from urllib.parse import unquote_to_bytes
 from headrace.errors import HeadraceError, near
 from headrace.serve.access import Access
 from headrace.serve.exchange import Exchange, Scope, Send
+from headrace.serve.inference import protocol
+from headrace.serve.inference.protocol import Described, Inferred
+from headrace.serve.inference.tensors import Inquiry, inquiry_in
 from headrace.serve.metrics import BYTES, KIND, LATENCY, REQUESTS, Metrics, text
 from headrace.serve.openapi.document import document
 from headrace.serve.openapi.page import page
@@ -123,6 +127,23 @@ class Endpoint(Protocol):
         """
         ...
 
+    def infer(self, request: Asked, inquiry: Inquiry, version: str | None, /) -> Awaitable[Inferred]:
+        """Answer a request for tensors: by this version, or by the one that the route chooses. See `predict`.
+
+        Raises:
+            VersionUnknown: the version has no share of the requests.
+        """
+        ...
+
+    def described(self, version: str | None, /) -> Described:
+        """Return what this version takes and gives, or the main one.
+
+        Raises:
+            VersionUnknown: the version has no share of the requests.
+            ModelGone: it can't answer.
+        """
+        ...
+
 
 class Endpoints(Protocol):
     """The endpoints of a server."""
@@ -205,6 +226,11 @@ class App:
             Path("/", self._page),
             Path("/v1/endpoints/{endpoint}/predict", self._predict, ("POST",)),
             Path("/v1/endpoints/{endpoint}/feedback", self._feedback, ("POST",)),
+            Path("/v2", self._about),
+            Path("/v2/health/live", self._live),
+            Path("/v2/health/ready", self._ready),
+            *self._inference("/v2/models/{endpoint}"),
+            *self._inference("/v2/models/{endpoint}/versions/{version}"),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -239,7 +265,9 @@ class App:
 
     def _refused(self, exchange: Exchange, error: Exception) -> Response:
         exchange.error = type(error).__name__ if isinstance(error, HeadraceError) else HeadraceError.__name__
-        return answer_to(error)
+        response = answer_to(error)
+        is_inference = exchange.path.split(b"/")[1:2] == [b"v2"]
+        return protocol.error_of(response, error) if is_inference else response
 
     async def _answer(self, exchange: Exchange) -> Response:
         self._access.check(exchange.headers)
@@ -320,6 +348,42 @@ class App:
             raise ContentRefused("labels must be JSON", hint="send `Content-Type: application/json`")
         count = await exchange.outcome(endpoint.feedback(await exchange.body()))
         return answered(200, {"labels": count})
+
+    # -- the Open Inference Protocol -----------------------------------------------------------------------------
+
+    def _inference(self, model: str) -> tuple[Path, ...]:
+        """Return the paths of a model: of one of its versions, or of whichever its route chooses."""
+        return (
+            Path(model, self._metadata),
+            Path(f"{model}/ready", self._model_ready),
+            Path(f"{model}/infer", self._infer, ("POST",)),
+        )
+
+    async def _about(self, exchange: Exchange) -> Response:
+        self._access.readable(exchange.headers)
+        return answered(200, protocol.server())
+
+    async def _live(self, exchange: Exchange) -> Response:
+        del exchange
+        return answered(200, {"live": True})
+
+    async def _metadata(self, exchange: Exchange) -> Response:
+        described = self._endpoint(exchange).described(exchange.names.get("version"))
+        return answered(200, protocol.metadata(exchange.endpoint, described))
+
+    async def _model_ready(self, exchange: Exchange) -> Response:
+        self._endpoint(exchange).described(exchange.names.get("version"))
+        return answered(200, {"name": exchange.endpoint, "ready": True})
+
+    async def _infer(self, exchange: Exchange) -> Response:
+        endpoint = self._endpoint(exchange)
+        head_bytes = exchange.head_bytes()
+        asked = Asked(await exchange.body(), exchange.trace, exchange.at, exchange.answers)
+        inquiry = inquiry_in(asked.body, head_bytes)
+        found = await exchange.outcome(endpoint.infer(asked, inquiry, exchange.names.get("version")))
+        return protocol.response_of(exchange.endpoint, found, inquiry)
+
+    # -- inside --------------------------------------------------------------------------------------------------
 
     def _endpoint(self, exchange: Exchange) -> Endpoint:
         """Return the endpoint that the path names, if the client may ask it."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import ExitStack
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -16,13 +16,16 @@ from msgspec.structs import replace
 
 from headrace.errors import HeadraceError, UsageError
 from headrace.serve.app import Asked, Predicted, PredictedStream
-from headrace.serve.asking import Model, ModelGone, Outcome, RowsRefused
+from headrace.serve.asking import ModelGone, Outcome, RowsRefused
 from headrace.serve.choice import Places, places_of
+from headrace.serve.inference.protocol import Described, Inferred, joined_columns, variant_with, versions_of
+from headrace.serve.inference.tensors import IDS, Inquiry, Tensors, outputs_of
 from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TAKEN, TOLD, Metrics
 from headrace.serve.openapi.schemas import Interface
 from headrace.serve.predictions.feedback import Feedback, feedback_in
 from headrace.serve.predictions.prediction import Answered, PredictionId
-from headrace.serve.records import MOST_FAULTS, Fault, Records, RecordsRefused, Rows, parted
+from headrace.serve.records import MOST_FAULTS, Body, Fault, Given, Records, RecordsRefused, Rows
+from headrace.serve.running import Running
 from headrace.serve.streams import AnswerPart, Stream, StreamPart, joined, read
 from headrace.spec.endpoint import SHADOW, Route, Variant
 from headrace.spec.signature import Column
@@ -34,7 +37,6 @@ ANSWER_S = 20.0
 a request may take (`Limits.request_s`), so that the client hears why."""
 
 T = TypeVar("T")
-WhyEnded = Callable[[], Awaitable[str]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,57 +50,6 @@ class Log(Protocol):
     async def keep_feedback(self, feedback: Feedback, /) -> None:
         """Keep labels, and return once they are durable."""
         ...
-
-
-class Running:
-    """A version of a model (`delays:3`) whose process answers. `why_ended` says why the process has ended, once it
-    has. `gives` are the columns of its answers, if they are known, and `example` is a made-up record."""
-
-    def __init__(
-        self,
-        version: str,
-        model: Model,
-        records: Records,
-        why_ended: WhyEnded,
-        *,
-        gives: Sequence[Column] = (),
-        example: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.why_ended = why_ended
-        self.version = version
-        self.model = model
-        self.records = records
-        self.gives = gives
-        self.example = example or {}
-        self._asked = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    async def answers(self, rows: Rows, within_s: float) -> Outcome:
-        """Return the model's answers for rows."""
-        with self.busy():
-            return await self.model.ask(rows.columns, rows.count, within_s)
-
-    async def answers_stream(self, rows: bytes, count: int, within_s: float) -> Outcome:
-        """Return the model's answers for a stream of Arrow with `count` rows, as a stream."""
-        with self.busy():
-            return await self.model.ask_stream(rows, count, within_s)
-
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Keep the process from being ended by a new route meanwhile."""
-        self._asked += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._asked -= 1
-            if not self._asked:
-                self._idle.set()
-
-    async def idle(self) -> None:
-        """Wait until it answers no request any more."""
-        await self._idle.wait()
 
 
 class _Share(NamedTuple):
@@ -160,11 +111,9 @@ class LiveEndpoint:
             LogError: the answers can't be logged.
         """
         began, route = time.perf_counter(), self._routed()
-        shares = self._shares(route, request)
-        kept = await self._kept(request, shares, began)
-        if route.shadow is not None:
-            for share in shares:
-                self._mirror(route.shadow, request, share.rows)
+        shares = self._shares(route, request, Body(request.body))
+        kept = await self._kept(request, shares, await self._outcomes(shares), began)
+        self._mirror_all(route, request, shares)
         return _predicted(kept)
 
     async def predict_stream(self, request: Asked) -> PredictedStream:
@@ -184,7 +133,7 @@ class LiveEndpoint:
                 held.enter_context(running.busy())
                 part = await asyncio.to_thread(stream.part, places, _records(running, route).beside)
                 shares.append(_Share(variant.name, running, places, part))
-            kept = await self._kept(request, shares, began)
+            kept = await self._kept(request, shares, await self._outcomes(shares), began)
         parts = [
             AnswerPart(outcome.arrow or b"", ids, share.places, share.variant, share.running.version)
             for share, outcome, ids in kept
@@ -194,6 +143,39 @@ class LiveEndpoint:
             ", ".join(dict.fromkeys(part.variant for part in parts)),
             ", ".join(dict.fromkeys(part.version for part in parts)),
         )
+
+    async def infer(self, request: Asked, inquiry: Inquiry, version: str | None) -> Inferred:
+        """Answer a request for tensors, and keep the answers as records. If the client has named a version, no other
+        one answers. For the rest, see `predict`.
+
+        Raises:
+            VersionUnknown: the version has no share of the requests.
+            RowsRefused: the model's answers can't be tensors.
+        """
+        began, route = time.perf_counter(), self._routed()
+        shares = self._shares(route, request, Tensors(inquiry.inputs), version)
+        outcomes = await self._outcomes(shares)
+        places = [share.places for share in shares]
+        whole = joined_columns([outcome.columns for outcome in outcomes], places)
+        outputs = outputs_of(whole, shares[0].running.gives, inquiry.wanted)
+        kept = await self._kept(request, shares, outcomes, began)
+        self._mirror_all(route, request, shares)
+        ids = joined_columns([{IDS: each.ids} for each in kept], places)[IDS]
+        variants = {(each.variant, each.running.version.rpartition(":")[2]) for each in shares}
+        return Inferred(outputs, ids, *(variants.pop() if len(variants) == 1 else (None, None)))
+
+    def described(self, version: str | None) -> Described:
+        """Return what a version takes and gives, or the main one.
+
+        Raises:
+            VersionUnknown: the version has no share of the requests.
+            ModelGone: it can't answer.
+        """
+        route = self._routed()
+        _, running = self._named(route, str(route.main.version) if version is None else version)
+        records = _records(running, route)
+        takes = [*records.takes, *(Column(name=name, type="string") for name in records.beside)]
+        return Described(versions_of(route), takes, running.gives)
 
     def interface(self) -> Interface:
         """Return what the main variant takes and gives. Call it while the endpoint is ready."""
@@ -237,23 +219,24 @@ class LiveEndpoint:
             if route == self._route:
                 return route, stream, places
 
-    def _shares(self, route: Route, request: Asked) -> list[_Share]:
-        """Return which variants answer for which records of a request.
+    def _shares(self, route: Route, request: Asked, given: Given, version: str | None = None) -> list[_Share]:
+        """Return which variants answer for which rows of a request: a variant with this version for all of them, or
+        those that the route chooses.
 
         Raises:
-            RecordsRefused: the records don't fit the model.
+            RecordsRefused: the rows don't fit the model.
+            VersionUnknown: no variant has this version.
         """
-        keys, body = None, request.body
-        if route.key is not None and len(route.variants) > 1:
-            keys = _records(self._runner(route, route.main.name)[1], route).keys(body)
-        divided = places_of(route, keys)
-        bodies = [body] if len(divided) == 1 else parted(body, [places or () for places in divided.values()])
+        keys = None
+        if version is None and route.key is not None and len(route.variants) > 1:
+            keys = given.keys(_records(self._runner(route, route.main.name)[1], route))
+        divided = places_of(route, keys) if version is None else {self._named(route, version)[0].name: None}
         shares, faults = [], list[Fault]()
-        for (name, places), part in zip(divided.items(), bodies, strict=True):
+        for name, places in divided.items():
             variant, running = self._runner(route, name)
             request.answers(variant.name, running.version)
             try:
-                rows = _records(running, route).rows(part)
+                rows = given.rows(_records(running, route), places)
             except RecordsRefused as refused:
                 faults += [_placed(fault, places) for fault in refused.faults]
                 continue
@@ -273,12 +256,24 @@ class LiveEndpoint:
             f"version {route.main.version} of endpoint `{self.name}` isn't running", hint="try again in a moment"
         )
 
-    async def _kept(self, request: Asked, shares: Sequence[_Share], began: float) -> list[_Kept]:
-        """Have the variants answer, and return the answers once all of them are in the log."""
+    def _named(self, route: Route, version: str) -> tuple[Variant, Running]:
+        """Return a variant with a version that a client has chosen, and the version's process."""
+        variant = variant_with(version, route)
+        if (running := self._alive(variant)) is None:
+            raise ModelGone(f"version {version} of endpoint `{self.name}` isn't running", hint="try again in a moment")
+        return variant, running
+
+    async def _outcomes(self, shares: Sequence[_Share]) -> list[Outcome]:
+        """Have the variants answer."""
         with ExitStack() as held:
             for share in shares:
                 held.enter_context(share.running.busy())
-            outcomes = await _together([share.ask(self._answer_s) for share in shares])
+            return await _together([share.ask(self._answer_s) for share in shares])
+
+    async def _kept(
+        self, request: Asked, shares: Sequence[_Share], outcomes: Sequence[Outcome], began: float
+    ) -> list[_Kept]:
+        """Return the answers of the variants once all of them are in the log."""
         answered = [
             _answered(self.name, share, request, outcome, began)
             for share, outcome in zip(shares, outcomes, strict=True)
@@ -301,6 +296,11 @@ class LiveEndpoint:
         running = self._running.get(variant.version)
         return running if running is not None and running.model.is_alive else None
 
+    def _mirror_all(self, route: Route, request: Asked, shares: Sequence[_Share]) -> None:
+        if route.shadow is not None:
+            for share in shares:
+                self._mirror(route.shadow, request, share.rows)
+
     def _mirror(self, version: int, request: Asked, rows: Rows | StreamPart) -> None:
         running = self._running.get(version)
         if running is None or not running.model.is_alive or len(self._mirrors) >= MOST_MIRRORED:
@@ -313,7 +313,8 @@ class LiveEndpoint:
     async def _shadowed(self, request: Asked, share: _Share) -> None:
         """Let the shadow answer a copy of a request, and keep its answers. What it can't answer disturbs nobody."""
         try:
-            await self._kept(request, [share], time.perf_counter())
+            began = time.perf_counter()
+            await self._kept(request, [share], await self._outcomes([share]), began)
         except HeadraceError:
             self._metrics.add(MIRRORS, self.name, "failed")
         else:

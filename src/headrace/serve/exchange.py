@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 
 from headrace.serve.predictions.prediction import Form
 from headrace.serve.refusals import AnswerLate, BodyLate, Refusal
-from headrace.serve.request import ClientLeft, Headers, Limits, Receive, body_of, check_content, trace_of
+from headrace.serve.request import (
+    ClientLeft,
+    Headers,
+    Limits,
+    Receive,
+    body_of,
+    check_content,
+    head_bytes_of,
+    trace_of,
+)
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -63,6 +72,14 @@ class Exchange:
             ContentRefused, BodyTooLarge: such a body isn't taken.
         """
         return check_content(self.headers, self._limits)
+
+    def head_bytes(self) -> int | None:
+        """Return how many bytes of the body are JSON, with bytes of tensors behind it; None: all.
+
+        Raises:
+            ContentRefused, BodyTooLarge, BadRequest: such a body isn't taken.
+        """
+        return head_bytes_of(self.headers, self._limits)
 
     async def body(self) -> bytes:
         """Return the body, unpacked.

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from headrace.errors import HeadraceError
 from headrace.serve.asking import ENDED
-from headrace.serve.endpoint import ANSWER_S, LiveEndpoint, Log, Running
+from headrace.serve.endpoint import ANSWER_S, LiveEndpoint, Log
 from headrace.serve.metrics import RESTARTS, WAITING, Labels, Metrics
+from headrace.serve.running import Running
 from headrace.spec.endpoint import Route
 
 Start = Callable[[str, int], Awaitable[Running]]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -92,10 +92,10 @@ class Records:
         time: str | None = None,
     ) -> None:
         check_about(takes, key, time)
-        self._takes = takes
+        self.takes = takes
         self._manners = strictness
-        self._most = most
-        self._key, self._time = key, time
+        self.most = most
+        self.key, self._time = key, time
         self._others: dict[tuple[str | None, str | None], Records] = {}
         self._types = {column.name: _type(column) for column in takes}
         beside = dict(zip((key, time), _BESIDE, strict=True))
@@ -103,6 +103,7 @@ class Records:
         self._types |= {name: beside[name] for name in self._beside}
         self._categories = {each.name: frozenset(each.categories) for each in takes if each.categories is not None}
         may_lack, may_be_null = strictness.missing == "take", "take" in (strictness.missing, strictness.null)
+        self._lists = {name: _list_of(kind, may_be_null=may_be_null) for name, kind in self._types.items()}
         told = {column.name: _told(column, strictness, may_be_null=may_be_null) for column in takes}
         fields = [
             # The attributes are numbered, since a column's name may be any text.
@@ -149,11 +150,11 @@ class Records:
         Raises:
             UsageError: the model takes `time` as something else than a time.
         """
-        if (key, time) == (self._key, self._time):
+        if (key, time) == (self.key, self._time):
             return self
         if (key, time) not in self._others:
             self._others = {  # only the last ones: routes change
-                (key, time): Records(self._takes, self._manners, self._most, key=key, time=time)
+                (key, time): Records(self.takes, self._manners, self.most, key=key, time=time)
             }
         return self._others[key, time]
 
@@ -179,6 +180,38 @@ class Records:
         if found.ids and (fault := _ids(found.ids, len(found.records))):
             raise RecordsRefused([fault])
         columns = dict(zip(self._types, zip(*map(astuple, found.records), strict=True), strict=True))
+        return self._checked(columns, len(found.records), tuple(found.ids))
+
+    def of_columns(self, columns: Mapping[str, Sequence[Any]], count: int) -> Rows:
+        """Return records that came column by column, each with `count` values as JSON has them. They are treated as
+        records are that come one by one.
+
+        Raises:
+            RecordsRefused: they don't fit.
+        """
+        faults: list[Fault] = []
+        if self._manners.unknown == "refuse":
+            faults += islice((_unknown(name) for name in columns if name not in self._types), MOST_FAULTS)
+        fitting: dict[str, tuple[Any, ...]] = {}
+        for name in self._types:
+            try:
+                if name in columns:
+                    fitting[name] = tuple(
+                        msgspec.convert(columns[name], self._lists[name], strict=True, builtin_types=())
+                    )
+                elif self._manners.missing == "take":
+                    fitting[name] = (None,) * count
+                else:
+                    faults.append(Fault(what="it is missing", field=name))
+            except (msgspec.ValidationError, ValueError):
+                wrong = (each for row, value in enumerate(columns[name]) for each in self._faults_in(name, value, row))
+                faults += islice(wrong, MOST_FAULTS)
+        if faults:
+            raise RecordsRefused(faults[:MOST_FAULTS])
+        return self._checked(fitting, count, ())
+
+    def _checked(self, columns: dict[str, tuple[Any, ...]], count: int, names: tuple[str, ...]) -> Rows:
+        """Return columns of values that have the right types, if nothing else is wrong with them."""
         unseen = self._unseen(columns)
         if unseen and self._manners.unseen == "refuse":
             raise RecordsRefused(unseen[:MOST_FAULTS])
@@ -186,11 +219,11 @@ class Records:
         if untold := list(islice(self._untold(columns), MOST_FAULTS)):
             raise RecordsRefused(untold)
         beside = {name: tuple(map(key_text, columns.pop(name))) for name in self._beside}
-        return Rows(columns=columns, count=len(found.records), beside=beside, names=tuple(found.ids), taken=taken)
+        return Rows(columns=columns, count=count, beside=beside, names=names, taken=taken)
 
     def _untold(self, columns: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
         """Yield where records don't tell whom or when their answers are about."""
-        for name in filter(None, (self._key, self._time)):
+        for name in filter(None, (self.key, self._time)):
             for record, value in enumerate(columns[name]):
                 if why := why_untold(value, is_time=name == self._time):
                     yield Fault(what=why, record=record, field=name)
@@ -217,8 +250,8 @@ class Records:
             Fault(what=f"`{name:.{SHOWN}}` is no field of the body") for name in found if name not in ("records", "ids")
         )
         records = found["records"]
-        if not 0 < len(records) <= self._most:
-            yield Fault(what=f"there are {len(records):,} records; one request may have 1 to {self._most:,}")
+        if not 0 < len(records) <= self.most:
+            yield Fault(what=f"there are {len(records):,} records; one request may have 1 to {self.most:,}")
             return
         count = 0
         for number, record in enumerate(records):
@@ -232,26 +265,67 @@ class Records:
         if not isinstance(record, dict):
             yield Fault(what="it is no object", record=number)
             return
-        for name, kind in self._types.items():
-            if record.get(name) is None:
-                handling = self._manners.null if name in record else self._manners.missing
-                if handling == "refuse" or name in (self._key, self._time):
-                    what = "it is null" if name in record else "it is missing"
-                    yield Fault(what=what, record=number, field=name)
-                continue
-            try:
-                value = msgspec.convert(record[name], kind, strict=True, builtin_types=())
-            except (msgspec.ValidationError, ValueError) as error:
-                yield Fault(what=f"{_brief(record[name])}: {error}", record=number, field=name)
-                continue
-            if name in (self._key, self._time) and (why := why_untold(value, is_time=name == self._time)):
-                yield Fault(what=why, record=number, field=name)
+        for name in self._types:
+            if name in record:
+                yield from self._faults_in(name, record[name], number)
+            elif self._manners.missing == "refuse" or name in (self.key, self._time):
+                yield Fault(what="it is missing", record=number, field=name)
         if self._manners.unknown == "refuse":
-            yield from (
-                Fault(what="the model takes no such field", record=number, field=name[:SHOWN])
-                for name in record
-                if name not in self._types
-            )
+            yield from (_unknown(name, number) for name in record if name not in self._types)
+
+    def _faults_in(self, name: str, value: Any, number: int) -> Iterator[Fault]:
+        """Yield what is wrong with the value of a field."""
+        if value is None:
+            if self._manners.null == "refuse" or name in (self.key, self._time):
+                yield Fault(what="it is null", record=number, field=name)
+            return
+        try:
+            found = msgspec.convert(value, self._types[name], strict=True, builtin_types=())
+        except (msgspec.ValidationError, ValueError) as error:
+            yield Fault(what=f"{_brief(value)}: {error}", record=number, field=name)
+            return
+        if name in (self.key, self._time) and (why := why_untold(found, is_time=name == self._time)):
+            yield Fault(what=why, record=number, field=name)
+
+
+def _unknown(name: str, record: int | None = None) -> Fault:
+    return Fault(what="the model takes no such field", record=record, field=name[:SHOWN])
+
+
+def _list_of(kind: Any, *, may_be_null: bool) -> Any:
+    return list[kind | None] if may_be_null else list[kind]
+
+
+class Given(Protocol):
+    """The rows of a request, as a client has sent them."""
+
+    def keys(self, records: Records, /) -> list[str]:
+        """Return whom the rows are about, one text for each; an empty list if that can't be told."""
+        ...
+
+    def rows(self, records: Records, places: Sequence[int] | None, /) -> Rows:
+        """Return the rows at these positions (None: all) for the model of these records. Rows in faults are counted
+        among those at these positions.
+
+        Raises:
+            RecordsRefused: they don't fit.
+        """
+        ...
+
+
+class Body:
+    """The records in the body of a request."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def keys(self, records: Records) -> list[str]:
+        """See `Given`."""
+        return records.keys(self._body)
+
+    def rows(self, records: Records, places: Sequence[int] | None) -> Rows:
+        """See `Given`."""
+        return records.rows(self._body if places is None else parted(self._body, [places])[0])
 
 
 class _Raw(msgspec.Struct, gc=False):

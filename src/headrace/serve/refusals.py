@@ -6,6 +6,7 @@ Refusal                    the request is refused before its endpoint is asked
 ├── AccessRefused     403  the client may not ask
 ├── PathUnknown       404  there is no such path
 ├── EndpointUnknown   404  there is no such endpoint
+├── VersionUnknown    404  the endpoint's route gives no share to this version
 ├── WrongMethod       405  the path is asked by other methods
 ├── BodyLate          408  the body didn't come in time
 ├── BodyTooLarge      413  the body is larger than a request may be
@@ -77,6 +78,12 @@ class PathUnknown(Refusal):
 
 class EndpointUnknown(Refusal):
     """There is no such endpoint."""
+
+    status = 404
+
+
+class VersionUnknown(Refusal):
+    """The endpoint's route gives no share to this version."""
 
     status = 404
 

@@ -20,6 +20,10 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 ARROW = "application/vnd.apache.arrow.stream"
 _FORMS: dict[str, Form] = {"application/json": "json", ARROW: "arrow"}
+BINARY = "application/octet-stream"
+HEAD_BYTES = b"inference-header-content-length"
+"""The header that says how many bytes of a body are JSON, with bytes of tensors behind it."""
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _GZIP = 31
 """zlib's number for gzip, and nothing else, with the largest window."""
@@ -84,6 +88,17 @@ def check_content(headers: Headers, limits: Limits) -> Form:
             f"the body must be JSON in UTF-8, or a stream of Arrow; `Content-Type` is {shown}",
             hint=f"send `Content-Type: application/json` or `Content-Type: {ARROW}`",
         )
+    check_size(headers, limits)
+    return form
+
+
+def check_size(headers: Headers, limits: Limits) -> None:
+    """Check what the headers say of the size of the body, and how it is packed.
+
+    Raises:
+        ContentRefused: it is packed in another way than by gzip.
+        BodyTooLarge: it is too large.
+    """
     if (encoding := _encoding(headers)) not in ("", "identity", "gzip"):
         raise ContentRefused(
             f"a body in the encoding `{encoding:.80}` can't be read",
@@ -92,7 +107,33 @@ def check_content(headers: Headers, limits: Limits) -> Form:
         )
     if any(int(length) > limits.body_bytes for length in values(headers, b"content-length")):
         raise _too_large(limits)
-    return form
+
+
+def head_bytes_of(headers: Headers, limits: Limits) -> int | None:
+    """Check what the headers say of a body, and return how many bytes of it are JSON; None: all.
+
+    Raises:
+        ContentRefused, BadRequest: it is neither JSON nor JSON with tensors behind it.
+        BodyTooLarge: it is too large.
+    """
+    types, lengths = values(headers, b"content-type"), values(headers, HEAD_BYTES)
+    kind = types[0].lower().partition(";")[0].strip() if len(types) == 1 else ""
+    # A page of another site can send a body without a type, but neither these headers nor these types, unless the
+    # server allows them beforehand, which it never does. tritonclient sends no type.
+    is_program = bool(lengths) or any(name == b"authorization" for name, _ in headers)
+    if kind not in ("application/json", BINARY) and not (not types and is_program):
+        shown = listed([each[:80] for each in types], 2) or "missing"
+        raise ContentRefused(
+            f"the body must be JSON, or JSON with tensors behind it; `Content-Type` is {shown}",
+            hint=f"send `Content-Type: application/json`, or `{BINARY}` with `Inference-Header-Content-Length`",
+        )
+    if (kind == BINARY and not lengths) or len(lengths) > 1 or not all(map(_NUMBER.fullmatch, lengths)):
+        raise BadRequest(
+            "`Inference-Header-Content-Length` must say once how many bytes of the body are JSON",
+            hint=f"send it with `Content-Type: {BINARY}`",
+        )
+    check_size(headers, limits)
+    return int(lengths[0]) if lengths else None
 
 
 async def body_of(headers: Headers, receive: Receive, limits: Limits) -> bytes:

@@ -26,13 +26,13 @@ from headrace.project.project import Project
 from headrace.serve.access import Access
 from headrace.serve.app import App
 from headrace.serve.asking import ENDED, Model, ModelGone
-from headrace.serve.endpoint import Running
 from headrace.serve.live import Endpoints
 from headrace.serve.metrics import Metrics
 from headrace.serve.predictions.awaited import AwaitedLog
 from headrace.serve.rates import Rate, Rates, rate_in
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
+from headrace.serve.running import Running
 from headrace.serve.server import Server, loopback
 from headrace.serve.tokens import Token, Tokens
 from headrace.spec.bundle import own_code_in
@@ -158,9 +158,8 @@ class _Serving:
             if takes is None:
                 takes = [Column(name=name, type=kind) for name, kind in loaded.takes]
             records = Records(takes, Strictness(), MOST_RECORDS)
-            return Running(
-                f"{endpoint}:{number}", model, records, why_ended, gives=_gives(version), example=example_of(takes)
-            )
+            gives = [Column(name=name, type=kind) for name, kind in zip(loaded.gives, loaded.types, strict=False)]
+            return Running(f"{endpoint}:{number}", model, records, why_ended, gives=gives, example=example_of(takes))
         except ModelGone as error:
             told = await why_ended() if ENDED in error.message else ""
             raise ModelGone(told or error.message, hint=error.hint) from error
@@ -261,14 +260,6 @@ def _takes(version: VersionView) -> Sequence[Column] | None:
             hint="register it with `signature=`, a table with the columns that it takes",
         )
     return signature.takes
-
-
-def _gives(version: VersionView) -> Sequence[Column]:
-    own = own_code_in(version.preparation)
-    if own is not None and own.functions.predict is not None:
-        return ()  # only the function knows
-    signature = signature_in(version.out.signature)
-    return () if signature is None else signature.gives
 
 
 def _abandon(starts: asyncio.Future[tuple[VersionView, ModelProcess]]) -> None:

@@ -84,7 +84,8 @@ def document(endpoints: Mapping[str, Interface | None], *, with_tokens: bool) ->
         "info": {
             "title": "Headrace",
             "version": version("headrace"),
-            "description": "Endpoints that answer requests with registered models.",
+            "description": "Endpoints that answer requests with registered models. The Open Inference Protocol, which"
+            " has a document of its own, is spoken below `/v2`.",
         },
         "paths": paths,
         **({"components": {"securitySchemes": {"token": scheme}}} if with_tokens else {}),

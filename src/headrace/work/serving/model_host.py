@@ -59,7 +59,7 @@ class Host:
         self._store = FolderStore(folder)
         self._asked: Answering | None = None
         self._takes: Sequence[Column] = ()
-        self._gives: Sequence[str] = ()
+        self._gives: dict[str, str] = {}
 
     def reply(self, order: Load | Ask) -> Reply:
         """Do what an order says, and return the reply. Whatever the model raises is told, and ends nothing."""
@@ -90,10 +90,17 @@ class Host:
                 preparation = cast(Preparation, codecs.load(prepared, self._store))
                 self._takes = [Column(name=name, type=kind) for name, kind in preparation.columns.items()]
             self._asked = Answering(model_of(model), preparation, signature)
-        self._gives = () if signature is None else [column.name for column in signature.gives]
+        if signature is not None and (own is None or own.functions.predict is None):
+            self._gives = {column.name: column.type for column in signature.gives}
         trouble = "" if order.row is None else self._warm_up(order.row)
         takes = self._needed() if preparation is not None else ()
-        return Loaded(seconds=time.perf_counter() - began, gives=tuple(self._gives), trouble=trouble, takes=takes)
+        return Loaded(
+            seconds=time.perf_counter() - began,
+            gives=tuple(self._gives),
+            trouble=trouble,
+            takes=takes,
+            types=tuple(self._gives.values()),
+        )
 
     def _with_own_code(self, own: OwnCode, model: Any, signature: Signature | None) -> Answering:
         from headrace.work.serving.own_code import load_own_code  # noqa: PLC0415  9 ms that few versions need
@@ -122,7 +129,7 @@ class Host:
         except Exception as error:  # noqa: BLE001  the code of libraries and models may raise anything
             return f"{type(error).__name__}: {sentence(error)}"
         if table.num_rows:
-            self._gives = table.column_names
+            self._gives = {field.name: str(plain_type(field.type)) for field in table.schema}
         return ""
 
     def _answer(self, order: Ask) -> Answer:

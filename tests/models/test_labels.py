@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -12,7 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.models.labels import LABELS, Tally, in_order, joined, table_of, tallies, text_of, texts_of
+from headrace.models.labels import (
+    LABELS,
+    MADE,
+    Tally,
+    in_order,
+    joined,
+    key_texts,
+    made_for,
+    moments,
+    resolved,
+    table_by_key,
+    table_of,
+    tallies,
+    text_of,
+    texts_of,
+)
 
 IDS = ["a", "b", "c", "d"]
 SOURCES = ["billing", "people", "x"]
@@ -146,3 +161,81 @@ def test_a_text_that_is_no_label_spoils_no_other() -> None:
 def test_columns_of_labels_are_written_as_single_ones(values: list[float | None]) -> None:
     texts = texts_of(pa.chunked_array([values], pa.float64())).to_pylist()
     assert [None if each is None else json.loads(each) for each in texts] == values
+
+
+KEYS = ["a", "b", "c"]
+TIMES = st.integers(0, 6)
+PREDICTIONS = st.lists(st.tuples(st.sampled_from(KEYS), TIMES, st.integers(0, 3)), max_size=8)
+NAMED = st.lists(st.tuples(st.sampled_from([*KEYS, "d"]), TIMES, st.sampled_from([0, 1, 3])), max_size=6)
+
+
+@given(PREDICTIONS, NAMED, st.lists(st.sampled_from(IDS), max_size=3))
+def test_a_label_by_key_belongs_to_the_latest_prediction_that_is_not_after_it_and_near_enough(
+    predictions: list[tuple[str, int, int]], named: list[tuple[str, int, int]], by_id: list[str]
+) -> None:
+    made = pa.table(
+        [
+            pa.array([f"p{number}" for number in range(len(predictions))], pa.string()),
+            pa.array([at for _, _, at in predictions], pa.int64()),
+            pa.array([key for key, _, _ in predictions], pa.string()),
+            pa.array([time for _, time, _ in predictions], pa.int64()),
+        ],
+        MADE.names,
+    ).cast(MADE)
+    tables = [table_of(by_id, ["1"] * len(by_id), source="x", at=1.0)]
+    for key, time, within in named:
+        times = pa.array([time], pa.int64()).cast(MADE.field("time").type)
+        tables.append(table_by_key([key], times, ["1"], within_s=within / 1e6, source="x", at=1.0))
+    expected: list[str | None] = [*by_id]
+    for key, time, within in named:
+        near = [
+            (its, at, f"p{number}")
+            for number, (whom, its, at) in enumerate(predictions)
+            if whom == key and its <= time <= its + within
+        ]
+        expected.append(max(near)[2] if near else None)
+    assert resolved(pa.concat_tables(tables), made).column("id").to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        (pa.array([17, None]), ["17", None]),
+        (pa.array([17.0, 0.5]), ["17", "0.5"]),
+        (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
+        (pa.array([date(2026, 1, 31)]), ["2026-01-31"]),
+        (pa.array([True]), ["True"]),
+        (pa.array([[1]]), [None]),
+    ],
+    ids=str,
+)
+def test_a_key_is_a_text(column: pa.Array, texts: list[str | None]) -> None:
+    assert key_texts(pa.chunked_array([column])).to_pylist() == texts
+
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("column", "times"),
+    [
+        (pa.array(["2026-01-31T12:00:00", "2026-01-31T13:00:00+01:00", "soon", None]), [NOON, NOON, None, None]),
+        (pa.array([date(2026, 1, 31)]), [NOON.replace(hour=0)]),
+        (pa.array([NOON.replace(tzinfo=None)], pa.timestamp("ns")), [NOON]),
+        (pa.array([NOON], pa.timestamp("s", "Europe/Paris")), [NOON]),
+        (pa.array([1 << 62]).cast(pa.timestamp("us")), [None]),
+        (pa.array([1]), [None]),
+    ],
+    ids=str,
+)
+def test_a_time_is_in_utc(column: pa.Array, times: list[datetime | None]) -> None:
+    assert moments(pa.chunked_array([column])).to_pylist() == times
+
+
+def test_rows_that_do_not_say_whom_they_are_about_get_no_label_by_key() -> None:
+    rows = pa.array([{"who": "a", "day": "2026-01-31"}, {"who": None, "day": "2026-01-31"}, None, {"who": "a"}])
+    columns = {"id": IDS, "at": pa.array([NOON] * 4, pa.timestamp("us", "UTC")), "variant": ["production"] * 4}
+    table = pa.table({**columns, "input": rows})
+    assert made_for(table, "who", "day").column("id").to_pylist() == ["a"]
+    assert made_for(table, "day", "more").num_rows == 0
+    assert made_for(pa.table({**columns, "input": ["text"] * 4}), "who", "day").num_rows == 0

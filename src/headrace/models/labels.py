@@ -8,21 +8,36 @@ but no longer count.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.spec.endpoint import LARGEST_LABEL, Label
+from headrace.models.types import plain_type, tells_time, tells_whom
+from headrace.spec.endpoint import LARGEST_LABEL, SHADOW, Label, key_text, moment
 from headrace.spec.noun import UNREADABLE
 
+_TIME = pa.timestamp("us", "UTC")
 LABELS = pa.schema(
-    [("id", pa.string()), ("label", pa.string()), ("source", pa.string()), ("at", pa.timestamp("us", "UTC"))]
+    [
+        ("id", pa.string()),
+        ("label", pa.string()),
+        ("source", pa.string()),
+        ("at", _TIME),
+        ("key", pa.string()),
+        ("time", _TIME),
+        ("within", pa.duration("us")),
+    ]
 )
 """The columns of a table of labels: the id of the prediction, the label as JSON, where the label came from, and when it
-was recorded."""
+was recorded. If the id wasn't known, it is null. Then `key` and `time` say whom and when the label is about, and
+`within` says how much earlier the time of the prediction may be. Otherwise these are null."""
+MADE = pa.schema([("id", pa.string()), ("at", _TIME), ("key", pa.string()), ("time", _TIME)])
+"""The columns of a table that says whom and when predictions are about (`key`, `time`), and when each was asked for."""
 JOINED = {"label": "label", "label_source": "source", "labelled_at": "at"}
 """The columns that predictions get, with the columns of labels that they are made of."""
 
@@ -63,9 +78,29 @@ def text_of(label: Label) -> str:
 def table_of(ids: Sequence[str], texts: Sequence[str], *, source: str, at: float) -> pa.Table:
     """Return labels as a table. Each is given as JSON (`text_of`), with the id of its prediction. They came from one
     source at one time (Unix seconds)."""
-    time = pa.scalar(round(at * 1e6), LABELS.field("at").type)
-    columns = [pa.array(ids, pa.string()), pa.array(texts, pa.string())]
-    return pa.table([*columns, *(pa.repeat(each, len(ids)) for each in (source, time))], schema=LABELS)
+    return _filled({"id": ids, "label": texts}, source, at)
+
+
+def table_by_key(
+    keys: Sequence[str], times: Sequence[Any], texts: Sequence[str], *, within_s: float, source: str, at: float
+) -> pa.Table:
+    """Return labels of predictions whose ids aren't known. Instead, it is known whom (`keys`) and when (`times`) each
+    is about. `within_s` is how much earlier, in seconds, the time of the prediction may be."""
+    within = pa.scalar(round(within_s * 1e6), LABELS.field("within").type)
+    return _filled({"key": keys, "time": times, "label": texts, "within": pa.repeat(within, len(texts))}, source, at)
+
+
+def _filled(columns: dict[str, Any], source: str, at: float) -> pa.Table:
+    count = len(columns["label"])
+    columns |= {
+        "source": pa.repeat(source, count),
+        "at": pa.repeat(pa.scalar(round(at * 1e6), _TIME), count),
+    }
+    return pa.table([columns.get(name, pa.nulls(count, kind)) for name, kind in _types(LABELS)], schema=LABELS)
+
+
+def _types(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
+    return [(field.name, field.type) for field in schema]
 
 
 def texts_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -83,6 +118,78 @@ def in_order(parts: Mapping[tuple[str, int], pa.Table]) -> pa.Table:
     table = pa.concat_tables([parts[each] for each in sorted(parts)])
     order = pa.table({"at": table.column("at"), "place": _places(len(table))})
     return table.take(pc.sort_indices(order, [("at", "ascending"), ("place", "ascending")]))
+
+
+def made_for(predictions: pa.Table, key: str, time: str) -> pa.Table:
+    """Return whom and when predictions are about, as `MADE`. The columns `key` and `time` of their rows say so.
+    Predictions whose rows don't say it are left out, and so are those of a shadow, which answers nobody."""
+    predictions = predictions.filter(pc.not_equal(predictions.column("variant"), SHADOW))
+    rows = predictions.column("input")
+    columns = [predictions.column("id"), predictions.column("at"), key_texts(_field(rows, key))]
+    table = pa.table([*columns, moments(_field(rows, time))], schema=MADE)
+    return table.filter(pc.and_(pc.is_valid(table.column("key")), pc.is_valid(table.column("time"))))
+
+
+def resolved(labels: pa.Table, made: pa.Table) -> pa.Table:
+    """Return labels with the ids of their predictions, as far as there are such predictions.
+
+    A label that says whom and when it is about belongs to the prediction with the same key whose time is the latest
+    that isn't after the label's, and is at most `within` before it. Of several with this time, it is the one that was
+    asked for last.
+    """
+    is_named = pc.is_valid(labels.column("key"))
+    named = labels.filter(is_named)
+    made = made.filter(pc.is_in(made.column("key"), value_set=named.column("key").combine_chunks()))
+    made = made.sort_by([("time", "ascending"), ("at", "ascending"), ("id", "ascending")])
+    times, ids = defaultdict[str, list[int]](list), defaultdict[str, list[str]](list)
+    for key, time, identity in zip(*_values(made, "key", "time", "id"), strict=True):
+        times[key].append(time)
+        ids[key].append(identity)
+    found: list[str | None] = []
+    for key, time, within in zip(*_values(named, "key", "time", "within"), strict=True):
+        place = bisect_right(times.get(key, ()), time) - 1
+        found.append(ids[key][place] if place >= 0 and time - times[key][place] <= within else None)
+    column = pc.replace_with_mask(labels.column("id"), is_named.combine_chunks(), pa.array(found, pa.string()))
+    return labels.set_column(0, LABELS.field("id"), column)
+
+
+def key_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column that says whom rows are about, as texts: `spec.endpoint.key_text`. What says it of nobody is
+    null."""
+    return _each(column, key_text, pa.string()) if tells_whom(column.type) else pa.nulls(len(column), pa.string())
+
+
+def moments(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column that says when rows are about, as times in UTC: `spec.endpoint.moment`. What says no time is
+    null."""
+    return _each(column, moment, _TIME) if tells_time(column.type) else pa.nulls(len(column), _TIME)
+
+
+def _each(column: pa.ChunkedArray, make: Callable[[Any], Any], kind: pa.DataType) -> pa.ChunkedArray:
+    """Return what `make` makes of each value, or null if it can't."""
+    plain = plain_type(column.type)
+    if pa.types.is_timestamp(plain):
+        plain = pa.timestamp("us", plain.tz)  # Python's times are no finer
+    column = column.cast(plain, safe=False)
+    distinct = column.unique().drop_null()
+    values = []
+    for each in distinct:
+        try:
+            values.append(make(each.as_py()))
+        except (ValueError, ArithmeticError):  # no time, or one that Python doesn't have
+            values.append(None)
+    return pa.array(values, kind).take(pc.index_in(column, value_set=distinct))
+
+
+def _field(rows: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    place = rows.type.get_field_index(name) if pa.types.is_struct(rows.type) else -1
+    return pa.chunked_array([pa.nulls(len(rows))]) if place < 0 else pc.struct_field(rows, [place])
+
+
+def _values(table: pa.Table, *names: str) -> list[list[Any]]:
+    """Return columns as lists; times and durations are whole microseconds."""
+    columns = [table.column(name) for name in names]
+    return [(each if pa.types.is_string(each.type) else each.cast(pa.int64())).to_pylist() for each in columns]
 
 
 def joined(predictions: pa.Table, labels: pa.Table, withdrawn: Mapping[str, float]) -> pa.Table:

@@ -11,8 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from headrace.errors import DataError, UsageError
+from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.project import project
+from headrace.serve.predictions.prediction import Answered
 from headrace.stages import ingest
 from tests.cli.conftest import Shell
 from tests.cli.test_labels import labels_of, log, sources
@@ -26,7 +30,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import headrace as hr
-from headrace.stages import ingest
+from headrace.stages import deploy, ingest
 
 
 @hr.stage(kind="ingest", cache=False)
@@ -62,6 +66,46 @@ def later(recorded: object, flag: str) -> None:
 @hr.pipeline
 def resumed(labels: str, flag: str) -> None:
     later(ingest.feedback(bills(labels), "delays", id="prediction_id", label="actual"), flag)
+
+
+@hr.stage(kind="train")
+def fit() -> dict:
+    return {"depth": 1}
+
+
+@hr.pipeline
+def release() -> None:
+    deploy.endpoint(fit(), "delays", signature=pa.table({"x": [1.0]}), key="tenant", time="day")
+
+
+@hr.pipeline
+def by_key(rows: str, within: str | None = None) -> None:
+    ingest.feedback(paid(rows), "delays", key="whom", time="due", within=within, label="actual")
+
+
+@hr.stage(kind="ingest", cache=False)
+def paid(rows: str) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(("whom", "due", "actual"), row)) for row in json.loads(rows)])
+
+
+@hr.pipeline
+def key_alone() -> None:
+    ingest.feedback(bills("{}"), "delays", key="whom")
+
+
+@hr.pipeline
+def key_and_id() -> None:
+    ingest.feedback(bills("{}"), "delays", id="prediction_id", key="whom", time="due")
+
+
+@hr.pipeline
+def within_alone() -> None:
+    ingest.feedback(bills("{}"), "delays", within="2d")
+
+
+@hr.pipeline
+def wrong_within() -> None:
+    ingest.feedback(bills("{}"), "delays", key="whom", time="due", within="soon")
 
 
 @hr.pipeline
@@ -150,11 +194,51 @@ def test_labels_that_can_not_be_taken_fail_the_task_and_none_is_recorded(shell: 
     [
         ("wrong_endpoint", "an endpoint can't be called `team/delays`"),
         ("wrong_source", "no source can be called `a b`"),
+        ("key_alone", "needs to know which predictions the labels are about"),
+        ("key_and_id", "needs to know which predictions the labels are about"),
+        ("within_alone", "`within` is about `key` and `time`"),
+        ("wrong_within", "`within` is 'soon'"),
     ],
 )
 def test_a_wrong_name_is_told_before_anything_runs(shell: Shell, pipeline: str, words: str) -> None:
     done = shell("run", pipeline)
     assert (done.code, words in done.err) == (2, True), done.err
+
+
+def about(number: int, tenant: object, day: object, **more: Any) -> Answered:
+    """Return an answer about a tenant and a day."""
+    given = json.dumps([{"x": 1.0, "tenant": tenant, "day": day}]).encode()
+    return replace(answered(number, given=given), version="delays:1", **more)
+
+
+def test_labels_by_key_and_time_go_to_the_last_prediction_of_that_time(shell: Shell) -> None:
+    assert shell("run", "release").code == 0
+    log(
+        about(0, "A", "2026-01-01"),
+        about(1, "A", "2026-01-03"),
+        about(2, "B", "2026-01-01T12:00:00+02:00"),
+        about(3, "A", "2026-01-03"),
+        about(4, "A", "2026-01-03", variant="shadow"),
+    )
+    rows = [["A", "2026-01-03", 1], ["A", "2026-01-04", 2], ["B", "2026-01-01T10:00:00", 3], ["C", "2026-01-01", 4]]
+    assert shell("run", "by_key", "--rows", json.dumps(rows)).code == 0
+    labels = [label for label, _ in labels_of(shell)]
+    assert labels == [None, None, 3, 1, None]
+    assert sources(shell) == {"feedback": {"recorded": 4, "counting": 2, "unknown": 2}}
+    seal_predictions(project.load())
+    assert shell("run", "by_key", "--rows", json.dumps(rows[1:2]), "--within", "1d").code == 0
+    assert [label for label, _ in labels_of(shell)] == [None, None, 3, 2, None]
+    assert sources(shell) == {"feedback": {"recorded": 5, "counting": 2, "corrected": 1, "unknown": 2}}
+    shell("retire", "delays")
+    assert [label for label, _ in labels_of(shell)] == [None, None, 3, 2, None]
+
+
+def test_a_label_by_key_finds_a_prediction_that_comes_to_be_known_later(shell: Shell) -> None:
+    assert shell("run", "release").code == 0
+    assert shell("run", "by_key", "--rows", json.dumps([[17, "2026-01-01", "late"]])).code == 0
+    assert sources(shell) == {"feedback": {"recorded": 1, "unknown": 1}}
+    log(about(0, "17", "2026-01-01"))
+    assert labels_of(shell) == [("late", "feedback")]
 
 
 ID = "0a1b2c3d4e5f-1-0-00000000000000ff"
@@ -182,14 +266,19 @@ def test_outside_of_a_run_it_checks_and_counts(labels: pa.Array, count: int) -> 
     [
         ({"id": [ID], "label": [date(2026, 1, 1)]}, "column `label` is `date32"),
         ({"id": [1], "label": [1]}, "column `id` is `int64`"),
+        ({"key": ["a"], "time": ["soon"], "label": [1]}, "1 values of `time` can't be taken, such as `'soon'`"),
+        ({"key": ["a"], "time": [7], "label": [1]}, "column `time` is `int64`"),
+        ({"key": [[1]], "time": ["2026-01-01"], "label": [1]}, "column `key` is `list<item: int64>`"),
+        ({"key": pa.nulls(1), "time": ["2026-01-01"], "label": [1]}, "1 values of `key` can't be taken"),
         ({"id": pa.nulls(1), "label": [1]}, "1 values of `id` can't be taken, such as `None`"),
         ({"id": [f"{ID}\n"], "label": [1]}, "1 values of `id` can't be taken"),
     ],
     ids=str,
 )
 def test_what_can_not_be_a_label_is_refused(columns: dict[str, Any], words: str) -> None:
+    by_key = {name: name for name in ("key", "time") if name in columns}
     with pytest.raises(DataError, match=words):
-        ingest.feedback(pa.table(columns), "delays")
+        ingest.feedback(pa.table(columns), "delays", **by_key)
 
 
 def test_a_missing_column_is_told_with_a_similar_one() -> None:

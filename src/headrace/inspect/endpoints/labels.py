@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import LogError, NotFoundError, near
-from headrace.inspect.endpoints.predictions import logs, prediction_ids, prediction_log
+from headrace.inspect.endpoints.predictions import logs, prediction_log, tables
+from headrace.inspect.endpoints.routes import moves
 from headrace.inspect.views import Views
 from headrace.project.project import Project
 from headrace.project.state import reading_store
@@ -59,6 +60,8 @@ def labels(project: Project, views: Views, endpoint: str) -> LabelsView:
         BlobMissing, BlobDamaged: a part can't be read.
         LogError: a segment of this host can't be read, or a part isn't a table of labels.
     """
+    import pyarrow as pa  # noqa: PLC0415  0.2 s, and most commands do without
+
     from headrace.models.labels import tallies  # noqa: PLC0415  it imports Arrow
 
     withdrawals = views.label_withdrawals(endpoint)
@@ -66,12 +69,13 @@ def labels(project: Project, views: Views, endpoint: str) -> LabelsView:
     if endpoint not in known and not withdrawals:
         hint = near(endpoint, known, "the endpoints are") if known else None
         raise NotFoundError(f"there is no label of an endpoint `{endpoint:.80}`", hint=hint)
-    ids, table = prediction_ids(project, views, endpoint), recorded(project, views, endpoint)
+    made = tables(project, views, endpoint)
+    ids = pa.chunked_array([chunk for each in made for chunk in each.column("id").chunks], pa.string())
     return LabelsView(
         endpoint=endpoint,
         sources=tuple(
             SourceView(source=source, recorded=tally.recorded, **tally._asdict())
-            for source, tally in tallies(ids, table, withdrawn(views, endpoint)).items()
+            for source, tally in tallies(ids, recorded(project, views, endpoint), withdrawn(views, endpoint)).items()
         ),
         withdrawals=tuple(
             WithdrawalView(source=each.source, at=each.at, by=each.by, why=each.why) for each in withdrawals
@@ -94,21 +98,38 @@ def labelled(project: Project, views: Views, endpoint: str, predictions: pa.Tabl
 
 def recorded(project: Project, views: Views, endpoint: str) -> pa.Table:
     """Return all labels that were ever recorded of an endpoint, in the order of their times (`models.labels.LABELS`).
+    Those that only say whom and when they are about have the ids of their predictions too, as far as there are some.
 
     Raises:
         BlobMissing, BlobDamaged: a part can't be read.
         LogError: a segment of this host can't be read, or a part isn't a table of labels.
     """
-    from headrace.models.labels import in_order  # noqa: PLC0415  it imports Arrow
+    import pyarrow as pa  # noqa: PLC0415  as above
+
+    from headrace.models.labels import MADE, in_order, made_for, resolved  # noqa: PLC0415  as above
 
     # A segment that is sealed meanwhile is read twice, under the same name.
-    return in_order(dict([*_unsealed(project, endpoint), *_sealed(project, views, endpoint)]))
+    found = in_order(dict([*_unsealed(project, endpoint), *_sealed(project, views, endpoint)]))
+    columns = _about(views, endpoint)
+    if columns is None or found.column("key").null_count == len(found):
+        return found
+    made = [made_for(each, *columns) for each in tables(project, views, endpoint)]
+    return resolved(found, pa.concat_tables([MADE.empty_table(), *made]))
 
 
 def withdrawn(views: Views, endpoint: str) -> dict[str, float]:
     """Return the sources of an endpoint's labels that were withdrawn, each with the time (Unix seconds) until which
     its labels don't count."""
     return {each.source: each.at for each in views.label_withdrawals(endpoint)}  # the newest of a source comes last
+
+
+def _about(views: Views, endpoint: str) -> tuple[str, str] | None:
+    """Return the columns of a record that tell whom and when its answer is about; None if the endpoint has none. If it
+    was retired, they are those that it had before."""
+    for each in moves(views, endpoint) if any(row.name == endpoint for row in views.routes()) else ():
+        if each.variants:
+            return None if each.key is None or each.time is None else (each.key, each.time)
+    return None
 
 
 def _unsealed(project: Project, endpoint: str) -> Iterator[tuple[tuple[str, int], pa.Table]]:

@@ -105,17 +105,15 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
     return table.take(pa.array(ids.values(), pa.int64())).sort_by("at")
 
 
-def prediction_ids(project: Project, views: Views, endpoint: str) -> pa.ChunkedArray:
-    """Return the ids of all predictions of an endpoint, sealed or not. An id may be there twice.
+def tables(project: Project, views: Views, endpoint: str) -> list[pa.Table]:
+    """Return all predictions of an endpoint, sealed or not, as the tables in which they are. A prediction may be there
+    twice.
 
     Raises:
         BlobMissing, BlobDamaged: a part can't be read.
         LogError: a segment of this host can't be read, or a part is no table.
     """
-    import pyarrow as pa  # noqa: PLC0415  as above
-
-    tables = [*_unsealed(project, views, endpoint), *_sealed(project, views, endpoint, None)]
-    return pa.chunked_array([chunk for each in tables for chunk in each.column("id").chunks], pa.string())
+    return [*_unsealed(project, views, endpoint), *_sealed(project, views, endpoint, None)]
 
 
 def _sealed(project: Project, views: Views, endpoint: str, since: datetime | None) -> Iterator[pa.Table]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import time as clock
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -13,8 +13,9 @@ from headrace.define.attempt import attempt
 from headrace.define.ports import current
 from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError, listed, near
-from headrace.models.labels import table_of, texts_of
-from headrace.models.types import FAMILIES, plain_type
+from headrace.models.labels import key_texts, moments, table_by_key, table_of, texts_of
+from headrace.models.types import FAMILIES, plain_type, tells_time, tells_whom
+from headrace.spec.duration import seconds
 from headrace.spec.endpoint import MOST_LABEL_CHARACTERS, PREDICTION_ID, SOURCE, sole
 from headrace.spec.intent import Tell, is_name
 from headrace.spec.noun import Noun
@@ -39,12 +40,34 @@ def _check(given: Mapping[str, Any]) -> None:
             raise UsageError(f"no {what} can be called `{name:.80}`", hint="use letters, digits and `_ . / -`")
     if isinstance(endpoint := given.get("endpoint"), str):
         sole(endpoint, 1)  # it refuses names that can't be in a URL
+    if not {"id", "key", "time", "within"} <= given.keys():  # a task makes one of them
+        return
+    identity, key, time, within = (given[name] for name in ("id", "key", "time", "within"))
+    if (key is None) != (time is None) or (key is not None and identity is not None):
+        raise UsageError(
+            "`ingest.feedback` needs to know which predictions the labels are about",
+            hint="name the column `id` with the ids of the predictions, or `key` and `time` without `id`",
+        )
+    if within is not None and key is None:
+        raise UsageError("`within` is about `key` and `time`", hint="leave it out, or name these columns")
+    if within is not None:
+        seconds(within, name="within")
 
 
 @ready("ingest.feedback", version=1, on=("pyarrow",), kind="ingest", cache=False, portable=True, check=_check)
-def feedback(table: pa.Table, endpoint: str, *, id: str = "id", label: str = "label", source: str = SOURCE) -> Recorded:
-    """Record what really came of predictions of an endpoint: the column `id` has the ids of the predictions, and the
-    column `label` what came of them.
+def feedback(
+    table: pa.Table,
+    endpoint: str,
+    *,
+    id: str | None = None,
+    key: str | None = None,
+    time: str | None = None,
+    within: str | float | None = None,
+    label: str = "label",
+    source: str = SOURCE,
+) -> Recorded:
+    """Record what really came of predictions of an endpoint: the column `label` has what came of them, and the column
+    `id` the ids of the predictions, or `key` and `time` whom and when each label is about.
 
     All labels are kept. The last one that was recorded for a prediction counts, so a label may come late, again, or
     corrected. The labels of a task are recorded once, together with its success, however often it is tried. Rows
@@ -53,29 +76,45 @@ def feedback(table: pa.Table, endpoint: str, *, id: str = "id", label: str = "la
     Args:
         table: the labels, one in a row.
         endpoint: the endpoint that made the predictions.
-        id: the column with the ids of the predictions, as the endpoint returned them.
+        id: the column with the ids of the predictions, as the endpoint returned them. None: the column `id`, if `key`
+            isn't given.
+        key: the column that says whom a label is about, if ids aren't known. The endpoint must have a key too.
+        time: the column that says when a label is about: dates, times, or texts of them. A time without a zone is in
+            UTC. The label belongs to the prediction with this key whose time is the same, or with `within`, whose time
+            is the latest that isn't after the label's. Of several with this time, it is the one that was asked for
+            last.
+        within: how much earlier the time of the prediction may be, such as `"2d"`. None: it must be the same.
         label: the column with the labels: numbers, texts or booleans.
         source: where the labels come from. `headrace withdraw` can withdraw all labels of a source.
 
     Raises:
-        UsageError: the endpoint or the source can't have this name, or the table lacks a column.
-        DataError: an id isn't that of a prediction, or a label can't be one.
+        UsageError: the endpoint or the source can't have this name, the table lacks a column, or it isn't clear which
+            predictions the labels are about.
+        DataError: an id isn't that of a prediction, a row doesn't say whom or when it is about, or a label can't be
+            one.
     """
-    _check({"endpoint": endpoint, "source": source})
-    for name in (id, label):
-        if name not in table.column_names:
-            raise UsageError(
-                f"the table has no column `{name}`", hint=near(name, table.column_names, "its columns are")
-            )
-    labels = _labels(table.column(label), label)
+    _check({"endpoint": endpoint, "source": source, "id": id, "key": key, "time": time, "within": within})
+    at = clock.time()
+    labels = _labels(_column(table, label), label)
     has_label = pc.is_valid(labels)
-    ids = _ids(table.column(id).filter(has_label), id)
-    labels = labels.filter(has_label)
-    if current() is not None and len(labels):
-        here, at = attempt(), time.time()
-        recorded = table_of(ids, texts_of(labels), source=source, at=at)
-        here.intend(Tell(endpoint, here.artifact(recorded), len(labels), at))
-    return Recorded(endpoint=endpoint, source=source, labels=len(labels), without_label=table.num_rows - len(labels))
+    rows, texts = table.filter(has_label), texts_of(labels.filter(has_label))
+    if key is not None and time is not None:
+        keys = _told(rows, key, tells_whom, key_texts, "texts, numbers, dates or booleans")
+        times = _told(rows, time, tells_time, moments, "dates or times")
+        within_s = 0.0 if within is None else seconds(within, name="within")
+        recorded = table_by_key(keys, times, texts, within_s=within_s, source=source, at=at)
+    else:
+        recorded = table_of(_ids(rows, "id" if id is None else id), texts, source=source, at=at)
+    if current() is not None and len(texts):
+        here = attempt()
+        here.intend(Tell(endpoint, here.artifact(recorded), len(texts), at))
+    return Recorded(endpoint=endpoint, source=source, labels=len(texts), without_label=table.num_rows - len(texts))
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        raise UsageError(f"the table has no column `{name}`", hint=near(name, table.column_names, "its columns are"))
+    return table.column(name)
 
 
 def _labels(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
@@ -95,7 +134,9 @@ def _labels(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     return column
 
 
-def _ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def _ids(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return the column with the ids of predictions."""
+    column = _column(table, name)
     kind = plain_type(column.type)
     if not FAMILIES["text"](kind) and not pa.types.is_null(kind):
         raise DataError(f"column `{name}` is `{column.type}`", hint="ids of predictions are texts")
@@ -103,6 +144,22 @@ def _ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     is_id = pc.fill_null(pc.match_substring_regex(ids, f"^{PREDICTION_ID}$"), False)
     _refuse(ids, pc.invert(is_id), name, "give the ids that the endpoint has returned")
     return ids
+
+
+def _told(
+    table: pa.Table,
+    name: str,
+    tells: Callable[[pa.DataType], bool],
+    texts: Callable[[pa.ChunkedArray], pa.ChunkedArray],
+    kinds: str,
+) -> pa.ChunkedArray:
+    """Return the column that says whom, or when, labels are about."""
+    column = _column(table, name)
+    if not tells(column.type) and not pa.types.is_null(column.type):
+        raise DataError(f"column `{name}` is `{column.type}`", hint=f"it must have {kinds}")
+    found = texts(column)
+    _refuse(column, pc.is_null(found), name, f"each label needs one of {kinds}")
+    return found
 
 
 def _refuse(column: pa.ChunkedArray, is_wrong: pa.ChunkedArray, name: str, hint: str) -> None:

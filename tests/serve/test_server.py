@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.errors import UsageError
-from headrace.serve.metrics import Metrics
+from headrace.serve.metrics import CONNECTIONS, Metrics
 from headrace.serve.request import Limits
 from headrace.serve.server import loopback
 from tests.serve.site import BODY, DOUBLED, PATH, PATIENCE_S, Site, post, serving, until
@@ -406,6 +406,27 @@ def test_a_port_that_is_taken_is_told() -> None:
         pytest.raises(UsageError, match=r"can't listen on port .* of `127.0.0.1`"),
     ):
         loopback(taken.getsockname()[1])
+
+
+def test_a_client_for_whom_there_is_no_room_is_told_so_and_others_are_answered() -> None:
+    with serving(limits=replace(QUICK, head_s=30.0, most_connections=2)) as site, site.line() as first:
+        first.say(post())
+        assert first.answer().json == DOUBLED
+        with site.line() as second:
+            second.say(post()[:30])
+            until(lambda: site.metrics.reading().numbers[CONNECTIONS.name] == {(): 2})
+            for _ in range(50):
+                with site.line() as third:
+                    refused = third.answer()
+                    assert refused.error == (503, "ServerFull")
+                    assert refused.headers["retry-after"] == "1"
+                    assert third.is_closed()
+            first.say(post())
+            assert first.answer().json == DOUBLED
+            second.say(post()[30:])
+            assert second.answer().json == DOUBLED
+        until(lambda: site.metrics.reading().numbers[CONNECTIONS.name] == {(): 1})
+        assert site.post().json == DOUBLED
 
 
 def test_signals_are_left_to_the_caller() -> None:

@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 
 from headrace.serve.app import App
 from headrace.serve.metrics import REQUESTS
-from headrace.serve.refusals import BadRequest, HeadTooLarge, Refusal, answer_to
+from headrace.serve.refusals import RETRY_AFTER, BadRequest, HeadTooLarge, Refusal, ServerFull, answer_to
 from headrace.serve.request import Limits
 
 _UNSENT_BYTES = 128 << 10
@@ -82,6 +82,8 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self._hear_within(self._limits.head_s)
+        if len(self.connections) > self._limits.most_connections:
+            self._turn_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left, whichever of its requests runs."""
@@ -180,8 +182,7 @@ class Connection(HttpToolsProtocol):
             return
         if len(self._unanswered) <= 1 and not self._has_answered_this():
             refusal = self._why or BadRequest(f"this is no valid HTTP request: {msg}", hint="send HTTP/1.1")
-            self._app.metrics.add(REQUESTS, "", "", "", str(refusal.status), type(refusal).__name__)
-            self.transport.write(_response(refusal))
+            self._write(refusal)
         self.transport.close()
         self._hear_within(self._limits.silence_s)
 
@@ -194,6 +195,17 @@ class Connection(HttpToolsProtocol):
             self._hear_within(self._limits.head_s if owes else self._limits.idle_s)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _turn_away(self) -> None:
+        """Hear nothing of a client for whom there is no room."""
+        self._is_deaf = True
+        self._write(ServerFull("too many clients are connected", hint="try again later", headers=(RETRY_AFTER,)))
+        self.transport.close()
+        self._hear_within(self._limits.silence_s)
+
+    def _write(self, refusal: Refusal) -> None:
+        self._app.metrics.add(REQUESTS, "", "", "", str(refusal.status), type(refusal).__name__)
+        self.transport.write(_response(refusal))
 
     def _has_answered_this(self) -> bool:
         """Return whether an answer to the request that the client is sending has begun."""
@@ -243,5 +255,11 @@ class Connection(HttpToolsProtocol):
 
 def _response(refusal: Refusal) -> bytes:
     response = answer_to(refusal)
-    head = f"content-type: application/json\r\ncontent-length: {len(response.body)}\r\nconnection: close\r\n\r\n"
-    return STATUS_LINE[response.status] + head.encode() + response.body
+    headers = (
+        (b"content-type", response.kind),
+        (b"content-length", str(len(response.body)).encode()),
+        (b"connection", b"close"),
+        *response.headers,
+    )
+    head = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return STATUS_LINE[response.status] + head + b"\r\n" + response.body

@@ -14,6 +14,7 @@ Refusal                    the request is refused before its endpoint is asked
 ├── RateExceeded      429  the client asks too often
 ├── HeadTooLarge      431  the headers are larger than they may be
 ├── NotReady          503  the models aren't loaded yet
+├── ServerFull        503  too many clients are connected
 ├── Stopping          503  the server stops
 └── AnswerLate        504  the endpoint didn't answer in time
 """
@@ -126,6 +127,12 @@ class HeadTooLarge(Refusal):
 
 class NotReady(Refusal):
     """The models aren't loaded yet."""
+
+    status = 503
+
+
+class ServerFull(Refusal):
+    """Too many clients are connected."""
 
     status = 503
 

@@ -46,6 +46,8 @@ class Limits(Noun, frozen=True):
     """How long a request may take, from its headers to its answer."""
     stop_s: int = 30
     """How long a server that stops waits for what runs."""
+    most_connections: int = 4_096
+    """How many clients may be connected."""
     most_pipelined: int = 16
     """How many requests a client may send on one connection ahead of their answers."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import threading
@@ -49,6 +50,8 @@ CLOSE_S = 10.0
 """How long the prediction log may take to close, in seconds."""
 MOST_RECORDS = 10_000
 """How many records a request may have."""
+_MOST_FILES, _OWN_FILES = 8_192, 256
+"""How many files the process may have open at most, and how many of them it needs itself."""
 _LEFT = 3
 """The exit code of a command that was interrupted."""
 _MODELS = "models-"
@@ -101,7 +104,8 @@ class _Serving:
 
     async def run(self, sockets: Sequence[socket], routes: dict[str, Route]) -> None:
         """Serve until a signal comes."""
-        loop, port, limits = asyncio.get_running_loop(), sockets[0].getsockname()[1], Limits()
+        loop, port = asyncio.get_running_loop(), sockets[0].getsockname()[1]
+        limits = Limits(most_connections=min(Limits().most_connections, _room()))
         log = AwaitedLog(prediction_log(self._project))
         metrics = Metrics()
         endpoints = Endpoints(self._start, log, self._say, self._names, metrics=metrics)
@@ -217,6 +221,16 @@ class _Serving:
                 if (why := _words(error)) != told:
                     self._say(f"predictions can't be sealed yet, and stay on this host: {why}")
                 told = why
+
+
+def _room() -> int:
+    """Return how many clients can be connected: as many as this process may have files open, without those that it
+    needs itself. It takes as many files as it may have, which the programs that start it often don't."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if most > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(1, max(soft, most) - _OWN_FILES)
 
 
 def _rate(project: Project) -> Rate | None:

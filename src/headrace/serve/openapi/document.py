@@ -20,7 +20,12 @@ from headrace.serve.refusals import Refusal
 from headrace.serve.request import ARROW
 
 JSON = "application/json"
-_ANY: tuple[type[Refusal], ...] = (refusals.BadRequest, refusals.AccessRefused, refusals.HeadTooLarge)
+_ANY: tuple[type[Refusal], ...] = (
+    refusals.BadRequest,
+    refusals.AccessRefused,
+    refusals.HeadTooLarge,
+    refusals.ServerFull,
+)
 """Why any request may be refused."""
 _READ: tuple[type[Refusal], ...] = (*_ANY, refusals.RateExceeded)
 """Why a request about the server may be refused."""

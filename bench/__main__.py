@@ -34,6 +34,7 @@ BENCHMARKS = {
     "bootstrap": "1,000 resamples of 1,000,000 rows: AUC and log loss",
     "judge": "evaluate.classification of 50,000 rows",
     "transform": "10,000,000 rows through DuckDB's SQL",
+    "batch": "deploy.batch of 10,000,000 rows: LightGBM and a logistic regression",
     "machine": "state machine and planner on 100,000 tasks",
 }
 """Each is a module of this package with `rows(folder, rounds)`, which gives its rows. `folder` is an empty one, on the

@@ -14,7 +14,7 @@
     │   └── PlacementError                 no pool can ever hold the task
     ├── DataError                 exit 1   the data aren't what a stage or a contract requires
     ├── TaskFailed                exit 1   `.value()` of a task that failed
-    ├── SourceError               exit 1   a source can't be read, or its content is unexpected
+    ├── SourceError               exit 1   a source can't be read, or a target written
     ├── RunFailed                 exit 1   a run failed; has the run as an attribute
     ├── RunCancelled              exit 3   a run was cancelled; has the run as an attribute
     ├── StoreError                exit 5   a store can't be read or written
@@ -167,7 +167,8 @@ class TaskFailed(HeadraceError):
 
 
 class SourceError(HeadraceError):
-    """A source (a database, a web service, a file, a log) can't be read, or its content is unexpected."""
+    """A source (a database, a web service, a file, a log) can't be read, or its content is unexpected; or the answers
+    of a batch can't be written to a file or a database."""
 
     exit_code = 1
 

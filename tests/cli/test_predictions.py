@@ -99,7 +99,7 @@ def test_an_endpoint_has_what_is_sealed_and_what_is_not(shell: Shell) -> None:
     (delays, other) = shell("predictions", "--json").json["endpoints"]
     assert delays == {
         "endpoint": "delays", "predictions": 2, "parts": 1, "first": 1_000.0, "last": 1_000.0, "unsealed": 1,
-        "labels": 0,
+        "labels": 0, "batches": 0, "batch_rows": 0,
     }  # fmt: skip
     assert (other["predictions"], other["unsealed"]) == (1, 0)
     found = shell("predictions", "delays", "--json").json["predictions"]

@@ -201,7 +201,7 @@ def test_what_differs_is_refused_and_what_needn_t_agree_stays(
     add(ledger, table, ours, store)
     for twin in (table.twin, *table.twins):
         changes = {column: _other(table, store, column, getattr(ours, column)) for column in twin.agrees}
-        for column, identity in table.identities.items() if twin.agrees == ("identity",) else ():
+        for column, identity in table.identities.items() if "identity" in twin.agrees else ():
             changes[table.artifacts[0]] = _encode_ref(put(store, "other data"))
             changes[column] = identity({**asdict(ours), **changes})
         home = tmp_path / f"laptop {twin.finds}"

@@ -16,7 +16,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import headrace as hr
-from headrace.stages import evaluate, ingest, prepare, train
+from headrace.stages import deploy, evaluate, ingest, prepare, train
 from headrace.stages.tables.columns import described
 
 ROWS = 60
@@ -68,6 +68,13 @@ def tokenized() -> Any:
     return prepare.tokenize(GIVEN, prepare.tokenizer(GIVEN, column="label", vocab_size=300), column="label")
 
 
+class Ones:
+    """A model that gives 1 for each row."""
+
+    def predict(self, frame: pd.DataFrame) -> Any:
+        return np.ones(len(frame))
+
+
 def judged(judge: Any, **given: Any) -> Any:
     table = pa.Table.from_pandas(FRAME.assign(p=0.3, y=np.arange(ROWS) % 2, z=0.5))
     return judge(None, table, groups="day", slices=["label"], gates="", resamples=100, **given)
@@ -85,6 +92,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "evaluate.classification": lambda: judged(evaluate.classification, target="y", scores="p"),
     "evaluate.regression": lambda: judged(evaluate.regression, target="z", scores="p"),
     "evaluate.generation": lambda: judged(evaluate.generation, references="label", texts="day"),
+    "deploy.batch": lambda: deploy.batch(Ones(), GIVEN, keep=["charge", "many", "at"], part_rows=7),
+    "deploy.batch.parquet": lambda: deploy.batch(Ones(), GIVEN, keep=["id", "at"], to="out.parquet"),
+    "deploy.batch.table": lambda: deploy.batch(Ones(), GIVEN, to="sqlite:///out.db", table="t", key=["charge", "id"]),
 }
 """A call of each ready-made stage that makes tables from a table."""
 

@@ -188,6 +188,34 @@ class WithdrawalRecord(Struct, frozen=True, kw_only=True):
     why: str
 
 
+class PredictionBatchRecord(Struct, frozen=True, kw_only=True):
+    """A batch in an endpoint's prediction log, as its number `number`: the model with the identity `model` answered for
+    the `count` rows of the encoded artifact `given`, as the encoded table `out`, which has the identity `identity`. The
+    model's preparation refused `refused` rows. The task `task` of the run `run` asked the model, from the time `first`
+    to the time `last`; `at` is when its success was stored. `endpoint` is empty if the batch belongs to none."""
+
+    endpoint: str
+    number: int
+    model: str
+    given: bytes
+    out: bytes
+    identity: str
+    count: int
+    refused: int
+    first: float
+    last: float
+    at: float
+    run: str
+    task: str
+
+
+class PredictionBatchRow(PredictionBatchRecord, frozen=True, kw_only=True):
+    """A batch in a prediction log, with the version of the endpoint's model that answered. `version` is None if the
+    model isn't registered under the endpoint's name."""
+
+    version: int | None
+
+
 class PredictionLogRow(Struct, frozen=True, kw_only=True):
     """How much the ledger has of an endpoint's prediction log: parts, predictions or labels (`count`), and the times of
     the first and the last of them."""
@@ -258,6 +286,8 @@ TOKENS = Reader(TokenRecord)
 PREDICTION_LOGS = Reader(PredictionLogRow)
 PREDICTION_PARTS = Reader(PredictionPartRecord)
 WITHDRAWALS = Reader(WithdrawalRecord)
+PREDICTION_BATCHES = Reader(PredictionBatchRecord)
+BATCHES = Reader(PredictionBatchRow)
 METRICS = Reader(MetricRecord)
 SUMMARIES = Reader(Summary)
 GRANTS = Reader(GrantRecord)

@@ -16,7 +16,7 @@ from headrace.run.ports import NOTICED, NoticeRow, ResultRow, RunRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import archive
 from headrace.spec.graph import constants
-from headrace.spec.intent import Advance, Deploy, Intent, Register, Tell
+from headrace.spec.intent import Advance, Deploy, Intent, LogBatch, Register, Tell
 
 WHY_LIMIT = 2000
 """A notice has at most this many characters of the reason for the run's state."""
@@ -95,5 +95,7 @@ def refs_of(intent: Intent) -> list[Ref]:
             return [out]
         case Register(out=out, report=report, preparation=preparation):
             return [each for each in (out, report, preparation) if each is not None]
+        case LogBatch(rows=rows, out=out):
+            return [rows, out]
         case Deploy():
             return []

@@ -115,7 +115,26 @@ class Tell(Struct, frozen=True, array_like=True, gc=False, tag="tell"):
     at: float
 
 
-Intent = Advance | Register | Deploy | Tell
+class LogBatch(Struct, frozen=True, array_like=True, gc=False, tag="log"):
+    """A new entry of a prediction log: a model answered for all rows of the artifact `rows`, as the table `out`.
+
+    `name` is the endpoint whose log gets the entry. If it is empty, that is the endpoint of the name under which the
+    model is registered. `model` is the identity of the model's artifact. There are `count` rows; the model's
+    preparation refused `refused` of them, so these have no answer. `first` and `last` are the times (Unix seconds) at
+    which the work began and ended.
+    """
+
+    name: str
+    model: str
+    rows: Ref
+    out: Ref
+    count: int
+    refused: int
+    first: float
+    last: float
+
+
+Intent = Advance | Register | Deploy | Tell | LogBatch
 
 
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:

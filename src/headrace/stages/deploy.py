@@ -1,11 +1,11 @@
-"""The stage that makes a model answer requests.
+"""The stage that makes a model answer requests; and `batch`, which asks a model about all rows of a table.
 
     deploy.endpoint(model, "delays", when=report.passed)
     deploy.endpoint(model, "delays", canary=0.1, when=report.passed)
 
-It registers the model as a version and changes the route of the endpoint, in the transaction that records the task's
-success. `headrace endpoints` lists where requests go, and `headrace promote`, `route`, `rollback` and `retire` change
-it by hand.
+`endpoint` registers the model as a version and changes the route of the endpoint, in the transaction that records the
+task's success. `headrace endpoints` lists where requests go, and `headrace promote`, `route`, `rollback` and `retire`
+change it by hand.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from headrace.spec.bundle import OwnFunctions, own_code_ref
 from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, check_key_and_time, sole, takes, unservable
 from headrace.spec.intent import Deploy
 from headrace.spec.report import Report
+from headrace.stages._batch.batch import batch as batch
 from headrace.stages.registry import Entry, check_model, encoded, registration
 
 

@@ -10,30 +10,36 @@ from typing import Any
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import say_styled, tell
 from headrace.inspect.endpoints.labels import LabelsView
-from headrace.inspect.endpoints.predictions import LogView
+from headrace.inspect.endpoints.predictions import BatchView, LogView
 from headrace.report.marks import printable
 
 LONGEST = 60
+DIGITS = 12
+NAMELESS = "-"
+"""What stands for the name of the endpoint of batches that belong to none."""
 STATES = ("recorded", "counting", "repeated", "corrected", "unknown", "withdrawn")
 """What became of labels, as the fields of a `SourceView`."""
 
 
 def say_logs(logs: Sequence[LogView]) -> None:
-    """Print a line for each endpoint: how many predictions it has, and of which time."""
-    heads = ["endpoint", "predictions", "parts", "first", "last", "not yet sealed", "labels"]
+    """Print a line for each endpoint: how many predictions it has, and of which time; and how many labels and batches,
+    with how many rows."""
+    heads = ["endpoint", "predictions", "parts", "first", "last", "not yet sealed", "labels", "batches", "their rows"]
     rows: list[list[Cell]] = [
         [
-            printable(each.endpoint),
+            printable(each.endpoint) or NAMELESS,
             f"{each.predictions:,}",
             f"{each.parts:,}",
             _time(each.first),
             _time(each.last),
             f"{each.unsealed:,}" if each.unsealed else "",
             f"{each.labels:,}" if each.labels else "",
+            f"{each.batches:,}" if each.batches else "",
+            f"{each.batch_rows:,}" if each.batches else "",
         ]
         for each in logs
     ]
-    for line in table(heads, rows, numbers=(1, 2, 5, 6), spare=("parts", "first")):
+    for line in table(heads, rows, numbers=(1, 2, 5, 6, 7, 8), spare=("parts", "first")):
         say_styled(line)
 
 
@@ -74,6 +80,29 @@ def say_labels(labels: LabelsView) -> None:
         say_styled(line)
     for line in table(["withdrawn", "source", "by", "why"], withdrawals):
         say_styled(line)
+
+
+def say_batches(batches: Sequence[BatchView], count: int) -> None:
+    """Print a line for each batch. `count` is how many there are, of which `batches` are the newest."""
+    heads = ["batch of", "version", "rows", "refused", "took", "input", "output", "run", "task"]
+    rows: list[list[Cell]] = [
+        [
+            _time(each.at),
+            "" if each.version is None else str(each.version),
+            f"{each.rows:,}",
+            f"{each.refused:,}" if each.refused else "",
+            f"{each.seconds:,.1f} s",
+            each.input[:DIGITS],
+            each.output[:DIGITS],
+            each.run,
+            printable(each.task),
+        ]
+        for each in batches
+    ]
+    for line in table(heads, rows, numbers=(1, 2, 3, 4), spare=("took", "refused", "version")):
+        say_styled(line)
+    if count > len(batches):
+        tell(f"these are the last {len(batches)} of {count:,} batches")
 
 
 def _time(at: float | None) -> str:

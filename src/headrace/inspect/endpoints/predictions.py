@@ -1,4 +1,5 @@
-"""The prediction logs of a project: what its endpoints answered, sealed in the store or still on this host."""
+"""The prediction logs of a project: what its endpoints answered, sealed in the store or still on this host; and the
+batches for which their models answered."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ FOLDER = "predictions"
 class LogView(Struct, frozen=True, kw_only=True):
     """The prediction log of an endpoint: how many predictions are sealed, in how many parts, and how many are still
     only on this host. `first` and `last` are the times of the first and last sealed request, in Unix seconds; None if
-    nothing is sealed yet. `labels` is how many labels were recorded, sealed or not."""
+    nothing is sealed yet. `labels` is how many labels were recorded, sealed or not. Besides, the endpoint's models
+    answered for `batches` batches with `batch_rows` rows in all. Batches of models that belong to no endpoint have an
+    empty name."""
 
     endpoint: str
     predictions: int
@@ -40,6 +43,24 @@ class LogView(Struct, frozen=True, kw_only=True):
     last: float | None
     unsealed: int
     labels: int
+    batches: int = 0
+    batch_rows: int = 0
+
+
+class BatchView(Struct, frozen=True, kw_only=True):
+    """A batch: at the time `at` (Unix seconds), a task had asked version `version` of the endpoint's model about `rows`
+    rows, which took `seconds`. The model's preparation refused `refused` of them. `input` and `output` are the digests
+    of the rows and of the answers. `version` is None if the model isn't registered under the endpoint's name."""
+
+    at: float
+    version: int | None
+    rows: int
+    refused: int
+    seconds: float
+    input: str
+    output: str
+    run: str
+    task: str
 
 
 def prediction_log(project: Project) -> PredictionLog:
@@ -55,6 +76,7 @@ def logs(project: Project, views: Views) -> list[LogView]:
     """
     rows = {row.endpoint: row for row in views.prediction_logs()}
     labels = Counter({row.endpoint: row.count for row in views.label_logs()})
+    batched = {row.endpoint: row for row in views.prediction_batch_logs()}
     unsealed: Counter[str] = Counter()
     for contents in prediction_log(project).contents():
         for _, answered in contents.logged:
@@ -70,14 +92,34 @@ def logs(project: Project, views: Views) -> list[LogView]:
             last=row.last if row else None,
             unsealed=unsealed[endpoint],
             labels=labels[endpoint],
+            batches=in_batches.parts if (in_batches := batched.get(endpoint)) else 0,
+            batch_rows=in_batches.count if in_batches else 0,
         )
-        for endpoint in sorted({*rows, *unsealed, *labels})
+        for endpoint in sorted({*rows, *unsealed, *labels, *batched})
+    ]
+
+
+def batches(views: Views, endpoint: str, *, since: datetime | None = None) -> list[BatchView]:
+    """Return the batches of an endpoint that ended at a time or later, the newest first."""
+    return [
+        BatchView(
+            at=row.last,
+            version=row.version,
+            rows=row.count,
+            refused=row.refused,
+            seconds=row.last - row.first,
+            input=decode_ref(row.given).digest,
+            output=decode_ref(row.out).digest,
+            run=row.run,
+            task=row.task,
+        )
+        for row in views.prediction_batches(endpoint, since.timestamp() if since else 0.0)
     ]
 
 
 def predictions(project: Project, views: Views, endpoint: str, *, since: datetime | None = None) -> pa.Table:
     """Return an endpoint's predictions from a time on, sealed or not, in the order in which they were requested. The
-    columns are those of `serve.predictions.part`.
+    columns are those of `serve.predictions.part`. Answers of batches aren't among them.
 
     Raises:
         NotFoundError: the endpoint has no predictions at all.

@@ -364,6 +364,31 @@ CREATE TABLE label_withdrawals (
     CONSTRAINT pk_label_withdrawals PRIMARY KEY (endpoint, source, nonce)
 ) {by_key}
 
+--- create_prediction_batches
+-- Batches in the prediction logs of endpoints: a task asked the model with the identity `model` about the `count` rows of
+-- `given`, and the answers are the table `out` with the identity `identity`. The batches of an endpoint are numbered in
+-- the order in which they were committed.
+CREATE TABLE prediction_batches (
+    endpoint {text} NOT NULL,
+    number INTEGER NOT NULL,
+    model {text} NOT NULL,
+    given {bytes} NOT NULL,
+    out {bytes} NOT NULL,
+    identity {text} NOT NULL,
+    count BIGINT NOT NULL,
+    refused BIGINT NOT NULL,
+    first FLOAT NOT NULL,
+    last FLOAT NOT NULL,
+    at FLOAT NOT NULL,
+    run {text} NOT NULL,
+    task {text} NOT NULL,
+    CONSTRAINT pk_prediction_batches PRIMARY KEY (endpoint, number)
+) {by_key}
+
+--- create_prediction_batches_by_task
+-- A task logs its output once.
+CREATE UNIQUE INDEX ix_prediction_batches_task ON prediction_batches (run, task, identity)
+
 --- create_routes
 -- The moves of the routes of endpoints, numbered for each endpoint; the last one says where requests go now. `route` is
 -- the route (JSON) after the move, and `version` the version of the model that is its main one; both are NULL if the
@@ -1076,6 +1101,58 @@ SELECT * FROM label_withdrawals WHERE endpoint = :endpoint AND source = :source 
 --- label_withdrawals_of
 -- The withdrawals of labels of an endpoint, the oldest first.
 SELECT * FROM label_withdrawals WHERE endpoint = :endpoint ORDER BY at, nonce
+
+--- add_prediction_batch
+-- A batch under the next number, unless its task has logged it already.
+INSERT INTO prediction_batches
+    (endpoint, model, given, out, identity, count, refused, first, last, at, run, task, number)
+SELECT CAST(:endpoint AS TEXT), CAST(:model AS TEXT), CAST(:given AS {bytes}), CAST(:out AS {bytes}),
+    CAST(:identity AS TEXT), CAST(:count AS BIGINT), CAST(:refused AS BIGINT), CAST(:first AS FLOAT),
+    CAST(:last AS FLOAT), CAST(:at AS FLOAT), CAST(:run AS TEXT), CAST(:task AS TEXT),
+    (SELECT coalesce(max(number), 0) + 1 FROM prediction_batches WHERE endpoint = :endpoint)
+WHERE NOT EXISTS (
+    SELECT number FROM prediction_batches WHERE run = :run AND task = :task AND identity = :identity
+)
+
+--- put_prediction_batch
+-- A batch from an archive, under the number that it has there.
+INSERT INTO prediction_batches
+    (endpoint, number, model, given, out, identity, count, refused, first, last, at, run, task)
+VALUES (:endpoint, :number, :model, :given, :out, :identity, :count, :refused, :first, :last, :at, :run, :task)
+ON CONFLICT DO NOTHING
+
+--- point_prediction_batch
+-- The same artifacts in other generations.
+UPDATE prediction_batches SET out = :out, given = :given WHERE endpoint = :endpoint AND number = :number
+
+--- prediction_batches_from
+-- A page of all batches of all endpoints.
+SELECT * FROM prediction_batches WHERE (endpoint, number) > (:after_endpoint, :after_number)
+ORDER BY endpoint, number LIMIT :limit
+
+--- prediction_batch_row
+-- All columns of a batch.
+SELECT * FROM prediction_batches WHERE endpoint = :endpoint AND number = :number
+
+--- prediction_batch_of
+-- All columns of the batch that a task logged.
+SELECT * FROM prediction_batches WHERE run = :run AND task = :task AND identity = :identity
+
+--- prediction_batches
+-- The batches of an endpoint from a time on, the newest first, with the version that answered.
+SELECT batch.*, versions.version AS version
+FROM prediction_batches AS batch LEFT JOIN versions
+    ON versions.kind = 'model' AND versions.name = batch.endpoint AND versions.identity = batch.model
+WHERE batch.endpoint = :endpoint AND batch.last >= :since ORDER BY batch.number DESC
+
+--- prediction_batch_logs
+-- How much the ledger has in batches of each endpoint.
+SELECT endpoint, count(*) AS parts, CAST(sum(count) AS BIGINT) AS count, min(first) AS first, max(last) AS last
+FROM prediction_batches GROUP BY endpoint ORDER BY endpoint
+
+--- model_named
+-- The name under which a model was registered first.
+SELECT name FROM versions WHERE kind = 'model' AND identity = :identity ORDER BY at, name LIMIT 1
 
 -- ==== Views for users ==============================================================================================
 

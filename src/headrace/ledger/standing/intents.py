@@ -1,23 +1,25 @@
 """Applies intents, and finds out whether an intent was applied. An intent is a change that a task asks for: to advance
-a cursor, to register a version, to change the route of an endpoint, or to record labels of its predictions. Each
-function here has one case for each kind of intent; no other module of the ledger tells the kinds apart."""
+a cursor, to register a version, to change the route of an endpoint, to record labels of its predictions, or to log a
+batch of predictions. Each function here has one case for each kind of intent; no other module of the ledger tells the
+kinds apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import asdict
 
 from headrace.errors import UsageError
 from headrace.ledger import parts, registration
 from headrace.ledger.database.database import Database
-from headrace.ledger.records import ROUTES
+from headrace.ledger.records import ROUTES, PredictionBatchRecord
 from headrace.spec.artifact import decode_ref
 from headrace.spec.endpoint import MAIN, SHADOW, Part, Route, decode_route, sole
-from headrace.spec.intent import Advance, Deploy, Intent, Register, Tell
+from headrace.spec.intent import Advance, Deploy, Intent, LogBatch, Register, Tell
 
 _encode_ref = msgspec.msgpack.Encoder().encode
-_ORDER: tuple[type[Intent], ...] = (Advance, Register, Deploy, Tell)
+_ORDER: tuple[type[Intent], ...] = (Advance, Register, Deploy, Tell, LogBatch)
 """The order in which intents are applied: a route may name a version that the same task registers."""
 
 
@@ -29,6 +31,9 @@ def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: 
         if not is_locked and isinstance(intent, Register | Deploy):
             registration.lock(db)
             is_locked = True
+        if not is_log_locked and isinstance(intent, Tell | LogBatch):
+            parts.lock(db)
+            is_log_locked = True
         match intent:
             case Advance(name=name, version=version, value=value):
                 moves = db.execute(db.sql.CURSOR_MOVES, (name, version)).fetchall()
@@ -40,10 +45,9 @@ def apply(db: Database, intents: Sequence[tuple[str, Intent]], *, run: str, by: 
             case Deploy():
                 _deploy(db, intent, registration.Move(at=now, by=by, run=run, task=task))
             case Tell():
-                if not is_log_locked:
-                    parts.lock(db)
-                    is_log_locked = True
                 parts.add_labels(db, _labels(intent, run, task), at=now)
+            case LogBatch():
+                _log(db, intent, run=run, task=task, now=now)
 
 
 def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
@@ -62,6 +66,8 @@ def is_applied(db: Database, run: str, task: str, intent: Intent) -> bool:
             part = _labels(intent, run, task)
             one = part.endpoint, part.writer, part.segment
             return db.execute(db.sql.LABEL_PART_BY_SEGMENT, one).fetchone() is not None
+        case LogBatch(out=out):
+            return db.execute(db.sql.PREDICTION_BATCH_OF, (run, task, out.identity)).fetchone() is not None
 
 
 def told(intent: Intent) -> tuple[str, str, str, str]:
@@ -76,6 +82,8 @@ def told(intent: Intent) -> tuple[str, str, str, str]:
             return "endpoint", name, "no such route", f"{identity.rpartition(':')[2][:12]} as {variant}"
         case Tell(name=name, out=out, count=count):
             return "labels", name, "none of this task", f"{count:,}, {out.digest[:12]}"
+        case LogBatch(name=name, out=out):
+            return "batch of predictions", name, "no batch", out.digest[:12]
 
 
 def _labels(told: Tell, run: str, task: str) -> Part:
@@ -115,6 +123,30 @@ def _beside(route: Route, version: int, asked: Deploy) -> Route:
     except UsageError:
         alone = route.only(route.main.version).shadowed(route.shadow)
         return alone.sharing(asked.variant, version, share)
+
+
+def _log(db: Database, asked: LogBatch, *, run: str, task: str, now: float) -> None:
+    """Add a batch as the next one of its endpoint, unless this task has added it before."""
+    named = asked.name
+    if not named:
+        found = db.execute(db.sql.MODEL_NAMED, (asked.model,)).fetchone()
+        named = "" if found is None else found[0]
+    row = PredictionBatchRecord(
+        endpoint=named,
+        number=0,  # the statement counts
+        model=asked.model,
+        given=_encode_ref(asked.rows),
+        out=_encode_ref(asked.out),
+        identity=asked.out.identity,
+        count=asked.count,
+        refused=asked.refused,
+        first=asked.first,
+        last=asked.last,
+        at=now,
+        run=run,
+        task=task,
+    )
+    db.execute(db.sql.ADD_PREDICTION_BATCH, db.sql.values("ADD_PREDICTION_BATCH", asdict(row)))
 
 
 def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:

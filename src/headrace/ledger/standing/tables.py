@@ -12,6 +12,7 @@ from headrace.ledger.records import (
     CURSORS,
     MOVES,
     NOTICES,
+    PREDICTION_BATCHES,
     PREDICTION_PARTS,
     ROUTES,
     TOKENS,
@@ -21,6 +22,7 @@ from headrace.ledger.records import (
     CursorRecord,
     MoveRecord,
     NoticeRecord,
+    PredictionBatchRecord,
     PredictionPartRecord,
     RouteRecord,
     TokenRecord,
@@ -68,7 +70,7 @@ def _differs_in_routes(row: RouteRecord) -> tuple[str, str]:
     return what, "import into a ledger that has no endpoint of this name"
 
 
-def _differs_in_predictions(row: PredictionPartRecord) -> tuple[str, str]:
+def _differs_in_predictions(row: PredictionPartRecord | PredictionBatchRecord) -> tuple[str, str]:
     what = f"has other predictions of endpoint `{row.endpoint}` than the archive"
     return what, "import into a ledger that has no predictions of this endpoint"
 
@@ -274,6 +276,24 @@ STANDING: tuple[Standing, ...] = (
         differs=_differs_in_withdrawals,
         called=lambda row: f"withdrawal of the labels of source `{row.source}` of endpoint `{row.endpoint}`",
         shown=lambda row: f"headrace labels {row.endpoint}",
+    ),
+    Standing(
+        table="prediction_batches",
+        reader=PREDICTION_BATCHES,
+        key={"endpoint": "", "number": -1},
+        part="predictions.rows",
+        pages="PREDICTION_BATCHES_FROM",
+        puts="PUT_PREDICTION_BATCH",
+        twin=Twin(finds="PREDICTION_BATCH_ROW", agrees=("run", "task", "identity")),
+        twins=(Twin(finds="PREDICTION_BATCH_OF", agrees=("number",)),),
+        differs=_differs_in_predictions,
+        called=lambda row: f"batch {row.number} in the predictions of endpoint `{row.endpoint}`",
+        shown=lambda row: f"headrace predictions {row.endpoint}",
+        artifacts=("out", "given"),
+        points="POINT_PREDICTION_BATCH",
+        run_of=lambda row: row.run,
+        unique=("run", "task", "identity"),
+        identities={"identity": lambda values: decode_ref(values["out"]).identity},
     ),
 )
 """All standing tables. If rows of one table point at rows of another, the other table comes first."""

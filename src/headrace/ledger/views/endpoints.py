@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from headrace.ledger.records import (
+    BATCHES,
     PREDICTION_LOGS,
     PREDICTION_PARTS,
     ROUTES,
     TOKENS,
     WITHDRAWALS,
+    PredictionBatchRow,
     PredictionLogRow,
     PredictionPartRecord,
     RouteRecord,
@@ -53,3 +55,13 @@ class EndpointViews(Views):
     def label_withdrawals(self, endpoint: str) -> list[WithdrawalRecord]:
         """Return the withdrawals of labels of an endpoint, the oldest first."""
         return self._query.read(WITHDRAWALS, self._sql.LABEL_WITHDRAWALS_OF, endpoint)
+
+    def prediction_batches(self, endpoint: str, since: float = 0.0) -> list[PredictionBatchRow]:
+        """Return the batches in an endpoint's prediction log that ended at the time `since` (Unix seconds) or later,
+        the newest first."""
+        return self._query.read(BATCHES, self._sql.PREDICTION_BATCHES, endpoint, since)
+
+    def prediction_batch_logs(self) -> list[PredictionLogRow]:
+        """Return how much the ledger has in batches of each endpoint, sorted by endpoint. Batches of no endpoint come
+        first, under an empty name."""
+        return self._query.read(PREDICTION_LOGS, self._sql.PREDICTION_BATCH_LOGS)

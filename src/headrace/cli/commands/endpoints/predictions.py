@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from headrace.cli import options
-from headrace.cli.terminal.predictions import say_logs, say_predictions
+from headrace.cli.terminal.predictions import NAMELESS, say_batches, say_logs, say_predictions
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import UsageError
 from headrace.inspect.endpoints.labels import labelled
-from headrace.inspect.endpoints.predictions import logs, predictions
+from headrace.inspect.endpoints.predictions import batches, logs, predictions
 from headrace.inspect.get.output_file import form_of, written
 from headrace.inspect.get.table_file import SUFFIXES, write
 from headrace.inspect.views import read
@@ -32,14 +32,18 @@ def command(
     endpoint: str | None, since: datetime | None, labels: bool, to: Path | None, as_json: bool, config: Path | None
 ) -> int:
     """Without ENDPOINT, lists the endpoints that have answered, and how many predictions each has in the store and,
-    not yet sealed, on this host. With ENDPOINT, prints its last predictions: id, time, variant, version, and the row
-    and answer. With `--to`, all of them are written to a table: `.parquet`, `.arrow`, `.csv`, `.json` or `.jsonl`.
+    not yet sealed, on this host; and how many batches. With ENDPOINT, prints its last predictions: id, time, variant,
+    version, and the row and answer; and its last batches, with the digests of their rows and answers. For `-`, prints
+    the batches of no endpoint. With `--to`, all predictions but those of batches are written to a table: `.parquet`,
+    `.arrow`, `.csv`, `.json` or `.jsonl`.
 
     With `--labels`, each prediction has its label too: the last one that isn't withdrawn, or null. `headrace labels
     ENDPOINT` says where labels came from.
 
     With `--json`: `{"endpoints": [...]}`, each with `endpoint`, `predictions`, `parts`, `first`, `last`, `unsealed`,
-    `labels`; or `{"predictions": [...]}`, the last ones of ENDPOINT, with the columns as fields.
+    `labels`, `batches`, `batch_rows`; or `{"predictions": [...], "batches": [...]}`, the last ones of ENDPOINT. A
+    prediction has the columns as fields, a batch has `at`, `version`, `rows`, `refused`, `seconds`, `input`, `output`,
+    `run`, `task`.
     """
     if endpoint is None and (since is not None or to is not None or labels):
         raise UsageError(
@@ -56,10 +60,13 @@ def command(
         else:
             say_logs(shown)
         return 0
+    endpoint = "" if endpoint == NAMELESS else endpoint
     with read(found) as views:
-        table = predictions(found, views, endpoint, since=since and since.astimezone())
+        since = since and since.astimezone()
+        table = predictions(found, views, endpoint, since=since)
         if labels:
             table = labelled(found, views, endpoint, table)
+        done = batches(views, endpoint, since=since)
     if to is not None:
         form = form_of(to, SUFFIXES, "predictions")
         with written(to, f"{endpoint}{form}") as (path, aside):
@@ -67,5 +74,11 @@ def command(
         say_json({"file": str(path), "predictions": len(table)}) if as_json else say(str(path))
         return 0
     rows = table.slice(max(0, len(table) - SHOWN)).to_pylist()
-    say_json({"predictions": rows}) if as_json else say_predictions(rows, len(table))
+    if as_json:
+        say_json({"predictions": rows, "batches": done[:SHOWN]})
+        return 0
+    if rows or not done:
+        say_predictions(rows, len(table))
+    if done:
+        say_batches(done[:SHOWN], len(done))
     return 0

@@ -37,13 +37,7 @@ def session(url: str, secrets: Mapping[str, str], driver: str | None, project: P
     Raises:
         SourceError: the database doesn't exist, or refuses the connection.
     """
-    shown = shown_of(url)
-    if not _SCHEME.match(url):
-        raise SourceError(
-            f"`{shown}` is not a URL of a database", hint="such as `sqlite:///file.db`, `postgresql://...`"
-        )
-    full = _SECRET.sub(lambda found: urllib.parse.quote(secrets[found[1]], safe=""), url)
-    opened = _opened(full, driver, shown, project)
+    opened = _opened(filled(url, secrets), driver, shown_of(url), project)
     try:
         opened.begin()
         yield opened
@@ -51,17 +45,35 @@ def session(url: str, secrets: Mapping[str, str], driver: str | None, project: P
         opened.end()
 
 
+def filled(url: str, secrets: Mapping[str, str]) -> str:
+    """Return a URL with the values of its secrets.
+
+    Raises:
+        SourceError: it isn't a URL.
+    """
+    if not _SCHEME.match(url):
+        raise SourceError(
+            f"`{shown_of(url)}` is not a URL of a database", hint="such as `sqlite:///file.db`, `postgresql://...`"
+        )
+    return _SECRET.sub(lambda found: urllib.parse.quote(secrets[found[1]], safe=""), url)
+
+
 def _opened(url: str, driver: str | None, shown: str, project: Path | None) -> Session:
     dialect = dialect_of(url, driver)
-    path = _path(url, shown, project) if (driver or url.partition(":")[0]) in FILES else None
+    path = file_of(url, shown, project) if (driver or url.partition(":")[0]) in FILES else None
     if dialect == "other":
         return Session(connected(url, driver, shown, path), shown)
-    module = _module(dialect)
+    module = module_of(dialect)
     made: Session = module.PostgresSession(url, shown) if path is None else module.SqliteSession(path, shown)
     return made
 
 
-def _module(dialect: str) -> Any:
+def module_of(dialect: str) -> Any:
+    """Return the module for a database, which imports its driver.
+
+    Raises:
+        SourceError: the driver isn't installed.
+    """
     try:
         return importlib.import_module(f"headrace.stages.ingest._sql.{dialect}")
     except ModuleNotFoundError as error:
@@ -72,8 +84,9 @@ def _module(dialect: str) -> Any:
         ) from error
 
 
-def _path(url: str, shown: str, project: Path | None) -> Path:
-    """Return the path of the file in `sqlite:///relative.db` or `sqlite:////absolute.db`.
+def file_of(url: str, shown: str, project: Path | None, *, is_new: bool = False) -> Path:
+    """Return the path of the file in `sqlite:///relative.db` or `sqlite:////absolute.db`. If `is_new`, the file needn't
+    exist yet.
 
     Raises:
         SourceError: the URL names no file, or the file doesn't exist.
@@ -91,7 +104,7 @@ def _path(url: str, shown: str, project: Path | None) -> Path:
             hint="give a full path that the pool's machines have, or run the stage in a pool on the project's machine",
         )
     found = path if project is None else project / path
-    if not found.is_file():
+    if not found.is_file() and not is_new:
         raise SourceError(f"there is no database `{found}`", hint="a relative path starts at the folder of the project")
     return found
 

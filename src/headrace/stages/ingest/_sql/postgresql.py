@@ -52,7 +52,7 @@ class PostgresSession(Session):
 
     def __init__(self, url: str, shown: str) -> None:
         with telling(shown):
-            database = connect(_address(url))
+            database = connect(address(url))
         super().__init__(database, shown)
 
     def version(self) -> str | None:
@@ -103,7 +103,7 @@ class PostgresSession(Session):
         return wanted, convert
 
 
-def _address(url: str) -> str:
+def address(url: str) -> str:
     """Return a URL with a connection timeout added, and with UTF-8 as the encoding of texts."""
     for option in (f"connect_timeout={TIMEOUT_S}", "client_encoding=UTF8"):
         if f"{option.partition('=')[0]}=" not in url:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -17,7 +17,8 @@ _LOST = (
     r"server closed the connection|terminating connection|connection (has been |was )?(lost|closed|reset)|EOF"
     r"|no connection to the server|system is shutting down|starting up|SSL SYSCALL|lost sync"
 )
-_HINTS = (
+Hints = Sequence[tuple[str, str]]
+HINTS: Hints = (
     (r"password authentication failed|no password supplied|role .* does not exist", "check the user, and the secret"),
     (r"database .* does not exist", "check the name of the database at the end of the URL"),
     (
@@ -45,13 +46,14 @@ _HINTS = (
 
 
 @contextmanager
-def telling(shown: str) -> Iterator[None]:
-    """Turn a driver's errors in the `with` block into `SourceError`; `shown` is the database's name in the message."""
+def telling(shown: str, hints: Hints = HINTS) -> Iterator[None]:
+    """Turn a driver's errors in the `with` block into `SourceError`; `shown` is the database's name in the message.
+    `hints` are patterns of messages, each with its hint."""
     try:
         yield
     except (Error, OSError, pa.ArrowException) as error:
         text = words(str(error))
-        raise SourceError(f"the database `{shown}` says: {text}", hint=hint_for(f"{text}\n{error}")) from error
+        raise SourceError(f"the database `{shown}` says: {text}", hint=hint_for(f"{text}\n{error}", hints)) from error
 
 
 def words(text: str) -> str:
@@ -65,6 +67,6 @@ def words(text: str) -> str:
     return _BEFORE.sub("", text.strip().partition("\n")[0]).strip().rstrip(".")
 
 
-def hint_for(text: str) -> str:
+def hint_for(text: str, hints: Hints = HINTS) -> str:
     """Return the hint for a driver's message."""
-    return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), "see what the database says")
+    return next((hint for pattern, hint in hints if re.search(pattern, text)), "see what the database says")

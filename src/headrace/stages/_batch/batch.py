@@ -1,0 +1,170 @@
+"""`deploy.batch`: asks a model about all rows of a table, and delivers the answers.
+
+    deploy.batch(model, flights, keep="id", endpoint="delays")
+    deploy.batch(registry.find("model", "delays@production"), flights, keep="id", to="out/delays.parquet")
+    deploy.batch(model, flights, to="postgresql://ann@host/db", table="delays", key="id")
+
+Asking the model is a task of its own, whose output is kept and reused like any other. Another task delivers that output
+to `to`: it runs each time, and has the same output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import pyarrow as pa
+from msgspec.structs import replace
+
+from headrace.define.secret import Secret
+from headrace.define.stage import StageFunction
+from headrace.define.version import Version
+from headrace.errors import UsageError
+from headrace.models.scores import INTO
+from headrace.spec.intent import is_name
+from headrace.stages._batch.parquet import SUFFIX, to_parquet
+from headrace.stages._batch.scoring import score
+from headrace.stages.options import Option, Retried, add_task, takes, whole
+from headrace.stages.tables.columns import listed
+
+
+def _named(name: str, value: Any) -> None:
+    """A check that a value is the name of a column, or names of columns."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
+        raise UsageError(f"`{name}` is {value!r:.80}", hint="name a column, or several: `['id', 'day']`")
+
+
+def _endpoint(name: str, value: Any) -> None:
+    """A check that a value can be the name of an endpoint."""
+    if not isinstance(value, str) or not is_name(value) or "/" in value:
+        raise UsageError(f"`{name}` is {value!r:.80}", hint="use letters, digits and `_ . -`")
+
+
+class BatchOptions(Retried, frozen=True, kw_only=True):
+    """The options of `deploy.batch`."""
+
+    preparation: Annotated[
+        Any,
+        Option(
+            "what `prepare.clean` did to the rows that the model learned from; it is done to these rows too. None: the"
+            " preparation that is registered with the model, if `model` is a `registry.find`."
+        ),
+    ] = None
+    keep: Annotated[
+        str | Sequence[str], Option("columns of the rows to keep beside the answers, such as an id.", _named)
+    ] = ()
+    into: Annotated[str, Option("the column for the answers; the scores of classes are in `into_CLASS`.")] = INTO
+    endpoint: Annotated[
+        str | None,
+        Option("the endpoint whose prediction log lists the batch. None: the name of the registered model.", _endpoint),
+    ] = None
+    part_rows: Annotated[
+        int | None,
+        Option("after how many rows the answers are kept, in case the attempt fails. None: 262,144 or more.", whole(1)),
+    ] = None
+    to: Annotated[
+        str | None,
+        Option(
+            "where to deliver the answers: a file `NAME.parquet`, or the URL of a database as for `ingest.sql`. None:"
+            " they are only kept in the store."
+        ),
+    ] = None
+    table: Annotated[str | None, Option("the table of the database; it is made if it isn't there.")] = None
+    key: Annotated[
+        str | Sequence[str],
+        Option("the columns that identify a row of that table: a row with the same key is replaced.", _named),
+    ] = ()
+
+
+class BatchCall(BatchOptions, frozen=True):
+    """The options and arguments of a call of `deploy.batch`."""
+
+    model: Annotated[Any, Option("a trained model, what a stage of `train` returned, or a `registry.find`.")]
+    rows: Annotated[Any, Option("the rows: a table, a stream of record batches, or a `registry.find` of a dataset.")]
+
+
+@takes(BatchCall)
+def batch(call: BatchCall) -> pa.Table:
+    """Ask a model about all rows of a table, and return its answers as a table with a row for each row. The table may
+    be larger than the memory. A row that the preparation refuses has nulls.
+
+    The answers are kept part by part, so an attempt that is killed is continued after its last complete part. The
+    prediction log of the endpoint gets an entry with the artifacts of the rows and of the answers, in the transaction
+    that records the task's success.
+
+    With `to`, a second task delivers the answers, also if they were reused. A file appears as a whole, or not at all.
+    In a database, each part is written in one transaction, which also notes that it was written: if the task is
+    repeated in a resumed run, it goes on after that part.
+
+    Raises:
+        UsageError: the options don't go together, the rows lack a column or have another type than the model takes, or
+            the model can't predict.
+        DataError: two rows have the same key, the key of a row is null, the table in the database lacks a column, or
+            the file is there already and something else wrote it.
+        SourceError: the file or the database can't be written.
+    """
+    keep, key = listed(call.keep), listed(call.key)
+    kept = tuple(dict.fromkeys([*key, *keep]))
+    _check(call, kept, key)
+    endpoint = call.endpoint or (call.model.name if isinstance(call.model, Version) else "")
+    given = {
+        "model": call.model,
+        "rows": call.rows,
+        "preparation": call.preparation,
+        "keep": kept,
+        "into": call.into,
+        "endpoint": endpoint,
+        "part_rows": call.part_rows,
+    }
+    delivery = None if call.to is None else _delivery(call.to, call.table, key)
+    table = add_task(score, call, given)
+    if delivery is None:
+        return table
+    stage, target = delivery
+    return add_task(stage, replace(call, when=None, after=None), {"table": table, **target})
+
+
+def _delivery(to: str, table: str | None, key: Sequence[str]) -> tuple[StageFunction[..., pa.Table], dict[str, Any]]:
+    """Return the stage that delivers answers, and its arguments but the answers."""
+    if not _is_database(to):
+        return to_parquet, {"path": to}
+    from headrace.stages._batch.database import to_database, url_of  # noqa: PLC0415  ADBC, which may not be installed
+
+    url, secrets = url_of(to)
+    return to_database, {"url": url, "name": table, "key": key, "secrets": secrets}
+
+
+def _is_database(to: Any) -> bool:
+    return isinstance(to, Secret) or "://" in to
+
+
+def _check(call: BatchCall, kept: Sequence[str], key: Sequence[str]) -> None:
+    if call.into in kept:
+        raise UsageError(f"column `{call.into}` of the rows is kept already", hint="give another name by `into=`")
+    if call.to is not None and not isinstance(call.to, str | Secret):
+        raise UsageError(f"`to` is {call.to!r:.80}", hint="give the path of a file, or the URL of a database, as text")
+    if call.to is not None and _is_database(call.to):
+        _check_database(call, key)
+        return
+    if call.table is not None or key:
+        raise UsageError(
+            f"`{'table' if call.table is not None else 'key'}=` is about a database, and `to=` names none",
+            hint="give its URL: `to='postgresql://ann@host/db'`, or `to='sqlite:///file.db'`",
+        )
+    if call.to is not None and not call.to.endswith(SUFFIX):
+        raise UsageError(f"`to` is `{call.to:.80}`", hint=f"name a file that ends with `{SUFFIX}`, or a database")
+
+
+def _check_database(call: BatchCall, key: Sequence[str]) -> None:
+    if isinstance(call.to, str) and not call.to.startswith(("sqlite:", "postgresql:", "postgres:")):
+        raise UsageError(
+            f"answers can't be delivered to `{call.to.partition(':')[0]:.80}`",
+            hint="give the URL of an SQLite file (`sqlite:///file.db`) or of PostgreSQL, or a path that ends with"
+            f" `{SUFFIX}`",
+        )
+    if not call.table or not key:
+        raise UsageError(
+            f"a database needs `{'key' if call.table else 'table'}=`",
+            hint="name the table, and the columns that identify one of its rows: `table='delays', key='id'`",
+        )

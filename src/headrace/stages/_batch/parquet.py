@@ -1,0 +1,154 @@
+"""The stage behind `deploy.batch` that writes answers to a Parquet file. Readers see the old file or the new one, and
+never a part of one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from headrace.define.attempt import attempt
+from headrace.define.stage import ready
+from headrace.errors import DataError, SourceError
+from headrace.stages._batch.folders import check_real
+
+SUFFIX = ".parquet"
+MARK = b"headrace.batch"
+"""The entry in a file's own metadata which says that `deploy.batch` wrote it: JSON with `output`, the digest of the
+answers."""
+GROUP_ROWS = 1 << 17
+
+
+@ready("deploy.batch.parquet", version=1, on=("pyarrow",), kind="deploy", name="batch_to_parquet", cache=False)
+def to_parquet(table: pa.Table, path: str) -> pa.Table:
+    """Write answers to a Parquet file, and return them. A file that `deploy.batch` wrote there earlier is replaced, in
+    one step. If it has the same answers already, nothing is written.
+
+    A relative path begins at the project's folder; folders that are missing there are made.
+
+    Raises:
+        DataError: the file is there already, and something else wrote it.
+        SourceError: the file can't be written.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415  25 ms for each tracer that imports `deploy`
+
+    target = _target(path)
+    ref = attempt().ref("table")
+    digest = "" if ref is None else ref.digest
+    if _is_there(target, digest):
+        return table
+    with _written(target) as aside:
+        mark = {MARK: json.dumps({"output": digest}).encode()}
+        schema = table.schema.with_metadata({**(table.schema.metadata or {}), **mark})
+        with pq.ParquetWriter(aside, schema) as writer:
+            for start in range(0, max(1, table.num_rows), GROUP_ROWS):
+                piece = table.slice(start, GROUP_ROWS)
+                writer.write_table(piece.replace_schema_metadata(schema.metadata), GROUP_ROWS)
+    return table
+
+
+def _target(path: str) -> Path:
+    """Return the full path of the file to write, in a folder that exists.
+
+    Raises:
+        SourceError: workers don't see that folder, or it can't be made.
+    """
+    project, told = attempt().project, Path(path)
+    if project is None and not told.is_absolute():
+        raise SourceError(
+            f"`{path}` is relative to the project's folder, which workers of this pool don't see",
+            hint="give a full path that they see, or run the stage in a pool on the project's machine, without"
+            ' `namespace = "on"`',
+        )
+    full = told if project is None else project / told
+    target = Path(os.path.normpath(full))
+    if project is not None and not told.is_absolute() and not target.is_relative_to(os.path.normpath(project)):
+        raise SourceError(f"`{path}` leads out of the project's folder", hint="give a full path, or one inside of it")
+    try:
+        if project is not None and target.is_relative_to(project):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        real = target.parent.resolve(strict=True)
+    except OSError as error:
+        raise _unwritten(target, error) from error
+    check_real(real)
+    target = real / target.name
+    return target.resolve() if target.is_symlink() else target
+
+
+def _is_there(target: Path, digest: str) -> bool:
+    """Return whether a file has these answers already.
+
+    Raises:
+        DataError: there is something that `deploy.batch` didn't write.
+    """
+    if not os.path.lexists(target):
+        return False
+    import pyarrow.parquet as pq  # noqa: PLC0415  as above
+
+    found: dict[bytes, bytes] = {}
+    with suppress(pa.ArrowException, OSError):
+        found = pq.read_schema(target).metadata or {}
+    if MARK not in found:
+        raise DataError(
+            f"`{target}` is there already, and `deploy.batch` didn't write it",
+            hint="move it away, or give another path by `to=`",
+        )
+    with suppress(ValueError, AttributeError):
+        return bool(digest) and json.loads(found[MARK]).get("output") == digest
+    return False
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[Path]:
+    """Yield a path to write to. At the end of the block, what is written there is durable, and gets the name `target`.
+    What a killed attempt has left at that path is overwritten.
+
+    Raises:
+        SourceError: another process is writing the file, the disk is full, or the file can't be written for another
+            reason.
+    """
+    aside = target.with_name(f".{target.name[:100]}.part")
+    try:
+        with aside.open("ab") as file:
+            if not _is_mine(file.fileno(), aside):
+                raise SourceError(f"another task is writing `{target}`", hint="wait for it, and resume the run")
+            try:
+                yield aside
+                os.fsync(file.fileno())
+                os.replace(aside, target)
+            except BaseException:
+                aside.unlink(missing_ok=True)
+                raise
+        _sync(target.parent)
+    except OSError as error:
+        raise _unwritten(target, error) from error
+
+
+def _is_mine(descriptor: int, path: Path) -> bool:
+    """Lock an open file, and return whether this process has the lock and the file still has this path: whoever had the
+    lock before may have renamed it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unwritten(target: Path, error: OSError) -> SourceError:
+    why = error.strerror or str(error)
+    return SourceError(
+        f"can't write `{target}`: {why}", hint="make room or give another path by `to=`, and resume the run"
+    )

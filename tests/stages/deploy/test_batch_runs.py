@@ -1,0 +1,295 @@
+"""`deploy.batch` in the real command: kills, resumes, reuse, and the entry in the prediction log."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import headrace as hr
+from tests.projects import Done, Project, wait_for
+from tests.servers.postgres import PASSWORD, Postgres
+from tests.stages.ingest.sources import Source, source_in
+
+PIPELINES = """
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from sklearn.linear_model import LinearRegression
+
+import headrace as hr
+from headrace.stages import deploy, registry, train
+from headrace.stages._batch import database
+
+database.WRITE_ROWS = 1
+URL = {url!r}
+
+
+class Twice:
+    def predict(self, frame):
+        place = Path(os.environ["MARKER"])
+        with open(place / "asked", "a") as file:
+            file.write(f"{{frame['x'].min():g}} {{len(frame)}}\\n")
+        while frame["x"].max() == 84 and not (place / "go").exists():
+            time.sleep(0.01)
+        return frame["x"].to_numpy() * 2
+
+
+@hr.stage
+def make() -> Twice:
+    return Twice()
+
+
+@hr.stage(kind="ingest")
+def rows(count: int) -> pa.Table:
+    return pa.table({{"id": range(count), "x": [float(each) for each in range(count)]}})
+
+
+@hr.stage(kind="ingest")
+def stream(count: int) -> Iterator[pa.RecordBatch]:
+    yield from rows.function(count).to_batches(max_chunksize=30)
+
+
+@hr.pipeline
+def slow(to: str = "") -> None:
+    deploy.batch(make(), rows(120), keep="id", part_rows=5, to=to or None)
+
+
+@hr.pipeline
+def anew() -> None:
+    with hr.options(cache=False):
+        deploy.batch(make(), rows(120), keep="id", part_rows=5)
+
+
+@hr.pipeline
+def streamed() -> None:
+    deploy.batch(make(), stream(80), keep="id", part_rows=20)
+
+
+@hr.pipeline
+def deliver(count: int = 80) -> None:
+    deploy.batch(make(), rows(count), to=URL, table="delays", key="id")
+
+
+@hr.pipeline
+def fitted(count: int = 50) -> None:
+    model = train.sklearn(LinearRegression(), rows(20), target="x", features=["id"])
+    deploy.endpoint(model, "lines")
+    deploy.batch(model, rows(count), keep="id", part_rows=20, endpoint="lines")
+
+
+@hr.pipeline
+def nightly(name: str = "lines", to: str = "out/lines.parquet") -> None:
+    deploy.batch(registry.find("model", name + "@production"), rows(30), keep="id", to=to)
+
+
+@hr.pipeline
+def wrong() -> None:
+    deploy.batch(make(), rows(3), keep="ident")
+"""
+
+
+@pytest.fixture
+def asked(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which the model says what it was asked: the first row's value and the number of rows."""
+    project.write("pipelines.py", PIPELINES.format(url="sqlite:///warehouse.db"))
+    place = tmp_path / "place"
+    place.mkdir()
+    project.environment["MARKER"] = str(place)
+    monkeypatch.chdir(project.root)
+    return place / "asked"
+
+
+def told(asked: Path) -> list[tuple[int, int]]:
+    """What the model was asked: pairs of a first row and a number of rows."""
+    lines = asked.read_text().splitlines() if asked.exists() else []
+    return [(int(first), int(count)) for first, count in map(str.split, lines)]
+
+
+def answers(done: Done, task: str = "batch") -> list[dict[str, Any]]:
+    assert done.code == 0, done.out + done.err
+    found: list[dict[str, Any]] = hr.load(done.json["run"], task).to_pylist()
+    return found
+
+
+def expected(count: int) -> list[dict[str, Any]]:
+    return [{"id": each, "predicted": 2.0 * each} for each in range(count)]
+
+
+def checkpoints(project: Project) -> int:
+    """How many checkpoints the ledger has."""
+    with closing(sqlite3.connect(project.home / "ledger.db")) as db:
+        return int(db.execute("select count(*) from events where instr(body, 'checkpointed') > 0").fetchone()[0])
+
+
+def test_a_run_that_is_killed_asks_only_about_the_parts_that_it_has_no_answers_for(
+    project: Project, asked: Path
+) -> None:
+    running = project.start("run", "slow", "--to", "out.parquet")
+    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project) >= 3)
+    kept = checkpoints(project)
+    project.kill_all()
+    running.communicate()
+    assert not (project.root / "out.parquet").exists()
+    assert told(asked) == [(first, 5) for first in range(0, 85, 5)]
+    asked.unlink()
+    (asked.parent / "go").touch()
+    done = project.headrace("resume", "latest", "--json")
+    assert answers(done) == expected(120)
+    first = told(asked)[0][0]
+    assert first >= 5 * kept >= 15
+    assert told(asked) == [(each, 5) for each in range(first, 120, 5)]
+    assert pq.read_table(project.root / "out.parquet").to_pylist() == expected(120)
+    assert not list(project.root.glob(".out*"))
+
+
+def test_an_interrupted_run_has_the_same_output_as_one_that_was_not(project: Project, asked: Path) -> None:
+    running = project.start("run", "slow")
+    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project) >= 3)
+    project.kill_all()
+    running.communicate()
+    (asked.parent / "go").touch()
+    digests = {
+        project.headrace(*words, "--json").task["batch"]["outputs"][0]["digest"]
+        for words in (("resume", "latest"), ("run", "anew"))
+    }
+    assert len(digests) == 1
+
+
+def test_answers_are_reused_and_delivered_again(project: Project, asked: Path) -> None:
+    (asked.parent / "go").touch()
+    assert answers(project.headrace("run", "slow", "--json")) == expected(120)
+    asked.unlink()
+    done = project.headrace("run", "slow", "--to", "out.parquet", "--json")
+    assert answers(done, "batch_to_parquet") == expected(120)
+    assert (done.task["batch"]["state"], done.task["batch_to_parquet"]["state"]) == ("reused", "succeeded")
+    assert not asked.exists()
+    (project.root / "out.parquet").unlink()
+    assert project.headrace("run", "slow", "--to", "out.parquet").code == 0
+    assert pq.read_table(project.root / "out.parquet").to_pylist() == expected(120)
+
+
+def test_a_stream_of_batches_is_answered_too(project: Project, asked: Path) -> None:
+    assert answers(project.headrace("run", "streamed", "--json")) == expected(80)
+    assert told(asked) == [(0, 20), (20, 20), (40, 20), (60, 20)]
+
+
+def test_a_missing_column_is_one_clear_error(project: Project, asked: Path) -> None:
+    done = project.headrace("run", "wrong")
+    assert done.code == 1
+    assert "user: the table has no column `ident`\nhint: it has `id`, `x`" in done.err
+    assert "Traceback" not in project.headrace("logs", "latest", "batch").out
+
+
+# -- the prediction log -------------------------------------------------------------------------------------------
+
+
+def test_the_log_of_an_endpoint_names_rows_and_answers_of_each_batch(project: Project, asked: Path) -> None:
+    run = project.headrace("run", "fitted", "--json")
+    assert run.code == 0, run.out + run.err
+    tasks = run.task
+    (batch,) = project.headrace("predictions", "lines", "--json").json["batches"]
+    assert (batch["version"], batch["rows"], batch["refused"], batch["task"]) == (1, 50, 0, "batch")
+    assert batch["run"] == run.json["run"]
+    assert batch["output"] == tasks["batch"]["outputs"][0]["digest"]
+    assert hr.load(batch["output"]).num_rows == hr.load(batch["input"]).num_rows == 50
+    project.headrace("run", "fitted", "--count", "40")
+    assert [each["rows"] for each in project.headrace("predictions", "lines", "--json").json["batches"]] == [40, 50]
+    (log,) = project.headrace("predictions", "--json").json["endpoints"]
+    assert (log["endpoint"], log["predictions"], log["batches"], log["batch_rows"]) == ("lines", 0, 2, 90)
+    shown = project.headrace("predictions", "lines").out
+    assert batch["output"][:12] in shown
+    assert "40" in project.headrace("predictions", "lines", "--since", "2026-01-01").out
+    assert project.headrace("predictions", "lines", "--since", "2100-01-01", "--json").json["batches"] == []
+    assert project.headrace("fsck", "--deep").code == 0
+    project.headrace("gc", "--keep", "1s")
+    assert hr.load(batch["input"]).num_rows == 50
+
+
+def test_a_registered_version_is_asked_with_its_signature_and_logged_under_its_name(
+    project: Project, asked: Path
+) -> None:
+    project.headrace("run", "fitted")
+    done = project.headrace("run", "nightly", "--json")
+    assert len(answers(done, "batch_to_parquet")) == 30
+    assert pq.read_table(project.root / "out" / "lines.parquet").num_rows == 30
+    newest = project.headrace("predictions", "lines", "--json").json["batches"][0]
+    assert (newest["rows"], newest["version"]) == (30, 1)
+    failed = project.headrace("run", "nightly", "--name", "nothing")
+    assert failed.code == 1
+    assert "there is no version of the model `nothing`\nhint: register one first" in failed.err
+
+
+def test_a_batch_of_a_model_without_a_name_is_in_the_log_too(project: Project, asked: Path) -> None:
+    project.headrace("run", "streamed")
+    (log,) = project.headrace("predictions", "--json").json["endpoints"]
+    assert (log["endpoint"], log["batches"], log["batch_rows"]) == ("", 1, 80)
+    assert "\n- " in project.headrace("predictions").out
+    assert project.headrace("predictions", "-", "--json").json["batches"][0]["version"] is None
+
+
+# -- databases ----------------------------------------------------------------------------------------------------
+
+NOTE = "begin insert into audit values (new.id); return new; end"
+AUDIT = {
+    "sqlite": [
+        "create trigger added after insert on delays begin insert into audit values (new.id); end",
+        "create trigger changed after update on delays begin insert into audit values (new.id); end",
+    ],
+    "postgresql": [
+        f"create function note() returns trigger language plpgsql as $$ {NOTE} $$",
+        "create trigger noted after insert or update on delays for each row execute function note()",
+    ],
+}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def target(request: pytest.FixtureRequest, project: Project, asked: Path) -> Source:
+    """A database with a table that notes each row that is written to it."""
+    server: Postgres | None = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    found = source_in(request.param, project.root, server)
+    found.run("create table delays (id integer primary key, predicted double precision)")
+    found.run("create table audit (id integer)")
+    for text in AUDIT[request.param]:
+        found.run(text)
+    project.write("pipelines.py", PIPELINES.format(url=found.url))
+    project.environment["PW"] = PASSWORD
+    return found
+
+
+def written(target: Source) -> int:
+    """How many rows were written; 0 if the file is locked at the moment."""
+    with suppress(sqlite3.OperationalError):
+        return int(target.run("select count(*) from audit")[0][0])
+    return 0
+
+
+def test_each_row_is_written_once_though_the_run_is_killed_while_it_writes(project: Project, target: Source) -> None:
+    running = project.start("run", "deliver", "--count", "600")
+    wait_for(lambda: written(target) >= 40)
+    project.kill_all()
+    running.communicate()
+    assert 40 <= written(target) < 600
+    done = project.headrace("resume", "latest", "--json")
+    assert answers(done, "batch_to_table") == expected(600)
+    assert target.run("select id, predicted from delays order by id") == [(each, 2.0 * each) for each in range(600)]
+    assert sorted(target.run("select id from audit")) == [(each,) for each in range(600)]
+    ((job, name, count, total),) = target.run("select job, target, done, total from headrace_batches")
+    assert (name, count, total) == ("delays", 600, 600)
+    assert job.startswith(done.json["run"])
+    assert PASSWORD not in project.headrace("show", "latest").out
+
+
+def test_another_run_writes_its_answers_again(project: Project, target: Source) -> None:
+    assert project.headrace("run", "deliver").code == 0
+    target.run("update delays set predicted = 0")
+    done = project.headrace("run", "deliver", "--json")
+    assert done.task["batch"]["state"] == "reused"
+    assert target.run("select id, predicted from delays order by id") == [(each, 2.0 * each) for each in range(80)]

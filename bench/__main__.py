@@ -17,6 +17,7 @@ BENCHMARKS = {
     "chain": "a chain of 1,000 durable steps",
     "reuse": "the same chain, all of it reused",
     "handoff": "a table of 400 MB from stage to stage",
+    "serve": "endpoints that answer, beside FastAPI and LitServe",
     "loader": "batches of a stored table, compared with NumPy on memory maps",
     "checkpoint": "checkpoints of 500 MB while a model is trained",
     "share": "the framework's share of a training of 60 s",

@@ -9,7 +9,7 @@ import lightgbm
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 from headrace.errors import UsageError
 from headrace.models.model import Model, model_of
 from headrace.stages import train
-from headrace.testing.model_contract import ModelContract
+from headrace.testing.model_contract import ROWS, ModelContract
 
 
 class Rule:
@@ -56,6 +56,37 @@ class TestEstimatorOfAnArray(ModelContract):
     def test_an_array_of_another_width_is_refused(self) -> None:
         with pytest.raises(UsageError, match="takes 2 columns, and 1 are given"):
             self.opened(self.model()).scores(self.rows(), ["a"])
+
+
+class TestEstimatorOfColumnsByPlace(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        return LogisticRegression().fit(rows[["a", "b"]], rows["kind"])
+
+    @pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.int64(), pa.int8(), pa.float16(), pa.bool_()])
+    def test_it_answers_as_for_a_frame(self, kind: pa.DataType) -> None:
+        model, rows = self.model(), self.rows()
+        rows = rows.set_column(1, "b", pa.array(rows["b"].to_numpy().round()).cast(kind, safe=False))
+        found = self.opened(model).scores(rows, ["a", "b"]).values
+        assert np.array_equal(found, model.predict_proba(rows.select(["a", "b"]).to_pandas()))
+
+    def test_columns_in_another_order_are_not_taken_for_those_that_it_learned_from(self) -> None:
+        with pytest.raises(UsageError, match="should match those that were passed during fit"):
+            self.opened(self.model()).scores(self.rows(), ["b", "a"])
+
+    @pytest.mark.parametrize("kind", [pa.float64(), pa.int64()])
+    def test_a_value_that_is_missing_is_told_by_its_column(self, kind: pa.DataType) -> None:
+        rows = self.rows().set_column(1, "b", pa.array([None, *range(ROWS - 1)], kind))
+        with pytest.raises(UsageError) as error:
+            self.opened(self.model()).scores(rows, ["a", "b"])
+        assert "values are missing in `b`" in str(error.value.hint)
+
+
+class TestEstimatorThatDecidesByItsProbabilities(ModelContract):
+    def model(self) -> Any:
+        rows = self.rows().to_pandas()
+        model = RandomForestClassifier(n_estimators=4, random_state=1)
+        return model.fit(rows[["a", "b"]], rows["kind"])
 
 
 class TestEstimatorWithoutProbabilities(ModelContract):

@@ -2,26 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from headrace.codec.classes import describe
 from headrace.errors import UsageError
-from headrace.models.frames import check_columns, without_decimals
+from headrace.models.frames import array_of, check_columns, without_decimals
 from headrace.models.hints import asked
 from headrace.models.scores import INTO, Scores, answers_of, as_numbers, checked
+
+_BY_PLACE = (
+    "sklearn.discriminant_analysis.",
+    "sklearn.ensemble._forest.",
+    "sklearn.linear_model.",
+    "sklearn.naive_bayes.",
+    "sklearn.neighbors.",
+    "sklearn.neural_network.",
+    "sklearn.svm.",
+    "sklearn.tree.",
+)
+"""The parts of scikit-learn whose models use columns by their place. They know names only to compare them."""
+_COMPOSED = "RANSACRegressor"
+"""A model there that asks another one, which may be of any kind."""
+_BY_PROBABILITY = {
+    "lightgbm.sklearn.LGBMClassifier",
+    "sklearn.ensemble._forest.ExtraTreesClassifier",
+    "sklearn.ensemble._forest.RandomForestClassifier",
+}
+"""The classifiers whose `predict` asks `predict_proba`, and takes the class with the highest probability."""
+
+
+class Rows:
+    """Rows for a model, in each form that it may be asked in. A form is made when it is first needed."""
+
+    def __init__(self, model: Estimator, table: pa.Table, columns: Sequence[str]) -> None:
+        check_columns(table, columns)
+        self.count = table.num_rows
+        self.table = table
+        self.columns = columns
+        self._model = model
+
+    @cached_property
+    def given(self) -> Any:
+        """The rows in the form in which the model was trained."""
+        return self._model.given(self.table, self.columns)
+
+    @cached_property
+    def array(self) -> Any | None:
+        """The rows as an array, if all columns hold numbers; or None."""
+        return array_of(self.table, self.columns)
 
 
 class Estimator:
     """A model that has `predict`, and perhaps `predict_proba` or `decision_function`.
 
-    It gets a pandas frame, or an array if it learned from an array.
+    It gets a pandas frame, or an array if it learned from an array. A model that learned from a frame and uses the
+    columns by their place also gets an array if they are the columns that it learned from: for a few rows, the frame
+    would take longer than the model.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._nameless = _without_names(model)
+        self._decides_by_probability = describe(type(model)) in _BY_PROBABILITY and not callable(
+            getattr(model, "_objective", None)  # with one of the user's, LightGBM's classifier has only scores
+        )
 
     @property
     def chosen_on(self) -> object:
@@ -36,23 +87,11 @@ class Estimator:
 
     def scores(self, table: pa.Table, columns: Sequence[str]) -> Scores:
         """Return probabilities if the model has them, else scores of its classes, else decisions."""
-        model, frame = self._model, self._given(table, columns)
-        classes = [_plain(each) for each in getattr(model, "classes_", [])] or None
-        if hasattr(model, "predict_proba"):
-            values = checked(as_numbers(asked(model.predict_proba, frame)), table.num_rows)
-            return Scores(values, classes=classes)
-        if hasattr(model, "decision_function"):
-            values = checked(as_numbers(asked(model.decision_function, frame)), table.num_rows)
-            if values.ndim == 1 or classes is None or values.shape[1] == len(classes):
-                return Scores(values, classes=classes, probable=False)
-        return Scores(None, classes=classes, probable=False, decided=self.decisions(table, columns))
+        return self._scores(Rows(self, table, columns))
 
     def decisions(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return what the model's `predict` returns for rows. A column vector becomes an array of n values."""
-        if not hasattr(self._model, "predict"):
-            raise _strange(self._model)
-        values = asked(lambda frame: np.asarray(self._model.predict(frame)), self._given(table, columns))
-        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        return self._decisions(Rows(self, table, columns))
 
     def numbers(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return what the model predicts. If it predicts several numbers for a row, return the first of them."""
@@ -61,13 +100,16 @@ class Estimator:
 
     def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
         """Return the model's own decisions and the scores of classes, or the numbers that the model predicts."""
-        scores = self.scores(table, columns)
-        own = self.decisions(table, columns) if scores.decided is None else scores.decided
+        rows = Rows(self, table, columns)
+        scores = self._scores(rows)
+        if self._decides_by_probability and scores.probable and scores.values.ndim == 2:
+            own = self._model.classes_[scores.values.argmax(axis=1)]
+        else:
+            own = self._decisions(rows) if scores.decided is None else scores.decided
         return answers_of(scores, own, into)
 
-    def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
-        """Return the rows in the form in which the model was trained: a frame with names, or an array."""
-        check_columns(table, columns)
+    def given(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        """Return rows in the form in which the model was trained: a frame with names, or an array."""
         frame = without_decimals(table.select(list(columns))).to_pandas(ignore_metadata=True)
         expected = getattr(self._model, "n_features_in_", None)
         if expected is None or getattr(self._model, "feature_names_in_", None) is not None:
@@ -78,6 +120,43 @@ class Estimator:
                 hint="name them, in the model's order: `features=[...]`",
             )
         return frame.to_numpy()
+
+    def _scores(self, rows: Rows) -> Scores:
+        model = self._model
+        classes = [_plain(each) for each in getattr(model, "classes_", [])] or None
+        if hasattr(model, "predict_proba"):
+            return Scores(checked(as_numbers(self._asked("predict_proba", rows)), rows.count), classes=classes)
+        if hasattr(model, "decision_function"):
+            values = checked(as_numbers(self._asked("decision_function", rows)), rows.count)
+            if values.ndim == 1 or classes is None or values.shape[1] == len(classes):
+                return Scores(values, classes=classes, probable=False)
+        return Scores(None, classes=classes, probable=False, decided=self._decisions(rows))
+
+    def _decisions(self, rows: Rows) -> Any:
+        if not hasattr(self._model, "predict"):
+            raise _strange(self._model)
+        values = self._asked("predict", rows, np.asarray)
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+    def _asked(self, method: str, rows: Rows, made: Callable[[Any], Any] = lambda values: values) -> Any:
+        """Return what `made` makes of what a method of the model returns for rows."""
+        nameless = self._nameless
+        if nameless is not None and [*nameless[1]] == [*rows.columns] and rows.array is not None:
+            with suppress(Exception):  # what is wrong is told by the model itself, which knows the columns' names
+                return made(getattr(nameless[0], method)(rows.array))
+        return asked(lambda given: made(getattr(self._model, method)(given)), rows.given)
+
+
+def _without_names(model: Any) -> tuple[Any, list[str]] | None:
+    """Return a copy of a model that takes arrays, and the names that their columns would have in a frame. Return None
+    if the model may use columns by their names, or knows none."""
+    kind = type(model)
+    names = vars(model).get("feature_names_in_") if hasattr(model, "__dict__") else None
+    if names is None or not describe(kind).startswith(_BY_PLACE) or kind.__name__ == _COMPOSED:
+        return None
+    nameless = copy.copy(model)
+    del nameless.feature_names_in_  # or it would warn that an array has none
+    return nameless, [str(name) for name in names]
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from headrace.errors import UsageError
 from headrace.models.estimator import Estimator
-from headrace.models.frames import check_columns, lightgbm_name, with_missing_truths, without_decimals
+from headrace.models.frames import array_of, check_columns, lightgbm_name, with_missing_truths, without_decimals
 from headrace.models.hints import asked, text_columns, to_applied
 from headrace.models.scores import INTO, Scores, answers_of, checked, is_probable
 
@@ -23,8 +24,8 @@ CLASSIFIES = {"binary", "multiclass", "multiclassova"}
 class LightgbmEstimator(Estimator):
     """A classifier, regressor or ranker of LightGBM. Columns of texts are categories."""
 
-    def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
-        check_columns(table, columns)
+    def given(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        """Return a frame, with categories for texts."""
         frame = _frame(table, columns)
         return frame.astype(dict.fromkeys(text_columns(frame), "category"))
 
@@ -69,15 +70,21 @@ class Booster:
             UsageError: for the same reasons as for `scores`. Or the model gives several scores for each row but learned
                 with an objective of the user, so the scores may not be those of classes.
         """
-        objective = re.search(r"^objective=(\w+)", self._model.model_to_string(num_iteration=1), re.MULTILINE)
-        if objective is not None and objective[1] in CLASSIFIES:
+        if self._objective in CLASSIFIES:
             return answers_of(self.scores(table, columns), None, into)
         if self._model.num_model_per_iteration() > 1:
             return answers_of(self.scores(table, columns)._replace(numbered=False), None, into)
         return {into: self.numbers(table, columns)}
 
+    @cached_property
+    def _objective(self) -> str:
+        found = re.search(r"^objective=(\w+)", self._model.model_to_string(num_iteration=1), re.MULTILINE)
+        return "" if found is None else found[1]
+
     def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
         check_columns(table, columns)
+        if not self._model.pandas_categorical and (array := array_of(table, columns)) is not None:
+            return array.astype(np.result_type(array.dtype, np.float32), copy=False)  # as it makes of a frame
         frame = _frame(table, columns)
         return frame.astype(dict.fromkeys(_categories(self._model, frame), "category"))
 

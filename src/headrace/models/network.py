@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.models.estimator import Estimator
-from headrace.models.frames import check_columns
 from headrace.models.scores import INTO
 
 NETWORK = "headrace.stages.train._torch.network.Network"
@@ -34,6 +33,7 @@ class Network(Estimator):
             return {into: self.numbers(table, columns)}
         return super().answers(table, columns, into)
 
-    def _given(self, table: pa.Table, columns: Sequence[str]) -> Any:
-        check_columns(table, columns)
+    def given(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        """Return the rows as they are: the network reads tables."""
+        del columns
         return table

@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -103,6 +104,7 @@ def _from_text(value: str, kind: pa.DataType) -> Any:
     return datetime.fromisoformat(value) if pa.types.is_timestamp(kind) else date.fromisoformat(value)
 
 
+@lru_cache(1 << 10)
 def kind_named(text: str) -> pa.DataType | None:
     """Return the Arrow type with this name; None for a nested or unknown type.
 

@@ -347,6 +347,17 @@ def test_a_client_that_leaves_has_the_request_that_runs_cancelled_and_those_behi
     assert len(site.double.asked) == 2
 
 
+def test_a_client_that_leaves_after_a_large_body_has_its_request_cancelled(site: Site) -> None:
+    site.double.is_held = True
+    body = BODY + b" " * 300_000
+    with site.line() as line:
+        line.say(post(body)[:100_000])
+        time.sleep(0.05)
+        line.say(post(body)[100_000:])
+        until(lambda: site.double.asked)
+    until(lambda: site.double.ends == ["cancelled"])
+
+
 def test_a_body_that_its_client_left_is_not_taken_for_a_whole_one(site: Site) -> None:
     with site.line() as line:
         line.say(post(BODY + b" ")[:-1])

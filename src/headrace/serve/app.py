@@ -41,7 +41,7 @@ from headrace.serve.refusals import (
     answer_to,
     answered,
 )
-from headrace.serve.request import ARROW, ClientLeft, Limits, Receive
+from headrace.serve.request import ARROW, HAS_LEFT, ClientLeft, Limits, Receive
 from headrace.serve.tokens import FEEDBACK, PREDICT
 
 READ = ("GET", "HEAD")
@@ -255,7 +255,9 @@ class App:
             return await self._answer(exchange)
         except ClientLeft:
             raise
-        except asyncio.CancelledError:  # only a server that stops cancels a request
+        except asyncio.CancelledError as error:  # only clients that leave and a server that stops cancel requests
+            if error.args == (HAS_LEFT,):
+                raise ClientLeft from None
             return self._refused(exchange, Stopping("the server stops", hint="try again", headers=(RETRY_AFTER,)))
         except Exception as error:  # noqa: BLE001  whatever it is, the client must hear of it, but not its text
             response = self._refused(exchange, error)

@@ -7,6 +7,7 @@ import asyncio
 import math
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn import Config
@@ -16,7 +17,7 @@ from uvicorn.server import ServerState
 from headrace.serve.app import App
 from headrace.serve.metrics import REQUESTS
 from headrace.serve.refusals import RETRY_AFTER, BadRequest, HeadTooLarge, Refusal, ServerFull, answer_to
-from headrace.serve.request import Limits
+from headrace.serve.request import HAS_LEFT, Limits
 
 _UNSENT_BYTES = 128 << 10
 """How many bytes that aren't sent yet the kernel holds at most. It would take some megabytes, and a client that takes
@@ -71,7 +72,8 @@ class Connection(HttpToolsProtocol):
         self._bytes_without_advance = 0
         self._why: Refusal | None = None
         self._is_deaf = False
-        self._hearing: asyncio.TimerHandle | None = None
+        self._runs: asyncio.Task[None] | None = None
+        self._hearing = _Deadline(self.loop, self._heard_nothing)
         self._telling: asyncio.TimerHandle | None = None
         self._unsent = 0
 
@@ -81,7 +83,7 @@ class Connection(HttpToolsProtocol):
         """Begin: the client owes a head."""
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-        self._hear_within(self._limits.head_s)
+        self._hearing.within(self._limits.head_s)
         if len(self.connections) > self._limits.most_connections:
             self._turn_away()
 
@@ -93,6 +95,8 @@ class Connection(HttpToolsProtocol):
         for cycle in self._unanswered:
             cycle.disconnected = True
             cycle.message_event.set()
+        if self._unanswered and self._runs is not None:
+            self._runs.cancel(HAS_LEFT)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -126,7 +130,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
         if not self._unanswered:
-            self._hear_within(self._limits.head_s)
+            self._hearing.within(self._limits.head_s)
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the address."""
@@ -158,7 +162,7 @@ class Connection(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
         self._has_advanced = True
         self._is_in_head, self._is_in_body = False, True
-        self._hear_within(None)
+        self._hearing.within(None)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body. uvicorn drops it if the request is answered already."""
@@ -170,6 +174,8 @@ class Connection(HttpToolsProtocol):
         self._has_advanced = True
         self._is_in_body = False
         super().on_message_complete()
+        if len(self._unanswered) == 1:
+            self.flow.resume_reading()  # or it wouldn't be noticed when the client leaves
 
     # -- called by uvicorn ---------------------------------------------------------------------------------------
 
@@ -184,15 +190,25 @@ class Connection(HttpToolsProtocol):
             refusal = self._why or BadRequest(f"this is no valid HTTP request: {msg}", hint="send HTTP/1.1")
             self._write(refusal)
         self.transport.close()
-        self._hear_within(self._limits.silence_s)
+        self._hearing.within(self._limits.silence_s)
 
     def on_response_complete(self) -> None:
         """A request is answered: the next one that waits begins, or the client has the next step."""
         self._unanswered.popleft()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
         if not self._unanswered:
             owes = self._is_in_head or self._is_in_body
-            self._hear_within(self._limits.head_s if owes else self._limits.idle_s)
+            self._hearing.within(self._limits.head_s if owes else self._limits.idle_s)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to answer a request. If the client leaves before it is answered, the task is cancelled."""
+        self._runs = self.loop.create_task(cycle.run_asgi(app))
+        self._runs.add_done_callback(self.tasks.discard)
+        self.tasks.add(self._runs)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -201,7 +217,7 @@ class Connection(HttpToolsProtocol):
         self._is_deaf = True
         self._write(ServerFull("too many clients are connected", hint="try again later", headers=(RETRY_AFTER,)))
         self.transport.close()
-        self._hear_within(self._limits.silence_s)
+        self._hearing.within(self._limits.silence_s)
 
     def _write(self, refusal: Refusal) -> None:
         self._app.metrics.add(REQUESTS, "", "", "", str(refusal.status), type(refusal).__name__)
@@ -223,18 +239,11 @@ class Connection(HttpToolsProtocol):
         self._why = why
         raise why
 
-    def _hear_within(self, seconds: float | None) -> None:
-        """Close the connection if the client doesn't take its next step within so many seconds; None: it has no step
-        to take."""
-        if self._hearing is not None:
-            self._hearing.cancel()
-        self._hearing = None if seconds is None else self.loop.call_later(seconds, self._heard_nothing)
-
     def _heard_nothing(self) -> None:
         if not self.transport.get_write_buffer_size():
             self.transport.abort()
             return
-        self._hear_within(self._limits.silence_s)
+        self._hearing.within(self._limits.silence_s)
         if self._telling is None:
             self._tell_on()
 
@@ -251,6 +260,45 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._telling = None
+
+
+class _Deadline:
+    """Calls `missed` unless it is set anew in time: by which time the client must have taken its next step.
+
+    A timer for each step would cost more than the step. So there is one, which looks again later if it was set anew.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, missed: Callable[[], None]) -> None:
+        self._loop = loop
+        self._missed = missed
+        self._until = self._looks_at = math.inf
+        self._look: asyncio.TimerHandle | None = None
+
+    def within(self, seconds: float | None) -> None:
+        """Set it to so many seconds from now; None: the client has no step to take."""
+        self._until = math.inf if seconds is None else self._loop.time() + seconds
+        if self._until < self._looks_at:
+            self._look_at(self._until)
+
+    def cancel(self) -> None:
+        """Set it to never, and keep no timer."""
+        self._until = math.inf
+        if self._look is not None:
+            self._look.cancel()
+
+    def _look_at(self, time: float) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        self._looks_at = time
+        self._look = self._loop.call_at(time, self._looked)
+
+    def _looked(self) -> None:
+        self._look, self._looks_at = None, math.inf
+        if self._until <= self._loop.time():
+            self._until = math.inf
+            self._missed()
+        elif self._until < math.inf:
+            self._look_at(self._until)
 
 
 def _response(refusal: Refusal) -> bytes:

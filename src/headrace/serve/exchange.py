@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from headrace.serve.predictions.prediction import Form
 from headrace.serve.refusals import AnswerLate, BodyLate, Refusal
-from headrace.serve.request import (
-    ClientLeft,
-    Headers,
-    Limits,
-    Receive,
-    body_of,
-    check_content,
-    head_bytes_of,
-    trace_of,
-)
+from headrace.serve.request import Headers, Limits, Receive, body_of, check_content, head_bytes_of, trace_of
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -93,15 +84,15 @@ class Exchange:
         return body
 
     async def outcome(self, work: Awaitable[T]) -> T:
-        """Return what `work` gives. If the client leaves or the time is up before, cancel it.
+        """Return what `work` gives. If the time is up before, cancel it. (If the client leaves, its connection cancels
+        the whole request.)
 
         Raises:
             AnswerLate: the time is up.
-            ClientLeft: the client has left.
         """
-        return await self._before(self._unless_left(work), self._answer_late)
+        return await self._before(work, self._answer_late)
 
-    async def _before(self, work: Coroutine[Any, Any, T], late: Callable[[], Refusal]) -> T:
+    async def _before(self, work: Awaitable[T], late: Callable[[], Refusal]) -> T:
         try:
             async with asyncio.timeout_at(self._ends) as bound:
                 return await work
@@ -117,20 +108,3 @@ class Exchange:
     def _answer_late(self) -> AnswerLate:
         within = f"in {self._limits.request_s:g} seconds"
         return AnswerLate(f"the endpoint didn't answer {within}", hint="try again later, or send fewer records at once")
-
-    async def _unless_left(self, work: Awaitable[T]) -> T:
-        answer = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(self._left())
-        try:
-            await asyncio.wait((answer, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise ClientLeft
-            return answer.result()
-        finally:
-            answer.cancel()
-            leaving.cancel()
-            await asyncio.wait((answer, leaving))
-
-    async def _left(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass

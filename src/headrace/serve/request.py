@@ -52,6 +52,10 @@ class Limits(Noun, frozen=True):
     """How many requests a client may send on one connection ahead of their answers."""
 
 
+HAS_LEFT = "the client has left"
+"""With these words, the task of a request is cancelled whose client has closed the connection."""
+
+
 class ClientLeft(Exception):
     """The client has closed the connection: nobody waits for an answer."""
 

@@ -101,15 +101,26 @@ def test_an_idle_model_is_asked_at_once_and_a_busy_one_about_all_that_waits() ->
     run(test)
 
 
+def test_requests_that_come_together_are_asked_together_though_the_model_is_idle() -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, 1), ask(model, 2)]
+        order = await far.asked()
+        assert order.columns == {"x": [1, 2]}
+        await far.double(order)
+        assert await settled(*tasks) == [[2], [4]]
+
+    run(test)
+
+
 def test_no_more_rows_are_asked_together_than_may_be() -> None:
     async def test(model: Model, far: Far) -> None:
         tasks = [ask(model, 0), *(ask(model, *range(3)) for _ in range(3)), ask(model, *range(9))]
         sizes = []
-        for _ in range(4):
+        for _ in range(3):
             order = await far.asked()
             sizes.append(len(order.columns["x"]))
             await far.double(order)
-        assert sizes == [1, 6, 3, 9]
+        assert sizes == [4, 6, 9]
         assert len(await settled(*tasks)) == 5
 
     run(test, most_rows=6)
@@ -118,8 +129,7 @@ def test_no_more_rows_are_asked_together_than_may_be() -> None:
 def test_rows_that_the_model_can_not_take_fail_alone() -> None:
     async def test(model: Model, far: Far) -> None:
         tasks = [ask(model, number) for number in (0, 1, -1, 2)]
-        await far.double(await far.asked())
-        for _ in range(4):
+        for _ in range(5):
             order = await far.asked()
             if -1 in order.columns["x"]:
                 await far.say(Trouble(number=order.number, why="it is negative", is_theirs=True))
@@ -150,19 +160,21 @@ def test_rows_that_can_not_be_sent_fail_alone(is_busy: bool) -> None:
 
 def test_a_request_too_many_is_refused_at_once() -> None:
     async def test(model: Model, far: Far) -> None:
-        tasks = [ask(model, number) for number in range(4)]
-        assert await settled(tasks[3]) == [ModelBusy]
+        tasks = [ask(model, number) for number in range(5)]
+        assert await settled(tasks[4]) == [ModelBusy]
         await far.double(await far.asked())
         await far.double(await far.asked())
-        assert await settled(*tasks[:3]) == [[0], [2], [4]]
+        assert await settled(*tasks[:4]) == [[0], [2], [4], [6]]
 
     run(test, most_waiting=2)
 
 
 def test_what_a_client_that_has_left_wanted_is_not_asked() -> None:
     async def test(model: Model, far: Far) -> None:
-        tasks = [ask(model, number) for number in range(4)]
+        tasks = [ask(model, 0)]
         order = await far.asked()
+        tasks += [ask(model, number) for number in range(1, 4)]
+        await asyncio.sleep(0)
         tasks[0].cancel()
         tasks[2].cancel()
         await asyncio.sleep(0)
@@ -198,8 +210,9 @@ def test_what_a_client_that_has_left_wanted_is_not_asked() -> None:
 )
 def test_a_process_that_says_something_else_than_answers_is_asked_no_more(reply: Any) -> None:
     async def test(model: Model, far: Far) -> None:
-        tasks = [ask(model, 1), ask(model, 2)]
+        tasks = [ask(model, 1)]
         await far.asked()
+        tasks.append(ask(model, 2))
         await far.say(reply)
         assert await settled(*tasks) == [ModelGone, ModelGone]
         assert await settled(ask(model, 3)) == [ModelGone]
@@ -304,8 +317,8 @@ def test_a_model_that_hangs_is_ended_and_all_that_waits_for_it_hears_why() -> No
     async def test(model: Model, far: Far) -> None:
         gone = asyncio.create_task(model.gone())
         first = asyncio.create_task(model.ask({"x": [1, 2]}, 2, 0.05))
-        second = ask(model, 3)
         await far.asked()
+        second = ask(model, 3)
         with pytest.raises(ModelGone, match=r"no answer for 2 rows within 0.05 s"):
             await first
         with pytest.raises(ModelGone, match=r"no answer for 2 rows within 0.05 s"):
@@ -335,8 +348,8 @@ def test_a_model_that_does_not_load_in_time_is_ended() -> None:
 def test_an_impatient_request_fails_alone_while_the_model_works_for_a_patient_one() -> None:
     async def test(model: Model, far: Far) -> None:
         patient = ask(model, 1)
-        impatient = asyncio.create_task(model.ask({"x": [2]}, 1, 0.02))
         order = await far.asked()
+        impatient = asyncio.create_task(model.ask({"x": [2]}, 1, 0.02))
         with pytest.raises(ModelSlow, match=r"within 0.02 s: it was busy with requests that came earlier"):
             await impatient
         assert model.is_alive
@@ -363,8 +376,10 @@ def test_a_model_that_answers_in_time_is_not_ended_later() -> None:
 
 def test_requests_whose_clients_have_left_leave_their_places_to_others() -> None:
     async def test(model: Model, far: Far) -> None:
-        tasks = [ask(model, number) for number in range(3)]
+        tasks = [ask(model, 0)]
         order = await far.asked()
+        tasks += [ask(model, number) for number in (1, 2)]
+        await asyncio.sleep(0)
         for task in tasks[1:]:
             task.cancel()
         await asyncio.sleep(0)

@@ -499,7 +499,7 @@ def test_a_shadow_gets_copies_whose_answers_are_kept_and_disturbs_nobody() -> No
         for _ in range(100):
             await bed.ask()
         bed.model(2).is_held.set()
-        await bed.until(lambda: len(bed.log.kept) == 2 + 100 + 16)
+        await bed.until(lambda: len(bed.log.kept) == 2 + 100 + MOST_MIRRORED)
         bed.model(2).error = ModelBusy("too much")
         assert (await bed.ask()).version == "delays:1"
         bed.model(2).end()

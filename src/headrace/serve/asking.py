@@ -1,5 +1,5 @@
 """Asks a model process, from the one event loop of a web process. Requests that come while the model is busy are asked
-together; an idle model is asked at once."""
+together; an idle model is asked at once about all that came in the same turn of the event loop."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ MOST_WAITING = 256
 """How many requests may wait for a model; later ones are refused at once."""
 
 
+_SAME_S = 0.01
+"""A model that would be ended so soon because it hangs is ended when the first request gives up."""
 MOST_WHY = 2_000
 """How many characters of a model's trouble are told."""
 
@@ -82,6 +84,7 @@ class Model(asyncio.Protocol):
         self._waiting: deque[_Question] = deque()
         self._alone: deque[_Question] = deque()
         self._asked: list[_Question] = []
+        self._begins: asyncio.Handle | None = None
         self._loaded: asyncio.Future[Loaded] | None = None
         self._number = 0
         self._hangs: asyncio.TimerHandle | None = None
@@ -163,7 +166,8 @@ class Model(asyncio.Protocol):
         """Take replies. What isn't a reply to what was asked ends the connection: the process isn't trusted."""
         try:
             for body in self._frames.feed(data):
-                if len(body) > MOST_BYTES_OF_COLUMNS and not self._awaits_stream():
+                is_stream = bool(self._asked) and self._asked[0].arrow is not None
+                if len(body) > MOST_BYTES_OF_COLUMNS and not is_stream:
                     raise ValueError(f"{len(body):,} bytes")
                 self._hear(decode_reply(body))
         except (*UNREADABLE, ValueError) as error:
@@ -176,6 +180,8 @@ class Model(asyncio.Protocol):
     async def _answered(
         self, columns: Mapping[str, Sequence[Any]], arrow: bytes | None, count: int, within_s: float
     ) -> Outcome:
+        if not self._asked and len(self._waiting) >= self._most_waiting:
+            self._next()
         if self._count_waiting() >= self._most_waiting:
             raise ModelBusy(
                 f"{len(self._waiting):,} requests wait for the model already", hint="try again later, or send fewer"
@@ -183,7 +189,8 @@ class Model(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         question = _Question(columns, arrow, count, within_s, loop.create_future())
         self._waiting.append(question)
-        self._next()
+        if not self._asked and self._begins is None:
+            self._begins = loop.call_soon(self._next)
         ends = loop.call_later(within_s, self._give_up, question)
         try:
             return await question.answered
@@ -203,6 +210,9 @@ class Model(asyncio.Protocol):
 
     def _next(self) -> None:
         """If the model is idle, ask what waits."""
+        if self._begins is not None:
+            self._begins.cancel()
+            self._begins = None
         while not self._asked and (taken := self._taken()):
             self._asked = taken
             self._number += 1
@@ -218,6 +228,13 @@ class Model(asyncio.Protocol):
     def _give_up(self, question: _Question) -> None:
         if not question.answered.done():
             was_asked = any(each is question for each in self._asked)
+            if (
+                was_asked
+                and self._hangs is not None
+                and self._hangs.when() < asyncio.get_running_loop().time() + _SAME_S
+            ):
+                self._hang()
+                return
             doing = "these rows" if was_asked else "requests that came earlier"
             error = ModelSlow(
                 f"the model gave no answer within {question.within_s:g} s: it was busy with {doing}",
@@ -228,9 +245,11 @@ class Model(asyncio.Protocol):
     def _watch(self) -> None:
         """End the process if what it was just asked takes too long."""
         within_s = max(each.within_s for each in self._asked)
-        rows = sum(each.rows for each in self._asked)
-        why = f"it gave no answer for {rows:,} row{'s' * (rows != 1)} within {within_s:g} s"
-        self._hangs = asyncio.get_running_loop().call_later(within_s, self._end, why)
+        self._hangs = asyncio.get_running_loop().call_later(within_s, self._hang)
+
+    def _hang(self) -> None:
+        rows, within_s = sum(each.rows for each in self._asked), max(each.within_s for each in self._asked)
+        self._end(f"it gave no answer for {rows:,} row{'s' * (rows != 1)} within {within_s:g} s")
 
     def _unwatch(self) -> None:
         if self._hangs is not None:
@@ -258,9 +277,6 @@ class Model(asyncio.Protocol):
                 rows += question.rows
             self._waiting.popleft()
         return taken
-
-    def _awaits_stream(self) -> bool:
-        return bool(self._asked) and self._asked[0].arrow is not None
 
     def _hear(self, reply: Loaded | Answer | Trouble) -> None:
         if self._loaded is not None and not isinstance(reply, Answer):

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.models.predicted import merged
+from headrace.serve.predictions import part
 from headrace.serve.predictions.part import UNREAD, parts
 from headrace.serve.predictions.prediction import Form
 from headrace.serve.predictions.segment import Segment, read
@@ -88,6 +89,30 @@ def test_nothing_that_was_asked_keeps_a_segment_from_being_sealed(
         assert len(merged([table, table.slice(0, 1)])) == 3
     other = table.set_column(table.column_names.index("output"), "output", pa.array([1, 2]))
     assert len(merged([table, other])) == 4
+
+
+def test_requests_are_sealed_together_as_they_would_be_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[list[dict[str, Any]]] = [
+        [{"x": 1.5, "at": None, "carrier": "AA"}, {"x": None, "at": "2026-01-31T12:00:00Z", "carrier": None}],
+        [{"x": 2}],
+        [{"carrier": "UA", "x": 3.0}],
+        [{"x": 4.0, "more": "a"}],
+        [{"x": 5.0, "more": "b"}],
+        [{"x": 6.0, "more": 1}],
+        [{"x": 7.0, "more": [1]}],
+        [{"x": 8.0, "more": {"a": 1}}],
+        [{}],
+    ]
+    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 7, now=0.0)
+    for number, each in enumerate(rows):
+        answers = _json(*[{"predicted": number, "late": number % 2 == 0} for _ in each])
+        once = replace(answered(number, count=len(each), given=_json(*each)), answers=answers)
+        segment.append([once, replace(once, version="delays:4"), replace(once, answers=None), once, once])
+    segment.close()
+    contents = read(segment.path)
+    together = parts(contents, TAKES)["delays"]
+    monkeypatch.setattr(part, "_TOGETHER", 1)
+    assert together.to_pylist() == parts(contents, TAKES)["delays"].to_pylist()
 
 
 def _zipped(table: pa.Table) -> bytes:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from headrace.errors import LogError, UsageError
 from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered, PredictionId, parsed
-from headrace.serve.predictions.segment import Segment, ids, read
+from headrace.serve.predictions.segment import Segment, read
 from tests.serve.predictions.samples import answered, any_answered, any_feedback, feedback
 
 
@@ -44,9 +44,11 @@ def test_each_prediction_has_an_id_that_says_where_it_is(counts: list[int]) -> N
         segment = Segment.begin(Path(folder), "0a1b2c3d4e5f", 7, now=0.0)
         segment.append([answered(number, count=count) for number, count in enumerate(counts)])
         segment.close()
-        made = [each for logged in read(segment.path).logged for each in ids("0a1b2c3d4e5f", 7, *logged)]
+        logged = read(segment.path).logged
+    ids = [PredictionId("0a1b2c3d4e5f", 7, offset, each.salt).texts(each.count) for offset, each in logged]
+    made = [parsed(text) for texts in ids for text in texts]
     assert [each.offset for each in made] == list(range(sum(counts)))
-    assert [parsed(str(each)) for each in made] == made
+    assert [str(each) for each in made] == [text for texts in ids for text in texts]
     assert [each.salt for each in made] == [number for number, count in enumerate(counts) for _ in range(count)]
 
 

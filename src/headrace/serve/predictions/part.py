@@ -15,8 +15,8 @@ from headrace.models import labels
 from headrace.models.fitting import column_of
 from headrace.models.predicted import FIXED, merged
 from headrace.models.streams import table_in
-from headrace.serve.predictions.prediction import Answered
-from headrace.serve.predictions.segment import Contents, Logged, ids
+from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.predictions.segment import Contents, Logged
 from headrace.spec.noun import UNREADABLE
 
 UNREAD = "(unread)"
@@ -28,6 +28,8 @@ _GROWTH = 16
 """Rows may take this many times the memory that their bytes have in the log, and `_FREE_BYTES` more."""
 _ARRAY_BYTES = 128
 """How many bytes the smallest array takes."""
+_TOGETHER = 500
+"""How many requests in JSON are read together at most: one by one, a request would take longer than its answer took."""
 
 _decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
@@ -57,7 +59,7 @@ def _table(contents: Contents, logged: Sequence[Logged], takes: Mapping[str, pa.
     fixed: dict[str, list[Any]] = {name: [] for name in FIXED.names}
     given, answers = _Rows(logged), _Rows(logged)
     for offset, each in logged:
-        fixed["id"] += map(str, ids(contents.writer, contents.number, offset, each))
+        fixed["id"] += PredictionId(contents.writer, contents.number, offset, each.salt).texts(each.count)
         fixed["at"] += [round(each.at * 1e6)] * each.count
         for name in ("variant", "version", "latency_s", "trace", "why"):
             fixed[name] += [getattr(each, name)] * each.count
@@ -83,12 +85,31 @@ class _Rows:
         self._unpacked = 0
         self._widths: dict[str, float] = {}
         self._arrays: list[pa.Array] = []
+        self._waiting: list[tuple[Answered, bytes]] = []
+        self._types: pa.Schema | None = None
 
     def add(self, answered: Answered, data: bytes | None, types: pa.Schema | None) -> None:
         """Add the rows of a request. `types` are the types of fields, as far as they are known."""
+        is_json = data is not None and answered.form == "json"
+        if not is_json or types is not self._types or len(self._waiting) == _TOGETHER:
+            self._add_waiting()
         if data is None:
             self._arrays.append(pa.nulls(answered.count))
-            return
+        elif is_json:
+            self._types = types
+            self._waiting.append((answered, data))
+        else:
+            self._add_alone(answered, data, types)
+
+    def _add_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._arrays.append(self._of_requests(waiting, self._types))
+        except (DataError, pa.ArrowException, ValueError, TypeError, OverflowError, *UNREADABLE):
+            for answered, data in waiting:
+                self._add_alone(answered, data, self._types)
+
+    def _add_alone(self, answered: Answered, data: bytes, types: pa.Schema | None) -> None:
         try:
             array = self._of_stream(data) if answered.form == "arrow" else self._of_records(data, types)
             if len(array) != answered.count:
@@ -100,7 +121,31 @@ class _Rows:
 
     def joined(self) -> pa.ChunkedArray:
         """Return all rows as one column that has the fields of all of them."""
+        self._add_waiting()
         return merged([pa.table({"rows": each}) for each in self._arrays], ["rows"]).column("rows")
+
+    def _of_requests(self, waiting: Sequence[tuple[Answered, bytes]], types: pa.Schema | None) -> pa.Array:
+        """Return the rows of several requests, if they are of one kind.
+
+        Raises:
+            DataError: they aren't, or they would take too much memory.
+            ArrowException, ValueError, TypeError, OverflowError, msgspec.DecodeError: some can't be read.
+        """
+        rows: list[dict[str, Any]] = []
+        for answered, data in waiting:
+            rows += (more := _decode_records(data))
+            if len(more) != answered.count:
+                raise DataError(f"{len(more):,} rows instead of {answered.count:,}")
+        names = rows[0].keys() if rows else ()
+        if not names or any(row.keys() != names for row in rows):
+            raise DataError("the rows have different fields")
+        kinds = {} if types is None else {field.name: field.type for field in types}
+        values = {name: [row.get(name) for row in rows] for name in dict.fromkeys([*kinds, *names])}
+        free = [name for name in names if name not in kinds]
+        if any(_is_deep(value) for name in free for value in values[name]):
+            raise DataError("each record may have fields of its own")
+        self._take_fields(dict.fromkeys(free, 8.0))
+        return _structs(pa.table({name: column_of(each, kinds.get(name)) for name, each in values.items()}))
 
     def _of_stream(self, data: bytes) -> pa.Array:
         table = table_in(data, self._most_bytes - self._unpacked)

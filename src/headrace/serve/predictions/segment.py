@@ -17,7 +17,7 @@ import msgspec
 
 from headrace.errors import LogError
 from headrace.serve.predictions.feedback import Feedback
-from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.predictions.prediction import Answered
 from headrace.spec.endpoint import Label
 
 FORMAT = 2
@@ -185,12 +185,6 @@ def _logged(rows: sqlite3.Cursor) -> Iterator[Logged]:
 def _feedback(rows: sqlite3.Cursor) -> Iterator[Feedback]:
     for at, endpoint, source, labels in rows:
         yield Feedback(endpoint=endpoint, source=source, at=at, labels=_decode_labels(labels))
-
-
-def ids(writer: str, number: int, offset: int, answered: Answered) -> Iterator[PredictionId]:
-    """Yield the ids of logged predictions. `offset` is that of the first."""
-    for each in range(offset, offset + answered.count):
-        yield PredictionId(writer, number, each, answered.salt)
 
 
 def _trouble(path: Path, why: object) -> LogError:

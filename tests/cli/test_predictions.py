@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 import headrace as hr
-from headrace.errors import NotFoundError, UsageError
+from headrace.errors import HeadraceError, NotFoundError, UsageError
 from headrace.inspect.endpoints.predictions import prediction_log
-from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.endpoints.sealing import seal_apart, seal_predictions
 from headrace.project import project
 from headrace.serve.predictions.prediction import Answered
 from headrace.serve.predictions.writer import Settled
@@ -121,6 +121,19 @@ def test_all_predictions_are_written_to_a_file_with_a_type_for_each_column(shell
     since = datetime.fromtimestamp(1_025.0, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     assert len(shell("predictions", "delays", "--since", since, "--json").json["predictions"]) == 5
     assert shell("predictions", "delays", "--since", "2100-01-01", "--json").json["predictions"] == []
+
+
+def test_a_process_of_its_own_seals_and_says_what_kept_it_from_that(shell: Shell) -> None:
+    seal_apart(project.load())
+    acknowledged = log(*(answered(number) for number in range(30)))
+    (store := project.load().home / "store").write_text("no folder")
+    with pytest.raises(HeadraceError, match="store"):
+        seal_apart(project.load())
+    store.unlink()
+    seal_apart(project.load())
+    assert shell("predictions", "--json").json["endpoints"][0]["parts"] == 1
+    shell("predictions", "delays", "--to", "delays.parquet")
+    check(acknowledged, in_file(shell.folder / "delays.parquet"))
 
 
 def test_an_endpoint_that_has_not_answered_is_told_with_the_nearest(shell: Shell) -> None:

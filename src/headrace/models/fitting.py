@@ -27,13 +27,14 @@ def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
         UsageError: columns are missing, or their values don't fit. The message names the first such column, and says
             what is wrong with it.
     """
-    missing = [column for column in takes if column.name not in rows.column_names]
+    names = rows.column_names
+    missing = [column for column in takes if column.name not in names]
     if missing:
         raise _missing(missing, rows)
     check_columns(rows, [column.name for column in takes])
     wrong: list[str] = []
     for column in takes:
-        place = rows.column_names.index(column.name)
+        place = names.index(column.name)
         given, kind = rows.column(place), kind_named(column.type)
         if kind is None or plain_type(given.type) == plain_type(kind):
             continue

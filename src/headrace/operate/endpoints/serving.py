@@ -21,7 +21,7 @@ from headrace.inspect.views import VersionView, read
 from headrace.models.signature import example_of
 from headrace.operate.endpoints import model_process
 from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order, unpacked
-from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.endpoints.sealing import seal_apart
 from headrace.operate.endpoints.tokens import valid_tokens
 from headrace.project.project import Project
 from headrace.serve.access import Access
@@ -215,7 +215,7 @@ class _Serving:
         told = ""
         while not self._ends.wait(SEAL_S):
             try:
-                seal_predictions(self._project)
+                seal_apart(self._project)
                 told = ""
             except Exception as error:  # noqa: BLE001  whatever it is: the next try may do better
                 if (why := _words(error)) != told:

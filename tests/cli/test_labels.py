@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+import headrace as hr
 from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.project import project
@@ -72,6 +73,9 @@ def test_labels_join_their_predictions_whether_they_are_sealed_or_not(shell: She
     }
     (overview,) = shell("predictions", "--json").json["endpoints"]
     assert (overview["labels"], overview["predictions"] + overview["unsealed"]) == (5, 3)
+    table = hr.predictions("delays", labels=True)
+    assert table.column("label").to_pylist() == [3.0, 2.5, None]
+    assert hr.predictions("delays").column_names == table.column_names[:-3]
     assert "labelled" in shell("predictions", "delays", "--labels").out
     assert "label" not in shell("predictions", "delays", "--json").json["predictions"][0]
     shell("predictions", "delays", "--labels", "--to", "all.jsonl")

@@ -19,6 +19,7 @@ from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.ports import current, resolver
 from headrace.errors import LedgerError, NotFoundError, RunCancelled, RunFailed, UsageError, near
+from headrace.inspect.endpoints.labels import labelled
 from headrace.inspect.endpoints.predictions import predictions as read_predictions
 from headrace.inspect.get.get import artifact, find
 from headrace.inspect.run_json import gates_that_refused
@@ -258,7 +259,7 @@ def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None 
     return Codecs().load(ref, reading_store(project), safe_only=safe, columns=columns)
 
 
-def predictions(endpoint: str, *, since: date | str | None = None) -> pa.Table:
+def predictions(endpoint: str, *, since: date | str | None = None, labels: bool = False) -> pa.Table:
     """Return the predictions of an endpoint, from the current folder's project, in the order of their requests. Those
     are among them that are still in the log on this host.
 
@@ -268,6 +269,8 @@ def predictions(endpoint: str, *, since: date | str | None = None) -> pa.Table:
         endpoint: the name of the endpoint.
         since: a date or time, or a text of one (ISO 8601): what was requested earlier is left out. A time without a
             zone is the local time, as for `headrace predictions --since`.
+        labels: True to add what really came of each prediction, as far as it is known: the columns `label`,
+            `label_source` and `labelled_at`.
 
     Raises:
         NotFoundError: the endpoint has no predictions at all.
@@ -280,7 +283,8 @@ def predictions(endpoint: str, *, since: date | str | None = None) -> pa.Table:
         )
     project = projects.load()
     with read(project) as found:
-        return read_predictions(project, found, endpoint, since=None if since is None else _local(since))
+        table = read_predictions(project, found, endpoint, since=None if since is None else _local(since))
+        return labelled(project, found, endpoint, table) if labels else table
 
 
 def _local(at: date | str) -> datetime:

@@ -67,6 +67,22 @@ def sticky(slope: float = 1.0, share: float = 0.0) -> None:
 
 
 @hr.pipeline
+def compared(wrong: bool = False) -> None:
+    rules = (prepare.Fill(columns="x", how="mean"), prepare.Map(columns="unit", values={"m": "1", "km": "2"}),
+             prepare.Cast(columns="unit", type="int64", otherwise="quarantine"))
+    cleaned = prepare.clean(rows(2.0), rules)
+    model = train.sklearn(LinearRegression(), cleaned.table, target="y")
+    deploy.endpoint(model, "clean", preparation=cleaned.preparation, sample=raw(wrong))
+
+
+@hr.stage(kind="ingest")
+def raw(wrong: bool) -> pa.Table:
+    x = [1.0, None, 3.0, 4.0]
+    answers = [2.0, 49.0, 6.0 + wrong, None]
+    return pa.table({"x": x, "unit": ["m", "km", "m", "mile"], "predicted": answers})
+
+
+@hr.pipeline
 def prepared() -> None:
     rules = (
         prepare.Fill(columns="x", how="mean"),
@@ -255,6 +271,17 @@ def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) ->
         assert (status, answer["predictions"][0]["predicted"]) == (200, pytest.approx(49.0))  # the mean fills the gap
         status, answer = served.post({"records": [{"x": 3.0}]}, "clean")
         assert (status, answer["faults"][0]["field"]) == (422, "unit")
+
+
+def test_a_model_is_deployed_only_if_it_answers_the_sample_as_it_should(project: Project) -> None:
+    failed = project.headrace("run", "compared", "--wrong", "true", "--json")
+    assert failed.code == 1
+    told = "the model's answers differ in column `predicted` of row 2 of the sample: 7.0 as the sample has it, and "
+    assert told in failed.task["deploy_endpoint"]["reason"]
+    assert project.headrace("models", "--json").json["models"] == []
+    deploy(project, "compared")
+    (found,) = project.headrace("endpoints", "--json").json["endpoints"]
+    assert found["variants"][0]["version"] == 1
 
 
 def test_promote_and_rollback_take_effect_at_once_and_no_request_fails(project: Project) -> None:

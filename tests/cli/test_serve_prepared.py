@@ -55,6 +55,13 @@ def release(canary: float | None = None) -> None:
     deploy.endpoint(
         fitted, "delays", prepare=to_features, given={"planes": known}, signature=flights(), canary=canary
     )
+
+
+@hr.pipeline
+def compared() -> None:
+    known, rows = planes(), flights()
+    fitted = train.sklearn(LinearRegression(), features(rows, known), target="late")
+    deploy.endpoint(fitted, "delays", prepare=to_features, given={"planes": known}, signature=rows, sample=rows)
 """
 FEATURES = """
 import pyarrow as pa
@@ -96,6 +103,16 @@ def beginning(statement: str) -> str:
 def versions(project: Project) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = project.headrace("models", "delays", "--json").json["models"]
     return found
+
+
+def test_a_function_that_prepares_a_row_by_other_rows_is_told_before_it_is_served(project: Project) -> None:
+    project.write("features.py", beginning('rows = rows.set_column(1, "hour", pc.add(rows["hour"], len(rows)))'))
+    failed = project.headrace("run", "compared", "--json")
+    told = "the model's answers differ in column `predicted` of row 0 of the sample: "
+    assert (failed.code, told in failed.task["deploy_endpoint"]["reason"]) == (1, True), failed
+    project.write("features.py", FEATURES)
+    deploy(project, "compared")
+    assert len(versions(project)) == 1
 
 
 def test_clients_send_their_own_rows_and_the_function_makes_those_of_the_model(project: Project) -> None:

@@ -50,6 +50,17 @@ class Alone:
     def ref(self, parameter: str) -> Ref | None:
         """Return None: the arguments are plain values, not artifacts."""
 
+    def load(self, ref: Ref) -> object:
+        """Raise an error: there is no store that has artifacts.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            f"there is no run that has the artifact `{ref.digest[:12]}`",
+            hint="call it in a stage that a pipeline runs",
+        )
+
     @property
     def credentials(self) -> Mapping[str, str]:
         """The environment variables of this process, which hold the credentials."""

@@ -123,6 +123,10 @@ class Attempt(Protocol):
         the stage is called outside a run."""
         ...
 
+    def load(self, ref: Ref) -> object:
+        """Return the value of an artifact, such as one that `ref` returned for a parameter that isn't loaded."""
+        ...
+
     @property
     def credentials(self) -> Mapping[str, str]:
         """The credentials for cloud buckets, by the names of their environment variables. A stage's own environment

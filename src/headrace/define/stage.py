@@ -418,7 +418,7 @@ def ready(
         version: a number that is raised whenever the stage returns another output for the same inputs.
         on: the modules that the stage uses. The versions of their distributions are part of the key.
         unread: parameters whose values the stage doesn't read. The stage gets None for these parameters;
-            `attempt().ref()` returns their artifacts.
+            `attempt().ref()` returns their artifacts, and `attempt().load()` the value of one.
         check: a function that is called while a pipeline is traced, before any task runs. The function gets the
             arguments that are known then, with defaults. Values that a task will produce are left out, except handles
             for `unread` parameters. The function raises a `UsageError` if the arguments can't be right.

@@ -20,16 +20,22 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.define.attempt import attempt
+from headrace.define.log import log
 from headrace.define.ports import present
 from headrace.define.stage import ready
 from headrace.errors import UsageError
+from headrace.models.answering import Answering
 from headrace.models.fitting import check_about
+from headrace.models.model import Model, model_of
+from headrace.models.own_code import Predict, Prepare
+from headrace.models.parity import TOLERANCE, check_parity
 from headrace.models.signature import signature_for
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import OwnFunctions, own_code_ref
 from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, check_key_and_time, sole, takes, unservable
-from headrace.spec.intent import Deploy
+from headrace.spec.intent import Deploy, Register
 from headrace.spec.report import Report
+from headrace.spec.signature import Column, Signature, signature_in
 from headrace.stages._batch.batch import batch as batch
 from headrace.stages.registry import Entry, check_model, encoded, registration
 
@@ -42,6 +48,12 @@ def _check(given: Mapping[str, Any]) -> None:
     if canary is not None and (isinstance(canary, bool) or not isinstance(canary, int | float) or not 0 <= canary <= 1):
         raise UsageError(f"`canary` is {canary!r}, and a share is from 0 to 1", hint="0.1 is a tenth of the requests")
     check_key_and_time(given.get("key"), given.get("time"))
+    tolerance = given.get("tolerance", TOLERANCE)
+    if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
+        raise UsageError(
+            f"`tolerance` is {tolerance!r:.80}",
+            hint="give how far equal numbers may be apart: 1e-5 is a part in 100,000",
+        )
     if canary is not None and given.get("shadow") is True:
         raise UsageError(
             "`canary` and `shadow` exclude each other",
@@ -92,6 +104,24 @@ def _check_call(function: Callable[..., Any], what: str, *arguments: Any, **give
         ) from error
 
 
+def _check_sample(asked: Register, own: tuple[Any, Any, Any], rows: Signature | None, sample: Any, most: float) -> None:
+    """Check that the model answers alike however it is asked about the sample: numbers may differ by `most`. `own` are
+    `prepare`, `predict` and `given`, and `rows` is the signature of rows as clients send them."""
+    model: Any = attempt().load(asked.out)
+    (prepare, predict, given), signature = own, signature_in(asked.out.signature)
+    if rows is not None and (prepare is not None or predict is not None):
+        made = None if prepare is None else Prepare(prepare, given or {}, rows)
+        asker: Model = model_of(model) if predict is None else Predict(model, predict)
+        columns, answering = rows.takes, Answering(asker, None, rows if made is None else signature, made)
+    elif asked.preparation is None:
+        columns, answering = takes(asked.out, None), Answering(model_of(model), None, signature)
+    else:
+        preparation: Any = attempt().load(asked.preparation)
+        columns = tuple(Column(name=name, type=kind) for name, kind in preparation.columns.items())
+        answering = Answering(model_of(model), preparation, signature)
+    log("rows compared", check_parity(answering, sample, columns, most))
+
+
 @ready(
     "deploy.endpoint",
     version=1,
@@ -117,6 +147,8 @@ def endpoint(
     prepare: Callable[..., pa.Table] | None = None,
     given: dict[str, Any] | None = None,
     predict: Callable[..., pa.Table] | None = None,
+    sample: pa.Table | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Entry:
     """Register a model as the next version under a name, and let the endpoint of this name answer with it. A model that
     is already registered under this name keeps its version.
@@ -137,6 +169,11 @@ def endpoint(
     a table with the columns that clients send. These functions are part of the version: the same model with another
     function is another version.
 
+    `sample` are rows as clients will send them, such as rows of the test set before `prepare.clean`. The model is asked
+    about up to 100 of them in all ways: all together, each alone, and each as JSON. If an answer differs, the stage
+    fails, and nothing is deployed. Numbers may differ by `tolerance`, as a part of the larger one, or of 1. If the
+    sample has columns such as `predicted`, the model must answer what they hold. Without a sample, nothing is compared.
+
     `model`, `report`, `note`, `preparation` and otherwise `signature` mean the same as for `registry.model`.
 
     Raises:
@@ -144,8 +181,9 @@ def endpoint(
             a function of a module or can't be called so, a value in `given` can't be saved in a safe form, the model
             can't answer requests, its report has not passed, it takes the column `time` as something else, or
             `registry.model` would refuse the model or its preparation.
+        DataError: the model's answers for the sample differ.
     """
-    _check({"name": name, "canary": canary, "shadow": shadow, "key": key, "time": time})
+    _check({"name": name, "canary": canary, "shadow": shadow, "key": key, "time": time, "tolerance": tolerance})
     _check_own_code({"prepare": prepare, "given": given, "predict": predict, "signature": signature})
     reports = [each for each in (report, *(report if isinstance(report, tuple) else ())) if isinstance(each, Report)]
     if not shadow and (failed := [each.title for each in reports if each.passed is False]):
@@ -163,6 +201,8 @@ def endpoint(
         if (why := unservable(asked.out, asked.preparation)) is not None:
             raise UsageError(f"the model can't answer requests: {why}", hint=UNSERVABLE_HINT)
         check_about(takes(asked.out, asked.preparation), key, time)
+        if sample is not None:
+            _check_sample(asked, (prepare, predict, given), rows, sample, tolerance)
         variant = SHADOW if shadow else MAIN if canary is None else CANARY
         share = None if canary is None else float(canary)
         attempt().intend(asked)

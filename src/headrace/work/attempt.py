@@ -329,13 +329,11 @@ class Here:
         self.nodes = order.nodes
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """Send a text to the other nodes of the attempt. Wait until every node has sent a text, then return the texts
-        of all nodes in order of rank."""
+        """Send a text to the attempt's other nodes, wait for theirs, and return all texts in order of rank."""
         return self._desk.meeting.meet(self._order, said)
 
     def checkpoint(self) -> object | None:
-        """Return the last checkpoint that an earlier attempt kept. If it is damaged, return the checkpoint before it.
-        If there is no checkpoint, return None."""
+        """Return the last checkpoint that an earlier attempt kept, or the one before if it is damaged, or None."""
         last, earlier = self._order.checkpoint, self._order.earlier
         if last is None or earlier is None:
             return None if last is None else self._desk.load(last, verify=True)
@@ -375,10 +373,13 @@ class Here:
         self.cut = self._desk.mask(why)
 
     def ref(self, parameter: str) -> Ref | None:
-        """Return the artifact of the argument for `parameter`. Return None if the argument wasn't given, or isn't a
-        single artifact."""
+        """Return the artifact of a parameter's argument, or None if it wasn't given or isn't a single artifact."""
         arg = dict(self._order.args).get(parameter)
         return arg.ref if isinstance(arg, Const) else None
+
+    def load(self, ref: Ref) -> object:
+        """Return the value of an artifact."""
+        return self._desk.load(ref, verify=True)
 
     @property
     def credentials(self) -> Mapping[str, str]:
@@ -412,8 +413,7 @@ class Here:
         self.intents.append(intent)
 
     def end(self) -> None:
-        """Report all logged values that haven't been reported yet, also the values from other processes of the
-        attempt."""
+        """Report all logged values that haven't been reported yet, also those of the attempt's other processes."""
         self._log.close()
 
     def _given(self, parameter: str) -> Arg:

@@ -242,6 +242,38 @@ def test_a_deployed_model_answers_and_its_answers_are_logged(project: Project) -
     assert len(logged(project)) == 2
 
 
+def test_settings_say_what_an_endpoint_takes_and_how_much_memory_a_model_may_take(project: Project) -> None:
+    settings = """
+        [project]
+        pipelines = ["pipelines.py"]
+        [serve]
+        unknown = "take"
+        memory_gib = 4
+        [endpoint.lines]
+        null = "refuse"
+        [endpoint.other]
+        missing = "take"
+    """
+    deploy(project, "release")
+    project.write("headrace.toml", settings)
+    with serving(project) as served:
+        assert served.post({"records": [{"x": 1.0, "more": 1}]})[0] == 200
+        status, answer = served.post({"records": [{"x": None}]})
+        assert (status, answer["faults"][0]["what"]) == (422, "it is null")
+        (process,) = served.model_processes()
+        assert process.rlimit(psutil.RLIMIT_DATA)[0] == 8 << 30
+        assert "`[endpoint.other]` has settings, and there is no endpoint `other` yet" in served.output.read_text()
+    project.write("headrace.toml", settings.replace('null = "refuse"', "memory_gib = 0.01"))
+    output = project.root / "small.log"
+    with output.open("w") as file:
+        process = project.start("serve", "--port", "0", out=file, err=file)
+    try:
+        wait_for(lambda: "version 1 of endpoint `lines` can't be started" in output.read_text(), why=output.read_text)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_rows_in_arrow_are_answered_in_arrow_and_logged(project: Project) -> None:
     deploy(project, "release", "--slope", "2")
     with serving(project) as served:

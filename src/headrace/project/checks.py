@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, meant, there
 from headrace.project.layers import Layers
-from headrace.project.settings import Config, backends_of, keys
+from headrace.project.setting_table import backends_of
+from headrace.project.settings import Config, keys
 from headrace.spec.fleet import HOME, Pool
 
 

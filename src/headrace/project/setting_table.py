@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from msgspec import NODEFAULT, Meta, Struct, structs
 
-from headrace.project.settings import SECTIONS, PoolSection, Section, backends_of, hint
+from headrace.project.settings import SECTIONS, PoolSection, Section, is_free
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -80,3 +81,21 @@ def toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(toml(each) for each in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def hint(section: type[Section], key: str) -> Any:
+    """Return the type annotation of a section's key."""
+    hints = _hints(section)
+    return next(iter(hints.values())) if is_free(section) else hints[key]
+
+
+def backends_of(key: str) -> tuple[str, ...]:
+    """Return the backends whose pools take the setting `key`; empty if the pools of all backends take it."""
+    metas = getattr(hint(PoolSection, key), "__metadata__", ())
+    return next((meta.extra["backends"] for meta in metas if isinstance(meta, Meta) and meta.extra), ())
+
+
+@cache
+def _hints(section: type[Section]) -> dict[str, Any]:
+    hints = get_type_hints(section, include_extras=True)
+    return {each.encode_name: hints[each.name] for each in structs.fields(section)}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field, structs
 
@@ -334,8 +333,12 @@ class NotifySection(Section, frozen=True):
         return frozenset(f"run.{state}" for state in self.on)
 
 
+Handling = Literal["refuse", "take"]
+
+
 class ServeSection(Section, frozen=True):
-    """How often, and from which pages, the server of `headrace serve` may be asked."""
+    """How often the server of `headrace serve` may be asked, and what it takes for all endpoints. The server reads its
+    settings when it starts."""
 
     rate: Annotated[
         str | None,
@@ -343,6 +346,47 @@ class ServeSection(Section, frozen=True):
             description="How often a client may ask, such as `100/s`, `600/m` or `10/h`: each token counts for itself, "
             "and without tokens all clients count together. By default, as often as it likes."
         ),
+    ] = None
+    unknown: Annotated[
+        Handling,
+        Meta(description="Fields of a record that the model doesn't take: refuse the request, or ignore them."),
+    ] = "refuse"
+    missing: Annotated[
+        Handling,
+        Meta(description="Fields that a record lacks: refuse the request, or take them, and nulls too."),
+    ] = "refuse"
+    null: Annotated[
+        Handling,
+        Meta(
+            description="Fields that are null: refuse the request, or pass them to the preparation and the model, as "
+            "in a table."
+        ),
+    ] = "take"
+    unseen: Annotated[
+        Handling,
+        Meta(
+            description="Texts that are none of a column's known categories: refuse the request, or pass them to the "
+            "preparation and the model."
+        ),
+    ] = "take"
+    memory_gib: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="The most memory that the process of one version of a model may take, in GiB; it is ended and "
+            "started anew if it takes more. By default there is no limit."
+        ),
+    ] = None
+
+
+class EndpointSection(Section, frozen=True):
+    """What `headrace serve` takes for one endpoint, where it is other than in `[serve]`."""
+
+    unknown: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
+    missing: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
+    null: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
+    unseen: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
+    memory_gib: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="As in `[serve]`, for each version of this endpoint.")
     ] = None
 
 
@@ -362,6 +406,12 @@ class Config(Section, frozen=True):
     backup: BackupSection = BackupSection()
     notify: NotifySection = NotifySection()
     serve: ServeSection = ServeSection()
+    endpoint: dict[str, EndpointSection] = {}
+
+    def of_endpoint(self, name: str) -> ServeSection:
+        """Return the settings of an endpoint: its own, or else those of all endpoints."""
+        own = structs.asdict(self.endpoint.get(name, EndpointSection()))
+        return structs.replace(self.serve, **{key: value for key, value in own.items() if value is not None})
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -377,6 +427,7 @@ SECTIONS: dict[str, type[Section]] = {
     "backup": BackupSection,
     "notify": NotifySection,
     "serve": ServeSection,
+    "endpoint.NAME": EndpointSection,
     "log": LogSection,
 }
 
@@ -395,21 +446,3 @@ def is_free(section: type[Section]) -> bool:
     """Return whether the keys of a section are names of the user's choice. If so, the class has one field: it
     stands for all keys."""
     return section is PinSection
-
-
-def hint(section: type[Section], key: str) -> Any:
-    """Return the type annotation of a section's key."""
-    hints = _hints(section)
-    return next(iter(hints.values())) if is_free(section) else hints[key]
-
-
-def backends_of(key: str) -> tuple[str, ...]:
-    """Return the backends whose pools take the setting `key`; empty if the pools of all backends take it."""
-    metas = getattr(hint(PoolSection, key), "__metadata__", ())
-    return next((meta.extra["backends"] for meta in metas if isinstance(meta, Meta) and meta.extra), ())
-
-
-@cache
-def _hints(section: type[Section]) -> dict[str, Any]:
-    hints = get_type_hints(section, include_extras=True)
-    return {each.encode_name: hints[each.name] for each in structs.fields(section)}

@@ -216,6 +216,8 @@ class Records:
         if unseen and self._manners.unseen == "refuse":
             raise RecordsRefused(unseen[:MOST_FAULTS])
         taken = {"unseen": len(unseen)} if unseen else {}
+        if nulls := sum(values.count(None) for values in columns.values()):
+            taken["null"] = nulls
         if untold := list(islice(self._untold(columns), MOST_FAULTS)):
             raise RecordsRefused(untold)
         beside = {name: tuple(map(key_text, columns.pop(name))) for name in self._beside}

@@ -79,6 +79,8 @@ def serve(project: Project, names: Collection[str], port: int, say: Say, *, with
                 near(name, sorted(routes), "there are") if routes else "`headrace promote MODEL` makes one of a model"
             )
             raise NotFoundError(f"there is no endpoint `{name:.80}`", hint=hint)
+    for name in sorted(project.config.endpoint.keys() - routes.keys()):
+        say(f"`[endpoint.{name}]` has settings, and there is no endpoint `{name:.80}` yet")
     model_process.check()
     sockets = loopback(port)
     try:
@@ -161,7 +163,9 @@ class _Serving:
             takes = _takes(version)
             if takes is None:
                 takes = [Column(name=name, type=kind) for name, kind in loaded.takes]
-            records = Records(takes, Strictness(), MOST_RECORDS)
+            own = self._project.config.of_endpoint(endpoint)
+            strictness = Strictness(unknown=own.unknown, missing=own.missing, null=own.null, unseen=own.unseen)
+            records = Records(takes, strictness, MOST_RECORDS)
             gives = [Column(name=name, type=kind) for name, kind in zip(loaded.gives, loaded.types, strict=False)]
             return Running(f"{endpoint}:{number}", model, records, why_ended, gives=gives, example=example_of(takes))
         except ModelGone as error:
@@ -182,7 +186,8 @@ class _Serving:
             folder.mkdir(parents=True, exist_ok=True)
             gather_blobs(self._project, refs, folder)
             python = None if own is None else unpacked(own, folder, self._say)
-            return version, model_process.start(self._project, folder, python=python)
+            limit_gib = self._project.config.of_endpoint(endpoint).memory_gib
+            return version, model_process.start(self._project, folder, limit_gib, python=python)
         except OSError as error:
             raise ConfigError(
                 f"a model process can't be started: {error.strerror}", hint="check the disk's free space and the limits"

@@ -345,6 +345,15 @@ def absent(why: str, regions: Iterable[str]) -> tuple[str, str]:
     )
 
 
+def text_of(error: BaseException) -> str:
+    """Return what an error says: the message of one of ours, or the class and the message of any other.
+
+    >>> text_of(UsageError("no such run")), text_of(OSError("no such file"))
+    ('no such run', 'OSError: no such file')
+    """
+    return error.message if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+
+
 def sentence(error: BaseException) -> str:
     """Return the first line of an error's message. If that line ends in a colon, the next line is added, and so on.
 

@@ -30,9 +30,9 @@ def fit(depth: int) -> Fitted:
 
 
 @hr.pipeline
-def flow(depth: int = 3, name: str = "delays", signed: bool = True) -> None:
+def flow(depth: int = 3, name: str = "delays", signed: bool = True, column: str = "x") -> None:
     fitted = fit(depth)
-    registry.model(name, fitted.model, report=fitted.report, signature=pa.table({"x": [1.0]}) if signed else None)
+    registry.model(name, fitted.model, report=fitted.report, signature=pa.table({column: [1.0]}) if signed else None)
 """
 
 
@@ -145,6 +145,19 @@ def test_rollback_sends_all_requests_to_the_version_before(shell: Shell) -> None
     assert len(shell("endpoints", "delays", "--json").json["moves"]) == 6
 
 
+def test_a_version_that_takes_other_columns_than_production_gets_no_share_without_a_reason(shell: Shell) -> None:
+    shell("run", "flow", "--depth", "5", "--column", "z")
+    shell("promote", "delays:1")
+    for words in (("--share", "0.1"), ("--shadow",)):
+        refused = shell("route", "delays:5", *words)
+        told = "model `delays:5` takes other columns than version 1, which is `production`: `z`, `x`, so records"
+        assert (refused.code, told in refused.err) == (4, True), refused.err
+    assert shell("route", "delays:5", "--share", "0.1", "--force", "--why", "clients send both").code == 0
+    assert route(shell)["canary"] == (5, 0.1)
+    assert shell("route", "delays:2", "--share", "0.1").code == 0
+    assert shell("promote", "delays:5").code == 0
+
+
 def test_a_retired_endpoint_is_listed_no_more_and_begins_again(shell: Shell) -> None:
     shell("promote", "delays:1")
     shell("route", "delays:2", "--share", "0.5")
@@ -170,6 +183,11 @@ def test_a_retired_endpoint_is_listed_no_more_and_begins_again(shell: Shell) -> 
         (("route", "delays:7", "--share", "0.1"), 2, "has no version 7"),
         (("promote", "delay:1"), 2, "there is no model `delay`"),
         (("retire", "delays", "canary"), 2, "variant `canary` isn't there"),
+        (
+            ("retire", "delays", "canary"),
+            2,
+            "it has only `production`; `headrace retire delays` ends the endpoint itself",
+        ),
         (("retire", "delays", "production"), 2, "variant `production` can't be taken out alone"),
         (("retire", "delay"), 2, "there is no endpoint `delay`"),
         (("rollback", "delay"), 2, "there is no endpoint `delay`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -245,3 +246,25 @@ def test_what_was_sealed_is_in_the_store_and_outlives_the_collector(shell: Shell
     assert shell("gc", "--keep", "1s").code == 0
     assert shell("fsck", "--deep").code == 0
     assert len(shell("predictions", "delays", "--json").json["predictions"]) == 1
+
+
+def test_a_segment_whose_sealer_died_before_it_dropped_it_counts_once(shell: Shell) -> None:
+    log(answered(1), answered(2))
+    folder = shell.folder / ".headrace" / "predictions"
+    shutil.copytree(folder, shell.folder / "kept")
+    assert seal_predictions(project.load()) == 2
+    shutil.rmtree(folder)
+    (shell.folder / "kept").rename(folder)
+    (delays,) = shell("predictions", "--json").json["endpoints"]
+    assert (delays["predictions"], delays["unsealed"]) == (2, 0)
+    assert len(shell("predictions", "delays", "--json").json["predictions"]) == 2
+    seal_predictions(project.load())
+    assert shell("predictions", "--json").json["endpoints"] == [delays]
+
+
+def test_a_backup_says_how_many_predictions_are_not_in_it(shell: Shell) -> None:
+    log(answered(1), answered(2))
+    told = "not in this backup: 2 predictions in the log on this host, not sealed yet"
+    assert told in shell("backup", "copies").err
+    seal_predictions(project.load())
+    assert "not in this backup" not in shell("backup", "copies").err

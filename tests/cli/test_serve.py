@@ -274,6 +274,18 @@ def test_settings_say_what_an_endpoint_takes_and_how_much_memory_a_model_may_tak
         process.wait()
 
 
+def test_the_blobs_of_a_version_that_is_retired_are_deleted(project: Project) -> None:
+    deploy(project, "release")
+    deploy(project, "trial", "--slope", "2")
+    with serving(project) as served:
+        wait_for(lambda: len(served.model_processes()) == 2)
+        (folder,) = project.home.glob("models-*")
+        assert {each.name.rpartition("-")[0] for each in folder.iterdir()} == {"lines-1", "lines-2"}
+        assert project.headrace("retire", "lines", "canary").code == 0
+        wait_for(lambda: [each.name.rpartition("-")[0] for each in folder.iterdir()] == ["lines-1"])
+        assert served.ask(1.0) == "lines:1"
+
+
 def test_rows_in_arrow_are_answered_in_arrow_and_logged(project: Project) -> None:
     deploy(project, "release", "--slope", "2")
     with serving(project) as served:

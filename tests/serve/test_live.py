@@ -102,7 +102,7 @@ class Bed:
         self.said: list[str] = []
         self.models: dict[int, list[Fake]] = {}
         self.may_load: dict[int, asyncio.Event] = {}
-        self.records = RECORDS
+        self.records: dict[int, Records] = {}
         self.metrics = Metrics()
         self.endpoints = Endpoints(self.start, self.log, self.said.append, metrics=self.metrics, **options)
 
@@ -110,7 +110,8 @@ class Bed:
         await self.may_load.setdefault(version, _set()).wait()
         fake = Fake(version)
         self.models.setdefault(version, []).append(fake)
-        return Running(f"{endpoint}:{version}", cast("Model", fake), self.records, fake.why_ended)
+        records = self.records.get(version, RECORDS)
+        return Running(f"{endpoint}:{version}", cast("Model", fake), records, fake.why_ended)
 
     def hold(self, version: int) -> asyncio.Event:
         """Keep a version from loading until the event is set."""
@@ -558,7 +559,7 @@ def test_what_endpoints_do_is_counted() -> None:
 
 def test_values_that_are_taken_though_they_do_not_fit_are_counted() -> None:
     async def test(bed: Bed) -> None:
-        bed.records = PLACES
+        bed.records[1] = PLACES
         bed.go(sole("delays", 1))
         await bed.ready()
         bed.model(1).error = RowsRefused("it takes numbers")
@@ -621,5 +622,24 @@ def test_a_label_that_comes_later_never_has_an_earlier_time(monkeypatch: pytest.
         for _ in range(3):
             await endpoint.feedback(LABELS)
         assert [each.at for each in bed.log.told] == [1_000.0, 1_000.0, 1_001.0]
+
+    run(test)
+
+
+def test_a_version_that_takes_other_columns_than_production_is_told_once() -> None:
+    async def test(bed: Bed) -> None:
+        bed.records[2] = Records(
+            [Column(name="x", type="string"), Column(name="z", type="int8")], Strictness(), most=100
+        )
+        bed.records[3] = Records([Column(name="x", type="float")], Strictness(), most=100)
+        bed.go(sole("delays", 1).sharing("canary", 2, 0.1).shadowed(3))
+        await bed.until(lambda: {1, 2, 3} <= bed.models.keys())
+        bed.go(sole("delays", 1).sharing("canary", 2, 0.2))
+        await bed.ready()
+        told = [each for each in bed.said if "other columns" in each]
+        assert len(told) == 1
+        assert told[0].startswith(
+            "version 2 of endpoint `delays` takes other columns than version 1, its `production`: `x`, `z`. Records"
+        )
 
     run(test)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import UsageError, listed, meant
 from headrace.models.frames import check_columns
-from headrace.models.types import in_type, is_text, kind_named, plain_type, tells_time, tells_whom
+from headrace.models.types import FAMILIES, in_type, is_text, kind_named, plain_type, tells_time, tells_whom
 from headrace.spec.endpoint import check_key_and_time
 from headrace.spec.signature import Column
 
@@ -98,6 +98,20 @@ def check_about(takes: Sequence[Column], key: str | None, time: str | None) -> N
         else:
             continue
         raise UsageError(f"{what}, and the model takes the column `{column.name}` as `{column.type}`", hint=hint)
+
+
+def differing(some: Sequence[Column], others: Sequence[Column]) -> list[str]:
+    """Return the names of columns that only one of two models takes, or that they take as something else. A number is a
+    number, whatever its width."""
+    one, other = ({column.name: _sort_of(column.type) for column in takes} for takes in (some, others))
+    return [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
+
+
+def _sort_of(kind: str) -> str:
+    found = kind_named(kind)
+    if found is None:
+        return kind
+    return next((name for name, has in FAMILIES.items() if has(plain_type(found))), str(plain_type(found)))
 
 
 def unseen(rows: pa.Table, takes: Sequence[Column]) -> dict[str, int]:

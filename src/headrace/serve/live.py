@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from headrace.errors import HeadraceError
+from headrace.errors import FEW, listed, text_of
+from headrace.models.fitting import differing
 from headrace.serve.asking import ENDED
 from headrace.serve.endpoint import ANSWER_S, LiveEndpoint, Log
 from headrace.serve.metrics import RESTARTS, WAITING, Labels, Metrics
 from headrace.serve.running import Running
-from headrace.spec.endpoint import Route
+from headrace.spec.endpoint import MAIN, Route
 
 Start = Callable[[str, int], Awaitable[Running]]
 """Starts a process that has loaded a version of an endpoint's model. It raises a `HeadraceError` if it can't."""
@@ -111,6 +112,7 @@ class _Live:
         self._wanted: Route | None = None
         self._main: int | None = None
         self._before: int | None = None
+        self._compared: set[tuple[int, int]] = set()
         self._forgets: asyncio.TimerHandle | None = None
         self._metrics = metrics
         self.running: dict[int, Running] = {}
@@ -143,8 +145,7 @@ class _Live:
             try:
                 running = await self._start(self.endpoint.name, version)
             except Exception as error:  # noqa: BLE001  whatever it is: another try may do better
-                told = error.message if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
-                why = f"{name} can't be started: {told}"
+                why = f"{name} can't be started: {text_of(error)}"
             else:
                 self._say(f"{name} is loaded, after {clock() - began:.1f} s")
                 self.running[version] = running
@@ -173,9 +174,25 @@ class _Live:
                 self._forgets.cancel()
             self._forgets = asyncio.get_running_loop().call_later(self._keep_s, self._forget)
         self._main = route.main.version
+        self._tell_differences(route)
         kept = {*route.versions, self._before}
         for version in [version for version in self._keepers if version not in kept]:
             self._retire(version)
+
+    def _tell_differences(self, route: Route) -> None:
+        """Say which versions of a route take other columns than the main one: no record may fit both."""
+        main = self.running[route.main.version]
+        for version in route.versions:
+            running = self.running.get(version)
+            if running is None or (version, route.main.version) in self._compared:
+                continue
+            self._compared.add((version, route.main.version))
+            if columns := differing(running.records.takes, main.records.takes):
+                self._say(
+                    f"version {version} of endpoint `{self.endpoint.name}` takes other columns than version"
+                    f" {route.main.version}, its `{MAIN}`: {listed(columns, FEW)}. Records that fit one may be refused"
+                    " by the other"
+                )
 
     def _forget(self) -> None:
         """Let the version go that was the main one before."""

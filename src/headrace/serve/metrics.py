@@ -60,7 +60,8 @@ LOG = Metric(
 TAKEN = Metric(
     "headrace_values_taken_total",
     "counter",
-    "Values that didn't quite fit and were taken: `unseen` are texts that none of the training rows had.",
+    "Values that didn't quite fit and were taken: `unseen` are texts that none of the training rows had, and `null` are"
+    " fields that were null or missing.",
     ("endpoint", "fault"),
 )
 MIRRORS = Metric(

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import msgspec
 from msgspec.structs import replace
 
-from headrace.errors import LedgerError, UsageError
+from headrace.errors import LedgerError, UsageError, listed
 from headrace.spec.artifact import Ref, within
 from headrace.spec.bundle import own_code_in
 from headrace.spec.intent import is_alias
@@ -136,10 +136,12 @@ class Route(Document, frozen=True):
         """
         names = [each.name for each in self.variants if each.name != MAIN]
         if name not in names:
-            there = ", ".join(f"`{each}`" for each in names) or "none"
+            there = [*names, *([SHADOW] if self.shadow is not None else [])]
             why = "can't be taken out alone" if name == MAIN else "isn't there"
+            hint = f"it has only `{MAIN}`; `headrace retire {self.endpoint}` ends the endpoint itself"
             raise UsageError(
-                f"endpoint `{self.endpoint}`: variant `{name:.80}` {why}", hint=f"its variants but `{MAIN}`: {there}"
+                f"endpoint `{self.endpoint}`: variant `{name:.80}` {why}",
+                hint=f"its variants but `{MAIN}`: {listed(there)}" if there else hint,
             )
         others = [each for each in self.variants if each.name not in (MAIN, name)]
         return self._with(self.main.version, others, self.shadow)

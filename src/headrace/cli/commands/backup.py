@@ -9,7 +9,8 @@ import click
 from headrace.cli import options
 from headrace.cli.terminal.missing_artifacts import code_of, tell_lacking
 from headrace.cli.terminal.status_line import progress
-from headrace.cli.terminal.terminal import say, say_json
+from headrace.cli.terminal.terminal import say, say_json, tell
+from headrace.inspect.views import read
 from headrace.project import project
 from headrace.report.measures import bytes_text, count_text
 
@@ -24,13 +25,23 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
     """Writes a snapshot of the ledger and its artifacts to FOLDER_OR_URL, by default `[backup] url` of headrace.toml.
     Use that place for the backups of this project only. Artifacts that are there already are not copied again.
 
-    Runs may go on meanwhile: the snapshot holds what was stored at one moment. The exit code is 5 if artifacts were
-    missing; the backup holds everything else.
+    Runs may go on meanwhile: the snapshot holds what was stored at one moment. Predictions that are still in the log on
+    the host that answered are not in it; the command says how many there are on this host. The exit code is 5 if
+    artifacts were missing; the backup holds everything else.
     """
+    from headrace.inspect.endpoints.predictions import logs  # noqa: PLC0415  as below
     from headrace.operate.upkeep.backup import back_up  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
 
+    found = project.load(overlay=config)
     with progress(as_json=as_json) as show:
-        result = back_up(project.load(overlay=config), place, keep=keep, deep=deep, progress=show)
+        result = back_up(found, place, keep=keep, deep=deep, progress=show)
+    with read(found) as views:
+        unsealed = sum(each.unsealed for each in logs(found, views))
+    if unsealed:
+        tell(
+            f"not in this backup: {count_text(unsealed, 'prediction')} in the log on this host, not sealed yet;"
+            " `headrace serve` seals what is older than a minute"
+        )
     if as_json:
         say_json(result)
         return code_of(result.snapshot.lacking)

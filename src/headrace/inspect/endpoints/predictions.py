@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -74,15 +75,20 @@ def logs(project: Project, views: Views) -> list[LogView]:
     Raises:
         LogError: a segment of this host can't be read.
     """
-    rows = {row.endpoint: row for row in views.prediction_logs()}
-    labels = Counter({row.endpoint: row.count for row in views.label_logs()})
-    batched = {row.endpoint: row for row in views.prediction_batch_logs()}
-    unsealed: Counter[str] = Counter()
+    unsealed, labels = Counter[str](), Counter[str]()
     for contents in prediction_log(project).contents():
+        counts, told = Counter[str](), Counter[str]()
         for _, answered in contents.logged:
-            unsealed[answered.endpoint] += answered.count
+            counts[answered.endpoint] += answered.count
         for feedback in contents.feedback:
-            labels[feedback.endpoint] += len(feedback.labels)
+            told[feedback.endpoint] += len(feedback.labels)
+        # A segment is dropped only after its parts are in the ledger, so they may count already.
+        is_sealed = partial(views.is_sealed, contents.writer, contents.number)
+        unsealed += Counter({name: count for name, count in counts.items() if not is_sealed(name)})
+        labels += Counter({name: count for name, count in told.items() if not is_sealed(name, has_labels=True)})
+    rows = {row.endpoint: row for row in views.prediction_logs()}
+    labels += Counter({row.endpoint: row.count for row in views.label_logs()})
+    batched = {row.endpoint: row for row in views.prediction_batch_logs()}
     return [
         LogView(
             endpoint=endpoint,

@@ -39,6 +39,12 @@ class EndpointViews(Views):
         """Return how much the ledger has of the prediction log of each endpoint, sorted by endpoint."""
         return self._query.read(PREDICTION_LOGS, self._sql.PREDICTION_LOGS)
 
+    def is_sealed(self, writer: str, segment: int, endpoint: str, *, has_labels: bool = False) -> bool:
+        """Return whether the ledger has the predictions of an endpoint in a writer's segment; with `has_labels`, the
+        labels in it."""
+        statement = self._sql.LABEL_PART_BY_SEGMENT if has_labels else self._sql.PREDICTION_PART_BY_SEGMENT
+        return bool(self._query.read(PREDICTION_PARTS, statement, endpoint, writer, segment))
+
     def prediction_parts(self, endpoint: str, since: float = 0.0) -> list[PredictionPartRecord]:
         """Return the parts of an endpoint's prediction log that may have predictions from the time `since` on (Unix
         seconds), in the order in which they were added."""

@@ -83,13 +83,21 @@ class ModelProcess:
 
     A thread starts the process and watches it until it has ended, so it never stays as a zombie. If the process takes
     more than `limit_gib` GiB of memory, together with all that it has started, the thread kills it. Linux kills the
-    process when this thread ends, which is when this Python process ends, whatever ends it.
+    process when this thread ends, which is when this Python process ends, whatever ends it. The thread calls `ended`
+    at its end.
     """
 
-    def __init__(self, words: list[str], environment: Mapping[str, str], limit_gib: float | None = None) -> None:
+    def __init__(
+        self,
+        words: list[str],
+        environment: Mapping[str, str],
+        limit_gib: float | None = None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self.socket, theirs = socket.socketpair()
         self.pid = 0
         self._limit_gib = limit_gib
+        self._ended = ended
         self._errors = memory_file()
         self._earlier = ""
         self._reaping = Lock()  # what isn't reaped keeps its process id, so no other process can be killed
@@ -154,6 +162,7 @@ class ModelProcess:
                 self.pid = _spawned(words, environment, theirs.fileno(), self._errors)
         except OSError as error:
             self._status = -1
+            self._ended()
             started.put(error)
             return
         started.put(None)
@@ -164,6 +173,7 @@ class ModelProcess:
                 _, status = os.waitpid(self.pid, 0)
             code = os.waitstatus_to_exitcode(status)
             self._status = 128 - code if code > 128 else code  # bubblewrap's way to say that a signal ended the process
+        self._ended()
 
     def _watch(self) -> None:
         """Return when the process has ended. Until then, kill it if it gets too large, and keep its stderr short."""
@@ -226,10 +236,15 @@ def unpacked(own: OwnCode, folder: Path, tell: Callable[[str], None]) -> Path | 
 
 
 def start(
-    project: Project, folder: Path, limit_gib: float | None = None, *, python: Path | None = None
+    project: Project,
+    folder: Path,
+    limit_gib: float | None = None,
+    *,
+    python: Path | None = None,
+    ended: Callable[[], None] = lambda: None,
 ) -> ModelProcess:
     """Start a model process whose blobs are in `folder`, and which is killed if it takes more memory than `limit_gib`.
-    It runs on the interpreter `python`, or on that of this process.
+    It runs on the interpreter `python`, or on that of this process. `ended` is called in a thread when it has ended.
 
     Raises:
         ConfigError: this machine can't make the namespace that keeps the process from everything else.
@@ -248,7 +263,7 @@ def start(
         environment["PATH"] = environment_of(python)["PATH"]
     environment["HOME"] = "/tmp"
     private = Namespace(hidden=tuple(_hidden(project)), readable=tuple(readable), network=False, private=True)
-    return ModelProcess([*private.command(), *command], environment, limit_gib)
+    return ModelProcess([*private.command(), *command], environment, limit_gib, ended)
 
 
 def _hidden(project: Project) -> set[Path]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headrace.errors import NotFoundError, RefusedError
-from headrace.inspect.endpoints.routes import RouteView, moves
+from headrace.errors import FEW, NotFoundError, RefusedError, listed
+from headrace.inspect.endpoints.routes import RouteView, endpoints, moves
 from headrace.inspect.metrics.metrics import loader
 from headrace.inspect.views import VersionView, read
 from headrace.ledger import registry
-from headrace.models.fitting import check_about
+from headrace.models.fitting import check_about, differing
 from headrace.operate.versions import allowed, judging
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
@@ -67,11 +67,13 @@ def split(
 
     Raises:
         NotFoundError: there is no such version, or no such endpoint.
-        RefusedError: the version can't answer requests; or a report on it says no, and `forced` is None. (A shadow may
-            have such a report.)
+        RefusedError: the version can't answer requests; or, if `forced` is None, a report on it says no (a shadow may
+            have such a report), or it takes other columns than `production`.
         UsageError: the variant can't have this name or this share.
     """
+    given = forced
     version, forced = _version(project, named, SHADOW if share is None else variant, forced, is_free=share is None)
+    forced = _alike(project, version, given) or forced
 
     def change(route: Route | None) -> Route:
         present = _must_be(route, version.name)
@@ -138,6 +140,26 @@ def _version(
     if (why := unservable(version.out, version.preparation)) is not None:
         raise RefusedError(f"{called} can't answer requests: {why}", hint=UNSERVABLE_HINT)
     return version, allowed(called, [role], judged, loader(reading_store(project)), forced)
+
+
+def _alike(project: Project, version: VersionView, forced: str | None) -> str | None:
+    """Check that a version takes the same columns as the endpoint's `production`, as far as that is known before they
+    are loaded. Return the reason why it may take others, if one is needed."""
+    with read(project) as views:
+        found = {each.endpoint: _main(each) for each in endpoints(views)}
+        main = found.get(version.name)
+        if main is None or main == version.version:
+            return None
+        other = views.resolve("model", f"{version.name}:{main}")
+    known = [takes(each.out, each.preparation) for each in (version, other)]
+    columns = differing(*known) if all(known) else []
+    if columns and forced is None:
+        raise RefusedError(
+            f"model `{version.name}:{version.version}` takes other columns than version {main}, which is `{MAIN}`:"
+            f" {listed(columns, FEW)}, so records that fit one are refused by the other",
+            hint='promote it, once clients send its columns; or let it answer anyway: `--force --why "..."`',
+        )
+    return forced if columns else None
 
 
 def _must_be(route: Route | None, endpoint: str) -> Route:

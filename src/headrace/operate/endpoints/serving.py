@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import resource
 import shutil
@@ -15,7 +16,7 @@ from socket import socket
 
 import uvloop
 
-from headrace.errors import ConfigError, HeadraceError, LedgerError, NotFoundError, UsageError, near
+from headrace.errors import ConfigError, LedgerError, NotFoundError, UsageError, near, text_of
 from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import VersionView, read
 from headrace.models.signature import example_of
@@ -101,6 +102,7 @@ class _Serving:
         self._is_told_to_end = False
         self._names = names
         self._folder = folder
+        self._numbers = itertools.count()
         self._say = say
         self._ends = threading.Event()
 
@@ -181,17 +183,25 @@ class _Serving:
         own = own_code_in(version.preparation)
         _takes(version)  # without a signature, there is nothing to start
         refs = [version.out, *([] if version.preparation is None else [version.preparation])]
-        folder = self._folder / endpoint / str(number)
+        limit_gib = self._project.config.of_endpoint(endpoint).memory_gib
+        folder = self._folder / f"{endpoint}-{number}-{next(self._numbers)}"
+
+        def clear() -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
             gather_blobs(self._project, refs, folder)
             python = None if own is None else unpacked(own, folder, self._say)
-            limit_gib = self._project.config.of_endpoint(endpoint).memory_gib
-            return version, model_process.start(self._project, folder, limit_gib, python=python)
+            return version, model_process.start(self._project, folder, limit_gib, python=python, ended=clear)
         except OSError as error:
+            clear()
             raise ConfigError(
                 f"a model process can't be started: {error.strerror}", hint="check the disk's free space and the limits"
             ) from error
+        except BaseException:
+            clear()
+            raise
 
     # -- in threads ----------------------------------------------------------------------------------------------
 
@@ -210,7 +220,7 @@ class _Serving:
                     self._tokens.know(_tokens(self._project))
                 told = ""
             except Exception as error:  # noqa: BLE001  whatever it is: the next look may do better
-                if (why := _words(error)) != told:
+                if (why := text_of(error)) != told:
                     self._say(f"the ledger can't be read, so the endpoints keep their routes: {why}")
                 told = why
 
@@ -223,7 +233,7 @@ class _Serving:
                 seal_apart(self._project)
                 told = ""
             except Exception as error:  # noqa: BLE001  whatever it is: the next try may do better
-                if (why := _words(error)) != told:
+                if (why := text_of(error)) != told:
                     self._say(f"predictions can't be sealed yet, and stay on this host: {why}")
                 told = why
 
@@ -290,10 +300,6 @@ def _abandon(starts: asyncio.Future[tuple[VersionView, ModelProcess]]) -> None:
 def _why_ended(process: ModelProcess) -> str:
     process.end()
     return process.why_ended()
-
-
-def _words(error: Exception) -> str:
-    return error.message if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.define.attempt import attempt
 from headrace.define.log import log
 from headrace.define.stage import ready
-from headrace.errors import DataError, HeadraceError, SourceError, UsageError
+from headrace.errors import DataError, HeadraceError, SourceError, UsageError, text_of
 from headrace.report.drawing import canvas
 from headrace.spec.report import Drawing, Fact, Grid, Report
 from headrace.spec.stage import Resources
@@ -316,9 +316,8 @@ def _refused(error: Exception, live: Live, number: int) -> UsageError:
     traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)[1:]
     where = f" ({frames[0].filename.rpartition('/')[2]}:{frames[0].lineno})" if frames else ""
-    said = error.message if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
     return UsageError(
-        f"trial {number}, with {live.words()}, failed: {said}{where}",
+        f"trial {number}, with {live.words()}, failed: {text_of(error)}{where}",
         hint=getattr(error, "hint", None) or "mend the objective, or let some trials fail: `allow_failures=`",
     )
 

@@ -39,8 +39,8 @@ def command(
 
     `headrace promote` makes the version `production`, `headrace retire ENDPOINT VARIANT` ends the variant.
 
-    If the version's report has not passed its gates or can't be read, the command refuses, unless
-    `--force --why "..."` gives a reason. A shadow needs none.
+    If the version's report has not passed its gates or can't be read, or if the version takes other columns than
+    `production`, the command refuses, unless `--force --why "..."` gives a reason. A shadow needs no report.
     """
     if shadow == (share is not None):
         raise UsageError(

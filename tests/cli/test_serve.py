@@ -75,6 +75,18 @@ def compared(wrong: bool = False) -> None:
     deploy.endpoint(model, "clean", preparation=cleaned.preparation, sample=raw(wrong))
 
 
+@hr.stage(kind="prepare")
+def doubled(table: pa.Table) -> pa.Table:
+    return table.append_column("x2", table["x"])
+
+
+@hr.pipeline
+def unfit() -> None:
+    cleaned = prepare.clean(line(2.0), [prepare.Fill(columns="x", how="mean")])
+    model = train.sklearn(LinearRegression(), doubled(cleaned.table), target="y")
+    deploy.endpoint(model, "clean", preparation=cleaned.preparation)
+
+
 @hr.stage(kind="ingest")
 def raw(wrong: bool) -> pa.Table:
     x = [1.0, None, 3.0, 4.0]
@@ -326,6 +338,19 @@ def test_a_model_is_deployed_only_if_it_answers_the_sample_as_it_should(project:
     deploy(project, "compared")
     (found,) = project.headrace("endpoints", "--json").json["endpoints"]
     assert found["variants"][0]["version"] == 1
+
+
+def test_a_preparation_that_does_not_give_what_the_model_takes_is_told_before_it_is_served(project: Project) -> None:
+    failed = project.headrace("run", "unfit", "--json")
+    assert failed.code == 1
+    told = "the preparation doesn't give `x2`, which the model takes"
+    assert told in failed.task["deploy_endpoint"]["reason"]
+    named = project.headrace("register", "latest", "sklearn", "--model", "clean", "--preparation", "clean")
+    assert (named.code, "its preparation doesn't give `x2`, which the model takes" in named.err) == (2, True), named
+    found = project.headrace("register", "latest", "sklearn", "--model", "clean", "--json").json
+    assert found["preparation"] is None
+    assert found["note"] == "its preparation doesn't give `x2`, which the model takes: it is left out"
+    assert project.headrace("promote", "clean").code == 0
 
 
 def test_promote_and_rollback_take_effect_at_once_and_no_request_fails(project: Project) -> None:

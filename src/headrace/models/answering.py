@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from headrace.errors import DataError, UsageError, sentence
+from headrace.errors import DataError, HeadraceError, UsageError, sentence
 from headrace.models.fitting import fitted, unseen
 from headrace.models.model import Model
 from headrace.models.own_code import Prepare
 from headrace.models.scores import INTO
 from headrace.models.types import kind_named
 from headrace.spec.noun import Noun
-from headrace.spec.signature import Signature
+from headrace.spec.signature import Signature, signature_in
 
 ROWS_AT_ONCE = 1 << 16
 """How many rows a model is asked about at a time."""
@@ -39,6 +39,20 @@ class Preparation(Protocol):
     @property
     def columns(self) -> Mapping[str, str]: ...
     def apply(self, table: pa.Table, *, without: Sequence[str] = ()) -> Prepared: ...
+
+
+def lacking(preparation: Any, signature: bytes | None) -> list[str]:
+    """Return the columns that a model takes, by its encoded signature, and that its preparation doesn't give: with it,
+    the model can't answer for any row. The list is empty if that isn't known."""
+    found = signature_in(signature)
+    if found is None or not isinstance(getattr(preparation, "columns", None), Mapping):
+        return []
+    fields = [(name, kind_named(kind) or pa.null()) for name, kind in preparation.columns.items()]
+    try:
+        given = preparation.apply(pa.schema(fields).empty_table()).table.column_names
+    except HeadraceError:
+        return []
+    return [column.name for column in found.takes if column.name not in given]
 
 
 class Answers(Noun, frozen=True):

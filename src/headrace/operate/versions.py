@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.errors import LedgerError, NotFoundError, RefusedError, StoreError, UsageError
+from headrace.errors import FEW, LedgerError, NotFoundError, RefusedError, StoreError, UsageError, listed
 from headrace.inspect.card.gather import together
 from headrace.inspect.get import addresses
 from headrace.inspect.get.get import part_of, task_and_path
@@ -20,6 +20,7 @@ from headrace.inspect.run_record import Material, material
 from headrace.inspect.views import VersionView, Views, read
 from headrace.ledger import registry
 from headrace.ledger.views.lineage import Lineage
+from headrace.models.answering import lacking
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
 from headrace.spec.artifact import Ref
@@ -155,6 +156,11 @@ def register(
         if preparation is not None:
             wanted = wanted._replace(preparation=_named_preparation(views, words[0], preparation))
         before = [each.report for each in views.versions(kind, name) if each.out.identity == wanted.out.identity]
+    if wanted.preparation is not None and (gone := lacking(load(wanted.preparation), wanted.out.signature)):
+        unfit = f"its preparation doesn't give {listed(gone, FEW)}, which the model takes"
+        if preparation is not None:
+            raise UsageError(unfit, hint="name the task that prepared the rows that the model learned from")
+        wanted, note = wanted._replace(preparation=None), "; ".join(filter(None, (note, f"{unfit}: it is left out")))
     note = "; ".join(filter(None, (note, _as_it_were(kind, wanted, forced))))
     judged = [each for each in (*before, *wanted.judged, wanted.report) if each is not None]
     forced = allowed(f"`{wanted.origin}`", aliases, judged, load, forced, registers=True)

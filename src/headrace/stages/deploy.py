@@ -23,8 +23,8 @@ from headrace.define.attempt import attempt
 from headrace.define.log import log
 from headrace.define.ports import present
 from headrace.define.stage import ready
-from headrace.errors import UsageError
-from headrace.models.answering import Answering
+from headrace.errors import FEW, UsageError, listed
+from headrace.models.answering import Answering, lacking
 from headrace.models.fitting import check_about
 from headrace.models.model import Model, model_of
 from headrace.models.own_code import Predict, Prepare
@@ -200,6 +200,12 @@ def endpoint(
             asked = replace(asked, preparation=_own_code(prepare, predict, given or {}, encoded(rows)))
         if (why := unservable(asked.out, asked.preparation)) is not None:
             raise UsageError(f"the model can't answer requests: {why}", hint=UNSERVABLE_HINT)
+        loaded = None if has_code or asked.preparation is None else attempt().load(asked.preparation)
+        if gone := lacking(loaded, asked.out.signature):
+            raise UsageError(
+                f"the preparation doesn't give {listed(gone, FEW)}, which the model takes",
+                hint="give the one that prepared the rows that the model learned from",
+            )
         check_about(takes(asked.out, asked.preparation), key, time)
         if sample is not None:
             _check_sample(asked, (prepare, predict, given), rows, sample, tolerance)

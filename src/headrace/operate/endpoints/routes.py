@@ -13,6 +13,7 @@ from headrace.inspect.endpoints.routes import RouteView, endpoints, moves
 from headrace.inspect.metrics.metrics import loader
 from headrace.inspect.views import VersionView, read
 from headrace.ledger import registry
+from headrace.models.answering import lacking
 from headrace.models.fitting import check_about, differing
 from headrace.operate.versions import allowed, judging
 from headrace.project.project import Project
@@ -139,7 +140,13 @@ def _version(
     called = f"model `{version.name}:{version.version}`"
     if (why := unservable(version.out, version.preparation)) is not None:
         raise RefusedError(f"{called} can't answer requests: {why}", hint=UNSERVABLE_HINT)
-    return version, allowed(called, [role], judged, loader(reading_store(project)), forced)
+    load = loader(reading_store(project))
+    if version.preparation is not None and (gone := lacking(load(version.preparation), version.out.signature)):
+        raise RefusedError(
+            f"{called} can't answer requests: its preparation doesn't give {listed(gone, FEW)}, which it takes",
+            hint="register the model under another name with the preparation that it learned with, or without one",
+        )
+    return version, allowed(called, [role], judged, load, forced)
 
 
 def _alike(project: Project, version: VersionView, forced: str | None) -> str | None:

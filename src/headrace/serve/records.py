@@ -103,7 +103,6 @@ class Records:
         self._types |= {name: beside[name] for name in self._beside}
         self._categories = {each.name: frozenset(each.categories) for each in takes if each.categories is not None}
         may_lack, may_be_null = strictness.missing == "take", "take" in (strictness.missing, strictness.null)
-        self._lists = {name: _list_of(kind, may_be_null=may_be_null) for name, kind in self._types.items()}
         told = {column.name: _told(column, strictness, may_be_null=may_be_null) for column in takes}
         fields = [
             # The attributes are numbered, since a column's name may be any text.
@@ -116,6 +115,15 @@ class Records:
         ]
         record: Any = msgspec.defstruct(
             "Record", fields, frozen=True, gc=False, forbid_unknown_fields=strictness.unknown == "refuse"
+        )
+        self._columns: Any = msgspec.defstruct(
+            "Columns",
+            [
+                (f"f{place}", _list_of(kind, may_be_null=may_be_null), msgspec.field(name=name))
+                for place, (name, kind) in enumerate(self._types.items())
+            ],
+            gc=False,
+            forbid_unknown_fields=strictness.unknown == "refuse",
         )
         body: Any = msgspec.defstruct(
             "Body",
@@ -189,26 +197,25 @@ class Records:
         Raises:
             RecordsRefused: they don't fit.
         """
-        faults: list[Fault] = []
+        given = dict(columns)
+        if self._manners.missing == "take":
+            given |= {name: [None] * count for name in self._types if name not in columns}
+        try:
+            found = msgspec.convert(given, self._columns, strict=True, builtin_types=())
+        except (msgspec.ValidationError, ValueError) as error:
+            faults = list(islice(self._faults_by_column(given), MOST_FAULTS))
+            raise RecordsRefused(faults or [Fault(what=str(error))]) from None
+        return self._checked(dict(zip(self._types, map(tuple, astuple(found)), strict=True)), count, ())
+
+    def _faults_by_column(self, columns: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
+        """Yield what is wrong with columns that can't be converted."""
         if self._manners.unknown == "refuse":
-            faults += islice((_unknown(name) for name in columns if name not in self._types), MOST_FAULTS)
-        fitting: dict[str, tuple[Any, ...]] = {}
+            yield from (_unknown(name) for name in columns if name not in self._types)
         for name in self._types:
-            try:
-                if name in columns:
-                    fitting[name] = tuple(
-                        msgspec.convert(columns[name], self._lists[name], strict=True, builtin_types=())
-                    )
-                elif self._manners.missing == "take":
-                    fitting[name] = (None,) * count
-                else:
-                    faults.append(Fault(what="it is missing", field=name))
-            except (msgspec.ValidationError, ValueError):
-                wrong = (each for row, value in enumerate(columns[name]) for each in self._faults_in(name, value, row))
-                faults += islice(wrong, MOST_FAULTS)
-        if faults:
-            raise RecordsRefused(faults[:MOST_FAULTS])
-        return self._checked(fitting, count, ())
+            if name not in columns:
+                yield Fault(what="it is missing", field=name)
+            for number, value in enumerate(columns.get(name, ())):
+                yield from self._faults_in(name, value, number)
 
     def _checked(self, columns: dict[str, tuple[Any, ...]], count: int, names: tuple[str, ...]) -> Rows:
         """Return columns of values that have the right types, if nothing else is wrong with them."""

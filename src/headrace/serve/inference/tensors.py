@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Annotated, Any, NamedTuple, NoReturn
 
@@ -76,6 +77,7 @@ class Output(NamedTuple):
     values: Sequence[Any]
 
 
+@lru_cache(1_000)
 def datatype_of(kind: str) -> str | None:
     """Return the datatype of the tensors of a column, by the name of its type in Arrow; None if the type isn't known.
 

@@ -1,9 +1,12 @@
-"""Will a flight from New York land late? The whole way from raw tables to a report and a scored month.
+"""Will a flight from New York land late? The whole way from raw tables to a report, a scored month, and an endpoint.
 
     headrace run flights --month 12
+    headrace serve delays
 
 Called outside of a pipeline, each stage is its plain function.
 """
+
+from typing import NamedTuple
 
 import lightgbm as lgb
 import pyarrow as pa
@@ -11,10 +14,10 @@ from pyarrow import parquet
 
 import headrace as hr
 from delays.cleaning import clean_flights, clean_weather
-from delays.features import build_features
-from delays.learning import BASELINE, LANDED, OCTOBER, SEPTEMBER, best_of, fit_booster, score_month
+from delays.features import RAW, describe, to_features, with_features
+from delays.learning import BASELINE, LANDED, OCTOBER, SEPTEMBER, best_of, fit_booster, score_month, scrambled
 from delays.sources import read, release
-from headrace.stages import evaluate, ingest, prepare
+from headrace.stages import deploy, evaluate, ingest, prepare
 from headrace.stages.train import Boosted
 
 LEAVES = [15, 31]
@@ -59,9 +62,21 @@ def observations(weather: pa.Table) -> pa.Table:
 
 
 @hr.stage(kind="prepare", resources=hr.Resources(cpu=1, memory_gib=2))
-def features(flights: pa.Table, weather: pa.Table, planes: pa.Table, airports: pa.Table) -> pa.Table:
-    """What can be known of each flight some hours before it should leave."""
-    return build_features(flights, weather, planes, airports)
+def raw(flights: pa.Table, weather: pa.Table) -> pa.Table:
+    """What a client can say of each flight some hours before it should leave."""
+    return describe(flights, weather)
+
+
+@hr.stage(kind="prepare", resources=hr.Resources(cpu=1, memory_gib=2))
+def features(raw: pa.Table, planes: pa.Table, airports: pa.Table) -> pa.Table:
+    """What the model is asked about each flight. The endpoint makes the same of what clients say."""
+    return with_features(raw, planes, airports)
+
+
+@hr.stage(kind="prepare")
+def scramble(table: pa.Table) -> pa.Table:
+    """The same flights, each with the label of another one: what a wrong join makes of a table."""
+    return scrambled(table)
 
 
 @hr.stage(kind="train", resources=FITTING, retries=1, timeout="10m")
@@ -83,16 +98,22 @@ def score(model: lgb.Booster, table: pa.Table, *, month: int) -> hr.File:
     return hr.File("predictions.parquet")
 
 
-@hr.pipeline
-def flights(month: int = 12) -> None:
-    """Learn, judge, and score a month."""
-    if not 1 <= month <= 12:
-        raise ValueError(f"there is no month {month}")
+class Prepared(NamedTuple):
+    """What both pipelines learn from, and what rows are prepared by."""
+
+    table: pa.Table
+    planes: pa.Table
+    airports: pa.Table
+    cut: prepare.Split
+
+
+def prepared() -> Prepared:
+    """Wire the stages from the raw tables to the split."""
     edition = release()
-    airports = load_airports(edition)
+    airports, planes = load_airports(edition), load_planes(edition)
     weather = observations(load_weather(edition))
     known = ingest.check(departures(load_flights(edition), airports), hr.File("contract.toml"))
-    table = features(known.table, weather, load_planes(edition), airports)
+    table = features(raw(known.table, weather), planes, airports)
     cut = prepare.split(
         prepare.transform(table, sql=LANDED),
         by="time",
@@ -102,10 +123,13 @@ def flights(month: int = 12) -> None:
         target="late",
         leak="warn",
     )
-    candidates = fit.map(cut.train, cut.valid, num_leaves=LEAVES)
-    best = choose(candidates)
-    report = evaluate.classification.with_options(resources=JUDGING)(
-        best.model,
+    return Prepared(table, planes, airports, cut)
+
+
+def judged(model: lgb.Booster, cut: prepare.Split) -> evaluate.Classification:
+    """Wire the judgement of a model, with the gate."""
+    return evaluate.classification.with_options(resources=JUDGING)(
+        model,
         prepare.transform(sql=BASELINE, known=cut.train, test=cut.test),
         target="late",
         baseline="carrier_hour",
@@ -113,4 +137,42 @@ def flights(month: int = 12) -> None:
         groups="day",
         gates="log loss < baseline and AUC >= 0.7 with 95% confidence",
     )
-    score(best.model, table, month=month, when=report.passed)
+
+
+@hr.pipeline
+def flights(month: int = 12) -> None:
+    """Learn, judge, score a month, and let the model answer."""
+    if not 1 <= month <= 12:
+        raise ValueError(f"there is no month {month}")
+    known = prepared()
+    candidates = fit.map(known.cut.train, known.cut.valid, num_leaves=LEAVES)
+    best = choose(candidates)
+    report = judged(best.model, known.cut)
+    score(best.model, known.table, month=month, when=report.passed)
+    deploy.endpoint(
+        best.model,
+        "delays",
+        report=report.report,
+        prepare=to_features,
+        given={"planes": known.planes, "airports": known.airports},
+        signature=RAW.empty_table(),
+        when=report.passed,
+    )
+
+
+@hr.pipeline
+def worse() -> None:
+    """Learn from scrambled labels, and let the model answer as a shadow, which needs no gate: to be rolled back."""
+    known = prepared()
+    fitted = fit(scramble(known.cut.train), known.cut.valid, num_leaves=LEAVES[0])
+    report = judged(fitted.model, known.cut)
+    deploy.endpoint(
+        fitted.model,
+        "delays",
+        shadow=True,
+        report=report.report,
+        prepare=to_features,
+        given={"planes": known.planes, "airports": known.airports},
+        signature=RAW.empty_table(),
+        note="learned from scrambled labels",
+    )

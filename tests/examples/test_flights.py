@@ -18,9 +18,15 @@ from blake3 import blake3
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 sys.path.insert(0, str(EXAMPLE))  # as a project's own folder is on the path when its pipelines run
 
-from delays import cleaning, features, learning, sources  # noqa: E402 - see above
+from delays import cleaning, client, features, learning, sources  # noqa: E402 - see above
+from headrace.backends.processes.namespace import works  # noqa: E402
+from headrace.models.fitting import table_of  # noqa: E402
+from headrace.models.own_code import Prepare  # noqa: E402
+from headrace.models.signature import signature_for  # noqa: E402
 from headrace.stages import evaluate, ingest, prepare  # noqa: E402
 from headrace.stages.train import Boosted  # noqa: E402
+from tests.cli.test_serve import serving  # noqa: E402
+from tests.projects import Project  # noqa: E402
 
 MONTHS = [1, 2, 3]
 OUTCOMES = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
@@ -225,6 +231,26 @@ def test_a_landing_counts_from_the_minute_after_it(world: World) -> None:
     assert delay_if_plane_landed(flight["predicted_at"] - pd.Timedelta(minutes=1)) == 77
 
 
+def test_the_endpoint_makes_of_what_clients_say_what_the_model_learned_from(world: World) -> None:
+    """All together, each flight alone, and each as JSON brings it: to the last digit."""
+    described = features.describe(world.flights, world.weather)
+    places = np.random.default_rng(5).choice(described.num_rows, 40, replace=False)
+    learned = world.features.select(features.FEATURES).take(places)
+    raw = described.select(features.RAW.names).take(places)
+    takes = signature_for(features.RAW)
+    endpoint = Prepare(features.to_features, {"planes": world.planes, "airports": world.airports}, takes)
+    assert endpoint(raw).equals(learned)
+    for place, record in enumerate(json.loads(client.request(raw))["records"]):
+        sent = table_of({name: [value] for name, value in record.items()}, takes.takes)
+        assert endpoint(sent).equals(learned.slice(place, 1))
+        assert endpoint(raw.slice(place, 1)).equals(learned.slice(place, 1))
+
+
+def test_a_client_says_nothing_that_was_known_later() -> None:
+    assert not {"late", "status", "arr_delay", "landed"} & set(features.RAW.names)
+    assert not {"plane_age", "plane_seats", "dest_lat", "weekday"} & set(features.RAW.names), "the endpoint knows these"
+
+
 # --- the model
 
 
@@ -361,6 +387,21 @@ def digest_of_predict(project: Path, folder: Path) -> str:
     return blake3((folder / "again.parquet").read_bytes()).hexdigest()
 
 
+def answers_as_it_scores(project: Path, december: pa.Table) -> None:
+    """Ask the endpoint about flights of December: it gives each the probability that the scored month has."""
+    if not works(private=True):
+        return  # bubblewrap can't make a namespace here
+    headrace(project, "get", "latest", "raw", "--to", str(project / "raw.arrow"))
+    with pa.memory_map(str(project / "raw.arrow")) as file:
+        flights = client.asked(pa.ipc.open_file(file).read_all(), 12)
+    with serving(Project(project), "delays") as served:
+        status, answer = served.post(client.request(flights).encode(), "delays")
+    assert status == 200, answer
+    scored = keyed(december.to_pandas())["late_probability"]
+    expected = scored.loc[keyed(flights.to_pandas()).index].to_list()
+    assert [each["predicted_1"] for each in answer["predictions"]] == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.heavy  # `make demo` runs the pipeline, changes it and shows what is reused
 def test_the_pipeline_runs_and_after_that_only_what_an_edit_reaches(tmp_path: Path) -> None:
     project = tmp_path / "flights"
@@ -375,11 +416,15 @@ def test_the_pipeline_runs_and_after_that_only_what_an_edit_reaches(tmp_path: Pa
     assert parquet.read_table(tmp_path / "december.parquet").num_rows == 28_135
     assert digest_of_predict(project, tmp_path) == blake3((tmp_path / "december.parquet").read_bytes()).hexdigest()
 
-    assert set(states(headrace(project, "run", "flights", "--month", "12", "--json")).values()) == {"reused"}
+    answers_as_it_scores(project, parquet.read_table(tmp_path / "december.parquet"))
+
+    again = states(headrace(project, "run", "flights", "--month", "12", "--json"))
+    assert [name for name, state in again.items() if state != "reused"] == ["deploy_endpoint"]  # it never is
 
     another_month = states(headrace(project, "run", "flights", "--month", "11", "--json"))
-    assert [name for name, state in another_month.items() if state == "succeeded"] == ["score"]
+    assert [name for name, state in another_month.items() if state == "succeeded"] == ["score", "deploy_endpoint"]
 
     edit(project / "pipelines.py", "AUC >= 0.7 with", "AUC >= 0.6 with")
     edited = states(headrace(project, "run", "flights", "--month", "12", "--json"))
-    assert [name for name, state in edited.items() if state == "succeeded"] == ["classification"]
+    assert [name for name, state in edited.items() if state == "succeeded"] == ["classification", "deploy_endpoint"]
+    assert len(headrace(project, "models", "delays", "--json")["models"]) == 2, "one deployed, and one registered above"

@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 
 LATE_MINUTES = 15
-HOME_ZONE = "America/New_York"
 
 # In the flights, but not in the table of airports: San Juan, Aguadilla, Ponce, St. Thomas. All keep Atlantic time.
 ATLANTIC = {"SJU", "BQN", "PSE", "STT"}

@@ -4,6 +4,10 @@ Each flight is predicted at a moment of its own, `predicted_at`. The schedule co
 it was observed and reported. Of another flight only one thing counts: its delay once it has *landed*, strictly before
 that moment, or that it is due and has not landed by then. What is late at the gate, in the air, or cancelled later
 is as unknown to the features as it was to the people waiting.
+
+Features are made in two steps. `describe` makes rows as a client of the model has them: the flight by its schedule, and
+what a feature table knows of the weather and of other flights (`RAW`). `to_features` makes the model's features of such
+rows, one by one. It goes with the model: the endpoint calls it for each request.
 """
 
 import numpy as np
@@ -34,6 +38,8 @@ HISTORY = {
 OVERDUE = {"origin_overdue": ["origin"], "carrier_overdue": ["carrier"], "plane_overdue": ["tailnum"]}
 OVERDUE_AFTER_MINUTES, FORGOTTEN_AFTER_MINUTES = 15, 240
 
+HOME_ZONE = "America/New_York"
+
 KEYS = ["month", "carrier", "flight", "tailnum", "origin", "dest", "scheduled_dep", "predicted_at", "status", "late"]
 CATEGORIES = ["carrier", "origin", "dest"]
 SCHEDULE = ["weekday", "minute_of_day", "distance", "scheduled_minutes", "departures_last_hour"]
@@ -44,24 +50,70 @@ WEATHER_TREND = ["rain_6h", "pressure_change_3h"]
 NUMBERS = [*SCHEDULE, *PLACE, *PLANE, *WEATHER, *WEATHER_TREND, *HISTORY, *OVERDUE]
 FEATURES = [*CATEGORIES, *NUMBERS]
 
+# What a client says of the flight itself, and what it has from a feature table.
+TIMES, TEXTS = ["scheduled_dep", "scheduled_arr"], ["carrier", "tailnum", "origin", "dest"]
+LOOKED_UP = ["departures_last_hour", *PLANE[2:], *WEATHER, *WEATHER_TREND, *HISTORY, *OVERDUE]
+RAW = pa.schema(
+    {
+        **dict.fromkeys(TEXTS, pa.string()),
+        **dict.fromkeys(TIMES, pa.timestamp("s", "UTC")),
+        "distance": pa.int32(),
+        **dict.fromkeys(LOOKED_UP, pa.float32()),
+    }
+)
+
 
 def build_features(flights: pa.Table, weather: pa.Table, planes: pa.Table, airports: pa.Table) -> pa.Table:
     """One row for each scheduled flight, cancelled ones too: `KEYS`, then `FEATURES`, null where nothing is known."""
+    return with_features(describe(flights, weather), planes, airports)
+
+
+def describe(flights: pa.Table, weather: pa.Table) -> pa.Table:
+    """One row for each scheduled flight, cancelled ones too: `KEYS`, then `RAW`, null where nothing is known."""
     table = flights.to_pandas()
     table["hour"] = table["minute_of_day"] // 60
     table["predicted_at"] = table["scheduled_dep"] - pd.Timedelta(hours=PREDICTED_BEFORE_H).as_unit("s")
-    parts = [_schedule(table), _destination(table, airports), _plane(table, planes), _weather(table, weather)]
-    table = pd.concat([table, *parts, _history(table), _overdue(table)], axis="columns")
+    parts = [_departures(table), _last_flight(table), _weather(table, weather), _history(table), _overdue(table)]
+    table = pd.concat([table, *parts], axis="columns")
+    table[LOOKED_UP] = table[LOOKED_UP].astype("float32")
+    return pa.Table.from_pandas(table[list(dict.fromkeys([*KEYS, *RAW.names]))], preserve_index=False)
+
+
+def to_features(rows: pa.Table, planes: pa.Table, airports: pa.Table) -> pa.Table:
+    """The `FEATURES` of rows that have the columns of `RAW`: each row by itself, whatever the others are."""
+    table = rows.select(RAW.names).to_pandas()
+    table = pd.concat([table, _schedule(table), _destination(table, airports), _plane(table, planes)], axis="columns")
     table[NUMBERS] = table[NUMBERS].astype("float32")
-    return pa.Table.from_pandas(table[list(dict.fromkeys([*KEYS, *FEATURES]))], preserve_index=False)
+    return pa.Table.from_pandas(table[FEATURES], preserve_index=False)
+
+
+def with_features(described: pa.Table, planes: pa.Table, airports: pa.Table) -> pa.Table:
+    """The `KEYS` of described flights, and their `FEATURES`."""
+    table = to_features(described, planes, airports)
+    for name in [name for name in KEYS if name not in FEATURES]:
+        table = table.append_column(name, described[name])
+    return table.select(list(dict.fromkeys([*KEYS, *FEATURES])))
+
+
+def _departures(table: pd.DataFrame) -> pd.DataFrame:
+    """How many flights should leave the same airport in the hour up to a flight."""
+    departure, origin = _minutes(table["scheduled_dep"]), _codes(table, ["origin"])
+    count, _ = _Timeline(origin, departure).window(origin, departure + 1, 60)
+    return pd.DataFrame({"departures_last_hour": count}, index=table.index)
 
 
 def _schedule(table: pd.DataFrame) -> pd.DataFrame:
-    """How long the flight should take, and how many should leave the same airport in the hour up to it."""
-    departure, origin = _minutes(table["scheduled_dep"]), _codes(table, ["origin"])
-    count, _ = _Timeline(origin, departure).window(origin, departure + 1, 60)
-    duration = _minutes(table["scheduled_arr"]) - departure
-    return pd.DataFrame({"scheduled_minutes": duration, "departures_last_hour": count}, index=table.index)
+    """When a flight should leave by the clocks of New York, and how long it should take."""
+    departure = table["scheduled_dep"]
+    local = departure.dt.tz_convert(HOME_ZONE)
+    return pd.DataFrame(
+        {
+            "weekday": local.dt.day_of_week,
+            "minute_of_day": local.dt.hour * 60 + local.dt.minute,
+            "scheduled_minutes": _minutes(table["scheduled_arr"]) - _minutes(departure),
+        },
+        index=table.index,
+    )
 
 
 def _destination(table: pd.DataFrame, airports: pa.Table) -> pd.DataFrame:
@@ -70,20 +122,23 @@ def _destination(table: pd.DataFrame, airports: pa.Table) -> pd.DataFrame:
 
 
 def _plane(table: pd.DataFrame, planes: pa.Table) -> pd.DataFrame:
-    """Age and size of the plane, and how its last flight from New York went."""
+    """Age and size of the plane."""
     known = planes.select(["tailnum", "year", "seats"]).to_pandas().set_index("tailnum")
-    plane, landed = _codes(table, ["tailnum"]), table["landed"].notna().to_numpy()
-    delays = table["arr_delay"][landed].to_numpy(np.int64)
-    timeline = _Timeline(plane[landed], _minutes(table["landed"][landed]), delays)
-    delay, age = timeline.last(plane, _minutes(table["predicted_at"]))
     return pd.DataFrame(
         {
             "plane_age": table["scheduled_dep"].dt.year - table["tailnum"].map(known["year"]),
             "plane_seats": table["tailnum"].map(known["seats"]),
-            "plane_last_delay": delay,
-            "plane_last_age_h": age / 60,
         }
     )
+
+
+def _last_flight(table: pd.DataFrame) -> pd.DataFrame:
+    """How the plane's last flight from New York went, and how long ago."""
+    plane, landed = _codes(table, ["tailnum"]), table["landed"].notna().to_numpy()
+    delays = table["arr_delay"][landed].to_numpy(np.int64)
+    timeline = _Timeline(plane[landed], _minutes(table["landed"][landed]), delays)
+    delay, age = timeline.last(plane, _minutes(table["predicted_at"]))
+    return pd.DataFrame({"plane_last_delay": delay, "plane_last_age_h": age / 60}, index=table.index)
 
 
 def _weather(table: pd.DataFrame, weather: pa.Table) -> pd.DataFrame:

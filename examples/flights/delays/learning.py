@@ -76,6 +76,12 @@ def fit_booster(train: pa.Table, valid: pa.Table, *, num_leaves: int) -> Boosted
     )
 
 
+def scrambled(train: pa.Table) -> pa.Table:
+    """The flights with the labels in a random order."""
+    order = np.random.default_rng(2013).permutation(train.num_rows)
+    return train.set_column(train.schema.get_field_index("late"), "late", train["late"].take(order))
+
+
 def best_of(candidates: list[Boosted]) -> Boosted:
     """The one with the lowest log loss on the validation month; of equals the first."""
     return min(candidates, key=lambda each: each.history[LOSS][each.rounds - 1].as_py())

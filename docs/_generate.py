@@ -37,7 +37,7 @@ id, or `latest`.
 | 3 | cancelled, for example by ^C |
 | 4 | refused: no pool can hold a task, `--timeout` ended during the trace, or a report or a person said no |
 | 5 | a server was lost during the run, the state is damaged, or Headrace has a bug (traceback: `.headrace/faults/`) |
-| 6 | the run waits for an [approval](approval.md): its driver has left, and nothing is lost |
+| 6 | a run waits for an [approval](approval.md), and nothing is lost; or an [erasure](erasure.md) isn't complete |
 
 The tab key completes commands, options, pipelines, runs and tasks, if your shell's start-up file has the line
 `eval "$(headrace --completion bash)"` (or `zsh`, or `fish`).

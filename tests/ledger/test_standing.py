@@ -36,7 +36,7 @@ from headrace.ledger.upkeep.retention import Keep
 from headrace.spec.artifact import Ref, blobs, decode_ref
 from headrace.spec.endpoint import encode_route, sole
 from headrace.store.folder.folder import FolderStore
-from tests.ledger.samples import edit, open_ledger
+from tests.ledger.samples import digest, edit, open_ledger
 from tests.projects import Project
 
 NOW = 1_000_000_000.0
@@ -91,6 +91,8 @@ def _value(table: Standing, store: FolderStore, column: tuple[str, str], which: 
         return table.choices[name][0]
     if name in table.artifacts:
         return _encode_ref(put(store, f"{name} {data}"))
+    if name in ("digest", "nonce") and name in table.forms:
+        return digest(which)
     if name == "route":
         return encode_route(sole(f"{which}-name", 1))
     return {"TEXT": f"{which}-{name}", "INTEGER": 1, "BIGINT": 1, "FLOAT": NOW, "BLOB": b"bytes"}[kind]

@@ -47,6 +47,8 @@ COMMANDS = {
     "predictions": "List what endpoints have answered.",
     "labels": "List what is known of what came of an endpoint's predictions.",
     "withdraw": "Let labels of predictions that a source has sent count no more.",
+    "erase": "Erase a person from an endpoint's log, and from tables.",
+    "erasures": "List the erasures of persons, and what each has erased.",
     "contract": "Draft a contract for a table from its data.",
     "lineage": "Show what an output was made from, and what was made from it.",
     "gc": "Delete what no run needs any more.",
@@ -60,7 +62,8 @@ COMMANDS = {
 """Each command's name, and the first line of the command's help. The command itself is the function `command` of the
 module that `module` names, and the function's docstring is the rest of the help."""
 ABOUT_ENDPOINTS = (
-    "endpoints", "labels", "predictions", "promote", "retire", "rollback", "route", "serve", "tokens", "withdraw",
+    "endpoints", "erase", "erasures", "labels", "predictions", "promote", "retire", "rollback", "route", "serve",
+    "tokens", "withdraw",
 )  # fmt: skip
 """The commands whose modules are in the package `headrace.cli.commands.endpoints`."""
 

@@ -17,12 +17,13 @@ from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation, Inventory, Naming
 from headrace.ledger.ports import Spills
-from headrace.ledger.records import RunRecord
+from headrace.ledger.records import ERASED as ERASED_ROWS
+from headrace.ledger.records import ErasedRecord, RunRecord
 from headrace.ledger.standing.tables import STANDING as TABLES
 from headrace.run.events import Reused, Taken, decode_event
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
-from headrace.spec.artifact import Ref, blobs, decode_ref, within
+from headrace.spec.artifact import ERASED, Ref, blobs, decode_ref, within
 from headrace.spec.noun import UNREADABLE
 
 SPILL = -1
@@ -90,12 +91,27 @@ def decoded(out: bytes) -> Ref:
 
 def of_output(run: int, out: bytes) -> Iterator[Naming]:
     """Yield the generations that an encoded output needs, each with the run's number."""
-    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(decoded(out)))
+    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(decoded(out)) if each.nonce != ERASED)
+
+
+def erased_rows(db: Database) -> Iterator[ErasedRecord]:
+    """Yield the rows of all erased generations."""
+    return scan.pages(db, ERASED_ROWS, db.sql.ERASED_FROM, (), digest="", nonce="")
+
+
+def erased(db: Database) -> frozenset[Generation]:
+    """Return the generations whose bytes were erased. Rows still name them, and no store may have them."""
+    return frozenset((row.digest, row.nonce) for row in erased_rows(db))
 
 
 def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
     """Yield all generations that must be kept as long as these runs are kept: those that the runs name, those that the
-    runs' reusable results need, and those that standing tables keep."""
+    runs' reusable results need, and those that standing tables keep. Erased ones aren't among them."""
+    gone = erased(db)
+    return (naming for naming in _named(db, runs) if naming[:2] not in gone)
+
+
+def _named(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
     for run in runs:
         yield from of_run(db, run.number)
     numbers = {run.number for run in runs}
@@ -116,12 +132,13 @@ def standing(db: Database) -> Iterator[bytes]:
 
 def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
     """Return for each artifact whether rows name all of its blobs. If so, a garbage collector that starts now keeps
-    the artifact."""
+    the artifact. An erased artifact isn't kept."""
     wanted = [{(each.digest, each.nonce or "") for each in blobs(ref)} for ref in refs]
+    gone = erased(db)
     lacking = {generation for generation in set().union(*wanted) if not _is_of_a_run(db, *generation)}
     if lacking:
         lacking -= {naming[:2] for out in standing(db) for naming in of_output(STANDING, out)}
-    return [lacking.isdisjoint(generations) for generations in wanted]
+    return [lacking.isdisjoint(generations) and gone.isdisjoint(generations) for generations in wanted]
 
 
 def _is_of_a_run(db: Database, digest: str, nonce: str) -> bool:

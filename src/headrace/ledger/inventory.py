@@ -96,6 +96,11 @@ class Inventory:
         self._sort()
         self._db.execute("DELETE FROM named")
 
+    def remove(self, generations: Iterable[Generation]) -> None:
+        """Remove generations."""
+        self._sort()
+        self._db.executemany("DELETE FROM named WHERE digest = ? AND nonce = ?", generations)
+
     def __contains__(self, generation: object) -> bool:
         return self._one("SELECT 1 FROM named WHERE digest = ? AND nonce = ?", generation) is not None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import closing
 
 from msgspec.structs import asdict
@@ -15,24 +15,32 @@ from headrace.ledger.registration import new_nonce
 from headrace.spec.endpoint import Part
 
 
-def record(ledger: Ledger, predictions: Sequence[Part], labels: Sequence[Part] = ()) -> None:
+def record(
+    ledger: Ledger, predictions: Sequence[Part], labels: Sequence[Part] = (), *, erasures: Set[str] = frozenset()
+) -> bool:
     """Add parts with predictions, and parts with labels, each as the next one of its endpoint, in one transaction. A
     part whose segment the ledger has already is left out. Numbers follow the order of commits: whoever has read up to a
     number has missed nothing before it.
+
+    `erasures` are the ids of the erasures of which the parts hold nothing. If the ledger has another one by now,
+    nothing is added, and False is returned.
 
     Raises:
         LedgerError: the ledger can't be written.
     """
 
-    def work(db: Database) -> None:
+    def work(db: Database) -> bool:
         parts.lock(db)
+        if any(erasure not in erasures for (erasure,) in db.execute(db.sql.ERASURE_IDS).fetchall()):
+            return False
         for part in predictions:
             parts.add(db, part, at=ledger.now())
         for part in labels:
             parts.add_labels(db, part, at=ledger.now())
+        return True
 
     with closing(ledger.connect()) as db, db.troubles():
-        db.atomically(lambda: work(db))
+        return db.atomically(lambda: work(db))
 
 
 def withdraw(ledger: Ledger, endpoint: str, source: str, *, by: str, why: str) -> WithdrawalRecord:

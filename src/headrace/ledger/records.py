@@ -161,6 +161,32 @@ class TokenRecord(Struct, frozen=True, kw_only=True):
     scopes: str | None
 
 
+class ErasureRecord(Struct, frozen=True, kw_only=True):
+    """The erasure of a person from an endpoint's log and from what was made of it. The person is known by the value
+    whose digest is `digest`, with the salt `salt` (`spec.endpoint`), in the columns `columns`, one in each line. `told`
+    says what was erased so far, as JSON. `done` is when nothing was left to do (Unix seconds), or None."""
+
+    erasure: str
+    endpoint: str
+    columns: str
+    salt: str
+    digest: str
+    at: float
+    by: str
+    why: str
+    told: str
+    done: float | None
+
+
+class ErasedRecord(Struct, frozen=True, kw_only=True):
+    """A generation whose bytes were erased by the erasure `erasure`; `what` is what it was."""
+
+    digest: str
+    nonce: str
+    erasure: str
+    what: str
+
+
 class PredictionPartRecord(Struct, frozen=True, kw_only=True):
     """A part of an endpoint's prediction log: `count` predictions, or labels, of a writer's segment, as the encoded
     artifact `out`. `first` and `last` are the times of the requests; `at` is when the part was added, as number
@@ -283,6 +309,8 @@ MOVES = Reader(MoveRecord)
 NOTICES = Reader(NoticeRecord)
 ROUTES = Reader(RouteRecord)
 TOKENS = Reader(TokenRecord)
+ERASURES = Reader(ErasureRecord)
+ERASED = Reader(ErasedRecord)
 PREDICTION_LOGS = Reader(PredictionLogRow)
 PREDICTION_PARTS = Reader(PredictionPartRecord)
 WITHDRAWALS = Reader(WithdrawalRecord)

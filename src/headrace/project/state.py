@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 from headrace.errors import BlobMissing, LedgerError, StoreUnreachable, absent
@@ -96,13 +97,23 @@ def absent_regions(project: Project, regions: Iterable[str]) -> set[str]:
 
 
 def _explained(project: Project, error: BlobMissing) -> BlobMissing:
-    """Return the error to raise for a missing blob. If only the settings lack its region, the user can help that, so
-    the command's exit code is 2."""
+    """Return the error to raise for a missing blob. If it was erased, nothing is wrong; if only the settings lack its
+    region, the user can help that. So the command's exit code is 2 then."""
     try:
         with views(project) as ledger:
+            erasure = ledger.erasure_of(error.generation)
             regions = absent_regions(project, ledger.regions(error.generation))
     except LedgerError:
         return error
+    if erasure is not None:
+        when = datetime.fromtimestamp(erasure.at).astimezone()
+        explained = BlobMissing(
+            f"the blob `{error.generation[:12]}` was erased on {when:%Y-%m-%d}: {erasure.why}",
+            hint=f"`headrace erasures {erasure.erasure}` lists what was erased then",
+            generation=error.generation,
+        )
+        explained.exit_code = StoreUnreachable.exit_code
+        return explained
     if not regions:
         return error
     message, hint = absent(error.message, regions)

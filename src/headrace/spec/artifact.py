@@ -14,6 +14,10 @@ _encode = msgspec.json.Encoder().encode
 INLINE_LIMIT_BYTES = 4096
 """A value of at most this many bytes is kept in a row of the ledger instead of the store."""
 
+ERASED = "erased"
+"""The nonce of a small value whose bytes were in rows of the ledger, until they were erased. No store has such a
+generation."""
+
 
 class Ref(Row, frozen=True):
     """A reference to an artifact: its name, and how to read it.

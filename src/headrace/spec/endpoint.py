@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import msgspec
+from blake3 import blake3
 from msgspec.structs import replace
 
 from headrace.errors import LedgerError, UsageError, listed
@@ -294,3 +295,47 @@ class Part(Noun, frozen=True):
     count: int
     first: float
     last: float
+
+
+SALT_BYTES = 32
+"""How many random bytes a salt has."""
+CLOCKS_S = 600.0
+"""How far the clocks of hosts may be apart, in seconds: requests that came up to this long after an erasure count as
+older than it."""
+
+
+class Erasure(Noun, frozen=True):
+    """The erasure of a person from an endpoint's log and from what was made of it.
+
+    `columns` are the columns whose value tells whom a row is about. `digest` is the digest of this value with the
+    random `salt` (hex digits), so that rows about the person are found in later imports too. Whoever has both, and a
+    list of all possible values, can find out who it was: the digest hides a name, but not a short number.
+
+    `at` is when the erasure was asked for, in Unix seconds.
+    """
+
+    id: str
+    endpoint: str
+    columns: tuple[str, ...]
+    salt: str
+    digest: str
+    at: float
+    why: str = ""
+
+    @property
+    def until(self) -> float:
+        """Until when the person's requests are erased, in Unix seconds. Later ones are kept."""
+        return self.at + CLOCKS_S
+
+    def is_about(self, text: str) -> bool:
+        """Return whether a value, as text, is that of the person."""
+        return digest_of(text, self.salt) == self.digest
+
+
+def digest_of(text: str, salt: str) -> str:
+    """Return the digest of a value with a salt.
+
+    >>> digest_of("7", "00" * 32) == digest_of("07", "00" * 32)
+    False
+    """
+    return blake3(text.encode("utf-8", "surrogatepass"), key=bytes.fromhex(salt)).hexdigest()

@@ -48,6 +48,8 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
     made = result.snapshot
     say(f"{made.name}: {count_text(made.runs, 'run')} and {count_text(made.blobs, 'blob')} ({bytes_text(made.bytes)})")
     say(f"    copied {count_text(result.copied, 'blob')} ({bytes_text(result.copied_bytes)})", "dim")
+    if result.erased:
+        say(f"    wrote {count_text(result.erased, 'older snapshot')} again, without persons who were erased", "dim")
     if result.forgotten:
         gone = f"{count_text(len(result.forgotten), 'older snapshot')} and {count_text(result.deleted, 'blob')}"
         say(f"    deleted {gone}", "dim")

@@ -137,7 +137,7 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
 
     from headrace.models.predicted import FIXED, merged  # noqa: PLC0415  it imports Arrow
 
-    tables = [*_unsealed(project, views, endpoint), *_sealed(project, views, endpoint, since)]
+    tables = [*unsealed(project, views, endpoint), *_sealed(project, views, endpoint, since)]
     if not tables:
         known = [each.endpoint for each in logs(project, views)]
         if endpoint not in known:
@@ -161,7 +161,7 @@ def tables(project: Project, views: Views, endpoint: str) -> list[pa.Table]:
         BlobMissing, BlobDamaged: a part can't be read.
         LogError: a segment of this host can't be read, or a part is no table.
     """
-    return [*_unsealed(project, views, endpoint), *_sealed(project, views, endpoint, None)]
+    return [*unsealed(project, views, endpoint), *_sealed(project, views, endpoint, None)]
 
 
 def _sealed(project: Project, views: Views, endpoint: str, since: datetime | None) -> Iterator[pa.Table]:
@@ -178,7 +178,12 @@ def _sealed(project: Project, views: Views, endpoint: str, since: datetime | Non
         yield table
 
 
-def _unsealed(project: Project, views: Views, endpoint: str) -> Iterator[pa.Table]:
+def unsealed(project: Project, views: Views, endpoint: str) -> Iterator[pa.Table]:
+    """Yield the predictions of an endpoint that are only on this host, in tables.
+
+    Raises:
+        LogError: a segment can't be read.
+    """
     from headrace.serve.predictions.part import parts  # noqa: PLC0415  it imports Arrow
 
     for contents in prediction_log(project).contents():

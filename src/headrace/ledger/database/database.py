@@ -107,6 +107,10 @@ class Database(Protocol):
         """Return a description of each fault in the database itself, such as a damaged page. The contents of rows are
         not judged."""
 
+    def purge(self) -> str | None:
+        """Remove from the database's files what rows no longer hold. Return why this couldn't be done in full, or None
+        if it was."""
+
     def hurry(self) -> None:
         """From now on, wait only briefly for a slow or broken connection. To be called before `close`, when nothing
         important is left to write."""

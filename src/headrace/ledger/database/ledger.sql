@@ -425,6 +425,35 @@ CREATE TABLE tokens (
     CONSTRAINT pk_tokens PRIMARY KEY (id)
 ) {by_key}
 
+--- create_erasures
+-- The persons whose data was erased, without saying who they are. A person is known by the value that the columns
+-- `columns` (one in each line) have in rows about them; `digest` is the digest of this value, with the random `salt`.
+-- `told` says what was erased so far (JSON). `done` is when nothing was left to do.
+CREATE TABLE erasures (
+    erasure {text} NOT NULL,
+    endpoint {text} NOT NULL,
+    columns {text} NOT NULL,
+    salt {text} NOT NULL,
+    digest {text} NOT NULL,
+    at FLOAT NOT NULL,
+    "by" {text} NOT NULL,
+    why {text} NOT NULL,
+    told {text} NOT NULL,
+    done FLOAT,
+    CONSTRAINT pk_erasures PRIMARY KEY (erasure)
+) {by_key}
+
+--- create_erased
+-- The generations whose bytes were erased, each with the erasure, and `what` it was. Other rows still name them. The
+-- nonce is `erased` if the bytes were in rows of the ledger.
+CREATE TABLE erased (
+    digest {text} NOT NULL,
+    nonce {text} NOT NULL,
+    erasure {text} NOT NULL,
+    what {text} NOT NULL,
+    CONSTRAINT pk_erased PRIMARY KEY (digest, nonce)
+) {by_key}
+
 --- create_about
 -- Facts about the ledger itself, such as the project that owns it.
 CREATE TABLE about (
@@ -1153,6 +1182,83 @@ FROM prediction_batches GROUP BY endpoint ORDER BY endpoint
 --- model_named
 -- The name under which a model was registered first.
 SELECT name FROM versions WHERE kind = 'model' AND identity = :identity ORDER BY at, name LIMIT 1
+
+-- ==== Erasures =====================================================================================================
+
+--- put_erasure
+-- An erasure, unless it is there already.
+INSERT INTO erasures (erasure, endpoint, columns, salt, digest, at, "by", why, told, done)
+VALUES (:erasure, :endpoint, :columns, :salt, :digest, :at, :by, :why, :told, :done)
+ON CONFLICT DO NOTHING
+
+--- erasure_row
+-- All columns of an erasure.
+SELECT * FROM erasures WHERE erasure = :erasure
+
+--- erasures_from
+-- A page of all erasures.
+SELECT * FROM erasures WHERE erasure > :after_erasure ORDER BY erasure LIMIT :limit
+
+--- erasures
+-- All erasures, the newest first.
+SELECT * FROM erasures ORDER BY at DESC, erasure
+
+--- erasure_ids
+-- The ids of all erasures.
+SELECT erasure FROM erasures
+
+--- tell_erasure
+-- Records what an erasure has erased so far, and when nothing was left to do.
+UPDATE erasures SET told = :told, done = :done WHERE erasure = :erasure
+
+--- reopen_erasures
+-- Rows from an archive may be about the persons.
+UPDATE erasures SET done = NULL WHERE done IS NOT NULL
+
+--- rewrite_prediction_part
+-- A part without the rows about a person, unless it was changed meanwhile.
+UPDATE prediction_parts SET out = :out, count = :count
+WHERE endpoint = :endpoint AND number = :number AND out = :was
+
+--- rewrite_prediction_part (postgresql)
+-- The same, as in `update_run`.
+WITH changed AS (
+    UPDATE prediction_parts SET out = :out, count = :count
+    WHERE endpoint = :endpoint AND number = :number AND out = :was
+    RETURNING 1
+)
+SELECT 1 / count(*) FROM changed
+
+--- rewrite_label_part
+-- A part with labels without those of a person's predictions, unless it was changed meanwhile.
+UPDATE label_parts SET out = :out, count = :count
+WHERE endpoint = :endpoint AND number = :number AND out = :was
+
+--- rewrite_label_part (postgresql)
+-- The same, as in `update_run`.
+WITH changed AS (
+    UPDATE label_parts SET out = :out, count = :count
+    WHERE endpoint = :endpoint AND number = :number AND out = :was
+    RETURNING 1
+)
+SELECT 1 / count(*) FROM changed
+
+--- put_erased
+-- A generation whose bytes were erased.
+INSERT INTO erased (digest, nonce, erasure, what) VALUES (:digest, :nonce, :erasure, :what)
+ON CONFLICT DO NOTHING
+
+--- erased_row
+-- All columns of an erased generation.
+SELECT * FROM erased WHERE digest = :digest AND nonce = :nonce
+
+--- erased_from
+-- A page of all erased generations.
+SELECT * FROM erased WHERE (digest, nonce) > (:after_digest, :after_nonce) ORDER BY digest, nonce LIMIT :limit
+
+--- erased_by
+-- The generations that an erasure has erased.
+SELECT * FROM erased WHERE erasure = :erasure ORDER BY what, digest, nonce
 
 -- ==== Views for users ==============================================================================================
 

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -33,6 +34,12 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of errors that 
 
 PATIENCE_S = 60.0
 """How many seconds a process that has lost its connection tries to connect again."""
+
+WITH_ARTIFACTS = (
+    *(b"events", b"tasks", b"results", b"cursors", b"versions"),
+    *(b"prediction_parts", b"label_parts", b"prediction_batches"),
+)
+"""The tables whose rows hold small values."""
 
 TRIES = 30
 """How many times a transaction is tried, at most, if it conflicts with others."""
@@ -189,6 +196,12 @@ class PostgresDatabase:
     def another_link(self) -> Link:
         """Return a new, separate connection to the server."""
         return link_to(self.url)
+
+    def purge(self) -> str | None:
+        """Write the tables that hold artifacts anew, without deleted and overwritten rows. Others wait meanwhile."""
+        for table in WITH_ARTIFACTS:
+            self._again(partial(self._link.execute, b"VACUUM FULL " + table))
+        return None
 
     def hurry(self) -> None:
         """From now on, wait only briefly for an answer, and don't replace a broken connection. To be called before

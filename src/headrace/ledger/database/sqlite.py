@@ -117,6 +117,17 @@ class SqliteDatabase:
         texts = [text for (text,) in rows if text != "ok"]
         return [*texts, *unreadable(self.path)] if texts else []
 
+    def purge(self) -> str | None:
+        """Write the file anew, without the bytes of deleted and overwritten rows, and empty its log of changes."""
+        end = time.monotonic() + TIMEOUT_S
+        self.end_reading()
+        self._db.execute("VACUUM")
+        while self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:  # somebody reads an older state
+            if time.monotonic() > end:
+                return f"another process reads the ledger `{self.name}`, so its file has old rows until it ends"
+            time.sleep(0.05)
+        return None
+
     def hurry(self) -> None:
         """Do nothing: access to a file has no wait to cut short."""
 

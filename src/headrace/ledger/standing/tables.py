@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -10,6 +11,8 @@ from msgspec.structs import replace
 from headrace.ledger.records import (
     ALIASES,
     CURSORS,
+    ERASED,
+    ERASURES,
     MOVES,
     NOTICES,
     PREDICTION_BATCHES,
@@ -20,6 +23,8 @@ from headrace.ledger.records import (
     WITHDRAWALS,
     AliasRecord,
     CursorRecord,
+    ErasedRecord,
+    ErasureRecord,
     MoveRecord,
     NoticeRecord,
     PredictionBatchRecord,
@@ -42,6 +47,10 @@ FORMS: dict[str, Callable[[Any], object]] = {
     "version": (0).__lt__,
     "was": (0).__lt__,
     "route": is_route,
+}
+BLOBS: dict[str, Callable[[Any], object]] = {
+    "digest": re.compile(r"[0-9a-f]{64}").fullmatch,
+    "nonce": re.compile(r"[A-Za-z0-9]+").fullmatch,
 }
 ALIAS = Whole(columns=("kind", "name", "alias"), known="ALIASES_KNOWN")
 """An alias and its moves. The moves of the same alias in two ledgers can't be merged, because the alias points where
@@ -86,6 +95,19 @@ def _differs_in_withdrawals(row: WithdrawalRecord) -> tuple[str, str]:
 
 def _differs_in_tokens(row: TokenRecord) -> tuple[str, str]:
     return f"has token `{row.id}` already, with another secret", "import into another ledger"
+
+
+def _differs_in_erasures(row: ErasureRecord) -> tuple[str, str]:
+    return f"has erasure `{row.erasure}` already, of another person", "import into another ledger"
+
+
+def _differs_in_erased(row: ErasedRecord) -> tuple[str, str]:
+    return f"has erased blob `{row.digest:.12}` already", "import into another ledger"
+
+
+def _not_done(row: ErasureRecord) -> ErasureRecord:
+    """Return an erasure from an archive as one that isn't done in this ledger yet."""
+    return replace(row, done=None)
 
 
 def _revoked(row: TokenRecord) -> TokenRecord:
@@ -230,6 +252,33 @@ STANDING: tuple[Standing, ...] = (
         differs=_differs_in_tokens,
         called=lambda row: f"token `{row.id}`",
         shown=lambda _: "headrace tokens",
+    ),
+    Standing(
+        table="erasures",
+        reader=ERASURES,
+        key={"erasure": ""},
+        part="erasures.rows",
+        pages="ERASURES_FROM",
+        puts="PUT_ERASURE",
+        brought=_not_done,
+        twin=Twin(finds="ERASURE_ROW", agrees=("digest",)),
+        differs=_differs_in_erasures,
+        called=lambda row: f"erasure `{row.erasure}`",
+        shown=lambda _: "headrace erasures",
+    ),
+    Standing(
+        table="erased",
+        reader=ERASED,
+        key={"digest": "", "nonce": ""},
+        part="erasures.rows",
+        pages="ERASED_FROM",
+        puts="PUT_ERASED",
+        twin=Twin(finds="ERASED_ROW"),
+        differs=_differs_in_erased,
+        called=lambda row: f"erased blob `{row.digest:.12}.{row.nonce}`",
+        shown=lambda row: f"headrace erasures {row.erasure}",
+        forms=BLOBS,
+        target=Target(table="erasures", finds="ERASURE_ROW"),
     ),
     Standing(
         table="prediction_parts",

@@ -21,16 +21,23 @@ from itertools import islice
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.errors import BlobDamaged, BlobMissing, LedgerError, NotFoundError
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
+from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import beating
+from headrace.ledger.generations import erased
 from headrace.ledger.inventory import Inventory
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.transfer.archive import Archive, ArchivedBlob, Head, Writer
 from headrace.ledger.transfer.blob_sources import have
+from headrace.ledger.transfer.erased_rows import erased_in, write_again
 from headrace.ledger.transfer.transfer import BATCH_BLOBS, BATCH_BYTES, Progress, absent, write_rows
 from headrace.ledger.upkeep.gc import DELETED, GRACE_S
+from headrace.spec.artifact import ERASED
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
@@ -58,13 +65,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 class BackedUp(Struct, frozen=True, kw_only=True):
     """The result of a backup: the new snapshot, the number and bytes of copied blobs, and the older snapshots and blobs
-    that were deleted."""
+    that were deleted. `erased` is how many older snapshots were written again without a person who was erased."""
 
     snapshot: Snapshot
     copied: int
     copied_bytes: int
     forgotten: tuple[str, ...] = ()
     deleted: int = 0
+    erased: int = 0
 
 
 class Backups:
@@ -157,6 +165,41 @@ class Backups:
             )
         self.store.spool.spill(snapshot.name, NOTE, msgspec.json.encode(snapshot))
         return BackedUp(snapshot=snapshot, copied=copied, copied_bytes=size)
+
+    def erase(self, ledger: Ledger, head: Head, lease: Lease) -> int:
+        """Delete what was erased in the ledger: its bytes, and what older snapshots have of it in their rows. These
+        snapshots are written again, under new names. Return how many there were."""
+        with closing(ledger.connect()) as db:
+            gone, past = erased(db), []
+            for each in self.snapshots() if gone else ():
+                lease.renew()
+                with self.archive(each, schema=SCHEMA) as archive:
+                    if gone <= frozenset(erased_in(archive)):
+                        continue
+                    self._write_again(each, archive, db, replace(head, made=archive.head.made), lease)
+                past.append(each)
+            for each in past:
+                self.store.spool.forget(each.name)
+            self.store.delete_all([(each.digest, each.nonce) for each in past])
+            for some in scan.chunks(sorted(each for each in gone if each[1] != ERASED), DELETED):
+                lease.renew()
+                self.store.delete_all(some)
+        return len(past)
+
+    def _write_again(self, snapshot: Snapshot, archive: Archive, db: Database, head: Head, lease: Lease) -> None:
+        with self.store.draft() as draft:
+            writer = Writer(draft.file, head)
+            write_again(archive, writer, db, lease.renew)
+            end, made = writer.end(), draft.keep()
+        stamp = snapshot.name.rpartition("-")[0]
+        again = replace(
+            snapshot,
+            name=f"{stamp}-{os.urandom(2).hex()}",
+            digest=made.digest,
+            nonce=made.nonce,
+            lacking=tuple(end.lacking),
+        )
+        self.store.spool.spill(again.name, NOTE, msgspec.json.encode(again))
 
     def keep(self, count: int, lease: Lease, *, schema: int) -> tuple[tuple[str, ...], int]:
         """Keep the newest `count` snapshots and delete the others, then delete the blobs that no kept snapshot needs.

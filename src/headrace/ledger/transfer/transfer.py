@@ -25,8 +25,8 @@ from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.database.reader import PLAIN
-from headrace.ledger.generations import STANDING, standing
-from headrace.ledger.inventory import Inventory, Naming
+from headrace.ledger.generations import STANDING, erased, of_output, standing
+from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import RunRecord, results, runs
 from headrace.ledger.standing.tables import BY_TABLE, PARTS
@@ -41,10 +41,11 @@ from headrace.ledger.transfer.archive import (
     Writer,
 )
 from headrace.ledger.transfer.archive_check import Arrival, columns, shapes
+from headrace.ledger.transfer.erased_rows import erased_in, scrubbing
 from headrace.ledger.transfer.printed_logs import bring_printed
 from headrace.ledger.upkeep.merge import ANY, moved_event
 from headrace.run.events import Event, decode_event
-from headrace.spec.artifact import Ref, blobs, decode_ref
+from headrace.spec.artifact import Ref
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Logs, Store
 
@@ -81,7 +82,7 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> list[RunRecord]:
     """Write all rows of a ledger, as of one moment, and return its runs. The blobs that belong to the ledger are added
-    to `named`."""
+    to `named`, but not those whose bytes were erased."""
     with db.troubles(), db.snapshot():
         written = runs(db)
         for done, run in enumerate(written):
@@ -89,10 +90,11 @@ def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progres
             progress("runs", done + 1, len(written))
         writer.rows(RESULTS, (("results", list(row)) for row in scan.results(db, PLAIN)))
         good = (result for result in results(db) if result.unusable is None)
-        named.add(naming for result in good for naming in _of_ref(result.run, result.out))
+        named.add(naming for result in good for naming in of_output(result.run, result.out))
         for part, tables in PARTS.items():
             writer.rows(part, ((name, list(row)) for name in tables for row in BY_TABLE[name].read(db, PLAIN)))
-        named.add(naming for out in standing(db) for naming in _of_ref(STANDING, out))
+        named.add(naming for out in standing(db) for naming in of_output(STANDING, out))
+        named.remove(erased(db))
         writer.rows(NAMED, (("named", list(each)) for each in named))
         return written
 
@@ -102,7 +104,7 @@ def _records(db: Database, run: int, named: Inventory) -> Iterator[Record]:
     yield from (("events", [run, seq, body]) for seq, body in scan.events(db, run))
     yield from (("tasks", list(task)) for task in scan.tasks(db, run, PLAIN))
     for outs in scan.chunks(scan.outs(db, run)):
-        named.add(naming for _, _, out in outs for naming in _of_ref(run, out))
+        named.add(naming for _, _, out in outs for naming in of_output(run, out))
     yield from (("metrics", list(row)) for row in db.execute(db.sql.METRICS, (run,)).fetchall())
     yield from (("logged", [run, *row]) for row in db.execute(db.sql.LOGGED, (run,)).fetchall())
     for page in scan.chunks(scan.blobs(db, run)):
@@ -110,10 +112,6 @@ def _records(db: Database, run: int, named: Inventory) -> Iterator[Record]:
         named.add((digest, nonce, run, size) for digest, nonce, size, _ in page)
     signals = db.execute(db.sql.SIGNALS, (run,)).fetchall()
     yield from (("inbox", [None, run, *signal]) for signal in signals)
-
-
-def _of_ref(run: int, out: bytes) -> list[Naming]:
-    return [(each.digest, each.nonce or "", run, each.size) for each in blobs(decode_ref(out))]
 
 
 class Importer:
@@ -139,6 +137,7 @@ class Importer:
         self._numbers: dict[int, int] = {}
         self._written: Imported | None = None
         self._shape = shapes(archive)
+        self._gone: frozenset[Generation] = frozenset()
 
     def bring(self, source: Source | None) -> Imported:
         """Import blobs, then rows. Without a `source`, only rows are imported.
@@ -152,8 +151,10 @@ class Importer:
             arrival = Arrival(self._archive, self._lease.renew)
             arrival.look()
             fresh, known = self._compare(db)
+            self._gone = erased(db) | frozenset(erased_in(self._archive))
             with Inventory() as missing:
-                absent(self._store, self._archive.named(), missing, self._lease)
+                wanted = (each for each in self._archive.named() if each[:2] not in self._gone)
+                absent(self._store, wanted, missing, self._lease)
                 brought, size = self._bring_blobs(missing, source) if source is not None else (0, 0)
                 lacking = self._find_lacking(missing)
             self._look_into(arrival.tables.values(), lacking)
@@ -306,8 +307,9 @@ class Importer:
             "blobs": sql.PUT_BLOB,
         }
         number = here = -1
+        scrubbed = scrubbing(self._gone)
         for table, records in groupby(self._archive.rows(part), key=itemgetter(0)):
-            rows = (self._shape[table].values(row) for _, row in records)
+            rows = (scrubbed(table, self._shape[table].values(row)) for _, row in records)
             if table == "runs":
                 number, *values = next(rows)
                 db.execute(sql.INSERT_RUN, values)
@@ -324,7 +326,9 @@ class Importer:
         """Import results that may be reused; return their number. If the ledger already has a usable result under the
         same key, that result is kept."""
         count = 0
-        for chunk in scan.chunks(self._shape["results"].values(row) for _, row in self._archive.rows(RESULTS)):
+        scrubbed = scrubbing(self._gone)
+        rows = (scrubbed("results", self._shape["results"].values(row)) for _, row in self._archive.rows(RESULTS))
+        for chunk in scan.chunks(rows):
             self._lease.renew()
             count += self._put_results(db, chunk, numbers)
         return count

@@ -29,11 +29,12 @@ from headrace.ledger.database.sqlite import unreadable
 from headrace.ledger.exclusive import alone, beating
 from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.records import RunRecord
+from headrace.ledger.records import ERASURES, RunRecord
 from headrace.ledger.upkeep.gc import GRACE_S
 from headrace.ledger.upkeep.replay import compare, replay
 from headrace.ledger.upkeep.standing import dangling, needing
 from headrace.run.events import Renewed, Reused, Succeeded, decode_event
+from headrace.spec.artifact import ERASED
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
@@ -137,6 +138,7 @@ class Checker:
             problems += self._check_blobs(lease, named, bad, deep=deep, repair=repair)
             self._look_elsewhere(db, named, bad)
             problems += [*_dangling(db), *_blobs(db, named, runs, bad), *_results(db, bad, repair=repair)]
+            problems += self._check_erased(db)
             edge = now - GRACE_S
             strays = (stray for store in self._stores.values() for stray in store.strays())
             drafts, draft_bytes = _sum(stray.size for stray in strays if stray.modified < edge)
@@ -278,6 +280,27 @@ class Checker:
         for region in regions:
             with self._stores[region].batch() as batch, self._stores[whole].reader(digest, other) as file:
                 batch.replicate(digest, nonce, file)
+
+    def _check_erased(self, db: Database) -> Iterator[Problem]:
+        """Yield a problem for each erased generation that a store has, and for each erasure that isn't complete."""
+        gone = [each for each in sorted(names.erased(db)) if each[1] != ERASED]
+        for region, store in self._stores.items():
+            for (digest, nonce), size in zip(gone, store.sizes(gone), strict=True):
+                if size is not None:
+                    yield Problem(
+                        about="blob",
+                        subject=f"{digest}.{nonce}",
+                        what=f"was erased with the person whom it was about, and is still in region `{region}`",
+                        hint="`headrace erase --resume` deletes it",
+                    )
+        for row in ERASURES.read(db.execute(db.sql.ERASURES)):
+            if row.done is None:
+                yield Problem(
+                    about="ledger",
+                    subject=f"erasure `{row.erasure}`",
+                    what="isn't complete",
+                    hint="`headrace erase --resume` does the rest, and says what it waits for",
+                )
 
     def _orphans(self, lease: Lease, named: Inventory, edge: float) -> Iterator[int]:
         for store in self._stores.values():

@@ -87,8 +87,8 @@ class Pass(Struct, kw_only=True):
     so far.
 
     `lost` holds the generations that forgotten runs named. `spilled` holds the generations named by workers' reports
-    that no driver has read yet. `edge` is a time by the clock of the store that is being listed: unnamed blobs that are
-    newer are kept.
+    that no driver has read yet. `erased` holds those whose bytes may be in no store any more. `edge` is a time by the
+    clock of the store that is being listed: unnamed blobs that are newer are kept.
     """
 
     dry_run: bool
@@ -102,6 +102,7 @@ class Pass(Struct, kw_only=True):
     out: tuple[Out, ...] = ()
     ahead: dict[str, float] = {}
     bundles: Container[str] = ()
+    erased: Container[Generation] = ()
     merged: Mapping[Generation, str] = {}
     lives: bool = False
     waits: bool = False
@@ -115,6 +116,9 @@ class Pass(Struct, kw_only=True):
     def takes(self, blob: Found, region: str) -> bool:
         """Return whether to delete a blob, and record the decision."""
         generation = blob.digest, blob.nonce
+        if generation in self.erased:
+            self._note(blob, region, had_names=False)
+            return True
         if self._is_needed(generation):
             return False
         had_names = generation in self.merged or generation in self.lost
@@ -134,7 +138,9 @@ class Pass(Struct, kw_only=True):
 
     def _note(self, blob: Found, region: str, *, had_names: bool) -> None:
         equal = self.merged.get((blob.digest, blob.nonce))
-        if equal is not None:
+        if (blob.digest, blob.nonce) in self.erased:
+            kind = reason = "erased, with the person whom it was about"
+        elif equal is not None:
             kind, reason = "equal to another, which stays", f"equal to generation `{equal}`, which stays"
         elif had_names:
             kind = "only runs that are forgotten named it"

@@ -50,8 +50,8 @@ MOST = 20_000
 """The largest number of generations to replace in one pass; the rest wait for the next pass."""
 
 FEW = 8
-"""If there are at most this many moves, each encoded row is first searched for the nonces to replace, and is decoded
-only if it contains one."""
+"""If there are at most this many moves, each encoded row is first searched for the nonces (or digests) to replace, and
+is decoded only if it contains one."""
 
 
 class _Any(dict[Generation, str]):
@@ -153,13 +153,14 @@ def _point_row(db: Database, table: Standing, row: Row, moves: Moves) -> None:
 
 
 def moved(ref: Ref, moves: Moves) -> Ref | None:
-    """Return a reference with its generations replaced, or None if none of them is to be replaced."""
+    """Return a reference with its generations replaced, or None if none of them is to be replaced. A small value whose
+    bytes are in the reference has the nonce `""`; its bytes are left out if it is replaced."""
     to = moves.get((ref.digest, ref.nonce or ""))
     parts = [moved(part, moves) for part in ref.parts or ()]
     if to is None and not any(parts):
         return None
     whole = ref.parts and tuple(new or old for new, old in zip(parts, ref.parts, strict=True))
-    return replace(ref, nonce=to or ref.nonce, parts=whole)
+    return replace(ref, nonce=to or ref.nonce, inline=ref.inline if to is None else None, parts=whole)
 
 
 def moved_event(event: Event, moves: Moves) -> Event | None:
@@ -223,8 +224,8 @@ def _mentioning(moves: Moves) -> Callable[[bytes], bool]:
     """Return a function that quickly checks whether bytes may contain a generation that is to be replaced."""
     if len(moves) > FEW:
         return lambda _: True
-    nonces = [nonce.encode() for _, nonce in moves]
-    return lambda data: any(nonce in data for nonce in nonces)
+    words = [(nonce or digest).encode() for digest, nonce in moves]
+    return lambda data: any(word in data for word in words)
 
 
 def _is_whole(stores: Mapping[str, Blobs], places: Container[str], digest: str, nonce: str) -> bool:

@@ -20,7 +20,7 @@ from headrace.run.events import Event, Logged, Renewed, Succeeded, decode_event
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import ResultRow, RunRow, TaskRow
 from headrace.run.projection import kept_by, result_of, run_row
-from headrace.spec.artifact import Ref, blobs, decode_ref
+from headrace.spec.artifact import ERASED, Ref, blobs, decode_ref
 from headrace.spec.intent import Intent
 from headrace.spec.noun import UNREADABLE
 
@@ -91,7 +91,8 @@ def rebuild(bodies: Iterable[bytes], *, run: str = "") -> Rebuilt:
             logged.add((event.task, count))
         elif isinstance(event, Succeeded):
             intents += ((event.task, intent) for intent in event.intents)
-        artifacts.update(((ref.digest, ref.nonce or ""), ref) for each in kept_by(event) for ref in blobs(each))
+        named = [ref for each in kept_by(event) for ref in blobs(each)]
+        artifacts.update(((ref.digest, ref.nonce or ""), ref) for ref in named if ref.nonce != ERASED)
         count += 1
     if machine.opened is None:
         raise LedgerError(f"run `{run}` has no event that opened it", hint="restore the ledger from a backup")

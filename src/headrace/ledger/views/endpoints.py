@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from headrace.ledger.records import (
     BATCHES,
+    ERASED,
+    ERASURES,
     PREDICTION_LOGS,
     PREDICTION_PARTS,
     ROUTES,
     TOKENS,
     WITHDRAWALS,
+    ErasedRecord,
+    ErasureRecord,
     PredictionBatchRow,
     PredictionLogRow,
     PredictionPartRecord,
@@ -34,6 +38,21 @@ class EndpointViews(Views):
     def tokens(self) -> list[TokenRecord]:
         """Return all tokens by which clients ask endpoints, the newest first."""
         return self._query.read(TOKENS, self._sql.TOKENS)
+
+    def erasures(self) -> list[ErasureRecord]:
+        """Return all erasures of persons, the newest first."""
+        return self._query.read(ERASURES, self._sql.ERASURES)
+
+    def erased_by(self, erasure: str) -> list[ErasedRecord]:
+        """Return the generations that an erasure has erased."""
+        return self._query.read(ERASED, self._sql.ERASED_BY, erasure)
+
+    def erasure_of(self, generation: str) -> ErasureRecord | None:
+        """Return the erasure that erased a generation (`DIGEST.NONCE`), or None if none did."""
+        digest, _, nonce = generation.partition(".")
+        for row in self._query.read(ERASED, self._sql.ERASED_ROW, digest, nonce):
+            return next(iter(self._query.read(ERASURES, self._sql.ERASURE_ROW, row.erasure)), None)
+        return None
 
     def prediction_logs(self) -> list[PredictionLogRow]:
         """Return how much the ledger has of the prediction log of each endpoint, sorted by endpoint."""

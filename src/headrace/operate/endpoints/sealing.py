@@ -10,19 +10,22 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError
+from headrace.inspect.endpoints.person import spared
 from headrace.inspect.endpoints.predictions import prediction_log, takes
 from headrace.inspect.views import read
+from headrace.ledger.erasures import erasure_of
 from headrace.ledger.predictions import record
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store
 from headrace.serve.predictions.sealing import seal
 from headrace.spec.artifact import Ref
-from headrace.spec.endpoint import Part
+from headrace.spec.endpoint import Erasure, Part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,19 +91,32 @@ class _Archive:
         self._store = open_store(project)
         self._codecs = Codecs()
 
+    @cached_property
+    def _erasures(self) -> list[Erasure]:
+        """All erasures of the ledger. They are read when the first segment is sealed."""
+        with read(self._project) as views:
+            return [erasure_of(row) for row in views.erasures()]
+
     def takes(self, version: str) -> pa.Schema | None:
         """Return the columns that a version of a model takes, or None if they aren't known."""
         with read(self._project) as views:
             return takes(views, version)
 
+    def spared(self, endpoint: str, table: pa.Table) -> pa.Table:
+        """Return the predictions of an endpoint without those of persons who were erased since."""
+        for erasure in self._erasures:
+            if erasure.endpoint == endpoint:
+                table = spared(table, erasure)
+        return table
+
     def put(self, table: pa.Table) -> Ref:
         """Store a table."""
         return self._codecs.save(table, self._store)
 
-    def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> None:
-        """Record parts in the ledger."""
+    def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> bool:
+        """Record parts in the ledger, and return True; False if a person was erased meanwhile."""
         with open_ledger(self._project) as ledger:
-            record(ledger, predictions, labels)
+            return record(ledger, predictions, labels, erasures={each.id for each in self._erasures})
 
 
 if __name__ == "__main__":

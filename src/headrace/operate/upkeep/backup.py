@@ -10,11 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import UsageError
+from headrace.ledger import erasures
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.transfer.backup import BackedUp, Backups, Snapshot
 from headrace.ledger.transfer.transfer import Imported, Importer, Progress
-from headrace.operate.upkeep.transfer import head, looking
+from headrace.operate.upkeep.transfer import erase_again, head, looking
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, stores
 from headrace.store.open_store import open_store as open_address
@@ -46,6 +47,7 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
     count = keep or project.config.backup.keep
     with open_ledger(project) as ledger, alone(ledger, "headrace backup") as lease:
         done = backups.add(ledger, found, head(project), lease, deep=deep, progress=progress)
+        done = replace(done, erased=backups.erase(ledger, head(project), lease))
         if count is not None:
             forgotten, deleted = backups.keep(count, lease, schema=SCHEMA)
             done = replace(done, forgotten=forgotten, deleted=deleted)
@@ -82,7 +84,9 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
             )
         store = open_store(project)
         importer = Importer(ledger, archive, store, lease, progress, look=looking(store))
+        erasures.reopen(ledger)
         imported = importer.bring(backups.blobs)
+    erase_again(project)
     return Restored(snapshot=snapshot, imported=imported)
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import StoreError, UsageError
+from headrace.ledger import erasures
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.database.upgrade import Migrated, migrate
 from headrace.ledger.exclusive import alone
@@ -25,6 +26,7 @@ from headrace.ledger.transfer.archive_check import LOG, columns
 from headrace.ledger.transfer.blob_sources import have
 from headrace.ledger.transfer.printed_logs import write_printed
 from headrace.ledger.transfer.transfer import Imported, Importer, Look, Progress, write_rows
+from headrace.operate.erasure.erase import resume
 from headrace.project.project import Project
 from headrace.project.state import ledger_address, open_ledger, open_store, stores
 from headrace.run.events import Span
@@ -109,7 +111,16 @@ def import_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
     ):
         store = open_store(project)
         importer = Importer(ledger, archive, store, lease, progress, _logs(store), looking(store))
-        return importer.bring(archive.missing if blobs else None)
+        erasures.reopen(ledger)
+        imported = importer.bring(archive.missing if blobs else None)
+    erase_again(project)
+    return imported
+
+
+def erase_again(project: Project) -> None:
+    """Erase the persons who were erased before from what an import has brought. What can't be done now is left to
+    `headrace erase --resume`."""
+    resume(project, waits=False, say=lambda _: None, all_=False)
 
 
 def looking(store: Store) -> Look:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headrace.errors import LogError
-from headrace.serve.predictions.segment import Contents, read
+from headrace.serve.predictions.segment import NO_END, Contents, read
 from headrace.serve.predictions.writer import CLOSED, Settled, Writer
 
 _LOCK = "writer.lock"
@@ -56,8 +56,17 @@ class PredictionLog:
                 shutil.rmtree(folder, ignore_errors=True)
             yield from (each for each in paths if is_gone or each.suffix == CLOSED)
 
-    def contents(self) -> Iterator[Contents]:
-        """Yield what all segments hold, closed or not. A segment that is sealed meanwhile is left out.
+    def begun_before(self, when: float) -> bool:
+        """Return whether there is a segment that was begun before a time (Unix seconds), closed or not.
+
+        Raises:
+            LogError: a segment can't be read.
+        """
+        return any(each.begun < when for each in self.contents(first=NO_END))
+
+    def contents(self, *, first: int = 0) -> Iterator[Contents]:
+        """Yield what all segments hold from the offset `first` on, closed or not. A segment that is sealed meanwhile is
+        left out.
 
         Raises:
             LogError: a segment can't be read.
@@ -65,12 +74,12 @@ class PredictionLog:
         for folder in self._writers():
             for path in _segments(folder):
                 try:
-                    yield read(path)
+                    yield read(path, first=first)
                 except LogError:
                     if path.exists():
                         raise
                     if (closed := path.with_suffix(CLOSED)).exists():  # it was closed just now
-                        yield read(closed)
+                        yield read(closed, first=first)
 
     @contextmanager
     def claimed(self, path: Path) -> Iterator[bool]:

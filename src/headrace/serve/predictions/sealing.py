@@ -23,12 +23,17 @@ class Archive(Protocol):
         """Return the columns that a version of a model takes (`delays:3`), or None if they aren't known."""
         ...
 
+    def spared(self, endpoint: str, table: pa.Table) -> pa.Table:
+        """Return the predictions of an endpoint without those of persons who were erased since."""
+        ...
+
     def put(self, table: pa.Table) -> Ref:
         """Store a table. Once this returns, the table is durable."""
         ...
 
-    def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> None:
-        """Record parts in the ledger, all or none. A part that the ledger has already is left out."""
+    def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> bool:
+        """Record parts in the ledger, all or none. A part that the ledger has already is left out. Return False if
+        nothing was recorded because a person was erased since `spared` looked."""
         ...
 
 
@@ -53,21 +58,38 @@ def seal(log: PredictionLog, archive: Archive) -> int:
             except LogError as error:  # the others must not wait for it
                 failed.append(error)
                 continue
-            count += _archive(contents, archive)
-            log.drop(path)
+            if (sealed := _archive(contents, archive)) is not None:
+                count += sealed
+                log.drop(path)
     if failed:
         raise failed[0]
     return count
 
 
-def _archive(contents: Contents, archive: Archive) -> int:
-    """Put the predictions and labels of a segment into the archive, and return how many there are."""
+def _archive(contents: Contents, archive: Archive) -> int | None:
+    """Put the predictions and labels of a segment into the archive, and return how many there are; or None if that has
+    to be done again."""
     versions = {each.answered.version for each in contents.logged}
     takes = {version: kinds for version in versions if (kinds := archive.takes(version)) is not None}
-    predictions = _put(contents, parts(contents, takes), archive)
-    labels = _put(contents, label_parts(contents), archive)
-    archive.record(predictions, labels)
+    every, told = parts(contents, takes), label_parts(contents)
+    spared = {endpoint: archive.spared(endpoint, table) for endpoint, table in every.items()}
+    for endpoint, table in spared.items():
+        if endpoint in told and len(table) < len(every[endpoint]):
+            told[endpoint] = _without_labels(told[endpoint], every[endpoint], table)
+    predictions, labels = _put(contents, spared, archive), _put(contents, told, archive)
+    if not archive.record(predictions, labels):
+        return None
     return sum(part.count for part in (*predictions, *labels))
+
+
+def _without_labels(labels: pa.Table, before: pa.Table, after: pa.Table) -> pa.Table:
+    """Return labels without those of predictions that were left out."""
+    left_out = before.column("id").filter(pc.invert(pc.is_in(before.column("id"), value_set=_ids(after))))
+    return labels.filter(pc.invert(pc.is_in(labels.column("id"), value_set=left_out.combine_chunks())))
+
+
+def _ids(table: pa.Table) -> pa.Array:
+    return table.column("id").combine_chunks()
 
 
 def _put(contents: Contents, tables: Mapping[str, pa.Table], archive: Archive) -> list[Part]:
@@ -82,6 +104,7 @@ def _put(contents: Contents, tables: Mapping[str, pa.Table], archive: Archive) -
             last=_seconds(pc.max(table.column("at"))),
         )
         for endpoint, table in tables.items()
+        if table.num_rows
     ]
 
 

@@ -22,6 +22,8 @@ from headrace.spec.endpoint import Label
 
 FORMAT = 2
 """The number of this format, in the file's `user_version`. Format 1 had no feedback."""
+NO_END = (1 << 63) - 1
+"""An offset that no prediction has."""
 SALTS = 1 << 63
 """SQLite's integers are signed: a salt is stored less this number."""
 

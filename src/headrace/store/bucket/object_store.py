@@ -182,11 +182,13 @@ class ObjectStore:
         changes the file's times, so the times say nothing about writes."""
 
     def delete(self, digest: str, nonce: str) -> None:
-        """Delete a blob. It is no error if the store doesn't have it."""
-        self._bucket.delete(_name(digest, nonce))
+        """Delete a blob, also from this machine's cache. It is no error if the store doesn't have it."""
+        self.delete_all([(digest, nonce)])
 
     def delete_all(self, generations: Sequence[tuple[str, str]]) -> None:
-        """Delete blobs, with one request for each thousand blobs."""
+        """Delete blobs, with one request for each thousand blobs, also from this machine's cache."""
+        for digest, _ in generations:
+            self._cache.forget(digest)
         if generations:
             self._bucket.delete(*(_name(*generation) for generation in generations))
 

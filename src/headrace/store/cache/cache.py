@@ -93,6 +93,13 @@ class Cache:
             self.evict()
         return Path(path)
 
+    def forget(self, digest: str) -> None:
+        """Delete the file with this digest, whenever it was written."""
+        for boot in scan(self.folder):
+            if boot.name not in ("tmp", "locks"):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{boot.path}/{digest[:2]}/{digest}")
+
     @contextmanager
     def alone(self, digest: str) -> Iterator[None]:
         """Return a context that holds the lock of a digest, so that no other process or thread downloads the same blob

@@ -1,0 +1,107 @@
+"""`headrace erase`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli import complete, options
+from headrace.cli.terminal.terminal import say, say_json, tell
+from headrace.errors import UsageError
+from headrace.project import project
+from headrace.report.marks import printable
+from headrace.report.measures import count_text
+
+if TYPE_CHECKING:
+    from headrace.operate.erasure.erase import Erased
+
+UNFINISHED = 6
+
+
+@click.command()
+@click.argument("endpoint", metavar="[ENDPOINT]", required=False, shell_complete=complete.endpoints)
+@click.argument("key", metavar="[KEY]", required=False)
+@click.option("--why", metavar="TEXT", default="", help="The reason; it is recorded.")
+@click.option("--column", "columns", metavar="NAME", multiple=True,
+              help="A column that has the same value as the endpoint's key; may be given again.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be erased, and erase nothing.")
+@click.option("--no-wait", is_flag=True, help="Don't wait for a server of this host that has not sealed its log yet.")
+@click.option("--resume", "resumes", is_flag=True, help="Do what is left of all erasures, also on this host.")
+@options.as_json
+@options.config
+def command(
+    endpoint: str | None,
+    key: str | None,
+    why: str,
+    columns: tuple[str, ...],
+    dry_run: bool,
+    no_wait: bool,
+    resumes: bool,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """KEY is the value of the endpoint's key column in the requests about the person; `-` reads it from stdin, so that
+    no list of commands has it. The requests are taken out of the log. Tables of runs that have the key's column with
+    this value are erased as a whole: their tasks run again when they are needed. What was made from these tables
+    (models, reports) is listed, and stays.
+
+    Erased bytes are deleted from all regions and from this host's caches, and the next `headrace backup` deletes them
+    from the backup. The ledger keeps who erased when and why, and a digest of the key. It can be killed at any time:
+    `headrace erase --resume` does the rest. The exit code is 6 if something is left to do: the command says what.
+
+    With `--json`: an object with `erasure`, `predictions`, `labels`, `parts`, `unsealed`, `tables`, `below`, `unread`,
+    `blobs` and `waits`; with `--resume`, `{"erasures": [...]}`.
+    """
+    from headrace.operate.erasure.erase import erase, resume  # noqa: PLC0415  Arrow, 0.2 s
+
+    found = project.load(overlay=config)
+    if resumes:
+        if endpoint is not None or columns or dry_run:
+            raise UsageError("`--resume` takes no person", hint="it goes on with all erasures of the ledger")
+        every = resume(found, waits=not no_wait, say=tell)
+        if as_json:
+            say_json({"erasures": every})
+        else:
+            for each in every:
+                _say(each)
+            if not every:
+                tell("nobody was erased yet")
+        return UNFINISHED if any(each.waits for each in every) else 0
+    if endpoint is None or key is None:
+        raise UsageError("whom to erase isn't said", hint='`headrace erase ENDPOINT KEY --why "..."`')
+    if key == "-":
+        key = sys.stdin.readline().rstrip("\n")
+    done = erase(found, endpoint, key, columns=columns, why=why, dry_run=dry_run, waits=not no_wait, say=tell)
+    say_json(done) if as_json else _say(done)
+    return UNFINISHED if done.waits else 0
+
+
+def _say(erased: Erased) -> None:
+    """Print what was erased, or would be, and what is left to do."""
+    counts = f"{count_text(erased.predictions, 'prediction')} and {count_text(erased.labels, 'label')}"
+    counts += f" in {count_text(erased.parts, 'part')} of the log"
+    if erased.unsealed:
+        counts += f", {erased.unsealed:,} that {'was' if erased.unsealed == 1 else 'were'} not sealed yet"
+    tables = count_text(len(erased.tables), "table")
+    if erased.dry_run:
+        say(f"would erase {counts}, and {tables}")
+    else:
+        say(f"erasure {erased.erasure}: {counts}, and {tables}; {count_text(erased.blobs, 'blob')} deleted now")
+    _say_list("", erased.tables)
+    _say_list("made from them, and left as it is: ", erased.below)
+    _say_list("couldn't be searched: ", erased.unread)
+    if not (erased.predictions or erased.unsealed or erased.tables):
+        tell(
+            f"nothing of endpoint `{erased.endpoint}` has this key: a number is written in its shortest form, such as 7"
+        )
+    for each in erased.waits:
+        tell(f"not complete: {printable(each)}; `headrace erase --resume` does the rest", label="warning:")
+
+
+def _say_list(head: str, lines: Sequence[str]) -> None:
+    for line in lines:
+        say(f"    {head}{printable(line)}", "dim")

@@ -1,0 +1,193 @@
+"""Which rows of a table are about a person, and the table without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import DataError
+from headrace.models.streams import table_in
+from headrace.serve.predictions.part import UNREAD
+from headrace.spec.endpoint import Erasure, key_text
+from headrace.spec.noun import UNREADABLE
+
+TEXTS = ("input", "output")
+"""Columns of a log that have JSON text in place of structs if the fields of their rows don't fit together."""
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+_decode = msgspec.json.Decoder().decode
+
+
+def rows_about(table: pa.Table, erasure: Erasure) -> Mask:
+    """Return for each row whether it is about the person: whether one of the erasure's columns has the person's value.
+
+    A column counts wherever it is: also as a field of a struct or of a list of structs, and in the JSON text of a log.
+    """
+    found = np.zeros(len(table), np.bool_)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        place = 0
+        for chunk in column.chunks if may_name(field, erasure.columns) else ():
+            found[place : place + len(chunk)] |= _about(chunk, field.name, erasure)
+            place += len(chunk)
+    return found
+
+
+def may_name(field: pa.Field, columns: Collection[str]) -> bool:
+    """Return whether a column, or a field inside of it, may be one of these."""
+    return any(name in columns or is_text for name, is_text in _names(field.name, field.type))
+
+
+def _names(name: str, kind: pa.DataType) -> Iterator[tuple[str, bool]]:
+    """Yield the names of a column and of all fields inside of it, each with whether it may hold fields in another form:
+    the keys of a map, JSON text of a log, or the bytes of requests that couldn't be read."""
+    yield name, (name in TEXTS and _is_text(kind)) or name == UNREAD or pa.types.is_map(kind)
+    for place in range(kind.num_fields):
+        inner = kind.field(place)
+        yield from _names(inner.name, inner.type)
+
+
+def _about(array: pa.Array, name: str, erasure: Erasure) -> Mask:
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _about(array.dictionary_decode(), name, erasure)
+    if isinstance(array, pa.ExtensionArray):
+        return _about(array.storage, name, erasure)
+    found = np.zeros(len(array), np.bool_)
+    if pa.types.is_struct(kind):
+        for place, inner in enumerate(array.flatten()):
+            found |= _about(inner, kind.field(place).name, erasure)
+    elif pa.types.is_map(kind):
+        found |= _each(array, lambda value: _is_in(dict(value), erasure))
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        inner = _about(pc.list_flatten(array), name, erasure)
+        found[np.asarray(pc.list_parent_indices(array))[inner]] = True
+    elif kind.num_fields:
+        found |= _each(array, lambda value: _is_in({name: value}, erasure))
+    elif name == UNREAD:
+        found |= _each(array, lambda value: _is_in_request(value, erasure))
+    elif name in erasure.columns:
+        values = array.unique()
+        is_one = [value.is_valid and erasure.is_about(text_of(value)) for value in values]
+        found |= _bools(pc.is_in(array, value_set=values.filter(pa.array(is_one, pa.bool_()))))
+    elif name in TEXTS and _is_text(kind):
+        found |= _each(array, lambda value: _is_in_json(value, erasure))
+    return found
+
+
+def _each(array: pa.Array, is_about: Callable[[Any], bool]) -> Mask:
+    return np.array([value.is_valid and is_about(value.as_py()) for value in array], np.bool_)
+
+
+def text_of(value: pa.Scalar) -> str:
+    """Return a value as the text by which it is compared. Python has no text for some of Arrow's times."""
+    try:
+        found = value.as_py()
+    except (ValueError, OverflowError):
+        return str(value)
+    return found.decode("utf-8", "surrogateescape") if isinstance(found, bytes) else key_text(found)
+
+
+def _is_in_request(data: bytes, erasure: Erasure) -> bool:
+    """Return whether a request that couldn't be read names the person, as far as can be told."""
+    if _is_in_json(data, erasure):
+        return True
+    try:
+        return bool(rows_about(table_in(data), erasure).any())
+    except DataError:
+        return False
+
+
+def _is_in_json(data: str | bytes, erasure: Erasure) -> bool:
+    try:
+        return _is_in(_decode(data), erasure)
+    except UNREADABLE:
+        return False
+
+
+def _is_in(value: object, erasure: Erasure) -> bool:
+    """Return whether a value of JSON, or something inside of it, is an object about the person."""
+    rest = [value]
+    while rest:
+        match rest.pop():
+            case dict() as fields:
+                if any(_names_of(name, inner, erasure) for name, inner in fields.items() if name in erasure.columns):
+                    return True
+                rest += fields.values()
+            case list() as values:
+                rest += values
+            case _:
+                pass
+    return False
+
+
+def _names_of(name: str, value: object, erasure: Erasure) -> bool:
+    values = value if isinstance(value, list) else [value]
+    plain = (each for each in values if each is not None and not isinstance(each, dict | list))
+    return name in erasure.columns and any(erasure.is_about(key_text(each)) for each in plain)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _bools(values: pa.Array) -> Mask:
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def spared(table: pa.Table, erasure: Erasure) -> pa.Table:
+    """Return a part of a log without the person's requests that count as older than the erasure; the same object if it
+    has none."""
+    mask = requests_about(table, erasure)
+    return without(table, mask) if mask.any() else table
+
+
+def requests_about(table: pa.Table, erasure: Erasure) -> Mask:
+    """Return for each row of a part of a log whether it is a request about the person that counts as older than the
+    erasure."""
+    mask = rows_about(table, erasure)
+    if mask.any():
+        at = table.column("at").cast(pa.int64()).to_numpy()
+        mask &= at <= round(erasure.until * 1e6)
+    return mask
+
+
+def labels_about(table: pa.Table, ids: Collection[str], erasure: Erasure) -> Mask:
+    """Return for each row of a part with labels whether it is about one of these predictions, or names the person by
+    the key and counts as older than the erasure."""
+    mask = _bools(pc.is_in(table.column("id"), value_set=pa.array(sorted(ids), pa.string())))
+    if "key" in table.column_names:  # parts of older releases have no such column
+        by_key = msgspec.structs.replace(erasure, columns=("key",))
+        mask |= requests_about(table.select(["key", "at"]), by_key)
+    return mask
+
+
+def without(table: pa.Table, mask: Mask) -> pa.Table:
+    """Return a table without the rows of a mask. No byte of them is left, also not in the dictionaries of columns."""
+    left = table.filter(pa.array(~mask))
+    columns = [pa.chunked_array(map(_compact, column.chunks), column.type) for column in left.columns]
+    return pa.Table.from_arrays(columns, schema=left.schema)
+
+
+def _compact(array: pa.Array) -> pa.Array:
+    kind = array.type
+    if not any(pa.types.is_dictionary(each) for each in _types(kind)):
+        return array
+    if pa.types.is_dictionary(kind):
+        made = array.dictionary_decode().dictionary_encode()
+        return pa.DictionaryArray.from_arrays(made.indices.cast(kind.index_type), made.dictionary, ordered=kind.ordered)
+    if pa.types.is_struct(kind):
+        inner = [_compact(each) for each in array.flatten()]
+        return pa.StructArray.from_arrays(inner, fields=list(kind), mask=array.is_null())
+    return pa.array(array.to_pylist(), kind)
+
+
+def _types(kind: pa.DataType) -> Iterator[pa.DataType]:
+    yield kind
+    for place in range(kind.num_fields):
+        yield from _types(kind.field(place).type)

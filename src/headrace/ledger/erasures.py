@@ -1,0 +1,281 @@
+"""Records erasures of persons, and takes what was erased out of the ledger's rows.
+
+An erased generation stays named by the rows that named it. Its own row says that its bytes are gone for good, and why.
+So the collector deletes it, exports and backups leave it out, the checker doesn't miss it, and no result that needs it
+is reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence, Set
+from contextlib import closing, suppress
+from functools import partial
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from headrace.errors import LeaseHeld
+from headrace.ledger import generations, records
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database, Unmet
+from headrace.ledger.database.leases import Lease
+from headrace.ledger.exclusive import COLLECTOR
+from headrace.ledger.inventory import Generation
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import ERASURES, ErasureRecord, PredictionPartRecord, RunRecord
+from headrace.ledger.upkeep import merge
+from headrace.spec.artifact import ERASED, Ref, decode_ref, within
+from headrace.spec.endpoint import Erasure
+from headrace.spec.noun import UNREADABLE
+
+UNUSABLE = "it was erased, with a person whom it was about"
+"""Why a result that needs an erased artifact can't be reused."""
+
+_encode_ref = msgspec.msgpack.Encoder().encode
+
+
+class Rewritten(Struct, frozen=True, kw_only=True):
+    """A part of a log without the rows about a person: the part's row before, the new artifact, and its rows. With
+    `is_labels`, it is a part with labels."""
+
+    part: PredictionPartRecord
+    out: Ref
+    count: int
+    is_labels: bool = False
+
+    @property
+    def gone(self) -> int:
+        """How many rows were about the person."""
+        return self.part.count - self.count
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What an erasure has erased so far: how many predictions and labels, and from how many parts of the log; and how
+    many predictions (`unsealed`) its host had not sealed yet when it was asked for: sealing leaves them out. Until it
+    is done, `ids` are the ids of these, by which their labels are found.
+
+    `tables` are outputs of tasks that consist of old parts of the log. `below` are outputs of tasks that were made from
+    erased tables; they were not touched. `unread` are tables that couldn't be searched.
+    """
+
+    predictions: int = 0
+    labels: int = 0
+    parts: int = 0
+    unsealed: int = 0
+    ids: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    def after(self, parts: Sequence[Rewritten]) -> Told:
+        """Return what has been erased once these parts were rewritten."""
+        return replace(
+            self,
+            predictions=self.predictions + sum(each.gone for each in parts if not each.is_labels),
+            labels=self.labels + sum(each.gone for each in parts if each.is_labels),
+            parts=self.parts + len(parts),
+        )
+
+
+def erasure_of(row: ErasureRecord) -> Erasure:
+    """Return the erasure that a row records."""
+    return Erasure(
+        id=row.erasure,
+        endpoint=row.endpoint,
+        columns=tuple(row.columns.split("\n")),
+        salt=row.salt,
+        digest=row.digest,
+        at=row.at,
+        why=row.why,
+    )
+
+
+def told_in(row: ErasureRecord) -> Told:
+    """Return what an erasure has erased so far. An archive may bring a row that says nothing."""
+    try:
+        return msgspec.json.decode(row.told, type=Told)
+    except UNREADABLE:
+        return Told()
+
+
+def begin(ledger: Ledger, erasure: Erasure, unsealed: Collection[str] = ()) -> None:
+    """Record an erasure, before anything is erased. From now on, the person's older requests are left out when they are
+    sealed; `unsealed` are the ids of those that this host has.
+
+    Raises:
+        LedgerError: the ledger can't be written.
+    """
+    row = ErasureRecord(
+        erasure=erasure.id,
+        endpoint=erasure.endpoint,
+        columns="\n".join(erasure.columns),
+        salt=erasure.salt,
+        digest=erasure.digest,
+        at=erasure.at,
+        by=ledger.user,
+        why=erasure.why,
+        told=_text(Told(unsealed=len(unsealed), ids=tuple(unsealed))),
+        done=None,
+    )
+
+    def work(db: Database) -> None:
+        db.execute(db.sql.LOCK_PREDICTIONS)  # whoever seals parts must see it, or have recorded them before
+        db.execute(db.sql.PUT_ERASURE, db.sql.values("PUT_ERASURE", asdict(row)))
+
+    with closing(ledger.connect()) as db, db.troubles():
+        db.atomically(lambda: work(db))
+
+
+def rows(db: Database) -> list[ErasureRecord]:
+    """Return all erasures, the newest first."""
+    return list(ERASURES.read(db.execute(db.sql.ERASURES)))
+
+
+def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
+    """Replace parts of the log by those without the person, and mark the old generations as erased, in one transaction.
+
+    Raises:
+        Unmet: a part was changed meanwhile; nothing was replaced.
+    """
+
+    def work() -> None:
+        db.execute(db.sql.LOCK_PREDICTIONS)
+        for each in parts:
+            values = {**asdict(each.part), "was": each.part.out, "out": _encode_ref(each.out), "count": each.count}
+            if each.is_labels:
+                db.require(db.sql.REWRITE_LABEL_PART, db.sql.values("REWRITE_LABEL_PART", values))
+            else:
+                db.require(db.sql.REWRITE_PREDICTION_PART, db.sql.values("REWRITE_PREDICTION_PART", values))
+            what = f"part {each.part.number} of the {'labels' if each.is_labels else 'predictions'}"
+            what = f"{what} of endpoint `{each.part.endpoint}`"
+            _mark(db, erasure, [(ref, what) for ref in within(decode_ref(each.part.out))])
+        _tell(db, erasure, _told(db, erasure).after(parts), None)
+
+    db.atomically(work)
+
+
+def erase(db: Database, erasure: Erasure, found: Sequence[tuple[Ref, str]]) -> None:
+    """Mark artifacts as erased, each with what it was, and forbid to reuse results that need one of them."""
+
+    def work() -> None:
+        _mark(db, erasure, found)
+        doubt(db, {(ref.digest, ref.nonce or ERASED) for ref, _ in found})
+
+    db.atomically(work)
+
+
+def erase_equal(db: Database, found: Iterable[Generation]) -> list[Generation]:
+    """Of generations that a store has, return those whose bytes are erased by now, and mark them: a writer that was
+    killed may have left one that no row names."""
+    what = {row.digest: row for row in generations.erased_rows(db)}
+    equal = [each for each in found if each[0] in what]
+    fresh = [(digest, nonce, what[digest].erasure, what[digest].what) for digest, nonce in equal]
+    if fresh:
+        db.executemany(db.sql.PUT_ERASED, fresh)
+    return equal
+
+
+def doubt(db: Database, gone: Set[Generation]) -> None:
+    """Forbid to reuse results that need an erased generation, within the caller's transaction."""
+    for result in records.results(db) if gone else ():
+        needs = {(ref.digest, ref.nonce or ERASED) for ref in within(decode_ref(result.out))}
+        if result.unusable is None and not gone.isdisjoint(needs):
+            db.execute(db.sql.DOUBT_RESULT, (UNUSABLE, result.key))
+
+
+def _mark(db: Database, erasure: Erasure, found: Iterable[tuple[Ref, str]]) -> None:
+    made = []
+    for ref, what in found:
+        if ref.nonce is not None or ref.inline is not None:
+            made.append((ref.digest, ref.nonce or ERASED, erasure.id, what))
+    if made:
+        db.executemany(db.sql.PUT_ERASED, made)
+
+
+def small(gone: Set[Generation]) -> merge.Moves:
+    """Return the small values among erased generations. `ledger.upkeep.merge` takes their bytes out of rows."""
+    return {(digest, ""): ERASED for digest, nonce in gone if nonce == ERASED}
+
+
+def scrub(db: Database, lease: Lease, runs: Sequence[RunRecord], moves: merge.Moves) -> list[str]:
+    """Take the bytes of small values out of all rows. Return the ids of runs that a driver holds: their rows stay as
+    they are."""
+    held = []
+    for run in runs if moves else ():
+        lease.renew()
+        if not _mentions(db, run, moves):
+            continue
+        try:
+            own = db.leases.acquire(run.id, COLLECTOR, is_patient=False)
+        except LeaseHeld:
+            held.append(run.id)
+            continue
+        try:
+            with suppress(Unmet):
+                db.atomically(partial(_scrub_run, db, own, run, moves))
+        finally:
+            own.release()
+    if moves:
+        db.atomically(partial(merge.point_results, db, moves))
+        db.atomically(partial(merge.point_standing, db, moves))
+    return held
+
+
+def _scrub_run(db: Database, own: Lease, run: RunRecord, moves: merge.Moves) -> None:
+    own.check()
+    merge.point_run(db, run.number, moves)
+
+
+def _mentions(db: Database, run: RunRecord, moves: merge.Moves) -> bool:
+    digests = [digest.encode() for digest, _ in moves]
+    return any(digest in body for _, body in scan.events(db, run.number) for digest in digests)
+
+
+def tell(
+    db: Database,
+    erasure: Erasure,
+    *,
+    tables: Sequence[str] = (),
+    below: Sequence[str] = (),
+    unread: Sequence[str],
+    done: float | None,
+) -> Told:
+    """Record more tables that consist of old parts of the log, and more that was made from erased tables; what couldn't
+    be searched; and, with `done`, that nothing is left to do. Return what the erasure has erased."""
+
+    def work() -> Told:
+        told = _told(db, erasure)
+        told = replace(
+            told,
+            tables=tuple(dict.fromkeys([*told.tables, *tables])),
+            below=tuple(dict.fromkeys([*told.below, *below])),
+            unread=tuple(unread),
+            ids=told.ids if done is None else (),
+        )
+        _tell(db, erasure, told, done)
+        return told
+
+    return db.atomically(work)
+
+
+def reopen(ledger: Ledger) -> None:
+    """Record that all erasures have to be applied again, before rows come from an archive.
+
+    Raises:
+        LedgerError: the ledger can't be written.
+    """
+    with closing(ledger.connect()) as db, db.troubles():
+        db.atomically(lambda: db.execute(db.sql.REOPEN_ERASURES))
+
+
+def _told(db: Database, erasure: Erasure) -> Told:
+    return told_in(next(ERASURES.read(db.execute(db.sql.ERASURE_ROW, (erasure.id,)))))
+
+
+def _tell(db: Database, erasure: Erasure, told: Told, done: float | None) -> None:
+    db.execute(db.sql.TELL_ERASURE, (_text(told), done, erasure.id))
+
+
+def _text(told: Told) -> str:
+    return msgspec.json.encode(told).decode()

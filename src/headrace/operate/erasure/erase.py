@@ -1,0 +1,386 @@
+"""Erases a person: `headrace erase`.
+
+Each step may be killed at any point; `resume` then does the rest. First the erasure is recorded, so that the person's
+older requests are left out when they are sealed. The parts of the log are rewritten in one transaction, which also
+marks the old ones as erased. Then the tables that hold the person are marked. The bytes of all that is marked are
+deleted from all regions, and from this host's caches, each time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+from msgspec import UNSET, Struct
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import HeadraceError, LogError, NotFoundError, UsageError, near
+from headrace.inspect.endpoints.person import Mask, labels_about, requests_about, without
+from headrace.inspect.endpoints.predictions import prediction_log, unsealed
+from headrace.inspect.views import read
+from headrace.ledger import erasures, generations, records
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database, Unmet
+from headrace.ledger.database.leases import Lease
+from headrace.ledger.erasures import Rewritten, Told
+from headrace.ledger.exclusive import COLLECTOR, alone, beating
+from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
+from headrace.ledger.views.lineage import Lineage, Step
+from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.erasure import search
+from headrace.project.project import Project
+from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, stores
+from headrace.spec.artifact import ERASED, decode_ref
+from headrace.spec.endpoint import SALT_BYTES, Erasure, decode_route, digest_of
+
+SERVER_S = 75.0
+"""How long to wait until a server of this host has sealed what it logged before, in seconds. It closes a segment of the
+log after a minute."""
+_LOOK_S = 0.5
+_ID_BYTES = 6
+_SHOWN = 200
+"""How many outputs below erased tables are recorded."""
+
+Say = Callable[[str], None]
+
+
+class Erased(Struct, frozen=True, kw_only=True):
+    """What was erased, or with `dry_run` would be. `unsealed` are predictions that this host had not sealed yet when it
+    was asked for: they are left out when they are sealed. `tables` are those that hold the person, and are erased as a
+    whole; `below` are outputs of tasks that were made from them, and stay. `unread` are tables that couldn't be
+    searched.
+
+    `waits` says what is still to be done, and why it wasn't. It is empty if the erasure is complete.
+    """
+
+    erasure: str
+    endpoint: str
+    dry_run: bool
+    predictions: int
+    labels: int
+    parts: int
+    unsealed: int
+    tables: tuple[str, ...]
+    below: tuple[str, ...]
+    unread: tuple[str, ...]
+    blobs: int
+    waits: tuple[str, ...]
+
+
+def erase(
+    project: Project,
+    endpoint: str,
+    key: str,
+    *,
+    columns: Sequence[str] = (),
+    why: str,
+    dry_run: bool,
+    waits: bool,
+    say: Say,
+) -> Erased:
+    """Erase a person from an endpoint's log and from the tables that hold the person, and return what was erased.
+
+    `key` is the value, as text, by which rows about the person are known: the value of the column that is the key of
+    the endpoint's route. `columns` are other columns that have the same value. With `waits`, wait for a server of this
+    host that has not sealed all requests yet. `say` is told what is waited for.
+
+    Raises:
+        UsageError: the endpoint has no key, and `columns` names none either; or `why` is empty.
+        NotFoundError: there is no such endpoint.
+    """
+    if not why.strip() and not dry_run:
+        raise UsageError("an erasure needs a reason", hint='say why: `--why "asked by the customer on 1 March"`')
+    names = _columns(project, endpoint, columns)
+    salt = os.urandom(SALT_BYTES).hex()
+    with open_ledger(project) as ledger:
+        erasure = Erasure(
+            id=os.urandom(_ID_BYTES).hex(),
+            endpoint=endpoint,
+            columns=names,
+            salt=salt,
+            digest=digest_of(key, salt),
+            at=ledger.now(),
+            why=why,
+        )
+        ids = _unsealed(project, erasure)
+        if not dry_run:
+            erasures.begin(ledger, erasure, ids)
+    return _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, ids=ids).work()
+
+
+def resume(project: Project, *, waits: bool, say: Say, all_: bool = True) -> list[Erased]:
+    """Do what is left of erasures, and return what each has erased by now. With `all_`, look again for the persons of
+    complete ones too: this host's log and caches may hold them.
+
+    Raises:
+        LedgerError: the ledger can't be used, or an upkeep command is at work.
+    """
+    with open_ledger(project) as ledger, closing(ledger.connect()) as db, db.troubles():
+        rows = [row for row in reversed(erasures.rows(db)) if all_ or row.done is None]
+    every = [(erasures.erasure_of(row), erasures.told_in(row).ids) for row in rows]
+    return [_Erasing(project, each, dry_run=False, waits=waits, say=say, ids=ids).work() for each, ids in every]
+
+
+def _unsealed(project: Project, erasure: Erasure) -> set[str]:
+    """Return the ids of the predictions about the person that this host has not sealed yet."""
+    with read(project) as views:
+        tables = list(unsealed(project, views, erasure.endpoint))
+    return {each for table in tables for each in _ids(table, requests_about(table, erasure))}
+
+
+def _ids(table: pa.Table, mask: Mask) -> list[str]:
+    found: list[str] = table.column("id").filter(pa.array(mask)).to_pylist()
+    return found
+
+
+def _columns(project: Project, endpoint: str, columns: Sequence[str]) -> tuple[str, ...]:
+    for name in columns:
+        if not name.strip() or "\n" in name:
+            raise UsageError(f"no column is called {name!r:.80}", hint="give `--column` once for each name")
+    with read(project) as views:
+        moves = views.route_moves(endpoint)
+        if not moves and endpoint not in {each.endpoint for each in views.prediction_logs()}:
+            known = [each.name for each in views.routes()]
+            hint = near(endpoint, known, "there are") if known else "`headrace endpoints` lists them"
+            raise NotFoundError(f"there is no endpoint `{endpoint:.80}`", hint=hint)
+    keys = [key for move in moves if move.route is not None and (key := decode_route(move.route).key) is not None]
+    found = tuple(dict.fromkeys([*keys, *columns]))
+    if not found:
+        raise UsageError(
+            f"endpoint `{endpoint}` has no key, so it isn't known which column tells whom a request is about",
+            hint='name the column: `--column customer`; or declare it: `deploy.endpoint(..., key="customer")`',
+        )
+    return found
+
+
+class _Erasing:
+    """One erasure at work."""
+
+    def __init__(
+        self,
+        project: Project,
+        erasure: Erasure,
+        *,
+        dry_run: bool,
+        waits: bool,
+        say: Say,
+        ids: Collection[str] = (),
+    ) -> None:
+        self._project = project
+        self._erasure = erasure
+        self._is_dry = dry_run
+        self._waits = waits
+        self._say = say
+        self._codecs = Codecs()
+        self._left: list[str] = []
+        self._unread: list[str] = []
+        self._blobs = 0
+        self._unsealed = len(ids)
+        self._ids = set(ids)
+        self._old = set[str]()
+
+    def work(self) -> Erased:
+        """Do all steps, and return what was erased."""
+        if not self._is_dry:
+            self._seal()
+        with (
+            open_ledger(self._project) as ledger,
+            alone(ledger, "headrace erase") as lease,
+            closing(ledger.connect()) as db,
+            db.troubles(),
+        ):
+            told = self._rewrite(db, lease)
+            found = self._tables(db, lease)
+            rows = list(records.ERASED.read(db.execute(db.sql.ERASED_BY, (self._erasure.id,))))
+            self._old.update(row.digest for row in rows)
+            tables, below = self._below(found)
+            if self._is_dry:
+                return self._result(told, [*(each.what for each in found), *tables], below)
+            erasures.tell(db, self._erasure, tables=tables, below=below, unread=self._unread, done=None)
+            if found:
+                erasures.erase(db, self._erasure, [(ref, each.what) for each in found for ref in each.refs])
+            self._clear(db, lease)
+            done = None if self._left else ledger.now()
+            told = erasures.tell(db, self._erasure, unread=self._unread, done=done)
+            rows = list(records.ERASED.read(db.execute(db.sql.ERASED_BY, (self._erasure.id,))))
+            return self._result(told, [*(row.what for row in rows), *told.tables], told.below)
+
+    def _result(self, told: Told, tables: Sequence[str], below: Sequence[str]) -> Erased:
+        return Erased(
+            erasure=self._erasure.id,
+            endpoint=self._erasure.endpoint,
+            dry_run=self._is_dry,
+            predictions=told.predictions,
+            labels=told.labels,
+            parts=told.parts,
+            unsealed=told.unsealed,
+            tables=tuple(dict.fromkeys(each for each in tables if not each.startswith("part "))),
+            below=tuple(below),
+            unread=tuple(self._unread),
+            blobs=self._blobs,
+            waits=tuple(self._left),
+        )
+
+    # -- the log --------------------------------------------------------------------------------------------------
+
+    def _seal(self) -> None:
+        """Seal what servers of this host logged before the erasure, and wait for what a living one still writes to.
+        What is sealed from now on lacks the person."""
+        log, until, is_told = prediction_log(self._project), time.monotonic() + SERVER_S, False
+        now = time.time()
+        while True:
+            try:
+                seal_predictions(self._project)
+            except LogError as error:
+                self._leave(f"a part of this host's log can't be sealed: {error.message}")
+                return
+            left = log.begun_before(now)
+            if not left:
+                return
+            if not self._waits or time.monotonic() > until:
+                self._leave("a server of this host has not sealed its log yet: it does within two minutes")
+                return
+            if not is_told:
+                self._say("waiting for a server of this host to seal what it logged: at most about a minute")
+                is_told = True
+            time.sleep(_LOOK_S)
+
+    def _rewrite(self, db: Database, lease: Lease) -> Told:
+        """Rewrite the parts of the log that hold the person, until there are none."""
+        while True:
+            changed = list(self._changed(db, lease))
+            if self._is_dry or not changed:
+                return Told(unsealed=self._unsealed).after(changed)
+            try:
+                erasures.rewrite(db, self._erasure, changed)
+            except Unmet:
+                continue
+
+    def _changed(self, db: Database, lease: Lease) -> Iterator[Rewritten]:
+        """Yield the parts that hold the person: those with predictions, then those with labels of these predictions."""
+        rows = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
+        for row, table in self._parts([row for row in rows if row.first <= self._erasure.until], lease):
+            mask = requests_about(table, self._erasure)
+            self._ids.update(_ids(table, mask))
+            if mask.any():
+                yield self._rewritten(row, table, mask, is_labels=False)
+        rows = PREDICTION_PARTS.read(db.execute(db.sql.LABEL_PARTS_OF, (self._erasure.endpoint,)))
+        for row, table in self._parts(list(rows), lease):
+            mask = labels_about(table, self._ids, self._erasure)
+            if mask.any():
+                yield self._rewritten(row, table, mask, is_labels=True)
+
+    def _parts(
+        self, rows: Sequence[PredictionPartRecord], lease: Lease
+    ) -> Iterator[tuple[PredictionPartRecord, pa.Table]]:
+        everywhere = reading_store(self._project)
+        for row in rows:
+            lease.renew()
+            try:
+                table = self._codecs.load(decode_ref(row.out), everywhere)
+            except HeadraceError as error:
+                self._leave(f"part {row.number} of the log can't be read: {error.message}")
+                continue
+            if isinstance(table, pa.Table):
+                yield row, table
+
+    def _rewritten(self, row: PredictionPartRecord, table: pa.Table, mask: Mask, *, is_labels: bool) -> Rewritten:
+        left = without(table, mask)
+        self._old.add(decode_ref(row.out).digest)
+        out = decode_ref(row.out) if self._is_dry else self._codecs.save(left, open_store(self._project))
+        return Rewritten(part=row, out=out, count=len(left), is_labels=is_labels)
+
+    def _leave(self, what: str) -> None:
+        """Note what is left to do."""
+        if what not in self._left:
+            self._left.append(what)
+
+    # -- tables ---------------------------------------------------------------------------------------------------
+
+    def _tables(self, db: Database, lease: Lease) -> list[search.Found]:
+        """Return the tables that hold the person, but for parts of logs."""
+        for run in self._driven(db) if not self._is_dry else ():
+            self._leave(f"run `{run}` is active: it may still make a table that holds the person")
+        places, holding = stores(self._project), []
+        for found in search.tables(db, records.runs(db), lease.renew):
+            lease.renew()
+            try:
+                if search.holds(found, self._erasure, places, self._codecs):
+                    holding.append(found)
+            except HeadraceError as error:
+                self._unread.append(f"{found.what}: {error.message}")
+        return holding
+
+    def _driven(self, db: Database) -> list[str]:
+        return [run for run in db.leases.all() if run != COLLECTOR]
+
+    def _below(self, found: Sequence[search.Found]) -> tuple[list[str], list[str]]:
+        """Return the tables that consist of the old parts of the log, which are erased with them; and what was made of
+        all erased tables, directly or through others, and isn't one of them."""
+        whole, below = dict[str, None](), dict[str, None]()
+        gone = self._old | {digest for each in found for digest in (each.digest, *each.joined)}
+        with read(self._project) as views:
+            lineage = Lineage(views)
+            versions = {
+                each.out.digest: f"{kind} `{each.name}:{each.version}`"
+                for kind in ("model", "dataset")
+                for each in views.versions(kind)
+            }
+            trails = []
+            for digest in sorted(gone):
+                try:
+                    trails.append((digest, lineage.of_artifact(digest)))
+                except NotFoundError:
+                    continue  # no task gave it
+            for digest, trail in trails:
+                if digest in self._old:
+                    gone |= {output.digest for step in trail.made for output in step.outputs}
+                    whole.update((f"the output of task `{step.task}` of run `{step.run}`", None) for step in trail.made)
+            for _, trail in trails:
+                for step in trail.down:
+                    below.update(dict.fromkeys(_told_of(step, versions, gone)))
+        return list(islice(whole, _SHOWN)), list(islice(below, _SHOWN))
+
+    # -- bytes ----------------------------------------------------------------------------------------------------
+
+    def _clear(self, db: Database, lease: Lease) -> None:
+        """Delete the bytes of all that was ever erased: from rows of the ledger, from all regions, and from caches."""
+        gone = generations.erased(db)
+        if gone:
+            db.atomically(lambda: erasures.doubt(db, gone))
+        if small := erasures.small(gone):
+            held = erasures.scrub(db, lease, records.runs(db), small)
+            for run in held:
+                self._leave(f"run `{run}` is active, and its rows hold small tables")
+            if not self._driven(db) and (trouble := db.purge()) is not None:  # a run couldn't write meanwhile
+                self._leave(trouble)
+        used = {region for run in records.runs(db) for region in generations.regions_of(db, run.number)}
+        for region in sorted(absent_regions(self._project, used)):
+            self._leave(f"region `{region}`, where runs were, isn't in the settings")
+        for region, store in stores(self._project).items() if gone else ():
+            try:
+                lease.renew()
+                if region in used and "://" not in store.url and not Path(store.url).is_dir():
+                    self._leave(f"region `{region}` can't be reached: there is no folder `{store.url}`")
+                there = ((each.digest, each.nonce) for each in beating(lease, store.blobs()))
+                for page in scan.chunks(there):
+                    some = erasures.erase_equal(db, page)
+                    db.atomically(partial(erasures.doubt, db, set(some)))
+                    store.delete_all(some)
+                    self._blobs += len(some)
+                for some in scan.chunks(sorted(each for each in gone if each[1] != ERASED)):
+                    store.delete_all(some)  # also those that it lacks: this host's cache may have them
+            except HeadraceError as error:
+                self._leave(f"region `{region}` can't be reached: {error.message}")
+
+
+def _told_of(step: Step, versions: Mapping[str, str], erased: Set[str]) -> Iterator[str]:
+    for output in step.outputs:
+        if output.digest not in erased and output.text is UNSET:
+            yield f"{versions.get(output.digest, output.type)}, from task `{step.task}` of run `{step.run}`"

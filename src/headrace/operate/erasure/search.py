@@ -1,0 +1,140 @@
+"""Finds the tables of a project that hold a person, in the outputs and arguments of tasks and in versions of
+datasets."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pyarrow as pa
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import BlobMissing, HeadraceError
+from headrace.inspect.endpoints.person import may_name, rows_about
+from headrace.ledger import generations, records
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.records import RunRecord
+from headrace.ledger.standing.tables import STANDING
+from headrace.run.events import Succeeded, decode_event
+from headrace.run.projection import kept_by
+from headrace.spec.artifact import ERASED, Ref, decode_ref, within
+from headrace.spec.endpoint import Erasure
+from headrace.spec.noun import UNREADABLE
+from headrace.store.store import Store
+
+FORMS = {"arrow": "arrow", "arrow-stream": "arrow-stream", "pandas": "arrow", "polars": "arrow"}
+"""For each codec of tables, the codec that reads such a table with Arrow alone."""
+LOGS = ("prediction_parts", "label_parts")
+"""The tables of the ledger whose artifacts are parts of logs: these are rewritten, not erased as a whole."""
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """A table that rows of the ledger name: all of its generations, and what it is: the first task that gave it, and
+    what keeps it between runs. `joined` are the digests of tables that consist of this one and others."""
+
+    refs: tuple[Ref, ...]
+    what: str
+    joined: frozenset[str]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the table."""
+        return self.refs[0].digest
+
+
+def tables(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> list[Found]:
+    """Return all tables that the ledger names, but for parts of logs."""
+    gone, parts = generations.erased(db), set[str]()
+    for table in STANDING:
+        if table.table in LOGS:
+            parts |= {
+                ref.digest for row in table.rows(db) for out in table.encoded(row) for ref in within(decode_ref(out))
+            }
+    found: dict[str, tuple[dict[str | None, Ref], list[str], set[str]]] = {}
+    for ref, what, is_kept in _named(db, runs, beat):
+        for each in within(ref):
+            is_table = each.codec in FORMS and (each.nonce is not None or each.inline is not None)
+            is_there = (each.digest, each.nonce or "") not in gone and each.nonce != ERASED
+            if is_table and is_there and each.digest not in parts:
+                refs, places, joined = found.setdefault(each.digest, ({}, [], set()))
+                refs.setdefault(each.nonce, each)
+                joined |= {whole.digest for whole in within(ref) if whole.codec == "joined" and each in within(whole)}
+                if not places or (is_kept and what not in places):
+                    places.append(what)
+    return [
+        Found(refs=tuple(refs.values()), what=", ".join(places), joined=frozenset(joined))
+        for refs, places, joined in found.values()
+    ]
+
+
+def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str, bool]]:
+    """Yield the artifacts that rows name, each with what it is: first the outputs of tasks, then what else runs name,
+    then what is kept between runs, such as versions of datasets. Of those, the third value is True."""
+    ids = {run.number: run.id for run in runs}
+    for run in runs:
+        beat()
+        for name, _, out in scan.outs(db, run.number):
+            yield decode_ref(out), f"the output of task `{name}` of run `{run.id}`", False
+        for _, body in scan.events(db, run.number):
+            try:
+                event = decode_event(body)
+            except UNREADABLE:
+                continue  # `headrace fsck` reports it
+            task = event.task if isinstance(event, Succeeded) else None
+            what = f"an output of task `{task}` of run `{run.id}`" if task else f"a value of run `{run.id}`"
+            yield from ((ref, what, False) for ref in kept_by(event))
+    for result in records.results(db):
+        yield decode_ref(result.out), f"a result of task `{result.task}` of run `{ids.get(result.run, '')}`", False
+    for table in STANDING:
+        if table.table not in LOGS:
+            for row in table.rows(db):
+                yield from ((decode_ref(out), table.called(row), True) for out in table.encoded(row))
+
+
+def holds(found: Found, erasure: Erasure, stores: Mapping[str, Store], codecs: Codecs) -> bool:
+    """Return whether a table has a row about the person.
+
+    Raises:
+        HeadraceError: it can't be read.
+    """
+    last: HeadraceError = BlobMissing("no region of the settings has it")
+    for ref in found.refs:
+        for store in stores.values() if ref.inline is None else [*stores.values()][:1]:
+            try:
+                if ref.inline is None and store.size(ref.digest, ref.nonce or "") is None:
+                    continue
+                return may_hold(ref, erasure, store) and _holds(ref, erasure, store, codecs)
+            except HeadraceError as error:
+                last = error
+    raise last
+
+
+def may_hold(ref: Ref, erasure: Erasure, store: Store) -> bool:
+    """Return whether a table has a column of the erasure. Only its schema is read."""
+    file = io.BytesIO(ref.inline) if ref.inline is not None else store.reader(ref.digest, ref.nonce or "")
+    try:
+        with file:
+            opened = pa.ipc.open_stream(file) if ref.codec == "arrow-stream" else pa.ipc.open_file(file)
+            return any(may_name(field, erasure.columns) for field in opened.schema)
+    except (pa.ArrowException, OSError):
+        return True  # reading all of it says what is wrong
+
+
+def _holds(ref: Ref, erasure: Erasure, store: Store, codecs: Codecs) -> bool:
+    value = codecs.load(as_arrow(ref), store)
+    if isinstance(value, pa.RecordBatchReader):
+        return any(rows_about(pa.Table.from_batches([batch]), erasure).any() for batch in value)
+    if isinstance(value, pa.RecordBatch):
+        value = pa.Table.from_batches([value])
+    return isinstance(value, pa.Table) and bool(rows_about(value, erasure).any())
+
+
+def as_arrow(ref: Ref) -> Ref:
+    """Return a table's artifact as one that is read with Arrow alone."""
+    form = FORMS[ref.codec]
+    if form == ref.codec:
+        return ref
+    return replace(ref, codec=form, type="pyarrow.lib.Table", parts=None, names=None)

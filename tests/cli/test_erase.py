@@ -1,0 +1,148 @@
+"""`headrace erase` on the real command, with a real server: a person is in no file afterwards."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from headrace.backends.processes.namespace import works
+from tests.cli.test_serve import Client, deploy, serving
+from tests.operate.test_erase import ANNA, files_with
+from tests.projects import Project, lent
+
+pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
+pytest.importorskip("uvicorn", reason="uvicorn, which `headrace serve` needs, is not installed")
+pytest.importorskip("sklearn", reason="scikit-learn, whose models are served here, is not installed")
+
+PIPELINES = """
+import numpy as np
+import pyarrow as pa
+from sklearn.linear_model import LinearRegression
+
+import headrace as hr
+from headrace.stages import deploy, ingest, registry, train
+
+
+@hr.stage(kind="ingest")
+def line() -> pa.Table:
+    return pa.table({"x": np.arange(50.0), "y": 2 * np.arange(50.0)})
+
+
+@hr.pipeline
+def release() -> None:
+    deploy.endpoint(train.sklearn(LinearRegression(), line(), target="y"), "lines", key="customer")
+
+
+@hr.stage
+def answers(log: pa.Table) -> pa.Table:
+    rows, said = log.column("input").combine_chunks(), log.column("output").combine_chunks()
+    table = pa.table({"customer": rows.field("customer"), "x": rows.field("x"), "y": said.field("predicted")})
+    return pa.concat_tables([table] * 200)
+
+
+@hr.stage
+def numbers(table: pa.Table) -> pa.Table:
+    return table.drop(["customer"])
+
+
+@hr.pipeline
+def again() -> None:
+    table = answers(ingest.files("in/*.parquet"))
+    registry.dataset("answers", table)
+    registry.model("second", train.sklearn(LinearRegression(), numbers(table), target="y"))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with lent(tmp_path / "project", '[project]\npipelines = ["pipelines.py"]\n') as project:
+        project.write("pipelines.py", PIPELINES)
+        yield project
+
+
+def ask(served: Client, *customers: str) -> list[str]:
+    """Ask about customers, and return the ids of their predictions."""
+    records = [{"x": float(number), "customer": customer} for number, customer in enumerate(customers)]
+    status, answer = served.post({"records": records})
+    assert status == 200, answer
+    ids: list[str] = answer["ids"]
+    return ids
+
+
+def tell(served: Client, ids: list[str]) -> None:
+    """Send a label of each prediction, as feedback."""
+    body = json.dumps({"labels": [{"id": each, "label": f"{number} of {ANNA}"} for number, each in enumerate(ids)]})
+    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)) as connection:
+        path = "/v1/endpoints/lines/feedback"
+        connection.request("POST", path, body, {"content-type": "application/json"})
+        assert connection.getresponse().status == 200
+
+
+def test_a_person_is_erased_from_the_log_of_a_server_and_from_what_was_made_of_it(
+    project: Project, tmp_path: Path
+) -> None:
+    deploy(project, "release")
+    backup = str(tmp_path / "backup")
+    with serving(project) as served:
+        about_anna = [ask(served, "bob", ANNA, "carol")[1], *ask(served, ANNA)]
+        tell(served, about_anna)
+    with serving(project) as served:
+        (project.root / "in").mkdir()
+        assert project.headrace("predictions", "lines", "--to", "in/log.parquet").code == 0
+        deploy(project, "again")
+        shutil.rmtree(project.root / "in")
+        assert project.headrace("backup", backup).code == 0
+        last, dora = ask(served, ANNA, "dora")
+        kept = [*ask(served, "bob"), dora]
+        tell(served, [last])
+
+        told = project.headrace("erase", "lines", ANNA, "--dry-run", "--json").json
+        assert told["predictions"] + told["unsealed"] == 3
+        done = project.headrace("erase", "lines", ANNA, "--why", "she asked", "--no-wait")
+        assert done.code == 6, done
+        assert "not complete: a server of this host has not sealed its log yet" in done.err
+        assert "dataset `answers:1`" in done.out
+        assert "left as it is: model `second:1`" in done.out
+        assert "isn't complete" in project.headrace("fsck").out
+        assert served.post({"records": [{"x": 1.0, "customer": "emil"}]})[0] == 200
+    done = project.headrace("erase", "--resume", "--json")
+    assert (done.code, done.json["erasures"][0]["waits"]) == (0, [])
+    assert files_with(project.root) == []
+    assert project.headrace("backup", backup).code == 0
+    assert files_with(Path(backup)) == []
+    assert project.headrace("ledger", "export", str(tmp_path / "all.headrace")).code == 0
+    assert files_with(tmp_path) == []
+
+    left = project.headrace("predictions", "lines", "--json").json["predictions"]
+    assert sorted(each["input"]["customer"] for each in left) == ["bob", "bob", "carol", "dora", "emil"]
+    assert set(kept) <= {each["id"] for each in left}
+    assert project.headrace("fsck", "--deep").code == 0
+    (listed,) = project.headrace("erasures", "--json").json["erasures"]
+    assert (listed["why"], listed["endpoint"], listed["columns"]) == ("she asked", "lines", ["customer"])
+    assert listed["predictions"] + listed["unsealed"] == 3
+    assert project.headrace("labels", "lines", "--json").json["sources"] == []
+    assert ANNA not in project.headrace("erasures", listed["erasure"]).out
+    got = project.headrace("get", "latest", "answers")
+    assert got.code == 2
+    assert "was erased on" in got.err
+    assert "she asked" in got.err
+
+
+def test_bad_words_are_refused_with_what_to_do(project: Project) -> None:
+    deploy(project, "release")
+    done = project.headrace("erase", "lines")
+    assert (done.code, 'headrace erase ENDPOINT KEY --why "..."' in done.err) == (2, True)
+    done = project.headrace("erase", "lines", ANNA)
+    assert (done.code, "an erasure needs a reason" in done.err) == (2, True)
+    done = project.headrace("erase", "lime", ANNA, "--why", "x")
+    assert (done.code, "did you mean `lines`?" in done.err) == (2, True)
+    done = project.headrace("erase", "lines", "--resume")
+    assert (done.code, "`--resume` takes no person" in done.err) == (2, True)
+    assert project.headrace("erasures").err.startswith("nobody was erased yet")
+    assert project.headrace("erasures", "nobody").code == 2

@@ -1,0 +1,204 @@
+"""What was erased stays named by rows, and is in no row, store, archive or backup; on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from headrace.ledger import erasures, generations, records
+from headrace.ledger.database.database import Unmet
+from headrace.ledger.database.schema import SCHEMA
+from headrace.ledger.erasures import Rewritten, Told
+from headrace.ledger.exclusive import alone
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.predictions import record
+from headrace.ledger.records import PredictionPartRecord
+from headrace.ledger.standing.tables import BY_TABLE
+from headrace.ledger.transfer.archive import FORMAT, VERSION, Head
+from headrace.ledger.transfer.archive_check import columns
+from headrace.ledger.transfer.backup import Backups
+from headrace.ledger.transfer.transfer import Importer
+from headrace.ledger.upkeep.fsck import Checker
+from headrace.ledger.upkeep.gc import Collector
+from headrace.ledger.upkeep.retention import Keep
+from headrace.spec.artifact import ERASED, Ref, decode_ref
+from headrace.spec.endpoint import Erasure, Part, digest_of
+from headrace.store.folder.folder import FolderStore
+from tests.ledger.samples import digest, open_ledger
+
+NOW = 1_000_000_000.0
+HEAD = Head(format=FORMAT, version=VERSION, schema=SCHEMA, headrace="1", made=NOW, project="p", columns=columns())
+SALT = "00" * 32
+ANNA = Erasure(
+    id="of-anna",
+    endpoint="rents",
+    columns=("customer",),
+    salt=SALT,
+    digest=digest_of("anna", SALT),
+    at=NOW,
+    why="asked",
+)
+SECRET = "what anna said"
+
+
+@pytest.fixture
+def ledger(address: str) -> Iterator[Ledger]:
+    with open_ledger(address) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def stored(store: FolderStore, text: str) -> Ref:
+    blob = store.put(text.encode())
+    return Ref(digest=blob.digest, size=blob.size, codec="text", type="builtins.str", nonce=blob.nonce)
+
+
+def small(text: str) -> Ref:
+    return Ref(digest=digest(text), size=len(text), codec="text", type="builtins.str", inline=text.encode())
+
+
+def part(ledger: Ledger, out: Ref, segment: int = 1) -> PredictionPartRecord:
+    """Add a part with two predictions, and return its row."""
+    record(ledger, [Part(endpoint="rents", writer="w", segment=segment, out=out, count=2, first=NOW, last=NOW)])
+    return parts(ledger)[-1]
+
+
+def parts(ledger: Ledger) -> list[PredictionPartRecord]:
+    with closing(ledger.connect()) as db:
+        return list(BY_TABLE["prediction_parts"].rows(db))
+
+
+def rewrite(ledger: Ledger, *changed: Rewritten) -> None:
+    with closing(ledger.connect()) as db:
+        erasures.rewrite(db, ANNA, changed)
+
+
+def test_a_part_is_replaced_and_the_old_generation_is_marked_with_what_was_erased(
+    ledger: Ledger, store: FolderStore
+) -> None:
+    before, after = stored(store, SECRET), stored(store, "the rest")
+    row = part(ledger, before)
+    erasures.begin(ledger, ANNA)
+    rewrite(ledger, Rewritten(part=row, out=after, count=1))
+    (now,) = parts(ledger)
+    assert (decode_ref(now.out), now.count, now.segment) == (after, 1, row.segment)
+    with closing(ledger.connect()) as db:
+        assert generations.erased(db) == {(before.digest, before.nonce)}
+        (erased,) = erasures.rows(db)
+        assert generations.kept(db, [before, after]) == [False, True]
+    assert erasures.erasure_of(erased) == ANNA
+    assert erasures.told_in(erased) == Told(predictions=1, parts=1)
+    assert erased.done is None
+
+
+def test_a_part_that_was_changed_meanwhile_is_looked_at_again(ledger: Ledger, store: FolderStore) -> None:
+    row = part(ledger, stored(store, SECRET))
+    erasures.begin(ledger, ANNA)
+    changed = Rewritten(part=row, out=stored(store, "the rest"), count=1)
+    rewrite(ledger, changed)
+    with pytest.raises(Unmet):
+        rewrite(ledger, changed)
+    with closing(ledger.connect()) as db:
+        assert erasures.told_in(erasures.rows(db)[0]) == Told(predictions=1, parts=1)
+
+
+def test_parts_that_hold_a_person_who_was_erased_meanwhile_are_not_added(ledger: Ledger, store: FolderStore) -> None:
+    made = Part(endpoint="rents", writer="w", segment=1, out=stored(store, SECRET), count=2, first=NOW, last=NOW)
+    erasures.begin(ledger, ANNA)
+    assert record(ledger, [made]) is False
+    assert parts(ledger) == []
+    assert record(ledger, [made], erasures={ANNA.id}) is True
+
+
+def test_collector_and_checker_know_what_was_erased(ledger: Ledger, store: FolderStore) -> None:
+    before = stored(store, SECRET)
+    row = part(ledger, before)
+    erasures.begin(ledger, ANNA)
+    rewrite(ledger, Rewritten(part=row, out=stored(store, "the rest"), count=1))
+
+    def problems() -> list[str]:
+        return [each.what for each in Checker(ledger, {"home": store}).check(now=NOW, deep=True).problems]
+
+    assert problems() == [
+        "was erased with the person whom it was about, and is still in region `home`",
+        "isn't complete",
+    ]
+    with Collector(ledger, {"home": store}) as collector:
+        (reason,) = collector.collect(Keep(), now=NOW).reasons
+    assert reason.reason == "erased, with the person whom it was about"
+    assert store.size(before.digest, before.nonce or "") is None
+    with closing(ledger.connect()) as db:
+        erasures.tell(db, ANNA, below=["a model"], unread=(), done=NOW)
+        erasures.tell(db, ANNA, below=["a report"], unread=["a table"], done=NOW)
+        (row_,) = erasures.rows(db)
+    assert erasures.told_in(row_) == Told(predictions=1, parts=1, below=("a model", "a report"), unread=("a table",))
+    assert problems() == []
+
+
+def test_a_small_value_is_taken_out_of_rows_and_of_the_ledger_s_file(ledger: Ledger, store: FolderStore) -> None:
+    out = small(SECRET)
+    with closing(ledger.connect()) as db, alone(ledger, "a test") as lease:
+        values = {"name": "c", "version": 1, "value": msgspec.msgpack.encode(out), "run": None, "task": None}
+        db.execute(db.sql.MOVE_CURSOR, db.sql.values("MOVE_CURSOR", {**values, "at": NOW, "by": "me"}))
+        erasures.begin(ledger, ANNA)
+        erasures.erase(db, ANNA, [(out, "cursor `c`")])
+        assert generations.erased(db) == {(out.digest, ERASED)}
+        assert erasures.scrub(db, lease, records.runs(db), erasures.small(generations.erased(db))) == []
+        (cursor,) = BY_TABLE["cursors"].rows(db)
+        left = decode_ref(cursor.value)
+        assert (left.digest, left.inline, left.nonce) == (out.digest, None, ERASED)
+        assert db.purge() is None
+        path = Path(getattr(db, "path", "/nowhere"))
+        for file in path.parent.glob(f"{path.name}*") if path.exists() else ():
+            assert SECRET.encode() not in file.read_bytes()
+    assert Checker(ledger, {"home": store}).check(now=NOW).problems[0].what == "isn't complete"
+
+
+def test_a_backup_forgets_what_was_erased_and_an_older_snapshot_still_restores_the_rest(
+    ledger: Ledger, store: FolderStore, tmp_path: Path
+) -> None:
+    before, other, after = (stored(store, text) for text in (SECRET, "bob's part", "the rest"))
+    row = part(ledger, before)
+    part(ledger, other, segment=2)
+    backups = Backups(FolderStore(tmp_path / "backup"))
+    with alone(ledger, "a test") as lease:
+        first = backups.add(ledger, {"home": store}, HEAD, lease).snapshot
+        assert backups.erase(ledger, HEAD, lease) == 0
+        erasures.begin(ledger, ANNA)
+        rewrite(ledger, Rewritten(part=row, out=after, count=1))
+        backups.add(ledger, {"home": store}, HEAD, lease)
+        assert backups.erase(ledger, HEAD, lease) == 1
+        assert backups.erase(ledger, HEAD, lease) == 0
+    assert backups.store.size(before.digest, before.nonce or "") is None
+    (older, _) = backups.snapshots()
+    assert older.made == first.made
+    assert older.name != first.name
+    place = FolderStore(tmp_path / "new store")
+    with open_ledger(tmp_path / "new") as new:
+        with backups.archive(older, schema=SCHEMA) as archive, alone(new, "a test") as lease:
+            assert Importer(new, archive, place, lease).bring(backups.blobs).lacking == ()
+        assert [(decode_ref(each.out), each.count) for each in parts(new)] == [(after, 1), (other, 2)]
+        assert [each.what for each in Checker(new, {"home": place}).check(now=NOW).problems] == ["isn't complete"]
+
+
+def test_an_import_leaves_out_what_was_erased_here(ledger: Ledger, store: FolderStore, tmp_path: Path) -> None:
+    before = stored(store, SECRET)
+    row = part(ledger, before)
+    backups = Backups(FolderStore(tmp_path / "backup"))
+    with alone(ledger, "a test") as lease:
+        backups.add(ledger, {"home": store}, HEAD, lease)
+        erasures.begin(ledger, ANNA)
+        rewrite(ledger, Rewritten(part=row, out=stored(store, "the rest"), count=1))
+        store.delete(before.digest, before.nonce or "")
+        with backups.archive(backups.find(), schema=SCHEMA) as archive:
+            found = Importer(ledger, archive, store, lease).bring(backups.blobs)
+    assert (found.blobs, found.lacking) == (0, ())
+    assert store.size(before.digest, before.nonce or "") is None

@@ -1,0 +1,363 @@
+"""A person is in no file afterwards, wherever the erasure was killed, and everybody else's data is as it was."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import sys
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from msgspec.structs import replace
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import BlobMissing, UsageError
+from headrace.inspect.endpoints.predictions import prediction_log, predictions
+from headrace.inspect.views import read
+from headrace.ledger.predictions import record
+from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.erasure.erase import Erased, erase, resume
+from headrace.operate.upkeep.backup import back_up, restore, snapshots
+from headrace.operate.upkeep.transfer import export_ledger, import_ledger
+from headrace.operate.upkeep.upkeep import Keep, check, collect
+from headrace.project import project as projects
+from headrace.project.project import Project
+from headrace.project.state import open_ledger, open_store, reading_store, views
+from headrace.serve.predictions.feedback import Feedback
+from headrace.spec.artifact import decode_ref
+from tests.projects import Project as Folder
+from tests.projects import lent
+from tests.serve.predictions.samples import answered
+
+ANNA = "anna-7f3a9c"
+"""Whom the tests erase. No file may have this text afterwards, packed or not."""
+PATIENCE_S = 60.0
+PIPELINES = """
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import headrace as hr
+from headrace.stages import ingest
+
+
+@hr.stage
+def people(log: pa.Table) -> pa.Table:
+    names = pc.struct_field(log.column("input"), "customer")
+    return pa.table({"customer": names, "answer": pc.struct_field(log.column("output"), "predicted")})
+
+
+@hr.stage
+def large(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table] * 400)
+
+
+@hr.stage
+def sizes(small: pa.Table, large: pa.Table) -> dict:
+    return {"small": len(small), "large": len(large), "sum": sum(large.column("answer").to_pylist())}
+
+
+@hr.stage
+def made(first: str, last: str) -> pa.Table:
+    return pa.table({"customer": [f"{first}-{last}"] * 1_000})
+
+
+@hr.pipeline
+def elsewhere() -> None:
+    made("anna", "7f3a9c")
+
+
+@hr.stage
+def numbers(log: pa.Table) -> pa.Table:
+    return pa.table({"answer": pc.struct_field(log.column("output"), "predicted")})
+
+
+@hr.pipeline
+def study() -> None:
+    table = people(ingest.files("in/*.parquet"))
+    sizes(table, large(table))
+    numbers(ingest.predictions("rents"))
+"""
+NO_PROGRESS = {"progress": lambda *_: None}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with a log of several people, and a run that made tables of it; the run's input is gone."""
+    folder = tmp_path_factory.mktemp("original") / "project"
+    with lent(folder, '[project]\npipelines = ["pipelines.py"]\n') as lended:
+        lended.write("pipelines.py", PIPELINES)
+        project = load(lended.root)
+        log(project, ["bob", ANNA, "carol"])
+        log(project, [ANNA])
+        log(project, ["carol"] * 200 + [ANNA] + ["bob"] * 200)
+        assert seal_predictions(project) == 405
+        (lended.root / "in").mkdir()
+        done = lended.headrace("predictions", "rents", "--to", "in/log.parquet")
+        assert done.code == 0, done
+        done = lended.headrace("run", "study")
+        assert done.code == 0, done
+        shutil.rmtree(lended.root / "in")
+        log(project, [ANNA, "dora"])
+        label(project, "rents")
+        yield lended.root
+
+
+@pytest.fixture
+def project(original: Path, tmp_path: Path) -> Project:
+    return copied(original, tmp_path / "project")
+
+
+def load(folder: Path) -> Project:
+    with chdir(folder):
+        return projects.load()
+
+
+def copied(original: Path, folder: Path) -> Project:
+    shutil.copytree(original, folder, symlinks=True)
+    return load(folder)
+
+
+def log(project: Project, customers: list[str]) -> None:
+    """Log a request of each customer, as a server that has ended."""
+    found = prediction_log(project)
+    writer = found.writer(lambda _: None)
+    for number, customer in enumerate(customers):
+        given = b'[{"customer": "%s", "x": %d}]' % (customer.encode(), number)
+        writer.log(replace(answered(number, given=given), endpoint="rents", version="rents:1"), None)
+    assert writer.close(PATIENCE_S)
+    found.close()
+
+
+def label(project: Project, endpoint: str) -> None:
+    """Log a label of each prediction: its customer and a word. The labels of some are sealed, of others not."""
+    with read(project) as found:
+        table = predictions(project, found, endpoint)
+    rows = list(zip(table.column("id").to_pylist(), table.column("input").to_pylist(), strict=True))
+    told = prediction_log(project)
+    writer = told.writer(lambda _: None)
+    for identity, row in rows:
+        labels = ((identity, f"{row['customer']} said so"),)
+        writer.log(Feedback(endpoint=endpoint, source="people", at=2_000.0, labels=labels), None)
+    assert writer.close(PATIENCE_S)
+    told.close()
+
+
+def of(project: Project, customer: str = ANNA, **more: object) -> Erased:
+    options: dict[str, object] = {"columns": ["customer"], "why": "asked", "dry_run": False, "waits": False}
+    return erase(project, "rents", customer, say=lambda _: None, **{**options, **more})  # type: ignore[arg-type]
+
+
+def customers(project: Project) -> list[str]:
+    with read(project) as found:
+        table = predictions(project, found, "rents")
+    return sorted(each["customer"] for each in table.column("input").to_pylist())
+
+
+def files_with(folder: Path, word: str = ANNA) -> list[str]:
+    """Return the files below a folder that have a word, also in what is packed in them."""
+    return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file() and has(path, word)]
+
+
+def has(path: Path, word: str) -> bool:
+    data, needle = path.read_bytes(), word.encode()
+    if needle in data:
+        return True
+    if tarfile.is_tarfile(path):
+        with tarfile.open(path) as archive:
+            for member in archive:
+                packed = archive.extractfile(member)
+                if packed is not None and member.name.endswith(".rows") and needle in zlib.decompress(packed.read()):
+                    return True
+    return False
+
+
+def test_a_person_is_in_no_file_of_log_tables_export_and_backup(project: Project, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS)
+    old = tmp_path / "old.headrace"
+    export_ledger(project, old, blobs=True, **NO_PROGRESS)
+    everybody = customers(project)
+    assert everybody.count(ANNA) == 4
+    assert files_with(project.home)
+    assert files_with(backup)
+
+    done = of(project)
+    assert (done.predictions, done.unsealed, done.labels, done.parts) == (3, 1, 4, 4)
+    assert (done.waits, done.unread) == ((), ())
+    assert len(done.tables) >= 3, done.tables
+    (below,) = done.below
+    assert re.fullmatch(r"pyarrow.lib.Table, from task `numbers` of run `\S+`", below), "`sizes` gave plain numbers"
+    assert any("task `predictions`" in each for each in done.tables)
+    assert files_with(project.root) == []
+    assert customers(project) == [each for each in everybody if each != ANNA]
+
+    new = tmp_path / "new.headrace"
+    assert export_ledger(project, new, blobs=True, **NO_PROGRESS).lacking == ()
+    assert not has(new, ANNA)
+    assert back_up(project, str(backup), keep=None, deep=True, **NO_PROGRESS).erased == 1
+    assert files_with(backup) == []
+    assert check(project, deep=True, repair=False).problems == ()
+
+    with pytest.raises(UsageError, match="an erasure needs a reason"):
+        of(project, why=" ")
+    restore(project, str(backup), name=None, merge=True, **NO_PROGRESS)
+    import_ledger(project, old, blobs=True, **NO_PROGRESS)
+    assert files_with(project.root) == []
+    assert customers(project) == [each for each in everybody if each != ANNA]
+    assert check(project, deep=True, repair=False).problems == ()
+
+
+def test_an_older_backup_restores_everybody_else_and_an_older_export_is_erased_again(
+    project: Project, tmp_path: Path
+) -> None:
+    backup, old = tmp_path / "backup", tmp_path / "old.headrace"
+    first = back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot
+    export_ledger(project, old, blobs=True, **NO_PROGRESS)
+    of(project)
+    back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS)
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "headrace.toml").write_text("")
+    fresh = load(new)
+    (older,) = [name for name in names_in(project, backup) if name.startswith(first.name.rpartition("-")[0])][:1]
+    restore(fresh, str(backup), name=older, merge=False, **NO_PROGRESS)
+    assert customers(fresh) == [each for each in customers(project) if each != "dora"]
+    assert files_with(new) == []
+    import_ledger(fresh, old, blobs=True, **NO_PROGRESS)
+    assert files_with(new) == []
+    assert check(fresh, deep=True, repair=False).problems == ()
+
+
+def names_in(project: Project, backup: Path) -> list[str]:
+    return [each.name for each in snapshots(project, str(backup))]
+
+
+class Killed(BaseException):
+    """What ends an erasure in the midst."""
+
+
+STEPS = ("erasures.py", "sqlite.py", "folder.py", "write_batch.py", "sealing.py", "log.py")
+
+
+class Killer:
+    """Ends this thread's work at the Nth call of a function that changes ledger, store or log."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.endswith(STEPS):
+            self.left -= 1
+            if self.left == 0:
+                sys.setprofile(None)
+                raise Killed
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_an_erasure_that_was_killed_anywhere_is_completed_by_resume(original: Path, tmp_path: Path, part: int) -> None:
+    at, is_killed = 1 + part * 11, True
+    while is_killed:
+        project = copied(original, tmp_path / str(at))
+        expected = [each for each in customers(project) if each != ANNA]
+        sys.setprofile(Killer(at))
+        try:
+            of(project)
+            is_killed = False
+        except Killed:
+            pass
+        finally:
+            sys.setprofile(None)
+        with read(project) as found:
+            is_begun = bool(found.erasures())
+        done = resume(project, waits=False, say=lambda _: None)
+        if is_begun:
+            assert [each.waits for each in done] == [()]
+            assert files_with(project.root) == [], at
+            assert customers(project) == expected, at
+            assert check(project, deep=True, repair=False).problems == (), at
+        shutil.rmtree(project.root)
+        at += 44
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(project: Project) -> None:
+    seal_predictions(project)
+    before = {path: path.read_bytes() for path in project.home.rglob("*") if path.is_file()}
+    told = of(project, dry_run=True, why="")
+    after = {path: path.read_bytes() for path in project.home.rglob("*") if path.is_file()}
+    assert [path for path, data in after.items() if "ledger.db" not in path.name and before.get(path) != data] == []
+    done = of(project)
+    assert (told.predictions, told.tables) == (done.predictions, done.tables) == (4, done.tables)
+    with read(project) as found:
+        assert len(found.erasures()) == 1
+
+
+def test_what_was_erased_says_so(project: Project) -> None:
+    with views(project) as found:
+        out = decode_ref(found.task("latest", "large").out or b"")
+    of(project)
+    with pytest.raises(BlobMissing, match=r"was erased on \d{4}-\d\d-\d\d: asked") as error:
+        Codecs().load(out, reading_store(project))
+    assert error.value.hint is not None
+    assert "headrace erasures" in error.value.hint
+    folder = Folder(project.root)
+    got = folder.headrace("get", "latest", "large")
+    assert (got.code, "was erased on" in got.err) == (2, True), got
+    small = folder.headrace("get", "latest", "people")
+    assert (small.code, "was erased on" in small.err) == (2, True), small
+
+
+def test_the_collector_deletes_what_a_region_still_has_and_the_checker_names_it(project: Project) -> None:
+    store = open_store(project)
+    with views(project) as found:
+        out = decode_ref(found.task("latest", "large").out or b"")
+    data = store.path(out.digest, out.nonce or "").read_bytes()
+    of(project)
+    with store.batch() as batch:
+        batch.replicate(out.digest, out.nonce or "", io.BytesIO(data))
+    (problem,) = check(project, deep=True, repair=False).problems
+    assert "is still in region `local`" in problem.what
+    assert collect(project, Keep(), dry_run=False).reasons[0].reason == "erased, with the person whom it was about"
+    assert check(project, deep=True, repair=False).problems == ()
+
+
+def test_whoever_seals_at_the_same_time_leaves_the_person_out(project: Project) -> None:
+    seal_predictions(project)
+    of(project)
+    log(project, [ANNA, "emil"])
+    assert seal_predictions(project) == 1
+    assert customers(project).count(ANNA) == 0
+    with open_ledger(project) as ledger:
+        assert record(ledger, [], erasures=frozenset()) is False, "a sealer that didn't know of the erasure"
+
+
+def test_a_region_that_is_away_is_named_and_done_later(project: Project, tmp_path: Path) -> None:
+    place, away = tmp_path / "far", tmp_path / "away"
+    settings = (project.root / "headrace.toml").read_text()
+    far = f'[region.far]\nstore = "{place}"\n[pool.far]\nbackend = "local"\nregion = "far"\n'
+    (project.root / "headrace.toml").write_text(f"{settings}\n{far}")
+    project = load(project.root)
+    done = Folder(project.root).headrace("run", "elsewhere", "--pool", "far")
+    assert done.code == 0, done
+    place.rename(away)
+    (told,) = of(project).waits
+    assert told == f"region `far` can't be reached: there is no folder `{place}`"
+    assert files_with(project.root) == []
+    assert files_with(away) != []
+    assert "isn't complete" in [each.what for each in check(project, deep=False, repair=False).problems]
+    away.rename(place)
+    (again,) = resume(project, waits=False, say=lambda _: None)
+    assert (again.waits, again.unread) == ((), ())
+    assert files_with(tmp_path) == []
+    assert check(project, deep=True, repair=False).problems == ()
+
+
+def test_an_endpoint_without_a_key_says_how_to_name_one(project: Project) -> None:
+    with pytest.raises(UsageError) as error:
+        of(project, columns=[])
+    assert "--column" in (error.value.hint or "")

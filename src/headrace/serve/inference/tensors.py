@@ -27,7 +27,11 @@ from headrace.spec.signature import Column
 BYTES = "BYTES"
 IDS = "id"
 """The name of the output with the ids of the predictions."""
+MOST_TENSORS = 10_000
+"""How many tensors a request may have, since each takes time."""
 _LENGTH_BYTES = 4
+_NESTED = 2
+"""How many dimensions a tensor has whose values may stand in lists in a list."""
 _NUMBERS = {
     "BOOL": "?",
     **{f"INT{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
@@ -108,7 +112,7 @@ class _Output(Struct, frozen=True):
 
 
 class _Head(Struct, frozen=True):
-    inputs: list[_Input]
+    inputs: Annotated[list[_Input], Meta(max_length=MOST_TENSORS)]
     id: Annotated[str, Meta(max_length=200)] = ""
     parameters: Parameters = {}
     outputs: list[_Output] | None = None
@@ -340,13 +344,14 @@ def _in_json(tensor: Tensor, count: int) -> Sequence[Any]:
     if kind != "s" and data.count(b",") >= count:  # it would take memory to count them otherwise
         _refuse(f"its shape is {_shown(tensor.shape)}, and its data has more than {count:,} values", tensor.name)
     is_nested = re.match(rb"\s*\[\s*\[", data) is not None
+    if is_nested and len(tensor.shape) != _NESTED:
+        _refuse(f"its shape is {_shown(tensor.shape)}, and its data has lists in a list", tensor.name)
     try:
         values = _JSON[kind][is_nested].decode(data)
     except UNREADABLE as error:
         _refuse(f"its data isn't {tensor.datatype}: {error}", tensor.name)
     if is_nested:
-        width = tensor.shape[1] if len(tensor.shape) > 1 else 0
-        if any(len(row) != width for row in values):
+        if any(len(row) != tensor.shape[1] for row in values):
             _refuse(f"its shape is {_shown(tensor.shape)}, and a list in its data has another length", tensor.name)
         values = list(chain.from_iterable(values))
     if len(values) != count:

@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -25,6 +27,7 @@ from headrace.backends.processes.namespace import works
 from headrace.models.streams import stream_of
 from tests.projects import Project, lent, wait_for
 from tests.serve.predictions.checker import check, in_segments
+from tests.serve.site import certified
 
 pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
 pytest.importorskip("uvicorn", reason="uvicorn, which `headrace serve` needs, is not installed")
@@ -510,6 +513,36 @@ def test_a_client_that_asks_more_often_than_it_may_is_refused(project: Project) 
     project.write("other.toml", '[serve]\nrate = "2/m"\n')
     with serving(project, "--config", "other.toml") as served:
         assert [served.post({"records": [{"x": 1.0}]})[0] for _ in range(3)] == [200, 429, 429]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes keys, is not installed")
+def test_other_hosts_are_answered_over_tls_only(project: Project) -> None:
+    for words, told in (
+        (("--host", "0.0.0.0"), "other hosts could reach `0.0.0.0`"),
+        (("--host", "0.0.0.0", "--tokens"), "other hosts could reach `0.0.0.0`"),
+        (("--tls-cert", "cert.pem"), "a certificate needs its key"),
+    ):
+        done = project.headrace("serve", "--port", "0", *words)
+        assert (done.code, told in done.err) == (2, True), done.err
+    certificate, key = certified(project.root)
+    deploy(project, "release")
+    token = project.headrace("tokens", "make", "x").out.strip()
+    words = ("--host", "0.0.0.0", "--tls-cert", str(certificate), "--tls-key", str(key), "--tokens", "--port", "0")
+    output = project.root / "serve.log"
+    with output.open("w") as file:
+        process = project.start("serve", *words, out=file, err=file)
+    try:
+        line = re.compile(r"serving on https://0.0.0.0:(\d+)")
+        found = wait_for(lambda: line.search(output.read_text()), why=output.read_text)
+        wait_for(lambda: "is loaded" in output.read_text(), why=output.read_text)
+        context = ssl.create_default_context(cafile=certificate)
+        with closing(http.client.HTTPSConnection("localhost", int(found[1]), context=context)) as connection:
+            header = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+            connection.request("POST", "/v1/endpoints/lines/predict", b'{"records": [{"x": 2.0}]}', header)
+            assert connection.getresponse().status == 200
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0, output.read_text()
 
 
 def test_two_interrupts_end_it_though_a_model_hangs(project: Project) -> None:

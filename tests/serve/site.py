@@ -6,10 +6,13 @@ import asyncio
 import json
 import select
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvloop
@@ -225,12 +228,24 @@ def post(body: bytes = BODY, *, path: str = PATH, method: str = "POST", **header
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def certified(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for `localhost` in a folder, and return its file and that of its key."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    written = ["-keyout", key, "-out", certificate]
+    subprocess.run(["openssl", *words, *named, *written], check=True, capture_output=True, timeout=60)
+    key.chmod(0o600)
+    return certificate, key
+
+
 @contextmanager
 def serving(
     *,
     limits: Limits | None = None,
     access: Callable[[int], Access] = Access.loopback,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Site]:
     """Run a server in a thread, until it is stopped or the test is over."""
     limits = limits or Limits(body_bytes=1 << 20)
@@ -240,7 +255,7 @@ def serving(
 
     async def serve() -> None:
         site.app = App(site.endpoints, access(site.port), limits, site.metrics)
-        server = Server(site.app, sockets, limits)
+        server = Server(site.app, sockets, limits, tls)
         loop = asyncio.get_running_loop()
         site.stop = lambda: loop.call_soon_threadsafe(server.stop)  # type: ignore[assignment]
         begun.set()

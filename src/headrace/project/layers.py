@@ -17,8 +17,8 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from headrace.errors import ConfigError, meant
-from headrace.project.setting_table import hint, words
-from headrace.project.settings import SECTIONS, Config, is_free, keys, section_class
+from headrace.project.setting_table import hint, is_free, section_class, words
+from headrace.project.settings import SECTIONS, Config, keys
 from headrace.spec.redaction import masked
 
 PREFIX = "HEADRACE__"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from msgspec import NODEFAULT, Meta, Struct, structs
 
-from headrace.project.settings import SECTIONS, PoolSection, Section, is_free
+from headrace.project.settings import SECTIONS, PinSection, PoolSection, Section
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -99,3 +99,14 @@ def backends_of(key: str) -> tuple[str, ...]:
 def _hints(section: type[Section]) -> dict[str, Any]:
     hints = get_type_hints(section, include_extras=True)
     return {each.encode_name: hints[each.name] for each in structs.fields(section)}
+
+
+def section_class(name: str) -> type[Section] | None:
+    """Return the class of a section by its first word in the file (`pool` for `[pool.NAME]`); None if unknown."""
+    return SECTIONS.get(name) or SECTIONS.get(f"{name}.NAME")
+
+
+def is_free(section: type[Section]) -> bool:
+    """Return whether the keys of a section are names of the user's choice. If so, the class has one field: it
+    stands for all keys."""
+    return section is PinSection

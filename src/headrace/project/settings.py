@@ -347,6 +347,13 @@ class ServeSection(Section, frozen=True):
             "and without tokens all clients count together. By default, as often as it likes."
         ),
     ] = None
+    origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The sites, such as `https://app.example`, whose pages may ask from a browser, and read the "
+            "answers (CORS). Pages of the server itself always may."
+        ),
+    ] = ()
     unknown: Annotated[
         Handling,
         Meta(description="Fields of a record that the model doesn't take: refuse the request, or ignore them."),
@@ -432,17 +439,6 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-def section_class(name: str) -> type[Section] | None:
-    """Return the class of a section by its first word in the file (`pool` for `[pool.NAME]`); None if unknown."""
-    return SECTIONS.get(name) or SECTIONS.get(f"{name}.NAME")
-
-
 def keys(section: type[Section]) -> tuple[str, ...]:
     """Return the keys of a section, as the file spells them."""
     return section.__struct_encode_fields__
-
-
-def is_free(section: type[Section]) -> bool:
-    """Return whether the keys of a section are names of the user's choice. If so, the class has one field: it
-    stands for all keys."""
-    return section is PinSection

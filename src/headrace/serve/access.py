@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from headrace.errors import listed
+from headrace.errors import ConfigError, listed
 from headrace.serve.rates import Rates
 from headrace.serve.refusals import AccessRefused, RateExceeded
 from headrace.serve.request import Headers, values
 from headrace.serve.tokens import Token, Tokens
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_HTTP_PORT = 80
-"""The port that browsers leave out."""
+_VARIES = (b"vary", b"Origin")
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"headrace-variant, headrace-version, inference-header-content-length, retry-after",
+)
+PREFLIGHT = (
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-encoding, content-type, inference-header-content-length, traceparent",
+    ),
+    (b"access-control-max-age", b"600"),
+)
+"""What a page of a shared site may send. A browser asks for it beforehand, and remembers it for ten minutes."""
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
+_PORTS = {"http": 80, "https": 443}
+"""The ports that browsers leave out."""
 
 
 class Access(NamedTuple):
     """Whom a server lets ask: clients that reach it by one of `hosts` (None: by any name, or by a proxy), and pages of
     one of `origins`. `may_list` says whether a refusal may name the endpoints that there are. If there are `tokens`,
     who asks an endpoint needs one of them. If there are `rates`, nobody may ask more often than they allow: each token
-    counts for itself, and without tokens all clients count together.
+    counts for itself, and without tokens all clients count together. Pages of the sites in `shared` may ask, too, and
+    read the answers (CORS).
 
     A page of another site can't get past it: its browser sends the page's origin, and if the page's own name was
     pointed at this host (DNS rebinding), it sends this name as the host. Other programs may send what they like, so
@@ -31,21 +48,34 @@ class Access(NamedTuple):
     may_list: bool
     tokens: Tokens | None = None
     rates: Rates | None = None
+    shared: frozenset[str] = frozenset()
 
     @classmethod
-    def loopback(cls, port: int) -> Access:
+    def loopback(cls, port: int, scheme: str = "http") -> Access:
         """Return the access for a server that listens on loopback addresses only, without tokens."""
         with_port = {f"{host}:{port}" for host in _LOOPBACK}
         bare = set(_LOOPBACK)
-        origins = with_port | bare if port == _HTTP_PORT else with_port
-        return cls(
-            hosts=frozenset(with_port | bare), origins=frozenset(f"http://{host}" for host in origins), may_list=True
-        )
+        origins = with_port | bare if port == _PORTS[scheme] else with_port
+        own = frozenset(f"{scheme}://{host}" for host in origins)
+        return cls(hosts=frozenset(with_port | bare), origins=own, may_list=True)
 
     @classmethod
     def by_token(cls, tokens: Tokens) -> Access:
         """Return the access for a server whose clients need tokens, wherever they are."""
         return cls(hosts=None, origins=frozenset(), may_list=False, tokens=tokens)
+
+    def shared_with(self, origins: frozenset[str]) -> Access:
+        """Return the access with pages of these sites, too."""
+        return self._replace(origins=self.origins | origins, shared=origins)
+
+    def cors(self, headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the headers by which a browser lets a page read the answer, if it may."""
+        if not self.shared:
+            return ()
+        origins = values(headers, b"origin")
+        if len(origins) != 1 or origins[0] not in self.shared:
+            return (_VARIES,)
+        return (_VARIES, (b"access-control-allow-origin", origins[0].encode("latin-1")), _EXPOSED)
 
     def check_endpoint(self, headers: Headers, endpoint: str, scope: str) -> None:
         """Check whether a client may ask an endpoint for this. The endpoint need not exist.
@@ -109,6 +139,22 @@ class Access(NamedTuple):
                     " proxy forwards the request",
                     hint="ask the server without the proxy, or serve with `--tokens`",
                 )
+
+
+def origins_in(texts: Iterable[str]) -> frozenset[str]:
+    """Return the origins of sites, which settings name.
+
+    Raises:
+        ConfigError: one is no origin.
+    """
+    origins = frozenset(texts)
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"`{origin:.80}` is no origin of pages",
+                hint='give it as browsers send it, in small letters and without a path: "https://app.example"',
+            )
+    return origins
 
 
 def _is_own(origin: str, headers: Headers) -> bool:

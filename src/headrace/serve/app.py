@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from headrace.errors import HeadraceError, near
-from headrace.serve.access import Access
+from headrace.serve.access import PREFLIGHT, Access
 from headrace.serve.exchange import Exchange, Scope, Send
 from headrace.serve.inference import protocol
 from headrace.serve.inference.protocol import Described, Inferred
@@ -41,7 +41,7 @@ from headrace.serve.refusals import (
     answer_to,
     answered,
 )
-from headrace.serve.request import ARROW, HAS_LEFT, ClientLeft, Limits, Receive
+from headrace.serve.request import ARROW, HAS_LEFT, ClientLeft, Headers, Limits, Receive, values
 from headrace.serve.tokens import FEEDBACK, PREDICT
 
 READ = ("GET", "HEAD")
@@ -246,6 +246,7 @@ class App:
             (b"content-type", response.kind),
             (b"content-length", str(len(response.body)).encode()),
             *response.headers,
+            *self._access.cors(exchange.headers),
         ]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
@@ -280,14 +281,20 @@ class App:
                 hint="POST to `/v1/endpoints/NAME/predict`",
             )
         path, exchange.names = found
+        known = ", ".join(path.methods)
+        if exchange.method == "OPTIONS" and self._is_preflight(exchange.headers):
+            return answered(200, {}, ((b"access-control-allow-methods", known.encode()), *PREFLIGHT))
         if exchange.method not in path.methods:
-            known = ", ".join(path.methods)
             raise WrongMethod(
                 f"this path isn't asked by `{exchange.method:.20}`",
                 hint=f"ask it by {known}",
                 headers=((b"allow", known.encode()),),
             )
         return await path.answer(exchange)
+
+    def _is_preflight(self, headers: Headers) -> bool:
+        """Return whether a browser asks if a page of a shared site may send a request."""
+        return len(self._access.cors(headers)) > 1 and bool(values(headers, b"access-control-request-method"))
 
     def _count(self, exchange: Exchange, status: int, sent: int) -> None:
         metrics, endpoint = self.metrics, exchange.endpoint

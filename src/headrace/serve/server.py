@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
 
 import uvicorn
 
-from headrace.errors import UsageError
+from headrace.errors import ConfigError, UsageError
 from headrace.serve.app import App
-from headrace.serve.connection import Settings
+from headrace.serve.connection import Connection, Settings
 from headrace.serve.metrics import CONNECTIONS
 from headrace.serve.request import Limits
 
@@ -30,10 +34,60 @@ def loopback(port: int) -> list[socket.socket]:
     Raises:
         UsageError: the port can't be had.
     """
+    return _listening([each for each in _HOSTS if each[1] == socket.AF_INET or _has_ipv6()], port)
+
+
+def addressed(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that listen on this port of the addresses of a host, such as `0.0.0.0`, `::` or a name.
+
+    Raises:
+        UsageError: the host isn't known, or the port can't be had.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise UsageError(
+            f"the host `{host:.80}` isn't known: {error}", hint="give an address of this machine, such as `0.0.0.0`"
+        ) from error
+    return _listening(list(dict.fromkeys((str(address[0]), family) for family, _, _, _, address in found)), port)
+
+
+def is_loopback(sockets: Sequence[socket.socket]) -> bool:
+    """Return whether only programs of this host can reach sockets."""
+    return all(ip_address(each.getsockname()[0].partition("%")[0]).is_loopback for each in sockets)
+
+
+def tls_of(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return what speaks TLS 1.2 or newer by a certificate, with those that vouch for it behind it, and its key: files
+    in PEM.
+
+    Raises:
+        ConfigError: a file can't be read, every user of the host can read the key, or the two don't fit.
+    """
+    try:
+        if key.stat().st_mode & stat.S_IRWXO:
+            raise ConfigError(f"every user of this host can read or change the key `{key}`", hint=f"chmod o= {key}")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate, key, password=_no_password)
+        context.set_alpn_protocols(["http/1.1"])
+    except OSError as error:
+        why = error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror or "it is no PEM"
+        raise ConfigError(
+            f"the certificate `{certificate}` with the key `{key}` can't be used: {why}",
+            hint="give a certificate and its key in PEM, the key without a password",
+        ) from error
+    return context
+
+
+def _no_password() -> str:
+    """Return no password for a key that needs one. Without this, OpenSSL would ask for it on the terminal."""
+    return ""
+
+
+def _listening(hosts: Sequence[tuple[str, int]], port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
-    for host, family in _HOSTS:
-        if family == socket.AF_INET6 and not _has_ipv6():
-            continue
+    for host, family in hosts:
         try:
             sockets.append(socket.create_server((host, port), family=family, backlog=BACKLOG))
         except OSError as error:
@@ -49,11 +103,14 @@ def loopback(port: int) -> list[socket.socket]:
 
 class Server:
     """Serves an application on sockets that listen already, in the event loop that `serve` is called in. The loop
-    should be uvloop's, and signals are left to the caller: it calls `stop` when one comes."""
+    should be uvloop's, and signals are left to the caller: it calls `stop` when one comes. With `tls`, clients must
+    speak TLS."""
 
-    def __init__(self, app: App, sockets: Sequence[socket.socket], limits: Limits) -> None:
+    def __init__(
+        self, app: App, sockets: Sequence[socket.socket], limits: Limits, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._sockets = list(sockets)
-        self._server = _Uvicorn(Settings(app, limits))
+        self._server = _Uvicorn(Settings(app, limits), tls, limits)
         app.metrics.gauge(CONNECTIONS, lambda: {(): len(self._server.server_state.connections)})
 
     async def serve(self) -> None:
@@ -72,6 +129,27 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
+    def __init__(self, settings: Settings, tls: ssl.SSLContext | None, limits: Limits) -> None:
+        super().__init__(settings)
+        self._tls = tls
+        self._limits = limits
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. Clients have limited time to agree on TLS."""
+        loop, tls = asyncio.get_running_loop(), self._tls
+        within_s = None if tls is None else self._limits.head_s
+        self.servers = [
+            await loop.create_server(
+                self._connection, sock=each, ssl=tls, ssl_handshake_timeout=within_s, backlog=BACKLOG
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+
+    def _connection(self) -> Connection:
+        assert isinstance(self.config, Settings)
+        return Connection(self.config, self.server_state, app_state={})
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none: they are the caller's."""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import socket
+from ssl import SSLContext
+from typing import NamedTuple
 
 import uvloop
 
@@ -25,7 +27,7 @@ from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs,
 from headrace.operate.endpoints.sealing import seal_apart
 from headrace.operate.endpoints.tokens import valid_tokens
 from headrace.project.project import Project
-from headrace.serve.access import Access
+from headrace.serve.access import Access, origins_in
 from headrace.serve.app import App
 from headrace.serve.asking import ENDED, Model, ModelGone
 from headrace.serve.live import Endpoints
@@ -35,7 +37,7 @@ from headrace.serve.rates import Rate, Rates, rate_in
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.running import Running
-from headrace.serve.server import Server, loopback
+from headrace.serve.server import Server, addressed, is_loopback, loopback, tls_of
 from headrace.serve.tokens import Token, Tokens
 from headrace.spec.bundle import own_code_in
 from headrace.spec.endpoint import Route, decode_route
@@ -61,16 +63,29 @@ _MODELS = "models-"
 Say = Callable[[str], None]
 
 
-def serve(project: Project, names: Collection[str], port: int, say: Say, *, with_tokens: bool = False) -> None:
-    """Answer requests on this port of the loopback addresses until SIGINT or SIGTERM comes. `names` are the endpoints
-    to serve; if there are none, all are served, also those that are made later. `say` is told what happens. If
-    `with_tokens` is True, clients need a token, and may be forwarded by a proxy.
+class Listening(NamedTuple):
+    """Where a server listens: the host, or None for the loopback addresses; the port; and the files of its certificate
+    and the key, if it speaks TLS."""
+
+    port: int
+    host: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def serve(
+    project: Project, names: Collection[str], listening: Listening, say: Say, *, with_tokens: bool = False
+) -> None:
+    """Answer requests until SIGINT or SIGTERM comes. `names` are the endpoints to serve; if there are none, all are
+    served, also those that are made later. `say` is told what happens. If `with_tokens` is True, clients need a token,
+    and may be forwarded by a proxy. A server that other hosts can reach must have tokens and speak TLS.
 
     Raises:
         NotFoundError: there is no endpoint of one of the names.
         ConfigError: this machine can't make the namespaces of model processes, or a setting of `[serve]` is wrong.
-        UsageError: the port can't be had.
+        UsageError: the port can't be had, or other hosts could reach the server without a token or TLS.
     """
+    tls = _tls(listening)
     routes, unreadable = _routes(project)
     for name, why in unreadable.items():
         say(f"endpoint `{name}` isn't served: {why}")
@@ -83,10 +98,17 @@ def serve(project: Project, names: Collection[str], port: int, say: Say, *, with
     for name in sorted(project.config.endpoint.keys() - routes.keys()):
         say(f"`[endpoint.{name}]` has settings, and there is no endpoint `{name:.80}` yet")
     model_process.check()
-    sockets = loopback(port)
+    host, port = listening.host, listening.port
+    sockets = loopback(port) if host is None else addressed(host, port)
     try:
+        if not is_loopback(sockets) and (tls is None or not with_tokens):
+            raise UsageError(
+                f"other hosts could reach `{host}`: they need tokens, and TLS to keep these secret",
+                hint="add `--tokens`, `--tls-cert` and `--tls-key`, or leave out `--host` and put a proxy before it",
+            )
         with _models_folder(project) as folder:
-            uvloop.run(_Serving(project, names, folder, say, with_tokens=with_tokens).run(sockets, routes))
+            serving = _Serving(project, names, folder, say, with_tokens=with_tokens, tls=tls)
+            uvloop.run(serving.run(sockets, routes))
     finally:
         for each in sockets:
             each.close()
@@ -95,10 +117,20 @@ def serve(project: Project, names: Collection[str], port: int, say: Say, *, with
 class _Serving:
     """A server with what it does beside answering: it follows the routes, starts versions, and seals the log."""
 
-    def __init__(self, project: Project, names: Collection[str], folder: Path, say: Say, *, with_tokens: bool) -> None:
+    def __init__(
+        self,
+        project: Project,
+        names: Collection[str],
+        folder: Path,
+        say: Say,
+        *,
+        with_tokens: bool,
+        tls: SSLContext | None,
+    ) -> None:
         self._project = project
+        self._tls = tls
         self._tokens = Tokens() if with_tokens else None
-        self._rate = _rate(project)
+        self._rate, self._origins = _manners(project)
         self._is_told_to_end = False
         self._names = names
         self._folder = folder
@@ -115,16 +147,19 @@ class _Serving:
         endpoints = Endpoints(self._start, log, self._say, self._names, metrics=metrics)
         if self._tokens is not None:
             self._tokens.know(_tokens(self._project))
-        access = Access.loopback(port) if self._tokens is None else Access.by_token(self._tokens)
+        scheme = "http" if self._tls is None else "https"
+        access = Access.loopback(port, scheme) if self._tokens is None else Access.by_token(self._tokens)
+        access = access.shared_with(self._origins)
         if self._rate is not None:
             access = access._replace(rates=Rates(self._rate, loop.time))
-        server = Server(App(endpoints, access, limits, metrics), sockets, limits)
+        server = Server(App(endpoints, access, limits, metrics), sockets, limits, self._tls)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, server)
         endpoints.follow(routes)
         for work in (lambda: self._follow(loop, endpoints, routes), self._seal):
             threading.Thread(target=work, daemon=True).start()
-        self._say(f"serving on http://127.0.0.1:{port}")
+        host = sockets[0].getsockname()[0]
+        self._say(f"serving on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
         try:
             await server.serve()
         finally:
@@ -238,6 +273,14 @@ class _Serving:
                 told = why
 
 
+def _tls(listening: Listening) -> SSLContext | None:
+    if listening.certificate is None and listening.key is None:
+        return None
+    if listening.certificate is None or listening.key is None:
+        raise UsageError("a certificate needs its key", hint="give both `--tls-cert` and `--tls-key`")
+    return tls_of(listening.certificate, listening.key)
+
+
 def _room() -> int:
     """Return how many clients can be connected: as many as this process may have files open, without those that it
     needs itself. It takes as many files as it may have, which the programs that start it often don't."""
@@ -248,11 +291,11 @@ def _room() -> int:
     return max(1, max(soft, most) - _OWN_FILES)
 
 
-def _rate(project: Project) -> Rate | None:
-    """Return how often a client may ask; None: as often as it likes."""
-    text = project.config.serve.rate
+def _manners(project: Project) -> tuple[Rate | None, frozenset[str]]:
+    """Return how often a client may ask (None: as often as it likes), and of which sites pages may ask."""
+    settings = project.config.serve
     try:
-        return None if text is None else rate_in(text)
+        return None if settings.rate is None else rate_in(settings.rate), origins_in(settings.origins)
     except ConfigError as error:
         raise ConfigError(f"in `[serve]`: {error.message}", hint=error.hint) from error
 

@@ -20,9 +20,30 @@ from headrace.project import project
     "--port", type=click.IntRange(0, 65_535), metavar="PORT", default=8000, show_default=True,
     help="The port to listen on; 0 takes a free one.",
 )  # fmt: skip
+@click.option(
+    "--host", metavar="HOST",
+    help="The address to listen on, such as `0.0.0.0`, which other hosts may reach; by default the loopback ones. It "
+    "needs `--tokens` and TLS.",
+)  # fmt: skip
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path), metavar="FILE",
+    help="The certificate, in PEM, with those that vouch for it: the server speaks TLS then.",
+)  # fmt: skip
+@click.option(
+    "--tls-key", type=click.Path(path_type=Path), metavar="FILE",
+    help="The certificate's key, in PEM, which no other user may read.",
+)  # fmt: skip
 @click.option("--tokens", is_flag=True, help="Ask each client for a token; proxies may forward requests then.")
 @options.config
-def command(endpoints: tuple[str, ...], port: int, tokens: bool, config: Path | None) -> int:
+def command(
+    endpoints: tuple[str, ...],
+    port: int,
+    host: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tokens: bool,
+    config: Path | None,
+) -> int:
     """Serves the endpoints, or all that there are and will be: each version of a model answers in a process of its own,
     which sees nothing of the project and has no network. Where requests go follows `headrace promote`, `route`,
     `rollback` and `retire` within a second, or once the version is loaded, without a failed request. Each answer is in
@@ -33,9 +54,9 @@ def command(endpoints: tuple[str, ...], port: int, tokens: bool, config: Path | 
     /v1/endpoints/ENDPOINT/feedback` takes `{"labels": [{"id": ..., "label": ...}], "source": ...}`: what really came
     of predictions. `GET /health` answers as long as the server lives, and `GET /ready` once the models are loaded.
 
-    Only programs on this host can connect. Without `--tokens`, each of them may ask, but no proxy and no page of
-    another site. With it, a client needs a token (`headrace tokens make`), and a proxy on this host may forward
-    requests. ^C or SIGTERM answers what runs, and ends.
+    Without `--host`, only programs on this host can connect, and without `--tokens`, each of them may ask, but no proxy
+    and no page of another site. With `--tokens`, a client needs a token (`headrace tokens make`), and a proxy on this
+    host may forward requests. ^C or SIGTERM answers what runs, and ends.
     """
     found = project.load(overlay=config)
     try:
@@ -46,7 +67,8 @@ def command(endpoints: tuple[str, ...], port: int, tokens: bool, config: Path | 
         raise UsageError(
             f"`headrace serve` needs the library `{error.name}`", hint="pip install 'headrace[serve]'"
         ) from error
-    serving.serve(found, endpoints, port, _say, with_tokens=tokens)
+    listening = serving.Listening(port, host, tls_cert, tls_key)
+    serving.serve(found, endpoints, listening, _say, with_tokens=tokens)
     return 0
 
 

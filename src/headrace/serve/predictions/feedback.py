@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -128,11 +129,23 @@ def _faults_of(number: int, entry: Any) -> Iterator[Fault]:
         yield Fault(what=f"`{identity:.{SHOWN}}` is no id of a prediction", record=number, field="id")
     if "label" not in entry:
         yield Fault(what="it is missing", record=number, field="label")
-    else:
-        try:
-            _kept(msgspec.convert(entry["label"], _Label))
-        except (msgspec.ValidationError, OverflowError) as error:
-            yield Fault(what=f"a label is a number, a text or a boolean: {error}", record=number, field="label")
+    elif why := _why_no_label(entry["label"]):
+        yield Fault(what=why, record=number, field="label")
     for name in list(entry)[:MOST_FAULTS]:
         if name not in ("id", "label"):
             yield Fault(what="a label has no such field", record=number, field=name[:SHOWN])
+
+
+def _why_no_label(value: Any) -> str:
+    """Return why a value of JSON can't be a label, or an empty text if it can."""
+    match value:
+        case str() if len(value) > MOST_LABEL_CHARACTERS:
+            return f"it has {len(value):,} characters, and a label has {MOST_LABEL_CHARACTERS:,} at most"
+        case bool() | float() | str():
+            return ""
+        case int():
+            return "" if abs(value) < sys.float_info.max else "it is too large for a number"
+        case _:
+            return (
+                f"it is {'null' if value is None else 'a list or an object'}; a label is a number, a text or a boolean"
+            )

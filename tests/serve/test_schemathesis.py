@@ -3,6 +3,7 @@ document says: https://schemathesis.readthedocs.io"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from headrace.serve.records import Records, Strictness
 from headrace.serve.tokens import Token, Tokens, digest_of
 from headrace.spec.signature import Column
 from tests.serve.site import Site, post, serving
+from tests.serve.test_inference import Bed
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 pytestmark = [
@@ -93,31 +95,26 @@ def rich(access: Callable[[int], Access] = Access.loopback) -> Iterator[Site]:
         yield site
 
 
-def run(site: Site, folder: Path, **headers: str) -> str:
-    """Run Schemathesis on a server, and return what it says. The test fails if it finds something."""
+def run(site: Site, folder: Path, *words: str, document: object = None, **headers: str) -> str:
+    """Run Schemathesis on a server, and return what it says. The test fails if it finds something. The document is the
+    server's own, if there is no other."""
     (folder / "hooks.py").write_text(HOOKS)
     (folder / "schemathesis.toml").write_text(SETTINGS + (TOKEN if headers else ""))
     asked = post(b"", path="/openapi.json", method="GET", content_type="", **headers)
-    (folder / "openapi.json").write_bytes(site.ask(asked).body)
-    words = ["openapi.json", f"--url=http://localhost:{site.port}", "--max-examples=20", "--seed=1"]
+    (folder / "openapi.json").write_bytes(json.dumps(document).encode() if document else site.ask(asked).body)
+    command = ["run", "openapi.json", f"--url=http://localhost:{site.port}", "--max-examples=20", "--seed=1", *words]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(folder), "NO_COLOR": "1"}
     done = subprocess.run(
-        [PROGRAM, "run", *words],
-        check=False,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=500,
+        [PROGRAM, *command], check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
-    assert len(site.double.asked) > 20
     return done.stdout
 
 
 def test_it_finds_nothing(tmp_path: Path) -> None:
     with rich() as site:
         assert re.search(r"[1-9]\d* passed", run(site, tmp_path))
+        assert len(site.double.asked) > 20
 
 
 def test_it_finds_nothing_where_tokens_are_needed(tmp_path: Path) -> None:
@@ -125,3 +122,51 @@ def test_it_finds_nothing_where_tokens_are_needed(tmp_path: Path) -> None:
     tokens.know([Token("a", digest_of("b"), frozenset(), None)])
     with rich(lambda _: Access.by_token(tokens)) as site:
         run(site, tmp_path, authorization="Bearer headrace_a_b")
+        assert len(site.double.asked) > 20
+
+
+TENSOR = {
+    "type": "object",
+    "properties": {
+        "name": {"enum": ["x", "carrier", "other"]},
+        "shape": {"type": "array", "items": {"type": "integer", "maximum": 3}, "maxItems": 3},
+        "datatype": {"enum": ["FP64", "INT8", "BOOL", "BYTES", "FP128"]},
+        "parameters": {"type": "object"},
+        "data": {},
+    },
+    "required": ["name", "shape", "datatype", "data"],
+}
+INFERENCE = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "inputs": {"type": "array", "items": TENSOR, "maxItems": 3},
+        "outputs": {"type": "array", "items": {"type": "object", "properties": {"name": {"enum": ["y", "id"]}}}},
+    },
+    "required": ["inputs"],
+}
+ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"], "maxProperties": 1}
+
+
+def test_it_finds_no_crash_of_the_open_inference_protocol(tmp_path: Path) -> None:
+    """Which tensors fit can't be said in JSON Schema, so only the forms of answers and errors are looked at."""
+    wrong = {"description": "Refused.", "content": {"application/json": {"schema": ERROR}}}
+    right = {"description": "Answered.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    responses = {"200": right, **dict.fromkeys(["400", "404", "405", "413", "415", "422", "431"], wrong)}
+    version = {"name": "version", "in": "path", "required": True, "schema": {"enum": ["1", "2", "x"]}}
+    body = {"required": True, "content": {"application/json": {"schema": INFERENCE}}}
+    infer = {"responses": responses, "requestBody": body}
+    paths = {
+        "/v2": {"get": {"responses": responses}},
+        "/v2/health/live": {"get": {"responses": responses}},
+        "/v2/health/ready": {"get": {"responses": responses}},
+        "/v2/models/double": {"get": {"responses": responses}},
+        "/v2/models/double/infer": {"post": infer},
+        "/v2/models/double/versions/{version}": {"get": {"responses": responses, "parameters": [version]}},
+        "/v2/models/double/versions/{version}/infer": {"post": {**infer, "parameters": [version]}},
+    }
+    document = {"openapi": "3.1.0", "info": {"title": "V2", "version": "2"}, "paths": paths}
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    with serving() as site:
+        Bed(site)
+        assert re.search(r"[1-9]\d* passed", run(site, tmp_path, f"--checks={checks}", document=document))

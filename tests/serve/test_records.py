@@ -212,3 +212,9 @@ def test_values_of_many_types_can_be_sent(kind: pa.DataType, value: Any) -> None
 def test_a_type_that_json_cannot_hold_is_told_at_the_start() -> None:
     with pytest.raises(UsageError, match="records in JSON can't have the column `a` of type `map<string, int64>`"):
         Records([Column(name="a", type="map<string, int64>")], Strictness(), 1)
+
+
+@pytest.mark.parametrize("name", ['a"', "a\\b", "a\nb", "\x00"])
+def test_a_column_whose_name_no_record_can_have_is_told(name: str) -> None:
+    with pytest.raises(UsageError, match="records in JSON can't have a column of the name"):
+        Records([Column(name=name, type="double")], Strictness(), most=1)

@@ -397,6 +397,11 @@ def _told(column: Column, strictness: Strictness, *, may_be_null: bool) -> Meta:
 
 def _type(column: Column, kind: str | None = None) -> Any:
     """Return the Python type that a column's values have in JSON. `kind` is the name of the column's type in Arrow."""
+    if _UNNAMED.search(column.name):
+        raise UsageError(
+            f"records in JSON can't have a column of the name {column.name!r:.80}",
+            hint='register the model with names that have no `"`, no `\\` and no new line',
+        )
     kind = column.type if kind is None else kind
     if found := re.fullmatch(r"dictionary<values=(.+), indices=\w+, ordered=[01]>", kind):
         return _type(column, found[1])
@@ -420,6 +425,8 @@ def _type(column: Column, kind: str | None = None) -> Any:
 
 _ID: Any = Annotated[str, Meta(min_length=1, max_length=200)]
 _UNIQUE = Meta(extra_json_schema={"uniqueItems": True})
+_UNNAMED = re.compile(r'["\\\x00-\x1f]')
+"""Characters that msgspec takes in no name of a field."""
 _LOCAL_TIME: Any = Annotated[datetime, Meta(tz=False, extra_json_schema={"format": "date-time-local"})]
 _TEXT: Any = Annotated[str, Meta(min_length=1, max_length=200)]
 _DATE: Any = Annotated[

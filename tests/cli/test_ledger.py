@@ -155,7 +155,8 @@ def test_it_can_be_repeated_and_goes_back(project: Project, other: Project) -> N
         "runs": 0, "known": 1, "results": 0, "cursors": 0, "versions": 0, "blobs": 0, "bytes": 0, "lacking": [],
         "standing": {
             "cursors": 0, "versions": 0, "aliases": 0, "alias_moves": 0, "outbox": 0, "routes": 0, "tokens": 0,
-            "prediction_parts": 0, "label_parts": 0, "label_withdrawals": 0, "prediction_batches": 0,
+            "erasures": 0, "erased": 0, "prediction_parts": 0, "label_parts": 0, "label_withdrawals": 0,
+            "prediction_batches": 0,
         },
     }  # fmt: skip
     other.headrace("run", "flow", "--n", "7")

@@ -9,6 +9,7 @@ Called outside of a pipeline, each stage is its plain function.
 from typing import NamedTuple
 
 import lightgbm as lgb
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -67,6 +68,12 @@ def raw(flights: pa.Table, weather: pa.Table) -> pa.Table:
     return describe(flights, weather)
 
 
+@hr.stage(kind="prepare")
+def sample(raw: pa.Table) -> pa.Table:
+    """Some of what clients can say, evenly over the year: the endpoint must answer for it as the model itself does."""
+    return raw.select(RAW.names).take(np.linspace(0, raw.num_rows - 1, 20).astype(int))
+
+
 @hr.stage(kind="prepare", resources=hr.Resources(cpu=1, memory_gib=2))
 def features(raw: pa.Table, planes: pa.Table, airports: pa.Table) -> pa.Table:
     """What the model is asked about each flight. The endpoint makes the same of what clients say."""
@@ -101,6 +108,7 @@ def score(model: lgb.Booster, table: pa.Table, *, month: int) -> hr.File:
 class Prepared(NamedTuple):
     """What both pipelines learn from, and what rows are prepared by."""
 
+    raw: pa.Table
     table: pa.Table
     planes: pa.Table
     airports: pa.Table
@@ -113,7 +121,8 @@ def prepared() -> Prepared:
     airports, planes = load_airports(edition), load_planes(edition)
     weather = observations(load_weather(edition))
     known = ingest.check(departures(load_flights(edition), airports), hr.File("contract.toml"))
-    table = features(raw(known.table, weather), planes, airports)
+    described = raw(known.table, weather)
+    table = features(described, planes, airports)
     cut = prepare.split(
         prepare.transform(table, sql=LANDED),
         by="time",
@@ -123,7 +132,7 @@ def prepared() -> Prepared:
         target="late",
         leak="warn",
     )
-    return Prepared(table, planes, airports, cut)
+    return Prepared(described, table, planes, airports, cut)
 
 
 def judged(model: lgb.Booster, cut: prepare.Split) -> evaluate.Classification:
@@ -156,6 +165,7 @@ def flights(month: int = 12) -> None:
         prepare=to_features,
         given={"planes": known.planes, "airports": known.airports},
         signature=RAW.empty_table(),
+        sample=sample(known.raw),
         when=report.passed,
     )
 

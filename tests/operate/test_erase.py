@@ -194,6 +194,8 @@ def test_a_person_is_in_no_file_of_log_tables_export_and_backup(project: Project
     (below,) = done.below
     assert re.fullmatch(r"pyarrow.lib.Table, from task `numbers` of run `\S+`", below), "`sizes` gave plain numbers"
     assert any("task `predictions`" in each for each in done.tables)
+    (again,) = resume(project, waits=False, say=lambda _: None)
+    assert (again.tables, again.below, again.predictions, again.blobs) == (done.tables, done.below, done.predictions, 0)
     assert files_with(project.root) == []
     assert customers(project) == [each for each in everybody if each != ANNA]
 
@@ -292,7 +294,9 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(project: Project) -> None:
     after = {path: path.read_bytes() for path in project.home.rglob("*") if path.is_file()}
     assert [path for path, data in after.items() if "ledger.db" not in path.name and before.get(path) != data] == []
     done = of(project)
-    assert (told.predictions, told.tables) == (done.predictions, done.tables) == (4, done.tables)
+    assert (told.predictions, told.labels, told.parts) == (done.predictions, done.labels, done.parts)
+    assert (set(told.tables), told.below) == (set(done.tables), done.below)
+    assert any("task `predictions`" in each for each in told.tables)
     with read(project) as found:
         assert len(found.erasures()) == 1
 

@@ -166,3 +166,16 @@ def test_only_one_downloads_at_a_time(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(enter, range(100)))
+
+
+def test_what_is_forgotten_is_gone_whenever_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path, LIMIT)
+    early, other = bring(cache, b"early"), bring(cache, b"other")
+    boot = tmp_path / "boot_id"
+    boot.write_text("another-boot")
+    monkeypatch.setattr("headrace.store.cache.cache.BOOT", boot)
+    later = Cache(tmp_path, LIMIT)
+    late = bring(later, b"late")
+    for digest in (early, late, late):
+        later.forget(digest)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file() and len(path.name) == 64} == {other}

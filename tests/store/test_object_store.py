@@ -65,6 +65,21 @@ class TestObjectStore(StoreContract):
         obstore.put(bucket, name(blob), how(bytes(obstore.get(bucket, name(blob)).bytes())))
 
 
+def test_what_is_deleted_is_in_the_cache_no_more_whoever_deleted_the_object(
+    address: StoreAddress, tmp_path: Path
+) -> None:
+    store = open_store(address, local=tmp_path)
+    data = b"what anna said" * 10_000
+    one, other = store.put(data), store.put(b"the rest" * 10_000)
+    for blob in (one, other):
+        store.path(blob.digest, blob.nonce)
+    obstore.delete(behind(address), name(one))
+    store.delete_all([(one.digest, one.nonce)])
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and b"anna" in path.read_bytes()] == []
+    store.delete(other.digest, other.nonce)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name == other.digest] == []
+
+
 def test_of_a_table_only_the_columns_asked_for_are_fetched(address: StoreAddress, tmp_path: Path) -> None:
     names = [f"c{each:02}" for each in range(20)]
     rows = 200_000

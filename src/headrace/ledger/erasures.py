@@ -32,6 +32,9 @@ from headrace.spec.noun import UNREADABLE
 UNUSABLE = "it was erased, with a person whom it was about"
 """Why a result that needs an erased artifact can't be reused."""
 
+PART = "part "
+"""What a part of a log is called begins with this."""
+
 _encode_ref = msgspec.msgpack.Encoder().encode
 
 
@@ -147,7 +150,7 @@ def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
                 db.require(db.sql.REWRITE_LABEL_PART, db.sql.values("REWRITE_LABEL_PART", values))
             else:
                 db.require(db.sql.REWRITE_PREDICTION_PART, db.sql.values("REWRITE_PREDICTION_PART", values))
-            what = f"part {each.part.number} of the {'labels' if each.is_labels else 'predictions'}"
+            what = f"{PART}{each.part.number} of the {'labels' if each.is_labels else 'predictions'}"
             what = f"{what} of endpoint `{each.part.endpoint}`"
             _mark(db, erasure, [(ref, what) for ref in within(decode_ref(each.part.out))])
         _tell(db, erasure, _told(db, erasure).after(parts), None)

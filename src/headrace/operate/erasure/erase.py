@@ -28,7 +28,7 @@ from headrace.ledger import erasures, generations, records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database, Unmet
 from headrace.ledger.database.leases import Lease
-from headrace.ledger.erasures import Rewritten, Told
+from headrace.ledger.erasures import PART, Rewritten, Told
 from headrace.ledger.exclusive import COLLECTOR, alone, beating
 from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
 from headrace.ledger.views.lineage import Lineage, Step
@@ -183,7 +183,8 @@ class _Erasing:
         self._blobs = 0
         self._unsealed = len(ids)
         self._ids = set(ids)
-        self._old = set[str]()
+        self._old = set[str]()  # digests of old parts of the log, and of tables that consist of them
+        self._past = set[str]()  # digests of what was erased before, and of tables that consist of it
 
     def work(self) -> Erased:
         """Do all steps, and return what was erased."""
@@ -196,9 +197,10 @@ class _Erasing:
             db.troubles(),
         ):
             told = self._rewrite(db, lease)
-            found = self._tables(db, lease)
             rows = list(records.ERASED.read(db.execute(db.sql.ERASED_BY, (self._erasure.id,))))
-            self._old.update(row.digest for row in rows)
+            self._old.update(row.digest for row in rows if row.what.startswith(PART))
+            self._past.update(row.digest for row in rows)
+            found = self._tables(db, lease)
             tables, below = self._below(found)
             if self._is_dry:
                 return self._result(told, [*(each.what for each in found), *tables], below)
@@ -220,7 +222,7 @@ class _Erasing:
             labels=told.labels,
             parts=told.parts,
             unsealed=told.unsealed,
-            tables=tuple(dict.fromkeys(each for each in tables if not each.startswith("part "))),
+            tables=tuple(dict.fromkeys(each for each in tables if not each.startswith(PART))),
             below=tuple(below),
             unread=tuple(self._unread),
             blobs=self._blobs,
@@ -308,7 +310,10 @@ class _Erasing:
         for run in self._driven(db) if not self._is_dry else ():
             self._leave(f"run `{run}` is active: it may still make a table that holds the person")
         places, holding = stores(self._project), []
-        for found in search.tables(db, records.runs(db), lease.renew):
+        every, whole = search.tables(db, records.runs(db), self._old | self._past, lease.renew)
+        self._past |= whole.keys()
+        self._old |= {digest for digest, parts in whole.items() if parts & self._old}
+        for found in every:
             lease.renew()
             try:
                 if search.holds(found, self._erasure, places, self._codecs):
@@ -344,7 +349,7 @@ class _Erasing:
                     whole.update((f"the output of task `{step.task}` of run `{step.run}`", None) for step in trail.made)
             for _, trail in trails:
                 for step in trail.down:
-                    below.update(dict.fromkeys(_told_of(step, versions, gone)))
+                    below.update(dict.fromkeys(_told_of(step, versions, gone | self._past)))
         return list(islice(whole, _SHOWN)), list(islice(below, _SHOWN))
 
     # -- bytes ----------------------------------------------------------------------------------------------------

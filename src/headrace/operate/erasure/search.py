@@ -4,7 +4,7 @@ datasets."""
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 import pyarrow as pa
 from msgspec import Struct
@@ -45,9 +45,12 @@ class Found(Struct, frozen=True, kw_only=True):
         return self.refs[0].digest
 
 
-def tables(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> list[Found]:
-    """Return all tables that the ledger names, but for parts of logs."""
-    gone, parts = generations.erased(db), set[str]()
+def tables(
+    db: Database, runs: Sequence[RunRecord], old: Set[str], beat: Callable[[], None]
+) -> tuple[list[Found], dict[str, set[str]]]:
+    """Return all tables that the ledger names, but for parts of logs and those with the digests `old`; and the digests
+    of tables that consist of some of `old`, each with these."""
+    gone, parts, whole = generations.erased(db), set(old), dict[str, set[str]]()
     for table in STANDING:
         if table.table in LOGS:
             parts |= {
@@ -56,6 +59,8 @@ def tables(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
     found: dict[str, tuple[dict[str | None, Ref], list[str], set[str]]] = {}
     for ref, what, is_kept in _named(db, runs, beat):
         for each in within(ref):
+            if each.codec == "joined" and (some := old & {part.digest for part in within(each)}):
+                whole.setdefault(each.digest, set()).update(some)
             is_table = each.codec in FORMS and (each.nonce is not None or each.inline is not None)
             is_there = (each.digest, each.nonce or "") not in gone and each.nonce != ERASED
             if is_table and is_there and each.digest not in parts:
@@ -64,10 +69,11 @@ def tables(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
                 joined |= {whole.digest for whole in within(ref) if whole.codec == "joined" and each in within(whole)}
                 if not places or (is_kept and what not in places):
                     places.append(what)
-    return [
+    every = [
         Found(refs=tuple(refs.values()), what=", ".join(places), joined=frozenset(joined))
         for refs, places, joined in found.values()
     ]
+    return every, whole
 
 
 def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str, bool]]:

@@ -97,7 +97,7 @@ class Cache:
         """Delete the file with this digest, whenever it was written."""
         for boot in scan(self.folder):
             if boot.name not in ("tmp", "locks"):
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError, NotADirectoryError):
                     os.unlink(f"{boot.path}/{digest[:2]}/{digest}")
 
     @contextmanager

@@ -66,7 +66,20 @@ def wrk(url: str, body: Path, kind: str, *, connections: int, seconds: float, co
     """
     script = body.with_suffix(".lua")
     script.write_text(_LUA.format(body=body, kind=kind))
-    words = ["taskset", "-c", str(core), "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s"]
+    words = [
+        "taskset",
+        "-c",
+        str(core),
+        "wrk",
+        "-t",
+        "1",
+        "-c",
+        str(connections),
+        "-d",
+        f"{seconds:g}s",
+        "--timeout",
+        "60s",
+    ]
     done = subprocess.run([*words, "-s", str(script), url], capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"wrk failed (apt-get install wrk): {done.stderr[-500:]}")

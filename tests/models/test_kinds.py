@@ -63,12 +63,32 @@ class TestEstimatorOfColumnsByPlace(ModelContract):
         rows = self.rows().to_pandas()
         return LogisticRegression().fit(rows[["a", "b"]], rows["kind"])
 
+    def test_it_is_asked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+        given = LogisticRegression.decision_function
+
+        def counted(model: Any, rows: Any) -> Any:
+            asked.append(type(rows).__name__)
+            return given(model, rows)
+
+        monkeypatch.setattr(LogisticRegression, "decision_function", counted)
+        self.opened(self.model()).answers(self.rows(), ["a", "b"])
+        assert asked == ["ndarray"]
+
     @pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.int64(), pa.int8(), pa.float16(), pa.bool_()])
     def test_it_answers_as_for_a_frame(self, kind: pa.DataType) -> None:
         model, rows = self.model(), self.rows()
         rows = rows.set_column(1, "b", pa.array(rows["b"].to_numpy().round()).cast(kind, safe=False))
         found = self.opened(model).scores(rows, ["a", "b"]).values
         assert np.array_equal(found, model.predict_proba(rows.select(["a", "b"]).to_pandas()))
+
+    def test_a_row_between_two_classes_is_decided_by_the_model(self) -> None:
+        model = self.model()
+        model.coef_, model.intercept_ = np.array([[1.0, -1.0]]), np.zeros(1)
+        for nearly in (0.0, 1e-17, -1e-17, 1e-12, -1e-12, 0.5):
+            rows = pa.table({"a": [nearly, 1.0], "b": [0.0, 0.0]})
+            found = self.opened(model).answers(rows, ["a", "b"])["predicted"]
+            assert list(found) == list(model.predict(rows.to_pandas()))
 
     def test_columns_in_another_order_are_not_taken_for_those_that_it_learned_from(self) -> None:
         with pytest.raises(UsageError, match="should match those that were passed during fit"):

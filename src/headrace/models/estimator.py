@@ -31,11 +31,14 @@ _BY_PLACE = (
 _COMPOSED = "RANSACRegressor"
 """A model there that asks another one, which may be of any kind."""
 _BY_PROBABILITY = {
-    "lightgbm.sklearn.LGBMClassifier",
-    "sklearn.ensemble._forest.ExtraTreesClassifier",
-    "sklearn.ensemble._forest.RandomForestClassifier",
+    "lightgbm.sklearn.LGBMClassifier": 0.0,
+    "sklearn.ensemble._forest.ExtraTreesClassifier": 0.0,
+    "sklearn.ensemble._forest.RandomForestClassifier": 0.0,
+    "sklearn.linear_model._logistic.LogisticRegression": 1e-9,
 }
-"""The classifiers whose `predict` asks `predict_proba`, and takes the class with the highest probability."""
+"""The classifiers that decide for the class with the highest probability, so that they need not be asked twice. The
+number is by how much that must be higher than any other: a logistic regression compares the numbers of which it makes
+the probabilities, and may round two of them to the same."""
 
 
 class Rows:
@@ -70,9 +73,9 @@ class Estimator:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._nameless = _without_names(model)
-        self._decides_by_probability = describe(type(model)) in _BY_PROBABILITY and not callable(
-            getattr(model, "_objective", None)  # with one of the user's, LightGBM's classifier has only scores
-        )
+        self._lead = _BY_PROBABILITY.get(describe(type(model)))
+        if callable(getattr(model, "_objective", None)):
+            self._lead = None  # with an objective of the user, LightGBM's classifier has only scores
 
     @property
     def chosen_on(self) -> object:
@@ -102,11 +105,10 @@ class Estimator:
         """Return the model's own decisions and the scores of classes, or the numbers that the model predicts."""
         rows = Rows(self, table, columns)
         scores = self._scores(rows)
-        if self._decides_by_probability and scores.probable and scores.values.ndim == 2:
-            own = self._model.classes_[scores.values.argmax(axis=1)]
-        else:
-            own = self._decisions(rows) if scores.decided is None else scores.decided
-        return answers_of(scores, own, into)
+        own = scores.decided
+        if own is None and self._lead is not None:
+            own = self._most_probable(scores)
+        return answers_of(scores, self._decisions(rows) if own is None else own, into)
 
     def given(self, table: pa.Table, columns: Sequence[str]) -> Any:
         """Return rows in the form in which the model was trained: a frame with names, or an array."""
@@ -131,6 +133,16 @@ class Estimator:
             if values.ndim == 1 or classes is None or values.shape[1] == len(classes):
                 return Scores(values, classes=classes, probable=False)
         return Scores(None, classes=classes, probable=False, decided=self._decisions(rows))
+
+    def _most_probable(self, scores: Scores) -> Any | None:
+        """Return the class with the highest probability for each row. Return None if that isn't sure to be the model's
+        own decision."""
+        values = scores.values
+        if values is None or values.ndim != 2 or values.shape[1] < 2:
+            return None
+        highest = np.partition(values, -2, axis=1)[:, -2:]
+        is_sure = (highest[:, 1] - highest[:, 0] >= self._lead).all()
+        return self._model.classes_[values.argmax(axis=1)] if is_sure else None
 
     def _decisions(self, rows: Rows) -> Any:
         if not hasattr(self._model, "predict"):

@@ -280,7 +280,7 @@ class LiveEndpoint:
         ]
         firsts = await _together([self._logged(each) for each in answered])
         return [
-            _Kept(share, outcome, _ids(first, share.rows.count))
+            _Kept(share, outcome, first.texts(share.rows.count))
             for share, outcome, first in zip(shares, outcomes, firsts, strict=True)
         ]
 
@@ -397,10 +397,6 @@ def _predicted(kept: Sequence[_Kept]) -> Predicted:
     if len(set(versions)) == len(set(variants)) == 1:  # `production` answered for a variant that couldn't
         return Predicted(predictions, ids, variants[0], versions[0])
     return Predicted(predictions, ids, None, None, variants, versions)
-
-
-def _ids(first: PredictionId, count: int) -> list[str]:
-    return [str(first._replace(offset=first.offset + place)) for place in range(count)]
 
 
 def _by_row(columns: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:

@@ -261,15 +261,15 @@ def _bulk(place: Path, files: Mapping[str, Path], rounds: int) -> Row:
     with serving(place, "bulk") as (port, process):
         url = f"http://localhost:{port}{PATH.replace('delays', 'bulk')}"
 
-        def ask(seconds: float = TURN_S) -> Cost:
+        def ask() -> Cost:
             before = process.cpu_s
-            told = wrk(url, files["arrow"], ARROW, connections=BULK_CLIENTS, seconds=seconds, core=CLIENT_CORE)
-            return Cost((process.cpu_s - before) / told.count, _check(told).rate)
+            told = wrk(url, files["arrow"], ARROW, connections=BULK_CLIENTS, seconds=TURN_S, core=CLIENT_CORE)
+            return Cost((process.cpu_s - before) / _check(told).count, told.rate)
 
         def call() -> float:
             return bare(sys.executable, "boosted", "frame.to_numpy()", TURN_S, place, core=SERVER_CORE)
 
-        ask(WARM_S)
+        ask()
         turns = in_turns(rounds, {"ours": ask, "call": call})
     call_s = median(turns["call"])
     return Row(
@@ -364,6 +364,9 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _check(found: Heard) -> Heard:
+    """Return what was heard, if something was, and no request failed."""
+    if not found.count:
+        raise RuntimeError("no request was answered: the machine is too busy to measure anything")
     if found.failed:
         raise RuntimeError(f"{found.failed:,} of {found.count:,} requests failed")
     return found

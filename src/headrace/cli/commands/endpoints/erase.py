@@ -45,13 +45,13 @@ def command(
     config: Path | None,
 ) -> int:
     """KEY is the value of the endpoint's key column in the requests about the person; `-` reads it from stdin, so that
-    no list of commands has it. The requests are taken out of the log. Tables of runs that have the key's column with
+    your shell doesn't keep it. The requests are taken out of the log. Tables of runs that have the key's column with
     this value are erased as a whole: their tasks run again when they are needed. What was made from these tables
     (models, reports) is listed, and stays.
 
     Erased bytes are deleted from all regions and from this host's caches, and the next `headrace backup` deletes them
-    from the backup. The ledger keeps who erased when and why, and a digest of the key. It can be killed at any time:
-    `headrace erase --resume` does the rest. The exit code is 6 if something is left to do: the command says what.
+    from the backup. The ledger keeps who erased when and why, and a digest of the key. The command can be killed at any
+    time: `headrace erase --resume` does the rest. The exit code is 6 if something is left to do: the command says what.
 
     With `--json`: an object with `erasure`, `predictions`, `labels`, `parts`, `unsealed`, `tables`, `below`, `unread`,
     `blobs` and `waits`; with `--resume`, `{"erasures": [...]}`.

@@ -45,18 +45,18 @@ def command(
     config: Path | None,
 ) -> int:
     """Serves the endpoints, or all that there are and will be: each version of a model answers in a process of its own,
-    which sees nothing of the project and has no network. Where requests go follows `headrace promote`, `route`,
-    `rollback` and `retire` within a second, or once the version is loaded, without a failed request. Each answer is in
-    the prediction log before it leaves (`headrace predictions`).
+    which sees nothing of the project and has no network. `headrace promote`, `route`, `rollback` and `retire` take
+    effect within a second, or once the version is loaded, and no request fails. Each answer is in the prediction log
+    (`headrace predictions`) before it is sent.
 
     `POST /v1/endpoints/ENDPOINT/predict` takes `{"records": [{...}]}`, with a field for each column that the model
-    takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`. `POST
-    /v1/endpoints/ENDPOINT/feedback` takes `{"labels": [{"id": ..., "label": ...}], "source": ...}`: what really came
-    of predictions. `GET /health` answers as long as the server lives, and `GET /ready` once the models are loaded.
+    takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`.
+    `POST /v1/endpoints/ENDPOINT/feedback` takes `{"labels": [{"id": ..., "label": ...}], "source": ...}`: what really
+    came of predictions. `GET /health` answers as long as the server lives, and `GET /ready` once the models are loaded.
 
-    Without `--host`, only programs on this host can connect, and without `--tokens`, each of them may ask, but no proxy
-    and no page of another site. With `--tokens`, a client needs a token (`headrace tokens make`), and a proxy on this
-    host may forward requests. ^C or SIGTERM answers what runs, and ends.
+    Without `--host`, only programs on this host can connect. Without `--tokens`, each of them may ask, but no proxy and
+    no page of another site. With `--tokens`, a client needs a token (`headrace tokens make`), and a proxy on this host
+    may forward requests. After ^C or SIGTERM, the server answers the requests that it has, and ends.
     """
     found = project.load(overlay=config)
     try:

@@ -40,12 +40,13 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 class Rewritten(Struct, frozen=True, kw_only=True):
     """A part of a log without the rows about a person: the part's row before, the new artifact, and its rows. With
-    `is_labels`, it is a part with labels."""
+    `is_labels`, it is a part with labels. `unreadable` of the rows are gone because their requests can't be read."""
 
     part: PredictionPartRecord
     out: Ref
     count: int
     is_labels: bool = False
+    unreadable: int = 0
 
     @property
     def gone(self) -> int:
@@ -58,12 +59,14 @@ class Told(Struct, frozen=True, kw_only=True):
     many predictions (`unsealed`) its host had not sealed yet when it was asked for: sealing leaves them out. Until it
     is done, `ids` are the ids of these, by which their labels are found.
 
+    Of the predictions, `unreadable` belong to requests that nobody can read, so they might be about the person.
     `tables` are outputs of tasks that consist of old parts of the log. `below` are outputs of tasks that were made from
     erased tables; they were not touched. `unread` are tables that couldn't be searched.
     """
 
     predictions: int = 0
     labels: int = 0
+    unreadable: int = 0
     parts: int = 0
     unsealed: int = 0
     ids: tuple[str, ...] = ()
@@ -77,6 +80,7 @@ class Told(Struct, frozen=True, kw_only=True):
             self,
             predictions=self.predictions + sum(each.gone for each in parts if not each.is_labels),
             labels=self.labels + sum(each.gone for each in parts if each.is_labels),
+            unreadable=self.unreadable + sum(each.unreadable for each in parts),
             parts=self.parts + len(parts),
         )
 

@@ -61,10 +61,10 @@ def table_in(data: bytes, most_bytes: int = MOST_BYTES) -> pa.Table:
     return table
 
 
-def stream_of(table: pa.Table) -> bytes:
-    """Return a table as a stream."""
+def stream_of(table: pa.Table, packed: str | None = None) -> bytes:
+    """Return a table as a stream, packed with this method of Arrow (`zstd`), if one is given."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=packed)) as stream:
         stream.write_table(table)
     data: bytes = sink.getvalue().to_pybytes()
     return data

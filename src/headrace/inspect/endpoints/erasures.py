@@ -14,6 +14,7 @@ class ErasureView(Struct, frozen=True, kw_only=True):
     """An erasure for display: of whom isn't known any more.
 
     `columns` are the columns that had the person's key. `done` is when nothing was left to do (Unix seconds), or None.
+    Of the predictions, `unreadable` belong to requests that nobody can read, so they might be about the person.
     `unsealed` are predictions that were left out when they were sealed, as far as its host had them. `tables` are
     outputs of tasks that consist of old parts of the log. `below` are outputs that were made from erased tables, and
     stay; `unread` are tables that couldn't be searched. `erased` are the blobs that were erased, if they were asked
@@ -29,6 +30,7 @@ class ErasureView(Struct, frozen=True, kw_only=True):
     done: float | None
     predictions: int
     labels: int
+    unreadable: int
     parts: int
     unsealed: int
     tables: tuple[str, ...]
@@ -66,6 +68,7 @@ def _view(row: ErasureRecord, erased: tuple[ErasedRecord, ...] = ()) -> ErasureV
         done=row.done,
         predictions=told.predictions,
         labels=told.labels,
+        unreadable=told.unreadable,
         parts=told.parts,
         unsealed=told.unsealed,
         tables=told.tables,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DataError
-from headrace.models.streams import table_in
+from headrace.inspect.endpoints.unread import Request, bare, bytes_in, requests, with_bytes
+from headrace.models.streams import stream_of, table_in
 from headrace.serve.predictions.part import UNREAD
 from headrace.spec.endpoint import Erasure, key_text
 from headrace.spec.noun import UNREADABLE
@@ -76,7 +77,7 @@ def _about(array: pa.Array, name: str, erasure: Erasure) -> Mask:
         is_one = [value.is_valid and erasure.is_about(text_of(value)) for value in values]
         found |= _bools(pc.is_in(array, value_set=values.filter(pa.array(is_one, pa.bool_()))))
     elif name in TEXTS and _is_text(kind):
-        found |= _each(array, lambda value: _is_in_json(value, erasure))
+        found |= _each(array, lambda value: _is_in_json(value, erasure) or _is_in_request(bytes_in(value), erasure))
     return found
 
 
@@ -93,8 +94,10 @@ def text_of(value: pa.Scalar) -> str:
     return found.decode("utf-8", "surrogateescape") if isinstance(found, bytes) else key_text(found)
 
 
-def _is_in_request(data: bytes, erasure: Erasure) -> bool:
+def _is_in_request(data: bytes | None, erasure: Erasure) -> bool:
     """Return whether a request that couldn't be read names the person, as far as can be told."""
+    if data is None:
+        return False
     if _is_in_json(data, erasure):
         return True
     try:
@@ -103,7 +106,7 @@ def _is_in_request(data: bytes, erasure: Erasure) -> bool:
         return False
 
 
-def _is_in_json(data: str | bytes, erasure: Erasure) -> bool:
+def _is_in_json(data: str | bytes | msgspec.Raw, erasure: Erasure) -> bool:
     try:
         return _is_in(_decode(data), erasure)
     except UNREADABLE:
@@ -140,6 +143,14 @@ def _bools(values: pa.Array) -> Mask:
     return np.asarray(values.to_numpy(zero_copy_only=False), np.bool_)
 
 
+class About(NamedTuple):
+    """Which rows of a part of a log are about a person, and how many of these (`unreadable`) are only feared to be:
+    those of requests that nobody can read."""
+
+    mask: Mask
+    unreadable: int
+
+
 def spared(table: pa.Table, erasure: Erasure) -> pa.Table:
     """Return a part of a log without the person's requests that count as older than the erasure; the same object if it
     has none."""
@@ -150,11 +161,39 @@ def spared(table: pa.Table, erasure: Erasure) -> pa.Table:
 def requests_about(table: pa.Table, erasure: Erasure) -> Mask:
     """Return for each row of a part of a log whether it is a request about the person that counts as older than the
     erasure."""
-    mask = rows_about(table, erasure)
+    return about(table, erasure).mask
+
+
+def about(table: pa.Table, erasure: Erasure) -> About:
+    """Return which rows of a part of a log are about the person and count as older than the erasure.
+
+    All rows of a request that can't be read count, since they may be about the person. So do those of a request about
+    the person whose answers can't be read: nobody can take a part of them out.
+    """
+    unread = requests(table)
+    mask = rows_about(bare(table) if unread else table, erasure)
+    unreadable = list[Request]()
+    for each in unread:
+        if (found := _marks(each, erasure)) is None:
+            unreadable.append(each)
+        else:
+            mask[each.first : each.end] |= found
+    sure = mask.copy()
+    for each in unreadable:  # those of the column `input` are the first
+        mask[each.first : each.end] |= each.column == "input" or mask[each.first : each.end].any()
     if mask.any():
         at = table.column("at").cast(pa.int64()).to_numpy()
         mask &= at <= round(erasure.until * 1e6)
-    return mask
+    return About(mask, int((mask & ~sure).sum()))
+
+
+def _marks(request: Request, erasure: Erasure) -> Mask | None:
+    """Return for each row of a request that wasn't read before whether it is about the person; None if it can't be
+    read."""
+    content = request.content()
+    if isinstance(content, list):
+        return np.array([_is_in_json(each, erasure) for each in content], np.bool_)
+    return None if content is None else rows_about(content, erasure)
 
 
 def labels_about(table: pa.Table, ids: Collection[str], erasure: Erasure) -> Mask:
@@ -169,9 +208,28 @@ def labels_about(table: pa.Table, ids: Collection[str], erasure: Erasure) -> Mas
 
 def without(table: pa.Table, mask: Mask) -> pa.Table:
     """Return a table without the rows of a mask. No byte of them is left, also not in the dictionaries of columns."""
-    left = table.filter(pa.array(~mask))
+    unread = [each for each in requests(table) if mask[each.first : each.end].any()]
+    kept = {each: np.flatnonzero(~mask[each.first : each.end]) for each in unread}
+    data = {(each.column, each.first + int(rows[0])): _bytes_of(each, rows) for each, rows in kept.items() if len(rows)}
+    left = with_bytes(table, data).filter(pa.array(~mask))
     columns = [pa.chunked_array(map(_compact, column.chunks), column.type) for column in left.columns]
     return pa.Table.from_arrays(columns, schema=left.schema)
+
+
+def _bytes_of(request: Request, rows: np.ndarray[Any, np.dtype[np.intp]]) -> bytes:
+    """Return the bytes of some rows of a request.
+
+    Raises:
+        DataError: the request can't be read.
+    """
+    content = request.content()
+    if content is None:
+        raise DataError("a part of a request that can't be read can't be taken out of it")
+    if isinstance(content, list):
+        return b"[" + b",".join(bytes(content[row]) for row in rows) + b"]"
+    mask = np.ones(len(content), np.bool_)
+    mask[rows] = False
+    return stream_of(without(content, mask), "zstd")
 
 
 def _compact(array: pa.Array) -> pa.Array:

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pyarrow as pa
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, LogError, NotFoundError, UsageError, near
-from headrace.inspect.endpoints.person import Mask, labels_about, requests_about, without
+from headrace.inspect.endpoints.person import Mask, about, labels_about, requests_about, without
 from headrace.inspect.endpoints.predictions import prediction_log, unsealed
 from headrace.inspect.views import read
 from headrace.ledger import erasures, generations, records
@@ -52,8 +53,9 @@ Say = Callable[[str], None]
 
 class Erased(Struct, frozen=True, kw_only=True):
     """What was erased, or with `dry_run` would be. `unsealed` are predictions that this host had not sealed yet when it
-    was asked for: they are left out when they are sealed. `tables` are those that hold the person, and are erased as a
-    whole; `below` are outputs of tasks that were made from them, and stay. `unread` are tables that couldn't be
+    was asked for: they are left out when they are sealed. Of the erased predictions, `unreadable` belong to requests
+    that nobody can read, so they might be about the person. `tables` are those that hold the person, and are erased as
+    a whole; `below` are outputs of tasks that were made from them, and stay. `unread` are tables that couldn't be
     searched.
 
     `waits` says what is still to be done, and why it wasn't. It is empty if the erasure is complete.
@@ -64,6 +66,7 @@ class Erased(Struct, frozen=True, kw_only=True):
     dry_run: bool
     predictions: int
     labels: int
+    unreadable: int
     parts: int
     unsealed: int
     tables: tuple[str, ...]
@@ -220,6 +223,7 @@ class _Erasing:
             dry_run=self._is_dry,
             predictions=told.predictions,
             labels=told.labels,
+            unreadable=told.unreadable,
             parts=told.parts,
             unsealed=told.unsealed,
             tables=tuple(dict.fromkeys(each for each in tables if not each.startswith(PART))),
@@ -268,10 +272,10 @@ class _Erasing:
         """Yield the parts that hold the person: those with predictions, then those with labels of these predictions."""
         rows = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
         for row, table in self._parts([row for row in rows if row.first <= self._erasure.until], lease):
-            mask = requests_about(table, self._erasure)
+            mask, unreadable = about(table, self._erasure)
             self._ids.update(_ids(table, mask))
             if mask.any():
-                yield self._rewritten(row, table, mask, is_labels=False)
+                yield replace(self._rewritten(row, table, mask, is_labels=False), unreadable=unreadable)
         rows = PREDICTION_PARTS.read(db.execute(db.sql.LABEL_PARTS_OF, (self._erasure.endpoint,)))
         for row, table in self._parts(list(rows), lease):
             mask = labels_about(table, self._ids, self._erasure)

@@ -53,8 +53,8 @@ def command(
     from the backup. The ledger keeps who erased when and why, and a digest of the key. The command can be killed at any
     time: `headrace erase --resume` does the rest. The exit code is 6 if something is left to do: the command says what.
 
-    With `--json`: an object with `erasure`, `predictions`, `labels`, `parts`, `unsealed`, `tables`, `below`, `unread`,
-    `blobs` and `waits`; with `--resume`, `{"erasures": [...]}`.
+    With `--json`: an object with `erasure`, `predictions`, `labels`, `unreadable`, `parts`, `unsealed`, `tables`,
+    `below`, `unread`, `blobs` and `waits`; with `--resume`, `{"erasures": [...]}`.
     """
     from headrace.operate.erasure.erase import erase, resume  # noqa: PLC0415  Arrow, 0.2 s
 
@@ -91,6 +91,9 @@ def _say(erased: Erased) -> None:
         say(f"would erase {counts}, and {tables}")
     else:
         say(f"erasure {erased.erasure}: {counts}, and {tables}; {count_text(erased.blobs, 'blob')} deleted now")
+    if erased.unreadable:
+        what = count_text(erased.unreadable, "prediction")
+        say(f"    among them {what} of requests that can't be read, which might be about the person", "dim")
     _say_list("", erased.tables)
     _say_list("made from them, and left as it is: ", erased.below)
     _say_list("couldn't be searched: ", erased.unread)

@@ -15,6 +15,7 @@ from headrace.inspect.endpoints.erasures import ErasureView, erasure, erasures
 from headrace.inspect.views import read
 from headrace.project import project
 from headrace.report.marks import printable
+from headrace.report.measures import count_text
 
 
 @click.command()
@@ -26,8 +27,8 @@ def command(named: str | None, as_json: bool, config: Path | None) -> int:
     Who the persons were isn't kept, only a digest.
 
     With `--json`: `{"erasures": [...]}`, each with `erasure`, `endpoint`, `columns`, `at`, `by`, `why`, `done` (None:
-    something is left to do), `predictions`, `labels`, `parts`, `unsealed`, `tables`, `below` and `unread`; or one of
-    these, with `erased`, each with `digest`, `nonce` and `what`.
+    something is left to do), `predictions`, `labels`, `unreadable`, `parts`, `unsealed`, `tables`, `below` and
+    `unread`; or one of these, with `erased`, each with `digest`, `nonce` and `what`.
     """
     with read(project.load(overlay=config)) as views:
         if named is not None:
@@ -68,6 +69,9 @@ def _say_erasure(erasure: ErasureView) -> None:
     state = "not complete yet" if erasure.done is None else f"complete since {_time(erasure.done)}"
     say(f"erasure {printable(erasure.erasure)} of endpoint {printable(erasure.endpoint)}: {state}")
     say(f"    asked by {printable(erasure.by)} on {_time(erasure.at)}: {printable(erasure.why)}", "dim")
+    if erasure.unreadable:
+        what = count_text(erasure.unreadable, "prediction")
+        say(f"    erased {what} of requests that can't be read, which might be about the person", "dim")
     for row in erasure.erased:
         say(f"    {printable(row.digest)}.{printable(row.nonce)}: {printable(row.what)}", "dim")
     for each in erasure.tables:

@@ -1,0 +1,90 @@
+"""Requests that sealing kept as bytes lose the rows about a person, and no others."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from msgspec.structs import replace
+
+from headrace.inspect.endpoints.person import about, without
+from headrace.inspect.endpoints.unread import bare, requests
+from headrace.models.predicted import merged
+from headrace.models.streams import stream_of
+from headrace.serve.predictions.part import UNREAD, parts
+from headrace.serve.predictions.prediction import Answered
+from headrace.serve.predictions.segment import Contents, Logged
+from tests.inspect.test_person import erasure
+from tests.serve.predictions.samples import answered
+
+COUNT = 20_000
+ANNA = 77
+NAMES = ["anna" if row == ANNA else "bob" for row in range(COUNT)]
+ROWS = pa.table({"customer": NAMES, **{f"c{each}": [float(each)] * COUNT for each in range(150)}})
+ANSWERS = pa.table({"predicted": [0.5] * COUNT, **{f"d{each}": [float(each)] * COUNT for each in range(150)}})
+OTHERS = pa.array([row != ANNA for row in range(COUNT)])
+LARGE = replace(answered(count=COUNT), form="arrow", given=stream_of(ROWS, "zstd"), answers=stream_of(ANSWERS, "zstd"))
+
+
+def part_of(*answers: Answered) -> pa.Table:
+    """Return a part with the answers to these requests, as sealing makes it."""
+    logged, place = [], 0
+    for number, each in enumerate(answers):
+        logged.append(Logged(place, replace(each, salt=number)))
+        place += each.count
+    return parts(Contents("0a1b2c3d4e5f", 1, 0.0, tuple(logged)), {})["delays"]
+
+
+def test_a_request_too_large_to_unpack_with_others_loses_the_rows_of_the_person_only() -> None:
+    begins = replace(LARGE, count=COUNT - ANNA, given=stream_of(ROWS.slice(ANNA), "zstd"))
+    begins = replace(begins, answers=stream_of(ANSWERS.slice(ANNA), "zstd"))
+    small = replace(answered(), given=b'[{"customer": "carol"}]')
+    table = part_of(LARGE, LARGE, begins, small, LARGE, small)
+    assert [each.first for each in requests(table) if each.column == "input"][-1] == 3 * COUNT - ANNA + 1
+    mask, unreadable = about(table, erasure("anna"))
+    last = 3 * COUNT - ANNA + 1 + ANNA
+    assert (np.flatnonzero(mask).tolist(), unreadable) == ([ANNA, COUNT + ANNA, 2 * COUNT, last], 0)
+    left = without(table, mask)
+    assert left.column("id").equals(table.column("id").filter(pa.array(~mask)))
+    for each in (found := requests(left)):
+        content, whole = each.content(), ROWS if each.column == "input" else ANSWERS
+        assert isinstance(content, pa.Table)
+        assert content.equals(whole.slice(ANNA + 1) if len(content) < COUNT - 1 else whole.filter(OTHERS))
+    assert len(found) == len(requests(table))
+    assert not about(left, erasure("anna")).mask.any()
+    assert left.column("input")[-1].as_py()["customer"] == "carol"
+
+
+@pytest.mark.parametrize("is_text", [False, True])
+def test_records_that_were_kept_as_bytes_are_written_back_as_they_were(is_text: bool) -> None:
+    body = b'[{"customer": "anna", "x": 1.50}, {"customer": "bob", "y": 1e2}, {"customer": ["anna"]}, {"z":  7}]'
+    rows = [{UNREAD: None, "customer": "carol"}, {UNREAD: body, "customer": None}, *[{}] * 3, {"customer": "dora"}]
+    column = pa.array(rows, pa.struct([(UNREAD, pa.binary()), ("customer", pa.string())]))
+    if is_text:
+        other = pa.table({"input": pa.array([{"customer": [{"a": 1}]}])})
+        column = merged([pa.table({"input": column}), other], ["input"]).column("input").combine_chunks().slice(0, 6)
+        assert pa.types.is_string(column.type)
+    ids = ["w-1-0-00", *(f"w-1-{row}-01" for row in range(1, 5)), "w-1-5-02"]
+    table = pa.table({"id": ids, "at": pa.array([0] * 6, pa.timestamp("us", "UTC")), "input": column})
+    mask, unreadable = about(table, erasure("anna"))
+    assert (mask.tolist(), unreadable) == ([False, True, False, True, False, False], 0)
+    (left,) = requests(without(table, mask))
+    assert (left.first, left.end, left.data) == (1, 3, b'[{"customer": "bob", "y": 1e2},{"z":  7}]')
+    found = bare(without(table, mask)).column("input").to_pylist()
+    names = [each and (json.loads(each) if is_text else each)["customer"] for each in found]
+    assert names == ["carol", None, None, "dora"]
+
+
+def test_a_request_that_nobody_can_read_goes_as_a_whole_and_is_counted() -> None:
+    sound = replace(answered(count=2), given=b'[{"customer": "bob"}, {"customer": "carol"}]')
+    hidden = replace(answered(count=3), given=b"\x00\xff")
+    blurred = replace(sound, given=b'[{"customer": "bob"}, {"customer": "anna"}]', answers=b"\x00\xff")
+    table = part_of(sound, hidden, blurred, replace(sound, answers=b"\x00\xff"))
+    mask, unreadable = about(table, erasure("anna"))
+    assert np.flatnonzero(mask).tolist() == [2, 3, 4, 5, 6]
+    assert unreadable == 4, "Anna's own row is known"
+    left = without(table, mask)
+    assert [each["customer"] for each in left.column("input").to_pylist()] == ["bob", "carol"] * 2
+    assert not about(left, erasure("anna")).mask.any()

@@ -21,6 +21,7 @@ class Alone:
     folder: Path | None = None
     """The project's folder; None means the current folder."""
 
+    task = ""
     number = 1
     rank = 0
     nodes = 1

@@ -64,6 +64,11 @@ class Attempt(Protocol):
     """The running attempt, as the stage's code sees it."""
 
     @property
+    def task(self) -> str:
+        """The name of the task, which is the same for all its attempts, also those of a resumed run."""
+        ...
+
+    @property
     def number(self) -> int:
         """The number of this attempt, counted from 1 for a task's first attempt."""
         ...

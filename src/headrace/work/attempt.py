@@ -324,7 +324,7 @@ class Here:
         self.seen: dict[str, str] = {}
         self.cut: str | None = None
         self.intents: list[Intent] = []
-        self.number = order.attempt
+        self.task, self.number = order.task, order.attempt
         self.rank = order.rank
         self.nodes = order.nodes
 

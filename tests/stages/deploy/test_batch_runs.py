@@ -47,6 +47,16 @@ def make() -> Twice:
     return Twice()
 
 
+class Zero:
+    def predict(self, frame):
+        return frame["x"].to_numpy() * 0
+
+
+@hr.stage
+def zero() -> Zero:
+    return Zero()
+
+
 @hr.stage(kind="ingest")
 def rows(count: int) -> pa.Table:
     return pa.table({{"id": range(count), "x": [float(each) for each in range(count)]}})
@@ -76,6 +86,19 @@ def streamed() -> None:
 @hr.pipeline
 def deliver(count: int = 80) -> None:
     deploy.batch(make(), rows(count), to=URL, table="delays", key="id")
+
+
+@hr.pipeline
+def copied() -> None:
+    for table in ("delays", "copies"):
+        deploy.batch(make(), rows(30), to=URL, table=table, key="id")
+
+
+@hr.pipeline
+def repeated() -> None:
+    first = deploy.batch(make(), rows(30), to=URL, table="delays", key="id")
+    zeros = deploy.batch(zero(), rows(30), to=URL, table="delays", key="id", after=first)
+    deploy.batch(make(), rows(30), to=URL, table="delays", key="id", after=zeros)
 
 
 @hr.pipeline
@@ -293,3 +316,18 @@ def test_another_run_writes_its_answers_again(project: Project, target: Source) 
     done = project.headrace("run", "deliver", "--json")
     assert done.task["batch"]["state"] == "reused"
     assert target.run("select id, predicted from delays order by id") == [(each, 2.0 * each) for each in range(80)]
+
+
+def test_equal_answers_are_delivered_to_each_table_that_a_run_names(project: Project, target: Source) -> None:
+    assert project.headrace("run", "copied").code == 0
+    for table in ("delays", "copies"):
+        assert target.run(f"select id, predicted from {table} order by id") == [
+            (each, 2.0 * each) for each in range(30)
+        ]
+
+
+def test_equal_answers_are_delivered_by_each_task_of_a_run(project: Project, target: Source) -> None:
+    done = project.headrace("run", "repeated")
+    assert done.code == 0, done.err
+    assert target.run("select id, predicted from delays order by id") == [(each, 2.0 * each) for each in range(30)]
+    assert written(target) == 90

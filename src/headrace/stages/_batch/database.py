@@ -1,6 +1,6 @@
 """The stage behind `deploy.batch` that writes answers to a table of a database, each row by its key.
 
-The table `headrace_batches` beside it says of each batch how many of its rows are written. A part's rows and this
+The table `headrace_batches` beside it says of each delivery how many of its rows are written. A part's rows and this
 number are written in one transaction, so a repeated attempt neither repeats a part nor leaves one out.
 """
 
@@ -60,8 +60,7 @@ def to_database(table: pa.Table, url: str, name: str, *, key: tuple[str, ...], s
         SourceError: the database can't be reached or written.
     """
     _check_keys(table, key)
-    ref = attempt().ref("table")
-    job = f"{os.environ.get(RUN) or randomness.token_hex(8)}/{'' if ref is None else ref.digest}"
+    job = _job(name)
     with _opened(url, secrets) as target:
         done = target.begin_batch(name, table.schema, key, job, len(table))
         while done < len(table):
@@ -70,6 +69,15 @@ def to_database(table: pa.Table, url: str, name: str, *, key: tuple[str, ...], s
             done += len(piece)
             log("rows written", done)
     return table
+
+
+def _job(name: str) -> str:
+    """Return the text that identifies the delivery of a task's answers to a table. It is the same for all attempts of
+    the task in its run, and differs from those of other tasks, also if they have equal answers."""
+    here = attempt()
+    ref = here.ref("table")
+    run = os.environ.get(RUN) or randomness.token_hex(8)
+    return f"{run}/{here.task}/{'' if ref is None else ref.digest}/{name}"
 
 
 def url_of(to: str) -> tuple[str, dict[str, Any]]:

@@ -273,7 +273,6 @@ def test_outside_of_a_run_it_checks_and_counts(labels: pa.Array, count: int) -> 
         ({"id": pa.nulls(1), "label": [1]}, "1 values of `id` can't be taken, such as `None`"),
         ({"id": [f"{ID}\n"], "label": [1]}, "1 values of `id` can't be taken"),
     ],
-    ids=str,
 )
 def test_what_can_not_be_a_label_is_refused(columns: dict[str, Any], words: str) -> None:
     by_key = {name: name for name in ("key", "time") if name in columns}

@@ -12,7 +12,7 @@ from headrace.ledger.standing import intents
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.endpoint import Part
-from headrace.spec.intent import Tell
+from headrace.spec.intent import Tell, numbered
 from tests.ledger.samples import digest, open_ledger
 
 
@@ -68,6 +68,20 @@ def test_the_labels_of_a_task_are_one_part_however_often_they_are_recorded(addre
     assert [(row.number, row.writer, row.count, row.last, row.at) for row in rows] == [
         (1, "run/tell", 5, 1_000.0, 1.0),
         (2, "run/tell[1]", 5, 1_000.0, 2.0),
+    ]
+
+
+def test_each_record_of_labels_of_a_task_is_a_part_of_its_own(address: str) -> None:
+    tellings = numbered([Tell("delays", part(number).out, 5, 1_000.0) for number in range(3)])
+    with open_ledger(address) as ledger:
+        with closing(ledger.connect()) as db:
+            for now in (1.0, 2.0):
+                intents.apply(db, [("tell", each) for each in tellings[:2]], run="run", by="me", now=now)
+            assert [intents.is_applied(db, "run", "tell", each) for each in tellings] == [True, True, False]
+        rows = stored(ledger, "label_parts")
+    assert [(row.number, row.writer, row.segment, decode_ref(row.out)) for row in rows] == [
+        (1, "run/tell", 0, part(0).out),
+        (2, "run/tell", 1, part(1).out),
     ]
 
 

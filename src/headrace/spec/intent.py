@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -107,12 +108,14 @@ class Deploy(Struct, frozen=True, array_like=True, gc=False, tag="deploy"):
 
 class Tell(Struct, frozen=True, array_like=True, gc=False, tag="tell"):
     """A record of what really came of predictions of the endpoint `name`: the table `out` has `count` labels, recorded
-    at the time `at` in Unix seconds. The labels of a task are recorded once."""
+    at the time `at` in Unix seconds. `part` is the place of this record among those of its task (`numbered`): each is
+    kept once, however often the task is tried."""
 
     name: str
     out: Ref
     count: int
     at: float
+    part: int = 0
 
 
 class LogBatch(Struct, frozen=True, array_like=True, gc=False, tag="log"):
@@ -135,6 +138,12 @@ class LogBatch(Struct, frozen=True, array_like=True, gc=False, tag="log"):
 
 
 Intent = Advance | Register | Deploy | Tell | LogBatch
+
+
+def numbered(intents: Iterable[Intent]) -> tuple[Intent, ...]:
+    """Return the intents of a task, in which each record of labels has its place among the task's records of labels."""
+    parts = count()
+    return tuple(replace(each, part=next(parts)) if isinstance(each, Tell) else each for each in intents)
 
 
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:

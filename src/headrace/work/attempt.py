@@ -29,7 +29,7 @@ from headrace.spec.artifact import Ref
 from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const
-from headrace.spec.intent import Advance, Intent, Register
+from headrace.spec.intent import Advance, Intent, Register, numbered
 from headrace.spec.signature import masked_signature
 from headrace.store.store import Store
 from headrace.work.arguments import Arguments
@@ -133,7 +133,7 @@ class Desk:
             use=self._meter.read(),
             unreusable=unreusable or here.cut,
             saw=tuple(here.seen.items()),
-            intents=tuple(here.intents),
+            intents=numbered(here.intents),
         )
 
     def mask(self, text: str) -> str:

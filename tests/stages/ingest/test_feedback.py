@@ -58,6 +58,18 @@ def retried(labels: str) -> None:
 
 
 @hr.stage
+def both(labels: str) -> int:
+    parts = [{each: label} for each, label in json.loads(labels).items()]
+    tables = (pa.table({"id": list(part), "label": list(part.values())}) for part in parts)
+    return sum(ingest.feedback(table, "delays").labels for table in tables)
+
+
+@hr.pipeline
+def separately(labels: str, flag: str) -> None:
+    later(both(labels), flag)
+
+
+@hr.stage
 def later(recorded: object, flag: str) -> None:
     if not Path(flag).exists():
         raise ValueError("not yet")
@@ -157,6 +169,26 @@ def test_the_labels_of_a_task_are_recorded_once_however_often_its_run_is_resumed
     assert shell("resume", "latest").code == 0
     assert sources(shell) == {"feedback": {"recorded": 1, "counting": 1}}
     assert "no differences" in shell("replay", "latest").out
+
+
+def test_a_task_that_records_labels_several_times_loses_none_and_replay_knows_each(shell: Shell) -> None:
+    one, two, three = log(*(answered(number) for number in range(3)))
+    flag = shell.folder / "flag"
+    assert shell("run", "separately", "--labels", json.dumps({one: 1, two: 2, three: 3}), "--flag", str(flag)).code == 1
+    flag.touch()
+    assert shell("resume", "latest").code == 0
+    expected = [(1, "feedback"), (2, "feedback"), (3, "feedback")]
+    assert labels_of(shell) == expected
+    assert "no differences" in shell("replay", "latest").out
+    with closing(sqlite3.connect(shell.folder / ".headrace" / "ledger.db")) as db, db:
+        db.execute("DELETE FROM label_parts WHERE segment = 1")
+    found = shell("replay", "latest")
+    assert found.code == 1
+    assert found.out.count("labels delays: the row says none of this task") == 1
+    shell("replay", "latest", "--repair")
+    assert "no differences" in shell("replay", "latest").out
+    assert labels_of(shell) == expected
+    assert sources(shell) == {"feedback": {"recorded": 3, "counting": 3}}
 
 
 def test_replay_misses_labels_that_were_lost_and_records_them_again(shell: Shell) -> None:

@@ -87,12 +87,12 @@ def told(intent: Intent) -> tuple[str, str, str, str]:
 
 
 def _labels(told: Tell, run: str, task: str) -> Part:
-    """Return the labels that a task recorded as a part of the prediction log of their endpoint. Its writer is the
-    task."""
+    """Return the labels of one record of a task as a part of the prediction log of their endpoint. The part's writer is
+    the task, and its segment the place of the record among those of the task."""
     return Part(
         endpoint=told.name,
         writer=f"{run}/{task}",
-        segment=0,
+        segment=told.part,
         out=told.out,
         count=told.count,
         first=told.at,

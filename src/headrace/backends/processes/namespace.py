@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
@@ -25,22 +25,33 @@ usual."""
 _OWN = (Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/dev/shm"))
 _OWN_BYTES = 1 << 28
 """How many bytes each of these folders of a `private` namespace holds: its files are in memory."""
+_SETTINGS = Path("/etc")
+_SETTINGS_SHOWN = (
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "python3*", "os-release"),
+    *("passwd", "group", "nsswitch.conf", "hosts", "localtime", "timezone", "locale.alias", "locale.conf"),
+    *("mime.types", "fonts", "OpenCL", "ssl/openssl.cnf", "ssl/certs", "pki/tls/openssl.cnf", "pki/tls/certs"),
+    *("pki/ca-trust", "crypto-policies"),
+)
+"""What a `private` namespace shows of `/etc`: what Python and its libraries may read when they load. The rest may be
+secret, such as the digests of passwords and the host's keys, which root can read even without rights of its own."""
 _ACCELERATORS = ("nvidia", "dri", "kfd", "dxg", "accel", "vfio", "infiniband", "gdrdrv")
 
 
 class Namespace(Struct, frozen=True, kw_only=True):
     """A namespace that hides folders from workers, and on request also the network.
 
-    Each folder of `hidden` looks empty, except for folders of `shown` and `readable` inside it. Workers can't write to
-    folders of `readable`, except for folders of `shown` inside them; a folder of both can be written to. Process ids in
-    the namespace are separate, and workers see only the namespace's own processes. If `network` is false, workers can
-    only connect to processes of this namespace. If `closed` is true, the only devices that workers see are accelerators
-    and the devices that programs commonly need, and a worker that runs as root has no more rights than a worker of any
+    Each folder of `hidden` looks empty, except for folders of `shown` and `readable` inside it. A file of `hidden`
+    can't be read, wherever it is, until somebody outside puts a new file in its place. Workers can't write to folders
+    of `readable`, except for folders of `shown` inside them; a folder of both can be written to. Process ids in the
+    namespace are separate, and workers see only the namespace's own processes. If `network` is false, workers can only
+    connect to processes of this namespace. If `closed` is true, the only devices that workers see are accelerators and
+    the devices that programs commonly need, and a worker that runs as root has no more rights than a worker of any
     other user.
 
     If `private` is true, the namespace is also `closed`, and nothing that is written in it can be seen outside: the
-    whole file system can only be read, and it has empty folders of its own for temporary files and sockets. Hidden
-    folders that don't exist are no error then. All of its processes end when the thread that started it ends.
+    whole file system can only be read, it has empty folders of its own for temporary files and sockets, and `/etc` has
+    only what programs commonly need. Hidden folders that don't exist are no error then. All of its processes end when
+    the thread that started it ends.
     """
 
     hidden: tuple[Path, ...] = ()
@@ -67,20 +78,37 @@ class Namespace(Struct, frozen=True, kw_only=True):
         if not closed and os.geteuid() == 0:
             words += [word for right in _RIGHTS for word in ("--cap-add", right)]
         own = {folder.resolve() for folder in _OWN if folder.is_dir()} if self.private else set()
-        hidden = [each for each in self.hidden if each not in own and (each.is_dir() or not self.private)]
+        files = [each for each in self.hidden if each.is_file()]
+        folders = {each for each in self.hidden if each not in own and (each.is_dir() or not self.private)} - {*files}
+        hidden = sorted(folders | {_SETTINGS} if self.private else folders)
+        settings = _settings(folders) if self.private else ()
         python = [folder for folder in _python() if any(folder.is_relative_to(each) for each in (*own, *hidden))]
         mounts = [(folder, ["--size", str(_OWN_BYTES), "--tmpfs", str(folder)]) for folder in own]
         mounts += [(folder, ["--tmpfs", str(folder)]) for folder in hidden]
-        mounts += [(folder, ["--ro-bind", str(folder), str(folder)]) for folder in (*self.readable, *python)]
+        mounts += [(folder, ["--ro-bind", str(folder), str(folder)]) for folder in (*settings, *self.readable, *python)]
         mounts += [(folder, ["--bind", str(folder), str(folder)]) for folder in self.shown]
-        for _, mount in sorted(mounts, key=itemgetter(0)):  # a later mount covers what is inside its folder
-            words += mount
+        mounts.sort(key=itemgetter(0))  # a later mount covers what is inside its folder
+        words += [word for _, mount in mounts for word in mount]
+        words += [word for file in files if _is_seen(file, mounts) for word in ("--ro-bind", os.devnull, str(file))]
         if self.private:
             words += [word for folder in hidden for word in ("--remount-ro", str(folder))]
             words += ["--die-with-parent", "--chdir", "/"]
         if not self.network:
             words.append("--unshare-net")
         return [*words, "--"]
+
+
+def _settings(hidden: Collection[Path]) -> list[Path]:
+    """Return what a `private` namespace shows of `/etc`, without what these folders hide."""
+    found = [path for name in _SETTINGS_SHOWN for path in _SETTINGS.glob(name) if path.exists()]
+    return [path for path in found if not any(path.is_relative_to(each) for each in {*hidden} - {_SETTINGS})]
+
+
+def _is_seen(file: Path, mounts: Sequence[tuple[Path, list[str]]]) -> bool:
+    """Return whether a file can be seen after these mounts: the last one that has the file's place is no empty
+    folder."""
+    places = [words for folder, words in mounts if file.is_relative_to(folder)]
+    return not places or "--tmpfs" not in places[-1]
 
 
 def _devices() -> list[str]:

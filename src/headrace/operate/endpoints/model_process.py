@@ -1,5 +1,5 @@
 """Starts model processes: each has one version of a model, in a Linux namespace without network where it can read the
-system's files and its model, and write nothing that others see."""
+system's programs and its model, and write nothing that others see."""
 
 from __future__ import annotations
 
@@ -241,10 +241,12 @@ def start(
     limit_gib: float | None = None,
     *,
     python: Path | None = None,
+    keys: Sequence[Path] = (),
     ended: Callable[[], None] = lambda: None,
 ) -> ModelProcess:
     """Start a model process whose blobs are in `folder`, and which is killed if it takes more memory than `limit_gib`.
-    It runs on the interpreter `python`, or on that of this process. `ended` is called in a thread when it has ended.
+    It runs on the interpreter `python`, or on that of this process. `keys` are the server's files for TLS: it sees
+    neither them nor what lies beside them. `ended` is called in a thread when it has ended.
 
     Raises:
         ConfigError: this machine can't make the namespace that keeps the process from everything else.
@@ -262,17 +264,25 @@ def start(
         command = on(python, code, _HOST, arguments)
         environment["PATH"] = environment_of(python)["PATH"]
     environment["HOME"] = "/tmp"
-    private = Namespace(hidden=tuple(_hidden(project)), readable=tuple(readable), network=False, private=True)
+    private = Namespace(hidden=tuple(_hidden(project, keys)), readable=tuple(readable), network=False, private=True)
     return ModelProcess([*private.command(), *command], environment, limit_gib, ended)
 
 
-def _hidden(project: Project) -> set[Path]:
-    """Return the folders that a model process doesn't see: the project, its state, its stores on this machine, the
-    folder of a ledger in a file, and the users' homes."""
+def _hidden(project: Project, keys: Sequence[Path] = ()) -> set[Path]:
+    """Return the folders and files that a model process doesn't see: the project, its state, its stores on this
+    machine, the folder of a ledger in a file, the users' homes, and files of settings and keys with their folders."""
     found = {project.root, project.home, Path.home(), *_HOMES, *_stores(project)}
     if not ledger_is_shared(project):
         found.add(ledger_path(project).parent)
-    return {folder.resolve() for folder in found} - {Path("/")}
+    for file in (*keys, *project.config_files):
+        places = (file.absolute(), file.resolve())  # it may be a link to another folder, as certbot's keys are
+        found |= {*places, *(place.parent for place in places if not _has_programs(place.parent.resolve()))}
+    return {path.resolve() for path in found} - {Path("/")}
+
+
+def _has_programs(folder: Path) -> bool:
+    """Return whether a folder is one of the system's large ones, which programs and libraries are in."""
+    return len(folder.parts) <= (3 if folder.is_relative_to("/usr") else 2)
 
 
 def _stores(project: Project) -> Iterator[Path]:

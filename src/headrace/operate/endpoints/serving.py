@@ -72,6 +72,11 @@ class Listening(NamedTuple):
     certificate: Path | None = None
     key: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the certificate and the key."""
+        return tuple([file for file in (self.certificate, self.key) if file is not None])
+
 
 def serve(
     project: Project, names: Collection[str], listening: Listening, say: Say, *, with_tokens: bool = False
@@ -107,7 +112,7 @@ def serve(
                 hint="add `--tokens`, `--tls-cert` and `--tls-key`, or leave out `--host` and put a proxy before it",
             )
         with _models_folder(project) as folder:
-            serving = _Serving(project, names, folder, say, with_tokens=with_tokens, tls=tls)
+            serving = _Serving(project, names, folder, say, with_tokens=with_tokens, tls=tls, keys=listening.files)
             uvloop.run(serving.run(sockets, routes))
     finally:
         for each in sockets:
@@ -126,9 +131,11 @@ class _Serving:
         *,
         with_tokens: bool,
         tls: SSLContext | None,
+        keys: Sequence[Path],
     ) -> None:
         self._project = project
         self._tls = tls
+        self._keys = keys
         self._tokens = Tokens() if with_tokens else None
         self._rate, self._origins = _manners(project)
         self._is_told_to_end = False
@@ -228,7 +235,8 @@ class _Serving:
             folder.mkdir()
             gather_blobs(self._project, refs, folder)
             python = None if own is None else unpacked(own, folder, self._say)
-            return version, model_process.start(self._project, folder, limit_gib, python=python, ended=clear)
+            process = model_process.start(self._project, folder, limit_gib, python=python, keys=self._keys, ended=clear)
+            return version, process
         except OSError as error:
             clear()
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import select
 import shutil
 import socket
 import ssl
@@ -15,9 +16,10 @@ from msgspec.structs import replace
 
 from headrace.errors import ConfigError, UsageError
 from headrace.serve.access import Access
+from headrace.serve.metrics import CONNECTIONS
 from headrace.serve.request import Limits
-from headrace.serve.server import addressed, is_loopback, loopback, tls_of
-from tests.serve.site import BODY, PATH, Line, Site, certified, serving
+from headrace.serve.server import _SURPLUS, addressed, is_loopback, loopback, tls_of
+from tests.serve.site import BODY, PATH, Line, Site, certified, serving, until
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes keys, is not installed")
 QUICK = Limits(head_s=0.5)
@@ -124,3 +126,23 @@ def test_the_bound_of_connections_holds_for_tls(files: tuple[Path, Path]) -> Non
                 context.wrap_socket(other, server_hostname="localhost") as second,
             ):
                 assert second.recv(1_000).startswith(b"HTTP/1.1 503")
+
+
+def test_silent_clients_hold_no_more_files_than_the_bound_of_connections_allows(files: tuple[Path, Path]) -> None:
+    limits = replace(QUICK, head_s=5.0, most_connections=5)
+    with serving(limits=limits, tls=tls_of(*files), access=lambda port: Access.loopback(port, "https")) as site:
+
+        def counted() -> float:
+            return site.metrics.reading().numbers[CONNECTIONS.name][()]
+
+        most = 5 + _SURPLUS  # so many may agree, and the others are closed at once
+        silent = [Line(site.port) for _ in range(100)]
+        until(lambda: len(select.select([line.socket for line in silent], [], [], 0)[0]) >= 100 - most)
+        assert 5 < counted() <= most
+        until(lambda: counted() == 0)  # their time is over
+        connection = http.client.HTTPSConnection("localhost", site.port, context=client(files), timeout=30)
+        connection.request("POST", PATH, BODY, {"content-type": "application/json"})
+        assert connection.getresponse().status == 200
+        connection.close()
+        for line in silent:
+            line.leave()

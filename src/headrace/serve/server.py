@@ -23,6 +23,10 @@ from headrace.serve.request import Limits
 BACKLOG = 2048
 """How many connections may wait to be taken."""
 _HOSTS = (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6))
+_SURPLUS = 16
+"""How many clients beyond the bound of connections may agree on TLS, to be told that there is no room for them."""
+_PAUSE_S = 0.1
+"""How long no client is taken when the system has no file for one."""
 _GRACE_S = 5.0
 """How long requests that are cancelled may take to end."""
 
@@ -111,7 +115,7 @@ class Server:
     ) -> None:
         self._sockets = list(sockets)
         self._server = _Uvicorn(Settings(app, limits), tls, limits)
-        app.metrics.gauge(CONNECTIONS, lambda: {(): len(self._server.server_state.connections)})
+        app.metrics.gauge(CONNECTIONS, lambda: {(): self._server.clients()})
 
     async def serve(self) -> None:
         """Serve until `stop` is called and what runs then is answered, or `Limits.stop_s` is over. The sockets are
@@ -133,18 +137,48 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(settings)
         self._tls = tls
         self._limits = limits
+        self._takers: list[asyncio.Task[None]] = []
+        self._agreeing: set[asyncio.Task[None]] = set()
+
+    def clients(self) -> int:
+        """Return how many clients are connected, with those that don't speak TLS yet."""
+        return len(self.server_state.connections) + len(self._agreeing)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. Clients have limited time to agree on TLS."""
+        """Listen."""
         loop, tls = asyncio.get_running_loop(), self._tls
-        within_s = None if tls is None else self._limits.head_s
-        self.servers = [
-            await loop.create_server(
-                self._connection, sock=each, ssl=tls, ssl_handshake_timeout=within_s, backlog=BACKLOG
-            )
-            for each in sockets or ()
-        ]
+        if tls is None:
+            self.servers = [
+                await loop.create_server(self._connection, sock=each, backlog=BACKLOG) for each in sockets or ()
+            ]
+        else:
+            self.servers = []
+            self._takers = [loop.create_task(self._take(each, tls)) for each in sockets or ()]
         self.started = True
+
+    async def _take(self, listening: socket.socket, tls: ssl.SSLContext) -> None:
+        """Take clients, and let each agree on TLS, for which it has limited time. A server of the event loop would hold
+        any number of clients that never say anything, and tell of each only when it has agreed."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listening)
+            except OSError:
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            if self.clients() >= self._limits.most_connections + _SURPLUS:
+                client.close()
+                continue
+            agrees = loop.create_task(self._agree(client, tls))
+            self._agreeing.add(agrees)
+            agrees.add_done_callback(self._agreeing.discard)
+
+    async def _agree(self, client: socket.socket, tls: ssl.SSLContext) -> None:
+        with suppress(OSError):  # it left, took too long, or speaks no TLS
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._connection, client, ssl=tls, ssl_handshake_timeout=self._limits.head_s
+            )
 
     def _connection(self) -> Connection:
         assert isinstance(self.config, Settings)
@@ -157,16 +191,22 @@ class _Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for what runs. Requests that take too long are cancelled, and still say so to their clients."""
+        self._take_no_more()
         await super().shutdown(sockets)
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=_GRACE_S)
 
     def end(self) -> None:
         """Close what is still open."""
+        self._take_no_more()
         for server in getattr(self, "servers", ()):
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+    def _take_no_more(self) -> None:
+        for task in (*self._takers, *self._agreeing):
+            task.cancel()
 
 
 def _has_ipv6() -> bool:

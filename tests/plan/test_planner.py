@@ -89,6 +89,32 @@ def test_all_of_a_plan_counts_what_is_brought_and_what_a_run_takes_beside_its_st
     assert planner(sketch, Told(), beside=beside).plan("flow", sketch.nodes).expected_s == within(1.0, 1.0)
 
 
+class Vague(Taught):
+    """As `Taught`, but what the tasks were made of isn't known, so an output may be there."""
+
+    def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
+        return None
+
+
+def test_what_is_brought_for_a_task_that_may_not_run_counts_at_the_upper_ends_only() -> None:
+    sketch = Sketch()
+    sketch.declare("draw", cache="never")
+    blob = Const(Ref(digest="a" * 64, size=10**9, codec="bytes", type="builtins.bytes", nonce="n"))
+    sketch.node("after", x=sketch.node("draw"), y=blob)
+    link = Link(source="eu", target="us", bits_per_s=1e9, usd_per_gb=0.5)
+    found = planner(sketch, Vague(), source=lambda _: link).plan("flow", sketch.nodes)
+    assert [task.decision for task in found.tasks] == ["run", "reuse_if_unchanged", "skip_if_unchanged"]
+    assert found.tasks[-1].reason == "1.0 GB that are in `eu`, if `after` runs"
+    assert found.tasks[-1].expected_usd == (0.0, 0.5)
+    assert found.expected_usd == (1.0, 2.5)
+    assert found.expected_s == within(1, 1 + 1 + 8)
+
+    sketch.node("fit", y=blob)
+    found = planner(sketch, Vague(), source=lambda _: link).plan("flow", sketch.nodes)
+    assert (found.tasks[-1].decision, found.tasks[-1].reason) == ("run", "1.0 GB that are in `eu`")
+    assert found.expected_usd == (2.5, 3.5)
+
+
 def test_a_map_that_is_never_reused_is_expected_to_be_as_wide_as_it_was() -> None:
     for cache in ("always", "never"):
         sketch = Sketch()

@@ -120,14 +120,14 @@ class Planner:
         for node in nodes:
             self._node(node, wanted)
         transfers = self._pools.transfers()
-        for transfer in transfers:
-            assert isinstance(transfer.expected_usd, float)
-            self._low_usd += transfer.expected_usd
-            self._high_usd += transfer.expected_usd
+        for usd in (transfer.expected_usd or 0.0 for transfer in transfers):
+            low, high = usd if isinstance(usd, tuple) else (usd, usd)
+            self._low_usd += low
+            self._high_usd += high
         return Plan(
             pipeline=pipeline,
             tasks=(*self._tasks, *transfers),
-            expected_s=self._times.all([transfer.expected_s or 0.0 for transfer in transfers]),
+            expected_s=self._times.all([(each.expected_s or 0.0, each.decision == "run") for each in transfers]),
             expected_usd=(self._low_usd, self._high_usd),
             bound_usd=self._low_usd,
             gap=0.0,
@@ -290,9 +290,9 @@ class Planner:
         if why is None:
             give = "give what they" if len(unknown) > 1 else "gives what it"
             decision, why = "reuse_if_unchanged", f"reused if {waits} {give} gave before"
-        if decision == "run":
-            known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
-            self._pools.need(stage, (ref for arg in known for ref in constants(value(arg, self._output))))
+        known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
+        refs = (ref for arg in known for ref in constants(value(arg, self._output)))
+        self._pools.need(stage, refs, None if decision == "run" else node.name)
         self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
     def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:

@@ -148,15 +148,18 @@ class PlannedPools:
         """Return why a stage runs in its pool, or None if there is only one pool."""
         return (self._fit(stage).barred or FIRST) if len(self._pools) > 1 else None
 
-    def need(self, stage: Stage, refs: Iterable[Ref]) -> None:
+    def need(self, stage: Stage, refs: Iterable[Ref], unsure: str | None = None) -> None:
         """Add transfers for the blobs of `refs` that the region of the stage's pool lacks. `refs` are artifacts that a
-        task of the stage needs."""
+        task of the stage needs. If the task may turn out not to run, `unsure` is its name."""
         if (transfers := self._transfers.get(self.of(stage).name)) is not None:
-            transfers.need(refs)
+            transfers.need(refs, unsure)
 
     def transfers(self) -> tuple[PlannedTask, ...]:
         """Return the planned transfers. If several pools of a region need the same one, it is returned once."""
-        found = {task.name: task for transfers in self._transfers.values() for task in transfers.tasks()}
+        found: dict[str, PlannedTask] = {}
+        for task in (task for transfers in self._transfers.values() for task in transfers.tasks()):
+            if task.name not in found or task.decision == "run":
+                found[task.name] = task
         return tuple(found.values())
 
     def _fit(self, stage: Stage) -> Fit:

@@ -70,11 +70,11 @@ class Times:
         """Add a task that doesn't run, so that the tasks after it can be added."""
         self._ends[task] = self._after(needs)
 
-    def all(self, brought: Sequence[float]) -> tuple[float, float] | None:
+    def all(self, brought: Sequence[tuple[float, bool]]) -> tuple[float, float] | None:
         """Return the shortest and the longest expected time of the run in seconds, or None if a task never ran before.
 
-        `brought` are the times of the transfers. The lower end assumes that they run in parallel, the upper end that
-        they run one after another.
+        `brought` are the times of the transfers, each with whether it surely runs. The lower end assumes that those
+        that surely run do so in parallel, the upper end that all run one after another.
         """
         if not self._known:
             return None
@@ -83,8 +83,8 @@ class Times:
         if self._cpu > 1:  # tasks may wait for a free cpu, and other tasks for them: Graham's bound
             high = max(high, self._busy[1] / self._cpu + ends[1] * (1 - 1 / self._cpu))
         few = [run.seconds for run in self._beside if run.ran <= self._sure]
-        low += max(brought, default=0.0) + min(few, default=0.0)
-        high += sum(brought) + max((run.seconds for run in self._alike()), default=0.0)
+        low += max((seconds for seconds, is_sure in brought if is_sure), default=0.0) + min(few, default=0.0)
+        high += sum(seconds for seconds, _ in brought) + max((run.seconds for run in self._alike()), default=0.0)
         return low * (1 - ROOM[0]), high * (1 + ROOM[1])
 
     def _alike(self) -> Sequence[Beside]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.fleet import Link, Pool
@@ -26,35 +26,45 @@ class Transfers:
     def __init__(self, pool: Pool, source: Source) -> None:
         self._pool = pool
         self._source = source
-        self._found: dict[str, PlannedTask] = {}
-        self._seen: set[tuple[str, str | None]] = set()
+        self._found: dict[tuple[str, str | None], tuple[Ref, Link] | None] = {}
+        self._unsure: dict[tuple[str, str | None], str] = {}
 
-    def need(self, refs: Iterable[Ref]) -> None:
-        """Add transfers for those blobs of `refs` that are in other regions. `refs` are artifacts that a task needs."""
-        for ref in refs:
-            for blob in blobs(ref):
-                if (blob.digest, blob.nonce) not in self._seen:
-                    self._seen.add((blob.digest, blob.nonce))
-                    if (link := self._source(blob)) is not None:
-                        self._add(blob, link)
+    def need(self, refs: Iterable[Ref], unsure: str | None = None) -> None:
+        """Add transfers for those blobs of `refs` that are in other regions. `refs` are artifacts that a task needs. If
+        the task may turn out not to run, `unsure` is its name."""
+        for blob in (blob for ref in refs for blob in blobs(ref)):
+            one = blob.digest, blob.nonce
+            if one not in self._found:
+                link = self._source(blob)
+                self._found[one] = None if link is None else (blob, link)
+                if unsure is not None:
+                    self._unsure[one] = unsure
+            elif unsure is None:
+                self._unsure.pop(one, None)
 
     def tasks(self) -> tuple[PlannedTask, ...]:
         """Return the planned transfers, in the order in which they were added."""
-        return tuple(self._found.values())
+        planned: dict[str, PlannedTask] = {}
+        for one, found in self._found.items():
+            if found is not None:
+                task = self._planned(*found, self._unsure.get(one), planned)
+                planned[task.name] = task
+        return tuple(planned.values())
 
-    def _add(self, ref: Ref, link: Link) -> None:
+    def _planned(self, ref: Ref, link: Link, unsure: str | None, names: Container[str]) -> PlannedTask:
         name = transfer_name(ref.digest, link.source, link.target)
-        if name in self._found:
+        if name in names:
             name = transfer_name(ref.digest, link.source, link.target, ref.nonce or "")
-        self._found[name] = PlannedTask(
+        usd = link.usd(ref.size)
+        return PlannedTask(
             name=name,
             stage=STAGE,
             kind=STAGE,
-            decision="run",
-            reason=f"{_size(ref.size)} that are in `{link.source}`",
+            decision="run" if unsure is None else "skip_if_unchanged",
+            reason=f"{_size(ref.size)} that are in `{link.source}`{'' if unsure is None else f', if `{unsure}` runs'}",
             pool=self._pool.name,
             expected_s=link.seconds(ref.size),
-            expected_usd=link.usd(ref.size),
+            expected_usd=usd if unsure is None else (0.0, usd),
             bytes=ref.size,
         )
 

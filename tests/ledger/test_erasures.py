@@ -12,7 +12,7 @@ import pytest
 from headrace.ledger import erasures, generations, records
 from headrace.ledger.database.database import Unmet
 from headrace.ledger.database.schema import SCHEMA
-from headrace.ledger.erasures import Rewritten, Told
+from headrace.ledger.erasures import Rewritten, Spared, Told
 from headrace.ledger.exclusive import alone
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.predictions import record
@@ -115,7 +115,37 @@ def test_parts_that_hold_a_person_who_was_erased_meanwhile_are_not_added(ledger:
     erasures.begin(ledger, ANNA)
     assert record(ledger, [made]) is False
     assert parts(ledger) == []
-    assert record(ledger, [made], erasures={ANNA.id}) is True
+    assert record(ledger, [made], spared={ANNA.id: Spared(known=frozenset())}) is True
+
+
+def label_part(ledger: Ledger, out: Ref, at: float) -> bool:
+    made = Part(endpoint="rents", writer="w", segment=1, out=out, count=1, first=at, last=at)
+    with closing(ledger.connect()) as db:
+        known = {row.erasure: Spared(known=frozenset(erasures.told_in(row).digests)) for row in erasures.rows(db)}
+    return record(ledger, [], [made], spared=known)
+
+
+@pytest.mark.parametrize(("labelled", "is_complete"), [(NOW - 10_000, True), (NOW + 1, False)])
+def test_what_sealing_leaves_out_is_recorded_and_an_erasure_with_possible_labels_is_not_complete(
+    ledger: Ledger, store: FolderStore, labelled: float, is_complete: bool
+) -> None:
+    assert label_part(ledger, stored(store, "a label"), labelled)
+    erasures.begin(ledger, ANNA, Told(unsealed=1, digests=("a",)))
+    sealed = {
+        ANNA.id: Spared(
+            known=frozenset({"a"}), fresh=frozenset({"a", "b"}), unreadable=frozenset({"a", "b"}), since=NOW
+        )
+    }
+    with closing(ledger.connect()) as db:
+        assert erasures.complete(db, ANNA, {"a"}, NOW)
+    assert record(ledger, [], spared=sealed) is True
+    with closing(ledger.connect()) as db:
+        (row,) = erasures.rows(db)
+        assert erasures.told_in(row) == Told(unsealed=1, unreadable=1, digests=("a", "b"))
+        assert (row.done is not None) == is_complete
+        assert record(ledger, [], spared=sealed) is False, "it didn't know of `b`"
+        assert not erasures.complete(db, ANNA, {"a"}, NOW), "labels of `b` were not looked for"
+        assert erasures.complete(db, ANNA, {"a", "b"}, NOW)
 
 
 def test_collector_and_checker_know_what_was_erased(ledger: Ledger, store: FolderStore) -> None:
@@ -136,8 +166,9 @@ def test_collector_and_checker_know_what_was_erased(ledger: Ledger, store: Folde
     assert reason.reason == "erased, with the person whom it was about"
     assert store.size(before.digest, before.nonce or "") is None
     with closing(ledger.connect()) as db:
-        erasures.tell(db, ANNA, below=["a model"], unread=(), done=NOW)
-        erasures.tell(db, ANNA, below=["a report"], unread=["a table"], done=NOW)
+        erasures.tell(db, ANNA, below=["a model"], unread=())
+        erasures.tell(db, ANNA, below=["a report"], unread=["a table"])
+        assert erasures.complete(db, ANNA, set(), NOW)
         (row_,) = erasures.rows(db)
     assert erasures.told_in(row_) == Told(predictions=1, parts=1, below=("a model", "a report"), unread=("a table",))
     assert problems() == []

@@ -337,7 +337,7 @@ def test_whoever_seals_at_the_same_time_leaves_the_person_out(project: Project) 
     assert seal_predictions(project) == 1
     assert customers(project).count(ANNA) == 0
     with open_ledger(project) as ledger:
-        assert record(ledger, [], erasures=frozenset()) is False, "a sealer that didn't know of the erasure"
+        assert record(ledger, []) is False, "a sealer that didn't know of the erasure"
 
 
 def test_a_region_that_is_away_is_named_and_done_later(project: Project, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ is reused.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from functools import partial
 
@@ -23,10 +23,10 @@ from headrace.ledger.database.leases import Lease
 from headrace.ledger.exclusive import COLLECTOR
 from headrace.ledger.inventory import Generation
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.records import ERASURES, ErasureRecord, PredictionPartRecord, RunRecord
+from headrace.ledger.records import ERASURES, PREDICTION_PARTS, ErasureRecord, PredictionPartRecord, RunRecord
 from headrace.ledger.upkeep import merge
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
-from headrace.spec.endpoint import Erasure
+from headrace.spec.endpoint import CLOCKS_S, Erasure
 from headrace.spec.noun import UNREADABLE
 
 UNUSABLE = "it was erased, with a person whom it was about"
@@ -40,13 +40,15 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 class Rewritten(Struct, frozen=True, kw_only=True):
     """A part of a log without the rows about a person: the part's row before, the new artifact, and its rows. With
-    `is_labels`, it is a part with labels. `unreadable` of the rows are gone because their requests can't be read."""
+    `is_labels`, it is a part with labels. `unreadable` of the rows are gone because their requests can't be read.
+    `digests` are those of the ids of the predictions that are gone (`Erasure.known`)."""
 
     part: PredictionPartRecord
     out: Ref
     count: int
     is_labels: bool = False
     unreadable: int = 0
+    digests: tuple[str, ...] = ()
 
     @property
     def gone(self) -> int:
@@ -56,8 +58,8 @@ class Rewritten(Struct, frozen=True, kw_only=True):
 
 class Told(Struct, frozen=True, kw_only=True):
     """What an erasure has erased so far: how many predictions and labels, and from how many parts of the log; and how
-    many predictions (`unsealed`) its host had not sealed yet when it was asked for: sealing leaves them out. Until it
-    is done, `ids` are the ids of these, by which their labels are found.
+    many predictions (`unsealed`) its host had not sealed yet when it was asked for: sealing leaves them out. `digests`
+    are those of the ids of all of these predictions (`Erasure.known`), so that their labels go too, whenever they come.
 
     Of the predictions, `unreadable` belong to requests that nobody can read, so they might be about the person.
     `tables` are outputs of tasks that consist of old parts of the log. `below` are outputs of tasks that were made from
@@ -69,7 +71,7 @@ class Told(Struct, frozen=True, kw_only=True):
     unreadable: int = 0
     parts: int = 0
     unsealed: int = 0
-    ids: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
@@ -82,7 +84,24 @@ class Told(Struct, frozen=True, kw_only=True):
             labels=self.labels + sum(each.gone for each in parts if each.is_labels),
             unreadable=self.unreadable + sum(each.unreadable for each in parts),
             parts=self.parts + len(parts),
+            digests=tuple(dict.fromkeys([*self.digests, *(digest for each in parts for digest in each.digests)])),
         )
+
+
+NOTHING = Told()
+"""What an erasure has erased that has just begun."""
+
+
+class Spared(Struct, frozen=True, kw_only=True):
+    """What a process that seals a segment did about an erasure. It left out the labels of predictions whose ids have
+    one of the digests `known` or `fresh`: `labels` of them. It left out the predictions with the digests `fresh`. Those
+    in `unreadable` belong to requests that nobody can read. The first came at the time `since` (Unix seconds)."""
+
+    known: frozenset[str]
+    fresh: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+    since: float = 0.0
+    labels: int = 0
 
 
 def erasure_of(row: ErasureRecord) -> Erasure:
@@ -106,9 +125,9 @@ def told_in(row: ErasureRecord) -> Told:
         return Told()
 
 
-def begin(ledger: Ledger, erasure: Erasure, unsealed: Collection[str] = ()) -> None:
+def begin(ledger: Ledger, erasure: Erasure, unsealed: Told = NOTHING) -> None:
     """Record an erasure, before anything is erased. From now on, the person's older requests are left out when they are
-    sealed; `unsealed` are the ids of those that this host has.
+    sealed; `unsealed` says what this host has of them.
 
     Raises:
         LedgerError: the ledger can't be written.
@@ -122,7 +141,7 @@ def begin(ledger: Ledger, erasure: Erasure, unsealed: Collection[str] = ()) -> N
         at=erasure.at,
         by=ledger.user,
         why=erasure.why,
-        told=_text(Told(unsealed=len(unsealed), ids=tuple(unsealed))),
+        told=_text(unsealed),
         done=None,
     )
 
@@ -137,6 +156,37 @@ def begin(ledger: Ledger, erasure: Erasure, unsealed: Collection[str] = ()) -> N
 def rows(db: Database) -> list[ErasureRecord]:
     """Return all erasures, the newest first."""
     return list(ERASURES.read(db.execute(db.sql.ERASURES)))
+
+
+def told(db: Database, erasure: Erasure) -> Told:
+    """Return what an erasure of the ledger has erased so far."""
+    return told_in(next(ERASURES.read(db.execute(db.sql.ERASURE_ROW, (erasure.id,)))))
+
+
+def spare(db: Database, sealed: Mapping[str, Spared]) -> bool:
+    """Record what was left out when a segment was sealed, by erasure, within the caller's transaction. Return False if
+    more has to be left out: the ledger has another erasure by now, or one has erased more predictions.
+
+    An erasure is complete no longer if the ledger may have labels of what was left out.
+    """
+    every = rows(db)
+    for row in every:
+        if row.erasure not in sealed or not sealed[row.erasure].known.issuperset(told_in(row).digests):
+            return False
+    for row in every:
+        own, before = sealed[row.erasure], told_in(row)
+        if not (fresh := own.fresh.difference(before.digests)) and not own.labels:
+            continue
+        after = replace(
+            before,
+            labels=before.labels + own.labels,
+            unreadable=before.unreadable + len(fresh & own.unreadable),
+            digests=(*before.digests, *sorted(fresh)),
+        )
+        labels = PREDICTION_PARTS.read(db.execute(db.sql.LABEL_PARTS_OF, (row.endpoint,)))
+        is_sure = not fresh or all(part.last < own.since - CLOCKS_S for part in labels)
+        db.execute(db.sql.TELL_ERASURE, (_text(after), row.done if is_sure else None, row.erasure))
+    return True
 
 
 def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
@@ -157,7 +207,7 @@ def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
             what = f"{PART}{each.part.number} of the {'labels' if each.is_labels else 'predictions'}"
             what = f"{what} of endpoint `{each.part.endpoint}`"
             _mark(db, erasure, [(ref, what) for ref in within(decode_ref(each.part.out))])
-        _tell(db, erasure, _told(db, erasure).after(parts), None)
+        _tell(db, erasure, told(db, erasure).after(parts), None)
 
     db.atomically(work)
 
@@ -246,22 +296,35 @@ def tell(
     tables: Sequence[str] = (),
     below: Sequence[str] = (),
     unread: Sequence[str],
-    done: float | None,
 ) -> Told:
-    """Record more tables that consist of old parts of the log, and more that was made from erased tables; what couldn't
-    be searched; and, with `done`, that nothing is left to do. Return what the erasure has erased."""
+    """Record more tables that consist of old parts of the log, and more that was made from erased tables; and what
+    couldn't be searched. Return what the erasure has erased."""
 
     def work() -> Told:
-        told = _told(db, erasure)
-        told = replace(
-            told,
-            tables=tuple(dict.fromkeys([*told.tables, *tables])),
-            below=tuple(dict.fromkeys([*told.below, *below])),
+        before = told(db, erasure)
+        after = replace(
+            before,
+            tables=tuple(dict.fromkeys([*before.tables, *tables])),
+            below=tuple(dict.fromkeys([*before.below, *below])),
             unread=tuple(unread),
-            ids=told.ids if done is None else (),
         )
-        _tell(db, erasure, told, done)
-        return told
+        _tell(db, erasure, after, None)
+        return after
+
+    return db.atomically(work)
+
+
+def complete(db: Database, erasure: Erasure, digests: Set[str], at: float) -> bool:
+    """Record that nothing is left to do. `digests` are those of the erased predictions whose labels were looked for. If
+    more predictions were left out of the log meanwhile, record nothing, and return False."""
+
+    def work() -> bool:
+        db.execute(db.sql.LOCK_PREDICTIONS)
+        now = told(db, erasure)
+        if not digests >= set(now.digests):
+            return False
+        _tell(db, erasure, now, at)
+        return True
 
     return db.atomically(work)
 
@@ -274,10 +337,6 @@ def reopen(ledger: Ledger) -> None:
     """
     with closing(ledger.connect()) as db, db.troubles():
         db.atomically(lambda: db.execute(db.sql.REOPEN_ERASURES))
-
-
-def _told(db: Database, erasure: Erasure) -> Told:
-    return told_in(next(ERASURES.read(db.execute(db.sql.ERASURE_ROW, (erasure.id,)))))
 
 
 def _tell(db: Database, erasure: Erasure, told: Told, done: float | None) -> None:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
 
 from msgspec.structs import asdict
 
 from headrace.ledger import parts
 from headrace.ledger.database.database import Database
+from headrace.ledger.erasures import Spared, spare
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import WithdrawalRecord
 from headrace.ledger.registration import new_nonce
 from headrace.spec.endpoint import Part
 
+NOTHING: Mapping[str, Spared] = MappingProxyType({})
+
 
 def record(
-    ledger: Ledger, predictions: Sequence[Part], labels: Sequence[Part] = (), *, erasures: Set[str] = frozenset()
+    ledger: Ledger, predictions: Sequence[Part], labels: Sequence[Part] = (), *, spared: Mapping[str, Spared] = NOTHING
 ) -> bool:
     """Add parts with predictions, and parts with labels, each as the next one of its endpoint, in one transaction. A
     part whose segment the ledger has already is left out. Numbers follow the order of commits: whoever has read up to a
     number has missed nothing before it.
 
-    `erasures` are the ids of the erasures of which the parts hold nothing. If the ledger has another one by now,
-    nothing is added, and False is returned.
+    `spared` says for each erasure, by its id, what was left out of the parts. If the ledger has another one by now, or
+    one has erased more predictions, nothing is added, and False is returned.
 
     Raises:
         LedgerError: the ledger can't be written.
@@ -31,7 +35,7 @@ def record(
 
     def work(db: Database) -> bool:
         parts.lock(db)
-        if any(erasure not in erasures for (erasure,) in db.execute(db.sql.ERASURE_IDS).fetchall()):
+        if not spare(db, spared):
             return False
         for part in predictions:
             parts.add(db, part, at=ledger.now())

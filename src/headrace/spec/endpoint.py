@@ -304,6 +304,10 @@ CLOCKS_S = 600.0
 older than it."""
 
 
+_DIGITS = 24
+"""How many hex digits of an id's digest are kept: an erasure may have a million of them."""
+
+
 class Erasure(Noun, frozen=True):
     """The erasure of a person from an endpoint's log and from what was made of it.
 
@@ -330,6 +334,10 @@ class Erasure(Noun, frozen=True):
     def is_about(self, text: str) -> bool:
         """Return whether a value, as text, is that of the person."""
         return digest_of(text, self.salt) == self.digest
+
+    def known(self, prediction: str) -> str:
+        """Return the digest by which the id of an erased prediction is known."""
+        return digest_of(prediction, self.salt)[:_DIGITS]
 
 
 def digest_of(text: str, salt: str) -> str:

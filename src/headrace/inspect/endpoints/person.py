@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Set
 from typing import Any, NamedTuple
 
 import msgspec
@@ -144,18 +144,11 @@ def _bools(values: pa.Array) -> Mask:
 
 
 class About(NamedTuple):
-    """Which rows of a part of a log are about a person, and how many of these (`unreadable`) are only feared to be:
-    those of requests that nobody can read."""
+    """Which rows of a part of a log are about a person, and which of these are `doubtful`: they belong to requests that
+    nobody can read."""
 
     mask: Mask
-    unreadable: int
-
-
-def spared(table: pa.Table, erasure: Erasure) -> pa.Table:
-    """Return a part of a log without the person's requests that count as older than the erasure; the same object if it
-    has none."""
-    mask = requests_about(table, erasure)
-    return without(table, mask) if mask.any() else table
+    doubtful: Mask
 
 
 def requests_about(table: pa.Table, erasure: Erasure) -> Mask:
@@ -184,7 +177,7 @@ def about(table: pa.Table, erasure: Erasure) -> About:
     if mask.any():
         at = table.column("at").cast(pa.int64()).to_numpy()
         mask &= at <= round(erasure.until * 1e6)
-    return About(mask, int((mask & ~sure).sum()))
+    return About(mask, mask & ~sure)
 
 
 def _marks(request: Request, erasure: Erasure) -> Mask | None:
@@ -196,10 +189,17 @@ def _marks(request: Request, erasure: Erasure) -> Mask | None:
     return None if content is None else rows_about(content, erasure)
 
 
-def labels_about(table: pa.Table, ids: Collection[str], erasure: Erasure) -> Mask:
-    """Return for each row of a part with labels whether it is about one of these predictions, or names the person by
-    the key and counts as older than the erasure."""
-    mask = _bools(pc.is_in(table.column("id"), value_set=pa.array(sorted(ids), pa.string())))
+def ids_about(table: pa.Table, mask: Mask, erasure: Erasure) -> set[str]:
+    """Return the digests by which predictions are known once they are erased: those of a mask of a part of a log."""
+    return set(map(erasure.known, table.column("id").filter(pa.array(mask)).drop_null().to_pylist()))
+
+
+def labels_about(table: pa.Table, digests: Set[str], erasure: Erasure) -> Mask:
+    """Return for each row of a part with labels whether it is about a prediction that was erased, or names the person
+    by the key and counts as older than the erasure. `digests` are those of the ids of the erased predictions."""
+    ids = table.column("id").unique().drop_null() if digests else pa.array([], pa.string())
+    is_one = [erasure.known(each) in digests for each in ids.to_pylist()]
+    mask = _bools(pc.is_in(table.column("id"), value_set=ids.filter(pa.array(is_one, pa.bool_()))))
     if "key" in table.column_names:  # parts of older releases have no such column
         by_key = msgspec.structs.replace(erasure, columns=("key",))
         mask |= requests_about(table.select(["key", "at"]), by_key)

@@ -1203,10 +1203,6 @@ SELECT * FROM erasures WHERE erasure > :after_erasure ORDER BY erasure LIMIT :li
 -- All erasures, the newest first.
 SELECT * FROM erasures ORDER BY at DESC, erasure
 
---- erasure_ids
--- The ids of all erasures.
-SELECT erasure FROM erasures
-
 --- tell_erasure
 -- Records what an erasure has erased so far, and when nothing was left to do.
 UPDATE erasures SET told = :told, done = :done WHERE erasure = :erasure

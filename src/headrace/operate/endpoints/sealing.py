@@ -9,17 +9,18 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError
-from headrace.inspect.endpoints.person import spared
+from headrace.inspect.endpoints.person import about, ids_about, labels_about, without
 from headrace.inspect.endpoints.predictions import prediction_log, takes
 from headrace.inspect.views import read
-from headrace.ledger.erasures import erasure_of
+from headrace.ledger.erasures import Spared, erasure_of, told_in
 from headrace.ledger.predictions import record
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store
@@ -90,33 +91,51 @@ class _Archive:
         self._project = project
         self._store = open_store(project)
         self._codecs = Codecs()
-
-    @cached_property
-    def _erasures(self) -> list[Erasure]:
-        """All erasures of the ledger. They are read when the first segment is sealed."""
-        with read(self._project) as views:
-            return [erasure_of(row) for row in views.erasures()]
+        self._spared = dict[str, Spared]()
 
     def takes(self, version: str) -> pa.Schema | None:
         """Return the columns that a version of a model takes, or None if they aren't known."""
         with read(self._project) as views:
             return takes(views, version)
 
-    def spared(self, endpoint: str, table: pa.Table) -> pa.Table:
-        """Return the predictions of an endpoint without those of persons who were erased since."""
-        for erasure in self._erasures:
-            if erasure.endpoint == endpoint:
-                table = spared(table, erasure)
-        return table
+    def spared(
+        self, predictions: Mapping[str, pa.Table], labels: Mapping[str, pa.Table]
+    ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
+        """Return a segment's predictions and labels, by endpoint, without those of persons who were erased since."""
+        predictions, labels, self._spared = dict(predictions), dict(labels), {}
+        with read(self._project) as views:
+            rows = views.erasures()
+        for row in rows:
+            erasure, endpoint = erasure_of(row), row.endpoint
+            spared = Spared(known=frozenset(told_in(row).digests))
+            if endpoint in predictions:
+                predictions[endpoint], spared = _without(predictions[endpoint], erasure, spared)
+            if endpoint in labels:
+                mask = labels_about(labels[endpoint], spared.known | spared.fresh, erasure)
+                labels[endpoint] = without(labels[endpoint], mask) if mask.any() else labels[endpoint]
+                spared = replace(spared, labels=int(mask.sum()))
+            self._spared[erasure.id] = spared
+        return predictions, labels
 
     def put(self, table: pa.Table) -> Ref:
         """Store a table."""
         return self._codecs.save(table, self._store)
 
     def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> bool:
-        """Record parts in the ledger, and return True; False if a person was erased meanwhile."""
+        """Record parts in the ledger, and what was left out of them, and return True; False if more has to be left out
+        by now."""
         with open_ledger(self._project) as ledger:
-            return record(ledger, predictions, labels, erasures={each.id for each in self._erasures})
+            return record(ledger, predictions, labels, spared=self._spared)
+
+
+def _without(table: pa.Table, erasure: Erasure, spared: Spared) -> tuple[pa.Table, Spared]:
+    """Return a part of a log without a person, and what was left out."""
+    mask, doubtful = about(table, erasure)
+    if not mask.any():
+        return table, spared
+    since = table.column("at").cast("int64").to_numpy()[mask].min() / 1e6
+    fresh, unreadable = (frozenset(ids_about(table, each, erasure)) for each in (mask, doubtful))
+    return without(table, mask), replace(spared, fresh=fresh, unreadable=unreadable, since=float(since))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -22,14 +22,14 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, LogError, NotFoundError, UsageError, near
-from headrace.inspect.endpoints.person import Mask, about, labels_about, requests_about, without
+from headrace.inspect.endpoints.person import Mask, about, ids_about, labels_about, without
 from headrace.inspect.endpoints.predictions import prediction_log, unsealed
 from headrace.inspect.views import read
 from headrace.ledger import erasures, generations, records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database, Unmet
 from headrace.ledger.database.leases import Lease
-from headrace.ledger.erasures import PART, Rewritten, Told
+from headrace.ledger.erasures import NOTHING, PART, Rewritten, Told
 from headrace.ledger.exclusive import COLLECTOR, alone, beating
 from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
 from headrace.ledger.views.lineage import Lineage, Step
@@ -111,10 +111,10 @@ def erase(
             at=ledger.now(),
             why=why,
         )
-        ids = _unsealed(project, erasure)
+        before = _unsealed(project, erasure)
         if not dry_run:
-            erasures.begin(ledger, erasure, ids)
-    return _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, ids=ids).work()
+            erasures.begin(ledger, erasure, before)
+    return _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, told=before).work()
 
 
 def resume(project: Project, *, waits: bool, say: Say, all_: bool = True) -> list[Erased]:
@@ -126,20 +126,20 @@ def resume(project: Project, *, waits: bool, say: Say, all_: bool = True) -> lis
     """
     with open_ledger(project) as ledger, closing(ledger.connect()) as db, db.troubles():
         rows = [row for row in reversed(erasures.rows(db)) if all_ or row.done is None]
-    every = [(erasures.erasure_of(row), erasures.told_in(row).ids) for row in rows]
-    return [_Erasing(project, each, dry_run=False, waits=waits, say=say, ids=ids).work() for each, ids in every]
+    every = map(erasures.erasure_of, rows)
+    return [_Erasing(project, each, dry_run=False, waits=waits, say=say).work() for each in every]
 
 
-def _unsealed(project: Project, erasure: Erasure) -> set[str]:
-    """Return the ids of the predictions about the person that this host has not sealed yet."""
+def _unsealed(project: Project, erasure: Erasure) -> Told:
+    """Return what of the predictions about the person this host has not sealed yet: sealing leaves it out."""
     with read(project) as views:
         tables = list(unsealed(project, views, erasure.endpoint))
-    return {each for table in tables for each in _ids(table, requests_about(table, erasure))}
-
-
-def _ids(table: pa.Table, mask: Mask) -> list[str]:
-    found: list[str] = table.column("id").filter(pa.array(mask)).to_pylist()
-    return found
+    found, doubtful = set[str](), set[str]()
+    for table in tables:
+        rows = about(table, erasure)
+        found |= ids_about(table, rows.mask, erasure)
+        doubtful |= ids_about(table, rows.doubtful, erasure)
+    return Told(unsealed=len(found), unreadable=len(doubtful), digests=tuple(sorted(found)))
 
 
 def _columns(project: Project, endpoint: str, columns: Sequence[str]) -> tuple[str, ...]:
@@ -173,7 +173,7 @@ class _Erasing:
         dry_run: bool,
         waits: bool,
         say: Say,
-        ids: Collection[str] = (),
+        told: Told = NOTHING,
     ) -> None:
         self._project = project
         self._erasure = erasure
@@ -184,8 +184,8 @@ class _Erasing:
         self._left: list[str] = []
         self._unread: list[str] = []
         self._blobs = 0
-        self._unsealed = len(ids)
-        self._ids = set(ids)
+        self._told = told
+        self._digests = set(told.digests)  # of the ids of erased predictions
         self._old = set[str]()  # digests of old parts of the log, and of tables that consist of them
         self._past = set[str]()  # digests of what was erased before, and of tables that consist of it
 
@@ -207,12 +207,13 @@ class _Erasing:
             tables, below = self._below(found)
             if self._is_dry:
                 return self._result(told, [*(each.what for each in found), *tables], below)
-            erasures.tell(db, self._erasure, tables=tables, below=below, unread=self._unread, done=None)
+            erasures.tell(db, self._erasure, tables=tables, below=below, unread=self._unread)
             if found:
                 erasures.erase(db, self._erasure, [(ref, each.what) for each in found for ref in each.refs])
             self._clear(db, lease)
-            done = None if self._left else ledger.now()
-            told = erasures.tell(db, self._erasure, unread=self._unread, done=done)
+            if not self._left and not erasures.complete(db, self._erasure, self._digests, ledger.now()):
+                self._leave("more of the person's predictions were sealed meanwhile, and may have labels")
+            told = erasures.told(db, self._erasure)
             rows = list(records.ERASED.read(db.execute(db.sql.ERASED_BY, (self._erasure.id,))))
             return self._result(told, [*(row.what for row in rows), *told.tables], told.below)
 
@@ -262,7 +263,7 @@ class _Erasing:
         while True:
             changed = list(self._changed(db, lease))
             if self._is_dry or not changed:
-                return Told(unsealed=self._unsealed).after(changed)
+                return self._told.after(changed)
             try:
                 erasures.rewrite(db, self._erasure, changed)
             except Unmet:
@@ -270,15 +271,19 @@ class _Erasing:
 
     def _changed(self, db: Database, lease: Lease) -> Iterator[Rewritten]:
         """Yield the parts that hold the person: those with predictions, then those with labels of these predictions."""
+        if not self._is_dry:
+            self._digests.update(erasures.told(db, self._erasure).digests)
         rows = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
         for row, table in self._parts([row for row in rows if row.first <= self._erasure.until], lease):
-            mask, unreadable = about(table, self._erasure)
-            self._ids.update(_ids(table, mask))
+            mask, doubtful = about(table, self._erasure)
             if mask.any():
-                yield replace(self._rewritten(row, table, mask, is_labels=False), unreadable=unreadable)
+                digests = ids_about(table, mask, self._erasure)
+                self._digests |= digests
+                rewritten = self._rewritten(row, table, mask, is_labels=False)
+                yield replace(rewritten, unreadable=int(doubtful.sum()), digests=tuple(sorted(digests)))
         rows = PREDICTION_PARTS.read(db.execute(db.sql.LABEL_PARTS_OF, (self._erasure.endpoint,)))
         for row, table in self._parts(list(rows), lease):
-            mask = labels_about(table, self._ids, self._erasure)
+            mask = labels_about(table, self._digests, self._erasure)
             if mask.any():
                 yield self._rewritten(row, table, mask, is_labels=True)
 

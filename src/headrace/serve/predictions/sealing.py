@@ -23,8 +23,10 @@ class Archive(Protocol):
         """Return the columns that a version of a model takes (`delays:3`), or None if they aren't known."""
         ...
 
-    def spared(self, endpoint: str, table: pa.Table) -> pa.Table:
-        """Return the predictions of an endpoint without those of persons who were erased since."""
+    def spared(
+        self, predictions: Mapping[str, pa.Table], labels: Mapping[str, pa.Table]
+    ) -> tuple[Mapping[str, pa.Table], Mapping[str, pa.Table]]:
+        """Return a segment's predictions and labels, by endpoint, without those of persons who were erased since."""
         ...
 
     def put(self, table: pa.Table) -> Ref:
@@ -33,7 +35,7 @@ class Archive(Protocol):
 
     def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> bool:
         """Record parts in the ledger, all or none. A part that the ledger has already is left out. Return False if
-        nothing was recorded because a person was erased since `spared` looked."""
+        nothing was recorded because more was erased since `spared` looked."""
         ...
 
 
@@ -71,25 +73,11 @@ def _archive(contents: Contents, archive: Archive) -> int | None:
     to be done again."""
     versions = {each.answered.version for each in contents.logged}
     takes = {version: kinds for version in versions if (kinds := archive.takes(version)) is not None}
-    every, told = parts(contents, takes), label_parts(contents)
-    spared = {endpoint: archive.spared(endpoint, table) for endpoint, table in every.items()}
-    for endpoint, table in spared.items():
-        if endpoint in told and len(table) < len(every[endpoint]):
-            told[endpoint] = _without_labels(told[endpoint], every[endpoint], table)
-    predictions, labels = _put(contents, spared, archive), _put(contents, told, archive)
+    every, told = archive.spared(parts(contents, takes), label_parts(contents))
+    predictions, labels = _put(contents, every, archive), _put(contents, told, archive)
     if not archive.record(predictions, labels):
         return None
     return sum(part.count for part in (*predictions, *labels))
-
-
-def _without_labels(labels: pa.Table, before: pa.Table, after: pa.Table) -> pa.Table:
-    """Return labels without those of predictions that were left out."""
-    left_out = before.column("id").filter(pc.invert(pc.is_in(before.column("id"), value_set=_ids(after))))
-    return labels.filter(pc.invert(pc.is_in(labels.column("id"), value_set=left_out.combine_chunks())))
-
-
-def _ids(table: pa.Table) -> pa.Array:
-    return table.column("id").combine_chunks()
 
 
 def _put(contents: Contents, tables: Mapping[str, pa.Table], archive: Archive) -> list[Part]:

@@ -317,6 +317,10 @@ def test_clients_on_this_host_may_ask(site: Site, host: str) -> None:
     host = host.format(site.port)
     assert site.post(host=host).status == 200
     assert site.post(origin=f"http://localhost:{site.port}").status == 200
+    assert site.post(origin=f"http://localhost:{site.port}", sec_fetch_site="same-origin").status == 200
+    assert site.post(sec_fetch_site="none").status == 200
+    link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    assert site.ask(post(b"", path="/", method="GET", **link)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -337,6 +341,10 @@ def test_clients_on_this_host_may_ask(site: Site, host: str) -> None:
         {"origin": "https://localhost:{port}"},
         {"origin": "null"},
         {"origin": "http://localhost:{port}\r\nOrigin: http://rebound.example"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "iframe"},
+        {"sec_fetch_site": "cross-site", "origin": "http://rebound.example"},
         {"forwarded": "for=10.0.0.1"},
         {"x_forwarded_for": "127.0.0.1"},
         {"X_Forwarded_Host": "localhost"},

@@ -32,7 +32,7 @@ def test_a_page_of_a_listed_site_may_ask_and_read_the_answer(site: Site) -> None
     assert first.headers["access-control-allow-origin"] == APP
     assert first.headers["access-control-allow-methods"] == "POST"
     assert set(first.headers["access-control-allow-headers"].split(", ")) >= {"authorization", "content-type"}
-    answer = site.post(origin=APP)
+    answer = site.post(origin=APP, sec_fetch_site="cross-site", sec_fetch_mode="cors")
     assert answer.json == DOUBLED
     assert answer.headers["access-control-allow-origin"] == APP
     assert answer.headers["vary"] == "Origin"

@@ -26,6 +26,9 @@ PREFLIGHT = (
     (b"access-control-max-age", b"600"),
 )
 """What a page of a shared site may send. A browser asks for it beforehand, and remembers it for ten minutes."""
+_ELSEWHERE = ("cross-site", "same-site")
+_LINK = [["navigate"], ["document"]]
+"""What browsers send of the origin of a request, and of its purpose if they follow a link (W3C, Fetch Metadata)."""
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 _PORTS = {"http": 80, "https": 443}
 """The ports that browsers leave out."""
@@ -107,7 +110,13 @@ class Access(NamedTuple):
         """
         if self.hosts is not None:
             self._check_host(headers, self.hosts)
-        for origin in values(headers, b"origin"):
+        origins = values(headers, b"origin")
+        if not origins and _is_part_of_another_page(headers):
+            raise AccessRefused(
+                "this server answers no pages of other sites; the `Sec-Fetch-Site` header says that one asks",
+                hint="ask from a program, or from a page of this server",
+            )
+        for origin in origins:
             if origin not in self.origins and not (self.hosts is None and _is_own(origin, headers)):
                 raise AccessRefused(
                     f"this server answers no pages of other sites; the `Origin` header names `{origin:.80}`",
@@ -155,6 +164,14 @@ def origins_in(texts: Iterable[str]) -> frozenset[str]:
                 hint='give it as browsers send it, in small letters and without a path: "https://app.example"',
             )
     return origins
+
+
+def _is_part_of_another_page(headers: Headers) -> bool:
+    """Return whether a browser asks for a part of a page of another site, such as an image. It sends no origin then,
+    and shows the page nothing of the answer, but the request would count. Links to this server may be followed. Old
+    browsers and other programs don't send these headers."""
+    follows_link = [values(headers, name) for name in (b"sec-fetch-mode", b"sec-fetch-dest")] == _LINK
+    return not follows_link and any(site in _ELSEWHERE for site in values(headers, b"sec-fetch-site"))
 
 
 def _is_own(origin: str, headers: Headers) -> bool:

@@ -121,7 +121,11 @@ def test_of_a_field_that_is_given_twice_the_last_counts(site: Site) -> None:
         (RowsRefused("x is negative", hint="correct the rows"), 422, "x is negative"),
         (ModelSlow("no answer within 20 s", hint="try again later"), 504, "no answer within 20 s"),
         (ModelGone("process 4711 has ended"), 503, "the model can't answer at the moment"),
-        (LogError("`/secret/log` is full"), 503, "nothing can be logged at the moment, so the request has no effect"),
+        (
+            LogError("`/secret/log` is full"),
+            503,
+            "the log can't be written at the moment, so it isn't sure that the request was kept",
+        ),
     ],
     ids=lambda each: type(each).__name__,
 )

@@ -171,7 +171,7 @@ def answer_to(error: Exception) -> Response:
         case ModelGone():
             return _withheld(503, error, "the model can't answer at the moment", "try again later")
         case LogError():
-            why = "nothing can be logged at the moment, so the request has no effect"
+            why = "the log can't be written at the moment, so it isn't sure that the request was kept"
             return _withheld(503, error, why, "try again later")
         case _:
             unexpected = HeadraceError("the request failed inside of the server")

@@ -84,7 +84,8 @@ def check_content(headers: Headers, limits: Limits) -> Form:
         ContentRefused: it is neither JSON nor Arrow, or it is packed in another way than by gzip.
         BodyTooLarge: it is too large.
     """
-    # A page of another site can send a body of this type only if the server allows it beforehand, which it never does.
+    # A page of another site can send a body of this type only if the server allows it beforehand, which it does for the
+    # sites of `[serve] origins`.
     types = values(headers, b"content-type")
     kind, _, options = types[0].lower().partition(";") if len(types) == 1 else ("", "", "")
     form = _FORMS.get(kind.strip())
@@ -125,7 +126,7 @@ def head_bytes_of(headers: Headers, limits: Limits) -> int | None:
     types, lengths = values(headers, b"content-type"), values(headers, HEAD_BYTES)
     kind = types[0].lower().partition(";")[0].strip() if len(types) == 1 else ""
     # A page of another site can send a body without a type, but neither these headers nor these types, unless the
-    # server allows them beforehand, which it never does. tritonclient sends no type.
+    # server allows them beforehand, as it does for the sites of `[serve] origins`. tritonclient sends no type.
     is_program = bool(lengths) or any(name == b"authorization" for name, _ in headers)
     if kind not in ("application/json", BINARY) and not (not types and is_program):
         shown = listed([each[:80] for each in types], 2) or "missing"

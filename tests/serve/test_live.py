@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Any, cast
@@ -268,6 +269,30 @@ def test_rows_in_arrow_that_do_not_tell_whom_or_when_they_are_about_are_refused(
     run(test)
 
 
+def test_answers_in_arrow_that_can_not_be_joined_are_not_kept() -> None:
+    customers = [f"customer {number}" for number in range(20)]
+    table = pa.table({"x": [1.0] * 20, "customer": customers, "day": ["2026-01-31"] * 20})
+
+    async def test(bed: Bed) -> None:
+        route = sole("delays", 1).sharing("canary", 2, 0.5).about("customer", "day")
+        bed.go(route)
+        await bed.until(lambda: {1, 2} <= bed.models.keys())
+        await bed.ready()
+        counts = Counter(chosen(route, each).version for each in customers)
+
+        async def no_text(arrow: bytes, count: int, within_s: float) -> Outcome:
+            del arrow, within_s
+            assert count == counts[2]
+            return Outcome({}, 0.001, stream_of(pa.table({"y": [b"\xff"] * count})))
+
+        bed.model(2).ask_stream = no_text  # type: ignore[method-assign]
+        with pytest.raises(pa.ArrowInvalid):  # a number and bytes that are no text
+            await bed.endpoint.predict_stream(Asked(stream_of(table), "", 7.0))
+        assert not bed.log.kept  # else a client that asks again would be in the log twice
+
+    run(test)
+
+
 def test_the_variant_is_chosen_by_the_key_of_each_record() -> None:
     customers = [f"customer {number % 40}" for number in range(100)]
 
@@ -302,6 +327,12 @@ def test_the_variant_is_chosen_by_the_key_of_each_record() -> None:
             for variant, prediction in zip(answer.variants, answer.predictions, strict=True)
         ]
         assert {*streamed.variant.split(", ")} == {"production", "canary"}
+        logged = [one for each in bed.log.kept[-2:] for one in table_in(each.given).column("customer").to_pylist()]
+        firsts = {each.version: 10 * (len(bed.log.kept) - 1 + place) for place, each in enumerate(bed.log.kept[-2:])}
+        assert len(logged) == 100
+        for version, first in firsts.items():
+            of_version = found.filter(pa.compute.equal(found.column("version"), version)).column("id").to_pylist()
+            assert [int(each.split("-")[2]) for each in of_version] == [first + row for row in range(len(of_version))]
         for customer, version in zip(customers, wanted, strict=True):
             alone = await bed.endpoint.predict(Asked(records_of(customer), "", 7.0))
             assert (alone.version, alone.variants) == (f"delays:{version}", ())

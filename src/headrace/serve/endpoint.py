@@ -26,7 +26,7 @@ from headrace.serve.predictions.feedback import Feedback, feedback_in
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import MOST_FAULTS, Body, Fault, Given, Records, RecordsRefused, Rows
 from headrace.serve.running import Running
-from headrace.serve.streams import AnswerPart, Stream, StreamPart, joined, read
+from headrace.serve.streams import AnswerPart, Stream, StreamPart, joined, read, with_ids
 from headrace.spec.endpoint import SHADOW, Route, Variant
 from headrace.spec.signature import Column
 
@@ -133,13 +133,16 @@ class LiveEndpoint:
                 held.enter_context(running.busy())
                 part = await asyncio.to_thread(stream.part, places, _records(running, route).beside)
                 shares.append(_Share(variant.name, running, places, part))
-            kept = await self._kept(request, shares, await self._outcomes(shares), began)
-        parts = [
-            AnswerPart(outcome.arrow or b"", ids, share.places, share.variant, share.running.version)
-            for share, outcome, ids in kept
-        ]
+            outcomes = await self._outcomes(shares)
+            parts = [
+                AnswerPart(outcome.arrow or b"", share.places, share.variant, share.running.version)
+                for share, outcome in zip(shares, outcomes, strict=True)
+            ]
+            answers = await asyncio.to_thread(joined, parts)  # before they are logged: what can't be joined isn't kept
+            kept = await self._kept(request, shares, outcomes, began)
+        ids = joined_columns([{IDS: each.ids} for each in kept], [share.places for share in shares])[IDS]
         return PredictedStream(
-            await asyncio.to_thread(joined, parts),
+            await asyncio.to_thread(with_ids, answers, ids),
             ", ".join(dict.fromkeys(part.variant for part in parts)),
             ", ".join(dict.fromkeys(part.version for part in parts)),
         )

@@ -106,31 +106,33 @@ def _texts_in(table: pa.Table, name: str, *, is_time: bool) -> Iterator[str]:
 
 class AnswerPart(NamedTuple):
     """The answers of one variant: a stream, whose rows answer for the request's rows at `places` (None: for all of
-    them). `ids` are the ids of the predictions."""
+    them)."""
 
     stream: bytes
-    ids: Sequence[str]
     places: Sequence[int] | None
     variant: str
     version: str
 
 
-def joined(parts: Sequence[AnswerPart]) -> bytes:
-    """Return the answers for all rows of a request as one stream, in the order of the rows. Its first column `id` has
-    the ids of the predictions. If several variants answered, `variant` and `version` say for each row which one did."""
+def joined(parts: Sequence[AnswerPart]) -> pa.Table:
+    """Return the answers for all rows of a request, in the order of the rows. If several variants answered, the first
+    columns `variant` and `version` say for each row which one did."""
     tables, are_several = [], len({(part.variant, part.version) for part in parts}) > 1
     for part in parts:
         table = table_in(part.stream)
-        told = {"id": part.ids}
         if are_several:
-            told |= {"variant": [part.variant] * len(part.ids), "version": [part.version] * len(part.ids)}
-        for place, (name, values) in enumerate(told.items()):
-            table = table.add_column(place, name, pa.array(values, pa.string()))
+            for place, (name, text) in enumerate((("variant", part.variant), ("version", part.version))):
+                table = table.add_column(place, name, pa.array([text] * table.num_rows, pa.string()))
         tables.append(table)
     if len(parts) == 1:
-        return stream_of(tables[0])
+        return tables[0]
     places = np.concatenate([part.places for part in parts])
-    return stream_of(_one_below_the_other(tables).take(np.argsort(places)))
+    return _one_below_the_other(tables).take(np.argsort(places))
+
+
+def with_ids(answers: pa.Table, ids: Sequence[str]) -> bytes:
+    """Return answers as a stream whose first column `id` has the ids of the predictions."""
+    return stream_of(answers.add_column(0, "id", pa.array(ids, pa.string())))
 
 
 def _one_below_the_other(tables: Sequence[pa.Table]) -> pa.Table:

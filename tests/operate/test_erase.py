@@ -365,3 +365,22 @@ def test_an_endpoint_without_a_key_says_how_to_name_one(project: Project) -> Non
     with pytest.raises(UsageError) as error:
         of(project, columns=[])
     assert "--column" in (error.value.hint or "")
+
+
+def test_a_table_that_only_older_snapshots_have_is_erased_from_them(project: Project, tmp_path: Path) -> None:
+    folder, backup = Folder(project.root), tmp_path / "backup"
+    assert folder.headrace("run", "elsewhere").code == 0
+    back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS)
+    (project.root / "pipelines.py").write_text(
+        f"{PIPELINES}\n\n@hr.pipeline\ndef other() -> None:\n    made('b', 'c')\n"
+    )
+    assert folder.headrace("run", "other").code == 0
+    collect(project, Keep(runs=1), dry_run=False)
+    assert of(project).waits == ()
+    assert files_with(backup) != []
+    back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS)
+    assert files_with(backup) == []
+    with read(project) as found:
+        assert any(
+            each.what.startswith("a table of the backup") for each in found.erased_by(found.erasures()[0].erasure)
+        )

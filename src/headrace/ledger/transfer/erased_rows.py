@@ -16,7 +16,8 @@ from headrace.ledger.transfer.archive import LOGS, NAMED, RESULTS, Archive, Reco
 from headrace.ledger.transfer.archive_check import columns, shapes
 from headrace.ledger.upkeep.merge import Moves, moved, moved_event
 from headrace.run.events import decode_event, encode_event
-from headrace.spec.artifact import ERASED, decode_ref, within
+from headrace.run.projection import kept_by
+from headrace.spec.artifact import ERASED, Ref, decode_ref, within
 
 PART = BY_TABLE["erased"].part
 """The part of an archive that has the erased generations."""
@@ -24,6 +25,8 @@ PART = BY_TABLE["erased"].part
 Scrubbing = Callable[[str, list[Any]], list[Any]]
 """Takes a table's name and a row's values in the order of our columns, and returns the values."""
 
+_ARTIFACTS = {"tasks": ("out",), "results": ("out",), **{each.table: each.artifacts for each in BY_TABLE.values()}}
+"""The columns with artifacts of each table."""
 _encode_ref = msgspec.msgpack.Encoder().encode
 
 
@@ -36,12 +39,25 @@ def erased_in(archive: Archive) -> Iterator[Generation]:
             yield values["digest"], values["nonce"]
 
 
+def refs_in(archive: Archive) -> Iterator[Ref]:
+    """Yield all artifacts that an archive's rows name, and those inside of them. One may be yielded many times."""
+    names, shape = columns(), shapes(archive)
+    for part in [*archive.runs(), RESULTS, *PARTS]:
+        for table, row in archive.rows(part):
+            if table not in names:
+                continue
+            values = dict(zip(names[table], shape[table].values(row), strict=True))
+            outs = [values[name] for name in _ARTIFACTS.get(table, ()) if values[name] is not None]
+            refs = [*map(decode_ref, outs), *(kept_by(decode_event(values["body"])) if table == "events" else ())]
+            for ref in refs:
+                yield from within(ref)
+
+
 def scrubbing(gone: Set[Generation]) -> Scrubbing:
     """Return a function that takes the bytes of erased small values out of a row, and says of a result that needs an
     erased artifact that it can't be reused."""
     small = erasures.small(gone)
     places = {table: {name: place for place, name in enumerate(names)} for table, names in columns().items()}
-    artifacts = {"tasks": ("out",), "results": ("out",), **{each.table: each.artifacts for each in BY_TABLE.values()}}
 
     def scrubbed(table: str, row: list[Any]) -> list[Any]:
         if not gone:
@@ -50,7 +66,7 @@ def scrubbing(gone: Set[Generation]) -> Scrubbing:
         place = places[table]
         if table == "events":
             row[place["body"]] = _event(row[place["body"]], small)
-        for name in artifacts.get(table, ()):
+        for name in _ARTIFACTS.get(table, ()):
             if row[place[name]] is not None:
                 row[place[name]] = _ref(row[place[name]], small)
         if table == "results" and row[place["unusable"]] is None and not gone.isdisjoint(_needs(row[place["out"]])):

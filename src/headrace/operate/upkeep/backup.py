@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.transfer.backup import BackedUp, Backups, Snapshot
 from headrace.ledger.transfer.transfer import Imported, Importer, Progress
+from headrace.operate.erasure.backups import mark
 from headrace.operate.upkeep.transfer import erase_again, head, looking
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, stores
@@ -47,6 +49,8 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
     count = keep or project.config.backup.keep
     with open_ledger(project) as ledger, alone(ledger, "headrace backup") as lease:
         done = backups.add(ledger, found, head(project), lease, deep=deep, progress=progress)
+        with closing(ledger.connect()) as db, db.troubles():
+            mark(db, backups, done.snapshot, lease)
         done = replace(done, erased=backups.erase(ledger, head(project), lease))
         if count is not None:
             forgotten, deleted = backups.keep(count, lease, schema=SCHEMA)

@@ -1,0 +1,52 @@
+"""Finds persons who were erased in older snapshots of a backup: in tables that the ledger no longer names, since their
+runs were forgotten before the erasure."""
+
+from __future__ import annotations
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import BlobMissing, HeadraceError
+from headrace.ledger import erasures, generations
+from headrace.ledger.database.database import Database
+from headrace.ledger.database.leases import Lease
+from headrace.ledger.database.schema import SCHEMA
+from headrace.ledger.records import ErasureRecord
+from headrace.ledger.transfer.backup import Backups, Snapshot
+from headrace.ledger.transfer.erased_rows import refs_in
+from headrace.operate.erasure.search import FORMS, Found, holds
+from headrace.spec.artifact import ERASED, Ref
+
+
+def mark(db: Database, backups: Backups, newest: Snapshot, lease: Lease) -> None:
+    """Mark the tables of older snapshots that hold a person who was erased. `newest` is the snapshot that was just
+    made: what it has was searched by the erasures themselves."""
+    if not (rows := erasures.rows(db)):
+        return
+    gone, codecs = generations.erased(db), Codecs()
+    with backups.archive(newest, schema=SCHEMA) as archive:
+        known = {ref.digest for ref in refs_in(archive)}
+    for snapshot in backups.snapshots():
+        lease.renew()
+        with backups.archive(snapshot, schema=SCHEMA) as archive:
+            tables = {(ref.digest, ref.nonce): ref for ref in refs_in(archive) if ref.codec in FORMS}
+        for ref in tables.values():
+            if ref.digest in known or (ref.digest, ref.nonce or ERASED) in gone or ref.nonce == ERASED:
+                continue
+            lease.renew()
+            for row in rows:
+                _look(db, backups, row, ref, f"a table of the backup `{snapshot.name}`", codecs)
+        known |= {digest for digest, _ in tables}
+
+
+def _look(db: Database, backups: Backups, row: ErasureRecord, ref: Ref, what: str, codecs: Codecs) -> None:
+    """Mark a table if it holds a person. Say so in the erasure's record if it can't be read."""
+    erasure = erasures.erasure_of(row)
+    found = Found(refs=(ref,), what=what, joined=frozenset())
+    try:
+        if holds(found, erasure, {"backup": backups.store}, codecs):
+            erasures.erase(db, erasure, [(ref, what)])
+    except BlobMissing:
+        return  # the backup lacks it
+    except HeadraceError as error:
+        unread = erasures.told(db, erasure).unread
+        if (told := f"{what}: {error.message}") not in unread:
+            erasures.tell(db, erasure, unread=[*unread, told])

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from headrace.define.lazy import Late, late, refuse_in_stage
 from headrace.define.ports import resolver
 from headrace.errors import UsageError
-from headrace.spec.intent import RegistryKind, wanted, without_preparation
+from headrace.spec.intent import RegistryKind, own_code_name, wanted, without_preparation
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -48,4 +48,13 @@ def find(kind: RegistryKind, name: str) -> Version:
         return Version(kind, of, 0, None)
     version, ref = active.point(kind, name)
     value, preparation = (None, None) if ref is None else without_preparation(ref)
-    return late(Version, {"value": value, "preparation": preparation}, kind=kind, name=of, version=version)
+    own_code = None if ref is None else own_code_name(ref)
+    late_values = {"value": value, "preparation": preparation}
+    return late(Version, late_values, kind=kind, name=of, version=version, _own_code=own_code)
+
+
+def own_code_of(version: Version) -> str | None:
+    """Return the name of the project's own function that a version needs to answer for clients' rows, such as
+    `delays.to_features`. Return None if there is none, or if the version isn't from `find` in a pipeline's body."""
+    found: str | None = getattr(version, "_own_code", None)  # no field: it isn't saved, so stages don't see it
+    return found

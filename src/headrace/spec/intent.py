@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from headrace.errors import UsageError
 from headrace.spec.artifact import Ref, gather
-from headrace.spec.bundle import OWN_CODE, masked_own_code
+from headrace.spec.bundle import OWN_CODE, masked_own_code, name_of_preparation
 from headrace.spec.signature import masked_signature
 
 RegistryKind = Literal["model", "dataset"]
@@ -20,6 +20,7 @@ REPORT = "headrace.spec.report.Report"
 PREPARATION = "headrace.stages.prepare.Preparation"
 CURSOR = "headrace.Cursor"
 PREPARED = "headrace.version"
+OWNED = "headrace.version.own"
 TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
 """Codecs of tables, columns and batches."""
 MODELS = frozenset({"lightgbm", "safetensors", "skops"})
@@ -193,18 +194,25 @@ def identity_of(out: Ref, preparation: Ref | None) -> str:
 
 def with_preparation(out: Ref, preparation: Ref | None) -> Ref:
     """Return the artifact of a version: `out` alone, or `out` together with its preparation if there is one.
-    The project's own code is left out: only model processes run it."""
-    if preparation is None or preparation.codec == OWN_CODE:
+    Of the project's own code there is only the name: only model processes run it."""
+    if preparation is None:
         return out
+    if preparation.codec == OWN_CODE:
+        return gather((out,), codec=OWNED, type=OWNED, names=(name_of_preparation(preparation) or "",))
     return gather((out, preparation), codec=PREPARED, type=PREPARED)
 
 
 def without_preparation(ref: Ref) -> tuple[Ref, Ref | None]:
     """Return the two artifacts that `with_preparation` put together: the output, and the preparation or None."""
-    if ref.codec != PREPARED or ref.parts is None:
+    if ref.codec not in (PREPARED, OWNED) or ref.parts is None:
         return ref, None
-    out, preparation = ref.parts
-    return out, preparation
+    out, *preparation = ref.parts
+    return out, preparation[0] if preparation else None
+
+
+def own_code_name(ref: Ref) -> str | None:
+    """Return the name of the own code of a version whose artifact `with_preparation` made; None if it has none."""
+    return ref.names[0] if ref.codec == OWNED and ref.names else None
 
 
 def is_name(name: str) -> bool:

@@ -108,6 +108,21 @@ def fitted(count: int = 50) -> None:
     deploy.batch(model, rows(count), keep="id", part_rows=20, endpoint="lines")
 
 
+def halved(rows: pa.Table) -> pa.Table:
+    return rows.select(["id"])
+
+
+@hr.pipeline
+def own() -> None:
+    model = train.sklearn(LinearRegression(), rows(20), target="x", features=["id"])
+    deploy.endpoint(model, "lines", prepare=halved, signature=rows(20))
+
+
+@hr.pipeline
+def itself() -> None:
+    deploy.batch(registry.find("model", "lines").value, rows(30), keep="id")
+
+
 @hr.pipeline
 def nightly(name: str = "lines", to: str = "out/lines.parquet") -> None:
     deploy.batch(registry.find("model", name + "@production"), rows(30), keep="id", to=to)
@@ -248,6 +263,17 @@ def test_a_registered_version_is_asked_with_its_signature_and_logged_under_its_n
     failed = project.headrace("run", "nightly", "--name", "nothing")
     assert failed.code == 1
     assert "there is no version of the model `nothing`\nhint: register one first" in failed.err
+
+
+def test_a_version_with_functions_of_its_own_is_refused_but_its_model_is_asked(project: Project, asked: Path) -> None:
+    assert project.headrace("run", "own").code == 0
+    refused = project.headrace("run", "nightly")
+    assert refused.code != 0
+    words = "version 1 of `lines` answers with the project's function `pipelines.halved`, which only an endpoint calls"
+    assert words in refused.err
+    assert "give the model itself" in refused.err
+    found = answers(project.headrace("run", "itself", "--json"))
+    assert [each["predicted"] for each in found] == pytest.approx(list(range(30)))
 
 
 def test_a_batch_of_a_model_without_a_name_is_in_the_log_too(project: Project, asked: Path) -> None:

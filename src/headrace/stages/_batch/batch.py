@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from headrace.define.secret import Secret
 from headrace.define.stage import StageFunction
-from headrace.define.version import Version
+from headrace.define.version import Version, own_code_of
 from headrace.errors import UsageError
 from headrace.models.scores import INTO
 from headrace.spec.intent import is_name
@@ -140,6 +140,12 @@ def _is_database(to: Any) -> bool:
 
 
 def _check(call: BatchCall, kept: Sequence[str], key: Sequence[str]) -> None:
+    if isinstance(call.model, Version) and (name := own_code_of(call.model)) is not None:
+        raise UsageError(
+            f"version {call.model.version} of `{call.model.name}` answers with the project's function `{name}`, which"
+            " only an endpoint calls",
+            hint="make the model's rows in a stage, and give the model itself: the `value` of the version",
+        )
     if call.into in kept:
         raise UsageError(f"column `{call.into}` of the rows is kept already", hint="give another name by `into=`")
     if call.to is not None and not isinstance(call.to, str | Secret):

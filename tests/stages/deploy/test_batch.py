@@ -17,11 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from headrace.define.attempt import Alone
+from headrace.define.ports import running
 from headrace.define.version import Version
 from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError, UsageError
+from headrace.spec.artifact import Ref
 from headrace.stages import deploy, prepare
 from headrace.stages._batch import database
 from headrace.stages._batch.database import to_database
+from headrace.stages._batch.parquet import to_parquet
 from tests.servers.postgres import PASSWORD, Postgres
 from tests.stages.ingest.sources import Source, source_in
 
@@ -172,6 +176,32 @@ def test_two_tasks_do_not_write_one_file_at_the_same_time(folder: Path) -> None:
         with pytest.raises(SourceError, match="another task is writing"):
             batch(to="out.parquet")
     batch(to="out.parquet")
+
+
+def test_a_retry_makes_a_file_durable_that_a_killed_attempt_has_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Here(Alone):
+        def ref(self, parameter: str) -> Ref:
+            return Ref(digest="d", size=1, codec="arrow", type="pyarrow.lib.Table")
+
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append(name)
+        if name == str(folder) and len(synced) == 2:
+            raise KeyboardInterrupt  # the end of the first attempt
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    token = running.set(Here())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            to_parquet(ROWS, "out.parquet")
+        assert to_parquet(ROWS, "out.parquet") is ROWS
+    finally:
+        running.reset(token)
+    assert synced == [str(folder / ".out.parquet.part"), str(folder), str(folder)]
 
 
 def test_a_path_that_leads_elsewhere_or_is_hidden_from_workers_is_refused(folder: Path) -> None:

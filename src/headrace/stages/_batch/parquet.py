@@ -41,6 +41,7 @@ def to_parquet(table: pa.Table, path: str) -> pa.Table:
     ref = attempt().ref("table")
     digest = "" if ref is None else ref.digest
     if _is_there(target, digest):
+        _sync(target)  # an attempt may have been killed after it had replaced the file
         return table
     with _written(target) as aside:
         mark = {MARK: json.dumps({"output": digest}).encode()}
@@ -124,7 +125,7 @@ def _written(target: Path) -> Iterator[Path]:
             except BaseException:
                 aside.unlink(missing_ok=True)
                 raise
-        _sync(target.parent)
+        _sync(target)
     except OSError as error:
         raise _unwritten(target, error) from error
 
@@ -139,12 +140,20 @@ def _is_mine(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(target: Path) -> None:
+    """Make the name of a file durable.
+
+    Raises:
+        SourceError: its folder can't be written to the disk.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unwritten(target, error) from error
 
 
 def _unwritten(target: Path, error: OSError) -> SourceError:

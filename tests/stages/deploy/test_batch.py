@@ -208,6 +208,12 @@ def test_a_path_that_leads_elsewhere_or_is_hidden_from_workers_is_refused(folder
     (folder / ".headrace").mkdir()
     with pytest.raises(SourceError, match="leads out of the project's folder"):
         batch(to="../out.parquet")
+    for url in ("sqlite:///../out.db", "sqlite:///new/../../out.db?mode=rwc"):
+        with pytest.raises(SourceError, match="leads out of the project's folder"):
+            batch(to=url, table="delays", key="id")
+    assert not (folder.parent / "out.db").exists()
+    batch(to=f"sqlite:///{folder.parent}/full.db", table="delays", key="id")
+    assert (folder.parent / "full.db").exists()
     with pytest.raises(SourceError, match="don't see the real folder"):
         batch(to=".headrace/out.parquet")
     with pytest.raises(SourceError, match="No such file or directory"):

@@ -23,9 +23,9 @@ from headrace.define.ports import tracing
 from headrace.define.stage import ready
 from headrace.errors import DataError, SourceError, listed, sentence
 from headrace.models.types import plain_type
-from headrace.stages._batch.folders import check_real
+from headrace.stages._batch.folders import check_real, place_of
 from headrace.stages.ingest._check.keys import repeated_rows
-from headrace.stages.ingest._sql.opening import file_of, filled, module_of, revealed, secrets_of, shown_of
+from headrace.stages.ingest._sql.opening import filled, module_of, path_in, revealed, secrets_of, shown_of
 from headrace.stages.ingest._sql.session import Session, dialect_of, quoted
 from headrace.stages.ingest._sql.statement import Statement
 from headrace.stages.ingest._sql.trouble import HINTS, telling
@@ -292,7 +292,7 @@ class _Sqlite(_Target):
     )
 
     def __init__(self, url: str, shown: str) -> None:
-        path = file_of(url, shown, attempt().project, is_new=True)
+        path = place_of(path_in(url, shown))
         check_real(path.parent.resolve())
         if not path.parent.is_dir():
             raise SourceError(

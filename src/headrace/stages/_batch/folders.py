@@ -1,5 +1,6 @@
-"""Folders that only seem to be there: workers may run in a namespace that hides real folders behind empty ones in
-memory, and a file that is written there is lost."""
+"""Where answers may be written. A relative path stays in the project's folder. A folder may only seem to be there:
+workers may run in a namespace that hides real folders behind empty ones in memory, and a file that is written there is
+lost."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from headrace.define.attempt import attempt
 from headrace.errors import SourceError
 
 _STATE = ".headrace"
@@ -15,6 +17,27 @@ _STATE = ".headrace"
 _MOUNTS = Path("/proc/self/mountinfo")
 _TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 """Folders that may be in memory on the machine itself."""
+
+
+def place_of(path: Path) -> Path:
+    """Return the full path of a file to write. A relative path begins at the project's folder, and stays in it.
+
+    Raises:
+        SourceError: the path leads out of the project, or workers don't see the project's folder.
+    """
+    if path.is_absolute():
+        return Path(os.path.normpath(path))
+    project = attempt().project
+    if project is None:
+        raise SourceError(
+            f"`{path}` is relative to the project's folder, which workers of this pool don't see",
+            hint="give a full path that they see, or run the stage in a pool on the project's machine, without"
+            ' `namespace = "on"`',
+        )
+    place = Path(os.path.normpath(project / path))
+    if not place.is_relative_to(os.path.normpath(project)):
+        raise SourceError(f"`{path}` leads out of the project's folder", hint="give a full path, or one inside of it")
+    return place
 
 
 def check_real(folder: Path) -> None:

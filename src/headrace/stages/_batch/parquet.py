@@ -15,7 +15,7 @@ import pyarrow as pa
 from headrace.define.attempt import attempt
 from headrace.define.stage import ready
 from headrace.errors import DataError, SourceError
-from headrace.stages._batch.folders import check_real
+from headrace.stages._batch.folders import check_real, place_of
 
 SUFFIX = ".parquet"
 MARK = b"headrace.batch"
@@ -57,19 +57,9 @@ def _target(path: str) -> Path:
     """Return the full path of the file to write, in a folder that exists.
 
     Raises:
-        SourceError: workers don't see that folder, or it can't be made.
+        SourceError: the path leads out of the project, or workers don't see that folder, or it can't be made.
     """
-    project, told = attempt().project, Path(path)
-    if project is None and not told.is_absolute():
-        raise SourceError(
-            f"`{path}` is relative to the project's folder, which workers of this pool don't see",
-            hint="give a full path that they see, or run the stage in a pool on the project's machine, without"
-            ' `namespace = "on"`',
-        )
-    full = told if project is None else project / told
-    target = Path(os.path.normpath(full))
-    if project is not None and not told.is_absolute() and not target.is_relative_to(os.path.normpath(project)):
-        raise SourceError(f"`{path}` leads out of the project's folder", hint="give a full path, or one inside of it")
+    target, project = place_of(Path(path)), attempt().project
     try:
         if project is not None and target.is_relative_to(project):
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -84,12 +84,29 @@ def module_of(dialect: str) -> Any:
         ) from error
 
 
-def file_of(url: str, shown: str, project: Path | None, *, is_new: bool = False) -> Path:
-    """Return the path of the file in `sqlite:///relative.db` or `sqlite:////absolute.db`. If `is_new`, the file needn't
-    exist yet.
+def file_of(url: str, shown: str, project: Path | None) -> Path:
+    """Return the path of the file that a URL names.
 
     Raises:
         SourceError: the URL names no file, or the file doesn't exist.
+    """
+    path = path_in(url, shown)
+    if not path.is_absolute() and project is None:
+        raise SourceError(
+            f"`{path}` is relative to the project's folder, which isn't on this machine",
+            hint="give a full path that the pool's machines have, or run the stage in a pool on the project's machine",
+        )
+    found = path if project is None else project / path
+    if not found.is_file():
+        raise SourceError(f"there is no database `{found}`", hint="a relative path starts at the folder of the project")
+    return found
+
+
+def path_in(url: str, shown: str) -> Path:
+    """Return the path in `sqlite:///relative.db` or `sqlite:////absolute.db`, as it stands there.
+
+    Raises:
+        SourceError: the URL names no file.
     """
     _, slashes, rest = url.partition(":///")
     path = Path(urllib.parse.unquote(rest.partition("?")[0]))
@@ -98,15 +115,7 @@ def file_of(url: str, shown: str, project: Path | None, *, is_new: bool = False)
             f"`{shown}` names no file",
             hint="write `sqlite:///file.db`, or `sqlite:////folder/file.db` with a full path",
         )
-    if not path.is_absolute() and project is None:
-        raise SourceError(
-            f"`{path}` is relative to the project's folder, which isn't on this machine",
-            hint="give a full path that the pool's machines have, or run the stage in a pool on the project's machine",
-        )
-    found = path if project is None else project / path
-    if not found.is_file() and not is_new:
-        raise SourceError(f"there is no database `{found}`", hint="a relative path starts at the folder of the project")
-    return found
+    return path
 
 
 def secrets_of(url: Any) -> dict[str, Any]:

@@ -524,7 +524,9 @@ def test_other_hosts_are_answered_over_tls_only(project: Project) -> None:
     ):
         done = project.headrace("serve", "--port", "0", *words)
         assert (done.code, told in done.err) == (2, True), done.err
-    certificate, key = certified(project.root)
+    keys = project.root.parent / "keys"
+    keys.mkdir()
+    certificate, key = certified(keys)
     deploy(project, "release")
     token = project.headrace("tokens", "make", "x").out.strip()
     words = ("--host", "0.0.0.0", "--tls-cert", str(certificate), "--tls-key", str(key), "--tokens", "--port", "0")
@@ -540,6 +542,8 @@ def test_other_hosts_are_answered_over_tls_only(project: Project) -> None:
             header = {"content-type": "application/json", "authorization": f"Bearer {token}"}
             connection.request("POST", "/v1/endpoints/lines/predict", b'{"records": [{"x": 2.0}]}', header)
             assert connection.getresponse().status == 200
+        given = [word for each in psutil.Process(process.pid).children() for word in each.cmdline()]
+        assert given[given.index(str(keys)) - 1] == "--tmpfs", "a model process sees no key"
     finally:
         process.terminate()
         assert process.wait(60) == 0, output.read_text()

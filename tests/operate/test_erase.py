@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import sys
@@ -21,6 +22,7 @@ from headrace.errors import BlobMissing, UsageError
 from headrace.inspect.endpoints.predictions import prediction_log, predictions
 from headrace.inspect.views import read
 from headrace.ledger.predictions import record
+from headrace.operate.endpoints.model_process import gather_blobs
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure.erase import Erased, erase, resume
 from headrace.operate.upkeep.backup import back_up, restore, snapshots
@@ -384,3 +386,18 @@ def test_a_table_that_only_older_snapshots_have_is_erased_from_them(project: Pro
         assert any(
             each.what.startswith("a table of the backup") for each in found.erased_by(found.erasures()[0].erasure)
         )
+
+
+def test_a_server_whose_model_has_an_erased_table_must_be_restarted(project: Project) -> None:
+    with views(project) as found:
+        out = decode_ref(found.task("latest", "large").out or b"")
+    folder = project.home / f"models-{os.getpid()}" / "rents-1-0"
+    folder.mkdir(parents=True)
+    gather_blobs(project, [out], folder)
+    (left,) = of(project).waits
+    assert left == f"the server with the process id {os.getpid()} has a model with erased tables: restart it"
+    with read(project) as found_:
+        assert found_.erasures()[0].done is None
+    shutil.rmtree(folder)
+    (again,) = resume(project, waits=False, say=lambda _: None)
+    assert again.waits == ()

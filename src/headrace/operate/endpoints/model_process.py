@@ -35,6 +35,9 @@ from headrace.work.environments.enter import environment_of, on
 from headrace.work.environments.headrace_code import code_folder
 from headrace.work.limits.memory import Scale
 
+MODELS = "models-"
+"""The folder of a server's models in the project's state folder is called so, with the server's process id."""
+
 _encode_ref = msgspec.msgpack.Encoder().encode
 _KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 """The environment variables that a model process sees."""
@@ -76,6 +79,14 @@ def gather_blobs(project: Project, refs: Sequence[Ref], folder: Path) -> None:
             if store.size(blob.digest, blob.nonce or "") is None:
                 with source.reader(blob.digest, blob.nonce or "") as data:
                     batch.replicate(blob.digest, blob.nonce or "", data)
+
+
+def blobs_of_servers(project: Project) -> Iterator[tuple[int, set[str]]]:
+    """Yield the process id of each living server of this host, with the names of the blobs that its models have: as
+    files, and in the memory of their processes."""
+    for folder in project.home.glob(f"{MODELS}*"):
+        if Path("/proc", pid := folder.name.removeprefix(MODELS)).exists():
+            yield int(pid), {path.name for path in folder.rglob("*")}
 
 
 class ModelProcess:

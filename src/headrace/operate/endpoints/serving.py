@@ -23,7 +23,7 @@ from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import VersionView, read
 from headrace.models.signature import example_of
 from headrace.operate.endpoints import model_process
-from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order, unpacked
+from headrace.operate.endpoints.model_process import MODELS, ModelProcess, gather_blobs, load_order, unpacked
 from headrace.operate.endpoints.sealing import seal_apart
 from headrace.operate.endpoints.tokens import valid_tokens
 from headrace.project.project import Project
@@ -57,8 +57,6 @@ _MOST_FILES, _OWN_FILES = 8_192, 256
 """How many files the process may have open at most, and how many of them it needs itself."""
 _LEFT = 3
 """The exit code of a command that was interrupted."""
-_MODELS = "models-"
-"""The beginning of the name of a server's folder with the blobs of its models; the server's process id follows."""
 
 Say = Callable[[str], None]
 
@@ -357,10 +355,10 @@ def _why_ended(process: ModelProcess) -> str:
 def _models_folder(project: Project) -> Iterator[Path]:
     """Yield a folder for the blobs of this server's models. Folders of servers that are gone are deleted."""
     project.make_home()
-    for other in project.home.glob(f"{_MODELS}*"):
-        if not Path("/proc", other.name.removeprefix(_MODELS)).exists():
+    for other in project.home.glob(f"{MODELS}*"):
+        if not Path("/proc", other.name.removeprefix(MODELS)).exists():
             shutil.rmtree(other, ignore_errors=True)
-    folder = project.home / f"{_MODELS}{os.getpid()}"
+    folder = project.home / f"{MODELS}{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:

@@ -33,6 +33,7 @@ from headrace.ledger.erasures import NOTHING, PART, Rewritten, Told
 from headrace.ledger.exclusive import COLLECTOR, alone, beating
 from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
 from headrace.ledger.views.lineage import Lineage, Step
+from headrace.operate.endpoints.model_process import blobs_of_servers
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure import search
 from headrace.project.project import Project
@@ -374,6 +375,9 @@ class _Erasing:
                 self._leave(f"run `{run}` is active, and its rows hold small tables")
             if not self._driven(db) and (trouble := db.purge()) is not None:  # a run couldn't write meanwhile
                 self._leave(trouble)
+        for pid, blobs in blobs_of_servers(self._project):
+            if not blobs.isdisjoint(f"{digest}.{nonce}" for digest, nonce in gone):
+                self._leave(f"the server with the process id {pid} has a model with erased tables: restart it")
         used = {region for run in records.runs(db) for region in generations.regions_of(db, run.number)}
         for region in sorted(absent_regions(self._project, used)):
             self._leave(f"region `{region}`, where runs were, isn't in the settings")

@@ -137,6 +137,16 @@ def test_a_process_of_its_own_seals_and_says_what_kept_it_from_that(shell: Shell
     check(acknowledged, in_file(shell.folder / "delays.parquet"))
 
 
+def test_sealing_that_does_not_end_is_stopped_and_says_what_it_waits_for(shell: Shell) -> None:
+    log(answered())
+    with pytest.raises(
+        HeadraceError, match=r"didn't end within 0.01 s, so it was stopped: the store `.+` or the ledger"
+    ):
+        seal_apart(project.load(), limit_s=0.01)
+    seal_apart(project.load())
+    assert shell("predictions", "--json").json["endpoints"][0]["parts"] == 1
+
+
 def test_an_endpoint_that_has_not_answered_is_told_with_the_nearest(shell: Shell) -> None:
     assert "there is no prediction yet" in shell("predictions").err
     log(answered())

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import ExitStack, chdir, closing
 from pathlib import Path
 from types import FrameType
 
@@ -399,5 +399,27 @@ def test_a_server_whose_model_has_an_erased_table_must_be_restarted(project: Pro
     with read(project) as found_:
         assert found_.erasures()[0].done is None
     shutil.rmtree(folder)
+    (again,) = resume(project, waits=False, say=lambda _: None)
+    assert again.waits == ()
+
+
+def test_a_run_that_starts_in_the_midst_keeps_the_erasure_from_being_complete(project: Project) -> None:
+    begun = ExitStack()
+
+    def begin(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_name == "_clear" and code.co_filename.endswith("erase.py"):
+            sys.setprofile(None)
+            ledger = begun.enter_context(open_ledger(project))
+            db = begun.enter_context(closing(ledger.connect()))
+            begun.callback(db.leases.acquire("a-new-run").release)
+
+    sys.setprofile(begin)
+    try:
+        done = of(project)
+    finally:
+        sys.setprofile(None)
+    assert done.waits == ("run `a-new-run` is active, and free pages of the ledger may hold small tables",)
+    begun.close()
     (again,) = resume(project, waits=False, say=lambda _: None)
     assert again.waits == ()

@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from threading import Thread
+from threading import Event, Thread, Timer
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -31,6 +31,8 @@ from headrace.spec.endpoint import Erasure, Part
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LIMIT_S = 600.0
+"""How long the process that seals may take, in seconds. It seals what came in a minute or so."""
 _LENGTH_BYTES = 8
 _LEAST_PRIORITY = 19
 
@@ -45,12 +47,14 @@ def seal_predictions(project: Project) -> int:
     return seal(prediction_log(project), _Archive(project))
 
 
-def seal_apart(project: Project) -> None:
+def seal_apart(project: Project, *, limit_s: float = LIMIT_S) -> None:
     """Do the same in a process of its own, which has the lowest priority and ends with this process. In a thread, it
     would hold up all other threads for a second a minute.
 
+    The process is killed after `limit_s` seconds. The segments that it has sealed by then stay sealed.
+
     Raises:
-        HeadraceError: for the same reasons.
+        HeadraceError: for the same reasons, or the process was killed.
     """
     if next(prediction_log(project).closed(), None) is None:
         return
@@ -62,9 +66,26 @@ def seal_apart(project: Project) -> None:
         told = pickle.dumps(project)
         process.stdin.write(len(told).to_bytes(_LENGTH_BYTES) + told)
         process.stdin.flush()  # it stays open: its end tells the process that this one has ended
+        late = Event()
+        watch = Timer(limit_s, _stop, (process, late))
+        watch.daemon = True
+        watch.start()
         said = process.stdout.read().decode(errors="replace").splitlines()
+        process.wait()
+        watch.cancel()
+    if process.returncode and late.is_set():
+        places = f"the store `{open_store(project).url}` or the ledger"
+        raise HeadraceError(
+            f"sealing didn't end within {limit_s:g} s, so it was stopped: {places} doesn't answer",
+            hint="check that both can be reached; it is tried again",
+        )
     if process.returncode:
         raise HeadraceError(said[-1] if said else f"the process that seals ended with {process.returncode}")
+
+
+def _stop(process: subprocess.Popen[bytes], late: Event) -> None:
+    late.set()
+    process.kill()
 
 
 def main() -> None:

@@ -373,7 +373,9 @@ class _Erasing:
             held = erasures.scrub(db, lease, records.runs(db), small)
             for run in held:
                 self._leave(f"run `{run}` is active, and its rows hold small tables")
-            if not self._driven(db) and (trouble := db.purge()) is not None:  # a run couldn't write meanwhile
+            if driven := self._driven(db):  # it couldn't write meanwhile
+                self._leave(f"run `{driven[0]}` is active, and free pages of the ledger may hold small tables")
+            elif (trouble := db.purge()) is not None:
                 self._leave(trouble)
         for pid, blobs in blobs_of_servers(self._project):
             if not blobs.isdisjoint(f"{digest}.{nonce}" for digest, nonce in gone):

@@ -20,7 +20,6 @@ from headrace.inspect.run_record import Material, material
 from headrace.inspect.views import VersionView, Views, read
 from headrace.ledger import registry
 from headrace.ledger.views.lineage import Lineage
-from headrace.models.answering import lacking
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
 from headrace.spec.artifact import Ref
@@ -156,6 +155,8 @@ def register(
         if preparation is not None:
             wanted = wanted._replace(preparation=_named_preparation(views, words[0], preparation))
         before = [each.report for each in views.versions(kind, name) if each.out.identity == wanted.out.identity]
+    from headrace.models.answering import lacking  # noqa: PLC0415  it imports Arrow, and lists of versions do without
+
     if wanted.preparation is not None and (gone := lacking(load(wanted.preparation), wanted.out.signature)):
         unfit = f"its preparation doesn't give {listed(gone, FEW)}, which the model takes"
         if preparation is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 16
+SCHEMA = 15
 """The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
 SQLAlchemy."""
 
@@ -19,7 +19,7 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     12: {"tokens": ()},
     13: {"label_parts": (), "label_withdrawals": (), "tokens": ("scopes",)},
     14: {"prediction_batches": ()},
-    16: {"erasures": (), "erased": ()},
+    15: {"erasures": (), "erased": ()},
 }
 """For each version, the columns that this version added to each table; an empty tuple means that the version added the
 whole table. Archives of earlier versions lack these columns."""

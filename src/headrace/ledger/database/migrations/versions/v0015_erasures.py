@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0016"
+revision = "0015"
 down_revision = "0014"
 
 TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")

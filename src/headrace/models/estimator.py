@@ -74,7 +74,7 @@ class Estimator:
         self._model = model
         self._nameless = _without_names(model)
         self._lead = _BY_PROBABILITY.get(describe(type(model)))
-        if callable(getattr(model, "_objective", None)):
+        if self._lead is not None and callable(getattr(model, "_objective", None)):
             self._lead = None  # with an objective of the user, LightGBM's classifier has only scores
 
     @property

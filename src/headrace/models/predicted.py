@@ -24,6 +24,12 @@ that took, the client's own id, the request's trace, and why there is no answer.
 `output`: structs with the fields of the row and of the answer."""
 
 
+def none() -> pa.Table:
+    """Return a table of no predictions. It has all columns, but `input` and `output` have no fields: their type is
+    null."""
+    return pa.schema([*FIXED, ("input", pa.null()), ("output", pa.null())]).empty_table()
+
+
 def merged(tables: Sequence[pa.Table], columns: Sequence[str] = ("input", "output")) -> pa.Table:
     """Return tables as one. If a field has types that can't be one column (numbers in one table, texts in another), the
     structs in `columns` become JSON text."""

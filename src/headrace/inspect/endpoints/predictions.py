@@ -135,7 +135,7 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
     import pyarrow as pa  # noqa: PLC0415  0.2 s, and lists of endpoints do without
     import pyarrow.compute as pc  # noqa: PLC0415  as above
 
-    from headrace.models.predicted import FIXED, merged  # noqa: PLC0415  it imports Arrow
+    from headrace.models.predicted import merged, none  # noqa: PLC0415  it imports Arrow
 
     tables = [*unsealed(project, views, endpoint), *_sealed(project, views, endpoint, since)]
     if not tables:
@@ -143,7 +143,7 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
         if endpoint not in known:
             hint = near(endpoint, known, "the endpoints are")
             raise NotFoundError(f"there is no prediction of an endpoint `{endpoint}`", hint=hint)
-        return FIXED.empty_table()
+        return none()
     table = merged(tables)
     if since is not None:
         table = table.filter(pc.field("at") >= pa.scalar(since.astimezone(UTC), pa.timestamp("us", "UTC")))

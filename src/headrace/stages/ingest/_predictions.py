@@ -16,7 +16,7 @@ from headrace.define.log import warn
 from headrace.define.ports import resolver
 from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
-from headrace.models.predicted import FIXED, merged
+from headrace.models.predicted import merged, none
 from headrace.spec.endpoint import MOST_PARTS
 from headrace.spec.intent import is_name
 
@@ -44,7 +44,8 @@ def predictions(endpoint: str, *, cursor: str | None = None) -> pa.Table:
 
     The columns are `id`, `at` (when the request came), `variant`, `version`, `latency_s`, `name` (the client's own id),
     `trace`, `why` (why there is no answer), and the structs `input` and `output`. If a field of these had types that
-    can't be one column, both are JSON text. The answers of a shadow have the variant `shadow`.
+    can't be one column, both are JSON text. If there are no predictions, both have the type null. The answers of a
+    shadow have the variant `shadow`.
 
     Args:
         endpoint: the name of the endpoint.
@@ -83,7 +84,7 @@ def read(sealed: Sealed, cursor: Cursor) -> pa.Table:
     if not tables:
         if not sealed.number:
             warn(f"endpoint `{sealed.endpoint}` has no sealed predictions yet")
-        return FIXED.empty_table()
+        return none()
     for table in tables:
         if not isinstance(table, pa.Table):  # an archive may bring anything
             raise DataError(

@@ -63,13 +63,13 @@ memory_gib = 4
 `--config FILE` reads a second file, whose values replace those of `headrace.toml`. An environment variable replaces a
 single value: `HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`, `HEADRACE__RUN__POOLS='["laptop", "gpu"]'`.
 
-If no pool is defined, there is one pool, `local`: this machine. The state of a project is in `.headrace/` in its
-folder. `HEADRACE_HOME` sets another place.
+If no pool is defined, there is one pool, `local`: this machine. The state of a project is in the folder `.headrace/`
+of the project's folder. `HEADRACE_HOME` sets another folder for the state.
 
-`headrace run path/to/file.py:name` also works without a `headrace.toml`. Then the folder of this file is the project's
-folder, and `.headrace/` is in it. The same holds for a notebook, with the kernel's current folder. Commands that name
-no file, such as `headrace runs`, look in the current folder and the folders above it: first for a `headrace.toml`,
-then for a `.headrace/`. So call them in the file's or notebook's folder.
+`headrace run path/to/file.py:name` also works without a `headrace.toml`. In this case, the folder of this file is the
+project's folder, and `.headrace/` is in it. For a notebook without a `headrace.toml`, the project's folder is the
+kernel's current folder. Commands that name no file, such as `headrace runs`, look in the current folder and the folders
+above it: first for a `headrace.toml`, then for a `.headrace/`. So call them in the folder of the file or notebook.
 
 A run stores the project's source files, its **bundle**, so that each worker has the code as it was at the start. The
 bundle has the files in the project's folder with a suffix of code, settings or parts of pages (`.py`, `.sql`, `.toml`,
